@@ -1,0 +1,114 @@
+"""The errors that a user can meet, each with what is wrong, where, and what to do.
+
+Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
+`hint` that says what to type or change next. They survive pickling, so that an engine may live in another process.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class WorkbenchError(Exception):
+    """Base of all errors that are shown to the user as a sentence and not as a traceback.
+
+    Args:
+        message: What is wrong, and where.
+        hint: What the user can do about it; empty where nothing helps.
+    """
+
+    kind = "error"
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".rstrip()
+
+
+class UnknownModelError(WorkbenchError):
+    """A model reference that names nothing."""
+
+    kind = "unknown_model"
+
+
+class ModelFileError(WorkbenchError):
+    """A model file that cannot be read: missing, not permitted, no GGUF, truncated or of an unknown version."""
+
+    kind = "model_file"
+
+
+class ModelLoadError(WorkbenchError):
+    """llama.cpp refused a model whose header is sound."""
+
+    kind = "model_load"
+
+
+class MemoryShortError(WorkbenchError):
+    """A model or a context that does not fit in the memory of this machine."""
+
+    kind = "memory"
+
+
+class TemplateError(WorkbenchError):
+    """A chat template that does not compile, or that fails on this conversation."""
+
+    kind = "template"
+
+
+class ContextFullError(WorkbenchError):
+    """A prompt that is longer than the context of the model."""
+
+    kind = "context_full"
+
+
+class EngineError(WorkbenchError):
+    """The engine failed while it worked."""
+
+    kind = "engine"
+
+
+class CancelledError(WorkbenchError):
+    """Work that the user stopped."""
+
+    kind = "cancelled"
+
+
+class ParameterError(WorkbenchError):
+    """An unknown parameter name, or a value out of its range."""
+
+    kind = "parameter"
+
+
+class ConfigError(WorkbenchError):
+    """A configuration file that cannot be read or written."""
+
+    kind = "config"
+
+
+class SessionError(WorkbenchError):
+    """A stored session that cannot be found, read or written."""
+
+    kind = "session"
+
+
+class ModelfileError(WorkbenchError):
+    """A Modelfile that does not parse, or a value that no Modelfile can hold."""
+
+    kind = "modelfile"
+
+
+def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:
+    """The known words most like `word`, best first; at most `count`, compared without regard to case."""
+    by_folded = {name.casefold(): name for name in known}
+    matches = difflib.get_close_matches(word.casefold(), by_folded, n=count, cutoff=0.5)
+    return [by_folded[match] for match in matches]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A hint that names the nearest known words, or an empty string when nothing is near."""
+    near = nearest(word, known)
+    return f"Did you mean {' or '.join(repr(name) for name in near)}?" if near else ""

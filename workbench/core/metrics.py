@@ -1,0 +1,198 @@
+"""The one definition of every figure that `workbench` shows about an answer.
+
+| name | definition |
+|---|---|
+| `load_ms` | open asked -> model and context ready |
+| `ttft_ms` | request submitted -> first token with text (reasoning counts) |
+| `ttfo_ms` | request submitted -> first token of the answer itself with text |
+| `prefill_tps` | prompt tokens that were really computed / time in prefill, on the lane's clock |
+| `decode_tps` | (N - 1) / (last token - first token), on the lane's clock |
+| `itl_p50_ms`, `itl_p95_ms` | gaps between tokens on the lane's clock; the p95 only from 20 gaps on |
+
+A figure that is not known is None, never 0.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token
+
+P95_NEEDS = 20
+"""Samples from which a 95th percentile says something."""
+
+LIVE_WINDOW_NS = 1_000_000_000
+"""How far back the live decode speed looks, in nanoseconds of the lane's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerMetrics:
+    """The figures of one answer: live while it streams, final after its end."""
+
+    load_ms: float | None = None
+    ttft_ms: float | None = None
+    ttfo_ms: float | None = None
+    prefill_tps: float | None = None
+    decode_tps: float | None = None
+    itl_p50_ms: float | None = None
+    itl_p95_ms: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    completion_tokens: int | None = None
+    estimated: bool = False
+    """Whether the counts are a guess from the text, because nobody counted."""
+    source: Source = "engine"
+    total_ms: float | None = None
+    """Request submitted -> end, on the wall clock."""
+
+    @property
+    def context_used(self) -> int | None:
+        """Tokens of this conversation in the context."""
+        if self.prompt_tokens is None:
+            return None
+        return self.prompt_tokens + (self.completion_tokens or 0)
+
+
+def percentile(values: Sequence[float], share: float) -> float | None:
+    """The `share` (0 to 1) quantile of `values` by linear interpolation on n - 1; None where there are none."""
+    if not values:
+        return None
+    ordered = sorted(values)
+    position = share * (len(ordered) - 1)
+    low = math.floor(position)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def per_second(count: int, nanoseconds: int) -> float | None:
+    """`count` in `nanoseconds` as a rate a second; None where no time has passed."""
+    return count * 1e9 / nanoseconds if nanoseconds > 0 and count > 0 else None
+
+
+class Meter:
+    """Turns the events of one answer into its figures, one event at a time and at constant cost.
+
+    Args:
+        submitted_ns: `time.perf_counter_ns()` when the user asked.
+        load_ms: How long the model took to load, where it was loaded for this answer.
+        source: Who stamps the events.
+    """
+
+    def __init__(self, submitted_ns: int, load_ms: float | None = None, source: Source = "engine") -> None:
+        self._submitted_ns = submitted_ns
+        self._load_ms = load_ms
+        self._source = source
+        self._prefill_start: PromptProgress | None = None
+        self._prefill_last: PromptProgress | None = None
+        self._first_text_ns: int | None = None
+        self._first_answer_ns: int | None = None
+        self._first_lane_ns: int | None = None
+        self._last_lane_ns = 0
+        self._gaps_ns = array("q")
+        self._tokens = 0
+        self._recent: deque[int] = deque()
+        self._end: Finished | None = None
+        self._end_ns: int | None = None
+
+    @property
+    def tokens(self) -> int:
+        """Tokens seen so far."""
+        return self._tokens
+
+    def feed(self, event: Event) -> None:
+        """Take one event of the answer."""
+        match event:
+            case PromptProgress():
+                if self._prefill_start is None:
+                    self._prefill_start = event
+                self._prefill_last = event
+            case Token():
+                self._feed_token(event)
+            case Finished():
+                self._end, self._end_ns = event, event.at_ns
+                if event.text:
+                    self._see_text(event.kind, event.at_ns)
+            case Failed():
+                self._end_ns = event.at_ns
+
+    def _feed_token(self, token: Token) -> None:
+        self._tokens += 1
+        if token.text:
+            self._see_text(token.kind, token.at_ns)
+        if self._first_lane_ns is None:
+            self._first_lane_ns = token.lane_ns
+        else:
+            self._gaps_ns.append(token.lane_ns - self._last_lane_ns)
+        self._last_lane_ns = token.lane_ns
+        self._recent.append(token.lane_ns)
+        while self._recent[0] < token.lane_ns - LIVE_WINDOW_NS:
+            self._recent.popleft()
+
+    def _see_text(self, kind: str, at_ns: int) -> None:
+        if self._first_text_ns is None:
+            self._first_text_ns = at_ns
+        if kind == "answer" and self._first_answer_ns is None:
+            self._first_answer_ns = at_ns
+
+    def live_tps(self) -> float | None:
+        """Decode speed over the last second of the lane's clock, in tokens/s."""
+        if len(self._recent) < 2:
+            return None
+        return per_second(len(self._recent) - 1, self._recent[-1] - self._recent[0])
+
+    def _since_submit_ms(self, at_ns: int | None) -> float | None:
+        return None if at_ns is None else (at_ns - self._submitted_ns) / 1e6
+
+    def _prefill_tps(self) -> float | None:
+        start, last = self._prefill_start, self._prefill_last
+        if start is None or last is None:
+            return None
+        return per_second(last.done - start.done, last.lane_ns - start.lane_ns)
+
+    def _decode_tps(self) -> float | None:
+        if self._first_lane_ns is None:
+            return None
+        return per_second(self._tokens - 1, self._last_lane_ns - self._first_lane_ns)
+
+    def metrics(self, *, percentiles: bool = True) -> AnswerMetrics:
+        """The figures as they stand.
+
+        Args:
+            percentiles: Whether to sort the gaps for the percentiles; the live display leaves that for the end.
+        """
+        usage = self._end.usage if self._end else None
+        timings = self._end.timings if self._end else None
+        progress = self._prefill_last
+        prefill_tps, decode_tps = self._prefill_tps(), self._decode_tps()
+        prompt = usage.prompt_tokens if usage else (progress.total if progress else None)
+        cached = usage.cached_tokens if usage else (progress.cached if progress else None)
+        completion = usage.completion_tokens if usage else self._tokens
+        source = self._source
+        if timings is not None:
+            source = "server"
+            if timings.prefill_ms is not None and prompt is not None:
+                prefill_tps = per_second(prompt - (cached or 0), round(timings.prefill_ms * 1e6))
+            if timings.decode_ms is not None:
+                decode_tps = per_second(completion - 1, round(timings.decode_ms * 1e6))
+        gaps = self._gaps_ns if percentiles else array("q")
+        p50 = percentile(gaps, 0.5)
+        p95 = percentile(gaps, 0.95) if len(gaps) >= P95_NEEDS else None
+        return AnswerMetrics(
+            load_ms=self._load_ms,
+            ttft_ms=self._since_submit_ms(self._first_text_ns),
+            ttfo_ms=self._since_submit_ms(self._first_answer_ns),
+            prefill_tps=prefill_tps,
+            decode_tps=decode_tps,
+            itl_p50_ms=None if p50 is None else p50 / 1e6,
+            itl_p95_ms=None if p95 is None else p95 / 1e6,
+            prompt_tokens=prompt,
+            cached_tokens=cached,
+            completion_tokens=completion,
+            estimated=usage.estimated if usage else False,
+            source=source,
+            total_ms=self._since_submit_ms(self._end_ns),
+        )

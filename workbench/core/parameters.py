@@ -1,0 +1,246 @@
+"""The parameters that a user can set: names, types, ranges and defaults.
+
+The names are those of Ollama's Modelfile (`PARAMETER temperature 0.7`); `type_k`, `type_v` and `flash_attn` are
+llama.cpp's. One table serves the settings panel, `--set NAME=VALUE`, the config file and the Modelfile export.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from workbench.core.errors import ParameterError, did_you_mean
+
+Value = bool | int | float | str | tuple[str, ...]
+
+KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen, and when an answer ends. All of it can change from one answer to the next."""
+
+    temperature: float = 0.8
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = -1
+    num_predict: int = -1
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """How a model is loaded. A change takes effect when the model is loaded again."""
+
+    num_ctx: int = 0
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int = 0
+    num_thread: int = 0
+    use_mmap: bool = True
+    type_k: str = "f16"
+    type_v: str = "f16"
+    flash_attn: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """What is known of one parameter."""
+
+    name: str
+    label: str
+    """The name on the screen."""
+    kind: Literal["int", "float", "bool", "choice", "strings"]
+    default: Value
+    help: str
+    low: float = -math.inf
+    high: float = math.inf
+    choices: tuple[str, ...] = ()
+    reload: bool = False
+    """Whether the model has to be loaded again before a change takes effect."""
+    in_modelfile: bool = True
+    """Whether Ollama's Modelfile has a PARAMETER of this name."""
+
+    @property
+    def range_text(self) -> str:
+        """The values that are allowed, in words."""
+        if self.kind == "choice":
+            return f"one of {', '.join(self.choices)}"
+        if self.kind == "bool":
+            return "true or false"
+        if self.kind == "strings":
+            return "text"
+        noun = "a whole number" if self.kind == "int" else "a number"
+        low, high = (f"{bound:g}" for bound in (self.low, self.high))
+        if math.isinf(self.high):
+            return noun if math.isinf(self.low) else f"{noun}, {low} or more"
+        return f"{noun} from {low} to {high}"
+
+
+def _table() -> dict[str, Parameter]:
+    sampling, load = Sampling(), LoadSettings()
+    int32 = 2**31 - 1
+    # fmt: off
+    rows = [
+        Parameter("temperature", "Temperature", "float", sampling.temperature,
+                  "0 is greedy: always the likeliest token. Higher is more varied.", 0, 100),
+        Parameter("top_k", "Top-k", "int", sampling.top_k, "Keep the k likeliest tokens; 0 keeps all.", 0, int32),
+        Parameter("top_p", "Top-p", "float", sampling.top_p,
+                  "Keep the likeliest tokens that together have this probability; 1 keeps all.", 0, 1),
+        Parameter("min_p", "Min-p", "float", sampling.min_p,
+                  "Drop tokens less likely than this share of the likeliest one; 0 drops none.", 0, 1),
+        Parameter("typical_p", "Typical-p", "float", sampling.typical_p, "Locally typical sampling; 1 is off.", 0, 1),
+        Parameter("repeat_last_n", "Repeat window", "int", sampling.repeat_last_n,
+                  "How many last tokens the penalties look at; 0 is off, -1 is the whole context.", -1, int32),
+        Parameter("repeat_penalty", "Repeat penalty", "float", sampling.repeat_penalty,
+                  "Divides the logits of tokens already seen; 1 is off.", 0, 100),
+        Parameter("presence_penalty", "Presence penalty", "float", sampling.presence_penalty,
+                  "Subtracted from the logits of tokens already seen; 0 is off.", -100, 100),
+        Parameter("frequency_penalty", "Frequency penalty", "float", sampling.frequency_penalty,
+                  "Subtracted once for each time that a token was seen; 0 is off.", -100, 100),
+        Parameter("seed", "Seed", "int", sampling.seed, "-1 draws a new one for each answer.", -1, 2**32 - 2),
+        Parameter("num_predict", "Max tokens", "int", sampling.num_predict,
+                  "The longest answer in tokens; -1 is until the model ends or the context is full.", -1, int32),
+        Parameter("stop", "Stop strings", "strings", sampling.stop, "The answer ends before any of these texts."),
+        Parameter("num_ctx", "Context length", "int", load.num_ctx,
+                  "Tokens that the model can see at once; 0 is up to 8192, as far as it was trained.",
+                  0, int32, reload=True),
+        Parameter("num_batch", "Batch size", "int", load.num_batch,
+                  "Prompt tokens computed in one step.", 1, 65536, reload=True),
+        Parameter("num_gpu", "GPU layers", "int", load.num_gpu,
+                  "Layers on the GPU; -1 is as many as fit, 0 is none.", -1, 100000, reload=True),
+        Parameter("main_gpu", "Main GPU", "int", load.main_gpu,
+                  "The first GPU to use, as llama.cpp counts them.", 0, 255, reload=True),
+        Parameter("num_thread", "Threads", "int", load.num_thread,
+                  "CPU threads; 0 is one for each physical core.", 0, 1024, reload=True),
+        Parameter("use_mmap", "Memory map", "bool", load.use_mmap,
+                  "Map the file instead of reading it; pages come in when they are used.", reload=True),
+        Parameter("type_k", "K cache type", "choice", load.type_k, "Type of the keys in the KV cache.",
+                  choices=KV_TYPES, reload=True, in_modelfile=False),
+        Parameter("type_v", "V cache type", "choice", load.type_v,
+                  "Type of the values in the KV cache; a quantized one needs flash attention.",
+                  choices=KV_TYPES, reload=True, in_modelfile=False),
+        Parameter("flash_attn", "Flash attention", "choice", load.flash_attn,
+                  "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
+    ]
+    # fmt: on
+    return {row.name: row for row in rows}
+
+
+PARAMETERS: Mapping[str, Parameter] = _table()
+"""Every parameter by its name, in the order in which the screen shows them."""
+
+_TRUE = frozenset({"1", "t", "true", "on", "yes"})
+_FALSE = frozenset({"0", "f", "false", "off", "no"})
+
+
+def find_parameter(name: str) -> Parameter:
+    """The parameter called `name`.
+
+    Raises:
+        ParameterError: There is none; the nearest names are in the hint.
+    """
+    if name not in PARAMETERS:
+        raise ParameterError(f"There is no parameter {name!r}.", did_you_mean(name, PARAMETERS))
+    return PARAMETERS[name]
+
+
+def _refuse(parameter: Parameter, value: object) -> ParameterError:
+    return ParameterError(f"{parameter.name} cannot be {value!r}.", f"It takes {parameter.range_text}.")
+
+
+def check_value(name: str, value: object) -> Value:
+    """`value` as the type of the parameter `name`, if it lies in its range.
+
+    Raises:
+        ParameterError: The name is unknown, or the value is of a wrong type or out of range.
+    """
+    parameter = find_parameter(name)
+    match parameter.kind, value:
+        case "bool", bool():
+            return value
+        case "strings", str():
+            return (value,)
+        case "strings", list() | tuple() if all(isinstance(item, str) for item in value):
+            return tuple(value)
+        case "choice", str() if value in parameter.choices:
+            return value
+        case "int", int() if not isinstance(value, bool) and parameter.low <= value <= parameter.high:
+            return value
+        case "float", int() | float() if (
+            not isinstance(value, bool) and math.isfinite(value) and parameter.low <= value <= parameter.high
+        ):
+            return float(value)
+    raise _refuse(parameter, value)
+
+
+def parse_value(name: str, text: str) -> Value:
+    """The value that `text` stands for, as typed by a user.
+
+    Raises:
+        ParameterError: The name is unknown, or the text is no value of its type or out of range.
+    """
+    parameter = find_parameter(name)
+    try:
+        match parameter.kind:
+            case "int":
+                return check_value(name, int(text))
+            case "float":
+                return check_value(name, float(text))
+            case "bool":
+                word = text.strip().casefold()
+                if word not in _TRUE | _FALSE:
+                    raise _refuse(parameter, text)
+                return word in _TRUE
+            case "choice":
+                return check_value(name, text.strip().casefold())
+            case _:
+                return (text,)
+    except ValueError:
+        raise _refuse(parameter, text) from None
+
+
+_SAMPLING_NAMES = frozenset(field.name for field in fields(Sampling))
+
+
+def with_values(sampling: Sampling, load: LoadSettings, values: Mapping[str, object]) -> tuple[Sampling, LoadSettings]:
+    """Both settings with `values` (parameter name to value) put in.
+
+    Raises:
+        ParameterError: A name is unknown, or a value is of a wrong type or out of range.
+    """
+    for name, value in values.items():
+        change: dict[str, Any] = {name: check_value(name, value)}
+        if name in _SAMPLING_NAMES:
+            sampling = replace(sampling, **change)
+        else:
+            load = replace(load, **change)
+    return sampling, load
+
+
+def changed_values(sampling: Sampling, load: LoadSettings) -> dict[str, Value]:
+    """The values that differ from the defaults, by parameter name and in the table's order."""
+    return {
+        parameter.name: value
+        for parameter in PARAMETERS.values()
+        if (value := get_value(sampling, load, parameter.name)) != parameter.default
+    }
+
+
+def get_value(sampling: Sampling, load: LoadSettings, name: str) -> Value:
+    """The value that the parameter `name` has in these settings."""
+    value: Value = getattr(sampling if name in _SAMPLING_NAMES else load, name)
+    return value
+
+
+def default_value(name: str) -> Value:
+    """The default of the parameter `name`."""
+    return find_parameter(name).default

@@ -1,0 +1,209 @@
+"""What the faces of the program ask of its workers.
+
+Everything that makes tokens, stores words or reads meters has one of these shapes. The command line hands the workers
+to the screen as `Services`; the screen knows nothing else of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.config import Config, ConfigProblem, Overflow
+from workbench.core.events import Batch
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.session import Session
+
+ExportFormat = Literal["modelfile", "md", "json"]
+LogLevel = Literal["debug", "info", "warning", "error"]
+ProgressCallback = Callable[[float], None]
+"""Called with a fraction from 0 to 1, in any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of an engine: a conversation, or one of the raw forms."""
+
+    messages: tuple[Message, ...] = ()
+    """The conversation, rendered by the model's chat template."""
+    prompt: str | None = None
+    """A text given to the model as it is, with no template."""
+    tokens: tuple[int, ...] | None = None
+    """Token ids given to the model as they are."""
+    sampling: Sampling = field(default_factory=Sampling)
+    when_context_full: Overflow = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an engine can do beyond generating."""
+
+    score: bool = False
+    """Whether `score` works."""
+    reload: bool = True
+    """Whether load settings mean anything to it."""
+
+
+class Engine(Protocol):
+    """One open model."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What was opened."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+
+    def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        """Answer `request`. The last event is a `Finished` or a `Failed`; nothing is raised for a failed answer.
+
+        Cancelling ends it within one decode step, and within 100 ms during prefill on a CPU or one chunk on a GPU.
+        """
+
+    async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """The natural-log probability of each token after the first, given those before it."""
+
+    async def close(self) -> None:
+        """Give the memory back. What streams is stopped first."""
+
+
+class EngineHost(Protocol):
+    """Opens models."""
+
+    async def open(
+        self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
+    ) -> Engine:
+        """Open the model that `ref` names.
+
+        Raises:
+            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+
+    async def shutdown(self) -> None:
+        """Close whatever is open."""
+
+
+class Catalog(Protocol):
+    """The models at hand."""
+
+    async def models(self) -> Sequence[ModelEntry]:
+        """Every model that can be opened, in the order to show."""
+
+
+class Journal(Protocol):
+    """The record of one running session. When a method returns, its words are on disk."""
+
+    @property
+    def id(self) -> str:
+        """The id of the session."""
+
+    async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
+        """Record the settings that hold from here on."""
+
+    async def model(self, entry: ModelEntry) -> None:
+        """Record the model that answers from here on."""
+
+    async def message(self, message: Message) -> None:
+        """Record what the user wrote."""
+
+    async def partial(self, message: Message, model: str) -> None:
+        """Record how far an answer has come. The next record of an answer replaces it."""
+
+    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None:
+        """Record a finished answer."""
+
+    async def close(self) -> None:
+        """Record that the session ended well."""
+
+
+class SessionStore(Protocol):
+    """The stored sessions."""
+
+    async def create(self) -> Journal:
+        """Begin a new session. Nothing is stored before its first message."""
+
+    async def resume(self, session_id: str) -> tuple[Session, Journal]:
+        """Go on with a stored session.
+
+        Raises:
+            SessionError: It is not there, cannot be read, or another program has it open.
+        """
+
+    async def interrupted(self) -> Sequence[Session]:
+        """Sessions whose program died, newest first."""
+
+    async def dismiss(self, session_id: str) -> None:
+        """Do not offer an interrupted session again. It stays stored."""
+
+    async def export(self, session: Session, form: ExportFormat, path: Path) -> None:
+        """Write a session to `path`.
+
+        Raises:
+            WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class HostSample:
+    """The machine at one moment."""
+
+    rss_bytes: int
+    """Resident memory of this process."""
+    free_bytes: int
+    """Memory that can still be had without swapping."""
+    total_bytes: int
+    cpu_percent: float
+    """Load over all cores, 0 to 100."""
+
+
+class HostMonitor(Protocol):
+    """Reads the machine's meters."""
+
+    def sample(self) -> HostSample:
+        """Read them now; costs well under a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a worker logged."""
+
+    number: int
+    """Counted from 1, without gaps."""
+    level: LogLevel
+    source: str
+    text: str
+
+
+class LogBook(Protocol):
+    """What the workers logged, the newest lines of it."""
+
+    def since(self, number: int) -> Sequence[LogLine]:
+        """The lines after line `number` that are still held."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that the screen is handed."""
+
+    engines: EngineHost
+    catalog: Catalog
+    sessions: SessionStore
+    monitor: HostMonitor
+    logs: LogBook
+    config: Config
+    config_problems: Sequence[ConfigProblem]
+    save_config: Callable[[Mapping[str, object]], None]
+    """Write these top-level config keys, and leave the rest of the file as it is. Raises ConfigError."""
+    theme_folders: Sequence[Path]
+    """Folders with theme files; of two themes with one name the later folder's counts."""
+    export_folder: Path
+    """Where an export goes when no folder is named."""
+    no_model_hint: str = ""
+    """How to get a model, for when none is named and none is at hand."""

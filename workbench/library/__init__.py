@@ -1,0 +1,1 @@
+"""Where model files lie, and what their names mean."""

@@ -1,0 +1,1 @@
+"""Modelfiles, read and written as Ollama does."""
