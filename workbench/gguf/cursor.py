@@ -1,0 +1,203 @@
+"""Opening a model file, and walking through its header with bounded memory.
+
+The file is read, not mapped: a file that shrinks while it is mapped kills the process, one that is read comes up short.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from operator import length_hint
+from pathlib import Path
+
+from workbench.core.errors import ModelFileError
+
+WINDOW_BYTES = 1 << 20
+"""Bytes that are read at once."""
+
+MAX_STRING = 16 << 20
+"""The longest string that is accepted, in bytes."""
+
+_U32 = struct.Struct("<I").unpack_from
+_U64 = struct.Struct("<Q").unpack_from
+
+
+class EndOfFileError(Exception):
+    """The file ends before what was asked for."""
+
+
+class StringTooLongError(Exception):
+    """A string is longer than `MAX_STRING`."""
+
+
+class Cursor:
+    """A position in a file that moves forward.
+
+    Args:
+        descriptor: The open file.
+        size: Its size in bytes; nothing beyond it is asked for.
+    """
+
+    def __init__(self, descriptor: int, size: int) -> None:
+        self._descriptor = descriptor
+        self._base = 0
+        self._buffer = b""
+        self._position = 0
+        self.size = size
+
+    @property
+    def offset(self) -> int:
+        """Where in the file the next byte comes from."""
+        return self._base + self._position
+
+    @property
+    def remaining(self) -> int:
+        """Bytes between here and the end of the file."""
+        return self.size - self.offset
+
+    def _fill(self, count: int) -> None:
+        """Have at least `count` bytes at the position."""
+        if count > self.remaining:
+            raise EndOfFileError
+        self._base += self._position
+        self._position = 0
+        self._buffer = b""
+        os.lseek(self._descriptor, self._base, os.SEEK_SET)
+        wanted = max(count, WINDOW_BYTES)
+        chunks: list[bytes] = []
+        while wanted and (chunk := os.read(self._descriptor, wanted)):
+            chunks.append(chunk)
+            wanted -= len(chunk)
+        self._buffer = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if len(self._buffer) < count:
+            raise EndOfFileError
+
+    def take(self, count: int) -> bytes:
+        """The next `count` bytes."""
+        end = self._position + count
+        if end > len(self._buffer):
+            self._fill(count)
+            end = count
+        taken = self._buffer[self._position : end]
+        self._position = end
+        return taken
+
+    def skip(self, count: int) -> None:
+        """Leave out `count` bytes."""
+        if count > self.remaining:
+            raise EndOfFileError
+        self._position += count
+
+    def u32(self) -> int:
+        """The next four bytes as a number."""
+        if self._position + 4 > len(self._buffer):
+            self._fill(4)
+        number: int = _U32(self._buffer, self._position)[0]
+        self._position += 4
+        return number
+
+    def u64(self) -> int:
+        """The next eight bytes as a number."""
+        if self._position + 8 > len(self._buffer):
+            self._fill(8)
+        number: int = _U64(self._buffer, self._position)[0]
+        self._position += 8
+        return number
+
+    def string(self) -> bytes:
+        """The next string: its length in eight bytes, then as many bytes."""
+        length = self.u64()
+        if length > MAX_STRING:
+            raise StringTooLongError
+        return self.take(length)
+
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes, or as many as there are, without moving."""
+        ahead = self.take(min(count, self.remaining))
+        self._position -= len(ahead)
+        return ahead
+
+    def skip_strings(self, count: int) -> None:
+        """Leave out `count` strings. The vocabulary is most of a header, so this loop decides how fast one is read."""
+        unpack = _U64
+        while count:
+            self._fill(8)
+            buffer, position, length = self._buffer, 0, 0
+            rounds = iter(range(count))
+            try:
+                for _ in rounds:
+                    (length,) = unpack(buffer, position)
+                    position += length + 8
+            except (struct.error, OverflowError):
+                count = length_hint(rounds) + 1
+            else:
+                count = 0
+            # A string that is too long reaches beyond the window, so that only the last one can have been it.
+            if length > MAX_STRING:
+                raise StringTooLongError
+            if position > self.remaining:
+                raise EndOfFileError
+            self._position = position
+
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[tuple[int, int]]:
+    """Open a regular file for reading, without ever waiting for a pipe or touching a device.
+
+    Yields:
+        The file descriptor and the size of the file.
+
+    Raises:
+        ModelFileError: It is missing, no regular file, or not permitted.
+    """
+    descriptor = -1
+    try:
+        _check_kind(path, _stat(path).st_mode)
+        # What the path names may change between the two looks: a pipe must not block the open either.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(path, flags)
+        opened = os.fstat(descriptor)
+        _check_kind(path, opened.st_mode)
+        yield descriptor, opened.st_size
+    except FileNotFoundError:
+        raise ModelFileError(f"{path}: there is no such file.", _missing_hint(path)) from None
+    except PermissionError:
+        raise ModelFileError(
+            f"{path}: reading it is not permitted.", "Change its permissions, or run as a user who may read it."
+        ) from None
+    except OSError as error:
+        raise ModelFileError(f"{path}: it cannot be read: {error.strerror or error}.") from None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _stat(path: Path) -> os.stat_result:
+    try:
+        return path.stat()
+    except ValueError as error:
+        raise ModelFileError(f"{str(path)!r} is no path: {error}.") from None
+
+
+def _missing_hint(path: Path) -> str:
+    if path.is_symlink():
+        return "It is a symbolic link to a file that is not there."
+    return "" if path.parent.is_dir() else "Its folder does not exist either."
+
+
+def _check_kind(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        raise ModelFileError(f"{path}: this is a directory, not a model file.", "Name a .gguf file in it.")
+    kinds = (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    kind = next((name for test, name in kinds if test(mode)), "no regular file")
+    raise ModelFileError(f"{path}: this is {kind}, not a model file.", "Name a .gguf file.")

@@ -1,0 +1,345 @@
+"""The header of a GGUF file: metadata and tensor infos, read without a native library and without trusting a byte.
+
+The limits are those of ggml's own reader or narrower ones, because llama.cpp ends the whole process on some headers
+that it does not like: what passes here has at least the form that ggml demands.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import NoReturn
+
+from workbench.core.errors import ModelFileError
+from workbench.gguf.cursor import MAX_STRING, Cursor, EndOfFileError, StringTooLongError, open_regular
+from workbench.gguf.sniff import what_it_is
+from workbench.gguf.types import REMOVED_TENSOR_TYPES, TENSOR_TYPES, TensorType, ValueType
+
+MAGIC = b"GGUF"
+VERSIONS = (2, 3)
+MAX_METADATA_KEYS = 65_536
+MAX_TENSORS = 100_000
+MAX_ARRAY = 64 << 20
+"""The longest array that is accepted, in elements."""
+MAX_KEPT_BYTES = 32 << 20
+"""What the text in the metadata may take altogether, in bytes, where no array was asked for."""
+SHORT_ARRAY = 1024
+"""Arrays up to this length are always read: a list with one number for each layer is at most 512 long."""
+MAX_KEY_BYTES = 65_535
+MAX_TENSOR_NAME_BYTES = 63
+MAX_DIMENSIONS = 4
+DEFAULT_ALIGNMENT = 32
+_INT64_MAX = 2**63 - 1
+
+_DAMAGED = "The file is damaged, or its writer is at fault: get it again, or from somewhere else."
+_INCOMPLETE = "The download is not complete: download the rest, or the whole file again."
+
+_SCALARS: Mapping[ValueType, struct.Struct] = {
+    ValueType.UINT8: struct.Struct("<B"),
+    ValueType.INT8: struct.Struct("<b"),
+    ValueType.UINT16: struct.Struct("<H"),
+    ValueType.INT16: struct.Struct("<h"),
+    ValueType.UINT32: struct.Struct("<I"),
+    ValueType.INT32: struct.Struct("<i"),
+    ValueType.FLOAT32: struct.Struct("<f"),
+    ValueType.BOOL: struct.Struct("<?"),
+    ValueType.UINT64: struct.Struct("<Q"),
+    ValueType.INT64: struct.Struct("<q"),
+    ValueType.FLOAT64: struct.Struct("<d"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An array in the metadata."""
+
+    element_type: ValueType
+    length: int
+    values: Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str] | None
+    """The elements; None where they were skipped."""
+
+
+Value = bool | int | float | str | Array
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """One tensor of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    """Its dimensions as the file has them: the one that runs fastest comes first."""
+    type: TensorType
+    offset: int
+    """Where its data begins, in bytes from `Header.data_offset`."""
+    elements: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Everything in a GGUF file that lies before the tensor data."""
+
+    path: str
+    version: int
+    metadata: Mapping[str, Value]
+    value_types: Mapping[str, ValueType]
+    tensors: tuple[TensorInfo, ...]
+    alignment: int
+    data_offset: int
+    """Where the tensor data begins, in bytes from the start of the file."""
+    file_size: int
+
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors, without the padding between them."""
+        return sum(tensor.size_bytes for tensor in self.tensors)
+
+
+def read_header(path: str | PathLike[str], *, arrays: bool | Container[str] = False) -> Header:
+    """Read the header of the GGUF file `path`, and check that all tensor data that it announces is there.
+
+    Args:
+        path: The file.
+        arrays: Whether to read the elements of long arrays, or the keys of those to read. Of the others only length
+            and element type are told; short arrays are always read.
+
+    Raises:
+        ModelFileError: The file cannot be read, or is no sound GGUF file.
+    """
+    place = Path(path)
+    with open_regular(place) as (descriptor, size):
+        return _HeaderReader(place, Cursor(descriptor, size), arrays).read()
+
+
+class _HeaderReader:
+    """Reads one header. `_where` says at any time what is being read, for the error message."""
+
+    def __init__(self, path: Path, cursor: Cursor, arrays: bool | Container[str]) -> None:
+        self._path = path
+        self._cursor = cursor
+        self._arrays = arrays
+        self._where = "the file header"
+        self._kept = 0
+
+    def read(self) -> Header:
+        """The whole header."""
+        try:
+            version, tensor_count, key_count = self._preamble()
+            metadata, value_types = self._metadata(key_count)
+            alignment = self._alignment(metadata, value_types)
+            tensors = self._tensors(tensor_count, alignment)
+        except EndOfFileError:
+            self._fail(f"the file ends in {self._where}, at byte {self._cursor.size}", _INCOMPLETE)
+        except StringTooLongError:
+            self._fail(f"a text in {self._where} claims to be longer than {MAX_STRING} bytes")
+        end = self._cursor.offset
+        data_offset = -(-end // alignment) * alignment if tensors else end
+        self._check_data(tensors, data_offset)
+        return Header(
+            path=str(self._path),
+            version=version,
+            metadata=metadata,
+            value_types=value_types,
+            tensors=tensors,
+            alignment=alignment,
+            data_offset=data_offset,
+            file_size=self._cursor.size,
+        )
+
+    def _fail(self, what: str, hint: str = _DAMAGED) -> NoReturn:
+        raise ModelFileError(f"{self._path}: {what}.", hint)
+
+    def _preamble(self) -> tuple[int, int, int]:
+        cursor = self._cursor
+        start = cursor.peek(64)
+        if start[:4] != MAGIC:
+            what, hint = what_it_is(start)
+            self._fail(f"not a GGUF file: {what}", hint)
+        version, tensor_count, key_count = struct.unpack_from("<IQQ", cursor.take(24), 4)
+        if version & 0xFFFF == 0:
+            self._fail(
+                "a big-endian GGUF file, which llama.cpp cannot read on this machine",
+                "Get the little-endian file, or turn it round with the gguf package's `gguf-convert-endian`.",
+            )
+        if version == 1:
+            self._fail("GGUF version 1, which llama.cpp no longer reads", "Get a newer file of this model.")
+        if version not in VERSIONS:
+            self._fail(f"GGUF version {version}; versions 2 and 3 are known", "A newer workbench may read it.")
+        if key_count > MAX_METADATA_KEYS:
+            self._fail(f"the header claims {key_count} metadata keys; at most {MAX_METADATA_KEYS} are accepted")
+        if tensor_count > MAX_TENSORS:
+            self._fail(f"the header claims {tensor_count} tensors; at most {MAX_TENSORS} are accepted")
+        return version, tensor_count, key_count
+
+    def _metadata(self, count: int) -> tuple[dict[str, Value], dict[str, ValueType]]:
+        values: dict[str, Value] = {}
+        types: dict[str, ValueType] = {}
+        for number in range(count):
+            self._where = f"metadata key {number}"
+            key = self._key(number)
+            if key in values:
+                self._fail(f"the metadata key {key!r} is there twice")
+            self._where = f"the metadata key {key!r}"
+            kind = self._value_type()
+            types[key] = kind
+            values[key] = self._array(key) if kind is ValueType.ARRAY else self._scalar(kind)
+        return values, types
+
+    def _key(self, number: int) -> str:
+        raw = self._cursor.string()
+        if not raw or len(raw) > MAX_KEY_BYTES or b"\0" in raw:
+            self._fail(f"the name of metadata key {number} is {'too long or not text' if raw else 'empty'}")
+        self._keep(len(raw))
+        return raw.decode("utf-8", "backslashreplace")
+
+    def _keep(self, count: int) -> None:
+        self._kept += count
+        if self._kept > MAX_KEPT_BYTES and not self._arrays:
+            self._fail(f"the metadata holds more than {MAX_KEPT_BYTES >> 20} MiB of text")
+
+    def _value_type(self) -> ValueType:
+        number = self._cursor.u32()
+        try:
+            return ValueType(number)
+        except ValueError:
+            self._fail(f"{self._where} has the value type {number}, which is not known")
+
+    def _scalar(self, kind: ValueType) -> bool | int | float | str:
+        if kind is ValueType.STRING:
+            return self._text()
+        form = _SCALARS[kind]
+        value: bool | int | float = form.unpack(self._cursor.take(form.size))[0]
+        return value
+
+    def _text(self) -> str:
+        raw = self._cursor.string()
+        self._keep(len(raw))
+        return raw.decode("utf-8", "replace")
+
+    def _array(self, key: str) -> Array:
+        cursor = self._cursor
+        kind = self._value_type()
+        if kind is ValueType.ARRAY:
+            self._fail(f"{self._where} is an array of arrays, which ggml does not read")
+        length = cursor.u64()
+        if length > MAX_ARRAY:
+            self._fail(f"{self._where} claims {length} elements; at most {MAX_ARRAY} are accepted")
+        width = 8 if kind is ValueType.STRING else _SCALARS[kind].size
+        if length * width > cursor.remaining:
+            self._fail(f"{self._where} claims {length} elements, more than the rest of the file holds", _INCOMPLETE)
+        wanted = length <= SHORT_ARRAY or (self._arrays if isinstance(self._arrays, bool) else key in self._arrays)
+        if not wanted:
+            if kind is ValueType.STRING:
+                cursor.skip_strings(length)
+            else:
+                cursor.skip(length * width)
+            return Array(kind, length, None)
+        if kind is ValueType.STRING:
+            return Array(kind, length, [self._text() for _ in range(length)])
+        return Array(kind, length, _numbers(kind, cursor.take(length * width)))
+
+    def _alignment(self, metadata: Mapping[str, Value], types: Mapping[str, ValueType]) -> int:
+        key = "general.alignment"
+        if key not in metadata:
+            return DEFAULT_ALIGNMENT
+        alignment = metadata[key]
+        if types[key] is not ValueType.UINT32 or not isinstance(alignment, int):
+            self._fail(f"the metadata key {key!r} has the type {types[key].name} and not UINT32")
+        if alignment == 0 or alignment & (alignment - 1):
+            self._fail(f"the metadata key {key!r} is {alignment} and not a power of two")
+        return alignment
+
+    def _tensors(self, count: int, alignment: int) -> tuple[TensorInfo, ...]:
+        tensors: list[TensorInfo] = []
+        names: set[str] = set()
+        expected = 0
+        for number in range(count):
+            self._where = f"the description of tensor {number}"
+            tensor = self._tensor(number)
+            if tensor.name in names:
+                self._fail(f"the tensor {tensor.name!r} is there twice")
+            if tensor.offset != expected:
+                self._fail(f"the tensor {tensor.name!r} has the offset {tensor.offset} where {expected} is due")
+            expected += -(-tensor.size_bytes // alignment) * alignment
+            names.add(tensor.name)
+            tensors.append(tensor)
+        return tuple(tensors)
+
+    def _tensor(self, number: int) -> TensorInfo:
+        cursor = self._cursor
+        raw = cursor.string()
+        if len(raw) > MAX_TENSOR_NAME_BYTES or b"\0" in raw:
+            self._fail(f"the name of tensor {number} is longer than {MAX_TENSOR_NAME_BYTES} bytes or not text")
+        name = raw.decode("utf-8", "backslashreplace")
+        self._where = f"the description of the tensor {name!r}"
+        dimensions = cursor.u32()
+        if dimensions > MAX_DIMENSIONS:
+            self._fail(f"the tensor {name!r} has {dimensions} dimensions; at most {MAX_DIMENSIONS} are possible")
+        shape = tuple(cursor.u64() for _ in range(dimensions))
+        elements = 1
+        for size in shape:
+            elements *= size
+            if size > _INT64_MAX or elements > _INT64_MAX:
+                self._fail(f"the tensor {name!r} has the impossible shape {list(shape)}")
+        kind = self._tensor_type(name, cursor.u32())
+        row = shape[0] if shape else 1
+        if row % kind.block:
+            self._fail(f"the tensor {name!r} has rows of {row}, not a multiple of {kind.name}'s block of {kind.block}")
+        return TensorInfo(
+            name=name,
+            shape=shape,
+            type=kind,
+            offset=cursor.u64(),
+            elements=elements,
+            size_bytes=kind.row_bytes(elements),
+        )
+
+    def _tensor_type(self, name: str, number: int) -> TensorType:
+        kind = TENSOR_TYPES.get(number)
+        if kind is None and number in REMOVED_TENSOR_TYPES:
+            self._fail(
+                f"the tensor {name!r} has the type {number}, which llama.cpp no longer reads",
+                "Get a newer file of this model.",
+            )
+        if kind is None:
+            self._fail(
+                f"the tensor {name!r} has the type {number}, which is not known",
+                "A newer workbench may read it, or the file is damaged.",
+            )
+        return kind
+
+    def _check_data(self, tensors: tuple[TensorInfo, ...], data_offset: int) -> None:
+        size = self._cursor.size
+        end = max((data_offset + tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
+        if end > size:
+            self._fail(f"truncated: {end - size} of {end} bytes are missing at its end", _INCOMPLETE)
+
+
+_ARRAY_CODES: Mapping[ValueType, str] = {
+    ValueType.UINT8: "B",
+    ValueType.INT8: "b",
+    ValueType.UINT16: "H",
+    ValueType.INT16: "h",
+    ValueType.UINT32: "I",
+    ValueType.INT32: "i",
+    ValueType.FLOAT32: "f",
+    ValueType.UINT64: "Q",
+    ValueType.INT64: "q",
+    ValueType.FLOAT64: "d",
+}
+
+
+def _numbers(kind: ValueType, raw: bytes) -> Sequence[int] | Sequence[float] | Sequence[bool]:
+    if kind is ValueType.BOOL:
+        return [byte != 0 for byte in raw]
+    numbers: array[int] | array[float] = array(_ARRAY_CODES[kind])
+    numbers.frombytes(raw)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers

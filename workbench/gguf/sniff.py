@@ -1,0 +1,50 @@
+"""What a file is that calls itself a GGUF and is none."""
+
+from __future__ import annotations
+
+_AGAIN = "Download it again from the file's own download link."
+_AS_GGUF = "get the model as a GGUF."
+
+_BINARY = (
+    (
+        (b"lmgg", b"fmgg", b"tjgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla"),
+        "this is a GGML file of the time before GGUF",
+        f"llama.cpp no longer reads it: {_AS_GGUF}",
+    ),
+    (
+        (b"PK\x03\x04", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf", b"\xfd7zXZ"),
+        "this is an archive or a PyTorch checkpoint",
+        f"Unpack it, or {_AS_GGUF}",
+    ),
+)
+_TEXT = (
+    (
+        (b"version https://git-lfs",),
+        "this is a Git LFS pointer, not the model",
+        "Run `git lfs pull` in its repository, or download the file itself.",
+    ),
+    (
+        (b"<!doctype", b"<html", b"<head", b"<?xml"),
+        "this is a web page, not the model",
+        f"The link led to a page about the file. {_AGAIN}",
+    ),
+)
+
+
+def what_it_is(start: bytes) -> tuple[str, str]:
+    """What a file that begins with `start` seems to be, and what to do about it."""
+    if not start:
+        return "the file is empty", "The download did not begin, or the disk was full. Download it again."
+    if not start.strip(b"\0"):
+        return "it begins with zero bytes", "The download reserved the space and was not finished. Download it again."
+    if start[8:10] in (b'{"', b"{ "):
+        return "this is a safetensors file", f"Convert it to GGUF first, or {_AS_GGUF}"
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for seen, table in ((start, _BINARY), (text, _TEXT)):
+        for prefixes, what, hint in table:
+            if seen.startswith(prefixes):
+                return what, hint
+    words = " ".join(start[:64].decode("utf-8", "replace").split())
+    if len(words) >= 4 and words.isprintable() and "\N{REPLACEMENT CHARACTER}" not in words[:-1]:
+        return f"it is a text that begins with {words[:40]!r}", f"It may be a server's error message. {_AGAIN}"
+    return f"it begins with {start[:4].hex(' ')} and not with the letters GGUF", _AGAIN
