@@ -1,0 +1,197 @@
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+WHEELS = "https://wheels.example/whl"
+
+
+@pytest.fixture(scope="module")
+def bootstrap():
+    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts" / "bootstrap.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["bootstrap"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["bootstrap"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """As much of a checkout as setting up looks at."""
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts" / "bootstrap.py", tmp_path / "scripts")
+    return tmp_path
+
+
+def tools(folder, *names, **scripts):
+    """A folder for the search path: these tools of the system, and these shell scripts."""
+    folder.mkdir()
+    for name in names:
+        (folder / name).symlink_to(shutil.which(name))
+    for name, text in scripts.items():
+        script = folder / name
+        script.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        script.chmod(0o755)
+    return str(folder)
+
+
+def make(checkout, path, *arguments):
+    environment = {"PATH": path, "HOME": str(checkout), "PYTHON": ""}
+    return subprocess.run(
+        [shutil.which("make"), *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def machine(nvcc="", driver="", capabilities=""):
+    """What the tools of a made-up machine print."""
+
+    def run(*command):
+        match command:
+            case ("nvcc", *_):
+                return f"Cuda compilation tools, release {nvcc}, V{nvcc}.1" if nvcc else ""
+            case ("nvidia-smi",):
+                return f"| Driver Version: 550.54   CUDA Version: {driver}     |" if driver else ""
+        return capabilities
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("machine_has", "index"),
+    [
+        ({}, "cu124"),
+        ({"driver": "12.4", "capabilities": "8.9\n"}, "cu124"),
+        ({"driver": "12.8", "capabilities": "12.0\n"}, "cu125"),
+        ({"driver": "13.1", "capabilities": "9.0\n8.6\n"}, "cu130"),
+        ({"driver": "13.5", "capabilities": "7.0\n"}, "cu125"),
+        ({"driver": "13.5", "nvcc": "12.2", "capabilities": "9.0\n"}, "cu122"),
+        ({"driver": "12.0", "capabilities": "8.6\n"}, "cu118"),
+        ({"nvcc": "13.2"}, "cu132"),
+    ],
+)
+def test_the_cuda_index_is_the_newest_that_the_machine_takes(bootstrap, machine_has, index):
+    assert bootstrap.wheel_index("cuda", run=machine(**machine_has)) == index
+
+
+def test_no_cuda_index_fits_an_old_toolkit_on_a_new_card(bootstrap):
+    with pytest.raises(bootstrap.SetupError, match="No prebuilt wheel fits CUDA 12.0"):
+        bootstrap.wheel_index("cuda", run=machine(driver="12.0", capabilities="9.0\n"))
+
+
+@pytest.mark.parametrize(
+    ("backend", "index"),
+    [("", ""), ("source", ""), ("cpu", "cpu"), ("metal", "metal"), ("vulkan", "vulkan"), ("rocm", "rocm72")],
+)
+def test_each_backend_has_its_index(bootstrap, backend, index):
+    assert bootstrap.wheel_index(backend, run=machine()) == index
+
+
+def test_a_named_cuda_index_wins_and_is_checked(bootstrap):
+    assert bootstrap.wheel_index("cuda", "cu121", run=machine(driver="13.0")) == "cu121"
+    with pytest.raises(bootstrap.SetupError, match="choose one of cu118, "):
+        bootstrap.wheel_index("cuda", "cu999", run=machine())
+
+
+def test_an_unknown_backend_names_the_known_ones(bootstrap):
+    with pytest.raises(bootstrap.SetupError, match="cpu, cuda, metal, rocm, vulkan, source"):
+        bootstrap.wheel_index("cudda", run=machine())
+
+
+def test_a_prebuilt_wheel_is_never_replaced_by_a_build(bootstrap):
+    wanted = bootstrap.Stamp("/x", "", dev=False, backend="vulkan", demo=True)
+    (step,) = bootstrap.plan(wanted, "", "vulkan", WHEELS)
+    line = " ".join(step.arguments)
+    assert f"--extra-index-url {WHEELS}/vulkan --only-binary llama-cpp-python --editable" in line
+    assert not step.compiles
+
+
+def test_changing_the_backend_installs_the_binding_again(bootstrap):
+    wanted = bootstrap.Stamp("/x", "", dev=True, backend="cuda", demo=True)
+    change, install = bootstrap.plan(wanted, "source", "cu124", WHEELS)
+    assert "--force-reinstall" in change.arguments
+    assert change.arguments[-1].startswith("llama-cpp-python>=")
+    assert install.arguments[-1].endswith("[dev]")
+
+
+def test_a_build_is_announced_with_its_length(bootstrap):
+    wanted = bootstrap.Stamp("/x", "", dev=False, backend="source", demo=True)
+    (step,) = bootstrap.plan(wanted, "", "", WHEELS)
+    assert step.compiles
+    assert "minute" in step.saying
+
+
+def test_no_python_that_is_new_enough_is_one_sentence(checkout, tmp_path):
+    old = 'case "$2" in *version_info*) exit 1;; esac; echo "old Python was used" >&2; exit 3'
+    path = tools(tmp_path / "bin", "sh", "sed", python3=old)
+    result = make(checkout, path, "run")
+    assert result.returncode
+    assert "workbench needs Python 3.11 or newer: install it" in result.stderr
+    assert "old Python was used" not in result.stderr
+    assert not (checkout / ".venv").exists()
+
+
+def test_no_compiler_is_one_sentence_before_anything_is_made(checkout, tmp_path):
+    path = tools(tmp_path / "bin", "sh", python3=f'exec "{sys.executable}" "$@"')
+    result = make(checkout, path, "run")
+    assert result.returncode
+    assert "there is no C++ compiler: install one" in result.stderr
+    assert not (checkout / ".venv").exists()
+    assert make(checkout, path, "run", "BACKEND=cpu", "DRY_RUN=1").returncode == 0
+
+
+def test_what_is_set_up_is_not_set_up_again(checkout, tmp_path, bootstrap, monkeypatch, capfd):
+    venv = checkout / ".venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin" / "python").symlink_to(sys.executable)
+    monkeypatch.setattr(bootstrap, "ROOT", checkout)
+    monkeypatch.setattr(bootstrap, "VENV", venv)
+    monkeypatch.setattr(bootstrap, "PYTHON", venv / "bin" / "python")
+    monkeypatch.setattr(bootstrap, "STAMP", venv / "stamp.json")
+    monkeypatch.setattr(bootstrap, "LOG", checkout / "build" / "setup.log")
+    ran = []
+    monkeypatch.setattr(bootstrap, "execute", lambda step: ran.append(step.arguments) or 0)
+    monkeypatch.setattr(bootstrap, "has_compilers", lambda: True)
+
+    def set_up(*arguments):
+        ran.clear()
+        monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--wheels", WHEELS, *arguments])
+        assert bootstrap.main() == 0
+        return len(ran)
+
+    assert set_up() == 3, "creates the environment, installs the program, then the demo model"
+    assert set_up() == 0
+    assert set_up("--dev") == 2
+    assert set_up() == 0, "what the tests need is not taken away again"
+    with (checkout / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write("\n# changed\n")
+    assert set_up() == 2
+    stamp = json.loads((venv / "stamp.json").read_text(encoding="utf-8"))
+    (venv / "stamp.json").write_text(json.dumps(stamp | {"root": "/elsewhere"}), encoding="utf-8")
+    assert set_up() == 3, "an environment that was moved is made again"
+    (venv / "bin" / "python").unlink()
+    assert set_up() == 3, "and so is one whose Python has gone"
+
+
+def test_without_the_demo_model_the_program_starts_and_the_tests_do_not(checkout, bootstrap, monkeypatch, capfd):
+    monkeypatch.setattr(bootstrap, "ROOT", checkout)
+    monkeypatch.setattr(bootstrap, "VENV", checkout / ".venv")
+    monkeypatch.setattr(bootstrap, "STAMP", checkout / "stamp.json")
+    monkeypatch.setattr(bootstrap, "LOG", checkout / "build" / "setup.log")
+    monkeypatch.setattr(bootstrap, "execute", lambda step: bootstrap.DEMO_MODEL in step.arguments)
+    monkeypatch.setattr(bootstrap, "has_compilers", lambda: True)
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py"])
+    assert bootstrap.main() == 0
+    assert "opens without it" in capfd.readouterr().out
+    monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--dev"])
+    assert bootstrap.main() == 1
+    assert "The tests need the demo model" in capfd.readouterr().err
