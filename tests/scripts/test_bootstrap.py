@@ -84,7 +84,7 @@ def test_the_cuda_index_is_the_newest_that_the_machine_takes(bootstrap, machine_
 
 
 def test_no_cuda_index_fits_an_old_toolkit_on_a_new_card(bootstrap):
-    with pytest.raises(bootstrap.SetupError, match="No prebuilt wheel fits CUDA 12.0"):
+    with pytest.raises(bootstrap.SetupError, match=r"No prebuilt wheel fits CUDA 12\.0"):
         bootstrap.wheel_index("cuda", run=machine(driver="12.0", capabilities="9.0\n"))
 
 
