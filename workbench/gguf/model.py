@@ -1,0 +1,148 @@
+"""What a header says about the model: the facts that a user chooses by."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workbench.gguf.reader import Array, Header
+from workbench.gguf.types import FILE_TYPES, GUESSED_FILE_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """A model as its file describes it. What the file does not tell is None or empty."""
+
+    architecture: str | None
+    name: str | None
+    parameters: int
+    """All weights: the elements of all tensors."""
+    weights_bytes: int
+    """Bytes of all tensors."""
+    bits_per_weight: float | None
+    """Measured: 8 * bytes / weights. None for a file without tensors."""
+    label: str | None
+    """The quantization that `general.file_type` names. It is only a label: the tensors may be of several types."""
+    type_bytes: Mapping[str, int]
+    """Bytes by tensor type, the type with most bytes first."""
+    context_length: int | None
+    """The longest context that the model was trained for, in tokens."""
+    block_count: int | None
+    """Layers."""
+    embedding_length: int | None
+    feed_forward_length: int | None
+    """The widest of all layers, where they differ."""
+    head_counts: tuple[int, ...]
+    """Attention heads of each layer; 0 for a layer without attention."""
+    kv_head_counts: tuple[int, ...]
+    """Key and value heads of each layer; 0 for a layer without a KV cache."""
+    key_length: int | None
+    """Width of one key head."""
+    value_length: int | None
+    expert_count: int | None
+    vocab_size: int | None
+    tokenizer: str | None
+    chat_template: str | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+    @property
+    def main_type(self) -> str | None:
+        """The tensor type that holds most bytes."""
+        return next(iter(self.type_bytes), None)
+
+    @property
+    def quant(self) -> str | None:
+        """The quantization: the label, and where there is none the tensor type that holds most bytes."""
+        return self.label or self.main_type
+
+
+def get_int(metadata: Mapping[str, object], key: str) -> int | None:
+    """The whole number under `key`; None where there is none or something else."""
+    value = metadata.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def get_text(metadata: Mapping[str, object], key: str) -> str | None:
+    """The text under `key`; None where there is none, an empty one, or something else."""
+    value = metadata.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def get_per_layer(metadata: Mapping[str, object], key: str, layers: int) -> tuple[int, ...] | None:
+    """One number for each layer, where the file gives either a list of them or one that holds for all."""
+    value = metadata.get(key)
+    if isinstance(value, Array):
+        return layer_values(value, layers)
+    number = get_int(metadata, key)
+    return None if number is None else (number,) * layers
+
+
+def layer_values(value: Array, layers: int) -> tuple[int, ...] | None:
+    """The elements of `value` as whole numbers, if there is exactly one for each layer."""
+    if value.values is None or value.length != layers:
+        return None
+    numbers = tuple(int(item) for item in value.values if isinstance(item, int))
+    return numbers if len(numbers) == layers else None
+
+
+def describe(header: Header, shards: Sequence[Header] = ()) -> ModelFacts:
+    """The facts of the model in `header`.
+
+    Args:
+        header: The header of the file, or of the first shard.
+        shards: The headers of the other shards; the metadata comes from the first one alone.
+    """
+    meta = header.metadata
+    tensors = [tensor for part in (header, *shards) for tensor in part.tensors]
+    parameters = sum(tensor.elements for tensor in tensors)
+    weights_bytes = sum(tensor.size_bytes for tensor in tensors)
+    type_bytes: Counter[str] = Counter()
+    for tensor in tensors:
+        type_bytes[tensor.type.name] += tensor.size_bytes
+
+    architecture = get_text(meta, "general.architecture")
+    layers = get_int(meta, f"{architecture}.block_count")
+    count = layers if layers is not None and 0 < layers <= 512 else 0
+    embedding = get_int(meta, f"{architecture}.embedding_length")
+    heads = get_per_layer(meta, f"{architecture}.attention.head_count", count) or (0,) * count
+    kv_heads = get_per_layer(meta, f"{architecture}.attention.head_count_kv", count) or heads
+    head_width = embedding // heads[0] if embedding and heads and heads[0] > 0 else None
+    feed_forward = get_per_layer(meta, f"{architecture}.feed_forward_length", count)
+    return ModelFacts(
+        architecture=architecture,
+        name=get_text(meta, "general.name"),
+        parameters=parameters,
+        weights_bytes=weights_bytes,
+        bits_per_weight=8 * weights_bytes / parameters if parameters else None,
+        label=_label(get_int(meta, "general.file_type")),
+        type_bytes=dict(type_bytes.most_common()),
+        context_length=get_int(meta, f"{architecture}.context_length"),
+        block_count=layers,
+        embedding_length=embedding,
+        feed_forward_length=max(feed_forward, default=None) if feed_forward else None,
+        head_counts=heads,
+        kv_head_counts=kv_heads,
+        key_length=_either(get_int(meta, f"{architecture}.attention.key_length"), head_width),
+        value_length=_either(get_int(meta, f"{architecture}.attention.value_length"), head_width),
+        expert_count=get_int(meta, f"{architecture}.expert_count"),
+        vocab_size=_vocab_size(header, architecture),
+        tokenizer=get_text(meta, "tokenizer.ggml.model"),
+        chat_template=get_text(meta, "tokenizer.chat_template"),
+        bos_token_id=get_int(meta, "tokenizer.ggml.bos_token_id"),
+        eos_token_id=get_int(meta, "tokenizer.ggml.eos_token_id"),
+    )
+
+
+def _either(first: int | None, second: int | None) -> int | None:
+    return second if first is None else first
+
+
+def _label(file_type: int | None) -> str | None:
+    return None if file_type is None else FILE_TYPES.get(file_type & ~GUESSED_FILE_TYPE)
+
+
+def _vocab_size(header: Header, architecture: str | None) -> int | None:
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    return tokens.length if isinstance(tokens, Array) else get_int(header.metadata, f"{architecture}.vocab_size")

@@ -1,0 +1,89 @@
+"""What the name of a model file says: the model, its quantization, and its part of a split file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePath
+
+SUFFIX = ".gguf"
+SIDECAR_PREFIXES = ("mmproj-", "mtp-")
+"""Files that belong to a model and are none themselves."""
+
+_QUANT = re.compile(
+    r"(?<![A-Za-z0-9])(?P<quant>"
+    r"(?:UD-)?I?Q[1-8]_(?:K_(?:XXL|XL|L|M|S|XS|P)|K|[01]|XXS|XS|S|M|NL(?:_XL)?)(?:_[48]_[48])?"
+    r"|Q[1-8]_K_[A-Z]{1,3}|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32"
+    r")(?![A-Za-z0-9])",
+    re.IGNORECASE,
+)
+_SHARD = re.compile(r"^(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$", re.IGNORECASE)
+_SEPARATORS = " .-_"
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A part of a split file."""
+
+    prefix: str
+    """The part of the name that all shards share."""
+    number: int
+    """Counted from 1."""
+    count: int
+
+    def name(self, number: int) -> str:
+        """The file name of shard `number`."""
+        return f"{self.prefix}-{number:05}-of-{self.count:05}{SUFFIX}"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The file names of all shards, in order."""
+        return tuple(self.name(number) for number in range(1, self.count + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class FileName:
+    """A file name, taken apart."""
+
+    base: str
+    """The name of the model, without quantization and shard number; files of one model share it."""
+    quant: str | None
+    """The quantization as the name gives it, in capitals; None where it gives none."""
+    shard: Shard | None
+
+
+def parse_shard(name: str) -> Shard | None:
+    """The shard that a file of this name is; None where it is a whole file."""
+    match = _SHARD.match(_stem(name))
+    if match is None:
+        return None
+    number, count = int(match["number"]), int(match["count"])
+    return Shard(match["prefix"], number, count) if 1 <= number <= count else None
+
+
+def parse_name(name: str) -> FileName:
+    """Take the name of a model file apart."""
+    shard = parse_shard(name)
+    stem = shard.prefix if shard else _stem(name)
+    matches = list(_QUANT.finditer(stem))
+    if not matches:
+        return FileName(stem, None, shard)
+    # The quantization stands last; what looks like one earlier is part of the model's name.
+    last = matches[-1]
+    rest = stem[: last.start()].rstrip(_SEPARATORS) + stem[last.end() :]
+    return FileName(rest.strip(_SEPARATORS) or stem, _spelled(last["quant"]), shard)
+
+
+def is_sidecar(name: str) -> bool:
+    """Whether a file of this name goes with a model and is none itself."""
+    return name.casefold().startswith(SIDECAR_PREFIXES)
+
+
+def _stem(name: str) -> str:
+    plain = PurePath(name).name
+    return plain[: -len(SUFFIX)] if plain.casefold().endswith(SUFFIX) else plain
+
+
+def _spelled(quant: str) -> str:
+    upper = quant.upper()
+    return {"FP16": "F16", "FP32": "F32"}.get(upper, upper)
