@@ -61,7 +61,7 @@ class Array:
     element_type: ValueType
     length: int
     values: Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str] | None
-    """The elements; None where they were skipped."""
+    """The elements; None where they were skipped. Bytes of a text that are no UTF-8 stand as lone surrogates."""
 
 
 Value = bool | int | float | str | Array
@@ -217,10 +217,10 @@ class _HeaderReader:
         value: bool | int | float = form.unpack(self._cursor.take(form.size))[0]
         return value
 
-    def _text(self) -> str:
+    def _text(self, errors: str = "replace") -> str:
         raw = self._cursor.string()
         self._keep(len(raw))
-        return raw.decode("utf-8", "replace")
+        return raw.decode("utf-8", errors)
 
     def _array(self, key: str) -> Array:
         cursor = self._cursor
@@ -241,7 +241,7 @@ class _HeaderReader:
                 cursor.skip(length * width)
             return Array(kind, length, None)
         if kind is ValueType.STRING:
-            return Array(kind, length, [self._text() for _ in range(length)])
+            return Array(kind, length, [self._text("surrogateescape") for _ in range(length)])
         return Array(kind, length, _numbers(kind, cursor.take(length * width)))
 
     def _alignment(self, metadata: Mapping[str, Value], types: Mapping[str, ValueType]) -> int:

@@ -1,0 +1,199 @@
+"""Whether llama.cpp can be let near a file: what its loader asserts, and so would end the whole process for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import NoReturn
+
+from workbench.core.errors import ModelFileError
+from workbench.gguf.layers import MAX_LAYERS, LayerKind, plan_layers
+from workbench.gguf.model import get_int, get_per_layer, get_text
+from workbench.gguf.names import parse_shard
+from workbench.gguf.reader import Array, Header, Value, read_header
+from workbench.gguf.types import ValueType
+
+MAX_EXPERTS = 1024
+ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
+_TOKENS = "tokenizer.ggml.tokens"
+_DAMAGED = "The file is damaged, or its converter is at fault: get it again, or from somewhere else."
+_NO_WEIGHT_TYPES = frozenset({"Q8_1", "Q8_K"})
+"""Types that exist only while llama.cpp computes."""
+_MUST_NOT_BE_ZERO = ("full_attention_interval", "interleave_moe_layer_step")
+"""Keys that llama.cpp divides by."""
+_DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}
+"""The first token of a text, by tokenizer, where the file names none."""
+
+
+def check_loadable(path: str | PathLike[str]) -> tuple[Header, ...]:
+    """Check that llama.cpp will either load the model at `path` or refuse it, and not end the process.
+
+    Returns:
+        The header of the file; for a split file the headers of all its parts, in order.
+
+    Raises:
+        ModelFileError: The file cannot be read, is no model, or llama.cpp would end the process for it.
+    """
+    first = read_header(path, arrays=frozenset({_TOKENS}))
+    headers = (first, *_other_parts(Path(path), first))
+    _Check(Path(path), first.metadata, first.value_types, headers).run()
+    return headers
+
+
+def _other_parts(path: Path, first: Header) -> tuple[Header, ...]:
+    count = get_int(first.metadata, "split.count") or 0
+    if count <= 1:
+        return ()
+    number = get_int(first.metadata, "split.no") or 0
+    shard = parse_shard(path.name)
+    if shard is None or shard.count != count:
+        raise ModelFileError(
+            f"{path}: this is part {number + 1} of {count}, and its name does not say so.",
+            f"Give all parts their names back: NAME-00001-of-{count:05}.gguf and so on.",
+        )
+    if shard.number != 1 or number != 0:
+        raise ModelFileError(f"{path}: this is part {number + 1} of {count}.", f"Open the first part: {shard.name(1)}")
+    parts = [path.with_name(name) for name in shard.names[1:]]
+    missing = [part.name for part in parts if not part.is_file()]
+    if missing:
+        named = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
+        raise ModelFileError(
+            f"{path}: {len(missing)} of its {count} parts are missing: {named}.", "Download them to the same folder."
+        )
+    headers = tuple(read_header(part) for part in parts)
+    for index, header in enumerate(headers, start=1):
+        if header.value_types.get("split.no") is not ValueType.UINT16 or header.metadata["split.no"] != index:
+            raise ModelFileError(f"{header.path}: it does not say that it is part {index + 1} of {count}.", _DAMAGED)
+    return headers
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """Looks at one model. Each method holds one group of llama.cpp's assertions against it."""
+
+    path: Path
+    metadata: Mapping[str, Value]
+    value_types: Mapping[str, ValueType]
+    headers: Sequence[Header]
+
+    def run(self) -> None:
+        """Everything, the clearest reasons first."""
+        architecture = self._kind()
+        self._tensors()
+        self._layers(architecture)
+        self._heads(architecture)
+        self._experts(architecture)
+        self._numbers(architecture)
+        self._vocabulary()
+
+    def _fail(self, what: str, hint: str = _DAMAGED) -> NoReturn:
+        raise ModelFileError(f"{self.path}: {what}.", hint)
+
+    def _kind(self) -> str:
+        kind = get_text(self.metadata, "general.type") or "model"
+        if kind == "adapter":
+            self._fail("this is a LoRA adapter, not a model", "Open the model that it was made for.")
+        if kind == "imatrix":
+            self._fail("this is an importance matrix, not a model", "It is for making quantizations.")
+        architecture = get_text(self.metadata, "general.architecture")
+        if architecture is None:
+            self._fail("the metadata key 'general.architecture' is missing, so that nobody knows what model this is")
+        if architecture == "clip" or kind in {"mmproj", "clip-vision"}:
+            self._fail("this is the part of a model that sees or hears, not the model", "Open the model beside it.")
+        return architecture
+
+    def _tensors(self) -> None:
+        tensors = [tensor for header in self.headers for tensor in header.tensors]
+        if not tensors:
+            self._fail("there are no weights in it, only a vocabulary", "Get the file with the weights.")
+        names = {tensor.name for tensor in tensors}
+        if len(names) != len(tensors):
+            self._fail("two of its parts hold the same tensor")
+        total = get_int(self.metadata, "split.tensors.count")
+        if len(self.headers) > 1 and total is not None and total != len(tensors):
+            self._fail(f"its parts hold {len(tensors)} tensors where {total} are due")
+        for tensor in tensors:
+            if tensor.type.name in _NO_WEIGHT_TYPES:
+                self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}, which is none for weights")
+
+    def _int(self, architecture: str, key: str, default: int = 0) -> int:
+        value = get_int(self.metadata, f"{architecture}.{key}")
+        return default if value is None else value
+
+    def _layers(self, architecture: str) -> None:
+        count = self._int(architecture, "block_count", -1)
+        if not 1 <= count <= MAX_LAYERS:
+            claim = "no number of layers is given" if count < 0 else f"it claims {count} layers"
+            self._fail(f"{claim}; llama.cpp takes 1 to {MAX_LAYERS}")
+        nextn = self._int(architecture, "nextn_predict_layers")
+        if nextn > count:
+            self._fail(f"{nextn} of its {count} layers are said to predict further tokens")
+        plan = plan_layers(self.metadata, architecture)
+        if plan.window and LayerKind.WINDOW not in plan.kinds:
+            self._fail(f"it has a sliding window of {plan.window} tokens and no layer that uses it")
+        if architecture == "gemma4" and count - self._int(architecture, "attention.shared_kv_layers") < 2:
+            self._fail("fewer than two of its layers have a KV cache of their own")
+
+    def _heads(self, architecture: str) -> None:
+        count = self._int(architecture, "block_count")
+        heads = get_per_layer(self.metadata, f"{architecture}.attention.head_count", count) or (0,) * count
+        kv_heads = get_per_layer(self.metadata, f"{architecture}.attention.head_count_kv", count) or heads
+        for layer, (query, key_value) in enumerate(zip(heads, kv_heads, strict=True)):
+            if query and key_value and query % key_value:
+                self._fail(f"layer {layer} has {query} attention heads, not a multiple of its {key_value} KV heads")
+
+    def _experts(self, architecture: str) -> None:
+        count = self._int(architecture, "expert_count")
+        if architecture in {"hunyuan_vl", "hunyuan-dense"} and count <= 1:
+            return
+        layers = self._int(architecture, "block_count")
+        used = max(get_per_layer(self.metadata, f"{architecture}.expert_used_count", layers) or (0,))
+        groups = self._int(architecture, "expert_group_count")
+        groups_used = self._int(architecture, "expert_group_used_count")
+        if count > MAX_EXPERTS:
+            self._fail(f"it claims {count} experts; llama.cpp takes at most {MAX_EXPERTS}")
+        if used > count or (count and not used):
+            self._fail(f"{used} of its {count} experts are said to be used for a token")
+        if groups and groups >= count:
+            self._fail(f"its {count} experts are said to be in {groups} groups")
+        if groups > 1 and (count % groups or not 0 < groups_used < groups):
+            self._fail(f"{groups_used} of {groups} groups of its {count} experts are said to be used for a token")
+
+    def _numbers(self, architecture: str) -> None:
+        scaling = get_text(self.metadata, f"{architecture}.rope.scaling.type")
+        if scaling is not None and scaling not in ROPE_SCALINGS:
+            self._fail(
+                f"its RoPE scaling is {scaling[:40]!r}; llama.cpp knows {', '.join(sorted(ROPE_SCALINGS))}",
+                "A newer llama.cpp may load it.",
+            )
+        for key in _MUST_NOT_BE_ZERO:
+            if get_int(self.metadata, f"{architecture}.{key}") == 0:
+                self._fail(f"the metadata key '{architecture}.{key}' is 0")
+        for key in ("layer_norm_epsilon", "layer_norm_rms_epsilon"):
+            epsilon = self.metadata.get(f"{architecture}.attention.{key}", 0.0)
+            if isinstance(epsilon, float) and not epsilon >= 0:
+                self._fail(f"the metadata key '{architecture}.attention.{key}' is {epsilon}")
+
+    def _vocabulary(self) -> None:
+        tokens = self.metadata.get(_TOKENS)
+        tokenizer = get_text(self.metadata, "tokenizer.ggml.model")
+        if not isinstance(tokens, Array) or tokens.element_type is not ValueType.STRING or tokens.values is None:
+            return
+        if tokenizer in {"none", "no_vocab"}:
+            return
+        # llama.cpp ends a token at its first zero byte, and names empty ones after their place.
+        words = [str(token).partition("\0")[0] or f"[EMPTY_{index}]" for index, token in enumerate(tokens.values)]
+        if len(set(words)) != len(words):
+            index, word = next((index, word) for index, word in enumerate(words) if words.index(word) != index)
+            self._fail(f"the tokens {words.index(word)} and {index} of its vocabulary are the same: {word[:40]!a}")
+        self._first_token(tokenizer or "", tokens.length)
+
+    def _first_token(self, tokenizer: str, vocab: int) -> None:
+        if self.metadata.get("tokenizer.ggml.add_bos_token", tokenizer == "llama") is not True:
+            return
+        named = get_int(self.metadata, "tokenizer.ggml.bos_token_id")
+        default = _DEFAULT_BOS.get(tokenizer, vocab)
+        if not any(0 <= token < vocab for token in (vocab if named is None else named, default)):
+            self._fail("every text is to begin with a token that its vocabulary does not have")

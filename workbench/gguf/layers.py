@@ -1,0 +1,187 @@
+"""Which layers of a model keep which kind of cache: full attention, sliding window, recurrent, or none of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from workbench.gguf.model import get_int, get_per_layer, layer_values
+from workbench.gguf.reader import Array, Value
+
+MAX_LAYERS = 512
+"""The most layers that llama.cpp takes."""
+
+
+class LayerKind(Enum):
+    """What a layer remembers of the tokens before."""
+
+    FULL = "full"
+    """Keys and values of the whole context."""
+    WINDOW = "window"
+    """Keys and values of a sliding window."""
+    RECURRENT = "recurrent"
+    """A state of fixed size."""
+    BOTH = "both"
+    """Keys and values of the whole context, and a state besides."""
+    NONE = "none"
+    """Nothing of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class LayerPlan:
+    """The layers of a model by kind."""
+
+    kinds: tuple[LayerKind, ...]
+    window: int = 0
+    """The width of the sliding window in tokens; 0 where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Windowed:
+    """How an architecture mixes windowed and full layers."""
+
+    period: int = 0
+    """Every so many layers one sees the whole context; 0 where the file lists the layers."""
+    dense_first: bool = False
+    """Whether the full layer is the first of each period, and not the last."""
+    window: int = 0
+    """The width where the file gives none; 0 where the file has to."""
+    fixed: int = 0
+    """The width whatever the file says; 0 where the file counts."""
+
+
+_WINDOWED: Mapping[str, _Windowed] = {
+    "afmoe": _Windowed(4),
+    "cohere2": _Windowed(4),
+    "cohere2moe": _Windowed(4, dense_first=True),
+    "exaone-moe": _Windowed(4),
+    "exaone4": _Windowed(4, window=4096),
+    "gemma2": _Windowed(2, window=4096),
+    "gemma3": _Windowed(6),
+    "gemma3n": _Windowed(5),
+    "gemma4": _Windowed(),
+    "gpt-oss": _Windowed(2),
+    "granite_swa": _Windowed(),
+    "laguna": _Windowed(4, dense_first=True),
+    "llama4": _Windowed(4, window=8192, fixed=8192),
+    "maple": _Windowed(),
+    "mellum": _Windowed(4),
+    "mimo2": _Windowed(),
+    "muse-glimmer": _Windowed(4),
+    "olmo2": _Windowed(4),
+    "plamo3": _Windowed(8),
+    "smallthinker": _Windowed(4, dense_first=True, fixed=4096),
+    "spark2_5": _Windowed(),
+    "step35": _Windowed(),
+}
+_CACHELESS = frozenset(
+    {
+        "bert", "dream", "eurobert", "gemma-embedding", "jina-bert-v2", "jina-bert-v3", "llada", "llada-moe",
+        "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe", "rnd1", "wavtokenizer-dec",
+    }
+)  # fmt: skip
+"""Encoders and diffusion models: nothing is kept from one call to the next."""
+_RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"})
+_HYBRID_BY_HEADS = frozenset(
+    {"granitehybrid", "jamba", "kimi-linear", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe", "plamo2"}
+)
+"""A layer without key and value heads is recurrent."""
+_HYBRID_BY_INTERVAL: Mapping[str, int] = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4}
+"""Every so many layers one has attention, where the file does not say."""
+_GEMMA3N_OWN_KV = 20
+
+
+def layer_count(metadata: Mapping[str, Value], architecture: str) -> int:
+    """All layers of the model, those for predicting further tokens included; 0 where the file says nothing usable."""
+    count = get_int(metadata, f"{architecture}.block_count") or 0
+    return count if 0 < count <= MAX_LAYERS else 0
+
+
+def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
+    """The kind of each layer of a model, as llama.cpp lays out its caches for it."""
+    count = layer_count(metadata, architecture)
+    nextn = get_int(metadata, f"{architecture}.nextn_predict_layers") or 0
+    # Layers that predict further tokens have a cache only where a model consists of nothing else.
+    trunk = count - nextn if 0 < nextn < count else count
+    window, windowed = _window(metadata, architecture, trunk)
+    recurrent = _recurrent_layers(metadata, architecture, trunk)
+    own = _layers_with_own_cache(metadata, architecture, trunk)
+    kv_heads = _kv_heads(metadata, architecture, count)
+    kinds = []
+    for layer in range(count):
+        if layer >= trunk or layer >= own or architecture in _CACHELESS:
+            kind = LayerKind.NONE
+        elif architecture == "falcon-h1":
+            kind = LayerKind.BOTH
+        elif layer in recurrent:
+            kind = LayerKind.RECURRENT
+        elif kv_heads and kv_heads[layer] == 0:
+            kind = LayerKind.NONE
+        else:
+            kind = LayerKind.WINDOW if layer in windowed else LayerKind.FULL
+        kinds.append(kind)
+    return LayerPlan(tuple(kinds), window)
+
+
+def _kv_heads(metadata: Mapping[str, Value], architecture: str, count: int) -> tuple[int, ...] | None:
+    kv_heads = get_per_layer(metadata, f"{architecture}.attention.head_count_kv", count)
+    return kv_heads or get_per_layer(metadata, f"{architecture}.attention.head_count", count)
+
+
+def _window(metadata: Mapping[str, Value], architecture: str, trunk: int) -> tuple[int, frozenset[int]]:
+    """The width of the sliding window, and the layers that have one."""
+    window = get_int(metadata, f"{architecture}.attention.sliding_window")
+    if architecture in {"lfm2", "lfm2moe"}:
+        return (window, frozenset(range(trunk))) if window else (0, frozenset())
+    rule = _WINDOWED.get(architecture)
+    if rule is None or (architecture == "exaone4" and trunk != 64):
+        return 0, frozenset()
+    width = rule.window if window is None else window
+    if width and rule.fixed:
+        width = rule.fixed
+    if not width:
+        return 0, frozenset()
+    pattern = metadata.get(f"{architecture}.attention.sliding_window_pattern")
+    if isinstance(pattern, Array):
+        flags = layer_values(pattern, pattern.length) or ()
+        return width, frozenset(layer for layer, flag in enumerate(flags[:trunk]) if flag)
+    period = rule.period if not isinstance(pattern, int) or isinstance(pattern, bool) else pattern
+    if period <= 0:
+        return width, frozenset(range(trunk))
+    full = 0 if rule.dense_first else period - 1
+    return width, frozenset(layer for layer in range(trunk) if layer % period != full)
+
+
+def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: int) -> frozenset[int]:
+    if architecture in _RECURRENT:
+        return frozenset(range(trunk))
+    if architecture in _HYBRID_BY_INTERVAL:
+        listed = metadata.get(f"{architecture}.attention.recurrent_layers")
+        if isinstance(listed, Array):
+            flags = layer_values(listed, listed.length) or ()
+            return frozenset(layer for layer, flag in enumerate(flags[:trunk]) if flag)
+        interval = get_int(metadata, f"{architecture}.full_attention_interval") or _HYBRID_BY_INTERVAL[architecture]
+        return frozenset(layer for layer in range(trunk) if (layer + 1) % interval)
+    if architecture in _HYBRID_BY_HEADS:
+        return _layers_without_heads(metadata, architecture, trunk)
+    return frozenset()
+
+
+def _layers_without_heads(metadata: Mapping[str, Value], architecture: str, trunk: int) -> frozenset[int]:
+    count = layer_count(metadata, architecture)
+    kv_heads = _kv_heads(metadata, architecture, count) or ()
+    layers = frozenset(layer for layer, heads in enumerate(kv_heads[:trunk]) if heads == 0)
+    if architecture.startswith("nemotron_h"):
+        # A layer with a feed-forward network is nothing else.
+        widths = get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,) * count
+        layers = frozenset(layer for layer in layers if widths[layer] == 0)
+    return layers
+
+
+def _layers_with_own_cache(metadata: Mapping[str, Value], architecture: str, trunk: int) -> int:
+    if architecture == "gemma3n":
+        return min(trunk, _GEMMA3N_OWN_KV)
+    if architecture == "gemma4":
+        return trunk - (get_int(metadata, "gemma4.attention.shared_kv_layers") or 0)
+    return trunk
