@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
+from workbench.gguf.header import Array, Header, Value
 from workbench.gguf.layers import MAX_LAYERS, LayerKind, plan_layers
 from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.names import parse_shard
-from workbench.gguf.reader import Array, Header, Value, read_header
+from workbench.gguf.reader import read_header
 from workbench.gguf.types import ValueType
 
 MAX_EXPERTS = 1024
@@ -186,8 +187,10 @@ class _Check:
         # llama.cpp ends a token at its first zero byte, and names empty ones after their place.
         words = [str(token).partition("\0")[0] or f"[EMPTY_{index}]" for index, token in enumerate(tokens.values)]
         if len(set(words)) != len(words):
-            index, word = next((index, word) for index, word in enumerate(words) if words.index(word) != index)
-            self._fail(f"the tokens {words.index(word)} and {index} of its vocabulary are the same: {word[:40]!a}")
+            first: dict[str, int] = {}
+            again = next(index for index, word in enumerate(words) if first.setdefault(word, index) != index)
+            word = words[again]
+            self._fail(f"the tokens {first[word]} and {again} of its vocabulary are the same: {word[:40]!a}")
         self._first_token(tokenizer or "", tokens.length)
 
     def _first_token(self, tokenizer: str, vocab: int) -> None:

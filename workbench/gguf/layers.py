@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from workbench.gguf.header import Array, Value
 from workbench.gguf.model import get_int, get_per_layer, layer_values
-from workbench.gguf.reader import Array, Value
 
 MAX_LAYERS = 512
 """The most layers that llama.cpp takes."""

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workbench.gguf.reader import Array, Header
+from workbench.gguf.header import Array, Header
 from workbench.gguf.types import FILE_TYPES, GUESSED_FILE_TYPE
 
 

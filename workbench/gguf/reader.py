@@ -10,15 +10,17 @@ import struct
 import sys
 from array import array
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
 from workbench.gguf.cursor import MAX_STRING, Cursor, EndOfFileError, StringTooLongError, open_regular
+from workbench.gguf.header import Array, Header, TensorInfo, Value
 from workbench.gguf.sniff import what_it_is
 from workbench.gguf.types import REMOVED_TENSOR_TYPES, TENSOR_TYPES, TensorType, ValueType
+
+__all__ = ["Array", "Header", "TensorInfo", "Value", "read_header"]
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -52,53 +54,6 @@ _SCALARS: Mapping[ValueType, struct.Struct] = {
     ValueType.INT64: struct.Struct("<q"),
     ValueType.FLOAT64: struct.Struct("<d"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """An array in the metadata."""
-
-    element_type: ValueType
-    length: int
-    values: Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str] | None
-    """The elements; None where they were skipped. Bytes of a text that are no UTF-8 stand as lone surrogates."""
-
-
-Value = bool | int | float | str | Array
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """One tensor of the file."""
-
-    name: str
-    shape: tuple[int, ...]
-    """Its dimensions as the file has them: the one that runs fastest comes first."""
-    type: TensorType
-    offset: int
-    """Where its data begins, in bytes from `Header.data_offset`."""
-    elements: int
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Header:
-    """Everything in a GGUF file that lies before the tensor data."""
-
-    path: str
-    version: int
-    metadata: Mapping[str, Value]
-    value_types: Mapping[str, ValueType]
-    tensors: tuple[TensorInfo, ...]
-    alignment: int
-    data_offset: int
-    """Where the tensor data begins, in bytes from the start of the file."""
-    file_size: int
-
-    @property
-    def tensor_bytes(self) -> int:
-        """Bytes of all tensors, without the padding between them."""
-        return sum(tensor.size_bytes for tensor in self.tensors)
 
 
 def read_header(path: str | PathLike[str], *, arrays: bool | Container[str] = False) -> Header:

@@ -1,0 +1,280 @@
+"""What a model will take of memory, by arithmetic alone: weights, caches, and a rule of thumb for the rest."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from workbench.gguf.header import Array, Header, TensorInfo, Value
+from workbench.gguf.layers import LayerKind, LayerPlan, layer_count, plan_layers
+from workbench.gguf.model import get_int, get_per_layer, get_text
+from workbench.gguf.types import TENSOR_TYPES_BY_NAME
+
+CELL_PADDING = 256
+"""llama.cpp rounds the context up to a multiple of this."""
+
+_LAYER = re.compile(r"blk\.(\d+)\.")
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSettings:
+    """What decides the size of the caches."""
+
+    n_ctx: int
+    """Context length in tokens, over all sequences."""
+    type_k: str = "f16"
+    type_v: str = "f16"
+    sequences: int = 1
+    unified: bool = True
+    """Whether all sequences share one row of cells."""
+    ubatch: int = 512
+    """Tokens that are computed at once."""
+    full_window: bool = False
+    """Whether layers with a sliding window keep the whole context all the same."""
+    flash_attention: bool = True
+
+    @property
+    def cells(self) -> int:
+        """Cells of a sequence of its own, or of the row that all share."""
+        padded = _padded(self.n_ctx)
+        return padded if self.unified else _padded(padded // max(1, self.sequences))
+
+    @property
+    def streams(self) -> int:
+        """Rows of cells."""
+        return 1 if self.unified else self.sequences
+
+    def window_cells(self, window: int) -> int:
+        """Cells of a layer with a sliding window of so many tokens."""
+        if self.full_window:
+            return self.cells
+        return _padded(min(self.cells, window * (self.sequences if self.unified else 1) + self.ubatch))
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryEstimate:
+    """What a model will take, in bytes."""
+
+    weights_bytes: int
+    kv_bytes: int
+    """Keys and values, recurrent states included."""
+    compute_bytes: int
+    """A rule of thumb, where the others are exact."""
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it."""
+        return self.weights_bytes + self.kv_bytes + self.compute_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFit:
+    """How much of a model fits on a device."""
+
+    layers: int
+    """The value for `num_gpu`: the output layer counts as one, so that all of it is one more than there are layers."""
+    bytes: int
+    """What that takes there."""
+
+
+def _padded(cells: int) -> int:
+    return -(-cells // CELL_PADDING) * CELL_PADDING
+
+
+def row_bytes(type_name: str, elements: int) -> int:
+    """Bytes of `elements` numbers of the cache type `type_name`, such as `q8_0`."""
+    return TENSOR_TYPES_BY_NAME[type_name.upper()].row_bytes(elements)
+
+
+def cache_bytes_by_layer(metadata: Mapping[str, Value], settings: CacheSettings) -> tuple[int, ...]:
+    """Bytes of the cache of each layer: keys, values and recurrent state."""
+    architecture = get_text(metadata, "general.architecture") or ""
+    plan = plan_layers(metadata, architecture)
+    shape = _AttentionShape.of(metadata, architecture, plan)
+    state = _state_bytes(metadata, architecture, settings.sequences)
+    sizes = []
+    for layer, kind in enumerate(plan.kinds):
+        size = state if kind in {LayerKind.RECURRENT, LayerKind.BOTH} else 0
+        if kind in {LayerKind.FULL, LayerKind.BOTH}:
+            size += settings.streams * settings.cells * shape.cell_bytes(layer, settings)
+        elif kind is LayerKind.WINDOW:
+            size += settings.streams * settings.window_cells(plan.window) * shape.cell_bytes(layer, settings)
+        sizes.append(size)
+    return tuple(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class _AttentionShape:
+    """The widths of keys and values, in numbers for each token, layer by layer."""
+
+    key: tuple[int, ...]
+    value: tuple[int, ...]
+    index_key: int = 0
+    """Width of the key by which sparse attention finds its tokens."""
+
+    @classmethod
+    def of(cls, metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> _AttentionShape:
+        prefix = f"{architecture}.attention"
+        count = layer_count(metadata, architecture)
+        heads = get_per_layer(metadata, f"{prefix}.head_count", count) or (0,) * count
+        kv_heads = get_per_layer(metadata, f"{prefix}.head_count_kv", count) or heads
+        embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
+        width = embedding // heads[0] if heads and heads[0] else 0
+
+        def length(key: str, default: int) -> int:
+            given = get_int(metadata, f"{prefix}.{key}")
+            return default if given is None else given
+
+        key, value = length("key_length", width), length("value_length", width)
+        key_swa, value_swa = length("key_length_swa", key), length("value_length_swa", value)
+        windowed = [kind is LayerKind.WINDOW for kind in plan.kinds]
+        keys = tuple((key_swa if swa else key) * n for swa, n in zip(windowed, kv_heads, strict=True))
+        values = tuple((value_swa if swa else value) * n for swa, n in zip(windowed, kv_heads, strict=True))
+        if length("key_length_mla", 0) and length("value_length_mla", 0):
+            # With latent attention the values are part of what is kept as key.
+            values = (0,) * count
+        sparse = length("indexer.key_length", 0) if length("indexer.head_count", 0) else 0
+        return cls(keys, values, sparse)
+
+    def cell_bytes(self, layer: int, settings: CacheSettings) -> int:
+        """Bytes of one token in the cache of `layer`."""
+        # Without flash attention the values are kept transposed, in rows of one width for all layers.
+        value = self.value[layer] if settings.flash_attention else max(self.value, default=0)
+        size = row_bytes(settings.type_k, self.key[layer]) + row_bytes(settings.type_v, value)
+        return size + row_bytes(settings.type_k, self.index_key)
+
+
+def _state_bytes(metadata: Mapping[str, Value], architecture: str, sequences: int) -> int:
+    """Bytes of the state of one recurrent layer: what its convolution and what its recurrence remember, as F32."""
+
+    def number(key: str) -> int:
+        return get_int(metadata, f"{architecture}.{key}") or 0
+
+    embedding = number("embedding_length")
+    count = layer_count(metadata, architecture)
+    heads = (get_per_layer(metadata, f"{architecture}.attention.head_count", count) or (0,))[0] if count else 0
+    kernel = number("ssm.conv_kernel")
+    inner, state = number("ssm.inner_size"), number("ssm.state_size")
+    if wkv := number("wkv.head_size"):
+        shifts = get_int(metadata, f"{architecture}.token_shift_count")
+        convolution, recurrence = (2 if shifts is None else shifts) * embedding, embedding * wkv
+    elif short := number("shortconv.l_cache"):
+        convolution, recurrence = embedding * (short - 1), 0
+    elif kda := number("kda.head_dim"):
+        convolution, recurrence = 3 * (kernel - 1 if kernel else 3) * heads * kda, heads * kda * kda
+    elif architecture == "minimax-01":
+        width = number("attention.key_length") or (embedding // heads if heads else 0)
+        convolution, recurrence = 0, width * width * heads
+    else:
+        convolution = (kernel - 1 if kernel else 0) * (inner + 2 * number("ssm.group_count") * state)
+        recurrence = state * inner
+    return 4 * max(1, sequences) * (convolution + recurrence)
+
+
+def kv_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
+    """Bytes of all caches."""
+    return sum(cache_bytes_by_layer(metadata, settings))
+
+
+def compute_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
+    """About what llama.cpp takes to compute in: the logits and the widest layer of one batch."""
+    architecture = get_text(metadata, "general.architecture") or ""
+    count = layer_count(metadata, architecture)
+    embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
+    feed_forward = max(get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,), default=0)
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    vocab = tokens.length if isinstance(tokens, Array) else get_int(metadata, f"{architecture}.vocab_size") or 0
+    size = settings.ubatch * (vocab + 4 * embedding + feed_forward) * 4
+    if not settings.flash_attention:
+        heads = max(get_per_layer(metadata, f"{architecture}.attention.head_count", count) or (0,), default=0)
+        size += settings.ubatch * settings.cells * heads * 4
+    return size
+
+
+def estimate(headers: Sequence[Header], settings: CacheSettings) -> MemoryEstimate:
+    """What the model in `headers` (one for each part of a split file) will take."""
+    metadata = headers[0].metadata
+    return MemoryEstimate(
+        weights_bytes=sum(header.tensor_bytes for header in headers),
+        kv_bytes=kv_bytes(metadata, settings),
+        compute_bytes=compute_bytes(metadata, settings),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPlan:
+    """Where the bytes of the weights are."""
+
+    layers: tuple[int, ...]
+    output: int
+    """What goes with the output layer."""
+    input: int
+    """The token embeddings, which stay in the memory of the host."""
+
+
+def weights_by_layer(headers: Sequence[Header]) -> WeightPlan:
+    """The bytes of the weights by layer."""
+    metadata = headers[0].metadata
+    layers = [0] * layer_count(metadata, get_text(metadata, "general.architecture") or "")
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    # Where the output has no matrix of its own, the device gets a copy of the token embeddings for it.
+    tied = all(tensor.name != "output.weight" for tensor in tensors)
+    output = into = 0
+    for tensor in tensors:
+        layer = _layer_of(tensor)
+        if layer is not None and layer < len(layers):
+            layers[layer] += tensor.size_bytes
+        elif tensor.name.startswith(("token_embd", "per_layer_token_embd", "position_embd", "token_types")):
+            into += tensor.size_bytes
+            if tied and tensor.name == "token_embd.weight":
+                output += tensor.size_bytes
+        else:
+            output += tensor.size_bytes
+    return WeightPlan(tuple(layers), output, into)
+
+
+def _layer_of(tensor: TensorInfo) -> int | None:
+    match = _LAYER.match(tensor.name)
+    return int(match[1]) if match else None
+
+
+def layers_that_fit(
+    weights: Sequence[int], caches: Sequence[int], output_bytes: int, free_bytes: int, reserve_bytes: int = 0
+) -> LayerFit:
+    """How many layers fit in `free_bytes` of a device, taken as llama.cpp does: the output first, then from the last.
+
+    Args:
+        weights: Bytes of the weights of each layer.
+        caches: Bytes of the cache of each layer.
+        output_bytes: Bytes of the output layer.
+        free_bytes: What is free on the device.
+        reserve_bytes: What has to stay free besides: compute buffers, and a margin.
+    """
+    room = free_bytes - reserve_bytes
+    if output_bytes > room:
+        return LayerFit(0, 0)
+    taken, layers = output_bytes, 1
+    for weight, cache in zip(reversed(weights), reversed(caches), strict=True):
+        if taken + weight + cache > room:
+            break
+        taken += weight + cache
+        layers += 1
+    return LayerFit(layers, taken)
+
+
+def largest_context(metadata: Mapping[str, Value], settings: CacheSettings, free_bytes: int) -> int:
+    """The longest context, in whole paddings, whose caches take at most `free_bytes`; 0 where none does."""
+    ceiling = get_int(metadata, f"{get_text(metadata, 'general.architecture')}.context_length") or settings.n_ctx
+    low, high = 0, _padded(max(1, ceiling)) // CELL_PADDING
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _kv_for(metadata, settings, middle * CELL_PADDING) <= free_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low * CELL_PADDING
+
+
+def _kv_for(metadata: Mapping[str, Value], settings: CacheSettings, n_ctx: int) -> int:
+    return kv_bytes(metadata, replace(settings, n_ctx=n_ctx))
