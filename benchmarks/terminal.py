@@ -125,6 +125,20 @@ class Terminal:
                 raise TimeoutError(f"{why} and the screen does not show {what}:\n{self.text}")
         return self.chunks[-1][0] if self.chunks else time.perf_counter()
 
+    def first_time(self, condition: Callable[[str], bool], what: str = "that") -> float:
+        """When the screen first met the condition, by what was read and not drawn yet; gives `time.perf_counter()`.
+
+        Raises:
+            TimeoutError: It never did.
+        """
+        while self._drawn < len(self.chunks):
+            at, data = self.chunks[self._drawn]
+            self._stream.feed(_UNKNOWN.sub(b"", data))
+            self._drawn += 1
+            if condition("\n".join(self._screen.display)):
+                return at
+        raise TimeoutError(f"the screen never showed {what}:\n{self.text}")
+
     def drain(self, seconds: float) -> None:
         """Take what the program writes for so long, and draw none of it."""
         deadline = time.perf_counter() + seconds

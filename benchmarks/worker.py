@@ -16,6 +16,13 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from workbench.core.cancel import CancelToken
+from workbench.core.events import Failed
+from workbench.core.metrics import Meter
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.ports import Engine, EngineHost, Request
+
 PROMPT = "Once upon a time, in a small town by the sea, there lived an old clockmaker who"
 """A text that the demo model continues for longer than any measurement needs."""
 
@@ -82,19 +89,18 @@ def random_tokens(count: int) -> tuple[int, ...]:
     return tuple(random.choices(range(1000, 40000), k=count))
 
 
-async def run_engine(path: str, threads: int) -> None:
-    """Measure the program's own engine."""
-    from workbench.core.cancel import CancelToken
-    from workbench.core.events import Failed
-    from workbench.core.metrics import Meter
-    from workbench.core.models import ModelEntry
-    from workbench.core.parameters import LoadSettings, Sampling
-    from workbench.core.ports import Request
+async def open_engine(path: str, threads: int, num_ctx: int) -> tuple[EngineHost, Engine]:
+    """The program's own engine with one model open, on the processor alone."""
     from workbench.engine.llama.host import LlamaHost
 
     host = LlamaHost(resolve=lambda ref: ModelEntry(ref=ref, name="model", path=ref))
-    settings = LoadSettings(num_ctx=2048, num_thread=threads)
-    engine = await host.open(path, settings, lambda fraction: None, CancelToken())
+    settings = LoadSettings(num_ctx=num_ctx, num_thread=threads, num_gpu=0)
+    return host, await host.open(path, settings, lambda fraction: None, CancelToken())
+
+
+async def run_engine(path: str, threads: int) -> None:
+    """Measure the program's own engine."""
+    host, engine = await open_engine(path, threads, 2048)
     answer(ready=1)
     loop = asyncio.get_running_loop()
     reader = commands()

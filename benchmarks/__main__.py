@@ -1,0 +1,47 @@
+"""Run the benchmarks one after the other, each in a process of its own; all of them, or those that are named.
+
+    python -m benchmarks [llama_bench tui_speed …]
+
+The tables go to standard output, and the lines of JSON also to build/benchmarks.jsonl.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+from benchmarks.common import ROOT, log
+
+SCRIPTS = ("startup", "first_paint", "idle", "drawing", "escape", "tui_speed", "llama_bench")
+
+
+def main() -> int:
+    """Run them; gives 1 when one failed or did not keep its promise."""
+    names = sys.argv[1:] or [name for name in SCRIPTS if (ROOT / "benchmarks" / f"{name}.py").exists()]
+    if unknown := sorted(set(names) - set(SCRIPTS)):
+        log(f"There is no {', '.join(unknown)}: choose from {', '.join(SCRIPTS)}.")
+        return 2
+    results = ROOT / "build" / "benchmarks.jsonl"
+    results.parent.mkdir(exist_ok=True)
+    broken = []
+    for name in names:
+        log(f"\n{name}")
+        done = subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        lines = done.stdout.splitlines()
+        found = next((line for line in reversed(lines) if line.startswith("{")), None)
+        print(f"\n## {name}\n\n" + "\n".join(line for line in lines if line is not found), flush=True)
+        if found is None or done.returncode:
+            broken.append(name)
+            continue
+        with results.open("a", encoding="utf-8") as file:
+            file.write(found + "\n")
+        if not json.loads(found)["met"]:
+            broken.append(name)
+    if broken:
+        log(f"\nfailed, or a bar was not met: {', '.join(broken)}")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

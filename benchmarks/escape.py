@@ -1,0 +1,86 @@
+"""How soon Escape stops a prefill of 1,500 tokens.
+
+Twice: in the engine, from the cancelling to its last event; and as a user meets it, from the key going into the
+terminal to the screen that says so. A terminal program cannot tell Escape from the first byte of another key until
+nothing more has come for a while; that wait is part of what the user meets.
+
+    python -m benchmarks.escape [--rounds 12] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+
+from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.models import demo_model
+from benchmarks.program import Program, home_folder
+from benchmarks.worker import open_engine, random_tokens
+from workbench.core.cancel import CancelToken
+from workbench.core.ports import Engine, Request
+
+BAR_MS = 100
+TOKENS = 1500
+WORDS = ("sea", "salt", "stone", "clock", "wheel", "tide", "rope", "lamp", "ship", "crow")
+"""Words of one token each."""
+
+
+async def engine_once(engine: Engine) -> dict[str, float]:
+    """Cancel somewhere in the prefill, and wait for the end."""
+    cancel = CancelToken()
+    events = engine.generate(Request(tokens=random_tokens(TOKENS)), cancel)
+    loop = asyncio.get_running_loop()
+    stopped_at = 0
+
+    def stop() -> None:
+        nonlocal stopped_at
+        stopped_at = time.perf_counter_ns()
+        cancel.set()
+
+    loop.call_later(random.uniform(0.2, 0.8), stop)
+    last = None
+    async for batch in events:
+        last = batch[-1]
+    ended_at = time.perf_counter_ns()
+    if getattr(last, "reason", "") != "cancelled":
+        raise SystemExit(f"the prefill was over before it could be stopped: {last}")
+    return {"ms": (ended_at - stopped_at) / 1e6}
+
+
+def screen_once(program: Program) -> dict[str, float]:
+    """Ask something long, press Escape in the prefill, and look when the screen says so."""
+    program.paste(" ".join(random.choices(WORDS, k=TOKENS)))
+    program.send("\r")
+    program.wait_for_prefill()
+    program.drain(random.uniform(0.1, 0.5))
+    program.draw()
+    pressed = time.perf_counter()
+    program.send("\x1b")
+    program.drain(1.5)
+    shown = program.first_time_stopped()
+    program.new_chat()
+    return {"ms": (shown - pressed) * 1000}
+
+
+def main() -> int:
+    """Measure, and print."""
+    chosen = parser(__doc__, rounds=12).parse_args()
+    config = f"[load]\nnum_thread = {chosen.threads}\nnum_ctx = 4096\n"
+    with home_folder(config) as home, asyncio.Runner() as runner, Program(home, "demo") as program:
+        program.wait_until_ready()
+        host, engine = runner.run(open_engine(str(demo_model()), chosen.threads, 4096))
+        arms = {
+            "engine": lambda: runner.run(engine_once(engine)),
+            "screen": lambda: screen_once(program),
+        }
+        samples = interleave(arms, chosen.rounds)
+        runner.run(host.shutdown())
+    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    bars = [Bar(f"{arm}, slowest", samples.spread(f"{arm} ms")[1], BAR_MS, unit="ms") for arm in arms]
+    return finish("escape", bars, {"escape": samples}, threads=chosen.threads, tokens=TOKENS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

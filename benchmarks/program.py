@@ -1,0 +1,72 @@
+"""`workbench` in a terminal, as the scripts drive it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.common import WORKBENCH
+from benchmarks.terminal import Terminal
+
+READY = "Message"
+"""What the empty prompt shows: the program can be typed into."""
+
+
+class Program(Terminal):
+    """The full-screen program on a home of its own.
+
+    Args:
+        home: What `WORKBENCH_HOME` is to be.
+        arguments: The arguments of `workbench`.
+        env: More environment variables.
+        python: Statements that run before the program, in its process.
+    """
+
+    def __init__(
+        self, home: Path, *arguments: str, env: Mapping[str, str] | None = None, python: str = "", **size: int
+    ) -> None:
+        self.home = home
+        start = (
+            f"{python}\nimport sys\nfrom workbench.cli.main import main\nsys.argv[0] = 'workbench'\nsys.exit(main())"
+        )
+        command = [sys.executable, "-c", start, *arguments] if python else [WORKBENCH, *arguments]
+        super().__init__(command, env={**os.environ, "WORKBENCH_HOME": str(home), **(env or {})}, **size)
+
+    def answers(self) -> list[dict[str, Any]]:
+        """The finished answers in the session files."""
+        return list(answers(self.home))
+
+    def wait_for_answer(self, count: int = 1, seconds: float = 300) -> dict[str, Any]:
+        """Wait until the session holds so many finished answers, drawing nothing; gives the last."""
+        deadline = time.monotonic() + seconds
+        while len(found := self.answers()) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"no answer came:\n{self.text}")
+            self.drain(0.1)
+        return found[-1]
+
+
+def answers(home: Path) -> Iterator[dict[str, Any]]:
+    """The finished answers that were recorded under a home, in order."""
+    for path in sorted((home / "data" / "sessions").glob("*.jsonl")):
+        for line in path.read_bytes().splitlines():
+            if line.startswith(b'{"t":"answer"'):
+                yield json.loads(line)
+
+
+@contextmanager
+def home_folder(config: str = "") -> Iterator[Path]:
+    """A home that is removed at the end, with a configuration."""
+    with tempfile.TemporaryDirectory(prefix="workbench-bench-") as name:
+        home = Path(name)
+        if config:
+            (home / "config").mkdir()
+            (home / "config" / "config.toml").write_text(config, encoding="utf-8")
+        yield home
