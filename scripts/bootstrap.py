@@ -311,6 +311,20 @@ def install_demo() -> bool:
     return execute(Step("", pip)) == 0
 
 
+def wanted_stamp(options: argparse.Namespace, held: Stamp | None) -> Stamp:
+    """What `.venv` is to hold. What was asked for earlier stays."""
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    dev = options.dev or (held is not None and held.dev)
+    return Stamp(str(ROOT), digest, dev, options.backend or (held.backend if held else "source"), demo=True)
+
+
+def is_ready(options: argparse.Namespace, wanted: Stamp, held: Stamp | None) -> bool:
+    """Whether there is nothing to do. Only the tests cannot do without the demo model."""
+    if options.dry_run or held is None:
+        return False
+    return held == wanted or (held == replace(wanted, demo=False) and not options.dev)
+
+
 def set_up(options: argparse.Namespace) -> None:
     """Bring `.venv` to what is wanted, and write down what it holds.
 
@@ -318,13 +332,13 @@ def set_up(options: argparse.Namespace) -> None:
         SetupError: A prerequisite is missing, or a step failed.
     """
     held = read_stamp()
-    backend = options.backend or (held.backend if held else "source")
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    dev = options.dev or (held is not None and held.dev)
-    wanted = Stamp(str(ROOT), digest, dev, backend, demo=True)
-    if held is not None and held == replace(wanted, demo=held.demo) and not options.dry_run:
-        if held.demo or not options.dev:
-            return
+    wanted = wanted_stamp(options, held)
+    backend = wanted.backend
+    if is_ready(options, wanted, held):
+        return
+    if options.check:
+        raise SetupError("Not set up.")
+    if held == replace(wanted, demo=False) and not options.dry_run:
         finish(wanted, options.dev)
         return
     index = wheel_index(backend, options.cuda)
@@ -373,6 +387,7 @@ def main() -> int:
     parser.add_argument("--backend", default="", help=f"one of {', '.join(BACKENDS)}; none keeps what is there")
     parser.add_argument("--cuda", default="", help="the CUDA wheel index, such as cu124; found out otherwise")
     parser.add_argument("--wheels", default="", help="where llama-cpp-python's wheel indexes are")
+    parser.add_argument("--check", action="store_true", help="only tell, by the exit status, whether all is there")
     parser.add_argument("--dry-run", action="store_true", help="print the commands and run none of them")
     options = parser.parse_args()
     try:
