@@ -142,8 +142,8 @@ class SessionStore(Protocol):
     async def dismiss(self, session_id: str) -> None:
         """Do not offer an interrupted session again. It stays stored."""
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> None:
-        """Write a session to `path`.
+    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+        """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.

@@ -1,0 +1,249 @@
+"""What a Modelfile says: from its commands to values, and back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from workbench.core.chat import Message
+from workbench.core.errors import ModelfileError
+from workbench.core.parameters import LoadSettings, Sampling, Value, with_values
+from workbench.modelfile.syntax import ROLES, Command, ModelfileSyntaxError, check
+from workbench.modelfile.values import IGNORED, out_of_range, read_value, written_value
+from workbench.modelfile.write import write
+
+_IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
+_NUMBER = r"(?:0|[1-9][0-9]*)"
+_VERSION = re.compile(
+    rf"v?{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:-{_IDENTIFIER}(?:\.{_IDENTIFIER})*)?"
+    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?)?)?"
+)
+# Ollama keeps commands and parameters in one list by name, so that a parameter of such a name is that command.
+_COMMAND_OF_PARAMETER = {
+    "model": "from",
+    **{
+        name: name
+        for name in ("license", "template", "system", "adapter", "draft", "renderer", "parser", "message", "requires")
+    },
+}
+_LAST_WINS = frozenset({"adapter", "template", "system", "renderer", "parser"})
+
+
+@dataclass(frozen=True, slots=True)
+class Modelfile:
+    """The values of a Modelfile. A text that is empty counts as not given, as it does in Ollama."""
+
+    bases: tuple[str, ...]
+    """What every FROM names: several files are a model and its projector; of several names the last one counts."""
+    adapter: str = ""
+    drafts: tuple[str, ...] = ()
+    template: str = ""
+    system: str = ""
+    renderer: str = ""
+    parser: str = ""
+    requires: str = ""
+    """The Ollama version that it needs, without a leading `v`."""
+    parameters: Mapping[str, Value] = field(default_factory=dict)
+    """By Ollama's names, with values of Ollama's types, whether or not this program uses them."""
+    licenses: tuple[str, ...] = ()
+    messages: tuple[Message, ...] = ()
+    comments: tuple[str, ...] = field(default=(), compare=False)
+    """What to say at the top when it is written."""
+
+    @property
+    def base(self) -> str:
+        """What the last FROM names."""
+        return self.bases[-1]
+
+    def settings(self, sampling: Sampling, load: LoadSettings) -> tuple[Sampling, LoadSettings]:
+        """Both settings with the parameters of this Modelfile put in, as far as this program uses them."""
+        usable = {name: value for name, value in self.parameters.items() if not out_of_range(name, value)}
+        return with_values(sampling, load, usable)
+
+    def commands(self) -> tuple[Command, ...]:
+        """The commands that say this, in the order of `ollama show --modelfile`."""
+        return tuple(self._commands())
+
+    def _commands(self) -> Iterator[Command]:
+        for base in self.bases:
+            yield Command("from", base)
+        if self.adapter:
+            yield Command("adapter", self.adapter)
+        for draft in self.drafts:
+            yield Command("draft", draft)
+        for name in ("template", "system", "renderer", "parser", "requires"):
+            if value := getattr(self, name):
+                yield Command(name, value)
+        for name, value in self.parameters.items():
+            for item in value if isinstance(value, tuple) else (value,):
+                yield Command("parameter", written_value(item), parameter=name)
+        for text in self.licenses:
+            yield Command("license", text)
+        for message in self.messages:
+            yield Command("message", message.content, role=message.role)
+
+    def text(self) -> str:
+        """The file's text.
+
+        Raises:
+            ModelfileError: A value that no Modelfile can hold; the message names it.
+        """
+        return write(self.commands(), self.comments)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something to say about a Modelfile, and where."""
+
+    message: str
+    hint: str = ""
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A Modelfile as far as it can be read."""
+
+    commands: tuple[Command, ...]
+    modelfile: Modelfile | None
+    """None where there are errors."""
+    errors: tuple[Finding, ...]
+    """What Ollama would refuse."""
+    warnings: tuple[Finding, ...]
+    """What is passed over, or cannot be honoured here."""
+
+
+class _Collector:
+    """Puts commands together to values."""
+
+    def __init__(self) -> None:
+        self.errors: list[Finding] = []
+        self.warnings: list[Finding] = []
+        self.lists: dict[str, list[str]] = {"from": [], "draft": [], "license": []}
+        self.texts: dict[str, str] = {}
+        self.parameters: dict[str, Value] = {}
+        self.messages: list[Message] = []
+
+    def take(self, command: Command) -> None:
+        """Add one command."""
+        try:
+            self._take(_as_ollama_has_it(command))
+        except ModelfileError as error:
+            self.errors.append(Finding(error.message, error.hint, command.line, command.column))
+
+    def _warn(self, command: Command, message: str) -> None:
+        self.warnings.append(Finding(message, "", command.line, command.column))
+
+    def _take(self, command: Command) -> None:
+        name, args = command.name, command.args
+        if name == "parameter":
+            self._take_parameter(command)
+        elif name == "message":
+            role = next((role for role in ROLES if role == command.role), None)
+            if role is None:
+                raise ModelfileError(f"no role {command.role!r}", f"It is one of {', '.join(ROLES)}.")
+            self.messages.append(Message(role, args))
+        elif name in self.lists:
+            self.lists[name].append(args)
+        elif name in _LAST_WINS:
+            self.texts[name] = args
+        else:
+            if not _VERSION.fullmatch(args):
+                raise ModelfileError("requires must be a valid semver (e.g. 0.14.0)")
+            self.texts[name] = args.removeprefix("v")
+
+    def _take_parameter(self, command: Command) -> None:
+        name = command.parameter
+        if name in IGNORED:
+            self._warn(command, f"{name} is no longer a parameter of Ollama and is passed over")
+            return
+        value, remark = read_value(name, command.args)
+        if remark:
+            self._warn(command, remark)
+        if isinstance(value, tuple):
+            before = self.parameters.get(name, ())
+            value = (*before, *value) if isinstance(before, tuple) else value
+        self.parameters[name] = value
+        if reason := out_of_range(name, value):
+            self._warn(command, f"{name} {command.args} is not used: {reason}")
+
+    def modelfile(self) -> Modelfile:
+        """What the commands say together."""
+        text = self.texts
+        return Modelfile(
+            bases=tuple(self.lists["from"]),
+            adapter=text.get("adapter", ""),
+            drafts=tuple(self.lists["draft"]),
+            template=text.get("template", ""),
+            system=text.get("system", ""),
+            renderer=text.get("renderer", ""),
+            parser=text.get("parser", ""),
+            requires=text.get("requires", ""),
+            parameters=self.parameters,
+            licenses=tuple(self.lists["license"]),
+            messages=tuple(self.messages),
+        )
+
+
+def _as_ollama_has_it(command: Command) -> Command:
+    name = _COMMAND_OF_PARAMETER.get(command.parameter) if command.name == "parameter" else None
+    if name is None:
+        return command
+    role, args = "", command.args
+    if name == "message":
+        role, _, args = args.partition(": ")
+    return replace(command, name=name, args=args, parameter="", role=role)
+
+
+def read_commands(commands: Iterable[Command]) -> Reading:
+    """What commands mean together."""
+    commands = tuple(commands)
+    collector = _Collector()
+    for command in commands:
+        collector.take(command)
+    if not collector.errors and not collector.lists["from"]:
+        collector.errors.append(Finding("no FROM line", line=1, column=1))
+    modelfile = None if collector.errors else collector.modelfile()
+    return Reading(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
+
+
+def examine(source: bytes | str) -> Reading:
+    """Read a Modelfile as far as it goes, with everything that is wrong in it."""
+    commands, error = check(source)
+    reading = read_commands(commands)
+    if error is None:
+        return reading
+    finding = Finding(error.problem, error.hint, error.line, error.column)
+    # A file that breaks off has no more to be missed than what the break says.
+    others = tuple(other for other in reading.errors if other.message != "no FROM line")
+    return replace(reading, modelfile=None, errors=(*others, finding))
+
+
+def read(source: bytes | str) -> Modelfile:
+    """The values of a Modelfile.
+
+    Raises:
+        ModelfileError: Ollama would refuse it; line and column are of the first error.
+    """
+    reading = examine(source)
+    if reading.modelfile is None:
+        first = min(reading.errors, key=lambda finding: (finding.line, finding.column))
+        raise ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
+    return reading.modelfile
+
+
+def local_path(name: str, folder: Path) -> Path | None:
+    """The file or folder that a FROM, ADAPTER or DRAFT names; None where it is the name of a model.
+
+    Args:
+        name: What the command says.
+        folder: Where the Modelfile is: relative paths start there.
+    """
+    try:
+        path = folder / Path(name).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):
+        return None

@@ -1,0 +1,89 @@
+"""Writing Modelfiles that Ollama reads back to just the same values, or not at all."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+from workbench.core.errors import ModelfileError
+from workbench.modelfile.syntax import COMMANDS, ROLES, Command, is_kept, visible
+
+_PARAMETER_NAME = re.compile(r"[A-Za-z0-9_]+")
+# A value in triple quotes ends where a line does that ends in them.
+_EARLY_END = re.compile(r'"""[ \t]*[\r\n]')
+_DROPPED_HINT = (
+    "Ollama drops every character that does not print, and has no way to write it. "
+    "Take it out, or export as Markdown or JSON."
+)
+
+
+def write(commands: Iterable[Command], header: Iterable[str] = ()) -> str:
+    """The text of a Modelfile with these commands, one after the other.
+
+    Args:
+        commands: What to write.
+        header: Comments for the top; each becomes one line.
+
+    Raises:
+        ModelfileError: A value that no Modelfile can hold; the message names it.
+    """
+    lines = [f"# {visible(' '.join(comment.split()))}".rstrip() for comment in header]
+    if lines:
+        lines.append("")
+    counts: dict[str, int] = {}
+    for command in commands:
+        counts[command.name] = counts.get(command.name, 0) + 1
+        lines.append(_written(command, counts[command.name]))
+    return "\n".join(lines) + "\n"
+
+
+def _written(command: Command, number: int) -> str:
+    if command.name not in COMMANDS:
+        raise ModelfileError(f"A Modelfile has no command {command.name!r}.")
+    words = [command.name.upper()]
+    if command.name == "parameter":
+        if not _PARAMETER_NAME.fullmatch(command.parameter):
+            raise ModelfileError(f"A Modelfile cannot hold a parameter called {command.parameter!r}.")
+        words.append(command.parameter)
+    elif command.name == "message":
+        if command.role not in ROLES:
+            raise ModelfileError(f"A Modelfile cannot hold a message by {command.role!r}.")
+        words.append(command.role)
+    label = " ".join(words)
+    if command.name == "message":
+        label += f" (number {number})"
+    if command.name == "from" and not command.args:
+        raise ModelfileError("FROM needs a model.")
+    return f"{' '.join(words)} {_quoted(command.args, label)}"
+
+
+def _quoted(value: str, label: str) -> str:
+    """`value` as it stands in the file.
+
+    The quotes are put wherever a bare value would be trimmed, cut at a line end, or taken for a quoted one.
+    """
+    _refuse_dropped(value, label)
+    if value and value == value.strip() and not value.startswith('"') and not re.search(r"[\r\n]", value):
+        return value
+    if '"' not in value:
+        return f'"{value}"'
+    if _EARLY_END.search(value):
+        raise ModelfileError(
+            f'{label} has a line that ends in """, where a Modelfile would end the value.',
+            "Change that line, or export as Markdown or JSON.",
+        )
+    return f'"""{value}"""'
+
+
+def _refuse_dropped(value: str, label: str) -> None:
+    if is_kept(value):
+        return
+    position = next(index for index, character in enumerate(value) if not is_kept(character))
+    character = value[position]
+    name = unicodedata.name(character, "no name")
+    raise ModelfileError(
+        f"{label} has a character at position {position + 1} that a Modelfile cannot hold: "
+        f"U+{ord(character):04X} ({name}).",
+        _DROPPED_HINT,
+    )

@@ -1,0 +1,190 @@
+"""A session as a file to leave with: a Modelfile, Markdown or lossless JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workbench.core.errors import SessionError
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.parameters import changed_values
+from workbench.core.ports import ExportFormat
+from workbench.core.session import Session, Turn
+from workbench.modelfile.from_session import from_session
+from workbench.store.files import replace_file, write_new_file
+from workbench.store.paths import expanded
+from workbench.store.records import message_values, read_message, read_metrics, read_settings, settings_values
+
+JSON_KIND = "workbench-session"
+JSON_VERSION = 1
+
+_ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json"}
+_SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
+
+
+def session_text(session: Session, form: ExportFormat) -> str:
+    """The session in one of the formats.
+
+    Raises:
+        ModelfileError: A Modelfile cannot hold one of its values; the message names it.
+    """
+    match form:
+        case "modelfile":
+            return from_session(session).text()
+        case "md":
+            return "\n".join(_markdown(session)) + "\n"
+        case "json":
+            return json.dumps(session_json(session), ensure_ascii=False, indent=2) + "\n"
+
+
+def session_json(session: Session) -> dict[str, Any]:
+    """The session as JSON values, with everything that it holds."""
+    return {
+        "kind": JSON_KIND,
+        "version": JSON_VERSION,
+        "id": session.id,
+        "title": session.title,
+        "created_at": session.created_at,
+        "updated_at": session.updated_at,
+        "model": session.model,
+        "model_path": session.model_path,
+        "system": session.system,
+        **settings_values(session.sampling, session.load),
+        "messages": [_turn_json(turn) for turn in session.turns],
+    }
+
+
+def _turn_json(turn: Turn) -> dict[str, Any]:
+    metrics = None if turn.metrics is None else asdict(turn.metrics)
+    return {
+        **message_values(turn.message),
+        "at": turn.at,
+        "model": turn.model,
+        "finish_reason": turn.finish_reason,
+        "metrics": metrics,
+    }
+
+
+def session_from_json(text: str) -> Session:
+    """The session that `session_text(session, "json")` wrote.
+
+    Raises:
+        SessionError: The text is no such session.
+    """
+    try:
+        values = json.loads(text)
+        if values["kind"] != JSON_KIND or values["version"] != JSON_VERSION:
+            raise ValueError("another kind or version")
+        sampling, load = read_settings(values)
+        return Session(
+            id=str(values["id"]),
+            created_at=float(values["created_at"]),
+            updated_at=float(values["updated_at"]),
+            model=str(values["model"]),
+            model_path=str(values["model_path"]),
+            system=str(values["system"]),
+            sampling=sampling,
+            load=load,
+            turns=tuple(_read_turn(turn) for turn in values["messages"]),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise SessionError("This is no session exported as JSON.", f"It says {JSON_KIND!r} at its top.") from error
+
+
+def _read_turn(values: dict[str, Any]) -> Turn:
+    return Turn(
+        read_message(values),
+        float(values["at"]),
+        str(values["model"]),
+        read_metrics(values["metrics"]),
+        str(values["finish_reason"]),
+    )
+
+
+def _markdown(session: Session) -> Iterator[str]:
+    yield f"# {_one_line(session.title)}"
+    yield ""
+    facts = [("Session", session.id), ("Date", _day(session.updated_at)), ("Model", session.model)]
+    if session.model_path != session.model:
+        facts.append(("File", session.model_path))
+    for name, value in changed_values(session.sampling, session.load).items():
+        shown = ", ".join(json.dumps(item, ensure_ascii=False) for item in value) if isinstance(value, tuple) else value
+        facts.append((name, str(shown)))
+    yield from (f"- {name}: {_code(value)}" for name, value in facts if value)
+    if session.system:
+        yield from ("", "## System", "", session.system)
+    for turn in session.turns:
+        speaker = _SPEAKERS[turn.message.role]
+        yield from ("", f"## {speaker}{f' ({_one_line(turn.model)})' if turn.model else ''}", "")
+        if turn.message.reasoning:
+            yield from ("<details><summary>Reasoning</summary>", "", turn.message.reasoning, "", "</details>", "")
+        yield turn.message.content
+        if notes := _notes(turn):
+            yield from ("", f"*{notes}*")
+
+
+def _notes(turn: Turn) -> str:
+    notes = list(_figures(turn.metrics)) if turn.metrics is not None else []
+    if turn.finish_reason not in ("", "stop"):
+        notes.append(f"ended by: {turn.finish_reason}")
+    return " · ".join(notes)
+
+
+def _figures(metrics: AnswerMetrics) -> Iterator[str]:
+    if metrics.completion_tokens is not None:
+        yield f"{metrics.completion_tokens} tokens{' (estimated)' if metrics.estimated else ''}"
+    if metrics.decode_tps is not None:
+        yield f"{metrics.decode_tps:.1f} tokens/s"
+    if metrics.ttft_ms is not None:
+        yield f"first token after {metrics.ttft_ms:.0f} ms"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _code(text: str) -> str:
+    """`text` as inline code, whatever backquotes it has."""
+    text = _one_line(text)
+    if "`" not in text:
+        return f"`{text}`"
+    fence = "`" * (1 + max(len(run) for run in "".join(c if c == "`" else " " for c in text).split()))
+    return f"{fence} {text} {fence}"
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def export_session(session: Session, form: ExportFormat, path: Path, *, overwrite: bool = False) -> Path:
+    """Write a session to a file, whole or not at all.
+
+    Args:
+        session: What to write.
+        form: How to write it.
+        path: Where to: `~` is the home folder, and a folder gets a file named after the session.
+        overwrite: Whether an existing file is replaced; otherwise the new one gets the next free number.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.
+    """
+    # The backslash form of a lone surrogate is right in JSON, and legible in Markdown.
+    data = session_text(session, form).encode("utf-8", "backslashreplace")
+    path = expanded(path)
+    try:
+        if path.is_dir():
+            path /= f"{session.id}{_ENDINGS[form]}"
+        if not overwrite:
+            return write_new_file(path, data)
+        replace_file(path, data)
+        return path
+    except (OSError, ValueError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise SessionError(f"The export cannot be written to {path}: {reason}.", "Name another path.") from error

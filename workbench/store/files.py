@@ -1,0 +1,108 @@
+"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where the system can."""
+    with contextlib.suppress(OSError):  # Windows opens no folders, and some file systems sync none.
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _finished_temporary(target: Path, data: bytes, mode: int | None) -> Iterator[Path]:
+    """A file beside `target` that holds `data` on disk; it is gone afterwards unless it was moved away."""
+    temporary = target.with_name(f".workbench-{secrets.token_hex(6)}.tmp")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if mode is not None:
+            temporary.chmod(mode)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Put `data` in the place of the file `path`, at once or not at all.
+
+    A symbolic link stays a link and its target is written; the permissions of an existing file are kept.
+
+    Raises:
+        OSError: It cannot be written; the old file is untouched.
+    """
+    target = Path(os.path.realpath(path))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        mode = target.stat().st_mode & 0o7777
+    except FileNotFoundError:
+        mode = None
+    with _finished_temporary(target, data, mode) as temporary:
+        temporary.replace(target)
+    sync_folder(target.parent)
+
+
+def _numbered(path: Path) -> Iterator[Path]:
+    """`path`, then `name-2.ext`, `name-3.ext` and so on."""
+    yield path
+    number = 2
+    while True:
+        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+
+
+def _claim(source: Path, target: Path, data: bytes) -> bool:
+    """Give `source` the name `target` unless that is taken; tells whether it was free."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        return False
+    except OSError:  # A file system without hard links: the name is claimed first, and then filled.
+        return _fill(target, data)
+    return True
+
+
+def _fill(target: Path, data: bytes) -> bool:
+    try:
+        file = target.open("xb")
+    except FileExistsError:
+        return False
+    try:
+        with file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        target.unlink()
+        raise
+    return True
+
+
+def write_new_file(path: Path, data: bytes) -> Path:
+    """Write `data` to `path`, or to the first free numbered name where `path` is taken.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _finished_temporary(path, data, None) as temporary:
+        written = next(name for name in _numbered(path) if _claim(temporary, name, data))
+    sync_folder(path.parent)
+    return written

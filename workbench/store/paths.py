@@ -1,0 +1,91 @@
+"""Where the program keeps its files. Asking creates nothing."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+APP_NAME = "workbench"
+
+HOME_VARIABLE = "WORKBENCH_HOME"
+"""The environment variable that moves every folder under one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Every folder and file that the program uses of its own accord."""
+
+    config_dir: Path
+    """What the user writes: the configuration and themes."""
+    data_dir: Path
+    """What must not be lost: sessions and exports."""
+    state_dir: Path
+    """What may be lost but is good to have: the log."""
+    cache_dir: Path
+    """What can be made again."""
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration."""
+        return self.config_dir / "config.toml"
+
+    @property
+    def themes_dir(self) -> Path:
+        """The user's own themes, one TOML file each."""
+        return self.config_dir / "themes"
+
+    @property
+    def sessions_dir(self) -> Path:
+        """One file for each session."""
+        return self.data_dir / "sessions"
+
+    @property
+    def exports_dir(self) -> Path:
+        """Where an export goes when no folder is named."""
+        return self.data_dir / "exports"
+
+    @property
+    def log_file(self) -> Path:
+        """What the engine and the program logged."""
+        return self.state_dir / "workbench.log"
+
+    def as_dict(self) -> dict[str, Path]:
+        """Every path by name, in the order to show them."""
+        return {
+            "config_dir": self.config_dir,
+            "config_file": self.config_file,
+            "themes_dir": self.themes_dir,
+            "data_dir": self.data_dir,
+            "sessions_dir": self.sessions_dir,
+            "exports_dir": self.exports_dir,
+            "state_dir": self.state_dir,
+            "log_file": self.log_file,
+            "cache_dir": self.cache_dir,
+        }
+
+
+def expanded(path: Path) -> Path:
+    """`path` with a leading `~` as the home folder; as it is where there is no such home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
+
+
+def find_paths(environ: Mapping[str, str] | None = None) -> Paths:
+    """The paths that hold for this user.
+
+    Args:
+        environ: Where to look for `WORKBENCH_HOME`; the process's environment by default.
+    """
+    home = (os.environ if environ is None else environ).get(HOME_VARIABLE, "")
+    if home:
+        # Made absolute once: the program may change its working directory, and its files must not move with it.
+        root = expanded(Path(home)).absolute()
+        return Paths(root / "config", root / "data", root / "state", root / "cache")
+    dirs = platformdirs.PlatformDirs(APP_NAME, appauthor=False)
+    return Paths(dirs.user_config_path, dirs.user_data_path, dirs.user_state_path, dirs.user_cache_path)
