@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import select
-import signal
+import struct
+import subprocess
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-import pexpect
 import pyte
 
 # What pyte does not know and would show as text: the private sequences of newer keyboard protocols.
 _UNKNOWN = re.compile(rb"\x1b\[[<=>][0-9;:]*[A-Za-z]")
+
+
+def _take_terminal() -> None:
+    # Without a controlling terminal the program would not hear of a new window size.
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 class Terminal:
@@ -47,16 +54,36 @@ class Terminal:
         self.chunks: list[tuple[float, bytes]] = []
         """Everything that was read, each piece with its `time.perf_counter()`."""
         self._drawn = 0
+        self._master, self._slave = os.openpty()
+        self._set_size(columns, rows)
+        self.attributes = termios.tcgetattr(self._slave)
+        """The terminal's settings before the program started."""
         self.started = time.perf_counter()
-        self._child = pexpect.spawn(
-            command[0], list(command[1:]), env=environment, cwd=cwd, dimensions=(rows, columns), timeout=None
+        self._child = subprocess.Popen(
+            command,
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+            env=environment,
+            cwd=cwd,
+            start_new_session=True,
+            preexec_fn=_take_terminal,
         )
-        self._open = True
 
     @property
     def pid(self) -> int:
         """The program's process id."""
         return self._child.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the program runs."""
+        return self._child.poll() is None
+
+    @property
+    def is_restored(self) -> bool:
+        """Whether the terminal's settings are what they were before the program started."""
+        return termios.tcgetattr(self._slave) == self.attributes
 
     @property
     def raw(self) -> bytes:
@@ -76,9 +103,9 @@ class Terminal:
         data = keys.encode()
         while data:
             # A paste can be longer than what the terminal holds: what the program draws has to be taken meanwhile.
-            _, writable, _ = select.select([], [self._child.fd], [], 0.01)
+            _, writable, _ = select.select([], [self._master], [], 0.01)
             if writable:
-                data = data[os.write(self._child.fd, data[:1024]) :]
+                data = data[os.write(self._master, data[:1024]) :]
             self.read(0)
 
     def paste(self, text: str) -> None:
@@ -87,25 +114,18 @@ class Terminal:
 
     def resize(self, columns: int, rows: int) -> None:
         """Change the size of the window."""
-        self._child.setwinsize(rows, columns)
+        self._set_size(columns, rows)
         self._screen.resize(rows, columns)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds: float) -> bool:
         """Take what the program writes, waiting at most so long for it; False when nothing came."""
-        if not self._open:
-            return False
-        ready, _, _ = select.select([self._child.fd], [], [], max(0.0, seconds))
-        if not ready:
-            return False
-        try:
-            data = os.read(self._child.fd, 1 << 16)
-        except OSError:
-            data = b""
-        if not data:
-            self._open = False
-            return False
-        self.chunks.append((time.perf_counter(), data))
-        return True
+        ready, _, _ = select.select([self._master], [], [], max(0.0, seconds))
+        if ready:
+            self.chunks.append((time.perf_counter(), os.read(self._master, 1 << 16)))
+        return bool(ready)
 
     def wait_for(self, *needles: str, seconds: float = 30) -> float:
         """Wait until the screen shows every one of the texts; gives when, as `time.perf_counter()`."""
@@ -120,8 +140,9 @@ class Terminal:
         deadline = time.perf_counter() + seconds
         while not condition(self.text):
             left = deadline - time.perf_counter()
-            if left <= 0 or not (self.read(min(left, 0.25)) or self._open):
-                why = "the program ended" if not self._open else f"{seconds:g} s passed"
+            running = self.is_running
+            if not self.read(min(left, 0.25)) and (left <= 0 or not running):
+                why = f"{seconds:g} s passed" if running else "the program ended"
                 raise TimeoutError(f"{why} and the screen does not show {what}:\n{self.text}")
         return self.chunks[-1][0] if self.chunks else time.perf_counter()
 
@@ -142,7 +163,7 @@ class Terminal:
     def drain(self, seconds: float) -> None:
         """Take what the program writes for so long, and draw none of it."""
         deadline = time.perf_counter() + seconds
-        while (left := deadline - time.perf_counter()) > 0 and self._open:
+        while (left := deadline - time.perf_counter()) > 0 and self.is_running:
             self.read(left)
 
     def wait_for_exit(self, seconds: float = 20) -> int:
@@ -152,19 +173,21 @@ class Terminal:
             TimeoutError: It did not end.
         """
         deadline = time.perf_counter() + seconds
-        while self._open or self._child.isalive():
+        while self.is_running:
             if time.perf_counter() > deadline:
                 raise TimeoutError(f"the program did not end:\n{self.text}")
-            if not self.read(0.05) and not self._open:
-                time.sleep(0.005)
-        status = self._child.exitstatus
-        return status if status is not None else -(self._child.signalstatus or 0)
+            self.read(0.02)
+        while self.read(0):
+            pass
+        return self._child.wait()
 
     def close(self) -> None:
         """End the program if it still runs."""
-        if self._child.isalive():
-            self._child.kill(signal.SIGKILL)
-        self._child.close(force=True)
+        if self.is_running:
+            self._child.kill()
+        self._child.wait()
+        os.close(self._slave)
+        os.close(self._master)
 
     def __enter__(self) -> Terminal:
         return self
