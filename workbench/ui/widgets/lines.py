@@ -1,0 +1,126 @@
+"""The base of everything that this program draws itself: styled lines, each drawn once.
+
+A screen of nested widgets costs a layout and a style look-up for each of them; lines cost neither. What changed since
+the last time is found by comparing lines, and only those rows are drawn again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.segment import Segment
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.selection import Selection
+from textual.strip import Strip
+from textual.style import Style
+from textual.widget import Widget
+
+
+class Lines(Widget):
+    """Shows styled lines.
+
+    A span's style is the name of a component class of the widget, so that colours stay in the style sheets.
+    """
+
+    DEFAULT_CSS = """
+    Lines {
+        height: auto;
+    }
+    """
+
+    def __init__(self, *, widget_id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=widget_id, classes=classes)
+        self.auto_links = False
+        self._lines: list[Content] = []
+        self._strips: dict[int, Strip] = {}
+        self._styles_by_name: dict[str, Style] = {}
+
+    @property
+    def lines(self) -> Sequence[Content]:
+        """What is shown."""
+        return self._lines
+
+    def set_lines(self, lines: Sequence[Content]) -> None:
+        """Show `lines`; only those that differ from what is shown are drawn."""
+        common = 0
+        for old, new in zip(self._lines, lines, strict=False):
+            if old is not new and not old.is_same(new):
+                break
+            common += 1
+        if len(lines) != len(self._lines):
+            self.replace_lines(common, lines[common:])
+            return
+        changed = [y for y in range(common, len(lines)) if not self._lines[y].is_same(lines[y])]
+        self._lines[common:] = lines[common:]
+        self._redraw(changed)
+
+    def replace_lines(self, start: int, lines: Sequence[Content]) -> None:
+        """Put `lines` in place of line `start` and all that follow."""
+        height = len(self._lines)
+        self._lines[start:] = lines
+        if len(self._lines) == height:
+            self._redraw(range(start, height))
+            return
+        for y in range(start, max(height, len(self._lines))):
+            self._strips.pop(y, None)
+        self.refresh(layout=True)
+
+    def _redraw(self, rows: Sequence[int]) -> None:
+        if not rows:
+            return
+        for y in rows:
+            self._strips.pop(y, None)
+        self.refresh(*(Region(0, y, self.size.width, 1) for y in rows))
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """All the width there is."""
+        return container.width
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One row a line."""
+        return len(self._lines)
+
+    def notify_style_update(self) -> None:
+        """Forget what was drawn in the old colours."""
+        super().notify_style_update()
+        self._strips.clear()
+        self._styles_by_name.clear()
+
+    def selection_updated(self, selection: Selection | None) -> None:
+        """Draw the selection."""
+        self._strips.clear()
+        self.refresh()
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The selected text."""
+        return selection.extract("\n".join(line.plain for line in self._lines)), "\n"
+
+    def _style(self, name: str | Style) -> Style:
+        if isinstance(name, Style):
+            return name
+        style = self._styles_by_name.get(name)
+        if style is None:
+            style = self._styles_by_name[name] = self.get_visual_style(name, partial=True)
+        return style
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row."""
+        strip = self._strips.get(y)
+        if strip is None or strip.cell_length != self.size.width:
+            strip = self._strips[y] = self._draw(y)
+        return strip
+
+    def _draw(self, y: int) -> Strip:
+        width = self.size.width
+        base = self.visual_style
+        if y >= len(self._lines):
+            return Strip.blank(width, base.rich_style)
+        line = self._lines[y]
+        selection = self.text_selection
+        if selection is not None and (span := selection.get_span(y)) is not None:
+            start, end = span
+            selected = Style.from_styles(self.screen.get_component_styles("screen--selection"))
+            line = line.stylize(selected, start, None if end == -1 else end)
+        segments = [Segment(text, style.rich_style) for text, style in line.render(base, "", self._style) if text]
+        return Strip(segments, line.cell_length).adjust_cell_length(width, base.rich_style).apply_offsets(0, y)
