@@ -1,0 +1,80 @@
+"""The devices that this build of llama.cpp computes on. Asked only in the process that hosts the engine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+
+import psutil
+from llama_cpp._ggml import libggml
+
+from workbench.engine.llama.plan import Gpu, Machine
+
+_GPU_TYPES = (1, 2)
+"""ggml's numbers of a graphics card and of an integrated one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device, as ggml sees it."""
+
+    name: str
+    """ggml's name: `CPU`, `CUDA0`, `Metal`, …"""
+    description: str
+    is_gpu: bool
+    free_bytes: int
+    """Free memory; on a CPU ggml says the total here."""
+    total_bytes: int
+
+
+def _declare() -> None:
+    libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
+    libggml.ggml_backend_dev_get.restype = ctypes.c_void_p
+    libggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
+        function = getattr(libggml, name)
+        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
+    libggml.ggml_backend_dev_type.restype = ctypes.c_int
+    libggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+    libggml.ggml_backend_dev_memory.restype = None
+    libggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p] + [ctypes.POINTER(ctypes.c_size_t)] * 2
+
+
+_declare()
+
+
+def list_devices() -> list[Device]:
+    """Every device, in ggml's order.
+
+    On CUDA this initialises the driver in this process; on SYCL it may abort it (ggml asserts that the query works).
+    """
+    devices = []
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    for index in range(libggml.ggml_backend_dev_count()):
+        device = libggml.ggml_backend_dev_get(index)
+        libggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        devices.append(
+            Device(
+                name=libggml.ggml_backend_dev_name(device).decode("utf-8", "replace"),
+                description=libggml.ggml_backend_dev_description(device).decode("utf-8", "replace"),
+                is_gpu=libggml.ggml_backend_dev_type(device) in _GPU_TYPES,
+                free_bytes=free.value,
+                total_bytes=total.value,
+            )
+        )
+    return devices
+
+
+def physical_cores() -> int:
+    """Physical cores that this process may run on; at least 1."""
+    physical = psutil.cpu_count(logical=False) or psutil.cpu_count() or 1
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
+    return max(1, min(physical, allowed))
+
+
+def look_at_machine() -> Machine:
+    """What there is to compute with, now."""
+    memory = psutil.virtual_memory()
+    gpus = tuple(Gpu(device.name, device.free_bytes) for device in list_devices() if device.is_gpu)
+    return Machine(physical_cores(), memory.total, memory.available, gpus)

@@ -1,0 +1,164 @@
+"""The engine that runs in this process: one open model behind `core.ports.Engine`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
+from concurrent.futures import Future
+from typing import TypeVar
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import EngineError, TemplateError
+from workbench.core.events import Batch, Failed, Finished
+from workbench.core.models import EngineInfo
+from workbench.core.ports import Capabilities, Request
+from workbench.engine.llama.generation import Generation
+from workbench.engine.llama.model import Aborted, Model
+from workbench.engine.llama.runtime import Job, Outbox, Runtime, Step
+from workbench.engine.llama.states import StateCache, common_prefix
+from workbench.engine.llama.template import ChatTemplate
+
+Result = TypeVar("Result")
+
+
+class LlamaEngine:
+    """One open model. Whatever is asked of it while it works waits for its turn.
+
+    Args:
+        runtime: The thread that owns the model.
+        model: The model.
+        info: What was opened.
+        template: The chat template, or why there is none.
+        states: Where the state of the conversation is kept after `close`.
+        state_key: Tells this model, loaded in this way, from all others in `states`.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        model: Model,
+        info: EngineInfo,
+        template: ChatTemplate | TemplateError,
+        states: StateCache,
+        state_key: Hashable,
+    ) -> None:
+        self._runtime = runtime
+        self._model = model
+        self._info = info
+        self._template = template
+        self._states = states
+        self._state_key = state_key
+        self._running: set[CancelToken] = set()
+        self._active: Job | None = None
+        self._closed = False
+
+    @property
+    def info(self) -> EngineInfo:
+        """What was opened."""
+        return self._info
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return Capabilities(score=True)
+
+    async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        """Answer `request`. The last event is a `Finished` or a `Failed`."""
+        outbox = Outbox(asyncio.get_running_loop())
+
+        def steps(job: Job) -> Step:
+            # Only the answer that computes may be aborted: a waiting one would abort another's work.
+            cancel.on_set(lambda: self._model.abort() if self._active is job else None)
+            generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
+            yield from generation.steps(job)
+
+        self._running.add(cancel)
+        self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
+        ended = False
+        try:
+            while not ended:
+                batch = await outbox.batches.get()
+                ended = isinstance(batch[-1], Finished | Failed)
+                yield batch
+        finally:
+            self._running.discard(cancel)
+            if not ended:
+                cancel.set()
+
+    def _reuse(self, tokens: Sequence[int]) -> int:
+        """Ready the context for `tokens`: from what it holds, or from a state that was kept and shares more."""
+        state = self._states.best(self._state_key, tokens)
+        if state is not None and common_prefix(state.tokens, tokens) > common_prefix(self._model.tokens, tokens):
+            self._model.restore_state(state)
+        return self._model.rewind(tokens)
+
+    def _in_turn(self, job: Job, steps: Callable[[Job], Step]) -> Step:
+        """`steps`, once everything that was asked of this model before has ended."""
+        while self._active is not None:
+            yield
+        self._active = job
+        try:
+            yield from steps(job)
+        finally:
+            self._active = None
+
+    async def _run(self, work: Callable[[Job, Future[Result]], Step]) -> Result:
+        """Do work in turn; it sets the result of the future that it is given."""
+        future: Future[Result] = Future()
+
+        def steps(job: Job) -> Step:
+            try:
+                yield from work(job, future)
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+                future.set_exception(error)
+
+        self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
+        return await asyncio.wrap_future(future)
+
+    async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        """The natural-log probability of each token after the first, given those before it.
+
+        The conversation that the context held has to be computed again afterwards.
+
+        Raises:
+            EngineError: The tokens do not fit in the context.
+        """
+        if len(tokens) > self._model.n_ctx:
+            raise EngineError(
+                f"{len(tokens)} tokens do not fit in a context of {self._model.n_ctx}.", "Load a longer context."
+            )
+
+        def steps(_: Job, future: Future[tuple[float, ...]]) -> Step:
+            self._model.forget()
+            found: list[float] = []
+            for start in range(0, len(tokens) - 1, self._model.n_batch):
+                yield
+                chunk = tokens[start : start + self._model.n_batch]
+                while True:
+                    try:
+                        found += self._model.logprobs(chunk, tokens[start + 1 : start + 1 + len(chunk)])
+                    except Aborted:
+                        continue
+                    break
+            self._model.forget()
+            future.set_result(tuple(found))
+
+        return await self._run(steps)
+
+    async def close(self) -> None:
+        """Give the memory back. What streams is stopped first; the state of the conversation is kept."""
+        if self._closed:
+            return
+        self._closed = True
+        for cancel in tuple(self._running):
+            cancel.set()
+
+        def steps(_: Job, future: Future[None]) -> Step:
+            state = self._model.save_state() if self._states.wants(self._model.state_bytes) else None
+            if state is not None:
+                self._states.put(self._state_key, state)
+            self._model.close()
+            future.set_result(None)
+            yield
+
+        await self._run(steps)

@@ -1,0 +1,228 @@
+"""One answer, written step by step in the runtime's thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
+
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.errors import ContextFullError, EngineError, TemplateError, WorkbenchError
+from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
+from workbench.core.ports import Request
+from workbench.engine.llama.model import Aborted, Model
+from workbench.engine.llama.runtime import Job, Outbox, Step
+from workbench.engine.llama.sampler import Sampler
+from workbench.engine.llama.template import ChatTemplate
+from workbench.engine.text import AnswerText, open_reasoning_tag
+
+_logger = logging.getLogger(__name__)
+
+SMALLEST_CHUNK = 64
+"""Prompt tokens that are worth a step of their own."""
+
+FIRST_CHUNK_OF_LARGE = 128
+"""The first chunk of a model of `LARGE_BYTES` or more on a CPU, whose speed is not known yet."""
+
+LARGE_BYTES = 700_000_000
+
+CHUNK_NS = 500_000_000
+"""How long one step of prefill may take, so that its progress is seen and other answers get their turn."""
+
+ANSWER_SHARE = 4
+"""A quarter of the context is kept free for the answer when old turns have to be dropped anyway."""
+
+
+class Prompt:
+    """The tokens of a request, cut to the context where the user wants that.
+
+    Args:
+        request: What is asked.
+        model: Who is asked.
+        template: The chat template, or why there is none.
+
+    Raises:
+        WorkbenchError: The prompt is empty, too long, or cannot be rendered.
+    """
+
+    def __init__(self, request: Request, model: Model, template: ChatTemplate | TemplateError) -> None:
+        self._request = request
+        self._model = model
+        self._template = template
+        self.dropped = 0
+        """Messages left out so that the rest fits."""
+        self.closing: str | None = None
+        """The closing tag of a reasoning block that the prompt leaves open."""
+        self.tokens = self._fit()
+
+    def _fit(self) -> list[int]:
+        request, n_ctx = self._request, self._model.n_ctx
+        messages = list(request.messages)
+        tokens = self._tokenize(messages)
+        if not tokens:
+            raise EngineError("The prompt is empty.", "Write something for the model to go on from.")
+        if request.when_context_full == "drop_oldest" and request.prompt is None and request.tokens is None:
+            limit = request.sampling.num_predict
+            answer = n_ctx // ANSWER_SHARE if limit < 0 else min(n_ctx // ANSWER_SHARE, limit + 1)
+            while len(tokens) > n_ctx - answer and _drop_oldest(messages):
+                tokens = self._tokenize(messages)
+            self.dropped = len(request.messages) - len(messages)
+        if len(tokens) >= n_ctx:
+            raise ContextFullError(
+                f"The prompt has {len(tokens)} tokens, and the context of this model is {n_ctx} long.",
+                "Start a new chat, load the model with a longer context (num_ctx), or let the oldest turns be "
+                'dropped (when_context_full = "drop_oldest").',
+            )
+        return tokens
+
+    def _tokenize(self, messages: list[Message]) -> list[int]:
+        request, vocabulary = self._request, self._model.vocabulary
+        if request.tokens is not None:
+            return list(request.tokens)
+        if request.prompt is not None:
+            return vocabulary.tokenize_raw(request.prompt)
+        if isinstance(self._template, TemplateError):
+            raise self._template
+        rendered = self._template.render(messages)
+        self.closing = open_reasoning_tag(rendered)
+        return vocabulary.tokenize_prompt(rendered)
+
+
+def _drop_oldest(messages: list[Message]) -> bool:
+    """Take out the oldest turn with its answer; never the system prompt, never the last message."""
+    first = 1 if messages and messages[0].role == "system" else 0
+    if first >= len(messages) - 1:
+        return False
+    del messages[first]
+    while first < len(messages) - 1 and messages[first].role == "assistant":
+        del messages[first]
+    return True
+
+
+class Generation:
+    """Writes one answer.
+
+    Args:
+        model: The open model; nobody else uses it meanwhile.
+        request: What is asked.
+        template: The chat template, or why there is none.
+        reuse: Readies the model's context for these tokens, and gives how many of them it holds already.
+        cancel: Ends the answer.
+        outbox: Where the events go.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        request: Request,
+        template: ChatTemplate | TemplateError,
+        reuse: Callable[[Sequence[int]], int],
+        cancel: CancelToken,
+        outbox: Outbox,
+    ) -> None:
+        self._model = model
+        self._request = request
+        self._template = template
+        self._reuse = reuse
+        self._cancel = cancel
+        self._outbox = outbox
+        self._usage = Usage(0, None, 0)
+        self._text = AnswerText()
+        self._seed: int | None = None
+
+    def steps(self, job: Job) -> Step:
+        """Do the work, one native step for each `next`. The last event is `Finished` or `Failed`."""
+        try:
+            reason = yield from self._write(job)
+            self._finish(job, reason)
+        except WorkbenchError as error:
+            self._fail(error)
+        except Exception as error:
+            _logger.exception("An answer failed.")
+            self._fail(EngineError(f"The engine failed: {error!r}.", "The log (F12) has the details."))
+
+    def _finish(self, job: Job, reason: FinishReason) -> None:
+        rest = self._text.flush()
+        now = time.perf_counter_ns()
+        self._outbox.put(
+            Finished(reason, self._usage, now, job.lane_ns(now), self._seed, rest.text, rest.kind), at_once=True
+        )
+
+    def _fail(self, error: WorkbenchError) -> None:
+        self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
+
+    def _write(self, job: Job) -> Generator[None, None, FinishReason]:
+        prompt = Prompt(self._request, self._model, self._template)
+        sampling = self._request.sampling
+        self._text = AnswerText(sampling.stop, prompt.closing)
+        cached = self._reuse(prompt.tokens)
+        self._usage = Usage(len(prompt.tokens), cached, 0)
+        yield from self._prefill(job, prompt)
+        if self._cancel.is_set:
+            return "cancelled"
+        if sampling.num_predict == 0:
+            return "length"
+        sampler = Sampler(sampling, self._model.vocabulary.size, self._model.n_ctx, prompt.tokens)
+        self._seed = sampler.seed
+        try:
+            return (yield from self._decode(job, sampler, sampling.num_predict))
+        finally:
+            sampler.close()
+
+    def _prefill(self, job: Job, prompt: Prompt) -> Step:
+        model, tokens = self._model, prompt.tokens
+        cached = len(model.tokens)
+        chunk = model.n_batch
+        if model.weights_bytes >= LARGE_BYTES and not model.offloaded:
+            chunk = min(chunk, FIRST_CHUNK_OF_LARGE)
+        while True:
+            now = time.perf_counter_ns()
+            done = len(model.tokens)
+            progress = PromptProgress(done, len(tokens), cached, now, job.lane_ns(now), prompt.dropped)
+            self._outbox.put(progress, at_once=True)
+            if done == len(tokens):
+                return
+            yield
+            if self._cancel.is_set:
+                return
+            began = job.lane_ns(time.perf_counter_ns())
+            try:
+                model.prefill(tokens[done : done + chunk])
+            except Aborted:
+                continue
+            taken = job.lane_ns(time.perf_counter_ns()) - began
+            affordable = chunk * CHUNK_NS // max(taken, 1)
+            chunk = max(SMALLEST_CHUNK, min(model.n_batch, affordable // SMALLEST_CHUNK * SMALLEST_CHUNK))
+
+    def _decode(self, job: Job, sampler: Sampler, limit: int) -> Generator[None, None, FinishReason]:
+        model, vocabulary, pieces, ctx = self._model, self._model.vocabulary, self._model.pieces, self._model.native
+        count = 0
+        told = False
+        while True:
+            token = sampler.sample(ctx)
+            if vocabulary.is_end(token):
+                return "stop"
+            count += 1
+            self._usage = replace(self._usage, completion_tokens=count)
+            piece = self._text.push(pieces[token])
+            now = time.perf_counter_ns()
+            first_text = bool(piece.text) and not told
+            self._outbox.put(Token(piece.text, token, piece.kind, now, job.lane_ns(now)), at_once=first_text)
+            told = told or first_text
+            if self._text.stopped:
+                return "stop"
+            if count == limit:
+                return "length"
+            if len(model.tokens) >= model.n_ctx:
+                return "context"
+            while True:
+                yield
+                if self._cancel.is_set:
+                    return "cancelled"
+                try:
+                    model.decode(token)
+                except Aborted:
+                    continue
+                break

@@ -1,0 +1,153 @@
+"""Opens models in this process.
+
+llama.cpp is imported with the first model, in the thread that owns it: the import and the start of its backends take a
+good part of a second, which the screen does not wait for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, ModelFileError, TemplateError
+from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import Engine, ProgressCallback
+from workbench.engine.llama.plan import Machine, Plan, make_plan
+from workbench.engine.llama.runtime import shared_runtime
+from workbench.engine.llama.states import StateCache
+from workbench.gguf.check import check_loadable
+from workbench.gguf.header import Header
+from workbench.gguf.model import describe
+
+if TYPE_CHECKING:
+    from workbench.engine.llama.engine import LlamaEngine
+    from workbench.engine.llama.model import Model
+
+Resolve = Callable[[str], ModelEntry]
+
+NO_TEMPLATE = "The model brings no chat template: ChatML is used. It may be a base model; --raw gives it plain text."
+
+
+class LlamaHost:
+    """Opens GGUF files with llama.cpp.
+
+    Args:
+        resolve: Finds the model that a reference names; raises a WorkbenchError.
+        state_budget_bytes: Memory for what closed models knew of the conversation.
+        memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
+    """
+
+    def __init__(self, resolve: Resolve, *, state_budget_bytes: int = 2**30, memory_guard: bool = True) -> None:
+        self._resolve = resolve
+        self._memory_guard = memory_guard
+        self._states = StateCache(state_budget_bytes)
+        self._engines: list[LlamaEngine] = []
+
+    async def open(
+        self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
+    ) -> Engine:
+        """Open the model that `ref` names.
+
+        Raises:
+            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+        began = time.perf_counter()
+        entry, headers = await asyncio.to_thread(self._read, ref)
+        machine = await asyncio.wrap_future(shared_runtime.call(_look_at_machine))
+        plan = make_plan(headers, settings, machine, guard=self._memory_guard)
+        if cancel.is_set:
+            raise CancelledError("Loading was stopped.")
+        loading = shared_runtime.call(_load, headers[0].path, plan.settings, on_progress, cancel)
+        try:
+            model = await asyncio.shield(asyncio.wrap_future(loading))
+        except asyncio.CancelledError:
+            cancel.set()
+            loading.add_done_callback(_close_unwanted)
+            raise
+        engine = await asyncio.wrap_future(
+            shared_runtime.call(self._assemble, model, entry, plan, (time.perf_counter() - began) * 1e3)
+        )
+        self._engines.append(engine)
+        return engine
+
+    async def shutdown(self) -> None:
+        """Close whatever is open."""
+        engines, self._engines = self._engines, []
+        for engine in engines:
+            await engine.close()
+
+    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...]]:
+        entry = self._resolve(ref)
+        if entry.path is None:
+            raise ModelFileError(f"{entry.name} has no file to load.", "Choose another model.")
+        headers = check_loadable(entry.path)
+        facts = describe(headers[0], headers[1:])
+        known = replace(
+            entry,
+            quant=entry.quant or facts.quant,
+            size_bytes=entry.size_bytes or sum(header.file_size for header in headers),
+            parameters=entry.parameters or facts.parameters,
+            architecture=entry.architecture or facts.architecture,
+            bits_per_weight=entry.bits_per_weight or facts.bits_per_weight,
+            context_length=entry.context_length or facts.context_length,
+        )
+        return known, headers
+
+    def _assemble(self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float) -> LlamaEngine:
+        from workbench.engine.llama.engine import LlamaEngine
+        from workbench.engine.llama.template import CHATML, ChatTemplate
+
+        source = model.chat_template
+        warnings = list(plan.warnings)
+        template: ChatTemplate | TemplateError
+        try:
+            template = ChatTemplate(source or CHATML, model.vocabulary.bos, model.vocabulary.eos)
+        except TemplateError as error:
+            template = error
+            warnings.append(str(error))
+        if source is None:
+            warnings.append(NO_TEMPLATE)
+        settings = replace(plan.settings, num_ctx=model.n_ctx)
+        info = EngineInfo(
+            model=entry,
+            settings=settings,
+            backend=plan.backend,
+            load_ms=load_ms,
+            memory=model.memory,
+            layers=model.layers,
+            gpu_layers=min(settings.num_gpu, model.layers + 1),
+            has_template=source is not None,
+            warnings=tuple(warnings),
+        )
+        return LlamaEngine(shared_runtime, model, info, template, self._states, _state_key(entry, settings))
+
+
+def _look_at_machine() -> Machine:
+    from workbench.engine.llama.devices import look_at_machine
+
+    return look_at_machine()
+
+
+def _load(path: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken) -> Model:
+    from workbench.engine.llama.model import Model
+
+    return Model(path, settings, on_progress, cancel)
+
+
+def _close_unwanted(loading: Future[Model]) -> None:
+    if loading.exception() is None:
+        shared_runtime.submit(loading.result().close)
+
+
+def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:
+    """What has to be equal for a sequence state of one open model to fit another."""
+    path = Path(entry.path or "").resolve()
+    stat = path.stat()
+    return str(path), stat.st_size, stat.st_mtime_ns, settings.type_k, settings.type_v, settings.flash_attn

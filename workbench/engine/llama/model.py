@@ -1,0 +1,349 @@
+"""One model in llama.cpp: its weights, its vocabulary, and the context that holds the conversation.
+
+Everything here runs in the runtime's thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, EngineError, MemoryShortError, ModelLoadError
+from workbench.core.models import MemoryUse
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import ProgressCallback
+from workbench.engine.llama import native
+from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.plan import UBATCH
+from workbench.engine.llama.states import SequenceState, common_prefix
+
+SEQUENCE = 0
+"""The one sequence of the context."""
+
+_DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
+
+_PROGRESS_INTERVAL_S = 0.03
+
+
+class Aborted(Exception):
+    """`llama_decode` returned early because the abort flag was up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What the engine asks of a model's vocabulary."""
+
+    native: Pointer
+    size: int
+    bos: str
+    """The text of the token that begins a sequence; empty where the model has none."""
+    eos: str
+    adds_bos: bool
+
+    def tokenize_prompt(self, text: str) -> list[int]:
+        """The tokens of a rendered prompt. A BOS that the template wrote already is not added again."""
+        doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
+        return native.tokenize(self.native, text, add_special=not doubled, parse_special=True)
+
+    def tokenize_raw(self, text: str) -> list[int]:
+        """The tokens of a text for raw completion, with the BOS that the model wants."""
+        return native.tokenize(self.native, text, add_special=True, parse_special=True)
+
+    def is_end(self, token: int) -> bool:
+        """Whether the model ends its answer with this token."""
+        ends: bool = native.vocab_is_eog(self.native, token)
+        return ends
+
+
+def _reason(lines: Sequence[native.LogEntry]) -> str:
+    """The first error of a failed load, without the names of llama.cpp's functions before it."""
+    errors = [text for level, text in lines if level >= logging.ERROR]
+    if not errors:
+        return "llama.cpp gave no reason"
+    text = errors[0].rpartition("error loading model: ")[2] if "error loading model: " in errors[0] else errors[0]
+    return text.split(": ", 1)[1] if text.startswith("llama_") and ": " in text else text
+
+
+class Model:
+    """An open model with one context.
+
+    Args:
+        path: A GGUF file whose header has been found sound.
+        settings: Load settings with nothing left to be chosen.
+        on_progress: Told the fraction of the weights that is loaded.
+        cancel: Stops the load.
+
+    Raises:
+        CancelledError: The load was cancelled.
+        ModelLoadError: llama.cpp refuses the model.
+        MemoryShortError: There is no room for the context.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        settings: LoadSettings,
+        on_progress: ProgressCallback,
+        cancel: CancelToken,
+    ) -> None:
+        self._model: Pointer = None
+        self._ctx: Pointer = None
+        with native.log.collect() as lines:
+            try:
+                self._load_weights(path, settings, lines, on_progress, cancel)
+                self._make_context(settings, lines)
+            except BaseException:
+                self.close()
+                raise
+        self.memory = _memory_use([text for _, text in lines])
+        self.n_ctx: int = api.llama_n_ctx(self._ctx)
+        self.n_batch: int = api.llama_n_batch(self._ctx)
+        self.vocabulary = self._read_vocabulary()
+        self.pieces = native.PieceCache(self.vocabulary.native)
+        self.tokens: list[int] = []
+        """The tokens whose keys and values the context holds."""
+        self._abort = native.AbortFlag(self._ctx)
+        self._one = (api.llama_token * 1)()
+        # The batch points at `_one`: decoding the next token is one store and one call.
+        self._one_batch = api.llama_batch_get_one(self._one, 1)
+        self.offloaded = settings.num_gpu != 0
+
+    def _load_weights(
+        self,
+        path: str,
+        settings: LoadSettings,
+        lines: Sequence[native.LogEntry],
+        on_progress: ProgressCallback,
+        cancel: CancelToken,
+    ) -> None:
+        params = api.llama_model_default_params()
+        params.n_gpu_layers = settings.num_gpu
+        params.main_gpu = settings.main_gpu
+        params.load_mode = api.LLAMA_LOAD_MODE_MMAP if settings.use_mmap else api.LLAMA_LOAD_MODE_NONE
+        told_at = 0.0
+
+        def tell(fraction: float, _: object) -> bool:
+            nonlocal told_at
+            now = time.monotonic()
+            if now - told_at >= _PROGRESS_INTERVAL_S or fraction >= 1.0:
+                told_at = now
+                on_progress(fraction)
+            return not cancel.is_set
+
+        callback = api.llama_progress_callback(tell)
+        params.progress_callback = callback
+        self._model = api.llama_model_load_from_file(os.fsencode(path), params)
+        if cancel.is_set:
+            raise CancelledError("Loading was stopped.")
+        if not self._model:
+            raise ModelLoadError(
+                f"llama.cpp cannot load {path}: {_reason(lines)}.", "The log (F12) has llama.cpp's own words."
+            )
+        if not api.llama_model_has_decoder(self._model):
+            raise ModelLoadError(f"{path} cannot write text: it is an encoder.", "Choose a generative model.")
+
+    def _make_context(self, settings: LoadSettings, lines: Sequence[native.LogEntry]) -> None:
+        params = api.llama_context_default_params()
+        params.n_ctx = settings.num_ctx
+        params.n_batch = settings.num_batch
+        params.n_ubatch = min(settings.num_batch, UBATCH)
+        params.n_seq_max = 1
+        params.n_threads = params.n_threads_batch = settings.num_thread
+        params.type_k = native.KV_TYPE_IDS[settings.type_k]
+        params.type_v = native.KV_TYPE_IDS[settings.type_v]
+        params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
+        params.no_perf = True
+        # A sliding window cache that holds only the window cannot go back to an earlier turn.
+        params.swa_full = True
+        self._ctx = api.llama_init_from_model(self._model, params)
+        if not self._ctx:
+            message = f"There is no context of {settings.num_ctx} tokens to be had: {_reason(lines)}."
+            if any("alloc" in text for _, text in lines):
+                raise MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
+            raise ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
+        self._memory = api.llama_get_memory(self._ctx)
+
+    def _read_vocabulary(self) -> Vocabulary:
+        vocab = api.llama_model_get_vocab(self._model)
+
+        def text(token: int) -> str:
+            found: bytes | None = api.llama_vocab_get_text(vocab, token) if token >= 0 else None
+            return (found or b"").decode("utf-8", "replace")
+
+        return Vocabulary(
+            native=vocab,
+            size=api.llama_vocab_n_tokens(vocab),
+            bos=text(api.llama_vocab_bos(vocab)),
+            eos=text(api.llama_vocab_eos(vocab)),
+            adds_bos=api.llama_vocab_get_add_bos(vocab),
+        )
+
+    @property
+    def chat_template(self) -> str | None:
+        """The chat template that the model brings; None where it brings none."""
+        source: bytes | None = api.llama_model_chat_template(self._model, None)
+        return source.decode("utf-8", "replace") if source else None
+
+    @property
+    def native(self) -> Pointer:
+        """The native context, for sampling."""
+        return self._ctx
+
+    @property
+    def weights_bytes(self) -> int:
+        """Size of all tensors."""
+        size: int = api.llama_model_size(self._model)
+        return size
+
+    @property
+    def layers(self) -> int:
+        """Layers of the model, the output layer not counted."""
+        count: int = api.llama_model_n_layer(self._model)
+        return count
+
+    def abort(self) -> None:
+        """End the `llama_decode` that runs, on a CPU; from any thread."""
+        self._abort.up()
+
+    def decode(self, token: int) -> None:
+        """Compute one token more.
+
+        Raises:
+            Aborted: The abort flag was up; nothing changed.
+        """
+        self._one[0] = token
+        self._run(self._one_batch)
+        self.tokens.append(token)
+
+    def prefill(self, tokens: Sequence[int]) -> None:
+        """Compute several tokens more, at most `n_batch`.
+
+        Raises:
+            Aborted: The abort flag was up; what was computed before is kept.
+        """
+        array = (api.llama_token * len(tokens))(*tokens)
+        self._run(api.llama_batch_get_one(array, len(tokens)), tokens)
+        self.tokens += tokens
+
+    def _run(self, batch: Pointer, tokens: Sequence[int] = ()) -> None:
+        code = api.llama_decode(self._ctx, batch)
+        if self.offloaded:
+            # Sampling would wait for the GPU with the interpreter lock held.
+            api.llama_synchronize(self._ctx)
+        if code == _DECODED:
+            return
+        if code == _ABORTED:
+            self._abort.down()
+            done = api.llama_memory_seq_pos_max(self._memory, SEQUENCE) + 1
+            self.tokens += tokens[: max(0, done - len(self.tokens))]
+            raise Aborted
+        if code == _NO_SLOT:
+            raise EngineError("llama.cpp found no room in the KV cache.", "Start a new chat or load a longer context.")
+        self.forget()
+        raise EngineError(f"llama.cpp failed to compute (code {code}).", "The log (F12) has llama.cpp's own words.")
+
+    def rewind(self, tokens: Sequence[int]) -> int:
+        """Keep of the context what `tokens` begins with, and give the number of tokens kept.
+
+        At least the last one of `tokens` is left to be computed, because sampling needs its logits.
+        """
+        self._abort.down()
+        keep = min(common_prefix(self.tokens, tokens), len(tokens) - 1)
+        if keep < len(self.tokens) and not api.llama_memory_seq_rm(self._memory, SEQUENCE, keep, -1):
+            # Recurrent layers cannot go back by a part.
+            self.forget()
+            return 0
+        del self.tokens[keep:]
+        return keep
+
+    def forget(self) -> None:
+        """Empty the context."""
+        api.llama_memory_clear(self._memory, True)
+        self.tokens.clear()
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the state that `save_state` would copy; 0 where the context holds nothing."""
+        size: int = api.llama_state_seq_get_size(self._ctx, SEQUENCE) if self.tokens else 0
+        return size
+
+    def save_state(self) -> SequenceState | None:
+        """A copy of what the context holds; None where it holds nothing or llama.cpp gives none."""
+        size = self.state_bytes
+        if not size:
+            return None
+        data = (ctypes.c_uint8 * size)()
+        if api.llama_state_seq_get_data(self._ctx, data, size, SEQUENCE) != size:
+            return None
+        return SequenceState(tuple(self.tokens), data)
+
+    def restore_state(self, state: SequenceState) -> bool:
+        """Put a saved state in the place of what the context holds; False where llama.cpp refuses it."""
+        self.forget()
+        if len(state.tokens) >= self.n_ctx:
+            return False
+        size = len(state.data)
+        if api.llama_state_seq_set_data(self._ctx, state.data, size, SEQUENCE) != size:
+            self.forget()
+            return False
+        self.tokens = list(state.tokens)
+        return True
+
+    def logprobs(self, tokens: Sequence[int], targets: Sequence[int]) -> list[float]:
+        """Compute `tokens` and give the natural-log probability of each target as the token that follows.
+
+        Args:
+            tokens: Token ids, at most `n_batch`; they are added to the context.
+            targets: For each token the id of the one after it; may be one shorter than `tokens`.
+        """
+        count = len(tokens)
+        batch = api.llama_batch_init(count, 0, 1)
+        try:
+            batch.n_tokens = count
+            for index, token in enumerate(tokens):
+                batch.token[index] = token
+                batch.pos[index] = len(self.tokens) + index
+                batch.n_seq_id[index] = 1
+                batch.seq_id[index][0] = SEQUENCE
+                batch.logits[index] = 1
+            self._run(batch, tokens)
+        finally:
+            api.llama_batch_free(batch)
+        self.tokens += tokens
+        found = []
+        for index, target in enumerate(targets):
+            logits = np.ctypeslib.as_array(api.llama_get_logits_ith(self._ctx, index), (self.vocabulary.size,))
+            top = logits.max()
+            found.append(float(logits[target] - top - np.log(np.exp(logits - top, dtype=np.float64).sum())))
+        return found
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._ctx:
+            api.llama_free(self._ctx)
+            self._ctx = None
+        if self._model:
+            api.llama_model_free(self._model)
+            self._model = None
+
+
+def _memory_use(lines: Sequence[str]) -> MemoryUse | None:
+    """What llama.cpp says that it took; None where it did not say."""
+    buffers = native.buffer_sizes(lines)
+    if not buffers:
+        return None
+    by_purpose = {"model": 0, "KV": 0, "compute": 0}
+    by_device: dict[str, int] = {}
+    for device, purpose, size in buffers:
+        kind = {"RS": "KV", "output": "compute"}.get(purpose, purpose)
+        by_purpose[kind] += size
+        by_device[device] = by_device.get(device, 0) + size
+    largest = max(by_device, key=lambda device: by_device[device])
+    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest.partition("_")[0])

@@ -1,0 +1,215 @@
+"""The functions of llama.cpp that the engine calls, and which of them keep Python's global interpreter lock.
+
+Importing this module loads the native library. It is imported late, in the thread that owns llama.cpp.
+
+A call through `ctypes.CDLL` gives the interpreter lock up and has to win it back, which may cost a whole switch
+interval while the screen is drawn. That is right for `llama_decode`, which computes for milliseconds, and wrong for
+calls that take microseconds: those go through `ctypes.PyDLL`, which keeps the lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+from llama_cpp import llama_cpp
+from llama_cpp._ggml import libggml
+
+KEEP_LOCK = os.environ.get("WORKBENCH_RELEASE_LOCK") is None
+"""Whether short calls keep the interpreter lock. The variable exists so that a benchmark can show the difference."""
+
+_LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
+_CONTINUED = 5
+
+api: Any = llama_cpp
+"""The binding itself, for everything that is called rarely or computes for long."""
+
+Pointer: TypeAlias = Any
+"""A native object, or a native function: ctypes has no types for them that say more."""
+
+LogEntry = tuple[int, str]
+"""The level, as Python's logging numbers it, and the text of one line."""
+
+_logger = logging.getLogger("workbench.llama_cpp")
+# Without any handler Python would print warnings on the terminal.
+_logger.addHandler(logging.NullHandler())
+
+
+def _short(name: str) -> Pointer:
+    """The native function `name`, as a call that keeps the interpreter lock."""
+    function = getattr(api, name)
+    if not KEEP_LOCK:
+        return function
+    keeping = getattr(_KEEPING, name)
+    keeping.argtypes, keeping.restype = function.argtypes, function.restype
+    return keeping
+
+
+_KEEPING = ctypes.PyDLL(api._lib._name)
+
+sample = _short("llama_sampler_sample")
+sampler_accept = _short("llama_sampler_accept")
+token_to_piece = _short("llama_token_to_piece")
+vocab_is_eog = _short("llama_vocab_is_eog")
+get_logits_ith = _short("llama_get_logits_ith")
+
+KV_TYPE_IDS = {
+    "f32": api.GGML_TYPE_F32,
+    "f16": api.GGML_TYPE_F16,
+    "bf16": 30,
+    "q8_0": api.GGML_TYPE_Q8_0,
+    "q5_1": api.GGML_TYPE_Q5_1,
+    "q5_0": api.GGML_TYPE_Q5_0,
+    "q4_1": api.GGML_TYPE_Q4_1,
+    "q4_0": api.GGML_TYPE_Q4_0,
+    "iq4_nl": api.GGML_TYPE_IQ4_NL,
+}
+"""ggml's numbers of the types that a KV cache can have."""
+
+FLASH_ATTN_IDS = {
+    "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    "off": api.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+
+
+class NativeLog:
+    """Sends every line that llama.cpp and ggml log to Python's logging, so that none reaches the terminal."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._line = ""
+        self._level = logging.INFO
+        self._collectors: list[list[LogEntry]] = []
+        self._callback = api.llama_log_callback(self._on_text)
+        api.llama_log_set(self._callback, None)
+
+    def _on_text(self, level: int, text: bytes, _: object) -> None:
+        with self._lock:
+            if level != _CONTINUED:
+                self._level = _LEVELS.get(level, logging.INFO)
+            *lines, self._line = (self._line + text.decode("utf-8", "replace")).split("\n")
+            for line in lines:
+                if line.strip():
+                    _logger.log(self._level, "%s", line)
+                    for collector in self._collectors:
+                        collector.append((self._level, line))
+
+    @contextmanager
+    def collect(self) -> Iterator[list[LogEntry]]:
+        """The lines that are logged inside the `with` block, with their levels."""
+        lines: list[LogEntry] = []
+        with self._lock:
+            self._collectors.append(lines)
+        try:
+            yield lines
+        finally:
+            with self._lock:
+                self._collectors.remove(lines)
+
+
+log = NativeLog()
+"""The one log of the process: llama.cpp knows only one callback."""
+
+abort_hooks: list[Callable[[str], None]] = []
+"""Called with the message of a failed native assertion, in whichever thread it failed, before the process dies."""
+
+
+def _on_abort(message: bytes) -> None:
+    text = message.decode("utf-8", "replace").strip()
+    _logger.critical("%s", text)
+    for hook in abort_hooks:
+        hook(text)
+
+
+def _watch_aborts() -> Callable[[bytes], None]:
+    callback: Callable[[bytes], None] = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_on_abort)
+    libggml.ggml_set_abort_callback(callback)
+    return callback
+
+
+_abort_callback = _watch_aborts()
+
+
+class AbortFlag:
+    """Makes `llama_decode` return early, on CPU graphs, without running any Python.
+
+    llama.cpp asks a C function between the nodes of a graph whether to stop. That function is libc's `strlen`, on a
+    buffer that holds an empty string until the flag is raised: raising it needs no lock, and asking costs nothing.
+    """
+
+    def __init__(self, ctx: Pointer) -> None:
+        libc = ctypes.cdll.msvcrt if sys.platform == "win32" else ctypes.CDLL(None)
+        self._buffer = ctypes.create_string_buffer(b"\0\0", 2)
+        self._callback = ctypes.cast(libc.strlen, api.ggml_abort_callback)
+        api.llama_set_abort_callback(ctx, self._callback, ctypes.addressof(self._buffer))
+
+    def up(self) -> None:
+        """Abort the `llama_decode` that runs, or else the next one; from any thread."""
+        self._buffer[0] = b"\1"
+
+    def down(self) -> None:
+        """Let `llama_decode` run again."""
+        self._buffer[0] = b"\0"
+
+
+class PieceCache:
+    """The bytes of each token, looked up once.
+
+    Args:
+        vocab: The native vocabulary.
+    """
+
+    def __init__(self, vocab: Pointer) -> None:
+        self._vocab = vocab
+        self._pieces: dict[int, bytes] = {}
+        self._buffer = ctypes.create_string_buffer(256)
+
+    def __getitem__(self, token: int) -> bytes:
+        piece = self._pieces.get(token)
+        if piece is None:
+            size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
+            if size < 0:
+                self._buffer = ctypes.create_string_buffer(-size)
+                size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
+            piece = self._pieces[token] = self._buffer.raw[:size]
+        return piece
+
+
+def tokenize(vocab: Pointer, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+    """The token ids of `text`.
+
+    Args:
+        vocab: The native vocabulary.
+        text: Any text; lone surrogates are replaced.
+        add_special: Whether to add what the model wants at the start and the end (BOS, EOS).
+        parse_special: Whether the text of control tokens stands for those tokens.
+    """
+    data = text.encode("utf-8", "replace")
+    room = len(data) + 8
+    tokens = (api.llama_token * room)()
+    count = api.llama_tokenize(vocab, data, len(data), tokens, room, add_special, parse_special)
+    if count < 0:
+        tokens = (api.llama_token * -count)()
+        count = api.llama_tokenize(vocab, data, len(data), tokens, -count, add_special, parse_special)
+    found: list[int] = tokens[:count]
+    return found
+
+
+_BUFFER_LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+
+
+def buffer_sizes(lines: Sequence[str]) -> list[tuple[str, str, int]]:
+    """Device, purpose (`model`, `KV`, `RS`, `compute`, `output`) and bytes of each buffer that llama.cpp logged.
+
+    llama.cpp logs MiB with two decimals, so the figures are good to about 5 KiB.
+    """
+    found = (_BUFFER_LINE.search(line) for line in lines)
+    return [(match[1], match[2], round(float(match[3]) * 2**20)) for match in found if match]

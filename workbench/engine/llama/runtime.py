@@ -1,0 +1,166 @@
+"""The one thread that owns llama.cpp, and the work that it steps in turn.
+
+Only this thread touches native objects, and only it computes: the CPU backend's worker team belongs to the thread that
+calls it, and a second team would make both slower for the rest of the process. A piece of work is a generator that does
+one native step each time it is advanced; the thread goes round the active ones, so that several answers are written at
+once and each keeps its speed. A job's clock runs only while its own step runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator
+from concurrent.futures import Future
+from typing import TypeVar
+
+from workbench.core.events import Batch, Event
+
+Result = TypeVar("Result")
+
+_logger = logging.getLogger(__name__)
+
+SWITCH_INTERVAL_S = float(os.environ.get("WORKBENCH_SWITCH_INTERVAL", "0.0005"))
+"""How long another thread may keep the interpreter lock that llama.cpp's thread waits for; Python's default is 5 ms.
+
+The variable exists so that a benchmark can show the difference.
+"""
+
+FLUSH_INTERVAL_NS = 40_000_000
+"""Events are handed to the event loop at most this often, so that it is woken 25 times a second and not per token."""
+
+Step = Generator[None, None, None]
+
+
+class Job:
+    """Work that is done step by step in the runtime's thread.
+
+    Args:
+        steps: Called in the runtime's thread with this job; gives the generator to advance.
+    """
+
+    def __init__(self, steps: Callable[[Job], Step]) -> None:
+        self._steps = steps
+        self._generator: Step | None = None
+        self._busy_ns = 0
+        self._step_began_ns: int | None = None
+
+    def lane_ns(self, now_ns: int) -> int:
+        """How long this job's own steps have taken until `now_ns` (`time.perf_counter_ns`)."""
+        running = 0 if self._step_began_ns is None else now_ns - self._step_began_ns
+        return self._busy_ns + running
+
+    def advance(self) -> bool:
+        """Do one step; False when it was the last."""
+        self._step_began_ns = time.perf_counter_ns()
+        try:
+            if self._generator is None:
+                self._generator = self._steps(self)
+            next(self._generator)
+        except StopIteration:
+            return False
+        finally:
+            self._busy_ns += time.perf_counter_ns() - self._step_began_ns
+            self._step_began_ns = None
+        return True
+
+
+class Runtime:
+    """The thread. It lives as long as the program.
+
+    An exception that a job lets out is logged, and the job is dropped; jobs are expected to handle their own.
+    """
+
+    def __init__(self) -> None:
+        self._inbox: queue.SimpleQueue[Callable[[], None] | Job] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._start_lock = threading.Lock()
+
+    def submit(self, work: Job | Callable[[], None]) -> None:
+        """Add a job to the round, or a function to run once between steps; from any thread."""
+        self._ensure_started()
+        self._inbox.put(work)
+
+    def call(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Run `function` once in the thread, between steps; gives its result in time."""
+        future: Future[Result] = Future()
+
+        def run() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+                future.set_exception(error)
+
+        self.submit(run)
+        return future
+
+    def _ensure_started(self) -> None:
+        with self._start_lock:
+            if self._thread is None:
+                sys.setswitchinterval(SWITCH_INTERVAL_S)
+                # A daemon: a native call that never returns must not keep the program from ending.
+                self._thread = threading.Thread(target=self._run, name="llama.cpp", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        jobs: deque[Job] = deque()
+        while True:
+            try:
+                work = self._inbox.get(block=not jobs)
+            except queue.Empty:
+                pass
+            else:
+                if isinstance(work, Job):
+                    jobs.append(work)
+                else:
+                    self._guard(work)
+                continue
+            job = jobs.popleft()
+            if self._guard(job.advance):
+                jobs.append(job)
+
+    def _guard(self, work: Callable[[], Result]) -> Result | None:
+        try:
+            return work()
+        except Exception:
+            _logger.exception("Work in llama.cpp's thread failed.")
+            return None
+
+
+shared_runtime = Runtime()
+"""The one runtime of the process. It starts with the first work that it is given."""
+
+
+class Outbox:
+    """Hands events from the runtime's thread to an event loop, in batches.
+
+    Args:
+        loop: The loop of whoever reads `batches`.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.batches: asyncio.Queue[Batch] = asyncio.Queue()
+        self._loop = loop
+        self._events: list[Event] = []
+        self._flushed_ns = 0
+
+    def put(self, event: Event, *, at_once: bool = False) -> None:
+        """Add an event; it leaves with the next batch, or now."""
+        self._events.append(event)
+        if at_once or event.at_ns - self._flushed_ns >= FLUSH_INTERVAL_NS:
+            self.flush(event.at_ns)
+
+    def flush(self, now_ns: int) -> None:
+        """Hand over what is held."""
+        batch, self._events = tuple(self._events), []
+        self._flushed_ns = now_ns
+        if batch and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.batches.put_nowait, batch)

@@ -1,0 +1,75 @@
+"""What models that were swapped out knew of the conversation, kept so that coming back costs no prefill."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceState:
+    """The KV cache of one sequence, as llama.cpp serializes it."""
+
+    tokens: tuple[int, ...]
+    """The tokens whose keys and values it holds."""
+    data: Any
+    """A ctypes array of bytes."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes."""
+        return len(self.data) + 8 * len(self.tokens)
+
+
+def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens at the start of both are equal."""
+    for index, (one, other) in enumerate(zip(first, second, strict=False)):
+        if one != other:
+            return index
+    return min(len(first), len(second))
+
+
+class StateCache:
+    """Sequence states by model, the least recently used given up first when the budget is spent.
+
+    Args:
+        budget_bytes: Memory for all states together; 0 keeps none.
+    """
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget_bytes = budget_bytes
+        self._states: OrderedDict[tuple[Hashable, int], SequenceState] = OrderedDict()
+        self._next = 0
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that all states take."""
+        return sum(state.size_bytes for state in self._states.values())
+
+    def wants(self, size_bytes: int) -> bool:
+        """Whether a state of this size can be kept at all."""
+        return 0 < size_bytes <= self._budget_bytes
+
+    def put(self, model: Hashable, state: SequenceState) -> None:
+        """Keep a state of `model`; one of the same model whose tokens it continues is replaced."""
+        if not self.wants(state.size_bytes):
+            return
+        for key, other in list(self._states.items()):
+            if key[0] == model and common_prefix(other.tokens, state.tokens) == len(other.tokens):
+                del self._states[key]
+        self._next += 1
+        self._states[model, self._next] = state
+        while self.size_bytes > self._budget_bytes:
+            self._states.popitem(last=False)
+
+    def best(self, model: Hashable, tokens: Sequence[int]) -> SequenceState | None:
+        """The state of `model` that shares the longest beginning with `tokens`; None where none shares any."""
+        tokens = tuple(tokens)
+        shared = {key: common_prefix(state.tokens, tokens) for key, state in self._states.items() if key[0] == model}
+        if not shared or not max(shared.values()):
+            return None
+        key = max(shared, key=lambda one: shared[one])
+        self._states.move_to_end(key)
+        return self._states[key]

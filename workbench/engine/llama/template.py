@@ -1,0 +1,114 @@
+"""Chat templates in Jinja, rendered as Transformers does it, in a sandbox: a model file is foreign code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+import jinja2
+from jinja2.ext import Extension, loopcontrols
+from jinja2.nodes import Node
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from workbench.core.chat import Message
+from workbench.core.errors import TemplateError
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""What llama.cpp's server falls back to for models that bring no template."""
+
+
+class _GenerationTag(Extension):
+    """`{% generation %}` marks the assistant's words for training; for a prompt it means nothing."""
+
+    tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration of this attribute
+
+    def parse(self, parser: Parser) -> list[Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _raise_exception(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _to_json(
+    value: object,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    return environment
+
+
+class ChatTemplate:
+    """A compiled chat template.
+
+    Args:
+        source: The template.
+        bos: The text of the token that begins a sequence; empty where there is none.
+        eos: The text of the token that ends one.
+
+    Raises:
+        TemplateError: The template does not compile.
+    """
+
+    def __init__(self, source: str, bos: str = "", eos: str = "") -> None:
+        self._tokens = {"bos_token": bos, "eos_token": eos}
+        try:
+            self._template = _environment().from_string(source)
+        except jinja2.TemplateSyntaxError as error:
+            raise TemplateError(
+                f"The chat template of this model does not compile: line {error.lineno}: {error.message}.",
+                "Raw completion (--raw) works without it.",
+            ) from None
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt for the next answer.
+
+        Some templates refuse a system prompt; it is then put before the first message of the user.
+
+        Raises:
+            TemplateError: The template fails on these messages.
+        """
+        try:
+            return self._render(messages)
+        except TemplateError:
+            if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+                raise
+            merged = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
+            return self._render((merged, *messages[2:]))
+
+    def _render(self, messages: Sequence[Message]) -> str:
+        values: list[dict[str, str]] = []
+        for message in messages:
+            value = {"role": message.role, "content": message.content}
+            if message.reasoning:
+                value["reasoning_content"] = message.reasoning
+            values.append(value)
+        try:
+            return self._template.render(messages=values, add_generation_prompt=True, **self._tokens)
+        except Exception as error:  # noqa: BLE001 - a template is foreign code and can raise anything
+            raise TemplateError(
+                f"The chat template of this model fails on this conversation: {error}",
+                "Another order of messages or no system prompt may help; raw completion (--raw) needs no template.",
+            ) from None

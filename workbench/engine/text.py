@@ -1,0 +1,184 @@
+"""From the bytes of tokens to the text of an answer: characters, stop strings, and reasoning told apart."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from workbench.core.events import TokenKind
+
+REASONING_TAGS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
+"""What models write around their reasoning; the first pair is by far the most common."""
+
+_OPENING = tuple(opening for opening, _ in REASONING_TAGS)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of one kind."""
+
+    text: str
+    kind: TokenKind
+
+
+NOTHING = Piece("", "answer")
+
+
+def held_suffix(text: str, targets: Sequence[str]) -> int:
+    """Length of the longest end of `text` that one of `targets` begins with, and is longer than."""
+    longest = max((len(target) for target in targets), default=0) - 1
+    for length in range(min(longest, len(text)), 0, -1):
+        end = text[-length:]
+        if any(target.startswith(end) for target in targets):
+            return length
+    return 0
+
+
+def open_reasoning_tag(prompt: str) -> str | None:
+    """The closing tag of a reasoning block that a rendered prompt leaves open at its end, or None."""
+    tail = prompt.rstrip()
+    for opening, closing in REASONING_TAGS:
+        if tail.endswith(opening):
+            return closing
+    return None
+
+
+class StopStrings:
+    """Finds stop strings in a stream, also where they lie across pieces.
+
+    Args:
+        stops: The texts that end an answer; empty ones are ignored.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = tuple(stop for stop in stops if stop)
+        self._held = ""
+        self.found = False
+
+    def push(self, text: str) -> str:
+        """What can be released of `text` and of what was held back; sets `found` at the first stop string."""
+        if not self._stops:
+            return text
+        text = self._held + text
+        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        if places:
+            self.found, self._held = True, ""
+            return text[: min(places)]
+        held = held_suffix(text, self._stops)
+        self._held = text[len(text) - held :]
+        return text[: len(text) - held]
+
+    def flush(self) -> str:
+        """What is still held back: it was no stop string after all."""
+        held, self._held = self._held, ""
+        return held
+
+
+class ReasoningSplitter:
+    """Tells reasoning from the answer by the tags around it, which are left out.
+
+    An opening tag counts only at the very start, so that an answer may speak about the tags.
+
+    Args:
+        closing: The closing tag, where the prompt has opened the block already.
+    """
+
+    def __init__(self, closing: str | None = None) -> None:
+        self._closing = closing or ""
+        self._state: Literal["start", "reasoning", "answer"] = "reasoning" if closing else "start"
+        self._strip = closing is not None
+        """Whether white space is skipped, because the block has no text yet."""
+        self._held = ""
+
+    def push(self, text: str) -> list[Piece]:
+        """The pieces that can be released, in order: at most one of reasoning and then one of the answer."""
+        text, self._held = self._held + text, ""
+        pieces: list[Piece] = []
+        if self._state == "start":
+            text = self._look_for_opening(text)
+        if self._state == "reasoning":
+            reasoning, answer = self._look_for_closing(text)
+            self._release(reasoning, "reasoning", pieces)
+            if answer is not None:
+                self._state, self._strip = "answer", True
+                self._release(answer, "answer", pieces)
+        elif self._state == "answer":
+            self._release(text, "answer", pieces)
+        return pieces
+
+    def _look_for_opening(self, text: str) -> str:
+        """What follows the opening tag, or the whole text of an answer without one; the rest is held."""
+        stripped = text.lstrip()
+        for opening, closing in REASONING_TAGS:
+            if stripped.startswith(opening):
+                self._state, self._closing, self._strip = "reasoning", closing, True
+                return stripped[len(opening) :]
+        if not stripped or held_suffix(stripped, _OPENING) == len(stripped):
+            self._held = text
+            return ""
+        self._state = "answer"
+        return text
+
+    def _look_for_closing(self, text: str) -> tuple[str, str | None]:
+        """The reasoning that can be released, and what follows the closing tag once it came; the rest is held."""
+        reasoning, tag, answer = text.partition(self._closing)
+        if tag:
+            return reasoning.rstrip(), answer
+        released = text[: len(text) - held_suffix(text, (self._closing,))].rstrip()
+        self._held = text[len(released) :]
+        return released, None
+
+    def _release(self, text: str, kind: TokenKind, pieces: list[Piece]) -> None:
+        if self._strip:
+            text = text.lstrip()
+        if text:
+            self._strip = False
+            pieces.append(Piece(text, kind))
+
+    def flush(self) -> Piece:
+        """What is still held back."""
+        held, self._held = self._held, ""
+        return Piece(held.rstrip(), "reasoning") if self._state == "reasoning" else Piece(held, "answer")
+
+
+class AnswerText:
+    """The whole way from token bytes to pieces of text.
+
+    A piece that comes out of `push` may belong to earlier tokens: an unfinished character, and what may yet become a
+    stop string or a tag, is held back.
+
+    Args:
+        stops: The texts that end the answer; they are not part of it.
+        closing: The closing tag of a reasoning block that the prompt has opened.
+    """
+
+    def __init__(self, stops: Sequence[str] = (), closing: str | None = None) -> None:
+        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        self._stops = StopStrings(stops)
+        self._splitter = ReasoningSplitter(closing)
+        self._ready: list[Piece] = []
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string has come."""
+        return self._stops.found
+
+    def push(self, data: bytes) -> Piece:
+        """Take the bytes of one token; gives the next piece, of one kind only, which may be empty."""
+        text = self._stops.push(self._decode(data))
+        if text:
+            self._ready += self._splitter.push(text)
+        return self._ready.pop(0) if self._ready else NOTHING
+
+    def flush(self) -> Piece:
+        """The rest, at the end of the answer: of one kind. The bytes of an unfinished character are dropped."""
+        if not self._stops.found:
+            self._ready += self._splitter.push(self._stops.flush())
+        self._ready.append(self._splitter.flush())
+        pieces = [piece for piece in self._ready if piece.text]
+        self._ready = []
+        if not pieces:
+            return NOTHING
+        return Piece("".join(piece.text for piece in pieces), pieces[-1].kind)
