@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -63,14 +64,36 @@ def log(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def wait_until_quiet() -> bool:
-    """Wait for a moment in which nothing else computes; False if there was none within the patience."""
+def wait_until_quiet() -> None:
+    """Wait for a moment in which nothing computes, or until patience ends."""
     deadline = time.monotonic() + QUIET_PATIENCE_S
-    while (busy := psutil.cpu_percent(interval=0.4)) > QUIET_PERCENT:
-        if time.monotonic() > deadline:
-            log(f"  other programs use {busy:.0f} % of this machine: the figures are disturbed")
-            return False
-    return True
+    while psutil.cpu_percent(interval=0.3) > QUIET_PERCENT and time.monotonic() < deadline:
+        pass
+
+
+class Disturbance:
+    """Measures what other programs take of this machine, and what its host takes away from it, in a `with` block."""
+
+    percent = 0.0
+    """Processor time that was not this script's or its children's, in per cent of the whole machine."""
+
+    def __enter__(self) -> Disturbance:
+        self._began = self._read()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        wall, busy, own = (now - then for now, then in zip(self._read(), self._began, strict=True))
+        self.percent = max(0.0, 100 * (busy - own) / (wall * (psutil.cpu_count() or 1)))
+
+    @staticmethod
+    def _read() -> tuple[float, float, float]:
+        times = psutil.cpu_times()
+        busy = sum(times) - times.idle - getattr(times, "iowait", 0) - getattr(times, "guest", 0)
+        own = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        for child in psutil.Process().children(recursive=True):
+            with suppress(psutil.Error):
+                own += sum(child.cpu_times()[:4])
+        return time.monotonic(), busy, own
 
 
 @dataclass
@@ -79,7 +102,7 @@ class Samples:
 
     values: dict[str, list[float]] = field(default_factory=dict)
     disturbed: int = 0
-    """Rounds that began while other programs were computing."""
+    """Rounds in which other programs were computing."""
 
     def median(self, arm: str) -> float:
         """The middle one of an arm's values."""
@@ -112,13 +135,17 @@ def interleave(arms: Mapping[str, Callable[[], Mapping[str, float]]], rounds: in
         order = list(arms.items())
         if number % 2:
             order.reverse()
-        samples.disturbed += not wait_until_quiet()
-        said = []
+        said, others = [], 0.0
         for name, run in order:
-            for figure, value in run().items():
+            wait_until_quiet()
+            with Disturbance() as disturbance:
+                figures = run()
+            others = max(others, disturbance.percent)
+            for figure, value in figures.items():
                 samples.values.setdefault(f"{name} {figure}", []).append(value)
                 said.append(f"{name} {figure} {value:.4g}")
-        log(f"  {label} round {number + 1} of {rounds}: {', '.join(said)}")
+        samples.disturbed += others > QUIET_PERCENT
+        log(f"  {label} round {number + 1} of {rounds}: {', '.join(said)} (others at most {others:.0f} %)")
     return samples
 
 
@@ -147,7 +174,7 @@ class Bar:
 def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A Markdown table, the first column to the left and the others to the right."""
     cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in [list(headers), *cells]) for column in range(len(headers))]
+    widths = [max(2, *(len(row[column]) for row in [list(headers), *cells])) for column in range(len(headers))]
 
     def line(row: Sequence[str]) -> str:
         first, *others = (

@@ -45,7 +45,7 @@ def main() -> int:
     chosen = options.parse_args()
     samples = Samples(values={"untouched %": [], "after an answer %": []})
     for _ in range(chosen.rounds):
-        samples.disturbed += not wait_until_quiet()
+        wait_until_quiet()
         with home_folder("[sampling]\nnum_predict = 200\nseed = 1\n") as home, Program(home, "demo") as program:
             program.wait_until_ready()
             for arm in samples.values:
