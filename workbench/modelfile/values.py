@@ -31,6 +31,7 @@ IGNORED = frozenset(
 """Parameters of older versions, which Ollama passes over whatever their value."""
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+_EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e\+[01][0-9]")
 _DIGITS = r"[0-9](?:_?[0-9])*"
 _DECIMAL = re.compile(rf"[+-]?(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:[eE][+-]?{_DIGITS})?")
 _HEXADECIMAL = re.compile(r"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)[pP][+-]?[0-9]+")
@@ -73,8 +74,8 @@ def read_value(name: str, text: str) -> tuple[Value, str]:
         case "int" if _WHOLE.fullmatch(text) and len(text) <= 1000 and -(2**63) <= int(text) < 2**63:
             return int(text), ""
         # `ollama show --modelfile` prints large whole numbers in a form that `ollama create` refuses.
-        case "int" if (number := _float(text)) is not None and number.is_integer():
-            return int(number), f"{name} {text} is read as {int(number)}, but Ollama refuses it written like that"
+        case "int" if _EXPONENT.fullmatch(text) and (large := float(text)).is_integer():
+            return int(large), f"{name} {text} is read as {int(large)}, but Ollama refuses it written like that"
         case kind:
             raise ModelfileError(f"invalid {kind} value [{text}]", _range(name))
 

@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.core.chat import Message
+from workbench.core.errors import ModelfileError
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
+from workbench.core.session import Session, Turn
+from workbench.modelfile.from_session import from_session
+from workbench.modelfile.meaning import read
+
+
+def session(**values):
+    return Session(id="260821-143205", created_at=0, updated_at=1_787_322_725, **values)
+
+
+def turn(role, content, reasoning=""):
+    return Turn(Message(role, content, reasoning), 0)
+
+
+def test_the_whole_file():
+    text = from_session(
+        session(
+            model="demo",
+            model_path="/models/Smol LM2.gguf",
+            system='Say "hi".',
+            sampling=Sampling(temperature=0.0, seed=4_294_967_294, stop=("\n\n", "User:")),
+            load=LoadSettings(num_ctx=1_048_576, use_mmap=False, type_k="q8_0", flash_attn="on"),
+            turns=(
+                turn("user", "Why?\nReally."),
+                turn("assistant", "So.", "Let me see."),
+                turn("user", "And?"),
+                turn("assistant", "", "Hmm"),
+            ),
+        )
+    ).text()
+    assert text == (
+        "# Made by workbench from session 260821-143205 of 2026-08-21.\n"
+        "# To use it: ollama create NAME -f THIS_FILE\n"
+        "# The model was opened as demo.\n"
+        "# A Modelfile cannot hold type_k q8_0, which the session used.\n"
+        "# A Modelfile cannot hold flash_attn on, which the session used.\n"
+        "# Left out: 1 message without text.\n"
+        "# Left out: what the model thought before it answered.\n"
+        "\n"
+        "FROM /models/Smol LM2.gguf\n"
+        'SYSTEM Say "hi".\n'
+        "PARAMETER temperature 0\n"
+        "PARAMETER seed 4294967294\n"
+        'PARAMETER stop "\n\n"\n'
+        "PARAMETER stop User:\n"
+        "PARAMETER num_ctx 1048576\n"
+        "PARAMETER use_mmap false\n"
+        'MESSAGE user "Why?\nReally."\n'
+        "MESSAGE assistant So.\n"
+        "MESSAGE user And?\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "base"),
+    [
+        ("demo", "/m/x.gguf", "/m/x.gguf"),
+        ("ollama:llama3.2:1b", "", "llama3.2:1b"),
+        ("ollama:llama3.2:1b", "/blobs/sha256-1", "/blobs/sha256-1"),
+        ("scripted", "", "scripted"),
+    ],
+)
+def test_the_model(model, path, base):
+    assert from_session(session(model=model, model_path=path)).base == base
+
+
+def test_a_session_without_a_model():
+    with pytest.raises(ModelfileError, match="needs a model"):
+        from_session(session(system="x"))
+
+
+def test_an_odd_name_cannot_leave_its_comment():
+    text = from_session(session(model="a\nFROM evil\r\x1b[31m", model_path="/m")).text()
+    assert read(text).bases == ("/m",)
+    assert "\x1b" not in text
+
+
+def value_of(parameter):
+    bounds = {"min_value": max(parameter.low, -1e6), "max_value": min(parameter.high, 1e6)}
+    match parameter.kind:
+        case "int":
+            return st.integers(int(max(parameter.low, -(2**62))), int(min(parameter.high, 2**62)))
+        case "float":
+            return st.floats(**bounds)
+        case "bool":
+            return st.booleans()
+        case "choice":
+            return st.sampled_from(parameter.choices)
+        case _:
+            return st.lists(printable, max_size=3).map(tuple)
+
+
+# What survives in a Modelfile: see the tests of the writer for what does not.
+printable = st.text(
+    st.characters(categories=("L", "M", "N", "P", "S")) | st.sampled_from(' \t\n\r"'), max_size=30
+).filter(lambda text: text.replace("\t", "").replace("\n", "").replace("\r", "").isprintable() and '"""' not in text)
+names = printable.filter(bool)
+parameters = st.fixed_dictionaries({}, optional={name: value_of(each) for name, each in PARAMETERS.items()})
+turns = st.lists(
+    st.builds(turn, st.sampled_from(["user", "assistant", "system"]), printable, st.text(max_size=5)), max_size=5
+)
+
+
+@given(names, printable, parameters, turns)
+def test_what_leaves_comes_back(path, system, values, some_turns):
+    sampling, load = with_values(Sampling(), LoadSettings(), {n: check_value(n, v) for n, v in values.items()})
+    before = session(model="m", model_path=path, system=system, sampling=sampling, load=load, turns=tuple(some_turns))
+    modelfile = read(from_session(before).text())
+    assert modelfile.bases == (path,)
+    assert modelfile.system == system
+    changed = changed_values(sampling, load)
+    assert modelfile.parameters == {n: v for n, v in changed.items() if PARAMETERS[n].in_modelfile}
+    in_modelfile = {n: v for n, v in changed.items() if not PARAMETERS[n].in_modelfile}
+    assert modelfile.settings(*with_values(Sampling(), LoadSettings(), in_modelfile)) == (sampling, load)
+    assert modelfile.messages == tuple(
+        Message(each.message.role, each.message.content) for each in some_turns if each.message.content
+    )
+
+
+@given(st.text(max_size=10), st.text(max_size=10), st.text(max_size=10))
+def test_it_comes_back_or_is_refused(path, system, content):
+    before = session(model="m", model_path=path, system=system, turns=(turn("user", content),))
+    try:
+        text = from_session(before).text()
+    except ModelfileError:
+        return
+    modelfile = read(text.encode())
+    assert (modelfile.base, modelfile.system) == (path or "m", system)
+    assert [each.content for each in modelfile.messages] == ([content] if content else [])

@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.core.chat import Message
+from workbench.core.errors import ModelfileError, SessionError
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.session import Session, Turn
+from workbench.modelfile.meaning import read
+from workbench.store import files
+from workbench.store.export import export_session, session_from_json, session_text
+from workbench.store.sessions import FileSessionStore
+
+SESSION = Session(
+    id="260821-143205",
+    created_at=1_787_322_725.0,
+    updated_at=1_787_322_800.0,
+    model="demo",
+    model_path="/models/demo.gguf",
+    system="Be brief.",
+    sampling=Sampling(temperature=0.1, stop=("</s>",)),
+    load=LoadSettings(type_k="q8_0"),
+    turns=(
+        Turn(Message("user", "Why?"), 1_787_322_750.0),
+        Turn(
+            Message("assistant", "So.\n\n```python\n1\n```", "Let me see."),
+            1_787_322_800.0,
+            "demo",
+            AnswerMetrics(decode_tps=50.25, completion_tokens=3, ttft_ms=120.4),
+            "length",
+        ),
+    ),
+)
+
+
+def test_markdown():
+    assert session_text(SESSION, "md") == (
+        "# Why?\n"
+        "\n"
+        "- Session: `260821-143205`\n"
+        "- Date: `2026-08-21 14:33 UTC`\n"
+        "- Model: `demo`\n"
+        "- File: `/models/demo.gguf`\n"
+        "- temperature: `0.1`\n"
+        '- stop: `"</s>"`\n'
+        "- type_k: `q8_0`\n"
+        "\n"
+        "## System\n"
+        "\n"
+        "Be brief.\n"
+        "\n"
+        "## User\n"
+        "\n"
+        "Why?\n"
+        "\n"
+        "## Assistant (demo)\n"
+        "\n"
+        "<details><summary>Reasoning</summary>\n"
+        "\n"
+        "Let me see.\n"
+        "\n"
+        "</details>\n"
+        "\n"
+        "So.\n"
+        "\n"
+        "```python\n"
+        "1\n"
+        "```\n"
+        "\n"
+        "*3 tokens · 50.2 tokens/s · first token after 120 ms · ended by: length*\n"
+    )
+
+
+def test_markdown_of_odd_values():
+    session = Session("x", 0, 0, model="a`b\n## c", sampling=Sampling(stop=("``",)))
+    text = session_text(session, "md")
+    assert "- Model: `` a`b ## c ``\n" in text
+    assert '- stop: ``` "``" ```\n' in text
+
+
+def test_json_is_one_document_with_everything():
+    values = json.loads(session_text(SESSION, "json"))
+    assert values["kind"] == "workbench-session"
+    assert values["title"] == "Why?"
+    assert values["sampling"]["temperature"] == 0.1
+    assert values["messages"][1]["reasoning"] == "Let me see."
+    assert values["messages"][1]["metrics"]["decode_tps"] == 50.25
+    assert values["messages"][1]["metrics"]["load_ms"] is None
+    assert session_from_json(session_text(SESSION, "json")) == SESSION
+
+
+def test_modelfile():
+    modelfile = read(session_text(SESSION, "modelfile"))
+    assert modelfile.base == "/models/demo.gguf"
+    assert modelfile.system == "Be brief."
+    assert modelfile.messages[1] == Message("assistant", "So.\n\n```python\n1\n```")
+
+
+texts = st.text(max_size=20)
+turns = st.builds(
+    Turn,
+    st.builds(Message, st.sampled_from(["user", "assistant", "system"]), texts, texts),
+    st.floats(0, 1e10),
+    texts,
+    st.none() | st.builds(AnswerMetrics, ttft_ms=st.none() | st.floats(0, 1e6), cached_tokens=st.none() | st.just(0)),
+    st.sampled_from(["", "stop", "length", "interrupted"]),
+)
+sessions = st.builds(
+    Session,
+    id=texts,
+    created_at=st.floats(0, 1e10),
+    updated_at=st.floats(0, 1e10),
+    model=texts,
+    model_path=texts,
+    system=texts,
+    sampling=st.builds(Sampling, temperature=st.floats(0, 100), stop=st.lists(texts).map(tuple)),
+    load=st.builds(LoadSettings, num_ctx=st.integers(0, 9999), type_k=st.sampled_from(["f16", "q4_0"])),
+    turns=st.lists(turns, max_size=4).map(tuple),
+)
+
+
+@given(sessions)
+def test_json_loses_nothing(session):
+    assert session_from_json(session_text(session, "json")) == session
+    assert session_text(session, "md")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"kind": "workbench-session", "version": 2}', '{"kind": "other"}', "[" * 100_000, "1"]
+)
+def test_json_that_is_no_session(text):
+    with pytest.raises(SessionError, match="no session"):
+        session_from_json(text)
+
+
+def names(folder):
+    return sorted(each.name for each in folder.iterdir())
+
+
+def test_the_folder_is_made(tmp_path):
+    path = tmp_path / "new" / "deep" / "chat.md"
+    assert export_session(SESSION, "md", path) == path
+    assert path.read_text(encoding="utf-8") == session_text(SESSION, "md")
+    assert names(path.parent) == ["chat.md"]
+
+
+def test_an_existing_file_is_never_overwritten_unasked(tmp_path):
+    path = tmp_path / "chat.md"
+    path.write_text("mine")
+    assert export_session(SESSION, "md", path) == tmp_path / "chat-2.md"
+    assert export_session(SESSION, "md", path) == tmp_path / "chat-3.md"
+    assert path.read_text() == "mine"
+    assert export_session(SESSION, "modelfile", tmp_path / "Modelfile") == tmp_path / "Modelfile"
+    assert export_session(SESSION, "modelfile", tmp_path / "Modelfile") == tmp_path / "Modelfile-2"
+    assert export_session(SESSION, "md", path, overwrite=True) == path
+    assert path.read_text(encoding="utf-8") == session_text(SESSION, "md")
+    assert names(tmp_path) == ["Modelfile", "Modelfile-2", "chat-2.md", "chat-3.md", "chat.md"]
+
+
+def test_a_file_system_without_hard_links(tmp_path, monkeypatch):
+    def no_links(source, target):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(files.os, "link", no_links)
+    assert export_session(SESSION, "md", tmp_path / "a.md") == tmp_path / "a.md"
+    assert export_session(SESSION, "md", tmp_path / "a.md") == tmp_path / "a-2.md"
+    assert (tmp_path / "a-2.md").read_text(encoding="utf-8") == session_text(SESSION, "md")
+
+
+@pytest.mark.parametrize(("form", "name"), [("md", ".md"), ("json", ".json"), ("modelfile", ".Modelfile")])
+def test_a_folder_gets_a_file_named_after_the_session(tmp_path, form, name):
+    assert export_session(SESSION, form, tmp_path) == tmp_path / f"260821-143205{name}"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    from pathlib import Path
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert export_session(SESSION, "md", Path("~/chat.md")) == tmp_path / "chat.md"
+
+
+def test_line_ends_are_kept(tmp_path):
+    session = Session("x", 0, 0, model="m", system="a\r\nb\rc\nd")
+    path = export_session(session, "modelfile", tmp_path / "Modelfile")
+    assert read(path.read_bytes()).system == "a\r\nb\rc\nd"
+
+
+def test_a_lone_surrogate_is_written_as_it_can_be(tmp_path):
+    session = Session("x", 0, 0, system="a\ud800b")
+    path = export_session(session, "json", tmp_path / "a.json")
+    assert session_from_json(path.read_text(encoding="utf-8")) == session
+    assert "\\ud800" in export_session(session, "md", tmp_path / "a.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["file/chat.md", "nul\0.md", "x" * 300])
+def test_a_path_that_cannot_be_written(tmp_path, name):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(SessionError, match="cannot be written"):
+        export_session(SESSION, "md", tmp_path / name)
+    assert names(tmp_path) == ["file"]
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def fail(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", fail)
+    for overwrite in (False, True):
+        with pytest.raises(SessionError, match="No space left"):
+            export_session(SESSION, "md", tmp_path / "a.md", overwrite=overwrite)
+    assert names(tmp_path) == []
+
+
+def test_a_value_that_cannot_be_held_writes_nothing(tmp_path):
+    session = Session("x", 0, 0, model="m", system="a\u00a0b")
+    with pytest.raises(ModelfileError, match="SYSTEM"):
+        export_session(session, "modelfile", tmp_path / "new" / "Modelfile")
+    assert names(tmp_path) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_the_users_mask_decides_who_may_read(tmp_path):
+    old = os.umask(0o027)
+    try:
+        path = export_session(SESSION, "md", tmp_path / "a.md")
+    finally:
+        os.umask(old)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+async def test_the_store_exports(tmp_path):
+    store = FileSessionStore(tmp_path / "sessions")
+    assert await store.export(SESSION, "json", tmp_path / "a.json") == tmp_path / "a.json"
