@@ -62,10 +62,11 @@ class StopStrings:
         if not self._stops:
             return text
         text = self._held + text
-        places = [place for stop in self._stops if (place := text.find(stop)) >= 0]
-        if places:
+        # The one that is complete first, so that it does not matter how the text was cut.
+        matches = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
+        if matches:
             self.found, self._held = True, ""
-            return text[: min(places)]
+            return text[: min(matches)[1]]
         held = held_suffix(text, self._stops)
         self._held = text[len(text) - held :]
         return text[: len(text) - held]

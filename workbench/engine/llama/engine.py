@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
@@ -64,6 +65,10 @@ class LlamaEngine:
 
     async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         """Answer `request`. The last event is a `Finished` or a `Failed`."""
+        if self._closed:
+            error = EngineError("This model has been closed.", "Load it again.")
+            yield (Failed(error, time.perf_counter_ns()),)
+            return
         outbox = Outbox(asyncio.get_running_loop())
 
         def steps(job: Job) -> Step:

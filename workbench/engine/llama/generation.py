@@ -154,6 +154,8 @@ class Generation:
         self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
 
     def _write(self, job: Job) -> Generator[None, None, FinishReason]:
+        if self._cancel.is_set:
+            return "cancelled"
         prompt = Prompt(self._request, self._model, self._template)
         sampling = self._request.sampling
         self._text = AnswerText(sampling.stop, prompt.closing)

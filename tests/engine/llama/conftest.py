@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+
+import pytest
+
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.events import Event, Failed, Finished, PromptProgress, Token
+from workbench.core.metrics import AnswerMetrics, Meter
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.ports import Request
+from workbench.engine.llama.host import LlamaHost
+
+QUANTIZE = """
+import sys
+from llama_cpp import llama_cpp as api
+source, *targets = sys.argv[1:]
+for target in targets:
+    path, ftype = target.rsplit("=", 1)
+    params = api.llama_model_quantize_default_params()
+    params.ftype, params.allow_requantize, params.nthread = int(ftype), True, 2
+    assert api.llama_model_quantize(source.encode(), path.encode(), params) == 0
+"""
+
+
+@dataclass
+class Answer:
+    """Everything that came of one request."""
+
+    events: list[Event] = field(default_factory=list)
+    metrics: AnswerMetrics = field(default_factory=AnswerMetrics)
+
+    def of(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.of(Token) + self.of(Finished) if event.kind == "answer")
+
+    @property
+    def ids(self) -> list[int]:
+        return [token.id for token in self.of(Token)]
+
+    @property
+    def end(self) -> Finished | Failed:
+        return self.events[-1]
+
+    @property
+    def cached(self) -> int:
+        return self.of(PromptProgress)[0].cached
+
+
+async def answer(engine, request: Request, cancel: CancelToken | None = None, on_event=None) -> Answer:
+    result, meter = Answer(), Meter(time.perf_counter_ns())
+    async for batch in engine.generate(request, cancel or CancelToken()):
+        for event in batch:
+            result.events.append(event)
+            meter.feed(event)
+            if on_event is not None:
+                on_event(event)
+    result.metrics = meter.metrics()
+    return result
+
+
+def chat(*texts: str, limit: int = 24, **sampling) -> Request:
+    """A request for the next answer; the texts are the user's and the assistant's in turn."""
+    roles = ["user", "assistant"]
+    messages = tuple(Message(roles[index % 2], text) for index, text in enumerate(texts))
+    return Request(messages=messages, sampling=Sampling(num_predict=limit, **{"temperature": 0.0, **sampling}))
+
+
+async def load(host: LlamaHost, ref: str = "demo", on_progress=lambda _: None, cancel=None, **settings):
+    settings = {"num_ctx": 2048, "flash_attn": "on", **settings}
+    return await host.open(ref, LoadSettings(**settings), on_progress, cancel or CancelToken())
+
+
+@pytest.fixture(scope="session")
+def variants(demo_path, tmp_path_factory) -> dict[str, str]:
+    """The demo model in other quantizations, by name; made in a child process."""
+    folder = tmp_path_factory.mktemp("variants")
+    paths = {name: str(folder / f"demo-{name}.gguf") for name in ("F16", "Q8_0")}
+    targets = [f"{paths['F16']}=1", f"{paths['Q8_0']}=7"]
+    subprocess.run([sys.executable, "-c", QUANTIZE, str(demo_path), *targets], check=True, capture_output=True)
+    return paths
+
+
+@pytest.fixture
+def models(demo_path) -> dict[str, str]:
+    """The files that the host's references name; tests may add to it."""
+    return {"demo": str(demo_path)}
+
+
+@pytest.fixture
+async def host(models):
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=models[ref]))
+    yield host
+    await host.shutdown()
+
+
+@pytest.fixture
+async def engine(host):
+    return await load(host)
+
+
+@pytest.fixture
+def edited(demo_path, tmp_path):
+    """Makes copies of the demo model with other metadata: `edited(remove=[…], template=…, architecture=…)`."""
+    from gguf import GGUFReader, GGUFValueType, GGUFWriter
+
+    def make(remove=(), template: str | None = None, architecture: str | None = None) -> str:
+        reader = GGUFReader(demo_path)
+        path = tmp_path / "edited.gguf"
+        name = architecture or reader.fields["general.architecture"].contents()
+        writer = GGUFWriter(path, name)
+        for key, entry in reader.fields.items():
+            if key.startswith("GGUF.") or key == "general.architecture" or key in remove:
+                continue
+            value = entry.contents()
+            if template is not None and key == "tokenizer.chat_template":
+                value = template
+            element = entry.types[1] if entry.types[0] == GGUFValueType.ARRAY else None
+            new_key = key.replace("llama.", f"{name}.") if key.startswith("llama.") else key
+            writer.add_key_value(new_key, value, entry.types[0], sub_type=element)
+        for tensor in reader.tensors:
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return str(path)
+
+    return make

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from workbench.core.events import PromptProgress
+from workbench.engine.llama.runtime import FLUSH_INTERVAL_NS, Job, Outbox, Runtime
+
+
+def event(at_ns: int) -> PromptProgress:
+    return PromptProgress(0, 0, 0, at_ns, at_ns)
+
+
+async def test_a_call_gives_back_its_result_or_its_error():
+    runtime = Runtime()
+    assert await asyncio.wrap_future(runtime.call(lambda a, b: a + b, 1, 2)) == 3
+    with pytest.raises(ZeroDivisionError):
+        await asyncio.wrap_future(runtime.call(lambda: 1 // 0))
+
+
+async def test_everything_runs_in_one_thread_that_is_not_ours():
+    runtime = Runtime()
+    seen = {await asyncio.wrap_future(runtime.call(threading.get_ident)) for _ in range(3)}
+    assert len(seen) == 1
+    assert threading.get_ident() not in seen
+
+
+async def test_jobs_are_stepped_in_turn():
+    runtime, order, done = Runtime(), [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def steps(name: str, count: int):
+        def run(_: Job):
+            for number in range(count):
+                order.append(f"{name}{number}")
+                yield
+            if name == "b":
+                loop.call_soon_threadsafe(done.set)
+
+        return run
+
+    def both():
+        runtime.submit(Job(steps("a", 3)))
+        runtime.submit(Job(steps("b", 4)))
+
+    runtime.submit(both)
+    await done.wait()
+    assert order == ["a0", "b0", "a1", "b1", "a2", "b2", "b3"]
+
+
+async def test_a_job_that_fails_does_not_stop_the_others(caplog):
+    runtime, done = Runtime(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def bad(_: Job):
+        yield
+        raise ValueError("broken")
+
+    def good(_: Job):
+        for _ in range(5):
+            yield
+        loop.call_soon_threadsafe(done.set)
+
+    runtime.submit(Job(bad))
+    runtime.submit(Job(good))
+    await done.wait()
+    assert "broken" in caplog.text
+
+
+def test_a_lane_clock_runs_only_during_its_own_steps(monkeypatch):
+    now = 0
+    monkeypatch.setattr("workbench.engine.llama.runtime.time.perf_counter_ns", lambda: now)
+    seen = []
+
+    def steps(job: Job):
+        nonlocal now
+        for _ in range(2):
+            now += 10
+            seen.append(job.lane_ns(now))
+            yield
+
+    job = Job(steps)
+    job.advance()
+    now += 1000
+    job.advance()
+    assert seen == [10, 20]
+    assert job.lane_ns(now + 500) == 20
+    assert job.advance() is False
+
+
+async def test_events_leave_at_once_or_in_batches():
+    outbox = Outbox(asyncio.get_running_loop())
+    start = 10 * FLUSH_INTERVAL_NS
+    outbox.put(event(start), at_once=True)
+    outbox.put(event(start + 1))
+    outbox.put(event(start + 2))
+    outbox.put(event(start + FLUSH_INTERVAL_NS))
+    await asyncio.sleep(0)
+    assert [len(outbox.batches.get_nowait()) for _ in range(outbox.batches.qsize())] == [1, 3]

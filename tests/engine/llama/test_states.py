@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.engine.llama.states import SequenceState, StateCache, common_prefix
+
+tokens = st.lists(st.integers(0, 3), max_size=8)
+
+
+def state(*ids: int, size: int = 100) -> SequenceState:
+    return SequenceState(ids, bytes(size))
+
+
+@given(tokens, tokens)
+def test_common_prefix(first, second):
+    length = common_prefix(first, tuple(second))
+    assert first[:length] == second[:length]
+    assert length == min(len(first), len(second)) or first[length] != second[length]
+
+
+def test_the_state_that_shares_most_is_found():
+    cache = StateCache(10_000)
+    short, long, other = state(1, 2), state(1, 2, 3, 9), state(1, 2, 3, 4)
+    cache.put("a", other)
+    cache.put("a", long)
+    cache.put("b", short)
+    assert cache.best("a", [1, 2, 3, 4, 5]) is other
+    assert cache.best("b", [1, 2, 3]) is short
+    assert cache.best("a", [7]) is None
+    assert cache.best("c", [1, 2]) is None
+
+
+def test_a_state_replaces_the_one_that_it_continues():
+    cache = StateCache(10_000)
+    cache.put("a", state(1, 2))
+    cache.put("a", state(1, 2, 3))
+    assert cache.size_bytes == state(1, 2, 3).size_bytes
+
+
+def test_the_budget_gives_up_what_was_used_longest_ago():
+    cache = StateCache(2 * state(1).size_bytes)
+    cache.put("a", state(1))
+    cache.put("b", state(1))
+    assert cache.best("a", [1]) is not None
+    cache.put("c", state(1))
+    assert cache.best("b", [1]) is None
+    assert cache.best("a", [1]) is not None
+    assert cache.size_bytes <= 2 * state(1).size_bytes
+
+
+def test_a_state_larger_than_the_budget_is_not_kept():
+    cache = StateCache(50)
+    cache.put("a", state(1))
+    assert cache.best("a", [1]) is None
+    assert not StateCache(0).wants(1)
