@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
 from workbench.gguf.header import Array, Header, Value
-from workbench.gguf.layers import MAX_LAYERS, LayerKind, plan_layers
+from workbench.gguf.layers import MAX_LAYERS, LayerKind, cache_widths, is_hybrid, plan_layers
 from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.names import parse_shard
 from workbench.gguf.reader import read_header
@@ -24,6 +24,11 @@ _NO_WEIGHT_TYPES = frozenset({"Q8_1", "Q8_K"})
 """Types that exist only while llama.cpp computes."""
 _MUST_NOT_BE_ZERO = ("full_attention_interval", "interleave_moe_layer_step")
 """Keys that llama.cpp divides by."""
+_ELEMENTWISE = (
+    ".bias", "norm.weight", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
+    "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d",
+)  # fmt: skip
+"""Tensors that are added or multiplied number by number, by the end of their names; the CPU does so in F32 only."""
 _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}
 """The first token of a text, by tokenizer, where the file names none."""
 
@@ -118,6 +123,8 @@ class _Check:
         for tensor in tensors:
             if tensor.type.name in _NO_WEIGHT_TYPES:
                 self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}, which is none for weights")
+            if tensor.type.name != "F32" and tensor.name.endswith(_ELEMENTWISE):
+                self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}; llama.cpp computes it as F32")
 
     def _int(self, architecture: str, key: str, default: int = 0) -> int:
         value = get_int(self.metadata, f"{architecture}.{key}")
@@ -144,6 +151,34 @@ class _Check:
         for layer, (query, key_value) in enumerate(zip(heads, kv_heads, strict=True)):
             if query and key_value and query % key_value:
                 self._fail(f"layer {layer} has {query} attention heads, not a multiple of its {key_value} KV heads")
+        if any(heads):
+            self._widths(architecture, heads[0])
+            self._key_value_tensors(architecture)
+
+    def _widths(self, architecture: str, heads: int) -> None:
+        """RoPE turns pairs of numbers within a head."""
+        embedding = self._int(architecture, "embedding_length")
+        width = self._int(architecture, "attention.key_length", embedding // heads if heads else 0)
+        turned = self._int(architecture, "rope.dimension_count", width)
+        for suffix in ("", "_swa"):
+            width = self._int(architecture, f"attention.key_length{suffix}", width)
+            turned = self._int(architecture, f"rope.dimension_count{suffix}", turned)
+            # Hybrids may do without RoPE; elsewhere its kernel never comes to an end over no numbers at all.
+            if turned % 2 or turned > width or (turned == 0 < width and not is_hybrid(architecture)):
+                self._fail(f"RoPE is to turn {turned} of the {width} numbers of its attention heads")
+
+    def _key_value_tensors(self, architecture: str) -> None:
+        """The matrices that make keys and values have to fit the cache."""
+        plan = plan_layers(self.metadata, architecture)
+        widths = cache_widths(self.metadata, architecture, plan)
+        rows = {t.name: t.shape[1] for header in self.headers for t in header.tensors if len(t.shape) == 2}
+        for layer, kind in enumerate(plan.kinds):
+            if kind in {LayerKind.NONE, LayerKind.RECURRENT}:
+                continue
+            for letter, width in (("k", widths.key[layer]), ("v", widths.value[layer])):
+                made = rows.get(f"blk.{layer}.attn_{letter}.weight", width)
+                if made != width:
+                    self._fail(f"layer {layer} makes {letter.upper()} vectors of {made} numbers where {width} are due")
 
     def _experts(self, architecture: str) -> None:
         count = self._int(architecture, "expert_count")
@@ -191,7 +226,16 @@ class _Check:
             again = next(index for index, word in enumerate(words) if first.setdefault(word, index) != index)
             word = words[again]
             self._fail(f"the tokens {first[word]} and {again} of its vocabulary are the same: {word[:40]!a}")
+        if tokenizer == "llama":
+            self._byte_tokens(frozenset(words))
         self._first_token(tokenizer or "", tokens.length)
+
+    def _byte_tokens(self, words: frozenset[str]) -> None:
+        """Text that no other token covers is spelled in bytes, and llama.cpp relies on having each of them."""
+        for byte in range(256):
+            alone = bytes([byte]).decode("utf-8", "surrogateescape")
+            if f"<0x{byte:02X}>" not in words and alone not in words:
+                self._fail(f"its vocabulary has no token for the byte {byte}, so that it cannot take every text")
 
     def _first_token(self, tokenizer: str, vocab: int) -> None:
         if self.metadata.get("tokenizer.ggml.add_bos_token", tokenizer == "llama") is not True:

@@ -38,6 +38,16 @@ class LayerPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CacheWidths:
+    """How many numbers each layer keeps of a token."""
+
+    key: tuple[int, ...]
+    value: tuple[int, ...]
+    index_key: int = 0
+    """Width of the key by which sparse attention finds its tokens."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Windowed:
     """How an architecture mixes windowed and full layers."""
 
@@ -124,6 +134,11 @@ def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
     return LayerPlan(tuple(kinds), window)
 
 
+def is_hybrid(architecture: str) -> bool:
+    """Whether the architecture has recurrent layers, alone or beside attention."""
+    return architecture in _RECURRENT | _HYBRID_BY_HEADS | set(_HYBRID_BY_INTERVAL) | {"falcon-h1"}
+
+
 def _kv_heads(metadata: Mapping[str, Value], architecture: str, count: int) -> tuple[int, ...] | None:
     kv_heads = get_per_layer(metadata, f"{architecture}.attention.head_count_kv", count)
     return kv_heads or get_per_layer(metadata, f"{architecture}.attention.head_count", count)
@@ -185,3 +200,28 @@ def _layers_with_own_cache(metadata: Mapping[str, Value], architecture: str, tru
     if architecture == "gemma4":
         return trunk - (get_int(metadata, "gemma4.attention.shared_kv_layers") or 0)
     return trunk
+
+
+def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> CacheWidths:
+    """The widths of keys and values of each layer of `plan`."""
+    prefix = f"{architecture}.attention"
+    count = layer_count(metadata, architecture)
+    heads = get_per_layer(metadata, f"{prefix}.head_count", count) or (0,) * count
+    kv_heads = get_per_layer(metadata, f"{prefix}.head_count_kv", count) or heads
+    embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
+    width = embedding // heads[0] if heads and heads[0] else 0
+
+    def length(key: str, default: int) -> int:
+        given = get_int(metadata, f"{prefix}.{key}")
+        return default if given is None else given
+
+    key, value = length("key_length", width), length("value_length", width)
+    key_swa, value_swa = length("key_length_swa", key), length("value_length_swa", value)
+    windowed = [kind is LayerKind.WINDOW for kind in plan.kinds]
+    keys = tuple((key_swa if swa else key) * n for swa, n in zip(windowed, kv_heads, strict=True))
+    values = tuple((value_swa if swa else value) * n for swa, n in zip(windowed, kv_heads, strict=True))
+    if length("key_length_mla", 0) and length("value_length_mla", 0):
+        # With latent attention the values are part of what is kept as key.
+        values = (0,) * count
+    sparse = length("indexer.key_length", 0) if length("indexer.head_count", 0) else 0
+    return CacheWidths(keys, values, sparse)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.gguf.header import Array, Header, TensorInfo, Value
-from workbench.gguf.layers import LayerKind, LayerPlan, layer_count, plan_layers
+from workbench.gguf.layers import CacheWidths, LayerKind, cache_widths, layer_count, plan_layers
 from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 
@@ -91,58 +91,25 @@ def cache_bytes_by_layer(metadata: Mapping[str, Value], settings: CacheSettings)
     """Bytes of the cache of each layer: keys, values and recurrent state."""
     architecture = get_text(metadata, "general.architecture") or ""
     plan = plan_layers(metadata, architecture)
-    shape = _AttentionShape.of(metadata, architecture, plan)
+    widths = cache_widths(metadata, architecture, plan)
     state = _state_bytes(metadata, architecture, settings.sequences)
     sizes = []
     for layer, kind in enumerate(plan.kinds):
         size = state if kind in {LayerKind.RECURRENT, LayerKind.BOTH} else 0
         if kind in {LayerKind.FULL, LayerKind.BOTH}:
-            size += settings.streams * settings.cells * shape.cell_bytes(layer, settings)
+            size += settings.streams * settings.cells * _cell_bytes(widths, layer, settings)
         elif kind is LayerKind.WINDOW:
-            size += settings.streams * settings.window_cells(plan.window) * shape.cell_bytes(layer, settings)
+            size += settings.streams * settings.window_cells(plan.window) * _cell_bytes(widths, layer, settings)
         sizes.append(size)
     return tuple(sizes)
 
 
-@dataclass(frozen=True, slots=True)
-class _AttentionShape:
-    """The widths of keys and values, in numbers for each token, layer by layer."""
-
-    key: tuple[int, ...]
-    value: tuple[int, ...]
-    index_key: int = 0
-    """Width of the key by which sparse attention finds its tokens."""
-
-    @classmethod
-    def of(cls, metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> _AttentionShape:
-        prefix = f"{architecture}.attention"
-        count = layer_count(metadata, architecture)
-        heads = get_per_layer(metadata, f"{prefix}.head_count", count) or (0,) * count
-        kv_heads = get_per_layer(metadata, f"{prefix}.head_count_kv", count) or heads
-        embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
-        width = embedding // heads[0] if heads and heads[0] else 0
-
-        def length(key: str, default: int) -> int:
-            given = get_int(metadata, f"{prefix}.{key}")
-            return default if given is None else given
-
-        key, value = length("key_length", width), length("value_length", width)
-        key_swa, value_swa = length("key_length_swa", key), length("value_length_swa", value)
-        windowed = [kind is LayerKind.WINDOW for kind in plan.kinds]
-        keys = tuple((key_swa if swa else key) * n for swa, n in zip(windowed, kv_heads, strict=True))
-        values = tuple((value_swa if swa else value) * n for swa, n in zip(windowed, kv_heads, strict=True))
-        if length("key_length_mla", 0) and length("value_length_mla", 0):
-            # With latent attention the values are part of what is kept as key.
-            values = (0,) * count
-        sparse = length("indexer.key_length", 0) if length("indexer.head_count", 0) else 0
-        return cls(keys, values, sparse)
-
-    def cell_bytes(self, layer: int, settings: CacheSettings) -> int:
-        """Bytes of one token in the cache of `layer`."""
-        # Without flash attention the values are kept transposed, in rows of one width for all layers.
-        value = self.value[layer] if settings.flash_attention else max(self.value, default=0)
-        size = row_bytes(settings.type_k, self.key[layer]) + row_bytes(settings.type_v, value)
-        return size + row_bytes(settings.type_k, self.index_key)
+def _cell_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
+    """Bytes of one token in the cache of `layer`."""
+    # Without flash attention the values are kept transposed, in rows of one width for all layers.
+    value = widths.value[layer] if settings.flash_attention else max(widths.value, default=0)
+    size = row_bytes(settings.type_k, widths.key[layer]) + row_bytes(settings.type_v, value)
+    return size + row_bytes(settings.type_k, widths.index_key)
 
 
 def _state_bytes(metadata: Mapping[str, Value], architecture: str, sequences: int) -> int:
