@@ -184,6 +184,9 @@ class LogLine:
 class LogBook(Protocol):
     """What the workers logged, the newest lines of it."""
 
+    def add(self, level: LogLevel, source: str, text: str) -> None:
+        """Log one line."""
+
     def since(self, number: int) -> Sequence[LogLine]:
         """The lines after line `number` that are still held."""
 

@@ -43,35 +43,27 @@ class Lines(Widget):
 
     def set_lines(self, lines: Sequence[Content]) -> None:
         """Show `lines`; only those that differ from what is shown are drawn."""
-        common = 0
-        for old, new in zip(self._lines, lines, strict=False):
-            if old is not new and not old.is_same(new):
-                break
-            common += 1
-        if len(lines) != len(self._lines):
-            self.replace_lines(common, lines[common:])
-            return
-        changed = [y for y in range(common, len(lines)) if not self._lines[y].is_same(lines[y])]
-        self._lines[common:] = lines[common:]
-        self._redraw(changed)
+        self.replace_lines(0, lines)
 
     def replace_lines(self, start: int, lines: Sequence[Content]) -> None:
-        """Put `lines` in place of line `start` and all that follow."""
-        height = len(self._lines)
+        """Put `lines` in place of line `start` and all that follow; only those that differ are drawn."""
+        shown = self._lines[start:]
+        changed = [
+            start + index
+            for index, line in enumerate(lines)
+            if index >= len(shown) or (line is not shown[index] and not line.is_same(shown[index]))
+        ]
         self._lines[start:] = lines
-        if len(self._lines) == height:
-            self._redraw(range(start, height))
-            return
-        for y in range(start, max(height, len(self._lines))):
+        for y in changed:
             self._strips.pop(y, None)
-        self.refresh(layout=True)
+        if len(lines) != len(shown):
+            self.refresh(layout=True)
+        elif changed:
+            self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def _redraw(self, rows: Sequence[int]) -> None:
-        if not rows:
-            return
-        for y in rows:
-            self._strips.pop(y, None)
-        self.refresh(*(Region(0, y, self.size.width, 1) for y in rows))
+    def forget_drawn(self) -> None:
+        """Draw every row anew, the next time."""
+        self._strips.clear()
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         """All the width there is."""

@@ -1,0 +1,189 @@
+"""The full-screen program."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.command import Provider
+from textual.screen import Screen
+
+from workbench.core.errors import ConfigError
+from workbench.core.ports import Services
+from workbench.ui.commands import ActionProvider
+from workbench.ui.keys import KeyGroup, keymap_problems, keys_of
+from workbench.ui.sanitize import clean_line
+from workbench.ui.screens.chat import ChatScreen
+from workbench.ui.screens.dialog import Dialog
+from workbench.ui.screens.help import HelpDialog, KeyRow, KeyTable
+from workbench.ui.screens.picker import ModelPicker
+from workbench.ui.screens.settings import SettingsDialog
+from workbench.ui.screens.themes import ThemePicker
+from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
+from workbench.ui.widgets.prompt import Prompt
+from workbench.ui.widgets.transcript import Earlier
+from workbench.ui.widgets.turns import TurnLines
+from workbench.ui.widgets.welcome import ResumeOffer
+
+WIDE = 100
+"""Columns from which there is room for the panel."""
+QUIT_SECONDS = 2.0
+"""Within this time a second Ctrl+C quits."""
+
+
+class WorkbenchApp(App[None]):
+    """Shows the screens, and holds what is the same on all of them: themes, keys, help and the way out.
+
+    Args:
+        services: What the program works with.
+        model: The model to open first; None for none.
+        resume: The id of a stored session to go on with.
+        clock: Reads the engine's clock, in nanoseconds; tests move it by hand.
+    """
+
+    TITLE = "workbench"
+    CSS_PATH = "app.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen]]] = {"chat": "chat"}
+    DEFAULT_MODE = "chat"
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ActionProvider}
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
+        Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
+        Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
+        Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
+                tooltip="Copy what is selected; else stop what runs. Pressed twice, quit."),
+        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, tooltip="End the program."),
+    ]
+    # fmt: on
+
+    def __init__(
+        self,
+        services: Services,
+        model: str | None,
+        resume: str | None = None,
+        *,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        super().__init__()
+        self.services = services
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
+        self._interrupted_at = float("-inf")
+        self._themes, self._theme_problems = load_themes(services.theme_folders)
+        for theme in self._themes.values():
+            self.register_theme(theme)
+        wanted = services.config.theme
+        self._theme_missing = wanted not in self._themes
+        self.theme = next(iter(self._themes)) if self._theme_missing else wanted
+        self._keymap_problems = keymap_problems(key_groups(), services.config.keymap)
+        self.chat = ChatScreen(services, model, resume, clock, self.key_for)
+        self.install_screen(self.chat, "chat")
+        self._bindings_by_id = {binding.id: binding for group in key_groups() for binding in group.bindings}
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """What our own variables are under a theme that does not set them."""
+        return variable_defaults(self.current_theme or FALLBACK)
+
+    def on_mount(self) -> None:
+        """Put the user's keys in force, and say what could not be taken."""
+        if self.services.config.keymap:
+            self.set_keymap(dict(self.services.config.keymap))
+        self.call_after_refresh(self._report)
+
+    def _report(self) -> None:
+        problems = [
+            f"line {problem.line}: {problem.message}" if problem.line else problem.message
+            for problem in self.services.config_problems
+        ]
+        problems += self._keymap_problems
+        self._tell("Not everything in the config was taken", problems)
+        themes = [str(problem) for problem in self._theme_problems]
+        if self._theme_missing:
+            themes.append(f"There is no theme {self.services.config.theme!r}: {self.theme!r} is used.")
+        self._tell("Not every theme was taken", themes)
+
+    def _tell(self, title: str, problems: Sequence[str]) -> None:
+        if problems:
+            text = "\n".join(clean_line(problem) for problem in problems)
+            self.notify(text, title=title, severity="warning", timeout=12, markup=False)
+
+    # Keys
+
+    def key_for(self, binding_id: str) -> str:
+        """The key that an action has, as it is shown to the user."""
+        binding = self._bindings_by_id[binding_id]
+        key = keys_of(binding, self.services.config.keymap)[0]
+        return self.get_key_display(Binding(key, binding.action, binding.description))
+
+    def _keys_for(self, binding: Binding) -> str:
+        keys = keys_of(binding, self.services.config.keymap)
+        return "  ".join(self.get_key_display(Binding(key, binding.action, "")) for key in keys)
+
+    def action_help(self) -> None:
+        """Explain the screen."""
+        tables = [
+            KeyTable(
+                group.title,
+                [KeyRow(self._keys_for(binding), binding.description, binding.tooltip) for binding in group.bindings],
+            )
+            for group in key_groups()
+        ]
+        self.push_screen(HelpDialog(tables))
+
+    # Themes
+
+    def action_themes(self) -> None:
+        """Choose a theme."""
+        self.push_screen(ThemePicker(list(self._themes), self.theme), self._keep_theme)
+
+    def _keep_theme(self, name: str | None) -> None:
+        if name is None:
+            return
+        try:
+            self.services.save_config({"theme": name})
+        except ConfigError as error:
+            self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning", markup=False)
+
+    # The way out
+
+    def action_interrupt(self) -> None:
+        """Copy a selection, else stop what runs; the second press in a row quits."""
+        if selected := self._selected_text():
+            self.copy_to_clipboard(selected)
+            self.notify("Copied.", timeout=2)
+            return
+        now = time.monotonic()
+        again = now - self._interrupted_at < QUIT_SECONDS
+        self._interrupted_at = now
+        if again:
+            self.run_worker(self.action_quit(), group="quit", exit_on_error=False, description="quit")
+        else:
+            self.chat.desk.stop()
+            self.chat.say(f"{self.key_for('app.interrupt')} again quits.", QUIT_SECONDS)
+
+    def _selected_text(self) -> str:
+        focused = self.screen.focused
+        own = focused.selected_text if isinstance(focused, Prompt) else ""
+        return own or self.screen.get_selected_text() or ""
+
+    async def action_quit(self) -> None:
+        """Stop what runs, store the session, and end."""
+        await self.chat.leave()
+        self.exit()
+
+
+def key_groups() -> list[KeyGroup]:
+    """Every binding that has an id, by the place where it works."""
+    return [
+        KeyGroup.of("Everywhere", WorkbenchApp.BINDINGS, everywhere=True),
+        KeyGroup.of("Conversation", ChatScreen.BINDINGS),
+        KeyGroup.of("Prompt", Prompt.BINDINGS),
+        KeyGroup.of("A turn that has the focus", [*TurnLines.BINDINGS, *Earlier.BINDINGS]),
+        KeyGroup.of("The offer to resume", ResumeOffer.BINDINGS),
+        KeyGroup.of("Models", ModelPicker.BINDINGS),
+        KeyGroup.of("Settings", SettingsDialog.BINDINGS),
+        KeyGroup.of("Dialogs", Dialog.BINDINGS),
+    ]

@@ -1,0 +1,103 @@
+"""The one model that is open, and how another one takes its place."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import MemoryShortError, WorkbenchError
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import Engine, EngineHost
+
+
+@dataclass(slots=True)
+class Load:
+    """A load that goes on."""
+
+    ref: str
+    label: str
+    cancel: CancelToken = field(default_factory=CancelToken)
+    fraction: float = 0.0
+    """How far it is, 0 to 1; written by whatever thread loads."""
+    started: float = field(default_factory=time.monotonic)
+
+    def progress(self, fraction: float) -> None:
+        """Take a report."""
+        self.fraction = fraction
+
+
+class Bay:
+    """Opens models one after the other, and keeps the old one until the new one works.
+
+    Args:
+        host: Who opens models.
+    """
+
+    def __init__(self, host: EngineHost) -> None:
+        self._host = host
+        self.engine: Engine | None = None
+        self.asked: LoadSettings | None = None
+        """The settings that the open model was asked for with."""
+        self.load: Load | None = None
+        """The load that goes on; None where none does."""
+
+    @property
+    def loading(self) -> bool:
+        """Whether a model is being loaded."""
+        return self.load is not None
+
+    def needs_reload(self, settings: LoadSettings) -> bool:
+        """Whether the open model has to be loaded again for `settings` to hold."""
+        engine = self.engine
+        return engine is not None and engine.capabilities.reload and settings != self.asked
+
+    async def open(self, ref: str, label: str, settings: LoadSettings) -> Engine:
+        """Load the model `ref` and close the one before it.
+
+        The old model stays open until the new one works, so that a load that fails costs nothing. Only where both do
+        not fit together is the old one closed first, and opened again if the new one fails all the same. A model on a
+        GPU is always closed first: beside it, the new one would be given too few layers without a word.
+
+        Raises:
+            WorkbenchError: It could not be opened. The old model is open, where that could be had.
+        """
+        load = self.load = Load(ref, label)
+        try:
+            old = self.engine
+            if old is not None and not old.info.gpu_layers:
+                try:
+                    engine = await self._host.open(ref, settings, load.progress, load.cancel)
+                except MemoryShortError:
+                    pass
+                else:
+                    await old.close()
+                    self._take(engine, settings)
+                    return engine
+            return await self._replace(load, settings)
+        finally:
+            self.load = None
+
+    async def _replace(self, load: Load, settings: LoadSettings) -> Engine:
+        old, old_settings = self.engine, self.asked
+        if old is not None:
+            self.engine = None
+            await old.close()
+        try:
+            engine = await self._host.open(load.ref, settings, load.progress, load.cancel)
+        except WorkbenchError:
+            if old is not None and old_settings is not None:
+                again = await self._host.open(old.info.model.ref, old_settings, load.progress, CancelToken())
+                self._take(again, old_settings)
+            raise
+        self._take(engine, settings)
+        return engine
+
+    def _take(self, engine: Engine, settings: LoadSettings) -> None:
+        self.engine = engine
+        self.asked = settings
+
+    def stop(self) -> None:
+        """Stop the load that goes on."""
+        if self.load is not None:
+            self.load.cancel.set()

@@ -1,0 +1,203 @@
+"""What the chat screen works on: the open model, the conversation, its journal and the answer that streams.
+
+It holds no widget and draws nothing, so that what it does can be read, and tested, without a screen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from workbench.core.chat import Message
+from workbench.core.errors import SessionError
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import ModelEntry
+from workbench.core.ports import Engine, ExportFormat, Services
+from workbench.core.session import Session
+from workbench.ui.answering import Answering, Outcome
+from workbench.ui.bay import Bay
+from workbench.ui.conversation import Conversation
+from workbench.ui.gauges import Readings
+from workbench.ui.pacing import Emit
+from workbench.ui.scribe import Scribe
+
+HISTORY = 120
+"""Speeds that the graph remembers."""
+
+
+class Desk:
+    """The state behind the chat screen.
+
+    Args:
+        services: What the program works with.
+        on_journal_error: Told when the session cannot be written down.
+        clock: Reads the engine's clock, in nanoseconds.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        on_journal_error: Callable[[SessionError], None],
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._services = services
+        self._on_journal_error = on_journal_error
+        self._clock = clock
+        self._config = services.config
+        self._speeds: deque[float] = deque(maxlen=HISTORY)
+        self._metrics: AnswerMetrics | None = None
+        self.bay = Bay(services.engines)
+        self.conversation = Conversation.new(self._config)
+        self.scribe = Scribe(services.sessions, on_journal_error)
+        self.answering: Answering | None = None
+        """The answer that streams; None where none does."""
+
+    @property
+    def engine(self) -> Engine | None:
+        """The open model."""
+        return self.bay.engine
+
+    @property
+    def model(self) -> ModelEntry | None:
+        """What is known of the open model."""
+        return self.engine.info.model if self.engine else None
+
+    @property
+    def needs_reload(self) -> bool:
+        """Whether settings were changed that the open model does not know of."""
+        return self.bay.needs_reload(self.conversation.load)
+
+    async def open(self, ref: str, label: str) -> Engine:
+        """Load a model; the conversation goes on with it.
+
+        Raises:
+            WorkbenchError: It could not be opened.
+        """
+        engine = await self.bay.open(ref, label, self.conversation.load)
+        await self.scribe.model(engine.info.model)
+        return engine
+
+    async def answer(self, engine: Engine, text: str, emit: Emit) -> Outcome:
+        """Put a question to the open model. Returns how the answer ended; it is part of the conversation then."""
+        model = engine.info.model
+        question = self.conversation.ask(text)
+
+        async def keep(message: Message) -> None:
+            await self.scribe.partial(message, model.ref)
+
+        self._speeds.clear()
+        self._metrics = None
+        self.answering = Answering(
+            engine,
+            self.conversation.request(),
+            emit,
+            paints_per_second=self._config.paints_per_second,
+            keep_partial=keep,
+            clock=self._clock,
+        )
+        try:
+            await self.scribe.message(self.conversation, question)
+            outcome = await self.answering.run()
+        finally:
+            self.answering = None
+        self._metrics = outcome.metrics
+        self.conversation.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
+        await self.scribe.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
+        return outcome
+
+    def stop(self) -> bool:
+        """Stop what runs, an answer before a load. Returns whether anything did."""
+        if self.answering is not None:
+            self.answering.stop()
+            return True
+        if self.bay.loading:
+            self.bay.stop()
+            return True
+        return False
+
+    async def change(self, system: str, values: Mapping[str, object]) -> None:
+        """Take new settings; they hold from the next answer on.
+
+        Raises:
+            ParameterError: A value is out of its range.
+        """
+        self.conversation.change(system, values)
+        await self.scribe.settings(self.conversation)
+
+    def save_defaults(self) -> None:
+        """Make the settings those of every new conversation.
+
+        Raises:
+            ConfigError: The config file could not be written.
+        """
+        conversation = self.conversation
+        changes = {"system": conversation.system, "sampling": conversation.sampling, "load": conversation.load}
+        self._services.save_config(changes)
+        self._config = replace(
+            self._config, system=conversation.system, sampling=conversation.sampling, load=conversation.load
+        )
+
+    async def new(self) -> None:
+        """Begin a new conversation with the settings of this one."""
+        await self.scribe.close()
+        old = self.conversation
+        self.conversation = Conversation(old.system, old.sampling, old.load, old.when_context_full)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        self._metrics = None
+        self._speeds.clear()
+
+    async def resume(self, session_id: str) -> Session:
+        """Go on with a stored conversation.
+
+        Raises:
+            SessionError: It cannot be had.
+        """
+        session = await self.scribe.resume(session_id)
+        self.conversation = Conversation.resumed(session, self._config)
+        self._start_over()
+        return session
+
+    async def export(self, form: ExportFormat, path: Path) -> None:
+        """Write the conversation to a file.
+
+        Raises:
+            WorkbenchError: It cannot be written.
+        """
+        session = self.conversation.session(self.scribe.session_id, self.model)
+        await self._services.sessions.export(session, form, path)
+
+    def sample_speed(self) -> None:
+        """Put the speed of this moment into the graph."""
+        if self.answering is not None and (speed := self.answering.meter.live_tps()) is not None:
+            self._speeds.append(speed)
+
+    def readings(self) -> Readings:
+        """The figures of this moment."""
+        answering = self.answering
+        metrics = answering.meter.metrics(percentiles=False) if answering else self._metrics
+        last = next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
+        shown = metrics or last
+        load = self.bay.load
+        return Readings(
+            info=self.engine.info if self.engine else None,
+            loading=load.label if load else "",
+            metrics=metrics,
+            live_tps=answering.meter.live_tps() if answering else None,
+            history=tuple(self._speeds),
+            progress=answering.progress if answering else None,
+            context_used=shown.context_used if shown else None,
+            host=self._services.monitor.sample(),
+            needs_reload=self.needs_reload,
+            streaming=answering is not None,
+        )
+
+    async def shut_down(self) -> None:
+        """Stop everything, and close the session as one that ended well."""
+        self.stop()
+        await self.scribe.close()
+        await self._services.engines.shutdown()

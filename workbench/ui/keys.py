@@ -1,0 +1,53 @@
+"""Every binding of the program by its id: for keymaps, for the help, and wherever a sentence names a key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+from workbench.core.errors import did_you_mean
+
+
+@dataclass(frozen=True, slots=True)
+class KeyGroup:
+    """The bindings of one place on the screen."""
+
+    title: str
+    """The place, in words."""
+    bindings: tuple[Binding, ...]
+    everywhere: bool = False
+    """Whether they work in every place, so that no other may have their keys."""
+
+    @classmethod
+    def of(cls, title: str, bindings: Iterable[BindingType], *, everywhere: bool = False) -> KeyGroup:
+        """The group of those bindings that have an id."""
+        own = tuple(binding for binding in bindings if isinstance(binding, Binding) and binding.id)
+        return cls(title, own, everywhere)
+
+
+def keys_of(binding: Binding, keymap: Mapping[str, str]) -> list[str]:
+    """The keys that a binding has under a keymap."""
+    text = keymap.get(binding.id or "", binding.key)
+    return [key.strip() for key in text.split(",") if key.strip()]
+
+
+def keymap_problems(groups: Sequence[KeyGroup], keymap: Mapping[str, str]) -> list[str]:
+    """What is wrong with a keymap: ids that nothing has, and keys that two actions of one place want."""
+    known = {binding.id for group in groups for binding in group.bindings if binding.id}
+    problems = [
+        f"Keymap: there is no action {name!r}. {did_you_mean(name, known)}".rstrip()
+        for name in keymap
+        if name not in known
+    ]
+    for group in groups:
+        owners: dict[str, Binding] = {}
+        places = [other for other in groups if other is group or other.everywhere]
+        for binding in (binding for place in places for binding in place.bindings):
+            for key in keys_of(binding, keymap):
+                other = owners.setdefault(key, binding)
+                moved = keymap.keys() & {binding.id, other.id}
+                if other.id != binding.id and moved:
+                    problems.append(f"Keymap: {key!r} is wanted by {other.id!r} and by {binding.id!r}.")
+    return list(dict.fromkeys(problems))

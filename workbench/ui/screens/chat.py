@@ -1,0 +1,303 @@
+"""Talking to a model, and seeing what it does with the machine."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import ClassVar
+
+from textual import on, work
+from textual.binding import Binding, BindingType
+from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_worker
+
+from workbench.core.errors import CancelledError, SessionError, WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.core.ports import Engine, Services
+from workbench.ui import format as fmt
+from workbench.ui.screens.export import Export, ExportDialog
+from workbench.ui.screens.live import LiveScreen
+from workbench.ui.screens.picker import ModelPicker
+from workbench.ui.screens.settings import Settings, SettingsDialog
+from workbench.ui.widgets.prompt import Prompt
+from workbench.ui.widgets.turns import AnswerTurn, Notice, UserTurn
+from workbench.ui.widgets.welcome import ResumeOffer
+
+LEAVE_SECONDS = 2.0
+"""How long quitting waits for an answer to stop."""
+
+
+class ChatScreen(LiveScreen):
+    """The conversation on the left, its figures on the right."""
+
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop what runs; what was written stays."),
+        Binding("ctrl+o", "models", "Models", id="chat.models", tooltip="Choose another model for this conversation."),
+        Binding("f6", "settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),
+        Binding("f7", "export", "Export", id="chat.export", tooltip="Write the conversation to a Modelfile or a text."),
+        Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
+        Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
+        Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
+        Binding("f2", "prompt", "Chat", id="chat.prompt", show=False, tooltip="Go to the prompt."),
+        Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
+    ]
+    # fmt: on
+
+    def __init__(
+        self,
+        services: Services,
+        model: str | None,
+        resume: str | None,
+        clock: Callable[[], int],
+        key_for: Callable[[str], str],
+    ) -> None:
+        super().__init__(services, clock, key_for)
+        self._first_model = model
+        self._first_session = resume
+        self._show_thoughts = True
+        self._answering: Worker[None] | None = None
+        self._loading: Worker[None] | None = None
+
+    def on_mount(self) -> None:
+        """Open the first model as soon as the screen is there."""
+        self._welcome("" if self._first_model else self._services.no_model_hint)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self._look()
+        if self._first_model:
+            self._loading = self._load(self._first_model, self._first_model)
+        self._find_sessions()
+
+    # Asking and answering
+
+    @on(Prompt.Submitted)
+    def _submit(self) -> None:
+        if self._answering is not None and not self._answering.is_finished:
+            self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
+        elif self._queued is not None:
+            self.say("A message waits for the model already. Your text stays here.")
+        elif self.desk.bay.loading:
+            text = self.prompt.take()
+            self._queued = (text, UserTurn(text))
+            self._add(self._queued[1])
+            self._show_activity()
+        elif self.desk.engine is None:
+            key = self._key_for("chat.models")
+            self.say(f"No model is open: {key} chooses one. Your text stays here.")
+        else:
+            text = self.prompt.take()
+            self._add(UserTurn(text))
+            self._answering = self._answer(text)
+
+    @work(group="answer", exit_on_error=False, description="answer")
+    async def _answer(self, text: str) -> None:
+        engine = self.desk.engine
+        if engine is None:
+            return
+        turn = AnswerTurn(show_thoughts=self._show_thoughts)
+        self._add(turn)
+        label = engine.info.model.label
+        self._busy_timer.resume()
+        try:
+            outcome = await self.desk.answer(engine, text, turn.write)
+        except BaseException:
+            turn.finish(label, None, "failed")
+            raise
+        finally:
+            self._set_busy()
+        turn.finish(label, outcome.metrics, outcome.reason)
+        if outcome.dropped:
+            count = f"{outcome.dropped} of the oldest messages were left out"
+            self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
+        if outcome.error is not None:
+            self._services.logs.add("error", "engine", str(outcome.error))
+            self._add(Notice.of(outcome.error))
+        if not outcome.message.content and not outcome.message.reasoning:
+            self._give_back(text)
+
+    def _give_back(self, text: str) -> None:
+        """A question that was not answered is in the prompt again, unless the user has gone on."""
+        if not self.prompt.text:
+            self.prompt.put(text)
+
+    def action_stop(self) -> None:
+        """Stop what runs; otherwise go back to the prompt."""
+        if self.desk.stop():
+            self._show_activity()
+        else:
+            self.prompt.focus()
+
+    # Models
+
+    def action_models(self) -> None:
+        """Choose a model."""
+        picker = ModelPicker(self._services.catalog, self.desk.model, self._services.no_model_hint)
+        self.app.push_screen(picker, self._chosen)
+
+    def _chosen(self, model: ModelEntry | None) -> None:
+        if model is not None:
+            self._loading = self._load(model.ref, model.label)
+
+    def action_reload(self) -> None:
+        """Load the open model again."""
+        if (model := self.desk.model) is not None:
+            self._loading = self._load(model.ref, model.label)
+        else:
+            self.action_models()
+
+    @work(group="load", exit_on_error=False, description="load a model")
+    async def _load(self, ref: str, label: str) -> None:
+        for running in (self._answering, self._loading):
+            if running is not None and not running.is_finished and running is not get_current_worker():
+                self.desk.stop()
+                await running.wait()
+        self._busy_timer.resume()
+        try:
+            engine = await self.desk.open(ref, label)
+        except CancelledError:
+            self.say(f"Loading {label} was stopped.")
+            self._return_queued()
+        except WorkbenchError as error:
+            self._services.logs.add("error", "load", str(error))
+            self._add(Notice.of(error))
+            self._return_queued()
+        else:
+            self._loaded(engine)
+        finally:
+            self._set_busy()
+
+    def _loaded(self, engine: Engine) -> None:
+        info = engine.info
+        self.say(f"{info.model.label} is ready: loaded in {fmt.milliseconds(info.load_ms)}.")
+        for warning in info.warnings:
+            self._add(Notice(warning, severity="warning"))
+        if self._queued is not None:
+            text, _ = self._queued
+            self._queued = None
+            self._answering = self._answer(text)
+
+    def _return_queued(self) -> None:
+        if self._queued is not None:
+            text, turn = self._queued
+            self._queued = None
+            turn.remove()
+            self._give_back(text)
+
+    # Settings, export, and what else there is a key for
+
+    def action_settings(self) -> None:
+        """Change the settings."""
+        conversation = self.desk.conversation
+        dialog = SettingsDialog(conversation.system, conversation.sampling, conversation.load)
+        self.app.push_screen(dialog, self._take_settings)
+
+    def _take_settings(self, settings: Settings | None) -> None:
+        if settings is not None:
+            self._tune(settings)
+
+    @work(group="settings", exit_on_error=False, description="settings")
+    async def _tune(self, settings: Settings) -> None:
+        await self.desk.change(settings.system, settings.values)
+        if settings.save:
+            try:
+                self.desk.save_defaults()
+            except WorkbenchError as error:
+                self._add(Notice.of(error))
+            else:
+                self.notify("Saved: every new conversation begins with these settings.")
+        if settings.reload:
+            self.action_reload()
+        self._look()
+
+    def action_export(self) -> None:
+        """Write the conversation to a file."""
+        title = self.desk.conversation.session("", self.desk.model).title
+        self.app.push_screen(ExportDialog(self._services.export_folder, title), self._take_export)
+
+    def _take_export(self, export: Export | None) -> None:
+        if export is not None:
+            self._export(export)
+
+    @work(group="export", exit_on_error=False, description="export")
+    async def _export(self, export: Export) -> None:
+        try:
+            await self.desk.export(export.form, export.path)
+        except WorkbenchError as error:
+            self._add(Notice.of(error))
+        else:
+            self._add(Notice(f"Written to {export.path}", severity="information"))
+
+    def action_thoughts(self) -> None:
+        """Show or fold what models think."""
+        self._show_thoughts = not self._show_thoughts
+        for turn in self.query(AnswerTurn):
+            turn.show_thoughts(self._show_thoughts)
+        self.say("Thinking is shown." if self._show_thoughts else "Thinking is folded.")
+
+    @work(group="session", exit_on_error=False, description="new chat")
+    async def action_new(self) -> None:
+        """Begin an empty conversation."""
+        if self._answering is not None and not self._answering.is_finished:
+            self.desk.stop()
+            await self._answering.wait()
+        await self.desk.new()
+        await self.transcript.show_turns((), {}, show_thoughts=self._show_thoughts)
+        self._welcome()
+        self._look()
+        self.prompt.focus()
+
+    def action_prompt(self) -> None:
+        """Go to the prompt."""
+        self.prompt.focus()
+
+    def action_log(self) -> None:
+        """Show or hide the log."""
+        self.log_pane.toggle()
+
+    # Stored sessions
+
+    @work(group="session", exit_on_error=False, description="look for interrupted sessions")
+    async def _find_sessions(self) -> None:
+        try:
+            if self._first_session is not None:
+                await self._resume(self._first_session)
+            elif sessions := await self._services.sessions.interrupted():
+                offer = ResumeOffer(sessions[0])
+                await self.mount(offer, before=self.activity)
+                if not self.prompt.text:
+                    offer.focus()
+        except SessionError as error:
+            self._add(Notice.of(error))
+
+    @on(ResumeOffer.Answered)
+    @work(group="session", exit_on_error=False, description="resume")
+    async def _offer_answered(self, event: ResumeOffer.Answered) -> None:
+        self.prompt.focus()
+        await event.offer.remove()
+        try:
+            if event.resume:
+                await self._resume(event.session.id)
+            else:
+                await self._services.sessions.dismiss(event.session.id)
+        except SessionError as error:
+            self._add(Notice.of(error))
+
+    async def _resume(self, session_id: str) -> None:
+        session = await self.desk.resume(session_id)
+        labels = {model.ref: model.label for model in await self._services.catalog.models()}
+        await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
+        model = self.desk.model
+        if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
+            self._loading = self._load(session.model, labels.get(session.model, session.model))
+        self._look()
+
+    async def leave(self) -> None:
+        """Stop what runs and close the session as one that ended well."""
+        self.desk.stop()
+        running = self._answering
+        if running is not None and not running.is_finished:
+            with suppress(WorkerFailed, WorkerCancelled, TimeoutError):
+                await asyncio.wait_for(running.wait(), LEAVE_SECONDS)
+        await self.desk.shut_down()

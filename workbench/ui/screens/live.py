@@ -1,0 +1,166 @@
+"""A screen that shows what runs: the figures, the line of activity, and what went wrong."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.widget import Widget
+from textual.widgets import Input, TextArea
+from textual.worker import Worker, WorkerState
+
+from workbench.core.errors import SessionError
+from workbench.core.ports import Services
+from workbench.ui.activity import answering_line, loading_line
+from workbench.ui.desk import Desk
+from workbench.ui.gauges import styled
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.log_pane import LogPane
+from workbench.ui.widgets.meters import Activity, Panel, Strip
+from workbench.ui.widgets.prompt import Prompt
+from workbench.ui.widgets.transcript import Transcript
+from workbench.ui.widgets.turns import Notice, UserTurn
+from workbench.ui.widgets.welcome import Welcome
+
+BUSY_SECONDS = 0.25
+"""How often the figures are read while something runs."""
+IDLE_SECONDS = 2.0
+"""How often the machine's memory is read while nothing does."""
+FIRST_KEYS = (
+    ("prompt.send", "send"),
+    ("prompt.newline", "new line"),
+    ("chat.models", "choose a model; the conversation goes on with it"),
+    ("chat.settings", "system prompt, sampling, context, threads"),
+    ("chat.stop", "stop an answer or a load"),
+    ("app.palette", "every action by its name"),
+    ("app.help", "help, and all keys"),
+)
+
+
+class LiveScreen(Screen[None]):
+    """The parts of the chat screen, and how they are kept up to date.
+
+    Args:
+        services: What the program works with.
+        clock: Reads the engine's clock, in nanoseconds.
+        key_for: Tells the key that a binding has.
+    """
+
+    CSS_PATH = "chat.tcss"
+    AUTO_FOCUS = "#prompt"
+
+    transcript = query_one(Transcript)
+    prompt = query_one(Prompt)
+    panel = query_one(Panel)
+    strip = query_one(Strip)
+    activity = query_one(Activity)
+    log_pane = query_one(LogPane)
+
+    def __init__(self, services: Services, clock: Callable[[], int], key_for: Callable[[str], str]) -> None:
+        super().__init__(id="chat")
+        self._services = services
+        self._key_for = key_for
+        self._said = Content("")
+        self._queued: tuple[str, UserTurn] | None = None
+        self.desk = Desk(services, self._journal_failed, clock)
+
+    def compose(self) -> ComposeResult:
+        """Transcript, activity and prompt; the panel; the log; the keys."""
+        with Horizontal(id="body"):
+            with Vertical(id="conversation"):
+                yield Transcript()
+                yield Activity(widget_id="activity")
+                yield Prompt()
+                yield Strip("strip")
+            yield Panel("panel")
+        yield LogPane(self._services.logs)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Read the machine now and then."""
+        self._busy_timer = self.set_interval(BUSY_SECONDS, self._tick, pause=True)
+        self._idle_timer = self.set_interval(IDLE_SECONDS, self._look)
+
+    def _welcome(self, hint: str = "") -> None:
+        keys = [(self._key_for(name), text) for name, text in FIRST_KEYS]
+        self.transcript.mount(Welcome(keys, hint))
+
+    def _tick(self) -> None:
+        self.desk.sample_speed()
+        self._look()
+
+    def _look(self) -> None:
+        readings = self.desk.readings()
+        with self.app.batch_update():
+            self.panel.show(readings)
+            self.strip.show(readings)
+            self._show_activity()
+
+    def _show_activity(self) -> None:
+        stop = self._key_for("chat.stop")
+        if self.desk.bay.load is not None:
+            line = loading_line(self.desk.bay.load, stop, queued=self._queued is not None)
+        elif self.desk.answering is not None:
+            line = answering_line(self.desk.answering, stop)
+        elif not self._said and self.desk.needs_reload:
+            key = self._key_for("chat.reload")
+            line = styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, "gauge--value"))
+        else:
+            line = self._said
+        self.activity.say(line)
+
+    def say(self, text: str, seconds: float = 4.0) -> None:
+        """Say something in the line of activity for a moment."""
+        said = self._said = styled((text, "gauge--value"))
+        self._show_activity()
+
+        def forget() -> None:
+            if self._said is said:
+                self._said = Content("")
+                self._show_activity()
+
+        self.set_timer(seconds, forget)
+
+    def _set_busy(self) -> None:
+        """Read the figures often while something runs, and rarely while nothing does."""
+        busy = self.desk.answering is not None or self.desk.bay.loading
+        if busy:
+            self._busy_timer.resume()
+            self._idle_timer.pause()
+        else:
+            self._busy_timer.pause()
+            self._idle_timer.resume()
+        self._look()
+
+    def _add(self, *widgets: Widget) -> None:
+        for welcome in self.query(Welcome):
+            welcome.remove()
+        self.transcript.add(*widgets)
+
+    def _journal_failed(self, error: SessionError) -> None:
+        self._services.logs.add("error", "session", str(error))
+        self._add(Notice(f"The session is not being stored: {error.message}", error.hint))
+
+    def on_key(self, event: events.Key) -> None:
+        """Typing always goes to the prompt, wherever the focus is."""
+        typing = isinstance(self.focused, Input | TextArea)
+        if event.character and event.is_printable and not typing and event.key not in self.active_bindings:
+            event.stop()
+            self.prompt.focus()
+            self.prompt.insert(event.character)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Work that failed in a way that nobody foresaw is told, and does not end the program."""
+        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
+            lines = traceback.format_exception(error)
+            for line in "".join(lines).rstrip().split("\n"):
+                self._services.logs.add("error", "screen", line)
+            key = self._key_for("chat.log")
+            what = f"{event.worker.description} failed: {type(error).__name__}."
+            self._add(Notice(f"Something went wrong that should not have: {what}", f"{key} shows the details."))

@@ -1,0 +1,126 @@
+"""One setting: its name, its value to be typed, and what is to be said about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.events import DescendantFocus
+from textual.getters import query_one
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Label
+
+from workbench.core.errors import ParameterError
+from workbench.core.parameters import Parameter, Value, check_value, parse_value
+
+SEPARATOR = "|"
+
+
+def shown(value: Value) -> str:
+    """A value as the user would type it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
+    return str(value)
+
+
+def typed(parameter: Parameter, text: str) -> Value:
+    """The value that a user typed.
+
+    Raises:
+        ParameterError: It is none.
+    """
+    if parameter.kind == "strings":
+        items = [item.replace("\\n", "\n").replace("\\\\", "\\") for item in text.split(SEPARATOR)]
+        return check_value(parameter.name, [item for item in items if item])
+    return parse_value(parameter.name, text.strip())
+
+
+class Field(Horizontal):
+    """A parameter that is checked with every letter."""
+
+    @dataclass
+    class Edited(Message):
+        """What was typed has changed."""
+
+        field: Field
+        """The field."""
+
+        @property
+        def control(self) -> Field:
+            """The field."""
+            return self.field
+
+    @dataclass
+    class Entered(Message):
+        """The field got the focus."""
+
+        field: Field
+
+        @property
+        def control(self) -> Field:
+            """The field."""
+            return self.field
+
+    input = query_one(Input)
+    note = query_one(".field-note", Label)
+
+    def __init__(self, parameter: Parameter, value: Value) -> None:
+        super().__init__(id=f"field-{parameter.name}")
+        self.parameter = parameter
+        self.value: Value | None = value
+        """The value as typed; None where it is none."""
+        self.problem = ""
+        """Why what was typed is no value."""
+        self._initial = value
+
+    def compose(self) -> ComposeResult:
+        """Name, value and note in one row."""
+        parameter = self.parameter
+        choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
+        yield Label(parameter.label, classes="field-name", markup=False)
+        yield Input(shown(self._initial), compact=True, suggester=SuggestFromList(choices) if choices else None)
+        yield Label("", classes="field-note", markup=False)
+
+    def on_mount(self) -> None:
+        """Say how the value stands to the default."""
+        self._annotate()
+
+    @property
+    def changed(self) -> bool:
+        """Whether a value was typed that is not the one before."""
+        return self.value is not None and self.value != self._initial
+
+    @on(Input.Changed)
+    def _check(self, event: Input.Changed) -> None:
+        event.stop()
+        try:
+            self.value, self.problem = typed(self.parameter, event.value), ""
+        except ParameterError as error:
+            self.value, self.problem = None, error.hint or error.message
+        self._annotate()
+        self.post_message(self.Edited(self))
+
+    def _annotate(self) -> None:
+        self.set_class(bool(self.problem), "-wrong")
+        self.set_class(self.value is not None and self.value != self.parameter.default, "-set")
+        if self.problem:
+            note = self.problem
+        elif self.changed and self.parameter.reload:
+            note = "needs a reload"
+        elif self.value != self.parameter.default:
+            note = f"default {shown(self.parameter.default) or 'none'}"
+        else:
+            note = ""
+        self.note.update(note)
+
+    @on(DescendantFocus)
+    def _enter(self) -> None:
+        self.post_message(self.Entered(self))

@@ -1,0 +1,61 @@
+"""The keys that work here and now, in one row."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.binding import Binding
+from textual.content import Content, Span
+from textual.events import Click
+from textual.screen import Screen
+
+from workbench.ui.widgets.lines import Lines
+
+
+class KeyBar(Lines):
+    """Lists the bindings of what has the focus. One widget, where the framework's footer has one for each key."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"keybar--key", "keybar--name"}
+
+    def __init__(self) -> None:
+        super().__init__(widget_id="keybar")
+        self._places: list[tuple[int, int, str]] = []
+
+    def on_mount(self) -> None:
+        """Follow the focus."""
+        self.screen.bindings_updated_signal.subscribe(self, self._show)
+        self._show(self.screen)
+
+    def on_resize(self) -> None:
+        """Use the room there is."""
+        self._show(self.screen)
+
+    def _listed(self) -> list[Binding]:
+        seen: dict[str, Binding] = {}
+        for active in self.screen.active_bindings.values():
+            if active.binding.show and active.enabled:
+                seen.setdefault(active.binding.action, active.binding)
+        return list(seen.values())
+
+    def _show(self, _: Screen) -> None:
+        if not self.is_attached or not self.size.width:
+            return
+        text, spans = "", []
+        self._places = []
+        for binding in self._listed():
+            key = self.app.get_key_display(binding)
+            part = f" {key} {binding.description} "
+            if len(text) + len(part) > self.size.width:
+                break
+            start = len(text)
+            spans.append(Span(start, start + len(key) + 2, "keybar--key"))
+            spans.append(Span(start + len(key) + 2, start + len(part), "keybar--name"))
+            self._places.append((start, start + len(part), binding.key))
+            text += part
+        self.set_lines([Content(text, spans)])
+
+    def on_click(self, event: Click) -> None:
+        """A click on a key presses it."""
+        for start, end, key in self._places:
+            if start <= event.x < end:
+                self.app.simulate_key(key)

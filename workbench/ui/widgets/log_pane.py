@@ -1,0 +1,78 @@
+"""What the workers logged, at the foot of the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.getters import query_one
+
+from workbench.core.ports import LogBook, LogLine
+from workbench.ui.gauges import styled
+from workbench.ui.sanitize import clean_line
+from workbench.ui.widgets.lines import Lines
+
+SHOWN_LINES = 1_000
+REFRESH_SECONDS = 0.5
+
+
+class LogLines(Lines):
+    """The log lines."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "log--debug",
+        "log--info",
+        "log--warning",
+        "log--error",
+        "log--source",
+    }
+
+
+class LogPane(VerticalScroll):
+    """Shows the newest log lines, and looks for new ones only while it is seen."""
+
+    text = query_one(LogLines)
+
+    def __init__(self, logs: LogBook) -> None:
+        super().__init__(id="log-pane")
+        self._logs = logs
+        self._last = 0
+        self.border_title = "Log"
+        self.display = False
+
+    def compose(self) -> ComposeResult:
+        """One widget for all lines."""
+        yield LogLines()
+
+    def on_mount(self) -> None:
+        """Stay at the end."""
+        self.anchor()
+        self._timer = self.set_interval(REFRESH_SECONDS, self.look, pause=True)
+
+    def toggle(self) -> None:
+        """Show or hide it."""
+        self.display = not self.display
+        if self.display:
+            self.look()
+            self._timer.resume()
+        else:
+            self._timer.pause()
+
+    def look(self) -> None:
+        """Show what was logged since the last time."""
+        new = self._logs.since(self._last)
+        if not new:
+            return
+        self._last = new[-1].number
+        lines = [*self.text.lines, *(_line(line) for line in new)]
+        self.text.set_lines(lines[-SHOWN_LINES:])
+
+
+def _line(line: LogLine) -> Content:
+    return styled(
+        (f"{line.level:<8}", f"log--{line.level}"),
+        (f"{clean_line(line.source):<12} ", "log--source"),
+        (clean_line(line.text), "" if line.level in ("info", "debug") else f"log--{line.level}"),
+    )

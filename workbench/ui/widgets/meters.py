@@ -1,0 +1,79 @@
+"""The widgets that show the figures: a panel on a wide screen, a strip on a narrow one, and the line of activity."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+from textual.geometry import Size
+
+from workbench.ui.gauges import Readings, panel_lines, strip_lines
+from workbench.ui.widgets.lines import Lines
+
+GAUGE_STYLES = {
+    "gauge--model",
+    "gauge--heading",
+    "gauge--label",
+    "gauge--value",
+    "gauge--figure",
+    "gauge--graph",
+    "gauge--bar",
+    "gauge--track",
+    "gauge--warn",
+    "gauge--critical",
+}
+
+
+class Meters(Lines):
+    """Shows readings."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = GAUGE_STYLES
+
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(widget_id=widget_id)
+        self._readings = Readings()
+
+    @property
+    def readings(self) -> Readings:
+        """What is shown."""
+        return self._readings
+
+    def show(self, readings: Readings) -> None:
+        """Show `readings`; what looks the same is not drawn again."""
+        self._readings = readings
+        if self.size.width:
+            self.set_lines(self.lay_out(self.size))
+
+    def on_resize(self) -> None:
+        """Lay out anew in the new size."""
+        self.show(self._readings)
+
+    def lay_out(self, size: Size) -> list[Content]:
+        """The lines for a size."""
+        raise NotImplementedError
+
+
+class Panel(Meters):
+    """The figures beside the conversation."""
+
+    def lay_out(self, size: Size) -> list[Content]:
+        """One figure a row."""
+        return panel_lines(self._readings, size.width, size.height)
+
+
+class Strip(Meters):
+    """The figures in two rows."""
+
+    def lay_out(self, size: Size) -> list[Content]:
+        """As many figures as there is room for."""
+        return strip_lines(self._readings, size.width)
+
+
+class Activity(Lines):
+    """One row that says what the program is doing, and how to stop it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*GAUGE_STYLES, "activity--hint"}
+
+    def say(self, line: Content) -> None:
+        """Show one line."""
+        self.set_lines([line])

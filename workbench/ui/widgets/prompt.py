@@ -1,0 +1,149 @@
+"""Where the user writes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.events import Paste
+from textual.message import Message
+from textual.strip import Strip
+from textual.widgets import TextArea
+
+from workbench.ui.sanitize import clean
+
+PASTE_LIMIT = 4_000
+"""Characters up to which a paste is put into the text; a longer one is folded to a chip, and sent in full."""
+_CHIP = re.compile(r"\[pasted #\d+: [\d,]+ characters\]")
+# Its keys for selecting a line and everything are keys of the program here.
+_NOT_INHERITED = {"f6", "f7", "ctrl+c,super+c"}
+
+
+class Prompt(TextArea, inherit_bindings=False):
+    """A text that grows over a few lines, with the earlier ones at hand.
+
+    A long paste would be wrapped and measured again with every key: it is kept beside the text, and a short mark stands
+    for it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            binding
+            for binding in TextArea.BINDINGS
+            if isinstance(binding, Binding) and binding.key not in _NOT_INHERITED
+        ),
+        Binding("enter", "send", "Send", id="prompt.send", priority=True, tooltip="Send the text to the model."),
+        Binding(
+            "shift+enter,alt+enter,ctrl+j",
+            "newline",
+            "New line",
+            id="prompt.newline",
+            priority=True,
+            show=False,
+            tooltip="Begin a new line in the text.",
+        ),
+    ]
+
+    @dataclass
+    class Submitted(Message):
+        """The user pressed Enter on a text that is not empty."""
+
+        prompt: Prompt
+        text: str
+        """The text with every paste in full."""
+
+        @property
+        def control(self) -> Prompt:
+            """The prompt."""
+            return self.prompt
+
+    def __init__(self) -> None:
+        super().__init__(
+            id="prompt",
+            soft_wrap=True,
+            tab_behavior="focus",
+            show_line_numbers=False,
+            placeholder="Ask something…",
+            highlight_cursor_line=False,
+        )
+        # A blinking cursor would draw twice a second while nothing happens.
+        self.cursor_blink = False
+        self._pastes: dict[str, str] = {}
+        self._history: list[str] = []
+        self._place = 0
+        self._draft = ""
+
+    @property
+    def full_text(self) -> str:
+        """The text with every paste in full."""
+        return _CHIP.sub(lambda chip: self._pastes.get(chip[0], chip[0]), self.text)
+
+    @property
+    def _row(self) -> int:
+        """The row on the screen that the cursor is in, counted over wrapped lines."""
+        return self.wrapped_document.location_to_offset(self.cursor_location).y
+
+    def put(self, text: str) -> None:
+        """Put `text` into the prompt, folded where it is long."""
+        self.show_text(self._chip(text) if len(text) > PASTE_LIMIT else text)
+
+    def show_text(self, text: str) -> None:
+        """Replace the text, with the cursor at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def take(self) -> str:
+        """Empty the prompt, and remember the text among the earlier ones. Returns the full text."""
+        full, shown = self.full_text, self.text
+        if not self._history or self._history[-1] != shown:
+            self._history.append(shown)
+        self._place = len(self._history)
+        self.text = ""
+        return full
+
+    def _chip(self, text: str) -> str:
+        chip = f"[pasted #{len(self._pastes) + 1}: {len(text):,} characters]"
+        self._pastes[chip] = text
+        return chip
+
+    def on_paste(self, event: Paste) -> None:
+        """Take a paste without letting its control characters, or its size, do harm."""
+        event.stop()
+        event.prevent_default()
+        text = clean(event.text)
+        self.insert(self._chip(text) if len(text) > PASTE_LIMIT else text)
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row; in a window too small for any text, nothing."""
+        return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
+
+    def action_send(self) -> None:
+        """Submit the text; an empty one does nothing."""
+        if self.full_text.strip():
+            self.post_message(self.Submitted(self, self.full_text))
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.insert("\n")
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Go up; on the first line, to the earlier text."""
+        if select or self._row > 0:
+            super().action_cursor_up(select)
+        elif self._place > 0:
+            self._recall(self._place - 1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Go down; on the last line, to the later text."""
+        if select or self._row < self.wrapped_document.height - 1:
+            super().action_cursor_down(select)
+        elif self._place < len(self._history):
+            self._recall(self._place + 1)
+
+    def _recall(self, place: int) -> None:
+        if self._place == len(self._history):
+            self._draft = self.text
+        self._place = place
+        self.show_text(self._draft if place == len(self._history) else self._history[place])

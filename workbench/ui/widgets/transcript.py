@@ -1,0 +1,107 @@
+"""The conversation, one turn below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content, Span
+from textual.events import Click
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import Widget
+
+from workbench.core.session import Turn
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.turns import AnswerTurn, UserTurn
+
+SHOWN_TURNS = 40
+"""Turns of a resumed conversation that are shown at first."""
+
+
+class Earlier(Lines, can_focus=True):
+    """Stands for the turns that are not shown."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "load", "Show them", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """The user wants to see them."""
+
+        earlier: Earlier
+
+        @property
+        def control(self) -> Earlier:
+            """The widget that stands for them."""
+            return self.earlier
+
+    def __init__(self, count: int) -> None:
+        super().__init__(classes="earlier")
+        text = f"▲ {count} earlier turns: click, or press Enter here"
+        self._lines = [Content(text, [Span(0, len(text), "turn--note")])]
+
+    def on_click(self, event: Click) -> None:
+        """Show them."""
+        self.action_load()
+
+    def action_load(self) -> None:
+        """Show them."""
+        self.post_message(self.Wanted(self))
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """Scrolls to the end as long as the user has not scrolled away from it."""
+
+    def __init__(self) -> None:
+        super().__init__(id="transcript")
+        self._older: list[Widget] = []
+
+    def on_mount(self) -> None:
+        """Stay at the end."""
+        self.anchor()
+
+    def add(self, *widgets: Widget) -> None:
+        """Put widgets at the end, and show them."""
+        self.mount(*widgets)
+        self.anchor()
+
+    async def show_turns(self, turns: Sequence[Turn], labels: dict[str, str], *, show_thoughts: bool) -> None:
+        """Show a conversation instead of what is shown: its last turns, and the earlier ones on demand."""
+        widgets = [_widget(turn, labels, show_thoughts=show_thoughts) for turn in turns]
+        self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
+        await self.remove_children()
+        if self._older:
+            self.mount(Earlier(len(self._older)))
+        self.add(*shown)
+
+    async def on_earlier_wanted(self, event: Earlier.Wanted) -> None:
+        """Show some more of the earlier turns, without moving what the user reads."""
+        event.stop()
+        more, self._older = self._older[-SHOWN_TURNS:], self._older[:-SHOWN_TURNS]
+        self.release_anchor()
+        first = self.children[1] if len(self.children) > 1 else None
+        await self.mount(*more, after=event.earlier)
+        await event.earlier.remove()
+        if self._older:
+            await self.mount(Earlier(len(self._older)), before=0)
+        if first is not None:
+            self.scroll_to_widget(first, animate=False, top=True)
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """All the width there is."""
+        return container.width
+
+
+def _widget(turn: Turn, labels: dict[str, str], *, show_thoughts: bool) -> Widget:
+    if turn.message.role != "assistant":
+        return UserTurn(turn.message.content)
+    widget = AnswerTurn(show_thoughts=show_thoughts)
+    widget.write(turn.message.content, turn.message.reasoning)
+    widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
+    return widget
