@@ -150,6 +150,21 @@ def test_a_save_that_changes_nothing_touches_nothing(path):
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
+def test_settings_as_a_whole_leave_defaults_out(path):
+    text = "[sampling]\nseed = 1\ntop_k = 9\n"
+    changed(path, text, {"sampling": Sampling(top_p=0.5), "load": LoadSettings()})
+    assert tomllib.loads(path.read_text()) == {"sampling": {"seed": -1, "top_k": 40, "top_p": 0.5}}
+    assert load_config(path) == (Config(sampling=Sampling(top_p=0.5)), ())
+
+
+@given(st.builds(Sampling, top_k=st.integers(0, 50), stop=st.lists(st.text(), max_size=2).map(tuple)))
+def test_settings_are_read_back(tmp_path_factory, sampling):
+    path = tmp_path_factory.mktemp("whole") / "config.toml"
+    for each in (sampling, Sampling(seed=1), sampling):
+        save_config(path, {"sampling": each})
+        assert load_config(path) == (Config(sampling=each), ())
+
+
 def test_a_table_is_merged(path):
     changed(path, "[sampling]\nseed = 1\nmine = 2\n", {"sampling": {"top_k": 3}, "load": LoadSettings(num_ctx=5)})
     values = tomllib.loads(path.read_text())

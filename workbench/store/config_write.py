@@ -10,15 +10,15 @@ from __future__ import annotations
 import math
 import textwrap
 import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
-from workbench.core.parameters import PARAMETERS, check_value
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
 from workbench.store.config import UnreadableError, parse_text, read_text
 from workbench.store.config_edit import edits, toml_key, toml_value
 from workbench.store.config_fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, BadValueError, home_of
@@ -38,15 +38,17 @@ def save_config(path: Path, changes: Mapping[str, object]) -> None:
 
     Args:
         path: The file; it is made where it is missing.
-        changes: Values by key: `theme`, `sampling.temperature`, or a whole table, which is merged.
+        changes: Values by key: `theme`, `sampling.temperature`, or a whole table, which is merged. Of settings as a
+            whole (`Sampling`, `LoadSettings`) what is a default and does not stand in the file is left out of it.
 
     Raises:
         ConfigError: A key or a value is wrong, or the file cannot be read or written; it is as it was.
     """
     wanted = dict(_checked(changes))
+    whole = {name for name, value in changes.items() if isinstance(value, Sampling | LoadSettings)}
     with _SAVING:
         try:
-            _save(path, wanted)
+            _save(path, wanted, whole)
         except UnreadableError as error:
             place = f" (line {error.problem.line})" if error.problem.line else ""
             raise ConfigError(
@@ -69,7 +71,7 @@ def _checked(changes: Mapping[str, object]) -> Iterator[tuple[Keys, object]]:
     for name, value in changes.items():
         table, _, key = name.partition(".")
         if table in TABLES and not key:
-            inner = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            inner = asdict(value) if isinstance(value, Sampling | LoadSettings) else value
             if not isinstance(inner, Mapping):
                 raise ConfigError(f"{name} is a table and cannot be {value!r}.")
             yield from (((table, str(each)), _table_value(table, str(each), given)) for each, given in inner.items())
@@ -103,7 +105,13 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _save(path: Path, changes: Mapping[Keys, object]) -> None:
+def _is_needless(keys: Keys, value: object, old: Mapping[str, Any]) -> bool:
+    """Whether a parameter has its default and the file says nothing of it."""
+    table = old.get(keys[0])
+    return not (isinstance(table, dict) and keys[1] in table) and value == _plain(PARAMETERS[keys[1]].default)
+
+
+def _save(path: Path, wanted: Mapping[Keys, object], whole: Collection[str]) -> None:
     try:
         raw = read_text(path)
     except FileNotFoundError:
@@ -111,6 +119,9 @@ def _save(path: Path, changes: Mapping[Keys, object]) -> None:
     text = raw.removeprefix("\ufeff")
     mark = raw[: len(raw) - len(text)]
     old = parse_text(text)
+    changes = {
+        keys: value for keys, value in wanted.items() if not (keys[0] in whole and _is_needless(keys, value, old))
+    }
     new = _merged(old, changes)
     if text.strip():
         if same(old, new):

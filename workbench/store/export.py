@@ -180,7 +180,7 @@ def export_session(session: Session, form: ExportFormat, path: Path, *, overwrit
     path = expanded(path)
     try:
         if path.is_dir():
-            path /= f"{session.id}{_ENDINGS[form]}"
+            path /= f"{session.id or 'session'}{_ENDINGS[form]}"
         if not overwrite:
             return write_new_file(path, data)
         replace_file(path, data)
