@@ -161,8 +161,7 @@ class Generation:
         self._text = AnswerText(sampling.stop, prompt.closing)
         cached = self._reuse(prompt.tokens)
         self._usage = Usage(len(prompt.tokens), cached, 0)
-        yield from self._prefill(job, prompt)
-        if self._cancel.is_set:
+        if not (yield from self._prefill(job, prompt)):
             return "cancelled"
         if sampling.num_predict == 0:
             return "length"
@@ -173,7 +172,8 @@ class Generation:
         finally:
             sampler.close()
 
-    def _prefill(self, job: Job, prompt: Prompt) -> Step:
+    def _prefill(self, job: Job, prompt: Prompt) -> Generator[None, None, bool]:
+        """Compute the prompt; False where it was cancelled."""
         model, tokens = self._model, prompt.tokens
         cached = len(model.tokens)
         chunk = model.n_batch
@@ -185,10 +185,10 @@ class Generation:
             progress = PromptProgress(done, len(tokens), cached, now, job.lane_ns(now), prompt.dropped)
             self._outbox.put(progress, at_once=True)
             if done == len(tokens):
-                return
+                return True
             yield
             if self._cancel.is_set:
-                return
+                return False
             began = job.lane_ns(time.perf_counter_ns())
             try:
                 model.prefill(tokens[done : done + chunk])

@@ -22,6 +22,8 @@ from typing import Any, TypeAlias
 from llama_cpp import llama_cpp
 from llama_cpp._ggml import libggml
 
+from workbench.engine.llama.aborts import abort_hooks
+
 KEEP_LOCK = os.environ.get("WORKBENCH_RELEASE_LOCK") is None
 """Whether short calls keep the interpreter lock. The variable exists so that a benchmark can show the difference."""
 
@@ -117,9 +119,6 @@ class NativeLog:
 
 log = NativeLog()
 """The one log of the process: llama.cpp knows only one callback."""
-
-abort_hooks: list[Callable[[str], None]] = []
-"""Called with the message of a failed native assertion, in whichever thread it failed, before the process dies."""
 
 
 def _on_abort(message: bytes) -> None:

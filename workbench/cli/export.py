@@ -1,0 +1,59 @@
+"""`workbench export`: leave with a conversation."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from pathlib import Path
+from typing import cast, get_args
+
+from workbench.cli.composition import compose
+from workbench.cli.main import unknown_word
+from workbench.cli.options import add_json
+from workbench.cli.output import print_json
+from workbench.core.errors import ParameterError
+from workbench.core.ports import ExportFormat
+from workbench.store.export import export_session, session_text
+
+STANDARD_OUTPUT = "-"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = "Write a conversation as a Modelfile, as Markdown or as JSON."
+    parser.add_argument("session", metavar="SESSION", help="the id of a conversation, the start of one, or `last`")
+    parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md or json")
+    parser.add_argument("-o", "--output", metavar="PATH", help="a file or folder; - is standard output")
+    add_json(parser)
+
+
+def _formats(text: str) -> list[ExportFormat]:
+    known = get_args(ExportFormat)
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise unknown_word(name, known, "format")
+    return cast("list[ExportFormat]", list(dict.fromkeys(names)))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the conversation; print where it went."""
+    workers = compose()
+    formats = _formats(options.format)
+    to_stdout = options.output == STANDARD_OUTPUT
+    if to_stdout and (options.json or len(formats) > 1):
+        raise ParameterError("Only one format, and no --json, goes to standard output.", "Name a folder with -o.")
+    session = asyncio.run(workers.sessions.open_session(options.session))
+    if to_stdout:
+        sys.stdout.buffer.write(session_text(session, formats[0]).encode("utf-8", "backslashreplace"))
+        return 0
+    target = Path(options.output) if options.output else workers.paths.exports_dir
+    if not options.output or len(formats) > 1:
+        target.mkdir(parents=True, exist_ok=True)
+    written = [(form, export_session(session, form, target)) for form in formats]
+    if options.json:
+        print_json({"session": session.id, "files": [{"format": form, "path": str(path)} for form, path in written]})
+    else:
+        print(*(path for _, path in written), sep="\n")
+    return 0

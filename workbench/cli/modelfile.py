@@ -1,0 +1,59 @@
+"""`workbench modelfile check`: what is wrong with a Modelfile, and where."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from workbench.cli.options import add_json
+from workbench.cli.output import print_json
+from workbench.core.errors import ModelfileError
+from workbench.modelfile.meaning import Finding, examine
+from workbench.modelfile.syntax import Command
+from workbench.store.paths import expanded
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = "Read a Modelfile as Ollama does, and say what is wrong with it."
+    parser.add_argument("action", choices=["check"], help="what to do")
+    parser.add_argument("file", metavar="FILE", help="the Modelfile")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what was found; 1 where Ollama would refuse the file."""
+    path = expanded(Path(options.file))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelfileError(f"{path} cannot be read: {error.strerror or error}.", "Name a Modelfile.") from error
+    reading = examine(data)
+    if options.json:
+        print_json(
+            {
+                "ok": not reading.errors,
+                "commands": [_as_json(command) for command in reading.commands],
+                "errors": [asdict(error) for error in reading.errors],
+                "warnings": [asdict(warning) for warning in reading.warnings],
+            }
+        )
+    else:
+        for kind, findings in (("error", reading.errors), ("warning", reading.warnings)):
+            for finding in findings:
+                print(_as_line(path, kind, finding))
+        if not reading.errors:
+            print(f"{path}: {len(reading.commands)} commands, no errors")
+    return 1 if reading.errors else 0
+
+
+def _as_json(command: Command) -> dict[str, object]:
+    names = {"parameter": command.parameter} if command.name == "parameter" else {}
+    names |= {"role": command.role} if command.name == "message" else {}
+    return {"name": command.name, **names, "args": command.args, "line": command.line}
+
+
+def _as_line(path: Path, kind: str, finding: Finding) -> str:
+    place = f"{path}:{finding.line}:{finding.column}" if finding.line else str(path)
+    return f"{place}: {kind}: {finding.message}" + (f" {finding.hint}" if finding.hint else "")

@@ -1,0 +1,49 @@
+"""Options that mean the same everywhere."""
+
+from __future__ import annotations
+
+import argparse
+
+from workbench.core.config import Config
+from workbench.core.errors import ParameterError
+from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """`--set`, `--system`, `--seed` and `--max-tokens`."""
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter, such as temperature=0.2"
+    )
+    parser.add_argument("--system", metavar="TEXT", help="the system prompt")
+    parser.add_argument("--seed", type=int, metavar="N", help="the seed; the same one gives the same answer")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer, in tokens")
+
+
+def settings(options: argparse.Namespace, config: Config) -> tuple[Sampling, LoadSettings]:
+    """The configured parameters with those of the command line put in.
+
+    Raises:
+        ParameterError: A parameter is unknown, or its value out of range.
+    """
+    values: dict[str, Value] = {}
+    stops: list[str] = []
+    for assignment in options.set:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ParameterError(f"--set {assignment!r} has no value.", "Write --set NAME=VALUE.")
+        value = parse_value(name.strip(), text)
+        if isinstance(value, tuple):
+            stops += value
+        else:
+            values[name.strip()] = value
+    if stops:
+        values["stop"] = tuple(stops)
+    for name, given in (("seed", options.seed), ("num_predict", options.max_tokens)):
+        if given is not None:
+            values[name] = check_value(name, given)
+    return with_values(config.sampling, config.load, values)

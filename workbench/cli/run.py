@@ -1,0 +1,157 @@
+"""`workbench run`: one answer without a screen."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from contextlib import suppress
+
+from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.options import add_json, add_settings, settings
+from workbench.cli.output import note, print_json
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.errors import ParameterError
+from workbench.core.events import Failed, Finished, Token
+from workbench.core.metrics import AnswerMetrics, Meter
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import Engine, Request
+from workbench.ui.sanitize import clean
+
+INTERRUPTED = 130
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = "Ask a model once. The answer streams to standard output; what it cost goes to standard error."
+    parser.add_argument("model", metavar="MODEL", help="`demo`, a .gguf file, or NAME:QUANT")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to ask; without it, standard input is read")
+    parser.add_argument("--raw", action="store_true", help="no chat template: the model goes on from the prompt")
+    add_settings(parser)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Answer once; 130 where the user stopped it."""
+    workers = compose()
+    for problem in workers.problems:
+        note(describe_problem(problem, workers.paths.config_file))
+    sampling, load = settings(options, workers.config)
+    prompt = sys.stdin.read() if options.prompt is None else options.prompt
+    if not prompt.strip():
+        raise ParameterError("The prompt is empty.", "Write it after the model, or send it to standard input.")
+    system = workers.config.system if options.system is None else options.system
+    if options.raw:
+        request = Request(prompt=f"{options.system or ''}{prompt}", sampling=sampling)
+    else:
+        opening = (Message("system", system),) if system else ()
+        request = Request(
+            messages=(*opening, Message("user", prompt)),
+            sampling=sampling,
+            when_context_full=workers.config.when_context_full,
+        )
+    return asyncio.run(_Answer(options, workers, request, load).write())
+
+
+class _Answer:
+    """Loads a model, asks it once, and prints what comes."""
+
+    def __init__(self, options: argparse.Namespace, workers: Workers, request: Request, load: LoadSettings) -> None:
+        self._options = options
+        self._workers = workers
+        self._request = request
+        self._load = load
+        self._cancel = CancelToken()
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+
+    async def write(self) -> int:
+        # Windows has no such handler; there, Ctrl+C raises KeyboardInterrupt.
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, self._cancel.set)
+        host = self._workers.engines
+        try:
+            engine = await host.open(self._options.model, self._load, self._on_progress, self._cancel)
+            for warning in engine.info.warnings:
+                note(f"workbench: {warning}")
+            finished, metrics = await self._generate(engine)
+            self._report(engine, finished, metrics)
+        finally:
+            await host.shutdown()
+        return INTERRUPTED if finished.reason == "cancelled" else 0
+
+    def _on_progress(self, fraction: float) -> None:
+        if sys.stderr.isatty():
+            end = "\r\x1b[K" if fraction >= 1.0 else ""
+            print(f"\rLoading {fraction:4.0%}{end}", end="", file=sys.stderr, flush=True)
+
+    async def _generate(self, engine: Engine) -> tuple[Finished, AnswerMetrics]:
+        meter = Meter(time.perf_counter_ns(), engine.info.load_ms)
+        async for batch in engine.generate(self._request, self._cancel):
+            for event in batch:
+                meter.feed(event)
+                if isinstance(event, Token | Finished):
+                    self._take(event)
+            self._show_batch(batch)
+        end = batch[-1]
+        if isinstance(end, Failed):
+            raise end.error
+        assert isinstance(end, Finished)
+        return end, meter.metrics()
+
+    def _take(self, event: Token | Finished) -> None:
+        (self._text if event.kind == "answer" else self._reasoning).append(event.text)
+
+    def _show_batch(self, batch: tuple[object, ...]) -> None:
+        if self._options.json:
+            return
+        text = "".join(event.text for event in batch if isinstance(event, Token | Finished) and event.kind == "answer")
+        sys.stdout.write(clean(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode())
+        sys.stdout.flush()
+
+    def _report(self, engine: Engine, finished: Finished, metrics: AnswerMetrics) -> None:
+        if not self._options.json:
+            print()
+            note(_summary(metrics))
+            return
+        info = engine.info
+        print_json(
+            {
+                "model": info.model.name,
+                "quant": info.model.quant,
+                "text": "".join(self._text),
+                "reasoning": "".join(self._reasoning) or None,
+                "prompt_tokens": metrics.prompt_tokens,
+                "cached_tokens": metrics.cached_tokens,
+                "completion_tokens": metrics.completion_tokens,
+                "load_ms": metrics.load_ms,
+                "ttft_ms": metrics.ttft_ms,
+                "ttfo_ms": metrics.ttfo_ms,
+                "prefill_tps": metrics.prefill_tps,
+                "decode_tps": metrics.decode_tps,
+                "itl_p50_ms": metrics.itl_p50_ms,
+                "itl_p95_ms": metrics.itl_p95_ms,
+                "finish_reason": finished.reason,
+                "seed": finished.seed,
+                "backend": info.backend,
+                "source": metrics.source,
+                "estimated": metrics.estimated,
+                "peak_bytes": info.memory.total_bytes if info.memory else None,
+            }
+        )
+
+
+def _summary(metrics: AnswerMetrics) -> str:
+    """The figures of an answer, on one line."""
+
+    def shown(value: float | None, form: str) -> str:
+        return "—" if value is None else format(value, form)
+
+    return (
+        f"{shown(metrics.decode_tps, '.1f')} tokens/s decode, {shown(metrics.prefill_tps, '.0f')} prefill, "
+        f"TTFT {shown(metrics.ttft_ms, '.0f')} ms, {metrics.prompt_tokens or 0} prompt tokens, "
+        f"{metrics.completion_tokens or 0} written, load {shown(metrics.load_ms, '.0f')} ms"
+    )

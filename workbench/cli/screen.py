@@ -1,0 +1,155 @@
+"""`workbench [MODEL]`: the full-screen program."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from workbench.cli.composition import Workers, compose
+from workbench.cli.options import add_settings, settings
+from workbench.core.errors import UnknownModelError, WorkbenchError
+from workbench.core.logbook import RingLogBook
+from workbench.core.ports import LogLevel, Services
+from workbench.engine.llama.aborts import abort_hooks
+from workbench.library.catalog import DEMO
+from workbench.library.demo import HOW_TO_GET_DEMO
+from workbench.store.config_write import save_config
+from workbench.telemetry.host import HostMonitor
+
+LOG_FILE_BYTES = 2_000_000
+LOG_FILES = 3
+
+LEVELS: tuple[tuple[int, LogLevel], ...] = (
+    (logging.ERROR, "error"),
+    (logging.WARNING, "warning"),
+    (logging.INFO, "info"),
+)
+LOWEST_LEVEL: LogLevel = "debug"
+
+RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\r\n"
+"""Leaves the alternate screen, and ends mouse reports, bracketed paste and the extended keyboard."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("model", metavar="MODEL", nargs="?", help="`demo`, a .gguf file, or NAME:QUANT")
+    parser.add_argument("--resume", metavar="SESSION", help="go on with a conversation: its id, or `last`")
+    add_settings(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show the screen until the user leaves."""
+    workers = compose()
+    sampling, load = settings(options, workers.config)
+    system = workers.config.system if options.system is None else options.system
+    workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
+    resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` works without.")
+    book = RingLogBook()
+    _start_logging(workers, book)
+    # Textual is imported only now, so that bad usage is answered at once.
+    from workbench.ui.app import WorkbenchApp
+
+    restore = _terminal_restorer()
+    app = WorkbenchApp(_services(workers, book), _first_model(options.model, workers), resume)
+    _watch_native_aborts(restore)
+    app.run()
+    return app.return_code or 0
+
+
+def _first_model(named: str | None, workers: Workers) -> str | None:
+    """The model to open; None where none is named and the demo model is not there."""
+    if named is not None:
+        return named
+    wanted = workers.config.model
+    if wanted == DEMO:
+        try:
+            workers.catalog.resolve(DEMO)
+        except UnknownModelError:
+            return None
+    return wanted or None
+
+
+def _services(workers: Workers, book: RingLogBook) -> Services:
+    shipped = Path(__file__).parent.parent
+    # In a checkout the themes lie beside the package, in an installed wheel inside it.
+    themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
+    return Services(
+        engines=workers.engines,
+        catalog=workers.catalog,
+        sessions=workers.sessions,
+        monitor=HostMonitor(),
+        logs=book,
+        config=workers.config,
+        config_problems=workers.problems,
+        save_config=partial(save_config, workers.paths.config_file),
+        theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
+        export_folder=workers.paths.exports_dir,
+        no_model_hint=HOW_TO_GET_DEMO,
+    )
+
+
+class _BookHandler(logging.Handler):
+    """Puts what Python logs into the book that the log pane shows."""
+
+    def __init__(self, book: RingLogBook) -> None:
+        super().__init__()
+        self._book = book
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Add the lines of a record."""
+        level = next((name for floor, name in LEVELS if record.levelno >= floor), LOWEST_LEVEL)
+        for line in self.format(record).splitlines():
+            self._book.add(level, record.name.removeprefix("workbench."), line)
+
+
+def _start_logging(workers: Workers, book: RingLogBook) -> None:
+    """Send every log line to the book and to the log file; none to the terminal."""
+    logger = logging.getLogger("workbench")
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    logger.addHandler(_BookHandler(book))
+    path = workers.paths.log_file
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = RotatingFileHandler(path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
+    except OSError as error:
+        book.add("warning", "log", f"There is no log file: {error}")
+        return
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logger.addHandler(file)
+
+
+def _terminal_restorer() -> Callable[[], None]:
+    """A function that gives the terminal back as it is now, for when the process is about to die."""
+    if sys.platform == "win32":
+        return lambda: None
+    import termios
+
+    descriptor = sys.stdin.fileno()
+    attributes = termios.tcgetattr(descriptor)
+
+    def restore() -> None:
+        sys.__stderr__.write(RESTORE_TERMINAL) if sys.__stderr__ else None
+        termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
+
+    return restore
+
+
+def _watch_native_aborts(restore: Callable[[], None]) -> None:
+    """Before a failed native assertion ends the process, give the terminal back and say what happened."""
+
+    def on_abort(message: str) -> None:
+        restore()
+        print(f"workbench: llama.cpp ended the program: {message}", file=sys.__stderr__)
+        print("  What was written is stored; `workbench --resume last` goes on with it.", file=sys.__stderr__)
+
+    abort_hooks.append(on_abort)
