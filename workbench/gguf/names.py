@@ -81,7 +81,8 @@ def is_sidecar(name: str) -> bool:
 
 def _stem(name: str) -> str:
     plain = PurePath(name).name
-    return plain[: -len(SUFFIX)] if plain.casefold().endswith(SUFFIX) else plain
+    has_suffix = plain.casefold().endswith(SUFFIX) and len(plain) > len(SUFFIX)
+    return plain[: -len(SUFFIX)] if has_suffix else plain
 
 
 def _spelled(quant: str) -> str:
