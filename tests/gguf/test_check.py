@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import math
+import shutil
+import struct
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+
+from workbench.core.errors import ModelFileError
+from workbench.gguf.check import check_loadable
+
+
+def refusal(path: Path) -> ModelFileError:
+    with pytest.raises(ModelFileError) as caught:
+        check_loadable(path)
+    return caught.value
+
+
+def test_the_demo_model_passes(demo_path: Path) -> None:
+    (header,) = check_loadable(demo_path)
+    assert header.path == str(demo_path)
+
+
+def test_a_tiny_model_passes(tiny_model: Path) -> None:
+    check_loadable(tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({".block_count": 0}, "0 layers"),
+        ({".block_count": 513}, "513 layers"),
+        ({".nextn_predict_layers": 3}, "predict further tokens"),
+        ({".expert_count": 1025, ".expert_used_count": 2}, "1025 experts"),
+        ({".expert_count": 8, ".expert_used_count": 9}, "9 of its 8 experts"),
+        ({".expert_count": 8}, "0 of its 8 experts"),
+        ({".expert_used_count": 2}, "2 of its 0 experts"),
+        ({".expert_count": 8, ".expert_used_count": 2, ".expert_group_count": 8}, "8 groups"),
+        ({".expert_count": 8, ".expert_used_count": 2, ".expert_group_count": 3}, "of 3 groups"),
+        ({".expert_count": 8, ".expert_used_count": 2, ".expert_group_count": 4}, "0 of 4 groups"),
+        ({".rope.scaling.type": "spiral"}, "spiral"),
+        ({".rope.dimension_count": 7}, "turn 7"),
+        ({".rope.dimension_count": 18}, "turn 18"),
+        ({".rope.dimension_count": 0}, "turn 0"),
+        ({".rope.dimension_count_swa": 0}, "turn 0"),
+        ({".attention.head_count_kv": 3}, "not a multiple of its 3 KV heads"),
+        ({".attention.value_length": 32}, "makes V vectors of 32 numbers where 64 are due"),
+        ({".full_attention_interval": 0}, "full_attention_interval' is 0"),
+        ({".attention.layer_norm_epsilon": -1.0}, "layer_norm_epsilon' is -1.0"),
+        ({".attention.layer_norm_epsilon": math.nan}, "layer_norm_epsilon' is nan"),
+        ({"general.type": "adapter"}, "LoRA adapter"),
+        ({"general.type": "imatrix"}, "importance matrix"),
+        ({"general.type": "mmproj"}, "sees or hears"),
+    ],
+    ids=str,
+)
+def test_values_that_llama_cpp_asserts_on(tmp_path: Path, model_writer, keys, said: str) -> None:
+    path = tmp_path / "m.gguf"
+    there = {".block_count", ".attention.head_count_kv"}
+    model_writer(path, keys={key: value for key, value in keys.items() if key not in there})
+    for key in there & keys.keys():
+        overwrite_u32(path, f"llama{key}", keys[key])
+    assert said in refusal(path).message
+
+
+def overwrite_u32(path: Path, key: str, value: int) -> None:
+    content = bytearray(path.read_bytes())
+    place = content.index(key.encode()) + len(key)
+    assert struct.unpack_from("<I", content, place) == (4,)
+    struct.pack_into("<I", content, place + 4, value)
+    path.write_bytes(content)
+
+
+def test_an_architecture_must_be_named(tmp_path: Path, raw) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file([], [raw.tensor("t")], data=b"\0" * 128))
+    assert "general.architecture" in refusal(path).message
+
+
+def test_a_vision_part_is_named_as_such(tmp_path: Path, raw) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file([raw.string("general.architecture", "clip")], [raw.tensor("t")], data=b"\0" * 128))
+    assert "sees or hears" in refusal(path).message
+
+
+def test_a_vocabulary_alone_is_no_model(tmp_path: Path, raw) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file([raw.string("general.architecture", "llama")]))
+    assert "no weights" in refusal(path).message
+
+
+def test_a_missing_layer_count(tmp_path: Path, raw) -> None:
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file([raw.string("general.architecture", "llama")], [raw.tensor("t")], data=b"\0" * 128))
+    assert "no number of layers" in refusal(path).message
+
+
+def test_windows_without_a_layer_that_uses_them(tmp_path: Path, model_writer) -> None:
+    keys = {".attention.sliding_window": 64, ".attention.sliding_window_pattern": 1}
+    assert "sliding window" in refusal(model_writer(tmp_path / "m.gguf", architecture="gemma2", keys=keys)).message
+
+
+def with_changed_tensor_type(model: Path, path: Path, name: str, kind: int) -> Path:
+    content = bytearray(model.read_bytes())
+    place = content.index(struct.pack("<Q", len(name)) + name.encode()) + 8 + len(name)
+    (dimensions,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, place + 4 + 8 * dimensions, kind)
+    path.write_bytes(content)
+    return path
+
+
+def test_norms_must_be_f32(tmp_path: Path, tiny_model: Path) -> None:
+    """I32 has the size of F32, so that the offsets stay right."""
+    path = with_changed_tensor_type(tiny_model, tmp_path / "m.gguf", "output_norm.weight", 26)
+    assert "computes it as F32" in refusal(path).message
+
+
+def test_types_that_are_none_for_weights(tmp_path: Path, raw) -> None:
+    keys = [raw.string("general.architecture", "llama")]
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file(keys, [raw.tensor("w", (32,), 9)], data=b"\0" * 64))
+    assert "Q8_1" in refusal(path).message
+
+
+# Vocabularies.
+
+
+def vocabulary_file(path: Path, raw, tokens: list[bytes], *extra: bytes, tokenizer: str = "gpt2") -> Path:
+    array = raw.array("tokenizer.ggml.tokens", raw.STRING, len(tokens), b"".join(map(raw.text, tokens)))
+    keys = [
+        raw.string("general.architecture", "llama"),
+        raw.u32("llama.block_count", 1),
+        raw.string("tokenizer.ggml.model", tokenizer),
+        array,
+        *extra,
+    ]
+    path.write_bytes(raw.file(keys, [raw.tensor("t")], data=b"\0" * 128))
+    return path
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [[b"a", b"b", b"a"], [b"", b"[EMPTY_0]"], [b"a\0x", b"a\0y"], [b"\xff", b"x", b"\xff"]],
+    ids=["same", "empty", "zero byte", "no UTF-8"],
+)
+def test_tokens_that_llama_cpp_takes_for_one(tmp_path: Path, raw, tokens: list[bytes]) -> None:
+    assert "are the same" in refusal(vocabulary_file(tmp_path / "m.gguf", raw, tokens)).message
+
+
+def test_tokens_that_only_look_alike(tmp_path: Path, raw) -> None:
+    check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"\xff", b"\xfe", b"", b" "]))
+
+
+def test_double_tokens_of_a_model_without_tokenizer_do_not_matter(tmp_path: Path, raw) -> None:
+    check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"a"], tokenizer="none"))
+
+
+def test_a_first_token_outside_of_the_vocabulary(tmp_path: Path, raw) -> None:
+    begin = raw.key("tokenizer.ggml.add_bos_token", raw.BOOL, b"\1")
+    first = raw.u32("tokenizer.ggml.bos_token_id", 2)
+    path = vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b"], begin, first)
+    assert "begin with a token" in refusal(path).message
+    check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b", b"c"], begin, first))
+
+
+def test_a_missing_byte_token(tmp_path: Path, raw) -> None:
+    tokens = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(256))]
+    path = tmp_path / "m.gguf"
+    check_loadable(vocabulary_file(path, raw, tokens, tokenizer="llama"))
+    tokens[3 + 65] = b"A"
+    check_loadable(vocabulary_file(path, raw, tokens, tokenizer="llama"))
+    tokens[3 + 65] = b"B"
+    assert "byte 65" in refusal(vocabulary_file(path, raw, tokens, tokenizer="llama")).message
+
+
+# Split files.
+
+
+def write_split(folder: Path, *, count: int = 3, total: int | None = None, number_type: str = "u16") -> list[Path]:
+    paths = []
+    for number in range(count):
+        path = folder / f"Split-F32-{number + 1:05}-of-{count:05}.gguf"
+        writer = gguf.GGUFWriter(path, "llama")
+        writer.add_block_count(1)
+        if number_type == "u16":
+            writer.add_uint16("split.no", number)
+        else:
+            writer.add_uint32("split.no", number)
+        writer.add_uint16("split.count", count)
+        writer.add_int32("split.tensors.count", count if total is None else total)
+        writer.add_tensor(f"blk.0.{number}.weight", np.zeros((4, 4), np.float32))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        paths.append(path)
+    return paths
+
+
+def test_all_parts_of_a_split_file_are_read(tmp_path: Path) -> None:
+    paths = write_split(tmp_path)
+    assert [header.path for header in check_loadable(paths[0])] == list(map(str, paths))
+
+
+def test_a_part_is_missing(tmp_path: Path) -> None:
+    paths = write_split(tmp_path)
+    paths[1].unlink()
+    error = refusal(paths[0])
+    assert "1 of its 3 parts are missing: Split-F32-00002-of-00003.gguf" in error.message
+
+
+def test_another_part_than_the_first(tmp_path: Path) -> None:
+    error = refusal(write_split(tmp_path)[1])
+    assert "part 2 of 3" in error.message
+    assert "Split-F32-00001-of-00003.gguf" in error.hint
+
+
+def test_a_part_that_lost_its_name(tmp_path: Path) -> None:
+    paths = write_split(tmp_path)
+    assert "name does not say so" in refusal(paths[0].rename(tmp_path / "model.gguf")).message
+
+
+def test_parts_in_the_wrong_order(tmp_path: Path) -> None:
+    paths = write_split(tmp_path)
+    shutil.copy(paths[2], paths[1])
+    assert "it does not say that it is part 2 of 3" in refusal(paths[0]).message
+
+
+def test_a_part_number_of_the_wrong_type(tmp_path: Path) -> None:
+    assert "part 2 of 3" in refusal(write_split(tmp_path, number_type="u32")[0]).message
+
+
+def test_a_wrong_total_of_tensors(tmp_path: Path) -> None:
+    assert "hold 3 tensors where 4 are due" in refusal(write_split(tmp_path, total=4)[0]).message
+
+
+def test_a_truncated_part(tmp_path: Path) -> None:
+    paths = write_split(tmp_path)
+    paths[2].write_bytes(paths[2].read_bytes()[:-40])
+    error = refusal(paths[0])
+    assert str(paths[2]) in error.message
+    assert "missing at its end" in error.message

@@ -1,0 +1,103 @@
+"""The arithmetic of memory against llama.cpp itself, which runs in a process of its own: it may abort."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from workbench.gguf.check import check_loadable
+from workbench.gguf.memory import CacheSettings, kv_bytes
+
+CHILD = """
+import ctypes, json, re, sys
+import llama_cpp as api
+
+lines = []
+callback = api.llama_log_callback(lambda level, text, _: lines.append(text.decode()))
+api.llama_log_set(callback, None)
+kinds = {"f32": 0, "f16": 1, "q8_0": 8, "q4_0": 2}
+for line in sys.stdin:
+    case = json.loads(line)
+    lines.clear()
+    model = api.llama_model_load_from_file(case["path"].encode(), api.llama_model_default_params())
+    params = api.llama_context_default_params()
+    params.n_ctx, params.n_ubatch, params.n_seq_max = case["n_ctx"], case["ubatch"], case["sequences"]
+    params.n_batch = max(512, case["ubatch"])
+    params.type_k, params.type_v = kinds[case["type_k"]], kinds[case["type_v"]]
+    params.kv_unified, params.swa_full = case["unified"], case["full_window"]
+    params.flash_attn_type = 1 if case["flash_attention"] else 0
+    params.n_threads = params.n_threads_batch = 1
+    context = api.llama_init_from_model(model, params)
+    print(json.dumps([float(size) for size in re.findall(r"KV buffer size = +([\\d.]+) MiB", "".join(lines))]))
+    sys.stdout.flush()
+    api.llama_free(context)
+    api.llama_model_free(model)
+"""
+
+MODELS = {
+    "multi-head": {"heads": 4, "kv_heads": 4},
+    "grouped": {"heads": 4, "kv_heads": 1, "width": 256},
+    "heads of each layer": {"architecture": "deci", "heads": 4, "kv_heads": [4, 2, 1], "layers": 3, "width": 128},
+    "long heads": {"heads": 4, "kv_heads": 2, "key_length": 64, "value_length": 64},
+    "window": {"architecture": "gemma2", "layers": 5, "width": 256, "keys": {".attention.sliding_window": 300}},
+    "every layer windowed": {
+        "architecture": "gemma2",
+        "layers": 3,
+        "width": 256,
+        "keys": {".attention.sliding_window": 100, ".attention.sliding_window_pattern": 0},
+    },
+}
+NARROW = {"multi-head"}
+"""Their heads are narrower than a block of the quantized types."""
+SETTINGS = [
+    CacheSettings(256),
+    CacheSettings(1000, ubatch=64),
+    CacheSettings(8192),
+    CacheSettings(8192, ubatch=128, full_window=True),
+    CacheSettings(4096, sequences=3),
+    CacheSettings(4096, sequences=3, unified=False),
+    CacheSettings(2048, type_k="f32", type_v="f32"),
+    CacheSettings(2048, flash_attention=False),
+    CacheSettings(2048, type_k="q8_0", type_v="q4_0"),
+]
+
+
+@pytest.fixture(scope="module")
+def llama_cpp():
+    """Asks llama.cpp for the sizes of its caches in MiB."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CHILD],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+
+        def ask(path: Path, settings: CacheSettings) -> list[float]:
+            case = {"path": str(path), **{name: getattr(settings, name) for name in settings.__slots__}}
+            child.stdin.write(json.dumps(case) + "\n")
+            child.stdin.flush()
+            return json.loads(child.stdout.readline())
+
+        yield ask
+        child.stdin.close()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_caches_have_the_size_that_llama_cpp_gives_them(tmp_path: Path, model_writer, llama_cpp, name: str) -> None:
+    path = model_writer(tmp_path / "m.gguf", **MODELS[name])
+    (header,) = check_loadable(path)
+    for settings in SETTINGS:
+        if settings.type_k == "q8_0" and name in NARROW:
+            continue
+        sizes = llama_cpp(path, settings)
+        assert sizes, settings
+        # llama.cpp logs hundredths of a MiB, which is less than one layer of any of these takes.
+        expected = kv_bytes(header.metadata, settings) / 2**20
+        assert sum(sizes) == pytest.approx(expected, abs=0.00501 * len(sizes)), settings
