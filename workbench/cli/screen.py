@@ -51,7 +51,8 @@ def run(options: argparse.Namespace) -> int:
     system = workers.config.system if options.system is None else options.system
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
     resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    # Textual draws on standard error.
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` works without.")
     book = RingLogBook()
     _start_logging(workers, book)

@@ -93,6 +93,11 @@ class ReasoningSplitter:
         """Whether white space is skipped, because the block has no text yet."""
         self._held = ""
 
+    @property
+    def done(self) -> bool:
+        """Whether all that follows is the answer, just as it comes."""
+        return self._state == "answer" and not self._strip
+
     def push(self, text: str) -> list[Piece]:
         """The pieces that can be released, in order: at most one of reasoning and then one of the answer."""
         text, self._held = self._held + text, ""
@@ -169,6 +174,8 @@ class AnswerText:
     def push(self, data: bytes) -> Piece:
         """Take the bytes of one token; gives the next piece, of one kind only, which may be empty."""
         text = self._stops.push(self._decode(data))
+        if self._splitter.done and not self._ready:
+            return Piece(text, "answer")
         if text:
             self._ready += self._splitter.push(text)
         return self._ready.pop(0) if self._ready else NOTHING

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import replace
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -128,7 +127,9 @@ class Generation:
         self._reuse = reuse
         self._cancel = cancel
         self._outbox = outbox
-        self._usage = Usage(0, None, 0)
+        self._prompt_tokens = 0
+        self._cached: int | None = None
+        self._written = 0
         self._text = AnswerText()
         self._seed: int | None = None
 
@@ -146,9 +147,8 @@ class Generation:
     def _finish(self, job: Job, reason: FinishReason) -> None:
         rest = self._text.flush()
         now = time.perf_counter_ns()
-        self._outbox.put(
-            Finished(reason, self._usage, now, job.lane_ns(now), self._seed, rest.text, rest.kind), at_once=True
-        )
+        usage = Usage(self._prompt_tokens, self._cached, self._written)
+        self._outbox.put(Finished(reason, usage, now, job.lane_ns(now), self._seed, rest.text, rest.kind), at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
         self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
@@ -159,8 +159,8 @@ class Generation:
         prompt = Prompt(self._request, self._model, self._template)
         sampling = self._request.sampling
         self._text = AnswerText(sampling.stop, prompt.closing)
-        cached = self._reuse(prompt.tokens)
-        self._usage = Usage(len(prompt.tokens), cached, 0)
+        self._prompt_tokens = len(prompt.tokens)
+        self._cached = self._reuse(prompt.tokens)
         if not (yield from self._prefill(job, prompt)):
             return "cancelled"
         if sampling.num_predict == 0:
@@ -199,25 +199,26 @@ class Generation:
             chunk = max(SMALLEST_CHUNK, min(model.n_batch, affordable // SMALLEST_CHUNK * SMALLEST_CHUNK))
 
     def _decode(self, job: Job, sampler: Sampler, limit: int) -> Generator[None, None, FinishReason]:
-        model, vocabulary, pieces, ctx = self._model, self._model.vocabulary, self._model.pieces, self._model.native
-        count = 0
+        # This runs once a token, between two computations: attributes are looked up before the loop.
+        model, ctx, n_ctx = self._model, self._model.native, self._model.n_ctx
+        is_end, pieces = model.vocabulary.is_end, model.pieces
+        sample, push, put, clock = sampler.sample, self._text.push, self._outbox.put, time.perf_counter_ns
         told = False
         while True:
-            token = sampler.sample(ctx)
-            if vocabulary.is_end(token):
+            token = sample(ctx)
+            if is_end(token):
                 return "stop"
-            count += 1
-            self._usage = replace(self._usage, completion_tokens=count)
-            piece = self._text.push(pieces[token])
-            now = time.perf_counter_ns()
-            first_text = bool(piece.text) and not told
-            self._outbox.put(Token(piece.text, token, piece.kind, now, job.lane_ns(now)), at_once=first_text)
+            self._written += 1
+            piece = push(pieces[token])
+            now = clock()
+            first_text = not told and bool(piece.text)
+            put(Token(piece.text, token, piece.kind, now, job.lane_ns(now)), at_once=first_text)
             told = told or first_text
             if self._text.stopped:
                 return "stop"
-            if count == limit:
+            if self._written == limit:
                 return "length"
-            if len(model.tokens) >= model.n_ctx:
+            if len(model.tokens) >= n_ctx:
                 return "context"
             while True:
                 yield
