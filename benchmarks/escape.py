@@ -16,7 +16,7 @@ import time
 
 from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
 from benchmarks.models import demo_model
-from benchmarks.program import Program, home_folder
+from benchmarks.program import CTRL_N, CTRL_U, ESCAPE, Program, home_folder, is_stopped
 from benchmarks.worker import open_engine, random_tokens
 from workbench.core.cancel import CancelToken
 from workbench.core.ports import Engine, Request
@@ -52,16 +52,21 @@ async def engine_once(engine: Engine) -> dict[str, float]:
 def screen_once(program: Program) -> dict[str, float]:
     """Ask something long, press Escape in the prefill, and look when the screen says so."""
     program.paste(" ".join(random.choices(WORDS, k=TOKENS)))
+    program.wait_for("pasted")
     program.send("\r")
-    program.wait_for_prefill()
+    program.wait_for("Reading the prompt")
     program.drain(random.uniform(0.1, 0.5))
-    program.draw()
+    if "Reading the prompt" not in program.text:
+        raise SystemExit(f"the prefill was over before it could be stopped:\n{program.text}")
     pressed = time.perf_counter()
-    program.send("\x1b")
-    program.drain(1.5)
-    shown = program.first_time_stopped()
-    program.new_chat()
-    return {"ms": (shown - pressed) * 1000}
+    program.send(ESCAPE)
+    program.drain(1.0)
+    stopped = program.first_time(is_stopped, "that the answer was stopped")
+    program.send(CTRL_N)
+    program.wait_for("the right model")
+    program.send(CTRL_U)  # A question that was not answered comes back into the prompt.
+    program.wait_until(lambda text: "pasted" not in text, what="an empty prompt")
+    return {"ms": (stopped - pressed) * 1000}
 
 
 def main() -> int:

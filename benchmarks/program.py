@@ -15,8 +15,18 @@ from typing import Any
 from benchmarks.common import WORKBENCH
 from benchmarks.terminal import Terminal
 
-READY = "Message"
-"""What the empty prompt shows: the program can be typed into."""
+
+def is_painted(text: str) -> bool:
+    """Whether the screen is whole: the prompt is there, and the keys below it."""
+    return "╰─" in text and "Send" in text and "Help" in text
+
+
+def is_stopped(text: str) -> bool:
+    """Whether the screen says that an answer was stopped, and that nothing runs any more."""
+    return "stopped" in text and "Reading the prompt" not in text and "Stopping" not in text
+
+
+CTRL_N, CTRL_Q, CTRL_U, ESCAPE = "\x0e", "\x11", "\x15", "\x1b"
 
 
 class Program(Terminal):
@@ -38,6 +48,21 @@ class Program(Terminal):
         )
         command = [sys.executable, "-c", start, *arguments] if python else [WORKBENCH, *arguments]
         super().__init__(command, env={**os.environ, "WORKBENCH_HOME": str(home), **(env or {})}, **size)
+
+    def wait_until_ready(self) -> None:
+        """Wait until the first model is loaded."""
+        self.wait_for(" is ready")
+
+    def ask(self, text: str) -> None:
+        """Type a message, and send it."""
+        self.send(text)
+        self.wait_for(text[:40])
+        self.send("\r")
+
+    def quit(self) -> None:
+        """Leave by the key for it."""
+        self.send(CTRL_Q)
+        self.wait_for_exit()
 
     def answers(self) -> list[dict[str, Any]]:
         """The finished answers in the session files."""
