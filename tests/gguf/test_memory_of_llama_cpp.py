@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from workbench.gguf.check import check_loadable
-from workbench.gguf.memory import CacheSettings, kv_bytes
+from workbench.gguf.memory import CacheSettings, estimate, kv_bytes
 
 CHILD = """
 import ctypes, json, re, sys
@@ -32,7 +32,10 @@ for line in sys.stdin:
     params.flash_attn_type = 1 if case["flash_attention"] else 0
     params.n_threads = params.n_threads_batch = 1
     context = api.llama_init_from_model(model, params)
-    print(json.dumps([float(size) for size in re.findall(r"KV buffer size = +([\\d.]+) MiB", "".join(lines))]))
+    log = "".join(lines)
+    sizes = {kind: [float(size) for size in re.findall(kind + r" buffer size = +([\\d.]+) MiB", log)] for kind in
+             ("model", "KV", "compute")}
+    print(json.dumps(sizes))
     sys.stdout.flush()
     api.llama_free(context)
     api.llama_model_free(model)
@@ -68,7 +71,7 @@ SETTINGS = [
 
 @pytest.fixture(scope="module")
 def llama_cpp():
-    """Asks llama.cpp for the sizes of its caches in MiB."""
+    """Asks llama.cpp for the sizes of its buffers in MiB."""
     with subprocess.Popen(
         [sys.executable, "-c", CHILD],
         stdin=subprocess.PIPE,
@@ -79,7 +82,7 @@ def llama_cpp():
         assert child.stdin is not None
         assert child.stdout is not None
 
-        def ask(path: Path, settings: CacheSettings) -> list[float]:
+        def ask(path: Path, settings: CacheSettings) -> dict[str, list[float]]:
             case = {"path": str(path), **{name: getattr(settings, name) for name in settings.__slots__}}
             child.stdin.write(json.dumps(case) + "\n")
             child.stdin.flush()
@@ -96,8 +99,24 @@ def test_caches_have_the_size_that_llama_cpp_gives_them(tmp_path: Path, model_wr
     for settings in SETTINGS:
         if settings.type_k == "q8_0" and name in NARROW:
             continue
-        sizes = llama_cpp(path, settings)
+        sizes = llama_cpp(path, settings)["KV"]
         assert sizes, settings
         # llama.cpp logs hundredths of a MiB, which is less than one layer of any of these takes.
         expected = kv_bytes(header.metadata, settings) / 2**20
         assert sum(sizes) == pytest.approx(expected, abs=0.00501 * len(sizes)), settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        CacheSettings(512),
+        CacheSettings(2048, ubatch=64),
+        CacheSettings(8192),
+        CacheSettings(8192, flash_attention=False),
+        CacheSettings(16384, ubatch=256, type_k="q8_0", type_v="q8_0"),
+    ],
+    ids=str,
+)
+def test_the_demo_model_takes_what_was_estimated(demo_path: Path, llama_cpp, settings: CacheSettings) -> None:
+    expected = estimate(check_loadable(demo_path), settings).total_bytes / 2**20
+    assert sum(map(sum, llama_cpp(demo_path, settings).values())) == pytest.approx(expected, rel=0.03)

@@ -145,18 +145,26 @@ def kv_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
 
 
 def compute_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
-    """About what llama.cpp takes to compute in: the logits and the widest layer of one batch."""
+    """About what llama.cpp takes to compute in.
+
+    The parts of a graph are computed one after the other in the same memory, so that the widest of them counts: the
+    logits, the feed-forward network, or the attention, which without flash attention looks at every cell at once.
+    """
     architecture = get_text(metadata, "general.architecture") or ""
     count = layer_count(metadata, architecture)
     embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
-    feed_forward = max(get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,), default=0)
     tokens = metadata.get("tokenizer.ggml.tokens")
     vocab = tokens.length if isinstance(tokens, Array) else get_int(metadata, f"{architecture}.vocab_size") or 0
-    size = settings.ubatch * (vocab + 4 * embedding + feed_forward) * 4
+
+    def widest(key: str) -> int:
+        return max(get_per_layer(metadata, f"{architecture}.{key}", count) or (0,), default=0)
+
+    experts = widest("expert_used_count") * (get_int(metadata, f"{architecture}.expert_feed_forward_length") or 0)
+    feed_forward = 2 * max(widest("feed_forward_length"), experts) + 2 * embedding
+    attention = 6 * embedding
     if not settings.flash_attention:
-        heads = max(get_per_layer(metadata, f"{architecture}.attention.head_count", count) or (0,), default=0)
-        size += settings.ubatch * settings.cells * heads * 4
-    return size
+        attention += (widest("attention.head_count") + 1) * settings.cells
+    return settings.ubatch * max(vocab + 2 * embedding, feed_forward, attention) * 4
 
 
 def estimate(headers: Sequence[Header], settings: CacheSettings) -> MemoryEstimate:
