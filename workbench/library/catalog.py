@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -69,7 +70,7 @@ class LibraryCatalog:
             add(model_file(demo), DEMO, DEMO)
         for text in self._recent():
             path = _absolute(text)
-            if path.is_file():
+            if stat.S_ISREG(_mode(path)):
                 add(model_file(path), RECENT)
         found = scan(self._folders)
         self._problems = tuple(found.problems)
@@ -100,14 +101,14 @@ class LibraryCatalog:
             return self._reader.entry(model_file(demo), DEMO, DEMO)
         _refuse_other_kinds(ref)
         path = _absolute(ref)
-        if _is_path(ref) or _exists(path):
+        if _is_path(ref) or _mode(path):
             return self._resolve_path(path)
         return self._resolve_name(ref)
 
     def _resolve_path(self, path: Path) -> ModelEntry:
-        if path.is_dir():
+        if stat.S_ISDIR(_mode(path)):
             raise _directory_error(path)
-        if not _exists(path):
+        if not _mode(path):
             raise ModelFileError(f"{path}: there is no such file.", _nearest_file(path))
         return self._reader.entry(model_file(path), str(path.parent))
 
@@ -168,11 +169,12 @@ def _is_path(ref: str) -> bool:
     return ref.startswith("~") or ref.casefold().endswith(SUFFIX) or any(sign in ref for sign in separators)
 
 
-def _exists(path: Path) -> bool:
+def _mode(path: Path) -> int:
+    """The file mode of what is at `path`; 0 where nothing is, or where no path can be like that."""
     try:
-        return path.exists()
+        return path.stat().st_mode
     except (OSError, ValueError):
-        return False
+        return 0
 
 
 def _directory_error(path: Path) -> ModelFileError:

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workbench.library.folders import model_file, scan
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(file.path.relative_to(folder)) for file in scan([folder]).files)
+
+
+def touch(path: Path, size: int = 1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    return path
+
+
+def test_everything_below_a_folder_is_found(tmp_path: Path) -> None:
+    for name in ("a.gguf", "deep/er/b.GGUF", "mit Leer/ü.gguf", "c.bin", "mmproj-a.gguf", "gguf", ".hidden/d.gguf"):
+        touch(tmp_path / name)
+    assert names(tmp_path) == [".hidden/d.gguf", "a.gguf", "deep/er/b.GGUF", "mit Leer/ü.gguf"]
+
+
+def test_a_folder_may_be_called_like_a_model(tmp_path: Path) -> None:
+    touch(tmp_path / "Llama.gguf" / "model.gguf")
+    assert names(tmp_path) == ["Llama.gguf/model.gguf"]
+
+
+def test_links_are_followed_once(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    touch(outside / "sub" / "a.gguf")
+    inside.mkdir()
+    (inside / "one").symlink_to(outside)
+    (inside / "two").symlink_to(outside)
+    (inside / "z.gguf").symlink_to(outside / "sub" / "a.gguf")
+    assert len(scan([inside]).files) == 1
+
+
+def test_a_file_with_two_names_is_one(tmp_path: Path) -> None:
+    touch(tmp_path / "a.gguf")
+    os.link(tmp_path / "a.gguf", tmp_path / "b.gguf")
+    assert names(tmp_path) == ["a.gguf"]
+
+
+def test_loops_end(tmp_path: Path) -> None:
+    touch(tmp_path / "a" / "m.gguf")
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    (tmp_path / "a" / "self").symlink_to(tmp_path / "a" / "self")
+    result = scan([tmp_path])
+    assert [file.path.name for file in result.files] == ["m.gguf"]
+    assert len(result.problems) == 1
+
+
+def test_the_same_folder_twice(tmp_path: Path) -> None:
+    touch(tmp_path / "a.gguf")
+    assert len(scan([tmp_path, tmp_path, tmp_path / "."]).files) == 1
+
+
+def test_what_cannot_be_read_is_reported(tmp_path: Path, monkeypatch) -> None:
+    touch(tmp_path / "open" / "a.gguf")
+    (tmp_path / "closed").mkdir()
+    real_scandir = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return real_scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    result = scan([tmp_path, tmp_path / "missing"])
+    assert [file.path.name for file in result.files] == ["a.gguf"]
+    assert sorted(map(str, result.problems)) == [
+        f"{tmp_path / 'closed'}: reading it is not permitted",
+        f"{tmp_path / 'missing'}: there is no such folder or file",
+    ]
+
+
+def test_a_broken_link_is_reported_if_it_names_a_model(tmp_path: Path) -> None:
+    (tmp_path / "gone.gguf").symlink_to(tmp_path / "nowhere.gguf")
+    (tmp_path / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
+    result = scan([tmp_path])
+    assert not result.files
+    assert [problem.path.name for problem in result.problems] == ["gone.gguf"]
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    result = scan([touch(tmp_path / "a.txt")])
+    assert not result.files
+    assert len(result.problems) == 1
+
+
+def test_a_pipe_is_listed_and_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    assert names(tmp_path) == ["pipe.gguf"]
+
+
+def test_the_parts_of_a_split_file_are_one_model(tmp_path: Path) -> None:
+    parts = [touch(tmp_path / f"m-Q4_0-0000{number}-of-00003.gguf", number) for number in (1, 2, 3)]
+    (file,) = scan([tmp_path]).files
+    assert file.paths == tuple(parts)
+    assert (file.size_bytes, file.missing) == (6, ())
+
+
+def test_missing_parts_are_named(tmp_path: Path) -> None:
+    touch(tmp_path / "m-00002-of-00003.gguf", 5)
+    (file,) = scan([tmp_path]).files
+    assert file.path.name == "m-00002-of-00003.gguf"
+    assert file.missing == ("m-00001-of-00003.gguf", "m-00003-of-00003.gguf")
+    assert file.size_bytes == 5
+
+
+def test_split_files_of_one_name_in_two_folders_are_two(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        for number in (1, 2):
+            touch(tmp_path / folder / f"m-0000{number}-of-00002.gguf")
+    assert [len(file.paths) for file in scan([tmp_path]).files] == [2, 2]
+
+
+@pytest.mark.parametrize("opened", [1, 2])
+def test_any_part_leads_to_the_first(tmp_path: Path, opened: int) -> None:
+    parts = [touch(tmp_path / f"m-0000{number}-of-00002.gguf") for number in (1, 2)]
+    assert model_file(parts[opened - 1]).path == parts[0]
+
+
+def test_a_file_that_vanished_has_no_size(tmp_path: Path) -> None:
+    file = model_file(tmp_path / "gone.gguf")
+    assert (file.size_bytes, file.paths) == (0, (tmp_path / "gone.gguf",))
