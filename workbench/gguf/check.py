@@ -151,7 +151,7 @@ class _Check:
         for layer, (query, key_value) in enumerate(zip(heads, kv_heads, strict=True)):
             if query and key_value and query % key_value:
                 self._fail(f"layer {layer} has {query} attention heads, not a multiple of its {key_value} KV heads")
-        if any(heads):
+        if heads[0]:
             self._widths(architecture, heads[0])
             self._key_value_tensors(architecture)
 

@@ -94,10 +94,13 @@ _CACHELESS = frozenset(
 """Encoders and diffusion models: nothing is kept from one call to the next."""
 _RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"})
 _HYBRID_BY_HEADS = frozenset(
-    {"granitehybrid", "jamba", "kimi-linear", "lfm2", "lfm2moe", "nemotron_h", "nemotron_h_moe", "plamo2"}
-)
+    {
+        "bailingmoe3", "glm5-next", "granitehybrid", "jamba", "kimi-k3", "kimi-linear", "lfm2", "lfm2moe", "nemotron_h",
+        "nemotron_h_moe", "plamo2",
+    }
+)  # fmt: skip
 """A layer without key and value heads is recurrent."""
-_HYBRID_BY_INTERVAL: Mapping[str, int] = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4}
+_HYBRID_BY_INTERVAL: Mapping[str, int] = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4, "qwen4exp": 4}
 """Every so many layers one has attention, where the file does not say."""
 _GEMMA3N_OWN_KV = 20
 
