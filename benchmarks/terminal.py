@@ -54,6 +54,7 @@ class Terminal:
         self.chunks: list[tuple[float, bytes]] = []
         """Everything that was read, each piece with its `time.perf_counter()`."""
         self._drawn = 0
+        self._closed = False
         self._master, self._slave = os.openpty()
         self._set_size(columns, rows)
         self.attributes = termios.tcgetattr(self._slave)
@@ -183,6 +184,9 @@ class Terminal:
 
     def close(self) -> None:
         """End the program if it still runs."""
+        if self._closed:
+            return
+        self._closed = True
         if self.is_running:
             self._child.kill()
         self._child.wait()

