@@ -18,9 +18,8 @@ import pyte
 _UNKNOWN = re.compile(rb"\x1b\[[<=>][0-9;:]*[A-Za-z]")
 
 
-def _take_terminal() -> None:
-    # Without a controlling terminal the program would not hear of a new window size.
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+# A session leader that opens a terminal gets it as its controlling one, and hears of a new window size.
+_OPEN_TERMINAL = 'terminal=$1; shift; exec "$@" <>"$terminal" >&0 2>&0'
 
 
 class Terminal:
@@ -61,14 +60,11 @@ class Terminal:
         """The terminal's settings before the program started."""
         self.started = time.perf_counter()
         self._child = subprocess.Popen(
-            command,
-            stdin=self._slave,
-            stdout=self._slave,
-            stderr=self._slave,
+            ["/bin/sh", "-c", _OPEN_TERMINAL, "sh", os.ttyname(self._slave), *command],
+            stdin=subprocess.DEVNULL,
             env=environment,
             cwd=cwd,
             start_new_session=True,
-            preexec_fn=_take_terminal,
         )
 
     @property

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from workbench.library.demo import find_demo
-
 WORKBENCH = str(Path(sys.executable).parent / "workbench")
 FIELDS = {
     "model", "quant", "text", "prompt_tokens", "cached_tokens", "completion_tokens", "load_ms", "ttft_ms",
@@ -70,7 +68,7 @@ def test_without_json_the_answer_alone_is_on_standard_output(workbench):
 
 
 @pytest.fixture
-def broken(tmp_path):
+def broken(tmp_path, demo_path):
     """Paths that are no models, by what is wrong with them."""
     folder = tmp_path / "kaputte Möbel"
     folder.mkdir()
@@ -78,7 +76,7 @@ def broken(tmp_path):
     paths["directory"].mkdir()
     paths["text"].write_text("This is no model at all.\n" * 100, encoding="utf-8")
     paths["empty"].write_bytes(b"")
-    with find_demo().open("rb") as model:
+    with demo_path.open("rb") as model:
         paths["truncated"].write_bytes(model.read(1 << 20))
     return paths
 
