@@ -14,7 +14,7 @@ from workbench.core.errors import EngineError, WorkbenchError
 from workbench.core.events import Batch, Failed, Finished, PromptProgress, Token, TokenKind
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.ports import Engine, Request
-from workbench.ui.pacing import Emit, Pacer
+from workbench.ui.pacing import CPU_SHARE, FREE_SHARE, Emit, Pacer
 
 Phase = Literal["waiting", "prefill", "decode", "done"]
 PARTIAL_EVERY_NS = 1_000_000_000
@@ -64,7 +64,8 @@ class Answering:
         self._keep_partial = keep_partial
         self._clock = clock
         self._cancel = CancelToken()
-        self._pacer = Pacer(emit, 1 / paints_per_second, clock=lambda: clock() / 1e9)
+        share = CPU_SHARE if engine.info.backend.startswith("CPU") else FREE_SHARE
+        self._pacer = Pacer(emit, 1 / paints_per_second, share=share, clock=lambda: clock() / 1e9)
         self._texts: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._kept_ns = clock()
         self._keeping: asyncio.Task[None] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from pathlib import PurePath
 from typing import ClassVar
 
 from textual.app import App
@@ -13,25 +14,23 @@ from textual.screen import Screen
 
 from workbench.core.errors import ConfigError
 from workbench.core.ports import Services
-from workbench.ui.commands import ActionProvider
-from workbench.ui.keys import KeyGroup, keymap_problems, keys_of
+from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.chat import ChatScreen
-from workbench.ui.screens.dialog import Dialog
-from workbench.ui.screens.help import HelpDialog, KeyRow, KeyTable
-from workbench.ui.screens.picker import ModelPicker
-from workbench.ui.screens.settings import SettingsDialog
-from workbench.ui.screens.themes import ThemePicker
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.transcript import Earlier
 from workbench.ui.widgets.turns import TurnLines
 from workbench.ui.widgets.welcome import ResumeOffer
 
-WIDE = 100
-"""Columns from which there is room for the panel."""
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
+
+
+def _action_provider() -> type[Provider]:
+    from workbench.ui.commands import ActionProvider
+
+    return ActionProvider
 
 
 class WorkbenchApp(App[None]):
@@ -45,10 +44,11 @@ class WorkbenchApp(App[None]):
     """
 
     TITLE = "workbench"
-    CSS_PATH = "app.tcss"
+    # The style sheet of the first screen is read with the program's own: read later, all of them would be parsed twice.
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]
     MODES: ClassVar[dict[str, str | Callable[[], Screen]]] = {"chat": "chat"}
     DEFAULT_MODE = "chat"
-    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ActionProvider}
+    COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_action_provider}
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
@@ -70,7 +70,6 @@ class WorkbenchApp(App[None]):
     ) -> None:
         super().__init__()
         self.services = services
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
         self._interrupted_at = float("-inf")
         self._themes, self._theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
@@ -78,10 +77,11 @@ class WorkbenchApp(App[None]):
         wanted = services.config.theme
         self._theme_missing = wanted not in self._themes
         self.theme = next(iter(self._themes)) if self._theme_missing else wanted
-        self._keymap_problems = keymap_problems(key_groups(), services.config.keymap)
+        keymap = services.config.keymap
+        self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
         self.chat = ChatScreen(services, model, resume, clock, self.key_for)
         self.install_screen(self.chat, "chat")
-        self._bindings_by_id = {binding.id: binding for group in key_groups() for binding in group.bindings}
+        self._bindings_by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """What our own variables are under a theme that does not set them."""
@@ -112,18 +112,22 @@ class WorkbenchApp(App[None]):
 
     # Keys
 
+    def get_key_display(self, binding: Binding) -> str:
+        """A key as it is written on the screen."""
+        return spoken(binding.key)
+
     def key_for(self, binding_id: str) -> str:
         """The key that an action has, as it is shown to the user."""
         binding = self._bindings_by_id[binding_id]
-        key = keys_of(binding, self.services.config.keymap)[0]
-        return self.get_key_display(Binding(key, binding.action, binding.description))
+        return spoken(keys_of(binding, self.services.config.keymap)[0])
 
     def _keys_for(self, binding: Binding) -> str:
-        keys = keys_of(binding, self.services.config.keymap)
-        return "  ".join(self.get_key_display(Binding(key, binding.action, "")) for key in keys)
+        return "  ".join(spoken(key) for key in keys_of(binding, self.services.config.keymap))
 
     def action_help(self) -> None:
         """Explain the screen."""
+        from workbench.ui.screens.help import HelpDialog, KeyRow, KeyTable
+
         tables = [
             KeyTable(
                 group.title,
@@ -137,6 +141,8 @@ class WorkbenchApp(App[None]):
 
     def action_themes(self) -> None:
         """Choose a theme."""
+        from workbench.ui.screens.themes import ThemePicker
+
         self.push_screen(ThemePicker(list(self._themes), self.theme), self._keep_theme)
 
     def _keep_theme(self, name: str | None) -> None:
@@ -175,14 +181,25 @@ class WorkbenchApp(App[None]):
         self.exit()
 
 
-def key_groups() -> list[KeyGroup]:
-    """Every binding that has an id, by the place where it works."""
+def screen_groups() -> list[KeyGroup]:
+    """The bindings of the screen itself, by the place where they work."""
     return [
         KeyGroup.of("Everywhere", WorkbenchApp.BINDINGS, everywhere=True),
         KeyGroup.of("Conversation", ChatScreen.BINDINGS),
         KeyGroup.of("Prompt", Prompt.BINDINGS),
         KeyGroup.of("A turn that has the focus", [*TurnLines.BINDINGS, *Earlier.BINDINGS]),
         KeyGroup.of("The offer to resume", ResumeOffer.BINDINGS),
+    ]
+
+
+def key_groups() -> list[KeyGroup]:
+    """Every binding that has an id, by the place where it works."""
+    from workbench.ui.screens.dialog import Dialog
+    from workbench.ui.screens.picker import ModelPicker
+    from workbench.ui.screens.settings import SettingsDialog
+
+    return [
+        *screen_groups(),
         KeyGroup.of("Models", ModelPicker.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("Dialogs", Dialog.BINDINGS),

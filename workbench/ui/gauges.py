@@ -9,12 +9,14 @@ from textual.content import Content, Span
 
 from workbench.core.events import PromptProgress
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.ports import HostSample
 from workbench.ui import format as fmt
 from workbench.ui.sanitize import clean_line
 
 GRAPH_ROWS = 2
+SHORT_NAME = 22
+"""Columns for the model on a narrow screen."""
 PANEL_ROWS = 32
 """Rows of the panel with everything in it."""
 WARN_AT = 0.80
@@ -231,12 +233,19 @@ def _joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content
     return styled(*shown)
 
 
+def _short_name(model: ModelEntry) -> str:
+    """Name and quantization in few columns; it is the quantization that people compare."""
+    name, quant = clean_line(model.name), clean_line(model.quant or "")
+    room = SHORT_NAME - (len(quant) + 1 if quant else 0)
+    return f"{name if len(name) <= room else name[: room - 1] + '…'} {quant}".rstrip()
+
+
 def strip_lines(readings: Readings, width: int) -> list[Content]:
     """The same in two rows, for a narrow screen."""
     info, metrics, host = readings.info, readings.metrics or AnswerMetrics(), readings.host
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
-    name = clean_line(info.model.label) if info else (readings.loading or "no model")
+    name = _short_name(info.model) if info else clean_line(readings.loading or "no model")
     size = info.settings.num_ctx if info else None
     share = readings.context_used / size if readings.context_used is not None and size else None
     context = level(share) if share is not None and share >= WARN_AT else value
@@ -249,9 +258,9 @@ def strip_lines(readings: Readings, width: int) -> list[Content]:
     ]
     reload = (("●", "gauge--warn"),) if readings.needs_reload else ()
     second = [
-        (*reload, (name[:24], "gauge--model")),
-        (("context ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
-        (("model ", label), (fmt.size(memory), value)),
+        (*reload, (name[:SHORT_NAME], "gauge--model")),
+        (("ctx ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
+        (("mem ", label), (fmt.size(memory), value)),
         (("rss ", label), (fmt.size(host.rss_bytes if host else None), value)),
         (("free ", label), (fmt.size(host.free_bytes if host else None), value)),
     ]

@@ -33,6 +33,31 @@ def keys_of(binding: Binding, keymap: Mapping[str, str]) -> list[str]:
     return [key.strip() for key in text.split(",") if key.strip()]
 
 
+_NAMES = {
+    "escape": "Esc",
+    "enter": "Enter",
+    "space": "Space",
+    "tab": "Tab",
+    "backspace": "Backspace",
+    "delete": "Del",
+    "pageup": "PgUp",
+    "pagedown": "PgDn",
+    "up": "↑",
+    "down": "↓",
+    "left": "←",
+    "right": "→",
+}
+
+
+def spoken(key: str) -> str:
+    """A key as people write it: `Ctrl+O`, `F6`, `Esc`."""
+    *modifiers, last = key.split("+")
+    name = _NAMES.get(last, last.upper() if len(last) <= 3 else last.capitalize())
+    if len(last) == 1 and not modifiers:
+        name = last
+    return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
+
+
 def keymap_problems(groups: Sequence[KeyGroup], keymap: Mapping[str, str]) -> list[str]:
     """What is wrong with a keymap: ids that nothing has, and keys that two actions of one place want."""
     known = {binding.id for group in groups for binding in group.bindings if binding.id}

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 from workbench.core.events import TokenKind
 
-DRAWING_SHARE = 0.04
-"""What part of a processor the event loop may take while an answer streams. The model computes on the same ones."""
-SLOWEST_INTERVAL = 0.25
+CPU_SHARE = 0.04
+"""What part of a processor the event loop may take while a model computes on the same ones."""
+FREE_SHARE = 0.30
+"""What part it may take where the model computes elsewhere."""
+SLOWEST_INTERVAL = 0.2
 """Seconds between two paints at the most, however dear they are."""
 
 Emit = Callable[[str, str], None]
@@ -25,6 +27,7 @@ class Pacer:
     Args:
         emit: Takes the gathered text.
         interval: The least time between two calls of `emit`, in seconds.
+        share: What part of a processor the event loop may take.
         clock: Reads seconds.
         cpu_clock: Reads the processor time of this thread, in seconds.
     """
@@ -33,12 +36,15 @@ class Pacer:
         self,
         emit: Emit,
         interval: float,
+        *,
+        share: float = FREE_SHARE,
         clock: Callable[[], float] = time.monotonic,
         cpu_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._emit = emit
         self._base = interval
         self._interval = interval
+        self._share = share
         self._clock = clock
         self._cpu_clock = cpu_clock
         self._pending: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
@@ -81,7 +87,7 @@ class Pacer:
     def _adapt(self) -> None:
         now, cpu = self._clock(), self._cpu_clock()
         if self._last is not None and now > self._last:
-            if (cpu - self._last_cpu) / (now - self._last) > DRAWING_SHARE:
+            if (cpu - self._last_cpu) / (now - self._last) > self._share:
                 self._interval = max(self._base, min(SLOWEST_INTERVAL, self._interval * 1.2))
             else:
                 self._interval = max(self._base, self._interval * 0.95)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
@@ -15,14 +15,16 @@ from workbench.core.errors import CancelledError, SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, Services
 from workbench.ui import format as fmt
-from workbench.ui.screens.export import Export, ExportDialog
 from workbench.ui.screens.live import LiveScreen
-from workbench.ui.screens.picker import ModelPicker
-from workbench.ui.screens.settings import Settings, SettingsDialog
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.turns import AnswerTurn, Notice, UserTurn
 from workbench.ui.widgets.welcome import ResumeOffer
 
+if TYPE_CHECKING:
+    from workbench.ui.screens.export import Export
+    from workbench.ui.screens.settings import Settings
+
+# The dialogs are imported when they are opened: the first paint does not wait for them.
 LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
@@ -100,12 +102,19 @@ class ChatScreen(LiveScreen):
         self._add(turn)
         label = engine.info.model.label
         self._busy_timer.resume()
+        self.transcript.follow(True)
+
+        def draw(answer: str, thoughts: str) -> None:
+            self.transcript.make_room(turn.write(answer, thoughts))
+            self._look_if_due()
+
         try:
-            outcome = await self.desk.answer(engine, text, turn.write)
+            outcome = await self.desk.answer(engine, text, draw)
         except BaseException:
             turn.finish(label, None, "failed")
             raise
         finally:
+            self.transcript.follow(False)
             self._set_busy()
         turn.finish(label, outcome.metrics, outcome.reason)
         if outcome.dropped:
@@ -133,6 +142,8 @@ class ChatScreen(LiveScreen):
 
     def action_models(self) -> None:
         """Choose a model."""
+        from workbench.ui.screens.picker import ModelPicker
+
         picker = ModelPicker(self._services.catalog, self.desk.model, self._services.no_model_hint)
         self.app.push_screen(picker, self._chosen)
 
@@ -189,6 +200,8 @@ class ChatScreen(LiveScreen):
 
     def action_settings(self) -> None:
         """Change the settings."""
+        from workbench.ui.screens.settings import SettingsDialog
+
         conversation = self.desk.conversation
         dialog = SettingsDialog(conversation.system, conversation.sampling, conversation.load)
         self.app.push_screen(dialog, self._take_settings)
@@ -213,6 +226,8 @@ class ChatScreen(LiveScreen):
 
     def action_export(self) -> None:
         """Write the conversation to a file."""
+        from workbench.ui.screens.export import ExportDialog
+
         title = self.desk.conversation.session("", self.desk.model).title
         self.app.push_screen(ExportDialog(self._services.export_folder, title), self._take_export)
 
@@ -251,10 +266,6 @@ class ChatScreen(LiveScreen):
     def action_prompt(self) -> None:
         """Go to the prompt."""
         self.prompt.focus()
-
-    def action_log(self) -> None:
-        """Show or hide the log."""
-        self.log_pane.toggle()
 
     # Stored sessions
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 
 from textual import events
 from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
@@ -21,13 +21,14 @@ from workbench.ui.activity import answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.widgets.log_pane import LogPane
-from workbench.ui.widgets.meters import Activity, Panel, Strip
+from workbench.ui.widgets.meters import Activity, Meters, Panel, Strip
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.transcript import Transcript
 from workbench.ui.widgets.turns import Notice, UserTurn
 from workbench.ui.widgets.welcome import Welcome
 
+WIDE = 100
+"""Columns from which there is room for the panel."""
 BUSY_SECONDS = 0.25
 """How often the figures are read while something runs."""
 IDLE_SECONDS = 2.0
@@ -58,28 +59,24 @@ class LiveScreen(Screen[None]):
     transcript = query_one(Transcript)
     prompt = query_one(Prompt)
     panel = query_one(Panel)
-    strip = query_one(Strip)
     activity = query_one(Activity)
-    log_pane = query_one(LogPane)
 
     def __init__(self, services: Services, clock: Callable[[], int], key_for: Callable[[str], str]) -> None:
         super().__init__(id="chat")
         self._services = services
         self._key_for = key_for
         self._said = Content("")
+        self._looked_at = 0.0
         self._queued: tuple[str, UserTurn] | None = None
         self.desk = Desk(services, self._journal_failed, clock)
 
     def compose(self) -> ComposeResult:
         """Transcript, activity and prompt; the panel; the log; the keys."""
-        with Horizontal(id="body"):
-            with Vertical(id="conversation"):
-                yield Transcript()
-                yield Activity(widget_id="activity")
-                yield Prompt()
-                yield Strip("strip")
-            yield Panel("panel")
-        yield LogPane(self._services.logs)
+        # No container holds these: each one would be drawn below all that it holds, with every paint.
+        yield Panel("panel")
+        yield Transcript()
+        yield Activity(widget_id="activity")
+        yield Prompt()
         yield KeyBar()
 
     def on_mount(self) -> None:
@@ -87,19 +84,51 @@ class LiveScreen(Screen[None]):
         self._busy_timer = self.set_interval(BUSY_SECONDS, self._tick, pause=True)
         self._idle_timer = self.set_interval(IDLE_SECONDS, self._look)
 
+    def on_resize(self, event: events.Resize) -> None:
+        """The panel where there is room for it, else the strip."""
+        wide = event.size.width >= WIDE
+        if wide == self.panel.display:
+            return
+        self.panel.display = wide
+        if wide:
+            self.query(Strip).remove()
+        else:
+            self.mount(Strip("strip"), after=self.prompt)
+        self.call_after_refresh(self._look)
+
+    def action_log(self) -> None:
+        """Show or hide the log."""
+        from workbench.ui.widgets.log_pane import LogPane
+
+        if panes := self.query(LogPane):
+            panes.remove()
+        else:
+            self.mount(LogPane(self._services.logs), before=self.query_one(KeyBar))
+
     def _welcome(self, hint: str = "") -> None:
         keys = [(self._key_for(name), text) for name, text in FIRST_KEYS]
         self.transcript.mount(Welcome(keys, hint))
 
     def _tick(self) -> None:
+        """Look at the figures, unless that was done with the last paint of the answer."""
+        if time.monotonic() - self._looked_at > BUSY_SECONDS * 1.5:
+            self._look_now()
+
+    def _look_if_due(self) -> None:
+        """Look at the figures together with a paint of the answer: one drawing of the screen instead of two."""
+        if time.monotonic() - self._looked_at >= BUSY_SECONDS:
+            self._look_now()
+
+    def _look_now(self) -> None:
+        self._looked_at = time.monotonic()
         self.desk.sample_speed()
         self._look()
 
     def _look(self) -> None:
         readings = self.desk.readings()
         with self.app.batch_update():
-            self.panel.show(readings)
-            self.strip.show(readings)
+            for meters in self.query(Meters):
+                meters.show(readings)
             self._show_activity()
 
     def _show_activity(self) -> None:

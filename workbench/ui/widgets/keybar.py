@@ -11,6 +11,9 @@ from textual.screen import Screen
 
 from workbench.ui.widgets.lines import Lines
 
+ALWAYS = ("prompt.send", "chat.stop", "chat.models", "app.palette", "app.help", "dialog.close")
+"""Bindings that are listed however narrow the screen is."""
+
 
 class KeyBar(Lines):
     """Lists the bindings of what has the focus. One widget, where the framework's footer has one for each key."""
@@ -42,17 +45,29 @@ class KeyBar(Lines):
             return
         text, spans = "", []
         self._places = []
-        for binding in self._listed():
-            key = self.app.get_key_display(binding)
-            part = f" {key} {binding.description} "
-            if len(text) + len(part) > self.size.width:
-                break
-            start = len(text)
-            spans.append(Span(start, start + len(key) + 2, "keybar--key"))
-            spans.append(Span(start + len(key) + 2, start + len(part), "keybar--name"))
-            self._places.append((start, start + len(part), binding.key))
-            text += part
+        for binding in self._fitting():
+            key, name = self._words(binding)
+            start, middle, end = len(text), len(text) + len(key), len(text) + len(key) + len(name)
+            spans += [Span(start, middle, "keybar--key"), Span(middle, end, "keybar--name")]
+            self._places.append((start, end, binding.key))
+            text += key + name
         self.set_lines([Content(text, spans)])
+
+    def _words(self, binding: Binding) -> tuple[str, str]:
+        key = self.app.get_key_display(binding).replace("Ctrl+", "^")
+        return f" {key} ", f"{binding.description} "
+
+    def _fitting(self) -> list[Binding]:
+        """As many as there is room for, in order; those that lead to all others first of all."""
+        bindings = self._listed()
+        room = self.size.width
+        chosen = []
+        for binding in sorted(bindings, key=lambda each: each.id not in ALWAYS):
+            width = sum(map(len, self._words(binding)))
+            if width <= room:
+                chosen.append(binding)
+                room -= width
+        return [binding for binding in bindings if binding in chosen]
 
     def on_click(self, event: Click) -> None:
         """A click on a key presses it."""

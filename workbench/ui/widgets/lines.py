@@ -7,6 +7,7 @@ the last time is found by comparing lines, and only those rows are drawn again.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from rich.segment import Segment
 from textual.content import Content
@@ -15,6 +16,16 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
+
+
+def expect_growth(widget: Widget, rows: int) -> None:
+    """Tell a widget the height that the coming layout will find.
+
+    A layout that finds another height than the widget knew of asks for a second layout, and the whole screen is drawn
+    twice for each row that an answer grows by.
+    """
+    width, height = widget.virtual_size
+    widget.set_reactive(Widget.virtual_size, Size(width, max(0, height + rows)))
 
 
 class Lines(Widget):
@@ -29,6 +40,9 @@ class Lines(Widget):
     }
     """
 
+    INDENT: ClassVar[int] = 0
+    """Empty columns to the left of the lines."""
+
     def __init__(self, *, widget_id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=widget_id, classes=classes)
         self.auto_links = False
@@ -41,12 +55,16 @@ class Lines(Widget):
         """What is shown."""
         return self._lines
 
-    def set_lines(self, lines: Sequence[Content]) -> None:
-        """Show `lines`; only those that differ from what is shown are drawn."""
-        self.replace_lines(0, lines)
+    def set_lines(self, lines: Sequence[Content]) -> int:
+        """Show `lines`; only those that differ from what is shown are drawn. Returns the growth in rows."""
+        return self.replace_lines(0, lines)
 
-    def replace_lines(self, start: int, lines: Sequence[Content]) -> None:
-        """Put `lines` in place of line `start` and all that follow; only those that differ are drawn."""
+    def replace_lines(self, start: int, lines: Sequence[Content]) -> int:
+        """Put `lines` in place of line `start` and all that follow; only those that differ are drawn.
+
+        Returns:
+            By how many rows the widget grows.
+        """
         shown = self._lines[start:]
         changed = [
             start + index
@@ -56,10 +74,13 @@ class Lines(Widget):
         self._lines[start:] = lines
         for y in changed:
             self._strips.pop(y, None)
-        if len(lines) != len(shown):
+        growth = len(lines) - len(shown)
+        if growth:
+            expect_growth(self, growth)
             self.refresh(layout=True)
         elif changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
+        return growth
 
     def forget_drawn(self) -> None:
         """Draw every row anew, the next time."""
@@ -96,6 +117,23 @@ class Lines(Widget):
             style = self._styles_by_name[name] = self.get_visual_style(name, partial=True)
         return style
 
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """Draw rows; those that were drawn before are the same objects, with all that was worked out for them.
+
+        A widget that grows would be drawn anew as a whole with each new row, so the rows are kept here. A widget with a
+        border or a padding of its own leaves that to the framework.
+        """
+        if self.gutter:
+            return super().render_lines(crop)
+        background = self.background_colors[1]
+        filters = self.get_line_filters()
+        strips = [self.render_line(y) for y in crop.line_range]
+        for each in filters:
+            strips = [strip.apply_filter(each, background) for strip in strips]
+        if crop.column_span != (0, self.size.width):
+            strips = [strip.crop(*crop.column_span) for strip in strips]
+        return strips
+
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
         strip = self._strips.get(y)
@@ -104,7 +142,7 @@ class Lines(Widget):
         return strip
 
     def _draw(self, y: int) -> Strip:
-        width = self.size.width
+        width, indent = self.size.width, self.INDENT
         base = self.visual_style
         if y >= len(self._lines):
             return Strip.blank(width, base.rich_style)
@@ -115,4 +153,6 @@ class Lines(Widget):
             selected = Style.from_styles(self.screen.get_component_styles("screen--selection"))
             line = line.stylize(selected, start, None if end == -1 else end)
         segments = [Segment(text, style.rich_style) for text, style in line.render(base, "", self._style) if text]
-        return Strip(segments, line.cell_length).adjust_cell_length(width, base.rich_style).apply_offsets(0, y)
+        strip = Strip(segments, line.cell_length).adjust_cell_length(width - indent, base.rich_style)
+        strip = strip.apply_offsets(0, y)
+        return Strip.join([Strip.blank(indent, base.rich_style), strip]) if indent else strip

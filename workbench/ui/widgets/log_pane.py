@@ -31,7 +31,7 @@ class LogLines(Lines):
 
 
 class LogPane(VerticalScroll):
-    """Shows the newest log lines, and looks for new ones only while it is seen."""
+    """Shows the newest log lines, and looks for new ones as long as it is there."""
 
     text = query_one(LogLines)
 
@@ -40,31 +40,26 @@ class LogPane(VerticalScroll):
         self._logs = logs
         self._last = 0
         self.border_title = "Log"
-        self.display = False
 
     def compose(self) -> ComposeResult:
         """One widget for all lines."""
         yield LogLines()
 
     def on_mount(self) -> None:
-        """Stay at the end."""
+        """Stay at the end, and look for new lines from now on."""
         self.anchor()
-        self._timer = self.set_interval(REFRESH_SECONDS, self.look, pause=True)
-
-    def toggle(self) -> None:
-        """Show or hide it."""
-        self.display = not self.display
-        if self.display:
-            self.look()
-            self._timer.resume()
-        else:
-            self._timer.pause()
+        self.look()
+        self.set_interval(REFRESH_SECONDS, self.look)
 
     def look(self) -> None:
         """Show what was logged since the last time."""
         new = self._logs.since(self._last)
         if not new:
+            if not self._last:
+                self.text.set_lines([styled(("Nothing was logged yet.", "log--debug"))])
             return
+        if not self._last:
+            self.text.set_lines([])
         self._last = new[-1].number
         lines = [*self.text.lines, *(_line(line) for line in new)]
         self.text.set_lines(lines[-SHOWN_LINES:])

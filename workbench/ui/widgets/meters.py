@@ -72,7 +72,13 @@ class Strip(Meters):
 class Activity(Lines):
     """One row that says what the program is doing, and how to stop it."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*GAUGE_STYLES, "activity--hint"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "gauge--value",
+        "gauge--label",
+        "gauge--bar",
+        "gauge--track",
+        "gauge--warn",
+    }
 
     def say(self, line: Content) -> None:
         """Show one line."""

@@ -65,7 +65,7 @@ class Prompt(TextArea, inherit_bindings=False):
             soft_wrap=True,
             tab_behavior="focus",
             show_line_numbers=False,
-            placeholder="Ask something…",
+            placeholder="Message the model…",
             highlight_cursor_line=False,
         )
         # A blinking cursor would draw twice a second while nothing happens.
@@ -121,12 +121,16 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def action_send(self) -> None:
         """Submit the text; an empty one does nothing."""
+        # A priority key overtakes the keys that were typed before it and still wait in the widget's queue.
+        self.call_later(self._submit)
+
+    def _submit(self) -> None:
         if self.full_text.strip():
             self.post_message(self.Submitted(self, self.full_text))
 
     def action_newline(self) -> None:
         """Begin a new line."""
-        self.insert("\n")
+        self.call_later(self.insert, "\n")
 
     def action_cursor_up(self, select: bool = False) -> None:
         """Go up; on the first line, to the earlier text."""

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from workbench.core.session import Turn
-from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.lines import Lines, expect_growth
 from workbench.ui.widgets.turns import AnswerTurn, UserTurn
 
 SHOWN_TURNS = 40
@@ -70,6 +70,15 @@ class Transcript(VerticalScroll, can_focus=False):
         """Put widgets at the end, and show them."""
         self.mount(*widgets)
         self.anchor()
+
+    def follow(self, following: bool) -> None:
+        """Begin or end to grow often: the scroll bar, which would be drawn anew each time, is hidden meanwhile."""
+        self.set_class(following, "-following")
+
+    def make_room(self, rows: int) -> None:
+        """Expect that the last turn grows by some rows."""
+        if rows and self.virtual_size.height > self.container_size.height:
+            expect_growth(self, rows)
 
     async def show_turns(self, turns: Sequence[Turn], labels: dict[str, str], *, show_thoughts: bool) -> None:
         """Show a conversation instead of what is shown: its last turns, and the earlier ones on demand."""

@@ -107,6 +107,8 @@ class UserTurn(TurnLines):
 class AnswerTurn(TurnLines):
     """What a model answered: its thoughts, its words, and below them its figures."""
 
+    INDENT = 2
+
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "turn--note",
         "turn--thought",
@@ -154,8 +156,8 @@ class AnswerTurn(TurnLines):
         """The answer as the model wrote it."""
         return "".join(self._written)
 
-    def write(self, answer: str, thoughts: str) -> None:
-        """Add what has come."""
+    def write(self, answer: str, thoughts: str) -> int:
+        """Add what has come. Returns by how many rows the turn grows."""
         above = len(self._above())
         if thoughts:
             self._thoughts.append(self._thoughts_cleaner.feed(thoughts))
@@ -163,11 +165,10 @@ class AnswerTurn(TurnLines):
             self._written.append(answer)
             changed = self._answer.append(self._answer_cleaner.feed(answer))
         if not self._width:
-            return
+            return 0
         if thoughts or above != len(self._above()):
-            self.set_lines(self._all())
-        else:
-            self.replace_lines(above + changed, self._answer.lines[changed:])
+            return self.set_lines(self._all())
+        return self.replace_lines(above + changed, self._answer.lines[changed:])
 
     def finish(self, model: str, metrics: AnswerMetrics | None, reason: str) -> None:
         """The answer is complete: lay it out once as a whole, and put its figures below."""
@@ -188,8 +189,9 @@ class AnswerTurn(TurnLines):
         if width == self._width:
             return False
         self._width = width
-        self._answer.resize(width)
-        self._thoughts.resize(max(8, width - 2))
+        room = max(8, width - 2 * self.INDENT)
+        self._answer.resize(room)
+        self._thoughts.resize(max(8, room - 2))
         self._lines = self._all()
         return True
 
