@@ -14,12 +14,16 @@ from operator import length_hint
 from pathlib import Path
 
 from workbench.core.errors import ModelFileError
+from workbench.gguf.known import WORTH_KNOWING, KnownStrings
 
 WINDOW_BYTES = 1 << 20
 """Bytes that are read at once."""
 
 MAX_STRING = 16 << 20
 """The longest string that is accepted, in bytes."""
+
+KNOWN_BY = 4096
+"""By how many first bytes a string array is recognised, before all of it is compared."""
 
 _U32 = struct.Struct("<I").unpack_from
 _U64 = struct.Struct("<Q").unpack_from
@@ -39,10 +43,12 @@ class Cursor:
     Args:
         descriptor: The open file.
         size: Its size in bytes; nothing beyond it is asked for.
+        known: String arrays of other files, which are passed over quickly where they are met again.
     """
 
-    def __init__(self, descriptor: int, size: int) -> None:
+    def __init__(self, descriptor: int, size: int, known: KnownStrings | None = None) -> None:
         self._descriptor = descriptor
+        self._known = known
         self._base = 0
         self._buffer = b""
         self._position = 0
@@ -121,6 +127,27 @@ class Cursor:
         return ahead
 
     def skip_strings(self, count: int) -> None:
+        """Leave out `count` strings."""
+        known = self._known
+        if known is None or count < WORTH_KNOWING:
+            self._walk_strings(count)
+            return
+        begin, start = self.offset, self.peek(KNOWN_BY)
+        same = known.find(count, start)
+        if same is not None and len(same) <= self.remaining:
+            if self.take(len(same)) == same:
+                return
+            self._seek(begin)
+        self._walk_strings(count)
+        length = self.offset - begin
+        if length <= MAX_STRING:
+            self._seek(begin)
+            known.remember(count, start, self.take(length))
+
+    def _seek(self, offset: int) -> None:
+        self._base, self._position, self._buffer = offset, 0, b""
+
+    def _walk_strings(self, count: int) -> None:
         """Leave out `count` strings. The vocabulary is most of a header, so this loop decides how fast one is read."""
         unpack = _U64
         while count:

@@ -17,6 +17,7 @@ from typing import NoReturn
 from workbench.core.errors import ModelFileError
 from workbench.gguf.cursor import MAX_STRING, Cursor, EndOfFileError, StringTooLongError, open_regular
 from workbench.gguf.header import Array, Header, TensorInfo, Value
+from workbench.gguf.known import KnownStrings
 from workbench.gguf.sniff import what_it_is
 from workbench.gguf.types import REMOVED_TENSOR_TYPES, TENSOR_TYPES, TensorType, ValueType
 
@@ -56,20 +57,23 @@ _SCALARS: Mapping[ValueType, struct.Struct] = {
 }
 
 
-def read_header(path: str | PathLike[str], *, arrays: bool | Container[str] = False) -> Header:
+def read_header(
+    path: str | PathLike[str], *, arrays: bool | Container[str] = False, known: KnownStrings | None = None
+) -> Header:
     """Read the header of the GGUF file `path`, and check that all tensor data that it announces is there.
 
     Args:
         path: The file.
         arrays: Whether to read the elements of long arrays, or the keys of those to read. Of the others only length
             and element type are told; short arrays are always read.
+        known: For reading many files: what they have in common is looked at once.
 
     Raises:
         ModelFileError: The file cannot be read, or is no sound GGUF file.
     """
     place = Path(path)
     with open_regular(place) as (descriptor, size):
-        return _HeaderReader(place, Cursor(descriptor, size), arrays).read()
+        return _HeaderReader(place, Cursor(descriptor, size, known), arrays).read()
 
 
 class _HeaderReader:

@@ -7,6 +7,7 @@ from threading import Lock
 
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
+from workbench.gguf.known import KnownStrings
 from workbench.gguf.model import ModelFacts, describe
 from workbench.gguf.names import parse_name
 from workbench.gguf.reader import read_header
@@ -26,6 +27,7 @@ class EntryReader:
 
     def __init__(self) -> None:
         self._lock = Lock()
+        self._known = KnownStrings()
         self._facts: dict[_CacheKey, ModelFacts] = {}
 
     def entry(self, file: ModelFile, source: str, ref: str | None = None) -> ModelEntry:
@@ -69,7 +71,7 @@ class EntryReader:
             known = self._facts.get(key)
         if known is not None:
             return known
-        first, *others = (read_header(path) for path in file.paths)
+        first, *others = (read_header(path, known=self._known) for path in file.paths)
         facts = describe(first, others)
         with self._lock:
             self._facts[key] = facts
