@@ -29,6 +29,8 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 WORKBENCH = str(BIN / "workbench")
+RESULTS = ROOT / "build" / "benchmarks.jsonl"
+"""Where the lines of JSON are gathered, the newest last."""
 
 QUIET_PERCENT = 8.0
 """Other programs' use of the whole machine, in per cent, from which a run counts as disturbed."""
@@ -171,7 +173,7 @@ class Bar:
         return f"{word}: {self.what}: {self.value:.3g}{unit} (bar {sign} {self.bar:g}{unit})"
 
 
-def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def format_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table, the first column to the left and the others to the right."""
     cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     widths = [max(2, *(len(row[column]) for row in [list(headers), *cells])) for column in range(len(headers))]
@@ -181,12 +183,15 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
             cell.ljust(width) if index == 0 else cell.rjust(width)
             for index, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
-        return "| " + " | ".join([first, *others]) + " |"
+        return "| " + " | ".join([first, *others]) + " |\n"
 
-    print(line(headers))
-    print(line(["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]))
-    for row in cells:
-        print(line(row))
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "".join(map(line, [list(headers), rule, *cells]))
+
+
+def print_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a Markdown table."""
+    print(format_table(headers, rows), end="")
 
 
 def sample_rows(samples: Samples) -> list[Sequence[object]]:
@@ -227,7 +232,7 @@ def _cpu_name() -> str:
 
 
 def finish(name: str, bars: Sequence[Bar], samples: Mapping[str, Samples], **more: object) -> int:
-    """Print the verdicts and the one line of JSON; gives the exit status."""
+    """Print the verdicts and the one line of JSON, and keep it; gives the exit status."""
     print()
     for bar in bars:
         print(bar)
@@ -246,5 +251,9 @@ def finish(name: str, bars: Sequence[Bar], samples: Mapping[str, Samples], **mor
         **more,
         "machine": machine(),
     }
-    print(json.dumps(found, ensure_ascii=False), flush=True)
+    line = json.dumps(found, ensure_ascii=False)
+    print(line, flush=True)
+    RESULTS.parent.mkdir(exist_ok=True)
+    with RESULTS.open("a", encoding="utf-8") as file:
+        file.write(line + "\n")
     return 0

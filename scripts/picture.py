@@ -1,0 +1,141 @@
+"""Take the pictures of the documentation: the program itself on the demo model, exported by Textual.
+
+    python -m scripts.picture            writes docs/pictures/*.svg
+
+The figures in a picture are those of the machine that took it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from benchmarks.models import variant
+from benchmarks.program import answers
+from workbench.cli.composition import compose
+from workbench.core.logbook import RingLogBook
+from workbench.core.ports import Services
+from workbench.library.demo import HOW_TO_GET_DEMO
+from workbench.store.config_write import save_config
+from workbench.telemetry.host import HostMonitor
+from workbench.ui.app import WorkbenchApp
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "docs" / "pictures"
+SIZE = (120, 36)
+QUESTIONS = (
+    "Give me three tips for sleeping well.",
+    "Write a Python function that reverses a string, and explain it in two sentences.",
+)
+CONFIG = """\
+model_folders = ["{models}"]
+[sampling]
+temperature = 0.0
+seed = 1
+num_predict = 220
+"""
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    """Wait until something holds.
+
+    Raises:
+        TimeoutError: It did not within two minutes.
+    """
+    deadline = time.monotonic() + 120
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("the program did not get there")
+        await pilot.pause(0.1)
+    await pilot.pause(0.5)
+
+
+def shows(app: WorkbenchApp, text: str) -> bool:
+    """Whether the screen shows a text."""
+    return text.replace(" ", "&#160;") in app.export_screenshot()
+
+
+def take(app: WorkbenchApp, name: str) -> None:
+    """Write what the screen shows."""
+    path = PICTURES / f"{name}.svg"
+    path.write_text(app.export_screenshot(title="workbench"), encoding="utf-8")
+    print(path.relative_to(ROOT))
+
+
+async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp], object]) -> None:
+    """Start the program on a home, ask both questions, and let `show` take its pictures."""
+    workers = compose()
+    services = Services(
+        engines=workers.engines,
+        catalog=workers.catalog,
+        sessions=workers.sessions,
+        monitor=HostMonitor(),
+        logs=RingLogBook(),
+        config=workers.config,
+        config_problems=workers.problems,
+        save_config=partial(save_config, workers.paths.config_file),
+        theme_folders=[ROOT / "themes"],
+        export_folder=workers.paths.exports_dir,
+        no_model_hint=HOW_TO_GET_DEMO,
+    )
+    app = WorkbenchApp(services, "demo")
+    before = len(list(answers(home)))
+    async with app.run_test(size=SIZE) as pilot:
+        app.theme = theme
+        await until(pilot, lambda: shows(app, "is ready"))
+        for number, question in enumerate(QUESTIONS, before + 1):
+            await pilot.press(*question, "enter")
+            await until(pilot, lambda number=number: len(list(answers(home))) >= number)
+        await show(pilot, app)
+        await pilot.press("ctrl+q")
+
+
+async def dark(pilot: Pilot[None], app: WorkbenchApp) -> None:
+    """The conversation and its dialogs."""
+    take(app, "chat")
+    for name, key in (("models", "ctrl+o"), ("settings", "f6")):
+        await pilot.press(key)
+        await until(pilot, lambda: len(app.screen_stack) > 1)
+        await pilot.pause(1.0)
+        take(app, name)
+        await pilot.press("escape")
+        await until(pilot, lambda: len(app.screen_stack) == 1)
+
+
+async def light(pilot: Pilot[None], app: WorkbenchApp) -> None:
+    """The conversation in a light theme."""
+    take(app, "light")
+
+
+def main() -> int:
+    """Take all pictures."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as name:
+        home = Path(name)
+        # The picker shows where a model lies: in a picture, a short path.
+        models = Path(tempfile.gettempdir()) / "models"
+        models.mkdir(exist_ok=True)
+        for quant in ("Q2_K", "Q4_K_M", "Q8_0", "F16"):
+            link = models / variant(quant).name
+            link.unlink(missing_ok=True)
+            link.symlink_to(variant(quant))
+        (home / "config").mkdir()
+        (home / "config" / "config.toml").write_text(CONFIG.format(models=models), encoding="utf-8")
+        os.environ["WORKBENCH_HOME"] = name
+        asyncio.run(use(home, "workbench-dark", dark))
+        asyncio.run(use(home, "workbench-light", light))
+        shutil.rmtree(models)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
