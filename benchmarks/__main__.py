@@ -2,8 +2,8 @@
 
     python -m benchmarks [llama_bench tui_speed …]
 
-The tables go to standard output, the lines of JSON to build/benchmarks.jsonl. `python -m benchmarks.report` puts them into
-docs/performance.md.
+The tables go to standard output, the lines of JSON to build/benchmarks.jsonl. `python -m benchmarks.report` puts them
+into docs/performance.md.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks && python -m benchmarks.report
 
-In the page a result stands between `<!-- measured: NAME -->` and `<!-- end -->`. A benchmark that was not run since keeps
-the result that it has there.
+In the page a result stands between `<!-- measured: NAME -->` and `<!-- end -->`. A benchmark that was not run since
+keeps the result that it has there.
 """
 
 from __future__ import annotations
@@ -46,9 +46,13 @@ def rendered(found: dict[str, Any]) -> str:
         rows.append((f"{arm}, against headless", ratio, "", "", ""))
     machine = found["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    took = (
-        f"{machine['date'][:10]}, `python -m benchmarks.{found['benchmark']}`: {machine['cpu']}, {machine['cores']} cores, "
-        f"{machine['memory_gib']:.0f} GiB, {machine['system'].partition(' ')[0]}, Python {machine['python']}, {versions}"
+    took = ", ".join(
+        (
+            f"{machine['date'][:10]}, `python -m benchmarks.{found['benchmark']}`: {machine['cpu']}",
+            f"{machine['cores']} cores, {machine['memory_gib']:.0f} GiB",
+            f"{machine['system'].partition(' ')[0]}, Python {machine['python']}",
+            versions,
+        )
     )
     disturbed = found["disturbed_rounds"]
     if disturbed:
