@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
 
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.errors import SessionError, WorkbenchError
+from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import ModelEntry
+from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import Catalog, ExportFormat, HostSample, Services
 from workbench.core.session import Session
-from workbench.engine.scripted import ScriptedHost
+from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.turns import Notice, TurnLines
 
 THEMES = Path(__file__).parents[2] / "themes"
 
@@ -172,3 +178,66 @@ def fake_services(
         export_folder=export_folder,
         no_model_hint=no_model_hint,
     )
+
+
+ANSWER = "The sky is **blue** because of [scattering](http://example.com)."
+
+
+def models() -> list[ScriptedModel]:
+    """Two quantizations of one model, another model, and one that cannot be opened."""
+    memory = MemoryUse(105_000_000, 46_000_000, 21_000_000)
+
+    def model(quant: str, bits: float, size: int) -> ScriptedModel:
+        name = "SmolLM2-135M-Instruct"
+        entry = ModelEntry(
+            f"smol:{quant}", name, quant, f"/m/{quant}.gguf", size, 135_000_000, "llama", bits, 8192, "models"
+        )
+        return ScriptedModel(entry, (Script.of(ANSWER), Script.of("And so on.")), memory=memory)
+
+    qwen = ModelEntry(
+        "qwen", "Qwen2.5-0.5B-Instruct", "Q4_K_M", "/m/q", 398_000_000, 494_000_000, "qwen2", 6.35, 32768, "ollama"
+    )
+    broken = ModelEntry("broken", "Broken-1B", "Q4_0", "/m/b", None, source="models", problem="The file is truncated.")
+    return [
+        model("Q4_K_M", 6.24, 105_000_000),
+        model("Q8_0", 8.51, 144_800_000),
+        ScriptedModel(qwen, (Script.of("Quite different."),)),
+        ScriptedModel(broken, (), load_error=ModelLoadError("The file /m/b is truncated.", "Download it again.")),
+    ]
+
+
+def app_on(
+    host: ScriptedHost,
+    clock: FakeClock,
+    model: str | None = "smol:Q4_K_M",
+    resume: str | None = None,
+    **services: Any,
+) -> WorkbenchApp:
+    """The program on a scripted host."""
+    return WorkbenchApp(fake_services(host, **services), model, resume, clock=clock)
+
+
+async def settle(pilot: Pilot[None]) -> None:
+    """Wait until nothing runs any more and everything is drawn."""
+    for _ in range(3):
+        await pilot.pause()
+        await pilot.app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+    """Wait for something that happens while work goes on."""
+    async with asyncio.timeout(10):
+        while not condition():
+            await pilot.pause(0.01)
+    await pilot.pause()
+
+
+def shown(app: WorkbenchApp) -> str:
+    """Every line that the widgets of the screen show, as text."""
+    return "\n".join(line.plain for widget in app.screen.query(Lines) if widget.display for line in widget.lines)
+
+
+def turns(app: WorkbenchApp) -> list[str]:
+    """The texts of the turns and notices in the transcript."""
+    return [child.text for child in app.chat.transcript.children if isinstance(child, TurnLines | Notice)]

@@ -78,6 +78,7 @@ class WorkbenchApp(App[None]):
         self._theme_missing = wanted not in self._themes
         self.theme = next(iter(self._themes)) if self._theme_missing else wanted
         keymap = services.config.keymap
+        self.set_keymap(dict(keymap))
         self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
         self.chat = ChatScreen(services, model, resume, clock, self.key_for)
         self.install_screen(self.chat, "chat")
@@ -88,9 +89,7 @@ class WorkbenchApp(App[None]):
         return variable_defaults(self.current_theme or FALLBACK)
 
     def on_mount(self) -> None:
-        """Put the user's keys in force, and say what could not be taken."""
-        if self.services.config.keymap:
-            self.set_keymap(dict(self.services.config.keymap))
+        """Say what of the config could not be taken."""
         self.call_after_refresh(self._report)
 
     def _report(self) -> None:
@@ -187,7 +186,8 @@ def screen_groups() -> list[KeyGroup]:
         KeyGroup.of("Everywhere", WorkbenchApp.BINDINGS, everywhere=True),
         KeyGroup.of("Conversation", ChatScreen.BINDINGS),
         KeyGroup.of("Prompt", Prompt.BINDINGS),
-        KeyGroup.of("A turn that has the focus", [*TurnLines.BINDINGS, *Earlier.BINDINGS]),
+        KeyGroup.of("A turn that has the focus", TurnLines.BINDINGS),
+        KeyGroup.of("The line above the turns", Earlier.BINDINGS),
         KeyGroup.of("The offer to resume", ResumeOffer.BINDINGS),
     ]
 

@@ -69,7 +69,7 @@ class ChatScreen(LiveScreen):
     def _begin(self) -> None:
         self._look()
         if self._first_model:
-            self._loading = self._load(self._first_model, self._first_model)
+            self._start_load(self._first_model, self._first_model)
         self._find_sessions()
 
     # Asking and answering
@@ -101,7 +101,7 @@ class ChatScreen(LiveScreen):
         turn = AnswerTurn(show_thoughts=self._show_thoughts)
         self._add(turn)
         label = engine.info.model.label
-        self._busy_timer.resume()
+        self._begin_work()
         self.transcript.follow(True)
 
         def draw(answer: str, thoughts: str) -> None:
@@ -149,22 +149,29 @@ class ChatScreen(LiveScreen):
 
     def _chosen(self, model: ModelEntry | None) -> None:
         if model is not None:
-            self._loading = self._load(model.ref, model.label)
+            self._start_load(model.ref, model.label)
 
     def action_reload(self) -> None:
         """Load the open model again."""
         if (model := self.desk.model) is not None:
-            self._loading = self._load(model.ref, model.label)
+            self._start_load(model.ref, model.label)
         else:
             self.action_models()
 
+    def _start_load(self, ref: str, label: str) -> None:
+        self._loading = self._load(ref, label, (self._answering, self._loading))
+
     @work(group="load", exit_on_error=False, description="load a model")
-    async def _load(self, ref: str, label: str) -> None:
-        for running in (self._answering, self._loading):
-            if running is not None and not running.is_finished and running is not get_current_worker():
+    async def _load(self, ref: str, label: str, before: tuple[Worker[None] | None, ...]) -> None:
+        for running in before:
+            if running is not None and not running.is_finished:
                 self.desk.stop()
-                await running.wait()
-        self._busy_timer.resume()
+                with suppress(WorkerFailed, WorkerCancelled):
+                    await running.wait()
+        if self._loading is not get_current_worker():
+            # Another model was chosen while this one waited for its turn.
+            return
+        self._begin_work()
         try:
             engine = await self.desk.open(ref, label)
         except CancelledError:
@@ -301,7 +308,7 @@ class ChatScreen(LiveScreen):
         await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self._loading = self._load(session.model, labels.get(session.model, session.model))
+            self._start_load(session.model, labels.get(session.model, session.model))
         self._look()
 
     async def leave(self) -> None:

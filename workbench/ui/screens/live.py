@@ -133,15 +133,17 @@ class LiveScreen(Screen[None]):
 
     def _show_activity(self) -> None:
         stop = self._key_for("chat.stop")
-        if self.desk.bay.load is not None:
+        if self._said:
+            line = self._said
+        elif self.desk.bay.load is not None:
             line = loading_line(self.desk.bay.load, stop, queued=self._queued is not None)
         elif self.desk.answering is not None:
             line = answering_line(self.desk.answering, stop)
-        elif not self._said and self.desk.needs_reload:
+        elif self.desk.needs_reload:
             key = self._key_for("chat.reload")
             line = styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, "gauge--value"))
         else:
-            line = self._said
+            line = Content("")
         self.activity.say(line)
 
     def say(self, text: str, seconds: float = 4.0) -> None:
@@ -155,6 +157,11 @@ class LiveScreen(Screen[None]):
                 self._show_activity()
 
         self.set_timer(seconds, forget)
+
+    def _begin_work(self) -> None:
+        """Something begins to run: what was said before it no longer matters."""
+        self._said = Content("")
+        self._busy_timer.resume()
 
     def _set_busy(self) -> None:
         """Read the figures often while something runs, and rarely while nothing does."""

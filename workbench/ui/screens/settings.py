@@ -15,7 +15,7 @@ from textual.widgets import Input, Label, TextArea
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.screens.dialog import Dialog
-from workbench.ui.widgets.field import Field, shown
+from workbench.ui.widgets.field import Field, shown, wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class SettingsDialog(Dialog[Settings | None]):
             "f9", "reload", "Reload now", id="settings.reload", tooltip="Use the settings and load the model again."
         ),
         Binding("f10", "save", "Save as defaults", id="settings.save", tooltip="Use them for every new conversation."),
-        Binding("f8", "default", "Default", id="settings.default", tooltip="Put the default into this field."),
+        Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Put the default into this field."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
         Binding(
             "up", "app.focus_previous", "Back", id="settings.previous", show=False, tooltip="Go to the field above."
@@ -61,7 +61,7 @@ class SettingsDialog(Dialog[Settings | None]):
         """The system prompt, then one group after the other; help for the field in hand below."""
         with Vertical(id="settings-box", classes="dialog-box") as box:
             box.border_title = "Settings"
-            box.border_subtitle = "Esc done · F8 default · F9 reload now · F10 save as defaults"
+            box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F10 save as defaults"
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label("SYSTEM PROMPT", classes="dialog-heading")
                 area = TextArea(self._system, id="settings-system", compact=True, tab_behavior="focus")
@@ -80,12 +80,12 @@ class SettingsDialog(Dialog[Settings | None]):
 
     def on_mount(self) -> None:
         """Begin at the first number: the system prompt is above it."""
-        self.query(Field).first().input.focus()
+        self.set_focus(self.query(Field).first().input, scroll_visible=False)
 
     @on(Field.Entered)
     def _explain(self, event: Field.Entered) -> None:
         parameter = event.field.parameter
-        self.help.update(f"{parameter.name}: {parameter.help} It takes {parameter.range_text}.")
+        self.help.update(f"{parameter.name}: {parameter.help} It takes {wanted(parameter)}.")
 
     @on(Input.Submitted)
     def _next(self) -> None:

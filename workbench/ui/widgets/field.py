@@ -17,6 +17,34 @@ from workbench.core.errors import ParameterError
 from workbench.core.parameters import Parameter, Value, check_value, parse_value
 
 SEPARATOR = "|"
+"""Between several texts in one field."""
+UNBOUNDED = 2**31 - 1
+"""A bound that only the machine sets; it is not worth naming."""
+_MEANINGS: dict[tuple[str, Value | None], str] = {
+    ("top_k", 0): "keeps all",
+    ("top_p", 1.0): "keeps all",
+    ("min_p", 0.0): "off",
+    ("typical_p", 1.0): "off",
+    ("repeat_last_n", 0): "off",
+    ("repeat_last_n", -1): "the whole context",
+    ("repeat_penalty", 1.0): "off",
+    ("presence_penalty", 0.0): "off",
+    ("frequency_penalty", 0.0): "off",
+    ("temperature", 0.0): "greedy",
+    ("seed", -1): "drawn anew each time",
+    ("num_predict", -1): "no limit",
+    ("num_ctx", 0): "automatic",
+    ("num_gpu", -1): "as many as fit",
+    ("num_gpu", 0): "none",
+    ("num_thread", 0): "one a physical core",
+}
+
+
+def wanted(parameter: Parameter) -> str:
+    """The values that a parameter takes, in few words."""
+    if parameter.kind == "int" and parameter.high >= UNBOUNDED:
+        return f"a whole number, {parameter.low:g} or more"
+    return parameter.range_text
 
 
 def shown(value: Value) -> str:
@@ -103,8 +131,8 @@ class Field(Horizontal):
         event.stop()
         try:
             self.value, self.problem = typed(self.parameter, event.value), ""
-        except ParameterError as error:
-            self.value, self.problem = None, error.hint or error.message
+        except ParameterError:
+            self.value, self.problem = None, wanted(self.parameter)
         self._annotate()
         self.post_message(self.Edited(self))
 
@@ -113,12 +141,13 @@ class Field(Horizontal):
         self.set_class(self.value is not None and self.value != self.parameter.default, "-set")
         if self.problem:
             note = self.problem
-        elif self.changed and self.parameter.reload:
-            note = "needs a reload"
-        elif self.value != self.parameter.default:
-            note = f"default {shown(self.parameter.default) or 'none'}"
         else:
-            note = ""
+            parts = [_MEANINGS.get((self.parameter.name, self.value), "")]
+            if self.changed and self.parameter.reload:
+                parts.append("needs a reload")
+            elif self.value != self.parameter.default:
+                parts.append(f"default {shown(self.parameter.default) or 'none'}")
+            note = " · ".join(part for part in parts if part)
         self.note.update(note)
 
     @on(DescendantFocus)

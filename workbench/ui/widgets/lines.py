@@ -144,7 +144,8 @@ class Lines(Widget):
     def _draw(self, y: int) -> Strip:
         width, indent = self.size.width, self.INDENT
         base = self.visual_style
-        if y >= len(self._lines):
+        # A widget that was just removed may still be in the frame that is being drawn.
+        if y >= len(self._lines) or not self.is_attached:
             return Strip.blank(width, base.rich_style)
         line = self._lines[y]
         selection = self.text_selection

@@ -12,7 +12,7 @@ from textual.content import Content, Span
 from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
-from textual.widget import Widget
+from textual.widget import AwaitMount, Widget
 
 from workbench.core.session import Turn
 from workbench.ui.widgets.lines import Lines, expect_growth
@@ -62,14 +62,23 @@ class Transcript(VerticalScroll, can_focus=False):
         super().__init__(id="transcript")
         self._older: list[Widget] = []
 
-    def on_mount(self) -> None:
-        """Stay at the end."""
-        self.anchor()
+    @property
+    def _overflows(self) -> bool:
+        return self.virtual_size.height > self.container_size.height
 
-    def add(self, *widgets: Widget) -> None:
+    def watch_virtual_size(self) -> None:
+        """Stay at the end as soon as there is more than fits; what fits stands at the top."""
+        if self._overflows != self.is_anchored:
+            self.anchor(self._overflows)
+            if not self._overflows:
+                self.scroll_home(animate=False, immediate=True)
+
+    def add(self, *widgets: Widget) -> AwaitMount:
         """Put widgets at the end, and show them."""
-        self.mount(*widgets)
-        self.anchor()
+        mounted = self.mount(*widgets)
+        if self._overflows:
+            self.anchor()
+        return mounted
 
     def follow(self, following: bool) -> None:
         """Begin or end to grow often: the scroll bar, which would be drawn anew each time, is hidden meanwhile."""
@@ -77,7 +86,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def make_room(self, rows: int) -> None:
         """Expect that the last turn grows by some rows."""
-        if rows and self.virtual_size.height > self.container_size.height:
+        if rows and self._overflows:
             expect_growth(self, rows)
 
     async def show_turns(self, turns: Sequence[Turn], labels: dict[str, str], *, show_thoughts: bool) -> None:
@@ -86,8 +95,8 @@ class Transcript(VerticalScroll, can_focus=False):
         self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
         await self.remove_children()
         if self._older:
-            self.mount(Earlier(len(self._older)))
-        self.add(*shown)
+            await self.mount(Earlier(len(self._older)))
+        await self.add(*shown)
 
     async def on_earlier_wanted(self, event: Earlier.Wanted) -> None:
         """Show some more of the earlier turns, without moving what the user reads."""

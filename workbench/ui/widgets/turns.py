@@ -148,7 +148,7 @@ class AnswerTurn(TurnLines):
         self._written: list[str] = []
         self._show_thoughts = show_thoughts
         self._done = False
-        self._figures: list[Content] = []
+        self._figures = Content("")
         self._width = 0
 
     @property
@@ -174,7 +174,7 @@ class AnswerTurn(TurnLines):
         """The answer is complete: lay it out once as a whole, and put its figures below."""
         self._done = True
         self._answer.finish()
-        self._figures = figures_lines(model, metrics, reason)
+        self._figures = figures_line(model, metrics, reason)
         if self._width:
             self.set_lines(self._all())
 
@@ -189,11 +189,14 @@ class AnswerTurn(TurnLines):
         if width == self._width:
             return False
         self._width = width
-        room = max(8, width - 2 * self.INDENT)
-        self._answer.resize(room)
-        self._thoughts.resize(max(8, room - 2))
+        self._answer.resize(self._room)
+        self._thoughts.resize(max(8, self._room - 2))
         self._lines = self._all()
         return True
+
+    @property
+    def _room(self) -> int:
+        return max(8, self._width - 2 * self.INDENT)
 
     def _above(self) -> list[Content]:
         """The lines above the answer."""
@@ -216,7 +219,9 @@ class AnswerTurn(TurnLines):
         lines = [*self._above(), *self._answer.lines]
         if not lines and not self._done:
             lines = [Content("…", [Span(0, 1, "turn--note")])]
-        return lines + self._figures
+        if self._figures:
+            lines += [Content(""), *self._figures.wrap(self._room)]
+        return lines
 
     def action_fold(self) -> None:
         """Open or fold the thoughts of this answer."""
@@ -228,7 +233,7 @@ class AnswerTurn(TurnLines):
             self.action_fold()
 
 
-def figures_lines(model: str, metrics: AnswerMetrics | None, reason: str) -> list[Content]:
+def figures_line(model: str, metrics: AnswerMetrics | None, reason: str) -> Content:
     """The line of figures below an answer."""
     parts: list[str] = []
     if metrics is not None:
@@ -247,7 +252,7 @@ def figures_lines(model: str, metrics: AnswerMetrics | None, reason: str) -> lis
         gap = "  ·  " if text else ""
         spans.append(Span(len(text), len(text) + len(gap) + len(ending), "turn--ending"))
         text = f"{text}{gap}{ending}"
-    return [Content(""), Content(text, spans)] if text else []
+    return Content(text, spans)
 
 
 class Notice(Lines):

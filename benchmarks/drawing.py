@@ -1,0 +1,159 @@
+"""What a token costs to draw, at 400 and at 4,000 tokens of one answer, in prose and in one long block of code.
+
+The whole screen runs at 120x36 without a terminal, on the scripted engine. Around both marks tokens come at a steady
+pace, and the processor time of the process is divided by their number; in between they come faster, to save time. The
+figure for a mark is the median over the rounds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
+from workbench.core.chat import Message
+from workbench.core.config import Config
+from workbench.core.logbook import RingLogBook
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.ports import ExportFormat, HostSample, Services
+from workbench.core.session import Session
+from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+
+ROOT = Path(__file__).parents[1]
+MARKS = (400, 4_000)
+WINDOW = 200
+"""Tokens over which the cost around a mark is measured."""
+FASTER = 6
+"""How much faster tokens come between the marks."""
+PROSE = (
+    "Light from the sun is scattered by the **molecules** of the air, the short waves more than the long ones, and so "
+    "the sky looks `blue` from wherever you stand. At dusk the way through the air is longer. "
+)
+CODE = "    total += weights[index] * table.get(key, 0.0)  # every term once\n"
+
+
+class Quiet:
+    """Stores nothing and measures nothing: what is timed is the screen."""
+
+    id = "none"
+
+    async def create(self) -> Quiet:
+        return self
+
+    async def resume(self, session_id: str) -> tuple[Session, Quiet]:
+        raise NotImplementedError
+
+    async def interrupted(self) -> tuple[Session, ...]:
+        return ()
+
+    async def dismiss(self, session_id: str) -> None: ...
+
+    async def export(self, session: Session, form: ExportFormat, path: Path) -> None: ...
+
+    async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None: ...
+
+    async def model(self, entry: ModelEntry) -> None: ...
+
+    async def message(self, message: Message) -> None: ...
+
+    async def partial(self, message: Message, model: str) -> None: ...
+
+    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def sample(self) -> HostSample:
+        return HostSample(400_000_000, 5_000_000_000, 8_000_000_000, 50.0)
+
+
+class Stopwatch:
+    """The sleep of the scripted engine: it counts tokens, keeps the pace, and reads the processor time at the marks."""
+
+    def __init__(self, tokens_per_second: float) -> None:
+        self._rate = tokens_per_second
+        self._read: dict[int, tuple[float, float]] = {}
+        self.tokens = 0.0
+
+    def _near_a_mark(self) -> bool:
+        return any(mark - WINDOW <= self.tokens <= mark + WINDOW for mark in MARKS)
+
+    async def sleep(self, seconds: float) -> None:
+        for mark in MARKS:
+            for edge in (mark - WINDOW // 2, mark + WINDOW // 2):
+                if self.tokens >= edge and edge not in self._read:
+                    self._read[edge] = (self.tokens, time.process_time())
+        await asyncio.sleep(seconds if self._near_a_mark() else seconds / FASTER)
+        self.tokens += seconds * self._rate
+
+    def cost_ms(self, mark: int) -> float:
+        """Processor time of one token at a mark, in milliseconds."""
+        (first, began), (last, ended) = self._read[mark - WINDOW // 2], self._read[mark + WINDOW // 2]
+        return (ended - began) * 1000 / (last - first)
+
+
+def script(kind: str) -> Script:
+    """An answer of a little more than the last mark."""
+    text = PROSE if kind == "prose" else CODE
+    script = Script.of(text * (MARKS[-1] * 2 * 8 // len(text)))
+    tokens = script.answer[: MARKS[-1] + 2 * WINDOW]
+    if kind == "code":
+        return Script(("```", "python", "\n", *tokens))
+    # A paragraph has about 120 tokens.
+    return Script(
+        tuple("\n\n" + token.lstrip() if index and index % 120 == 0 else token for index, token in enumerate(tokens))
+    )
+
+
+async def measure(kind: str, rate: float) -> Mapping[int, float]:
+    """The cost at each mark, in milliseconds a token."""
+    from workbench.ui.app import WorkbenchApp
+
+    watch = Stopwatch(rate)
+    model = ScriptedModel(
+        ModelEntry("scripted", "scripted"), (script(kind),), Pace(0, 1, 0, decode_tps=rate), context=100_000
+    )
+    host = ScriptedHost((model,), sleep=watch.sleep)
+    quiet = Quiet()
+    services = Services(
+        host, host, quiet, quiet, RingLogBook(), Config(), (), lambda _: None, (ROOT / "themes",), Path()
+    )
+    app = WorkbenchApp(services, "scripted")
+    async with app.run_test(size=(120, 36)) as pilot:
+        while app.chat.desk.engine is None:
+            await pilot.pause(0.05)
+        await pilot.press("g", "o", "enter")
+        while app.chat.desk.answering is None or watch.tokens < MARKS[-1] + WINDOW:
+            await asyncio.sleep(0.2)
+    return {mark: watch.cost_ms(mark) for mark in MARKS}
+
+
+def main() -> int:
+    """Measure, and print a table and a line of JSON."""
+    options = parser(__doc__, rounds=3)
+    options.add_argument("--rate", type=float, default=60.0, help="tokens a second (default: %(default)s)")
+    chosen = options.parse_args()
+    samples = Samples()
+    for number in range(chosen.rounds):
+        for kind in ("prose", "code"):
+            for mark, cost in asyncio.run(measure(kind, chosen.rate)).items():
+                samples.values.setdefault(f"{kind} at {mark:,}, ms/token", []).append(cost)
+                log(f"  round {number + 1} of {chosen.rounds}: {kind} at {mark:,}: {cost:.3f} ms a token")
+    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    bars = [
+        Bar(
+            f"{kind}: a token at 4,000 against one at 400",
+            samples.ratio(f"{kind} at 4,000, ms/token", f"{kind} at 400, ms/token"),
+            1.3,
+        )
+        for kind in ("prose", "code")
+    ]
+    return finish("drawing", bars, {"drawing": samples}, tokens_per_second=chosen.rate)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

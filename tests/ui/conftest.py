@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+
+from tests.ui.fakes import FakeClock, models
+from workbench.engine.scripted import ScriptedHost, ScriptedModel
+
+
+@pytest.fixture(autouse=True)
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No colours taken away, no animations, and no time zone of the machine."""
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
+    monkeypatch.setenv("TZ", "UTC")
+    return
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def host(clock: FakeClock) -> ScriptedHost:
+    return ScriptedHost(models(), clock=clock, sleep=clock.sleep)
+
+
+@pytest.fixture
+def make_host(clock: FakeClock) -> Callable[[Sequence[ScriptedModel]], ScriptedHost]:
+    def make(scripted: Sequence[ScriptedModel]) -> ScriptedHost:
+        return ScriptedHost(scripted, clock=clock, sleep=clock.sleep)
+
+    return make
