@@ -26,7 +26,7 @@ def is_stopped(text: str) -> bool:
     return "stopped" in text and "Reading the prompt" not in text and "Stopping" not in text
 
 
-CTRL_N, CTRL_Q, CTRL_U, ESCAPE = "\x0e", "\x11", "\x15", "\x1b"
+CTRL_N, CTRL_Q, CTRL_U, ESCAPE, KITTY_ESCAPE = "\x0e", "\x11", "\x15", "\x1b", "\x1b[27u"
 
 
 class Program(Terminal):
