@@ -12,8 +12,8 @@ from workbench.core.config import Config
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.turns import AnswerTurn
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 ENTRY = ModelEntry("tiny", "tiny", "Q4_0")

@@ -16,8 +16,9 @@ from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, Services
 from workbench.ui import format as fmt
 from workbench.ui.screens.live import LiveScreen
+from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.turns import AnswerTurn, Notice, UserTurn
+from workbench.ui.widgets.turns import Notice, UserTurn
 from workbench.ui.widgets.welcome import ResumeOffer
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
 from workbench.core.session import Turn
+from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.lines import Lines, expect_growth
-from workbench.ui.widgets.turns import AnswerTurn, UserTurn
+from workbench.ui.widgets.turns import UserTurn
 
 SHOWN_TURNS = 40
 """Turns of a resumed conversation that are shown at first."""
@@ -25,6 +26,20 @@ SHOWN_TURNS = 40
 class Earlier(Lines, can_focus=True):
     """Stands for the turns that are not shown."""
 
+    DEFAULT_CSS = """
+    Earlier {
+        margin: 1 0 0 0;
+        padding: 0 2;
+
+        & > .turn--note {
+            color: $text-primary;
+        }
+
+        &:focus {
+            background: $panel;
+        }
+    }
+    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "load", "Show them", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
@@ -64,7 +79,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     @property
     def _overflows(self) -> bool:
-        return self.virtual_size.height > self.container_size.height
+        return self.virtual_size.height > self.size.height
 
     def watch_virtual_size(self) -> None:
         """Stay at the end as soon as there is more than fits; what fits stands at the top."""

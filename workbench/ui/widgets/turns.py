@@ -6,31 +6,25 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content, Span
-from textual.events import Click
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.metrics import AnswerMetrics
-from workbench.ui import format as fmt
 from workbench.ui.document.plain import PlainDocument
-from workbench.ui.document.streaming import StreamingDocument
-from workbench.ui.sanitize import StreamCleaner, clean, clean_line
+from workbench.ui.sanitize import clean, clean_line
 from workbench.ui.widgets.lines import Lines
 
 LONG_TEXT = 2_000
 """Characters from which a question is shown folded."""
-ENDINGS = {
-    "length": "the token limit was reached",
-    "context": "the context is full",
-    "cancelled": "stopped",
-    "failed": "failed",
-    "interrupted": "interrupted",
-}
 
 
 class TurnLines(Lines, can_focus=True):
     """One turn."""
 
+    DEFAULT_CSS = """
+    TurnLines:focus {
+        background: $panel;
+    }
+    """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y,c", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
         Binding(
@@ -67,6 +61,19 @@ class TurnLines(Lines, can_focus=True):
 class UserTurn(TurnLines):
     """What the user wrote; a long text is folded."""
 
+    DEFAULT_CSS = """
+    UserTurn {
+        margin: 1 0 0 0;
+        padding: 0 1;
+        border-left: thick $you;
+        background: $surface;
+
+        & > .turn--note {
+            color: $text-muted;
+            text-style: italic;
+        }
+    }
+    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
 
     def __init__(self, text: str) -> None:
@@ -104,160 +111,34 @@ class UserTurn(TurnLines):
             self.refresh(layout=True)
 
 
-class AnswerTurn(TurnLines):
-    """What a model answered: its thoughts, its words, and below them its figures."""
-
-    INDENT = 2
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "turn--note",
-        "turn--thought",
-        "turn--figures",
-        "turn--ending",
-        "doc--h1",
-        "doc--h2",
-        "doc--h3",
-        "doc--strong",
-        "doc--em",
-        "doc--strike",
-        "doc--code",
-        "doc--link",
-        "doc--url",
-        "doc--quote",
-        "doc--quote-bar",
-        "doc--marker",
-        "doc--rule",
-        "doc--table-header",
-        "doc--code-block",
-        "doc--code-label",
-        "doc--comment",
-        "doc--keyword",
-        "doc--builtin",
-        "doc--function",
-        "doc--number",
-        "doc--string",
-        "doc--deleted",
-    }
-
-    def __init__(self, *, show_thoughts: bool) -> None:
-        super().__init__(classes="answer")
-        self._answer = StreamingDocument()
-        self._thoughts = PlainDocument("turn--thought")
-        self._answer_cleaner = StreamCleaner()
-        self._thoughts_cleaner = StreamCleaner()
-        self._written: list[str] = []
-        self._show_thoughts = show_thoughts
-        self._done = False
-        self._figures = Content("")
-        self._width = 0
-
-    @property
-    def text(self) -> str:
-        """The answer as the model wrote it."""
-        return "".join(self._written)
-
-    def write(self, answer: str, thoughts: str) -> int:
-        """Add what has come. Returns by how many rows the turn grows."""
-        above = len(self._above())
-        if thoughts:
-            self._thoughts.append(self._thoughts_cleaner.feed(thoughts))
-        if answer:
-            self._written.append(answer)
-            changed = self._answer.append(self._answer_cleaner.feed(answer))
-        if not self._width:
-            return 0
-        if thoughts or above != len(self._above()):
-            return self.set_lines(self._all())
-        return self.replace_lines(above + changed, self._answer.lines[changed:])
-
-    def finish(self, model: str, metrics: AnswerMetrics | None, reason: str) -> None:
-        """The answer is complete: lay it out once as a whole, and put its figures below."""
-        self._done = True
-        self._answer.finish()
-        self._figures = figures_line(model, metrics, reason)
-        if self._width:
-            self.set_lines(self._all())
-
-    def show_thoughts(self, show: bool) -> None:
-        """Open or fold what the model thought."""
-        self._show_thoughts = show
-        if self._width:
-            self.set_lines(self._all())
-
-    def lay_out(self, width: int) -> bool:
-        """Lay out thoughts and answer."""
-        if width == self._width:
-            return False
-        self._width = width
-        self._answer.resize(self._room)
-        self._thoughts.resize(max(8, self._room - 2))
-        self._lines = self._all()
-        return True
-
-    @property
-    def _room(self) -> int:
-        return max(8, self._width - 2 * self.INDENT)
-
-    def _above(self) -> list[Content]:
-        """The lines above the answer."""
-        thoughts = self._thoughts.source
-        if not thoughts:
-            return []
-        thinking = not self._done and not self._written
-        word = "Thinking…" if thinking else "Thought"
-        arrow = "▾" if self._show_thoughts else "▸"
-        head = f"{arrow} {word}  {len(thoughts):,} characters"
-        lines = [Content(head, [Span(0, len(head), "turn--note")])]
-        if self._show_thoughts:
-            bar = Content("│ ", [Span(0, 1, "turn--note")])
-            lines += [bar + line for line in self._thoughts.lines]
-        if self._written:
-            lines.append(Content(""))
-        return lines
-
-    def _all(self) -> list[Content]:
-        lines = [*self._above(), *self._answer.lines]
-        if not lines and not self._done:
-            lines = [Content("…", [Span(0, 1, "turn--note")])]
-        if self._figures:
-            lines += [Content(""), *self._figures.wrap(self._room)]
-        return lines
-
-    def action_fold(self) -> None:
-        """Open or fold the thoughts of this answer."""
-        self.show_thoughts(not self._show_thoughts)
-
-    def on_click(self, event: Click) -> None:
-        """The line above the thoughts opens and folds them."""
-        if self._thoughts.source and event.y == 0:
-            self.action_fold()
-
-
-def figures_line(model: str, metrics: AnswerMetrics | None, reason: str) -> Content:
-    """The line of figures below an answer."""
-    parts: list[str] = []
-    if metrics is not None:
-        mark = "≈" if metrics.estimated else ""
-        if metrics.decode_tps is not None:
-            parts.append(f"{fmt.rate(metrics.decode_tps)} tok/s")
-        if metrics.ttft_ms is not None:
-            parts.append(f"TTFT {fmt.milliseconds(metrics.ttft_ms)}")
-        if metrics.completion_tokens is not None:
-            parts.append(f"{mark}{fmt.count(metrics.completion_tokens)} tokens")
-    if model:
-        parts.append(clean_line(model))
-    text = "  ·  ".join(parts)
-    spans = [Span(0, len(text), "turn--figures")]
-    if ending := ENDINGS.get(reason, ""):
-        gap = "  ·  " if text else ""
-        spans.append(Span(len(text), len(text) + len(gap) + len(ending), "turn--ending"))
-        text = f"{text}{gap}{ending}"
-    return Content(text, spans)
-
-
 class Notice(Lines):
     """Something the program has to say between the turns: a title, and what to do about it."""
 
+    DEFAULT_CSS = """
+    Notice {
+        margin: 1 0 0 0;
+        padding: 0 1;
+
+        & > .notice--title {
+            text-style: bold;
+        }
+
+        &.-error {
+            border-left: thick $error;
+            background: $error 10%;
+        }
+
+        &.-warning {
+            border-left: thick $warning;
+            background: $warning 10%;
+        }
+
+        &.-information {
+            border-left: thick $success;
+            background: $success 10%;
+        }
+    }
+    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"notice--title"}
 
     def __init__(self, title: str, hint: str = "", severity: str = "error") -> None:

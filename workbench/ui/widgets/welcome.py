@@ -46,6 +46,23 @@ class Welcome(Lines):
 class ResumeOffer(Lines, can_focus=True):
     """Offers a session whose program died. It does not stand in the way: what is typed goes to the prompt."""
 
+    DEFAULT_CSS = """
+    ResumeOffer {
+        margin: 0 1;
+        padding: 0 1;
+        border-left: thick $accent;
+        background: $panel;
+
+        & > .offer--title, & > .offer--key {
+            color: $text-accent;
+            text-style: bold;
+        }
+
+        &:focus {
+            background: $accent 20%;
+        }
+    }
+    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"offer--title", "offer--key"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "resume", "Resume", id="offer.resume", tooltip="Go on with the interrupted session."),
