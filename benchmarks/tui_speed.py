@@ -40,6 +40,15 @@ RELEASE_LOCK = {"WORKBENCH_RELEASE_LOCK": "1"}
 """Lets the short native calls give the interpreter lock up."""
 
 
+def figures(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The decode speed of an answer: as the program shows it, and on the wall clock where it says enough for that."""
+    found = {"tokens/s": metrics["decode_tps"]}
+    if "total_ms" in metrics:
+        seconds = (metrics["total_ms"] - metrics["ttft_ms"]) / 1000
+        found["wall tokens/s"] = (metrics["completion_tokens"] - 1) / seconds
+    return found
+
+
 def headless(home: Path) -> dict[str, float]:
     """One answer without a screen."""
     done = subprocess.run(
@@ -49,8 +58,7 @@ def headless(home: Path) -> dict[str, float]:
         text=True,
         check=True,
     )
-    found = json.loads(done.stdout)
-    return {"tokens/s": found["decode_tps"], "tokens": found["completion_tokens"]}
+    return figures(json.loads(done.stdout))
 
 
 def on_screen(home: Path, env: Mapping[str, str] | None = None, python: str = "") -> dict[str, float]:
@@ -61,8 +69,7 @@ def on_screen(home: Path, env: Mapping[str, str] | None = None, python: str = ""
         program.ask(PROMPT)
         answer = program.wait_for_answer(before + 1)
         program.quit()
-    metrics = answer["metrics"]
-    return {"tokens/s": metrics["decode_tps"], "tokens": metrics["completion_tokens"]}
+    return figures(answer["metrics"])
 
 
 def main() -> int:
@@ -83,9 +90,13 @@ def main() -> int:
             }
         headless(home)
         samples = interleave(arms, chosen.rounds)
+    clocks = [clock for clock in ("tokens/s", "wall tokens/s") if f"headless {clock}" in samples.values]
     print(f"{chosen.threads} compute threads, {chosen.rounds} interleaved rounds\n")
     print_table(SAMPLE_HEADERS, sample_rows(samples))
-    bars = [Bar("screen / headless", samples.ratio("screen tokens/s", "headless tokens/s"), BAR, at_least=True)]
+    bars = [
+        Bar(f"screen / headless, {clock}", samples.ratio(f"screen {clock}", f"headless {clock}"), BAR, at_least=True)
+        for clock in clocks
+    ]
     others = {arm: samples.ratio(f"{arm} tokens/s", "headless tokens/s") for arm in arms if arm.startswith("screen, ")}
     for arm, ratio in others.items():
         print(f"{arm} / headless: {ratio:.3f}")
