@@ -20,6 +20,7 @@ from workbench.core.ports import Catalog, ExportFormat, HostSample, Services
 from workbench.core.session import Session
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
+from workbench.ui.pacing import Clocks
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.turns import Notice, TurnLines
 
@@ -214,7 +215,7 @@ def app_on(
     **services: Any,
 ) -> WorkbenchApp:
     """The program on a scripted host."""
-    return WorkbenchApp(fake_services(host, **services), model, resume, clock=clock)
+    return WorkbenchApp(fake_services(host, **services), model, resume, clocks=Clocks(clock, lambda: 0.0))
 
 
 async def settle(pilot: Pilot[None]) -> None:

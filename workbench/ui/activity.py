@@ -11,7 +11,7 @@ from workbench.ui.bay import Load
 from workbench.ui.gauges import bar, styled
 from workbench.ui.sanitize import clean_line
 
-BAR_WIDTH = 24
+BAR_WIDTH = 16
 
 
 def _hint(stop_key: str) -> Content:

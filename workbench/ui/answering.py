@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -14,7 +13,7 @@ from workbench.core.errors import EngineError, WorkbenchError
 from workbench.core.events import Batch, Failed, Finished, PromptProgress, Token, TokenKind
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.ports import Engine, Request
-from workbench.ui.pacing import CPU_SHARE, FREE_SHARE, Emit, Pacer
+from workbench.ui.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
 
 Phase = Literal["waiting", "prefill", "decode", "done"]
 PARTIAL_EVERY_NS = 1_000_000_000
@@ -46,7 +45,7 @@ class Answering:
         emit: Takes new text, at the pace at which it is to be drawn.
         paints_per_second: How often `emit` is called, at most.
         keep_partial: Puts what there is of the answer on disk.
-        clock: Reads the engine's clock, in nanoseconds.
+        clocks: What the time is read from.
     """
 
     def __init__(
@@ -57,20 +56,20 @@ class Answering:
         *,
         paints_per_second: int,
         keep_partial: KeepPartial,
-        clock: Callable[[], int] = time.perf_counter_ns,
+        clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         self._engine = engine
         self._request = request
         self._keep_partial = keep_partial
-        self._clock = clock
+        self._clock = clocks.now_ns
         self._cancel = CancelToken()
         share = CPU_SHARE if engine.info.backend.startswith("CPU") else FREE_SHARE
-        self._pacer = Pacer(emit, 1 / paints_per_second, share=share, clock=lambda: clock() / 1e9)
+        self._pacer = Pacer(emit, 1 / paints_per_second, share=share, clocks=clocks)
         self._texts: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
-        self._kept_ns = clock()
+        self._kept_ns = self._clock()
         self._keeping: asyncio.Task[None] | None = None
         self._end: Finished | Failed | None = None
-        self.meter = Meter(clock())
+        self.meter = Meter(self._clock())
         """The figures so far."""
         self.phase: Phase = "waiting"
         self.progress: PromptProgress | None = None

@@ -15,6 +15,7 @@ from textual.screen import Screen
 from workbench.core.errors import ConfigError
 from workbench.core.ports import Services
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
+from workbench.ui.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.chat import ChatScreen
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
@@ -40,7 +41,7 @@ class WorkbenchApp(App[None]):
         services: What the program works with.
         model: The model to open first; None for none.
         resume: The id of a stored session to go on with.
-        clock: Reads the engine's clock, in nanoseconds; tests move it by hand.
+        clocks: What the time is read from; tests move it by hand.
     """
 
     TITLE = "workbench"
@@ -66,7 +67,7 @@ class WorkbenchApp(App[None]):
         model: str | None,
         resume: str | None = None,
         *,
-        clock: Callable[[], int] = time.perf_counter_ns,
+        clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         super().__init__()
         self.services = services
@@ -80,7 +81,7 @@ class WorkbenchApp(App[None]):
         keymap = services.config.keymap
         self.set_keymap(dict(keymap))
         self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
-        self.chat = ChatScreen(services, model, resume, clock, self.key_for)
+        self.chat = ChatScreen(services, model, resume, clocks, self.key_for)
         self.install_screen(self.chat, "chat")
         self._bindings_by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
 

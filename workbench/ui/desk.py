@@ -5,7 +5,6 @@ It holds no widget and draws nothing, so that what it does can be read, and test
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -21,9 +20,11 @@ from workbench.ui.answering import Answering, Outcome
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import Readings
-from workbench.ui.pacing import Emit
+from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 
+SAMPLE_EVERY_NS = 240_000_000
+"""The time between two columns of the graph, at least."""
 HISTORY = 120
 """Speeds that the graph remembers."""
 
@@ -34,18 +35,19 @@ class Desk:
     Args:
         services: What the program works with.
         on_journal_error: Told when the session cannot be written down.
-        clock: Reads the engine's clock, in nanoseconds.
+        clocks: What the time is read from.
     """
 
     def __init__(
         self,
         services: Services,
         on_journal_error: Callable[[SessionError], None],
-        clock: Callable[[], int] = time.perf_counter_ns,
+        clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         self._services = services
         self._on_journal_error = on_journal_error
-        self._clock = clock
+        self._clocks = clocks
+        self._sampled_ns = 0
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
@@ -96,7 +98,7 @@ class Desk:
             emit,
             paints_per_second=self._config.paints_per_second,
             keep_partial=keep,
-            clock=self._clock,
+            clocks=self._clocks,
         )
         try:
             await self.scribe.message(self.conversation, question)
@@ -172,8 +174,12 @@ class Desk:
         await self._services.sessions.export(session, form, path)
 
     def sample_speed(self) -> None:
-        """Put the speed of this moment into the graph."""
-        if self.answering is not None and (speed := self.answering.meter.live_tps()) is not None:
+        """Put the speed of this moment into the graph, unless that was done a moment ago."""
+        now = self._clocks.now_ns()
+        if self.answering is None or now - self._sampled_ns < SAMPLE_EVERY_NS:
+            return
+        if (speed := self.answering.meter.live_tps()) is not None:
+            self._sampled_ns = now
             self._speeds.append(speed)
 
     def readings(self) -> Readings:

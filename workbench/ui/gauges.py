@@ -110,7 +110,8 @@ def graph(values: Sequence[float], width: int, rows: int = GRAPH_ROWS) -> list[C
     lines: list[Content] = []
     for row in reversed(range(rows)):
         text = "".join(_BLOCKS[max(0, min(8, height - row * 8))] for height in heights)
-        lines.append(styled((text.rjust(width) if row else text.rjust(width, "▁"), "gauge--graph")))
+        ground = " " if row else "▁"
+        lines.append(styled((ground * (width - len(text)), "gauge--track"), (text, "gauge--graph")))
     return lines
 
 
@@ -161,7 +162,8 @@ def _latency_lines(readings: Readings, width: int) -> list[Content]:
     cached, total = readings.prompt_tokens
     mark = "≈" if metrics.estimated else ""
     prompt = fmt.DASH if total is None else f"{mark}{fmt.count(total)}"
-    tokens = metrics.completion_tokens
+    # While the prompt is read, an answer of no tokens is not a figure yet.
+    tokens = None if readings.streaming and not metrics.completion_tokens else metrics.completion_tokens
     p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
     return [
         _row("First token", fmt.milliseconds(metrics.ttft_ms), width),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from workbench.core.events import TokenKind
 
@@ -14,6 +15,19 @@ FREE_SHARE = 0.30
 """What part it may take where the model computes elsewhere."""
 SLOWEST_INTERVAL = 0.2
 """Seconds between two paints at the most, however dear they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """What the screen reads the time from; tests move it by hand."""
+
+    now_ns: Callable[[], int] = time.perf_counter_ns
+    """The engine's clock, in nanoseconds."""
+    cpu_s: Callable[[], float] = time.thread_time
+    """Processor time of the event loop's thread, in seconds."""
+
+
+REAL_CLOCKS = Clocks()
 
 Emit = Callable[[str, str], None]
 """Takes new text of the answer and new text of the reasoning."""
@@ -28,8 +42,7 @@ class Pacer:
         emit: Takes the gathered text.
         interval: The least time between two calls of `emit`, in seconds.
         share: What part of a processor the event loop may take.
-        clock: Reads seconds.
-        cpu_clock: Reads the processor time of this thread, in seconds.
+        clocks: What the time is read from.
     """
 
     def __init__(
@@ -38,15 +51,13 @@ class Pacer:
         interval: float,
         *,
         share: float = FREE_SHARE,
-        clock: Callable[[], float] = time.monotonic,
-        cpu_clock: Callable[[], float] = time.thread_time,
+        clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         self._emit = emit
         self._base = interval
         self._interval = interval
         self._share = share
-        self._clock = clock
-        self._cpu_clock = cpu_clock
+        self._clocks = clocks
         self._pending: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._last: float | None = None
         self._last_cpu = 0.0
@@ -66,7 +77,7 @@ class Pacer:
         """Hand on what there is if it is time, or see to it that it will be."""
         if not any(self._pending.values()):
             return
-        wait = 0.0 if self._last is None else self._last + self._interval - self._clock()
+        wait = 0.0 if self._last is None else self._last + self._interval - self._now()
         if wait <= 0:
             self.flush()
         elif self._timer is None:
@@ -84,8 +95,11 @@ class Pacer:
             self._adapt()
             self._emit(answer, reasoning)
 
+    def _now(self) -> float:
+        return self._clocks.now_ns() / 1e9
+
     def _adapt(self) -> None:
-        now, cpu = self._clock(), self._cpu_clock()
+        now, cpu = self._now(), self._clocks.cpu_s()
         if self._last is not None and now > self._last:
             if (cpu - self._last_cpu) / (now - self._last) > self._share:
                 self._interval = max(self._base, min(SLOWEST_INTERVAL, self._interval * 1.2))

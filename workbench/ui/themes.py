@@ -55,6 +55,7 @@ _FOLLOWS = {
     "gauge-warn": "warning",
     "gauge-critical": "error",
     "title": "primary",
+    "muted": "foreground-muted",
     "code-background": "panel",
     "code-keyword": "secondary",
     "code-builtin": "accent",

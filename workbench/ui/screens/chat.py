@@ -15,6 +15,7 @@ from workbench.core.errors import CancelledError, SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, Services
 from workbench.ui import format as fmt
+from workbench.ui.pacing import Clocks
 from workbench.ui.screens.live import LiveScreen
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
@@ -52,10 +53,10 @@ class ChatScreen(LiveScreen):
         services: Services,
         model: str | None,
         resume: str | None,
-        clock: Callable[[], int],
+        clocks: Clocks,
         key_for: Callable[[str], str],
     ) -> None:
-        super().__init__(services, clock, key_for)
+        super().__init__(services, clocks, key_for)
         self._first_model = model
         self._first_session = resume
         self._show_thoughts = True

@@ -17,7 +17,7 @@ from workbench.core.ports import ExportFormat
 from workbench.ui.screens.dialog import Dialog
 
 FORMATS: dict[ExportFormat, tuple[str, str]] = {
-    "modelfile": (".modelfile", "Modelfile   model, system prompt, parameters and messages, for `ollama create`"),
+    "modelfile": (".modelfile", "Modelfile   model, settings and messages, for ollama create"),
     "md": (".md", "Markdown    the conversation, to read"),
     "json": (".json", "JSON        everything, with the figures of each answer"),
 }

@@ -20,6 +20,7 @@ from workbench.core.ports import Services
 from workbench.ui.activity import answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
+from workbench.ui.pacing import Clocks
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.meters import Activity, Meters, Panel, Strip
 from workbench.ui.widgets.prompt import Prompt
@@ -49,7 +50,7 @@ class LiveScreen(Screen[None]):
 
     Args:
         services: What the program works with.
-        clock: Reads the engine's clock, in nanoseconds.
+        clocks: What the time is read from.
         key_for: Tells the key that a binding has.
     """
 
@@ -61,14 +62,14 @@ class LiveScreen(Screen[None]):
     panel = query_one(Panel)
     activity = query_one(Activity)
 
-    def __init__(self, services: Services, clock: Callable[[], int], key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, clocks: Clocks, key_for: Callable[[str], str]) -> None:
         super().__init__(id="chat")
         self._services = services
         self._key_for = key_for
         self._said = Content("")
         self._looked_at = 0.0
         self._queued: tuple[str, UserTurn] | None = None
-        self.desk = Desk(services, self._journal_failed, clock)
+        self.desk = Desk(services, self._journal_failed, clocks)
 
     def compose(self) -> ComposeResult:
         """Transcript, activity and prompt; the panel; the log; the keys."""
@@ -116,6 +117,7 @@ class LiveScreen(Screen[None]):
 
     def _look_if_due(self) -> None:
         """Look at the figures together with a paint of the answer: one drawing of the screen instead of two."""
+        self.desk.sample_speed()
         if time.monotonic() - self._looked_at >= BUSY_SECONDS:
             self._look_now()
 

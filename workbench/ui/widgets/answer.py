@@ -31,11 +31,11 @@ class AnswerTurn(TurnLines):
         margin: 1 0 0 0;
 
         & > .turn--note, & > .turn--figures {
-            color: $foreground 55%;
+            color: $muted;
         }
 
         & > .turn--thought {
-            color: $foreground 60%;
+            color: $muted;
             text-style: italic;
         }
 
@@ -80,7 +80,7 @@ class AnswerTurn(TurnLines):
         }
 
         & > .doc--url {
-            color: $foreground 55%;
+            color: $muted;
         }
 
         & > .doc--quote {
@@ -106,7 +106,7 @@ class AnswerTurn(TurnLines):
 
         & > .doc--code-label {
             background: $code-background;
-            color: $foreground 50%;
+            color: $muted;
             text-style: italic;
         }
 

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.ui.fakes import THEMES, FakeClock, FakeStore, app_on, models, settle, until
+from workbench.core.chat import Message
+from workbench.core.config import Config
+from workbench.core.models import MemoryUse, ModelEntry
+from workbench.core.session import Session, Turn
+from workbench.engine.scripted import SECOND, WELCOME, Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.widgets.turns import Notice
+
+SIZES = [pytest.param((120, 36), id="normal"), pytest.param((80, 24), id="narrow")]
+THINKING = "The user asks what this is. A short explanation is best, with a list, some code and a table."
+Steps = Callable[[Pilot[None]], Awaitable[None]]
+
+
+class SnapCompare(Protocol):
+    def __call__(self, app: WorkbenchApp, *, terminal_size: tuple[int, int], run_before: Steps) -> bool: ...
+
+
+def program(theme: str = "workbench-dark", **services: object) -> tuple[WorkbenchApp, FakeClock]:
+    clock = FakeClock()
+    smol = ModelEntry(
+        "smol:Q4_K_M", "SmolLM2-135M-Instruct", "Q4_K_M", "/m/q4", 105_000_000, 135_000_000, "llama", 6.24
+    )
+    scripts = (Script.of(WELCOME, THINKING), Script.of(SECOND))
+    talker = ScriptedModel(
+        smol, scripts, Pace(prefill_tps=640, decode_tps=52), memory=MemoryUse(105_000_000, 46_000_000, 21_000_000)
+    )
+    host = ScriptedHost([talker, *models()[1:]], clock=clock, sleep=clock.sleep)
+    return app_on(host, clock, config=Config(theme=theme), **services), clock
+
+
+async def ask(pilot: Pilot[None]) -> None:
+    await settle(pilot)
+    await pilot.press(*"What is this?", "enter")
+    await settle(pilot)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_answer(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program()
+    assert snap_compare(app, terminal_size=size, run_before=ask)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_second_answer(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await ask(pilot)
+        await pilot.press("ctrl+t", *"And then?", "enter")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("keys", "name"), [("ctrl+o", "models"), ("f6", "settings"), ("f7", "export"), ("f1", "help"), ("f8", "themes")]
+)
+def test_dialog(snap_compare: SnapCompare, size: tuple[int, int], keys: str, name: str) -> None:
+    app, _ = program(export_folder=Path("/exports"))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await ask(pilot)
+        await pilot.press(keys)
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_loading(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, clock = program()
+    clock.hold_after(8)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await until(pilot, lambda: app.chat.desk.bay.load is not None and app.chat.desk.bay.load.fraction == 0.4)
+        app.chat._look()
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_prefill(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, clock = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        clock.hold_after(3)
+        app.chat.prompt.put("A long question about light. " * 40)
+        await pilot.press("enter")
+        await until(
+            pilot,
+            lambda: bool(
+                (answering := app.chat.desk.answering) and answering.progress and answering.progress.done == 96
+            ),
+        )
+        app.chat._look()
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+def test_failure_and_reload(snap_compare: SnapCompare) -> None:
+    app, _ = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await ask(pilot)
+        await app.chat.desk.change("", {"num_ctx": 2048})
+        await pilot.press("ctrl+o", *"broken", "enter")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=(120, 36), run_before=steps)
+
+
+def test_offer_to_resume(snap_compare: SnapCompare) -> None:
+    turns = (Turn(Message("user", "Why is the sky blue?"), 1.0), Turn(Message("assistant", "Because"), 2.0))
+    app, _ = program(store=FakeStore([Session("old", 1.0, 2.0, turns=turns)]))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        app.chat.say("")
+        await pilot.pause()
+
+    assert snap_compare(app, terminal_size=(120, 36), run_before=steps)
+
+
+@pytest.mark.parametrize("theme", sorted(file.stem for file in THEMES.glob("*.toml")))
+def test_gallery(snap_compare: SnapCompare, theme: str) -> None:
+    """Everything that has a colour, in one picture."""
+    app, _ = program(theme)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await ask(pilot)
+        notices = [
+            Notice("Something failed.", "This is what to do.", "error"),
+            Notice("Something to know.", severity="warning"),
+            Notice("Written to /exports/chat.md", severity="information"),
+        ]
+        await app.chat.transcript.add(*notices)
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=(120, 48), run_before=steps)
