@@ -77,6 +77,12 @@ def test_an_answer_as_text_has_its_figures_on_standard_error(call):
     assert "tokens/s" in err
 
 
+def test_options_may_stand_anywhere(call):
+    status, out, err = call("run", "--json", "scripted", "--max-tokens", "2", "hello")
+    assert status == 0, err
+    assert json.loads(out)["completion_tokens"] == 2
+
+
 def test_the_prompt_comes_from_standard_input(call, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("hello"))
     assert call("run", "scripted", "--json", "--max-tokens", "2")[0] == 0

@@ -89,7 +89,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command: Command = importlib.import_module(f"workbench.cli.{module}")
     parser = _Parser(prog=f"workbench {name}" if name in COMMANDS else "workbench")
     command.add_arguments(parser)
-    options = parser.parse_args(arguments[1:] if name in COMMANDS else arguments)
+    # Options may stand before, between and after the words.
+    options = parser.parse_intermixed_args(arguments[1:] if name in COMMANDS else arguments)
     return _run(command, options, parser)
 
 

@@ -180,7 +180,7 @@ def _mode(path: Path) -> int:
 def _directory_error(path: Path) -> ModelFileError:
     count = len(scan([path]).files)
     files = {0: "no GGUF file", 1: "one GGUF file"}.get(count, f"{count} GGUF files")
-    hint = f"Name one of them, or put the folder into `model_folders` of the config: {path}" if count else ""
+    hint = f"Name one of them, or put the folder into `model_folders` of the config: {path}" if count else "Name a .gguf file."
     return ModelFileError(f"{path}: this is a directory; it holds {files}.", hint)
 
 
