@@ -83,6 +83,36 @@ class ParameterError(WorkbenchError):
     kind = "parameter"
 
 
+class QuantizeError(WorkbenchError):
+    """A quantization that cannot be made of this model, or that llama.cpp gave up."""
+
+    kind = "quantize"
+
+
+class RequantizeError(QuantizeError):
+    """A source that is quantized already, where nobody said that this is all right."""
+
+    kind = "requantize"
+
+
+class ImatrixError(QuantizeError):
+    """An importance matrix that cannot be read, does not belong to the model, or is missing where one is needed."""
+
+    kind = "imatrix"
+
+
+class TargetError(WorkbenchError):
+    """A place where nothing can be written, or where something lies already."""
+
+    kind = "target"
+
+
+class DiskFullError(TargetError):
+    """A disk without the room for what is to be written."""
+
+    kind = "disk_full"
+
+
 class ConfigError(WorkbenchError):
     """A configuration file that cannot be read or written."""
 

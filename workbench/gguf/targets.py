@@ -1,0 +1,161 @@
+"""What a model can be quantized to: llama.cpp's file types, the names of the files, and how large they come out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from workbench.core.errors import ParameterError, did_you_mean
+from workbench.gguf.header import Header
+from workbench.gguf.names import SUFFIX, parse_name
+from workbench.gguf.reader import DEFAULT_ALIGNMENT
+from workbench.gguf.types import FILE_TYPES, TENSOR_TYPES_BY_NAME, TensorType
+
+NOT_QUANTIZED = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
+"""Tensor types that hold numbers as they are."""
+
+_ADDED_KEYS = ("general.file_type", "general.quantization_version")
+"""What llama.cpp puts into the metadata where it is not there yet, each a whole number of four bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuantType:
+    """A file type that llama.cpp can make."""
+
+    name: str
+    file_type: int
+    """Its number, as `general.file_type` has it."""
+    default: TensorType
+    """The type of most tensors."""
+    about: str
+    """What it is for, in a few words."""
+    imatrix: Literal["", "better", "needed"] = ""
+    """Whether an importance matrix makes it better, or it cannot do without."""
+
+
+_BY_NAME = {name: number for number, name in FILE_TYPES.items()}
+
+# fmt: off
+_TABLE: tuple[tuple[str, str, str, Literal["", "better", "needed"]], ...] = (
+    ("F32", "F32", "full precision", ""),
+    ("BF16", "BF16", "half the size of F32, with its range", ""),
+    ("F16", "F16", "half the size of F32; the usual source of quantizations", ""),
+    ("Q8_0", "Q8_0", "hardly to be told from F16", ""),
+    ("Q6_K", "Q6_K", "very close to F16", ""),
+    ("Q5_K_M", "Q5_K", "close to F16; sensitive tensors in more bits", "better"),
+    ("Q5_K_S", "Q5_K", "a little smaller than Q5_K_M", "better"),
+    ("Q5_1", "Q5_1", "older form of five bits", ""),
+    ("Q5_0", "Q5_0", "older form of five bits", ""),
+    ("Q4_K_M", "Q4_K", "the usual choice; sensitive tensors in more bits", "better"),
+    ("Q4_K_S", "Q4_K", "a little smaller than Q4_K_M", "better"),
+    ("Q4_1", "Q4_1", "older form of four bits", ""),
+    ("Q4_0", "Q4_0", "older form of four bits; quick on CPUs", ""),
+    ("IQ4_NL", "IQ4_NL", "four bits on a curved scale", "better"),
+    ("IQ4_XS", "IQ4_XS", "four bits on a curved scale, smaller", "better"),
+    ("MXFP4_MOE", "MXFP4", "four-bit floating point for the experts of a mixture", ""),
+    ("Q3_K_L", "Q3_K", "three bits, the largest form", "better"),
+    ("Q3_K_M", "Q3_K", "three bits, the middle form", "better"),
+    ("Q3_K_S", "Q3_K", "three bits, the smallest form", "better"),
+    ("IQ3_M", "IQ3_S", "three bits by codebook, the largest form", "better"),
+    ("IQ3_S", "IQ3_S", "three bits by codebook", "better"),
+    ("IQ3_XS", "IQ3_S", "three bits by codebook, smaller", "needed"),
+    ("IQ3_XXS", "IQ3_XXS", "three bits by codebook, the smallest form", "needed"),
+    ("Q2_K", "Q2_K", "two bits; small, and a good deal worse", "better"),
+    ("Q2_K_S", "Q2_K", "two bits, smaller", "needed"),
+    ("IQ2_M", "IQ2_S", "two bits by codebook, the largest form", "needed"),
+    ("IQ2_S", "IQ2_XS", "two bits by codebook", "needed"),
+    ("IQ2_XS", "IQ2_XS", "two bits by codebook, smaller", "needed"),
+    ("IQ2_XXS", "IQ2_XXS", "two bits by codebook, the smallest form", "needed"),
+    ("Q2_0", "Q2_0", "two bits in groups of 64, for models trained for it", ""),
+    ("TQ2_0", "TQ2_0", "for models trained with three values a weight", ""),
+    ("TQ1_0", "TQ1_0", "for models trained with three values a weight, packed", ""),
+    ("IQ1_M", "IQ1_M", "less than two bits; a last resort", "needed"),
+    ("IQ1_S", "IQ1_S", "one and a half bits; a last resort", "needed"),
+    ("Q1_0", "Q1_0", "one bit, for models trained for it", ""),
+)
+# fmt: on
+
+QUANT_TYPES: Mapping[str, QuantType] = {
+    name: QuantType(name, _BY_NAME[name], TENSOR_TYPES_BY_NAME[default], about, imatrix)
+    for name, default, about, imatrix in _TABLE
+}
+"""Every file type that llama.cpp makes, by name, the largest first."""
+
+ALIASES: Mapping[str, str] = {
+    "Q3_K": "Q3_K_M",
+    "Q4_K": "Q4_K_M",
+    "Q5_K": "Q5_K_M",
+    "FP16": "F16",
+    "FP32": "F32",
+    "MXFP4": "MXFP4_MOE",
+}
+"""Other names that people write."""
+
+
+def find_quant_type(name: str) -> QuantType:
+    """The file type called `name`, in capitals or not.
+
+    Raises:
+        ParameterError: There is none; the nearest names are in the hint.
+    """
+    upper = name.strip().upper().replace("-", "_")
+    found = QUANT_TYPES.get(ALIASES.get(upper, upper))
+    if found is None:
+        known = ", ".join(QUANT_TYPES)
+        raise ParameterError(
+            f"There is no quantization {name!r}.", did_you_mean(name, QUANT_TYPES) or f"Known: {known}"
+        )
+    return found
+
+
+def target_name(source: str, kind: QuantType, model: str = "") -> str:
+    """The conventional file name of a quantization.
+
+    Args:
+        source: The file name of the source.
+        kind: The quantization.
+        model: The name of the model, for a source whose file name does not end in `.gguf` and so says nothing.
+    """
+    name = PurePath(source).name
+    base = parse_name(name).base if name.casefold().endswith(SUFFIX) or not model else model.replace("/", "-")
+    return f"{base}-{kind.name}{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetSize:
+    """What a quantization will measure."""
+
+    file_bytes: int
+    """The whole file, to within a hundred bytes, and what is noted of an importance matrix."""
+    weights_bytes: int
+    """Its tensors, exactly."""
+    bits_per_weight: float
+    requantized: int
+    """Tensors that are quantized already and would be once more."""
+
+
+def target_size(headers: Sequence[Header], chosen: Mapping[str, str]) -> TargetSize:
+    """What comes out where `chosen` tensors get another type.
+
+    Args:
+        headers: The source, one header for each of its parts.
+        chosen: The new type of each tensor that changes, by the tensor's name.
+    """
+    weights = padded = elements = requantized = 0
+    for tensor in (tensor for header in headers for tensor in header.tensors):
+        kind = TENSOR_TYPES_BY_NAME[chosen[tensor.name].upper()] if tensor.name in chosen else tensor.type
+        size = kind.row_bytes(tensor.elements)
+        weights += size
+        padded += -(-size // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
+        elements += tensor.elements
+        requantized += kind is not tensor.type and tensor.type.name not in NOT_QUANTIZED
+    infos = headers[0].data_offset + sum(_info_bytes(header) for header in headers[1:])
+    infos += sum(8 + len(key) + 8 for key in _ADDED_KEYS if key not in headers[0].metadata)
+    return TargetSize(infos + padded, weights, 8 * weights / elements if elements else 0.0, requantized)
+
+
+def _info_bytes(header: Header) -> int:
+    """Bytes of the descriptions of the tensors."""
+    return sum(8 + len(tensor.name.encode()) + 4 + 8 * len(tensor.shape) + 12 for tensor in header.tensors)
