@@ -1,0 +1,129 @@
+"""The file that a quantization is written to: under another name first, and checked before it gets its own."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from workbench.core.errors import DiskFullError, ModelFileError, QuantizeError, TargetError
+from workbench.gguf.reader import read_header
+from workbench.gguf.targets import TargetSize
+
+SPARE_BYTES = 16 * 2**20
+"""What has to stay free on the disk beside the file."""
+
+LONGEST_NAME = 255
+"""The longest file name that common file systems take, in bytes."""
+
+
+def check_target(target: Path, source: Path) -> None:
+    """Check that `target` can be a new file.
+
+    Raises:
+        TargetError: Something is there already, or its folder is not.
+    """
+    if os.path.lexists(target):
+        same = target.exists() and target.samefile(source)
+        what = "this is the source itself" if same else "there is something already"
+        raise TargetError(f"{target}: {what}.", "Name another file with -o, or move that one away.")
+    if len(os.fsencode(target.name)) > LONGEST_NAME:
+        raise TargetError(f"{target.parent}: the name of the new file is too long.", "Name a shorter one with -o.")
+    if not target.parent.is_dir():
+        raise TargetError(f"{target.parent}: there is no such folder.", "Make it first, or name another with -o.")
+
+
+def check_room(target: Path, size: TargetSize) -> None:
+    """Check that the disk has room for a file of `size`.
+
+    Raises:
+        DiskFullError: It has not.
+    """
+    free = shutil.disk_usage(target.parent).free
+    if size.file_bytes + SPARE_BYTES > free:
+        raise _disk_full(target, size.file_bytes, free)
+
+
+def reserve(target: Path) -> Path:
+    """Make the empty file that is written to, beside `target`.
+
+    Raises:
+        TargetError: Nothing can be written there.
+    """
+    partial = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.part")
+    try:
+        partial.open("xb").close()
+    except OSError as error:
+        raise TargetError(
+            f"{target.parent}: nothing can be written there: {error.strerror or error}.",
+            "Name a file in a folder of your own with -o.",
+        ) from None
+    return partial
+
+
+def writing_failed(target: Path, partial: Path, size: TargetSize, message: str) -> TargetError | None:
+    """What a failure of llama.cpp means if writing was at fault, which it does not tell; None where it was not."""
+    with suppress(OSError):
+        written, free = partial.stat().st_size, shutil.disk_usage(partial.parent).free
+        if free < size.file_bytes - written:
+            return _disk_full(target, size.file_bytes, written + free)
+        if "iostream" in message:
+            return TargetError(
+                f"{target}: writing it failed after {_text(written)} of {_text(size.file_bytes)}.",
+                "The disk, a quota or a limit on the size of files is in the way.",
+            )
+    return None
+
+
+def check_result(partial: Path, size: TargetSize) -> None:
+    """Check that what was written is whole: llama.cpp does not look.
+
+    Raises:
+        QuantizeError: It is not.
+    """
+    try:
+        written = read_header(partial).tensor_bytes
+    except ModelFileError as error:
+        raise QuantizeError(f"What llama.cpp wrote is no sound file: {error.message}", "Try it once more.") from None
+    if written != size.weights_bytes:
+        raise QuantizeError(
+            f"llama.cpp wrote {written} bytes of weights where {size.weights_bytes} were due.", "Try it once more."
+        )
+
+
+def give_name(partial: Path, target: Path) -> None:
+    """Give the finished file its name, and nobody else's file away.
+
+    Raises:
+        TargetError: Something has come there meanwhile, or the name is refused.
+    """
+    try:
+        try:
+            # Unlike a rename, this does not replace what is there.
+            os.link(partial, target)
+        except FileExistsError:
+            raise TargetError(f"{target}: there is something already.", "Name another file with -o.") from None
+        except OSError:
+            partial.rename(target)
+    except OSError as error:
+        raise TargetError(f"{target}: {error.strerror or error}.", "Name another file with -o.") from None
+    if hasattr(os, "O_DIRECTORY"):
+        with suppress(OSError):
+            folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+
+
+def _disk_full(target: Path, needed: int, free: int) -> DiskFullError:
+    return DiskFullError(
+        f"{target.parent}: {_text(needed)} are needed there, and {_text(free)} are free.",
+        "Make room, write it elsewhere (-o), or choose a smaller type.",
+    )
+
+
+def _text(count: int) -> str:
+    return f"{count / 1e9:.2f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
