@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,9 @@ LEVELS: tuple[tuple[int, LogLevel], ...] = (
 )
 LOWEST_LEVEL: LogLevel = "debug"
 
+ESCAPE_DELAY_MS = "30"
+"""How long Textual waits after an Escape byte for the rest of a key's sequence; a slow line may need more."""
+
 RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\r\n"
 """Leaves the alternate screen, and ends mouse reports, bracketed paste and the extended keyboard."""
 
@@ -56,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
         raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` works without.")
     book = RingLogBook()
     _start_logging(workers, book)
+    os.environ.setdefault("ESCDELAY", ESCAPE_DELAY_MS)
     # Textual is imported only now, so that bad usage is answered at once.
     from workbench.ui.app import WorkbenchApp
 

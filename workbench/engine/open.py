@@ -8,8 +8,6 @@ from workbench.core.cancel import CancelToken
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Engine, EngineHost, ProgressCallback
-from workbench.engine.llama.host import LlamaHost
-from workbench.engine.scripted import ScriptedHost
 
 SCRIPTED = "scripted"
 """The reference of the engine that needs no model."""
@@ -25,8 +23,26 @@ class LocalHost:
     """
 
     def __init__(self, resolve: Callable[[str], ModelEntry], *, state_budget_bytes: int, memory_guard: bool) -> None:
-        self._llama = LlamaHost(resolve, state_budget_bytes=state_budget_bytes, memory_guard=memory_guard)
-        self._scripted = ScriptedHost()
+        self._resolve = resolve
+        self._state_budget_bytes = state_budget_bytes
+        self._memory_guard = memory_guard
+        self._hosts: dict[bool, EngineHost] = {}
+
+    def _host(self, scripted: bool) -> EngineHost:
+        """The host of one kind of engine, imported when the first model of its kind is opened."""
+        if scripted not in self._hosts:
+            self._hosts[scripted] = self._scripted_host() if scripted else self._llama_host()
+        return self._hosts[scripted]
+
+    def _llama_host(self) -> EngineHost:
+        from workbench.engine.llama.host import LlamaHost
+
+        return LlamaHost(self._resolve, state_budget_bytes=self._state_budget_bytes, memory_guard=self._memory_guard)
+
+    def _scripted_host(self) -> EngineHost:
+        from workbench.engine.scripted import ScriptedHost
+
+        return ScriptedHost()
 
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
@@ -36,10 +52,9 @@ class LocalHost:
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
-        host: EngineHost = self._scripted if ref == SCRIPTED else self._llama
-        return await host.open(ref, settings, on_progress, cancel)
+        return await self._host(ref == SCRIPTED).open(ref, settings, on_progress, cancel)
 
     async def shutdown(self) -> None:
         """Close whatever is open."""
-        await self._llama.shutdown()
-        await self._scripted.shutdown()
+        for host in self._hosts.values():
+            await host.shutdown()

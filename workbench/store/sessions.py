@@ -14,7 +14,6 @@ from workbench.core.errors import SessionError, nearest
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.ports import ExportFormat
 from workbench.core.session import Session
-from workbench.store.export import export_session
 from workbench.store.journal import FileJournal, in_thread
 from workbench.store.records import Story, decode, encode, read_story
 from workbench.store.session_file import SUFFIX, SessionFile, is_locked, new_id, read_failed
@@ -254,4 +253,7 @@ class FileSessionStore:
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
         """
+        # Imported late: the screen can be there before anything is exported.
+        from workbench.store.export import export_session
+
         return await asyncio.to_thread(export_session, session, form, path)
