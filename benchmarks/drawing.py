@@ -10,17 +10,14 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
-from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.logbook import RingLogBook
-from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import ExportFormat, HostSample, Services
+from workbench.core.ports import HostSample, Services
 from workbench.core.session import Session
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 
@@ -43,31 +40,20 @@ class Quiet:
     id = "none"
 
     async def create(self) -> Quiet:
+        """It is the journal too."""
         return self
 
-    async def resume(self, session_id: str) -> tuple[Session, Quiet]:
-        raise NotImplementedError
-
     async def interrupted(self) -> tuple[Session, ...]:
+        """Nothing was interrupted."""
         return ()
 
-    async def dismiss(self, session_id: str) -> None: ...
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
+        async def nothing(*_: object) -> None: ...
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> None: ...
-
-    async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None: ...
-
-    async def model(self, entry: ModelEntry) -> None: ...
-
-    async def message(self, message: Message) -> None: ...
-
-    async def partial(self, message: Message, model: str) -> None: ...
-
-    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None: ...
-
-    async def close(self) -> None: ...
+        return nothing
 
     def sample(self) -> HostSample:
+        """A machine that never changes."""
         return HostSample(400_000_000, 5_000_000_000, 8_000_000_000, 50.0)
 
 
@@ -83,6 +69,7 @@ class Stopwatch:
         return any(mark - WINDOW <= self.tokens <= mark + WINDOW for mark in MARKS)
 
     async def sleep(self, seconds: float) -> None:
+        """Wait, as the engine does between two batches of tokens."""
         for mark in MARKS:
             for edge in (mark - WINDOW // 2, mark + WINDOW // 2):
                 if self.tokens >= edge and edge not in self._read:
@@ -104,9 +91,8 @@ def script(kind: str) -> Script:
     if kind == "code":
         return Script(("```", "python", "\n", *tokens))
     # A paragraph has about 120 tokens.
-    return Script(
-        tuple("\n\n" + token.lstrip() if index and index % 120 == 0 else token for index, token in enumerate(tokens))
-    )
+    parts = ("\n\n" + token.lstrip() if index % 120 == 119 else token for index, token in enumerate(tokens))
+    return Script(tuple(parts))
 
 
 async def measure(kind: str, rate: float) -> Mapping[int, float]:

@@ -103,7 +103,7 @@ def test_pieces_of_any_size_look_like_the_whole(size: int) -> None:
     assert document.source == SOURCE
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=8), st.data())
 def test_evil_chunks_look_like_the_whole(blocks: list[str], data: st.DataObject) -> None:
     source = "".join(blocks)

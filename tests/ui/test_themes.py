@@ -30,7 +30,7 @@ def test_a_shipped_theme_loads_and_can_be_read(file: Path) -> None:
     theme = themes[file.stem]
     colours = {**theme.to_color_system().generate(), **variable_defaults(theme), **theme.variables}
     background = Color.parse(colours["background"])
-    for name, floor in (("foreground", 7.0), ("figure", 4.5), ("title", 4.5), ("code-comment", 3.5)):
+    for name, floor in (("foreground", 7.0), ("figure", 4.5), ("title", 4.5), ("muted", 4.5), ("code-comment", 4.5)):
         ratio = contrast(background, background + Color.parse(colours[name]))
         assert ratio >= floor, name
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from workbench.core.cancel import CancelToken
@@ -87,8 +88,10 @@ class Bay:
             engine = await self._host.open(load.ref, settings, load.progress, load.cancel)
         except WorkbenchError:
             if old is not None and old_settings is not None:
-                again = await self._host.open(old.info.model.ref, old_settings, load.progress, CancelToken())
-                self._take(again, old_settings)
+                # If the old one cannot be had again either, it is the first failure that the user must hear of.
+                with suppress(WorkbenchError):
+                    again = await self._host.open(old.info.model.ref, old_settings, load.progress, CancelToken())
+                    self._take(again, old_settings)
             raise
         self._take(engine, settings)
         return engine

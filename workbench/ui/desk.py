@@ -100,9 +100,14 @@ class Desk:
             keep_partial=keep,
             clocks=self._clocks,
         )
+        answering = self.answering
         try:
             await self.scribe.message(self.conversation, question)
-            outcome = await self.answering.run()
+            outcome = await answering.run()
+        except BaseException:
+            # Without an answer the question would stand before the next one, and templates refuse that.
+            self.conversation.answer(answering.message(), model.ref, answering.meter.metrics(), "failed")
+            raise
         finally:
             self.answering = None
         self._metrics = outcome.metrics

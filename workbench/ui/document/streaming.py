@@ -35,6 +35,8 @@ LONG_BLOCK = 1200
 GROWTH = 1.25
 """By what factor a long open block has grown when it is laid out anew."""
 
+_PERHAPS_MARKER = re.compile(r"[ \t]*(?:\d{1,9}[.)]?|[-+*])?[ \t]*")
+
 
 @dataclass(slots=True)
 class _OpenFence:
@@ -146,7 +148,10 @@ class StreamingDocument:
         self._settled = len(self.lines)
 
     def _lay_out_tail(self) -> None:
-        nodes = parse(self._tail)
+        # The beginning of a list marker would end the list before it, which its next letter may continue.
+        unfinished = self._tail.rpartition("\n")[2]
+        known = self._tail.removesuffix(unfinished) if _PERHAPS_MARKER.fullmatch(unfinished) else self._tail
+        nodes = parse(known)
         if not nodes:
             self._open([])
             return

@@ -66,7 +66,9 @@ class ExportDialog(Dialog[Export | None]):
                 *(Option(text) for _, text in FORMATS.values()), id="export-form", compact=True, markup=False
             )
             yield Label("To", classes="dialog-label")
-            yield Input(id="export-path", compact=True)
+            path = Input(id="export-path", compact=True)
+            path.cursor_blink = False
+            yield path
 
     def on_mount(self) -> None:
         """Propose the first format."""

@@ -21,6 +21,7 @@ from workbench.ui.activity import answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.pacing import Clocks
+from workbench.ui.sanitize import clean_line
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.meters import Activity, Meters, Panel, Strip
 from workbench.ui.widgets.prompt import Prompt
@@ -150,7 +151,7 @@ class LiveScreen(Screen[None]):
 
     def say(self, text: str, seconds: float = 4.0) -> None:
         """Say something in the line of activity for a moment."""
-        said = self._said = styled((text, "gauge--value"))
+        said = self._said = styled((clean_line(text), "gauge--value"))
         self._show_activity()
 
         def forget() -> None:

@@ -93,7 +93,9 @@ class ModelPicker(Dialog[ModelEntry | None]):
         with Vertical(id="picker-box", classes="dialog-box") as box:
             box.border_title = "Choose a model"
             box.border_subtitle = "Enter loads · Esc closes"
-            yield Input(placeholder="Type to search…", id="picker-search", compact=True)
+            search = Input(placeholder="Type to search…", id="picker-search", compact=True)
+            search.cursor_blink = False
+            yield search
             yield OptionList(id="picker-list", compact=True)
             yield Label("Looking for models…", id="picker-state", markup=False)
 

@@ -14,6 +14,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
+from workbench.ui.sanitize import clean
 from workbench.ui.screens.dialog import Dialog
 from workbench.ui.widgets.field import Field, shown, wanted
 
@@ -64,7 +65,7 @@ class SettingsDialog(Dialog[Settings | None]):
             box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F10 save as defaults"
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label("SYSTEM PROMPT", classes="dialog-heading")
-                area = TextArea(self._system, id="settings-system", compact=True, tab_behavior="focus")
+                area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
                 area.cursor_blink = False
                 yield area
                 yield Label("SAMPLING · from the next answer on", classes="dialog-heading")
@@ -96,7 +97,9 @@ class SettingsDialog(Dialog[Settings | None]):
         if wrong := [each.parameter.label for each in fields if each.problem]:
             self.notify(f"Not taken: {', '.join(wrong)}.", severity="warning")
         values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
-        return Settings(self.system.text, values, save, reload)
+        # What cannot be shown as it is must not be changed by being shown.
+        system = self._system if self.system.text == clean(self._system) else self.system.text
+        return Settings(system, values, save, reload)
 
     def action_close(self) -> None:
         """Use what was typed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from textual import on
@@ -15,6 +16,7 @@ from textual.widgets import Input, Label
 
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Parameter, Value, check_value, parse_value
+from workbench.ui.sanitize import clean_line
 
 SEPARATOR = "|"
 """Between several texts in one field."""
@@ -38,6 +40,13 @@ _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("num_gpu", 0): "none",
     ("num_thread", 0): "one a physical core",
 }
+
+
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def _unescape(escaped: re.Match[str]) -> str:
+    return "\n" if escaped[1] == "n" else escaped[1]
 
 
 def wanted(parameter: Parameter) -> str:
@@ -66,7 +75,7 @@ def typed(parameter: Parameter, text: str) -> Value:
         ParameterError: It is none.
     """
     if parameter.kind == "strings":
-        items = [item.replace("\\n", "\n").replace("\\\\", "\\") for item in text.split(SEPARATOR)]
+        items = [_ESCAPED.sub(_unescape, item) for item in text.split(SEPARATOR)]
         return check_value(parameter.name, [item for item in items if item])
     return parse_value(parameter.name, text.strip())
 
@@ -108,13 +117,16 @@ class Field(Horizontal):
         self.problem = ""
         """Why what was typed is no value."""
         self._initial = value
+        self._initial_text = clean_line(shown(value))
 
     def compose(self) -> ComposeResult:
         """Name, value and note in one row."""
         parameter = self.parameter
         choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
         yield Label(parameter.label, classes="field-name", markup=False)
-        yield Input(shown(self._initial), compact=True, suggester=SuggestFromList(choices) if choices else None)
+        value = Input(self._initial_text, compact=True, suggester=SuggestFromList(choices) if choices else None)
+        value.cursor_blink = False
+        yield value
         yield Label("", classes="field-note", markup=False)
 
     def on_mount(self) -> None:
@@ -130,7 +142,9 @@ class Field(Horizontal):
     def _check(self, event: Input.Changed) -> None:
         event.stop()
         try:
-            self.value, self.problem = typed(self.parameter, event.value), ""
+            # What cannot be shown as it is must not be changed by being shown.
+            unchanged = event.value == self._initial_text
+            self.value, self.problem = self._initial if unchanged else typed(self.parameter, event.value), ""
         except ParameterError:
             self.value, self.problem = None, wanted(self.parameter)
         self._annotate()

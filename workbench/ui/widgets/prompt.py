@@ -78,7 +78,10 @@ class Prompt(TextArea, inherit_bindings=False):
     @property
     def full_text(self) -> str:
         """The text with every paste in full."""
-        return _CHIP.sub(lambda chip: self._pastes.get(chip[0], chip[0]), self.text)
+        return self._expand(self.text)
+
+    def _expand(self, text: str) -> str:
+        return _CHIP.sub(lambda chip: self._pastes.get(chip[0], chip[0]), text)
 
     @property
     def _row(self) -> int:
@@ -86,8 +89,11 @@ class Prompt(TextArea, inherit_bindings=False):
         return self.wrapped_document.location_to_offset(self.cursor_location).y
 
     def put(self, text: str) -> None:
-        """Put `text` into the prompt, folded where it is long."""
-        self.show_text(self._chip(text) if len(text) > PASTE_LIMIT else text)
+        """Put `text` into the prompt: as it was typed, if it is the last one, else folded where it is long."""
+        if self._history and self._expand(self._history[-1]) == text:
+            self.show_text(self._history[-1])
+        else:
+            self.show_text(self._chip(text) if len(text) > PASTE_LIMIT else text)
 
     def show_text(self, text: str) -> None:
         """Replace the text, with the cursor at its end."""

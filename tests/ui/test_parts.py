@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from textual.geometry import Offset
+
+from tests.ui.fakes import ANSWER, FakeClock, app_on, settle, shown
+from workbench.core.chat import Message
+from workbench.core.config import Config
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
+from workbench.core.ports import HostSample
+from workbench.core.session import Session, Turn
+from workbench.engine.scripted import ScriptedHost
+from workbench.ui import format as fmt
+from workbench.ui.conversation import Conversation
+from workbench.ui.gauges import PANEL_ROWS, Readings, bar, digits, graph, level, panel_lines, strip_lines
+from workbench.ui.pacing import SLOWEST_INTERVAL, Clocks, Pacer
+from workbench.ui.widgets.answer import AnswerTurn
+from workbench.ui.widgets.field import shown as shown_value
+from workbench.ui.widgets.field import typed
+
+
+@pytest.mark.parametrize(
+    ("call", "value", "text"),
+    [
+        (fmt.rate, None, "—"),
+        (fmt.rate, 45.23, "45.2"),
+        (fmt.rate, 1234.5, "1,234"),
+        (fmt.milliseconds, None, "—"),
+        (fmt.milliseconds, 6.64, "6.6 ms"),
+        (fmt.milliseconds, 124.4, "124 ms"),
+        (fmt.milliseconds, 1240.0, "1.24 s"),
+        (fmt.milliseconds, 65000.0, "65.0 s"),
+        (fmt.count, None, "—"),
+        (fmt.count, 0, "0"),
+        (fmt.count, 12345, "12,345"),
+        (fmt.size, None, "—"),
+        (fmt.size, 999, "999 B"),
+        (fmt.size, 46_000_000, "46.0 MB"),
+        (fmt.size, 999_600, "1.0 MB"),
+        (fmt.size, 5_300_000_000, "5.3 GB"),
+        (fmt.parameters, 135_000_000, "135M"),
+        (fmt.parameters, 1_500_000_000, "1.5B"),
+        (fmt.parameters, None, "—"),
+    ],
+)
+def test_figures_are_written(call, value, text: str) -> None:
+    assert call(value) == text
+
+
+INFO = EngineInfo(
+    ModelEntry("r", "A model\x1b[31m with a name that is longer than the panel", "Q4_K_M", bits_per_weight=4.83),
+    LoadSettings(num_ctx=1000),
+    "CPU",
+    100.0,
+    MemoryUse(1_000_000, 2_000_000, 3_000_000),
+)
+HOST = HostSample(1, 100, 1000, 0.0)
+FULL = Readings(info=INFO, host=HOST, context_used=970, history=(1.0, 2.0, 0.0))
+
+
+@pytest.mark.parametrize("height", [60, 33, 30, 20])
+@pytest.mark.parametrize("readings", [Readings(), FULL], ids=["empty", "full"])
+def test_the_panel_never_is_wider_than_its_place(readings: Readings, height: int) -> None:
+    lines = panel_lines(readings, 31, height)
+    assert all(line.cell_length <= 31 for line in lines)
+    assert not any(ord(char) < 32 for line in lines for char in line.plain)
+    if height >= PANEL_ROWS:
+        assert len(lines) <= PANEL_ROWS
+
+
+def test_what_is_not_known_is_a_dash() -> None:
+    text = "\n".join(line.plain for line in panel_lines(Readings(), 31))
+    assert "0" not in text.replace("p50", "")
+    assert text.count("—") >= 10
+
+
+def test_estimates_are_marked_and_the_source_is_named() -> None:
+    metrics = AnswerMetrics(decode_tps=12.0, prompt_tokens=7, completion_tokens=9, estimated=True, source="client")
+    text = "\n".join(line.plain for line in panel_lines(Readings(metrics=metrics), 31))
+    assert "≈9" in text
+    assert "client" in text
+
+
+def test_a_context_that_fills_up_is_marked() -> None:
+    assert level(0.5) == "gauge--bar"
+    assert level(0.85) == "gauge--warn"
+    assert level(0.97) == "gauge--critical"
+    assert any(span.style == "gauge--critical" for line in panel_lines(FULL, 31) for span in line.spans)
+
+
+@pytest.mark.parametrize("width", [20, 78])
+def test_the_strip_has_two_rows_that_fit(width: int) -> None:
+    lines = strip_lines(Readings(info=INFO, host=HOST, needs_reload=True), width)
+    assert len(lines) == 2
+    assert all(line.cell_length <= width for line in lines)
+
+
+def test_bars_graphs_and_digits() -> None:
+    assert bar(0.5, 4).plain == "━━──"
+    assert bar(0.125, 4).plain == "╸───"
+    assert bar(None, 3).plain == "───"
+    assert [line.plain for line in graph((1.0, 2.0), 4)] == ["   █", "▁▁██"]
+    assert digits("4") == ["╻ ╻", "┗━┫", "  ╹"]
+    assert len(set(map(len, digits("1,234.5—?")))) == 1
+
+
+class Time:
+    """A clock, and the processor time that goes with it."""
+
+    def __init__(self) -> None:
+        self.ns = 0
+        self.cpu = 0.0
+
+    def clocks(self) -> Clocks:
+        return Clocks(lambda: self.ns, lambda: self.cpu)
+
+
+async def test_text_is_handed_on_at_a_steady_pace_and_never_lost() -> None:
+    time, emitted = Time(), []
+    pacer = Pacer(lambda answer, thoughts: emitted.append((answer, thoughts)), 0.1, clocks=time.clocks())
+    for number in range(10):
+        pacer.add(str(number), "answer")
+        pacer.add("t" if number == 0 else "", "reasoning")
+        pacer.pulse()
+        time.ns += 30_000_000
+    pacer.flush()
+    pacer.flush()
+    assert emitted[0] == ("0", "t")
+    assert "".join(answer for answer, _ in emitted) == "0123456789"
+    assert len(emitted) == 4
+
+
+async def test_the_last_piece_is_drawn_though_nothing_follows() -> None:
+    time, emitted = Time(), []
+    pacer = Pacer(lambda answer, _: emitted.append(answer), 0.01, clocks=time.clocks())
+    for text in ("a", "b"):
+        pacer.add(text, "answer")
+        pacer.pulse()
+    assert emitted == ["a"]
+    await asyncio.sleep(0.05)
+    assert emitted == ["a", "b"]
+
+
+async def test_dear_paints_become_rarer_and_come_back() -> None:
+    time = Time()
+    pacer = Pacer(lambda *_: None, 0.05, share=0.1, clocks=time.clocks())
+
+    def paint(cpu: float) -> None:
+        time.ns += 300_000_000
+        time.cpu += cpu
+        pacer.add("x", "answer")
+        pacer.pulse()
+
+    for _ in range(20):
+        paint(0.2)
+    assert pacer.interval == SLOWEST_INTERVAL
+    for _ in range(60):
+        paint(0.001)
+    assert pacer.interval == 0.05
+
+
+def test_questions_that_were_not_answered_are_left_out() -> None:
+    conversation = Conversation.new(Config(system="Be kind."))
+    conversation.ask("first")
+    conversation.answer(Message("assistant", ""), "m", AnswerMetrics(), "cancelled")
+    conversation.ask("second")
+    assert [message.content for message in conversation.messages()] == ["Be kind.", "second"]
+
+
+def test_a_session_is_resumed_as_it_was() -> None:
+    turns = (Turn(Message("user", "q"), 5.0), Turn(Message("assistant", "a"), 6.0, "m", AnswerMetrics(), "stop"))
+    session = Session("id", 4.0, 6.0, "m", "/m", "sys", Sampling(seed=3), LoadSettings(num_ctx=9), turns)
+    conversation = Conversation.resumed(session, Config())
+    assert conversation.session("id", ModelEntry("m", "m", path="/m")) == session
+
+
+@pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=lambda parameter: parameter.name)
+def test_every_value_is_typed_as_it_is_shown(parameter) -> None:
+    assert typed(parameter, shown_value(parameter.default)) == parameter.default
+
+
+def test_texts_with_line_ends_are_typed_as_they_are_shown() -> None:
+    stop = PARAMETERS["stop"]
+    value = ("END", "\n\n", "back\\slash", "\\n")
+    assert typed(stop, shown_value(value)) == value
+
+
+async def test_text_is_selected_with_the_mouse_and_copied(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        turn = app.query_one(AnswerTurn)
+        await pilot.mouse_down(turn, offset=Offset(6, 0))
+        await pilot.hover(turn, offset=Offset(9, 0))
+        await pilot.mouse_up(turn, offset=Offset(9, 0))
+        await settle(pilot)
+        await pilot.press("ctrl+c")
+        assert app.clipboard.startswith("sky")
+        assert "The sky is blue" in ANSWER.replace("**", "")
+
+
+async def test_a_key_in_the_bar_can_be_clicked(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        keys = app.query_one("KeyBar")
+        place = shown(app).splitlines()[-1].index("F6")
+        await pilot.click(keys, offset=(place + 1, 0))
+        await settle(pilot)
+        assert app.screen is not app.chat
