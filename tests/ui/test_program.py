@@ -181,9 +181,9 @@ async def test_an_interrupted_session_is_offered_and_resumed(host: ScriptedHost,
     app = app_on(host, clock, store=store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert isinstance(app.focused, ResumeOffer)
+        assert app.focused is app.chat.prompt
         assert "“question 0”" in shown(app)
-        await pilot.press("enter")
+        await pilot.press("ctrl+r")
         await settle(pilot)
         assert turns(app) == ["question 0", "answer 0"]
         assert app.chat.desk.conversation.system == "Be kind."
@@ -215,8 +215,9 @@ async def test_an_offer_does_not_take_what_is_typed(host: ScriptedHost, clock: F
     app = app_on(host, clock, store=FakeStore([stored()]))
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await pilot.press(*"hello")
-        assert app.chat.prompt.text == "hello"
+        await pilot.press(*"hello", "enter")
+        await settle(pilot)
+        assert turns(app)[0] == "hello"
 
 
 async def test_a_session_named_at_the_start_is_resumed(host: ScriptedHost, clock: FakeClock) -> None:
@@ -358,6 +359,17 @@ async def test_the_palette_has_every_action(host: ScriptedHost, clock: FakeClock
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(app.screen, SettingsDialog)
+
+
+async def test_the_palette_has_actions_without_a_key(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        await pilot.press("ctrl+p", *"copy the last", "enter")
+        await settle(pilot)
+        assert app.clipboard == ANSWER
 
 
 async def test_the_log_shows_what_workers_said(host: ScriptedHost, clock: FakeClock) -> None:

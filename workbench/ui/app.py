@@ -11,9 +11,11 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from workbench.core.errors import ConfigError
 from workbench.core.ports import Services
+from workbench.ui._compat import prompt_driver
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.sanitize import clean_line
@@ -22,7 +24,6 @@ from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.transcript import Earlier
 from workbench.ui.widgets.turns import TurnLines
-from workbench.ui.widgets.welcome import ResumeOffer
 
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
@@ -69,7 +70,7 @@ class WorkbenchApp(App[None]):
         *,
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
-        super().__init__()
+        super().__init__(driver_class=prompt_driver())
         self.services = services
         self._interrupted_at = float("-inf")
         self._themes, self._theme_problems = load_themes(services.theme_folders)
@@ -172,7 +173,7 @@ class WorkbenchApp(App[None]):
 
     def _selected_text(self) -> str:
         focused = self.screen.focused
-        own = focused.selected_text if isinstance(focused, Prompt) else ""
+        own = focused.selected_text if isinstance(focused, Input | TextArea) else ""
         return own or self.screen.get_selected_text() or ""
 
     async def action_quit(self) -> None:
@@ -189,7 +190,6 @@ def screen_groups() -> list[KeyGroup]:
         KeyGroup.of("Prompt", Prompt.BINDINGS),
         KeyGroup.of("A turn that has the focus", TurnLines.BINDINGS),
         KeyGroup.of("The line above the turns", Earlier.BINDINGS),
-        KeyGroup.of("The offer to resume", ResumeOffer.BINDINGS),
     ]
 
 

@@ -43,6 +43,8 @@ class ChatScreen(LiveScreen):
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
+        Binding("ctrl+r", "resume", "Resume", id="chat.resume", show=False,
+                tooltip="Go on with the interrupted session that is offered."),
         Binding("f2", "prompt", "Chat", id="chat.prompt", show=False, tooltip="Go to the prompt."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
     ]
@@ -134,11 +136,18 @@ class ChatScreen(LiveScreen):
             self.prompt.put(text)
 
     def action_stop(self) -> None:
-        """Stop what runs; otherwise go back to the prompt."""
+        """Stop what runs; otherwise put off what is offered, or go back to the prompt."""
         if self.desk.stop():
             self._show_activity()
+        elif offers := self.query(ResumeOffer):
+            offers.first().answer(resume=False)
         else:
             self.prompt.focus()
+
+    def action_resume(self) -> None:
+        """Go on with the session that is offered."""
+        for offer in self.query(ResumeOffer):
+            offer.answer(resume=True)
 
     # Models
 
@@ -223,15 +232,24 @@ class ChatScreen(LiveScreen):
     async def _tune(self, settings: Settings) -> None:
         await self.desk.change(settings.system, settings.values)
         if settings.save:
-            try:
-                self.desk.save_defaults()
-            except WorkbenchError as error:
-                self._add(Notice.of(error))
-            else:
-                self.notify("Saved: every new conversation begins with these settings.")
+            self.action_save_defaults()
         if settings.reload:
             self.action_reload()
         self._look()
+
+    def action_save_defaults(self) -> None:
+        """Make the settings those of every new conversation."""
+        try:
+            self.desk.save_defaults()
+        except WorkbenchError as error:
+            self._add(Notice.of(error))
+        else:
+            self.say("Saved: every new conversation begins with these settings.")
+
+    def action_copy_answer(self) -> None:
+        """Copy what the model wrote last."""
+        if answers := self.query(AnswerTurn):
+            answers.last().action_copy()
 
     def action_export(self) -> None:
         """Write the conversation to a file."""
@@ -284,10 +302,8 @@ class ChatScreen(LiveScreen):
             if self._first_session is not None:
                 await self._resume(self._first_session)
             elif sessions := await self._services.sessions.interrupted():
-                offer = ResumeOffer(sessions[0])
+                offer = ResumeOffer(sessions[0], self._key_for("chat.resume"), self._key_for("chat.stop"))
                 await self.mount(offer, before=self.activity)
-                if not self.prompt.text:
-                    offer.focus()
         except SessionError as error:
             self._add(Notice.of(error))
 

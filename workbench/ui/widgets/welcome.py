@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
 
@@ -43,8 +41,14 @@ class Welcome(Lines):
         return len(lines)
 
 
-class ResumeOffer(Lines, can_focus=True):
-    """Offers a session whose program died. It does not stand in the way: what is typed goes to the prompt."""
+class ResumeOffer(Lines):
+    """Offers a session whose program died. It does not stand in the way: the prompt keeps the focus.
+
+    Args:
+        session: What is offered.
+        resume_key: The key that goes on with it.
+        dismiss_key: The key that puts it off for good.
+    """
 
     DEFAULT_CSS = """
     ResumeOffer {
@@ -57,17 +61,9 @@ class ResumeOffer(Lines, can_focus=True):
             color: $text-accent;
             text-style: bold;
         }
-
-        &:focus {
-            background: $accent 20%;
-        }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"offer--title", "offer--key"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "resume", "Resume", id="offer.resume", tooltip="Go on with the interrupted session."),
-        Binding("escape", "dismiss", "Not now", id="offer.dismiss", tooltip="Do not offer this session again."),
-    ]
 
     @dataclass
     class Answered(Message):
@@ -83,24 +79,22 @@ class ResumeOffer(Lines, can_focus=True):
             """The offer."""
             return self.offer
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, resume_key: str, dismiss_key: str) -> None:
         super().__init__(widget_id="offer")
         self._session = session
         count = len(session.turns)
         words = clean_line(session.title)
         self._lines = [
             styled(("A session was interrupted: ", "offer--title"), (f"“{words}”, {count} turns", "")),
-            styled(("Enter", "offer--key"), (" goes on with it   ", ""), ("Esc", "offer--key"), (" not now", "")),
+            styled(
+                (resume_key, "offer--key"), (" goes on with it   ", ""), (dismiss_key, "offer--key"), (" not now", "")
+            ),
         ]
 
-    def on_click(self, event: Click) -> None:
-        """A click focuses it."""
-        self.focus()
+    def on_click(self) -> None:
+        """A click goes on with it."""
+        self.answer(resume=True)
 
-    def action_resume(self) -> None:
-        """Go on with it."""
-        self.post_message(self.Answered(self, self._session, resume=True))
-
-    def action_dismiss(self) -> None:
-        """Do not offer it again."""
-        self.post_message(self.Answered(self, self._session, resume=False))
+    def answer(self, *, resume: bool) -> None:
+        """Take the user's decision."""
+        self.post_message(self.Answered(self, self._session, resume))
