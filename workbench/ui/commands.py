@@ -8,6 +8,11 @@ from functools import partial
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 SKIPPED = frozenset({"command_palette"})
+WITHOUT_A_KEY = (
+    ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),
+    ("Save the settings as defaults", "Use them for every new conversation.", "screen.save_defaults"),
+)
+"""Actions of the conversation that have no key of their own."""
 
 
 class ActionProvider(Provider):
@@ -25,6 +30,9 @@ class ActionProvider(Provider):
             namespace = "" if "." in binding.action else ("app." if active.node is self.app else "screen.")
             if active.node in (self.app, self.screen):
                 yield f"{binding.description}  ({key})", binding.tooltip, f"{namespace}{binding.action}"
+
+        if self.screen.id == "chat":
+            yield from WITHOUT_A_KEY
 
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""
