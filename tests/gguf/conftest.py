@@ -63,8 +63,15 @@ def raw() -> RawGguf:
     return RawGguf()
 
 
-def _write_vocabulary(writer: gguf.GGUFWriter) -> int:
-    """A SentencePiece vocabulary with nothing but the byte tokens: the smallest that takes every text."""
+def _write_vocabulary(writer: gguf.GGUFWriter, size: int) -> int:
+    """A SentencePiece vocabulary with nothing but the byte tokens: the smallest that takes every text.
+
+    Another size is only claimed, for models that are not asked anything.
+    """
+    if size:
+        writer.add_tokenizer_model("no_vocab")
+        writer.add_vocab_size(size)
+        return size
     tokens = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(256))]
     writer.add_tokenizer_model("llama")
     writer.add_token_list(tokens)
@@ -85,6 +92,9 @@ def write_model(
     kv_heads: int | Sequence[int] = 2,
     key_length: int | None = None,
     value_length: int | None = None,
+    feed_forward: int = 96,
+    vocab: int = 0,
+    tied: bool = True,
     keys: dict[str, int | float | str | bool | list[bool] | list[int]] | None = None,
 ) -> Path:
     """Write a model with random weights that llama.cpp can load.
@@ -98,9 +108,11 @@ def write_model(
         kv_heads: Key and value heads, for all layers or for each.
         key_length: Width of a key head; None for `width / heads`.
         value_length: Width of a value head; None for `width / heads`.
+        feed_forward: Width of the feed-forward network.
+        vocab: Tokens in the vocabulary; 0 for one with nothing but bytes.
+        tied: Whether the output has no matrix of its own.
         keys: Further metadata; a key that begins with a dot belongs to the architecture.
     """
-    feed_forward = 96
     random = np.random.default_rng(0)
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_name("Tiny")
@@ -116,7 +128,7 @@ def write_model(
         writer.add_key_length(key_length)
     if value_length:
         writer.add_value_length(value_length)
-    vocab = _write_vocabulary(writer)
+    vocab = _write_vocabulary(writer, vocab)
     for key, value in (keys or {}).items():
         _add_key(writer, f"{architecture}{key}" if key.startswith(".") else key, value)
 
@@ -142,6 +154,8 @@ def write_model(
             writer.add_tensor(f"{block}post_attention_norm.weight", ones)
             writer.add_tensor(f"{block}post_ffw_norm.weight", ones)
     writer.add_tensor("output_norm.weight", ones)
+    if not tied:
+        writer.add_tensor("output.weight", weights(vocab, width))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from workbench.gguf.header import Array, Value
 from workbench.gguf.layers import LayerKind, plan_layers
@@ -16,8 +14,6 @@ from workbench.gguf.memory import (
     compute_bytes,
     estimate,
     kv_bytes,
-    largest_context,
-    layers_that_fit,
     row_bytes,
     weights_by_layer,
 )
@@ -252,36 +248,3 @@ def test_weights_by_layer(tiny_model: Path, demo_path: Path) -> None:
         assert plan.input == embeddings.size_bytes
         tied = embeddings.size_bytes if all(tensor.name != "output.weight" for tensor in header.tensors) else 0
         assert sum(plan.layers) + plan.output + plan.input == header.tensor_bytes + tied
-
-
-def test_layers_that_fit() -> None:
-    weights, caches = (10, 10, 10, 10), (1, 1, 1, 5)
-    assert layers_that_fit(weights, caches, 20, free_bytes=19).layers == 0
-    assert layers_that_fit(weights, caches, 20, free_bytes=20).layers == 1
-    assert layers_that_fit(weights, caches, 20, free_bytes=34).layers == 1
-    assert layers_that_fit(weights, caches, 20, free_bytes=35).layers == 2
-    assert layers_that_fit(weights, caches, 20, free_bytes=1000).layers == 5
-    assert layers_that_fit(weights, caches, 20, free_bytes=1000).bytes == 68
-    assert layers_that_fit(weights, caches, 20, free_bytes=68, reserve_bytes=1).layers == 4
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=40),
-    st.integers(0, 1000),
-    st.integers(-1000, 100_000),
-    st.integers(0, 1000),
-)
-def test_what_fits_really_fits(layers: list[tuple[int, int]], output: int, free: int, reserve: int) -> None:
-    weights, caches = [weight for weight, _ in layers], [cache for _, cache in layers]
-    fit = layers_that_fit(weights, caches, output, free, reserve)
-    assert 0 <= fit.layers <= len(layers) + 1
-    if fit.layers:
-        assert fit.bytes + reserve <= free
-        assert fit.bytes == output + sum(map(sum, layers[len(layers) + 1 - fit.layers :]))
-
-
-def test_the_largest_context() -> None:
-    per_token = 32 * 2 * 1024 * 2
-    assert largest_context(LLAMA_8B, CacheSettings(0), 1000 * per_token) == 768
-    assert largest_context(LLAMA_8B, CacheSettings(0), 255 * per_token) == 0
-    assert largest_context(LLAMA_8B, CacheSettings(0), 10**15) == 131072

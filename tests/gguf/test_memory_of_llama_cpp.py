@@ -34,7 +34,7 @@ for line in sys.stdin:
     context = api.llama_init_from_model(model, params)
     log = "".join(lines)
     sizes = {kind: [float(size) for size in re.findall(kind + r" buffer size = +([\\d.]+) MiB", log)] for kind in
-             ("model", "KV", "compute")}
+             ("model", "KV", "compute", "output")}
     print(json.dumps(sizes))
     sys.stdout.flush()
     api.llama_free(context)
@@ -120,3 +120,28 @@ def test_caches_have_the_size_that_llama_cpp_gives_them(tmp_path: Path, model_wr
 def test_the_demo_model_takes_what_was_estimated(demo_path: Path, llama_cpp, settings: CacheSettings) -> None:
     expected = estimate(check_loadable(demo_path), settings).total_bytes / 2**20
     assert sum(map(sum, llama_cpp(demo_path, settings).values())) == pytest.approx(expected, rel=0.03)
+
+
+SHAPES = {
+    "a large vocabulary": {"vocab": 32000},
+    "an output of its own": {"vocab": 32000, "tied": False},
+    "a wide feed-forward network": {"vocab": 1000, "feed_forward": 3072},
+    "many heads": {"heads": 16, "kv_heads": 16, "width": 512, "feed_forward": 1024, "vocab": 500},
+    "shared heads": {"heads": 16, "kv_heads": 2, "width": 1024, "feed_forward": 2816, "vocab": 8000, "tied": False},
+    "one head for all": {"heads": 8, "kv_heads": 1, "width": 512, "feed_forward": 1024, "vocab": 2000},
+    "long heads": {"heads": 4, "kv_heads": 2, "key_length": 128, "value_length": 128, "vocab": 500},
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_models_of_many_shapes_take_what_was_estimated(tmp_path: Path, model_writer, llama_cpp, name: str) -> None:
+    path = model_writer(tmp_path / "m.gguf", **{"width": 256, "layers": 4, "feed_forward": 512, **SHAPES[name]})
+    headers = check_loadable(path)
+    for settings in (
+        CacheSettings(512),
+        CacheSettings(4096, ubatch=64),
+        CacheSettings(4096, flash_attention=False),
+        CacheSettings(16384, ubatch=256),
+    ):
+        expected = estimate(headers, settings).total_bytes / 2**20
+        assert sum(map(sum, llama_cpp(path, settings).values())) == pytest.approx(expected, rel=0.03), settings

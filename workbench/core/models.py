@@ -61,6 +61,8 @@ class EngineInfo:
     """What computes: `CPU`, `CUDA0`, …"""
     load_ms: float
     memory: MemoryUse | None = None
+    estimate: MemoryUse | None = None
+    """What it was expected to take, before it was loaded."""
     layers: int | None = None
     gpu_layers: int | None = None
     has_template: bool = True

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from workbench.gguf.header import Array, Header, TensorInfo, Value
+from workbench.gguf.compute import graph_widths
+from workbench.gguf.header import Header, TensorInfo, Value
 from workbench.gguf.layers import CacheWidths, LayerKind, cache_widths, layer_count, plan_layers
 from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
@@ -66,16 +67,6 @@ class MemoryEstimate:
     def total_bytes(self) -> int:
         """All of it."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
-
-
-@dataclass(frozen=True, slots=True)
-class LayerFit:
-    """How much of a model fits on a device."""
-
-    layers: int
-    """The value for `num_gpu`: the output layer counts as one, so that all of it is one more than there are layers."""
-    bytes: int
-    """What that takes there."""
 
 
 def _padded(cells: int) -> int:
@@ -145,30 +136,13 @@ def kv_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
 
 
 def compute_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
-    """About what llama.cpp takes to compute in.
-
-    The parts of a graph are computed one after the other in the same memory, so that the widest of them counts: the
-    logits, the feed-forward network, or the attention, which without flash attention looks at every cell at once.
-    """
-    architecture = get_text(metadata, "general.architecture") or ""
-    count = layer_count(metadata, architecture)
-    embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
-    tokens = metadata.get("tokenizer.ggml.tokens")
-    vocab = tokens.length if isinstance(tokens, Array) else get_int(metadata, f"{architecture}.vocab_size") or 0
-
-    def widest(key: str) -> int:
-        return max(get_per_layer(metadata, f"{architecture}.{key}", count) or (0,), default=0)
-
-    experts = widest("expert_used_count") * (get_int(metadata, f"{architecture}.expert_feed_forward_length") or 0)
-    feed_forward = 2 * max(widest("feed_forward_length"), experts) + 2 * embedding
-    attention = 6 * embedding
-    if not settings.flash_attention:
-        attention += (widest("attention.head_count") + 1) * settings.cells
-    return settings.ubatch * max(vocab + 2 * embedding, feed_forward, attention) * 4
+    """About what llama.cpp takes to compute in."""
+    tokens = min(settings.ubatch, settings.cells)
+    return graph_widths(metadata).bytes(tokens, settings.cells, flash_attention=settings.flash_attention)
 
 
 def estimate(headers: Sequence[Header], settings: CacheSettings) -> MemoryEstimate:
-    """What the model in `headers` (one for each part of a split file) will take."""
+    """What the model in `headers` (one for each part of a split file) will take, copies for the processor aside."""
     metadata = headers[0].metadata
     return MemoryEstimate(
         weights_bytes=sum(header.tensor_bytes for header in headers),
@@ -212,44 +186,3 @@ def weights_by_layer(headers: Sequence[Header]) -> WeightPlan:
 def _layer_of(tensor: TensorInfo) -> int | None:
     match = _LAYER.match(tensor.name)
     return int(match[1]) if match else None
-
-
-def layers_that_fit(
-    weights: Sequence[int], caches: Sequence[int], output_bytes: int, free_bytes: int, reserve_bytes: int = 0
-) -> LayerFit:
-    """How many layers fit in `free_bytes` of a device, taken as llama.cpp does: the output first, then from the last.
-
-    Args:
-        weights: Bytes of the weights of each layer.
-        caches: Bytes of the cache of each layer.
-        output_bytes: Bytes of the output layer.
-        free_bytes: What is free on the device.
-        reserve_bytes: What has to stay free besides: compute buffers, and a margin.
-    """
-    room = free_bytes - reserve_bytes
-    if output_bytes > room:
-        return LayerFit(0, 0)
-    taken, layers = output_bytes, 1
-    for weight, cache in zip(reversed(weights), reversed(caches), strict=True):
-        if taken + weight + cache > room:
-            break
-        taken += weight + cache
-        layers += 1
-    return LayerFit(layers, taken)
-
-
-def largest_context(metadata: Mapping[str, Value], settings: CacheSettings, free_bytes: int) -> int:
-    """The longest context, in whole paddings, whose caches take at most `free_bytes`; 0 where none does."""
-    ceiling = get_int(metadata, f"{get_text(metadata, 'general.architecture')}.context_length") or settings.n_ctx
-    low, high = 0, _padded(max(1, ceiling)) // CELL_PADDING
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _kv_for(metadata, settings, middle * CELL_PADDING) <= free_bytes:
-            low = middle
-        else:
-            high = middle - 1
-    return low * CELL_PADDING
-
-
-def _kv_for(metadata: Mapping[str, Value], settings: CacheSettings, n_ctx: int) -> int:
-    return kv_bytes(metadata, replace(settings, n_ctx=n_ctx))

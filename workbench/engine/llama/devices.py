@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import psutil
 from llama_cpp._ggml import libggml
 
+from workbench.engine.llama.native import api
 from workbench.engine.llama.plan import Gpu, Machine
 
 _GPU_TYPES = (1, 2)
@@ -73,8 +74,34 @@ def physical_cores() -> int:
     return max(1, min(physical, allowed))
 
 
+_REPACKED = (
+    (("AVX2",), ("Q4_0", "Q4_K", "IQ4_NL", "MXFP4")),
+    (("AVX512",), ("Q2_K",)),
+    (("NEON", "MATMUL_INT8"), ("Q1_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0")),
+    (("NEON", "DOTPROD"), ("Q1_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4")),
+)
+"""Which tensor types llama.cpp rearranges on a processor with these features."""
+
+
+def repacked_types(system_info: str) -> frozenset[str]:
+    """The tensor types that llama.cpp rearranges here.
+
+    Args:
+        system_info: The features of the processor and of the build, as llama.cpp prints them.
+    """
+    features = {name.split(":")[-1].strip() for name, _, on in _features(system_info) if on.strip() == "1"}
+    if "REPACK" not in features:
+        return frozenset()
+    return frozenset(kind for needed, kinds in _REPACKED if features.issuperset(needed) for kind in kinds)
+
+
+def _features(system_info: str) -> list[tuple[str, str, str]]:
+    return [part.partition("=") for part in system_info.split("|")]
+
+
 def look_at_machine() -> Machine:
     """What there is to compute with, now."""
     memory = psutil.virtual_memory()
     gpus = tuple(Gpu(device.name, device.free_bytes) for device in list_devices() if device.is_gpu)
-    return Machine(physical_cores(), memory.total, memory.available, gpus)
+    info = api.llama_print_system_info().decode("utf-8", "replace")
+    return Machine(physical_cores(), memory.total, memory.available, gpus, repacked_types(info))

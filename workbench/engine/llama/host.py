@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
-from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Engine, ProgressCallback
 from workbench.engine.llama.plan import Machine, Plan, make_plan
@@ -60,7 +60,7 @@ class LlamaHost:
         """
         began = time.perf_counter()
         entry, headers = await asyncio.to_thread(self._read, ref)
-        machine = await asyncio.wrap_future(shared_runtime.call(_look_at_machine))
+        machine = await self.machine()
         plan = make_plan(headers, settings, machine, guard=self._memory_guard)
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
@@ -76,6 +76,10 @@ class LlamaHost:
         )
         self._engines.append(engine)
         return engine
+
+    async def machine(self) -> Machine:
+        """What there is to compute with, now. The first time, this loads llama.cpp."""
+        return await asyncio.wrap_future(shared_runtime.call(_look_at_machine))
 
     async def shutdown(self) -> None:
         """Close whatever is open."""
@@ -121,12 +125,18 @@ class LlamaHost:
             backend=plan.backend,
             load_ms=load_ms,
             memory=model.memory,
+            estimate=_as_use(plan, model.memory),
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
             has_template=source is not None,
             warnings=tuple(warnings),
         )
         return LlamaEngine(shared_runtime, model, info, template, self._states, _state_key(entry, settings))
+
+
+def _as_use(plan: Plan, taken: MemoryUse | None) -> MemoryUse:
+    device = taken.device if taken else plan.backend
+    return MemoryUse(plan.needed.weights_bytes, plan.needed.kv_bytes, plan.needed.compute_bytes, device)
 
 
 def _look_at_machine() -> Machine:

@@ -21,8 +21,8 @@ from workbench.core.parameters import LoadSettings
 from workbench.core.ports import ProgressCallback
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
-from workbench.engine.llama.plan import UBATCH
 from workbench.engine.llama.states import SequenceState, common_prefix
+from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
 """The one sequence of the context."""

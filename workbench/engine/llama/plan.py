@@ -7,26 +7,17 @@ from dataclasses import dataclass, replace
 
 from workbench.core.errors import MemoryShortError
 from workbench.core.parameters import LoadSettings
+from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
 from workbench.gguf.header import Header
-from workbench.gguf.memory import (
-    CacheSettings,
-    MemoryEstimate,
-    cache_bytes_by_layer,
-    estimate,
-    largest_context,
-    layers_that_fit,
-    weights_by_layer,
-)
+from workbench.gguf.memory import MemoryEstimate
 from workbench.gguf.model import describe
+from workbench.gguf.repack import host_weights_bytes
 
 DEFAULT_CONTEXT = 8192
 """The context length where none is asked for, as far as the model was trained."""
 
 GPU_MARGIN_BYTES = 512 * 2**20
 """What stays free on a GPU beside the estimate: the driver's own context, and what the estimate does not see."""
-
-UBATCH = 512
-"""Prompt tokens in one graph at most; llama.cpp's default, and llama-bench's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +40,14 @@ class Machine:
     """Memory of the host that can be had without swapping."""
     gpus: tuple[Gpu, ...] = ()
     """Devices that this build of llama.cpp can offload to."""
+    repacked: frozenset[str] = frozenset()
+    """Tensor types that the processor computes faster in another order, and that llama.cpp copies for it."""
+
+
+def room_on(machine: Machine) -> Room:
+    """What is free on `machine`, for asking what fits."""
+    gpus = tuple(DeviceRoom(gpu.name, gpu.free_bytes, GPU_MARGIN_BYTES) for gpu in machine.gpus)
+    return Room(DeviceRoom("CPU", machine.available_bytes), gpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +59,7 @@ class Plan:
     backend: str
     """What will compute: `CPU`, or the GPUs."""
     needed: MemoryEstimate
+    """What it will take, the copies that are made for the processor included."""
     warnings: tuple[str, ...]
 
 
@@ -86,23 +86,25 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
     n_ctx = asked.num_ctx or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
     if trained and n_ctx > trained:
         warnings.append(f"The context of {n_ctx} tokens is longer than the {trained} that the model was trained for.")
-    cache = CacheSettings(
+    model, room = FitModel(headers), room_on(machine)
+    question = FitQuestion(
         n_ctx=n_ctx,
+        batch=asked.num_batch,
         type_k=asked.type_k,
         type_v=asked.type_v,
-        ubatch=min(asked.num_batch, UBATCH),
-        full_window=True,
         flash_attention=asked.flash_attn != "off",
+        gpu_layers=asked.num_gpu,
+        mapped=asked.use_mmap,
     )
-    needed = estimate(headers, cache)
-    layers, on_gpu_bytes = _offload(headers, cache, needed, asked, machine)
+    fit = model.price(question, room)
+    layers = fit.gpu_layers
     settings = replace(asked, num_ctx=n_ctx, num_thread=asked.num_thread or machine.cores, num_gpu=layers)
     if asked.num_gpu > 0 and not machine.gpus:
         warnings.append(f"{asked.num_gpu} layers were asked for on a GPU; this build of llama.cpp has none to use.")
-    host = max(0, needed.total_bytes - on_gpu_bytes)
+    host = fit.shares[0].total_bytes
     if guard and host > machine.total_bytes:
-        room = machine.total_bytes - needed.weights_bytes - needed.compute_bytes
-        fitting = largest_context(headers[0].metadata, cache, max(0, room))
+        whole = Room(DeviceRoom("CPU", machine.total_bytes), room.gpus)
+        fitting = model.largest_context(question, whole)
         raise MemoryShortError(
             f"{headers[0].path} with a context of {n_ctx} tokens needs {gib(host)} of memory, and this machine has "
             f"{gib(machine.total_bytes)}.",
@@ -115,21 +117,8 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
             f"About {gib(host)} of memory are needed and {gib(machine.available_bytes)} are free: it will be slow."
         )
     backend = ", ".join(gpu.name for gpu in machine.gpus) if layers else "CPU"
-    return Plan(settings, backend, needed, tuple(warnings))
-
-
-def _offload(
-    headers: Sequence[Header], cache: CacheSettings, needed: MemoryEstimate, asked: LoadSettings, machine: Machine
-) -> tuple[int, int]:
-    """The layers to put on the GPUs, and about what they take there in bytes."""
-    if not machine.gpus or asked.num_gpu == 0:
-        return 0, 0
-    weights = weights_by_layer(headers)
-    caches = cache_bytes_by_layer(headers[0].metadata, cache)
-    free = sum(gpu.free_bytes for gpu in machine.gpus)
-    if asked.num_gpu > 0:
-        share = min(1.0, asked.num_gpu / (len(weights.layers) + 1))
-        return asked.num_gpu, round(share * needed.total_bytes)
-    reserve = needed.compute_bytes + GPU_MARGIN_BYTES * len(machine.gpus)
-    fit = layers_that_fit(weights.layers, caches, weights.output, free, reserve)
-    return fit.layers, fit.bytes
+    weights = fit.weights_bytes
+    if not layers:
+        # Not asked for in the checks above: pages of the file that were copied can be given back.
+        weights = host_weights_bytes(headers, machine.repacked, mapped=settings.use_mmap)
+    return Plan(settings, backend, MemoryEstimate(weights, fit.kv_bytes, fit.compute_bytes), tuple(warnings))

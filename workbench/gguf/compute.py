@@ -1,0 +1,90 @@
+"""How much memory llama.cpp computes in: by which part of its graph is the widest.
+
+The parts of a graph are computed one after the other in the same memory. What is alive at once in each part has been
+found by reading llama.cpp's own account of it over models of many shapes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from workbench.gguf.header import Array, Value
+from workbench.gguf.layers import cache_widths, layer_count, plan_layers
+from workbench.gguf.model import get_int, get_per_layer, get_text
+
+_F32 = 4
+
+
+@dataclass(frozen=True, slots=True)
+class GraphWidths:
+    """The widths of a model's graph: how many numbers a token takes in each part, at the most."""
+
+    layers: int
+    vocab: int
+    embedding: int
+    feed_forward: int
+    """The feed-forward network; of a mixture all experts that one token goes to."""
+    query: int
+    key: int
+    value: int
+    heads: int
+    masks: int
+    """Attention masks: a second one where some layers have a sliding window."""
+    experts: bool
+
+    def bytes(self, tokens: int, cells: int, *, flash_attention: bool) -> int:
+        """What it takes to compute `tokens` at once with a cache of `cells`."""
+        embedding = self.embedding
+        if not embedding:
+            return 0
+        if flash_attention:
+            # The mask is F16 then.
+            inputs = self.masks * cells // 2
+            scores = 0
+        else:
+            # Where each value goes is told one by one, in eight bytes: the cache holds them transposed.
+            inputs = self.masks * cells + 2 * self.value
+            scores = self.heads * cells
+        attention = inputs + 3 * embedding + self.query + self.key + self.value + scores
+        # Behind the last attention nobody needs its inputs any more.
+        kept = inputs if self.layers > 1 else 0
+        feed_forward = kept + 3 * self.feed_forward + (4 if self.experts else 3) * embedding
+        logits = self.vocab + 2 * embedding
+        return _F32 * (tokens * max(attention, feed_forward, logits) + self.vocab)
+
+    def host_bytes(self, tokens: int, cells: int) -> int:
+        """What stays with the host where all layers are on GPUs: the embeddings, the masks and the logits."""
+        return _F32 * (tokens * (self.embedding + self.masks * cells) + self.vocab)
+
+
+def graph_widths(metadata: Mapping[str, Value]) -> GraphWidths:
+    """The widths of the model that has this metadata."""
+    architecture = get_text(metadata, "general.architecture") or ""
+    count = layer_count(metadata, architecture)
+    plan = plan_layers(metadata, architecture)
+    caches = cache_widths(metadata, architecture, plan)
+
+    def number(key: str) -> int:
+        return get_int(metadata, f"{architecture}.{key}") or 0
+
+    def widest(key: str) -> int:
+        return max(get_per_layer(metadata, f"{architecture}.{key}", count) or (0,), default=0)
+
+    embedding, heads = number("embedding_length"), widest("attention.head_count")
+    head = number("attention.key_length") or (embedding // heads if heads else 0)
+    used = widest("expert_used_count") if number("expert_count") else 0
+    experts = used * (number("expert_feed_forward_length") or widest("feed_forward_length"))
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    return GraphWidths(
+        layers=count,
+        vocab=tokens.length if isinstance(tokens, Array) else number("vocab_size"),
+        embedding=embedding,
+        feed_forward=experts or widest("feed_forward_length"),
+        query=heads * head,
+        key=max(caches.key, default=0),
+        value=max(caches.value, default=0),
+        heads=heads,
+        masks=2 if plan.window and len(set(plan.kinds)) > 1 else 1,
+        experts=bool(used),
+    )
