@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from workbench.core.events import TokenKind
 
-CPU_SHARE = 0.04
+CPU_SHARE = 0.03
 """What part of a processor the event loop may take while a model computes on the same ones."""
 FREE_SHARE = 0.30
 """What part it may take where the model computes elsewhere."""
-SLOWEST_INTERVAL = 0.2
+SLOWEST_INTERVAL = 0.25
 """Seconds between two paints at the most, however dear they are."""
 
 
