@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.widgets import Input, Label, OptionList, TextArea
 
 from tests.ui.fakes import (
@@ -385,3 +386,15 @@ async def test_the_log_shows_what_workers_said(host: ScriptedHost, clock: FakeCl
         await pilot.press("f12")
         await settle(pilot)
         assert not app.query("LogPane")
+
+
+async def test_keys_that_come_in_one_burst_are_taken_in_their_order(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        # As a terminal sends them: all at once, before any of them has been looked at.
+        for key in ("h", "i", "ctrl+j", "y", "o", "u", "enter", "x"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert turns(app)[0] == "hi\nyou"
+        assert app.chat.prompt.text == "x"

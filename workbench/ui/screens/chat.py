@@ -79,13 +79,13 @@ class ChatScreen(LiveScreen):
     # Asking and answering
 
     @on(Prompt.Submitted)
-    def _submit(self) -> None:
+    def _submit(self, event: Prompt.Submitted) -> None:
         if self._answering is not None and not self._answering.is_finished:
             self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = self.prompt.take()
+            text = self.prompt.take(event.shown)
             self._queued = (text, UserTurn(text))
             self._add(self._queued[1])
             self._show_activity()
@@ -93,7 +93,7 @@ class ChatScreen(LiveScreen):
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = self.prompt.take()
+            text = self.prompt.take(event.shown)
             self._add(UserTurn(text))
             self._answering = self._answer(text)
 

@@ -51,8 +51,8 @@ class Prompt(TextArea, inherit_bindings=False):
         """The user pressed Enter on a text that is not empty."""
 
         prompt: Prompt
-        text: str
-        """The text with every paste in full."""
+        shown: str
+        """The text as it stood when the key was pressed, for `take`."""
 
         @property
         def control(self) -> Prompt:
@@ -100,14 +100,22 @@ class Prompt(TextArea, inherit_bindings=False):
         self.text = text
         self.move_cursor(self.document.end)
 
-    def take(self) -> str:
-        """Empty the prompt, and remember the text among the earlier ones. Returns the full text."""
-        full, shown = self.full_text, self.text
+    def take(self, shown: str) -> str:
+        """Take what was submitted out of the prompt, and remember it among the earlier texts.
+
+        What was typed after it stays.
+
+        Args:
+            shown: The text as it stood when it was submitted.
+
+        Returns:
+            The text with every paste in full.
+        """
         if not self._history or self._history[-1] != shown:
             self._history.append(shown)
         self._place = len(self._history)
-        self.text = ""
-        return full
+        self.show_text(self.text.removeprefix(shown))
+        return self._expand(shown)
 
     def _chip(self, text: str) -> str:
         chip = f"[pasted #{len(self._pastes) + 1}: {len(text):,} characters]"
@@ -132,7 +140,7 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def _submit(self) -> None:
         if self.full_text.strip():
-            self.post_message(self.Submitted(self, self.full_text))
+            self.post_message(self.Submitted(self, self.text))
 
     def action_newline(self) -> None:
         """Begin a new line."""
