@@ -96,6 +96,7 @@ def test_the_prompt_comes_from_standard_input(call, monkeypatch):
         (["run", "scripted", "x", "--set", "temperature"], "NAME=VALUE"),
         (["run", "scripted", "x", "--set", "top_p=7"], "from 0 to 1"),
         (["run", "scripted", "x", "--seed", "abc"], "seed"),
+        (["run", "scripted", "x", "--raw", "--system", "Be kind."], "--raw"),
         (["run"], "MODEL"),
         (["export", "last", "--format", "modelfil"], "modelfile"),
         (["export", "last", "--format", "md,json", "-o", "-"], "one format"),

@@ -44,8 +44,10 @@ def run(options: argparse.Namespace) -> int:
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after the model, or send it to standard input.")
     system = workers.config.system if options.system is None else options.system
+    if options.raw and options.system:
+        raise ParameterError("--raw has no system prompt: no template tells it from the rest.", "Write it into PROMPT.")
     if options.raw:
-        request = Request(prompt=f"{options.system or ''}{prompt}", sampling=sampling)
+        request = Request(prompt=prompt, sampling=sampling)
     else:
         opening = (Message("system", system),) if system else ()
         request = Request(
