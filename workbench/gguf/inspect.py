@@ -1,0 +1,164 @@
+"""A model file laid open: what is in its header, and what is odd about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workbench.gguf.header import Array, Header, TensorInfo, Value
+from workbench.gguf.model import ModelFacts, describe
+from workbench.gguf.oddities import Oddity, find_oddities
+from workbench.gguf.tokenizer import TokenizerFacts, describe_tokenizer
+
+SHOWN_ELEMENTS = 8
+"""So many elements of an array are shown; of a shorter one all."""
+
+ARRAYS = frozenset({"tokenizer.ggml.tokens", "tokenizer.ggml.token_type"})
+"""The long arrays that are worth reading for it. Without them less is known of the tokenizer."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedArray:
+    """An array, of which only the beginning is shown."""
+
+    element_type: str
+    length: int
+    first: tuple[bool | int | float | str, ...]
+
+
+FoldedValue = bool | int | float | str | FoldedArray
+
+
+@dataclass(frozen=True, slots=True)
+class TypeShare:
+    """What one tensor type has of a model."""
+
+    type: str
+    tensors: int
+    elements: int
+    bytes: int
+    fraction: float
+    """Of the bytes of all tensors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """Everything that a model file says of itself."""
+
+    paths: tuple[str, ...]
+    """The file, or all of its parts."""
+    file_bytes: int
+    version: int
+    facts: ModelFacts
+    metadata: Mapping[str, FoldedValue]
+    """In the order of the file, with long arrays folded."""
+    tensors: tuple[TensorInfo, ...]
+    types: tuple[TypeShare, ...]
+    """The type with most bytes first."""
+    tokenizer: TokenizerFacts
+    warnings: tuple[Oddity, ...]
+
+
+def inspect(headers: Sequence[Header]) -> Inspection:
+    """Lay a model open.
+
+    Args:
+        headers: The header of the file, read with `ARRAYS`; of a split file those of all its parts.
+    """
+    first = headers[0]
+    facts = describe(first, headers[1:])
+    tokenizer = describe_tokenizer(first.metadata)
+    tensors = tuple(tensor for header in headers for tensor in header.tensors)
+    return Inspection(
+        paths=tuple(header.path for header in headers),
+        file_bytes=sum(header.file_size for header in headers),
+        version=first.version,
+        facts=facts,
+        metadata={key: fold(value) for key, value in first.metadata.items()},
+        tensors=tensors,
+        types=_shares(tensors),
+        tokenizer=tokenizer,
+        warnings=find_oddities(headers, facts, tokenizer),
+    )
+
+
+def fold(value: Value) -> FoldedValue:
+    """`value` with no more of an array than its beginning."""
+    if not isinstance(value, Array):
+        return value
+    first: list[bool | int | float | str] = []
+    if value.values is not None:
+        first.extend(value.values[:SHOWN_ELEMENTS])
+    return FoldedArray(value.element_type.name.lower(), value.length, tuple(first))
+
+
+def _shares(tensors: Sequence[TensorInfo]) -> tuple[TypeShare, ...]:
+    by_type: dict[str, list[TensorInfo]] = {}
+    for tensor in tensors:
+        by_type.setdefault(tensor.type.name, []).append(tensor)
+    total = sum(tensor.size_bytes for tensor in tensors) or 1
+    shares = []
+    for name, group in by_type.items():
+        size = sum(tensor.size_bytes for tensor in group)
+        shares.append(TypeShare(name, len(group), sum(tensor.elements for tensor in group), size, size / total))
+    return tuple(sorted(shares, key=lambda share: (-share.bytes, share.type)))
+
+
+@dataclass(frozen=True, slots=True)
+class TensorChange:
+    """A tensor that two files do not have alike."""
+
+    name: str
+    first: TensorInfo | None
+    """None where only the second file has it."""
+    second: TensorInfo | None
+
+
+@dataclass(frozen=True, slots=True)
+class TypeChange:
+    """All tensors that are of one type in the first file and of another in the second."""
+
+    first: str
+    second: str
+    tensors: int
+    first_bytes: int
+    second_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How two model files differ."""
+
+    tensors: tuple[TensorChange, ...]
+    """Tensors of another type or shape, or that one file alone has, in the order of the first file."""
+    types: tuple[TypeChange, ...]
+    """The same, summed up by the two types; the one with most bytes first."""
+    same_tensors: int
+    """Tensors of the same type and shape in both. What is in them is not compared."""
+    metadata: Mapping[str, tuple[FoldedValue | None, FoldedValue | None]]
+    """Keys with another value, or that one file alone has."""
+
+
+def compare(first: Inspection, second: Inspection) -> Difference:
+    """How two model files differ, tensor type by tensor type."""
+    mine = {tensor.name: tensor for tensor in first.tensors}
+    theirs = {tensor.name: tensor for tensor in second.tensors}
+    changes = []
+    sums: dict[tuple[str, str], list[int]] = {}
+    for name in dict.fromkeys((*mine, *theirs)):
+        one, other = mine.get(name), theirs.get(name)
+        if one and other and (one.type, one.shape) == (other.type, other.shape):
+            continue
+        changes.append(TensorChange(name, one, other))
+        entry = sums.setdefault((one.type.name if one else "", other.type.name if other else ""), [0, 0, 0])
+        entry[0] += 1
+        entry[1] += one.size_bytes if one else 0
+        entry[2] += other.size_bytes if other else 0
+    types = sorted((TypeChange(*pair, *entry) for pair, entry in sums.items()), key=lambda c: -c.first_bytes)
+    keys = dict.fromkeys((*first.metadata, *second.metadata))
+    metadata = {
+        key: (first.metadata.get(key), second.metadata.get(key))
+        for key in keys
+        if first.metadata.get(key) != second.metadata.get(key)
+    }
+    return Difference(tuple(changes), tuple(types), len({*mine, *theirs}) - len(changes), metadata)

@@ -1,0 +1,151 @@
+"""What is odd about a model file, and makes for bad answers though the file loads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from workbench.gguf.header import Array, Header
+from workbench.gguf.model import ModelFacts, get_int, get_text
+from workbench.gguf.names import parse_shard
+from workbench.gguf.reader import DEFAULT_ALIGNMENT
+from workbench.gguf.tokenizer import CONTROL, TokenizerFacts
+
+SHORT_CONTEXT, LONG_CONTEXT = 512, 16 * 2**20
+"""A trained context beyond these is more likely a mistake than the truth, in tokens."""
+
+_NONE = frozenset({"none", "no_vocab"})
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something that a user ought to know of a file."""
+
+    kind: str
+    """A stable name, such as `no_template`."""
+    message: str
+    """What is wrong, and what comes of it."""
+
+
+def find_oddities(headers: Sequence[Header], facts: ModelFacts, tokenizer: TokenizerFacts) -> tuple[Oddity, ...]:
+    """What is odd about a model, the weightiest first.
+
+    Args:
+        headers: The header of the file; of a split file those of all its parts.
+        facts: The facts of the model.
+        tokenizer: The facts of its tokenizer.
+    """
+    found = [
+        *_about_parts(headers),
+        *_about_tokens(headers, facts, tokenizer),
+        *_about_template(facts, tokenizer),
+        *_about_context(headers[0], facts),
+        *_about_layout(headers),
+    ]
+    return tuple(Oddity(kind, message) for kind, message in found)
+
+
+_Found = Iterator[tuple[str, str]]
+
+
+def _about_parts(headers: Sequence[Header]) -> _Found:
+    first = headers[0]
+    count = get_int(first.metadata, "split.count") or 1
+    if count != len(headers):
+        named = parse_shard(first.path)
+        yield "parts", f"It is part {named.number if named else '?'} of {count}, and {len(headers)} are here."
+    if not any(header.tensors for header in headers):
+        yield "no_weights", "There are no weights in it, only metadata."
+
+
+def _about_tokens(headers: Sequence[Header], facts: ModelFacts, tokenizer: TokenizerFacts) -> _Found:
+    if tokenizer.model is None or tokenizer.model in _NONE:
+        yield "no_tokenizer", "It brings no tokenizer: no text can be given to it."
+        return
+    size = tokenizer.vocab_size or 0
+    for token in tokenizer.special:
+        if not 0 <= token.id < size and not token.by_default:
+            yield "token_range", f"The {token.role} token is {token.id}, and the vocabulary has {size}."
+    yield from _about_end(tokenizer)
+    if tokenizer.adds_eos:
+        yield "adds_eos", "The tokenizer ends every prompt with the end token: answers may be empty or about nothing."
+    rows = next(
+        (
+            tensor.shape[1]
+            for header in headers
+            for tensor in header.tensors
+            if tensor.name == "token_embd.weight" and len(tensor.shape) == 2
+        ),
+        size,
+    )
+    if size and rows != size:
+        yield "vocab_size", f"The vocabulary has {size} tokens and the embeddings have {rows} rows."
+    types = headers[0].metadata.get("tokenizer.ggml.token_type")
+    if isinstance(types, Array) and size and types.length != size:
+        yield "token_types", f"The vocabulary has {size} tokens, and {types.length} of them have a type."
+    if facts.architecture and tokenizer.model == "gpt2" and tokenizer.rule is None:
+        yield "no_rule", "The rule by which text is split is missing: the tokens may not be those of the training."
+
+
+def _about_end(tokenizer: TokenizerFacts) -> _Found:
+    ends = [token for token in tokenizer.special if token.role in {"eos", "eot", "eom"}]
+    said = [token for token in ends if not token.by_default]
+    if not said:
+        yield "no_end", "No end token is named in the file: answers may never end."
+        return
+    for token in said:
+        if token.role == "eos" and token.type is not None and token.type != CONTROL:
+            yield (
+                "end_is_text",
+                f"The end token {token.text!r} is marked as text and not as a control token: it may be written out, "
+                "or not end the answer.",
+            )
+
+
+def _about_template(facts: ModelFacts, tokenizer: TokenizerFacts) -> _Found:
+    template = facts.chat_template
+    if template is None:
+        others = ", ".join(tokenizer.templates)
+        yield (
+            "no_template",
+            f"It has no default chat template, but others: {others}."
+            if others
+            else "It brings no chat template: ChatML is assumed in a chat. It may be a base model.",
+        )
+        return
+    bos = tokenizer.text("bos")
+    writes = "bos_token" in template or bool(bos and bos in template)
+    if writes and tokenizer.adds_bos:
+        yield (
+            "double_bos",
+            "The chat template writes the first token (BOS) and the tokenizer adds it as well. It is left out once "
+            "here; other programs may give the model two.",
+        )
+
+
+def _about_context(header: Header, facts: ModelFacts) -> _Found:
+    context = facts.context_length
+    if context is None:
+        yield "no_context", "The file does not say for how long a context the model was trained."
+    elif not SHORT_CONTEXT <= context <= LONG_CONTEXT or context % 2:
+        yield "context", f"The file says that the model was trained for {context} tokens, which is hardly true."
+    original = get_int(header.metadata, f"{facts.architecture}.rope.scaling.original_context_length")
+    if context and original and original > context:
+        yield "context", f"RoPE scaling begins at {original} tokens, beyond the context of {context}."
+    scaling = get_text(header.metadata, f"{facts.architecture}.rope.scaling.type")
+    if scaling not in {None, "none"} and not original:
+        yield "rope", f"RoPE is scaled ({scaling}), and from how long a context is not said."
+
+
+def _about_layout(headers: Sequence[Header]) -> _Found:
+    for header in headers:
+        if header.alignment % DEFAULT_ALIGNMENT:
+            yield (
+                "unaligned",
+                f"Its tensors are aligned to {header.alignment} bytes instead of a multiple of {DEFAULT_ALIGNMENT}: "
+                "computing on the mapped file is slower, or fails.",
+            )
+        end = max((header.data_offset + tensor.offset + tensor.size_bytes for tensor in header.tensors), default=0)
+        rest = header.file_size - max(end, header.data_offset)
+        if rest >= header.alignment:
+            yield "trailing", f"{rest} bytes lie behind its last tensor, and nothing says what they are."
