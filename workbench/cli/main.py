@@ -19,6 +19,9 @@ from workbench.core.errors import ParameterError, WorkbenchError, did_you_mean
 COMMANDS = {
     "run": "one answer, streamed to standard output",
     "models": "the models at hand",
+    "inspect": "what a model file says of itself, and what is odd about it",
+    "fit": "whether a model fits in memory, and with how long a context",
+    "quantize": "make a smaller variant of a model",
     "sessions": "the stored conversations",
     "export": "write a conversation as a Modelfile, Markdown or JSON",
     "modelfile": "check a Modelfile",

@@ -1,0 +1,122 @@
+"""`workbench fit`: whether a model fits in memory, before it is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+
+from workbench.cli.composition import compose
+from workbench.cli.files import find_file
+from workbench.cli.options import add_json, settings
+from workbench.cli.output import print_json, print_table, size_text
+from workbench.core.parameters import LoadSettings, check_value
+from workbench.gguf.check import check_loadable
+from workbench.gguf.fit import Fit, FitModel, FitQuestion
+
+LONGEST_DEFAULT = 8192
+"""The context where none is asked for, as far as the model was trained: what loading takes."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "What a model takes of memory with a context of so many tokens, against what is free now. Nothing is loaded. "
+        "Of the parameters, num_batch, num_gpu, type_k, type_v, flash_attn and use_mmap count."
+    )
+    parser.add_argument("file", metavar="FILE", help="a .gguf file, or another name of a model")
+    parser.add_argument("--ctx", type=int, metavar="N", help="the context length in tokens")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="such as type_k=q8_0")
+    parser.set_defaults(seed=None, max_tokens=None)
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what it takes; 0 whether it fits or not."""
+    workers = compose()
+    _, load = settings(options, workers.config)
+    if options.ctx is not None:
+        check_value("num_ctx", options.ctx)
+        load = replace(load, num_ctx=options.ctx)
+    _, path = find_file(workers, options.file)
+    headers = check_loadable(path)
+
+    from workbench.engine.llama.devices import look_at_machine
+    from workbench.engine.llama.plan import room_on
+
+    machine = look_at_machine()
+    model, room = FitModel(headers, machine.repacked), room_on(machine)
+    question = ask(load, model)
+    fit = model.price(question, room)
+    largest, most = model.largest_context(question, room), model.most_layers(question, room)
+    if options.json:
+        print_json(_as_json(question, fit, largest, most, model))
+    else:
+        _print(question, fit, largest, most, model)
+    return 0
+
+
+def ask(load: LoadSettings, model: FitModel) -> FitQuestion:
+    """The question that these load settings put."""
+    return FitQuestion(
+        n_ctx=load.num_ctx or min(model.trained_context or LONGEST_DEFAULT, LONGEST_DEFAULT),
+        batch=load.num_batch,
+        type_k=load.type_k,
+        type_v=load.type_v,
+        flash_attention=load.flash_attn != "off",
+        gpu_layers=load.num_gpu,
+        mapped=load.use_mmap,
+    )
+
+
+def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> dict[str, object]:
+    return {
+        "weights_bytes": fit.weights_bytes,
+        "kv_bytes": fit.kv_bytes,
+        "compute_bytes": fit.compute_bytes,
+        "total_bytes": fit.total_bytes,
+        "free_bytes": fit.free_bytes,
+        "fits": fit.fits,
+        "largest_ctx": largest,
+        "ctx": question.n_ctx,
+        "trained_ctx": model.trained_context,
+        "type_k": question.type_k,
+        "type_v": question.type_v,
+        "flash_attention": question.flash_attention,
+        "gpu_layers": fit.gpu_layers,
+        "most_gpu_layers": most,
+        "layers": model.layers,
+        "devices": [
+            {
+                "name": share.device.name,
+                "weights_bytes": share.weights_bytes,
+                "kv_bytes": share.kv_bytes,
+                "compute_bytes": share.compute_bytes,
+                "total_bytes": share.total_bytes,
+                "free_bytes": share.device.free_bytes,
+                "reserve_bytes": share.device.reserve_bytes,
+                "fits": share.fits,
+            }
+            for share in fit.shares
+        ],
+    }
+
+
+def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> None:
+    rows = [
+        (
+            share.device.name,
+            size_text(share.weights_bytes),
+            size_text(share.kv_bytes),
+            size_text(share.compute_bytes),
+            size_text(share.total_bytes),
+            size_text(share.device.free_bytes),
+            "fits" if share.fits else "does not fit",
+        )
+        for share in fit.shares
+    ]
+    print_table(("device", "weights", "KV cache", "compute", "together", "free", ""), rows)
+    trained = f" of {model.trained_context} that it was trained for" if model.trained_context else ""
+    print(f"\ncontext {question.n_ctx}: {'it fits' if fit.fits else 'it does not fit'}")
+    print(f"the largest context that fits: {largest or 'none'}{trained}")
+    if len(fit.shares) > 1 or most:
+        print(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; the most that fit: {most}")

@@ -1,0 +1,189 @@
+"""`workbench quantize`: make a smaller variant of a model."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from workbench.cli.composition import Workers, compose
+from workbench.cli.files import find_file
+from workbench.cli.options import add_json
+from workbench.cli.output import note, print_json, print_table, size_text
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, QuantizeError
+from workbench.core.models import ModelEntry
+from workbench.engine.llama.quantize import (
+    QuantizeJob,
+    QuantizePlan,
+    QuantizeProgress,
+    QuantizeResult,
+    plan_quantizations,
+    quantize,
+)
+from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
+from workbench.library.demo import find_demo
+from workbench.store.paths import expanded
+
+INTERRUPTED = 130
+
+_Result = TypeVar("_Result")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "Make a quantization of a model with llama.cpp, in a process of its own. Ctrl+C stops it and leaves nothing "
+        f"behind. Types: {', '.join(QUANT_TYPES)}; `all` with --dry-run."
+    )
+    parser.add_argument("source", metavar="SRC", help="a .gguf file in F32, BF16 or F16, or another name of a model")
+    parser.add_argument("type", metavar="TYPE", help="such as Q4_K_M")
+    parser.add_argument("-o", "--output", metavar="OUT", help="a file or folder; otherwise beside the source")
+    parser.add_argument("--imatrix", metavar="FILE", help="an importance matrix, as llama-imatrix makes it")
+    parser.add_argument("--allow-requantize", action="store_true", help="take a source that is quantized already")
+    parser.add_argument("--dry-run", action="store_true", help="say how large it would be, and write nothing")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="0 is one for each physical core")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Make it; 130 where the user stopped it."""
+    everything = options.type.casefold() == "all" and options.dry_run
+    kinds = list(QUANT_TYPES.values()) if everything else [find_quant_type(options.type)]
+    workers = compose()
+    entry, source = find_file(workers, options.source)
+    imatrix = expanded(Path(options.imatrix)) if options.imatrix else None
+    try:
+        if options.dry_run:
+            plans = asyncio.run(_stoppable(lambda cancel: plan_quantizations(source, kinds, imatrix, cancel)))
+            _show_plans(options, plans, [_target(options, workers, entry, source, kind) for kind in kinds])
+            return 0
+        job = QuantizeJob(
+            source=source,
+            target=_target(options, workers, entry, source, kinds[0]),
+            kind=kinds[0],
+            imatrix=imatrix,
+            allow_requantize=options.allow_requantize,
+            threads=max(0, options.threads),
+        )
+        result = asyncio.run(_stoppable(lambda cancel: quantize(job, _Progress().show, cancel)))
+    except CancelledError as error:
+        note(f"workbench: {error.message}")
+        return INTERRUPTED
+    _show_result(options, result)
+    return 0
+
+
+async def _stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Result:
+    """Do `work` until it is done, or until a signal asks to stop."""
+    cancel = CancelToken()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has no such handler; there, Ctrl+C raises KeyboardInterrupt, and the work cleans up behind itself.
+        with suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, cancel.set)
+    return await work(cancel)
+
+
+def _target(options: argparse.Namespace, workers: Workers, entry: ModelEntry, source: Path, kind: QuantType) -> Path:
+    """Where to write: what was named, else beside the source, as far as its folder is a user's own."""
+    name = target_name(source.name, kind, entry.name)
+    if options.output:
+        chosen = expanded(Path(options.output)).absolute()
+        return chosen / name if chosen.is_dir() else chosen
+    if _is_own_folder(source):
+        return source.absolute().parent / name
+    folders = [expanded(Path(folder)) for folder in workers.config.model_folders]
+    return next((folder for folder in folders if folder.is_dir()), Path.cwd()) / name
+
+
+def _is_own_folder(source: Path) -> bool:
+    """Whether files may be put beside `source`: not into a Python package, and not into a store of blobs."""
+    demo = find_demo()
+    in_package = demo is not None and demo.exists() and source.exists() and source.samefile(demo)
+    parts = {part.casefold() for part in (*source.absolute().parts, *source.resolve().parts)}
+    return not in_package and not parts & {"blobs", "snapshots"}
+
+
+class _Progress:
+    """A line on standard error, written over where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._told_at = 0.0
+
+    def show(self, progress: QuantizeProgress) -> None:
+        if sys.stderr.isatty():
+            end = "\r\x1b[K" if progress.fraction >= 1.0 else ""
+            line = f"{progress.fraction:4.0%}  tensor {progress.done} of {progress.total}  {progress.tensor}"
+            print(f"\r\x1b[K{line}{end}", end="", file=sys.stderr, flush=True)
+            return
+        now = time.monotonic()
+        if now - self._told_at >= 1.0 or progress.fraction >= 1.0:
+            self._told_at = now
+            note(f"{progress.fraction:4.0%}  tensor {progress.done} of {progress.total}")
+
+
+def _show_plans(options: argparse.Namespace, plans: Sequence[QuantizePlan], targets: Sequence[Path]) -> None:
+    if len(plans) == 1 and plans[0].size is None:
+        raise QuantizeError(f"{plans[0].kind.name} cannot be made of it: {plans[0].problem}.", "Choose another type.")
+    found = [_plan_as_json(plan, target) for plan, target in zip(plans, targets, strict=True)]
+    if options.json:
+        print_json(found[0] if len(found) == 1 else found)
+        return
+    rows = []
+    for plan, target in zip(plans, targets, strict=True):
+        if plan.size is not None:
+            rows.append(
+                (
+                    plan.kind.name,
+                    size_text(plan.size.file_bytes),
+                    f"{plan.size.bits_per_weight:.2f}",
+                    "needs an importance matrix" if plan.needs_imatrix else str(target.name),
+                )
+            )
+        else:
+            rows.append((plan.kind.name, "—", "—", plan.problem))
+    print_table(("type", "size", "bits", "file"), rows)
+    if len(plans) == 1:
+        for warning in plans[0].warnings:
+            note(f"workbench: {warning}")
+
+
+def _plan_as_json(plan: QuantizePlan, target: Path) -> dict[str, object]:
+    return {
+        "path": str(target),
+        "type": plan.kind.name,
+        "size_bytes": plan.size.file_bytes if plan.size else None,
+        "bits_per_weight": plan.size.bits_per_weight if plan.size else None,
+        "seconds": None,
+        "dry_run": True,
+        "fallback_tensors": plan.fallbacks,
+        "requantized_tensors": plan.size.requantized if plan.size else None,
+        "needs_imatrix": plan.needs_imatrix,
+        "problem": plan.problem or None,
+        "warnings": plan.warnings,
+    }
+
+
+def _show_result(options: argparse.Namespace, result: QuantizeResult) -> None:
+    for warning in result.warnings:
+        note(f"workbench: {warning}")
+    if options.json:
+        print_json(
+            {
+                "path": str(result.path),
+                "type": result.kind.name,
+                "size_bytes": result.size_bytes,
+                "bits_per_weight": result.bits_per_weight,
+                "seconds": result.seconds,
+                "warnings": result.warnings,
+            }
+        )
+        return
+    note(f"{size_text(result.size_bytes)}, {result.bits_per_weight:.2f} bits per weight, {result.seconds:.1f} s")
+    print(result.path)
