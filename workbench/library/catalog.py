@@ -180,7 +180,9 @@ def _mode(path: Path) -> int:
 def _directory_error(path: Path) -> ModelFileError:
     count = len(scan([path]).files)
     files = {0: "no GGUF file", 1: "one GGUF file"}.get(count, f"{count} GGUF files")
-    hint = f"Name one of them, or put the folder into `model_folders` of the config: {path}" if count else "Name a .gguf file."
+    hint = "Name a .gguf file."
+    if count:
+        hint = f"Name one of them, or put the folder into `model_folders` of the config: {path}"
     return ModelFileError(f"{path}: this is a directory; it holds {files}.", hint)
 
 
