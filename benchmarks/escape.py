@@ -2,7 +2,7 @@
 
 In the engine, from the cancelling to its last event; and as a user meets it, from the key going into the terminal to
 the screen that says so, in two kinds of terminal. One that knows the kitty keyboard protocol sends Escape as a sequence
-of its own. All others send a byte with which other keys begin too, and Textual waits 100 ms or more for another one.
+of its own. All others send a byte with which other keys begin too, and the program waits 30 ms for another one.
 
     python -m benchmarks.escape [--rounds 12] [--threads 2]
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import sys
+import time
 from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ def prompt_driver() -> type[Driver] | None:
     """
     if sys.platform == "win32" or "TEXTUAL_DRIVER" in os.environ:
         return None
+    from textual import constants
     from textual._xterm_parser import XTermParser
     from textual.drivers.linux_driver import LinuxDriver
 
@@ -36,17 +38,18 @@ def prompt_driver() -> type[Driver] | None:
             """Turn what the terminal sends into events until the program ends."""
             parser = XTermParser()
             decode = getincrementaldecoder("utf-8")("replace").decode
-            timeout = QUIET_SECONDS
+            pending_until = 0.0
             with selectors.SelectSelector() as selector:
                 selector.register(self.fileno, selectors.EVENT_READ)
                 while not self.exit_event.is_set():
-                    if selector.select(timeout):
+                    pending = time.monotonic() < pending_until
+                    if selector.select(PENDING_SECONDS if pending else QUIET_SECONDS):
                         text = decode(os.read(self.fileno, 4096))
-                        timeout = PENDING_SECONDS if text.endswith(ESCAPE) else QUIET_SECONDS
+                        if ESCAPE in text:
+                            pending_until = time.monotonic() + constants.ESCAPE_DELAY + QUIET_SECONDS
                         for event in parser.feed(text) if text else ():
                             self.process_message(event)
                     for event in parser.tick():
-                        timeout = QUIET_SECONDS
                         self.process_message(event)
 
     return PromptDriver
