@@ -18,21 +18,6 @@ from workbench.store.sessions import FileSessionStore
 
 
 @pytest.fixture
-def call(capsys):
-    """Runs a command line; gives the exit status, standard output and standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        try:
-            status = main(arguments)
-        except SystemExit as stop:
-            status = stop.code
-        out = capsys.readouterr()
-        return status, out.out, out.err
-
-    return run
-
-
-@pytest.fixture
 async def stored():
     """A stored conversation; gives its id."""
     from workbench.core.chat import Message

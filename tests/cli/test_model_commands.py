@@ -13,21 +13,6 @@ from workbench.cli.main import main
 from workbench.gguf.reader import read_header
 
 
-@pytest.fixture
-def call(capsys):
-    """Runs a command line; gives the exit status, standard output and standard error."""
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        try:
-            status = main(arguments)
-        except SystemExit as stop:
-            status = stop.code
-        out = capsys.readouterr()
-        return status, out.out, out.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def q8(demo_path, tmp_path_factory) -> Path:
     """The demo model in Q8_0, made by the command."""

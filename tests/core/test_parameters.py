@@ -15,7 +15,6 @@ from workbench.core.parameters import (
     Sampling,
     changed_values,
     check_value,
-    default_value,
     find_parameter,
     get_value,
     parse_value,
@@ -34,7 +33,7 @@ def test_every_field_has_a_parameter_with_its_default() -> None:
 
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_defaults_are_allowed(name: str) -> None:
-    assert check_value(name, default_value(name)) == default_value(name)
+    assert check_value(name, PARAMETERS[name].default) == PARAMETERS[name].default
 
 
 @pytest.mark.parametrize("name", PARAMETERS)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
-from workbench.modelfile.meaning import Modelfile, examine, local_path, read
+from workbench.modelfile.meaning import Modelfile, examine, read
 from workbench.modelfile.syntax import ModelfileSyntaxError
 from workbench.modelfile.values import IGNORED, read_value, written_value
 
@@ -248,13 +248,3 @@ def test_any_text_is_a_value_or_refused(text):
         except ModelfileError:
             continue
         assert isinstance(value, bool | int | float)
-
-
-def test_local_paths(tmp_path, monkeypatch):
-    (tmp_path / "a b.gguf").write_text("")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    for name in ("a b.gguf", "./a b.gguf", str(tmp_path / "a b.gguf"), "~/a b.gguf"):
-        assert local_path(name, tmp_path) == tmp_path / name.removeprefix("~/")
-    for name in ("llama3.2", "missing.gguf", "nul\0", "x" * 5000, "~nobody-of-that-name/x"):
-        assert local_path(name, tmp_path) is None

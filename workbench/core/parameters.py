@@ -239,8 +239,3 @@ def get_value(sampling: Sampling, load: LoadSettings, name: str) -> Value:
     """The value that the parameter `name` has in these settings."""
     value: Value = getattr(sampling if name in _SAMPLING_NAMES else load, name)
     return value
-
-
-def default_value(name: str) -> Value:
-    """The default of the parameter `name`."""
-    return find_parameter(name).default

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
@@ -233,17 +232,3 @@ def read(source: bytes | str) -> Modelfile:
         first = min(reading.errors, key=lambda finding: (finding.line, finding.column))
         raise ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
     return reading.modelfile
-
-
-def local_path(name: str, folder: Path) -> Path | None:
-    """The file or folder that a FROM, ADAPTER or DRAFT names; None where it is the name of a model.
-
-    Args:
-        name: What the command says.
-        folder: Where the Modelfile is: relative paths start there.
-    """
-    try:
-        path = folder / Path(name).expanduser()
-        return path if path.exists() else None
-    except (OSError, ValueError, RuntimeError):
-        return None
