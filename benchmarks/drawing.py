@@ -17,9 +17,10 @@ from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser,
 from workbench.core.config import Config
 from workbench.core.logbook import RingLogBook
 from workbench.core.models import ModelEntry
-from workbench.core.ports import HostSample, Services
+from workbench.core.ports import HostSample
 from workbench.core.session import Session
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.services import Services
 
 ROOT = Path(__file__).parents[1]
 MARKS = (400, 4_000)
@@ -106,7 +107,7 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
     host = ScriptedHost((model,), sleep=watch.sleep)
     quiet = Quiet()
     services = Services(
-        host, host, quiet, quiet, RingLogBook(), Config(), (), lambda _: None, (ROOT / "themes",), Path()
+        host, host, quiet, quiet, quiet, quiet, RingLogBook(), Config(), (), lambda _: None, (ROOT / "themes",), Path()
     )
     app = WorkbenchApp(services, "scripted")
     async with app.run_test(size=(120, 36)) as pilot:

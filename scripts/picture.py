@@ -23,11 +23,12 @@ from benchmarks.models import variant
 from benchmarks.program import answers
 from workbench.cli.composition import compose
 from workbench.core.logbook import RingLogBook
-from workbench.core.ports import Services
+from workbench.engine.files import LocalFiles
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.store.config_write import save_config
 from workbench.telemetry.host import HostMonitor
 from workbench.ui.app import WorkbenchApp
+from workbench.ui.services import Services
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -77,6 +78,8 @@ async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp]
     services = Services(
         engines=workers.engines,
         catalog=workers.catalog,
+        files=LocalFiles(),
+        loads=workers.loads,
         sessions=workers.sessions,
         monitor=HostMonitor(),
         logs=RingLogBook(),

@@ -14,13 +14,16 @@ from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import MemoryUse, ModelEntry
+from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Catalog, ExportFormat, HostSample, Services
+from workbench.core.ports import Catalog, ExportFormat, HostSample, LoadBook
 from workbench.core.session import Session
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
+from workbench.gguf.check import check_loadable
+from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pacing import Clocks
+from workbench.ui.services import ModelFiles, Services
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.turns import Notice, TurnLines
 
@@ -140,6 +143,32 @@ class FakeMonitor:
         return HostSample(rss_bytes=412_000_000, free_bytes=5_300_000_000, total_bytes=8_200_000_000, cpu_percent=12.0)
 
 
+class FakeLoads:
+    """What loads came to, in memory."""
+
+    def __init__(self) -> None:
+        self.records: list[LoadRecord] = []
+
+    async def remember(self, record: LoadRecord) -> None:
+        self.records.insert(0, record)
+
+    async def recall(self, path: str) -> Sequence[LoadRecord]:
+        return [record for record in self.records if record.path == path]
+
+
+class FakeFiles:
+    """Real answers about real files, and a machine that never changes."""
+
+    def __init__(self, room: Room | None = None) -> None:
+        self._room = room or Room(DeviceRoom("CPU", 5_300_000_000))
+
+    async def fit_model(self, path: Path) -> FitModel:
+        return FitModel(check_loadable(path))
+
+    async def room(self) -> Room:
+        return self._room
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -161,6 +190,8 @@ def fake_services(
     problems: Sequence[ConfigProblem] = (),
     themes: Sequence[Path] = (THEMES,),
     catalog: Catalog | None = None,
+    files: ModelFiles | None = None,
+    loads: LoadBook | None = None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -169,6 +200,8 @@ def fake_services(
     return Services(
         engines=host,
         catalog=catalog or host,
+        files=files or FakeFiles(),
+        loads=loads or FakeLoads(),
         sessions=store or FakeStore(),
         monitor=FakeMonitor(),
         logs=logs or RingLogBook(),

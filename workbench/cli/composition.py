@@ -10,6 +10,7 @@ from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import EngineHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
+from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.sessions import FileSessionStore, SessionFolder
 
@@ -35,6 +36,11 @@ class Workers:
     def sessions(self) -> FileSessionStore:
         """The stored sessions."""
         return FileSessionStore(self.paths.sessions_dir)
+
+    @cached_property
+    def loads(self) -> FileLoadBook:
+        """What loads came to."""
+        return FileLoadBook(self.paths.loads_file)
 
     @cached_property
     def engines(self) -> EngineHost:

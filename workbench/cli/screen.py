@@ -17,12 +17,14 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.options import add_settings, settings
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import RingLogBook
-from workbench.core.ports import LogLevel, Services
+from workbench.core.ports import LogLevel
+from workbench.engine.files import LocalFiles
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.catalog import DEMO
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.store.config_write import save_config
 from workbench.telemetry.host import HostMonitor
+from workbench.ui.services import Services
 
 LOG_FILE_BYTES = 2_000_000
 LOG_FILES = 3
@@ -91,6 +93,8 @@ def _services(workers: Workers, book: RingLogBook) -> Services:
     return Services(
         engines=workers.engines,
         catalog=workers.catalog,
+        files=LocalFiles(),
+        loads=workers.loads,
         sessions=workers.sessions,
         monitor=HostMonitor(),
         logs=book,

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from workbench.core.parameters import LoadSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One of the places where a model lies."""
+
+    source: str
+    """As in `ModelEntry.source`."""
+    path: str
+    ref: str
+    """The name by which it is opened from there."""
+    name: str = ""
+    """What it is called there, such as `llama3.2:3b` or `user/repo`; empty where only its file has a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +30,7 @@ class ModelEntry:
     """What `EngineHost.open` takes."""
     name: str
     quant: str | None = None
-    """The quantization, such as `Q4_K_M`; None where it is not known."""
+    """The quantization by its label, such as `Q4_K_M`; None where it is not known."""
     path: str | None = None
     size_bytes: int | None = None
     parameters: int | None = None
@@ -24,14 +39,61 @@ class ModelEntry:
     context_length: int | None = None
     """The longest context that the model was trained for, in tokens."""
     source: str = ""
-    """Where it was found: a folder, `demo`, or the name of a server."""
+    """Where it was found: a folder, `demo`, `recent`, the name of a store such as `ollama`, or that of a server."""
     problem: str = ""
     """Why it cannot be opened; empty where nothing is known against it."""
+    tensor_quant: str | None = None
+    """The tensor type that most weights have; it may differ from `quant`, which is only a label."""
+    label_mismatch: str = ""
+    """How the tensors contradict `quant`; empty where they do not."""
+    group: str = ""
+    """The same for all quantizations of one base model."""
+    digest: str | None = None
+    """SHA-256 of the file, where a store names it."""
+    places: tuple[Place, ...] = ()
+    """Everywhere that this file lies; the first one is that of `path`. Empty for what has no file."""
 
     @property
     def label(self) -> str:
         """Name and quantization, as shown wherever a model is named."""
         return f"{self.name} {self.quant}" if self.quant else self.name
+
+
+def variants_of(entry: ModelEntry, models: Iterable[ModelEntry]) -> list[ModelEntry]:
+    """The quantizations of `entry`'s base model among `models`, itself included, the smallest file first."""
+    found = [model for model in models if _base(model) == _base(entry)]
+    return sorted(found, key=lambda model: (model.size_bytes or 0, model.ref))
+
+
+def _base(entry: ModelEntry) -> tuple[str, str]:
+    return ("group", entry.group) if entry.group else ("name", entry.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ScanProblem:
+    """A place that could not be looked at."""
+
+    path: Path
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryView:
+    """The models at hand, as far as a search has come."""
+
+    models: tuple[ModelEntry, ...] = ()
+    """In the order to show."""
+    problems: tuple[ScanProblem, ...] = ()
+    """What could not be looked at."""
+    read: int = 0
+    """Model files that are understood so far."""
+    found: int = 0
+    """Model files that were found so far."""
+    complete: bool = False
+    """Whether the search is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +131,27 @@ class EngineInfo:
     """Whether the model brings a chat template of its own."""
     warnings: tuple[str, ...] = ()
     """What the user ought to know: a context longer than trained for, a template that does not compile, …"""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRecord:
+    """What became of one load: what was expected, what it took, and how fast it was."""
+
+    path: str
+    """The file of the model."""
+    settings: LoadSettings
+    """The settings that were in force, with nothing left to be chosen."""
+    backend: str
+    memory: MemoryUse
+    estimate: MemoryUse | None
+    at: float
+    """When it was loaded, in seconds since 1970."""
+    decode_tps: float | None = None
+    """The speed of its last answer, in tokens per second; None before the first."""
+
+    @property
+    def error(self) -> float | None:
+        """By what fraction the estimate was too high (positive) or too low; None where there was none."""
+        if self.estimate is None or not self.memory.total_bytes:
+            return None
+        return self.estimate.total_bytes / self.memory.total_bytes - 1

@@ -6,17 +6,17 @@ to the screen as `Services`; the screen knows nothing else of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.config import Config, ConfigProblem, Overflow
+from workbench.core.config import Overflow
 from workbench.core.events import Batch
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
 
@@ -95,6 +95,23 @@ class Catalog(Protocol):
 
     async def models(self) -> Sequence[ModelEntry]:
         """Every model that can be opened, in the order to show."""
+
+    def watch(self, *, again: bool = False) -> AsyncIterator[LibraryView]:
+        """The models: at once those that are known, then more as a search finds them; the last view is complete.
+
+        Args:
+            again: Whether to search even where a search was finished a moment ago.
+        """
+
+
+class LoadBook(Protocol):
+    """Remembers what loads came to."""
+
+    async def remember(self, record: LoadRecord) -> None:
+        """Keep `record` in the place of an earlier one of the same file and settings. A full disk is no error."""
+
+    async def recall(self, path: str) -> Sequence[LoadRecord]:
+        """What is known of the file `path`, newest first."""
 
 
 class Journal(Protocol):
@@ -189,24 +206,3 @@ class LogBook(Protocol):
 
     def since(self, number: int) -> Sequence[LogLine]:
         """The lines after line `number` that are still held."""
-
-
-@dataclass(frozen=True, slots=True)
-class Services:
-    """Everything that the screen is handed."""
-
-    engines: EngineHost
-    catalog: Catalog
-    sessions: SessionStore
-    monitor: HostMonitor
-    logs: LogBook
-    config: Config
-    config_problems: Sequence[ConfigProblem]
-    save_config: Callable[[Mapping[str, object]], None]
-    """Write these top-level config keys, and leave the rest of the file as it is. Raises ConfigError."""
-    theme_folders: Sequence[Path]
-    """Folders with theme files; of two themes with one name the later folder's counts."""
-    export_folder: Path
-    """Where an export goes when no folder is named."""
-    no_model_hint: str = ""
-    """How to get a model, for when none is named and none is at hand."""

@@ -26,7 +26,7 @@ from workbench.core.errors import (
     did_you_mean,
 )
 from workbench.core.events import Batch, Event, Failed, Finished, FinishReason, PromptProgress, Token, TokenKind, Usage
-from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
+from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Capabilities, Engine, ProgressCallback, Request
 
@@ -358,6 +358,11 @@ class ScriptedHost:
     async def models(self) -> Sequence[ModelEntry]:
         """The scripted models."""
         return tuple(model.entry for model in self._models.values())
+
+    async def watch(self, *, again: bool = False) -> AsyncIterator[LibraryView]:
+        """The scripted models; there is nothing to search."""
+        models = tuple(await self.models())
+        yield LibraryView(models, (), len(models), len(models), complete=True)
 
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
-from workbench.core.models import ModelEntry
+from workbench.core.models import LibraryView, ModelEntry, ScanProblem
 from workbench.gguf.names import SUFFIX
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 from workbench.library.entries import EntryReader
-from workbench.library.folders import ModelFile, ScanProblem, model_file, scan
+from workbench.library.folders import ModelFile, model_file, scan
 
 DEMO = "demo"
 SCRIPTED = "scripted"
@@ -53,6 +53,15 @@ class LibraryCatalog:
     async def models(self) -> Sequence[ModelEntry]:
         """Every model that can be opened: the demo model first, then the recent ones, then those of the folders."""
         return await asyncio.to_thread(self.list_models)
+
+    async def watch(self, *, again: bool = False) -> AsyncIterator[LibraryView]:
+        """The models: at once those that are known, then more as a search finds them; the last view is complete.
+
+        Args:
+            again: Whether to search even where a search was finished a moment ago.
+        """
+        models = tuple(await self.models())
+        yield LibraryView(models, tuple(self._problems), len(models), len(models), complete=True)
 
     def list_models(self) -> Sequence[ModelEntry]:
         """The same as `models`, in this thread."""

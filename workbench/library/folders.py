@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from workbench.core.models import ScanProblem
 from workbench.gguf.names import SUFFIX, is_sidecar, parse_shard
 
 Identity = tuple[int, int]
@@ -30,17 +31,6 @@ class ModelFile:
     def path(self) -> Path:
         """The file to open."""
         return self.paths[0]
-
-
-@dataclass(frozen=True, slots=True)
-class ScanProblem:
-    """A place that could not be looked at."""
-
-    path: Path
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
 
 
 @dataclass(slots=True)

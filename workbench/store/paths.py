@@ -24,7 +24,7 @@ class Paths:
     data_dir: Path
     """What must not be lost: sessions and exports."""
     state_dir: Path
-    """What may be lost but is good to have: the log."""
+    """What may be lost but is good to have: the log, what loads came to."""
     cache_dir: Path
     """What can be made again."""
 
@@ -53,6 +53,11 @@ class Paths:
         """What the engine and the program logged."""
         return self.state_dir / "workbench.log"
 
+    @property
+    def loads_file(self) -> Path:
+        """What loads came to: memory expected and taken, and speed."""
+        return self.state_dir / "loads.json"
+
     def as_dict(self) -> dict[str, Path]:
         """Every path by name, in the order to show them."""
         return {
@@ -64,6 +69,7 @@ class Paths:
             "exports_dir": self.exports_dir,
             "state_dir": self.state_dir,
             "log_file": self.log_file,
+            "loads_file": self.loads_file,
             "cache_dir": self.cache_dir,
         }
 

@@ -14,12 +14,12 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 
 from workbench.core.errors import ConfigError
-from workbench.core.ports import Services
 from workbench.ui._compat import prompt_driver
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.chat import ChatScreen
+from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.transcript import Earlier

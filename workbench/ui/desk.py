@@ -14,7 +14,7 @@ from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat, Services
+from workbench.core.ports import Engine, ExportFormat
 from workbench.core.session import Session
 from workbench.ui.answering import Answering, Outcome
 from workbench.ui.bay import Bay
@@ -22,6 +22,7 @@ from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import Readings
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
+from workbench.ui.services import Services
 
 SAMPLE_EVERY_NS = 240_000_000
 """The time between two columns of the graph, at least."""

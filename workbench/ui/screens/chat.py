@@ -13,10 +13,11 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_wo
 
 from workbench.core.errors import CancelledError, SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, Services
+from workbench.core.ports import Engine
 from workbench.ui import format as fmt
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.live import LiveScreen
+from workbench.ui.services import Services
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.turns import Notice, UserTurn

@@ -16,12 +16,12 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import SessionError
-from workbench.core.ports import Services
 from workbench.ui.activity import answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.pacing import Clocks
 from workbench.ui.sanitize import clean_line
+from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.meters import Activity, Meters, Panel, Strip
 from workbench.ui.widgets.prompt import Prompt

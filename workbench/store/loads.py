@@ -1,0 +1,91 @@
+"""What loads came to, one JSON document for all files, so that the next estimate can be judged by the last."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from workbench.core.models import LoadRecord, MemoryUse
+from workbench.core.parameters import LoadSettings
+from workbench.store.files import replace_file
+
+log = logging.getLogger(__name__)
+
+KEPT = 500
+"""So many records are kept, the newest."""
+
+
+class FileLoadBook:
+    """Keeps what loads came to in a file.
+
+    What cannot be read in it is left out, and a file that cannot be written is only logged: a load is not to fail for
+    its record.
+
+    Args:
+        path: The file; it need not be there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+
+    async def remember(self, record: LoadRecord) -> None:
+        """Keep `record` in the place of an earlier one of the same file and settings."""
+        await asyncio.to_thread(self._remember, record)
+
+    async def recall(self, path: str) -> Sequence[LoadRecord]:
+        """What is known of the file `path`, newest first."""
+        records = await asyncio.to_thread(self._read)
+        return [record for record in records if record.path == path]
+
+    def _remember(self, record: LoadRecord) -> None:
+        key = (record.path, record.settings)
+        with self._lock:
+            others = [other for other in self._read() if (other.path, other.settings) != key]
+            content = {"version": 1, "loads": [asdict(each) for each in [record, *others][:KEPT]]}
+            try:
+                replace_file(self._path, (json.dumps(content, indent=1) + "\n").encode())
+            except OSError as error:
+                log.warning("%s: what the load came to is not remembered: %s", self._path, error)
+
+    def _read(self) -> list[LoadRecord]:
+        """The records, newest first."""
+        try:
+            content = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("%s: what loads came to cannot be read: %s", self._path, error)
+            return []
+        loads = content.get("loads") if isinstance(content, dict) else None
+        records = [_record(item) for item in loads] if isinstance(loads, list) else []
+        return [record for record in records if record is not None]
+
+
+def _record(item: object) -> LoadRecord | None:
+    """A record as it was written; None where it is none."""
+    if not isinstance(item, dict):
+        return None
+    try:
+        estimate = item["estimate"]
+        return LoadRecord(
+            path=str(item["path"]),
+            settings=LoadSettings(**item["settings"]),
+            backend=str(item["backend"]),
+            memory=_memory(item["memory"]),
+            estimate=None if estimate is None else _memory(estimate),
+            at=float(item["at"]),
+            decode_tps=None if item["decode_tps"] is None else float(item["decode_tps"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _memory(item: Mapping[str, Any]) -> MemoryUse:
+    return MemoryUse(int(item["weights_bytes"]), int(item["kv_bytes"]), int(item["compute_bytes"]), str(item["device"]))
