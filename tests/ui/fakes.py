@@ -18,6 +18,7 @@ from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import Catalog, ExportFormat, HostSample, LoadBook
 from workbench.core.session import Session
+from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
@@ -156,10 +157,11 @@ class FakeLoads:
         return [record for record in self.records if record.path == path]
 
 
-class FakeFiles:
+class FakeFiles(LocalFiles):
     """Real answers about real files, and a machine that never changes."""
 
-    def __init__(self, room: Room | None = None) -> None:
+    def __init__(self, room: Room | None = None, quantize_folder: Path | None = None) -> None:
+        super().__init__(quantize_folder)
         self._room = room or Room(DeviceRoom("CPU", 5_300_000_000))
 
     async def fit_model(self, path: Path) -> FitModel:
@@ -167,6 +169,9 @@ class FakeFiles:
 
     async def room(self) -> Room:
         return self._room
+
+    async def free_bytes(self, folder: Path) -> int | None:
+        return 12_000_000_000
 
 
 class FakeConfigFile:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import EngineHost
+from workbench.engine.files import LocalFiles
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
 from workbench.store.loads import FileLoadBook
@@ -52,6 +53,13 @@ class Workers:
             state_budget_bytes=self.config.state_cache_mb * 2**20,
             memory_guard=self.config.memory_guard,
         )
+
+    @cached_property
+    def files(self) -> LocalFiles:
+        """Looks into model files, and makes quantizations of them."""
+        chosen = self.config.quantize_folder
+        folders = [expanded(Path(folder)) for folder in self.config.model_folders]
+        return LocalFiles(expanded(Path(chosen)).absolute() if chosen else None, folders)
 
     def _recent_models(self) -> list[str]:
         folder = SessionFolder(self.paths.sessions_dir)

@@ -5,28 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from pathlib import Path
 
 from workbench.cli.composition import compose
-from workbench.cli.files import find_file, read_headers
+from workbench.cli.files import find_file
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json, print_table, size_text
-from workbench.core.chat import Message
-from workbench.core.errors import ModelFileError, TemplateError
-from workbench.engine.llama.template import ChatTemplate
-from workbench.gguf.check import check_loadable
+from workbench.engine.files import report
 from workbench.gguf.header import TensorInfo
-from workbench.gguf.inspect import ARRAYS, Difference, FoldedArray, FoldedValue, Inspection, compare, inspect
-from workbench.gguf.oddities import Oddity
+from workbench.gguf.inspect import Difference, FoldedArray, FoldedValue, ModelReport, compare
 from workbench.ui.sanitize import clean, clean_line
-
-SAMPLE = (
-    Message("system", "You are a helpful assistant."),
-    Message("user", "Why is the sky blue?"),
-    Message("assistant", "Because air scatters blue light most."),
-    Message("user", "And in the evening?"),
-)
-"""The conversation that shows what a chat template makes of one."""
 
 _LONGEST_VALUE = 100
 _BAR = 24
@@ -43,78 +30,42 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print what is in the file."""
     workers = compose()
-    views = [_look(find_file(workers, ref)[1]) for ref in (options.file, options.other) if ref is not None]
-    first = views[0]
-    difference = compare(first.inspection, views[1].inspection) if len(views) > 1 else None
+    reports = [report(find_file(workers, ref)[1]) for ref in (options.file, options.other) if ref is not None]
+    first = reports[0]
+    difference = compare(first.inspection, reports[1].inspection) if len(reports) > 1 else None
     if options.json:
-        found = first.as_json()
+        found = _as_json(first)
         if difference is not None:
-            found |= {"other": views[1].as_json(), "difference": _difference_as_json(difference)}
+            found |= {"other": _as_json(reports[1]), "difference": _difference_as_json(difference)}
         print_json(found)
     elif difference is not None:
-        _print_difference(views, difference)
+        _print_difference(reports, difference)
     else:
         _print(first)
     return 0
 
 
-class _View:
-    """An inspection, with what only the engine's room can add to it."""
-
-    def __init__(self, inspection: Inspection, unloadable: str) -> None:
-        self.inspection = inspection
-        self.sample: str | None = None
-        more = [Oddity("unloadable", f"llama.cpp would not load it: {unloadable}")] if unloadable else []
-        template = inspection.facts.chat_template
-        if template is not None:
-            try:
-                self.sample = render_sample(template, inspection)
-            except TemplateError as error:
-                more.append(Oddity("template", error.message))
-        self.warnings = (*more, *inspection.warnings)
-
-    def as_json(self) -> dict[str, object]:
-        """The document that is printed."""
-        found, facts = self.inspection, self.inspection.facts
-        return {
-            "path": found.paths[0],
-            "parts": found.paths,
-            "size_bytes": found.file_bytes,
-            "gguf_version": found.version,
-            "name": facts.name,
-            "architecture": facts.architecture,
-            "quant": facts.quant,
-            "parameters": facts.parameters,
-            "context_length": facts.context_length,
-            "metadata": {key: _plain(value) for key, value in found.metadata.items()},
-            "tensors": [_tensor(tensor) for tensor in found.tensors],
-            "types": [asdict(share) for share in found.types],
-            "bits_per_weight": facts.bits_per_weight,
-            "warnings": [asdict(warning) for warning in self.warnings],
-            "tokenizer": asdict(found.tokenizer),
-            "chat_template": facts.chat_template,
-            "sample": self.sample,
-        }
-
-
-def _look(path: Path) -> _View:
-    headers = read_headers(path, ARRAYS)
-    try:
-        check_loadable(path)
-        unloadable = ""
-    except ModelFileError as error:
-        unloadable = error.message.removeprefix(f"{path}: ")
-    return _View(inspect(headers), unloadable)
-
-
-def render_sample(template: str, inspection: Inspection) -> str:
-    """What a chat template makes of a sample conversation.
-
-    Raises:
-        TemplateError: The template does not compile, or fails on a plain conversation.
-    """
-    tokenizer = inspection.tokenizer
-    return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE)
+def _as_json(report: ModelReport) -> dict[str, object]:
+    found, facts = report.inspection, report.inspection.facts
+    return {
+        "path": found.paths[0],
+        "parts": found.paths,
+        "size_bytes": found.file_bytes,
+        "gguf_version": found.version,
+        "name": facts.name,
+        "architecture": facts.architecture,
+        "quant": facts.quant,
+        "parameters": facts.parameters,
+        "context_length": facts.context_length,
+        "metadata": {key: _plain(value) for key, value in found.metadata.items()},
+        "tensors": [_tensor(tensor) for tensor in found.tensors],
+        "types": [asdict(share) for share in found.types],
+        "bits_per_weight": facts.bits_per_weight,
+        "warnings": [asdict(warning) for warning in report.warnings],
+        "tokenizer": asdict(found.tokenizer),
+        "chat_template": facts.chat_template,
+        "sample": report.sample,
+    }
 
 
 def _plain(value: FoldedValue | None) -> object:
@@ -163,7 +114,7 @@ def _shown(value: FoldedValue | None) -> str:
     return line if len(line) <= _LONGEST_VALUE else f"{line[: _LONGEST_VALUE - 1]}…"
 
 
-def _print(view: _View) -> None:
+def _print(view: ModelReport) -> None:
     found, facts = view.inspection, view.inspection.facts
     _section("model")
     bits = f"{facts.bits_per_weight:.2f} bits per weight" if facts.bits_per_weight else "—"
@@ -214,7 +165,7 @@ def _print(view: _View) -> None:
         print(clean(view.sample))
 
 
-def _print_difference(views: Sequence[_View], difference: Difference) -> None:
+def _print_difference(views: Sequence[ModelReport], difference: Difference) -> None:
     for view in views:
         facts = view.inspection.facts
         bits = f"{facts.bits_per_weight:.2f} bits" if facts.bits_per_weight else "—"

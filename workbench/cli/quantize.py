@@ -19,16 +19,9 @@ from workbench.cli.output import note, print_json, print_table, size_text
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, QuantizeError
 from workbench.core.models import ModelEntry
-from workbench.engine.llama.quantize import (
-    QuantizeJob,
-    QuantizePlan,
-    QuantizeProgress,
-    QuantizeResult,
-    plan_quantizations,
-    quantize,
-)
+from workbench.engine.llama.quantize import plan_quantizations, quantize
+from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
-from workbench.library.demo import find_demo
 from workbench.store.paths import expanded
 
 INTERRUPTED = 130
@@ -91,23 +84,11 @@ async def _stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Resu
 
 
 def _target(options: argparse.Namespace, workers: Workers, entry: ModelEntry, source: Path, kind: QuantType) -> Path:
-    """Where to write: what was named, else beside the source, as far as its folder is a user's own."""
-    name = target_name(source.name, kind, entry.name)
+    """Where to write: what was named, else where such files belong."""
     if options.output:
         chosen = expanded(Path(options.output)).absolute()
-        return chosen / name if chosen.is_dir() else chosen
-    if _is_own_folder(source):
-        return source.absolute().parent / name
-    folders = [expanded(Path(folder)) for folder in workers.config.model_folders]
-    return next((folder for folder in folders if folder.is_dir()), Path.cwd()) / name
-
-
-def _is_own_folder(source: Path) -> bool:
-    """Whether files may be put beside `source`: not into a Python package, and not into a store of blobs."""
-    demo = find_demo()
-    in_package = demo is not None and demo.exists() and source.exists() and source.samefile(demo)
-    parts = {part.casefold() for part in (*source.absolute().parts, *source.resolve().parts)}
-    return not in_package and not parts & {"blobs", "snapshots"}
+        return chosen / target_name(source.name, kind, entry.name) if chosen.is_dir() else chosen
+    return workers.files.target(source, entry.name, kind)
 
 
 class _Progress:

@@ -18,7 +18,6 @@ from workbench.cli.options import add_settings, settings
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.ports import LogLevel
-from workbench.engine.files import LocalFiles
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.catalog import DEMO
 from workbench.library.demo import HOW_TO_GET_DEMO
@@ -93,7 +92,7 @@ def _services(workers: Workers, book: RingLogBook) -> Services:
     return Services(
         engines=workers.engines,
         catalog=workers.catalog,
-        files=LocalFiles(),
+        files=workers.files,
         loads=workers.loads,
         sessions=workers.sessions,
         monitor=HostMonitor(),

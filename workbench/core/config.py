@@ -21,6 +21,8 @@ class Config:
     """The model that opens when none is named on the command line; empty for none."""
     model_folders: tuple[str, ...] = ()
     """Folders that are searched for GGUF files, with everything below them."""
+    quantize_folder: str = ""
+    """Where quantizations are written; empty for beside their source."""
     system: str = ""
     """The system prompt of a new conversation."""
     when_context_full: Overflow = "stop"

@@ -1,16 +1,47 @@
-"""Looks into model files with what the engine knows of this machine."""
+"""Looks into model files with what the engine knows of this machine, and makes quantizations of them."""
 
 from __future__ import annotations
 
 import asyncio
+import shutil
+from collections.abc import Callable, Container, Sequence
+from contextlib import suppress
 from pathlib import Path
 
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import ModelFileError, TemplateError, WorkbenchError
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import FitModel, Room
+from workbench.gguf.header import Array, Header
+from workbench.gguf.inspect import ARRAYS, SAMPLE, Inspection, ModelReport, inspect
+from workbench.gguf.names import parse_shard
+from workbench.gguf.oddities import Oddity
+from workbench.gguf.quantization import (
+    ProgressListener,
+    QuantizeJob,
+    QuantizePlan,
+    QuantizeResult,
+    target_folder,
+)
+from workbench.gguf.reader import read_header
+from workbench.gguf.targets import QuantType, target_name
 
 
 class LocalFiles:
-    """The model files of this machine. llama.cpp is imported when it is first needed."""
+    """The model files of this machine. llama.cpp is imported when it is first needed.
+
+    Args:
+        quantize_folder: Where quantizations are to be written; None for beside their source.
+        model_folders: The user's folders with models.
+        fallback: Where a quantization is written if its source lies where nothing else should be put.
+    """
+
+    def __init__(
+        self, quantize_folder: Path | None = None, model_folders: Sequence[Path] = (), fallback: Path | None = None
+    ) -> None:
+        self._quantize_folder = quantize_folder
+        self._model_folders = model_folders
+        self._fallback = fallback
 
     async def fit_model(self, path: Path) -> FitModel:
         """The model in `path`, to be asked what fits.
@@ -23,6 +54,153 @@ class LocalFiles:
     async def room(self) -> Room:
         """What is free on this machine now."""
         return await asyncio.to_thread(_room)
+
+    async def inspect(self, path: Path) -> ModelReport:
+        """Everything that the file says of itself.
+
+        Raises:
+            ModelFileError: It cannot be read, or is no model.
+        """
+        return await asyncio.to_thread(report, path)
+
+    async def array(self, path: Path, key: str) -> Array:
+        """An array of the metadata, with all of its elements.
+
+        Raises:
+            ModelFileError: It cannot be read, or is not there.
+        """
+        return await asyncio.to_thread(_array, path, key)
+
+    async def plan(
+        self,
+        source: Path,
+        kinds: Sequence[QuantType],
+        imatrix: Path | None,
+        on_plan: Callable[[QuantizePlan], None],
+        cancel: CancelToken,
+    ) -> None:
+        """Work out what quantizations would come to; nothing is written.
+
+        Args:
+            source: The file of the source, or the first of its parts.
+            kinds: What would be made of it.
+            imatrix: An importance matrix.
+            on_plan: Told each as it comes, in the event loop.
+            cancel: Stops it.
+
+        Raises:
+            WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError
+                when `cancel` was set.
+        """
+        from workbench.engine.llama.quantize import plan_quantizations
+
+        await plan_quantizations(source, kinds, imatrix, cancel, on_plan)
+
+    async def quantize(self, job: QuantizeJob, on_progress: ProgressListener, cancel: CancelToken) -> QuantizeResult:
+        """Make a quantization. When this ends in any other way than well, nothing is left of it on the disk.
+
+        Args:
+            job: What to make.
+            on_progress: Told how far it has come, in the event loop.
+            cancel: Stops it, within the time that it takes to end a process.
+
+        Raises:
+            WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
+        """
+        from workbench.engine.llama.quantize import quantize
+
+        return await quantize(job, on_progress, cancel)
+
+    def target(self, source: Path, model: str, kind: QuantType) -> Path:
+        """Where a quantization is written if nobody says where.
+
+        Args:
+            source: The file of the source.
+            model: The name of the model, for a source whose file name does not tell it.
+            kind: What is made of it.
+        """
+        fallback = self._fallback or Path.cwd()
+        return target_folder(source, self._quantize_folder, self._model_folders, fallback) / target_name(
+            source.name, kind, model
+        )
+
+    async def target_problem(self, job: QuantizeJob) -> str:
+        """Why nothing can be written to the target of `job`; empty where nothing is known against it."""
+        return await asyncio.to_thread(_target_problem, job)
+
+    async def free_bytes(self, folder: Path) -> int | None:
+        """What is free on the disk of `folder`, be it there or still to be made; None where that cannot be told."""
+        return await asyncio.to_thread(_free_bytes, folder)
+
+
+def read_headers(path: Path, arrays: Container[str] = frozenset()) -> tuple[Header, ...]:
+    """The header of a file; of the first part of a split file those of the parts that are there.
+
+    Raises:
+        ModelFileError: A file cannot be read.
+    """
+    first = read_header(path, arrays=arrays)
+    shard = parse_shard(path.name)
+    if shard is None or shard.number != 1:
+        return (first,)
+    parts = [path.with_name(name) for name in shard.names[1:]]
+    return (first, *(read_header(part) for part in parts if part.is_file()))
+
+
+def report(path: Path) -> ModelReport:
+    """Everything that the file says of itself. It reads the disk: not for the event loop.
+
+    Raises:
+        ModelFileError: It cannot be read, or is no model.
+    """
+    inspection = inspect(read_headers(path, ARRAYS))
+    found: list[Oddity] = []
+    try:
+        check_loadable(path)
+    except ModelFileError as error:
+        reason = error.message.removeprefix(f"{path}: ")
+        found.append(Oddity("unloadable", f"llama.cpp would not load it: {reason}", error.hint))
+    sample = None
+    try:
+        sample = _sample(inspection)
+    except TemplateError as error:
+        found.append(Oddity("template", error.message, error.hint))
+    return ModelReport(inspection, sample, (*found, *inspection.warnings))
+
+
+def _sample(inspection: Inspection) -> str | None:
+    template, tokenizer = inspection.facts.chat_template, inspection.tokenizer
+    if template is None:
+        return None
+    from workbench.engine.llama.template import ChatTemplate
+
+    return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE)
+
+
+def _array(path: Path, key: str) -> Array:
+    value = read_header(path, arrays=frozenset({key})).metadata.get(key)
+    if not isinstance(value, Array):
+        raise ModelFileError(f"{path}: there is no array {key!r} in it any more.", "The file has changed: look again.")
+    return value
+
+
+def _target_problem(job: QuantizeJob) -> str:
+    from workbench.engine.llama.quantize_target import check_target
+
+    try:
+        check_target(job.target, job.source)
+    except WorkbenchError as error:
+        return error.message
+    except OSError as error:
+        return f"{job.target}: {error.strerror or error}."
+    return ""
+
+
+def _free_bytes(folder: Path) -> int | None:
+    for place in (folder, *folder.parents):
+        with suppress(OSError, ValueError):
+            return shutil.disk_usage(place).free
+    return None
 
 
 def _fit_model(path: Path) -> FitModel:

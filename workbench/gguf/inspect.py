@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from workbench.core.chat import Message
 from workbench.gguf.header import Array, Header, TensorInfo, Value
 from workbench.gguf.model import ModelFacts, describe
 from workbench.gguf.oddities import Oddity, find_oddities
@@ -57,6 +58,26 @@ class Inspection:
     """The type with most bytes first."""
     tokenizer: TokenizerFacts
     warnings: tuple[Oddity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """A model file laid open, with what its chat template does and whether llama.cpp would load it."""
+
+    inspection: Inspection
+    sample: str | None
+    """What its chat template makes of `SAMPLE`; None where it has none, or where it fails."""
+    warnings: tuple[Oddity, ...]
+    """Those of the inspection, behind what else was found."""
+
+
+SAMPLE = (
+    Message("system", "You are a helpful assistant."),
+    Message("user", "Why is the sky blue?"),
+    Message("assistant", "Because air scatters blue light most."),
+    Message("user", "And in the evening?"),
+)
+"""The conversation that shows what a chat template makes of one."""
 
 
 def inspect(headers: Sequence[Header]) -> Inspection:

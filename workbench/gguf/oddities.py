@@ -14,6 +14,28 @@ from workbench.gguf.tokenizer import CONTROL, TokenizerFacts
 SHORT_CONTEXT, LONG_CONTEXT = 512, 16 * 2**20
 """A trained context beyond these is more likely a mistake than the truth, in tokens."""
 
+_AGAIN = "Get the file again, or from another place."
+_HINTS = {
+    "parts": "Put all parts into one folder, under the names that they came with.",
+    "no_weights": "Get the file with the weights.",
+    "no_tokenizer": "Get a file that was converted together with its tokenizer.",
+    "token_range": "The file was converted badly: look for a newer one.",
+    "adds_eos": "Look for a newer conversion, or continue a text without a template.",
+    "vocab_size": "It does no harm where the embeddings are padded; otherwise look for a newer conversion.",
+    "token_types": "The file was converted badly: look for a newer one.",
+    "no_rule": "Look for a newer conversion: those that name the rule answer better.",
+    "no_end": "Set a stop text in the settings.",
+    "end_is_text": "Set the text of the end token as a stop text in the settings.",
+    "no_template": "Choose an instruct or chat variant to talk to, or let it continue a text.",
+    "double_bos": "Nothing is to be done here.",
+    "no_context": "Set a context length in the settings.",
+    "context": "Set a context length in the settings.",
+    "rope": "Keep the context short, or look for a newer conversion.",
+    "unaligned": "Look for another conversion.",
+    "trailing": _AGAIN,
+}
+"""What to do, by the kind of what is odd."""
+
 _NONE = frozenset({"none", "no_vocab"})
 
 
@@ -25,6 +47,8 @@ class Oddity:
     """A stable name, such as `no_template`."""
     message: str
     """What is wrong, and what comes of it."""
+    hint: str = ""
+    """What to do about it; empty where nothing need be done."""
 
 
 def find_oddities(headers: Sequence[Header], facts: ModelFacts, tokenizer: TokenizerFacts) -> tuple[Oddity, ...]:
@@ -42,7 +66,7 @@ def find_oddities(headers: Sequence[Header], facts: ModelFacts, tokenizer: Token
         *_about_context(headers[0], facts),
         *_about_layout(headers),
     ]
-    return tuple(Oddity(kind, message) for kind, message in found)
+    return tuple(Oddity(kind, message, _HINTS.get(kind, "")) for kind, message in found)
 
 
 _Found = Iterator[tuple[str, str]]

@@ -83,6 +83,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("theme", "text", "The name of the theme: the file name of a theme, without .toml."),
         Setting("model", "text", "The model that opens when none is named on the command line; empty opens none."),
         Setting("model_folders", "texts", "Folders that are searched for GGUF files, with everything below them."),
+        Setting("quantize_folder", "text", "Where quantizations are written; empty writes them beside their source."),
         Setting("system", "text", "The system prompt of a new conversation."),
         Setting(
             "when_context_full",

@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import Catalog, EngineHost, HostMonitor, LoadBook, LogBook, SessionStore
 from workbench.gguf.fit import FitModel, Room
+from workbench.gguf.header import Array
+from workbench.gguf.inspect import ModelReport
+from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+from workbench.gguf.targets import QuantType
 
 
 class ModelFiles(Protocol):
@@ -24,6 +29,51 @@ class ModelFiles(Protocol):
 
     async def room(self) -> Room:
         """What is free on this machine now."""
+
+    async def inspect(self, path: Path) -> ModelReport:
+        """Everything that the file says of itself.
+
+        Raises:
+            ModelFileError: It cannot be read, or is no model.
+        """
+
+    async def array(self, path: Path, key: str) -> Array:
+        """An array of the metadata, with all of its elements.
+
+        Raises:
+            ModelFileError: It cannot be read, or is not there.
+        """
+
+    async def plan(
+        self,
+        source: Path,
+        kinds: Sequence[QuantType],
+        imatrix: Path | None,
+        on_plan: Callable[[QuantizePlan], None],
+        cancel: CancelToken,
+    ) -> None:
+        """Work out what quantizations of `source` would come to, and tell each as it comes, in the event loop.
+
+        Raises:
+            WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError
+                when `cancel` was set.
+        """
+
+    async def quantize(self, job: QuantizeJob, on_progress: ProgressListener, cancel: CancelToken) -> QuantizeResult:
+        """Make a quantization. When this ends in any other way than well, nothing is left of it on the disk.
+
+        Raises:
+            WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
+        """
+
+    def target(self, source: Path, model: str, kind: QuantType) -> Path:
+        """Where a quantization of the file `source` of `model` is written if nobody says where."""
+
+    async def target_problem(self, job: QuantizeJob) -> str:
+        """Why nothing can be written to the target of `job`; empty where nothing is known against it."""
+
+    async def free_bytes(self, folder: Path) -> int | None:
+        """What is free on the disk of `folder`; None where that cannot be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,8 @@ from workbench.core.errors import (
     TargetError,
 )
 from workbench.engine.llama import quantize_target
-from workbench.engine.llama.quantize import QuantizeJob, plan_quantizations, quantize
+from workbench.engine.llama.quantize import plan_quantizations, quantize
+from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.reader import read_header
 from workbench.gguf.targets import QUANT_TYPES, find_quant_type
 
@@ -366,7 +367,8 @@ async def test_an_aborted_process_is_an_error_and_leaves_nothing(make, tmp_path,
 ORPHAN = """
 import asyncio, sys
 from pathlib import Path
-from workbench.engine.llama.quantize import QuantizeJob, quantize
+from workbench.engine.llama.quantize import quantize
+from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.targets import QUANT_TYPES
 job = QuantizeJob(Path(sys.argv[1]), Path(sys.argv[2]), QUANT_TYPES["F32"], allow_requantize=True)
 asyncio.run(quantize(job, lambda progress: print("begun", flush=True)))

@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,90 +28,16 @@ from workbench.engine.llama.quantize_target import (
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.imatrix import check_imatrix, read_imatrix
+from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QuantType, TargetSize, target_size
 
 
-@dataclass(frozen=True, slots=True)
-class QuantizeJob:
-    """What to make of what."""
-
-    source: Path
-    """The file of the source, or the first of its parts."""
-    target: Path
-    kind: QuantType
-    imatrix: Path | None = None
-    allow_requantize: bool = False
-    """Whether a source that is quantized already will do."""
-    threads: int = 0
-    """Threads that compute; 0 is one for each physical core."""
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizePlan:
-    """What a quantization will come to, by llama.cpp's own dry run."""
-
-    kind: QuantType
-    size: TargetSize | None
-    """None where it cannot be made."""
-    problem: str = ""
-    """Why it cannot be made of this source; empty where it can."""
-    fallbacks: int = 0
-    """Tensors whose rows do not fit the type, and which get a larger one."""
-    needs_imatrix: bool = False
-    """Whether it takes an importance matrix that was not given."""
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What the user ought to know before."""
-        found = []
-        if self.size is not None and self.size.requantized:
-            found.append(
-                f"{self.size.requantized} tensors of the source are quantized already; what that lost does not come "
-                "back, and the result is worse than one made from F16, BF16 or F32."
-            )
-        if self.fallbacks:
-            found.append(
-                f"{self.fallbacks} tensors have rows that {self.kind.name} cannot hold: they get a larger type."
-            )
-        if self.needs_imatrix:
-            found.append(f"{self.kind.name} needs an importance matrix (--imatrix).")
-        return tuple(found)
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizeProgress:
-    """How far it has come."""
-
-    done: int
-    """Tensors that are finished."""
-    total: int
-    tensor: str
-    """The one in work."""
-    fraction: float
-    """By the bytes of the source, from 0 to 1."""
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class QuantizeResult:
-    """A finished quantization."""
-
-    path: Path
-    kind: QuantType
-    size_bytes: int
-    bits_per_weight: float
-    seconds: float
-    """From the order to the file under its name, the dry run and the disk included."""
-    native_seconds: float
-    """What llama.cpp itself took."""
-    warnings: tuple[str, ...]
-
-
-ProgressListener = Callable[[QuantizeProgress], None]
-
-
 async def plan_quantizations(
-    source: Path, kinds: Sequence[QuantType], imatrix: Path | None = None, cancel: CancelToken | None = None
+    source: Path,
+    kinds: Sequence[QuantType],
+    imatrix: Path | None = None,
+    cancel: CancelToken | None = None,
+    on_plan: Callable[[QuantizePlan], None] = lambda _: None,
 ) -> list[QuantizePlan]:
     """What each of `kinds` would come to, in one child process: llama.cpp chooses the types and computes nothing.
 
@@ -121,6 +46,7 @@ async def plan_quantizations(
         kinds: What to make of it; all of llama.cpp's types take about a second.
         imatrix: An importance matrix.
         cancel: Stops it.
+        on_plan: Told each as it comes, in the event loop.
 
     Raises:
         WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError when
@@ -128,7 +54,7 @@ async def plan_quantizations(
     """
     headers = await asyncio.to_thread(_check_source, source, imatrix)
     async with quantize_process(cancel or CancelToken()) as child:
-        return await _plans(child, source, headers, kinds, imatrix)
+        return await _plans(child, source, headers, kinds, imatrix, on_plan)
 
 
 async def quantize(
@@ -181,6 +107,7 @@ async def _plans(
     headers: Sequence[Header],
     kinds: Sequence[QuantType],
     imatrix: Path | None,
+    on_plan: Callable[[QuantizePlan], None] = lambda _: None,
 ) -> list[QuantizePlan]:
     by_number = {kind.file_type: kind for kind in kinds}
     plans = []
@@ -188,6 +115,7 @@ async def _plans(
         if event["event"] == "failed":
             raise QuantizeError(f"{source}: llama.cpp cannot quantize it: {event['message']}.", "Try another source.")
         plans.append(_plan(by_number[event["type"]], headers, event))
+        on_plan(plans[-1])
     return plans
 
 
@@ -216,8 +144,10 @@ async def _make(
             done_bytes += sum(sizes.get(name, 0) for name in event["finished"])
             seconds = time.perf_counter() - began
             fraction = done_bytes / total_bytes
-            on_progress(QuantizeProgress(event["done"], event["total"], event["tensor"], fraction, seconds))
-    on_progress(QuantizeProgress(len(sizes), len(sizes), "", 1.0, time.perf_counter() - began))
+            on_progress(
+                QuantizeProgress(event["done"], event["total"], event["tensor"], fraction, seconds, total_bytes)
+            )
+    on_progress(QuantizeProgress(len(sizes), len(sizes), "", 1.0, time.perf_counter() - began, total_bytes))
     return native_seconds
 
 
