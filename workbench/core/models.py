@@ -58,6 +58,10 @@ class ModelEntry:
         """Name and quantization, as shown wherever a model is named."""
         return f"{self.name} {self.quant}" if self.quant else self.name
 
+    def is_same(self, other: ModelEntry) -> bool:
+        """Whether `other`, which may have been found in another way, is the same model in the same file."""
+        return self.ref == other.ref or (self.path is not None and self.path == other.path)
+
 
 def variants_of(entry: ModelEntry, models: Iterable[ModelEntry]) -> list[ModelEntry]:
     """The quantizations of `entry`'s base model among `models`, itself included, the smallest file first."""
@@ -112,6 +116,13 @@ class MemoryUse:
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
 
+def estimate_error(estimate: MemoryUse | None, taken: MemoryUse | None) -> float | None:
+    """By what fraction an estimate was too high (positive) or too low; None where it or the truth is not known."""
+    if estimate is None or taken is None or not taken.total_bytes:
+        return None
+    return estimate.total_bytes / taken.total_bytes - 1
+
+
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
     """An open model."""
@@ -151,7 +162,5 @@ class LoadRecord:
 
     @property
     def error(self) -> float | None:
-        """By what fraction the estimate was too high (positive) or too low; None where there was none."""
-        if self.estimate is None or not self.memory.total_bytes:
-            return None
-        return self.estimate.total_bytes / self.memory.total_bytes - 1
+        """As `estimate_error` has it."""
+        return estimate_error(self.estimate, self.memory)

@@ -6,7 +6,8 @@ to the screen as `Services`; the screen knows nothing else of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -19,6 +20,8 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
+from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
+from workbench.core.telemetry import HostSample as HostSample
 
 ExportFormat = Literal["modelfile", "md", "json"]
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -96,7 +99,7 @@ class Catalog(Protocol):
     async def models(self) -> Sequence[ModelEntry]:
         """Every model that can be opened, in the order to show."""
 
-    def watch(self, *, again: bool = False) -> AsyncIterator[LibraryView]:
+    def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
         """The models: at once those that are known, then more as a search finds them; the last view is complete.
 
         Args:
@@ -167,24 +170,44 @@ class SessionStore(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class HostSample:
-    """The machine at one moment."""
-
-    rss_bytes: int
-    """Resident memory of this process."""
-    free_bytes: int
-    """Memory that can still be had without swapping."""
-    total_bytes: int
-    cpu_percent: float
-    """Load over all cores, 0 to 100."""
-
-
 class HostMonitor(Protocol):
     """Reads the machine's meters."""
 
     def sample(self) -> HostSample:
         """Read them now; costs well under a millisecond."""
+
+
+class Telemetry(Protocol):
+    """Reads all meters, in a thread of its own. No method waits for a device."""
+
+    def start(self) -> None:
+        """Begin to read, about once a second."""
+
+    def stop(self) -> None:
+        """Read no more."""
+
+    def latest(self) -> TelemetrySample | None:
+        """The newest sample; None before the first. It stays when a device blocks: `at_ns` says how old it is."""
+
+    def history(self) -> Sequence[TelemetrySample]:
+        """The samples that are still held, oldest first."""
+
+    def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
+        """What came and went since event number `after`, as far as it is still held."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Read nothing inside the `with` block, while something is timed. A read that has begun is not waited for."""
+
+
+class AlarmWatch(Protocol):
+    """Tells of each trouble once, and again only after it was over."""
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        """The alarms to tell of now. Reads no meters: it looks at the samples that are there."""
+
+    @property
+    def active(self) -> Sequence[Alarm]:
+        """The alarms that hold, told of or not."""
 
 
 @dataclass(frozen=True, slots=True)

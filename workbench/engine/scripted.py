@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -359,7 +359,7 @@ class ScriptedHost:
         """The scripted models."""
         return tuple(model.entry for model in self._models.values())
 
-    async def watch(self, *, again: bool = False) -> AsyncIterator[LibraryView]:
+    async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
         """The scripted models; there is nothing to search."""
         models = tuple(await self.models())
         yield LibraryView(models, (), len(models), len(models), complete=True)

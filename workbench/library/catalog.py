@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from pathlib import Path
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
@@ -54,7 +54,7 @@ class LibraryCatalog:
         """Every model that can be opened: the demo model first, then the recent ones, then those of the folders."""
         return await asyncio.to_thread(self.list_models)
 
-    async def watch(self, *, again: bool = False) -> AsyncIterator[LibraryView]:
+    async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
         """The models: at once those that are known, then more as a search finds them; the last view is complete.
 
         Args:

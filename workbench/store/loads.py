@@ -17,8 +17,8 @@ from workbench.store.files import replace_file
 
 log = logging.getLogger(__name__)
 
-KEPT = 500
-"""So many records are kept, the newest."""
+KEPT = 200
+"""So many records are kept where nothing else is said."""
 
 
 class FileLoadBook:
@@ -29,10 +29,12 @@ class FileLoadBook:
 
     Args:
         path: The file; it need not be there.
+        kept: So many records are kept, the newest.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: int = KEPT) -> None:
         self._path = path
+        self._kept = kept
         self._lock = Lock()
 
     async def remember(self, record: LoadRecord) -> None:
@@ -48,7 +50,7 @@ class FileLoadBook:
         key = (record.path, record.settings)
         with self._lock:
             others = [other for other in self._read() if (other.path, other.settings) != key]
-            content = {"version": 1, "loads": [asdict(each) for each in [record, *others][:KEPT]]}
+            content = {"version": 1, "loads": [asdict(each) for each in [record, *others][: self._kept]]}
             try:
                 replace_file(self._path, (json.dumps(content, indent=1) + "\n").encode())
             except OSError as error:

@@ -23,6 +23,7 @@ from workbench.ui.gauges import Readings
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 from workbench.ui.services import Services
+from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
 """The time between two columns of the graph, at least."""
@@ -53,6 +54,7 @@ class Desk:
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
         self.bay = Bay(services.engines)
+        self.track = Track(services.loads)
         self.conversation = Conversation.new(self._config)
         self.scribe = Scribe(services.sessions, on_journal_error)
         self.answering: Answering | None = None
@@ -80,6 +82,7 @@ class Desk:
             WorkbenchError: It could not be opened.
         """
         engine = await self.bay.open(ref, label, self.conversation.load)
+        await self.track.opened(engine)
         await self.scribe.model(engine.info.model)
         return engine
 
@@ -114,6 +117,7 @@ class Desk:
         self._metrics = outcome.metrics
         self.conversation.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
         await self.scribe.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
+        await self.track.answered(outcome.metrics)
         return outcome
 
     def stop(self) -> bool:

@@ -46,6 +46,12 @@ def share(part: float, whole: float) -> str:
     return f"{100 * part / whole:.0f} %" if whole else DASH
 
 
+def change(fraction: float) -> str:
+    """A difference in per cent, with its sign."""
+    text = f"{100 * fraction:+.1f} %"
+    return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
+
+
 def parameters(value: int | None) -> str:
     """A number of weights, as models are named after them."""
     if value is None:

@@ -9,7 +9,7 @@ from textual.content import Content, Span
 
 from workbench.core.events import PromptProgress
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.models import EngineInfo, ModelEntry, estimate_error
 from workbench.core.ports import HostSample
 from workbench.ui import format as fmt
 from workbench.ui.sanitize import clean_line
@@ -189,7 +189,7 @@ def _memory_lines(readings: Readings, width: int) -> list[Content]:
     host = readings.host
     lines = [
         _heading("MEMORY", width, clean_line(memory.device) if memory else ""),
-        _row("Model", fmt.size(memory.total_bytes if memory else None), width),
+        _row("Model", fmt.size(memory.total_bytes if memory else None), width, _estimate_note(readings.info)),
         _row("  weights", fmt.size(memory.weights_bytes if memory else None), width),
         _row("  KV cache", fmt.size(memory.kv_bytes if memory else None), width),
         _row("  compute", fmt.size(memory.compute_bytes if memory else None), width),
@@ -199,6 +199,12 @@ def _memory_lines(readings: Readings, width: int) -> list[Content]:
     lines.append(_row("Free", free, width, f" of {fmt.size(host.total_bytes)}" if host else ""))
     used = 1 - host.free_bytes / host.total_bytes if host and host.total_bytes else None
     return [*lines, bar(used, width, level(used))]
+
+
+def _estimate_note(info: EngineInfo | None) -> str:
+    """By how much the estimate made before loading was off; empty where that is not known."""
+    error = estimate_error(info.estimate, info.memory) if info else None
+    return f"  est {fmt.change(error)}" if error is not None else ""
 
 
 def panel_lines(readings: Readings, width: int, height: int = PANEL_ROWS) -> list[Content]:
@@ -235,11 +241,11 @@ def _joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content
     return styled(*shown)
 
 
-def _short_name(model: ModelEntry) -> str:
+def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
     """Name and quantization in few columns; it is the quantization that people compare."""
     name, quant = clean_line(model.name), clean_line(model.quant or "")
-    room = SHORT_NAME - (len(quant) + 1 if quant else 0)
-    return f"{name if len(name) <= room else name[: room - 1] + '…'} {quant}".rstrip()
+    room -= len(quant) + 1 if quant else 0
+    return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
 
 
 def strip_lines(readings: Readings, width: int) -> list[Content]:
@@ -247,7 +253,7 @@ def strip_lines(readings: Readings, width: int) -> list[Content]:
     info, metrics, host = readings.info, readings.metrics or AnswerMetrics(), readings.host
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
-    name = _short_name(info.model) if info else clean_line(readings.loading or "no model")
+    name = short_label(info.model) if info else clean_line(readings.loading or "no model")
     size = info.settings.num_ctx if info else None
     share = readings.context_used / size if readings.context_used is not None and size else None
     context = level(share) if share is not None and share >= WARN_AT else value

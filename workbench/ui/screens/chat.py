@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_worker
+from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
-from workbench.core.errors import CancelledError, SessionError, WorkbenchError
-from workbench.core.models import ModelEntry
+from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.ports import Engine
-from workbench.ui import format as fmt
 from workbench.ui.pacing import Clocks
-from workbench.ui.screens.live import LiveScreen
+from workbench.ui.screens.loading import LoadScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
@@ -32,13 +30,15 @@ LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
 
-class ChatScreen(LiveScreen):
+class ChatScreen(LoadScreen):
     """The conversation on the left, its figures on the right."""
 
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop what runs; what was written stays."),
         Binding("ctrl+o", "models", "Models", id="chat.models", tooltip="Choose another model for this conversation."),
+        Binding("ctrl+l", "cycle", "Quant", id="chat.cycle",
+                tooltip="Swap to the next quantization of this model; the conversation goes on with it."),
         Binding("f6", "settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),
         Binding("f7", "export", "Export", id="chat.export", tooltip="Write the conversation to a Modelfile or a text."),
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
@@ -64,7 +64,6 @@ class ChatScreen(LiveScreen):
         self._first_session = resume
         self._show_thoughts = True
         self._answering: Worker[None] | None = None
-        self._loading: Worker[None] | None = None
 
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
@@ -74,7 +73,7 @@ class ChatScreen(LiveScreen):
     def _begin(self) -> None:
         self._look()
         if self._first_model:
-            self._start_load(self._first_model, self._first_model)
+            self.load_model(self._first_model, self._first_model)
         self._find_sessions()
 
     # Asking and answering
@@ -122,6 +121,7 @@ class ChatScreen(LiveScreen):
             self.transcript.follow(False)
             self._set_busy()
         turn.finish(label, outcome.metrics, outcome.reason)
+        self._show_speeds()
         if outcome.dropped:
             count = f"{outcome.dropped} of the oldest messages were left out"
             self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
@@ -150,68 +150,22 @@ class ChatScreen(LiveScreen):
         for offer in self.query(ResumeOffer):
             offer.answer(resume=True)
 
-    # Models
+    # What a load means for the conversation
 
-    def action_models(self) -> None:
-        """Choose a model."""
-        from workbench.ui.screens.picker import ModelPicker
+    async def _stop_answer(self) -> None:
+        if self._answering is not None and not self._answering.is_finished:
+            self.desk.stop()
+            with suppress(WorkerFailed, WorkerCancelled):
+                await self._answering.wait()
 
-        picker = ModelPicker(self._services.catalog, self.desk.model, self._services.no_model_hint)
-        self.app.push_screen(picker, self._chosen)
-
-    def _chosen(self, model: ModelEntry | None) -> None:
-        if model is not None:
-            self._start_load(model.ref, model.label)
-
-    def action_reload(self) -> None:
-        """Load the open model again."""
-        if (model := self.desk.model) is not None:
-            self._start_load(model.ref, model.label)
-        else:
-            self.action_models()
-
-    def _start_load(self, ref: str, label: str) -> None:
-        self._loading = self._load(ref, label, (self._answering, self._loading))
-
-    @work(group="load", exit_on_error=False, description="load a model")
-    async def _load(self, ref: str, label: str, before: tuple[Worker[None] | None, ...]) -> None:
-        for running in before:
-            if running is not None and not running.is_finished:
-                self.desk.stop()
-                with suppress(WorkerFailed, WorkerCancelled):
-                    await running.wait()
-        if self._loading is not get_current_worker():
-            # Another model was chosen while this one waited for its turn.
+    def _load_ended(self, engine: Engine | None) -> None:
+        if self._queued is None:
             return
-        self._begin_work()
-        try:
-            engine = await self.desk.open(ref, label)
-        except CancelledError:
-            self.say(f"Loading {label} was stopped.")
-            self._return_queued()
-        except WorkbenchError as error:
-            self._services.logs.add("error", "load", str(error))
-            self._add(Notice.of(error))
-            self._return_queued()
-        else:
-            self._loaded(engine)
-        finally:
-            self._set_busy()
-
-    def _loaded(self, engine: Engine) -> None:
-        info = engine.info
-        self.say(f"{info.model.label} is ready: loaded in {fmt.milliseconds(info.load_ms)}.")
-        for warning in info.warnings:
-            self._add(Notice(warning, severity="warning"))
-        if self._queued is not None:
-            text, _ = self._queued
-            self._queued = None
+        text, turn = self._queued
+        self._queued = None
+        if engine is not None:
             self._answering = self._answer(text)
-
-    def _return_queued(self) -> None:
-        if self._queued is not None:
-            text, turn = self._queued
-            self._queued = None
+        else:
             turn.remove()
             self._give_back(text)
 
@@ -282,9 +236,7 @@ class ChatScreen(LiveScreen):
     @work(group="session", exit_on_error=False, description="new chat")
     async def action_new(self) -> None:
         """Begin an empty conversation."""
-        if self._answering is not None and not self._answering.is_finished:
-            self.desk.stop()
-            await self._answering.wait()
+        await self._stop_answer()
         await self.desk.new()
         await self.transcript.show_turns((), {}, show_thoughts=self._show_thoughts)
         self._welcome()
@@ -327,7 +279,7 @@ class ChatScreen(LiveScreen):
         await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self._start_load(session.model, labels.get(session.model, session.model))
+            self.load_model(session.model, labels.get(session.model, session.model))
         self._look()
 
     async def leave(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import aclosing
 from typing import ClassVar
 
 from textual import on, work
@@ -16,7 +17,7 @@ from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.models import ModelEntry
+from workbench.core.models import LibraryView, ModelEntry, variants_of
 from workbench.core.ports import Catalog
 from workbench.ui import format as fmt
 from workbench.ui.sanitize import clean_line
@@ -29,9 +30,9 @@ def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[Mo
     """The open model's other quantizations first, the smallest file on top; then all others as they came."""
     if current is None:
         return list(models)
-    family = [model for model in models if model.name == current.name]
-    family.sort(key=lambda model: (model.ref == current.ref, model.size_bytes or 0))
-    return family + [model for model in models if model.name != current.name]
+    family = variants_of(current, models)
+    family.sort(key=lambda model: model.is_same(current))
+    return family + [model for model in models if model not in family]
 
 
 def matching(models: Sequence[ModelEntry], query: str) -> list[ModelEntry]:
@@ -87,6 +88,9 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._hint = hint
         self._models: Sequence[ModelEntry] = ()
         self._shown: Sequence[ModelEntry] = ()
+        self._complete = False
+        self._moved = False
+        """Whether the user has moved the choice since the last letter."""
 
     def compose(self) -> ComposeResult:
         """A search line above the list."""
@@ -108,34 +112,57 @@ class ModelPicker(Dialog[ModelEntry | None]):
     @work(group="models", exit_on_error=False, description="list models")
     async def _find(self) -> None:
         try:
-            self._models = ordered(await self._catalog.models(), self._current)
+            async with aclosing(self._catalog.watch()) as views:
+                async for view in views:
+                    self._take(view)
         except WorkbenchError as error:
             self.state.update(clean_line(str(error)))
-            return
-        self._show(self.search.value)
 
-    def _show(self, query: str) -> None:
+    def _take(self, view: LibraryView) -> None:
+        """Show what a search has found so far; the choice stays on its model."""
+        models = ordered(view.models, self._current)
+        self._complete = view.complete
+        if models != self._models or not models:
+            chosen = self._chosen
+            self._models = models
+            self._show(self.search.value, chosen if self._moved else None)
+        else:
+            self._tell()
+
+    @property
+    def _chosen(self) -> ModelEntry | None:
+        index = self.list.highlighted
+        return self._shown[index] if index is not None and index < len(self._shown) else None
+
+    def _show(self, query: str, chosen: ModelEntry | None = None) -> None:
         self._shown = matching(self._models, query)
         self.list.clear_options()
-        current = self._current.ref if self._current else None
-        self.list.add_options([Option(row(model, current=model.ref == current)) for model in self._shown])
+        current = self._current
+        self.list.add_options(
+            [Option(row(model, current=current is not None and model.is_same(current))) for model in self._shown]
+        )
         if self._shown:
-            self.list.highlighted = 0
-        if not self._models:
-            self.state.update(self._hint or "There is no model at hand.")
+            refs = [model.ref for model in self._shown]
+            self.list.highlighted = refs.index(chosen.ref) if chosen is not None and chosen.ref in refs else 0
+        self._tell()
+
+    def _tell(self) -> None:
+        searching = "" if self._complete else " · still looking"
+        if self._models or not self._complete:
+            self.state.update(f"{len(self._shown)} of {len(self._models)} models{searching}")
         else:
-            self.state.update(f"{len(self._shown)} of {len(self._models)} models")
+            self.state.update(self._hint or "There is no model at hand.")
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
+        self._moved = False
         if self._models:
             self._show(event.value)
 
     @on(Input.Submitted)
     def _load_highlighted(self) -> None:
-        index = self.list.highlighted
-        if index is not None and index < len(self._shown):
-            self.dismiss(self._shown[index])
+        if (chosen := self._chosen) is not None:
+            self.dismiss(chosen)
 
     @on(OptionList.OptionSelected)
     def _load_clicked(self, event: OptionList.OptionSelected) -> None:
@@ -144,5 +171,6 @@ class ModelPicker(Dialog[ModelEntry | None]):
     def action_move(self, rows: int) -> None:
         """Move the choice by some rows."""
         if self._shown:
+            self._moved = True
             index = (self.list.highlighted or 0) + rows
             self.list.highlighted = max(0, min(len(self._shown) - 1, index))

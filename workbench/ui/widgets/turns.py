@@ -11,6 +11,7 @@ from textual.geometry import Size
 from workbench.core.errors import WorkbenchError
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.sanitize import clean, clean_line
+from workbench.ui.swapping import Swap, swap_lines
 from workbench.ui.widgets.lines import Lines
 
 LONG_TEXT = 2_000
@@ -161,4 +162,47 @@ class Notice(Lines):
         title = Content(self._title, [Span(0, len(self._title), "notice--title")])
         self._lines = title.wrap(width) + (Content(self._hint).wrap(width) if self._hint else [])
         self.forget_drawn()
+        return len(self._lines)
+
+
+class SwapCard(Lines):
+    """What a swap of models changed."""
+
+    DEFAULT_CSS = """
+    SwapCard {
+        margin: 1 0 0 0;
+        padding: 0 1;
+        border-left: thick $success;
+
+        & > .swap--title {
+            color: $title;
+            text-style: bold;
+        }
+
+        & > .swap--label {
+            color: $muted;
+        }
+
+        & > .swap--value {
+            color: $foreground;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"swap--title", "swap--label", "swap--value"}
+
+    def __init__(self, swap: Swap) -> None:
+        super().__init__(classes="swap")
+        self._lines = swap_lines(swap)
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return "\n".join(line.plain.rstrip() for line in self._lines)
+
+    def show(self, swap: Swap) -> None:
+        """Take new figures."""
+        self.set_lines(swap_lines(swap))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One row a line."""
         return len(self._lines)
