@@ -1,0 +1,1 @@
+"""The experiments, headless: what is raced, and what is measured."""
