@@ -1,8 +1,14 @@
-"""The meters of the machine itself: memory and processor."""
+"""The meters of the machine itself: memory, swap and processor."""
 
 from __future__ import annotations
 
-from workbench.core.ports import HostSample
+from pathlib import Path
+
+from workbench.core.telemetry import HostSample
+
+CGROUP = Path("/sys/fs/cgroup")
+_LIMIT_FILES = ("memory.max", "memory/memory.limit_in_bytes")
+_USAGE_FILES = ("memory.current", "memory/memory.usage_in_bytes")
 
 
 class HostMonitor:
@@ -16,6 +22,7 @@ class HostMonitor:
 
         self._process = psutil.Process()
         self._virtual_memory = psutil.virtual_memory
+        self._swap_memory = psutil.swap_memory
         self._cpu_percent = psutil.cpu_percent
         # The load is measured from one call to the next; without this the first sample would always say 0.
         self._cpu_percent(interval=None)
@@ -23,9 +30,31 @@ class HostMonitor:
     def sample(self) -> HostSample:
         """Read the meters now. The load is that since the last call."""
         memory = self._virtual_memory()
+        try:
+            swap = self._swap_memory()
+        except (OSError, RuntimeError):  # Containers hide the file that it is read from.
+            swap = None
         return HostSample(
             rss_bytes=self._process.memory_info().rss,
             free_bytes=memory.available,
             total_bytes=memory.total,
             cpu_percent=min(100.0, max(0.0, self._cpu_percent(interval=None))),
+            swap_used_bytes=None if swap is None else swap.used,
+            swap_total_bytes=None if swap is None else swap.total,
         )
+
+
+def memory_limit(total_bytes: int, root: Path = CGROUP) -> tuple[int, int | None] | None:
+    """The memory that a container allows, and what of it is in use; None where nothing below `total_bytes` is set."""
+    limit = next(filter(None, (_number(root / name) for name in _LIMIT_FILES)), None)
+    if limit is None or limit >= total_bytes:
+        return None
+    return limit, next(filter(None, (_number(root / name) for name in _USAGE_FILES)), None)
+
+
+def _number(path: Path) -> int | None:
+    try:
+        text = path.read_text("ascii", "replace").strip()
+    except OSError:
+        return None
+    return int(text) if text.isascii() and text.isdigit() else None

@@ -1,0 +1,240 @@
+"""NVIDIA GPUs, through NVML. pynvml is imported only once the driver's library was found."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from workbench.core.telemetry import GpuSample, SourceName
+from workbench.telemetry.nvml_device import (
+    GPU_IS_LOST,
+    RESET_REQUIRED,
+    UNKNOWN,
+    VERSION_MISMATCH,
+    Nvml,
+    NvmlDevice,
+    Reader,
+    SystemMemory,
+    foreign_pids,
+)
+from workbench.telemetry.source import SourceError
+
+LIBRARY = "libnvidia-ml.so.1"
+NO_LIBRARY = 12
+NO_DRIVER = 9
+_INSUFFICIENT_RESOURCES = 23
+_NOT_READY = 27
+
+STALE_CODES = frozenset({UNKNOWN, VERSION_MISMATCH})
+"""After these only a new process can go on: the library stays loaded, and it no longer fits the driver."""
+
+_LOST = frozenset({GPU_IS_LOST, RESET_REQUIRED})
+LOOK_AGAIN_EVERY = 30
+"""Readings after which the devices are counted anew."""
+
+CORRUPTED = (
+    "The Python module pynvml is not NVIDIA's: an old package of that name lies over it. "
+    "Type: pip uninstall --yes nvidia-ml-py3 pynvml && pip install --force-reinstall nvidia-ml-py"
+)
+
+REASONS = {
+    NO_LIBRARY: "There is no NVIDIA driver library.",
+    NO_DRIVER: "The NVIDIA driver is not loaded. Type: sudo modprobe nvidia",
+    VERSION_MISMATCH: "The NVIDIA driver was updated and the old one is still loaded: restart the machine.",
+    GPU_IS_LOST: "The GPU fell off the bus: the machine has to be restarted.",
+    RESET_REQUIRED: "The GPU has to be reset. Type: sudo nvidia-smi --gpu-reset",
+    4: "This user may not talk to the NVIDIA driver: the device files /dev/nvidia* are not permitted.",
+    _INSUFFICIENT_RESOURCES: "The NVIDIA driver has no resources left to answer with.",
+    _NOT_READY: "The NVIDIA driver is not ready yet.",
+    UNKNOWN: (
+        "The NVIDIA driver does not answer (unknown error). In a container this happens when the host reloads its "
+        "services: start the container again."
+    ),
+}
+"""What the errors mean, in plain words."""
+
+
+def library_is_there() -> bool:
+    """Whether NVML can be loaded. Finding out costs microseconds where it cannot."""
+    if sys.platform == "darwin":
+        return False
+    if sys.platform == "win32":
+        places = [
+            Path(os.environ.get("WINDIR", "C:/Windows")) / "System32/nvml.dll",
+            Path(os.environ.get("PROGRAMFILES", "C:/Program Files")) / "NVIDIA Corporation/NVSMI/nvml.dll",
+        ]
+        return any(map(Path.is_file, places))
+    try:
+        ctypes.CDLL(LIBRARY)
+    except OSError:
+        return False
+    return True
+
+
+def is_wsl(version: Path = Path("/proc/version")) -> bool:
+    """Whether this is Linux under Windows, where some drivers' NVML crashes the process that calls it."""
+    try:
+        return "microsoft" in version.read_text("utf-8", "replace").lower()
+    except OSError:
+        return False
+
+
+def _system_memory() -> tuple[int, int]:
+    import psutil
+
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
+
+
+def _load() -> Nvml:
+    import pynvml
+
+    return pynvml
+
+
+class NvmlSource:
+    """Reads NVIDIA GPUs in this process.
+
+    Args:
+        pid: The process whose share of the memory is wanted; this one by default.
+        load: Gives the module pynvml.
+        there: Whether the driver's library is there.
+        pids_are_foreign: Whether the driver knows processes by other ids than this process does.
+        system_memory: The memory of the system, for GPUs that share it.
+    """
+
+    name: SourceName = "nvml"
+
+    def __init__(
+        self,
+        pid: int | None = None,
+        *,
+        load: Callable[[], Nvml] = _load,
+        there: Callable[[], bool] = library_is_there,
+        pids_are_foreign: Callable[[], bool] = foreign_pids,
+        system_memory: SystemMemory = _system_memory,
+    ) -> None:
+        self._pid = os.getpid() if pid is None else pid
+        self._load = load
+        self._there = there
+        self._pids_are_foreign = pids_are_foreign
+        self._system_memory = system_memory
+        self._nvml: Nvml = None
+        self._devices: list[NvmlDevice] | None = None
+        self._count = 0
+        self._lost = 0
+        self._readings = 0
+
+    def read(self) -> Sequence[GpuSample]:
+        """Every GPU that answers.
+
+        Raises:
+            SourceError: There is no NVML, or no GPU answers.
+        """
+        if self._nvml is None:
+            self._nvml = self._start()
+        try:
+            return self._sample()
+        except self._nvml.NVMLError as error:
+            self._forget()
+            raise _source_error(error) from None
+
+    def versions(self) -> dict[str, str]:
+        """The versions of the driver and of the CUDA that it supports, once something was read."""
+        found: dict[str, str] = {}
+        if self._nvml is None:
+            return found
+        with suppress(self._nvml.NVMLError):
+            found["driver"] = str(self._nvml.nvmlSystemGetDriverVersion())
+        with suppress(self._nvml.NVMLError):
+            cuda = self._nvml.nvmlSystemGetCudaDriverVersion()
+            found["cuda"] = f"{cuda // 1000}.{cuda % 1000 // 10}"
+        return found
+
+    def _start(self) -> Nvml:
+        if not self._there():
+            raise SourceError(REASONS[NO_LIBRARY], absent=True, code=NO_LIBRARY)
+        nvml = self._load()
+        if not callable(getattr(nvml, "nvmlInitWithFlags", None)):
+            raise SourceError(CORRUPTED)
+        try:
+            nvml.nvmlInit()
+        except nvml.NVMLError as error:
+            raise _source_error(error) from None
+        return nvml
+
+    def _sample(self) -> list[GpuSample]:
+        self._readings += 1
+        if self._devices is None or (self._readings % LOOK_AGAIN_EVERY == 0 and self._has_changed()):
+            self._devices = self._find()
+        samples = []
+        lost: list[NvmlDevice] = []
+        failure = None
+        for device in self._devices:
+            try:
+                samples.append(device.sample())
+            except self._nvml.NVMLError as error:
+                if error.value not in _LOST:
+                    raise
+                failure = error
+                lost.append(device)
+        if lost:
+            self._devices = [device for device in self._devices if device not in lost]
+            self._lost += len(lost)
+        if failure is not None and not samples:
+            raise failure
+        return samples
+
+    def _has_changed(self) -> bool:
+        return self._lost > 0 or self._nvml.nvmlDeviceGetCount() != self._count
+
+    def _find(self) -> list[NvmlDevice]:
+        nvml = self._nvml
+        reader = Reader(nvml, self._pid, self._pids_are_foreign(), _wants_former_lists(nvml), self._system_memory)
+        found: list[NvmlDevice] = []
+        self._count = nvml.nvmlDeviceGetCount()
+        self._lost = 0
+        failure = None
+        for index in range(self._count):
+            try:
+                device = NvmlDevice(reader, nvml.nvmlDeviceGetHandleByIndex(index), index)
+                found += [device, *device.parts()]
+            except nvml.NVMLError as error:
+                # One card may be lost or not permitted while its neighbours work.
+                failure = error
+                self._lost += 1
+        if failure is not None and not found:
+            raise failure
+        return found
+
+    def _forget(self) -> None:
+        """Begin anew with the next reading."""
+        nvml, self._nvml, self._devices = self._nvml, None, None
+        with suppress(nvml.NVMLError):
+            nvml.nvmlShutdown()
+
+
+def _wants_former_lists(nvml: Nvml) -> bool:
+    """Whether this is one of the drivers whose lists of processes have another layout in the third version.
+
+    They are those with the one function and without the other.
+    """
+
+    def has(symbol: str) -> bool:
+        try:
+            nvml._nvmlGetFunctionPointer(symbol)
+        except nvml.NVMLError:
+            return False
+        return True
+
+    return has("nvmlDeviceGetConfComputeMemSizeInfo") and not has("nvmlDeviceGetRunningProcessDetailList")
+
+
+def _source_error(error: Nvml) -> SourceError:
+    code = error.value
+    reason = REASONS.get(code, f"The NVIDIA driver answers with an error: {error}.")
+    return SourceError(reason, absent=code in {NO_LIBRARY, NO_DRIVER}, code=code)

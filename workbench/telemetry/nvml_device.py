@@ -1,0 +1,308 @@
+"""One NVIDIA GPU, read through NVML figure by figure.
+
+An error of one figure makes that figure absent and nothing else. Only the errors in `STATE_ERRORS` say that the device
+or the driver itself is gone, and are handed on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from workbench.core.telemetry import Absence, GpuInfo, GpuSample, Throttle, normal_pci_id
+
+UNINITIALIZED = 1
+NOT_SUPPORTED = 3
+NO_PERMISSION = 4
+FUNCTION_NOT_FOUND = 13
+GPU_IS_LOST = 15
+RESET_REQUIRED = 16
+VERSION_MISMATCH = 18
+ARGUMENT_VERSION_MISMATCH = 25
+UNKNOWN = 999
+STATE_ERRORS = frozenset({UNINITIALIZED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, UNKNOWN})
+"""These are about the device or the driver, not about one figure."""
+
+_ABSENCE: dict[int, Absence] = {
+    NOT_SUPPORTED: "not supported",
+    FUNCTION_NOT_FOUND: "not supported",
+    ARGUMENT_VERSION_MISMATCH: "not supported",
+    NO_PERMISSION: "not permitted",
+}
+_FOR_GOOD = frozenset({NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH})
+"""Errors that will be the same the next time: such a figure is not asked for again."""
+
+_THROTTLE: tuple[tuple[int, Throttle], ...] = (
+    (0x1, "idle"),
+    (0x2, "application clocks"),
+    (0x4, "power cap"),
+    (0x8, "hardware slowdown"),
+    (0x10, "sync boost"),
+    (0x20, "software thermal"),
+    (0x40, "hardware thermal"),
+    (0x80, "power brake"),
+    (0x100, "display clocks"),
+)
+_CLOCK_SM, _CLOCK_MEMORY, _SENSOR_GPU = 1, 2, 0
+_NOT_A_SIZE = 2**63
+"""NVML says 2^64 - 1 for a size that it does not know."""
+
+_PROCESS_LISTS = (
+    "nvmlDeviceGetComputeRunningProcesses",
+    "nvmlDeviceGetGraphicsRunningProcesses",
+    "nvmlDeviceGetMPSComputeRunningProcesses",
+)
+_FIRST_PID_NAMESPACE = "pid:[4026531836]"
+"""The kernel's fixed number of the namespace in which process ids are those that drivers know."""
+
+_T = TypeVar("_T")
+Nvml: TypeAlias = Any
+"""The module pynvml, or something of it: it has no types."""
+SystemMemory = Callable[[], tuple[int, int]]
+"""Gives the total and the available memory of the system."""
+
+
+def foreign_pids(link: Path = Path("/proc/self/ns/pid")) -> bool:
+    """Whether this process lives in a container, where it has another id than the one that the driver reports."""
+    try:
+        return str(link.readlink()) != _FIRST_PID_NAMESPACE
+    except OSError:  # Not Linux, or no namespaces.
+        return False
+
+
+def throttle_reasons(bits: int) -> tuple[Throttle, ...]:
+    """The reasons in a bit mask; bits that nobody has named yet are passed over."""
+    return tuple(reason for bit, reason in _THROTTLE if bits & bit)
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What the devices have in common."""
+
+    nvml: Nvml
+    """The module pynvml."""
+    pid: int
+    """The process whose share of the memory is wanted."""
+    foreign_pids: bool
+    former_lists: bool
+    """Whether processes have to be asked for by the functions of the second version."""
+    system_memory: SystemMemory
+
+
+class NvmlDevice:
+    """One GPU, or one part of a GPU that is split (MIG).
+
+    Args:
+        reader: What all devices share.
+        handle: NVML's handle.
+        index: NVML's number of it.
+        whole: The GPU that this is a part of.
+    """
+
+    def __init__(self, reader: Reader, handle: object, index: int, whole: GpuInfo | None = None) -> None:
+        self._nvml = reader.nvml
+        self._reader = reader
+        self._handle = handle
+        self._never: dict[str, Absence] = {}
+        self._absent: dict[str, Absence] = {}
+        self._former_lists = reader.former_lists
+        self._memory_v2 = True
+        self.info = self._look(index, whole)
+
+    def _look(self, index: int, whole: GpuInfo | None) -> GpuInfo:
+        nvml = self._nvml
+        uuid = self._ask("uuid", nvml.nvmlDeviceGetUUID)
+        name = self._ask("name", nvml.nvmlDeviceGetName)
+        if whole is not None:
+            key = uuid or f"{whole.key}/{index}"
+            return GpuInfo(
+                key, "nvml", index, name or whole.name, uuid, whole.pci_id, whole.capability, partition="part"
+            )
+        pci = self._ask("pci_id", nvml.nvmlDeviceGetPciInfo)
+        pci_id = None if pci is None else normal_pci_id(_text(pci.busId))
+        mig = self._ask("mig", nvml.nvmlDeviceGetMigMode)
+        split = mig is not None and mig[0] == 1
+        return GpuInfo(
+            key=uuid or pci_id or f"nvml {index}",
+            source="nvml",
+            index=index,
+            name=name,
+            uuid=uuid,
+            pci_id=pci_id,
+            capability=self._ask("capability", nvml.nvmlDeviceGetCudaComputeCapability),
+            unified=not split and self._memory() is None and self._absent["memory"] == "not supported",
+            partition="whole" if split else "",
+        )
+
+    def parts(self) -> list[NvmlDevice]:
+        """The parts of a GPU that is split."""
+        if self.info.partition != "whole":
+            return []
+        most = self._ask("parts", self._nvml.nvmlDeviceGetMaxMigDeviceCount) or 0
+        parts = []
+        for index in range(most):
+            try:
+                handle = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(self._handle, index)
+                parts.append(NvmlDevice(self._reader, handle, index, self.info))
+            except self._nvml.NVMLError:  # A place that no part takes.
+                continue
+        return parts
+
+    def sample(self) -> GpuSample:
+        """Read every figure.
+
+        Raises:
+            NVMLError: The device or the driver is gone.
+        """
+        self._absent = {}
+        nvml = self._nvml
+        total, used, free = self._memory_figures()
+        rates = self._ask("gpu_percent", nvml.nvmlDeviceGetUtilizationRates)
+        power = self._ask("power_w", nvml.nvmlDeviceGetPowerUsage)
+        limit = self._ask("power_limit_w", nvml.nvmlDeviceGetEnforcedPowerLimit)
+        sample = GpuSample(
+            gpu=self.info,
+            memory_total=total,
+            memory_used=used,
+            memory_free=free,
+            memory_own=self._own_memory(),
+            gpu_percent=None if rates is None else min(100.0, float(rates.gpu)),
+            memory_percent=None if rates is None else min(100.0, float(rates.memory)),
+            temperature_c=self._number("temperature_c", nvml.nvmlDeviceGetTemperature, _SENSOR_GPU),
+            power_w=None if power is None else power / 1000,
+            power_limit_w=None if limit is None else limit / 1000,
+            clock_mhz=self._ask("clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_SM),
+            memory_clock_mhz=self._ask("memory_clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_MEMORY),
+            throttle=self._throttle(),
+            energy_mj=self._size("energy_mj", nvml.nvmlDeviceGetTotalEnergyConsumption),
+        )
+        return _with_absent(sample, self._absent)
+
+    def _memory_figures(self) -> tuple[int | None, int | None, int | None]:
+        if self.info.unified:
+            self._absent.pop("memory", None)
+            total, available = self._reader.system_memory()
+            return total, total - available, available
+        memory = self._memory()
+        if memory is None:
+            reason = self._absent.pop("memory", "not supported")
+            self._absent.update(memory_total=reason, memory_used=reason, memory_free=reason)
+            return None, None, None
+        total, used, free = memory
+        if used > total or free > total:
+            self._absent.update(memory_used="implausible", memory_free="implausible")
+            return total, None, None
+        return total, used, free
+
+    def _memory(self) -> tuple[int, int, int] | None:
+        """Total, used and free; None where NVML has none, as on GPUs that share the system's memory."""
+        memory = None
+        if self._memory_v2:
+            # Version 2 tells what the driver keeps for itself apart; old drivers do not have it.
+            memory = self._ask("memory_v2", self._nvml.nvmlDeviceGetMemoryInfo, self._nvml.nvmlMemory_v2)
+            self._memory_v2 = "memory_v2" not in self._never
+            self._absent.pop("memory_v2", None)
+        if memory is None:
+            memory = self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo)
+        if memory is None:
+            return None
+        if not 0 < memory.total < _NOT_A_SIZE:
+            self._absent["memory"] = "not supported"
+            return None
+        return memory.total, memory.used, memory.free
+
+    def _own_memory(self) -> int | None:
+        """What this process holds on the device."""
+        if self._reader.foreign_pids:
+            self._absent["memory_own"] = "not identified"
+            return None
+        held: list[int | None] = []
+        answered = False
+        for name in _PROCESS_LISTS:
+            processes = self._ask(name, self._processes, name)
+            reason = self._absent.pop(name, None)
+            if processes is None:
+                self._absent.setdefault("memory_own", reason or "failed")
+                continue
+            answered = True
+            # A process that computes and draws is in two lists, with the same size.
+            held += [_size_of(process.usedGpuMemory) for process in processes if process.pid == self._reader.pid]
+        if not answered:
+            return None
+        if any(size is None for size in held):
+            self._absent["memory_own"] = "not supported"
+            return None
+        self._absent.pop("memory_own", None)
+        return max((size for size in held if size is not None), default=0)
+
+    def _processes(self, handle: object, name: str) -> Sequence[Nvml]:
+        nvml = self._nvml
+        found: Sequence[Nvml]
+        if not self._former_lists:
+            try:
+                found = getattr(nvml, name)(handle)
+                return found
+            except nvml.NVMLLibraryMismatchError:
+                self._former_lists = True
+        found = getattr(nvml, f"{name}_v2")(handle)
+        return found
+
+    def _throttle(self) -> tuple[Throttle, ...] | None:
+        nvml = self._nvml
+        bits = self._ask("throttle", nvml.nvmlDeviceGetCurrentClocksEventReasons)
+        if bits is None:
+            # Older drivers know the same figure by its former name.
+            former = getattr(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None)
+            bits = None if former is None else self._ask("throttle_former", former)
+            self._absent.pop("throttle_former", None)
+        if bits is None:
+            return None
+        self._absent.pop("throttle", None)
+        return throttle_reasons(bits)
+
+    def _number(self, figure: str, call: Callable[..., int], *arguments: object) -> float | None:
+        value = self._ask(figure, call, *arguments)
+        return None if value is None else float(value)
+
+    def _size(self, figure: str, call: Callable[..., int]) -> int | None:
+        value = self._ask(figure, call)
+        if value is not None and value >= _NOT_A_SIZE:
+            self._absent[figure] = "implausible"
+            return None
+        return value
+
+    def _ask(self, figure: str, call: Callable[..., _T], *arguments: object) -> _T | None:
+        """One figure; where it cannot be had, note why."""
+        reason = self._never.get(figure)
+        if reason is not None:
+            self._absent[figure] = reason
+            return None
+        try:
+            return call(self._handle, *arguments)
+        except self._nvml.NVMLError as error:
+            code = error.value
+            if code in STATE_ERRORS:
+                raise
+            reason = _ABSENCE.get(code, "failed")
+            if code in _FOR_GOOD:
+                self._never[figure] = reason
+            self._absent[figure] = reason
+            return None
+
+
+def _with_absent(sample: GpuSample, absent: dict[str, Absence]) -> GpuSample:
+    if "gpu_percent" in absent:
+        absent["memory_percent"] = absent["gpu_percent"]
+    named = {each.name for each in fields(GpuSample)}
+    missing = tuple((name, reason) for name, reason in absent.items() if name in named)
+    return replace(sample, absent=missing)
+
+
+def _size_of(value: int | None) -> int | None:
+    return None if value is None or value >= _NOT_A_SIZE else value
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
