@@ -116,7 +116,9 @@ def test_prefill(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
         await until(
             pilot,
             lambda: bool(
-                (answering := app.chat.desk.answering) and answering.progress and answering.progress.done == 96
+                (answering := app.chat.desk.answering)
+                and answering.answer.progress
+                and answering.answer.progress.done == 96
             ),
         )
         app.chat._look()

@@ -9,6 +9,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
+from workbench.core.answer import Answer
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
@@ -264,12 +265,17 @@ async def settle(pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
     """Wait for something that happens while work goes on."""
     async with asyncio.timeout(10):
         while not condition():
             await pilot.pause(0.01)
     await pilot.pause()
+
+
+def writing(app: WorkbenchApp) -> Answer | None:
+    """What there is of the answer that streams; None where none does."""
+    return app.chat.desk.answering.answer if app.chat.desk.answering else None
 
 
 def shown(app: WorkbenchApp) -> str:

@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until
+from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.errors import EngineError
@@ -58,7 +58,7 @@ async def test_escape_stops_in_the_middle_and_keeps_what_was_written(host: Scrip
         await settle(pilot)
         clock.hold_after(4)
         await ask(pilot, "why")
-        await until(pilot, lambda: app.chat.desk.answering is not None and app.chat.desk.answering.meter.tokens > 1)
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         await until(pilot, lambda: "Writing" in shown(app))
         await pilot.press("escape")
         await settle(pilot)
@@ -76,7 +76,7 @@ async def test_escape_stops_the_prefill_and_the_question_comes_back(host: Script
         await settle(pilot)
         clock.hold_after(0)
         await ask(pilot, "why")
-        await until(pilot, lambda: app.chat.desk.answering is not None and app.chat.desk.answering.phase == "prefill")
+        await until(pilot, lambda: writing(app) and writing(app).phase == "prefill")
         await until(pilot, lambda: "Reading the prompt" in shown(app))
         await pilot.press("escape")
         await settle(pilot)
@@ -323,7 +323,7 @@ async def test_ctrl_c_stops_and_twice_quits(host: ScriptedHost, clock: FakeClock
         await settle(pilot)
         clock.hold_after(4)
         await ask(pilot, "why")
-        await until(pilot, lambda: app.chat.desk.answering is not None and app.chat.desk.answering.meter.tokens > 1)
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         await pilot.press("ctrl+c")
         await settle(pilot)
         assert app.chat.desk.conversation.turns[-1].finish_reason == "cancelled"
@@ -342,7 +342,7 @@ async def test_quitting_in_the_middle_keeps_the_answer(host: ScriptedHost, clock
         await settle(pilot)
         clock.hold_after(4)
         await ask(pilot, "why")
-        await until(pilot, lambda: app.chat.desk.answering is not None and app.chat.desk.answering.meter.tokens > 1)
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         await pilot.press("ctrl+q")
         await until(pilot, lambda: not app.is_running or host.opened[0].closed)
     assert store.journals[0].kinds()[-2:] == ["answer", "close"]

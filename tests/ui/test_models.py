@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from textual.widgets import Input, Label, OptionList
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until
+from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.errors import EngineError, MemoryShortError
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Script, ScriptedEngine, ScriptedHost, ScriptedModel
@@ -126,7 +126,7 @@ async def test_swapping_stops_the_answer_first(host: ScriptedHost, clock: FakeCl
         await settle(pilot)
         clock.hold_after(4)
         await pilot.press(*"why", "enter")
-        await until(pilot, lambda: app.chat.desk.answering is not None and app.chat.desk.answering.meter.tokens > 1)
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         await pilot.press("ctrl+o", *"qwen", "enter")
         await until(pilot, lambda: app.chat.desk.answering is None)
         clock.release()

@@ -3,7 +3,7 @@
 | name | definition |
 |---|---|
 | `load_ms` | open asked -> model and context ready |
-| `ttft_ms` | request submitted -> first token with text (reasoning counts) |
+| `ttft_ms` | request submitted -> first token with text (reasoning counts); in a race on the lane's own clock |
 | `ttfo_ms` | request submitted -> first token of the answer itself with text |
 | `prefill_tps` | prompt tokens that were really computed / time in prefill, on the lane's clock |
 | `decode_tps` | (N - 1) / (last token - first token), on the lane's clock |
@@ -80,10 +80,20 @@ class Meter:
         submitted_ns: `time.perf_counter_ns()` when the user asked.
         load_ms: How long the model took to load, where it was loaded for this answer.
         source: Who stamps the events.
+        own_time: Whether the times to the first token are told on the lane's clock too, which stands still while other
+            lanes are stepped.
     """
 
-    def __init__(self, submitted_ns: int, load_ms: float | None = None, source: Source = "engine") -> None:
+    def __init__(
+        self,
+        submitted_ns: int,
+        load_ms: float | None = None,
+        source: Source = "engine",
+        *,
+        own_time: bool = False,
+    ) -> None:
         self._submitted_ns = submitted_ns
+        self._own_time = own_time
         self._load_ms = load_ms
         self._source = source
         self._prefill_start: PromptProgress | None = None
@@ -115,14 +125,14 @@ class Meter:
             case Finished():
                 self._end, self._end_ns = event, event.at_ns
                 if event.text:
-                    self._see_text(event.kind, event.at_ns)
+                    self._see_text(event)
             case Failed():
                 self._end_ns = event.at_ns
 
     def _feed_token(self, token: Token) -> None:
         self._tokens += 1
         if token.text:
-            self._see_text(token.kind, token.at_ns)
+            self._see_text(token)
         if self._first_lane_ns is None:
             self._first_lane_ns = token.lane_ns
         else:
@@ -132,20 +142,18 @@ class Meter:
         while self._recent[0] < token.lane_ns - LIVE_WINDOW_NS:
             self._recent.popleft()
 
-    def _see_text(self, kind: str, at_ns: int) -> None:
+    def _see_text(self, event: Token | Finished) -> None:
+        since = event.lane_ns if self._own_time else event.at_ns - self._submitted_ns
         if self._first_text_ns is None:
-            self._first_text_ns = at_ns
-        if kind == "answer" and self._first_answer_ns is None:
-            self._first_answer_ns = at_ns
+            self._first_text_ns = since
+        if event.kind == "answer" and self._first_answer_ns is None:
+            self._first_answer_ns = since
 
     def live_tps(self) -> float | None:
         """Decode speed over the last second of the lane's clock, in tokens/s."""
         if len(self._recent) < 2:
             return None
         return per_second(len(self._recent) - 1, self._recent[-1] - self._recent[0])
-
-    def _since_submit_ms(self, at_ns: int | None) -> float | None:
-        return None if at_ns is None else (at_ns - self._submitted_ns) / 1e6
 
     def _prefill_tps(self) -> float | None:
         start, last = self._prefill_start, self._prefill_last
@@ -183,8 +191,8 @@ class Meter:
         p95 = percentile(gaps, 0.95) if len(gaps) >= P95_NEEDS else None
         return AnswerMetrics(
             load_ms=self._load_ms,
-            ttft_ms=self._since_submit_ms(self._first_text_ns),
-            ttfo_ms=self._since_submit_ms(self._first_answer_ns),
+            ttft_ms=_milliseconds(self._first_text_ns),
+            ttfo_ms=_milliseconds(self._first_answer_ns),
             prefill_tps=prefill_tps,
             decode_tps=decode_tps,
             itl_p50_ms=None if p50 is None else p50 / 1e6,
@@ -194,5 +202,9 @@ class Meter:
             completion_tokens=completion,
             estimated=usage.estimated if usage else False,
             source=source,
-            total_ms=self._since_submit_ms(self._end_ns),
+            total_ms=_milliseconds(None if self._end_ns is None else self._end_ns - self._submitted_ns),
         )
+
+
+def _milliseconds(nanoseconds: int | None) -> float | None:
+    return None if nanoseconds is None else nanoseconds / 1e6

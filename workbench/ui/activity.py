@@ -43,8 +43,8 @@ def answering_line(answering: Answering, stop_key: str) -> Content:
     """An answer is being made."""
     if answering.stopping:
         return styled(("Stopping…", "gauge--label"))
-    progress = answering.progress
-    if answering.phase == "prefill" and progress is not None:
+    progress = answering.answer.progress
+    if answering.answer.phase == "prefill" and progress is not None:
         todo = progress.total - progress.cached
         share = (progress.done - progress.cached) / todo if todo > 0 else 1.0
         return Content("").join(
@@ -58,7 +58,7 @@ def answering_line(answering: Answering, stop_key: str) -> Content:
                 _hint(stop_key),
             ]
         )
-    if answering.phase == "decode":
-        text = f"{answering.meter.tokens:,} tokens  {fmt.rate(answering.meter.live_tps())} tok/s"
+    if answering.answer.phase == "decode":
+        text = f"{answering.answer.meter.tokens:,} tokens  {fmt.rate(answering.answer.meter.live_tps())} tok/s"
         return styled(("Writing  ", "gauge--value"), (text, "gauge--label")) + _hint(stop_key)
     return styled(("Waiting for the first token…", "gauge--value")) + _hint(stop_key)

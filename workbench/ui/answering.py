@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Literal
 
+from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.errors import EngineError, WorkbenchError
-from workbench.core.events import Batch, Failed, Finished, PromptProgress, Token, TokenKind
-from workbench.core.metrics import AnswerMetrics, Meter
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Batch, Failed, Finished, Token
+from workbench.core.metrics import Meter
 from workbench.core.ports import Engine, Request
 from workbench.ui.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
 
-Phase = Literal["waiting", "prefill", "decode", "done"]
 PARTIAL_EVERY_NS = 1_000_000_000
 """How often a growing answer is put on disk."""
 
 KeepPartial = Callable[[Message], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an answer ended."""
-
-    message: Message
-    metrics: AnswerMetrics
-    reason: str
-    """The finish reason, or `failed`."""
-    error: WorkbenchError | None = None
-    dropped: int = 0
-    """Messages that were left out so that the conversation fits in the context."""
-    seed: int | None = None
 
 
 class Answering:
@@ -65,15 +49,10 @@ class Answering:
         self._cancel = CancelToken()
         share = CPU_SHARE if engine.info.backend.startswith("CPU") else FREE_SHARE
         self._pacer = Pacer(emit, 1 / paints_per_second, share=share, clocks=clocks)
-        self._texts: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._kept_ns = self._clock()
         self._keeping: asyncio.Task[None] | None = None
-        self._end: Finished | Failed | None = None
-        self.meter = Meter(self._clock())
-        """The figures so far."""
-        self.phase: Phase = "waiting"
-        self.progress: PromptProgress | None = None
-        """How far the prefill is."""
+        self.answer = Answer(Meter(self._clock()))
+        """What there is of it."""
 
     @property
     def stopping(self) -> bool:
@@ -86,67 +65,35 @@ class Answering:
 
     async def run(self) -> Outcome:
         """Answer, and tell how it ended; an engine that fails is an outcome, not an exception."""
-        self.meter = Meter(self._clock())
+        self.answer = Answer(Meter(self._clock()))
         try:
             async for batch in self._engine.generate(self._request, self._cancel):
                 self._take(batch)
         except WorkbenchError as error:
-            self._end = Failed(error, self._clock())
-            self.meter.feed(self._end)
+            self.answer.feed(Failed(error, self._clock()))
         finally:
             # On every way out: an engine that nobody listens to any more must not go on computing.
             self._cancel.set()
             self._pacer.flush()
-            self.phase = "done"
             if self._keeping is not None:
                 await asyncio.wait([self._keeping])
-        return self._outcome()
-
-    def message(self) -> Message:
-        """The answer so far."""
-        return Message("assistant", "".join(self._texts["answer"]), "".join(self._texts["reasoning"]))
+        return self.answer.outcome()
 
     def _take(self, batch: Batch) -> None:
         for event in batch:
-            self.meter.feed(event)
-            match event:
-                case PromptProgress():
-                    self.progress = event
-                    self.phase = "prefill"
-                case Token():
-                    self.phase = "decode"
-                    self._write(event.text, event.kind)
-                case Finished():
-                    self._write(event.text, event.kind)
-                    self._end = event
-                case Failed():
-                    self._end = event
+            self.answer.feed(event)
+            if isinstance(event, Token | Finished) and event.text:
+                self._pacer.add(event.text, event.kind)
         self._pacer.pulse()
         self._keep()
-
-    def _write(self, text: str, kind: TokenKind) -> None:
-        if text:
-            self._texts[kind].append(text)
-            self._pacer.add(text, kind)
 
     def _keep(self) -> None:
         now = self._clock()
         busy = self._keeping is not None and not self._keeping.done()
-        if busy or now - self._kept_ns < PARTIAL_EVERY_NS or not any(self._texts.values()):
+        if busy or now - self._kept_ns < PARTIAL_EVERY_NS or not self.answer.has_text:
             return
         self._kept_ns = now
         self._keeping = asyncio.create_task(self._keep_now())
 
     async def _keep_now(self) -> None:
-        await self._keep_partial(self.message())
-
-    def _outcome(self) -> Outcome:
-        metrics = self.meter.metrics()
-        dropped = self.progress.dropped if self.progress else 0
-        match self._end:
-            case Finished() as end:
-                return Outcome(self.message(), metrics, end.reason, dropped=dropped, seed=end.seed)
-            case Failed() as failed:
-                return Outcome(self.message(), metrics, "failed", failed.error, dropped)
-        error = EngineError("The engine ended the answer without saying why.", "Look in the log, and try again.")
-        return Outcome(self.message(), metrics, "failed", error, dropped)
+        await self._keep_partial(self.answer.message())

@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from workbench.core.answer import Outcome
 from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, ExportFormat
 from workbench.core.session import Session
-from workbench.ui.answering import Answering, Outcome
+from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import Readings
@@ -110,7 +111,7 @@ class Desk:
             outcome = await answering.run()
         except BaseException:
             # Without an answer the question would stand before the next one, and templates refuse that.
-            self.conversation.answer(answering.message(), model.ref, answering.meter.metrics(), "failed")
+            self.conversation.answer(answering.answer.message(), model.ref, answering.answer.meter.metrics(), "failed")
             raise
         finally:
             self.answering = None
@@ -188,14 +189,14 @@ class Desk:
         now = self._clocks.now_ns()
         if self.answering is None or now - self._sampled_ns < SAMPLE_EVERY_NS:
             return
-        if (speed := self.answering.meter.live_tps()) is not None:
+        if (speed := self.answering.answer.meter.live_tps()) is not None:
             self._sampled_ns = now
             self._speeds.append(speed)
 
     def readings(self) -> Readings:
         """The figures of this moment."""
         answering = self.answering
-        metrics = answering.meter.metrics(percentiles=False) if answering else self._metrics
+        metrics = answering.answer.meter.metrics(percentiles=False) if answering else self._metrics
         last = next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
         shown = metrics or last
         load = self.bay.load
@@ -203,9 +204,9 @@ class Desk:
             info=self.engine.info if self.engine else None,
             loading=load.label if load else "",
             metrics=metrics,
-            live_tps=answering.meter.live_tps() if answering else None,
+            live_tps=answering.answer.meter.live_tps() if answering else None,
             history=tuple(self._speeds),
-            progress=answering.progress if answering else None,
+            progress=answering.answer.progress if answering else None,
             context_used=shown.context_used if shown else None,
             host=self._services.monitor.sample(),
             needs_reload=self.needs_reload,
