@@ -196,12 +196,16 @@ def screen_groups() -> list[KeyGroup]:
 def key_groups() -> list[KeyGroup]:
     """Every binding that has an id, by the place where it works."""
     from workbench.ui.screens.dialog import Dialog
+    from workbench.ui.screens.pages import PagesScreen
     from workbench.ui.screens.picker import ModelPicker
     from workbench.ui.screens.settings import SettingsDialog
+    from workbench.ui.widgets.rows import Rows
 
     return [
         *screen_groups(),
         KeyGroup.of("Models", ModelPicker.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
+        KeyGroup.of("A model file laid open, or two compared", PagesScreen.BINDINGS),
+        KeyGroup.of("Rows of a list", Rows.BINDINGS),
         KeyGroup.of("Dialogs", Dialog.BINDINGS),
     ]

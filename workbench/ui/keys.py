@@ -40,6 +40,7 @@ _NAMES = {
     "tab": "Tab",
     "backspace": "Backspace",
     "delete": "Del",
+    "slash": "/",
     "pageup": "PgUp",
     "pagedown": "PgDn",
     "up": "↑",
