@@ -1,0 +1,248 @@
+"""AMD GPUs on Linux, read from the files of the amdgpu driver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from workbench.core.telemetry import Absence, GpuInfo, GpuSample, SourceName, normal_pci_id
+from workbench.telemetry.source import SourceError
+
+AMD_VENDOR: Final = 0x1002
+_SMALL_CARVE_OUT = 4 * 2**30
+_CARD = re.compile(r"card[0-9]{1,6}")
+_LONGEST = 4096
+"""No figure has more characters; whatever is longer is none."""
+
+
+class AmdSource:
+    """Reads AMD GPUs.
+
+    Args:
+        sys: Where sysfs is mounted.
+        fdinfo: The folder in which the kernel describes this process's open files.
+    """
+
+    name: SourceName = "amdgpu"
+
+    def __init__(self, sys: Path = Path("/sys"), fdinfo: Path = Path("/proc/self/fdinfo")) -> None:
+        self._cards = sys / "class" / "drm"
+        self._fdinfo = fdinfo
+
+    def read(self) -> Sequence[GpuSample]:
+        """Every GPU that answers.
+
+        Raises:
+            SourceError: There is none.
+        """
+        cards = find_cards(self._cards)
+        if not cards:
+            raise SourceError("There is no AMD GPU.", absent=True)
+        own = held_by_pci_id(read_fdinfo(self._fdinfo))
+        return [_read_card(card, index, own) for index, card in enumerate(cards)]
+
+
+def find_cards(folder: Path) -> list[Path]:
+    """The device folders of AMD's cards, in the order of their numbers."""
+    try:
+        cards = [path for path in folder.iterdir() if _CARD.fullmatch(path.name)]
+    except OSError:
+        return []
+    devices = (card / "device" for card in sorted(cards, key=lambda card: int(card.name[4:])))
+    return [device for device in devices if _vendor(device) == AMD_VENDOR]
+
+
+def _vendor(device: Path) -> int | None:
+    try:
+        return int((device / "vendor").read_text("ascii", "replace"), 16)
+    except (OSError, ValueError):
+        return None
+
+
+class _Card:
+    """Reads the files of one card, and notes why a figure cannot be had."""
+
+    def __init__(self, device: Path) -> None:
+        self._device = device
+        self.absent: dict[str, Absence] = {}
+        try:
+            meters = sorted((device / "hwmon").iterdir())
+        except OSError:
+            meters = []
+        self._meters = meters[0] if meters else None
+
+    def text(self, name: str) -> str | None:
+        """A file that may be missing."""
+        try:
+            return (self._device / name).read_text("utf-8", "replace").strip() or None
+        except OSError:
+            return None
+
+    def number(self, figure: str, *names: str) -> int | None:
+        """The first of these files that holds a number; `hwmon/` stands for the folder of the meters."""
+        reason: Absence = "not supported"
+        for name in names:
+            path = self._path(name)
+            if path is None:
+                continue
+            value, why = read_number(path)
+            if value is not None:
+                return value
+            if why is not None and why != "not supported":
+                reason = why
+        self.absent[figure] = reason
+        return None
+
+    def has(self, name: str) -> bool:
+        """Whether the card has such a file."""
+        path = self._path(name)
+        return path is not None and path.exists()
+
+    def _path(self, name: str) -> Path | None:
+        if not name.startswith("hwmon/"):
+            return self._device / name
+        return None if self._meters is None else self._meters / name.removeprefix("hwmon/")
+
+
+def read_number(path: Path) -> tuple[int | None, Absence | None]:
+    """The number that a file of sysfs holds, or why there is none."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_LONGEST).strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None, "not supported"
+    except PermissionError:
+        return None, "not permitted"
+    except OSError:  # A card that sleeps or is gone answers so.
+        return None, "failed"
+    if not text.isdigit():
+        return None, "failed"
+    value = int(text)
+    return (value, None) if value < 2**63 else (None, "implausible")
+
+
+def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:
+    card = _Card(device)
+    total = card.number("memory_total", "mem_info_vram_total")
+    used = card.number("memory_used", "mem_info_vram_used")
+    spill_total = card.number("spill_total", "mem_info_gtt_total")
+    spill_used = card.number("spill_used", "mem_info_gtt_used")
+    if not total and total is not None:
+        card.absent["memory_total"] = "implausible"
+        total = None
+    unified = is_apu(card, total)
+    if unified and total is not None and used is not None and spill_total is not None and spill_used is not None:
+        # What the firmware set apart is small; the rest comes out of the same memory on demand.
+        total, used = total + spill_total, used + spill_used
+        spill_total = spill_used = None
+        card.absent |= {"spill_total": "not supported", "spill_used": "not supported"}
+    if total is not None and used is not None and used > total:
+        card.absent["memory_used"] = "implausible"
+        used = None
+    free = None if total is None or used is None else total - used
+    if free is None:
+        card.absent["memory_free"] = card.absent.get("memory_used") or card.absent.get("memory_total", "failed")
+    info = _describe(card, device, index, unified=unified)
+    percent = card.number("gpu_percent", "gpu_busy_percent")
+    memory_percent = card.number("memory_percent", "mem_busy_percent")
+    temperature = card.number("temperature_c", "hwmon/temp1_input")
+    power = card.number("power_w", "hwmon/power1_average", "hwmon/power1_input")
+    limit = card.number("power_limit_w", "hwmon/power1_cap")
+    clock = card.number("clock_mhz", "hwmon/freq1_input")
+    memory_clock = card.number("memory_clock_mhz", "hwmon/freq2_input")
+    held = own.get(info.pci_id or "")
+    if held is None:
+        card.absent["memory_own"] = "not identified"
+    return GpuSample(
+        gpu=info,
+        memory_total=total,
+        memory_used=used,
+        memory_free=free,
+        memory_own=held,
+        spill_total=spill_total,
+        spill_used=spill_used,
+        gpu_percent=None if percent is None else min(100.0, percent),
+        memory_percent=None if memory_percent is None else min(100.0, memory_percent),
+        temperature_c=None if temperature is None else temperature / 1000,
+        power_w=None if power is None else power / 1e6,
+        power_limit_w=None if limit is None else limit / 1e6,
+        clock_mhz=None if clock is None else round(clock / 1e6),
+        memory_clock_mhz=None if memory_clock is None else round(memory_clock / 1e6),
+        absent=(*card.absent.items(), ("throttle", "not supported"), ("energy_mj", "not supported")),
+    )
+
+
+def is_apu(card: _Card, vram_total: int | None) -> bool:
+    """Whether a GPU computes in the memory of the system.
+
+    amdgpu shows no load of the memory on those, and on few others. They have no power limit of their own, or so little
+    memory set apart as no such card has.
+    """
+    if vram_total is None or card.has("mem_busy_percent"):
+        return False
+    return not card.has("hwmon/power1_cap") or vram_total <= _SMALL_CARVE_OUT
+
+
+def _describe(card: _Card, device: Path, index: int, *, unified: bool) -> GpuInfo:
+    facts = dict(line.split("=", 1) for line in (card.text("uevent") or "").splitlines() if "=" in line)
+    pci_id = normal_pci_id(facts.get("PCI_SLOT_NAME", "")) or normal_pci_id(device.resolve().name)
+    uuid = card.text("unique_id")
+    chip = facts.get("PCI_ID", "").partition(":")[2].lower()
+    name = card.text("product_name") or ("AMD GPU" + (f" {chip}" if chip else ""))
+    return GpuInfo(
+        key=pci_id or uuid or f"amdgpu {index}",
+        source="amdgpu",
+        index=index,
+        name=name,
+        uuid=uuid,
+        pci_id=pci_id,
+        unified=unified,
+    )
+
+
+def read_fdinfo(folder: Path) -> list[str]:
+    """What the kernel says of each file that this process has open on a graphics device."""
+    texts = []
+    try:
+        files = list(folder.iterdir())
+    except OSError:
+        return []
+    for file in files:
+        try:
+            # Looking where a descriptor leads is cheaper than reading what the kernel says of it.
+            if str((folder.parent / "fd" / file.name).readlink()).startswith("/dev/dri/"):
+                texts.append(file.read_text("utf-8", "replace"))
+        except OSError:  # Closed in the meantime.
+            continue
+    return texts
+
+
+_UNITS = {"": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def held_by_pci_id(texts: Iterable[str]) -> dict[str, int]:
+    """Bytes of graphics memory that this process holds, by PCI address.
+
+    A device that is opened twice is one client, and counts once.
+    """
+    clients: dict[tuple[str, str], int] = {}
+    for text in texts:
+        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+        pci_id = normal_pci_id(facts.get("drm-pdev", ""))
+        size = _size(facts.get("drm-total-vram") or facts.get("drm-memory-vram") or "")
+        if pci_id is not None and size is not None:
+            clients[pci_id, facts.get("drm-client-id", "")] = size
+    held: dict[str, int] = {}
+    for (pci_id, _), size in clients.items():
+        held[pci_id] = held.get(pci_id, 0) + size
+    return held
+
+
+def _size(text: str) -> int | None:
+    number, _, unit = text.partition(" ")
+    factor = _UNITS.get(unit.strip().lower())
+    if factor is None or not (number.isascii() and number.isdigit()) or len(number) > 18:
+        return None
+    return int(number) * factor

@@ -1,0 +1,217 @@
+"""The one thread that reads the meters."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
+
+from workbench.core.ports import HostMonitor
+from workbench.core.telemetry import (
+    GpuInfo,
+    GpuSample,
+    HostSample,
+    SourceState,
+    TelemetryEvent,
+    TelemetrySample,
+)
+from workbench.telemetry.source import GpuSource, SourceError
+
+INTERVAL_S = 1.0
+SHORTEST_INTERVAL_S = 0.5
+"""Faster says nothing more: the drivers' own figures are means over about as long."""
+HISTORY = 600
+EVENTS = 200
+
+FIRST_DELAY_S = 2.0
+LONGEST_DELAY_S = 60.0
+ABSENT_DELAY_S = 300.0
+"""How long a source rests after a failure: twice as long each time; one that is not there at all is asked rarely."""
+
+_TITLES = {"nvml": "NVIDIA GPUs", "amdgpu": "AMD GPUs", "apple": "the Apple GPU"}
+_logger = logging.getLogger("workbench.telemetry")
+
+Wait = Callable[[threading.Event, float], None]
+"""Waits until the event is set, or for so many seconds."""
+
+
+def _wait(event: threading.Event, seconds: float) -> None:
+    event.wait(seconds)
+
+
+@dataclass
+class _Watched:
+    """A source, and how it fares."""
+
+    source: GpuSource
+    state: SourceState | None = None
+    delay_s: float = 0.0
+    again_ns: int = 0
+    told_down: bool = False
+    known: dict[str, GpuInfo] | None = None
+
+
+class Sampler:
+    """Reads all meters about once a second, in a daemon thread, and keeps the last samples.
+
+    A source that fails is left alone for longer each time; that it failed, and that it is back, is told once.
+
+    Args:
+        host: The meters of the machine itself.
+        sources: The sources of GPU figures.
+        interval_s: Seconds between two samples, half a second at least.
+        history: Samples to hold.
+        clock_ns: The clock, the one that the events of an answer are stamped by.
+        wait: How the thread waits.
+    """
+
+    def __init__(
+        self,
+        host: HostMonitor,
+        sources: Sequence[GpuSource],
+        *,
+        interval_s: float = INTERVAL_S,
+        history: int = HISTORY,
+        clock_ns: Callable[[], int] = time.perf_counter_ns,
+        wait: Wait = _wait,
+    ) -> None:
+        self._host = host
+        self._watched = [_Watched(source) for source in sources]
+        self._interval_s = max(SHORTEST_INTERVAL_S, interval_s)
+        self._clock_ns = clock_ns
+        self._wait = wait
+        self._lock = threading.Lock()
+        self._samples: deque[TelemetrySample] = deque(maxlen=history)
+        self._events: deque[TelemetryEvent] = deque(maxlen=EVENTS)
+        self._event_count = 0
+        self._pauses = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin to read. A sampler that runs goes on."""
+        if self._thread is not None and self._thread.is_alive() and not self._stop.is_set():
+            return
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(self._stop,), name="telemetry", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Read no more. Nothing is waited for: a driver that blocks must not keep the program from ending."""
+        self._stop.set()
+
+    def latest(self) -> TelemetrySample | None:
+        """The newest sample; None before the first."""
+        with self._lock:
+            return self._samples[-1] if self._samples else None
+
+    def history(self) -> Sequence[TelemetrySample]:
+        """The samples that are still held, oldest first."""
+        with self._lock:
+            return tuple(self._samples)
+
+    def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
+        """What came and went since event number `after`, as far as it is still held."""
+        with self._lock:
+            skip = max(0, after - (self._event_count - len(self._events)))
+            return tuple(islice(self._events, skip, None))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Read nothing inside the `with` block, while something is timed. Blocks may overlap."""
+        with self._lock:
+            self._pauses += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._pauses -= 1
+
+    def tick(self) -> TelemetrySample | None:
+        """Take one sample, as the thread does each time; None while paused."""
+        with self._lock:
+            if self._pauses:
+                return None
+        gpus: list[GpuSample] = []
+        for watched in self._watched:
+            gpus += self._read(watched)
+        states = tuple(watched.state for watched in self._watched if watched.state is not None)
+        host = self._read_host()
+        # Stamped last: a figure is at most as old as it claims to be, even where a driver kept us waiting.
+        sample = TelemetrySample(self._clock_ns(), host, tuple(gpus), states)
+        with self._lock:
+            self._samples.append(sample)
+        return sample
+
+    def _run(self, stop: threading.Event) -> None:
+        while not stop.is_set():
+            try:
+                self.tick()
+            except Exception:
+                # Meters are a convenience: whatever goes wrong with them, the program goes on.
+                _logger.exception("the meters could not be read")
+            self._wait(stop, self._interval_s)
+
+    def _read_host(self) -> HostSample | None:
+        try:
+            return self._host.sample()
+        except Exception as error:  # noqa: BLE001 - psutil reads what a sandbox may hide, and fails in many ways
+            _logger.debug("the host's meters: %s: %s", type(error).__name__, error)
+            return None
+
+    def _read(self, watched: _Watched) -> Sequence[GpuSample]:
+        now = self._clock_ns()
+        if now < watched.again_ns:
+            return ()
+        source = watched.source
+        try:
+            found = source.read()
+        except SourceError as error:
+            self._failed(watched, error)
+            return ()
+        except Exception as error:  # noqa: BLE001 - a driver's binding may raise anything
+            self._failed(watched, SourceError(f"Reading failed: {type(error).__name__}: {error}"))
+            return ()
+        watched.state = SourceState(source.name, "working")
+        watched.delay_s, watched.again_ns = 0.0, 0
+        if watched.told_down:
+            watched.told_down = False
+            self._tell("back", f"The figures of {_TITLES[source.name]} are back.")
+        self._compare(watched, {sample.gpu.key: sample.gpu for sample in found})
+        return found
+
+    def _failed(self, watched: _Watched, error: SourceError) -> None:
+        name = watched.source.name
+        worked = watched.state is not None and watched.state.status == "working"
+        watched.state = SourceState(name, "absent" if error.absent else "down", error.reason, error.code)
+        if error.absent and not worked and not watched.told_down:
+            watched.delay_s = ABSENT_DELAY_S
+        else:
+            watched.delay_s = min(LONGEST_DELAY_S, watched.delay_s * 2) or FIRST_DELAY_S
+            if not watched.told_down:
+                watched.told_down = True
+                self._tell("down", f"There are no figures of {_TITLES[name]}: {error.reason}")
+        watched.again_ns = self._clock_ns() + int(watched.delay_s * 1e9)
+
+    def _compare(self, watched: _Watched, found: dict[str, GpuInfo]) -> None:
+        before, watched.known = watched.known, found
+        if before is None:
+            return
+        for key, gpu in before.items():
+            if key not in found:
+                self._tell("gpu gone", f"{gpu.name or 'A GPU'} does not answer any more.")
+        for key, gpu in found.items():
+            if key not in before:
+                self._tell("gpu new", f"{gpu.name or 'A GPU'} is there.")
+
+    def _tell(self, kind: Literal["down", "back", "gpu gone", "gpu new"], text: str) -> None:
+        _logger.info("%s", text)
+        with self._lock:
+            self._event_count += 1
+            self._events.append(TelemetryEvent(self._event_count, self._clock_ns(), kind, text))
