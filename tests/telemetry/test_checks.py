@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.telemetry.conftest import GIB
+from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, HostSample, Situation, TelemetrySample
+from workbench.telemetry import checks
+from workbench.telemetry.alarms import CALM_LOOKS, AlarmBook, Watch
+from workbench.telemetry.match import match_devices
+
+S = 10**9
+CARD = GpuInfo("GPU-1", "nvml", 0, "NVIDIA GeForce RTX 4090", "GPU-1", "0000:01:00.0", (8, 9))
+QUADRO = replace(CARD, key="q", name="Quadro 600", pci_id="0000:02:00.0", capability=(2, 1))
+GTX_770 = replace(CARD, key="g", name="GTX 770", pci_id="0000:03:00.0", capability=(3, 0))
+RADEON = GpuInfo("a", "amdgpu", 0, "Radeon RX 7900 XTX", None, "0000:05:00.0")
+CPU = ComputeDevice("CPU", "cpu", backend="CPU")
+CUDA0 = ComputeDevice("CUDA0", "gpu", "NVIDIA GeForce RTX 4090", "CUDA", "0000:01:00.0")
+
+
+def info(layers=30, gpu_layers=31, memory=None):
+    return EngineInfo(ModelEntry("m", "m"), LoadSettings(), "CUDA0", 1.0, memory=memory, layers=layers,
+                      gpu_layers=gpu_layers)  # fmt: skip
+
+
+def history(*gpus, gpu=CARD, swap=None):
+    """One sample a second; each GPU's figures as a dictionary."""
+    host = (lambda index: HostSample(1, 2, 3, 4.0, swap[index], 8 * GIB)) if swap else (lambda index: None)
+    count = max(len(gpus), len(swap or ()))
+    return [
+        TelemetrySample(index * S, host(index), (GpuSample(gpu, **gpus[index]),) if gpus else ())
+        for index in range(count)
+    ]
+
+
+# Layers
+
+
+@pytest.mark.parametrize(("asked", "got", "told"), [
+    (99, 31, False), (31, 31, False), (20, 20, False), (20, 25, False), (-1, 5, False), (0, 0, False), (None, 0, False),
+    (99, 30, True), (20, 19, True), (20, 0, True),
+])  # fmt: skip
+def test_fewer_layers(asked, got, told):
+    alarms = checks.fewer_layers(info(gpu_layers=got), asked)
+    assert [alarm.id for alarm in alarms] == ["fewer-layers"] * told
+
+
+def test_fewer_layers_in_words():
+    (alarm,) = checks.fewer_layers(info(gpu_layers=12), 99)
+    assert alarm.text == "12 of the 31 layers that were asked for are on the GPU."
+    (alarm,) = checks.fewer_layers(info(gpu_layers=0), 20)
+    assert alarm.text.startswith("None of the 20 layers that were asked for are on any GPU;")
+    assert "workbench doctor" in alarm.hint
+
+
+def test_layers_are_not_known():
+    assert checks.fewer_layers(None, 99) == []
+    assert checks.fewer_layers(info(gpu_layers=None), 99) == []
+
+
+# GPUs that are not used
+
+
+def unused(gpus, devices, environment=None, **more):
+    return checks.unused_gpus(gpus, devices, environment or {}, **more)
+
+
+def test_a_gpu_that_the_build_cannot_use():
+    (alarm,) = unused([CARD], [CPU], cuda="12.4")
+    assert (alarm.id, alarm.severity, alarm.subject) == ("gpu-unused", "warning", "GPU-1")
+    assert alarm.text == "NVIDIA GeForce RTX 4090 is there, and this build of llama.cpp cannot use it."
+    assert 'CMAKE_ARGS="-DGGML_CUDA=on" pip install' in alarm.hint
+    assert "make run BACKEND=cuda CUDA=cu124" in alarm.hint
+
+
+def test_a_gpu_that_is_used():
+    assert unused([CARD], [CPU, CUDA0]) == []
+
+
+def test_nobody_asked_llama_cpp():
+    assert unused([CARD], None) == []
+
+
+def test_one_of_two_is_hidden():
+    other = replace(CARD, key="GPU-2", pci_id="0000:c1:00.0")
+    (alarm,) = unused([CARD, other], [CUDA0], {"CUDA_VISIBLE_DEVICES": "0"})
+    assert (alarm.id, alarm.severity, alarm.subject) == ("gpu-hidden", "info", "GPU-2")
+    assert "CUDA_VISIBLE_DEVICES is set to '0'" in alarm.text
+    assert "unset CUDA_VISIBLE_DEVICES" in alarm.hint
+
+
+def test_an_empty_variable_hides_as_well():
+    assert unused([CARD], [CPU], {"CUDA_VISIBLE_DEVICES": ""})[0].id == "gpu-hidden"
+
+
+def test_the_backend_is_there_and_the_gpu_is_not_listed():
+    other = replace(CARD, key="GPU-2", pci_id="0000:c1:00.0")
+    (alarm,) = unused([CARD, other], [CUDA0])
+    assert "does not list it" in alarm.text
+    assert "pip" not in alarm.hint
+
+
+@pytest.mark.parametrize(("gpu", "words"), [(QUADRO, "2.1"), (GTX_770, "3.0")])
+def test_a_gpu_too_old_for_any_build(gpu, words):
+    (alarm,) = unused([gpu], [CPU], {"CUDA_VISIBLE_DEVICES": ""})
+    assert (alarm.id, alarm.severity) == ("gpu-too-old", "info")
+    assert f"compute capability {words}" in alarm.text
+    assert "The processor computes" in alarm.text
+    assert alarm.hint == ""
+
+
+def test_a_gpu_too_old_for_this_build():
+    old = replace(CARD, name="GTX 1080", capability=(6, 1))
+    (alarm,) = unused([old], [CPU, replace(CUDA0, pci_id="0000:09:00.0")], archs=(750, 800))
+    assert alarm.id == "gpu-too-old"
+    assert "it has compute capability 6.1, and the build begins at 7.5" in alarm.text
+    assert "-DGGML_CUDA=on" in alarm.hint
+
+
+def test_a_new_gpu_is_not_too_old():
+    assert unused([CARD], [CPU], archs=(520, 610))[0].id == "gpu-unused"
+
+
+@pytest.mark.parametrize(("gpu", "flag"), [
+    (RADEON, "-DGGML_HIP=on"), (GpuInfo("apple 0", "apple", 0, "Apple M3", unified=True), "-DGGML_METAL=on"),
+])  # fmt: skip
+def test_each_kind_of_gpu_has_its_command(gpu, flag):
+    assert flag in unused([gpu], [CPU])[0].hint
+
+
+def test_the_parts_of_a_split_gpu_are_not_told_of():
+    whole = replace(CARD, partition="whole")
+    part = replace(CARD, key="MIG-a", partition="part")
+    assert unused([whole, part], [CUDA0]) == []
+    assert [alarm.subject for alarm in unused([whole, part], [CPU])] == ["GPU-1"]
+
+
+# Which is which
+
+
+def test_devices_are_matched_by_address_not_by_order():
+    other = replace(CARD, key="GPU-2", index=1, pci_id="0000:c1:00.0")
+    devices = [replace(CUDA0, pci_id="0000:c1:00.0"), replace(CUDA0, name="CUDA1")]
+    assert {name: gpu.key for name, gpu in match_devices([CPU, *devices], [CARD, other]).items()} == {
+        "CUDA0": "GPU-2", "CUDA1": "GPU-1"
+    }  # fmt: skip
+
+
+def test_an_address_that_no_gpu_has():
+    assert match_devices([replace(CUDA0, pci_id="0000:99:00.0")], [CARD]) == {}
+
+
+def test_without_an_address_the_only_one_of_that_name():
+    device = replace(CUDA0, pci_id=None)
+    assert match_devices([device], [CARD, QUADRO])["CUDA0"] == CARD
+    twin = replace(CARD, key="GPU-2", pci_id="0000:c1:00.0")
+    assert match_devices([device], [CARD, twin]) == {}
+
+
+def test_without_an_address_one_device_and_one_gpu():
+    device = ComputeDevice("ROCm0", "gpu", "AMD Radeon Graphics", "ROCm")
+    assert match_devices([device], [RADEON]) == {"ROCm0": RADEON}
+    assert match_devices([device], [CARD]) == {}
+    assert match_devices([device, replace(device, name="ROCm1")], [RADEON]) == {}
+
+
+def test_one_gpu_through_two_backends():
+    vulkan = ComputeDevice("Vulkan0", "gpu", "NVIDIA GeForce RTX 4090", "Vulkan", "0000:01:00.0")
+    assert set(match_devices([CUDA0, vulkan], [CARD])) == {"CUDA0", "Vulkan0"}
+
+
+# Throttling
+
+
+def test_throttling_needs_more_than_a_dip():
+    hot = {"throttle": ("software thermal", "power cap"), "temperature_c": 91.0}
+    fine = {"throttle": ("power cap",)}
+    assert checks.throttled(history(fine, fine, fine, hot, hot)) == []
+    (alarm,) = checks.throttled(history(fine, fine, hot, hot, hot))
+    assert alarm.text == "NVIDIA GeForce RTX 4090 is slowed down by the driver: too hot. It has 91 °C."
+    assert checks.throttled(history(hot, hot, hot, hot, fine)) == []
+
+
+@pytest.mark.parametrize("reason", ["idle", "application clocks", "power cap", "sync boost", "display clocks"])
+def test_what_is_no_throttling(reason):
+    assert checks.throttled(history(*[{"throttle": (reason,)}] * 5)) == []
+
+
+@pytest.mark.parametrize("figures", [{}, {"throttle": None}, {"throttle": ()}])
+def test_throttling_that_is_not_known(figures):
+    assert checks.throttled(history(*[figures] * 5)) == []
+    assert checks.throttled([]) == []
+
+
+# Spilling
+
+
+def test_spilling_on_amd():
+    def card(used, spill):
+        return {"memory_total": 24 * GIB, "memory_used": used, "spill_used": spill}
+
+    full = 24 * GIB - 1
+    assert checks.spilled(history(card(GIB, 0), card(full, GIB // 8), gpu=RADEON), None) == []
+    assert checks.spilled(history(card(GIB, 0), card(GIB, GIB), gpu=RADEON), None) == []
+    (alarm,) = checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=RADEON), None)
+    assert alarm.text.startswith("1.9 GiB of its work lies in the system's memory")
+    unified = replace(RADEON, unified=True)
+    assert checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=unified), None) == []
+
+
+def test_a_model_that_is_larger_than_the_gpu():
+    figures = {"memory_total": 8 * GIB, "memory_used": 7 * GIB}
+    memory = MemoryUse(9 * GIB, GIB, GIB, "CUDA0")
+    (alarm,) = checks.spilled(history(figures), info(memory=memory))
+    assert alarm.text.startswith("About 3.0 GiB of the model")
+    assert checks.spilled(history(figures), info(memory=memory, gpu_layers=10)) == []
+    assert checks.spilled(history(figures), info(memory=replace(memory, device="CPU"))) == []
+    assert checks.spilled(history(figures, gpu=replace(CARD, unified=True)), info(memory=memory)) == []
+
+
+# Other programs
+
+
+def memory(used, own, free=GIB):
+    return {"memory_total": 24 * GIB, "memory_used": used, "memory_free": free, "memory_own": own}
+
+
+def test_another_program_takes_the_memory():
+    (alarm,) = checks.memory_taken(history(memory(10 * GIB, 9 * GIB), memory(23 * GIB, 9 * GIB)), None)
+    assert alarm.text == ("Another program has taken 13.0 GiB of NVIDIA GeForce RTX 4090's memory; 1.0 GiB are free.")
+    assert "nvidia-smi" in alarm.hint
+
+
+def test_this_program_takes_the_memory():
+    assert checks.memory_taken(history(memory(10 * GIB, 9 * GIB), memory(23 * GIB, 22 * GIB)), None) == []
+
+
+def test_there_is_enough_left():
+    assert checks.memory_taken(history(memory(GIB, 0), memory(12 * GIB, 0, 12 * GIB)), None) == []
+
+
+def test_without_the_own_share_it_counts_what_comes_after_the_load():
+    samples = history(memory(GIB, None), memory(20 * GIB, None), memory(23 * GIB, None))
+    assert checks.memory_taken(samples, None) == []
+    assert checks.memory_taken(samples, 2 * S) == []
+    (alarm,) = checks.memory_taken(samples, 1 * S)
+    assert "3.0 GiB" in alarm.text
+
+
+def test_memory_that_is_shared_with_the_system_belongs_to_all():
+    samples = history(memory(GIB, 0), memory(23 * GIB, 0), gpu=replace(CARD, unified=True))
+    assert checks.memory_taken(samples, None) == []
+
+
+# Swap
+
+
+def test_swap_that_grows_while_an_answer_is_written():
+    samples = history(swap=[GIB, GIB, 2 * GIB])
+    (alarm,) = checks.swapping(samples, decoding=True)
+    assert "1.0 GiB" in alarm.text
+    assert checks.swapping(samples, decoding=False) == []
+    assert checks.swapping(history(swap=[2 * GIB, 2 * GIB]), decoding=True) == []
+    assert checks.swapping(history(swap=[None, None]), decoding=True) == []
+    assert checks.swapping([], decoding=True) == []
+
+
+# Telling once
+
+
+def alarm(name, subject=""):
+    return checks.Alarm(name, "warning", f"{name} {subject}", subject=subject)
+
+
+def test_each_alarm_is_told_once_and_again_after_it_was_over():
+    book = AlarmBook(calm_looks=3)
+    assert book.tell([alarm("a"), alarm("b")]) == [alarm("a"), alarm("b")]
+    assert book.tell([alarm("a"), alarm("b", "x")]) == [alarm("b", "x")]
+    for _ in range(2):
+        assert book.tell([]) == []
+    assert book.tell([alarm("a")]) == []
+    for _ in range(3):
+        assert book.tell([]) == []
+    assert book.active == ()
+    assert book.tell([alarm("a")]) == [alarm("a")]
+
+
+def test_the_words_of_an_alarm_that_holds_are_the_newest():
+    book = AlarmBook()
+    book.tell([alarm("a")])
+    newer = replace(alarm("a"), text="newer")
+    assert book.tell([newer]) == []
+    assert book.active == (newer,)
+
+
+def test_without_news_no_alarm_ends():
+    book = AlarmBook(calm_looks=1)
+    book.tell([alarm("a")])
+    book.tell([], fresh=False)
+    assert book.active == (alarm("a"),)
+
+
+class FakeTelemetry:
+    def __init__(self, samples=()):
+        self.samples = list(samples)
+
+    def history(self):
+        return tuple(self.samples)
+
+
+def test_the_watch_tells_of_swap_in_this_answer_only():
+    telemetry = FakeTelemetry(history(swap=[0, 2 * GIB]))
+    watch = Watch(telemetry, environment={})
+    assert watch.look(Situation()) == []
+    assert watch.look(Situation(decoding=True)) == []
+    more = history(swap=[0, 0, 2 * GIB, 3 * GIB])
+    telemetry.samples = more
+    assert [each.id for each in watch.look(Situation(decoding=True))] == ["swapping"]
+    assert watch.look(Situation(decoding=True)) == []
+    assert [each.id for each in watch.active] == ["swapping"]
+
+
+def test_the_watch_counts_samples_and_not_looks():
+    hot = {"throttle": ("hardware thermal",)}
+    telemetry = FakeTelemetry(history(*[hot] * 3))
+    watch = Watch(telemetry, environment={})
+    assert len(watch.look(Situation())) == 1
+    telemetry.samples += [TelemetrySample(10 * S)]
+    for _ in range(CALM_LOOKS * 2):
+        assert watch.look(Situation()) == []
+    assert len(watch.active) == 1
+    for number in range(CALM_LOOKS):
+        telemetry.samples.append(TelemetrySample((11 + number) * S))
+        watch.look(Situation())
+    assert watch.active == ()
+
+
+def test_the_watch_needs_no_samples_for_what_the_engine_says():
+    watch = Watch(FakeTelemetry(), environment={})
+    situation = Situation(info(gpu_layers=3), asked_layers=99)
+    assert watch.look(Situation()) == []
+    assert [each.id for each in watch.look(situation)] == ["fewer-layers"]
+    assert watch.look(situation) == []
+
+
+def test_the_watch_sees_unused_gpus():
+    telemetry = FakeTelemetry(history({}))
+    watch = Watch(telemetry, environment={"CUDA_VISIBLE_DEVICES": "-1"})
+    assert watch.look(Situation()) == []
+    assert [each.id for each in watch.look(Situation(devices=(CPU,)))] == ["gpu-hidden"]
+
+
+def test_the_watch_forgets_what_is_long_ago():
+    early, late = history(memory(GIB, 0), memory(23 * GIB, 0))
+    telemetry = FakeTelemetry([early, replace(late, at_ns=3600 * S)])
+    assert Watch(telemetry, environment={}).look(Situation()) == []

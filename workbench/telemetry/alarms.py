@@ -1,0 +1,118 @@
+"""Tells of each trouble once, and again only after it was over."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from workbench.core.ports import Telemetry
+from workbench.core.telemetry import Alarm, Situation, TelemetrySample
+from workbench.telemetry import checks
+
+WINDOW_NS = 60 * 10**9
+"""How far back the checks look."""
+CALM_LOOKS = 10
+"""So often in a row a trouble must not be seen before it counts as over: figures waver around any limit."""
+
+
+class AlarmBook:
+    """Remembers which alarms were told.
+
+    Args:
+        calm_looks: So often in a row an alarm must not be seen before it counts as over.
+    """
+
+    def __init__(self, calm_looks: int = CALM_LOOKS) -> None:
+        self._calm_looks = max(1, calm_looks)
+        self._active: dict[tuple[str, str], Alarm] = {}
+        self._unseen: dict[tuple[str, str], int] = {}
+
+    @property
+    def active(self) -> Sequence[Alarm]:
+        """The alarms that are not over, in the order in which they came, each with its newest words."""
+        return tuple(self._active.values())
+
+    def tell(self, seen: Iterable[Alarm], *, fresh: bool = True) -> list[Alarm]:
+        """Take note of the alarms that hold now; gives those that nobody has been told of.
+
+        Args:
+            seen: The alarms that hold now.
+            fresh: Whether this is news. Otherwise no alarm comes nearer to being over.
+        """
+        current = {(alarm.id, alarm.subject): alarm for alarm in seen}
+        new = [alarm for key, alarm in current.items() if key not in self._active]
+        for key in list(self._active):
+            if key in current:
+                self._unseen.pop(key, None)
+                continue
+            if not fresh:
+                continue
+            self._unseen[key] = self._unseen.get(key, 0) + 1
+            if self._unseen[key] >= self._calm_looks:
+                del self._active[key], self._unseen[key]
+        self._active |= current
+        return new
+
+
+def alarms_of(
+    samples: Sequence[TelemetrySample], situation: Situation, environment: Mapping[str, str], answer_from_ns: int | None
+) -> list[Alarm]:
+    """Every alarm that holds now.
+
+    Args:
+        samples: The last ones, in the order of time.
+        situation: What the program is doing.
+        environment: For variables that hide GPUs.
+        answer_from_ns: When the answer began that is being written.
+    """
+    gpus = [sample.gpu for sample in samples[-1].gpus] if samples else []
+    of_answer = [sample for sample in samples if answer_from_ns is not None and sample.at_ns >= answer_from_ns]
+    return [
+        *checks.fewer_layers(situation.info, situation.asked_layers),
+        *checks.unused_gpus(gpus, situation.devices, environment),
+        *checks.spilled(samples, situation.info),
+        *checks.throttled(samples),
+        *checks.memory_taken(samples, situation.settled_ns),
+        *checks.swapping(of_answer, decoding=situation.decoding),
+    ]
+
+
+class Watch:
+    """Looks at the samples of a sampler.
+
+    Args:
+        telemetry: Where the samples are.
+        environment: The environment of the process; the real one by default.
+        book: Remembers what was told.
+    """
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        environment: Mapping[str, str] | None = None,
+        book: AlarmBook | None = None,
+    ) -> None:
+        self._telemetry = telemetry
+        self._environment = os.environ if environment is None else environment
+        self._book = AlarmBook() if book is None else book
+        self._seen_ns = -1
+        self._answer_from_ns: int | None = None
+
+    @property
+    def active(self) -> Sequence[Alarm]:
+        """The alarms that hold, told of or not."""
+        return self._book.active
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        """The alarms to tell of now."""
+        samples = self._telemetry.history()
+        latest = samples[-1].at_ns if samples else -1
+        if not situation.decoding:
+            self._answer_from_ns = None
+        elif self._answer_from_ns is None:
+            self._answer_from_ns = latest
+        # Looking twice at one sample must not make its troubles end sooner.
+        fresh, self._seen_ns = latest != self._seen_ns, latest
+        window = [sample for sample in samples if sample.at_ns >= latest - WINDOW_NS]
+        seen = alarms_of(window, situation, self._environment, self._answer_from_ns)
+        return self._book.tell(seen, fresh=fresh)

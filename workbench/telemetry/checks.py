@@ -1,0 +1,296 @@
+"""What the meters say is wrong. Each check is a plain function of what is known, and gives the alarms that hold now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from workbench.core.models import EngineInfo
+from workbench.core.telemetry import (
+    THROTTLE_WARNINGS,
+    THROTTLE_WORDS,
+    Alarm,
+    ComputeDevice,
+    GpuInfo,
+    GpuSample,
+    TelemetrySample,
+)
+from workbench.telemetry.install import advice_for, why_too_old
+from workbench.telemetry.match import match_devices
+
+GIB = 2**30
+THROTTLE_SAMPLES = 3
+"""So many of the last `THROTTLE_WINDOW` samples have to be throttled: a short dip is no news."""
+THROTTLE_WINDOW = 5
+TAKEN_BYTES = GIB // 2
+"""What another process has to take before it is news."""
+SHORT_SHARE = 0.10
+"""And so little of the memory has to be left."""
+SPILL_BYTES = GIB // 4
+FULL_SHARE = 0.95
+SWAP_BYTES = 64 * 2**20
+_HIDING = {
+    "nvml": ("CUDA_VISIBLE_DEVICES",),
+    "amdgpu": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "apple": (),
+}
+
+
+def size_text(size: int) -> str:
+    """A size for a sentence."""
+    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
+
+
+def gpu_name(gpu: GpuInfo) -> str:
+    """What a GPU is called in a sentence."""
+    return gpu.name or f"GPU {gpu.index}"
+
+
+def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
+    """Fewer layers on the GPU than the user asked for.
+
+    Args:
+        info: The open model.
+        asked: As `LoadSettings.num_gpu`: -1 is as many as fit, which is never too few.
+    """
+    if info is None or asked is None or asked <= 0 or info.gpu_layers is None:
+        return []
+    # The output counts as one more layer.
+    wanted = asked if info.layers is None else min(asked, info.layers + 1)
+    if info.gpu_layers >= wanted:
+        return []
+    where = "the GPU" if info.gpu_layers else "any GPU"
+    return [
+        Alarm(
+            "fewer-layers",
+            "warning",
+            f"{info.gpu_layers or 'None'} of the {wanted} layers that were asked for are on {where}"
+            f"{'' if info.gpu_layers else '; the processor computes all of them'}.",
+            "`workbench doctor` says which GPUs this build of llama.cpp can use. A shorter context (num_ctx) or a "
+            "smaller quantization leaves room for more layers.",
+            info.model.ref,
+        )
+    ]
+
+
+def unused_gpus(
+    gpus: Sequence[GpuInfo],
+    devices: Sequence[ComputeDevice] | None,
+    environment: Mapping[str, str],
+    *,
+    cuda: str = "",
+    archs: Sequence[int] = (),
+) -> list[Alarm]:
+    """GPUs that the driver knows and this build of llama.cpp cannot use, each with the way out.
+
+    Args:
+        gpus: What the driver knows.
+        devices: What llama.cpp computes on; None where it was not asked.
+        environment: For variables that hide GPUs.
+        cuda: The CUDA version that the driver supports.
+        archs: The compute capabilities that this build holds code for, such as 750; empty where that is not known.
+    """
+    if devices is None:
+        return []
+    used = {gpu.key for gpu in match_devices(devices, gpus).values()}
+    backends = {device.backend.lower() for device in devices if device.is_gpu}
+    alarms = []
+    for gpu in gpus:
+        # The parts of a split GPU have no address of their own to be told by.
+        if gpu.key in used or gpu.partition == "part":
+            continue
+        alarms.append(_too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda))
+    return alarms
+
+
+def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
+    if gpu.source != "nvml" or gpu.capability is None:
+        return None
+    reason = why_too_old(gpu.capability)
+    if reason:
+        return Alarm(
+            "gpu-too-old", "info", f"{gpu_name(gpu)} is too old: {reason}. The processor computes.", "", gpu.key
+        )
+    have = gpu.capability[0] * 100 + gpu.capability[1] * 10
+    if archs and have < min(archs):
+        lowest = f"{min(archs) // 100}.{min(archs) % 100 // 10}"
+        return Alarm(
+            "gpu-too-old",
+            "warning",
+            f"{gpu_name(gpu)} is too old for this build of llama.cpp: it has compute capability "
+            f"{'{}.{}'.format(*gpu.capability)}, and the build begins at {lowest}.",
+            advice_for(gpu).text,
+            gpu.key,
+        )
+    return None
+
+
+def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
+    for name in _HIDING[gpu.source]:
+        if name in environment:
+            return Alarm(
+                "gpu-hidden",
+                "info",
+                f"{gpu_name(gpu)} is not used: {name} is set to {environment[name]!r}.",
+                f"Type: unset {name} (if that is not what you want)",
+                gpu.key,
+            )
+    return None
+
+
+def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
+    advice = advice_for(gpu, cuda)
+    names = {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]
+    if backends & names:
+        return Alarm(
+            "gpu-unused",
+            "warning",
+            f"{gpu_name(gpu)} is there, and llama.cpp does not list it, though this build has the backend for it.",
+            "Look at what llama.cpp says when it starts: press F12. Often the driver is older than the build.",
+            gpu.key,
+        )
+    return Alarm(
+        "gpu-unused",
+        "warning",
+        f"{gpu_name(gpu)} is there, and this build of llama.cpp cannot use it.",
+        advice.text,
+        gpu.key,
+    )
+
+
+def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:
+    """GPUs that are slowed down for a reason that ought not to be. A power cap is none."""
+    window = samples[-THROTTLE_WINDOW:]
+    alarms = []
+    for sample in _latest_gpus(samples):
+        reasons = [
+            reason
+            for reason in sample.throttle or ()
+            if reason in THROTTLE_WARNINGS
+            and sum(reason in (_find(each, sample.gpu.key, "throttle") or ()) for each in window) >= THROTTLE_SAMPLES
+        ]
+        if not reasons:
+            continue
+        words = " and ".join(THROTTLE_WORDS[reason] for reason in reasons)
+        heat = f" It has {sample.temperature_c:.0f} °C." if sample.temperature_c is not None else ""
+        alarms.append(
+            Alarm(
+                "throttling",
+                "warning",
+                f"{gpu_name(sample.gpu)} is {words}.{heat}",
+                "Figures that are measured now are too low. See to its air, its fans and its power cables.",
+                sample.gpu.key,
+            )
+        )
+    return alarms
+
+
+def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> list[Alarm]:
+    """GPUs whose work lies in the memory of the system, from where it is many times slower."""
+    alarms = []
+    for sample in _latest_gpus(samples):
+        total, used = sample.memory_total, sample.memory_used
+        if sample.gpu.unified or total is None or used is None or used < FULL_SHARE * total:
+            continue
+        before = [each for each in (_gpu(one, sample.gpu.key) for one in samples) if each is not None]
+        lowest = min((each.spill_used for each in before if each.spill_used is not None), default=None)
+        if lowest is None or sample.spill_used is None or sample.spill_used - lowest < SPILL_BYTES:
+            continue
+        alarms.append(_spill_alarm(sample.gpu, f"{size_text(sample.spill_used - lowest)} of its work"))
+    cards = [sample for sample in _latest_gpus(samples) if not sample.gpu.unified and sample.gpu.partition != "whole"]
+    if info is not None and info.memory is not None and info.memory.device != "CPU" and len(cards) == 1 and not alarms:
+        total = cards[0].memory_total
+        if info.gpu_layers and info.layers is not None and info.gpu_layers > info.layers and total is not None:
+            excess = info.memory.total_bytes - total
+            if excess > SPILL_BYTES:
+                alarms.append(_spill_alarm(cards[0].gpu, f"About {size_text(excess)} of the model"))
+    return alarms
+
+
+def _spill_alarm(gpu: GpuInfo, what: str) -> Alarm:
+    return Alarm(
+        "spill",
+        "warning",
+        f"{what} lies in the system's memory, since that of {gpu_name(gpu)} is full: it is much slower from there.",
+        "Choose a smaller quantization, a shorter context (num_ctx), or fewer layers on the GPU (num_gpu).",
+        gpu.key,
+    )
+
+
+def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> list[Alarm]:
+    """GPUs on which another process takes the memory that is left.
+
+    Args:
+        samples: In the order of time.
+        settled_ns: Since when this program's own use does not change. Where the driver does not tell the share of this
+            process, any growth after that is somebody else's.
+    """
+    alarms = []
+    for sample in _latest_gpus(samples):
+        if sample.gpu.unified or sample.memory_total is None or sample.memory_free is None:
+            continue
+        if sample.memory_free > SHORT_SHARE * sample.memory_total:
+            continue
+        others = [
+            amount
+            for one in samples
+            if (each := _gpu(one, sample.gpu.key)) is not None
+            and (amount := _others(each, settled=settled_ns is not None and one.at_ns >= settled_ns)) is not None
+        ]
+        if len(others) < 2 or others[-1] - min(others) < TAKEN_BYTES:
+            continue
+        alarms.append(
+            Alarm(
+                "memory-taken",
+                "warning",
+                f"Another program has taken {size_text(others[-1] - min(others))} of {gpu_name(sample.gpu)}'s memory; "
+                f"{size_text(sample.memory_free)} are free.",
+                "Type: nvidia-smi (it lists the programs)" if sample.gpu.source == "nvml" else "",
+                sample.gpu.key,
+            )
+        )
+    return alarms
+
+
+def _others(sample: GpuSample, *, settled: bool) -> int | None:
+    """What is not this program's, or differs from that by the same amount all the time."""
+    if sample.memory_used is None:
+        return None
+    if sample.memory_own is not None:
+        return max(0, sample.memory_used - sample.memory_own)
+    return sample.memory_used if settled else None
+
+
+def swapping(samples: Sequence[TelemetrySample], *, decoding: bool) -> list[Alarm]:
+    """Swap that grows while an answer is written: the model does not fit.
+
+    Args:
+        samples: Those since the answer began.
+        decoding: Whether an answer is being written.
+    """
+    used = [
+        one.host.swap_used_bytes for one in samples if one.host is not None and one.host.swap_used_bytes is not None
+    ]
+    if not decoding or len(used) < 2 or used[-1] - min(used) < SWAP_BYTES:
+        return []
+    return [
+        Alarm(
+            "swapping",
+            "warning",
+            f"The system has put {size_text(used[-1] - min(used))} into swap while this answer is written: "
+            "the memory is full, and every token waits for the disk.",
+            "Close other programs, or choose a smaller quantization or a shorter context (num_ctx).",
+        )
+    ]
+
+
+def _latest_gpus(samples: Sequence[TelemetrySample]) -> Sequence[GpuSample]:
+    return samples[-1].gpus if samples else ()
+
+
+def _gpu(sample: TelemetrySample, key: str) -> GpuSample | None:
+    return next((each for each in sample.gpus if each.gpu.key == key), None)
+
+
+def _find(sample: TelemetrySample, key: str, field: str) -> tuple[str, ...] | None:
+    found = _gpu(sample, key)
+    return None if found is None else getattr(found, field)
