@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import psutil
 from llama_cpp._ggml import libggml
 
+from workbench.core.telemetry import ComputeDevice, normal_pci_id
 from workbench.engine.llama.native import api
 from workbench.engine.llama.plan import Gpu, Machine
 
 _GPU_TYPES = (1, 2)
 """ggml's numbers of a graphics card and of an integrated one."""
+
+_Kind = Literal["cpu", "gpu", "integrated", "accelerator", "other"]
+_KINDS: tuple[_Kind, ...] = ("cpu", "gpu", "integrated", "accelerator")
+"""In the order of ggml's numbers."""
+
+
+class _Props(ctypes.Structure):
+    """`ggml_backend_dev_props`. Its end, what a device is capable of, grows with ggml: room is left for it."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("description", ctypes.c_char_p),
+        ("memory_free", ctypes.c_size_t),
+        ("memory_total", ctypes.c_size_t),
+        ("type", ctypes.c_int),
+        ("device_id", ctypes.c_char_p),
+        ("capabilities", ctypes.c_bool * 128),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +61,15 @@ def _declare() -> None:
     libggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
     libggml.ggml_backend_dev_memory.restype = None
     libggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p] + [ctypes.POINTER(ctypes.c_size_t)] * 2
+    libggml.ggml_backend_dev_get_props.restype = None
+    libggml.ggml_backend_dev_get_props.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Props)]
+    libggml.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
+    libggml.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
+    libggml.ggml_backend_reg_count.restype = ctypes.c_size_t
+    libggml.ggml_backend_reg_get.restype = ctypes.c_void_p
+    libggml.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
+    libggml.ggml_backend_reg_name.restype = ctypes.c_char_p
+    libggml.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
 
 
 _declare()
@@ -65,6 +95,49 @@ def list_devices() -> list[Device]:
             )
         )
     return devices
+
+
+def describe_devices() -> Iterator[ComputeDevice]:
+    """Every device with all that ggml says of it, in ggml's order; as safe or unsafe as `list_devices`."""
+    for index in range(libggml.ggml_backend_dev_count()):
+        device = libggml.ggml_backend_dev_get(index)
+        props = _Props()
+        libggml.ggml_backend_dev_get_props(device, ctypes.byref(props))
+        kind: _Kind = _KINDS[props.type] if 0 <= props.type < len(_KINDS) else "other"
+        has_memory = kind in {"gpu", "integrated"}
+        yield ComputeDevice(
+            name=_words(props.name),
+            kind=kind,
+            description=_words(props.description),
+            backend=_words(libggml.ggml_backend_reg_name(libggml.ggml_backend_dev_backend_reg(device))),
+            pci_id=normal_pci_id(_words(props.device_id)),
+            # ggml has no figure of the free memory of a processor, and says the total.
+            free_bytes=props.memory_free if has_memory else None,
+            total_bytes=props.memory_total or None,
+        )
+
+
+def backend_names() -> list[str]:
+    """The backends that are in this build of llama.cpp, such as `CPU` and `CUDA`."""
+    count = libggml.ggml_backend_reg_count()
+    return [_words(libggml.ggml_backend_reg_name(libggml.ggml_backend_reg_get(index))) for index in range(count)]
+
+
+def library_version() -> tuple[str | None, str | None]:
+    """The version and the commit of ggml; None where this build does not say."""
+    found: list[str | None] = []
+    for name in ("ggml_version", "ggml_commit"):
+        function = getattr(libggml, name, None)
+        if function is None:
+            found.append(None)
+            continue
+        function.restype = ctypes.c_char_p
+        found.append(_words(function()) or None)
+    return found[0], found[1]
+
+
+def _words(text: bytes | None) -> str:
+    return (text or b"").decode("utf-8", "replace")
 
 
 def physical_cores() -> int:
