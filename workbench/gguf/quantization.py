@@ -45,16 +45,20 @@ class QuantizePlan:
         found = []
         if self.size is not None and self.size.requantized:
             found.append(
-                f"{self.size.requantized} tensors of the source are quantized already; what that lost does not come "
-                "back, and the result is worse than one made from F16, BF16 or F32."
+                f"{_tensors(self.size.requantized, 'is', 'are')} quantized already in the source; what that lost does "
+                "not come back, and the result is worse than one made from F16, BF16 or F32."
             )
         if self.fallbacks:
             found.append(
-                f"{self.fallbacks} tensors have rows that {self.kind.name} cannot hold: they get a larger type."
+                f"{_tensors(self.fallbacks, 'has', 'have')} rows that {self.kind.name} cannot hold, and a larger type."
             )
         if self.needs_imatrix:
             found.append(f"{self.kind.name} needs an importance matrix (--imatrix).")
         return tuple(found)
+
+
+def _tensors(count: int, one: str, many: str) -> str:
+    return f"1 tensor {one}" if count == 1 else f"{count} tensors {many}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
+from textual.worker import Worker
 
-from workbench.core.errors import ConfigError
+from workbench.core.errors import ConfigError, WorkbenchError
+from workbench.core.models import ModelEntry, variants_of
 from workbench.ui._compat import prompt_driver
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
@@ -24,6 +26,10 @@ from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.transcript import Earlier
 from workbench.ui.widgets.turns import TurnLines
+
+if TYPE_CHECKING:
+    from workbench.ui.screens.quantize import QuantizeDialog
+    from workbench.ui.workshop import Workshop
 
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
@@ -55,6 +61,8 @@ class WorkbenchApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
+        Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
+                tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
         Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
         Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
                 tooltip="Copy what is selected; else stop what runs. Pressed twice, quit."),
@@ -73,6 +81,7 @@ class WorkbenchApp(App[None]):
         super().__init__(driver_class=prompt_driver())
         self.services = services
         self._interrupted_at = float("-inf")
+        self._workshop: Workshop | None = None
         self._themes, self._theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
             self.register_theme(theme)
@@ -154,6 +163,70 @@ class WorkbenchApp(App[None]):
         except ConfigError as error:
             self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning", markup=False)
 
+    # Model files
+
+    def action_inspect_model(self) -> None:
+        """Lay the file of the open model open."""
+        from workbench.ui.screens.inspect import InspectScreen
+
+        if (model := self._model_with_file()) is not None:
+            self.push_screen(InspectScreen(self.services, model))
+
+    def action_quantize_model(self) -> None:
+        """Make another quantization of the open model."""
+        if (model := self._model_with_file()) is not None:
+            self.run_worker(self._quantize(model), group="library", exit_on_error=False, description="list models")
+
+    def _model_with_file(self) -> ModelEntry | None:
+        model = self.chat.desk.model
+        if model is None or model.path is None:
+            text = "No model is open." if model is None else "The open model has no file that can be read."
+            self.notify(text, severity="warning", timeout=4)
+            return None
+        return model
+
+    async def _quantize(self, model: ModelEntry) -> None:
+        from workbench.ui.screens.quantize import QuantizeDialog
+
+        try:
+            models = await self.services.catalog.models()
+        except WorkbenchError:
+            # What is open can be quantized all the same.
+            models = ()
+        self.push_screen(QuantizeDialog(self.services, model, variants_of(model, models)))
+
+    @property
+    def workshop(self) -> Workshop:
+        """Where quantizations are made."""
+        if self._workshop is None:
+            from workbench.ui.workshop import Workshop
+
+            self._workshop = Workshop(self, self.services, self.key_for("app.jobs"), self._load_made)
+        return self._workshop
+
+    def on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
+        """Have a quantization made, wherever the user goes meanwhile."""
+        self.workshop.begin(event.job, event.model)
+
+    def on_job_bar_clicked(self) -> None:
+        """Show the quantizations."""
+        self.action_jobs()
+
+    def action_jobs(self) -> None:
+        """Show the quantizations that are being made."""
+        self.workshop.show()
+
+    def _load_made(self, ref: str, label: str) -> None:
+        self.switch_mode("chat")
+        while self.screen is not self.chat and len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.chat.load_model(ref, label)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Work for the whole program that failed in a way that nobody foresaw is told."""
+        if self._workshop is not None:
+            self._workshop.failed(event)
+
     # The way out
 
     def action_interrupt(self) -> None:
@@ -177,7 +250,16 @@ class WorkbenchApp(App[None]):
         return own or self.screen.get_selected_text() or ""
 
     async def action_quit(self) -> None:
-        """Stop what runs, store the session, and end."""
+        """Stop what runs, store the session, and end. What takes long to make is not stopped without being asked."""
+        if self._workshop is None or not self._workshop.ask_to_leave(self._leave_soon):
+            await self._leave()
+
+    def _leave_soon(self) -> None:
+        self.run_worker(self._leave(), group="quit", exit_on_error=False, description="quit")
+
+    async def _leave(self) -> None:
+        if self._workshop is not None:
+            await self._workshop.close()
         await self.chat.leave()
         self.exit()
 
@@ -195,9 +277,12 @@ def screen_groups() -> list[KeyGroup]:
 
 def key_groups() -> list[KeyGroup]:
     """Every binding that has an id, by the place where it works."""
+    from workbench.ui.screens.confirm import ConfirmDialog
     from workbench.ui.screens.dialog import Dialog
+    from workbench.ui.screens.jobs import JobsDialog
     from workbench.ui.screens.pages import PagesScreen
     from workbench.ui.screens.picker import ModelPicker
+    from workbench.ui.screens.quantize import QuantizeDialog
     from workbench.ui.screens.settings import SettingsDialog
     from workbench.ui.widgets.rows import Rows
 
@@ -206,6 +291,9 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Models", ModelPicker.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("A model file laid open, or two compared", PagesScreen.BINDINGS),
+        KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),
+        KeyGroup.of("Quantizations in the making", JobsDialog.BINDINGS),
+        KeyGroup.of("Questions", ConfirmDialog.BINDINGS),
         KeyGroup.of("Rows of a list", Rows.BINDINGS),
         KeyGroup.of("Dialogs", Dialog.BINDINGS),
     ]

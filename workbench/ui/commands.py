@@ -11,6 +11,8 @@ SKIPPED = frozenset({"command_palette"})
 WITHOUT_A_KEY = (
     ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),
     ("Save the settings as defaults", "Use them for every new conversation.", "screen.save_defaults"),
+    ("Inspect the model", "Show everything that the file of the open model says of itself.", "app.inspect_model"),
+    ("Quantize the model", "Make another quantization of the open model.", "app.quantize_model"),
 )
 """Actions of the conversation that have no key of their own."""
 

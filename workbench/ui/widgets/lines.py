@@ -72,7 +72,8 @@ class Lines(Widget):
             if index >= len(shown) or (line is not shown[index] and not line.is_same(shown[index]))
         ]
         self._lines[start:] = lines
-        for y in changed:
+        # A widget that is higher than its lines would go on to show those that are gone.
+        for y in (*changed, *range(len(self._lines), start + len(shown))):
             self._strips.pop(y, None)
         growth = len(lines) - len(shown)
         if growth:

@@ -229,10 +229,11 @@ class Rows(ScrollView, can_focus=True):
         # The scrollbar has a gutter of its own, so that the width does not depend on how many rows there are.
         self.virtual_size = Size(self.room, count + (header is not None))
         self.refresh()
-        if choosable:
-            self._keep_in_sight()
-        else:
-            self.scroll_to(y=0, animate=False)
+        # How far it can be scrolled is known only when it is laid out with as many rows.
+        self.call_after_refresh(self._keep_in_sight if choosable else self._to_the_top)
+
+    def _to_the_top(self) -> None:
+        self.scroll_to(y=0, animate=False)
 
     def redraw(self) -> None:
         """Lay the rows out anew; they are as many as before."""

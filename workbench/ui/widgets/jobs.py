@@ -1,0 +1,135 @@
+"""What is being quantized, in one row above the keys of whatever screen the user is on."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.content import Content
+from textual.message import Message
+
+from workbench.gguf.quantization import QuantizeProgress
+from workbench.ui import format as fmt
+from workbench.ui.gauges import bar, styled
+from workbench.ui.pages import cut
+from workbench.ui.quantizing import Order, QuantizeQueue
+from workbench.ui.sanitize import clean_line
+from workbench.ui.widgets.lines import Lines
+
+
+def duration(seconds: float | None) -> str:
+    """A time as clocks show it."""
+    if seconds is None:
+        return fmt.DASH
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def speed_text(progress: QuantizeProgress | None) -> str:
+    """How fast the source is worked through."""
+    speed = progress.bytes_per_second if progress else None
+    return f"{fmt.size(round(speed))}/s" if speed is not None else fmt.DASH
+
+
+def order_line(order: Order, key: str, waiting: int, width: int) -> Content:
+    """An order in one row, with the key that shows more of it."""
+    more = f" · {waiting} waiting" if waiting else ""
+    end = f"  {key}"
+    name = cut(order.label, max(12, width // 3))
+    if order.state == "running":
+        progress = order.progress
+        fraction = progress.fraction if progress else 0.0
+        left = duration(progress.seconds_left if progress else None)
+        tail = f" {100 * fraction:3.0f} %"
+        details = f"  {speed_text(progress)}  {left} left{more}"
+        room = width - len(f" ▸ {name}  ") - len(tail) - len(details) - len(end)
+        if room < 8:
+            details = f"  {left} left{more}"
+            room = width - len(f" ▸ {name}  ") - len(tail) - len(details) - len(end)
+        return styled((" ▸ ", "job--run"), (f"{name}  ", "job--name")) + (
+            bar(fraction, max(4, min(40, room)), "job--bar")
+            + styled((tail, "job--name"), (details, ""), (end, "job--key"))
+        )
+    if order.state == "waiting":
+        return styled((" · ", ""), (name, "job--name"), (f" waits{more}", ""), (end, "job--key"))
+    if order.state == "done" and order.result is not None:
+        result = order.result
+        said = f" is made: {fmt.size(result.size_bytes)} in {duration(result.seconds)}{more}"
+        return styled(
+            (" ✓ ", "job--done"), (name, "job--name"), (said, ""), (f"{end} Enter", "job--key"), (" loads it", "")
+        )
+    if order.state == "failed" and order.error is not None:
+        room = max(10, width - len(name) - len(end) - 14)
+        said = f" failed: {cut(order.error.message, room)}"
+        return styled((" ✗ ", "job--failed"), (name, "job--name"), (said, "job--failed"), (end, "job--key"))
+    return styled((" · ", ""), (clean_line(name), "job--name"), (" was stopped; nothing is left of it", ""))
+
+
+class JobBar(Lines):
+    """Shows the order in work, else the last one that ended.
+
+    Args:
+        queue: The orders.
+        key: The key that shows all of them.
+    """
+
+    DEFAULT_CSS = """
+    JobBar {
+        height: 1;
+        background: $surface;
+
+        & > .job--name {
+            text-style: bold;
+        }
+
+        & > .job--run, & > .job--bar {
+            color: $figure;
+        }
+
+        & > .gauge--track {
+            color: $gauge-track;
+        }
+
+        & > .job--done {
+            color: $text-success;
+        }
+
+        & > .job--failed {
+            color: $text-error;
+        }
+
+        & > .job--key {
+            color: $text-accent;
+            text-style: bold;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "job--name", "job--run", "job--bar", "job--done", "job--failed", "job--key", "gauge--track",
+    }  # fmt: skip
+
+    class Clicked(Message):
+        """The user wants to see more."""
+
+    def __init__(self, queue: QuantizeQueue, key: str) -> None:
+        super().__init__(classes="job-bar")
+        self._queue = queue
+        self._key = key
+
+    def on_mount(self) -> None:
+        """Show what is."""
+        self.call_after_refresh(self.look)
+
+    def on_resize(self) -> None:
+        """Use the room there is."""
+        self.look()
+
+    def look(self) -> None:
+        """Show how far it has come."""
+        order = self._queue.running or next(iter(reversed(self._queue.orders)), None)
+        if order is not None and self.size.width:
+            self.set_lines([order_line(order, self._key, self._queue.waiting, self.size.width)])
+
+    def on_click(self) -> None:
+        """A click shows all of them."""
+        self.post_message(self.Clicked())
