@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.telemetry.conftest import GIB
+from tests.telemetry.stub import GIB
 from workbench.telemetry.amd import AmdSource, held_by_pci_id, read_number
 from workbench.telemetry.source import SourceError
 

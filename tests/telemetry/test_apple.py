@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.telemetry.conftest import GIB
+from tests.telemetry.stub import GIB
 from workbench.core.telemetry import ComputeDevice
 from workbench.telemetry.apple import AppleSource
 from workbench.telemetry.source import SourceError

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.telemetry.conftest import GIB
+from tests.telemetry.stub import GIB
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, HostSample, Situation, TelemetrySample

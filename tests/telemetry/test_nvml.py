@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.telemetry.conftest import GB10, GIB, GTX_770, H200, QUADRO_600, RTX_4090
+from tests.telemetry.stub import GB10, GIB, GTX_770, H200, QUADRO_600, RTX_4090
 from workbench.core.telemetry import GpuSample
 from workbench.telemetry.nvml import LOOK_AGAIN_EVERY, NvmlSource, is_wsl, library_is_there
 from workbench.telemetry.nvml_device import foreign_pids, throttle_reasons

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.telemetry.conftest import GB10, GIB, H200, RTX_4090
+from tests.telemetry.stub import GB10, GIB, H200, RTX_4090
 from workbench.core.telemetry import THROTTLE_WORDS, GpuInfo, GpuSample
 from workbench.telemetry.nvml_child import NvmlAnywhere, NvmlChild
 from workbench.telemetry.source import SourceError

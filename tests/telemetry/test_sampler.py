@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.telemetry.conftest import GIB, H200, RTX_4090
+from tests.telemetry.stub import GIB, H200, RTX_4090
 from workbench.core.telemetry import GpuInfo, GpuSample, HostSample
 from workbench.telemetry.sampler import ABSENT_DELAY_S, FIRST_DELAY_S, LONGEST_DELAY_S, Sampler
 from workbench.telemetry.source import SourceError

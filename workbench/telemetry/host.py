@@ -58,3 +58,16 @@ def _number(path: Path) -> int | None:
     except OSError:
         return None
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def cpu_quota(root: Path = CGROUP) -> float | None:
+    """How many cores' worth of time a container is given; None where nothing is set."""
+    try:
+        words = (root / "cpu.max").read_text("ascii", "replace").split()
+    except OSError:
+        numbers = [_number(root / "cpu" / name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")]
+        words = [str(number or "") for number in numbers]
+    if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
+        return None
+    quota, period = map(int, words)
+    return quota / period if quota and period else None

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.telemetry.stub import GIB
+from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceState
+from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
+from workbench.telemetry.machine import Machine
+
+MACHINE = Machine("Linux", "6.8", "x86_64", "a processor", ("avx2", "fma", "f16c", "avx512f"), 8, 16, 16, False, False)
+BUILD = {"AVX2": True, "FMA": True, "F16C": True, "AVX512": True}
+CPU = ComputeDevice("CPU", "cpu", backend="CPU")
+SOUND = Facts(MACHINE, 32 * GIB, 20 * GIB, build_features=BUILD, devices=(CPU,))
+CARD = GpuSample(GpuInfo("GPU-1", "nvml", 0, "RTX 4090", pci_id="0000:01:00.0", capability=(8, 9)))
+
+
+def ids(**changes):
+    return [alarm.id for alarm in find(replace(SOUND, **changes))]
+
+
+def only(**changes):
+    (alarm,) = find(replace(SOUND, **changes))
+    return alarm
+
+
+def test_nothing_is_wrong():
+    assert find(SOUND) == []
+
+
+def test_a_gpu_that_the_build_cannot_use():
+    alarm = only(gpus=(CARD,), cuda="12.4")
+    assert alarm.id == "gpu-unused"
+    assert "GGML_CUDA=on" in alarm.hint
+
+
+def test_after_a_crash_nobody_knows_which_gpus_are_missing():
+    assert ids(gpus=(CARD,), engine_problem="it ended with status -6") == ["engine"]
+
+
+def test_llama_cpp_does_not_load():
+    alarm = only(engine_problem="OSError: libcudart.so.12", build_features=None, devices=None)
+    assert alarm.severity == "error"
+    assert "does not load: OSError: libcudart.so.12" in alarm.text
+    assert "pip install" in alarm.hint
+
+
+def test_llama_cpp_fails_when_it_looks_for_devices():
+    assert "while it looked for devices: GGML_ASSERT" in only(engine_problem="GGML_ASSERT").text
+
+
+def test_each_warning_of_llama_cpp_once():
+    found = find(replace(SOUND, engine_warnings=("no kernel image", "no kernel image", "other")))
+    assert [alarm.text for alarm in found] == ["llama.cpp warns: no kernel image", "llama.cpp warns: other"]
+
+
+def test_a_driver_that_is_down_and_one_that_is_absent():
+    states = (SourceState("nvml", "down", "restart the machine", 18), SourceState("amdgpu", "absent", "none"))
+    alarm = only(sources=states)
+    assert (alarm.id, alarm.text, alarm.subject) == ("gpu-driver", "restart the machine", "nvml")
+
+
+@pytest.mark.parametrize(("build", "severity"), [
+    ({}, "warning"), (BUILD | {"AVX2": False}, "warning"), (BUILD | {"AVX512": False}, "info"),
+])  # fmt: skip
+def test_a_build_for_lesser_processors(build, severity):
+    alarm = only(build_features=build)
+    assert (alarm.id, alarm.severity) == ("cpu-features", severity)
+    assert "GGML_NATIVE=on" in alarm.hint
+
+
+def test_features_that_nobody_told():
+    assert ids(machine=replace(MACHINE, features=None)) == []
+
+
+def test_fewer_cores_than_there_are():
+    assert only(machine=replace(MACHINE, allowed_cores=4)).text == (
+        "This process may use 4 of the 8 cores of this machine."
+    )
+    assert ids(machine=replace(MACHINE, cores=None, logical_cores=None)) == []
+
+
+def test_less_time_than_cores():
+    alarm = only(cpu_quota=2.5)
+    assert "2.5 cores' worth" in alarm.text
+    assert alarm.hint == "Type: workbench --set num_thread=2"
+    assert only(cpu_quota=0.5).hint.endswith("num_thread=1")
+    assert ids(cpu_quota=8.0) == []
+
+
+def test_memory():
+    assert only(free_bytes=GIB // 2, swap_used_bytes=GIB).text == "512 MiB of memory are free, and 1.0 GiB are in swap."
+    assert only(limit_bytes=4 * GIB).id == "memory-limit"
+    assert ids(limit_bytes=64 * GIB) == []
+
+
+@pytest.mark.parametrize(("variables", "found"), [
+    ({"OMP_WAIT_POLICY": "PASSIVE"}, ["omp-wait-policy"]), ({"OMP_WAIT_POLICY": "active"}, []),
+    ({"GGML_CUDA_ENABLE_UNIFIED_MEMORY": "1"}, ["unified-memory"]), ({"CUDA_VISIBLE_DEVICES": ""}, []),
+])  # fmt: skip
+def test_variables(variables, found):
+    assert ids(environment=variables) == found
+
+
+def folder(name="data_dir", **changes):
+    return replace(Folder(name, Path("/x"), True, True, 5 * GIB, 10 * GIB), **changes)
+
+
+def test_folders():
+    assert ids(folders=(folder(),)) == []
+    assert only(folders=(folder(writable=False),)).severity == "error"
+    assert ids(folders=(folder(free_bytes=None, total_bytes=None),)) == []
+    full = folder(free_bytes=GIB // 2), folder("cache_dir", free_bytes=GIB // 2)
+    assert only(folders=full).text == "512 MiB are free on the disk of data_dir, cache_dir."
+
+
+def test_a_model_folder_may_be_read_only_and_must_be_there():
+    assert ids(folders=(folder(MODEL_FOLDER, writable=False),)) == []
+    assert ids(folders=(folder(MODEL_FOLDER, exists=False),)) == ["model-folder"]
+
+
+def test_the_worst_comes_first():
+    found = find(
+        replace(SOUND, limit_bytes=GIB, environment={"OMP_WAIT_POLICY": "passive"}, folders=(folder(writable=False),))
+    )
+    assert [alarm.severity for alarm in found] == ["error", "warning", "info"]
+
+
+def test_a_problem_of_the_config_file():
+    assert only(config_problems=("config.toml, line 3: no such key",)).text.endswith("line 3: no such key")
+
+
+def test_a_folder_that_is_not_made_yet(tmp_path):
+    found = look_at_folder("data_dir", tmp_path / "a/b/c")
+    assert (found.exists, found.writable) == (False, True)
+    assert 0 < found.free_bytes <= found.total_bytes

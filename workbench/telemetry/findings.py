@@ -1,0 +1,268 @@
+"""What the doctor finds: plain functions of the facts that it gathered."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, SourceState
+from workbench.telemetry.checks import GIB, size_text, unused_gpus
+from workbench.telemetry.install import BINDING
+from workbench.telemetry.machine import Machine
+
+LITTLE_MEMORY = GIB
+LITTLE_DISK = GIB
+MODEL_FOLDER = "model folder"
+"""The name of a folder that is searched for models, and need not be writable."""
+
+_USED_FEATURES = {
+    "avx2": "AVX2",
+    "fma": "FMA",
+    "f16c": "F16C",
+    "avx512f": "AVX512",
+    "avx512_vnni": "AVX512_VNNI",
+    "avx512_bf16": "AVX512_BF16",
+    "amx_int8": "AMX_INT8",
+    "asimddp": "DOTPROD",
+    "i8mm": "MATMUL_INT8",
+    "sve": "SVE",
+}
+"""Linux's names of what a processor can do, and llama.cpp's names of the code for it."""
+_AGAIN = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING} {BINDING}"
+_MUCH_SLOWER_WITHOUT = frozenset({"avx2", "fma", "f16c", "asimddp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that the program uses, or a file of its own."""
+
+    name: str
+    path: Path
+    exists: bool
+    writable: bool
+    """Whether it can be written, or made where it is missing."""
+    free_bytes: int | None
+    total_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that the doctor looks at."""
+
+    machine: Machine
+    total_bytes: int
+    free_bytes: int
+    swap_used_bytes: int | None = None
+    limit_bytes: int | None = None
+    """What a container allows, where that is less than there is."""
+    cpu_quota: float | None = None
+    """How many cores' worth of time a container is given."""
+    engine_problem: str = ""
+    engine_warnings: tuple[str, ...] = ()
+    build_features: Mapping[str, bool] | None = None
+    """None where llama.cpp could not be asked."""
+    archs: tuple[int, ...] = ()
+    devices: tuple[ComputeDevice, ...] | None = None
+    gpus: tuple[GpuSample, ...] = ()
+    sources: tuple[SourceState, ...] = ()
+    cuda: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[Folder, ...] = ()
+    config_problems: tuple[str, ...] = ()
+
+
+def look_at_folder(name: str, path: Path) -> Folder:
+    """A folder and the disk that it is or would be on."""
+    import psutil
+
+    there = path
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    free = total = None
+    try:
+        usage = psutil.disk_usage(str(there))
+        free, total = usage.free, usage.total
+    except OSError:
+        pass
+    return Folder(name, path, path.exists(), os.access(there, os.W_OK), free, total)
+
+
+def find(facts: Facts) -> list[Alarm]:
+    """Everything that is not as it should be, the worst first."""
+    found = [
+        *_engine(facts),
+        *_sources(facts.sources),
+        *unused_gpus(
+            [sample.gpu for sample in facts.gpus],
+            # A list that ends with a crash says nothing of what is missing from it.
+            None if facts.engine_problem else facts.devices,
+            facts.environment,
+            cuda=facts.cuda,
+            archs=facts.archs,
+        ),
+        *_features(facts.machine, facts.build_features),
+        *_cores(facts),
+        *_memory(facts),
+        *_variables(facts.environment),
+        *_folders(facts.folders),
+        *(Alarm("config", "warning", problem, "Correct the file; until then that setting keeps its default.", problem)
+          for problem in facts.config_problems),
+    ]  # fmt: skip
+    order = ["error", "warning", "info"]
+    return sorted(found, key=lambda alarm: order.index(alarm.severity))
+
+
+def _engine(facts: Facts) -> list[Alarm]:
+    alarms = [
+        Alarm("engine-warning", "warning", f"llama.cpp warns: {text.strip()}", subject=text)
+        for text in dict.fromkeys(facts.engine_warnings)
+    ]
+    if not facts.engine_problem:
+        return alarms
+    if facts.build_features is None:
+        text, hint = f"llama.cpp does not load: {facts.engine_problem}", f"Type: {_AGAIN}"
+    else:
+        text = f"llama.cpp failed while it looked for devices: {facts.engine_problem}"
+        hint = f"Update the driver of the GPU; or, to compute on the processor, type: {_AGAIN}"
+    return [Alarm("engine", "error", text, hint), *alarms]
+
+
+def _sources(sources: Sequence[SourceState]) -> list[Alarm]:
+    return [
+        Alarm("gpu-driver", "warning", state.reason, subject=state.source)
+        for state in sources
+        if state.status == "down"
+    ]
+
+
+def _features(machine: Machine, build: Mapping[str, bool] | None) -> list[Alarm]:
+    if build is None or machine.features is None:
+        return []
+    unused = [name for name in machine.features if name in _USED_FEATURES and not build.get(_USED_FEATURES[name])]
+    if not unused:
+        return []
+    severity: Literal["warning", "info"]
+    if any(name in _MUCH_SLOWER_WITHOUT for name in unused):
+        severity, cost = "warning", "it computes much slower than it could"
+    else:
+        severity, cost = "info", "some models compute slower than they could"
+    return [
+        Alarm(
+            "cpu-features",
+            severity,
+            f"This build of llama.cpp does not use what the processor can do ({', '.join(unused)}): {cost}.",
+            f'Type: CMAKE_ARGS="-DGGML_NATIVE=on" {_AGAIN}',
+        )
+    ]  # fmt: skip
+
+
+def _cores(facts: Facts) -> list[Alarm]:
+    machine = facts.machine
+    alarms = []
+    cores = machine.cores or machine.logical_cores
+    if cores and machine.allowed_cores is not None and machine.allowed_cores < cores:
+        alarms.append(
+            Alarm(
+                "cores", "info", f"This process may use {machine.allowed_cores} of the {cores} cores of this machine."
+            )
+        )
+    usable = min(filter(None, (cores, machine.allowed_cores)), default=None)
+    if facts.cpu_quota is not None and usable is not None and facts.cpu_quota < usable:
+        threads = max(1, int(facts.cpu_quota))
+        alarms.append(
+            Alarm(
+                "cpu-quota",
+                "warning",
+                f"The container is given {facts.cpu_quota:g} cores' worth of time and sees {usable} cores: with a "
+                "thread for each, all are stopped again and again.",
+                f"Type: workbench --set num_thread={threads}",
+            )
+        )
+    return alarms
+
+
+def _memory(facts: Facts) -> list[Alarm]:
+    alarms = []
+    if facts.limit_bytes is not None and facts.limit_bytes < facts.total_bytes:
+        alarms.append(
+            Alarm(
+                "memory-limit",
+                "info",
+                f"The container allows {size_text(facts.limit_bytes)} of this machine's {size_text(facts.total_bytes)} "
+                "of memory; whatever needs more is killed.",
+            )
+        )
+    if facts.free_bytes < LITTLE_MEMORY:
+        swap = f", and {size_text(facts.swap_used_bytes)} are in swap" if facts.swap_used_bytes else ""
+        alarms.append(
+            Alarm(
+                "memory",
+                "warning",
+                f"{size_text(facts.free_bytes)} of memory are free{swap}.",
+                "Close other programs, or take a smaller model; `workbench fit FILE` says what one needs.",
+            )
+        )
+    return alarms
+
+
+def _variables(environment: Mapping[str, str]) -> list[Alarm]:
+    alarms = []
+    if environment.get("OMP_WAIT_POLICY", "").strip().lower() == "passive":
+        alarms.append(
+            Alarm(
+                "omp-wait-policy",
+                "warning",
+                "OMP_WAIT_POLICY is set to passive: tokens are made about a third as fast, since the threads sleep "
+                "between the steps.",
+                "Type: unset OMP_WAIT_POLICY",
+            )
+        )
+    if environment.get("GGML_CUDA_ENABLE_UNIFIED_MEMORY"):
+        alarms.append(
+            Alarm(
+                "unified-memory",
+                "info",
+                "GGML_CUDA_ENABLE_UNIFIED_MEMORY is set: what does not fit on the GPU goes into the system's memory "
+                "without a word, and is many times slower from there.",
+                "Type: unset GGML_CUDA_ENABLE_UNIFIED_MEMORY",
+            )
+        )
+    return alarms
+
+
+def _folders(folders: Sequence[Folder]) -> list[Alarm]:
+    alarms = [
+        Alarm(
+            "folder",
+            "error",
+            f"{folder.path} ({folder.name}) cannot be written.",
+            "Make it writable, or move everything with WORKBENCH_HOME=/another/folder.",
+            folder.name,
+        )
+        for folder in folders
+        if not folder.writable and folder.name != MODEL_FOLDER
+    ]
+    alarms += [
+        Alarm(
+            "model-folder",
+            "warning",
+            f"The model folder {folder.path} is not there.",
+            "Correct model_folders in the config file, or connect the disk that it is on.",
+            str(folder.path),
+        )
+        for folder in folders
+        if not folder.exists and folder.name == MODEL_FOLDER
+    ]
+    disks: dict[tuple[int, int], list[Folder]] = {}
+    for folder in folders:
+        if folder.free_bytes is not None and folder.total_bytes is not None and folder.free_bytes < LITTLE_DISK:
+            disks.setdefault((folder.free_bytes, folder.total_bytes), []).append(folder)
+    for (free, _), on_it in disks.items():
+        names = ", ".join(dict.fromkeys(folder.name for folder in on_it))
+        alarms.append(
+            Alarm("disk", "warning", f"{size_text(free)} are free on the disk of {names}.", "Make room there.", names)
+        )
+    return alarms

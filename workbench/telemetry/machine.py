@@ -1,0 +1,86 @@
+"""What kind of machine this is: system, processor and its features, container or not."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+FEATURES = (
+    *("sse4_2", "avx", "f16c", "fma", "bmi2", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni"),
+    *("avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
+    *("neon", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme"),
+)
+"""The features of processors that llama.cpp has code for, by Linux's names."""
+
+_CONTAINER_FILES = (".dockerenv", "run/.containerenv")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine."""
+
+    system: str
+    release: str
+    architecture: str
+    processor: str | None
+    features: tuple[str, ...] | None
+    """Those of `FEATURES` that it has; None where the system does not say."""
+    cores: int | None
+    """Physical ones."""
+    logical_cores: int | None
+    allowed_cores: int | None
+    """Those that this process may run on."""
+    wsl: bool
+    container: bool
+
+
+def look_at_machine(root: Path = Path("/")) -> Machine:
+    """What this machine is.
+
+    Args:
+        root: Where `proc` and the marks of containers are.
+    """
+    import psutil
+
+    cpuinfo = _read(root / "proc/cpuinfo")
+    version = _read(root / "proc/version")
+    return Machine(
+        system=platform.system(),
+        release=platform.release(),
+        architecture=platform.machine(),
+        processor=processor_name(cpuinfo) or platform.processor() or None,
+        features=processor_features(cpuinfo),
+        cores=psutil.cpu_count(logical=False),
+        logical_cores=psutil.cpu_count(),
+        allowed_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        wsl="microsoft" in version.lower(),
+        container=any((root / name).exists() for name in _CONTAINER_FILES) or "KUBERNETES_SERVICE_HOST" in os.environ,
+    )
+
+
+def processor_name(cpuinfo: str) -> str | None:
+    """The name of the processor in Linux's `/proc/cpuinfo`; None where it has none."""
+    return next((value for key, value in _facts(cpuinfo) if key in {"model name", "Model"} and value), None)
+
+
+def processor_features(cpuinfo: str) -> tuple[str, ...] | None:
+    """Those of `FEATURES` in Linux's `/proc/cpuinfo`; None where it lists none."""
+    words = next((value for key, value in _facts(cpuinfo) if key in {"flags", "Features"}), None)
+    if words is None:
+        return None
+    have = set(words.split())
+    return tuple(name for name in FEATURES if name in have)
+
+
+def _facts(cpuinfo: str) -> list[tuple[str, str]]:
+    pairs = (line.partition(":") for line in cpuinfo.splitlines())
+    return [(key.strip(), value.strip()) for key, _, value in pairs]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", "replace")
+    except OSError:
+        return ""
