@@ -25,6 +25,7 @@ COMMANDS = {
     "sessions": "the stored conversations",
     "export": "write a conversation as a Modelfile, Markdown or JSON",
     "modelfile": "check a Modelfile",
+    "doctor": "this machine, what computes on it, what is wrong and what to type",
     "paths": "every folder that the program uses",
 }
 """Command names, each a module of this package, and what `--help` says of them."""
