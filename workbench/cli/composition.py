@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.ports import EngineHost
+from workbench.core.ports import Bencher, ConditionWatch, EngineHost
 from workbench.engine.files import LocalFiles
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.sessions import FileSessionStore, SessionFolder
+
+if TYPE_CHECKING:
+    from workbench.store.bench_runs import BenchRunFolder
 
 RECENT_SESSIONS = 20
 """So many of the last sessions are looked at for the models that were opened lately."""
@@ -60,6 +65,35 @@ class Workers:
         chosen = self.config.quantize_folder
         folders = [expanded(Path(folder)) for folder in self.config.model_folders]
         return LocalFiles(expanded(Path(chosen)).absolute() if chosen else None, folders)
+
+    @cached_property
+    def bencher(self) -> Bencher:
+        """Opens models for timing."""
+        from workbench.engine.llama.bench import LlamaBencher
+
+        return LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
+
+    @cached_property
+    def bench_runs(self) -> BenchRunFolder:
+        """The kept benchmark runs."""
+        from workbench.store.bench_runs import BenchRunFolder
+
+        return BenchRunFolder(self.paths.bench_dir)
+
+    @cached_property
+    def condition_watch(self) -> ConditionWatch:
+        """Sees what goes on beside a measurement."""
+        from workbench.telemetry.conditions import ConditionWatch
+
+        return ConditionWatch()
+
+    def measure_memory(self, machine: BenchMachine) -> MemorySpeed:
+        """The memory bandwidth of the processors: the best that was ever measured here."""
+        from workbench.store.memory_speed import best_memory_speed
+        from workbench.telemetry.bandwidth import measure_memory_speed
+
+        measured = measure_memory_speed(machine.cores)
+        return best_memory_speed(self.paths.memory_speed_file, f"{machine.cpu_info}, {machine.cores} cores", measured)
 
     def _recent_models(self) -> list[str]:
         folder = SessionFolder(self.paths.sessions_dir)

@@ -125,6 +125,12 @@ class SessionError(WorkbenchError):
     kind = "session"
 
 
+class BenchRunError(WorkbenchError):
+    """A kept benchmark run that cannot be found, read or written."""
+
+    kind = "bench_run"
+
+
 class ModelfileError(WorkbenchError):
     """A Modelfile that does not parse, or a value that no Modelfile can hold."""
 

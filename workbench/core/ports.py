@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from workbench.core.bench import BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
@@ -91,6 +92,84 @@ class EngineHost(Protocol):
 
     async def shutdown(self) -> None:
         """Close whatever is open."""
+
+
+class MemoryAdviser(Protocol):
+    """Knows what models take before they are loaded."""
+
+    async def fit_together(self, models: Sequence[tuple[str, LoadSettings]]) -> bool:
+        """Whether these models, by reference and settings, fit together in what is free now.
+
+        One whose need cannot be told counts as fitting: loading it will tell.
+        """
+
+
+class BenchRun(Protocol):
+    """A model with a context of its own, ready for one test. Its methods are called one after the other."""
+
+    async def warm_up(self, cancel: CancelToken) -> float:
+        """Compute the whole prompt and one token more, as llama-bench does; gives the seconds that a run may take.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+
+    async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
+        """Do the test once, from an empty context, with the random tokens of `seed`.
+
+        Cancelling ends it within one decode step, and within 100 ms in a prompt on a CPU or one batch on a GPU.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+
+    async def close(self) -> None:
+        """Give the context's memory back."""
+
+
+class BenchTarget(Protocol):
+    """A model that is open for timing."""
+
+    @property
+    def model(self) -> BenchModel:
+        """What was opened."""
+
+    async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
+        """Make a context for `test`. Of the settings, those of the weights are as they were when it was opened.
+
+        Raises:
+            MemoryShortError: It does not fit in memory.
+            WorkbenchError: llama.cpp refuses it.
+        """
+
+    async def close(self) -> None:
+        """Give all memory back, that of its contexts too."""
+
+
+class Bencher(Protocol):
+    """Opens models for timing."""
+
+    async def machine(self) -> BenchMachine:
+        """What times."""
+
+    async def open(
+        self, ref: str, settings: BenchSettings, on_progress: ProgressCallback, cancel: CancelToken
+    ) -> BenchTarget:
+        """Load the weights of the model that `ref` names.
+
+        Raises:
+            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+
+
+class ConditionWatch(Protocol):
+    """Sees what goes on beside a repetition."""
+
+    def begin(self) -> None:
+        """A repetition begins."""
+
+    def end(self) -> Conditions:
+        """It has ended; tells what went on meanwhile."""
 
 
 class Catalog(Protocol):

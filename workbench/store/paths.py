@@ -22,7 +22,7 @@ class Paths:
     config_dir: Path
     """What the user writes: the configuration and themes."""
     data_dir: Path
-    """What must not be lost: sessions and exports."""
+    """What must not be lost: sessions, exports and benchmark runs."""
     state_dir: Path
     """What may be lost but is good to have: the log, what loads came to."""
     cache_dir: Path
@@ -49,6 +49,16 @@ class Paths:
         return self.data_dir / "exports"
 
     @property
+    def bench_dir(self) -> Path:
+        """One file for each benchmark run."""
+        return self.data_dir / "bench"
+
+    @property
+    def memory_speed_file(self) -> Path:
+        """The memory bandwidth of the processors."""
+        return self.state_dir / "memory_speed.json"
+
+    @property
     def log_file(self) -> Path:
         """What the engine and the program logged."""
         return self.state_dir / "workbench.log"
@@ -67,9 +77,11 @@ class Paths:
             "data_dir": self.data_dir,
             "sessions_dir": self.sessions_dir,
             "exports_dir": self.exports_dir,
+            "bench_dir": self.bench_dir,
             "state_dir": self.state_dir,
             "log_file": self.log_file,
             "loads_file": self.loads_file,
+            "memory_speed_file": self.memory_speed_file,
             "cache_dir": self.cache_dir,
         }
 

@@ -1,0 +1,124 @@
+"""`workbench bench`: how fast models are, measured so that it can be believed."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+
+from workbench.cli.bench_kept import list_runs, show_runs
+from workbench.cli.bench_run import Asked, Measuring
+from workbench.cli.composition import compose, describe_problem
+from workbench.cli.options import add_json
+from workbench.cli.output import note
+from workbench.core.errors import ParameterError
+from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs
+
+MOST_REPETITIONS = 10_000
+
+_HELP = {
+    "-p": "prompt lengths (pp); 0 for none (512)",
+    "-n": "numbers of generated tokens (tg); 0 for none (128)",
+    "-d": "tokens that are in the context already (0)",
+    "-t": "threads; 0 is one for each physical core (0)",
+    "-b": "prompt tokens handed over at once (2048)",
+    "-ub": "prompt tokens computed at once (512)",
+    "-ngl": "layers on the GPU; -1 is as many as fit (-1)",
+    "-ctk": "types of the keys in the KV cache (f16)",
+    "-ctv": "types of the values in the KV cache (f16)",
+    "-fa": "flash attention: on, off, auto (auto)",
+    "--parallel": "numbers of sequences that are computed together, such as 1,2,4,8",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "Time models as llama-bench does: random tokens, no sampling, warmed up and repeated. Lists take commas and "
+        "ranges (128,256-1024*2) and make a grid. Ctrl+C stops it and keeps what is done. Every run is kept."
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="*", help="`demo`, .gguf files, or NAME:QUANT")
+    for option in OPTIONS:
+        parser.add_argument(option, metavar="LIST", action="append", default=[], help=_HELP[option])
+    parser.add_argument(
+        "-pg", metavar="PP,TG", action="append", default=[], help="a prompt and generated tokens, timed together"
+    )
+    parser.add_argument("-r", metavar="N", default="5", help="repetitions (5)")
+    parser.add_argument("--pairs", metavar="N", help="compare two models, or one in two ways, in N pairs")
+    parser.add_argument(
+        "--felt", metavar="LIST", help="times to the first words and to the end, for prompts of these lengths"
+    )
+    parser.add_argument("--cache", action="store_true", help="with --felt: ask every prompt again, from the cache")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="what the random tokens are drawn with (1)")
+    parser.add_argument("--no-warmup", action="store_true", help="do not warm up")
+    parser.add_argument("--list", action="store_true", help="the runs that are kept")
+    parser.add_argument("--show", metavar="ID", nargs="+", help="one of them (`last` is the newest), or two compared")
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, or show what was measured; 1 where something failed, 130 where the user stopped it."""
+    if options.list or options.show:
+        if options.models:
+            raise ParameterError("--list and --show measure nothing.", "Leave the models away.")
+        workers = compose()
+        return list_runs(options, workers.bench_runs) if options.list else show_runs(options, workers.bench_runs)
+    asked = _asked(options)
+    workers = compose()
+    for problem in workers.problems:
+        note(describe_problem(problem, workers.paths.config_file))
+    for model in asked.grid.models:
+        workers.catalog.resolve(model)
+    return asyncio.run(Measuring(asked, workers).run())
+
+
+def _asked(options: argparse.Namespace) -> Asked:
+    """What the arguments ask for.
+
+    Raises:
+        ParameterError: They make no sense.
+    """
+    if not options.models:
+        raise ParameterError("No model is named.", "Write `workbench bench MODEL`; `workbench models` lists them.")
+    repetitions = _one(options.r, "-r", MOST_REPETITIONS)
+    pairs = None if options.pairs is None else _one(options.pairs, "--pairs", MOST_REPETITIONS)
+    grid = _grid(options)
+    felt = () if options.felt is None else parse_numbers(options.felt, "--felt", 1)
+    if sum((pairs is not None, bool(felt), bool(grid.sequences))) > 1:
+        raise ParameterError("--pairs, --felt and --parallel are three kinds of run.", "Give one of them.")
+    if options.cache and not felt:
+        raise ParameterError("--cache belongs to --felt.", "Write --felt 128,512 --cache.")
+    grid.cases()
+    if pairs is not None and len(grid.arms()) != 2:
+        raise ParameterError(
+            f"--pairs compares two, and this makes {len(grid.arms())}.",
+            "Name two models, or one and a list of two values, such as -ctk f16,q8_0.",
+        )
+    return Asked(
+        grid=grid,
+        repetitions=repetitions,
+        pairs=pairs,
+        felt=felt,
+        cache=options.cache,
+        seed=options.seed,
+        warm=not options.no_warmup,
+        json=options.json,
+    )
+
+
+def _one(text: str, option: str, most: int) -> int:
+    numbers = parse_numbers(text, option, 1)
+    if len(numbers) != 1 or numbers[0] > most:
+        raise ParameterError(f"{option} cannot be {text!r}.", f"It takes a whole number from 1 to {most}.")
+    return numbers[0]
+
+
+def _grid(options: argparse.Namespace) -> Grid:
+    values: dict[str, tuple[object, ...]] = {"models": tuple(options.models)}
+    for option, field in OPTIONS.items():
+        # Given more than once, the lists are put together, as in llama-bench.
+        found = [value for text in getattr(options, option.lstrip("-")) for value in parse_option(option, text)]
+        if found:
+            values[field] = tuple(dict.fromkeys(found))
+    if options.pg:
+        values["n_pg"] = tuple(dict.fromkeys(parse_pairs(text, "-pg") for text in options.pg))
+    return Grid(**values)  # type: ignore[arg-type]

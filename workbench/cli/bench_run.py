@@ -1,0 +1,246 @@
+"""What `workbench bench` does: it measures, says how far it is, prints, and keeps the run."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from workbench.cli.bench_print import print_record, record_lines, result_line
+from workbench.cli.composition import Workers
+from workbench.cli.output import note, print_json
+from workbench.core.bench import BenchResult, MemorySpeed
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.ports import ConditionWatch
+from workbench.lab.bench import Bench, BenchProgress, utc_now
+from workbench.lab.bench_felt import Felt
+from workbench.lab.bench_grid import Grid
+from workbench.lab.bench_pairs import Duel, fit_together
+from workbench.lab.bench_record import BenchRecord, FeltRecord, Kind, record_duel
+
+INTERRUPTED = 130
+
+FELT_MARGIN = 256
+"""Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""
+
+SPEAK_INTERVAL_S = 5.0
+"""How often progress is told where it cannot be written over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is to be measured."""
+
+    grid: Grid
+    repetitions: int = 5
+    pairs: int | None = None
+    felt: tuple[int, ...] = ()
+    cache: bool = False
+    seed: int = 1
+    warm: bool = True
+    json: bool = False
+
+    @property
+    def kind(self) -> Kind:
+        """Which kind of run it is."""
+        if self.pairs is not None:
+            return "pairs"
+        if self.felt:
+            return "felt"
+        return "parallel" if self.grid.sequences else "tests"
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """The arguments of `workbench` that reproduce it."""
+        words = ["bench", *self.grid.arguments()]
+        if self.repetitions != 5:
+            words += ["-r", str(self.repetitions)]
+        if self.pairs is not None:
+            words += ["--pairs", str(self.pairs)]
+        if self.felt:
+            words += ["--felt", ",".join(map(str, self.felt))]
+        if self.cache:
+            words.append("--cache")
+        if self.seed != 1:
+            words += ["--seed", str(self.seed)]
+        if not self.warm:
+            words.append("--no-warmup")
+        return tuple(words)
+
+
+@dataclass
+class Measuring:
+    """One run of the command."""
+
+    asked: Asked
+    workers: Workers
+    cancel: CancelToken = field(default_factory=CancelToken)
+    failures: list[WorkbenchError] = field(default_factory=list)
+
+    async def run(self) -> int:
+        """Measure everything; gives the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # Windows has no such handler; there, Ctrl+C raises KeyboardInterrupt.
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().add_signal_handler(number, self.cancel.set)
+        progress = _Progress()
+        machine = await self.workers.bencher.machine()
+        watch = self.workers.condition_watch
+        memory = None
+        if machine.backends == "CPU":
+            progress.say("memory bandwidth …")
+            memory = await asyncio.to_thread(self.workers.measure_memory, machine)
+        record = BenchRecord(
+            self.workers.bench_runs.new_id(), utc_now(), self.asked.kind, self.asked.command, machine, memory
+        )
+        work = {"pairs": self._pairs, "felt": self._felt, "tests": self._tests, "parallel": self._tests}
+        record = await work[self.asked.kind](record, watch, progress, memory)
+        progress.clear()
+        return self._finish(replace(record, interrupted=self.cancel.is_set))
+
+    async def _tests(
+        self, record: BenchRecord, watch: ConditionWatch, progress: _Progress, memory: MemorySpeed | None
+    ) -> BenchRecord:
+        def on_result(result: BenchResult) -> None:
+            if self.asked.json:
+                progress.clear()
+                print_json(result_line(result, record))
+                sys.stdout.flush()
+
+        bench = Bench(
+            self.workers.bencher,
+            self.asked.grid.cases(),
+            repetitions=self.asked.repetitions,
+            warm=self.asked.warm,
+            seed=self.asked.seed,
+            watch=watch,
+            memory_bytes_per_s=memory.bytes_per_s if memory else None,
+        )
+        await bench.run(self.cancel, progress.show, on_result)
+        self.failures += dict.fromkeys(failure.error for failure in bench.failures)
+        return replace(record, results=tuple(bench.results))
+
+    async def _pairs(
+        self, record: BenchRecord, watch: ConditionWatch, progress: _Progress, _: MemorySpeed | None
+    ) -> BenchRecord:
+        cases = self.asked.grid.cases()
+        half = len(cases) // 2
+        duels = []
+        for a, b in zip(cases[:half], cases[half:], strict=True):
+            together = await fit_together(self.workers.adviser, (a, b))
+            duel = Duel(
+                self.workers.bencher, a, b, together=together, warm=self.asked.warm, seed=self.asked.seed, watch=watch
+            )
+            try:
+                await duel.run(self.asked.pairs or 0, self.cancel, progress.show)
+            except WorkbenchError as error:
+                self.failures.append(error)
+            finally:
+                await duel.close()
+            kept = record_duel(duel)
+            if kept is not None:
+                duels.append(kept)
+            if self.cancel.is_set or self.failures:
+                break
+        record = replace(record, duels=tuple(duels))
+        if self.asked.json:
+            progress.clear()
+            for line in record_lines(record):
+                print_json(line)
+        return record
+
+    async def _felt(
+        self, record: BenchRecord, _: ConditionWatch, progress: _Progress, __: MemorySpeed | None
+    ) -> BenchRecord:
+        felt: list[FeltRecord] = []
+        longest = max(self.asked.grid.n_gen)
+        for ref in dict.fromkeys(self.asked.grid.models):
+            load = replace(self.workers.config.load, num_ctx=round(max(self.asked.felt) * 1.1) + longest + FELT_MARGIN)
+            host = self.workers.engines
+            try:
+                engine = await host.open(ref, load, lambda _: None, self.cancel)
+                work = Felt(
+                    engine,
+                    self.asked.felt,
+                    repetitions=self.asked.repetitions,
+                    n_gen=longest,
+                    again=self.asked.cache,
+                    seed=self.asked.seed,
+                )
+                try:
+                    await work.run(self.cancel, progress.show)
+                finally:
+                    if work.results:
+                        felt.append(FeltRecord(engine.info.model.label, work.results))
+                    await engine.close()
+            except CancelledError:
+                break
+            except WorkbenchError as error:
+                self.failures.append(error)
+            if self.cancel.is_set:
+                break
+        await self.workers.engines.shutdown()
+        record = replace(record, felt=tuple(felt))
+        if self.asked.json:
+            progress.clear()
+            for line in record_lines(record):
+                print_json(line)
+        return record
+
+    def _finish(self, record: BenchRecord) -> int:
+        empty = not (record.results or record.duels or record.felt)
+        if not self.asked.json and not empty:
+            print_record(record)
+        if not empty:
+            try:
+                self.workers.bench_runs.save(record)
+                note(f"kept as {record.id}: workbench bench --show {record.id}")
+            except WorkbenchError as error:
+                note(f"workbench: {error}")
+        if self.failures and empty and not self.cancel.is_set:
+            raise self.failures[0]
+        self._tell_failures(self.failures)
+        if self.cancel.is_set:
+            note("stopped: what was measured until then is above" if not empty else "stopped")
+            return INTERRUPTED
+        return 1 if self.failures else 0
+
+    def _tell_failures(self, failures: Sequence[WorkbenchError]) -> None:
+        for error in failures:
+            note(f"workbench: {error}")
+            if self.asked.json:
+                print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+
+
+class _Progress:
+    """A line on standard error, written over where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._told_at = -SPEAK_INTERVAL_S
+        self._told = ""
+
+    def show(self, progress: BenchProgress) -> None:
+        step = f" {progress.step}/{progress.steps}" if progress.step else ""
+        left = "" if progress.left_s is None else f", about {_time_text(progress.left_s)} left"
+        self.say(f"{progress.fraction:4.0%}  {progress.phase} {progress.label}{step}{left}")
+
+    def say(self, text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+        elif time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
+            self._told_at = time.monotonic()
+            note(text)
+
+    def clear(self) -> None:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def _time_text(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"

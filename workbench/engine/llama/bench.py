@@ -1,0 +1,268 @@
+"""Opens models for timing, and times them in the thread that owns llama.cpp.
+
+llama.cpp is imported with the first model. The weights stay while several tests are made of them; every test has a
+context of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from workbench.core.bench import BenchMachine, BenchModel, BenchSettings, BenchTest, RunTime, as_load_settings
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, ModelFileError
+from workbench.core.models import ModelEntry
+from workbench.core.ports import ProgressCallback
+from workbench.engine.llama.plan import Machine, Plan, make_plan
+from workbench.engine.llama.runtime import Job, Runtime, Step, shared_runtime
+from workbench.gguf.check import check_loadable
+from workbench.gguf.decode import decode_bytes
+from workbench.gguf.header import Header
+from workbench.gguf.model import describe
+
+if TYPE_CHECKING:
+    from workbench.engine.llama.bench_context import BenchContext
+    from workbench.engine.llama.native import Pointer
+
+Result = TypeVar("Result")
+
+_PACKAGES = ("workbench", "llama-cpp-python")
+
+
+class LlamaBencher:
+    """Opens GGUF files for timing.
+
+    Args:
+        resolve: Finds the model that a reference names; raises a WorkbenchError.
+        memory_guard: Whether what cannot fit in memory is refused before it is loaded.
+        runtime: The thread that owns llama.cpp.
+    """
+
+    def __init__(
+        self, resolve: Callable[[str], ModelEntry], *, memory_guard: bool = True, runtime: Runtime = shared_runtime
+    ) -> None:
+        self._resolve = resolve
+        self._guard = memory_guard
+        self._runtime = runtime
+
+    async def machine(self) -> BenchMachine:
+        """What times."""
+        return await asyncio.wrap_future(self._runtime.call(_describe_machine))
+
+    async def open(
+        self, ref: str, settings: BenchSettings, on_progress: ProgressCallback, cancel: CancelToken
+    ) -> LlamaBenchTarget:
+        """Load the weights of the model that `ref` names.
+
+        Raises:
+            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+        entry, headers = await asyncio.to_thread(self._read, ref)
+        machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
+        plan = make_plan(headers, as_load_settings(settings, BenchTest(n_prompt=1)), machine, guard=self._guard)
+        if cancel.is_set:
+            raise CancelledError("Loading was stopped.")
+        load = partial(_load, headers[0].path, gpu_layers=plan.settings.num_gpu, on_progress=on_progress, cancel=cancel)
+        loading = self._runtime.call(load)
+        try:
+            native, description = await asyncio.shield(asyncio.wrap_future(loading))
+        except asyncio.CancelledError:
+            cancel.set()
+            loading.add_done_callback(self._free_unwanted)
+            raise
+        model = _describe(entry, headers, plan, description)
+        return LlamaBenchTarget(self._runtime, native, model, headers, guard=self._guard)
+
+    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...]]:
+        entry = self._resolve(ref)
+        if entry.path is None:
+            raise ModelFileError(f"{entry.name} has no file to time.", "Name a .gguf file, or `demo`.")
+        return entry, check_loadable(entry.path)
+
+    def _free_unwanted(self, loading: Future[tuple[Pointer, str]]) -> None:
+        if loading.exception() is None:
+            self._runtime.submit(partial(_free, loading.result()[0]))
+
+
+class LlamaBenchTarget:
+    """A model that is open for timing.
+
+    Args:
+        runtime: The thread that owns it.
+        native: The native model.
+        model: What was opened.
+        headers: The headers of its files.
+        guard: Whether a context that cannot fit in memory is refused.
+    """
+
+    def __init__(
+        self, runtime: Runtime, native: Pointer, model: BenchModel, headers: Sequence[Header], *, guard: bool
+    ) -> None:
+        self._runtime = runtime
+        self._native = native
+        self._model = model
+        self._headers = headers
+        self._guard = guard
+        self._runs: list[LlamaBenchRun] = []
+
+    @property
+    def model(self) -> BenchModel:
+        """What was opened."""
+        return self._model
+
+    async def prepare(self, settings: BenchSettings, test: BenchTest) -> LlamaBenchRun:
+        """Make a context for `test`.
+
+        Raises:
+            MemoryShortError: It does not fit in memory.
+            WorkbenchError: llama.cpp refuses it.
+        """
+        machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
+        asked = as_load_settings(replace(settings, n_gpu_layers=self._model.gpu_layers), test)
+        plan = make_plan(self._headers, asked, machine, guard=self._guard)
+        chosen = replace(settings, n_threads=plan.settings.num_thread)
+        context = await asyncio.wrap_future(self._runtime.call(_make_context, self._native, chosen, test))
+        run = LlamaBenchRun(self._runtime, context)
+        self._runs.append(run)
+        return run
+
+    async def close(self) -> None:
+        """Give all memory back, that of its contexts too."""
+        for run in self._runs:
+            await run.close()
+        self._runs.clear()
+        native, self._native = self._native, None
+        if native is not None:
+            await asyncio.wrap_future(self._runtime.call(_free, native))
+
+
+class LlamaBenchRun:
+    """A context that is ready for one test.
+
+    Args:
+        runtime: The thread that owns it.
+        context: The context.
+    """
+
+    def __init__(self, runtime: Runtime, context: BenchContext) -> None:
+        self._runtime = runtime
+        self._context = context
+
+    async def warm_up(self, cancel: CancelToken) -> float:
+        """Compute the whole prompt and one token more; gives the seconds that a run may take.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+        return await self._do(lambda job: self._context.warm_up(job, cancel), cancel)
+
+    async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
+        """Do the test once, with the random tokens of `seed`.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+        return await self._do(lambda job: self._context.repeat(job, seed, cancel), cancel)
+
+    async def close(self) -> None:
+        """Give the context's memory back."""
+        await asyncio.wrap_future(self._runtime.call(self._context.close))
+
+    async def _do(self, work: Callable[[Job], Generator[None, None, Result]], cancel: CancelToken) -> Result:
+        future: Future[Result] = Future()
+
+        def steps(job: Job) -> Step:
+            # Raised between two runs, the flag would end the next one; each lowers it when it begins.
+            cancel.on_set(self._context.abort)
+            try:
+                future.set_result((yield from work(job)))
+            except Exception as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+                future.set_exception(error)
+
+        self._runtime.submit(Job(steps))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except asyncio.CancelledError:
+            cancel.set()
+            raise
+
+
+def _look_at_machine() -> Machine:
+    from workbench.engine.llama.devices import look_at_machine
+
+    return look_at_machine()
+
+
+def _load(path: str, *, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken) -> tuple[Pointer, str]:
+    """The native model, and what llama.cpp calls it."""
+    from workbench.engine.llama.weights import describe_weights, load_weights
+
+    model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
+    return model, describe_weights(model)
+
+
+def _make_context(native: Pointer, settings: BenchSettings, test: BenchTest) -> BenchContext:
+    from workbench.engine.llama.bench_context import BenchContext
+
+    return BenchContext(native, settings, test)
+
+
+def _free(native: Pointer) -> None:
+    from workbench.engine.llama.native import api
+
+    api.llama_model_free(native)
+
+
+def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan, description: str) -> BenchModel:
+    facts = describe(headers[0], headers[1:])
+    path = Path(headers[0].path)
+    return BenchModel(
+        ref=entry.ref,
+        name=entry.name,
+        quant=entry.quant or facts.quant,
+        path=str(path),
+        file_bytes=sum(header.file_size for header in headers),
+        modified_ns=path.stat().st_mtime_ns,
+        digest=entry.digest,
+        description=description,
+        weights_bytes=facts.weights_bytes,
+        parameters=facts.parameters,
+        backend=plan.backend,
+        gpu_layers=plan.settings.num_gpu,
+        n_threads=plan.settings.num_thread,
+        read_bytes=decode_bytes(headers),
+        warnings=plan.warnings,
+    )
+
+
+def _describe_machine() -> BenchMachine:
+    from workbench.engine.llama.bench_context import build_commit
+    from workbench.engine.llama.devices import list_devices, look_at_machine
+
+    devices = list_devices()
+    machine = look_at_machine()
+    gpus = [device for device in devices if device.is_gpu]
+    versions = []
+    for package in _PACKAGES:
+        try:
+            versions.append((package, metadata.version(package)))
+        except metadata.PackageNotFoundError:
+            continue
+    return BenchMachine(
+        build_commit=build_commit(),
+        cpu_info=", ".join(device.description for device in devices if not device.is_gpu),
+        gpu_info=", ".join(device.description for device in gpus),
+        backends=",".join(dict.fromkeys(device.name.rstrip("0123456789") for device in gpus)) or "CPU",
+        cores=machine.cores,
+        memory_bytes=machine.total_bytes,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        versions=tuple(versions),
+    )

@@ -1,0 +1,255 @@
+"""A context that is timed as llama-bench times: random tokens, nothing sampled. Runs in the runtime's thread.
+
+The work is cut into steps: a batch of the prompt, or one token of every sequence. Other work has its turn in between,
+and the clock stands still meanwhile.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import random
+import time
+from collections.abc import Generator
+
+from llama_cpp._ggml import libggml
+
+from workbench.core.bench import BenchSettings, BenchTest, RunTime
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, EngineError
+from workbench.engine.llama import native
+from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.runtime import Job
+from workbench.engine.llama.weights import no_context
+
+_DECODED, _ABORTED = 0, 2
+
+WARM_UP_SEED = 0
+
+
+class Batch:
+    """Tokens that are handed to llama.cpp at once.
+
+    Args:
+        capacity: The most tokens that it holds.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.native = api.llama_batch_init(capacity, 0, 1)
+
+    def add(self, token: int, position: int, sequence: int, *, output: bool) -> None:
+        """Put one token more in.
+
+        Args:
+            token: Its id.
+            position: Its place in the sequence.
+            sequence: The sequence.
+            output: Whether its logits are wanted.
+        """
+        batch, index = self.native, self.native.n_tokens
+        batch.token[index] = token
+        batch.pos[index] = position
+        batch.n_seq_id[index] = 1
+        batch.seq_id[index][0] = sequence
+        batch.logits[index] = output
+        batch.n_tokens = index + 1
+
+    def free(self) -> None:
+        """Give its memory back."""
+        api.llama_batch_free(self.native)
+
+
+class BenchContext:
+    """A context for one test.
+
+    Args:
+        model: The native model.
+        settings: How to compute; `n_threads` has been chosen.
+        test: What will be timed.
+
+    Raises:
+        MemoryShortError: There is no room for the context.
+        ModelLoadError: llama.cpp refuses it.
+    """
+
+    def __init__(self, model: Pointer, settings: BenchSettings, test: BenchTest) -> None:
+        self._test = test
+        vocab = api.llama_model_get_vocab(model)
+        self._vocabulary: int = api.llama_vocab_n_tokens(vocab)
+        self._bos: int | None = api.llama_vocab_bos(vocab) if api.llama_vocab_get_add_bos(vocab) else None
+        params = api.llama_context_default_params()
+        params.n_ctx = test.context
+        params.n_batch = settings.n_batch
+        params.n_ubatch = settings.n_ubatch
+        params.n_seq_max = test.sequences
+        params.n_threads = params.n_threads_batch = settings.n_threads
+        params.type_k = native.KV_TYPE_IDS[settings.type_k]
+        params.type_v = native.KV_TYPE_IDS[settings.type_v]
+        params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
+        params.swa_full = False
+        with native.log.collect() as lines:
+            self._ctx: Pointer = api.llama_init_from_model(model, params)
+        if not self._ctx:
+            raise no_context(test.context, lines)
+        self._memory = api.llama_get_memory(self._ctx)
+        self._n_batch: int = api.llama_n_batch(self._ctx)
+        self._abort = native.AbortFlag(self._ctx)
+        self._depth_states: list[ctypes.Array[ctypes.c_uint8]] = []
+
+    def abort(self) -> None:
+        """End the `llama_decode` that runs, on a CPU; from any thread."""
+        self._abort.up()
+
+    def close(self) -> None:
+        """Give the memory back. What still has steps to do ends as cancelled."""
+        if self._ctx:
+            api.llama_free(self._ctx)
+            self._ctx = None
+        self._depth_states.clear()
+
+    def warm_up(self, job: Job, cancel: CancelToken) -> Generator[None, None, float]:
+        """Compute the whole prompt and one generated token; gives the seconds that a repetition may take."""
+        test, rng = self._test, random.Random(WARM_UP_SEED)
+        yield from self._begin(cancel)
+        began = _lane(job)
+        if test.n_prompt:
+            yield from self._untimed_prompt(rng, test.n_prompt, cancel)
+        middle = _lane(job)
+        if test.n_gen:
+            yield from self._generate(self._tokens(rng, 1), test.n_prompt, cancel)
+        taken = (middle - began) + (_lane(job) - middle) * test.n_gen
+        return taken / 1e9
+
+    def repeat(self, job: Job, seed: int, cancel: CancelToken) -> Generator[None, None, RunTime]:
+        """Do the test once."""
+        test, rng = self._test, random.Random(seed)
+        # Whatever can be made ready is, before the clock starts.
+        prompt = self._prompt_batches(rng, test.n_prompt, test.n_depth)
+        tokens = self._tokens(rng, test.n_gen)
+        try:
+            yield from self._begin(cancel)
+            yield from self._go_deep(cancel)
+            yield
+            wall, began = time.perf_counter_ns(), _lane(job)
+            if prompt:
+                yield from self._prompt(prompt, cancel)
+            middle = _lane(job)
+            if tokens:
+                yield from self._generate(tokens, test.n_depth + test.n_prompt, cancel)
+            return RunTime(middle - began, _lane(job) - middle, time.perf_counter_ns() - wall)
+        finally:
+            for batch in prompt:
+                batch.free()
+
+    def _begin(self, cancel: CancelToken) -> Generator[None, None, None]:
+        self._abort.down()
+        self._check(cancel)
+        api.llama_memory_clear(self._memory, False)
+        yield
+
+    def _check(self, cancel: CancelToken) -> None:
+        if cancel.is_set or not self._ctx:
+            raise CancelledError("The measurement was stopped.")
+
+    def _decode(self, batch: Batch, cancel: CancelToken) -> None:
+        self._check(cancel)
+        code = api.llama_decode(self._ctx, batch.native)
+        if code == _ABORTED:
+            raise CancelledError("The measurement was stopped.")
+        if code != _DECODED:
+            raise EngineError(
+                f"llama.cpp failed to compute (code {code}).", "A larger batch, or fewer sequences, may help."
+            )
+
+    def _prompt(self, batches: list[Batch], cancel: CancelToken) -> Generator[None, None, None]:
+        """Compute a prompt; the last step ends when the device is done."""
+        for batch in batches[:-1]:
+            self._decode(batch, cancel)
+            yield
+        self._decode(batches[-1], cancel)
+        api.llama_synchronize(self._ctx)
+
+    def _untimed_prompt(self, rng: random.Random, count: int, cancel: CancelToken) -> Generator[None, None, None]:
+        batches = self._prompt_batches(rng, count, 0)
+        try:
+            yield from self._prompt(batches, cancel)
+        finally:
+            for batch in batches:
+                batch.free()
+
+    def _generate(self, rows: list[list[int]], position: int, cancel: CancelToken) -> Generator[None, None, None]:
+        """Compute one token of every sequence at a time, each with its logits."""
+        batch = Batch(self._test.sequences)
+        for sequence in range(self._test.sequences):
+            batch.add(0, 0, sequence, output=True)
+        slots, decode, synchronize = batch.native, self._decode, api.llama_synchronize
+        try:
+            for row in rows:
+                for sequence, token in enumerate(row):
+                    slots.token[sequence] = token
+                    slots.pos[sequence] = position
+                decode(batch, cancel)
+                synchronize(self._ctx)
+                position += 1
+                yield
+        finally:
+            batch.free()
+
+    def _go_deep(self, cancel: CancelToken) -> Generator[None, None, None]:
+        """Fill the context to the depth of the test: the first time by computing, later from the saved state."""
+        depth, sequences = self._test.n_depth, range(self._test.sequences)
+        if not depth:
+            return
+        if self._depth_states and all(
+            api.llama_state_seq_set_data(self._ctx, state, len(state), sequence)
+            for sequence, state in zip(sequences, self._depth_states, strict=True)
+        ):
+            return
+        api.llama_memory_clear(self._memory, False)
+        yield from self._untimed_prompt(random.Random(WARM_UP_SEED), depth, cancel)
+        self._depth_states = []
+        for sequence in sequences:
+            size = api.llama_state_seq_get_size(self._ctx, sequence)
+            state = (ctypes.c_uint8 * size)()
+            api.llama_state_seq_get_data(self._ctx, state, size, sequence)
+            self._depth_states.append(state)
+
+    def _prompt_batches(self, rng: random.Random, count: int, position: int) -> list[Batch]:
+        """`count` random tokens of every sequence, one sequence after the other, in batches."""
+        total = count * self._test.sequences
+        if not total:
+            return []
+        batches: list[Batch] = []
+        for index in range(total):
+            if index % self._n_batch == 0:
+                batches.append(Batch(min(self._n_batch, total - index)))
+            sequence, place = divmod(index, count)
+            first = place == 0 and self._bos is not None
+            token = self._bos if first and self._bos is not None else rng.randrange(self._vocabulary)
+            batches[-1].add(token, position + place, sequence, output=place == count - 1)
+        # Where a prompt goes on in another batch, llama-bench still wants logits of the last token of each.
+        if self._test.sequences == 1:
+            for batch in batches:
+                batch.native.logits[batch.native.n_tokens - 1] = True
+        return batches
+
+    def _tokens(self, rng: random.Random, count: int) -> list[list[int]]:
+        """For each token that is generated, one random id for every sequence; the first is BOS if the model adds it."""
+        rows = [[rng.randrange(self._vocabulary) for _ in range(self._test.sequences)] for _ in range(count)]
+        if rows and self._bos is not None:
+            rows[0] = [self._bos] * self._test.sequences
+        return rows
+
+
+def _lane(job: Job) -> int:
+    """The job's own clock."""
+    return job.lane_ns(time.perf_counter_ns())
+
+
+def build_commit() -> str:
+    """The commit that the native library was built from, as it says itself; empty where it does not."""
+    commit = getattr(libggml, "ggml_commit", None)
+    if commit is None:
+        return ""
+    commit.restype = ctypes.c_char_p
+    found: bytes = commit()
+    return found.decode("ascii", "replace").removesuffix("-dirty")

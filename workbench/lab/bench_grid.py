@@ -1,0 +1,219 @@
+"""From comma lists to what is timed, in an order that loads every model once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from workbench.core.bench import BenchCase, BenchSettings, BenchTest
+from workbench.core.errors import ParameterError, did_you_mean
+from workbench.core.parameters import KV_TYPES
+
+FLASH_ATTN = {"on": "on", "1": "on", "off": "off", "0": "off", "auto": "auto", "-1": "auto"}
+"""What `-fa` takes, and what it means."""
+
+LARGEST = 10_000_000
+"""No number of a list may be larger."""
+
+MOST_VALUES = 1000
+"""No list may have more values."""
+
+_RANGE = re.compile(r"(-?\d+)(?:-(\d+)(?:([+*])(\d+))?)?")
+
+
+def parse_numbers(text: str, option: str, low: int = 0) -> tuple[int, ...]:
+    """The whole numbers of a comma list; `first-last`, `first-last+step` and `first-last*factor` are ranges.
+
+    Args:
+        text: What the user wrote, such as `512` or `128,256-1024*2`.
+        option: The option that it stands after, for the message.
+        low: The smallest number that is allowed.
+
+    Raises:
+        ParameterError: It is no such list, or a number is out of range.
+    """
+    found: list[int] = []
+    for item in text.split(","):
+        match = _RANGE.fullmatch(item.strip())
+        if match is None:
+            raise ParameterError(
+                f"{option} cannot be {text!r}.", "It takes whole numbers with commas between, such as 128,512."
+            )
+        found += _range(match, text, option)
+        if len(found) > MOST_VALUES:
+            raise ParameterError(f"{option} {text!r} has more than {MOST_VALUES} values.", "Take larger steps.")
+    for number in found:
+        if not low <= number <= LARGEST:
+            raise ParameterError(f"{option} cannot be {number}.", f"It takes numbers from {low} to {LARGEST}.")
+    return tuple(dict.fromkeys(found))
+
+
+def _range(match: re.Match[str], text: str, option: str) -> Sequence[int]:
+    # A number of a thousand digits would take long to turn into one.
+    if any(len(part or "") > 9 for part in match.groups()):
+        raise ParameterError(f"{option} {text!r} has a number that is too large.", f"The largest is {LARGEST}.")
+    first = int(match[1])
+    if match[2] is None:
+        return (first,)
+    last, step = int(match[2]), int(match[4] or 1)
+    factor = match[3] == "*"
+    if last < first or step < (2 if factor else 1) or (factor and first < 1):
+        raise ParameterError(f"{option} {text!r} has a range that never ends.", "Write first-last+step, such as 1-8+1.")
+    numbers = [first]
+    while (after := numbers[-1] * step if factor else numbers[-1] + step) <= last and len(numbers) <= MOST_VALUES:
+        numbers.append(after)
+    return numbers
+
+
+def parse_words(text: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The words of a comma list.
+
+    Raises:
+        ParameterError: One of them is none of `known`.
+    """
+    words = tuple(dict.fromkeys(word.strip().casefold() for word in text.split(",")))
+    for word in words:
+        if word not in known:
+            hint = did_you_mean(word, known) if word else ""
+            raise ParameterError(f"{option} cannot be {word!r}.", hint or f"It takes one of {', '.join(known)}.")
+    return words
+
+
+def parse_pairs(text: str, option: str) -> tuple[int, int]:
+    """The two numbers of a test of a prompt and generated tokens together.
+
+    Raises:
+        ParameterError: It is no such pair.
+    """
+    numbers = text.split(",")
+    if len(numbers) != 2:
+        raise ParameterError(f"{option} cannot be {text!r}.", "It takes two numbers, such as 512,128.")
+    prompt, gen = (parse_numbers(number, option, 1)[0] for number in numbers)
+    return prompt, gen
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Everything that is to be timed: the cross product of the lists."""
+
+    models: tuple[str, ...]
+    n_prompt: tuple[int, ...] = (512,)
+    n_gen: tuple[int, ...] = (128,)
+    n_pg: tuple[tuple[int, int], ...] = ()
+    n_depth: tuple[int, ...] = (0,)
+    n_threads: tuple[int, ...] = (0,)
+    n_batch: tuple[int, ...] = (2048,)
+    n_ubatch: tuple[int, ...] = (512,)
+    n_gpu_layers: tuple[int, ...] = (-1,)
+    type_k: tuple[str, ...] = ("f16",)
+    type_v: tuple[str, ...] = ("f16",)
+    flash_attn: tuple[str, ...] = ("auto",)
+    sequences: tuple[int, ...] = ()
+    """Numbers of sequences that are computed together; empty for the ordinary tests of one."""
+
+    @property
+    def tests(self) -> tuple[BenchTest, ...]:
+        """The tests, without how they are computed. A length of 0 leaves a test out."""
+        found = []
+        for depth in self.n_depth:
+            if self.sequences:
+                for prompt, gen, count in product(self.n_prompt, self.n_gen, self.sequences):
+                    if prompt or gen:
+                        found.append(BenchTest(prompt, gen, depth, count))
+                continue
+            found += [BenchTest(n_prompt=prompt, n_depth=depth) for prompt in self.n_prompt if prompt]
+            found += [BenchTest(n_gen=gen, n_depth=depth) for gen in self.n_gen if gen]
+            found += [BenchTest(prompt, gen, depth) for prompt, gen in self.n_pg]
+        return tuple(dict.fromkeys(found))
+
+    def arms(self) -> tuple[tuple[str, BenchSettings], ...]:
+        """Every model in every way, those that share weights beside each other."""
+        return tuple(
+            (
+                model,
+                BenchSettings(
+                    n_threads=threads,
+                    n_batch=batch,
+                    n_ubatch=min(ubatch, batch),
+                    n_gpu_layers=layers,
+                    type_k=type_k,
+                    type_v=type_v,
+                    flash_attn=flash,
+                ),
+            )
+            for model, layers, batch, ubatch, type_k, type_v, flash, threads in product(
+                dict.fromkeys(self.models),
+                self.n_gpu_layers,
+                self.n_batch,
+                self.n_ubatch,
+                self.type_k,
+                self.type_v,
+                self.flash_attn,
+                self.n_threads,
+            )
+        )
+
+    def cases(self) -> tuple[BenchCase, ...]:
+        """Everything, in order.
+
+        Raises:
+            ParameterError: There is nothing to time.
+        """
+        tests = self.tests
+        if not tests:
+            raise ParameterError("There is nothing to time.", "Give -p or -n a length above 0.")
+        return tuple(BenchCase(model, settings, test) for model, settings in self.arms() for test in tests)
+
+    def arguments(self) -> tuple[str, ...]:
+        """The same as arguments of `workbench bench`: the models, and what differs from the defaults."""
+        default = Grid(())
+        words = list(self.models)
+        for option, name in OPTIONS.items():
+            values = getattr(self, name)
+            if values != getattr(default, name):
+                words += (option, ",".join(map(str, values)))
+        for prompt, gen in self.n_pg:
+            words += ("-pg", f"{prompt},{gen}")
+        return tuple(words)
+
+
+OPTIONS = {
+    "-p": "n_prompt",
+    "-n": "n_gen",
+    "-d": "n_depth",
+    "-t": "n_threads",
+    "-b": "n_batch",
+    "-ub": "n_ubatch",
+    "-ngl": "n_gpu_layers",
+    "-ctk": "type_k",
+    "-ctv": "type_v",
+    "-fa": "flash_attn",
+    "--parallel": "sequences",
+}
+"""The options that take a comma list, and the fields of `Grid` that they fill."""
+
+_LOWEST = {"-t": 0, "-b": 1, "-ub": 1, "-ngl": -1, "--parallel": 1}
+
+
+def _flash(text: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(FLASH_ATTN[word] for word in parse_words(text, "-fa", tuple(FLASH_ATTN))))
+
+
+_PARSERS: dict[str, Callable[[str], tuple[str, ...]]] = {
+    "-ctk": lambda text: parse_words(text, "-ctk", KV_TYPES),
+    "-ctv": lambda text: parse_words(text, "-ctv", KV_TYPES),
+    "-fa": _flash,
+}
+
+
+def parse_option(option: str, text: str) -> tuple[int, ...] | tuple[str, ...]:
+    """The values of one of `OPTIONS`.
+
+    Raises:
+        ParameterError: They are no values of this option.
+    """
+    if option in _PARSERS:
+        return _PARSERS[option](text)
+    return parse_numbers(text, option, _LOWEST.get(option, 0))

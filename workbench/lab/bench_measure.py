@@ -1,0 +1,111 @@
+"""One repetition, with what disturbed it; and warming up until the repetitions are nearly equal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from workbench.core.bench import Conditions, RunTime, Sample
+from workbench.core.cancel import CancelToken
+from workbench.core.ports import BenchRun, ConditionWatch
+from workbench.core.statistics import is_stable, median
+
+MOST_WARM_UPS = 4
+WARM_UP_S = 10.0
+"""Warming up ends after so many runs or so long, stable or not."""
+
+WARM_UP_SEED = 1_000_000
+"""What the random tokens of the first of them are drawn with."""
+
+OTHERS_PERCENT = 8.0
+OTHERS_S = 0.1
+"""Other programs disturb where they took both of these; system clocks tick in hundredths of a second."""
+
+CLOCK_SHARE = 0.05
+"""A clock that differs from its usual value by more than this disturbs."""
+
+OWN_SHARE = 0.02
+"""Other work of this program disturbs where it took more than this of the time."""
+
+GPU_OTHERS_BYTES = 64 * 2**20
+"""GPU memory that other programs took meanwhile, from which they disturb."""
+
+Clock = Callable[[], float]
+
+
+class Unwatched:
+    """Sees nothing."""
+
+    def begin(self) -> None:
+        """A repetition begins."""
+
+    def end(self) -> Conditions:
+        """Nothing is known of what went on."""
+        return Conditions()
+
+
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """How warming up went."""
+
+    runs: int
+    stable: bool | None
+    """Whether two successive runs were nearly equal; None where there was no time for two."""
+
+
+async def warm_up(run: BenchRun, cancel: CancelToken, clock: Clock = time.monotonic) -> WarmUp:
+    """What llama-bench does, and then the test itself until two successive runs are nearly equal.
+
+    Raises:
+        CancelledError: `cancel` was set.
+    """
+    expected = await run.warm_up(cancel)
+    deadline = clock() + WARM_UP_S
+    times: list[float] = []
+    while len(times) < MOST_WARM_UPS and clock() + expected < deadline:
+        expected = (await run.repeat(WARM_UP_SEED + len(times), cancel)).ns / 1e9
+        times.append(expected)
+        if is_stable(times):
+            break
+    return WarmUp(len(times), is_stable(times) if len(times) > 1 else None)
+
+
+async def take_sample(run: BenchRun, seed: int, watch: ConditionWatch, cancel: CancelToken) -> Sample:
+    """One repetition.
+
+    Raises:
+        CancelledError: `cancel` was set.
+    """
+    watch.begin()
+    taken: RunTime = await run.repeat(seed, cancel)
+    return Sample(taken, seed, watch.end())
+
+
+def mark(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """The samples with what disturbed each. A clock is judged by what it usually was."""
+    cpu = _usual([sample.conditions.cpu_mhz for sample in samples])
+    gpu = _usual([sample.conditions.gpu_mhz for sample in samples])
+    held = [sample.conditions.gpu_others_bytes for sample in samples]
+    least = min((size for size in held if size is not None), default=0)
+    return tuple(replace(sample, disturbed=tuple(_reasons(sample, cpu, gpu, least))) for sample in samples)
+
+
+def _usual(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if len(known) >= 3 else None
+
+
+def _reasons(sample: Sample, cpu: float | None, gpu: float | None, gpu_others: int) -> list[str]:
+    now, found = sample.conditions, []
+    if (now.others_percent or 0) >= OTHERS_PERCENT and (now.others_s or 0) >= OTHERS_S:
+        found.append("other programs computed")
+    if sample.time.wall_ns - sample.time.ns > OWN_SHARE * sample.time.ns:
+        found.append("this program did other work")
+    for name, clock, usual in (("processor", now.cpu_mhz, cpu), ("GPU", now.gpu_mhz, gpu)):
+        if clock is not None and usual and abs(clock / usual - 1) > CLOCK_SHARE:
+            found.append(f"the {name}'s clock had moved")
+    found += [f"the GPU was {reason}" for reason in now.gpu_throttle]
+    if (now.gpu_others_bytes or 0) - gpu_others > GPU_OTHERS_BYTES:
+        found.append("other programs took GPU memory")
+    return found

@@ -1,0 +1,101 @@
+"""The kept benchmark runs: one JSON file each, with every raw sample."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from workbench.core.errors import BenchRunError, did_you_mean
+from workbench.lab.bench_record import BenchRecord
+from workbench.store.files import replace_file
+from workbench.store.plain import from_plain
+
+log = logging.getLogger(__name__)
+
+VERSION = 1
+
+_ID = re.compile(r"\d{6}-\d{6}-[0-9a-f]{4}")
+
+
+class BenchRunFolder:
+    """Keeps runs in a folder, one file each.
+
+    Args:
+        folder: The folder; it need not be there.
+        clock: Seconds since 1970.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    def new_id(self) -> str:
+        """An id that no other run has."""
+        return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(self._clock()))}-{secrets.token_hex(2)}"
+
+    def save(self, record: BenchRecord) -> Path:
+        """Keep a run, in the place of an earlier state of it; gives its file.
+
+        Raises:
+            BenchRunError: It cannot be written.
+        """
+        path = self._folder / f"{record.id}.json"
+        content = {"version": VERSION, **asdict(record)}
+        try:
+            replace_file(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+        except OSError as error:
+            raise BenchRunError(
+                f"The run cannot be kept in {path}: {error.strerror or error}.", "The figures are on the screen."
+            ) from error
+        return path
+
+    def ids(self) -> list[str]:
+        """The ids of all runs, the newest first."""
+        try:
+            names = [path.stem for path in self._folder.glob("*.json")]
+        except OSError:
+            return []
+        return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
+
+    def records(self) -> list[BenchRecord]:
+        """All runs that can be read, the newest first."""
+        found = []
+        for run in self.ids():
+            try:
+                found.append(self._read(run))
+            except BenchRunError as error:
+                log.warning("%s", error.message)
+        return found
+
+    def load(self, name: str) -> BenchRecord:
+        """The run whose id is `name` or begins with it; `last` is the newest.
+
+        Raises:
+            BenchRunError: There is none, there are several, or it cannot be read.
+        """
+        ids = self.ids()
+        found = ids[:1] if name == "last" else [run for run in ids if run.startswith(name)] if name else []
+        if name in found:
+            found = [name]
+        if not found:
+            hint = did_you_mean(name, ids) or "`workbench bench --list` shows those that are kept."
+            raise BenchRunError(f"There is no benchmark run {name!r}.", hint)
+        if len(found) > 1:
+            raise BenchRunError(f"{len(found)} runs begin with {name!r}.", f"They are {', '.join(found[:5])} ….")
+        return self._read(found[0])
+
+    def _read(self, run: str) -> BenchRecord:
+        path = self._folder / f"{run}.json"
+        try:
+            content = json.loads(path.read_bytes())
+            return replace(from_plain(BenchRecord, content), id=run)
+        except OSError as error:
+            raise BenchRunError(f"{path} cannot be read: {error.strerror or error}.") from error
+        except (ValueError, RecursionError) as error:
+            raise BenchRunError(f"{path} is no benchmark run: {error}.", "It can be deleted.") from error

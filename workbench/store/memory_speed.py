@@ -1,0 +1,29 @@
+"""The best memory bandwidth that was ever measured here: whatever disturbs a measurement makes it slower."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+from workbench.core.bench import MemorySpeed
+from workbench.store.files import replace_file
+from workbench.store.plain import from_plain
+
+log = logging.getLogger(__name__)
+
+
+def best_memory_speed(path: Path, processor: str, measured: MemorySpeed) -> MemorySpeed:
+    """The better one of `measured` and what the file at `path` knows of this processor; keeps it there."""
+    try:
+        content = json.loads(path.read_bytes())
+        kept = from_plain(MemorySpeed, content[processor])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        kept = measured
+    best = max(kept, measured, key=lambda speed: speed.bytes_per_s)
+    try:
+        replace_file(path, (json.dumps({processor: asdict(best)}, indent=1) + "\n").encode())
+    except OSError as error:
+        log.warning("%s: the memory bandwidth is not remembered: %s", path, error)
+    return best
