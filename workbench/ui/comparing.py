@@ -97,7 +97,7 @@ _TENSORS: Sequence[Column[TensorChange]] = (
     Column("tensor", lambda change: change.name, key=lambda change: natural(change.name)),
     Column("A", lambda change: _type(change.first), 8, style="rows--accent", key=lambda change: _type(change.first)),
     Column("B", lambda change: _type(change.second), 8, style="rows--figure", key=lambda c: _type(c.second)),
-    Column("shape", _shapes, 18, wide=22, right=True),
+    Column("shape", _shapes, 18, wide=22, right=True, least=60),
     Column("size A", lambda change: _size(change.first), 9, right=True, least=100),
     Column("size B", lambda change: _size(change.second), 9, right=True, least=100),
     Column("B - A", lambda c: _signed(_growth(c)), 9, right=True, key=_growth, descending=True),

@@ -27,6 +27,8 @@ BESIDE = 110
 """Columns from which a chat template and what it makes stand side by side."""
 LONGEST_TEMPLATE = 200_000
 """Characters of a chat template that are shown: a file may hold megabytes of it."""
+LONGEST_LINE = 8_000
+"""Characters up to which a line of it is in colour."""
 _TOKEN_TYPES = {1: "text", 2: "unknown", 3: "control", 4: "user-defined", 5: "unused", 6: "byte"}
 _ROLES = {
     "bos": "begins a text (BOS)",
@@ -111,6 +113,18 @@ def shape_text(tensor: TensorInfo) -> str:
     return " × ".join(map(str, tensor.shape))
 
 
+def tensor_text(tensor: TensorInfo) -> str:
+    """Everything about a tensor."""
+    return (
+        f"type      {tensor.type.name}, blocks of {tensor.type.block} weights in {tensor.type.block_bytes} bytes, "
+        f"{tensor.type.bits_per_weight:.4g} bits per weight\n"
+        f"shape     {shape_text(tensor)}, the first one runs fastest\n"
+        f"weights   {tensor.elements:,}\n"
+        f"bytes     {tensor.size_bytes:,}\n"
+        f"begins    {tensor.offset:,} bytes behind the header"
+    )
+
+
 def value_text(value: FoldedValue | None) -> str:
     """A value of the metadata in one row."""
     if isinstance(value, FoldedArray):
@@ -150,7 +164,7 @@ _METADATA: Sequence[Column[MetadataRow]] = (
 _TENSORS: Sequence[Column[TensorInfo]] = (
     Column("tensor", lambda tensor: tensor.name, key=lambda tensor: natural(tensor.name)),
     Column("type", lambda tensor: tensor.type.name, 8, style="rows--accent", key=lambda tensor: tensor.type.name),
-    Column("shape", shape_text, 18, right=True),
+    Column("shape", shape_text, 18, right=True, least=60),
     Column("weights", lambda tensor: fmt.parameters(tensor.elements), 9, right=True, least=100),
     Column("bits", lambda t: f"{t.type.bits_per_weight:.2f}", 8, right=True, descending=True,
            key=lambda t: t.type.bits_per_weight, least=90),
@@ -283,7 +297,9 @@ class _TemplatePage(TextPage):
         source = report.inspection.facts.chat_template or ""
         super().__init__("Template", self._arranged, "" if source or templates else "none", source)
         self._report = report
-        self._code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
+        code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
+        # Folding a line takes time with the square of its colours.
+        self._code = [line if len(line) <= LONGEST_LINE else Content(line.plain) for line in code]
         self._is_cut = len(source) > LONGEST_TEMPLATE
 
     def _arranged(self, width: int) -> list[Content]:
@@ -361,7 +377,7 @@ def _tokenizer(found: Inspection, width: int) -> list[Content]:
     for token in facts.special:
         text = "not in the vocabulary" if token.text is None else token.text
         kind = _TOKEN_TYPES.get(token.type or 0, "")
-        note = "  llama.cpp's choice" if token.by_default else ""
+        note = "by default" if token.by_default else ""
         lines.append(
             styled(
                 (f"  {_ROLES.get(token.role, token.role):<22}", "rows--dim"),

@@ -79,8 +79,6 @@ class Page:
 
     searchable = False
     choosable = False
-    sorts: Sequence[str] = ()
-    """By what the rows can be sorted."""
 
     def __init__(self, name: str, badge: str = "") -> None:
         self.name = name
@@ -205,7 +203,7 @@ class TablePage(Page, Generic[Item]):
         self._sorted: Column[Item] | None = None
         self._turned = False
         self._shown: Sequence[Item] = items
-        self.sorts = [column.title for column in columns if column.key is not None]
+        self._width = WIDE
 
     @property
     def shown(self) -> Sequence[Item]:
@@ -225,6 +223,7 @@ class TablePage(Page, Generic[Item]):
 
     def header(self, width: int) -> Content:
         """The titles; an arrow where the table is sorted."""
+        self._width = width
         parts = [(" ", "")]
         for column, room in self._widths(width):
             chosen = column is self._sorted
@@ -263,8 +262,9 @@ class TablePage(Page, Generic[Item]):
         if turn:
             self._turned = not self._turned
         else:
-            ways = [None, *(column for column in self._columns if column.key is not None)]
-            self._sorted = ways[(ways.index(self._sorted) + 1) % len(ways)]
+            in_sight = [column for column, _ in self._widths(self._width)]
+            ways = [None, *(column for column in in_sight if column.key is not None)]
+            self._sorted = ways[(ways.index(self._sorted) + 1) % len(ways)] if self._sorted in ways else None
             self._turned = False
         self._arrange()
 

@@ -79,7 +79,9 @@ class Workshop:
         bars = screen.query(JobBar)
         if not bars and self.queue.orders:
             keybars = screen.query(KeyBar)
-            screen.mount(JobBar(self.queue, self._key), before=keybars.first() if keybars else None)
+            screen.mount(
+                JobBar(self.queue, self._key.replace("Ctrl+", "^")), before=keybars.first() if keybars else None
+            )
         for bar in bars:
             if self.queue.orders:
                 bar.look()
@@ -111,16 +113,17 @@ class Workshop:
         self.look()
 
     def _ended(self, order: Order) -> None:
+        looking = isinstance(self._app.screen, JobsDialog)
         if order.result is not None:
             result = order.result
-            text = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits, {duration(result.seconds)}."
-            self._tell(f"{text} {self._key}, then Enter, loads it.", f"{order.label} is made", "", 8)
+            text = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits, in {duration(result.seconds)}."
+            if not looking:
+                self._tell(f"{text} {self._key}, then Enter, loads it.", f"{order.label} is made", "", 8)
             self._app.run_worker(self._search(), group="library", exit_on_error=False, description="search for models")
         elif order.error is not None:
             self._services.logs.add("error", "quantize", str(order.error))
-            self._tell(str(order.error), f"{order.label} could not be made", "error", 12)
-        else:
-            self._tell(f"{order.label} was stopped. Nothing is left of it.", "", "", 4)
+            if not looking:
+                self._tell(str(order.error), f"{order.label} could not be made", "error", 12)
         self.look()
 
     def _tell(self, text: str, title: str, severity: str, seconds: float = 6) -> None:

@@ -11,9 +11,10 @@ from textual.content import Content
 
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
+from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import FoldedArray, ModelReport
 from workbench.ui.gauges import styled
-from workbench.ui.inspecting import MetadataRow, inspect_pages, title_lines
+from workbench.ui.inspecting import MetadataRow, inspect_pages, tensor_text, title_lines
 from workbench.ui.pages import Page, TablePage, cut_path
 from workbench.ui.screens.pages import PagesScreen
 from workbench.ui.services import Services
@@ -60,10 +61,12 @@ class InspectScreen(PagesScreen):
         page = self.page
         if not isinstance(page, TablePage) or event.index >= len(page.shown):
             return
-        row = page.shown[event.index]
-        if isinstance(row, MetadataRow) and self._entry.path is not None:
-            from workbench.ui.screens.value import ArrayDialog, ValueDialog
+        from workbench.ui.screens.value import ArrayDialog, ValueDialog
 
+        row = page.shown[event.index]
+        if isinstance(row, TensorInfo):
+            self.app.push_screen(ValueDialog(row.name, tensor_text(row)))
+        elif isinstance(row, MetadataRow) and self._entry.path is not None:
             if isinstance(row.value, FoldedArray):
                 self.app.push_screen(ArrayDialog(self._services.files, Path(self._entry.path), row.key))
             else:

@@ -17,7 +17,7 @@ from workbench.ui.pages import cut, cut_path, paragraph
 from workbench.ui.quantizing import Order, QuantizeQueue
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.dialog import Dialog
-from workbench.ui.widgets.jobs import duration, speed_text
+from workbench.ui.widgets.jobs import duration, order_label, speed_text
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
@@ -99,7 +99,7 @@ class JobsDialog(Dialog[Order | None]):
         mark, style, word = _MARKS[order.state]
         if order.state == "running":
             word = f"{100 * order.progress.fraction:.0f} %" if order.progress else "begins"
-        name = cut(order.label, max(10, width - 24))
+        name = order_label(order, max(10, width - 24))
         said = f"{fmt.size(order.result.size_bytes)}  {word}" if order.result else word
         gap = " " * max(1, width - 4 - Content(name).cell_length - len(said))
         return styled((f" {mark} ", style), (name, "rows--strong"), (gap, ""), (said, style))

@@ -20,8 +20,10 @@ from workbench.ui.screens.dialog import Dialog
 from workbench.ui.services import ModelFiles
 from workbench.ui.widgets.rows import Rows
 
-LONGEST_TEXT = 1_000_000
+LONGEST_TEXT = 200_000
 """Characters of a text that are shown."""
+SHORT_LINES, BOX_ROWS = 12, 4
+"""What counts as a short text, and the rows that the box has around it."""
 
 
 class ValueDialog(Dialog[None]):
@@ -35,6 +37,7 @@ class ValueDialog(Dialog[None]):
     CSS_PATH = "value.tcss"
     AUTO_FOCUS = "#value-rows"
 
+    box = query_one("#value-box", Vertical)
     rows = query_one("#value-rows", Rows)
 
     def __init__(self, key: str, text: str) -> None:
@@ -61,6 +64,8 @@ class ValueDialog(Dialog[None]):
             lines += content.fold(width) if content.cell_length > width else [content]
         if len(self._text) > LONGEST_TEXT:
             lines.append(styled((f"… cut after {LONGEST_TEXT:,} of {len(self._text):,} characters", "rows--warning")))
+        # A short value gets a small box.
+        self.box.styles.height = len(lines) + BOX_ROWS if len(lines) <= SHORT_LINES else "90%"
         self.rows.show(len(lines), lambda index, _: lines[index])
 
 

@@ -12,7 +12,6 @@ from workbench.ui import format as fmt
 from workbench.ui.gauges import bar, styled
 from workbench.ui.pages import cut
 from workbench.ui.quantizing import Order, QuantizeQueue
-from workbench.ui.sanitize import clean_line
 from workbench.ui.widgets.lines import Lines
 
 
@@ -31,38 +30,46 @@ def speed_text(progress: QuantizeProgress | None) -> str:
     return f"{fmt.size(round(speed))}/s" if speed is not None else fmt.DASH
 
 
+def order_label(order: Order, width: int) -> str:
+    """The model and its quantization; of a long name the end of the model is left out, never the quantization."""
+    kind = order.job.kind.name
+    return f"{cut(order.model, max(6, width - len(kind) - 1))} {kind}"
+
+
 def order_line(order: Order, key: str, waiting: int, width: int) -> Content:
     """An order in one row, with the key that shows more of it."""
     more = f" · {waiting} waiting" if waiting else ""
-    end = f"  {key}"
-    name = cut(order.label, max(12, width // 3))
+    end = f" {key} "
     if order.state == "running":
-        progress = order.progress
-        fraction = progress.fraction if progress else 0.0
-        left = duration(progress.seconds_left if progress else None)
-        tail = f" {100 * fraction:3.0f} %"
-        details = f"  {speed_text(progress)}  {left} left{more}"
-        room = width - len(f" ▸ {name}  ") - len(tail) - len(details) - len(end)
-        if room < 8:
-            details = f"  {left} left{more}"
-            room = width - len(f" ▸ {name}  ") - len(tail) - len(details) - len(end)
-        return styled((" ▸ ", "job--run"), (f"{name}  ", "job--name")) + (
-            bar(fraction, max(4, min(40, room)), "job--bar")
-            + styled((tail, "job--name"), (details, ""), (end, "job--key"))
-        )
-    if order.state == "waiting":
-        return styled((" · ", ""), (name, "job--name"), (f" waits{more}", ""), (end, "job--key"))
+        return _running_line(order, end, more, width)
+    room = width - len(more) - len(end)
     if order.state == "done" and order.result is not None:
-        result = order.result
-        said = f" is made: {fmt.size(result.size_bytes)} in {duration(result.seconds)}{more}"
+        said = f" is made: {fmt.size(order.result.size_bytes)} in {duration(order.result.seconds)}{more}"
+        name = order_label(order, min(40, room - len(said) + len(more) - 14))
         return styled(
-            (" ✓ ", "job--done"), (name, "job--name"), (said, ""), (f"{end} Enter", "job--key"), (" loads it", "")
+            (" ✓ ", "job--done"), (name, "job--name"), (f"{said} ", ""), (f"{end}Enter", "job--key"), (" loads it", "")
         )
+    name = order_label(order, min(40, room // 2))
     if order.state == "failed" and order.error is not None:
-        room = max(10, width - len(name) - len(end) - 14)
-        said = f" failed: {cut(order.error.message, room)}"
+        said = f" failed: {cut(order.error.message, max(10, room - len(name) - 14))} "
         return styled((" ✗ ", "job--failed"), (name, "job--name"), (said, "job--failed"), (end, "job--key"))
-    return styled((" · ", ""), (clean_line(name), "job--name"), (" was stopped; nothing is left of it", ""))
+    said = " waits" if order.state == "waiting" else " was stopped; nothing is left of it"
+    return styled((" · ", ""), (name, "job--name"), (f"{said}{more} ", ""), (end, "job--key"))
+
+
+def _running_line(order: Order, end: str, more: str, width: int) -> Content:
+    progress = order.progress
+    fraction = progress.fraction if progress else 0.0
+    left = f"  {duration(progress.seconds_left if progress else None)} left"
+    percent = f" {100 * fraction:3.0f} %"
+    # What there is no room for goes, the least important first; the bar takes what is left.
+    for details in (f"  {speed_text(progress)}{left}{more}", f"{left}{more}", left, ""):
+        name = order_label(order, 36 if width >= 100 else 24)
+        room = width - len(f" ▸ {name}  {percent}{details} {end}")
+        if room >= 10:
+            break
+    line = styled((" ▸ ", "job--run"), (f"{name}  ", "job--name")) + bar(fraction, max(4, min(40, room)), "job--bar")
+    return line + styled((percent, "job--name"), (f"{details} ", ""), (end, "job--key"))
 
 
 class JobBar(Lines):

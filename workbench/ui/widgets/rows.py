@@ -146,7 +146,7 @@ class Rows(ScrollView, can_focus=True):
                 tooltip="Go one page down."),
         Binding("home,g", "first", "Top", id="rows.top", show=False, tooltip="Go to the first row."),
         Binding("end,G", "last", "End", id="rows.end", show=False, tooltip="Go to the last row."),
-        Binding("enter", "choose", "Choose", id="rows.choose", show=False, tooltip="Choose the row in hand."),
+        Binding("enter", "choose", "Open", id="rows.choose", tooltip="Open or take the row in hand."),
     ]
     # fmt: on
 
@@ -280,6 +280,10 @@ class Rows(ScrollView, can_focus=True):
     def action_last(self) -> None:
         """Go to the last row."""
         self.action_move(self._count)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A row can be chosen only where one is in hand."""
+        return self.cursor is not None if action == "choose" else True
 
     def action_choose(self) -> None:
         """Choose the row in hand."""
