@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import Bencher, ConditionWatch, EngineHost
+from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
@@ -35,8 +36,9 @@ class Workers:
     @cached_property
     def catalog(self) -> LibraryCatalog:
         """The models at hand."""
-        folders = [expanded(Path(folder)) for folder in self.config.model_folders]
-        return LibraryCatalog(folders, self._recent_models)
+        made = [folder for folder in (self._quantize_folder,) if folder is not None]
+        own = [folder for folder in (self.paths.models_dir,) if folder.is_dir()]
+        return LibraryCatalog([*self._model_folders, *made, *own], self._recent_models)
 
     @cached_property
     def sessions(self) -> FileSessionStore:
@@ -62,9 +64,21 @@ class Workers:
     @cached_property
     def files(self) -> LocalFiles:
         """Looks into model files, and makes quantizations of them."""
+        return LocalFiles(self._quantize_folder, self._model_folders)
+
+    @property
+    def _model_folders(self) -> list[Path]:
+        return [expanded(Path(folder)) for folder in self.config.model_folders]
+
+    @property
+    def _quantize_folder(self) -> Path | None:
         chosen = self.config.quantize_folder
-        folders = [expanded(Path(folder)) for folder in self.config.model_folders]
-        return LocalFiles(expanded(Path(chosen)).absolute() if chosen else None, folders)
+        return expanded(Path(chosen)).absolute() if chosen else None
+
+    @cached_property
+    def adviser(self) -> LocalAdviser:
+        """Tells what fits in memory together."""
+        return LocalAdviser(self.catalog.resolve, self.files)
 
     @cached_property
     def bencher(self) -> Bencher:

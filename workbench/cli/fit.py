@@ -9,12 +9,9 @@ from workbench.cli.composition import compose
 from workbench.cli.files import find_file
 from workbench.cli.options import add_json, settings
 from workbench.cli.output import print_json, print_table, size_text
-from workbench.core.parameters import LoadSettings, check_value
+from workbench.core.parameters import check_value
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import Fit, FitModel, FitQuestion
-
-LONGEST_DEFAULT = 8192
-"""The context where none is asked for, as far as the model was trained: what loading takes."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
     machine = look_at_machine()
     model, room = FitModel(headers, machine.repacked), room_on(machine)
-    question = ask(load, model)
+    question = model.question(load)
     fit = model.price(question, room)
     largest, most = model.largest_context(question, room), model.most_layers(question, room)
     if options.json:
@@ -53,19 +50,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         _print(question, fit, largest, most, model)
     return 0
-
-
-def ask(load: LoadSettings, model: FitModel) -> FitQuestion:
-    """The question that these load settings put."""
-    return FitQuestion(
-        n_ctx=load.num_ctx or min(model.trained_context or LONGEST_DEFAULT, LONGEST_DEFAULT),
-        batch=load.num_batch,
-        type_k=load.type_k,
-        type_v=load.type_v,
-        flash_attention=load.flash_attn != "off",
-        gpu_layers=load.num_gpu,
-        mapped=load.use_mmap,
-    )
 
 
 def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> dict[str, object]:

@@ -18,6 +18,7 @@ from workbench.core.errors import ParameterError, WorkbenchError, did_you_mean
 
 COMMANDS = {
     "run": "one answer, streamed to standard output",
+    "compare": "a race: one prompt to several models, side by side",
     "bench": "how fast models are, and which of two is faster",
     "models": "the models at hand",
     "inspect": "what a model file says of itself, and what is odd about it",

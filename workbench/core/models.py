@@ -138,6 +138,8 @@ class EngineInfo:
     """What it was expected to take, before it was loaded."""
     layers: int | None = None
     gpu_layers: int | None = None
+    vocabulary: str = ""
+    """The same for models whose tokens mean the same; empty where that is not known."""
     has_template: bool = True
     """Whether the model brings a chat template of its own."""
     warnings: tuple[str, ...] = ()

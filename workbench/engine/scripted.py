@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -302,7 +303,7 @@ class ScriptedEngine:
                 if index == script.fail_at:
                     batch.append(Failed(script.error, at_ns))
                     break
-                batch.append(Token(text, index, kind, at_ns, watch.lane(at_ns)))
+                batch.append(Token(text, zlib.crc32(text.encode()), kind, at_ns, watch.lane(at_ns)))
             yield tuple(batch)
             if isinstance(batch[-1], Failed):
                 return
@@ -394,6 +395,7 @@ class ScriptedHost:
             backend="script",
             load_ms=(watch.now() - start) / 1e6,
             memory=model.memory,
+            vocabulary="script",
             warnings=model.warnings,
         )
         engine = ScriptedEngine(model, info, self._clock, self._sleep)

@@ -10,6 +10,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from workbench.core.parameters import LoadSettings
 from workbench.gguf.compute import graph_widths
 from workbench.gguf.header import Header
 from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer, weights_by_layer
@@ -18,6 +19,9 @@ from workbench.gguf.repack import host_weights_bytes
 
 ALL_THAT_FIT = -1
 """The value of `gpu_layers` that leaves their number to be chosen."""
+
+DEFAULT_CONTEXT = 8192
+"""The context length where none is asked for, as far as the model was trained."""
 
 UBATCH = 512
 """Prompt tokens in one graph at most, however large the batch; llama.cpp's default, and llama-bench's."""
@@ -146,6 +150,19 @@ class FitModel:
     def trained_context(self) -> int | None:
         """The longest context that the model was trained for, in tokens."""
         return get_int(self._metadata, f"{get_text(self._metadata, 'general.architecture')}.context_length")
+
+    def question(self, load: LoadSettings) -> FitQuestion:
+        """What has to fit where the model is loaded with these settings."""
+        trained = self.trained_context
+        return FitQuestion(
+            n_ctx=load.num_ctx or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
+            batch=load.num_batch,
+            type_k=load.type_k,
+            type_v=load.type_v,
+            flash_attention=load.flash_attn != "off",
+            gpu_layers=load.num_gpu,
+            mapped=load.use_mmap,
+        )
 
     def price(self, question: FitQuestion, room: Room) -> Fit:
         """What the model takes, loaded like this."""

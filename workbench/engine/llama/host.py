@@ -128,6 +128,7 @@ class LlamaHost:
             estimate=_as_use(plan, model.memory),
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
+            vocabulary=model.vocabulary.fingerprint,
             has_template=source is not None,
             warnings=tuple(warnings),
         )

@@ -9,6 +9,7 @@ import ctypes
 import logging
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
 """The one sequence of the context."""
+
+FINGERPRINT_TOKENS = 512
+"""So many tokens of a vocabulary are looked at to tell it from others."""
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
 
@@ -55,6 +59,13 @@ class Vocabulary:
     def tokenize_raw(self, text: str) -> list[int]:
         """The tokens of a text for raw completion, with the BOS that the model wants."""
         return native.tokenize(self.native, text, add_special=True, parse_special=True)
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for vocabularies in which tokens mean the same, as far as a sample of them tells."""
+        step = max(1, self.size // FINGERPRINT_TOKENS)
+        texts = (api.llama_vocab_get_text(self.native, token) or b"" for token in range(0, self.size, step))
+        return f"{self.size}-{zlib.crc32(b' '.join(texts)):08x}"
 
     def is_end(self, token: int) -> bool:
         """Whether the model ends its answer with this token."""

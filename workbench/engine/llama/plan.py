@@ -7,14 +7,11 @@ from dataclasses import dataclass, replace
 
 from workbench.core.errors import MemoryShortError
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
+from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.header import Header
 from workbench.gguf.memory import MemoryEstimate
 from workbench.gguf.model import describe
 from workbench.gguf.repack import host_weights_bytes
-
-DEFAULT_CONTEXT = 8192
-"""The context length where none is asked for, as far as the model was trained."""
 
 GPU_MARGIN_BYTES = 512 * 2**20
 """What stays free on a GPU beside the estimate: the driver's own context, and what the estimate does not see."""
@@ -80,22 +77,13 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
     """
-    facts = describe(headers[0], headers[1:])
     warnings = []
-    trained = facts.context_length
-    n_ctx = asked.num_ctx or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT)
+    trained = describe(headers[0], headers[1:]).context_length
+    model, room = FitModel(headers), room_on(machine)
+    question = model.question(asked)
+    n_ctx = question.n_ctx
     if trained and n_ctx > trained:
         warnings.append(f"The context of {n_ctx} tokens is longer than the {trained} that the model was trained for.")
-    model, room = FitModel(headers), room_on(machine)
-    question = FitQuestion(
-        n_ctx=n_ctx,
-        batch=asked.num_batch,
-        type_k=asked.type_k,
-        type_v=asked.type_v,
-        flash_attention=asked.flash_attn != "off",
-        gpu_layers=asked.num_gpu,
-        mapped=asked.use_mmap,
-    )
     fit = model.price(question, room)
     layers = fit.gpu_layers
     settings = replace(asked, num_ctx=n_ctx, num_thread=asked.num_thread or machine.cores, num_gpu=layers)

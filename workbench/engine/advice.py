@@ -1,0 +1,65 @@
+"""Tells what fits in memory together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.engine.files import LocalFiles
+from workbench.gguf.fit import Fit, Room
+
+
+class LocalAdviser:
+    """Prices models against what is free on this machine.
+
+    Args:
+        resolve: Finds the model that a reference names; raises a WorkbenchError.
+        files: Looks into their files.
+    """
+
+    def __init__(self, resolve: Callable[[str], ModelEntry], files: LocalFiles) -> None:
+        self._resolve = resolve
+        self._files = files
+
+    async def fit_together(self, models: Sequence[tuple[str, LoadSettings]]) -> bool:
+        """Whether these models, by reference and settings, fit together in what is free now.
+
+        One whose need cannot be told counts as fitting: loading it will tell.
+        """
+        if len(models) < 2:
+            return True
+        room = await self._files.room()
+        mapped: set[Path] = set()
+        for ref, load in models:
+            try:
+                entry = await asyncio.to_thread(self._resolve, ref)
+                if entry.path is None:
+                    continue
+                path = Path(entry.path)
+                model = await self._files.fit_model(path)
+            except WorkbenchError:
+                continue
+            fit = model.price(model.question(load), room)
+            if path in mapped and not fit.gpu_layers:
+                # The pages of a file that is mapped twice are in memory once.
+                fit = replace(fit, shares=(replace(fit.shares[0], weights_bytes=0), *fit.shares[1:]))
+            if not fit.fits:
+                return False
+            if load.use_mmap:
+                mapped.add(path)
+            room = _rest(room, fit)
+        return True
+
+
+def _rest(room: Room, fit: Fit) -> Room:
+    """What is free once a model is loaded like this."""
+    taken = {share.device.name: share.total_bytes for share in fit.shares}
+    host, *gpus = (
+        replace(device, free_bytes=device.free_bytes - taken.get(device.name, 0)) for device in (room.host, *room.gpus)
+    )
+    return Room(host, tuple(gpus))
