@@ -14,7 +14,7 @@ import sys
 
 from benchmarks.common import ROOT, log
 
-SCRIPTS = ("startup", "first_paint", "idle", "drawing", "escape", "tui_speed", "llama_bench", "quantize")
+SCRIPTS = ("startup", "first_paint", "idle", "drawing", "escape", "telemetry", "tui_speed", "llama_bench", "quantize")
 
 ARGUMENTS = {"tui_speed": ("--lock",)}
 

@@ -3,13 +3,14 @@
  * Build: cc -shared -fPIC -O1 -Wl,-soname,libnvidia-ml.so.1 -o libnvidia-ml.so.1 stub_nvml.c
  * With -DOLD_DRIVER it lacks the functions that drivers of 2018 lack.
  *
- * It is played by a file that FAKE_NVML_FILE names, read again with every call: lines of `key value`. `init` and
+ * It is played by a file that FAKE_NVML_FILE names, read again whenever it was replaced: lines of `key value`. `init` and
  * `count` are for the whole; everything else begins with the number of the GPU, or of a part of it: `0.name`,
  * `0/1.total`. `0.FIGURE.error` is the code that a figure is answered with. Without a file there is no driver.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 typedef int R;
@@ -29,19 +30,33 @@ enum { NO_PERMISSION = 4, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NOT
 
 static int up = 0;
 
+/* All of the file, read again when another one is in its place. */
+static const char *play(void) {
+    static char content[1 << 16];
+    static struct stat seen;
+    struct stat now;
+    const char *path = getenv("FAKE_NVML_FILE");
+    if (!path || stat(path, &now)) return "";
+    if (now.st_ino != seen.st_ino || now.st_mtim.tv_nsec != seen.st_mtim.tv_nsec || now.st_size != seen.st_size) {
+        FILE *file = fopen(path, "r");
+        size_t length = file ? fread(content, 1, sizeof content - 1, file) : 0;
+        content[length] = 0;
+        if (file) fclose(file);
+        seen = now;
+    }
+    return content;
+}
+
 /* The value of a key, or NULL; good until the next call. */
 static const char *text(const char *key) {
-    static char line[4096];
-    const char *path = getenv("FAKE_NVML_FILE");
-    FILE *file = path ? fopen(path, "r") : NULL;
+    static char value[4096];
     size_t length = strlen(key);
-    const char *found = NULL;
-    while (file && !found && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = 0;
-        if (!strncmp(line, key, length) && line[length] == ' ') found = line + length + 1;
+    for (const char *line = play(); line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+        if (strncmp(line, key, length) || line[length] != ' ') continue;
+        snprintf(value, sizeof value, "%.*s", (int)strcspn(line + length + 1, "\n"), line + length + 1);
+        return value;
     }
-    if (file) fclose(file);
-    return found;
+    return NULL;
 }
 
 static U64 number(const char *key, U64 fallback) {
@@ -62,7 +77,8 @@ static U64 number_of(D d, const char *figure, U64 fallback) { return number(name
 /* What every call begins with: the code that it is to be answered with. */
 static R state(D d, const char *figure) {
     char error[96];
-    usleep((useconds_t)number("block_ms", 0) * 1000);
+    U64 block = number("block_ms", 0);
+    if (block) usleep((useconds_t)block * 1000);
     if (!up) return UNINITIALIZED;
     R all = (R)number("error", 0);
     if (!all) all = (R)number_of(d, "error", 0);

@@ -107,7 +107,7 @@ class NvmlDevice:
         self._handle = handle
         self._never: dict[str, Absence] = {}
         self._absent: dict[str, Absence] = {}
-        self._former_lists = reader.former_lists
+        self._former_lists = set(_PROCESS_LISTS if reader.former_lists else ())
         self._memory_v2 = True
         self.info = self._look(index, whole)
 
@@ -240,12 +240,12 @@ class NvmlDevice:
     def _processes(self, handle: object, name: str) -> Sequence[Nvml]:
         nvml = self._nvml
         found: Sequence[Nvml]
-        if not self._former_lists:
+        if name not in self._former_lists:
             try:
                 found = getattr(nvml, name)(handle)
                 return found
             except nvml.NVMLLibraryMismatchError:
-                self._former_lists = True
+                self._former_lists.add(name)
         found = getattr(nvml, f"{name}_v2")(handle)
         return found
 
