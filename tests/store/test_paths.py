@@ -22,6 +22,7 @@ def test_the_names_of_files():
     assert paths.themes_dir == Path("c/themes")
     assert paths.sessions_dir == Path("d/sessions")
     assert paths.exports_dir == Path("d/exports")
+    assert paths.models_dir == Path("d/models")
     assert paths.log_file == Path("s/workbench.log")
 
 

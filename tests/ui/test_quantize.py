@@ -203,9 +203,14 @@ async def test_the_target_follows_the_type_until_it_is_edited(program, model, tm
         assert dialog.target.value.endswith("mine.gguf")
 
 
-async def test_the_configured_folder(program, model, tmp_path):
-    async with program(model, files=FakeFiles(quantize_folder=tmp_path / "all")) as (_, dialog):
-        assert dialog.target.value == str(tmp_path / "all" / "Tiny-Q4_K_M.gguf")
+async def test_the_configured_folder_is_made(program, model, tmp_path):
+    target = tmp_path / "all" / "of them" / "Tiny-Q4_K_M.gguf"
+    async with program(model, files=FakeFiles(quantize_folder=target.parent)) as (pilot, dialog):
+        assert dialog.target.value == str(target)
+        assert not target.parent.exists()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert target.is_file()
 
 
 async def test_an_importance_matrix_is_checked(program, model, tmp_path):

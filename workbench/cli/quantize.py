@@ -19,7 +19,7 @@ from workbench.cli.output import note, print_json, print_table, size_text
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, QuantizeError
 from workbench.core.models import ModelEntry
-from workbench.engine.llama.quantize import plan_quantizations, quantize
+from workbench.engine.llama.quantize import plan_quantizations
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
 from workbench.store.paths import expanded
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             allow_requantize=options.allow_requantize,
             threads=max(0, options.threads),
         )
-        result = asyncio.run(_stoppable(lambda cancel: quantize(job, _Progress().show, cancel)))
+        result = asyncio.run(_stoppable(lambda cancel: workers.files.quantize(job, _Progress().show, cancel)))
     except CancelledError as error:
         note(f"workbench: {error.message}")
         return INTERRUPTED

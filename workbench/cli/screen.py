@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from logging.handlers import RotatingFileHandler
@@ -54,6 +55,10 @@ def run(options: argparse.Namespace) -> int:
     workers = compose()
     sampling, load = settings(options, workers.config)
     system = workers.config.system if options.system is None else options.system
+    with suppress(OSError):
+        # What is made of a model in a store or a package is written there, and has to be found from the first day.
+        workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
+    workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
     resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
     # Textual draws on standard error.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ModelFileError, TemplateError, WorkbenchError
+from workbench.core.errors import ModelFileError, TargetError, TemplateError, WorkbenchError
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import FitModel, Room
 from workbench.gguf.header import Array, Header
@@ -33,7 +33,8 @@ class LocalFiles:
     Args:
         quantize_folder: Where quantizations are to be written; None for beside their source.
         model_folders: The user's folders with models.
-        fallback: Where a quantization is written if its source lies where nothing else should be put.
+        fallback: Where a quantization is written if its source lies where nothing else should be put; None for the
+            current folder.
     """
 
     def __init__(
@@ -41,7 +42,8 @@ class LocalFiles:
     ) -> None:
         self._quantize_folder = quantize_folder
         self._model_folders = model_folders
-        self._fallback = fallback
+        self.fallback = fallback
+        """Where a quantization is written if its source lies where nothing else should be put; None for here."""
 
     async def fit_model(self, path: Path) -> FitModel:
         """The model in `path`, to be asked what fits.
@@ -109,6 +111,8 @@ class LocalFiles:
         """
         from workbench.engine.llama.quantize import quantize
 
+        if self._is_made_for(job.target.parent):
+            await asyncio.to_thread(_make_folder, job.target.parent)
         return await quantize(job, on_progress, cancel)
 
     def target(self, source: Path, model: str, kind: QuantType) -> Path:
@@ -119,14 +123,20 @@ class LocalFiles:
             model: The name of the model, for a source whose file name does not tell it.
             kind: What is made of it.
         """
-        fallback = self._fallback or Path.cwd()
+        fallback = self.fallback or Path.cwd()
         return target_folder(source, self._quantize_folder, self._model_folders, fallback) / target_name(
             source.name, kind, model
         )
 
     async def target_problem(self, job: QuantizeJob) -> str:
         """Why nothing can be written to the target of `job`; empty where nothing is known against it."""
+        if self._is_made_for(job.target.parent):
+            return ""
         return await asyncio.to_thread(_target_problem, job)
+
+    def _is_made_for(self, folder: Path) -> bool:
+        """Whether `folder` is one for quantizations that is made when it is first needed."""
+        return folder in (self._quantize_folder, self.fallback) and not folder.exists()
 
     async def free_bytes(self, folder: Path) -> int | None:
         """What is free on the disk of `folder`, be it there or still to be made; None where that cannot be told."""
@@ -194,6 +204,15 @@ def _target_problem(job: QuantizeJob) -> str:
     except OSError as error:
         return f"{job.target}: {error.strerror or error}."
     return ""
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TargetError(
+            f"{folder}: it cannot be made: {error.strerror or error}.", "Choose another folder."
+        ) from None
 
 
 def _free_bytes(folder: Path) -> int | None:

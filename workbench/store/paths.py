@@ -59,6 +59,11 @@ class Paths:
         return self.state_dir / "memory_speed.json"
 
     @property
+    def models_dir(self) -> Path:
+        """Where a quantization is written if nothing may be put beside its source."""
+        return self.data_dir / "models"
+
+    @property
     def log_file(self) -> Path:
         """What the engine and the program logged."""
         return self.state_dir / "workbench.log"
@@ -77,6 +82,7 @@ class Paths:
             "data_dir": self.data_dir,
             "sessions_dir": self.sessions_dir,
             "exports_dir": self.exports_dir,
+            "models_dir": self.models_dir,
             "bench_dir": self.bench_dir,
             "state_dir": self.state_dir,
             "log_file": self.log_file,
