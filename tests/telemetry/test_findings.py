@@ -8,7 +8,7 @@ import pytest
 from tests.telemetry.stub import GIB
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceState
 from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
-from workbench.telemetry.machine import Machine
+from workbench.telemetry.machine import Machine, PciCard
 
 MACHINE = Machine("Linux", "6.8", "x86_64", "a processor", ("avx2", "fma", "f16c", "avx512f"), 8, 16, 16, False, False)
 BUILD = {"AVX2": True, "FMA": True, "F16C": True, "AVX512": True}
@@ -60,6 +60,25 @@ def test_a_driver_that_is_down_and_one_that_is_absent():
     states = (SourceState("nvml", "down", "restart the machine", 18), SourceState("amdgpu", "absent", "none"))
     alarm = only(sources=states)
     assert (alarm.id, alarm.text, alarm.subject) == ("gpu-driver", "restart the machine", "nvml")
+
+
+NO_DRIVER = SourceState("nvml", "absent", "no library", 12)
+
+
+@pytest.mark.parametrize(("driver", "words"), [("nouveau", "drives it by nouveau"), (None, "no driver of the kernel")])
+def test_a_card_without_the_driver_that_computing_needs(driver, words):
+    alarm = only(cards=(PciCard("0000:01:00.0", 0x10DE, driver),), sources=(NO_DRIVER,))
+    assert (alarm.id, alarm.subject) == ("gpu-driver", "0000:01:00.0")
+    assert words in alarm.text
+    assert "nvidia-driver" in alarm.hint
+
+
+def test_a_card_that_is_seen_or_of_no_interest_or_has_another_finding():
+    nvidia, intel = PciCard("0000:01:00.0", 0x10DE, "nvidia"), PciCard("0000:02:00.0", 0x8086, "i915")
+    assert ids(cards=(intel,), sources=(NO_DRIVER,)) == []
+    down = SourceState("nvml", "down", "restart", 18)
+    assert [alarm.subject for alarm in find(replace(SOUND, cards=(nvidia,), sources=(down,)))] == ["nvml"]
+    assert ids(cards=(nvidia,), gpus=(CARD,), sources=(NO_DRIVER,), devices=None) == []
 
 
 @pytest.mark.parametrize(("build", "severity"), [

@@ -25,7 +25,7 @@ from workbench.telemetry.environment import variables_that_matter
 from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
 from workbench.telemetry.host import HostMonitor, cpu_quota, memory_limit
 from workbench.telemetry.local_servers import find_servers
-from workbench.telemetry.machine import look_at_machine
+from workbench.telemetry.machine import find_pci_cards, look_at_machine
 from workbench.telemetry.memory_speed import measure_bandwidth
 from workbench.telemetry.nvml_child import NvmlChild
 from workbench.telemetry.source import GpuSource, SourceError
@@ -95,6 +95,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         devices=_known_devices(probe),
         gpus=gpus,
         sources=sources,
+        cards=tuple(find_pci_cards()),
         cuda=driver.get("cuda", ""),
         environment=os.environ,
         folders=folders,

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, SourceState
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, SourceName, SourceState
 from workbench.telemetry.checks import GIB, size_text, unused_gpus
 from workbench.telemetry.install import BINDING
-from workbench.telemetry.machine import Machine
+from workbench.telemetry.machine import Machine, PciCard
 
 LITTLE_MEMORY = GIB
 LITTLE_DISK = GIB
@@ -33,6 +33,25 @@ _USED_FEATURES = {
 """Linux's names of what a processor can do, and llama.cpp's names of the code for it."""
 _AGAIN = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING} {BINDING}"
 _MUCH_SLOWER_WITHOUT = frozenset({"avx2", "fma", "f16c", "asimddp"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    maker: str
+    source: SourceName
+    hint: str
+
+
+_WANTED_DRIVERS = {
+    0x10DE: _Wanted(
+        "NVIDIA",
+        "nvml",
+        "Install NVIDIA's own driver (Debian: sudo apt install nvidia-driver; Ubuntu: sudo ubuntu-drivers install; "
+        "Fedora: sudo dnf install akmod-nvidia) and restart. In a container: start it with --gpus all.",
+    ),
+    0x1002: _Wanted("AMD", "amdgpu", "Type: sudo modprobe amdgpu"),
+}
+"""By the vendor's number on the PCI bus."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +87,8 @@ class Facts:
     devices: tuple[ComputeDevice, ...] | None = None
     gpus: tuple[GpuSample, ...] = ()
     sources: tuple[SourceState, ...] = ()
+    cards: tuple[PciCard, ...] = ()
+    """What is in the slots, driven or not."""
     cuda: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[Folder, ...] = ()
@@ -95,6 +116,7 @@ def find(facts: Facts) -> list[Alarm]:
     found = [
         *_engine(facts),
         *_sources(facts.sources),
+        *_undriven(facts),
         *unused_gpus(
             [sample.gpu for sample in facts.gpus],
             # A list that ends with a crash says nothing of what is missing from it.
@@ -136,6 +158,28 @@ def _sources(sources: Sequence[SourceState]) -> list[Alarm]:
         for state in sources
         if state.status == "down"
     ]
+
+
+def _undriven(facts: Facts) -> list[Alarm]:
+    """Cards that no driver tells of. One that is down has its own finding."""
+    seen = {sample.gpu.pci_id for sample in facts.gpus}
+    absent = {state.source for state in facts.sources if state.status == "absent"}
+    alarms = []
+    for card in facts.cards:
+        wanted = _WANTED_DRIVERS.get(card.vendor)
+        if wanted is None or card.pci_id in seen or wanted.source not in absent:
+            continue
+        has = f"the kernel drives it by {card.driver}" if card.driver else "no driver of the kernel has it"
+        alarms.append(
+            Alarm(
+                "gpu-driver",
+                "warning",
+                f"There is a GPU of {wanted.maker} at {card.pci_id} without the driver that computing needs; {has}.",
+                wanted.hint,
+                card.pci_id,
+            )
+        )
+    return alarms
 
 
 def _features(machine: Machine, build: Mapping[str, bool] | None) -> list[Alarm]:

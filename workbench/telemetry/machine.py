@@ -7,6 +7,8 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.core.telemetry import normal_pci_id
+
 FEATURES = (
     *("sse4_2", "avx", "f16c", "fma", "bmi2", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni"),
     *("avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
@@ -14,6 +16,7 @@ FEATURES = (
 )
 """The features of processors that llama.cpp has code for, by Linux's names."""
 
+_DISPLAY_CLASS = 0x03
 _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
 
 
@@ -58,6 +61,40 @@ def look_at_machine(root: Path = Path("/")) -> Machine:
         wsl="microsoft" in version.lower(),
         container=any((root / name).exists() for name in _CONTAINER_FILES) or "KUBERNETES_SERVICE_HOST" in os.environ,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class PciCard:
+    """A graphics card in a slot, whether or not anything drives it."""
+
+    pci_id: str
+    vendor: int
+    driver: str | None
+    """The kernel's driver that has it; None where none has."""
+
+
+def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
+    """The graphics cards on Linux's PCI bus.
+
+    Args:
+        root: Where `sys` is.
+    """
+    try:
+        slots = sorted((root / "sys/bus/pci/devices").iterdir())
+    except OSError:
+        return []
+    found = []
+    for slot in slots:
+        pci_id = normal_pci_id(slot.name)
+        try:
+            kind, vendor = (int(_read(slot / name), 16) for name in ("class", "vendor"))
+        except ValueError:
+            continue
+        if pci_id is None or kind >> 16 != _DISPLAY_CLASS:
+            continue
+        driver = slot / "driver"
+        found.append(PciCard(pci_id, vendor, driver.resolve().name if driver.exists() else None))
+    return found
 
 
 def processor_name(cpuinfo: str) -> str | None:
