@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from workbench.core.models import ModelEntry
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import Difference, FoldedValue, Inspection, ModelReport, TensorChange, compare
 from workbench.ui import format as fmt
@@ -43,13 +42,13 @@ def strangers(first: Inspection, second: Inspection) -> str:
     return ""
 
 
-def compare_pages(first: ModelEntry, second: ModelEntry, reports: tuple[ModelReport, ModelReport]) -> list[Page]:
+def compare_pages(reports: tuple[ModelReport, ModelReport]) -> list[Page]:
     """The pages of a comparison. It goes through all tensors: not for the event loop."""
     one, other = reports[0].inspection, reports[1].inspection
     difference = compare(one, other)
     changes = [_KeyChange(key, *values) for key, values in difference.metadata.items()]
     return [
-        TextPage("Overview", lambda width: _overview((first, second), (one, other), difference, width)),
+        TextPage("Overview", lambda width: _overview((one, other), difference, width)),
         TablePage(
             "Tensors",
             difference.tensors,
@@ -95,8 +94,8 @@ def _growth(change: TensorChange) -> float:
 
 _TENSORS: Sequence[Column[TensorChange]] = (
     Column("tensor", lambda change: change.name, key=lambda change: natural(change.name)),
-    Column("A", lambda change: _type(change.first), 8, style="rows--accent", key=lambda change: _type(change.first)),
-    Column("B", lambda change: _type(change.second), 8, style="rows--figure", key=lambda c: _type(c.second)),
+    Column("A", lambda change: _type(change.first), 8, style="rows--first", key=lambda change: _type(change.first)),
+    Column("B", lambda change: _type(change.second), 8, style="rows--second", key=lambda c: _type(c.second)),
     Column("shape", _shapes, 18, wide=22, right=True, least=60),
     Column("size A", lambda change: _size(change.first), 9, right=True, least=100),
     Column("size B", lambda change: _size(change.second), 9, right=True, least=100),
@@ -104,8 +103,8 @@ _TENSORS: Sequence[Column[TensorChange]] = (
 )
 _METADATA: Sequence[Column[_KeyChange]] = (
     Column("key", lambda change: change.key, 26, wide=38, key=lambda change: change.key),
-    Column("A", lambda change: value_text(change.first), style="rows--accent"),
-    Column("B", lambda change: value_text(change.second), style="rows--figure"),
+    Column("A", lambda change: value_text(change.first), style="rows--first"),
+    Column("B", lambda change: value_text(change.second), style="rows--second"),
 )
 
 
@@ -115,7 +114,6 @@ def _signed(value: float) -> str:
 
 
 def _overview(
-    entries: tuple[ModelEntry, ModelEntry],
     found: tuple[Inspection, Inspection],
     difference: Difference,
     width: int,
@@ -127,13 +125,17 @@ def _overview(
         lines += [*paragraph(text, width, 0, "rows--warning"), Content("")]
     elif one.paths == other.paths:
         lines += [*paragraph("▲ Both are the same file.", width, 0, "rows--warning"), Content("")]
-    lines += [*_figures(entries, found, width), Content("")]
+    else:
+        text = "They are of one base model, as far as their files tell: architecture, tensors and shapes agree."
+        lines += [styled(("✓ ", "rows--good")) + line for line in paragraph(text, width - 2)[:1]]
+        lines += [*(Content("  ") + line for line in paragraph(text, width - 2)[1:]), Content("")]
+    lines += [*_figures(found, width), Content("")]
     lines += [heading("TENSOR TYPES, FROM A TO B"), *_type_changes(difference, width), Content("")]
     same = f"{difference.same_tensors:,} tensors have the same type and shape in both; what is in them is not compared."
     return [*lines, *paragraph(same, width, 2, "rows--dim")]
 
 
-def _figures(entries: tuple[ModelEntry, ModelEntry], found: tuple[Inspection, Inspection], width: int) -> list[Content]:
+def _figures(found: tuple[Inspection, Inspection], width: int) -> list[Content]:
     one, other = (inspection.facts for inspection in found)
     sizes = [inspection.file_bytes for inspection in found]
     rows: list[tuple[str, str, str, str]] = [
@@ -153,10 +155,8 @@ def _figures(entries: tuple[ModelEntry, ModelEntry], found: tuple[Inspection, In
         ("vocabulary", fmt.count(one.vocab_size), fmt.count(other.vocab_size), ""),
         ("chat template", _template(found[0]), _template_of_second(found), ""),
     ]
-    room = max(12, min(34, (width - 30) // 2))
-    names = [padded(entry.label, room) for entry in entries]
-    head = styled((" " * 19, ""), ("A  ", "rows--accent"), (names[0][:-3], "rows--strong"))
-    head += styled(("B  ", "rows--figure"), (names[1][:-3], "rows--strong"))
+    room = max(12, min(26, (width - 30) // 2))
+    head = styled((" " * 19, ""), (padded("A", room), "rows--first"), (padded("B", room), "rows--second"))
     lines = [head]
     for name, first, second, note in rows:
         style = "" if first == second else "rows--strong"
@@ -192,14 +192,14 @@ def _type_changes(difference: Difference, width: int) -> list[Content]:
         bars = [round(size / most * room) for size in (change.first_bytes, change.second_bytes)]
         lines.append(
             styled(
-                (f"  {cut(change.first or fmt.DASH, 8):<8}", "rows--accent"),
+                (f"  {cut(change.first or fmt.DASH, 8):<8}", "rows--first"),
                 (" → ", "rows--dim"),
-                (f"{cut(change.second or fmt.DASH, 8):<8}", "rows--figure"),
+                (f"{cut(change.second or fmt.DASH, 8):<8}", "rows--second"),
                 (f"{change.tensors:>6,} tensor{'s' if change.tensors != 1 else ' '} ", ""),
                 (f"{fmt.size(change.first_bytes):>9} ", ""),
-                ("█" * bars[0] + " " * (room - bars[0]), "rows--accent"),
+                ("█" * bars[0] + " " * (room - bars[0]), "rows--first"),
                 (f"{fmt.size(change.second_bytes):>9} ", ""),
-                ("█" * bars[1], "rows--figure"),
+                ("█" * bars[1], "rows--second"),
             )
         )
     return lines or [styled(("  All tensors have the same types and shapes.", "rows--dim"))]

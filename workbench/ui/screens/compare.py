@@ -43,7 +43,7 @@ class CompareScreen(PagesScreen):
             ModelFileError: One of them cannot be read, or is no model.
         """
         first, second = await asyncio.gather(*(self._report(entry) for entry in self._entries))
-        return partial(compare_pages, *self._entries, (first, second))
+        return partial(compare_pages, (first, second))
 
     async def _report(self, entry: ModelEntry) -> ModelReport:
         if entry.path is None:
@@ -71,7 +71,7 @@ class CompareScreen(PagesScreen):
 def _named(letter: str, entry: ModelEntry, width: int) -> Content:
     room = max(12, width - 30)
     return styled(
-        (f" {letter} ", "gauge--label"),
+        (f" {letter} ", f"gauge--{letter.casefold()}"),
         (cut(entry.name, room), "gauge--model"),
         (f"  {clean_line(entry.quant or fmt.DASH)}", "gauge--figure"),
         (f"  {fmt.size(entry.size_bytes)}", "gauge--value"),

@@ -33,7 +33,9 @@ SECTIONS = 6
 class TitleLine(Lines):
     """One row with the name of what is shown."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--model", "gauge--figure", "gauge--value", "gauge--label"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "gauge--model", "gauge--figure", "gauge--value", "gauge--label", "gauge--a", "gauge--b",
+    }  # fmt: skip
 
 
 class PagesScreen(Screen[None]):

@@ -77,7 +77,11 @@ class Rows(ScrollView, can_focus=True):
             color: $text-accent;
         }
 
-        & > .rows--figure {
+        & > .rows--first {
+            color: $text-primary;
+        }
+
+        & > .rows--figure, & > .rows--second {
             color: $figure;
         }
 
@@ -135,7 +139,8 @@ class Rows(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "rows--header", "rows--sorted", "rows--cursor", "rows--heading", "rows--name", "rows--strong", "rows--dim",
         "rows--accent", "rows--figure", "rows--good", "rows--warning", "rows--error", "rows--bar", "rows--track",
-        "rows--special", "doc--comment", "doc--keyword", "doc--builtin", "doc--function", "doc--number", "doc--string",
+        "rows--special", "rows--first", "rows--second",
+        "doc--comment", "doc--keyword", "doc--builtin", "doc--function", "doc--number", "doc--string",
     }  # fmt: skip
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
