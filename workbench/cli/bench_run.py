@@ -132,7 +132,7 @@ class Measuring:
         half = len(cases) // 2
         duels = []
         for a, b in zip(cases[:half], cases[half:], strict=True):
-            together = await fit_together(self.workers.adviser, (a, b))
+            together = await fit_together(self.workers.adviser, a, b)
             duel = Duel(
                 self.workers.bencher, a, b, together=together, warm=self.asked.warm, seed=self.asked.seed, watch=watch
             )

@@ -20,7 +20,7 @@ LARGEST = 10_000_000
 MOST_VALUES = 1000
 """No list may have more values."""
 
-_RANGE = re.compile(r"(-?\d+)(?:-(\d+)(?:([+*])(\d+))?)?")
+_RANGE = re.compile(r"(-?\d+)(?:-(\d+)(?:([+*])(\d+))?)?", re.ASCII)
 
 
 def parse_numbers(text: str, option: str, low: int = 0) -> tuple[int, ...]:

@@ -45,9 +45,12 @@ class Pair:
         return tuple(dict.fromkeys(reason for sample in (*self.a, *self.b) for reason in sample.disturbed))
 
 
-async def fit_together(adviser: MemoryAdviser, cases: Sequence[BenchCase]) -> bool:
-    """Whether these fit in memory together."""
-    return await adviser.fit_together([(case.ref, as_load_settings(case.settings, case.test)) for case in cases])
+async def fit_together(adviser: MemoryAdviser, a: BenchCase, b: BenchCase) -> bool:
+    """Whether both fit in memory at once. Where they share weights, only their contexts are two."""
+    first, second = (as_load_settings(case.settings, case.test) for case in (a, b))
+    if weights_key(a) == weights_key(b):
+        return await adviser.fit_together([(a.ref, replace(first, num_ctx=first.num_ctx + second.num_ctx))])
+    return await adviser.fit_together([(a.ref, first), (b.ref, second)])
 
 
 class Duel:
@@ -90,7 +93,7 @@ class Duel:
         self._order = random.Random(seed)
         self._began = utc_now()
         self._on_progress: OnProgress = lambda _: None
-        self._asked = self._already = 0
+        self._asked = self._already = self._turns = 0
         self._began_s = 0.0
         self.design: Design = "interleaved" if together else "blocks"
 
@@ -137,7 +140,8 @@ class Duel:
             WorkbenchError: A model cannot be opened, or fails; the pairs before it are kept.
         """
         self._on_progress = on_progress or self._on_progress
-        self._asked, self._already, self._began_s = pairs, len(self._raw), self._clock()
+        self._asked, self._already, self._turns = pairs, len(self._raw), 0
+        self._began_s = self._clock()
         try:
             if self.design == "interleaved" and not self._runs:
                 await self._make_ready(cancel)
@@ -184,6 +188,7 @@ class Duel:
         for side in order:
             self._tell("measuring", side)
             taken[side] = await take_sample(self._runs[side], self._seed + number, self._watch, cancel)
+            self._turns += 1
         return Pair(order[0], (taken["a"],), (taken["b"],))
 
     async def _blocks(self, cancel: CancelToken) -> Pair:
@@ -192,6 +197,7 @@ class Duel:
         taken: dict[Side, tuple[Sample, ...]] = {}
         for side in order:
             taken[side] = await self._block(side, cancel)
+            self._turns += 1
         return Pair(order[0], taken["a"], taken["b"])
 
     async def _block(self, side: Side, cancel: CancelToken) -> tuple[Sample, ...]:
@@ -227,11 +233,11 @@ class Duel:
         self._report(phase, f"{side.upper()} {self._models[side].label} {self._cases[side].test.label}")
 
     def _report(self, phase: Phase, label: str) -> None:
-        done = len(self._raw) - self._already
-        fraction = done / self._asked if self._asked else 1.0
+        number = len(self._raw) - self._already + 1
+        fraction = min(1.0, self._turns / max(1, 2 * self._asked))
         spent = self._clock() - self._began_s
-        left = spent * (self._asked - done) / done if done else None
-        self._on_progress(BenchProgress(phase, label, done + 1, self._asked, fraction, left))
+        left = spent * (1 - fraction) / fraction if fraction else None
+        self._on_progress(BenchProgress(phase, label, number, self._asked, fraction, left))
 
 
 _SIDES: tuple[Side, Side] = ("a", "b")
