@@ -28,7 +28,7 @@ INTERRUPTED = 130
 FELT_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""
 
-SPEAK_INTERVAL_S = 5.0
+SPEAK_INTERVAL_S = 2.0
 """How often progress is told where it cannot be written over."""
 
 
@@ -53,6 +53,11 @@ class Asked:
         if self.felt:
             return "felt"
         return "parallel" if self.grid.sequences else "tests"
+
+    @property
+    def wants_memory_speed(self) -> bool:
+        """Whether a figure can be a share of the memory bandwidth."""
+        return self.kind == "tests" and any(self.grid.n_gen)
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -92,7 +97,7 @@ class Measuring:
         machine = await self.workers.bencher.machine()
         watch = self.workers.condition_watch
         memory = None
-        if machine.backends == "CPU":
+        if machine.backends == "CPU" and self.asked.wants_memory_speed:
             progress.say("memory bandwidth …")
             memory = await asyncio.to_thread(self.workers.measure_memory, machine)
         record = BenchRecord(
