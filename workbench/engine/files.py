@@ -7,24 +7,19 @@ import shutil
 from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ModelFileError, TargetError, TemplateError, WorkbenchError
-from workbench.gguf.check import check_loadable
-from workbench.gguf.fit import FitModel, Room
-from workbench.gguf.header import Array, Header
-from workbench.gguf.inspect import ARRAYS, SAMPLE, Inspection, ModelReport, inspect
-from workbench.gguf.names import parse_shard
-from workbench.gguf.oddities import Oddity
-from workbench.gguf.quantization import (
-    ProgressListener,
-    QuantizeJob,
-    QuantizePlan,
-    QuantizeResult,
-    target_folder,
-)
-from workbench.gguf.reader import read_header
-from workbench.gguf.targets import QuantType, target_name
+
+if TYPE_CHECKING:
+    from workbench.gguf.fit import FitModel, Room
+    from workbench.gguf.header import Array, Header
+    from workbench.gguf.inspect import Inspection, ModelReport
+    from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+    from workbench.gguf.targets import QuantType
+
+# What reads files is imported when one is read: the first paint of the screen does not wait for it.
 
 
 class LocalFiles:
@@ -123,6 +118,9 @@ class LocalFiles:
             model: The name of the model, for a source whose file name does not tell it.
             kind: What is made of it.
         """
+        from workbench.gguf.quantization import target_folder
+        from workbench.gguf.targets import target_name
+
         fallback = self.fallback or Path.cwd()
         return target_folder(source, self._quantize_folder, self._model_folders, fallback) / target_name(
             source.name, kind, model
@@ -149,6 +147,9 @@ def read_headers(path: Path, arrays: Container[str] = frozenset()) -> tuple[Head
     Raises:
         ModelFileError: A file cannot be read.
     """
+    from workbench.gguf.names import parse_shard
+    from workbench.gguf.reader import read_header
+
     first = read_header(path, arrays=arrays)
     shard = parse_shard(path.name)
     if shard is None or shard.number != 1:
@@ -163,6 +164,10 @@ def report(path: Path) -> ModelReport:
     Raises:
         ModelFileError: It cannot be read, or is no model.
     """
+    from workbench.gguf.check import check_loadable
+    from workbench.gguf.inspect import ARRAYS, ModelReport, inspect
+    from workbench.gguf.oddities import Oddity
+
     inspection = inspect(read_headers(path, ARRAYS))
     found: list[Oddity] = []
     try:
@@ -183,11 +188,15 @@ def _sample(inspection: Inspection) -> str | None:
     if template is None:
         return None
     from workbench.engine.llama.template import ChatTemplate
+    from workbench.gguf.inspect import SAMPLE
 
     return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE)
 
 
 def _array(path: Path, key: str) -> Array:
+    from workbench.gguf.header import Array
+    from workbench.gguf.reader import read_header
+
     value = read_header(path, arrays=frozenset({key})).metadata.get(key)
     if not isinstance(value, Array):
         raise ModelFileError(f"{path}: there is no array {key!r} in it any more.", "The file has changed: look again.")
@@ -224,6 +233,8 @@ def _free_bytes(folder: Path) -> int | None:
 
 def _fit_model(path: Path) -> FitModel:
     from workbench.engine.llama.devices import look_at_machine
+    from workbench.gguf.check import check_loadable
+    from workbench.gguf.fit import FitModel
 
     return FitModel(check_loadable(path), look_at_machine().repacked)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import Catalog, EngineHost, HostMonitor, LoadBook, LogBook, SessionStore
-from workbench.gguf.fit import FitModel, Room
-from workbench.gguf.header import Array
-from workbench.gguf.inspect import ModelReport
-from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
-from workbench.gguf.targets import QuantType
+
+if TYPE_CHECKING:
+    from workbench.gguf.fit import FitModel, Room
+    from workbench.gguf.header import Array
+    from workbench.gguf.inspect import ModelReport
+    from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
+    from workbench.gguf.targets import QuantType
 
 
 class ModelFiles(Protocol):
