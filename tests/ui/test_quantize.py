@@ -301,6 +301,23 @@ async def test_the_job_goes_on_wherever_the_user_is(host, clock, model):
         assert made(app) == ["done", "done"]
 
 
+async def test_what_is_ready_is_loaded_from_any_screen(host, clock, model, monkeypatch):
+    loaded = []
+    files = Held()
+    files.go_on.set()
+    app = app_on(host, clock, None, files=files)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        monkeypatch.setattr(app.chat, "load_model", lambda ref, label: loaded.append(label))
+        await begin(pilot, await planned(pilot, model), files, "Q8_0")
+        app.push_screen(InspectScreen(app.services, model))
+        await settle(pilot)
+        await pilot.press("ctrl+g", "enter")
+        await settle(pilot)
+        assert loaded == ["Tiny Q8_0"]
+        assert app.screen is app.chat
+
+
 async def test_stopping_in_the_list(host, clock, model):
     files = Held()
     app = app_on(host, clock, None, files=files)

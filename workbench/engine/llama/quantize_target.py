@@ -28,11 +28,11 @@ def check_target(target: Path, source: Path) -> None:
     if os.path.lexists(target):
         same = target.exists() and target.samefile(source)
         what = "this is the source itself" if same else "there is something already"
-        raise TargetError(f"{target}: {what}.", "Name another file with -o, or move that one away.")
+        raise TargetError(f"{target}: {what}.", "Name another file, or move that one away.")
     if len(os.fsencode(target.name)) > LONGEST_NAME:
-        raise TargetError(f"{target.parent}: the name of the new file is too long.", "Name a shorter one with -o.")
+        raise TargetError(f"{target.parent}: the name of the new file is too long.", "Name a shorter one.")
     if not target.parent.is_dir():
-        raise TargetError(f"{target.parent}: there is no such folder.", "Make it first, or name another with -o.")
+        raise TargetError(f"{target.parent}: there is no such folder.", "Make it first, or name another.")
 
 
 def check_room(target: Path, size: TargetSize) -> None:
@@ -58,7 +58,7 @@ def reserve(target: Path) -> Path:
     except OSError as error:
         raise TargetError(
             f"{target.parent}: nothing can be written there: {error.strerror or error}.",
-            "Name a file in a folder of your own with -o.",
+            "Name a file in a folder of your own.",
         ) from None
     return partial
 
@@ -104,11 +104,11 @@ def give_name(partial: Path, target: Path) -> None:
             # Unlike a rename, this does not replace what is there.
             os.link(partial, target)
         except FileExistsError:
-            raise TargetError(f"{target}: there is something already.", "Name another file with -o.") from None
+            raise TargetError(f"{target}: there is something already.", "Name another file.") from None
         except OSError:
             partial.rename(target)
     except OSError as error:
-        raise TargetError(f"{target}: {error.strerror or error}.", "Name another file with -o.") from None
+        raise TargetError(f"{target}: {error.strerror or error}.", "Name another file.") from None
     if hasattr(os, "O_DIRECTORY"):
         with suppress(OSError):
             folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -121,7 +121,7 @@ def give_name(partial: Path, target: Path) -> None:
 def _disk_full(target: Path, needed: int, free: int) -> DiskFullError:
     return DiskFullError(
         f"{target.parent}: {_text(needed)} are needed there, and {_text(free)} are free.",
-        "Make room, write it elsewhere (-o), or choose a smaller type.",
+        "Make room, write it elsewhere, or choose a smaller type.",
     )
 
 
