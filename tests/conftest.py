@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from workbench.library.demo import find_demo
+from workbench.library.places import Places
 
 # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
 os.environ["GGML_NO_BACKTRACE"] = "1"
@@ -13,8 +14,10 @@ os.environ["GGML_NO_BACKTRACE"] = "1"
 
 @pytest.fixture(autouse=True)
 def _isolated_home(tmp_path, monkeypatch):
-    """Keeps the tests away from the user's own configuration, sessions and models."""
+    """Keeps the tests away from the user's own configuration, sessions and models, also those of other programs."""
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    nobody = Places(tmp_path / "nobody", {}, root=tmp_path / "nothing")
+    monkeypatch.setattr("workbench.library.catalog.find_places", lambda: nobody)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import ModelFileError, UnknownModelError
-from workbench.library import entries
+from workbench.library import readings
 from workbench.library.catalog import LibraryCatalog
 
 
@@ -17,9 +17,9 @@ def catalog(*folders: Path, recent=tuple, demo: Path | None = None) -> LibraryCa
 async def test_the_order_of_the_list(tmp_path: Path, model) -> None:
     demo = model(tmp_path / "package" / "Demo-F32.gguf")
     library = tmp_path / "library"
-    for name in ("beta-F16.gguf", "Alpha-Q8_0.gguf", "sub/alpha-Q4_0.gguf"):
-        model(library / name, rows=4 if "Q4" in name else 8)
-    recent = model(tmp_path / "elsewhere" / "Zeta-Q4_0.gguf")
+    for rows, name in enumerate(("sub/alpha-Q4_0.gguf", "Alpha-Q8_0.gguf", "beta-F16.gguf"), 5):
+        model(library / name, rows=rows)
+    recent = model(tmp_path / "elsewhere" / "Zeta-Q4_0.gguf", rows=9)
     found = await catalog(library, recent=lambda: [str(recent)], demo=demo).models()
     assert [(entry.label, entry.source) for entry in found] == [
         ("Demo F32", "demo"),
@@ -38,12 +38,12 @@ async def test_a_file_is_listed_once(tmp_path: Path, model) -> None:
 
 
 async def test_recent_files_that_are_gone_are_left_out(tmp_path: Path) -> None:
-    assert await catalog(recent=lambda: [str(tmp_path / "gone.gguf"), "a\0b", ""]).models() == []
+    assert await catalog(recent=lambda: [str(tmp_path / "gone.gguf"), "a\0b", ""]).models() == ()
 
 
 async def test_problems_of_the_scan_are_kept(tmp_path: Path) -> None:
     library = catalog(tmp_path / "nowhere")
-    assert await library.models() == []
+    assert await library.models() == ()
     assert [problem.path.name for problem in library.problems] == ["nowhere"]
 
 
@@ -107,13 +107,13 @@ def test_a_split_file(tmp_path: Path, model) -> None:
 def test_headers_are_read_once_until_the_file_changes(tmp_path: Path, model, monkeypatch) -> None:
     path = model(tmp_path / "m-F32.gguf")
     reads: list[Path] = []
-    real = entries.read_header
+    real = readings.read_header
 
     def counting(file: Path, **options):
         reads.append(file)
         return real(file, **options)
 
-    monkeypatch.setattr(entries, "read_header", counting)
+    monkeypatch.setattr(readings, "read_header", counting)
     library = catalog(tmp_path)
     assert library.list_models() == library.list_models()
     assert len(reads) == 1
@@ -184,7 +184,7 @@ def test_a_directory_says_how_many_models_it_holds(tmp_path: Path, model, count:
 )
 def test_names_from_the_folders(tmp_path: Path, model, ref: str) -> None:
     model(tmp_path / "Tiny-Q4_0.gguf")
-    path = model(tmp_path / "sub" / "Tiny-Q8_0.gguf")
+    path = model(tmp_path / "sub" / "Tiny-Q8_0.gguf", rows=8)
     if ref.endswith(".gguf"):
         with pytest.raises(ModelFileError):
             catalog(tmp_path).resolve(ref)
@@ -193,8 +193,8 @@ def test_names_from_the_folders(tmp_path: Path, model, ref: str) -> None:
 
 
 def test_a_bare_name_means_the_usual_quantization(tmp_path: Path, model) -> None:
-    for quant in ("Q2_K", "Q4_K_M", "F32"):
-        model(tmp_path / f"Tiny-{quant}.gguf")
+    for rows, quant in enumerate(("Q2_K", "Q4_K_M", "F32"), 4):
+        model(tmp_path / f"Tiny-{quant}.gguf", rows=rows)
     assert catalog(tmp_path).resolve("tiny").quant == "Q4_K_M"
 
 
@@ -222,7 +222,7 @@ def test_an_unknown_name_answers_with_the_nearest(tmp_path: Path, model) -> None
     [
         ("http://localhost:8080#m", "servers are not supported yet"),
         ("HTTPS://example.test", "servers are not supported yet"),
-        ("ollama:llama3", "not supported yet"),
+        ("ollama:llama3", "Ollama has no model"),
         ("Modelfile", "Modelfile is not supported yet"),
         ("some/where/Modelfile", "Modelfile is not supported yet"),
         ("my.Modelfile", "Modelfile is not supported yet"),

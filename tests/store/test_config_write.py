@@ -47,10 +47,11 @@ def test_a_new_file_explains_every_key(path):
 
 def test_the_comments_of_a_new_file_are_the_defaults():
     lines = [line.removeprefix("# ") for line in default_text().splitlines()]
-    settings = "\n".join(line for line in lines if " = " in line or line.startswith("["))
+    settings = "\n".join(line for line in lines if " = " in line or line.startswith(("[", "    ", "]")))
     values = tomllib.loads(settings)
     defaults = Config()
-    assert tuple(values.pop("model_folders")) == ()
+    for name in ("model_folders", "model_stores"):
+        assert tuple(values.pop(name)) == getattr(defaults, name)
     assert Sampling(**{**values.pop("sampling"), "stop": ()}) == defaults.sampling
     assert LoadSettings(**values.pop("load")) == defaults.load
     assert values.pop("keymap") == {}

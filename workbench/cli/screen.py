@@ -20,8 +20,8 @@ from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.ports import LogLevel
 from workbench.engine.llama.aborts import abort_hooks
-from workbench.library.catalog import DEMO
 from workbench.library.demo import HOW_TO_GET_DEMO
+from workbench.library.search import DEMO
 from workbench.store.config_write import save_config
 from workbench.telemetry.host import HostMonitor
 from workbench.ui.services import Services

@@ -21,6 +21,8 @@ class Config:
     """The model that opens when none is named on the command line; empty for none."""
     model_folders: tuple[str, ...] = ()
     """Folders that are searched for GGUF files, with everything below them."""
+    model_stores: tuple[str, ...] = ("ollama", "huggingface", "lmstudio", "llama.cpp")
+    """Other programs whose models are looked for too; empty for none. Their folders are only read."""
     quantize_folder: str = ""
     """Where quantizations are written; empty for beside their source."""
     system: str = ""

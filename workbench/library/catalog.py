@@ -3,34 +3,48 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from threading import Event, Lock
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
-from workbench.core.models import LibraryView, ModelEntry, ScanProblem
-from workbench.gguf.names import SUFFIX
+from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
-from workbench.library.entries import EntryReader
-from workbench.library.folders import ModelFile, model_file, scan
+from workbench.library.entries import make_entry
+from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file
+from workbench.library.ollama import PREFIX, manifests, parse_ollama_name, read_manifest
+from workbench.library.places import Places, find_places
+from workbench.library.readings import Readings
+from workbench.library.references import (
+    absolute,
+    directory_error,
+    is_path,
+    names_of,
+    nearest_file,
+    preferred,
+    refuse_other_kinds,
+)
+from workbench.library.search import DEMO, Search
 
-DEMO = "demo"
 SCRIPTED = "scripted"
-RECENT = "recent"
-PREFERRED_QUANT = "Q4_K_M"
-"""Which of several quantizations a bare name means."""
-PREFERRED_BITS = 4.85
-"""Where that one is not there: the one with about as many bits per weight."""
+FRESH_SECONDS = 60.0
+"""So long the result of a search is taken for the state of things, unless a new one is asked for."""
 
 
 class LibraryCatalog:
-    """The demo model, the recently opened files and the model files in the configured folders.
+    """The demo model, the model files in the configured folders and in other programs' stores, and recent ones.
 
     Args:
         folders: The folders to search, with everything below them.
         recent: Called for the paths that were opened lately, newest first.
         find_demo_file: Called for the file of the demo model.
+        stores: Whose stores to look into: names in `search.STORES`.
+        places: Where those are looked for; None for the places of this user.
+        cache: The file in which it is kept what the files say; None for none.
     """
 
     def __init__(
@@ -38,21 +52,37 @@ class LibraryCatalog:
         folders: Sequence[Path] = (),
         recent: Callable[[], Sequence[str]] = tuple,
         find_demo_file: Callable[[], Path | None] = find_demo,
+        *,
+        stores: Sequence[str] = (),
+        places: Places | None = None,
+        cache: Path | None = None,
     ) -> None:
         self._folders = tuple(folders)
         self._recent = recent
         self._find_demo = find_demo_file
-        self._reader = EntryReader()
-        self._problems: tuple[ScanProblem, ...] = ()
+        self._stores = tuple(stores)
+        self._places = find_places() if places is None else places
+        self._readings = Readings(cache)
+        self._searching = Lock()
+        self._view = LibraryView()
+        self._searched_at = float("-inf")
 
     @property
     def problems(self) -> Sequence[ScanProblem]:
         """What the last search could not look at."""
-        return self._problems
+        return self._view.problems
 
     async def models(self) -> Sequence[ModelEntry]:
-        """Every model that can be opened: the demo model first, then the recent ones, then those of the folders."""
-        return await asyncio.to_thread(self.list_models)
+        """Every model that can be opened: the demo model first, then the recent ones, then all others by name."""
+        return await asyncio.to_thread(self.list_models, again=False)
+
+    def list_models(self, *, again: bool = True) -> Sequence[ModelEntry]:
+        """The same as `models`, in this thread.
+
+        Args:
+            again: Whether to search even where a search was finished a moment ago.
+        """
+        return self._search(lambda _: None, Event(), again=again).models
 
     async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
         """The models: at once those that are known, then more as a search finds them; the last view is complete.
@@ -60,34 +90,47 @@ class LibraryCatalog:
         Args:
             again: Whether to search even where a search was finished a moment ago.
         """
-        models = tuple(await self.models())
-        yield LibraryView(models, tuple(self._problems), len(models), len(models), complete=True)
+        if self._view.models:
+            yield replace(self._view, complete=False)
+        views: asyncio.Queue[LibraryView | None] = asyncio.Queue()
+        loop, stop = asyncio.get_running_loop(), Event()
 
-    def list_models(self) -> Sequence[ModelEntry]:
-        """The same as `models`, in this thread."""
-        entries: list[ModelEntry] = []
-        seen: set[str] = set()
+        def tell(view: LibraryView | None) -> None:
+            # A loop that has ended has nobody left to tell.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(views.put_nowait, view)
 
-        def add(file: ModelFile, source: str, ref: str | None = None) -> None:
-            real = os.path.realpath(file.path)
-            if real not in seen:
-                seen.add(real)
-                entries.append(self._reader.entry(file, source, ref))
+        def search() -> None:
+            try:
+                tell(self._search(tell, stop, again=again))
+            finally:
+                tell(None)
 
-        demo = self._find_demo()
-        if demo is not None:
-            add(model_file(demo), DEMO, DEMO)
-        for text in self._recent():
-            path = _absolute(text)
-            if stat.S_ISREG(_mode(path)):
-                add(model_file(path), RECENT)
-        found = scan(self._folders)
-        self._problems = tuple(found.problems)
-        begin = len(entries)
-        for file in found.files:
-            add(file, str(file.folder))
-        entries[begin:] = sorted(entries[begin:], key=lambda entry: (entry.name.casefold(), entry.size_bytes or 0))
-        return entries
+        searching = loop.run_in_executor(None, search)
+        try:
+            while (view := await views.get()) is not None:
+                yield view
+            await searching
+        finally:
+            stop.set()
+
+    def _search(self, tell: Callable[[LibraryView], None], stop: Event, *, again: bool) -> LibraryView:
+        """The view of a search that was finished a moment ago, or of a new one; of one that was stopped the old one."""
+        with self._searching:
+            if not again and time.monotonic() - self._searched_at < FRESH_SECONDS:
+                return self._view
+            search = Search(
+                places=self._places,
+                stores=self._stores,
+                folders=self._folders,
+                demo=self._find_demo(),
+                recent=[str(absolute(path)) for path in self._recent()],
+                readings=self._readings,
+            )
+            found = search.run(tell, stop)
+            if found is not None:
+                self._view, self._searched_at = found, time.monotonic()
+            return self._view
 
     def resolve(self, ref: str) -> ModelEntry:
         """The entry that `ref` means. It may have a `problem`, which the engine will refuse it for.
@@ -95,7 +138,7 @@ class LibraryCatalog:
         Searches folders and reads headers: not for the event loop.
 
         Args:
-            ref: `demo`, `scripted`, a path, or `NAME`, `NAME:QUANT` or `NAME@QUANT` of a model in the folders.
+            ref: `demo`, `scripted`, a path, `ollama:NAME`, or `NAME`, `NAME:QUANT` or `NAME@QUANT` of a model at hand.
 
         Raises:
             UnknownModelError: It names nothing; the nearest names are in the hint.
@@ -107,97 +150,53 @@ class LibraryCatalog:
             demo = self._find_demo()
             if demo is None:
                 raise UnknownModelError("The demo model is not installed.", HOW_TO_GET_DEMO)
-            return self._reader.entry(model_file(demo), DEMO, DEMO)
-        _refuse_other_kinds(ref)
-        path = _absolute(ref)
-        if _is_path(ref) or _mode(path):
+            return self._entry(Found(model_file(demo), Place(DEMO, str(demo), DEMO)))
+        refuse_other_kinds(ref)
+        if ref.casefold().startswith(PREFIX):
+            return self._resolve_ollama(ref)
+        path = absolute(ref)
+        if is_path(ref) or mode_of(path):
             return self._resolve_path(path)
         return self._resolve_name(ref)
 
+    def _entry(self, found: Found) -> ModelEntry:
+        readable = found.file.paths and not found.problem
+        entry = make_entry(found, self._readings.read(found.file) if readable else None)
+        self._readings.save()
+        return entry
+
     def _resolve_path(self, path: Path) -> ModelEntry:
-        if stat.S_ISDIR(_mode(path)):
-            raise _directory_error(path)
-        if not _mode(path):
-            raise ModelFileError(f"{path}: there is no such file.", _nearest_file(path))
-        return self._reader.entry(model_file(path), str(path.parent))
+        if stat.S_ISDIR(mode_of(path)):
+            count = sum(isinstance(item, Found) for item in find_in_folders([path]))
+            raise directory_error(path, count)
+        if not mode_of(path):
+            raise ModelFileError(f"{path}: there is no such file.", nearest_file(path))
+        return self._entry(found_in(model_file(path), str(path.parent)))
+
+    def _resolve_ollama(self, ref: str) -> ModelEntry:
+        wanted = parse_ollama_name(ref[len(PREFIX) :])
+        known = [item for item in manifests(self._places) if not isinstance(item, ScanProblem)]
+        if wanted is not None:
+            for manifest in known:
+                if manifest.name.folded == wanted.folded:
+                    found = read_manifest(manifest)
+                    if isinstance(found, ScanProblem):
+                        raise ModelFileError(f"{found}.", f"Run `ollama pull {manifest.name}`.")
+                    return self._entry(found)
+        names = [f"{PREFIX}{manifest.name}" for manifest in known]
+        hint = did_you_mean(ref, names) or (
+            f"Ollama has {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
+            if names
+            else "No model of Ollama was found; OLLAMA_MODELS names the folder of its models."
+        )
+        raise UnknownModelError(f"Ollama has no model {ref[len(PREFIX) :]!r}.", hint)
 
     def _resolve_name(self, ref: str) -> ModelEntry:
-        entries = [entry for entry in self.list_models() if entry.path]
         wanted = ref.casefold().replace("@", ":")
-        matches = [entry for entry in entries if wanted in _names(entry)]
-        if matches:
-            return _preferred(matches)
+        for again in (False, True):
+            entries = [entry for entry in self.list_models(again=again) if entry.places]
+            if matches := [entry for entry in entries if wanted in names_of(entry)]:
+                return preferred(matches)
         known = [DEMO, SCRIPTED, *(f"{entry.name}:{entry.quant}" if entry.quant else entry.name for entry in entries)]
         hint = did_you_mean(ref, known) or "Name a .gguf file, or put its folder into `model_folders` of the config."
         raise UnknownModelError(f"There is no model {ref!r}.", hint)
-
-
-def _names(entry: ModelEntry) -> set[str]:
-    """Every spelling that means `entry`, folded."""
-    name = entry.name.casefold()
-    stem = Path(entry.path or "").name.casefold().removesuffix(SUFFIX)
-    return {name, stem, f"{name}:{(entry.quant or '').casefold()}"}
-
-
-def _preferred(entries: Iterable[ModelEntry]) -> ModelEntry:
-    """The one of several variants that is meant where no quantization is named."""
-    return min(
-        entries,
-        key=lambda entry: (
-            bool(entry.problem),
-            entry.quant != PREFERRED_QUANT,
-            abs((entry.bits_per_weight or 99.0) - PREFERRED_BITS),
-        ),
-    )
-
-
-def _refuse_other_kinds(ref: str) -> None:
-    folded = ref.casefold()
-    if not ref.strip():
-        raise UnknownModelError("The name of the model is empty.", "Name a .gguf file, or `demo`.")
-    if folded.startswith(("http://", "https://")):
-        raise UnknownModelError(f"{ref}: servers are not supported yet.", "Name a .gguf file, or `demo`.")
-    if folded.startswith("ollama:"):
-        raise UnknownModelError(f"{ref}: models of Ollama are not supported yet.", "Name a .gguf file, or `demo`.")
-    name = Path(folded).name
-    if name.endswith(".modelfile") or name == "modelfile" or name.startswith("modelfile."):
-        raise UnknownModelError(
-            f"{ref}: opening a Modelfile is not supported yet.", "Name the .gguf file that its FROM line names."
-        )
-
-
-def _absolute(ref: str) -> Path:
-    try:
-        return Path(ref).expanduser().absolute()
-    except (RuntimeError, ValueError):
-        return Path(ref)
-
-
-def _is_path(ref: str) -> bool:
-    separators = {"/", os.sep, os.altsep or "/"}
-    return ref.startswith("~") or ref.casefold().endswith(SUFFIX) or any(sign in ref for sign in separators)
-
-
-def _mode(path: Path) -> int:
-    """The file mode of what is at `path`; 0 where nothing is, or where no path can be like that."""
-    try:
-        return path.stat().st_mode
-    except (OSError, ValueError):
-        return 0
-
-
-def _directory_error(path: Path) -> ModelFileError:
-    count = len(scan([path]).files)
-    files = {0: "no GGUF file", 1: "one GGUF file"}.get(count, f"{count} GGUF files")
-    hint = "Name a .gguf file."
-    if count:
-        hint = f"Name one of them, or put the folder into `model_folders` of the config: {path}"
-    return ModelFileError(f"{path}: this is a directory; it holds {files}.", hint)
-
-
-def _nearest_file(path: Path) -> str:
-    try:
-        siblings = [child.name for child in path.parent.iterdir() if child.name.casefold().endswith(SUFFIX)]
-    except (OSError, ValueError):
-        return "Its folder is not there either, or cannot be read."
-    return did_you_mean(path.name, siblings)

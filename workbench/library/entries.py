@@ -2,88 +2,78 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from threading import Lock
+import re
 
-from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
-from workbench.gguf.known import KnownStrings
-from workbench.gguf.model import ModelFacts, describe
 from workbench.gguf.names import parse_name
-from workbench.gguf.reader import read_header
-from workbench.library.folders import ModelFile
+from workbench.library.folders import Found, ModelFile
+from workbench.library.labels import find_mismatch, tensor_quant
+from workbench.library.readings import Reading
 
 GENERIC_NAMES = frozenset({"model", "ggml-model", "gguf", "unsloth", "consolidated"})
 """File names that many models have; the name inside the file says more."""
 
-_CacheKey = tuple[tuple[str, int, int], ...]
+_BLOB = re.compile(r"(?:sha256[-:])?[0-9a-f]{40,64}(?:\.incomplete|-partial)?", re.IGNORECASE)
+_WORDS = re.compile(r"[^\W_]+")
+_SAYS_NOTHING = frozenset({"gguf", "imat", "imatrix", "i1", "hf"})
+"""Words of file names that say how a file was made, and not of which model."""
 
 
-class EntryReader:
-    """Makes entries of model files, and reads each header once for as long as the file stays as it is.
+def make_entry(found: Found, reading: Reading | None) -> ModelEntry:
+    """The entry of a model that a source has found.
 
-    It may be used from several threads.
+    Args:
+        found: What the source says.
+        reading: What its file says; None where it has none.
     """
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._known = KnownStrings()
-        self._facts: dict[_CacheKey, ModelFacts] = {}
-
-    def entry(self, file: ModelFile, source: str, ref: str | None = None) -> ModelEntry:
-        """The entry of `file`. A file that cannot be opened has its `problem` said in the entry.
-
-        Args:
-            file: The model file.
-            source: Where it was found.
-            ref: The name by which it is opened; None for its path.
-        """
-        problem = ""
-        facts: ModelFacts | None = None
-        try:
-            facts = self._read(file)
-        except ModelFileError as error:
-            problem = str(error).removeprefix(f"{file.path}: ")
-        if file.missing:
-            problem = _incomplete(file)
-        parts = parse_name(file.path.name)
-        name = parts.base
-        inner = facts.name if facts else None
-        if inner and (name.casefold() in GENERIC_NAMES or name.upper() == parts.quant):
-            name = inner
-        return ModelEntry(
-            ref=str(file.path) if ref is None else ref,
-            name=printable(name),
-            quant=parts.quant or (facts.quant if facts else None),
-            path=str(file.path),
-            size_bytes=file.size_bytes,
-            parameters=facts.parameters or None if facts else None,
-            architecture=printable(facts.architecture) if facts and facts.architecture else None,
-            bits_per_weight=facts.bits_per_weight if facts else None,
-            context_length=facts.context_length if facts else None,
-            source=source,
-            problem=printable(problem),
-        )
-
-    def _read(self, file: ModelFile) -> ModelFacts:
-        key = tuple(_stamp(path) for path in file.paths)
-        with self._lock:
-            known = self._facts.get(key)
-        if known is not None:
-            return known
-        first, *others = (read_header(path, known=self._known) for path in file.paths)
-        facts = describe(first, others)
-        with self._lock:
-            self._facts[key] = facts
-        return facts
+    reading = reading or Reading()
+    file = found.file
+    problem = found.problem or (_incomplete(file) if file.missing else "") or reading.problem
+    parts = parse_name(file.path.name) if file.paths else parse_name(found.name)
+    base = parts.base
+    if base.casefold() in GENERIC_NAMES or base.upper() == parts.quant or _is_blob(base):
+        base = reading.name or parse_name(found.name).base or base
+    name = found.name or base
+    label = parts.quant or found.quant or reading.quant
+    parameters = reading.parameters or found.parameters
+    return ModelEntry(
+        ref=found.place.ref,
+        name=printable(name),
+        quant=label,
+        path=str(file.path) if file.paths else None,
+        size_bytes=file.size_bytes or None,
+        parameters=parameters,
+        architecture=printable(reading.architecture) if reading.architecture else None,
+        bits_per_weight=reading.bits_per_weight,
+        context_length=reading.context_length,
+        source=found.place.source,
+        problem=printable(problem),
+        tensor_quant=tensor_quant(reading.mix),
+        label_mismatch=find_mismatch(label, reading.mix, reading.quant),
+        group=group_of(base, reading.architecture, None if problem else parameters),
+        digest=found.digest,
+        places=(found.place,),
+    )
 
 
-def _stamp(path: Path) -> tuple[str, int, int]:
-    try:
-        status = path.stat()
-    except (OSError, ValueError):
-        return str(path), 0, 0
-    return str(path), status.st_mtime_ns, status.st_size
+def group_of(name: str, architecture: str | None, parameters: int | None) -> str:
+    """What the quantizations of one base model have in common, and no two models should have.
+
+    Quantizing changes neither the architecture nor the number of weights, to the last one, so that these keep apart
+    what is called alike; the name keeps apart an instruction-tuned model and its base, which have the same size.
+
+    Args:
+        name: The name without the quantization.
+        architecture: As the file has it.
+        parameters: The number of weights; None for a file that is not whole.
+    """
+    words = [word for word in _WORDS.findall(name.casefold()) if word not in _SAYS_NOTHING]
+    return f"{''.join(words)}/{architecture or ''}/{parameters or ''}"
+
+
+def _is_blob(base: str) -> bool:
+    """Whether a file is named after its content."""
+    return _BLOB.fullmatch(base) is not None
 
 
 def _incomplete(file: ModelFile) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.core.models import ScanProblem
+from workbench.core.models import Place, ScanProblem
 from workbench.gguf.names import SUFFIX, is_sidecar, parse_shard
 
 Identity = tuple[int, int]
@@ -24,8 +24,6 @@ class ModelFile:
     size_bytes: int
     missing: tuple[str, ...] = ()
     """The file names of the parts that are not there."""
-    folder: Path | None = None
-    """The folder that was searched."""
 
     @property
     def path(self) -> Path:
@@ -33,81 +31,123 @@ class ModelFile:
         return self.paths[0]
 
 
-@dataclass(slots=True)
-class Scan:
-    """What a search found."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A model that a source knows of, before its file is read. What the source does not tell is empty."""
 
-    files: list[ModelFile] = field(default_factory=list)
-    problems: list[ScanProblem] = field(default_factory=list)
+    file: ModelFile
+    place: Place
+    name: str = ""
+    """What to call it; empty for the name of its file."""
+    quant: str | None = None
+    """The quantization by the source's own account."""
+    parameters: int | None = None
+    digest: str | None = None
+    problem: str = ""
+    """Why it cannot be opened, as far as that is known without reading it."""
 
 
-def scan(folders: Iterable[Path]) -> Scan:
+Finding = Found | ScanProblem
+
+
+def find_in_folders(folders: Iterable[Path]) -> Iterator[Finding]:
     """Search `folders` and everything below them for model files.
 
-    Symbolic links are followed. A folder or file that several names lead to is taken once, under the first of them, so
-    that loops end. What cannot be read is reported and left out.
+    Symbolic links are followed. A folder that several names lead to is searched once, under the first of them, so that
+    loops end. What cannot be read is reported and left out.
     """
-    result = Scan()
     seen: set[Identity] = set()
     for folder in folders:
-        found = dict(_walk(folder, seen, result.problems))
-        result.files.extend(_grouped(found, folder))
-    return result
+        for item in walk(folder, seen):
+            if isinstance(item, ModelFile):
+                yield found_in(item, str(folder))
+            else:
+                yield item
 
 
-def model_file(path: Path) -> ModelFile:
-    """The model that the file `path` is, or is a part of."""
-    shard = parse_shard(path.name)
-    if shard is None:
-        return ModelFile((path,), _size(path))
-    parts = [path.with_name(name) for name in shard.names]
-    present = tuple(part for part in parts if part.is_file()) or (path,)
-    missing = tuple(part.name for part in parts if part not in present)
-    return ModelFile(present, sum(_size(part) for part in present), missing)
+def found_in(file: ModelFile, source: str) -> Found:
+    """A model that has no other name than its path."""
+    return Found(file, Place(source, str(file.path), str(file.path)))
 
 
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+def walk(root: Path, seen: set[Identity] | None = None) -> Iterator[ModelFile | ScanProblem]:
+    """The model files in `root` and below.
 
-
-def _walk(root: Path, seen: set[Identity], problems: list[ScanProblem]) -> Iterator[tuple[Path, int]]:
+    Args:
+        root: The folder to begin at.
+        seen: The folders that were searched already; those searched now are added.
+    """
+    seen = set() if seen is None else seen
     pending = [root]
     while pending:
         folder = pending.pop()
         try:
-            identity = _identity(folder.stat())
+            identity = identity_of(folder.stat())
             if identity in seen:
                 continue
             seen.add(identity)
             with os.scandir(folder) as entries:
                 children = sorted(entries, key=lambda entry: entry.name)
         except OSError as error:
-            problems.append(ScanProblem(folder, _reason(error)))
+            yield ScanProblem(folder, reason(error))
             continue
+        files: dict[Path, int] = {}
         for child in children:
             path = Path(child.path)
-            is_model = child.name.casefold().endswith(SUFFIX) and not is_sidecar(child.name)
+            is_model = is_model_name(child.name)
             try:
                 status = child.stat()
             except OSError as error:
                 if is_model or not isinstance(error, FileNotFoundError):
-                    problems.append(ScanProblem(path, _reason(error)))
+                    yield ScanProblem(path, reason(error))
                 continue
             if stat.S_ISDIR(status.st_mode):
                 pending.append(path)
-            elif is_model and _identity(status) not in seen:
-                seen.add(_identity(status))
-                yield path, status.st_size
+            elif is_model:
+                files[path] = status.st_size
+        yield from put_together(files)
 
 
-def _identity(status: os.stat_result) -> Identity:
+def model_file(path: Path) -> ModelFile:
+    """The model that the file `path` is, or is a part of."""
+    shard = parse_shard(path.name)
+    if shard is None:
+        return ModelFile((path,), size_of(path))
+    parts = [path.with_name(name) for name in shard.names]
+    present = tuple(part for part in parts if stat.S_ISREG(mode_of(part))) or (path,)
+    missing = tuple(part.name for part in parts if part not in present)
+    return ModelFile(present, sum(size_of(part) for part in present), missing)
+
+
+def is_model_name(name: str) -> bool:
+    """Whether a file of this name may be a model, and is not a part that goes with one."""
+    folded = name.casefold()
+    return folded.endswith(SUFFIX) and not is_sidecar(name) and "mmproj" not in folded
+
+
+def mode_of(path: Path) -> int:
+    """The file mode of what is at `path`; 0 where nothing is, or where no path can be like that."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
+
+
+def size_of(path: Path) -> int:
+    """The size of the file `path`; 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except (OSError, ValueError):
+        return 0
+
+
+def identity_of(status: os.stat_result) -> Identity:
+    """What tells a file or folder from all others, whatever it is called."""
     return status.st_dev, status.st_ino
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
+    """Why something could not be looked at, in words."""
     if isinstance(error, FileNotFoundError):
         return "there is no such folder or file"
     if isinstance(error, PermissionError):
@@ -115,18 +155,54 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _grouped(found: dict[Path, int], folder: Path) -> Iterator[ModelFile]:
-    """The model files among `found`, with the parts of a split one put together."""
+def put_together(files: dict[Path, int]) -> Iterator[ModelFile]:
+    """The models among `files` (path to size), with the parts of a split one put together."""
     done: set[Path] = set()
-    for path, size in found.items():
+    for path, size in files.items():
         if path in done:
             continue
         shard = parse_shard(path.name)
         if shard is None:
-            yield ModelFile((path,), size, folder=folder)
+            yield ModelFile((path,), size)
             continue
         parts = [path.with_name(name) for name in shard.names]
-        present = tuple(part for part in parts if part in found) or (path,)
+        present = tuple(part for part in parts if part in files) or (path,)
         done.update(present)
-        missing = tuple(part.name for part in parts if part not in found)
-        yield ModelFile(present, sum(found[part] for part in present), missing, folder)
+        missing = tuple(part.name for part in parts if part not in files)
+        yield ModelFile(present, sum(files[part] for part in present), missing)
+
+
+def subfolders(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
+    """The folders in `folder` by name, hidden ones left out, or why they cannot be listed.
+
+    Args:
+        folder: The folder to list.
+        optional: Whether it is all right that it is not there.
+    """
+    for child in listed(folder, optional=optional):
+        if isinstance(child, ScanProblem):
+            yield child
+            continue
+        try:
+            if stat.S_ISDIR(child.stat().st_mode):
+                yield child
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                yield ScanProblem(child, reason(error))
+
+
+def listed(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
+    """Everything in `folder` by name, hidden names left out, or why it cannot be listed.
+
+    Args:
+        folder: The folder to list.
+        optional: Whether it is all right that it is not there.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    except OSError as error:
+        if not (optional and isinstance(error, FileNotFoundError)):
+            yield ScanProblem(folder, reason(error))
+        return
+    yield from (folder / name for name in names)

@@ -35,6 +35,8 @@ class Setting:
         match self.kind:
             case "text":
                 return "text in quotes"
+            case "texts" if self.choices:
+                return f"a list of {', '.join(self.choices)}"
             case "texts":
                 return "a list of texts in quotes"
             case "choice":
@@ -46,6 +48,10 @@ class Setting:
             case _:
                 return f"a whole number from {self.low} to {self.high}"
 
+    def _takes(self, item: object) -> bool:
+        """Whether `item` may stand in a list of texts."""
+        return isinstance(item, str) and (not self.choices or item in self.choices)
+
     def check(self, value: object) -> object:
         """`value` as the configuration holds it.
 
@@ -56,8 +62,8 @@ class Setting:
             case "text", str():
                 return value
             case "texts", str():
-                return (value,)
-            case "texts", list() | tuple() if all(isinstance(item, str) for item in value):
+                return self.check([value])
+            case "texts", list() | tuple() if all(self._takes(item) for item in value):
                 return tuple(value)
             case "choice", str() if value in self.choices:
                 return value
@@ -83,6 +89,12 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("theme", "text", "The name of the theme: the file name of a theme, without .toml."),
         Setting("model", "text", "The model that opens when none is named on the command line; empty opens none."),
         Setting("model_folders", "texts", "Folders that are searched for GGUF files, with everything below them."),
+        Setting(
+            "model_stores",
+            "texts",
+            "Other programs whose models are looked for too; their folders are only read.",
+            choices=Config().model_stores,
+        ),
         Setting("quantize_folder", "text", "Where quantizations are written; empty writes them beside their source."),
         Setting("system", "text", "The system prompt of a new conversation."),
         Setting(

@@ -73,6 +73,11 @@ class Paths:
         """What loads came to: memory expected and taken, and speed."""
         return self.state_dir / "loads.json"
 
+    @property
+    def library_cache(self) -> Path:
+        """What the model files say of themselves."""
+        return self.cache_dir / "library.json"
+
     def as_dict(self) -> dict[str, Path]:
         """Every path by name, in the order to show them."""
         return {
@@ -89,6 +94,7 @@ class Paths:
             "loads_file": self.loads_file,
             "memory_speed_file": self.memory_speed_file,
             "cache_dir": self.cache_dir,
+            "library_cache": self.library_cache,
         }
 
 

@@ -1,0 +1,137 @@
+"""The Hugging Face cache: snapshots of repositories, whose files are links to blobs named after their content."""
+
+from __future__ import annotations
+
+import re
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from workbench.core.models import Place, ScanProblem
+from workbench.library.folders import (
+    Finding,
+    Found,
+    Identity,
+    ModelFile,
+    is_model_name,
+    listed,
+    mode_of,
+    put_together,
+    reason,
+    size_of,
+    subfolders,
+    walk,
+)
+from workbench.library.places import Places
+
+HUGGING_FACE = "huggingface"
+UNFINISHED = ".incomplete"
+_PREFIX = "models--"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def cache_folder(places: Places) -> Path:
+    """The folder of the cache, whether it is there or not."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if (named := places.named(variable)) is not None:
+            return named
+    home = places.named("HF_HOME")
+    return (places.cache / "huggingface" if home is None else home) / "hub"
+
+
+def find_hugging_face(places: Places) -> Iterator[Finding]:
+    """Every GGUF in the Hugging Face cache."""
+    yield from find_in_cache(cache_folder(places), HUGGING_FACE)
+
+
+def find_in_cache(cache: Path, source: str) -> Iterator[Finding]:
+    """Every GGUF in a folder that is laid out like the Hugging Face cache.
+
+    Args:
+        cache: The folder; it need not be there.
+        source: Whose folder it is.
+    """
+    for folder in subfolders(cache):
+        if isinstance(folder, ScanProblem):
+            yield folder
+        elif folder.name.startswith(_PREFIX):
+            repository = folder.name.removeprefix(_PREFIX).replace("--", "/", 1)
+            yield from _find_in_repository(folder, repository, source)
+
+
+def _find_in_repository(folder: Path, repository: str, source: str) -> Iterator[Finding]:
+    taken: set[tuple[str, Path]] = set()
+    seen: set[Identity] = set()
+    for snapshot in _snapshots(folder):
+        if isinstance(snapshot, ScanProblem):
+            yield snapshot
+            continue
+        for item in walk(snapshot, seen):
+            if isinstance(item, ScanProblem):
+                yield _broken_link(item, repository, source) or item
+                continue
+            # Two snapshots of a repository mostly have the same files.
+            key = str(item.path.relative_to(snapshot)), item.path.resolve()
+            if key not in taken:
+                taken.add(key)
+                yield _found(item, repository, source, _digest(item))
+    yield from _unfinished(folder / "blobs", repository, source)
+
+
+def _snapshots(folder: Path) -> list[Path | ScanProblem]:
+    """The snapshots of a repository, those that a branch names first."""
+    named = set()
+    for ref in listed(folder / "refs"):
+        if isinstance(ref, Path) and stat.S_ISREG(mode_of(ref)) and size_of(ref) <= 100:
+            try:
+                commit = ref.read_text(encoding="ascii").strip()
+            except (OSError, ValueError):
+                continue
+            if _COMMIT.fullmatch(commit):
+                named.add(commit)
+    snapshots = list(subfolders(folder / "snapshots"))
+    return sorted(snapshots, key=lambda item: isinstance(item, ScanProblem) or item.name not in named)
+
+
+def _found(file: ModelFile, repository: str, source: str, digest: str | None = None, problem: str = "") -> Found:
+    place = Place(source, str(file.path), str(file.path), repository)
+    return Found(file, place, digest=digest, problem=problem)
+
+
+def _digest(file: ModelFile) -> str | None:
+    """SHA-256 of a file in one part: the name of the blob that it is a link to."""
+    if len(file.paths) > 1 or file.missing or not file.path.is_symlink():
+        return None
+    name = file.path.readlink().name
+    return name if _SHA256.fullmatch(name) else None
+
+
+def _broken_link(problem: ScanProblem, repository: str, source: str) -> Found | None:
+    path = problem.path
+    if not path.is_symlink() or not is_model_name(path.name) or mode_of(path.parent / path.readlink()):
+        return None
+    (file,) = put_together({path: 0})
+    why = "incomplete: its blob is missing from the cache. Download it again."
+    return _found(file, repository, source, problem=why)
+
+
+def _unfinished(blobs: Path, repository: str, source: str) -> Iterator[Finding]:
+    """Downloads that were not finished: no snapshot has their names yet."""
+    for item in listed(blobs):
+        if isinstance(item, ScanProblem):
+            yield item
+        elif item.name.endswith(UNFINISHED) and stat.S_ISREG(mode_of(item)):
+            try:
+                with item.open("rb") as file:
+                    is_model = file.read(4) == b"GGUF"
+            except OSError as error:
+                yield ScanProblem(item, reason(error))
+                continue
+            if is_model:
+                yield Found(
+                    ModelFile((item,), size_of(item)),
+                    Place(source, str(item), str(item), repository),
+                    name=repository.rpartition("/")[2],
+                    problem="incomplete: the download was not finished. Start it again to go on with it.",
+                )

@@ -1,0 +1,87 @@
+"""LM Studio's folder: publisher, model, file."""
+
+from __future__ import annotations
+
+import json
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from workbench.core.models import Place, ScanProblem
+from workbench.library.folders import (
+    Finding,
+    Found,
+    is_model_name,
+    listed,
+    mode_of,
+    put_together,
+    reason,
+    size_of,
+    subfolders,
+)
+from workbench.library.places import Places
+
+LM_STUDIO = "lmstudio"
+MAX_SETTINGS = 1 << 20
+"""Settings take some kilobytes, in bytes."""
+
+
+def models_folder(places: Places) -> Path:
+    """The folder in which LM Studio keeps models, whether it is there or not."""
+    home = _home(places)
+    chosen = _setting(home / "settings.json", "downloadsFolder")
+    return places.expanded(chosen) if chosen else home / "models"
+
+
+def _home(places: Places) -> Path:
+    pointer = _text(places.home / ".lmstudio-home-pointer").strip()
+    if pointer:
+        return places.expanded(pointer)
+    older = places.home / ".cache" / "lm-studio"
+    return older if stat.S_ISDIR(mode_of(older)) else places.home / ".lmstudio"
+
+
+def _text(path: Path) -> str:
+    if not stat.S_ISREG(mode_of(path)) or size_of(path) > MAX_SETTINGS:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def _setting(path: Path, key: str) -> str:
+    try:
+        settings = json.loads(_text(path) or "{}")
+    except (ValueError, RecursionError):
+        return ""
+    value = settings.get(key) if isinstance(settings, dict) else None
+    return value if isinstance(value, str) else ""
+
+
+def find_lm_studio(places: Places) -> Iterator[Finding]:
+    """Every GGUF of LM Studio: exactly two levels below its folder."""
+    for publisher in subfolders(models_folder(places)):
+        if isinstance(publisher, ScanProblem):
+            yield publisher
+            continue
+        for model in subfolders(publisher):
+            yield from [model] if isinstance(model, ScanProblem) else _files(model)
+
+
+def _files(folder: Path) -> Iterator[Finding]:
+    name = f"{folder.parent.name}/{folder.name}"
+    files: dict[Path, int] = {}
+    for item in listed(folder):
+        if isinstance(item, ScanProblem):
+            yield item
+        elif is_model_name(item.name):
+            try:
+                status = item.stat()
+            except OSError as error:
+                yield ScanProblem(item, reason(error))
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                files[item] = status.st_size
+    for file in put_together(files):
+        yield Found(file, Place(LM_STUDIO, str(file.path), str(file.path), name))

@@ -1,0 +1,258 @@
+"""Ollama's store: manifests that name blobs. It is only read, and Ollama need not run.
+
+Nothing is ever put there: a running Ollama deletes blobs that no manifest names.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.core.models import Place, ScanProblem
+from workbench.gguf.names import parse_name
+from workbench.library.folders import (
+    Finding,
+    Found,
+    Identity,
+    ModelFile,
+    identity_of,
+    listed,
+    mode_of,
+    reason,
+    size_of,
+    subfolders,
+)
+from workbench.library.places import Places
+
+OLLAMA = "ollama"
+PREFIX = "ollama:"
+DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG = "registry.ollama.ai", "library", "latest"
+SERVICE_FOLDERS = ("usr/share/ollama/.ollama/models", "var/lib/ollama/models", "var/lib/ollama/.ollama/models")
+"""Where Ollama keeps models when it runs for all users, by its own installer and by distributions."""
+
+MAX_JSON = 1 << 20
+"""Manifests and configurations take some kilobytes, in bytes."""
+
+_MODEL = "application/vnd.ollama.image.model"
+_OTHER_FORMS = frozenset({"application/vnd.ollama.image.tensor", "application/vnd.ollama.image.json"})
+_DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)([KMBT])", re.IGNORECASE)
+_SCALE = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaName:
+    """A name as Ollama understands it."""
+
+    host: str
+    namespace: str
+    model: str
+    tag: str
+
+    def __str__(self) -> str:
+        """The form in which Ollama shows it: what goes without saying is left out, the tag never is."""
+        place = "" if self.namespace == DEFAULT_NAMESPACE else f"{self.namespace}/"
+        if self.host != DEFAULT_HOST:
+            place = f"{self.host}/{self.namespace}/"
+        return f"{place}{self.model}:{self.tag}"
+
+    @property
+    def folded(self) -> OllamaName:
+        """The same for all spellings in capitals and small letters."""
+        return OllamaName(self.host.casefold(), self.namespace.casefold(), self.model.casefold(), self.tag.casefold())
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A model in a store."""
+
+    name: OllamaName
+    path: Path
+    store: Path
+
+
+def parse_ollama_name(text: str) -> OllamaName | None:
+    """Take a name apart, from the right; None where it cannot be one. What is not said is filled in."""
+    rest = text.partition("://")[2] or text
+    cut = rest.rfind(":")
+    tag = DEFAULT_TAG
+    if cut > rest.rfind("/"):
+        rest, tag = rest[:cut], rest[cut + 1 :]
+    parts = rest.rsplit("/", 2)
+    model = parts[-1]
+    namespace = parts[-2] if len(parts) > 1 else DEFAULT_NAMESPACE
+    host = parts[-3] if len(parts) > 2 else DEFAULT_HOST
+    name = OllamaName(host, namespace, model, tag)
+    return name if _is_valid(name) else None
+
+
+def _is_valid(name: OllamaName) -> bool:
+    parts = (name.namespace, name.model, name.tag)
+    return "." not in name.namespace and bool(_HOST.fullmatch(name.host)) and all(map(_PART.fullmatch, parts))
+
+
+def ollama_stores(places: Places) -> Iterator[Path]:
+    """The folders in which Ollama may keep models, whether they are there or not."""
+    yield places.named("OLLAMA_MODELS") or places.home / ".ollama" / "models"
+    if places.platform == "linux":
+        yield from (places.root / folder for folder in SERVICE_FOLDERS)
+
+
+def find_ollama(places: Places) -> Iterator[Finding]:
+    """Every model in Ollama's stores."""
+    for manifest in manifests(places):
+        yield manifest if isinstance(manifest, ScanProblem) else read_manifest(manifest)
+
+
+def manifests(places: Places) -> Iterator[Manifest | ScanProblem]:
+    """Every manifest, by its name alone: exactly four levels down, host, namespace, model and tag."""
+    seen: set[Identity] = set()
+    for store in ollama_stores(places):
+        root = store / "manifests"
+        try:
+            identity = identity_of(root.stat())
+        except FileNotFoundError:
+            if store == places.named("OLLAMA_MODELS") and not mode_of(store):
+                yield ScanProblem(store, "OLLAMA_MODELS names this folder, and it is not there")
+            continue
+        except OSError as error:
+            yield ScanProblem(root, reason(error))
+            continue
+        if identity not in seen:
+            seen.add(identity)
+            yield from _below(root, store)
+
+
+def _below(root: Path, store: Path) -> Iterator[Manifest | ScanProblem]:
+    folders: list[Path] = [root]
+    for _ in range(3):
+        deeper: list[Path] = []
+        for folder in folders:
+            for item in subfolders(folder):
+                if isinstance(item, ScanProblem):
+                    yield item
+                else:
+                    deeper.append(item)
+        folders = deeper
+    for folder in folders:
+        for item in listed(folder):
+            if isinstance(item, ScanProblem):
+                yield item
+                continue
+            name = OllamaName(folder.parent.parent.name, folder.parent.name, folder.name, item.name)
+            if _is_valid(name) and stat.S_ISREG(mode_of(item)):
+                yield Manifest(name, item, store)
+
+
+def read_manifest(manifest: Manifest) -> Finding:
+    """The model that a manifest describes, with its weights found among the blobs."""
+    try:
+        content = _read_json(manifest.path)
+        layers = _layers(content)
+    except ValueError:
+        return ScanProblem(manifest.path, "this manifest of Ollama is damaged")
+    except OSError as error:
+        return ScanProblem(manifest.path, reason(error))
+    config = _config(manifest, content.get("config"))
+    weights = next((layer for layer in layers if layer.get("mediaType") == _MODEL), None)
+    if weights is None:
+        file, digest = ModelFile((), 0), None
+        problem = _why_no_weights(config, any(layer.get("mediaType") in _OTHER_FORMS for layer in layers))
+    else:
+        digest = _hex(weights.get("digest"))
+        if digest is None:
+            return ScanProblem(manifest.path, "this manifest of Ollama is damaged")
+        file, problem = _blob(manifest, digest)
+    return Found(
+        file=file,
+        place=Place(
+            OLLAMA, str(file.path) if file.paths else str(manifest.path), f"{PREFIX}{manifest.name}", str(manifest.name)
+        ),
+        name=str(manifest.name),
+        quant=_quant(manifest.name.tag, config.get("file_type")),
+        parameters=_count(config.get("model_type")),
+        digest=digest,
+        problem=problem,
+    )
+
+
+def _layers(content: Mapping[str, object]) -> list[dict[str, object]]:
+    layers = content.get("layers")
+    if not isinstance(layers, list):
+        raise ValueError("no layers")
+    return [layer for layer in layers if isinstance(layer, dict)]
+
+
+def _why_no_weights(config: Mapping[str, object], other_form: bool) -> str:
+    host = config.get("remote_host")
+    if host or config.get("remote_model"):
+        return f"it runs in the cloud ({host or 'remote'}); there are no weights on this machine."
+    if other_form:
+        return "its weights are in safetensors form, which llama.cpp does not read. Get a GGUF of this model."
+    return "its manifest names no weights."
+
+
+def _blob(manifest: Manifest, digest: str) -> tuple[ModelFile, str]:
+    blobs = manifest.store / "blobs"
+    path = blobs / f"sha256-{digest}"
+    try:
+        return ModelFile((path,), path.stat().st_size), ""
+    except OSError as error:
+        # Very old stores have the name that the manifest uses; Windows knows no such file names.
+        old = blobs / f"sha256:{digest}"
+        if mode_of(old):
+            return ModelFile((old,), size_of(old)), ""
+        if not isinstance(error, FileNotFoundError):
+            return ModelFile((path,), 0), f"{reason(error)}: {path}"
+    begun = mode_of(path.with_name(f"{path.name}-partial"))
+    what = "the download was not finished" if begun else "its weights are missing from the store"
+    return ModelFile((path,), 0, (path.name,)), f"incomplete: {what}. Run `ollama pull {manifest.name}`."
+
+
+def _config(manifest: Manifest, layer: object) -> Mapping[str, object]:
+    """The details that Ollama keeps of a model; empty where they cannot be read."""
+    digest = _hex(layer.get("digest")) if isinstance(layer, dict) else None
+    if digest is None:
+        return {}
+    for name in (f"sha256-{digest}", f"sha256:{digest}"):
+        try:
+            return _read_json(manifest.store / "blobs" / name)
+        except (OSError, ValueError):
+            continue
+    return {}
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_JSON:
+        raise ValueError(path)
+    try:
+        value = json.loads(path.read_bytes())
+    except RecursionError:
+        raise ValueError(path) from None
+    if not isinstance(value, dict):
+        raise ValueError(path)
+    return value
+
+
+def _hex(digest: object) -> str | None:
+    match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
+    return match[1].lower() if match else None
+
+
+def _quant(tag: str, file_type: object) -> str | None:
+    """The quantization by the tag, which the user sees; else by the configuration."""
+    named = parse_name(tag).quant
+    return named or (parse_name(file_type).quant if isinstance(file_type, str) else None)
+
+
+def _count(model_type: object) -> int | None:
+    """Parameters of a model that calls itself `8.0B`."""
+    match = _COUNT.fullmatch(model_type) if isinstance(model_type, str) else None
+    return round(float(match[1]) * _SCALE[match[2].upper()]) if match else None

@@ -1,0 +1,48 @@
+"""Whose machine it is: the home folder, the environment and the system, by which the stores of models are found."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SYSTEM_ROOT = Path("/")
+"""Below it lie the folders of services that run for all users."""
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the stores of one user are looked for."""
+
+    home: Path
+    environ: Mapping[str, str]
+    platform: str = sys.platform
+    """As `sys.platform`."""
+    root: Path = SYSTEM_ROOT
+
+    def named(self, variable: str) -> Path | None:
+        """The folder that an environment variable names; None where it is not set."""
+        text = self.environ.get(variable, "").strip()
+        return self.expanded(text) if text else None
+
+    def expanded(self, text: str) -> Path:
+        """`text` as a path, with a leading `~` as the home folder."""
+        if text == "~" or text.startswith(("~/", "~\\")):
+            return self.home / text[2:]
+        return Path(text)
+
+    @property
+    def cache(self) -> Path:
+        """Where programs keep what can be fetched again, as the XDG rules have it."""
+        return self.named("XDG_CACHE_HOME") or self.home / ".cache"
+
+
+def find_places() -> Places:
+    """The places of the user who runs the program."""
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path(os.sep)
+    return Places(home, os.environ, root=SYSTEM_ROOT)
