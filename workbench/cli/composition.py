@@ -38,7 +38,12 @@ class Workers:
         """The models at hand."""
         made = [folder for folder in (self._quantize_folder,) if folder is not None]
         own = [folder for folder in (self.paths.models_dir,) if folder.is_dir()]
-        return LibraryCatalog([*self._model_folders, *made, *own], self._recent_models)
+        return LibraryCatalog(
+            [*self._model_folders, *made, *own],
+            self._recent_models,
+            stores=self.config.model_stores,
+            cache=self.paths.library_cache,
+        )
 
     @cached_property
     def sessions(self) -> FileSessionStore:
