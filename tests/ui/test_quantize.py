@@ -231,6 +231,18 @@ async def test_an_importance_matrix_is_checked(program, model, tmp_path):
         assert "are free there" in said(dialog)
 
 
+async def test_a_matrix_that_was_just_typed_is_looked_at_first(program, model, tmp_path):
+    async with program(model) as (pilot, dialog):
+        dialog.imatrix.value = str(tmp_path / "missing.dat")
+        await pilot.pause()
+        dialog.imatrix.focus()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert pilot.app.screen is dialog
+        assert "no such file" in said(dialog)
+        assert made(pilot.app) == []
+
+
 async def test_no_source_at_all(program, tmp_path):
     broken = ModelEntry("broken", "Broken", "Q4_0", str(tmp_path / "x.gguf"), problem="truncated")
     async with program(broken) as (pilot, dialog):

@@ -50,7 +50,7 @@ class QuantizePlan:
             )
         if self.fallbacks:
             found.append(
-                f"{_tensors(self.fallbacks, 'has', 'have')} rows that {self.kind.name} cannot hold, and a larger type."
+                f"{_tensors(self.fallbacks, 'gets', 'get')} a larger type: {self.kind.name} does not fit their rows."
             )
         if self.needs_imatrix:
             found.append(f"{self.kind.name} needs an importance matrix (--imatrix).")

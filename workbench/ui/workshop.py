@@ -76,9 +76,9 @@ class Workshop:
         screen = self._base()
         if screen is None:
             return
-        bars = screen.query(JobBar)
+        bars = screen.query_children(JobBar)
         if not bars and self.queue.orders:
-            keybars = screen.query(KeyBar)
+            keybars = screen.query_children(KeyBar)
             screen.mount(
                 JobBar(self.queue, self._key.replace("Ctrl+", "^")), before=keybars.first() if keybars else None
             )

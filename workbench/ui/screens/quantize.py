@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -16,6 +17,7 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Label
+from textual.worker import WorkerCancelled, WorkerFailed
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
@@ -180,7 +182,7 @@ class QuantizeDialog(Dialog[None]):
 
     @work(group="plan", exclusive=True, exit_on_error=False, description="work out the sizes")
     async def _plan(self) -> None:
-        source = self.source
+        source, self._typing = self.source, None
         self._choices.plans.clear()
         self._choices.has_imatrix = self._imatrix is not None
         self._plan_problem = self._imatrix_problem = ""
@@ -318,6 +320,12 @@ class QuantizeDialog(Dialog[None]):
 
     @work(group="make", exclusive=True, exit_on_error=False, description="quantize")
     async def _make(self) -> None:
+        if self._typing is not None:
+            # A path was typed a moment ago, and nobody has looked at it yet.
+            self._typing.stop()
+            self._typing = None
+            with suppress(WorkerFailed, WorkerCancelled):
+                await self._plan().wait()
         job = self._job()
         if job is None:
             self._refuse("There is no source." if self.source is None else "Say where to write it.")
