@@ -27,6 +27,7 @@ def test_from_one_sample_to_the_other():
     (sample(0), sample(1)), (sample(0, a=None), sample(1, a=5)), (sample(0, a=1), sample(1, a=None)),
     (sample(0, a=1), sample(1, b=5)), (sample(0, a=1, b=1), sample(1, a=5)), (sample(0, a=9), sample(1, a=5)),
     (sample(1, a=1), sample(0, a=5)),
+    (sample(0, a=9, b=1), sample(1, a=5, b=2)),
 ])  # fmt: skip
 def test_no_figure_where_there_is_none(first, last):
     assert energy_between(first, last) is None

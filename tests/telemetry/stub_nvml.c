@@ -213,7 +213,7 @@ R nvmlDeviceGetGraphicsRunningProcesses_v3(D d, unsigned *n, Process *p) { retur
 
 R nvmlDeviceGetMigMode(D d, unsigned *current, unsigned *pending) {
     R r = small(d, "mig", current);
-    *pending = *current;
+    *pending = (unsigned)number_of(d, "mig_pending", *current);
     return r;
 }
 R nvmlDeviceGetMaxMigDeviceCount(D d, unsigned *n) { return small(d, "parts", n); }

@@ -154,6 +154,13 @@ def test_more_used_than_there_is(add, source):
     assert sample.why_not("memory_used") == "implausible"
 
 
+def test_a_full_card_that_is_busy(add, source):
+    add(0, CARD | {"mem_info_vram_used": 24 * GIB, "gpu_busy_percent": 120, "mem_busy_percent": 120})
+    (sample,) = source.read()
+    assert (sample.memory_used, sample.memory_free) == (24 * GIB, 0)
+    assert (sample.gpu_percent, sample.memory_percent) == (100, 100)
+
+
 def test_a_total_of_nothing(add, source):
     add(0, CARD | {"mem_info_vram_total": 0})
     (sample,) = source.read()

@@ -167,6 +167,11 @@ def test_without_an_address_one_device_and_one_gpu():
     assert match_devices([device, replace(device, name="ROCm1")], [RADEON]) == {}
 
 
+def test_a_device_that_names_no_backend_is_known_by_its_own_name():
+    assert match_devices([ComputeDevice("ROCm0", "gpu")], [RADEON]) == {"ROCm0": RADEON}
+    assert match_devices([ComputeDevice("CUDA0", "gpu")], [RADEON]) == {}
+
+
 def test_one_gpu_through_two_backends():
     vulkan = ComputeDevice("Vulkan0", "gpu", "NVIDIA GeForce RTX 4090", "Vulkan", "0000:01:00.0")
     assert set(match_devices([CUDA0, vulkan], [CARD])) == {"CUDA0", "Vulkan0"}
@@ -182,6 +187,12 @@ def test_throttling_needs_more_than_a_dip():
     (alarm,) = checks.throttled(history(fine, fine, hot, hot, hot))
     assert alarm.text == "NVIDIA GeForce RTX 4090 is slowed down by the driver: too hot. It has 91 °C."
     assert checks.throttled(history(hot, hot, hot, hot, fine)) == []
+
+
+def test_several_reasons_at_once():
+    hot = {"throttle": ("hardware slowdown", "power brake")}
+    (alarm,) = checks.throttled(history(hot, hot, hot))
+    assert "brake signal) and slowed down by the power supply's" in alarm.text
 
 
 @pytest.mark.parametrize("reason", ["idle", "application clocks", "power cap", "sync boost", "display clocks"])

@@ -175,6 +175,17 @@ def test_a_split_gpu(play, nvml):
     assert first.why_not("power_w") == "not supported"
 
 
+def test_a_gpu_that_will_be_split_after_a_reset_is_whole_until_then(play, nvml):
+    play.show(H200 | {"mig": 0, "mig_pending": 1, "parts": 7})
+    assert only(nvml).gpu.partition == ""
+
+
+def test_a_load_above_all_of_it(play, nvml):
+    play.show(RTX_4090 | {"util": 101, "memory_util": 255})
+    sample = only(nvml)
+    assert (sample.gpu_percent, sample.memory_percent) == (100, 100)
+
+
 def test_several_cards(play, nvml):
     play.show(QUADRO_600, GTX_770, RTX_4090)
     samples = nvml.read()
@@ -188,7 +199,8 @@ def test_one_of_two_cards_is_lost_and_comes_back(play, nvml, code):
     play.show(RTX_4090, H200)
     assert len(nvml.read()) == 2
     play.change(_0__error=code)
-    assert [sample.gpu.key for sample in nvml.read()] == ["GPU-h200"]
+    for _ in range(3):
+        assert [sample.gpu.key for sample in nvml.read()] == ["GPU-h200"]
     play.change(_0__error=None)
     found = [len(nvml.read()) for _ in range(LOOK_AGAIN_EVERY)]
     assert found[0] == 1
