@@ -188,7 +188,7 @@ async def test_an_answer_goes_on_while_something_is_timed(target, demo_path):
 
     host = LlamaHost(lambda ref: ModelEntry(ref=ref, name="demo", path=str(demo_path)))
     engine = await load(host)
-    run = await target.prepare(CPU, BenchTest(n_gen=60))
+    run = await target.prepare(CPU, BenchTest(n_gen=30))
     timed = asyncio.create_task(run.repeat(1, CancelToken()))
     said = await answer(engine, chat("Hello", limit=8))
     taken = await timed

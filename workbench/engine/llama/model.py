@@ -6,9 +6,6 @@ Everything here runs in the runtime's thread.
 from __future__ import annotations
 
 import ctypes
-import logging
-import os
-import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,13 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, EngineError, MemoryShortError, ModelLoadError
+from workbench.core.errors import EngineError
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import ProgressCallback
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix
+from workbench.engine.llama.weights import load_weights, no_context
 from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
@@ -32,8 +30,6 @@ FINGERPRINT_TOKENS = 512
 """So many tokens of a vocabulary are looked at to tell it from others."""
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
-
-_PROGRESS_INTERVAL_S = 0.03
 
 
 class Aborted(Exception):
@@ -73,15 +69,6 @@ class Vocabulary:
         return ends
 
 
-def _reason(lines: Sequence[native.LogEntry]) -> str:
-    """The first error of a failed load, without the names of llama.cpp's functions before it."""
-    errors = [text for level, text in lines if level >= logging.ERROR]
-    if not errors:
-        return "llama.cpp gave no reason"
-    text = errors[0].rpartition("error loading model: ")[2] if "error loading model: " in errors[0] else errors[0]
-    return text.split(": ", 1)[1] if text.startswith("llama_") and ": " in text else text
-
-
 class Model:
     """An open model with one context.
 
@@ -108,7 +95,14 @@ class Model:
         self._ctx: Pointer = None
         with native.log.collect() as lines:
             try:
-                self._load_weights(path, settings, lines, on_progress, cancel)
+                self._model = load_weights(
+                    path,
+                    gpu_layers=settings.num_gpu,
+                    main_gpu=settings.main_gpu,
+                    use_mmap=settings.use_mmap,
+                    on_progress=on_progress,
+                    cancel=cancel,
+                )
                 self._make_context(settings, lines)
             except BaseException:
                 self.close()
@@ -126,40 +120,6 @@ class Model:
         self._one_batch = api.llama_batch_get_one(self._one, 1)
         self.offloaded = settings.num_gpu != 0
 
-    def _load_weights(
-        self,
-        path: str,
-        settings: LoadSettings,
-        lines: Sequence[native.LogEntry],
-        on_progress: ProgressCallback,
-        cancel: CancelToken,
-    ) -> None:
-        params = api.llama_model_default_params()
-        params.n_gpu_layers = settings.num_gpu
-        params.main_gpu = settings.main_gpu
-        params.load_mode = api.LLAMA_LOAD_MODE_MMAP if settings.use_mmap else api.LLAMA_LOAD_MODE_NONE
-        told_at = 0.0
-
-        def tell(fraction: float, _: object) -> bool:
-            nonlocal told_at
-            now = time.monotonic()
-            if now - told_at >= _PROGRESS_INTERVAL_S or fraction >= 1.0:
-                told_at = now
-                on_progress(fraction)
-            return not cancel.is_set
-
-        callback = api.llama_progress_callback(tell)
-        params.progress_callback = callback
-        self._model = api.llama_model_load_from_file(os.fsencode(path), params)
-        if cancel.is_set:
-            raise CancelledError("Loading was stopped.")
-        if not self._model:
-            raise ModelLoadError(
-                f"llama.cpp cannot load {path}: {_reason(lines)}.", "The log (F12) has llama.cpp's own words."
-            )
-        if not api.llama_model_has_decoder(self._model):
-            raise ModelLoadError(f"{path} cannot write text: it is an encoder.", "Choose a generative model.")
-
     def _make_context(self, settings: LoadSettings, lines: Sequence[native.LogEntry]) -> None:
         params = api.llama_context_default_params()
         params.n_ctx = settings.num_ctx
@@ -175,10 +135,7 @@ class Model:
         params.swa_full = True
         self._ctx = api.llama_init_from_model(self._model, params)
         if not self._ctx:
-            message = f"There is no context of {settings.num_ctx} tokens to be had: {_reason(lines)}."
-            if any(level >= logging.ERROR and "alloc" in text for level, text in lines):
-                raise MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
-            raise ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
+            raise no_context(settings.num_ctx, lines)
         self._memory = api.llama_get_memory(self._ctx)
 
     def _read_vocabulary(self) -> Vocabulary:

@@ -114,7 +114,8 @@ class NativeLog:
             yield lines
         finally:
             with self._lock:
-                self._collectors.remove(lines)
+                # By identity: another one that has seen the same lines is equal to it.
+                self._collectors = [each for each in self._collectors if each is not lines]
 
 
 log = NativeLog()
