@@ -6,17 +6,18 @@ import asyncio
 import stat
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import suppress
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.library.background import Tell, views_of
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
-from workbench.library.entries import make_entry
+from workbench.library.entries import make_entry, printable
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file
-from workbench.library.ollama import PREFIX, manifests, parse_ollama_name, read_manifest
+from workbench.library.ollama import PREFIX, Manifest, manifests, parse_ollama_name, read_manifest
 from workbench.library.places import Places, find_places
 from workbench.library.readings import Readings
 from workbench.library.references import (
@@ -31,8 +32,10 @@ from workbench.library.references import (
 from workbench.library.search import DEMO, Search
 
 SCRIPTED = "scripted"
-FRESH_SECONDS = 60.0
+FRESH_SECONDS = 5.0
 """So long the result of a search is taken for the state of things, unless a new one is asked for."""
+LOCK_SECONDS = 0.05
+"""How often a search that waits for another one looks whether it is still wanted."""
 
 
 class LibraryCatalog:
@@ -82,7 +85,8 @@ class LibraryCatalog:
         Args:
             again: Whether to search even where a search was finished a moment ago.
         """
-        return self._search(lambda _: None, Event(), again=again).models
+        view = self._search(lambda _: None, Event(), again=again)
+        return () if view is None else view.models
 
     async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
         """The models: at once those that are known, then more as a search finds them; the last view is complete.
@@ -90,34 +94,29 @@ class LibraryCatalog:
         Args:
             again: Whether to search even where a search was finished a moment ago.
         """
-        if self._view.models:
-            yield replace(self._view, complete=False)
-        views: asyncio.Queue[LibraryView | None] = asyncio.Queue()
-        loop, stop = asyncio.get_running_loop(), Event()
+        known = self._view
+        if known.complete and not again and self._is_fresh():
+            yield known
+            return
+        if known.models:
+            yield replace(known, complete=False)
+        views = views_of(lambda tell, stop: self._search(tell, stop, again=again))
+        async with aclosing(views):
+            async for view in views:
+                # A model that was there a moment ago does not go away until it is known to have gone.
+                shrunk = not view.complete and len(view.models) < len(known.models)
+                yield replace(view, models=known.models) if shrunk else view
 
-        def tell(view: LibraryView | None) -> None:
-            # A loop that has ended has nobody left to tell.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(views.put_nowait, view)
+    def _is_fresh(self) -> bool:
+        return time.monotonic() - self._searched_at < FRESH_SECONDS
 
-        def search() -> None:
-            try:
-                tell(self._search(tell, stop, again=again))
-            finally:
-                tell(None)
-
-        searching = loop.run_in_executor(None, search)
+    def _search(self, tell: Tell, stop: Event, *, again: bool) -> LibraryView | None:
+        """The view of a search that was finished a moment ago, or of a new one; None where that was stopped."""
+        while not self._searching.acquire(timeout=LOCK_SECONDS):
+            if stop.is_set():
+                return None
         try:
-            while (view := await views.get()) is not None:
-                yield view
-            await searching
-        finally:
-            stop.set()
-
-    def _search(self, tell: Callable[[LibraryView], None], stop: Event, *, again: bool) -> LibraryView:
-        """The view of a search that was finished a moment ago, or of a new one; of one that was stopped the old one."""
-        with self._searching:
-            if not again and time.monotonic() - self._searched_at < FRESH_SECONDS:
+            if self._is_fresh() and not again:
                 return self._view
             search = Search(
                 places=self._places,
@@ -130,7 +129,9 @@ class LibraryCatalog:
             found = search.run(tell, stop)
             if found is not None:
                 self._view, self._searched_at = found, time.monotonic()
-            return self._view
+            return found
+        finally:
+            self._searching.release()
 
     def resolve(self, ref: str) -> ModelEntry:
         """The entry that `ref` means. It may have a `problem`, which the engine will refuse it for.
@@ -171,32 +172,50 @@ class LibraryCatalog:
             raise directory_error(path, count)
         if not mode_of(path):
             raise ModelFileError(f"{path}: there is no such file.", nearest_file(path))
-        return self._entry(found_in(model_file(path), str(path.parent)))
+        entry = self._entry(found_in(model_file(path), str(path.parent)))
+        known = next((model for model in self._view.models if model.path == entry.path), None)
+        if known is None or (known.size_bytes, known.problem) != (entry.size_bytes, entry.problem):
+            return entry
+        # The search may know more of it, such as what a store calls it.
+        return replace(known, ref=entry.ref)
 
     def _resolve_ollama(self, ref: str) -> ModelEntry:
         wanted = parse_ollama_name(ref[len(PREFIX) :])
-        known = [item for item in manifests(self._places) if not isinstance(item, ScanProblem)]
-        if wanted is not None:
-            for manifest in known:
-                if manifest.name.folded == wanted.folded:
-                    found = read_manifest(manifest)
-                    if isinstance(found, ScanProblem):
-                        raise ModelFileError(f"{found}.", f"Run `ollama pull {manifest.name}`.")
-                    return self._entry(found)
+        known: list[Manifest] = []
+        problems: list[ScanProblem] = []
+        for item in manifests(self._places):
+            if isinstance(item, ScanProblem):
+                problems.append(item)
+                continue
+            known.append(item)
+            if wanted is not None and item.name.folded == wanted.folded:
+                return self._of_ollama(item)
         names = [f"{PREFIX}{manifest.name}" for manifest in known]
-        hint = did_you_mean(ref, names) or (
-            f"Ollama has {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
-            if names
-            else "No model of Ollama was found; OLLAMA_MODELS names the folder of its models."
-        )
-        raise UnknownModelError(f"Ollama has no model {ref[len(PREFIX) :]!r}.", hint)
+        hint = did_you_mean(ref, names)
+        if not hint and names:
+            hint = f"Ollama has {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
+        elif not hint:
+            hint = "No model of Ollama was found; OLLAMA_MODELS names the folder of its models."
+        not_seen = "".join(f" {problem}." for problem in problems[:2])
+        raise UnknownModelError(f"Ollama has no model {ref[len(PREFIX) :]!r}.", f"{hint}{not_seen}")
+
+    def _of_ollama(self, manifest: Manifest) -> ModelEntry:
+        found = read_manifest(manifest)
+        if isinstance(found, ScanProblem):
+            raise ModelFileError(f"{found}.", f"Run `ollama pull {manifest.name}`.")
+        if found.problem:
+            raise ModelFileError(printable(f"{PREFIX}{manifest.name}: {found.problem}"))
+        return self._entry(found)
 
     def _resolve_name(self, ref: str) -> ModelEntry:
+        entries = [entry for entry in self.list_models(again=False) if entry.places]
         wanted = ref.casefold().replace("@", ":")
-        for again in (False, True):
-            entries = [entry for entry in self.list_models(again=again) if entry.places]
-            if matches := [entry for entry in entries if wanted in names_of(entry)]:
-                return preferred(matches)
+        matches = [entry for entry in entries if wanted in names_of(entry)]
         known = [DEMO, SCRIPTED, *(f"{entry.name}:{entry.quant}" if entry.quant else entry.name for entry in entries)]
+        if matches and "/" in ref and len({entry.group for entry in matches}) > 1:
+            several = ", ".join(sorted({entry.label for entry in matches})[:5])
+            raise UnknownModelError(f"{ref!r} holds several models.", f"Name one of them by its path: {several}.")
+        if matches:
+            return preferred(matches)
         hint = did_you_mean(ref, known) or "Name a .gguf file, or put its folder into `model_folders` of the config."
         raise UnknownModelError(f"There is no model {ref!r}.", hint)

@@ -70,18 +70,20 @@ def is_generic(base: str) -> bool:
     return is_quant or base.casefold() in GENERIC_NAMES or bool(_HASH.fullmatch(base)) or not words_of(base)
 
 
-def group_of(base: str, identity: Identity) -> str:
+def group_of(base: str, identity: Identity, alias: str = "") -> str:
     """What the quantizations of one base model have in common, and no two models should have.
 
     Args:
         base: The name of the file without the quantization; empty where the file has no name of its own.
         identity: What the file says of itself.
+        alias: What a store calls it, such as `llama3.2:3b`. It counts where neither the name of the file nor the file
+            itself says which model it is.
     """
     inside = identity.words
     if not base or is_generic(base):
-        words = inside or words_of(base)
+        words = inside or words_of(alias) or words_of(base)
     else:
-        words = words_of(_without_organization(base, identity.organization))
+        words = words_of(_without_maker(base, identity.organization))
         # A file may have been given a shorter name; a size and a purpose that it left out still count.
         sized = any(map(_SIZE.fullmatch, words))
         words += tuple(
@@ -115,8 +117,9 @@ def _trimmed(number: str) -> str:
     return number.removesuffix(".0")
 
 
-def _without_organization(base: str, organization: str) -> str:
-    """`base` without the maker's name that some put before it: `Qwen_Qwen3-8B`."""
+def _without_maker(base: str, organization: str) -> str:
+    """`base` without what some put before it: the maker (`Qwen_Qwen3-8B`), llama.cpp's cache the whole repository."""
+    base = base.rpartition("-GGUF_")[2] or base
     maker, found, rest = base.partition("_")
     return rest if found and rest and organization and _plain(maker) == _plain(organization) else base
 

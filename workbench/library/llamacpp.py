@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from workbench.library.folders import (
     listed,
     put_together,
     reason,
+    size_of,
 )
 from workbench.library.huggingface import find_in_cache
 from workbench.library.places import Places
@@ -57,15 +59,17 @@ def _flat(folder: Path, *, optional: bool = True) -> Iterator[Finding]:
             unfinished.append(item)
         elif is_model_name(item.name):
             try:
-                files[item] = item.stat().st_size
+                status = item.stat()
             except OSError as error:
                 yield ScanProblem(item, reason(error))
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                files[item] = status.st_size
     for file in put_together(files):
         yield _found(file, file.path.name, repositories)
     for path in unfinished:
         problem = "incomplete: the download was not finished. Start it again to go on with it."
-        size = path.stat().st_size
-        yield _found(ModelFile((path,), size), path.name.removesuffix(UNFINISHED), repositories, problem)
+        yield _found(ModelFile((path,), size_of(path)), path.name.removesuffix(UNFINISHED), repositories, problem)
 
 
 def _found(file: ModelFile, name: str, repositories: dict[str, str], problem: str = "") -> Found:

@@ -26,11 +26,11 @@ MAX_SETTINGS = 1 << 20
 """Settings take some kilobytes, in bytes."""
 
 
-def models_folder(places: Places) -> Path:
-    """The folder in which LM Studio keeps models, whether it is there or not."""
+def models_folders(places: Places) -> list[Path]:
+    """The folders in which LM Studio keeps models, whether they are there or not: the chosen one, and the usual one."""
     home = _home(places)
     chosen = _setting(home / "settings.json", "downloadsFolder")
-    return places.expanded(chosen) if chosen else home / "models"
+    return [*([places.expanded(chosen)] if chosen else []), home / "models"]
 
 
 def _home(places: Places) -> Path:
@@ -61,12 +61,13 @@ def _setting(path: Path, key: str) -> str:
 
 def find_lm_studio(places: Places) -> Iterator[Finding]:
     """Every GGUF of LM Studio: exactly two levels below its folder."""
-    for publisher in subfolders(models_folder(places)):
-        if isinstance(publisher, ScanProblem):
-            yield publisher
-            continue
-        for model in subfolders(publisher):
-            yield from [model] if isinstance(model, ScanProblem) else _files(model)
+    for folder in dict.fromkeys(models_folders(places)):
+        for publisher in subfolders(folder):
+            if isinstance(publisher, ScanProblem):
+                yield publisher
+                continue
+            for model in subfolders(publisher):
+                yield from [model] if isinstance(model, ScanProblem) else _files(model)
 
 
 def _files(folder: Path) -> Iterator[Finding]:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from workbench.core.models import ModelEntry
 from workbench.library.entries import make_entry
-from workbench.library.folders import Found, identity_of
+from workbench.library.folders import Found, ModelFile, identity_of
 from workbench.library.readings import Reading
-
-SAMPLES, SAMPLE_BYTES = 16, 4096
-"""How much of two files is compared before they count as copies of each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,86 +20,98 @@ class Candidate:
     reading: Reading | None
 
 
-def merged(candidates: Sequence[Candidate]) -> list[ModelEntry]:
+@dataclass(slots=True)
+class _Row:
+    """An entry in the making."""
+
+    entry: ModelEntry
+    file: ModelFile
+    digests: set[str] = field(default_factory=set)
+
+
+def merged(candidates: Sequence[Candidate], sample: Callable[[ModelFile], str]) -> list[ModelEntry]:
     """The entries of `candidates`; of one file that was found several times, the first one with all places.
 
     Two are one file where they have the same inode, or the same digest, or where size, header and samples of the
     weights are the same.
+
+    Args:
+        candidates: What was found, the places that are to stand first before the others.
+        sample: Gives a hash of some of the bytes of a file; asked for files that cannot be told apart otherwise.
     """
-    entries: list[ModelEntry] = []
-    by_key: dict[Hashable, int] = {}
+    rows: list[_Row] = []
+    by_key: dict[Hashable, _Row] = {}
+    alike: dict[Hashable, list[_Row]] = {}
     for candidate in candidates:
-        entry = make_entry(candidate.found, candidate.reading)
-        keys = list(_keys(candidate, entry))
-        known = (key for key in keys if key in by_key)
-        index = next((by_key[key] for key in known if _are_one(key, entries[by_key[key]], entry)), None)
-        if index is None:
-            index = len(entries)
-            entries.append(entry)
+        file, entry = candidate.found.file, make_entry(candidate.found, candidate.reading)
+        keys = list(_keys(file, entry))
+        row = next((by_key[key] for key in keys if key in by_key), None)
+        likeness = _likeness(candidate, entry)
+        if row is None and likeness is not None:
+            same = (other for other in alike.get(likeness, ()) if _are_one(other, entry, file, sample))
+            row = next(same, None)
+        if row is None:
+            row = _Row(entry, file)
+            rows.append(row)
+            if likeness is not None:
+                alike.setdefault(likeness, []).append(row)
         else:
-            entries[index] = _together(entries[index], entry)
+            row.entry = _together(row.entry, entry)
+        if entry.digest:
+            row.digests.add(entry.digest)
         for key in keys:
-            by_key.setdefault(key, index)
-    return _joined(entries)
+            by_key.setdefault(key, row)
+    return _joined([row.entry for row in rows])
 
 
-def _keys(candidate: Candidate, entry: ModelEntry) -> Iterator[Hashable]:
-    """What another finding of the same file would have too."""
-    file = candidate.found.file
+def _keys(file: ModelFile, entry: ModelEntry) -> Iterator[Hashable]:
+    """What every finding of the same file has."""
     if not file.paths:
         yield entry.ref
         return
     with suppress(OSError, ValueError):
-        yield ("inode", identity_of(file.path.stat()))
-    if entry.problem:
-        return
-    if entry.digest:
+        yield ("inode", *identity_of(file.path.stat()))
+    if entry.digest and not entry.problem:
         yield ("digest", entry.digest)
-    if candidate.reading is not None and candidate.reading.header_hash:
-        yield ("header", file.size_bytes, len(file.paths), candidate.reading.header_hash)
 
 
-def _are_one(key: Hashable, one: ModelEntry, other: ModelEntry) -> bool:
-    """Whether a key that two entries share means that they are one file."""
-    if not isinstance(key, tuple) or key[0] != "header":
-        return True
-    if one.digest and other.digest and one.digest != other.digest:
+def _likeness(candidate: Candidate, entry: ModelEntry) -> Hashable | None:
+    """What a copy of the file would have too, and another file may have by chance; None for what cannot be read."""
+    reading, file = candidate.reading, candidate.found.file
+    if entry.problem or reading is None or not reading.header_hash:
+        return None
+    return file.size_bytes, len(file.paths), reading.header_hash
+
+
+def _are_one(row: _Row, entry: ModelEntry, file: ModelFile, sample: Callable[[ModelFile], str]) -> bool:
+    """Whether two files that are alike are copies of each other."""
+    if entry.digest and row.digests and entry.digest not in row.digests:
         return False
-    return bool(one.path and other.path) and _samples_agree(Path(one.path or ""), Path(other.path or ""))
-
-
-def _samples_agree(one: Path, other: Path) -> bool:
-    """Whether two files of one size have the same bytes, at as many places as are looked at."""
-    try:
-        with one.open("rb") as first, other.open("rb") as second:
-            size = os.fstat(first.fileno()).st_size
-            if size != os.fstat(second.fileno()).st_size:
-                return False
-            for number in range(SAMPLES):
-                place = (size - SAMPLE_BYTES) * (number + 1) // SAMPLES
-                first.seek(max(0, place))
-                second.seek(max(0, place))
-                if first.read(SAMPLE_BYTES) != second.read(SAMPLE_BYTES):
-                    return False
-    except OSError:
-        return False
-    return True
+    first = sample(row.file)
+    return bool(first) and first == sample(file)
 
 
 def _together(one: ModelEntry, other: ModelEntry) -> ModelEntry:
     """`one` with the places of `other`, and with what only that knows."""
-    new = [place for place in other.places if all((place.path, place.ref) != (p.path, p.ref) for p in one.places)]
+    paths = {place.path for place in one.places}
+    refs = {place.ref for place in one.places}
+    # A path says nothing new where the file of that path is known by another name.
+    new = [place for place in other.places if place.ref not in refs and not place.path == place.ref in paths]
     return replace(one, places=(*one.places, *new), digest=one.digest or other.digest, quant=one.quant or other.quant)
 
 
 def _joined(entries: list[ModelEntry]) -> list[ModelEntry]:
     """The entries, with those whose files are not whole in the group of the only model of their name."""
-    by_name: dict[str, set[str]] = {}
+    by_words: dict[str, set[str]] = {}
     for entry in entries:
         if not entry.problem:
-            by_name.setdefault(entry.group.partition("/")[0], set()).add(entry.group)
+            by_words.setdefault(_words(entry), set()).add(entry.group)
     joined = []
     for entry in entries:
-        groups = by_name.get(entry.group.partition("/")[0], set())
-        joined.append(replace(entry, group=next(iter(groups))) if entry.problem and len(groups) == 1 else entry)
+        groups = by_words.get(_words(entry), set())
+        joined.append(replace(entry, group=min(groups)) if entry.problem and len(groups) == 1 else entry)
     return joined
+
+
+def _words(entry: ModelEntry) -> str:
+    return entry.group.partition("/")[0]

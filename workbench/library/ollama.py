@@ -38,6 +38,7 @@ MAX_JSON = 1 << 20
 """Manifests and configurations take some kilobytes, in bytes."""
 
 _MODEL = "application/vnd.ollama.image.model"
+_ADAPTER = "application/vnd.ollama.image.adapter"
 _OTHER_FORMS = frozenset({"application/vnd.ollama.image.tensor", "application/vnd.ollama.image.json"})
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
@@ -99,7 +100,9 @@ def _is_valid(name: OllamaName) -> bool:
 
 def ollama_stores(places: Places) -> Iterator[Path]:
     """The folders in which Ollama may keep models, whether they are there or not."""
-    yield places.named("OLLAMA_MODELS") or places.home / ".ollama" / "models"
+    if (named := places.named("OLLAMA_MODELS")) is not None:
+        yield named
+    yield places.home / ".ollama" / "models"
     if places.platform == "linux":
         yield from (places.root / folder for folder in SERVICE_FOLDERS)
 
@@ -161,9 +164,14 @@ def read_manifest(manifest: Manifest) -> Finding:
         return ScanProblem(manifest.path, reason(error))
     config = _config(manifest, content.get("config"))
     weights = next((layer for layer in layers if layer.get("mediaType") == _MODEL), None)
+    kinds = {kind for layer in layers if isinstance(kind := layer.get("mediaType"), str)}
     if weights is None:
         file, digest = ModelFile((), 0), None
-        problem = _why_no_weights(config, any(layer.get("mediaType") in _OTHER_FORMS for layer in layers))
+        problem = _why_no_weights(config, bool(kinds & _OTHER_FORMS))
+    elif _ADAPTER in kinds:
+        # Its weights alone are another model, which must not answer under this name.
+        file, digest = ModelFile((), 0), None
+        problem = "it puts an adapter (LoRA) onto a model, which workbench does not do yet."
     else:
         digest = _hex(weights.get("digest"))
         if digest is None:

@@ -7,29 +7,34 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from workbench.core.errors import ModelFileError
+from workbench.gguf.cursor import open_regular
 from workbench.gguf.header import Header
 from workbench.gguf.known import KnownStrings
-from workbench.gguf.model import describe, get_text
+from workbench.gguf.model import ModelFacts, describe, get_text
 from workbench.gguf.reader import read_header
+from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 from workbench.library.folders import ModelFile
+from workbench.library.groups import Identity, shape_of
 from workbench.library.labels import Mix, mix_of
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Of the cache file. What another version wrote is read anew."""
 KEPT = 20_000
 """So many files are remembered."""
+SAMPLES, SAMPLE_BYTES = 16, 4096
+"""How much of a file is looked at to tell it from another of the same size with the same header."""
 
-Stamp = tuple[tuple[str, int, int], ...]
+Stamp = list[list[str | int]]
 """Of each part: path, time of the last change in nanoseconds, and size in bytes."""
 
 
@@ -39,10 +44,11 @@ class Reading:
 
     problem: str = ""
     """Why it cannot be opened."""
-    name: str | None = None
-    quant: str | None = None
+    identity: Identity = field(default_factory=Identity)
+    label: str | None = None
     """The quantization that it calls itself."""
-    architecture: str | None = None
+    main_type: str | None = None
+    """The tensor type that holds most bytes."""
     parameters: int | None = None
     bits_per_weight: float | None = None
     context_length: int | None = None
@@ -60,9 +66,9 @@ def read(file: ModelFile, known: KnownStrings) -> Reading:
     except ModelFileError as error:
         return Reading(problem=str(error).removeprefix(f"{file.path}: "))
     return Reading(
-        name=facts.name,
-        quant=facts.quant,
-        architecture=facts.architecture,
+        identity=_identity(first, facts),
+        label=facts.label,
+        main_type=facts.main_type,
         parameters=facts.parameters or None,
         bits_per_weight=facts.bits_per_weight,
         context_length=facts.context_length,
@@ -71,15 +77,50 @@ def read(file: ModelFile, known: KnownStrings) -> Reading:
     )
 
 
-def _hash(first: Header, others: list[Header]) -> str:
+def _identity(header: Header, facts: ModelFacts) -> Identity:
+    def text(key: str) -> str:
+        return get_text(header.metadata, f"general.{key}") or ""
+
+    return Identity(
+        architecture=facts.architecture or "",
+        name=facts.name or "",
+        basename=text("basename"),
+        size_label=text("size_label"),
+        finetune=text("finetune"),
+        version=text("version"),
+        organization=text("organization"),
+        shape=shape_of((facts.block_count, facts.embedding_length, facts.feed_forward_length, facts.expert_count)),
+    )
+
+
+def _hash(first: Header, others: Sequence[Header]) -> str:
     digest = hashlib.blake2b(digest_size=12)
     for key, value in first.metadata.items():
         if isinstance(value, bool | int | float | str):
             digest.update(f"{key}={value}\n".encode("utf-8", "replace"))
-    digest.update((get_text(first.metadata, "tokenizer.chat_template") or "").encode("utf-8", "replace"))
     for header in (first, *others):
         for tensor in header.tensors:
-            digest.update(f"{tensor.name} {tensor.type.name} {tensor.shape} {tensor.offset}\n".encode())
+            line = f"{tensor.name} {tensor.type.name} {tensor.shape} {tensor.offset}\n"
+            digest.update(line.encode("utf-8", "replace"))
+    return digest.hexdigest()
+
+
+def sample(file: ModelFile) -> str:
+    """A hash of some bytes all over `file`: hardly ever the same for two files that differ. Empty if it is unreadable.
+
+    Models that were trained further from one base have the same size and may have the same header.
+    """
+    digest = hashlib.blake2b(digest_size=12)
+    try:
+        for path in file.paths:
+            with open_regular(path) as (descriptor, size):
+                digest.update(size.to_bytes(8, "little"))
+                for number in range(SAMPLES):
+                    place = max(0, size - SAMPLE_BYTES) * number // (SAMPLES - 1)
+                    os.lseek(descriptor, place, os.SEEK_SET)
+                    digest.update(os.read(descriptor, SAMPLE_BYTES))
+    except (ModelFileError, OSError):
+        return ""
     return digest.hexdigest()
 
 
@@ -97,14 +138,17 @@ class Readings:
         self._cache = cache
         self._lock = Lock()
         self._known = KnownStrings()
-        self._readings: dict[str, tuple[Stamp, Reading]] | None = None
-        self._changed = False
+        self._rows: dict[str, Any] | None = None
+        """What the cache file holds; a row is looked at when it is asked for."""
+        self._readings: dict[str, tuple[Stamp, Reading]] = {}
+        self._samples: dict[str, tuple[Stamp, str]] = {}
+        self._changed: set[str] = set()
 
     def get(self, file: ModelFile) -> Reading | None:
         """What is remembered of `file`; None where nothing is, or where it has changed since."""
-        stamp = _stamp(file)
+        path, stamp = str(file.path), _stamp(file)
         with self._lock:
-            found = self._loaded().get(str(file.path))
+            found = self._readings.get(path) or self._from_row(path)
         return found[1] if found is not None and found[0] == stamp else None
 
     def read(self, file: ModelFile) -> Reading:
@@ -112,38 +156,71 @@ class Readings:
         if (found := self.get(file)) is not None:
             return found
         # The stamp of before: a file that grows while it is read is read again the next time.
-        stamp = _stamp(file)
+        path, stamp = str(file.path), _stamp(file)
         reading = read(file, self._known)
-        with self._lock:
-            self._loaded()[str(file.path)] = stamp, reading
-            self._changed = True
+        # What keeps a file from being read, such as its permissions, may end without a change of the file.
+        if not reading.problem:
+            with self._lock:
+                self._readings[path] = stamp, reading
+                self._changed.add(path)
         return reading
+
+    def sample(self, file: ModelFile) -> str:
+        """As the function `sample`, and remembered."""
+        path, stamp = str(file.path), _stamp(file)
+        with self._lock:
+            self._from_row(path)
+            found = self._samples.get(path)
+        if found is not None and found[0] == stamp:
+            return found[1]
+        text = sample(file)
+        with self._lock:
+            self._samples[path] = stamp, text
+            self._changed.add(path)
+        return text
+
+    def _from_row(self, path: str) -> tuple[Stamp, Reading] | None:
+        if self._rows is None:
+            self._rows = _load(self._cache) if self._cache is not None else {}
+        row = self._rows.pop(path, None)
+        if row is None:
+            return None
+        try:
+            stamp, reading, text = row["stamp"], _reading(row["reading"]), row["sample"]
+        except (KeyError, TypeError, ValueError):
+            return None
+        if isinstance(text, str) and text:
+            self._samples.setdefault(path, (stamp, text))
+        return self._readings.setdefault(path, (stamp, reading))
 
     def save(self) -> None:
         """Write what is remembered to the cache file, where anything is new."""
         with self._lock:
             if self._cache is None or not self._changed:
                 return
-            self._changed = False
-            newest = list(self._loaded().items())[-KEPT:]
-        files = {path: {"stamp": stamp, **asdict(reading)} for path, (stamp, reading) in newest}
+            new = {path: self._row(path) for path in self._changed if path in self._readings}
+            self._changed.clear()
+        # Another program may have written since: its rows are kept, and the newest stand last.
+        rows = {path: row for path, row in _load(self._cache).items() if path not in new} | new
+        content = {"version": VERSION, "files": dict(list(rows.items())[-KEPT:])}
         temporary = self._cache.with_name(f".{self._cache.name}.{secrets.token_hex(4)}")
         try:
             self._cache.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(json.dumps({"version": VERSION, "files": files}), encoding="utf-8")
+            temporary.write_text(json.dumps(content, separators=(",", ":")), encoding="utf-8")
             temporary.replace(self._cache)
-        except (OSError, UnicodeEncodeError) as error:
+        except OSError as error:
             log.warning("%s: what is known of the model files is not kept: %s", self._cache, error)
             with suppress(OSError):
                 temporary.unlink(missing_ok=True)
 
-    def _loaded(self) -> dict[str, tuple[Stamp, Reading]]:
-        if self._readings is None:
-            self._readings = _load(self._cache) if self._cache is not None else {}
-        return self._readings
+    def _row(self, path: str) -> dict[str, Any]:
+        stamp, reading = self._readings[path]
+        sampled_at, text = self._samples.get(path, (stamp, ""))
+        return {"stamp": stamp, "reading": asdict(reading), "sample": text if sampled_at == stamp else ""}
 
 
-def _load(path: Path) -> dict[str, tuple[Stamp, Reading]]:
+def _load(path: Path) -> dict[str, Any]:
+    """The rows of a cache file, which may be damaged in any way."""
     try:
         content = json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -154,33 +231,51 @@ def _load(path: Path) -> dict[str, tuple[Stamp, Reading]]:
     if not isinstance(content, dict) or content.get("version") != VERSION:
         return {}
     files = content.get("files")
-    found = {}
-    for name, item in files.items() if isinstance(files, dict) else ():
-        with suppress(KeyError, TypeError, ValueError, AttributeError):
-            found[name] = _taken(item)
-    return found
+    return files if isinstance(files, dict) else {}
 
 
-def _taken(item: Mapping[str, Any]) -> tuple[Stamp, Reading]:
-    """A stamp and a reading as they were written."""
-    values = dict(item)
-    stamp = tuple((str(path), int(changed), int(size)) for path, changed, size in values.pop("stamp"))
-    values["mix"] = tuple((str(name), int(block), int(elements)) for name, block, elements in values["mix"])
-    reading = Reading(**values)
-    texts = (reading.problem, reading.header_hash, reading.name or "", reading.quant or "", reading.architecture or "")
-    numbers = (reading.parameters or 0, reading.bits_per_weight or 0, reading.context_length or 0)
-    if not all(isinstance(text, str) for text in texts) or not all(isinstance(n, int | float) for n in numbers):
-        raise ValueError(item)
-    return stamp, reading
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "problem": str, "label": (str, type(None)), "main_type": (str, type(None)), "parameters": (int, type(None)),
+    "bits_per_weight": (int, float, type(None)), "context_length": (int, type(None)), "header_hash": str,
+}  # fmt: skip
+"""What a row holds beside the identity and the mix."""
+_IDENTITY = {item.name for item in fields(Identity)} - {"shape"}
+
+
+def _reading(row: dict[str, Any]) -> Reading:
+    """A reading as it was written.
+
+    Raises:
+        KeyError: Something is missing.
+        TypeError: Something is of another type.
+        ValueError: Something cannot be.
+    """
+    values = {name: row[name] for name in _KINDS}
+    texts = {name: row["identity"][name] for name in _IDENTITY}
+    shape = tuple(row["identity"]["shape"])
+    mix = tuple((name, block, elements) for name, block, elements in row["mix"])
+    sound = (
+        all(isinstance(values[name], kind) for name, kind in _KINDS.items())
+        and all(isinstance(text, str) for text in texts.values())
+        and all(isinstance(number, int) for number in shape)
+        and all(name in TENSOR_TYPES_BY_NAME and _is_count(block) and _is_count(size) for name, block, size in mix)
+    )
+    if not sound:
+        raise ValueError(row)
+    return replace(Reading(**values), identity=Identity(**texts, shape=shape), mix=mix)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value > 0
 
 
 def _stamp(file: ModelFile) -> Stamp:
-    stamps = []
+    stamps: Stamp = []
     for path in file.paths:
         try:
             status = os.stat(path)  # noqa: PTH116 - a thousand of them are asked for at once
         except (OSError, ValueError):
-            stamps.append((str(path), 0, 0))
+            stamps.append([str(path), 0, 0])
         else:
-            stamps.append((str(path), status.st_mtime_ns, status.st_size))
-    return tuple(stamps)
+            stamps.append([str(path), status.st_mtime_ns, status.st_size])
+    return stamps

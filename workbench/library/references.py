@@ -29,6 +29,7 @@ def names_of(entry: ModelEntry) -> set[str]:
         stems.add(file.casefold().removesuffix(SUFFIX))
         names |= {(place.name, entry.quant), (parse_name(file).base, parse_name(file).quant)}
     plain = {name.casefold() for name, _ in names if name}
+    plain |= {name.removesuffix(":latest") for name in plain}
     return {*stems, *plain, *(f"{name}:{quant}".casefold() for name, quant in names if name and quant)}
 
 

@@ -79,6 +79,13 @@ class Search:
         Returns:
             The complete view; None where it was stopped.
         """
+        try:
+            return self._run(tell, stop)
+        finally:
+            # What was read before it was stopped need not be read again.
+            self._readings.save()
+
+    def _run(self, tell: Callable[[LibraryView], None], stop: Event) -> LibraryView | None:
         unread: list[int] = []
         for item in self._findings():
             if stop.is_set():
@@ -97,7 +104,6 @@ class Search:
             self._show(tell)
         if not self._read_all(unread, tell, stop):
             return None
-        self._readings.save()
         return self._view(complete=True)
 
     def _findings(self) -> Iterator[Finding]:
@@ -137,7 +143,7 @@ class Search:
 
     def _view(self, *, complete: bool = False) -> LibraryView:
         candidates = [Candidate(self._found[index], reading) for index, reading in sorted(self._read.items())]
-        models = sorted(merged(candidates), key=self._order)
+        models = sorted(merged(candidates, self._readings.sample), key=self._order)
         return LibraryView(tuple(models), tuple(self._problems), len(self._read), len(self._found), complete)
 
     def _order(self, entry: ModelEntry) -> tuple[bool, int, str, int]:
