@@ -14,7 +14,18 @@ import sys
 
 from benchmarks.common import ROOT, log
 
-SCRIPTS = ("startup", "first_paint", "idle", "drawing", "escape", "telemetry", "tui_speed", "llama_bench", "quantize")
+SCRIPTS = (
+    "startup",
+    "first_paint",
+    "idle",
+    "drawing",
+    "escape",
+    "telemetry",
+    "tui_speed",
+    "llama_bench",
+    "bench_parity",
+    "quantize",
+)
 
 ARGUMENTS = {"tui_speed": ("--lock",)}
 
