@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from textual.content import Content
 
 from workbench.core.models import ModelEntry
-from workbench.gguf.quantization import QuantizePlan, source_rank
+from workbench.gguf.quantization import QuantizePlan, is_quantized, source_rank
 from workbench.gguf.targets import QuantType
 from workbench.ui import format as fmt
 from workbench.ui.gauges import styled
-from workbench.ui.pages import cut
+from workbench.ui.pages import cut, cut_path
+from workbench.ui.sanitize import clean_line
 
 SPARE_BYTES = 16 * 2**20
 """What has to stay free on the disk beside the file."""
@@ -93,3 +94,52 @@ def type_row(kind: QuantType, choices: Choices, width: int) -> Content:
         (f"  {matrix:<{_MATRIX}}", "rows--warning" if plan is not None and plan.needs_imatrix else "rows--dim"),
         (cut(about, room), plain),
     )
+
+
+def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list[Content]:
+    """A source in two rows: what it is, and where it lies.
+
+    Args:
+        source: The file.
+        index: Its place among all sources.
+        count: How many there are.
+        width: Columns.
+    """
+    bits = f"{source.bits_per_weight:.2f} bits" if source.bits_per_weight is not None else fmt.DASH
+    first = styled(
+        ("from  ", "source--label"),
+        (clean_line(source.quant or fmt.DASH), "source--figure"),
+        (f"  {fmt.size(source.size_bytes)} · {bits}", ""),
+        (f"  ← {index + 1} of {count} →" if count > 1 else "", "source--key"),
+        ("   quantized already" if is_quantized(source.quant) else "", "source--warning"),
+    )
+    return [first, styled((f"      {cut_path(source.path or '', max(10, width - 7))}", "source--label"))]
+
+
+def verdicts(kind: QuantType, choices: Choices, problems: Sequence[str]) -> list[tuple[str, str]]:
+    """What is to be said about a choice, and how bad it is: `error`, `warning`, `good` or `dim`; the worst first.
+
+    Args:
+        kind: The type.
+        choices: What is known of it.
+        problems: What stands against making anything.
+    """
+    plan = choices.plans.get(kind.name)
+    said = [(problem, "error") for problem in problems]
+    if plan is None:
+        return said or [("Working out the sizes…", "dim")]
+    if plan.size is None:
+        return [(f"{kind.name} cannot be made of it: {plan.problem}.", "error"), *said]
+    if plan.needs_imatrix:
+        return [*said, (f"{kind.name} needs an importance matrix: without one it would be garbage.", "error")]
+    room = f"{kind.name} takes {fmt.size(plan.size.file_bytes)}, {plan.size.bits_per_weight:.2f} bits per weight"
+    free = choices.free_bytes
+    if free is None:
+        said.append((f"{room}.", "good"))
+    elif choices.lacks_room(plan):
+        said.append((f"{room}, and only {fmt.size(free)} are free there.", "error"))
+    else:
+        said.append((f"{room}; {fmt.size(free)} are free there.", "good"))
+    if kind.name in choices.at_hand:
+        said.append((f"There is a {kind.name} of this model already.", "dim"))
+    return [*said, *((warning, "warning") for warning in plan.warnings)]

@@ -11,39 +11,18 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from textual.content import Content, Span
+from textual.content import Content
 
 from workbench.core.models import ModelEntry
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import FoldedArray, FoldedValue, Inspection, ModelReport, TypeShare
 from workbench.gguf.oddities import Oddity
 from workbench.ui import format as fmt
-from workbench.ui.document.code import highlight
 from workbench.ui.gauges import styled
 from workbench.ui.pages import Column, Page, TablePage, TextPage, cut, heading, padded, pairs, paragraph
-from workbench.ui.sanitize import clean, clean_line
+from workbench.ui.prompting import TemplatePage, tokenizer_lines
+from workbench.ui.sanitize import clean_line
 
-BESIDE = 110
-"""Columns from which a chat template and what it makes stand side by side."""
-LONGEST_TEMPLATE = 200_000
-"""Characters of a chat template that are shown: a file may hold megabytes of it."""
-LONGEST_LINE = 8_000
-"""Characters up to which a line of it is in colour."""
-_TOKEN_TYPES = {1: "text", 2: "unknown", 3: "control", 4: "user-defined", 5: "unused", 6: "byte"}
-_ROLES = {
-    "bos": "begins a text (BOS)",
-    "eos": "ends a text (EOS)",
-    "eot": "ends a turn (EOT)",
-    "eom": "ends a message (EOM)",
-    "unknown": "unknown",
-    "separator": "separator",
-    "padding": "padding",
-    "mask": "mask",
-    "fim_prefix": "before a gap (FIM)",
-    "fim_suffix": "after a gap (FIM)",
-    "fim_middle": "fills a gap (FIM)",
-}
-_SPECIAL = re.compile(r"<[|｜][^|｜\n]{1,40}[|｜]>|\[/?[A-Z_]{2,20}\]|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos)>")
 _NUMBER = re.compile(r"\d{1,8}")
 _BLOCK = re.compile(r"^blk\.\d+\.")
 
@@ -67,8 +46,6 @@ def inspect_pages(report: ModelReport, mismatch: str = "") -> list[Page]:
         report = replace(report, warnings=(*report.warnings, Oddity("label", mismatch)))
     found = report.inspection
     rows = [MetadataRow(key, value) for key, value in found.metadata.items()]
-    template = found.facts.chat_template
-    others = len(found.tokenizer.templates)
     vocab = found.tokenizer.vocab_size
     return [
         TextPage(
@@ -80,8 +57,8 @@ def inspect_pages(report: ModelReport, mismatch: str = "") -> list[Page]:
         TablePage("Metadata", rows, _METADATA, _searched, lambda row: f"{row.key} = {value_text(row.value)}", "keys"),
         TablePage("Tensors", found.tensors, _TENSORS, lambda t: f"{t.name} {t.type.name}", lambda t: t.name, "tensors"),
         TextPage("Types", lambda width: _types(found, width), str(len(found.types))),
-        _TemplatePage(report, others),
-        TextPage("Tokenizer", lambda width: _tokenizer(found, width), f"{vocab:,}" if vocab else "", template or ""),
+        TemplatePage(report),
+        TextPage("Tokenizer", lambda width: tokenizer_lines(found, width), f"{vocab:,}" if vocab else ""),
     ]
 
 
@@ -285,112 +262,3 @@ def _types(found: Inspection, width: int) -> list[Content]:
 
 
 _MOST_PARTS = 200
-
-
-# Template
-
-
-class _TemplatePage(TextPage):
-    """The chat template, and what it makes of a conversation."""
-
-    def __init__(self, report: ModelReport, templates: int) -> None:
-        source = report.inspection.facts.chat_template or ""
-        super().__init__("Template", self._arranged, "" if source or templates else "none", source)
-        self._report = report
-        code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
-        # Folding a line takes time with the square of its colours.
-        self._code = [line if len(line) <= LONGEST_LINE else Content(line.plain) for line in code]
-        self._is_cut = len(source) > LONGEST_TEMPLATE
-
-    def _arranged(self, width: int) -> list[Content]:
-        if not self._code:
-            return self._absent(width)
-        if width < BESIDE:
-            return [*self._sample(width), Content(""), *self._source(width)]
-        left = (width - 3) * 11 // 20
-        source, sample = self._source(left), self._sample(width - 3 - left)
-        lines = []
-        for number in range(max(len(source), len(sample))):
-            one = source[number] if number < len(source) else Content("")
-            other = sample[number] if number < len(sample) else Content("")
-            fill = Content(" " * max(0, left - one.cell_length))
-            lines.append(one + fill + styled((" │ ", "rows--track")) + other)
-        return lines
-
-    def _absent(self, width: int) -> list[Content]:
-        others = ", ".join(self._report.inspection.tokenizer.templates)
-        text = "This file brings no chat template. In a chat, ChatML is assumed; a base model is better used raw."
-        if others:
-            text += f" It has others, which are not used: {clean_line(others)}."
-        return paragraph(text, width, 0, "rows--dim")
-
-    def _source(self, width: int) -> list[Content]:
-        lines = [heading("CHAT TEMPLATE")]
-        for line in self._code:
-            lines += line.fold(width) if line.cell_length > width else [line]
-        if self._is_cut:
-            lines.append(styled((f"… cut after {LONGEST_TEMPLATE:,} characters", "rows--warning")))
-        return lines
-
-    def _sample(self, width: int) -> list[Content]:
-        lines = [heading("A CONVERSATION IN IT")]
-        if self._report.sample is None:
-            problems = [each for each in self._report.warnings if each.kind == "template"]
-            for problem in problems:
-                lines += paragraph(clean_line(problem.message[:600]), width, 0, "rows--error")
-                lines += paragraph(clean_line(problem.hint), width, 0, "rows--dim")
-            return lines
-        text = clean(self._report.sample[:LONGEST_TEMPLATE])
-        tokens = [token.text for token in self._report.inspection.tokenizer.special if token.text]
-        content = Content(text, _special_spans(text, tokens))
-        for line in content.split("\n", allow_blank=True):
-            lines += line.fold(width) if line.cell_length > width else [line]
-        return lines
-
-
-def _special_spans(text: str, tokens: Sequence[str]) -> list[Span]:
-    """Where the control tokens are."""
-    spans = [Span(*match.span(), "rows--special") for match in _SPECIAL.finditer(text)]
-    for token in {clean(token) for token in tokens if len(token) > 2}:
-        spans += [Span(*match.span(), "rows--special") for match in re.finditer(re.escape(token), text)]
-    return spans
-
-
-# Tokenizer
-
-
-def _tokenizer(found: Inspection, width: int) -> list[Content]:
-    facts = found.tokenizer
-    if facts.model is None:
-        return paragraph("This file brings no tokenizer.", width, 0, "rows--warning")
-    said = " (llama.cpp's choice: the file does not say)" if facts.adds_by_default else ""
-    rows = [
-        ("kind", clean_line(facts.model)),
-        ("splitting rule", clean_line(facts.rule or fmt.DASH)),
-        ("vocabulary", fmt.count(facts.vocab_size)),
-        ("merges", fmt.count(facts.merges)),
-        ("adds BOS", f"{'yes' if facts.adds_bos else 'no'}{said}"),
-        ("adds EOS", "yes" if facts.adds_eos else "no"),
-        ("templates", clean_line(", ".join(facts.templates)) or "none"),
-    ]
-    lines = [heading("TOKENIZER"), *pairs(rows, width), Content(""), heading("SPECIAL TOKENS")]
-    for token in facts.special:
-        text = "not in the vocabulary" if token.text is None else token.text
-        kind = _TOKEN_TYPES.get(token.type or 0, "")
-        note = "by default" if token.by_default else ""
-        lines.append(
-            styled(
-                (f"  {_ROLES.get(token.role, token.role):<22}", "rows--dim"),
-                (f"{token.id:>8}  ", "doc--number"),
-                (
-                    padded(text, max(12, min(32, width - 62))),
-                    "rows--warning" if token.text is None else "rows--special",
-                ),
-                (f"  {kind:<12}", ""),
-                (note, "rows--dim"),
-            )
-        )
-    if not facts.special:
-        lines.append(styled(("  none", "rows--dim")))
-    note = "All tokens: choose tokenizer.ggml.tokens among the metadata."
-    return [*lines, Content(""), *paragraph(note, width, 2, "rows--dim")]

@@ -24,10 +24,9 @@ from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
-from workbench.ui import format as fmt
-from workbench.ui.choosing import Choices, first_choice, sources_of, type_header, type_row
+from workbench.ui.choosing import Choices, first_choice, source_lines, sources_of, type_header, type_row, verdicts
 from workbench.ui.gauges import styled
-from workbench.ui.pages import cut, cut_path
+from workbench.ui.pages import cut
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.dialog import Dialog
 from workbench.ui.services import Services
@@ -167,18 +166,7 @@ class QuantizeDialog(Dialog[None]):
             text = "None of its files can be read: there is nothing to make a quantization of."
             self.source_line.set_lines([styled((text, "source--warning")), Content("")])
             return
-        bits = f"{source.bits_per_weight:.2f} bits" if source.bits_per_weight is not None else fmt.DASH
-        number = f"  ← {self._source_index + 1} of {len(self._sources)} →" if len(self._sources) > 1 else ""
-        first = styled(
-            ("from  ", "source--label"),
-            (clean_line(source.quant or fmt.DASH), "source--figure"),
-            (f"  {fmt.size(source.size_bytes)} · {bits}", ""),
-            (number, "source--key"),
-        )
-        if is_quantized(source.quant):
-            first += styled(("   quantized already", "source--warning"))
-        second = styled((f"      {cut_path(source.path, max(10, width - 7))}", "source--label"))
-        self.source_line.set_lines([first, second])
+        self.source_line.set_lines(source_lines(source, self._source_index, len(self._sources), width))
 
     @work(group="plan", exclusive=True, exit_on_error=False, description="work out the sizes")
     async def _plan(self) -> None:
@@ -292,29 +280,9 @@ class QuantizeDialog(Dialog[None]):
         self.verdict.set_lines(lines[:3] or [Content("")])
 
     def _verdicts(self) -> list[tuple[str, str]]:
-        """What is to be said, and how bad it is, the worst first."""
-        kind, plan = self.kind, self._choices.plans.get(self.kind.name)
         problems = (self._imatrix_problem, self._plan_problem, self._target_problem)
-        said = [(problem, "error") for problem in problems if problem]
-        if plan is None:
-            return said or ([("Working out the sizes…", "dim")] if self.source is not None else [])
-        if plan.size is None:
-            return [(f"{kind.name} cannot be made of it: {plan.problem}.", "error"), *said]
-        if plan.needs_imatrix:
-            said.append((f"{kind.name} needs an importance matrix: without one it would be garbage.", "error"))
-            return said
-        free, needed = self._choices.free_bytes, plan.size.file_bytes
-        room = f"{kind.name} takes {fmt.size(needed)}, {plan.size.bits_per_weight:.2f} bits per weight"
-        if free is None:
-            said.append((f"{room}.", "good"))
-        elif self._choices.lacks_room(plan):
-            said.append((f"{room}, and only {fmt.size(free)} are free there.", "error"))
-        else:
-            said.append((f"{room}; {fmt.size(free)} are free there.", "good"))
-        if kind.name in self._choices.at_hand:
-            said.append((f"There is a {kind.name} of this model already.", "dim"))
-        said += [(warning, "warning") for warning in plan.warnings]
-        return said
+        said = [problem for problem in problems if problem]
+        return verdicts(self.kind, self._choices, said) if self.source is not None else []
 
     # Doing it
 
