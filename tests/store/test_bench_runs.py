@@ -148,6 +148,8 @@ def test_the_best_memory_bandwidth_is_kept(tmp_path):
     assert best_memory_speed(path, "cpu", fast) == fast
     assert best_memory_speed(path, "cpu", slow) == fast
     assert best_memory_speed(path, "another cpu", slow) == slow
+    assert best_memory_speed(path, "another cpu", None) == slow
     path.write_text("[]")
+    assert best_memory_speed(path, "cpu", None) is None
     assert best_memory_speed(path, "cpu", slow) == slow
     assert best_memory_speed(path / "no", "cpu", slow) == slow

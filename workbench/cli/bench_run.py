@@ -95,7 +95,6 @@ class Measuring:
                 asyncio.get_running_loop().add_signal_handler(number, self.cancel.set)
         progress = _Progress()
         machine = await self.workers.bencher.machine()
-        watch = self.workers.condition_watch
         memory = None
         if machine.backends == "CPU" and self.asked.wants_memory_speed:
             progress.say("memory bandwidth …")
@@ -104,7 +103,8 @@ class Measuring:
             self.workers.bench_runs.new_id(), utc_now(), self.asked.kind, self.asked.command, machine, memory
         )
         work = {"pairs": self._pairs, "felt": self._felt, "tests": self._tests, "parallel": self._tests}
-        record = await work[self.asked.kind](record, watch, progress, memory)
+        with self.workers.watching(machine) as watch:
+            record = await work[self.asked.kind](record, watch, progress, memory)
         progress.clear()
         return self._finish(replace(record, interrupted=self.cancel.is_set))
 

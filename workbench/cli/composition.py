@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,19 +101,31 @@ class Workers:
 
         return BenchRunFolder(self.paths.bench_dir)
 
-    @cached_property
-    def condition_watch(self) -> ConditionWatch:
-        """Sees what goes on beside a measurement."""
+    @contextmanager
+    def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
+        """Sees what goes on beside a measurement, inside the `with` block."""
         from workbench.telemetry.conditions import ConditionWatch
+        from workbench.telemetry.system import system_sampler
 
-        return ConditionWatch()
+        if not machine.gpu_info:
+            yield ConditionWatch()
+            return
+        sampler = system_sampler()
+        sampler.start()
+        try:
+            yield ConditionWatch(sampler)
+        finally:
+            sampler.stop()
 
-    def measure_memory(self, machine: BenchMachine) -> MemorySpeed:
-        """The memory bandwidth of the processors: the best that was ever measured here."""
+    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
+        """The memory bandwidth of the processors: the best that was ever measured here; None where it cannot be."""
+        import psutil
+
         from workbench.store.memory_speed import best_memory_speed
-        from workbench.telemetry.bandwidth import measure_memory_speed
+        from workbench.telemetry.memory_speed import measure_bandwidth
 
-        measured = measure_memory_speed(machine.cores)
+        found = measure_bandwidth(machine.cores, psutil.virtual_memory().available)
+        measured = None if found is None else MemorySpeed(found.bytes_per_second, found.method)
         return best_memory_speed(self.paths.memory_speed_file, f"{machine.cpu_info}, {machine.cores} cores", measured)
 
     def _recent_models(self) -> list[str]:

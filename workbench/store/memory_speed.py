@@ -14,16 +14,21 @@ from workbench.store.plain import from_plain
 log = logging.getLogger(__name__)
 
 
-def best_memory_speed(path: Path, processor: str, measured: MemorySpeed) -> MemorySpeed:
-    """The better one of `measured` and what the file at `path` knows of this processor; keeps it there."""
+def best_memory_speed(path: Path, processor: str, measured: MemorySpeed | None) -> MemorySpeed | None:
+    """The best of `measured` and what the file at `path` knows of this processor; keeps it there."""
+    known = [speed for speed in (_kept(path, processor), measured) if speed is not None]
+    best = max(known, key=lambda speed: speed.bytes_per_s, default=None)
+    if best is not None:
+        try:
+            replace_file(path, (json.dumps({processor: asdict(best)}, indent=1) + "\n").encode())
+        except OSError as error:
+            log.warning("%s: the memory bandwidth is not remembered: %s", path, error)
+    return best
+
+
+def _kept(path: Path, processor: str) -> MemorySpeed | None:
     try:
         content = json.loads(path.read_bytes())
-        kept = from_plain(MemorySpeed, content[processor])
+        return from_plain(MemorySpeed, content[processor])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        kept = measured
-    best = max(kept, measured, key=lambda speed: speed.bytes_per_s)
-    try:
-        replace_file(path, (json.dumps({processor: asdict(best)}, indent=1) + "\n").encode())
-    except OSError as error:
-        log.warning("%s: the memory bandwidth is not remembered: %s", path, error)
-    return best
+        return None

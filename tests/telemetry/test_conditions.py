@@ -5,7 +5,6 @@ import time
 import pytest
 
 from workbench.core.telemetry import GpuInfo, GpuSample, TelemetrySample
-from workbench.telemetry.bandwidth import measure_memory_speed
 from workbench.telemetry.conditions import FRESH_NS, ConditionWatch
 
 
@@ -62,10 +61,3 @@ def test_an_old_sample_says_nothing(sample):
     watch = ConditionWatch(FakeTelemetry(sample))
     watch.begin()
     assert watch.end().gpu_mhz is None
-
-
-@pytest.mark.parametrize("threads", [0, 1, 3])
-def test_copying_has_a_speed(threads):
-    found = measure_memory_speed(threads, total_bytes=2**20, rounds=2)
-    assert found.bytes_per_s > 1e8
-    assert f"{max(1, threads)} threads" in found.method
