@@ -155,6 +155,17 @@ def test_a_config_file_with_a_mistake(call, machine, tmp_path):
     assert "/no/such/place" in found["model-folder"]["text"]
 
 
+@pytest.mark.parametrize(
+    ("limit", "free"), [((GIB, GIB // 4), GIB - GIB // 4), ((GIB, None), GIB), ((GIB, 2 * GIB), 0)]
+)
+def test_in_a_container_only_what_it_allows_is_free(call, machine, monkeypatch, limit, free):
+    monkeypatch.setattr(doctor, "memory_limit", lambda total: limit)
+    found = examine(call)
+    assert found["memory"]["limit_bytes"] == GIB
+    assert found["memory"]["free_bytes"] == free
+    assert "memory-limit" in {finding["id"] for finding in found["findings"]}
+
+
 def test_bad_usage(call):
     status, _, err = call("doctor", "--jsonn")
     assert status == 2

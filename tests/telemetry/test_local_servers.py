@@ -58,6 +58,7 @@ def serve():
 @pytest.mark.parametrize(("pages", "kind", "version", "models"), [
     (OLLAMA, "Ollama", "0.33.0", ("llama3.2:3b", "qwen3:8b")), (LLAMA, "llama-server", "b6200-abc", ("m.gguf",)),
     (VLLM, "vLLM", "0.11.0", ("Qwen/Qwen3-8B",)), (TGI, "TGI", "3.3.6", ("meta/llama",)),
+    ({"/v1/models": {"data": [{"id": "a", "max_model_len": 4096}]}}, "vLLM", None, ("a",)),
     (STUDIO, "LM Studio", None, ("a", "b")),
     ({"/v1/models": {"object": "list", "data": []}}, "OpenAI-compatible", None, ()),
     ({"/": "hello"}, "unknown", None, None), ({}, "unknown", None, None),

@@ -80,7 +80,12 @@ def test_the_cards_in_the_slots(tmp_path):
     ({}, None), ({"memory.max": "max"}, None), ({"memory.max": "junk"}, None),
     ({"memory.max": "4294967296"}, (4 * GIB, None)),
     ({"memory.max": "4294967296", "memory.current": "1073741824"}, (4 * GIB, GIB)),
-    ({"memory.max": str(64 * GIB)}, None),
+    ({"memory.max": "4294967296", "memory.current": "1073741824", "memory.stat": "anon 5\ninactive_file 1000\n"},
+     (4 * GIB, GIB - 1000)),
+    ({"memory.max": "4294967296", "memory.current": "9", "memory.stat": "inactive_file 1000"}, (4 * GIB, 0)),
+    ({"memory.max": "4294967296", "memory.current": "9", "memory.stat": "inactive_file x\ninactive_files 3"},
+     (4 * GIB, 9)),
+    ({"memory.max": str(64 * GIB)}, None), ({"memory.max": str(32 * GIB)}, None),
     ({"memory/memory.limit_in_bytes": "4294967296"}, (4 * GIB, None)),
     ({"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
 ])  # fmt: skip

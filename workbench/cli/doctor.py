@@ -76,7 +76,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
     limit = memory_limit(host.total_bytes)
     free = host.free_bytes
     if limit is not None:
-        free = min(free, limit[0] - (limit[1] or 0))
+        free = min(free, max(0, limit[0] - (limit[1] or 0)))
     bandwidth = None
     if with_bandwidth:
         # Alone, once everything else is done: two at once would both be too slow.

@@ -8,6 +8,7 @@ from workbench.core.telemetry import HostSample
 
 CGROUP = Path("/sys/fs/cgroup")
 _LIMIT_FILES = ("memory.max", "memory/memory.limit_in_bytes")
+_STATISTICS = (("memory.stat", "inactive_file"), ("memory/memory.stat", "total_inactive_file"))
 _USAGE_FILES = ("memory.current", "memory/memory.usage_in_bytes")
 
 
@@ -49,7 +50,21 @@ def memory_limit(total_bytes: int, root: Path = CGROUP) -> tuple[int, int | None
     limit = next(filter(None, (_number(root / name) for name in _LIMIT_FILES)), None)
     if limit is None or limit >= total_bytes:
         return None
-    return limit, next(filter(None, (_number(root / name) for name in _USAGE_FILES)), None)
+    used = next(filter(None, (_number(root / name) for name in _USAGE_FILES)), None)
+    # Files that were read are in it, model files above all; the kernel drops them before anything is short.
+    return limit, None if used is None else max(0, used - _droppable(root))
+
+
+def _droppable(root: Path) -> int:
+    for name, key in _STATISTICS:
+        try:
+            lines = (root / name).read_text("ascii", "replace").splitlines()
+        except OSError:
+            continue
+        found = [line.split()[-1] for line in lines if line.startswith(f"{key} ")]
+        if found and found[0].isascii() and found[0].isdigit():
+            return int(found[0])
+    return 0
 
 
 def _number(path: Path) -> int | None:
