@@ -106,8 +106,8 @@ def _asked(options: argparse.Namespace) -> Asked:
 
 
 def _one(text: str, option: str, most: int) -> int:
-    numbers = parse_numbers(text, option, 1)
-    if len(numbers) != 1 or numbers[0] > most:
+    numbers = parse_numbers(text, option, 1, most)
+    if len(numbers) != 1:
         raise ParameterError(f"{option} cannot be {text!r}.", f"It takes a whole number from 1 to {most}.")
     return numbers[0]
 

@@ -37,6 +37,7 @@ class BenchProgress:
 
 
 OnProgress = Callable[[BenchProgress], None]
+"""Called in any thread while a model loads, and otherwise in that of the event loop."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,13 +23,14 @@ MOST_VALUES = 1000
 _RANGE = re.compile(r"(-?\d+)(?:-(\d+)(?:([+*])(\d+))?)?", re.ASCII)
 
 
-def parse_numbers(text: str, option: str, low: int = 0) -> tuple[int, ...]:
+def parse_numbers(text: str, option: str, low: int = 0, high: int = LARGEST) -> tuple[int, ...]:
     """The whole numbers of a comma list; `first-last`, `first-last+step` and `first-last*factor` are ranges.
 
     Args:
         text: What the user wrote, such as `512` or `128,256-1024*2`.
         option: The option that it stands after, for the message.
         low: The smallest number that is allowed.
+        high: The largest.
 
     Raises:
         ParameterError: It is no such list, or a number is out of range.
@@ -45,8 +46,8 @@ def parse_numbers(text: str, option: str, low: int = 0) -> tuple[int, ...]:
         if len(found) > MOST_VALUES:
             raise ParameterError(f"{option} {text!r} has more than {MOST_VALUES} values.", "Take larger steps.")
     for number in found:
-        if not low <= number <= LARGEST:
-            raise ParameterError(f"{option} cannot be {number}.", f"It takes numbers from {low} to {LARGEST}.")
+        if not low <= number <= high:
+            raise ParameterError(f"{option} cannot be {number}.", f"It takes numbers from {low} to {high}.")
     return tuple(dict.fromkeys(found))
 
 
@@ -159,11 +160,16 @@ class Grid:
         """Everything, in order.
 
         Raises:
-            ParameterError: There is nothing to time.
+            ParameterError: There is nothing to time, or a batch has no room for all sequences.
         """
         tests = self.tests
         if not tests:
             raise ParameterError("There is nothing to time.", "Give -p or -n a length above 0.")
+        if max(self.sequences, default=1) > min(self.n_batch):
+            raise ParameterError(
+                f"A batch of {min(self.n_batch)} tokens cannot hold one of each of {max(self.sequences)} sequences.",
+                "Make -b larger, or --parallel smaller.",
+            )
         return tuple(BenchCase(model, settings, test) for model, settings in self.arms() for test in tests)
 
     def arguments(self) -> tuple[str, ...]:
@@ -194,7 +200,8 @@ OPTIONS = {
 }
 """The options that take a comma list, and the fields of `Grid` that they fill."""
 
-_LOWEST = {"-t": 0, "-b": 1, "-ub": 1, "-ngl": -1, "--parallel": 1}
+_BOUNDS = {"-t": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST), "--parallel": (1, 256)}
+"""The range of an option where it is not 0 to `LARGEST`; 512 threads and 256 sequences are llama.cpp's limits."""
 
 
 def _flash(text: str) -> tuple[str, ...]:
@@ -216,4 +223,4 @@ def parse_option(option: str, text: str) -> tuple[int, ...] | tuple[str, ...]:
     """
     if option in _PARSERS:
         return _PARSERS[option](text)
-    return parse_numbers(text, option, _LOWEST.get(option, 0))
+    return parse_numbers(text, option, *_BOUNDS.get(option, (0, LARGEST)))

@@ -78,7 +78,8 @@ class BenchContext:
         self._bos: int | None = api.llama_vocab_bos(vocab) if api.llama_vocab_get_add_bos(vocab) else None
         params = api.llama_context_default_params()
         params.n_ctx = test.context
-        params.n_batch = settings.n_batch
+        # A batch without room for one token of each sequence would end the process.
+        params.n_batch = max(settings.n_batch, test.sequences)
         params.n_ubatch = settings.n_ubatch
         params.n_seq_max = test.sequences
         params.n_threads = params.n_threads_batch = settings.n_threads
