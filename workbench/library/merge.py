@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
-from workbench.core.models import ModelEntry
+from workbench.core.models import ModelEntry, Place
 from workbench.library.entries import make_entry
 from workbench.library.folders import Found, ModelFile, identity_of
 from workbench.library.readings import Reading
@@ -93,11 +93,19 @@ def _are_one(row: _Row, entry: ModelEntry, file: ModelFile, sample: Callable[[Mo
 
 def _together(one: ModelEntry, other: ModelEntry) -> ModelEntry:
     """`one` with the places of `other`, and with what only that knows."""
-    paths = {place.path for place in one.places}
-    refs = {place.ref for place in one.places}
-    # A path says nothing new where the file of that path is known by another name.
-    new = [place for place in other.places if place.ref not in refs and not place.path == place.ref in paths]
-    return replace(one, places=(*one.places, *new), digest=one.digest or other.digest, quant=one.quant or other.quant)
+    places = list(one.places)
+    for place in other.places:
+        same = next((index for index, known in enumerate(places) if _is_same_place(known, place)), None)
+        if same is None:
+            places.append(place)
+        elif not places[same].name:
+            places[same] = replace(places[same], name=place.name)
+    return replace(one, places=tuple(places), digest=one.digest or other.digest, quant=one.quant or other.quant)
+
+
+def _is_same_place(known: Place, place: Place) -> bool:
+    """Whether `place` is known already; a path says nothing new where a name of the file at that path is known."""
+    return known.path == place.path and place.ref in {known.ref, place.path}
 
 
 def _joined(entries: list[ModelEntry]) -> list[ModelEntry]:
