@@ -233,3 +233,9 @@ async def test_what_does_not_fit_is_refused_before_it_is_tried(target):
 async def test_what_llama_cpp_refuses_is_an_error(target):
     with pytest.raises(ModelLoadError, match="no context"):
         await target.prepare(BenchSettings(n_gpu_layers=0, type_v="q8_0", flash_attn="off"), BenchTest(n_gen=1))
+
+
+async def test_more_sequences_than_a_batch_holds_end_no_process(target):
+    small = BenchSettings(n_gpu_layers=0, n_batch=2, n_ubatch=1)
+    (taken,) = await repeat(target, BenchTest(n_prompt=2, n_gen=1, sequences=5), settings=small)
+    assert taken.gen_ns > 0
