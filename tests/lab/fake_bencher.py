@@ -52,6 +52,7 @@ class FakeBencher:
     """The cancel token goes up within this repetition, counted from 0."""
     log: list[str] = field(default_factory=list)
     seeds: list[int] = field(default_factory=list)
+    opened: list[BenchCase] = field(default_factory=list)
     now_s: float = 0.0
     loaded: int = 0
     most_loaded: int = 0
@@ -64,7 +65,9 @@ class FakeBencher:
     async def machine(self) -> BenchMachine:
         return MACHINE
 
-    async def open(self, ref, settings, on_progress, cancel):
+    async def open(self, case, on_progress, cancel):
+        ref, settings = case.ref, case.settings
+        self.opened.append(case)
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         self.log.append(f"load {ref}")

@@ -39,6 +39,13 @@ async def test_every_case_is_repeated_and_a_model_is_loaded_once():
     assert bencher.most_loaded == 1
 
 
+async def test_a_model_is_loaded_for_the_longest_of_its_contexts():
+    bencher = FakeBencher()
+    cases = [case("a", TG), case("a", BenchTest(0, 10, 900), type_k="q8_0"), case("a", PP), case("b", TG)]
+    await bench(bencher, cases)
+    assert bencher.opened == [cases[1], cases[3]]
+
+
 async def test_other_layers_on_the_gpu_are_another_load():
     bencher = FakeBencher()
     await bench(bencher, [case(n_gpu_layers=0), case(n_gpu_layers=0, n_threads=2), case(n_gpu_layers=5)])
@@ -135,7 +142,7 @@ async def test_the_share_of_the_memory_bandwidth_is_of_decoding_alone():
 
 async def warmed(times):
     bencher = FakeBencher(lambda ref, test, number: times[min(number, len(times) - 1)])
-    target = await bencher.open("a", case().settings, lambda _: None, CancelToken())
+    target = await bencher.open(case("a"), lambda _: None, CancelToken())
     return await warm_up(await target.prepare(case().settings, TG), CancelToken(), bencher.clock)
 
 

@@ -109,10 +109,10 @@ async def test_a_block_counts_as_its_middle_run():
 
 async def test_a_second_model_without_room_changes_the_design():
     class Narrow(FakeBencher):
-        async def open(self, ref, settings, on_progress, cancel):
+        async def open(self, case, on_progress, cancel):
             if self.loaded:
                 raise MemoryShortError("There is no room.")
-            return await super().open(ref, settings, on_progress, cancel)
+            return await super().open(case, on_progress, cancel)
 
     bencher = Narrow()
     work = duel(bencher)

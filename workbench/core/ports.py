@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from workbench.core.bench import BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
+from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
@@ -152,10 +152,14 @@ class Bencher(Protocol):
     async def machine(self) -> BenchMachine:
         """What times."""
 
-    async def open(
-        self, ref: str, settings: BenchSettings, on_progress: ProgressCallback, cancel: CancelToken
-    ) -> BenchTarget:
-        """Load the weights of the model that `ref` names.
+    async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> BenchTarget:
+        """Load the weights of a model.
+
+        Args:
+            case: Of those that will be timed with these weights the one with the longest context. Where it is left
+                open how many layers go on the GPUs, there will be room for it beside them.
+            on_progress: Told the fraction of the weights that is loaded.
+            cancel: Stops the load.
 
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.

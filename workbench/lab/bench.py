@@ -157,8 +157,10 @@ class Bench:
 
     async def _open(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:
         self._tell("loading", case.ref, 0)
+        sharing = [each for each in self._cases if weights_key(each) == weights_key(case)]
+        longest = max(sharing, key=lambda each: each.test.context)
         return await self._bencher.open(
-            case.ref, case.settings, lambda fraction: self._tell("loading", f"{case.ref} {fraction:.0%}", 0), cancel
+            longest, lambda fraction: self._tell("loading", f"{case.ref} {fraction:.0%}", 0), cancel
         )
 
     async def _time(self, target: BenchTarget, case: BenchCase, cancel: CancelToken) -> None:

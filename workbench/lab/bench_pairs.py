@@ -222,7 +222,7 @@ class Duel:
         def told(fraction: float) -> None:
             self._report("loading", f"{case.ref} {fraction:.0%}")
 
-        return await self._bencher.open(case.ref, case.settings, told, cancel)
+        return await self._bencher.open(case, told, cancel)
 
     async def _warm_up(self, side: Side, run: BenchRun, cancel: CancelToken) -> None:
         if self._warm:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
-from workbench.core.bench import BenchSettings, BenchTest
+from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, ModelFileError, ModelLoadError, UnknownModelError
 from workbench.core.models import ModelEntry
@@ -29,7 +29,7 @@ def bencher(demo_path):
 
 @pytest.fixture
 async def target(bencher):
-    opened = await bencher.open("demo", CPU, lambda _: None, CancelToken())
+    opened = await bencher.open(BenchCase("demo", CPU, BenchTest(64)), lambda _: None, CancelToken())
     yield opened
     await opened.close()
 
@@ -198,7 +198,7 @@ async def test_an_answer_goes_on_while_something_is_timed(target, demo_path):
 
 
 async def test_two_models_are_open_at_once(bencher, target):
-    other = await bencher.open("demo", CPU, lambda _: None, CancelToken())
+    other = await bencher.open(BenchCase("demo", CPU, BenchTest(64)), lambda _: None, CancelToken())
     first, second = await target.prepare(CPU, BenchTest(n_gen=2)), await other.prepare(CPU, BenchTest(n_prompt=4))
     for _ in range(2):
         assert (await first.repeat(1, CancelToken())).gen_ns > 0
@@ -209,25 +209,30 @@ async def test_two_models_are_open_at_once(bencher, target):
 
 async def test_progress_and_stopping_of_a_load(bencher):
     told = []
-    opened = await bencher.open("demo", CPU, told.append, CancelToken())
+    opened = await bencher.open(BenchCase("demo", CPU, BenchTest(64)), told.append, CancelToken())
     await opened.close()
     await opened.close()
     assert told[-1] == 1.0
     cancel = CancelToken()
     with pytest.raises(CancelledError):
-        await bencher.open("demo", CPU, lambda _: cancel.set(), cancel)
+        await bencher.open(BenchCase("demo", CPU, BenchTest(64)), lambda _: cancel.set(), cancel)
 
 
 async def test_what_cannot_be_opened(bencher, tmp_path):
     with pytest.raises(UnknownModelError):
-        await bencher.open("nothing", CPU, lambda _: None, CancelToken())
+        await bencher.open(BenchCase("nothing", CPU, BenchTest(64)), lambda _: None, CancelToken())
     with pytest.raises(ModelFileError):
-        await bencher.open("server", CPU, lambda _: None, CancelToken())
+        await bencher.open(BenchCase("server", CPU, BenchTest(64)), lambda _: None, CancelToken())
 
 
 async def test_what_does_not_fit_is_refused_before_it_is_tried(target):
     with pytest.raises(MemoryShortError):
         await target.prepare(CPU, BenchTest(n_prompt=9_000_000))
+
+
+async def test_a_test_that_does_not_fit_keeps_no_model_from_being_opened(bencher):
+    opened = await bencher.open(BenchCase("demo", CPU, BenchTest(9_000_000)), lambda _: None, CancelToken())
+    await opened.close()
 
 
 async def test_what_llama_cpp_refuses_is_an_error(target):

@@ -16,7 +16,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from workbench.core.bench import BenchMachine, BenchModel, BenchSettings, BenchTest, RunTime, as_load_settings
+from workbench.core.bench import (
+    BenchCase,
+    BenchMachine,
+    BenchModel,
+    BenchSettings,
+    BenchTest,
+    RunTime,
+    as_load_settings,
+)
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ModelFileError
 from workbench.core.models import ModelEntry
@@ -57,17 +65,22 @@ class LlamaBencher:
         """What times."""
         return await asyncio.wrap_future(self._runtime.call(_describe_machine))
 
-    async def open(
-        self, ref: str, settings: BenchSettings, on_progress: ProgressCallback, cancel: CancelToken
-    ) -> LlamaBenchTarget:
-        """Load the weights of the model that `ref` names.
+    async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> LlamaBenchTarget:
+        """Load the weights of a model.
+
+        Args:
+            case: Of those that will be timed with these weights the one with the longest context.
+            on_progress: Told the fraction of the weights that is loaded.
+            cancel: Stops the load.
 
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
-        entry, headers = await asyncio.to_thread(self._read, ref)
+        entry, headers = await asyncio.to_thread(self._read, case.ref)
         machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
-        plan = make_plan(headers, as_load_settings(settings, BenchTest(n_prompt=1)), machine, guard=self._guard)
+        # Whether there is room for a context, each test is told for itself.
+        make_plan(headers, as_load_settings(case.settings, BenchTest(n_prompt=1)), machine, guard=self._guard)
+        plan = make_plan(headers, as_load_settings(case.settings, case.test), machine, guard=False)
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         load = partial(_load, headers[0].path, gpu_layers=plan.settings.num_gpu, on_progress=on_progress, cancel=cancel)
