@@ -292,12 +292,12 @@ async def test_what_is_wrong_with_the_config_is_told(host: ScriptedHost, clock: 
 
 
 async def test_a_keymap_moves_keys_everywhere(host: ScriptedHost, clock: FakeClock) -> None:
-    config = Config(keymap={"chat.models": "f3", "prompt.send": "ctrl+g"})
+    config = Config(keymap={"chat.models": "f3", "prompt.send": "ctrl+y"})
     app = app_on(host, clock, config=config)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert "F3 Models" in shown(app)
-        await pilot.press(*"why", "ctrl+g")
+        await pilot.press(*"why", "ctrl+y")
         await settle(pilot)
         assert ANSWER in turns(app)
         await pilot.press("ctrl+o")
@@ -338,7 +338,7 @@ def test_the_keys_as_shipped_do_not_clash() -> None:
 
 
 def test_a_good_keymap_has_no_problems() -> None:
-    assert keymap_problems(key_groups(), {"chat.new": "f4,ctrl+g"}) == []
+    assert keymap_problems(key_groups(), {"chat.new": "f4,ctrl+y"}) == []
     assert keymap_problems([KeyGroup("Nothing", ())], {"x": "y"}) == ["Keymap: there is no action 'x'."]
 
 
