@@ -50,6 +50,11 @@ def test_a_run_comes_back_as_it_was(runs):
     assert runs.load("260101-120000-ab12") == record()
 
 
+async def test_a_screen_keeps_runs_without_waiting(runs):
+    await runs.keep(record())
+    assert await runs.kept() == [record()]
+
+
 @given(
     st.lists(st.builds(RunTime, st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**62)), max_size=4),
     st.floats(0, 1e6), st.text(max_size=20), st.integers(0, 2**40),

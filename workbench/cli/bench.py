@@ -6,12 +6,13 @@ import argparse
 import asyncio
 
 from workbench.cli.bench_kept import list_runs, show_runs
-from workbench.cli.bench_run import Asked, Measuring
+from workbench.cli.bench_run import Measuring
 from workbench.cli.composition import compose, describe_problem
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
 from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs
+from workbench.lab.bench_plan import BenchPlan
 
 MOST_REPETITIONS = 10_000
 
@@ -62,16 +63,16 @@ def run(options: argparse.Namespace) -> int:
             raise ParameterError("--list and --show measure nothing.", "Leave the models away.")
         workers = compose()
         return list_runs(options, workers.bench_runs) if options.list else show_runs(options, workers.bench_runs)
-    asked = _asked(options)
+    plan = _plan(options)
     workers = compose()
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
-    for model in asked.grid.models:
+    for model in plan.grid.models:
         workers.catalog.resolve(model)
-    return asyncio.run(Measuring(asked, workers).run())
+    return asyncio.run(Measuring(plan, workers, options.json).run())
 
 
-def _asked(options: argparse.Namespace) -> Asked:
+def _plan(options: argparse.Namespace) -> BenchPlan:
     """What the arguments ask for.
 
     Raises:
@@ -93,7 +94,7 @@ def _asked(options: argparse.Namespace) -> Asked:
             f"--pairs compares two, and this makes {len(grid.arms())}.",
             "Name two models, or one and a list of two values, such as -ctk f16,q8_0.",
         )
-    return Asked(
+    return BenchPlan(
         grid=grid,
         repetitions=repetitions,
         pairs=pairs,
@@ -101,7 +102,6 @@ def _asked(options: argparse.Namespace) -> Asked:
         cache=options.cache,
         seed=options.seed,
         warm=not options.no_warmup,
-        json=options.json,
     )
 
 

@@ -19,9 +19,9 @@ from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.ports import ConditionWatch
 from workbench.lab.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench_felt import Felt
-from workbench.lab.bench_grid import Grid
 from workbench.lab.bench_pairs import Duel, fit_together
-from workbench.lab.bench_record import BenchRecord, FeltRecord, Kind, record_duel
+from workbench.lab.bench_plan import BenchPlan
+from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel
 
 INTERRUPTED = 130
 
@@ -32,58 +32,13 @@ SPEAK_INTERVAL_S = 2.0
 """How often progress is told where it cannot be written over."""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What is to be measured."""
-
-    grid: Grid
-    repetitions: int = 5
-    pairs: int | None = None
-    felt: tuple[int, ...] = ()
-    cache: bool = False
-    seed: int = 1
-    warm: bool = True
-    json: bool = False
-
-    @property
-    def kind(self) -> Kind:
-        """Which kind of run it is."""
-        if self.pairs is not None:
-            return "pairs"
-        if self.felt:
-            return "felt"
-        return "parallel" if self.grid.sequences else "tests"
-
-    @property
-    def wants_memory_speed(self) -> bool:
-        """Whether a figure can be a share of the memory bandwidth."""
-        return self.kind == "tests" and any(self.grid.n_gen)
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        """The arguments of `workbench` that reproduce it."""
-        words = ["bench", *self.grid.arguments()]
-        if self.repetitions != 5:
-            words += ["-r", str(self.repetitions)]
-        if self.pairs is not None:
-            words += ["--pairs", str(self.pairs)]
-        if self.felt:
-            words += ["--felt", ",".join(map(str, self.felt))]
-        if self.cache:
-            words.append("--cache")
-        if self.seed != 1:
-            words += ["--seed", str(self.seed)]
-        if not self.warm:
-            words.append("--no-warmup")
-        return tuple(words)
-
-
 @dataclass
 class Measuring:
     """One run of the command."""
 
-    asked: Asked
+    plan: BenchPlan
     workers: Workers
+    json: bool = False
     cancel: CancelToken = field(default_factory=CancelToken)
     failures: list[WorkbenchError] = field(default_factory=list)
 
@@ -96,33 +51,33 @@ class Measuring:
         progress = _Progress()
         machine = await self.workers.bencher.machine()
         memory = None
-        if machine.backends == "CPU" and self.asked.wants_memory_speed:
+        if machine.backends == "CPU" and self.plan.wants_memory_speed:
             progress.say("memory bandwidth …")
             memory = await asyncio.to_thread(self.workers.measure_memory, machine)
         record = BenchRecord(
-            self.workers.bench_runs.new_id(), utc_now(), self.asked.kind, self.asked.command, machine, memory
+            self.workers.bench_runs.new_id(), utc_now(), self.plan.kind, self.plan.command, machine, memory
         )
         work = {"pairs": self._pairs, "felt": self._felt, "tests": self._tests, "parallel": self._tests}
         with self.workers.watching(machine) as watch:
-            record = await work[self.asked.kind](record, watch, progress, memory)
+            record = await work[self.plan.kind](record, watch, progress, memory)
         progress.clear()
-        return self._finish(replace(record, interrupted=self.cancel.is_set))
+        return await self._finish(replace(record, interrupted=self.cancel.is_set))
 
     async def _tests(
         self, record: BenchRecord, watch: ConditionWatch, progress: _Progress, memory: MemorySpeed | None
     ) -> BenchRecord:
         def on_result(result: BenchResult) -> None:
-            if self.asked.json:
+            if self.json:
                 progress.clear()
                 print_json(result_line(result, record))
                 sys.stdout.flush()
 
         bench = Bench(
             self.workers.bencher,
-            self.asked.grid.cases(),
-            repetitions=self.asked.repetitions,
-            warm=self.asked.warm,
-            seed=self.asked.seed,
+            self.plan.grid.cases(),
+            repetitions=self.plan.repetitions,
+            warm=self.plan.warm,
+            seed=self.plan.seed,
             watch=watch,
             memory_bytes_per_s=memory.bytes_per_s if memory else None,
         )
@@ -133,16 +88,16 @@ class Measuring:
     async def _pairs(
         self, record: BenchRecord, watch: ConditionWatch, progress: _Progress, _: MemorySpeed | None
     ) -> BenchRecord:
-        cases = self.asked.grid.cases()
+        cases = self.plan.grid.cases()
         half = len(cases) // 2
         duels = []
         for a, b in zip(cases[:half], cases[half:], strict=True):
             together = await fit_together(self.workers.adviser, a, b)
             duel = Duel(
-                self.workers.bencher, a, b, together=together, warm=self.asked.warm, seed=self.asked.seed, watch=watch
+                self.workers.bencher, a, b, together=together, warm=self.plan.warm, seed=self.plan.seed, watch=watch
             )
             try:
-                await duel.run(self.asked.pairs or 0, self.cancel, progress.show)
+                await duel.run(self.plan.pairs or 0, self.cancel, progress.show)
             except WorkbenchError as error:
                 self.failures.append(error)
             finally:
@@ -153,7 +108,7 @@ class Measuring:
             if self.cancel.is_set or self.failures:
                 break
         record = replace(record, duels=tuple(duels))
-        if self.asked.json:
+        if self.json:
             progress.clear()
             for line in record_lines(record):
                 print_json(line)
@@ -163,19 +118,19 @@ class Measuring:
         self, record: BenchRecord, _: ConditionWatch, progress: _Progress, __: MemorySpeed | None
     ) -> BenchRecord:
         felt: list[FeltRecord] = []
-        longest = max(self.asked.grid.n_gen)
-        for ref in dict.fromkeys(self.asked.grid.models):
-            load = replace(self.workers.config.load, num_ctx=round(max(self.asked.felt) * 1.1) + longest + FELT_MARGIN)
+        longest = max(self.plan.grid.n_gen)
+        for ref in dict.fromkeys(self.plan.grid.models):
+            load = replace(self.workers.config.load, num_ctx=round(max(self.plan.felt) * 1.1) + longest + FELT_MARGIN)
             host = self.workers.engines
             try:
                 engine = await host.open(ref, load, lambda _: None, self.cancel)
                 work = Felt(
                     engine,
-                    self.asked.felt,
-                    repetitions=self.asked.repetitions,
+                    self.plan.felt,
+                    repetitions=self.plan.repetitions,
                     n_gen=longest,
-                    again=self.asked.cache,
-                    seed=self.asked.seed,
+                    again=self.plan.cache,
+                    seed=self.plan.seed,
                 )
                 try:
                     await work.run(self.cancel, progress.show)
@@ -191,19 +146,19 @@ class Measuring:
                 break
         await self.workers.engines.shutdown()
         record = replace(record, felt=tuple(felt))
-        if self.asked.json:
+        if self.json:
             progress.clear()
             for line in record_lines(record):
                 print_json(line)
         return record
 
-    def _finish(self, record: BenchRecord) -> int:
+    async def _finish(self, record: BenchRecord) -> int:
         empty = not (record.results or record.duels or record.felt)
-        if not self.asked.json and not empty:
+        if not self.json and not empty:
             print_record(record)
         if not empty:
             try:
-                self.workers.bench_runs.save(record)
+                await self.workers.bench_runs.keep(record)
                 note(f"kept as {record.id}: workbench bench --show {record.id}")
             except WorkbenchError as error:
                 note(f"workbench: {error}")
@@ -218,7 +173,7 @@ class Measuring:
     def _tell_failures(self, failures: Sequence[WorkbenchError]) -> None:
         for error in failures:
             note(f"workbench: {error}")
-            if self.asked.json:
+            if self.json:
                 print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResult, MemorySpeed
 from workbench.core.statistics import Comparison
@@ -75,6 +75,23 @@ class BenchRecord:
         found += [model.label for duel in self.duels for model in duel.models]
         found += [felt.model for felt in self.felt]
         return tuple(dict.fromkeys(found))
+
+
+class BenchBook(Protocol):
+    """Keeps runs."""
+
+    def new_id(self) -> str:
+        """An id that no other run has."""
+
+    async def keep(self, record: BenchRecord) -> None:
+        """Keep a run, in the place of an earlier state of it.
+
+        Raises:
+            WorkbenchError: It cannot be written.
+        """
+
+    async def kept(self) -> Sequence[BenchRecord]:
+        """All runs that can be read, the newest first."""
 
 
 _SETTING_OPTIONS = {

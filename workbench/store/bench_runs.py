@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -54,6 +55,18 @@ class BenchRunFolder:
                 f"The run cannot be kept in {path}: {error.strerror or error}.", "The figures are on the screen."
             ) from error
         return path
+
+    async def keep(self, record: BenchRecord) -> None:
+        """As `save`, without making the event loop wait.
+
+        Raises:
+            BenchRunError: It cannot be written.
+        """
+        await asyncio.to_thread(self.save, record)
+
+    async def kept(self) -> Sequence[BenchRecord]:
+        """As `records`, without making the event loop wait."""
+        return await asyncio.to_thread(self.records)
 
     def ids(self) -> list[str]:
         """The ids of all runs, the newest first."""
