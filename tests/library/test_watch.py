@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from workbench.core.models import LibraryView, ModelEntry
+from workbench.library import catalog as catalog_module
+from workbench.library import readings, search
+from workbench.library.background import Tell, views_of
+from workbench.library.catalog import LibraryCatalog
+
+PATIENCE = 20
+
+
+def catalog(*folders: Path, cache: Path | None = None) -> LibraryCatalog:
+    return LibraryCatalog(folders, find_demo_file=lambda: None, cache=cache)
+
+
+async def watched(library: LibraryCatalog, *, again: bool = False) -> list[LibraryView]:
+    return [view async for view in library.watch(again=again)]
+
+
+class Gate:
+    """Holds headers back until it is opened."""
+
+    def __init__(self) -> None:
+        self.asked = Event()
+        self.open = Event()
+        self.files: list[str] = []
+        self._read = readings.read_header
+
+    def __call__(self, path: Path, **options):
+        self.files.append(Path(path).name)
+        self.asked.set()
+        assert self.open.wait(PATIENCE)
+        return self._read(path, **options)
+
+    async def reached(self) -> None:
+        assert await asyncio.to_thread(self.asked.wait, PATIENCE)
+
+
+@pytest.fixture
+def gate(monkeypatch):
+    gate = Gate()
+    monkeypatch.setattr(readings, "read_header", gate)
+    monkeypatch.setattr(search, "READERS", 1)
+    yield gate
+    gate.open.set()
+
+
+def search_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "library search"]
+
+
+async def ended() -> None:
+    for thread in search_threads():
+        await asyncio.to_thread(thread.join, PATIENCE)
+        assert not thread.is_alive()
+
+
+async def test_the_last_view_is_complete(tmp_path: Path, model) -> None:
+    for rows in (1, 2, 3):
+        model(tmp_path / f"{rows}-F32.gguf", rows=rows)
+    views = await watched(catalog(tmp_path, tmp_path / "nowhere"))
+    last = views[-1]
+    assert [view.complete for view in views] == [False] * (len(views) - 1) + [True]
+    assert ([entry.name for entry in last.models], last.read, last.found) == (["1", "2", "3"], 3, 3)
+    assert [problem.path.name for problem in last.problems] == ["nowhere"]
+
+
+async def test_an_empty_library_is_complete_too(tmp_path: Path) -> None:
+    assert await watched(catalog(tmp_path)) == [LibraryView(complete=True)]
+
+
+async def test_more_is_told_as_it_is_found(tmp_path: Path, model, monkeypatch) -> None:
+    monkeypatch.setattr(search, "VIEW_SECONDS", 0)
+    monkeypatch.setattr(search, "READERS", 1)
+    for rows in (1, 2, 3):
+        model(tmp_path / f"{rows}-F32.gguf", rows=rows)
+    told: list[LibraryView] = []
+    library = catalog(tmp_path)
+    library._search(told.append, Event(), again=True)
+    assert [(view.read, view.found, len(view.models)) for view in told] == [
+        (0, 1, 0), (0, 2, 0), (0, 3, 0), (1, 3, 1), (2, 3, 2), (3, 3, 3),
+    ]  # fmt: skip
+    assert not any(view.complete for view in told)
+
+
+async def test_views_are_told_no_more_often_than_they_can_be_shown(tmp_path: Path, model, monkeypatch) -> None:
+    monkeypatch.setattr(search, "VIEW_SECONDS", 1e9)
+    for rows in range(1, 9):
+        model(tmp_path / f"{rows}-F32.gguf", rows=rows)
+    told: list[LibraryView] = []
+    catalog(tmp_path)._search(told.append, Event(), again=True)
+    assert told == []
+
+
+async def test_a_search_that_was_finished_a_moment_ago_is_taken(tmp_path: Path, model, monkeypatch) -> None:
+    model(tmp_path / "a-F32.gguf")
+    library = catalog(tmp_path)
+    first = (await watched(library))[-1]
+    model(tmp_path / "b-F32.gguf", rows=9)
+    assert await watched(library) == [first]
+    assert await library.models() == first.models
+    assert len((await watched(library, again=True))[-1].models) == 2
+    monkeypatch.setattr(catalog_module, "FRESH_SECONDS", -1)
+    (tmp_path / "b-F32.gguf").unlink()
+    assert len(await library.models()) == 1
+
+
+async def test_what_is_known_is_told_at_once_and_stays_until_it_is_known_to_be_gone(
+    tmp_path: Path, model, gate, monkeypatch
+) -> None:
+    monkeypatch.setattr(search, "VIEW_SECONDS", 0)
+    gate.open.set()
+    paths = [model(tmp_path / f"{rows}-F32.gguf", rows=rows) for rows in (1, 2, 3)]
+    library = catalog(tmp_path)
+    known = (await watched(library))[-1].models
+    paths[0].unlink()
+    model(paths[1], rows=20)
+    gate.open.clear()
+    gate.asked.clear()
+    async with aclosing(library.watch(again=True)) as views:
+        first = await anext(views)
+        assert (first.models, first.complete) == (known, False)
+        following = asyncio.ensure_future(anext(views))
+        await gate.reached()
+        gate.open.set()
+        rest = [await following, *[view async for view in views]]
+    assert all(view.models == known for view in rest[:-1])
+    assert [entry.name for entry in rest[-1].models] == ["2", "3"]
+
+
+async def test_closing_the_iterator_stops_the_search(tmp_path: Path, model, gate, monkeypatch) -> None:
+    monkeypatch.setattr(search, "VIEW_SECONDS", 0)
+    for rows in range(1, 30):
+        model(tmp_path / f"{rows:02}-F32.gguf", rows=rows)
+    library = catalog(tmp_path)
+    async with aclosing(library.watch()) as views:
+        await anext(views)
+        await gate.reached()
+    gate.open.set()
+    await ended()
+    assert len(gate.files) < 29
+    # What was stopped does not count as a search.
+    assert len(await library.models()) == 29
+
+
+async def test_cancelling_the_task_stops_the_search(tmp_path: Path, model, gate) -> None:
+    for rows in range(1, 30):
+        model(tmp_path / f"{rows:02}-F32.gguf", rows=rows)
+    task = asyncio.create_task(watched(catalog(tmp_path)))
+    await gate.reached()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.open.set()
+    await ended()
+    assert len(gate.files) < 29
+
+
+async def test_what_was_read_before_it_was_stopped_is_remembered(tmp_path: Path, model, gate) -> None:
+    for rows in range(1, 30):
+        model(tmp_path / "models" / f"{rows:02}-F32.gguf", rows=rows)
+    cache = tmp_path / "library.json"
+    task = asyncio.create_task(watched(catalog(tmp_path / "models", cache=cache)))
+    await gate.reached()
+    task.cancel()
+    await asyncio.wait([task])
+    gate.open.set()
+    await ended()
+    read = set(gate.files)
+    gate.files.clear()
+    assert len(await catalog(tmp_path / "models", cache=cache).models()) == 29
+    assert read.isdisjoint(gate.files)
+    assert len(read) + len(gate.files) == 29
+
+
+async def test_the_event_loop_goes_on_while_files_are_read(tmp_path: Path, model, gate) -> None:
+    model(tmp_path / "a-F32.gguf")
+    task = asyncio.create_task(watched(catalog(tmp_path)))
+    await gate.reached()
+    turns = 0
+    while turns < 50:
+        await asyncio.sleep(0)
+        turns += 1
+    assert not task.done()
+    gate.open.set()
+    assert (await task)[-1].complete
+
+
+async def test_two_who_watch_at_once_search_once(tmp_path: Path, model, gate) -> None:
+    model(tmp_path / "a-F32.gguf")
+    library = catalog(tmp_path)
+    one = asyncio.create_task(watched(library))
+    await gate.reached()
+    other = asyncio.create_task(watched(library))
+    models = asyncio.create_task(library.models())
+    await asyncio.sleep(0)
+    gate.open.set()
+    first, second = await asyncio.gather(one, other)
+    assert first[-1] == second[-1]
+    assert await models == first[-1].models
+    assert gate.files == ["a-F32.gguf"]
+
+
+async def test_who_waits_for_the_search_of_another_can_leave(tmp_path: Path, model, gate) -> None:
+    model(tmp_path / "a-F32.gguf")
+    library = catalog(tmp_path)
+    one = asyncio.create_task(watched(library))
+    await gate.reached()
+    (first,) = search_threads()
+    other = asyncio.create_task(watched(library))
+    while len(search_threads()) < 2:
+        await asyncio.sleep(0)
+    other.cancel()
+    await asyncio.wait([other])
+    for thread in search_threads():
+        if thread is not first:
+            await asyncio.to_thread(thread.join, PATIENCE)
+    assert search_threads() == [first]
+    gate.open.set()
+    assert (await one)[-1].complete
+
+
+# The bridge alone.
+
+
+def view(*names: str, complete: bool = False) -> LibraryView:
+    return LibraryView(tuple(ModelEntry(name, name) for name in names), complete=complete)
+
+
+async def collected(run: Callable[[Tell, Event], LibraryView | None]) -> list[LibraryView]:
+    return [item async for item in views_of(run)]
+
+
+async def test_views_that_nobody_took_in_time_are_left_out() -> None:
+    def run(tell: Tell, stop: Event) -> LibraryView:
+        for number in range(1000):
+            tell(view(str(number)))
+        return view("last", complete=True)
+
+    views = await collected(run)
+    assert views[-1] == view("last", complete=True)
+    numbers = [int(item.models[0].name) for item in views[:-1]]
+    assert numbers == sorted(set(numbers))
+
+
+async def test_an_error_of_the_search_is_raised_where_the_views_are_awaited() -> None:
+    def run(tell: Tell, stop: Event) -> LibraryView:
+        raise OSError("broken disk")
+
+    with pytest.raises(OSError, match="broken disk"):
+        await collected(run)
+
+
+async def test_a_stopped_search_gives_nothing() -> None:
+    assert await collected(lambda tell, stop: None) == []
+
+
+def test_a_loop_that_ended_before_the_search_does_no_harm() -> None:
+    go_on, told = Event(), Event()
+
+    def run(tell: Tell, stop: Event) -> None:
+        assert go_on.wait(PATIENCE)
+        tell(view("late"))
+        told.set()
+
+    async def leave() -> None:
+        task = asyncio.create_task(collected(run))
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(leave())
+    go_on.set()
+    assert told.wait(PATIENCE)
