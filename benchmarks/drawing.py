@@ -107,7 +107,20 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
     host = ScriptedHost((model,), sleep=watch.sleep)
     quiet = Quiet()
     services = Services(
-        host, host, quiet, quiet, quiet, quiet, RingLogBook(), Config(), (), lambda _: None, (ROOT / "themes",), Path()
+        host,
+        host,
+        quiet,
+        quiet,
+        quiet,
+        quiet,
+        quiet,
+        quiet,
+        RingLogBook(),
+        Config(),
+        (),
+        lambda _: None,
+        (ROOT / "themes",),
+        Path(),
     )
     app = WorkbenchApp(services, "scripted")
     async with app.run_test(size=(120, 36)) as pilot:

@@ -80,6 +80,8 @@ async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp]
         catalog=workers.catalog,
         files=LocalFiles(),
         loads=workers.loads,
+        adviser=workers.adviser,
+        races=workers.races,
         sessions=workers.sessions,
         monitor=HostMonitor(),
         logs=RingLogBook(),

@@ -77,6 +77,20 @@ def test_swap(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_race(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await pilot.press(*"What is this?", "enter")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("keys", "name"), [("ctrl+o", "models"), ("f6", "settings"), ("f7", "export"), ("f1", "help"), ("f8", "themes")]
 )

@@ -17,7 +17,7 @@ from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Catalog, ExportFormat, HostSample, LoadBook
+from workbench.core.ports import Catalog, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
 from workbench.core.session import Session
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -175,6 +175,37 @@ class FakeFiles(LocalFiles):
         return 12_000_000_000
 
 
+class FakeAdviser:
+    """Says what it is told to say."""
+
+    def __init__(self, fits: bool = True) -> None:
+        self.fits = fits
+
+    async def fit_together(self, models: Sequence[tuple[str, LoadSettings]]) -> bool:
+        return self.fits or len(models) < 2
+
+
+class FakeRaces:
+    """Races in memory."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Mapping[str, object]] = {}
+        self.written: list[tuple[Path, str]] = []
+        self.error: WorkbenchError | None = None
+
+    def new_id(self) -> str:
+        return f"race-{len(self.kept) + 1}"
+
+    async def keep(self, race: str, document: Mapping[str, object]) -> None:
+        if self.error is not None:
+            raise self.error
+        self.kept[race] = document
+
+    async def write(self, path: Path, text: str) -> Path:
+        self.written.append((path, text))
+        return path
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -198,6 +229,8 @@ def fake_services(
     catalog: Catalog | None = None,
     files: ModelFiles | None = None,
     loads: LoadBook | None = None,
+    adviser: MemoryAdviser | None = None,
+    races: RaceBook | None = None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -208,6 +241,8 @@ def fake_services(
         catalog=catalog or host,
         files=files or FakeFiles(),
         loads=loads or FakeLoads(),
+        adviser=adviser or FakeAdviser(),
+        races=races or FakeRaces(),
         sessions=store or FakeStore(),
         monitor=FakeMonitor(),
         logs=logs or RingLogBook(),

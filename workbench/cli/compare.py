@@ -14,18 +14,16 @@ from pathlib import Path
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.options import add_json, add_settings, settings
 from workbench.cli.output import note, print_json
-from workbench.core.errors import ParameterError, TargetError
+from workbench.core.errors import ParameterError
 from workbench.core.events import Event
 from workbench.core.parameters import LoadSettings, Sampling, Value, parse_value, with_values
 from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
-from workbench.lab.race_report import RaceResult, as_csv, as_json, as_markdown, result_of
-from workbench.store.files import write_new_file
+from workbench.lab.race_report import FORMS, RaceResult, as_json, as_markdown, result_of
 from workbench.store.paths import expanded
 from workbench.ui.sanitize import clean
 
 INTERRUPTED, FAILED = 130, 1
 TOLD_EVERY_S = 0.5
-_FORMS = {".md": as_markdown, ".csv": as_csv}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
     specs = _specs(options, workers)
-    if options.output and Path(options.output).suffix.casefold() not in (*_FORMS, ".json"):
+    if options.output and Path(options.output).suffix.casefold() not in FORMS:
         raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
     prompt = sys.stdin.read() if options.prompt is None else options.prompt
     if not prompt.strip():
@@ -122,13 +120,13 @@ async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneS
     finally:
         await race.close()
         await workers.engines.shutdown()
-    _report(options, result)
+    await _report(options, workers, result)
     if stopped:
         return INTERRUPTED
     return FAILED if any(lane.error is not None for lane in result.lanes) else 0
 
 
-def _report(options: argparse.Namespace, result: RaceResult) -> None:
+async def _report(options: argparse.Namespace, workers: Workers, result: RaceResult) -> None:
     for lane in result.lanes:
         if lane.error is not None:
             note(f"workbench: {lane.label}: {lane.error}")
@@ -136,16 +134,10 @@ def _report(options: argparse.Namespace, result: RaceResult) -> None:
         print_json(as_json(result))
     else:
         print(clean(as_markdown(result)), end="")
+    await workers.races.keep(workers.races.new_id(), as_json(result))
     if options.output:
-        import json
-
         path = expanded(Path(options.output))
-        form = _FORMS.get(path.suffix.casefold())
-        text = form(result) if form else json.dumps(as_json(result), ensure_ascii=False, indent=1) + "\n"
-        try:
-            note(f"Written to {write_new_file(path, text.encode('utf-8', 'replace'))}")
-        except OSError as error:
-            raise TargetError(f"{path}: {error.strerror or error}.", "Name a file in a folder of your own.") from None
+        note(f"Written to {await workers.races.write(path, FORMS[path.suffix.casefold()](result))}")
 
 
 class _Told:

@@ -18,6 +18,7 @@ from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
+from workbench.store.races import RaceFolder
 from workbench.store.sessions import FileSessionStore, SessionFolder
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class Workers:
     def loads(self) -> FileLoadBook:
         """What loads came to."""
         return FileLoadBook(self.paths.loads_file)
+
+    @cached_property
+    def races(self) -> RaceFolder:
+        """The kept races."""
+        return RaceFolder(self.paths.races_dir)
 
     @cached_property
     def engines(self) -> EngineHost:

@@ -99,6 +99,8 @@ def _services(workers: Workers, book: RingLogBook) -> Services:
         catalog=workers.catalog,
         files=workers.files,
         loads=workers.loads,
+        adviser=workers.adviser,
+        races=workers.races,
         sessions=workers.sessions,
         monitor=HostMonitor(),
         logs=book,

@@ -6,7 +6,7 @@ to the screen as `Services`; the screen knows nothing else of them.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -187,6 +187,27 @@ class Catalog(Protocol):
 
         Args:
             again: Whether to search even where a search was finished a moment ago.
+        """
+
+
+class RaceBook(Protocol):
+    """Keeps what races came to."""
+
+    def new_id(self) -> str:
+        """An id that no other race has."""
+
+    async def keep(self, race: str, document: Mapping[str, object]) -> None:
+        """Keep a race, in the place of an earlier state of it.
+
+        Raises:
+            WorkbenchError: It cannot be written.
+        """
+
+    async def write(self, path: Path, text: str) -> Path:
+        """Write `text` to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Raises:
+            WorkbenchError: It cannot be written.
         """
 
 

@@ -21,7 +21,7 @@ from workbench.core.chat import Message
 from workbench.core.errors import CancelledError, EngineError, WorkbenchError
 from workbench.core.events import Event, Failed, Token
 from workbench.core.metrics import Meter
-from workbench.core.models import EngineInfo
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import Engine, EngineHost, MemoryAdviser, Request
 from workbench.lab.parting import first_divergence
@@ -47,6 +47,8 @@ class LaneSpec:
     load: LoadSettings
     sampling: Sampling
     system: str = ""
+    model: ModelEntry | None = None
+    """What is known of the model before it is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,12 @@ class Lane:
     @property
     def label(self) -> str:
         """Its name."""
-        return self.info.model.label if self.info else self.spec.label
+        return self.model.label if self.model else self.spec.label
+
+    @property
+    def model(self) -> ModelEntry | None:
+        """What is known of its model."""
+        return self.info.model if self.info else self.spec.model
 
     @property
     def running(self) -> bool:
@@ -180,7 +187,7 @@ class Race:
 
     async def open(self) -> None:
         """Load the models, where they fit together. A lane that cannot be opened has failed; the others go on."""
-        await self._look_at_memory()
+        await self.weigh()
         if not self.in_turn:
             self._start(self.lanes)
         await self.finished()
@@ -201,8 +208,8 @@ class Race:
         """Let another model in; it answers everything that was asked so far."""
         lane = Lane(spec)
         self.lanes.append(lane)
-        await self._look_at_memory()
-        if self.questions or not self.in_turn:
+        if self.questions:
+            await self.weigh()
             self._start([lane])
         return lane
 
@@ -210,7 +217,7 @@ class Race:
         """Stop a lane, and throw it out."""
         self.lanes.remove(lane)
         await self._end(lane)
-        await self._look_at_memory()
+        await self.weigh()
 
     async def swap(self, lane: Lane, spec: LaneSpec) -> Lane:
         """Put another model in the place of a lane."""
@@ -248,7 +255,8 @@ class Race:
             return False
         return bool(lane.info.vocabulary) and lane.info.vocabulary == reference.info.vocabulary
 
-    async def _look_at_memory(self) -> None:
+    async def weigh(self) -> None:
+        """Find out whether the models that are not open fit in memory together."""
         closed = [lane for lane in self.lanes if lane.engine is None and not lane.hopeless]
         self.in_turn = not await self._adviser.fit_together([(lane.spec.ref, lane.spec.load) for lane in closed])
 

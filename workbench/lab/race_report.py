@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.core.errors import WorkbenchError
@@ -198,6 +199,15 @@ def as_markdown(result: RaceResult) -> str:
         if lane.text:
             lines += [lane.text.strip(), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def as_json_text(result: RaceResult) -> str:
+    """The result as a JSON file."""
+    return json.dumps(as_json(result), ensure_ascii=False, indent=1) + "\n"
+
+
+FORMS: Mapping[str, Callable[[RaceResult], str]] = {".md": as_markdown, ".json": as_json_text, ".csv": as_csv}
+"""How a result is written, by the suffix of the file."""
 
 
 def _quoted(text: str) -> list[str]:

@@ -64,6 +64,11 @@ class Paths:
         return self.data_dir / "models"
 
     @property
+    def races_dir(self) -> Path:
+        """One file for each race."""
+        return self.data_dir / "races"
+
+    @property
     def log_file(self) -> Path:
         """What the engine and the program logged."""
         return self.state_dir / "workbench.log"
@@ -87,6 +92,7 @@ class Paths:
             "data_dir": self.data_dir,
             "sessions_dir": self.sessions_dir,
             "exports_dir": self.exports_dir,
+            "races_dir": self.races_dir,
             "models_dir": self.models_dir,
             "bench_dir": self.bench_dir,
             "state_dir": self.state_dir,

@@ -29,6 +29,7 @@ from workbench.ui.widgets.turns import TurnLines
 
 if TYPE_CHECKING:
     from workbench.ui.screens.quantize import QuantizeDialog
+    from workbench.ui.screens.race import RaceScreen
     from workbench.ui.workshop import Workshop
 
 QUIT_SECONDS = 2.0
@@ -60,6 +61,8 @@ class WorkbenchApp(App[None]):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
+        Binding("f2", "chat", "Chat", id="app.chat", show=False, tooltip="Go to the chat, and to its prompt."),
+        Binding("f3", "race", "Race", id="app.race", tooltip="Put one prompt to several models, side by side."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
         Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
                 tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
@@ -82,6 +85,7 @@ class WorkbenchApp(App[None]):
         self.services = services
         self._interrupted_at = float("-inf")
         self._workshop: Workshop | None = None
+        self._race: RaceScreen | None = None
         self._themes, self._theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
             self.register_theme(theme)
@@ -128,6 +132,8 @@ class WorkbenchApp(App[None]):
 
     def key_for(self, binding_id: str) -> str:
         """The key that an action has, as it is shown to the user."""
+        if binding_id not in self._bindings_by_id:
+            self._bindings_by_id = {binding.id: binding for group in key_groups() for binding in group.bindings}
         binding = self._bindings_by_id[binding_id]
         return spoken(keys_of(binding, self.services.config.keymap)[0])
 
@@ -162,6 +168,38 @@ class WorkbenchApp(App[None]):
             self.services.save_config({"theme": name})
         except ConfigError as error:
             self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning", markup=False)
+
+    # Screens
+
+    def action_chat(self) -> None:
+        """Go to the chat, and to its prompt."""
+        self._leave_pages()
+        self.switch_mode("chat")
+        self.chat.prompt.focus()
+
+    def action_race(self) -> None:
+        """Go to the race."""
+        self._leave_pages()
+        if self._race is None:
+            from workbench.ui.screens.race import RaceScreen
+
+            self._race = RaceScreen(self.services, self.chat.desk, self.key_for)
+            self.install_screen(self._race, "race")
+            self.add_mode("race", "race")
+        self.switch_mode("race")
+
+    def _leave_pages(self) -> None:
+        """Close what was opened over the screen of this mode."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+
+    def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
+        """Go on in the chat with what was said in a lane."""
+        from workbench.ui.racing import conversation_of
+
+        if event.lane.info is not None:
+            self.action_chat()
+            self.chat.adopt(conversation_of(event.lane, event.questions), event.lane.info.model)
 
     # Model files
 
@@ -217,9 +255,7 @@ class WorkbenchApp(App[None]):
         self.workshop.show()
 
     def _load_made(self, ref: str, label: str) -> None:
-        self.switch_mode("chat")
-        while self.screen is not self.chat and len(self.screen_stack) > 1:
-            self.pop_screen()
+        self.action_chat()
         self.chat.load_model(ref, label)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
@@ -236,13 +272,18 @@ class WorkbenchApp(App[None]):
             self.notify("Copied.", timeout=2)
             return
         now = time.monotonic()
-        again = now - self._interrupted_at < QUIT_SECONDS
+        pressed_twice = now - self._interrupted_at < QUIT_SECONDS
         self._interrupted_at = now
-        if again:
+        if pressed_twice:
             self.run_worker(self.action_quit(), group="quit", exit_on_error=False, description="quit")
+            return
+        again = f"{self.key_for('app.interrupt')} again quits."
+        if self._race is not None and self.screen is self._race:
+            self._race.action_stop()
+            self._race.say(again, QUIT_SECONDS)
         else:
             self.chat.desk.stop()
-            self.chat.say(f"{self.key_for('app.interrupt')} again quits.", QUIT_SECONDS)
+            self.chat.say(again, QUIT_SECONDS)
 
     def _selected_text(self) -> str:
         focused = self.screen.focused
@@ -260,6 +301,8 @@ class WorkbenchApp(App[None]):
     async def _leave(self) -> None:
         if self._workshop is not None:
             await self._workshop.close()
+        if self._race is not None:
+            await self._race.leave()
         await self.chat.leave()
         self.exit()
 
@@ -283,11 +326,15 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.screens.pages import PagesScreen
     from workbench.ui.screens.picker import ModelPicker
     from workbench.ui.screens.quantize import QuantizeDialog
+    from workbench.ui.screens.race import RaceScreen
     from workbench.ui.screens.settings import SettingsDialog
+    from workbench.ui.widgets.lane import LaneScroll
     from workbench.ui.widgets.rows import Rows
 
     return [
         *screen_groups(),
+        KeyGroup.of("Race", RaceScreen.BINDINGS),
+        KeyGroup.of("A lane of a race that has the focus", LaneScroll.BINDINGS),
         KeyGroup.of("Models", ModelPicker.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("A model file laid open, or two compared", PagesScreen.BINDINGS),

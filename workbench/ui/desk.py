@@ -160,6 +160,19 @@ class Desk:
         self.conversation = Conversation(old.system, old.sampling, old.load, old.when_context_full)
         self._start_over()
 
+    async def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
+        """Go on with a conversation that was held elsewhere; from now on it is a session like any other."""
+        await self.scribe.close()
+        self.conversation = conversation
+        self._start_over()
+        await self.scribe.model(model)
+        for turn in conversation.turns:
+            if turn.message.role == "user":
+                await self.scribe.message(conversation, turn.message)
+            else:
+                metrics = turn.metrics or AnswerMetrics()
+                await self.scribe.answer(turn.message, turn.model, metrics, turn.finish_reason)
+
     def _start_over(self) -> None:
         self._metrics = None
         self._speeds.clear()

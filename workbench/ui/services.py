@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.ports import Catalog, EngineHost, HostMonitor, LoadBook, LogBook, SessionStore
+from workbench.core.ports import (
+    Catalog,
+    EngineHost,
+    HostMonitor,
+    LoadBook,
+    LogBook,
+    MemoryAdviser,
+    RaceBook,
+    SessionStore,
+)
 
 if TYPE_CHECKING:
     from workbench.gguf.fit import FitModel, Room
@@ -86,6 +95,8 @@ class Services:
     catalog: Catalog
     files: ModelFiles
     loads: LoadBook
+    adviser: MemoryAdviser
+    races: RaceBook
     sessions: SessionStore
     monitor: HostMonitor
     logs: LogBook

@@ -12,7 +12,9 @@ from textual.binding import Binding, BindingType
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
+from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine
+from workbench.ui.conversation import Conversation
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.loading import LoadScreen
 from workbench.ui.services import Services
@@ -46,7 +48,6 @@ class ChatScreen(LoadScreen):
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
         Binding("ctrl+r", "resume", "Resume", id="chat.resume", show=False,
                 tooltip="Go on with the interrupted session that is offered."),
-        Binding("f2", "prompt", "Chat", id="chat.prompt", show=False, tooltip="Go to the prompt."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
     ]
     # fmt: on
@@ -233,6 +234,16 @@ class ChatScreen(LoadScreen):
             turn.show_thoughts(self._show_thoughts)
         self.say("Thinking is shown." if self._show_thoughts else "Thinking is folded.")
 
+    @work(group="session", exit_on_error=False, description="go on with a lane")
+    async def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
+        """Go on with a conversation that was held elsewhere, and with the model that answered there."""
+        await self._stop_answer()
+        await self.desk.adopt(conversation, model)
+        labels = {model.ref: model.label}
+        await self.transcript.show_turns(conversation.turns, labels, show_thoughts=self._show_thoughts)
+        self.load_model(model.ref, model.label)
+        self.prompt.focus()
+
     @work(group="session", exit_on_error=False, description="new chat")
     async def action_new(self) -> None:
         """Begin an empty conversation."""
@@ -241,10 +252,6 @@ class ChatScreen(LoadScreen):
         await self.transcript.show_turns((), {}, show_thoughts=self._show_thoughts)
         self._welcome()
         self._look()
-        self.prompt.focus()
-
-    def action_prompt(self) -> None:
-        """Go to the prompt."""
         self.prompt.focus()
 
     # Stored sessions

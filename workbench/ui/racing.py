@@ -1,0 +1,267 @@
+"""What the race screen works on and what it shows, without any widget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from textual.content import Content, Span
+
+from workbench.core.models import ModelEntry, variants_of
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.lab.parting import Piece, word_difference
+from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
+from workbench.lab.race_report import LaneResult, RaceResult, ratio
+from workbench.ui import format as fmt
+from workbench.ui.conversation import Conversation
+from workbench.ui.gauges import bar, short_label, styled
+from workbench.ui.pages import cut, padded
+from workbench.ui.sanitize import clean, clean_line
+
+PROPOSED_LANES = 3
+MARKS = {
+    "waiting": ("○", "waits"),
+    "loading": ("◌", "loads"),
+    "ready": ("○", "ready"),
+    "writing": ("●", "writes"),
+    "done": ("✓", "done"),
+    "stopped": ("■", "stopped"),
+    "failed": ("✗", "failed"),
+}
+"""How the state of a lane is shown: by a sign and a word, never by colour alone."""
+_QUESTION, _THOUGHT, _PARTED, _ADDED, _MISSING, _DIM = (
+    "lane--question",
+    "lane--thought",
+    "lane--parted",
+    "lane--added",
+    "lane--missing",
+    "lane--dim",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How the lanes of a race are run, apart from their models."""
+
+    load: LoadSettings
+    sampling: Sampling
+    system: str
+    greedy: bool = True
+    """Whether all lanes take the most likely token, so that it is the models that part them."""
+
+    @property
+    def lane_sampling(self) -> Sampling:
+        """How the lanes choose their tokens."""
+        return replace(self.sampling, temperature=0.0) if self.greedy else self.sampling
+
+    def spec(self, model: ModelEntry) -> LaneSpec:
+        """A lane of `model`."""
+        return LaneSpec(model.ref, model.label, self.load, self.lane_sampling, self.system, model)
+
+
+def proposed(model: ModelEntry | None, models: Sequence[ModelEntry]) -> list[ModelEntry]:
+    """The models to begin with: the open one's quantizations, the largest of a few as the reference."""
+    if model is None:
+        return []
+    variants = [entry for entry in variants_of(model, models) if not entry.problem]
+    if not any(entry.is_same(model) for entry in variants):
+        variants.append(model)
+    variants.sort(key=lambda entry: -(entry.size_bytes or 0))
+    if len(variants) <= PROPOSED_LANES:
+        return variants
+    # The largest, the smallest, and the one that is open or else lies between them.
+    between = next((entry for entry in variants[1:-1] if entry.is_same(model)), variants[len(variants) // 2])
+    return [variants[0], between, variants[-1]]
+
+
+def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
+    """What was said in a lane, to go on with or to leave with."""
+    spec = lane.spec
+    conversation = Conversation(spec.system, spec.sampling, spec.load)
+    ref = lane.info.model.ref if lane.info else spec.ref
+    for question, answer in zip(questions, lane.answers, strict=False):
+        outcome = answer.outcome
+        conversation.ask(question)
+        conversation.answer(outcome.message, ref, outcome.metrics, outcome.reason)
+    return conversation
+
+
+def room_for_more(race: Race | None) -> bool:
+    """Whether another lane can be added."""
+    return race is None or len(race.lanes) < MOST_LANES
+
+
+def head_lines(lane: Lane, width: int, *, reference: bool) -> list[Content]:
+    """What stands above a lane: its name and state, what it is, and its figures."""
+    model = lane.model
+    sign, word = MARKS[lane.state] if lane.running or lane.state != "waiting" else ("○", "idle")
+    state = f" {sign} {word}"
+    style = {"failed": "lane--bad", "stopped": "lane--warn", "done": "lane--good"}.get(lane.state, "lane--dim")
+    name = short_label(model, max(8, width - len(state) - 2)) if model else cut(lane.label, width - len(state) - 2)
+    gap = " " * max(1, width - len(name) - len(state) - (2 if reference else 0))
+    first = styled(("◆ " if reference else "", "lane--reference"), (name, "lane--name"), (gap, ""), (state, style))
+    facts = []
+    if model is not None:
+        if model.bits_per_weight is not None:
+            facts.append(f"{model.bits_per_weight:.2f} bpw")
+        facts.append(fmt.size(model.size_bytes))
+    if lane.info is not None and lane.info.memory is not None:
+        facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
+    second = styled((cut("  ".join(facts) or fmt.DASH, width), _DIM))
+    if lane.state == "loading":
+        return [first, second, bar(lane.load_fraction, width), Content("")]
+    return [first, second, *_figures(lane, width)]
+
+
+def _figures(lane: Lane, width: int) -> list[Content]:
+    meter = lane.answer.meter if lane.answer else None
+    metrics = meter.metrics(percentiles=False) if meter else None
+    live = meter.live_tps() if meter and lane.state == "writing" else None
+    speed = live or (metrics.decode_tps if metrics else None)
+    ttft = fmt.milliseconds(metrics.ttft_ms if metrics else None)
+    prefill = fmt.rate(metrics.prefill_tps if metrics else None)
+    tokens = fmt.count(meter.tokens if meter else None)
+    third = styled((fmt.rate(speed), "lane--figure"), (" tok/s  ", _DIM), (tokens, "lane--value"), (" tokens", _DIM))
+    fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
+    return [_cropped(third, width), _cropped(fourth, width)]
+
+
+def _cropped(line: Content, width: int) -> Content:
+    return line if line.cell_length <= width else line[:width]
+
+
+def history_lines(lane: Lane, questions: Sequence[str], width: int) -> list[Content]:
+    """The questions before the last one, and what the lane answered."""
+    lines: list[Content] = []
+    for question, answer in zip(questions[: lane.question], lane.answers, strict=False):
+        lines += [
+            *question_lines(question, width),
+            *_wrapped(clean(answer.outcome.message.content), width),
+            Content(""),
+        ]
+    return lines
+
+
+def question_lines(question: str, width: int) -> list[Content]:
+    """A question, as it stands above its answer."""
+    text = f"› {clean_line(question)}"
+    rows = Content(text, [Span(0, len(text), _QUESTION)]).wrap(width)
+    return [*rows[:3], *([styled(("  …", _QUESTION))] if len(rows) > 3 else [])]
+
+
+def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content]:
+    """The last answer of a lane, with the place marked at which it leaves the reference."""
+    if lane.answer is None:
+        return []
+    message = lane.answer.message()
+    thoughts, text = clean(message.reasoning), clean(message.content)
+    whole = thoughts + text
+    spans = [Span(0, len(thoughts), _THOUGHT)] if thoughts else []
+    if divergence is not None and divergence <= len(lane.ends):
+        written = message.reasoning + message.content
+        start = len(clean(written[: lane.ends[divergence - 1] if divergence else 0]))
+        end = len(clean(written[: lane.ends[divergence]])) if divergence < len(lane.ends) else start
+        # Where a token is blank, or missing, the character after it or before it shows the place.
+        if not whole[start:end].strip():
+            start, end = (start, start + 1) if start < len(whole) else (max(0, len(whole) - 1), len(whole))
+        spans.append(Span(start, end, _PARTED))
+    lines = Content(whole, spans).wrap(width) if whole else []
+    if lane.error is not None:
+        lines += [Content(""), *_wrapped(clean(str(lane.error)), width, "lane--bad")]
+    return lines
+
+
+def difference_lines(reference: str, text: str, width: int) -> tuple[list[Content], list[int]]:
+    """A text word by word against the reference, and the lines on which differences begin."""
+    pieces = word_difference(clean(reference), clean(text))
+    content = "".join(piece.text for piece in pieces)
+    spans, starts = [], []
+    place = 0
+    for piece in pieces:
+        end = place + len(piece.text)
+        if piece.kind != "same":
+            spans.append(Span(place, end, _ADDED if piece.kind == "added" else _MISSING))
+            starts.append(place)
+        place = end
+    lines = Content(content, spans).wrap(width)
+    return lines, _rows_of(pieces, lines, starts)
+
+
+def _rows_of(pieces: Sequence[Piece], lines: Sequence[Content], starts: Sequence[int]) -> list[int]:
+    """The rows on which these places of the text are, each row once."""
+    text = "".join(piece.text for piece in pieces)
+    rows: list[int] = []
+    place, found = 0, iter(starts)
+    wanted = next(found, None)
+    for row, line in enumerate(lines):
+        # Wrapping takes blanks off the ends of lines: the text is followed from word to word.
+        shown = line.plain.strip()
+        begin = text.find(shown, place) if shown else place
+        end = begin + len(shown)
+        while wanted is not None and wanted <= end:
+            if not rows or rows[-1] != row:
+                rows.append(row)
+            wanted = next(found, None)
+        place = max(place, end)
+    return rows
+
+
+def _wrapped(text: str, width: int, style: str = "") -> list[Content]:
+    if not text:
+        return []
+    content = Content(text, [Span(0, len(text), style)] if style else [])
+    return list(content.wrap(width))
+
+
+COLUMNS = (
+    ("lane", 0),
+    ("TTFT", 9),
+    ("prefill", 9),
+    ("decode", 9),
+    ("x", 7),
+    ("size", 9),
+    ("memory", 9),
+    ("parts at", 11),
+)
+"""The columns of the table, and their widths; the first one takes what is left."""
+
+
+def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
+    """The table under the lanes: every lane against the reference."""
+    columns = [column for column in COLUMNS if width >= 76 or column[0] not in ("prefill", "size")]
+    rest = max(12, width - sum(size for _, size in columns) - 1)
+    heading = "".join(padded(name, size or rest, right=bool(size)) for name, size in columns)
+    lines = [styled((f" {heading}", "lane--heading"))]
+    return lines + [_summary_row(race, result, lane, columns, rest) for lane in result.lanes]
+
+
+def _summary_row(
+    race: Race, result: RaceResult, lane: LaneResult, columns: Sequence[tuple[str, int]], rest: int
+) -> Content:
+    reference, metrics = result.lanes[0], lane.metrics
+    memory = ratio(lane.peak_bytes, reference.peak_bytes)
+    label = short_label(lane.info.model, max(8, rest - 11)) if lane.info else cut(lane.label, rest - 11)
+    best = [word for word, index in (("fastest", result.fastest), ("smallest", result.smallest)) if index == lane.lane]
+    parts = "reference" if lane.lane == 0 else fmt.count(lane.first_divergence)
+    if lane.lane and lane.first_divergence is None:
+        same = lane.info is None or race.comparable(race.lanes[lane.lane])
+        parts = fmt.DASH if same else "other vocab"
+    speed = ratio(metrics.decode_tps, reference.metrics.decode_tps)
+    texts = {
+        "TTFT": fmt.milliseconds(metrics.ttft_ms),
+        "prefill": fmt.rate(metrics.prefill_tps),
+        "decode": fmt.rate(metrics.decode_tps),
+        "x": fmt.DASH if speed is None else f"{speed:.2f}x",
+        "size": fmt.size(lane.size_bytes),
+        "memory": fmt.DASH if memory is None else f"{memory:.2f}x",
+        "parts at": parts,
+    }
+    cells: list[tuple[str, str]] = [(" ", "")]
+    for name, size in columns:
+        if name == "lane":
+            note = f" {' '.join(best)}" if best else ""
+            cells += [(label, "lane--name"), (padded(note, max(0, rest - len(label))), "lane--good")]
+        else:
+            style = "lane--figure" if name == "decode" else "lane--value"
+            cells.append((padded(texts[name], size, right=True), style))
+    return styled(*cells)
