@@ -24,6 +24,7 @@ SCRIPTS = (
     "tui_speed",
     "llama_bench",
     "bench_parity",
+    "race_fairness",
     "quantize",
 )
 
