@@ -25,6 +25,7 @@ SCRIPTS = (
     "llama_bench",
     "bench_parity",
     "race_fairness",
+    "race_keys",
     "quantize",
 )
 

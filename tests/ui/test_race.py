@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.ui.fakes import FakeAdviser, FakeClock, FakeRaces, FakeStore, app_on, settle, turns, until
 from workbench.core.errors import ModelLoadError, TargetError
@@ -180,6 +181,31 @@ async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: Scrip
         await settle(pilot)
         assert labels(app)[0] == "Sea-1B Q4_K_M"
         assert ANSWERS["Q4_K_M"] in race_of(app).query(LaneColumn).first().lane.answers[0].outcome.message.content
+
+
+async def test_a_lane_with_settings_of_its_own(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        list(race_of(app).query(LaneColumn))[1].scroll.focus()
+        await pilot.press("e")
+        await settle(pilot)
+        app.screen.query_one("#field-temperature Input", Input).value = "1.5"
+        await pilot.press("escape")
+        await settle(pilot)
+        assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
+        assert "temperature=1.5" in seen(app)
+        assert host.opened[-1].requests[-1].sampling.temperature == 1.5
+        await pilot.press("f2", "f3", *"and", "enter")
+        await settle(pilot)
+        heat = {e.info.model.quant: e.requests[-1].sampling.temperature for e in host.opened[1:] if not e.closed}
+        assert heat == {"F16": 0.0, "Q8_0": 1.5, "Q4_K_M": 0.0}
+        count = len(host.opened)
+        list(race_of(app).query(LaneColumn))[1].scroll.focus()
+        await pilot.press("e", "escape")
+        await settle(pilot)
+        assert len(host.opened) == count
 
 
 async def test_a_race_needs_two_lanes(host: ScriptedHost, clock: FakeClock) -> None:

@@ -49,6 +49,8 @@ class LaneSpec:
     system: str = ""
     model: ModelEntry | None = None
     """What is known of the model before it is open."""
+    own_sampling: bool = False
+    """Whether it keeps its sampling parameters when those of the race change."""
 
 
 @dataclass(frozen=True, slots=True)

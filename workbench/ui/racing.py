@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from textual.content import Content, Span
 
 from workbench.core.models import ModelEntry, variants_of
-from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, get_value
 from workbench.lab.parting import Piece, word_difference
 from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import LaneResult, RaceResult, ratio
@@ -91,15 +91,24 @@ def room_for_more(race: Race | None) -> bool:
     return race is None or len(race.lanes) < MOST_LANES
 
 
-def head_lines(lane: Lane, width: int, *, reference: bool) -> list[Content]:
+def own_settings(spec: LaneSpec, reference: LaneSpec) -> list[str]:
+    """In which settings a lane differs from the reference."""
+    mine, theirs = (changed_values(each.sampling, each.load) for each in (spec, reference))
+    names = [name for name in PARAMETERS if mine.get(name) != theirs.get(name)]
+    return [f"{name}={get_value(spec.sampling, spec.load, name)}" for name in names]
+
+
+def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
     """What stands above a lane: its name and state, what it is, and its figures."""
+    is_reference = lane is reference
     model = lane.model
     sign, word = MARKS[lane.state] if lane.running or lane.state != "waiting" else ("○", "idle")
     state = f" {sign} {word}"
     style = {"failed": "lane--bad", "stopped": "lane--warn", "done": "lane--good"}.get(lane.state, "lane--dim")
-    name = short_label(model, max(8, width - len(state) - 2)) if model else cut(lane.label, width - len(state) - 2)
-    gap = " " * max(1, width - len(name) - len(state) - (2 if reference else 0))
-    first = styled(("◆ " if reference else "", "lane--reference"), (name, "lane--name"), (gap, ""), (state, style))
+    room = max(8, width - len(state) - (3 if is_reference else 1))
+    name = short_label(model, room) if model else cut(lane.label, room)
+    gap = " " * max(1, width - len(name) - len(state) - (2 if is_reference else 0))
+    first = styled(("◆ " if is_reference else "", "lane--reference"), (name, "lane--name"), (gap, ""), (state, style))
     facts = []
     if model is not None:
         if model.bits_per_weight is not None:
@@ -107,7 +116,8 @@ def head_lines(lane: Lane, width: int, *, reference: bool) -> list[Content]:
         facts.append(fmt.size(model.size_bytes))
     if lane.info is not None and lane.info.memory is not None:
         facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
-    second = styled((cut("  ".join(facts) or fmt.DASH, width), _DIM))
+    own = own_settings(lane.spec, reference.spec) if reference is not None else []
+    second = styled((cut("  ".join([*own, *facts]) or fmt.DASH, width), _DIM))
     if lane.state == "loading":
         return [first, second, bar(lane.load_fraction, width), Content("")]
     return [first, second, *_figures(lane, width)]

@@ -19,7 +19,8 @@ from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.lab.race import MOST_LANES, Lane, Race
+from workbench.core.parameters import with_values
+from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import as_json, result_of
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
@@ -141,15 +142,21 @@ class RaceScreen(Screen[None]):
 
     async def _add(self, entry: ModelEntry, instead: LaneColumn | None = None) -> None:
         """Let a model in; into the place of another lane, or at the end."""
-        spec = self._terms.spec(entry)
-        if instead is None:
-            lane = await self._race.add(spec)
-            await self.lanes.mount(LaneColumn(lane))
-        else:
-            lane = await self._race.swap(instead.lane, spec)
-            column = LaneColumn(lane)
-            await self.lanes.mount(column, after=instead)
-            await instead.remove()
+        if instead is not None:
+            await self._replace(instead, self._terms.spec(entry))
+            return
+        lane = await self._race.add(self._terms.spec(entry))
+        await self.lanes.mount(LaneColumn(lane))
+        self._show()
+
+    async def _replace(self, column: LaneColumn, spec: LaneSpec) -> None:
+        """Put another lane in the place of one."""
+        had_focus = column.scroll.has_focus
+        new = LaneColumn(await self._race.swap(column.lane, spec))
+        await self.lanes.mount(new, after=column)
+        await column.remove()
+        if had_focus:
+            new.scroll.focus()
         self._show()
 
     # What is shown
@@ -180,7 +187,7 @@ class RaceScreen(Screen[None]):
                 if column.display:
                     divergence = race.divergence(column.lane)
                     difference = against if index and column.lane.question >= 0 else None
-                    column.show(race.questions, divergence, difference, reference=index == 0)
+                    column.show(race.questions, divergence, difference, reference)
             result = result_of(race)
             width = max(20, self.table.size.width)
             self.table.set_lines(summary_lines(race, result, width) if race.lanes else [])
@@ -262,7 +269,8 @@ class RaceScreen(Screen[None]):
         race = self._race
         race.solo = self._solo
         for lane in race.lanes:
-            lane.spec = replace(lane.spec, sampling=self._terms.lane_sampling)
+            if not lane.spec.own_sampling:
+                lane.spec = replace(lane.spec, sampling=self._terms.lane_sampling)
         await race.weigh()
         race.ask(question)
         self._painter.resume()
@@ -349,6 +357,8 @@ class RaceScreen(Screen[None]):
                 self._remove(column)
             case "swap":
                 self._pick(column)
+            case "tune":
+                self._tune(column)
             case "diff":
                 self._diff = not self._diff
                 self._show()
@@ -364,6 +374,23 @@ class RaceScreen(Screen[None]):
         await self._race.remove(column.lane)
         await column.remove()
         self._show()
+
+    def _tune(self, column: LaneColumn) -> None:
+        """Give a lane settings of its own; it answers again what was asked."""
+        from workbench.ui.screens.settings import Settings, SettingsDialog
+
+        spec = column.lane.spec
+
+        def chosen(settings: Settings | None) -> None:
+            if settings is not None:
+                sampling, load = with_values(spec.sampling, spec.load, settings.values)
+                own = spec.own_sampling or sampling != spec.sampling
+                tuned = replace(spec, system=settings.system, sampling=sampling, load=load, own_sampling=own)
+                if tuned != spec:
+                    work = self._replace(column, tuned)
+                    self.run_worker(work, group="lanes", exit_on_error=False, description="change a lane")
+
+        self.app.push_screen(SettingsDialog(spec.system, spec.sampling, spec.load), chosen)
 
     def _go_to_difference(self, column: LaneColumn, step: int) -> None:
         if self._race.reference is column.lane:

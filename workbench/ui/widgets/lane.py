@@ -136,6 +136,13 @@ class LaneScroll(VerticalScroll, can_focus=True):
         Binding("enter", "lane('continue')", "Chat", id="lane.continue", tooltip="Go on in the chat with this lane."),
         Binding("delete,x", "lane('remove')", "Remove", id="lane.remove", tooltip="Throw this lane out of the race."),
         Binding("o", "lane('swap')", "Swap", id="lane.swap", tooltip="Put another model into this lane."),
+        Binding(
+            "e",
+            "lane('tune')",
+            "Settings",
+            id="lane.tune",
+            tooltip="Give this lane settings of its own.",
+        ),
         Binding("s", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others go on."),
         Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
         Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Show the text word by word against lane 1."),
@@ -188,11 +195,13 @@ class LaneColumn(Vertical):
         yield self.head
         yield self.scroll
 
-    def show(self, questions: Sequence[str], divergence: int | None, against: str | None, *, reference: bool) -> None:
+    def show(
+        self, questions: Sequence[str], divergence: int | None, against: str | None, reference: Lane | None
+    ) -> None:
         """Bring it up to date."""
         if not self.size.width:
             return
-        self.head.set_lines(head_lines(self.lane, max(8, self.head.size.width), reference=reference))
+        self.head.set_lines(head_lines(self.lane, max(8, self.head.size.width), reference))
         self.text.show(self.lane, questions, divergence, against)
         overflows = self.text.virtual_size.height > self.scroll.size.height
         if self.lane.state == "writing" and overflows and not self.scroll.is_anchored and not self.scroll.has_focus:
