@@ -5,6 +5,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gguf
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -110,6 +111,26 @@ def test_what_is_wrong_with_a_file_is_not_remembered(tmp_path: Path, model, cach
 def test_a_file_that_vanished_has_a_problem(tmp_path: Path) -> None:
     reading = Readings().read(model_file(tmp_path / "gone.gguf"))
     assert "no such file" in reading.problem
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind", "said"),
+    [
+        ("llama", "adapter", "LoRA adapter"),
+        ("llama", "imatrix", "importance matrix"),
+        ("clip", "", "sees or hears"),
+        ("llama", "mmproj", "sees or hears"),
+        ("llama", "model", "only a vocabulary"),
+    ],
+)
+def test_sound_files_that_are_no_model(tmp_path: Path, architecture: str, kind: str, said: str) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "a.gguf", architecture)
+    if kind:
+        writer.add_type(kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert said in Readings().read(model_file(tmp_path / "a.gguf")).problem
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.targets import ALIASES, QUANT_TYPES
@@ -23,19 +23,17 @@ DYNAMIC_BITS = (0.6, 1.7)
 Mix = tuple[tuple[str, int, int], ...]
 """The matrices of a model: tensor type, a block that rows divide into (up to 256 weights), number of weights."""
 
-_FALLBACK = {
-    **dict.fromkeys(("TQ1_0", "TQ2_0"), "Q4_0"),
-    **dict.fromkeys(
-        ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS", "Q2_K", "Q3_K"), "IQ4_NL"
-    ),
-    "Q4_K": "Q5_0",
-    "Q5_K": "Q5_1",
-    "Q6_K": "Q8_0",
+_FALLBACK: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("TQ1_0", "TQ2_0"), ("Q4_0",)),
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"), ("IQ4_NL",)),
+    **dict.fromkeys(("Q2_K", "Q3_K"), ("Q4_0", "IQ4_NL")),
+    "Q4_K": ("Q5_0",),
+    "Q5_K": ("Q5_1",),
+    "Q6_K": ("Q8_0",),
 }
-"""What llama.cpp takes for a tensor whose rows do not fit a type."""
+"""What llama.cpp takes, or took in earlier versions, for a tensor whose rows do not fit a type."""
 _MIXED_TYPES = {"IQ3_XS": frozenset({"IQ3_XXS"}), "IQ2_S": frozenset({"IQ2_S"}), "Q2_K": frozenset({"Q3_K"})}
 """Labels that stand for two types in about equal parts."""
-_UNQUANTIZED = frozenset({"F32", "F16", "BF16"})
 _FAMILY = re.compile(r"(?:UD-)?(?P<family>I?Q\d_K|I?Q\d)(?:_|$)")
 _MAX_BLOCK = 256
 
@@ -109,8 +107,8 @@ def _instead(kind: str, block: int) -> Sequence[str]:
     """The types that a tensor with rows of `block` may have where `kind` is wanted."""
     if TENSOR_TYPES_BY_NAME[kind].block <= block:
         return (kind,)
-    fallback = _FALLBACK.get(kind, "F16")
-    return (fallback,) if TENSOR_TYPES_BY_NAME[fallback].block <= block else ("F16", "F32", "BF16")
+    fitting = tuple(name for name in _FALLBACK.get(kind, ()) if TENSOR_TYPES_BY_NAME[name].block <= block)
+    return fitting or ("F16", "F32", "BF16")
 
 
 def _bits_agree(label: str, mix: Mix) -> bool:

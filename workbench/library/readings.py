@@ -66,6 +66,7 @@ def read(file: ModelFile, known: KnownStrings) -> Reading:
     except ModelFileError as error:
         return Reading(problem=str(error).removeprefix(f"{file.path}: "))
     return Reading(
+        problem=_why_no_model(first, facts),
         identity=_identity(first, facts),
         label=facts.label,
         main_type=facts.main_type,
@@ -75,6 +76,23 @@ def read(file: ModelFile, known: KnownStrings) -> Reading:
         mix=mix_of(tensor for header in (first, *others) for tensor in header.tensors),
         header_hash=_hash(first, others),
     )
+
+
+_OTHER_KINDS = {
+    "adapter": "this is a LoRA adapter, not a model.",
+    "imatrix": "this is an importance matrix, not a model.",
+    "mmproj": "this is the part of a model that sees or hears, not the model.",
+    "clip-vision": "this is the part of a model that sees or hears, not the model.",
+}
+"""What `general.type` says of files that are none to talk to."""
+
+
+def _why_no_model(header: Header, facts: ModelFacts) -> str:
+    """What a sound file is that is no model; empty for a model."""
+    kind = "mmproj" if facts.architecture == "clip" else get_text(header.metadata, "general.type") or "model"
+    if kind in _OTHER_KINDS:
+        return _OTHER_KINDS[kind]
+    return "" if facts.parameters else "there are no weights in it, only a vocabulary."
 
 
 def _identity(header: Header, facts: ModelFacts) -> Identity:

@@ -6,7 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from threading import Event
 
@@ -122,10 +122,12 @@ class Search:
         """Read these files; False where that was stopped."""
         if not indices:
             return True
+
+        def read(index: int) -> Reading | None:
+            return None if stop.is_set() else self._readings.read(self._found[index].file)
+
         with ThreadPoolExecutor(READERS, "library") as pool:
-            futures: dict[Future[Reading], int] = {
-                pool.submit(self._readings.read, self._found[index].file): index for index in indices
-            }
+            futures = {pool.submit(read, index): index for index in indices}
             for future in as_completed(futures):
                 if stop.is_set():
                     pool.shutdown(cancel_futures=True)
