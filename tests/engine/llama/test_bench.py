@@ -74,8 +74,8 @@ async def test_the_machine_names_its_build(bencher):
 )
 async def test_every_kind_of_test_can_be_repeated(target, test):
     for taken in await repeat(target, test, times=2):
-        assert (taken.prompt_ns > 10_000) == (test.n_prompt > 0)
-        assert (taken.gen_ns > 10_000) == (test.n_gen > 0)
+        assert (taken.prompt_ns > 0) == (test.n_prompt > 0)
+        assert (taken.gen_ns > 0) == (test.n_gen > 0)
         assert taken.wall_ns >= taken.ns
 
 

@@ -131,12 +131,15 @@ class BenchContext:
             yield from self._go_deep(cancel)
             yield
             wall, began = time.perf_counter_ns(), _lane(job)
+            middle = began
             if prompt:
                 yield from self._prompt(prompt, cancel)
-            middle = _lane(job)
+                middle = _lane(job)
+            end = middle
             if tokens:
                 yield from self._generate(tokens, test.n_depth + test.n_prompt, cancel)
-            return RunTime(middle - began, _lane(job) - middle, time.perf_counter_ns() - wall)
+                end = _lane(job)
+            return RunTime(middle - began, end - middle, time.perf_counter_ns() - wall)
         finally:
             for batch in prompt:
                 batch.free()
