@@ -116,6 +116,18 @@ async def dark(pilot: Pilot[None], app: WorkbenchApp) -> None:
         await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
+    await race(pilot, app)
+
+
+async def race(pilot: Pilot[None], app: WorkbenchApp) -> None:
+    """Three quantizations side by side."""
+    await pilot.press("f3")
+    await until(pilot, lambda: shows(app, "idle"))
+    await pilot.press(*"Why is the sea salty? Answer in three sentences.", "enter")
+    await until(pilot, lambda: app.export_screenshot().count("done") >= 3)
+    take(app, "race")
+
+
 async def light(pilot: Pilot[None], app: WorkbenchApp) -> None:
     """The conversation in a light theme."""
     take(app, "light")

@@ -287,6 +287,11 @@ async def test_markdown_escapes_what_would_break_its_table(make: Callable[..., R
     assert "> a | b\n> c" in text
 
 
+async def test_of_two_alike_none_is_the_smallest(make: Callable[..., Race]) -> None:
+    result = result_of(await asked(make("b", "b"), "why"))
+    assert result.smallest is None
+
+
 def test_a_ratio_needs_both() -> None:
     assert ratio(3.0, 2.0) == 1.5
     assert ratio(None, 2.0) is None

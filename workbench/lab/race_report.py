@@ -66,9 +66,9 @@ class RaceResult:
 
 
 def _first_best(values: Sequence[float | None]) -> int | None:
-    """The index of the lowest value; None where fewer than two are known."""
-    known = {index: value for index, value in enumerate(values) if value is not None}
-    return min(known, key=lambda index: known[index]) if len(known) > 1 else None
+    """The index of the lowest value; None where fewer than two are known, or where several share it."""
+    known = sorted((value, index) for index, value in enumerate(values) if value is not None)
+    return known[0][1] if len(known) > 1 and known[0][0] < known[1][0] else None
 
 
 def result_of(race: Race) -> RaceResult:
