@@ -22,8 +22,8 @@ from workbench.library.readings import Reading, Readings
 
 DEMO = "demo"
 RECENT = "recent"
-READERS = 8
-"""Files that are read at once: a disk is faster where it is asked for several."""
+READERS = 4
+"""Files that are read at once: a disk is faster where it is asked for several, and more would only wait for Python."""
 VIEW_SECONDS = 0.25
 """The time between two views of a search that goes on, at least."""
 
