@@ -181,6 +181,9 @@ def main() -> int:
         library, home, cache = Path(folder) / "models", Path(folder) / "home", Path(folder) / "scan.json"
         log(f"  writing {count} files")
         write_library(library, count)
+        # What is still on its way to the disk, and whoever reads the files first, would be timed otherwise.
+        os.sync()
+        scan(library, cache, cold=True, count=count)
         large = library / "large.gguf"
         listing = interleave(
             {

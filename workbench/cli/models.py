@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from workbench.cli.composition import compose
 from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table, size_text
 from workbench.core.models import ModelEntry
 from workbench.library.catalog import LibraryCatalog
+from workbench.library.entries import printable
 from workbench.store.paths import expanded
 
 HEADINGS = ("model", "quant", "bits", "size", "weights", "context", "where", "to open")
+LONGEST = 60
+"""Characters of a cell. What to type to open a model is never cut."""
+
+SORTINGS: Mapping[str, Callable[[ModelEntry], Any]] = {
+    "name": lambda entry: entry.name.casefold(),
+    "size": lambda entry: entry.size_bytes or 0,
+    "bits": lambda entry: entry.bits_per_weight or 0.0,
+    "parameters": lambda entry: entry.parameters or 0,
+    "context": lambda entry: entry.context_length or 0,
+}
+"""What models can be sorted by, the least first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("folders", nargs="*", metavar="DIR", help="look in these folders only")
     parser.add_argument("--filter", metavar="TEXT", default="", help="only models whose name, type or place has TEXT")
+    parser.add_argument("--sort", choices=tuple(SORTINGS), help="by what to sort; as the screen does it by default")
     add_json(parser)
 
 
@@ -37,8 +50,10 @@ def run(options: argparse.Namespace) -> int:
         folders = [expanded(Path(folder)) for folder in options.folders]
         catalog = LibraryCatalog(folders, find_demo_file=lambda: None, cache=workers.paths.library_cache)
     entries = [entry for entry in catalog.list_models() if _matches(entry, options.filter)]
+    if options.sort:
+        entries.sort(key=SORTINGS[options.sort])
     for problem in catalog.problems:
-        note(f"{problem}")
+        note(printable(f"{problem}"))
     if options.json:
         print_json([_as_json(entry) for entry in entries])
         return 0
@@ -46,10 +61,11 @@ def run(options: argparse.Namespace) -> int:
         found = "No model matches." if options.filter else "No models."
         note(f"{found} Put their folders into `model_folders` of the config file (`workbench paths`).")
         return 0
-    print_table(HEADINGS, _rows(entries))
-    for entry in entries:
-        if entry.label_mismatch:
-            note(f"{entry.label}: {entry.label_mismatch}")
+    ordered = entries if options.sort else grouped(entries)
+    print_table(HEADINGS, _rows(ordered))
+    for entry in ordered:
+        for remark in filter(None, (entry.problem, entry.label_mismatch)):
+            note(printable(f"{entry.label}: {remark}"))
     return 0
 
 
@@ -70,21 +86,31 @@ def _base(entry: ModelEntry) -> str:
     return entry.group or entry.name
 
 
-def _rows(entries: Sequence[ModelEntry]) -> Iterable[tuple[str, ...]]:
-    for _, variants in groupby(grouped(entries), key=_base):
-        for number, entry in enumerate(variants):
-            weights = "—" if entry.parameters is None else f"{entry.parameters / 1e9:.2f}B"
-            more = f" +{len(entry.places) - 1}" if len(entry.places) > 1 else ""
-            yield (
-                entry.name if not number else "",
-                (entry.quant or "—") + (" ?" if entry.label_mismatch else ""),
-                "—" if entry.bits_per_weight is None else f"{entry.bits_per_weight:.2f}",
-                size_text(entry.size_bytes),
-                weights,
-                str(entry.context_length or "—"),
-                entry.problem or f"{entry.source}{more}",
-                entry.ref,
-            )
+def _rows(entries: Iterable[ModelEntry]) -> Iterator[tuple[str, ...]]:
+    above: ModelEntry | None = None
+    for entry in entries:
+        same = above is not None and (above.name, _base(above)) == (entry.name, _base(entry))
+        more = f" +{len(entry.places) - 1}" if len(entry.places) > 1 else ""
+        yield (
+            "" if same else _cut(entry.name),
+            (entry.quant or "—") + (" ?" if entry.label_mismatch else ""),
+            "—" if entry.bits_per_weight is None else f"{entry.bits_per_weight:.2f}",
+            size_text(entry.size_bytes),
+            "—" if entry.parameters is None else count_text(entry.parameters),
+            str(entry.context_length or "—"),
+            _cut(printable(entry.source)) + more,
+            "—" if entry.problem else printable(entry.ref),
+        )
+        above = entry
+
+
+def count_text(count: int) -> str:
+    """A number of weights for people: `8.03 B`."""
+    return f"{count / 1e9:.2f} B" if count >= 10**9 else f"{count / 1e6:.0f} M"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _as_json(entry: ModelEntry) -> Mapping[str, object]:

@@ -9,7 +9,12 @@ from collections.abc import Iterable, Sequence
 
 def print_json(value: object) -> None:
     """Print one JSON document on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # The name of a file need not be text; escaped, it can be read back.
+        text = json.dumps(value)
+    print(text)
 
 
 def note(text: str) -> None:
