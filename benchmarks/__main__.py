@@ -27,6 +27,7 @@ SCRIPTS = (
     "race_fairness",
     "race_keys",
     "quantize",
+    "library_scan",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}

@@ -12,10 +12,23 @@ from workbench.library.places import Places
 os.environ["GGML_NO_BACKTRACE"] = "1"
 
 
+STORE_VARIABLES = (
+    "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME",
+)  # fmt: skip
+"""What names the folders in which other programs keep models."""
+
+
 @pytest.fixture(autouse=True)
 def _isolated_home(tmp_path, monkeypatch):
-    """Keeps the tests away from the user's own configuration, sessions and models, also those of other programs."""
+    """Keeps the tests away from the user's own configuration, sessions and models, also those of other programs.
+
+    The places are replaced for this process, because services keep models in folders that no variable names; the
+    variables are for the programs that a test starts.
+    """
     monkeypatch.setenv("WORKBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    for name in STORE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     nobody = Places(tmp_path / "nobody", {}, root=tmp_path / "nothing")
     monkeypatch.setattr("workbench.library.catalog.find_places", lambda: nobody)
 
