@@ -13,6 +13,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ModelFileError, TargetError, TemplateError, WorkbenchError
 
 if TYPE_CHECKING:
+    from workbench.engine.llama.plan import Machine
     from workbench.gguf.fit import FitModel, Room
     from workbench.gguf.header import Array, Header
     from workbench.gguf.inspect import Inspection, ModelReport
@@ -39,6 +40,7 @@ class LocalFiles:
         self._model_folders = model_folders
         self.fallback = fallback
         """Where a quantization is written if its source lies where nothing else should be put; None for here."""
+        self._repacked: frozenset[str] | None = None
 
     async def fit_model(self, path: Path) -> FitModel:
         """The model in `path`, to be asked what fits.
@@ -46,11 +48,16 @@ class LocalFiles:
         Raises:
             ModelFileError: It cannot be read, or is no model.
         """
-        return await asyncio.to_thread(_fit_model, path)
+        if self._repacked is None:
+            # It stays the same as long as the program lives; llama.cpp's thread may be busy the next time.
+            self._repacked = (await _machine()).repacked
+        return await asyncio.to_thread(_fit_model, path, self._repacked)
 
     async def room(self) -> Room:
-        """What is free on this machine now."""
-        return await asyncio.to_thread(_room)
+        """What is free on this machine now. It is asked in llama.cpp's own thread, between two of its steps."""
+        from workbench.engine.llama.plan import room_on
+
+        return room_on(await _machine())
 
     async def inspect(self, path: Path) -> ModelReport:
         """Everything that the file says of itself.
@@ -231,16 +238,20 @@ def _free_bytes(folder: Path) -> int | None:
     return None
 
 
-def _fit_model(path: Path) -> FitModel:
-    from workbench.engine.llama.devices import look_at_machine
+def _fit_model(path: Path, repacked: frozenset[str]) -> FitModel:
     from workbench.gguf.check import check_loadable
     from workbench.gguf.fit import FitModel
 
-    return FitModel(check_loadable(path), look_at_machine().repacked)
+    return FitModel(check_loadable(path), repacked)
 
 
-def _room() -> Room:
+async def _machine() -> Machine:
+    from workbench.engine.llama.runtime import shared_runtime
+
+    return await asyncio.wrap_future(shared_runtime.call(_look_at_machine))
+
+
+def _look_at_machine() -> Machine:
     from workbench.engine.llama.devices import look_at_machine
-    from workbench.engine.llama.plan import room_on
 
-    return room_on(look_at_machine())
+    return look_at_machine()
