@@ -182,6 +182,27 @@ async def test_what_was_read_before_it_was_stopped_is_remembered(tmp_path: Path,
     assert len(read) + len(gate.files) == 29
 
 
+def test_an_interrupt_does_not_wait_for_all_files(tmp_path: Path, model, gate, monkeypatch) -> None:
+    for rows in range(1, 30):
+        model(tmp_path / f"{rows:02}-F32.gguf", rows=rows)
+
+    def interrupt(_: object) -> None:
+        assert gate.asked.wait(PATIENCE)
+        gate.open.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(search, "as_completed", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        catalog(tmp_path).list_models()
+    assert len(gate.files) < 29
+
+
+def test_a_problem_is_told_once(tmp_path: Path) -> None:
+    library = catalog(tmp_path / "nowhere", tmp_path / "nowhere")
+    library.list_models()
+    assert len(library.problems) == 1
+
+
 async def test_the_event_loop_goes_on_while_files_are_read(tmp_path: Path, model, gate) -> None:
     model(tmp_path / "a-F32.gguf")
     task = asyncio.create_task(watched(catalog(tmp_path)))

@@ -212,8 +212,9 @@ class Readings:
         return self._readings.setdefault(path, (stamp, reading))
 
     def save(self) -> None:
-        """Write what is remembered to the cache file, where anything is new."""
+        """Write what is remembered to the cache file, where anything is new, and give back what only a search needs."""
         with self._lock:
+            self._known = KnownStrings()
             if self._cache is None or not self._changed:
                 return
             new = {path: self._row(path) for path in self._changed if path in self._readings}

@@ -127,13 +127,16 @@ class Search:
             return None if stop.is_set() else self._readings.read(self._found[index].file)
 
         with ThreadPoolExecutor(READERS, "library") as pool:
-            futures = {pool.submit(read, index): index for index in indices}
-            for future in as_completed(futures):
-                if stop.is_set():
-                    pool.shutdown(cancel_futures=True)
-                    return False
-                self._read[futures[future]] = future.result()
-                self._show(tell)
+            try:
+                futures = {pool.submit(read, index): index for index in indices}
+                for future in as_completed(futures):
+                    if stop.is_set():
+                        return False
+                    self._read[futures[future]] = future.result()
+                    self._show(tell)
+            finally:
+                # Whoever stops it, or interrupts the program, does not wait for what was not begun.
+                pool.shutdown(wait=False, cancel_futures=True)
         return True
 
     def _show(self, tell: Callable[[LibraryView], None]) -> None:
@@ -146,7 +149,9 @@ class Search:
     def _view(self, *, complete: bool = False) -> LibraryView:
         candidates = [Candidate(self._found[index], reading) for index, reading in sorted(self._read.items())]
         models = sorted(merged(candidates, self._readings.sample), key=self._order)
-        return LibraryView(tuple(models), tuple(self._problems), len(self._read), len(self._found), complete)
+        return LibraryView(
+            tuple(models), tuple(dict.fromkeys(self._problems)), len(self._read), len(self._found), complete
+        )
 
     def _order(self, entry: ModelEntry) -> tuple[bool, int, str, int]:
         """The demo model first, then what was opened lately, then all others by name and size."""
