@@ -64,7 +64,10 @@ _THEME_KEYS = {
 
 def key_name(key: str) -> str:
     """A key as it stands on keyboards."""
-    short = {"escape": "Esc", "pageup": "Page Up", "pagedown": "Page Down"}
+    short = {
+        "escape": "Esc", "pageup": "Page Up", "pagedown": "Page Down", "slash": "/", "plus": "+", "minus": "-",
+        "equals_sign": "=", "greater_than_sign": ">", "less_than_sign": "<",
+    }  # fmt: skip
     return "+".join(short.get(part, part.capitalize()) for part in key.strip().split("+"))
 
 

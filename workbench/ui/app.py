@@ -28,6 +28,7 @@ from workbench.ui.widgets.transcript import Earlier
 from workbench.ui.widgets.turns import TurnLines
 
 if TYPE_CHECKING:
+    from workbench.ui.screens.models import ModelsScreen
     from workbench.ui.screens.quantize import QuantizeDialog
     from workbench.ui.screens.race import RaceScreen
     from workbench.ui.workshop import Workshop
@@ -63,6 +64,8 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
         Binding("f2", "chat", "Chat", id="app.chat", show=False, tooltip="Go to the chat, and to its prompt."),
         Binding("f3", "race", "Race", id="app.race", tooltip="Put one prompt to several models, side by side."),
+        Binding("f4", "library", "Library", id="app.library",
+                tooltip="Show every model on this machine, and what it would take of memory."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
         Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
                 tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
@@ -86,6 +89,7 @@ class WorkbenchApp(App[None]):
         self._interrupted_at = float("-inf")
         self._workshop: Workshop | None = None
         self._race: RaceScreen | None = None
+        self._library: ModelsScreen | None = None
         self._themes, self._theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
             self.register_theme(theme)
@@ -187,6 +191,28 @@ class WorkbenchApp(App[None]):
             self.install_screen(self._race, "race")
             self.add_mode("race", "race")
         self.switch_mode("race")
+
+    def action_library(self) -> None:
+        """Go to the models of this machine."""
+        self._leave_pages()
+        if self._library is None:
+            from workbench.ui.screens.models import ModelsScreen
+
+            self._library = ModelsScreen(self.services, self.chat.desk, self.key_for)
+            self.install_screen(self._library, "models")
+            self.add_mode("models", "models")
+        self.switch_mode("models")
+
+    def on_models_screen_load(self, event: ModelsScreen.Load) -> None:
+        """Load a model from the list in the chat."""
+        self.action_chat()
+        self.run_worker(self._load_from_list(event), group="load", exit_on_error=False, description="load a model")
+
+    async def _load_from_list(self, event: ModelsScreen.Load) -> None:
+        desk = self.chat.desk
+        if event.values:
+            await desk.change(desk.conversation.system, event.values)
+        self.chat.load_model(event.model.ref, event.model.label)
 
     def _leave_pages(self) -> None:
         """Close what was opened over the screen of this mode."""
@@ -323,6 +349,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.screens.confirm import ConfirmDialog
     from workbench.ui.screens.dialog import Dialog
     from workbench.ui.screens.jobs import JobsDialog
+    from workbench.ui.screens.models import ModelsScreen
     from workbench.ui.screens.pages import PagesScreen
     from workbench.ui.screens.picker import ModelPicker
     from workbench.ui.screens.quantize import QuantizeDialog
@@ -335,7 +362,8 @@ def key_groups() -> list[KeyGroup]:
         *screen_groups(),
         KeyGroup.of("Race", RaceScreen.BINDINGS),
         KeyGroup.of("A lane of a race that has the focus", LaneScroll.BINDINGS),
-        KeyGroup.of("Models", ModelPicker.BINDINGS),
+        KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
+        KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("A model file laid open, or two compared", PagesScreen.BINDINGS),
         KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),

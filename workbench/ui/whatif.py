@@ -1,0 +1,97 @@
+"""What if: other load settings, tried on a model before it is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from workbench.core.errors import ParameterError
+from workbench.core.parameters import KV_TYPES, LoadSettings, Sampling, Value, check_value, with_values
+
+CELLS = 256
+"""The context is rounded up to a multiple of this."""
+LONGEST = 2**24
+"""The longest context that can be asked for."""
+BATCHES = (64, 128, 256, 512, 1024, 2048)
+FLASH = ("auto", "on", "off")
+NAMES = ("num_ctx", "type_k", "type_v", "num_gpu", "flash_attn", "num_batch")
+"""What can be changed, in the order of the panel."""
+_TYPED = re.compile(r"\s*(\d[\d,_ ]*(?:\.\d+)?)\s*([kKmM]?)\s*")
+_FACTORS = {"": 1, "k": 1024, "m": 2**20}
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """Load settings with changes on trial."""
+
+    base: LoadSettings
+    """The settings of the conversation."""
+    values: Mapping[str, Value] = field(default_factory=dict)
+    """What is changed, by parameter name."""
+
+    @property
+    def settings(self) -> LoadSettings:
+        """The settings with the changes."""
+        return with_values(Sampling(), self.base, self.values)[1]
+
+    def on(self, base: LoadSettings) -> WhatIf:
+        """The same changes of other settings."""
+        return WhatIf(base, {name: value for name, value in self.values.items() if value != getattr(base, name)})
+
+    def put(self, name: str, value: Value) -> WhatIf:
+        """With another value; one that the settings have anyway is no change.
+
+        Raises:
+            ParameterError: The value is out of its range.
+        """
+        values = {**self.values, name: check_value(name, value)}
+        return replace(self, values=values).on(self.base)
+
+    def reset(self) -> WhatIf:
+        """With no changes."""
+        return WhatIf(self.base)
+
+    def turn(self, name: str, choices: Sequence[Value]) -> WhatIf:
+        """With the next of some values, and after the last the first."""
+        value = getattr(self.settings, name)
+        return self.put(name, choices[(choices.index(value) + 1) % len(choices)] if value in choices else choices[0])
+
+    def turn_keys(self) -> WhatIf:
+        """With the next type of keys."""
+        return self.turn("type_k", KV_TYPES)
+
+    def turn_values(self) -> WhatIf:
+        """With the next type of values."""
+        return self.turn("type_v", KV_TYPES)
+
+
+def next_context(now: int, step: int, trained: int | None) -> int:
+    """The next longer or shorter context: doubled each time, and what the model was trained for.
+
+    Args:
+        now: The context in tokens.
+        step: 1 for a longer one, -1 for a shorter one.
+        trained: What the model was trained for, in tokens.
+    """
+    steps = {CELLS * 2**power for power in range(LONGEST.bit_length()) if CELLS * 2**power <= LONGEST}
+    steps |= {trained} if trained else set()
+    if step > 0:
+        return min((each for each in steps if each > now), default=now)
+    return max((each for each in steps if each < now), default=now)
+
+
+def typed_context(text: str) -> int:
+    """The context that a user typed, such as `16384`, `16,384` or `16k`.
+
+    Raises:
+        ParameterError: It is no number of tokens.
+    """
+    match = _TYPED.fullmatch(text)
+    if match is None:
+        raise ParameterError(f"{text.strip()!r} is no number of tokens.", "Type one such as 16384 or 16k.")
+    number = re.sub(r"[,_ ]", "", match[1])
+    tokens = round(float(number) * _FACTORS[match[2].casefold()])
+    if not 1 <= tokens <= LONGEST:
+        raise ParameterError(f"{tokens:,} tokens are too many or too few.", f"It takes 1 to {LONGEST:,}.")
+    return tokens

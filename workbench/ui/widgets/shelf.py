@@ -1,0 +1,85 @@
+"""The list of models, and the panel beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.content import Content
+
+from workbench.core.models import ModelEntry
+from workbench.ui.shelf import Shelf
+from workbench.ui.shelving import header_row, list_row
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.rows import Rows
+
+
+class ShelfLines(Lines):
+    """Rows above and below the list, in the classes of a list."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good", "rows--warning", "rows--error",
+        "rows--strong", "rows--sorted",
+    }  # fmt: skip
+
+
+class ModelRows(Rows, inherit_bindings=False):
+    """The models, as many as there may be."""
+
+    # The space bar marks here.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
+        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
+    ]
+
+    def show_shelf(self, shelf: Shelf, current: ModelEntry | None) -> None:
+        """Show a list; the row in hand stays where it is on the screen, if that is possible.
+
+        Args:
+            shelf: The list.
+            current: The model that is open in the chat.
+        """
+        rows = shelf.rows
+        offset = (self.cursor or 0) - round(self.scroll_y) if self.count else 0
+        self.show(
+            len(rows),
+            lambda index, width: list_row(shelf, rows[index], width, current),
+            header=header_row(shelf, self.room),
+            choosable=True,
+            cursor=shelf.cursor,
+        )
+        self.call_after_refresh(self._hold, shelf.cursor, offset)
+
+    def _hold(self, cursor: int, offset: int) -> None:
+        if self.cursor == cursor and offset >= 0:
+            self.scroll_to(y=max(0, cursor - offset), animate=False)
+            self.call_after_refresh(self._keep_in_sight)
+
+
+class TextRows(Rows, inherit_bindings=False):
+    """Lines that can be scrolled. What is shown anew stays scrolled to where it was."""
+
+    BINDINGS: ClassVar[list[BindingType]] = list(ModelRows.BINDINGS)
+
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(widget_id)
+        self.lines: Sequence[Content] = ()
+
+    def show_lines(self, lines: Sequence[Content], *, top: bool = False) -> None:
+        """Show lines.
+
+        Args:
+            lines: All of them.
+            top: Whether they are about something else than those before.
+        """
+        same = len(lines) == len(self.lines) and all(
+            new is old or new.is_same(old) for new, old in zip(lines, self.lines, strict=True)
+        )
+        if same and not top:
+            return
+        place = 0 if top else self.scroll_y
+        self.lines = lines
+        self.show(len(lines), lambda index, _: lines[index])
+        if place:
+            self.call_after_refresh(self.scroll_to, y=place, animate=False)
