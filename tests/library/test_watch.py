@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import aclosing
@@ -301,3 +305,67 @@ def test_a_loop_that_ended_before_the_search_does_no_harm() -> None:
     asyncio.run(leave())
     go_on.set()
     assert told.wait(PATIENCE)
+
+
+# A library that does not hold still.
+
+
+def test_files_that_vanish_or_appear_while_they_are_looked_for(tmp_path: Path, model, monkeypatch) -> None:
+    paths = [model(tmp_path / f"{rows}-F32.gguf", rows=rows) for rows in (1, 2, 3)]
+    real = readings.read_header
+
+    def vanishing(path: Path, **options):
+        if Path(path) == paths[1]:
+            paths[1].unlink()
+            model(tmp_path / "9-F32.gguf", rows=9)
+        return real(path, **options)
+
+    monkeypatch.setattr(readings, "read_header", vanishing)
+    library = catalog(tmp_path)
+    said = {entry.name: entry.problem for entry in library.list_models()}
+    assert (said["1"], said["3"]) == ("", "")
+    assert "no such file" in said["2"]
+    assert [entry.name for entry in library.list_models()] == ["1", "3", "9"]
+
+
+def test_a_folder_that_vanishes_while_it_is_looked_into(tmp_path: Path, model, monkeypatch) -> None:
+    model(tmp_path / "a" / "m-F32.gguf")
+    (tmp_path / "b").mkdir()
+    real = os.scandir
+
+    def scandir(path):
+        if Path(path) == tmp_path / "b":
+            (tmp_path / "b").rmdir()
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    library = catalog(tmp_path)
+    assert [entry.name for entry in library.list_models()] == ["m"]
+    assert [problem.path.name for problem in library.problems] == ["b"]
+
+
+def test_a_file_that_grows_is_listed_at_its_new_size(tmp_path: Path, model) -> None:
+    whole = model(tmp_path / "whole", rows=4096).read_bytes()
+    path = tmp_path / "models" / "m-F32.gguf"
+    path.parent.mkdir()
+    library = catalog(tmp_path / "models", cache=tmp_path / "library.json")
+    for size in (100, len(whole) // 2, len(whole)):
+        path.write_bytes(whole[:size])
+        (entry,) = library.list_models()
+        assert (entry.size_bytes, bool(entry.problem)) == (size, size < len(whole))
+
+
+def test_two_programs_that_search_at_once(tmp_path: Path, model) -> None:
+    for rows in range(1, 40):
+        model(tmp_path / "models" / f"{rows}-F32.gguf", rows=rows)
+    code = (
+        "import sys; from pathlib import Path; from workbench.library.catalog import LibraryCatalog\n"
+        "library = LibraryCatalog([Path(sys.argv[1])], find_demo_file=lambda: None, cache=Path(sys.argv[2]))\n"
+        "print(len(library.list_models()), *library.problems)"
+    )
+    cache = tmp_path / "cache" / "library.json"
+    command = [sys.executable, "-c", code, str(tmp_path / "models"), str(cache)]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    assert [process.communicate()[0] for process in running] == ["39\n"] * 3
+    assert len(json.loads(cache.read_text())["files"]) == 39
+    assert [path.name for path in cache.parent.iterdir()] == ["library.json"]
