@@ -128,6 +128,13 @@ def test_quantizations_are_grouped_wherever_they_lie(
     assert len({entry.group for entry in entries}) == 2
 
 
+def test_files_that_have_no_name_are_known_by_their_folder(tmp_path: Path, model) -> None:
+    for rows, name in enumerate(("Tiny-Q4/model.gguf", "Tiny-Q8/ggml-model-Q8_0.gguf", "Other/model.gguf"), 5):
+        model(tmp_path / name, rows=rows)
+    groups = {Path(entry.path).parent.name: entry.group for entry in listed(tmp_path)}
+    assert groups["Tiny-Q4"] == groups["Tiny-Q8"] != groups["Other"]
+
+
 def test_what_is_not_whole_stands_with_its_whole_sisters(tmp_path: Path, model) -> None:
     model(tmp_path / "Tiny-3B-F32.gguf")
     model(tmp_path / "Tiny-3B-Q8_0-00002-of-00002.gguf")

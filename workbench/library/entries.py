@@ -25,6 +25,8 @@ def make_entry(found: Found, reading: Reading | None) -> ModelEntry:
     base = parts.base
     if is_generic(base):
         base = identity.name or parse_name(found.name).base or base
+    # A file called `model.gguf` that has no name inside is known by its folder.
+    alias = parse_name(found.name).base or (file.path.parent.name if file.paths else "")
     quant = parts.quant or found.quant or reading.label or reading.main_type
     return ModelEntry(
         ref=found.place.ref,
@@ -40,7 +42,7 @@ def make_entry(found: Found, reading: Reading | None) -> ModelEntry:
         problem=printable(problem),
         tensor_quant=tensor_quant(reading.mix),
         label_mismatch=find_mismatch(quant, reading.mix, reading.label),
-        group=printable(group_of(parts.base, identity, parse_name(found.name).base)),
+        group=printable(group_of(parts.base, identity, alias)),
         digest=found.digest,
         places=(found.place,),
     )

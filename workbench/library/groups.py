@@ -76,8 +76,8 @@ def group_of(base: str, identity: Identity, alias: str = "") -> str:
     Args:
         base: The name of the file without the quantization; empty where the file has no name of its own.
         identity: What the file says of itself.
-        alias: What a store calls it, such as `llama3.2:3b`. It counts where neither the name of the file nor the file
-            itself says which model it is.
+        alias: What a store calls it, such as `llama3.2:3b`, or the name of its folder. It counts where neither the
+            name of the file nor the file itself says which model it is.
     """
     inside = identity.words
     if not base or is_generic(base):
