@@ -115,6 +115,7 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
         quiet,
         quiet,
         quiet,
+        quiet,
         RingLogBook(),
         Config(),
         (),

@@ -82,6 +82,7 @@ async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp]
         loads=workers.loads,
         adviser=workers.adviser,
         races=workers.races,
+        bench=workers,
         sessions=workers.sessions,
         monitor=HostMonitor(),
         logs=RingLogBook(),

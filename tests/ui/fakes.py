@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
 
+from tests.lab.fake_bencher import FakeBencher, FakeWatch
 from workbench.core.answer import Answer
+from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
@@ -17,15 +20,16 @@ from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Catalog, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
+from workbench.core.ports import Catalog, ConditionWatch, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
 from workbench.core.session import Session
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.lab.bench_record import BenchRecord
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pacing import Clocks
-from workbench.ui.services import ModelFiles, Services
+from workbench.ui.services import BenchTools, ModelFiles, Services
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.turns import Notice, TurnLines
 
@@ -206,6 +210,43 @@ class FakeRaces:
         return path
 
 
+class FakeBenchBook:
+    """Benchmark runs in memory."""
+
+    def __init__(self, records: Sequence[BenchRecord] = ()) -> None:
+        self.records = list(records)
+        self.error: WorkbenchError | None = None
+        self._ids = 0
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return f"261121-1200{self._ids:02}-abcd"
+
+    async def keep(self, record: BenchRecord) -> None:
+        if self.error is not None:
+            raise self.error
+        self.records = [record, *(each for each in self.records if each.id != record.id)]
+
+    async def kept(self) -> Sequence[BenchRecord]:
+        return self.records
+
+
+class FakeBench:
+    """Measures nothing, in no time."""
+
+    def __init__(self, bencher: FakeBencher | None = None, book: FakeBenchBook | None = None) -> None:
+        self.bencher: Any = bencher or FakeBencher()
+        self.bench_runs = book or FakeBenchBook()
+        self.watch = FakeWatch()
+
+    @contextmanager
+    def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
+        yield self.watch
+
+    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
+        return MemorySpeed(10e6, "made up")
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -231,6 +272,7 @@ def fake_services(
     loads: LoadBook | None = None,
     adviser: MemoryAdviser | None = None,
     races: RaceBook | None = None,
+    bench: BenchTools | None = None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -243,6 +285,7 @@ def fake_services(
         loads=loads or FakeLoads(),
         adviser=adviser or FakeAdviser(),
         races=races or FakeRaces(),
+        bench=bench or FakeBench(),
         sessions=store or FakeStore(),
         monitor=FakeMonitor(),
         logs=logs or RingLogBook(),

@@ -101,6 +101,7 @@ def _services(workers: Workers, book: RingLogBook) -> Services:
         loads=workers.loads,
         adviser=workers.adviser,
         races=workers.races,
+        bench=workers,
         sessions=workers.sessions,
         monitor=HostMonitor(),
         logs=book,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import (
+    Bencher,
     Catalog,
+    ConditionWatch,
     EngineHost,
     HostMonitor,
     LoadBook,
@@ -21,11 +24,13 @@ from workbench.core.ports import (
 )
 
 if TYPE_CHECKING:
+    from workbench.core.bench import BenchMachine, MemorySpeed
     from workbench.gguf.fit import FitModel, Room
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
     from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
     from workbench.gguf.targets import QuantType
+    from workbench.lab.bench_record import BenchBook
 
 
 class ModelFiles(Protocol):
@@ -87,6 +92,24 @@ class ModelFiles(Protocol):
         """What is free on the disk of `folder`; None where that cannot be told."""
 
 
+class BenchTools(Protocol):
+    """What speed is measured with. Nothing of it is loaded before it is asked for."""
+
+    @property
+    def bencher(self) -> Bencher:
+        """Opens models for timing."""
+
+    @property
+    def bench_runs(self) -> BenchBook:
+        """The kept runs."""
+
+    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
+        """Sees what goes on beside a measurement, inside the `with` block."""
+
+    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
+        """The memory bandwidth of the processors, which takes a moment; None where it cannot be measured."""
+
+
 @dataclass(frozen=True, slots=True)
 class Services:
     """Everything that the screen is handed."""
@@ -97,6 +120,7 @@ class Services:
     loads: LoadBook
     adviser: MemoryAdviser
     races: RaceBook
+    bench: BenchTools
     sessions: SessionStore
     monitor: HostMonitor
     logs: LogBook

@@ -1,0 +1,213 @@
+"""What the bench screen is told to measure, without any widget: its fields, what is typed there, and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from workbench.core.errors import ParameterError
+from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option
+from workbench.lab.bench_plan import BenchPlan
+from workbench.lab.bench_record import Kind
+
+KINDS: tuple[Kind, ...] = ("tests", "pairs", "parallel", "felt")
+KIND_NAMES: dict[Kind, str] = {
+    "tests": "Tests",
+    "pairs": "A against B",
+    "parallel": "Sequences",
+    "felt": "As felt",
+}
+KIND_WORDS: dict[Kind, str] = {
+    "tests": "How fast a prompt is read and an answer written, as llama-bench measures it.",
+    "pairs": "Which of two is faster, and by how much: both take turns, pair by pair.",
+    "parallel": "Several sequences computed together: what all get, and what each gets.",
+    "felt": "What a person waits for: the first words, and the end of the answer.",
+}
+
+MOST_REPETITIONS = 10_000
+MORE_PAIRS = 10
+"""Pairs that are added to a comparison at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchField:
+    """Something that can be typed."""
+
+    name: str
+    label: str
+    option: str
+    """The option of `workbench bench` that says the same."""
+    default: str
+    about: str
+    """What it means, in a sentence."""
+    kinds: frozenset[Kind]
+    """The kinds of run that it belongs to."""
+    single: bool = False
+    """Whether it takes one value, and no list."""
+    meanings: tuple[tuple[str, str], ...] = ()
+    """What single values stand for."""
+
+    @property
+    def id(self) -> str:
+        """The id of its widget."""
+        return f"bench-{self.name}"
+
+
+_ENGINE: frozenset[Kind] = frozenset({"tests", "pairs", "parallel"})
+_ALL: frozenset[Kind] = frozenset(KINDS)
+
+FIELDS = (
+    BenchField("felt", "Prompts", "--felt", "128,512", "Lengths of the prompts that are asked, in tokens.",
+               frozenset({"felt"})),
+    BenchField("n_prompt", "Prompt", "-p", "512", "Prompt tokens (pp); 0 leaves the test out.", _ENGINE,
+               meanings=(("0", "left out"),)),
+    BenchField("n_gen", "Generated", "-n", "128", "Generated tokens (tg); 0 leaves the test out.", _ALL,
+               meanings=(("0", "left out"),)),
+    BenchField("n_depth", "Depth", "-d", "0", "Tokens that are in the context before the clock starts.", _ENGINE),
+    BenchField("sequences", "Sequences", "--parallel", "1,2,4,8", "How many sequences are computed together.",
+               frozenset({"parallel"})),
+    BenchField("repetitions", "Repeats", "-r", "5", "How often each test is repeated. A p95 needs 20.",
+               _ALL - {"pairs"}, single=True),
+    BenchField("pairs", "Pairs", "--pairs", "10", "How many pairs are run. Decide it before you begin.",
+               frozenset({"pairs"}), single=True),
+    BenchField("cache", "Ask again", "--cache", "no", "Ask each prompt a second time, from the cache: yes or no.",
+               frozenset({"felt"}), single=True),
+    BenchField("n_threads", "Threads", "-t", "0", "Threads that compute on the processor; 0 is one a physical core.",
+               _ENGINE, meanings=(("0", "one a core"),)),
+    BenchField("n_batch", "Batch", "-b", "2048", "Prompt tokens that are handed over at once.", _ENGINE),
+    BenchField("n_ubatch", "Small batch", "-ub", "512", "Prompt tokens that are computed at once.", _ENGINE),
+    BenchField("type_k", "K type", "-ctk", "f16", "Type of the keys in the cache, such as f16,q8_0.", _ENGINE),
+    BenchField("type_v", "V type", "-ctv", "f16", "Type of the values in the cache, such as f16,q8_0.", _ENGINE),
+    BenchField("n_gpu_layers", "GPU layers", "-ngl", "-1", "Layers on the GPUs; -1 is as many as fit, 0 is none.",
+               _ENGINE, meanings=(("-1", "as many as fit"), ("0", "none"))),
+    BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _ENGINE),
+)  # fmt: skip
+"""Everything that can be typed, in the order in which it stands on the screen."""
+
+FIELDS_BY_NAME = {field.name: field for field in FIELDS}
+DEFAULTS: Mapping[str, str] = {field.name: field.default for field in FIELDS}
+_YES = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
+
+
+def fields_of(kind: Kind) -> list[BenchField]:
+    """The fields that a kind of run has."""
+    return [field for field in FIELDS if kind in field.kinds]
+
+
+def value_of(field: BenchField, text: str) -> object:
+    """What was typed into a field.
+
+    Raises:
+        ParameterError: It is no value of this field.
+    """
+    text = text.strip()
+    if field.name == "cache":
+        if text.casefold() not in _YES:
+            raise ParameterError(f"{field.option} cannot be {text!r}.", "It takes yes or no.")
+        return _YES[text.casefold()]
+    if field.name in ("repetitions", "pairs"):
+        numbers = parse_numbers(text, field.option, 1, MOST_REPETITIONS)
+        if len(numbers) != 1:
+            hint = f"It takes a whole number from 1 to {MOST_REPETITIONS}."
+            raise ParameterError(f"{field.option} cannot be {text!r}.", hint)
+        return numbers[0]
+    if field.name == "felt":
+        return parse_numbers(text, field.option, 1)
+    return parse_option(field.option, text)
+
+
+def problem_of(field: BenchField, text: str) -> str:
+    """Why a text is no value of a field, in words; empty where it is one."""
+    try:
+        value_of(field, text)
+    except ParameterError as error:
+        return str(error).replace("\n", " ")
+    return ""
+
+
+def note_of(field: BenchField, text: str) -> str:
+    """What stands beside a field: what its value means, and how it stands to the default."""
+    text = text.strip()
+    meaning = dict(field.meanings).get(text, "")
+    if meaning or text == field.default:
+        return meaning
+    return f"default {field.default}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a run cannot begin."""
+
+    message: str
+    field: str = ""
+    """The field that is to blame; empty where it is none alone."""
+
+
+def plan_of(kind: Kind, models: Sequence[str], texts: Mapping[str, str]) -> BenchPlan | Refusal:
+    """What is to be measured.
+
+    Args:
+        kind: The kind of run.
+        models: References of the models, A first.
+        texts: What stands in the fields, by name.
+
+    Returns:
+        The plan, or why there is none.
+    """
+    if not models:
+        return Refusal("No model is chosen.")
+    values: dict[str, object] = {}
+    for field in fields_of(kind):
+        text = texts.get(field.name, field.default)
+        if problem := problem_of(field, text):
+            return Refusal(problem, field.name)
+        values[field.name] = value_of(field, text)
+    grid = Grid(tuple(models))
+    for name in OPTIONS.values():
+        if name in values:
+            grid = replace(grid, **{name: values[name]})  # type: ignore[arg-type]
+    plan = BenchPlan(
+        grid,
+        repetitions=_number(values.get("repetitions", 5)),
+        pairs=_number(values["pairs"]) if kind == "pairs" else None,
+        felt=values["felt"] if kind == "felt" else (),  # type: ignore[arg-type]
+        cache=values.get("cache") is True,
+    )
+    return _refused(plan) or plan
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _refused(plan: BenchPlan) -> Refusal | None:
+    """What is wrong with a plan whose fields are all right."""
+    grid = plan.grid
+    if plan.kind == "felt":
+        # An answer of no tokens has no first one.
+        return (
+            Refusal("-n cannot be 0: there would be no answer to wait for.", "n_gen") if not all(grid.n_gen) else None
+        )
+    try:
+        grid.cases()
+    except ParameterError as error:
+        too_many = bool(grid.sequences) and bool(grid.tests)
+        return Refusal(str(error).replace("\n", " "), "sequences" if too_many else "n_prompt")
+    arms = len(grid.arms())
+    if plan.kind == "pairs" and arms != 2:
+        few = "is only one. Add a second model, or give one field two values, such as f16,q8_0."
+        many = f"makes {arms}. Two models, or one in two ways, are right."
+        return Refusal(f"A comparison needs two, and this {few if arms < 2 else many}")
+    return None
+
+
+def size_text(plan: BenchPlan) -> str:
+    """How much there is to measure, in few words."""
+    if plan.kind == "felt":
+        answers = len(plan.felt) * plan.repetitions * (1 + plan.cache) * len(dict.fromkeys(plan.grid.models))
+        return f"{answers} answers"
+    cases = len(plan.grid.cases())
+    if plan.pairs is not None:
+        tests = cases // 2
+        return f"{tests} test{'s' * (tests != 1)}, {plan.pairs} pairs each"
+    return f"{cases} test{'s' * (cases != 1)}, {plan.repetitions} times each"
