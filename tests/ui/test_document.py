@@ -3,7 +3,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from textual.content import Content
 
@@ -169,6 +169,8 @@ def test_the_widest_column_gives_way(natural: list[int], room: int, expected: li
 
 @settings(deadline=None)
 @given(st.lists(st.text(alphabet="ab \n", max_size=12), max_size=20), st.integers(4, 30))
+@example(["aaaaaaaa", " "], 4)
+@example(["aaaaaaaa ", "a"], 4)
 def test_plain_pieces_wrap_as_the_whole(chunks: list[str], width: int) -> None:
     pieces, one = PlainDocument(), PlainDocument()
     pieces.resize(width)

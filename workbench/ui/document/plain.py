@@ -10,7 +10,8 @@ from workbench.ui.document.code import TAB
 class PlainDocument:
     """Text that is appended to, wrapped to a width that may change.
 
-    Only the last row is open: a word that grows can at most leave it for the next one.
+    Only the last row is open, and those before it that its word is folded over: a word that grows can at most leave
+    them for the next one.
 
     Args:
         style: The component class of all of it.
@@ -21,6 +22,8 @@ class PlainDocument:
         self._source: list[str] = []
         self._width = 0
         self._open = ""
+        """The text of the open rows."""
+        self._open_rows = 0
         self.lines: list[Content] = []
 
     @property
@@ -34,14 +37,14 @@ class PlainDocument:
             return False
         self._width = width
         self.lines = []
-        self._open = ""
+        self._open, self._open_rows = "", 0
         self._take(self.source)
         return True
 
     def append(self, text: str) -> int:
         """Add to the end. Returns the first line that may have changed."""
         self._source.append(text)
-        start = max(0, len(self.lines) - 1)
+        start = len(self.lines) - self._open_rows
         if self._width:
             self._take(text)
         return start
@@ -49,16 +52,29 @@ class PlainDocument:
     def _take(self, text: str) -> None:
         if not text:
             return
-        if self.lines:
-            self.lines.pop()
+        del self.lines[len(self.lines) - self._open_rows :]
         *complete, last = (self._open + text.replace("\t", TAB)).split("\n")
         for line in complete:
             self.lines += self._wrap(line)
         rows = self._wrap(last)
         self.lines += rows
-        # The row's own text, with the space that wrapping took off its end.
-        self._open = last[len(last.rstrip()) - len(rows[-1].plain.rstrip()) :] if last.strip() else last
+        start, self._open_rows = self._open_at(last, rows)
+        self._open = last[start:]
+
+    def _open_at(self, line: str, rows: list[Content]) -> tuple[int, int]:
+        """Where in `line` the open rows begin, and how many of `rows` they are."""
+        if not line.strip():
+            return 0, len(rows)
+        start, count = len(line.rstrip()), 0
+        for row in reversed(rows):
+            # The row's own text, without the blank that wrapping took off its end.
+            start -= len(row.plain.rstrip())
+            count += 1
+            if start <= 0 or line[start - 1].isspace():
+                break
+        return max(0, start), count
 
     def _wrap(self, line: str) -> list[Content]:
-        rows = Content(line).wrap(self._width)
+        # A blank after a word that fills its row would get a row of its own, but only where it came with the word.
+        rows = Content(line.rstrip() or line).wrap(self._width)
         return [row.stylize_before(self._style) for row in rows] if self._style else rows
