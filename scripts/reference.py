@@ -66,8 +66,12 @@ def key_name(key: str) -> str:
     """A key as it stands on keyboards."""
     short = {
         "escape": "Esc", "pageup": "Page Up", "pagedown": "Page Down", "slash": "/", "plus": "+", "minus": "-",
-        "equals_sign": "=", "greater_than_sign": ">", "less_than_sign": "<",
+        "equals_sign": "=", "left_square_bracket": "[", "right_square_bracket": "]",
     }  # fmt: skip
+    if len(key) == 1 and key.isupper():
+        return f"Shift+{key}"
+    if len(key) == 1 and key.isupper():
+        return f"Shift+{key}"
     return "+".join(short.get(part, part.capitalize()) for part in key.strip().split("+"))
 
 

@@ -64,7 +64,7 @@ class WorkbenchApp(App[None]):
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
         Binding("f2", "chat", "Chat", id="app.chat", show=False, tooltip="Go to the chat, and to its prompt."),
         Binding("f3", "race", "Race", id="app.race", tooltip="Put one prompt to several models, side by side."),
-        Binding("f4", "library", "Library", id="app.library",
+        Binding("f4", "library", "Models", id="app.models",
                 tooltip="Show every model on this machine, and what it would take of memory."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
         Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
@@ -89,7 +89,7 @@ class WorkbenchApp(App[None]):
         self._interrupted_at = float("-inf")
         self._workshop: Workshop | None = None
         self._race: RaceScreen | None = None
-        self._library: ModelsScreen | None = None
+        self._models: ModelsScreen | None = None
         self._themes, self._theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
             self.register_theme(theme)
@@ -195,11 +195,11 @@ class WorkbenchApp(App[None]):
     def action_library(self) -> None:
         """Go to the models of this machine."""
         self._leave_pages()
-        if self._library is None:
+        if self._models is None:
             from workbench.ui.screens.models import ModelsScreen
 
-            self._library = ModelsScreen(self.services, self.chat.desk, self.key_for)
-            self.install_screen(self._library, "models")
+            self._models = ModelsScreen(self.services, self.chat.desk, self.key_for)
+            self.install_screen(self._models, "models")
             self.add_mode("models", "models")
         self.switch_mode("models")
 

@@ -208,6 +208,12 @@ class Shelf:
         self.filter = only
         self._arrange()
 
+    def next_source(self) -> None:
+        """Keep the models of the next source; after the last one, all of them."""
+        filters: list[Filter | None] = [None, *(each for each, _ in self.filters() if each.kind == "source")]
+        place = filters.index(self.filter) if self.filter in filters else 0
+        self.keep(filters[(place + 1) % len(filters)])
+
     def sort(self) -> None:
         """Sort by what comes next."""
         self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]

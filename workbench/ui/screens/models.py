@@ -60,8 +60,8 @@ class ModelsScreen(Screen[None]):
                 tooltip="Load the model in the chat; the conversation goes on with it."),
         Binding("slash", "search", "Search", id="models.search", tooltip="Find models by a few letters."),
         Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by what comes next."),
-        Binding("f", "filter", "Filter", id="models.filter",
-                tooltip="Keep the models of one place, of one architecture, or in one state."),
+        Binding("f", "next_source", "Filter", id="models.source",
+                tooltip="Keep the models of one source, with each press of the next one; at last all."),
         Binding("space", "mark", "Mark", id="models.mark", tooltip="Mark the model; two can be compared."),
         Binding("c", "compare", "Compare", id="models.compare",
                 tooltip="Compare the two marked models, or the marked one with the one in hand."),
@@ -71,38 +71,40 @@ class ModelsScreen(Screen[None]):
         Binding("tab", "details", "Panel", id="models.details",
                 tooltip="Go to the panel and back; on a narrow screen, show it."),
         Binding("escape", "back", "Back", id="models.back", show=False,
-                tooltip="End the search, close the panel, then take all marks away."),
+                tooltip="End the search, close the panel, then take marks and filter away."),
         Binding("S", "turn", "Turn round", id="models.turn", show=False, tooltip="Turn the order round."),
-        Binding("v", "regroup", "Group", id="models.group", show=False,
+        Binding("F", "filter", "Filters", id="models.filter", show=False,
+                tooltip="Keep the models of one source, of one architecture, or in one state."),
+        Binding("g", "regroup", "Group", id="models.group", show=False,
                 tooltip="Show quantizations under their models, or every file in one row."),
-        Binding("left,h", "fold(True)", "Fold", id="models.fold", show=False, tooltip="Fold the group in hand."),
+        Binding("left", "fold(True)", "Fold", id="models.fold", show=False, tooltip="Fold the group in hand."),
         Binding("right", "fold(False)", "Unfold", id="models.unfold", show=False, tooltip="Unfold the group in hand."),
         Binding("z", "fold_all", "Fold all", id="models.fold_all", show=False,
                 tooltip="Fold all groups, or unfold all."),
         Binding("y", "copy", "Copy path", id="models.copy", show=False, tooltip="Copy the path of the model in hand."),
         Binding("r", "scan", "Scan again", id="models.scan", show=False, tooltip="Look for models again."),
         Binding("p", "problems", "Problems", id="models.problems", show=False, tooltip="List what could not be read."),
-        Binding("plus,equals_sign", "context(1)", "Longer context", id="models.longer", show=False,
-                tooltip="What if: twice the context."),
-        Binding("minus", "context(-1)", "Shorter context", id="models.shorter", show=False,
+        Binding("left_square_bracket", "context(-1)", "Shorter context", id="models.shorter", show=False,
                 tooltip="What if: half the context."),
+        Binding("right_square_bracket", "context(1)", "Longer context", id="models.longer", show=False,
+                tooltip="What if: twice the context."),
         Binding("n", "number", "Context", id="models.number", show=False,
                 tooltip="What if: type the context, such as 16384 or 16k; a digit begins it too."),
         Binding("x", "longest", "Longest context", id="models.longest", show=False,
                 tooltip="What if: the longest context that fits."),
-        Binding("K", "next('type_k')", "K type", id="models.type_k", show=False,
+        Binding("k", "next('type_k')", "K type", id="models.type_k", show=False,
                 tooltip="What if: another type of the keys in the cache."),
-        Binding("V", "next('type_v')", "V type", id="models.type_v", show=False,
+        Binding("v", "next('type_v')", "V type", id="models.type_v", show=False,
                 tooltip="What if: another type of the values in the cache."),
-        Binding("greater_than_sign", "layers(1)", "More GPU layers", id="models.more_layers", show=False,
-                tooltip="What if: one layer more on the GPUs."),
-        Binding("less_than_sign", "layers(-1)", "Fewer GPU layers", id="models.fewer_layers", show=False,
+        Binding("minus", "layers(-1)", "Fewer GPU layers", id="models.fewer_layers", show=False,
                 tooltip="What if: one layer fewer on the GPUs."),
-        Binding("F", "next('flash_attn')", "Flash attention", id="models.flash", show=False,
+        Binding("plus,equals_sign", "layers(1)", "More GPU layers", id="models.more_layers", show=False,
+                tooltip="What if: one layer more on the GPUs."),
+        Binding("a", "next('flash_attn')", "Flash attention", id="models.flash", show=False,
                 tooltip="What if: flash attention on, off, or left to llama.cpp."),
-        Binding("B", "next('num_batch')", "Batch", id="models.batch", show=False,
+        Binding("b", "next('num_batch')", "Batch", id="models.batch", show=False,
                 tooltip="What if: another batch size."),
-        Binding("backspace", "reset", "Reset", id="models.reset", show=False,
+        Binding("0,backspace", "reset", "Reset", id="models.reset", show=False,
                 tooltip="What if: back to the settings of the conversation."),
     ]
     # fmt: on
@@ -334,6 +336,10 @@ class ModelsScreen(Screen[None]):
         """Fold all groups, or unfold all."""
         self._rearrange(self.shelf.fold_all)
 
+    def action_next_source(self) -> None:
+        """Keep the models of the next source."""
+        self._rearrange(self.shelf.next_source)
+
     def action_filter(self) -> None:
         """Ask what to keep in the list."""
         from workbench.ui.screens.models_dialogs import FilterDialog
@@ -394,7 +400,7 @@ class ModelsScreen(Screen[None]):
     def on_key(self, event: events.Key) -> None:
         """A digit begins a context; while a search is typed, the list can be gone through."""
         typing = isinstance(self.focused, Input)
-        if not typing and event.character is not None and event.character in "0123456789":
+        if not typing and event.character is not None and event.character in "123456789":
             event.stop()
             self._ask_context(event.character)
         elif self.focused is self.search and event.key in {"up", "down", "pageup", "pagedown"}:

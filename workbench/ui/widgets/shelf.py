@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -24,14 +25,20 @@ class ShelfLines(Lines):
     }  # fmt: skip
 
 
+def _plain(bindings: Sequence[BindingType]) -> list[BindingType]:
+    """Those of a list without letters and the space bar, which mean something else beside it."""
+    kept: list[BindingType] = []
+    for binding in bindings:
+        if isinstance(binding, Binding):
+            keys = [key for key in binding.key.split(",") if len(key) > 1 and key != "space"]
+            kept.append(replace(binding, key=",".join(keys)))
+    return kept
+
+
 class ModelRows(Rows, inherit_bindings=False):
     """The models, as many as there may be."""
 
-    # The space bar marks here.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
-        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = _plain(Rows.BINDINGS)
 
     def show_shelf(self, shelf: Shelf, current: ModelEntry | None) -> None:
         """Show a list; the row in hand stays where it is on the screen, if that is possible.
@@ -60,7 +67,7 @@ class ModelRows(Rows, inherit_bindings=False):
 class TextRows(Rows, inherit_bindings=False):
     """Lines that can be scrolled. What is shown anew stays scrolled to where it was."""
 
-    BINDINGS: ClassVar[list[BindingType]] = list(ModelRows.BINDINGS)
+    BINDINGS: ClassVar[list[BindingType]] = _plain(Rows.BINDINGS)
 
     def __init__(self, widget_id: str) -> None:
         super().__init__(widget_id)
