@@ -206,13 +206,18 @@ def _setting(label: str, value: str, style: str, key: str, width: int) -> Conten
 
 
 def short_fit(answer: Answer, width: int) -> Content:
-    """The same in one row."""
+    """The same in one row; what stays free only where there is room for it."""
     words, style = verdict(answer)
     fit = answer.fit
-    sizes = (fit.weights_bytes, "weights"), (fit.kv_bytes, "KV"), (fit.compute_bytes, "compute")
-    sum_of = " + ".join(f"{fmt.size(size)} {name}" for size, name in sizes)
-    head = cut(words, width)
-    return styled((head, style), (cut(f"  {fmt.size(fit.total_bytes)} = {sum_of}", width - len(head)), ""))
+    parts = (fit.weights_bytes, "weights"), (fit.kv_bytes, "KV"), (fit.compute_bytes, "compute")
+    needs = f"{fmt.size(fit.total_bytes)} = " + " + ".join(f"{fmt.size(size)} {name}" for size, name in parts)
+    if answer.short_of or answer.closing:
+        head = cut(words, width)
+        return styled((head, style), (cut(f"  {needs}", width - len(head)), ""))
+    spare = f" · {fmt.size(answer.spare_bytes)} to spare"
+    head = "✓ fits  "
+    rest = needs + spare if len(head + needs + spare) <= width else needs
+    return styled((head, style), (cut(rest, width - len(head)), ""))
 
 
 def short_settings(answer: Answer, what_if: WhatIf, width: int) -> Content:
@@ -230,7 +235,7 @@ def record_lines(record: LoadRecord | None, width: int) -> list[Content]:
     """What the last load came to."""
     if record is None:
         return [styled((cut("It was not loaded here yet.", width), "rows--dim"))]
-    taken = f"took {fmt.size(record.memory.total_bytes)}"
+    taken = fmt.size(record.memory.total_bytes)
     if record.error is not None:
         taken += f", estimate {fmt.change(record.error)}"
     settings = record.settings
@@ -265,7 +270,7 @@ def family_lines(verdicts: Sequence[Verdict], width: int) -> list[Content]:
             lines.append(styled(*head, (f"  {text}", "rows--dim" if each.waiting else "rows--error")))
             continue
         fits = answer.fit.fits
-        words = f"  ✓ {answer.largest:,}" if fits else f"  ✗ up to {answer.largest:,}" if answer.largest else "  ✗ none"
+        words = f"  ✓ {answer.largest:,}" if fits else f"  ✗ {answer.largest:,}" if answer.largest else "  ✗ none"
         needs = fmt.size(answer.fit.total_bytes).rjust(9)
         lines.append(styled(*head, (needs, "rows--figure"), (words, "rows--good" if fits else "rows--error")))
     return [cut_line(line, width) for line in lines]

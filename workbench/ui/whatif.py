@@ -17,7 +17,7 @@ BATCHES = (64, 128, 256, 512, 1024, 2048)
 FLASH = ("auto", "on", "off")
 NAMES = ("num_ctx", "type_k", "type_v", "num_gpu", "flash_attn", "num_batch")
 """What can be changed, in the order of the panel."""
-_TYPED = re.compile(r"\s*(\d[\d,_ ]*(?:\.\d+)?)\s*([kKmM]?)\s*")
+_TYPED = re.compile(r"\s*([0-9][0-9,_ ]*(?:\.[0-9]+)?)\s*([kKmM]?)\s*")
 _FACTORS = {"": 1, "k": 1024, "m": 2**20}
 
 
