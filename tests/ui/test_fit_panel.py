@@ -198,7 +198,7 @@ def test_a_context_can_be_typed(typed: str, tokens: int) -> None:
     assert typed_context(typed) == tokens
 
 
-@pytest.mark.parametrize("typed", ["", "abc", "-5", "0", "99999999999", "1e5", "16kk", "٣"])
+@pytest.mark.parametrize("typed", ["", "abc", "-5", "0", "99999999999", "1e5", "16kk", "٣", "9" * 400])
 def test_what_is_no_context_is_refused(typed: str) -> None:
     with pytest.raises(ParameterError):
         typed_context(typed)

@@ -117,6 +117,26 @@ def test_a_search_shows_what_is_folded_and_takes_the_best_in_hand() -> None:
     assert names(shelf) == ["[Alpha-1B]", "[Beta-7B]"]
 
 
+def test_what_was_found_stays_in_hand_when_the_search_ends() -> None:
+    shelf = shelf_of(ONE, TWO, THREE)
+    shelf.fold_all()
+    shelf.search("q8")
+    assert shelf.model is ONE
+    shelf.search("")
+    assert shelf.model is ONE
+    assert names(shelf) == ["[Alpha-1B]", "Q4_0", "Q8_0", "[Beta-7B]"]
+
+
+def test_the_sources_are_kept_one_after_the_other() -> None:
+    shelf = shelf_of(ONE, TWO, THREE)
+    shelf.keep(Filter("architecture", "llama"))
+    kept = []
+    for _ in range(3):
+        shelf.next_source()
+        kept.append(shelf.filter)
+    assert kept == [Filter("source", "/m"), Filter("source", "/n"), None]
+
+
 def test_filters_count_what_they_keep() -> None:
     broken = entry("Gamma", problem="It is truncated.", label_mismatch="The label lies.")
     twice = entry("Delta", places=(Place("/m", "/m/d", "d"), Place("ollama", "/o/d", "d", "delta:1b")))

@@ -197,6 +197,9 @@ class Shelf:
 
     def search(self, query: str) -> None:
         """Keep the models that have these words, and take the one in hand that has them best."""
+        if self.query and not query.strip() and (model := self.model) is not None:
+            # What was found stays in hand, so its group cannot be folded any more.
+            self._folded.discard(group_of(model))
         self.query = query.strip()
         scores = self._arrange()
         if scores:

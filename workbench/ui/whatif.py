@@ -91,7 +91,7 @@ def typed_context(text: str) -> int:
     if match is None:
         raise ParameterError(f"{text.strip()!r} is no number of tokens.", "Type one such as 16384 or 16k.")
     number = re.sub(r"[,_ ]", "", match[1])
-    tokens = round(float(number) * _FACTORS[match[2].casefold()])
-    if not 1 <= tokens <= LONGEST:
-        raise ParameterError(f"{tokens:,} tokens are too many or too few.", f"It takes 1 to {LONGEST:,}.")
-    return tokens
+    tokens = float(number) * _FACTORS[match[2].casefold()]
+    if not 1 <= round(min(tokens, LONGEST + 1)) <= LONGEST:
+        raise ParameterError(f"{tokens:,.0f} tokens are too many or too few.", f"It takes 1 to {LONGEST:,}.")
+    return round(tokens)

@@ -38,7 +38,7 @@ class ChatScreen(LoadScreen):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop what runs; what was written stays."),
-        Binding("ctrl+o", "models", "Models", id="chat.models", tooltip="Choose another model for this conversation."),
+        Binding("ctrl+o", "models", "Model", id="chat.models", tooltip="Choose another model for this conversation."),
         Binding("ctrl+l", "cycle", "Quant", id="chat.cycle",
                 tooltip="Swap to the next quantization of this model; the conversation goes on with it."),
         Binding("f6", "settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),

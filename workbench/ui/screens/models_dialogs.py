@@ -22,6 +22,8 @@ from workbench.ui.widgets.shelf import TextRows
 
 _KINDS = {"source": "place", "architecture": "architecture", "state": ""}
 _WORDS = 44
+MARGIN = 8
+"""Rows that the list of problems leaves to its frame and to what is around it."""
 
 
 class FilterDialog(Dialog[tuple[Filter | None] | None]):
@@ -107,4 +109,5 @@ class ProblemsDialog(Dialog[None]):
         for problem in self._problems:
             lines.append(styled((cut_path(str(problem.path), width), "rows--strong")))
             lines += paragraph(clean_line(problem.message), width, 2, "rows--error")
+        self.rows.styles.height = max(1, min(len(lines), self.size.height - MARGIN))
         self.rows.show_lines(lines)

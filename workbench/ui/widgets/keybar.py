@@ -14,6 +14,11 @@ from workbench.ui.widgets.lines import Lines
 ALWAYS = ("prompt.send", "chat.stop", "chat.models", "app.palette", "app.help", "dialog.close")
 """Bindings that are listed however narrow the screen is."""
 
+MODES = ("app.race", "app.models", "app.bench")
+"""Bindings that lead from the chat to the other screens; there they come next, if there is some room."""
+ROOMY = 100
+"""Columns from which there is."""
+
 
 class KeyBar(Lines):
     """Lists the bindings of what has the focus. One widget, where the framework's footer has one for each key."""
@@ -36,7 +41,8 @@ class KeyBar(Lines):
     def _listed(self) -> list[Binding]:
         seen: dict[str, Binding] = {}
         for active in self.screen.active_bindings.values():
-            if active.binding.show and active.enabled:
+            here = active.binding.id == f"app.{self.screen.id}"
+            if active.binding.show and active.enabled and not here:
                 seen.setdefault(active.binding.action, active.binding)
         return list(seen.values())
 
@@ -62,7 +68,8 @@ class KeyBar(Lines):
         bindings = self._listed()
         room = self.size.width
         chosen = []
-        for binding in sorted(bindings, key=lambda each: each.id not in ALWAYS):
+        first = ALWAYS + MODES if self.screen.id == "chat" and room >= ROOMY else ALWAYS
+        for binding in sorted(bindings, key=lambda each: each.id not in first):
             width = sum(map(len, self._words(binding)))
             if width <= room:
                 chosen.append(binding)
