@@ -44,6 +44,11 @@ class Fitter:
         self._priced_with: tuple[object, ...] = ()
         self.what_if = WhatIf(base())
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what is free."""
+        return self._room is not None
+
     def knows(self, model: ModelEntry) -> bool:
         """Whether the file of a model was read."""
         return model in self._models

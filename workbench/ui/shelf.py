@@ -305,7 +305,7 @@ class Shelf:
         if self.filter is not None:
             models = [model for model in models if self.filter.keeps(model)]
         if self.query:
-            scores = {model.ref: score for model in models if (score := found(self.query, _text(model)))}
+            scores = {model.ref: score for model in models if (score := _score(self.query, model))}
             models = [model for model in models if model.ref in scores]
         self.shown = self._sorted(list(models))
         self.rows = self._in_groups(self.shown) if self.grouped else self.shown
@@ -351,6 +351,11 @@ def _name_of(members: Sequence[ModelEntry]) -> str:
     """What most quantizations of a model are called; of two names the shorter one."""
     names = Counter(model.name for model in members)
     return min(names, key=lambda name: (-names[name], len(name), name))
+
+
+def _score(query: str, model: ModelEntry) -> int:
+    """How well a model has what is searched for; its own name counts most."""
+    return 2 * found(query, model.label) or found(query, _text(model))
 
 
 def _text(model: ModelEntry) -> str:

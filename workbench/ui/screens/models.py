@@ -145,6 +145,7 @@ class ModelsScreen(Screen[None]):
         yield ShelfLines(widget_id="models-title")
         for name, hint in (("search", "Type a few letters…"), ("number", "Context in tokens, such as 16384 or 16k…")):
             line = Input(placeholder=hint, id=f"models-{name}", classes="models-line", compact=True)
+            line.select_on_focus = False
             line.cursor_blink = False
             yield line
         with Horizontal(id="models-body"):
@@ -195,10 +196,10 @@ class ModelsScreen(Screen[None]):
             if not self._moved and not (current and self.shelf.go_to(current.is_same)):
                 self.shelf.go_to(lambda _: True)
             self._show()
+        elif not view.models:
+            self._show()
         else:
             self._show_state()
-            if not view.models:
-                self._show_panel(top=False)
 
     def action_scan(self) -> None:
         """Look for models again."""
@@ -265,7 +266,8 @@ class ModelsScreen(Screen[None]):
     async def _price(self, models: Sequence[ModelEntry]) -> None:
         if not all(self.fitter.knows(model) for model in models):
             await asyncio.sleep(SETTLE_SECONDS)
-        await self.fitter.look()
+        if not self.fitter.has_looked:
+            await self.fitter.look()
         for model in models:
             await self.fitter.read(model)
             await self.fitter.recall(model)
