@@ -136,10 +136,11 @@ class FakeStore:
     async def dismiss(self, session_id: str) -> None:
         self.dismissed.append(session_id)
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> None:
+    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
         if self.export_error is not None:
             raise self.export_error
         self.exports.append((session, form, path))
+        return path
 
 
 class FakeMonitor:

@@ -188,14 +188,14 @@ class Desk:
         self._start_over()
         return session
 
-    async def export(self, form: ExportFormat, path: Path) -> None:
-        """Write the conversation to a file.
+    async def export(self, form: ExportFormat, path: Path) -> Path:
+        """Write the conversation to a file; gives the path that was written, numbered where that one was taken.
 
         Raises:
             WorkbenchError: It cannot be written.
         """
         session = self.conversation.session(self.scribe.session_id, self.model)
-        await self._services.sessions.export(session, form, path)
+        return await self._services.sessions.export(session, form, path)
 
     def sample_speed(self) -> None:
         """Put the speed of this moment into the graph, unless that was done a moment ago."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,7 +13,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine
+from workbench.core.ports import Engine, ExportFormat
 from workbench.ui.conversation import Conversation
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.loading import LoadScreen
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 # The dialogs are imported when they are opened: the first paint does not wait for them.
 LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
+
+
+EXPORTS: Mapping[str, tuple[ExportFormat, str]] = {
+    ".modelfile": ("modelfile", "Modelfile   model, settings and messages, for ollama create"),
+    ".md": ("md", "Markdown    the conversation, to read"),
+    ".json": ("json", "JSON        everything, with the figures of each answer"),
+}
+"""How a conversation is written, by the suffix of the file."""
 
 
 class ChatScreen(LoadScreen):
@@ -212,7 +220,9 @@ class ChatScreen(LoadScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        self.app.push_screen(ExportDialog(self._services.export_folder, title), self._take_export)
+        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()}
+        dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
+        self.app.push_screen(dialog, self._take_export)
 
     def _take_export(self, export: Export | None) -> None:
         if export is not None:
@@ -221,11 +231,12 @@ class ChatScreen(LoadScreen):
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
         try:
-            await self.desk.export(export.form, export.path)
+            form, _ = EXPORTS[export.form]
+            written = await self.desk.export(form, export.path)
         except WorkbenchError as error:
             self._add(Notice.of(error))
         else:
-            self._add(Notice(f"Written to {export.path}", severity="information"))
+            self._add(Notice(f"Written to {written}", severity="information"))
 
     def action_thoughts(self) -> None:
         """Show or fold what models think."""

@@ -1,8 +1,9 @@
-"""Leaving with a conversation."""
+"""Leaving with something: its form, and where it goes."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,22 +14,15 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from workbench.core.ports import ExportFormat
 from workbench.ui.screens.dialog import Dialog
-
-FORMATS: dict[ExportFormat, tuple[str, str]] = {
-    "modelfile": (".modelfile", "Modelfile   model, settings and messages, for ollama create"),
-    "md": (".md", "Markdown    the conversation, to read"),
-    "json": (".json", "JSON        everything, with the figures of each answer"),
-}
-_NAMES: tuple[ExportFormat, ...] = tuple(FORMATS)
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
     """What is to be written, and where."""
 
-    form: ExportFormat
+    form: str
+    """The suffix of the form that was chosen, such as `.md`."""
     path: Path
 
 
@@ -44,47 +38,53 @@ def free_path(folder: Path, title: str, suffix: str) -> Path:
 
 
 class ExportDialog(Dialog[Export | None]):
-    """Asks for a format and a path."""
+    """Asks for a form and a path.
+
+    Args:
+        what: What is written, in words.
+        forms: Suffix by suffix, what to call it.
+        folder: Where it goes unless the user says otherwise.
+        title: What a file is named after.
+    """
 
     CSS_PATH = "export.tcss"
 
     forms = query_one("#export-form", OptionList)
     path = query_one("#export-path", Input)
 
-    def __init__(self, folder: Path, title: str) -> None:
+    def __init__(self, what: str, forms: Mapping[str, str], folder: Path, title: str) -> None:
         super().__init__()
+        self._what = what
+        self._texts = dict(forms)
         self._folder = folder
         self._title = title
         self._proposed = ""
 
     def compose(self) -> ComposeResult:
-        """The formats above the path."""
+        """The forms above the path."""
         with Vertical(id="export-box", classes="dialog-box") as box:
-            box.border_title = "Export the conversation"
+            box.border_title = f"Export {self._what}"
             box.border_subtitle = "Enter writes · Tab to the path · Esc closes"
-            yield OptionList(
-                *(Option(text) for _, text in FORMATS.values()), id="export-form", compact=True, markup=False
-            )
+            yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
             yield Label("To", classes="dialog-label")
             path = Input(id="export-path", compact=True)
             path.cursor_blink = False
             yield path
 
     def on_mount(self) -> None:
-        """Propose the first format."""
+        """Propose the first form."""
         self.forms.highlighted = 0
         self.forms.focus()
 
     @property
-    def _form(self) -> ExportFormat:
-        return _NAMES[self.forms.highlighted or 0]
+    def _form(self) -> str:
+        return list(self._texts)[self.forms.highlighted or 0]
 
     @on(OptionList.OptionHighlighted)
     def _propose(self) -> None:
-        """Propose a path for the format, unless the user has typed one."""
+        """Propose a path for the form, unless the user has typed one."""
         if self.path.value == self._proposed:
-            suffix, _ = FORMATS[self._form]
-            self._proposed = str(free_path(self._folder, self._title, suffix))
+            self._proposed = str(free_path(self._folder, self._title, self._form))
             self.path.value = self._proposed
 
     @on(OptionList.OptionSelected)

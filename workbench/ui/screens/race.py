@@ -21,12 +21,12 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import with_values
 from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
-from workbench.lab.race_report import as_json, result_of
+from workbench.lab.race_report import FORMS, as_json, result_of
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.racing import Terms, conversation_of, proposed, room_for_more, summary_lines
 from workbench.ui.sanitize import clean_line
-from workbench.ui.screens.export import free_path
+from workbench.ui.screens.export import Export, ExportDialog, free_path
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lane import LaneColumn, LaneScroll, RaceLines
@@ -34,6 +34,12 @@ from workbench.ui.widgets.prompt import Prompt
 
 PAINT_SECONDS = 0.12
 """How often the lanes are drawn while they write."""
+EXPORTS = {
+    ".md": "Markdown    a table and the answers, to read",
+    ".json": "JSON        everything",
+    ".csv": "CSV         the figures, a row for each lane",
+}
+"""How a race is written, by the suffix of the file."""
 LEAST_LANE = 34
 """Columns that a lane needs; what has no room is beside the screen, and shown when it gets the focus."""
 
@@ -338,12 +344,21 @@ class RaceScreen(Screen[None]):
         if not self._race.questions:
             self.say("There is nothing to export yet.")
             return
-        from workbench.ui.screens.race_export import RaceExportDialog
+        question = self._race.questions[-1]
+        dialog = ExportDialog("the race", EXPORTS, self._services.export_folder, f"race {question}")
+        self.app.push_screen(dialog, self._take_export)
 
-        result = result_of(self._race)
-        self.app.push_screen(
-            RaceExportDialog(self._services, result), lambda said: self.say(said, 8.0) if said else None
-        )
+    def _take_export(self, export: Export | None) -> None:
+        if export is not None:
+            self._export(export)
+
+    @work(group="export", exit_on_error=False, description="export the race")
+    async def _export(self, export: Export) -> None:
+        text = FORMS[export.form](result_of(self._race))
+        try:
+            self.say(f"Written to {await self._services.races.write(export.path, text)}", 8.0)
+        except WorkbenchError as error:
+            self.say(str(error), 8.0)
 
     # One lane
 
