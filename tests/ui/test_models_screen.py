@@ -449,10 +449,10 @@ async def test_what_if_keys_reprice_at_once(host: ScriptedHost, clock: FakeClock
         assert "• 4,096" in at.panel
         assert kv() == before // 2
         await at.press("k", "v")
-        assert kv() == before
-        assert "• f32" in at.panel
+        assert kv() == before // 2 * 17 // 32
+        assert "• q8_0" in at.panel
         await at.press("right_square_bracket")
-        assert screen.fitter.what_if.values == {"type_k": "f32", "type_v": "f32", "num_ctx": 8192}
+        assert screen.fitter.what_if.values == {"type_k": "q8_0", "type_v": "q8_0", "num_ctx": 8192}
         await at.press("a", "b")
         assert {"flash_attn", "num_batch"} <= screen.fitter.what_if.values.keys()
         await at.press("minus")
@@ -488,7 +488,7 @@ async def test_a_model_is_loaded_with_the_settings_on_trial(
         assert at.app.screen is at.app.chat
         assert host.opened[0].info.settings.num_ctx == 4096
         load = at.app.chat.desk.conversation.load
-        assert (load.num_ctx, load.type_k) == (4096, "f32")
+        assert (load.num_ctx, load.type_k) == (4096, "q8_0")
         await at.press("f4")
         assert at.screen.fitter.what_if.values == {}
         assert at.screen.fitter.what_if.settings.num_ctx == 4096

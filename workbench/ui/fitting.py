@@ -224,7 +224,7 @@ def short_settings(answer: Answer, what_if: WhatIf, width: int) -> Content:
     """What it is priced with, in one row."""
     question, changed = answer.question, what_if.values
     flash = "" if question.flash_attention else " · flash attention off"
-    layers = f" · {answer.fit.gpu_layers} of {answer.layers} layers on GPU" if answer.gpus else ""
+    layers = f" · GPU {answer.fit.gpu_layers} of {answer.layers}" if answer.gpus else ""
     text = (
         f"context {question.n_ctx:,}, longest that fits {answer.largest:,} · K {question.type_k} · V {question.type_v}"
     )

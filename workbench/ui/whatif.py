@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from workbench.core.errors import ParameterError
-from workbench.core.parameters import KV_TYPES, LoadSettings, Sampling, Value, check_value, with_values
+from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, with_values
 
 CELLS = 256
 """The context is rounded up to a multiple of this."""
 LONGEST = 2**24
 """The longest context that can be asked for."""
 BATCHES = (64, 128, 256, 512, 1024, 2048)
+CACHE_TYPES = ("f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "bf16", "f32")
+"""The types of keys and values, the smaller ones first that are tried for their size."""
 FLASH = ("auto", "on", "off")
 NAMES = ("num_ctx", "type_k", "type_v", "num_gpu", "flash_attn", "num_batch")
 """What can be changed, in the order of the panel."""
@@ -59,11 +61,11 @@ class WhatIf:
 
     def turn_keys(self) -> WhatIf:
         """With the next type of keys."""
-        return self.turn("type_k", KV_TYPES)
+        return self.turn("type_k", CACHE_TYPES)
 
     def turn_values(self) -> WhatIf:
         """With the next type of values."""
-        return self.turn("type_v", KV_TYPES)
+        return self.turn("type_v", CACHE_TYPES)
 
 
 def next_context(now: int, step: int, trained: int | None) -> int:
