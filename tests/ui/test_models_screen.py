@@ -547,3 +547,18 @@ async def test_keys_that_mean_nothing_do_nothing(host: ScriptedHost, clock: Fake
         await at.press(*"qwetuiodh@#$%&*()", "shift+tab", "delete", "insert", "ctrl+a", "f6", "f7")
         assert at.screen.is_current
         assert len(at.rows) == 10
+
+
+async def test_ctrl_c_says_that_it_quits_the_second_time(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+    async with opened(host, clock, demo_path) as at:
+        await at.press("ctrl+c")
+        assert at.state == "Ctrl+C again quits."
+
+
+async def test_the_help_begins_with_the_keys_of_this_screen(
+    host: ScriptedHost, clock: FakeClock, demo_path: Path
+) -> None:
+    async with opened(host, clock, demo_path) as at:
+        await at.press("f1")
+        text = shown(at.app)
+        assert text.index("\nModels of this machine\n") < text.index("\nConversation\n")

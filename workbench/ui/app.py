@@ -153,9 +153,13 @@ class WorkbenchApp(App[None]):
                 group.title,
                 [KeyRow(self._keys_for(binding), binding.description, binding.tooltip) for binding in group.bindings],
             )
-            for group in key_groups()
+            for group in sorted(key_groups(), key=self._is_elsewhere)
         ]
         self.push_screen(HelpDialog(tables))
+
+    def _is_elsewhere(self, group: KeyGroup) -> bool:
+        """Whether the bindings of a group mean nothing to the screen that the user is on."""
+        return not group.everywhere and not any(binding in self.screen.BINDINGS for binding in group.bindings)
 
     # Themes
 
@@ -310,6 +314,8 @@ class WorkbenchApp(App[None]):
         else:
             self.chat.desk.stop()
             self.chat.say(again, QUIT_SECONDS)
+            if self._models is not None and self.screen is self._models:
+                self._models.say(again)
 
     def _selected_text(self) -> str:
         focused = self.screen.focused
