@@ -100,7 +100,7 @@ class LibraryCatalog:
             return
         if known.models:
             yield replace(known, complete=False)
-        views = views_of(lambda tell, stop: self._search(tell, stop, again=again))
+        views = views_of(lambda tell, stop: self._search(tell, stop, again=again, gentle=True))
         async with aclosing(views):
             async for view in views:
                 # A model that was there a moment ago does not go away until it is known to have gone.
@@ -110,7 +110,7 @@ class LibraryCatalog:
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._searched_at < FRESH_SECONDS
 
-    def _search(self, tell: Tell, stop: Event, *, again: bool) -> LibraryView | None:
+    def _search(self, tell: Tell, stop: Event, *, again: bool, gentle: bool = False) -> LibraryView | None:
         """The view of a search that was finished a moment ago, or of a new one; None where that was stopped."""
         while not self._searching.acquire(timeout=LOCK_SECONDS):
             if stop.is_set():
@@ -125,6 +125,7 @@ class LibraryCatalog:
                 demo=self._find_demo(),
                 recent=[str(absolute(path)) for path in self._recent()],
                 readings=self._readings,
+                gentle=gentle,
             )
             found = search.run(tell, stop)
             if found is not None:

@@ -46,6 +46,8 @@ class Search:
         demo: The file of the demo model; None where it is not installed.
         recent: Paths that were opened lately, newest first.
         readings: Reads the files.
+        gentle: Whether a screen is drawn meanwhile. Readers take Python from it, each as much as it has itself: there
+            is one then, which rests as long as it reads.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Search:
         demo: Path | None,
         recent: Sequence[str],
         readings: Readings,
+        gentle: bool = False,
     ) -> None:
         self._places = places
         self._stores = stores
@@ -64,6 +67,7 @@ class Search:
         self._demo = demo
         self._recent = recent
         self._readings = readings
+        self._gentle = gentle
         self._found: list[Found] = []
         self._problems: list[ScanProblem] = []
         self._read: dict[int, Reading | None] = {}
@@ -124,9 +128,15 @@ class Search:
             return True
 
         def read(index: int) -> Reading | None:
-            return None if stop.is_set() else self._readings.read(self._found[index].file)
+            if stop.is_set():
+                return None
+            began = time.monotonic()
+            reading = self._readings.read(self._found[index].file)
+            if self._gentle:
+                stop.wait(time.monotonic() - began)
+            return reading
 
-        with ThreadPoolExecutor(READERS, "library") as pool:
+        with ThreadPoolExecutor(1 if self._gentle else READERS, "library") as pool:
             try:
                 futures = {pool.submit(read, index): index for index in indices}
                 for future in as_completed(futures):
