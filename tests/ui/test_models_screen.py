@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input, Label
 
@@ -236,6 +237,18 @@ async def test_searching(host: ScriptedHost, clock: FakeClock, demo_path: Path) 
         assert "Nothing matches" in at.rows[1]
         await at.press("enter", "space", "l", "enter", "escape")
         assert len(at.rows) == 10
+
+
+async def test_who_types_fast_types_into_the_search(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+    async with opened(host, clock, demo_path) as at:
+        for key in ("slash", "m", "i", "s", "t", "space", "l"):
+            # All are on their way before the search has the focus.
+            at.screen.list.post_message(Key(key, {"slash": "/", "space": " "}.get(key, key)))
+        await settle(at.pilot)
+        assert at.screen.search.value == "mist l"
+        await at.press("backspace", "backspace", "enter", "space")
+        assert at.screen.search.value == "mist"
+        assert [model.name for model in at.screen.shelf.marked] == ["Mistral-Nemo-Instruct-2407"]
 
 
 async def test_filters(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -506,8 +519,9 @@ async def test_what_the_last_load_took_is_shown(host: ScriptedHost, clock: FakeC
 
 
 async def test_only_the_model_on_which_the_cursor_rests_is_read(
-    host: ScriptedHost, clock: FakeClock, demo_path: Path
+    host: ScriptedHost, clock: FakeClock, demo_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workbench.ui.screens.models_list.SETTLE_SECONDS", 0.5)
     files = NamedFiles(demo_path)
     async with opened(host, clock, demo_path, files=files) as at:
         files.read.clear()

@@ -13,6 +13,7 @@ from textual.widgets import Input
 
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import Value
+from workbench.ui.keys import keys_of
 from workbench.ui.screens.models_trial import TrialScreen
 from workbench.ui.shelf import Heading
 from workbench.ui.shelving import short_problem
@@ -122,10 +123,24 @@ class ModelsScreen(TrialScreen):
         (self.panel if to_panel else self.list).focus()
         self.call_after_refresh(self._show)
 
+    @property
+    def _search_keys(self) -> list[str]:
+        binding = next(each for each in self.BINDINGS if isinstance(each, Binding) and each.id == "models.search")
+        return keys_of(binding, self._services.config.keymap)
+
     def on_key(self, event: events.Key) -> None:
         """A digit begins a context; while a search is typed, the list can be gone through."""
         typing = isinstance(self.focused, Input)
-        if not typing and event.character is not None and event.character in "123456789":
+        if self._typing is not None and event.is_printable and event.character:
+            # It was pressed before the line had the focus.
+            event.stop()
+            event.prevent_default()
+            self._typing.insert_text_at_cursor(event.character)
+        elif not typing and event.key in self._search_keys:
+            # Bindings are looked up later, when letters typed fast are on their way as keys already.
+            event.stop()
+            self.action_search()
+        elif not typing and event.character is not None and event.character in "123456789":
             event.stop()
             self._ask_context(event.character)
         elif self.focused is self.search and event.key in {"up", "down", "pageup", "pagedown"}:

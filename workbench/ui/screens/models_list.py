@@ -67,6 +67,8 @@ class ModelListScreen(Screen[None]):
         self._said = ""
         self._failure = ""
         self._in_hand: Row | None = None
+        self._typing: Input | None = None
+        """The line that was opened to type in, until the focus goes elsewhere."""
         self.shelf = Shelf()
         self.fitter = Fitter(
             services, lambda: desk.conversation.load, lambda: desk.engine.info if desk.engine else None
@@ -279,8 +281,7 @@ class ModelListScreen(Screen[None]):
         """Ask for a few letters."""
         self._close_line(self.number)
         self.remove_class("-details")
-        self.search.add_class("-open")
-        self.search.focus()
+        self._open_line(self.search)
 
     @on(Input.Changed, "#models-search")
     def _search(self, event: Input.Changed) -> None:
@@ -289,7 +290,18 @@ class ModelListScreen(Screen[None]):
 
     @on(Input.Submitted, "#models-search")
     def _searched(self) -> None:
+        self._typing = None
         self.list.focus()
+
+    def _open_line(self, line: Input) -> None:
+        line.add_class("-open")
+        line.focus()
+        self._typing = line
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Who goes elsewhere types no more."""
+        if event.widget is not self._typing:
+            self._typing = None
 
     def _close_line(self, line: Input) -> bool:
         """Close a line to type in. Returns whether it was open."""
@@ -297,6 +309,7 @@ class ModelListScreen(Screen[None]):
             return False
         line.remove_class("-open")
         line.value = ""
+        self._typing = None
         (self.panel if self.has_class("-details") else self.list).focus()
         return True
 

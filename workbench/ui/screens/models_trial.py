@@ -48,9 +48,8 @@ class TrialScreen(ModelListScreen):
         self._ask_context("")
 
     def _ask_context(self, begun: str) -> None:
-        self.number.add_class("-open")
         self.number.value = begun
-        self.number.focus()
+        self._open_line(self.number)
         self.number.cursor_position = len(begun)
 
     @on(Input.Submitted, "#models-number")
