@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from textual.pilot import Pilot
@@ -22,13 +21,9 @@ from textual.pilot import Pilot
 from benchmarks.models import variant
 from benchmarks.program import answers
 from workbench.cli.composition import compose
+from workbench.cli.screen import services_of
 from workbench.core.logbook import RingLogBook
-from workbench.engine.files import LocalFiles
-from workbench.library.demo import HOW_TO_GET_DEMO
-from workbench.store.config_write import save_config
-from workbench.telemetry.host import HostMonitor
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.services import Services
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "docs" / "pictures"
@@ -39,6 +34,7 @@ QUESTIONS = (
 )
 CONFIG = """\
 model_folders = ["{models}"]
+model_stores = []
 [sampling]
 temperature = 0.0
 seed = 1
@@ -75,25 +71,7 @@ def take(app: WorkbenchApp, name: str) -> None:
 async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp], object]) -> None:
     """Start the program on a home, ask both questions, and let `show` take its pictures."""
     workers = compose()
-    services = Services(
-        engines=workers.engines,
-        catalog=workers.catalog,
-        files=LocalFiles(),
-        loads=workers.loads,
-        adviser=workers.adviser,
-        races=workers.races,
-        bench=workers,
-        sessions=workers.sessions,
-        monitor=HostMonitor(),
-        logs=RingLogBook(),
-        config=workers.config,
-        config_problems=workers.problems,
-        save_config=partial(save_config, workers.paths.config_file),
-        theme_folders=[ROOT / "themes"],
-        export_folder=workers.paths.exports_dir,
-        no_model_hint=HOW_TO_GET_DEMO,
-    )
-    app = WorkbenchApp(services, "demo")
+    app = WorkbenchApp(services_of(workers, RingLogBook()), "demo")
     before = len(list(answers(home)))
     async with app.run_test(size=SIZE) as pilot:
         app.theme = theme
@@ -117,7 +95,15 @@ async def dark(pilot: Pilot[None], app: WorkbenchApp) -> None:
         await until(pilot, lambda: len(app.screen_stack) == 1)
 
 
+    await library(pilot, app)
     await race(pilot, app)
+
+
+async def library(pilot: Pilot[None], app: WorkbenchApp) -> None:
+    """Every model, and what the one in hand takes."""
+    await pilot.press("f4")
+    await until(pilot, lambda: shows(app, "to spare"))
+    take(app, "library")
 
 
 async def race(pilot: Pilot[None], app: WorkbenchApp) -> None:

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     from workbench.ui.app import WorkbenchApp
 
     restore = _terminal_restorer()
-    app = WorkbenchApp(_services(workers, book), _first_model(options.model, workers), resume)
+    app = WorkbenchApp(services_of(workers, book), _first_model(options.model, workers), resume)
     _watch_native_aborts(restore)
     app.run()
     return app.return_code or 0
@@ -90,7 +90,8 @@ def _first_model(named: str | None, workers: Workers) -> str | None:
     return wanted or None
 
 
-def _services(workers: Workers, book: RingLogBook) -> Services:
+def services_of(workers: Workers, book: RingLogBook) -> Services:
+    """What the screen is handed."""
     shipped = Path(__file__).parent.parent
     # In a checkout the themes lie beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
