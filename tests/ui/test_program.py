@@ -296,7 +296,7 @@ async def test_a_keymap_moves_keys_everywhere(host: ScriptedHost, clock: FakeClo
     app = app_on(host, clock, config=config)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert "F3 Models" in shown(app)
+        assert "F3 Model " in shown(app)
         await pilot.press(*"why", "ctrl+y")
         await settle(pilot)
         assert ANSWER in turns(app)
