@@ -94,7 +94,6 @@ async def dark(pilot: Pilot[None], app: WorkbenchApp) -> None:
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen_stack) == 1)
 
-
     await library(pilot, app)
     await race(pilot, app)
 

@@ -7,7 +7,8 @@ from typing import Protocol
 import pytest
 from textual.pilot import Pilot
 
-from tests.ui.fakes import THEMES, FakeClock, FakeStore, app_on, models, settle, until
+from tests.lab.fake_bencher import FakeBencher
+from tests.ui.fakes import THEMES, FakeBench, FakeClock, FakeStore, app_on, models, settle, until
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.models import MemoryUse, ModelEntry
@@ -85,6 +86,52 @@ def test_race(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
         await pilot.press("f3")
         await settle(pilot)
         await pilot.press(*"What is this?", "enter")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bench(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bench_tests(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program(bench=FakeBench(FakeBencher(lambda ref, test, number: 1 + number % 3 / 10)))
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_bench_pairs(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program(
+        bench=FakeBench(FakeBencher(lambda ref, test, number: (1.0 if ref == "qwen" else 1.03) + number % 3 / 100))
+    )
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+        await pilot.press("f6", "ctrl+o")
+        await settle(pilot)
+        await pilot.press(*"qwen", "enter")
+        await settle(pilot)
+        await pilot.press("f9")
         await settle(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=steps)

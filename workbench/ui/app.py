@@ -28,6 +28,7 @@ from workbench.ui.widgets.transcript import Earlier
 from workbench.ui.widgets.turns import TurnLines
 
 if TYPE_CHECKING:
+    from workbench.ui.screens.bench import BenchScreen
     from workbench.ui.screens.models import ModelsScreen
     from workbench.ui.screens.quantize import QuantizeDialog
     from workbench.ui.screens.race import RaceScreen
@@ -66,6 +67,7 @@ class WorkbenchApp(App[None]):
         Binding("f3", "race", "Race", id="app.race", tooltip="Put one prompt to several models, side by side."),
         Binding("f4", "library", "Models", id="app.models",
                 tooltip="Show every model on this machine, and what it would take of memory."),
+        Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
         Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
                 tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
@@ -89,6 +91,7 @@ class WorkbenchApp(App[None]):
         self._interrupted_at = float("-inf")
         self._workshop: Workshop | None = None
         self._race: RaceScreen | None = None
+        self._bench: BenchScreen | None = None
         self._models: ModelsScreen | None = None
         self._themes, self._theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
@@ -195,6 +198,17 @@ class WorkbenchApp(App[None]):
             self.install_screen(self._race, "race")
             self.add_mode("race", "race")
         self.switch_mode("race")
+
+    def action_bench(self) -> None:
+        """Go to the bench."""
+        self._leave_pages()
+        if self._bench is None:
+            from workbench.ui.screens.bench import BenchScreen
+
+            self._bench = BenchScreen(self.services, self.chat.desk, self.key_for)
+            self.install_screen(self._bench, "bench")
+            self.add_mode("bench", "bench")
+        self.switch_mode("bench")
 
     def action_library(self) -> None:
         """Go to the models of this machine."""
@@ -311,6 +325,9 @@ class WorkbenchApp(App[None]):
         if self._race is not None and self.screen is self._race:
             self._race.action_stop()
             self._race.say(again, QUIT_SECONDS)
+        elif self._bench is not None and self.screen is self._bench:
+            self._bench.action_stop()
+            self._bench.say(again, QUIT_SECONDS)
         else:
             self.chat.desk.stop()
             self.chat.say(again, QUIT_SECONDS)
@@ -335,6 +352,8 @@ class WorkbenchApp(App[None]):
             await self._workshop.close()
         if self._race is not None:
             await self._race.leave()
+        if self._bench is not None:
+            await self._bench.leave()
         await self.chat.leave()
         self.exit()
 
@@ -352,6 +371,8 @@ def screen_groups() -> list[KeyGroup]:
 
 def key_groups() -> list[KeyGroup]:
     """Every binding that has an id, by the place where it works."""
+    from workbench.ui.screens.bench import BenchScreen
+    from workbench.ui.screens.bench_dialogs import KeptRunsDialog
     from workbench.ui.screens.confirm import ConfirmDialog
     from workbench.ui.screens.dialog import Dialog
     from workbench.ui.screens.jobs import JobsDialog
@@ -361,6 +382,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.screens.quantize import QuantizeDialog
     from workbench.ui.screens.race import RaceScreen
     from workbench.ui.screens.settings import SettingsDialog
+    from workbench.ui.widgets.benchform import ModelList
     from workbench.ui.widgets.lane import LaneScroll
     from workbench.ui.widgets.rows import Rows
 
@@ -368,6 +390,9 @@ def key_groups() -> list[KeyGroup]:
         *screen_groups(),
         KeyGroup.of("Race", RaceScreen.BINDINGS),
         KeyGroup.of("A lane of a race that has the focus", LaneScroll.BINDINGS),
+        KeyGroup.of("Bench", BenchScreen.BINDINGS),
+        KeyGroup.of("The models of a bench", ModelList.BINDINGS),
+        KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
