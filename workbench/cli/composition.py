@@ -66,9 +66,9 @@ class Workers:
     @cached_property
     def engines(self) -> EngineHost:
         """Opens models."""
-        from workbench.engine.open import LocalHost
+        from workbench.engine.open import AnyHost
 
-        return LocalHost(
+        return AnyHost(
             self.catalog.resolve,
             state_budget_bytes=self.config.state_cache_mb * 2**20,
             memory_guard=self.config.memory_guard,
