@@ -8,6 +8,8 @@ import pytest
 from workbench.library.demo import find_demo
 from workbench.library.places import Places
 
+pytest_plugins = ("tests.servers.fixtures",)
+
 # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
 os.environ["GGML_NO_BACKTRACE"] = "1"
 
