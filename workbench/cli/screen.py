@@ -45,7 +45,9 @@ RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="`demo`, a .gguf file, or NAME:QUANT")
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="`demo`, a .gguf file, NAME:QUANT, or http://HOST:PORT#MODEL"
+    )
     parser.add_argument("--resume", metavar="SESSION", help="go on with a conversation: its id, or `last`")
     add_settings(parser)
 
@@ -97,7 +99,8 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
     return Services(
         engines=workers.engines,
-        catalog=workers.catalog,
+        catalog=workers.served,
+        servers=workers.served,
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,

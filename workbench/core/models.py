@@ -80,7 +80,8 @@ def _base(entry: ModelEntry) -> tuple[str, str]:
 class ScanProblem:
     """A place that could not be looked at."""
 
-    path: Path
+    path: Path | str
+    """A folder, a file, or the address of a server."""
     message: str
 
     def __str__(self) -> str:

@@ -190,6 +190,24 @@ class Catalog(Protocol):
         """
 
 
+class Servers(Protocol):
+    """The servers whose models are offered."""
+
+    async def add(self, address: str) -> Sequence[ModelEntry]:
+        """Ask a server for its models, and offer them from now on.
+
+        Raises:
+            WorkbenchError: It does not answer, or it cannot be kept.
+        """
+
+    async def unload(self, ref: str) -> None:
+        """Have a server give the memory of a model back.
+
+        Raises:
+            WorkbenchError: It cannot.
+        """
+
+
 class RaceBook(Protocol):
     """Keeps what races came to."""
 

@@ -164,23 +164,26 @@ def _latency_lines(readings: Readings, width: int) -> list[Content]:
     prompt = fmt.DASH if total is None else f"{mark}{fmt.count(total)}"
     # While the prompt is read, an answer of no tokens is not a figure yet.
     tokens = None if readings.streaming and not metrics.completion_tokens else metrics.completion_tokens
+    seen_by = "" if metrics.latency_source == "engine" else f" {metrics.latency_source}"
+    prefill_by = "" if metrics.source == "engine" or metrics.prefill_tps is None else f", {metrics.source}"
     p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
     return [
-        _row("First token", fmt.milliseconds(metrics.ttft_ms), width),
-        _row("Prefill", fmt.rate(metrics.prefill_tps), width, " tok/s"),
+        _row("First token", fmt.milliseconds(metrics.ttft_ms), width, seen_by if metrics.ttft_ms is not None else ""),
+        _row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}"),
         _row("Prompt", prompt, width, " tokens"),
         _row("  cached", f"{fmt.count(cached)} of {prompt}" if cached is not None else fmt.DASH, width),
         _row("Answer", f"{mark}{fmt.count(tokens)}" if tokens is not None else fmt.DASH, width, " tokens"),
-        _row("Gap p50", p50, width),
-        _row("Gap p95", p95, width),
+        _row("Gap p50", p50, width, seen_by if metrics.itl_p50_ms is not None else ""),
+        _row("Gap p95", p95, width, seen_by if metrics.itl_p95_ms is not None else ""),
     ]
 
 
 def _context_lines(readings: Readings, width: int) -> list[Content]:
-    size = readings.info.settings.num_ctx if readings.info else None
+    # 0: a server does not say how long it is.
+    size = (readings.info.settings.num_ctx or None) if readings.info else None
     used = readings.context_used
     share = used / size if used is not None and size else None
-    amount = fmt.DASH if size is None else f"{fmt.count(used)} / {fmt.count(size)}"
+    amount = fmt.DASH if size is None and used is None else f"{fmt.count(used)} / {fmt.count(size)}"
     return [_heading("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
 
 
@@ -254,7 +257,7 @@ def strip_lines(readings: Readings, width: int) -> list[Content]:
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
     name = short_label(info.model) if info else clean_line(readings.loading or "no model")
-    size = info.settings.num_ctx if info else None
+    size = (info.settings.num_ctx or None) if info else None
     share = readings.context_used / size if readings.context_used is not None and size else None
     context = level(share) if share is not None and share >= WARN_AT else value
     memory = info.memory.total_bytes if info and info.memory else None

@@ -20,6 +20,7 @@ from workbench.core.ports import (
     LogBook,
     MemoryAdviser,
     RaceBook,
+    Servers,
     SessionStore,
 )
 
@@ -134,3 +135,5 @@ class Services:
     """Where an export goes when no folder is named."""
     no_model_hint: str = ""
     """How to get a model, for when none is named and none is at hand."""
+    servers: Servers | None = None
+    """The servers whose models are in the catalog; None where none can be asked."""
