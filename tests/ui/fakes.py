@@ -20,7 +20,16 @@ from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Catalog, ConditionWatch, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
+from workbench.core.ports import (
+    Catalog,
+    ConditionWatch,
+    ExportFormat,
+    HostSample,
+    LoadBook,
+    MemoryAdviser,
+    RaceBook,
+    Servers,
+)
 from workbench.core.session import Session
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -278,6 +287,7 @@ def fake_services(
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
+    servers: Servers | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -296,6 +306,7 @@ def fake_services(
         theme_folders=themes,
         export_folder=export_folder,
         no_model_hint=no_model_hint,
+        servers=servers,
     )
 
 
