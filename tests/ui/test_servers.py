@@ -47,11 +47,13 @@ class BothHosts(ScriptedHost):
 
 
 @pytest.fixture
-def program():
+async def program():
     """A program on a scripted host and on these servers."""
+    hosts = []
 
     def make(*urls, model=None):
         host = BothHosts()
+        hosts.append(host)
         kept = []
         book = AddressBook([ServerSetting(url) for url in urls], {}, find=False)
         catalog = ServedCatalog(host, book, lambda: host.remote, kept.append)
@@ -60,7 +62,9 @@ def program():
         app.kept = kept
         return app
 
-    return make
+    yield make
+    for host in hosts:
+        await host.shutdown()
 
 
 def state(app):
