@@ -21,9 +21,11 @@ from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import Readings
+from workbench.ui.machine import MachineWatch
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 from workbench.ui.services import Services
+from workbench.ui.spending import EnergyMeter
 from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
@@ -54,6 +56,8 @@ class Desk:
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
+        self.machine = MachineWatch(services.telemetry, clocks.now_ns)
+        """The meters of the machine."""
         self.bay = Bay(services.engines)
         self.track = Track(services.loads)
         self.conversation = Conversation.new(self._config)
@@ -106,6 +110,7 @@ class Desk:
             clocks=self._clocks,
         )
         answering = self.answering
+        energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
             await self.scribe.message(self.conversation, question)
             outcome = await answering.run()
@@ -115,6 +120,7 @@ class Desk:
             raise
         finally:
             self.answering = None
+        outcome = replace(outcome, metrics=replace(outcome.metrics, energy_joules=await energy.joules()))
         self._metrics = outcome.metrics
         self.conversation.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
         await self.scribe.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
@@ -221,7 +227,7 @@ class Desk:
             history=tuple(self._speeds),
             progress=answering.answer.progress if answering else None,
             context_used=shown.context_used if shown else None,
-            host=self._services.monitor.sample(),
+            machine=self.machine.view,
             needs_reload=self.needs_reload,
             streaming=answering is not None,
         )

@@ -134,7 +134,8 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     prefill = fmt.rate(metrics.prefill_tps if metrics else None)
     tokens = fmt.count(meter.tokens if meter else None)
     by = "" if metrics is None or speed is None or metrics.source == "engine" else f" {metrics.source}"
-    third = styled((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM), (tokens, "lane--value"), (" tokens", _DIM))
+    rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
+    third = styled(*rate, (tokens, "lane--value"), (" tokens", _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
     return [_cropped(third, width), _cropped(fourth, width)]
 

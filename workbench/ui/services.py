@@ -15,13 +15,13 @@ from workbench.core.ports import (
     Catalog,
     ConditionWatch,
     EngineHost,
-    HostMonitor,
     LoadBook,
     LogBook,
     MemoryAdviser,
     RaceBook,
     Servers,
     SessionStore,
+    Telemetry,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class Services:
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
-    monitor: HostMonitor
+    telemetry: Telemetry
+    """The meters of the machine; the screen starts and stops them."""
     logs: LogBook
     config: Config
     config_problems: Sequence[ConfigProblem]
