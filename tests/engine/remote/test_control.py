@@ -128,7 +128,8 @@ async def test_a_server_that_takes_few_parameters_says_so(raw_serve, host):
 
 
 @pytest.mark.parametrize(("details", "parameters"), [
-    ({"parameter_size": "3.2B", "quantization_level": "Q4_K_M"}, 3_200_000_000), ({"parameter_size": "134.52M"}, 134_520_000),
+    ({"parameter_size": "3.2B", "quantization_level": "Q4_K_M"}, 3_200_000_000),
+    ({"parameter_size": "134.52M"}, 134_520_000),
     ({"parameter_size": "who knows"}, None), (None, None), ({"parameter_size": 3}, None),
 ])  # fmt: skip
 async def test_what_ollama_tells_may_be_anything(raw_serve, host, details, parameters):
