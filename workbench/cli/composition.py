@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.ports import Bencher, ConditionWatch, EngineHost
+from workbench.core.ports import Bencher, ConditionWatch, EngineHost, LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.library.catalog import LibraryCatalog
@@ -99,6 +99,13 @@ class Workers:
         from workbench.engine.llama.bench import LlamaBencher
 
         return LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
+
+    @cached_property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
+        from workbench.engine.remote.load import ChildLoadClients
+
+        return ChildLoadClients()
 
     @cached_property
     def bench_runs(self) -> BenchRunFolder:

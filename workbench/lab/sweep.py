@@ -55,8 +55,8 @@ class Sweep:
         nonce: Callable[[], str] = lambda: secrets.token_hex(4),
         seed: int = 1,
     ) -> None:
-        self._client = client
-        self._settings = settings
+        self.client = client
+        self.settings = settings
         self._nonce = nonce()
         self._rng = random.Random(seed)
         self._asked = 0
@@ -82,7 +82,7 @@ class Sweep:
         self._tell = on_progress or self._tell
         self._on_level = on_level or self._on_level
         words = await self._warm_up(cancel)
-        for concurrency in self._settings.levels:
+        for concurrency in self.settings.levels:
             if cancel.is_set or not await self._level(concurrency, words, cancel):
                 return
 
@@ -96,16 +96,16 @@ class Sweep:
         if cancel.is_set:
             return False
         found = ending(self.levels)
-        if found == "failing" or not self._settings.all_levels:
+        if found == "failing" or not self.settings.all_levels:
             self.ending = found
         return not self.ending
 
     async def _warm_up(self, cancel: CancelToken) -> int:
         """Ask twice; gives how many words a prompt of the wanted length has."""
         counts: list[int | None] = []
-        settings = self._settings
+        settings = self.settings
         for words in TRIAL_WORDS:
-            self._tell(BenchProgress("warming up", self._client.target.model, 0, settings.most_requests, 0.0))
+            self._tell(BenchProgress("warming up", self.client.target.model, 0, settings.most_requests, 0.0))
             level = LoadLevel(1, (self.prompt(words),), settings.n_gen, settings.seconds)
             samples, _ = await self._samples(level, cancel)
             if cancel.is_set:
@@ -117,7 +117,7 @@ class Sweep:
         return words_for(settings.n_prompt, TRIAL_WORDS, counts)
 
     async def _ask(self, concurrency: int, words: int, cancel: CancelToken) -> SweepLevel | None:
-        settings = self._settings
+        settings = self.settings
         prompts = tuple(self.prompt(words) for _ in range(concurrency * settings.repetitions))
         level = LoadLevel(concurrency, prompts, settings.n_gen, settings.seconds)
         before = settings.repetitions * sum(level.concurrency for level in self.levels)
@@ -135,7 +135,7 @@ class Sweep:
     ) -> tuple[list[LoadSample], LoadCost | None]:
         samples: list[LoadSample] = []
         cost: LoadCost | None = None
-        async for found in self._client.run(level, cancel):
+        async for found in self.client.run(level, cancel):
             if isinstance(found, LoadCost):
                 cost = found
             else:

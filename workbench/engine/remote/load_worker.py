@@ -37,6 +37,7 @@ from workbench.engine.remote.asking import Asking, Spoken
 from workbench.engine.remote.dialect import Dialect, Question, model_id
 from workbench.engine.remote.host import open_model
 from workbench.engine.remote.http import ServerClient, Timeouts
+from workbench.engine.remote.problems import plain
 
 LOOK_EVERY_S = 0.02
 """How often it looks how late the event loop is."""
@@ -201,7 +202,8 @@ class Worker:
 
         server, dialect, opened = await open_model(self._client, name, LoadSettings(), tell)
         self._users = Users(self._client, SweepDialect(dialect, server.kind))
-        target = LoadTarget(url, server.kind, model_id(opened.model) or opened.model.label, server.version)
+        version = None if server.version is None else plain(server.version, self._client.address)
+        target = LoadTarget(url, server.kind, plain(model_id(opened.model), self._client.address), version)
         write({"target": asdict(target)})
 
 
