@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.ports import Bencher, ConditionWatch, EngineHost, LoadClients
+from workbench.core.ports import Bencher, ConditionWatch, LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
+from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
 from workbench.store.loads import FileLoadBook
@@ -22,6 +24,7 @@ from workbench.store.races import RaceFolder
 from workbench.store.sessions import FileSessionStore, SessionFolder
 
 if TYPE_CHECKING:
+    from workbench.engine.remote.addresses import AddressBook
     from workbench.store.bench_runs import BenchRunFolder
 
 RECENT_SESSIONS = 20
@@ -64,15 +67,21 @@ class Workers:
         return RaceFolder(self.paths.races_dir)
 
     @cached_property
-    def engines(self) -> EngineHost:
+    def engines(self) -> AnyHost:
         """Opens models."""
-        from workbench.engine.open import AnyHost
-
         return AnyHost(
             self.catalog.resolve,
             state_budget_bytes=self.config.state_cache_mb * 2**20,
             memory_guard=self.config.memory_guard,
+            address_of=self.addresses.address,
         )
+
+    @cached_property
+    def addresses(self) -> AddressBook:
+        """The servers that are known, and which key is for whom."""
+        from workbench.engine.remote.addresses import AddressBook
+
+        return AddressBook(self.config.servers, os.environ, find=self.config.find_servers)
 
     @cached_property
     def files(self) -> LocalFiles:
@@ -105,7 +114,7 @@ class Workers:
         """Makes clients that stand for many users of a server."""
         from workbench.engine.remote.load import ChildLoadClients
 
-        return ChildLoadClients()
+        return ChildLoadClients(self.addresses.address)
 
     @cached_property
     def bench_runs(self) -> BenchRunFolder:

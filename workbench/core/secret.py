@@ -38,3 +38,8 @@ class Secret:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("A key is not written anywhere.")
+
+
+def is_key(text: str) -> bool:
+    """Whether a text can be sent as a key."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text

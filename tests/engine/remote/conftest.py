@@ -12,7 +12,7 @@ from workbench.engine.remote.host import RemoteHost
 
 
 @pytest.fixture
-async def serve():
+async def raw_serve():
     """Starts servers on the loopback. `pages` are answers by path, `chat` answers every POST."""
     servers, tasks = [], set()
 

@@ -73,36 +73,36 @@ async def test_addresses_where_nobody_is(host, ref, error, words):
     (200, {}, [1, 2], ServerAnswerError, "of a kind that is known"),
     (200, {}, {"object": "list", "data": []}, UnknownModelError, "no models"),
 ])  # fmt: skip
-async def test_servers_that_cannot_be_opened(serve, host, status, headers, body, error, words):
+async def test_servers_that_cannot_be_opened(raw_serve, host, status, headers, body, error, words):
     async def page(peer, _request):
         await peer.reply(body, status, **headers)
 
-    server = await serve(pages={"*": page})
+    server = await raw_serve(pages={"*": page})
     with pytest.raises(error) as raised:
         await open_at(host(), server.url)
     assert words in str(raised.value)
     assert server.url.partition("//")[2] in str(raised.value)
 
 
-async def test_a_server_that_never_says_a_byte_while_it_is_opened(serve, host):
+async def test_a_server_that_never_says_a_byte_while_it_is_opened(raw_serve, host):
     async def silent(peer, _request):
         await peer.forever()
 
-    server = await serve(pages={"*": silent})
+    server = await raw_serve(pages={"*": silent})
     began = time.monotonic()
     with pytest.raises(ServerTimeoutError, match=r"for 0\.5 s"):
         await open_at(host(), server.url)
     assert time.monotonic() - began < 5
 
 
-async def test_opening_can_be_cancelled_at_once(serve, host):
+async def test_opening_can_be_cancelled_at_once(raw_serve, host):
     asked = asyncio.Event()
 
     async def silent(peer, _request):
         asked.set()
         await peer.forever()
 
-    server = await serve(pages={"*": silent})
+    server = await raw_serve(pages={"*": silent})
     cancel = CancelToken()
     opening = asyncio.create_task(open_at(host(timeouts=QUICK_TO_NOBODY), server.url, cancel))
     await asked.wait()
@@ -115,10 +115,10 @@ QUICK_TO_NOBODY = type(QUICK)()
 """Timeouts that no test waits for: what ends before them was ended by something else."""
 
 
-async def test_a_certificate_that_is_not_trusted(serve, host, tmp_path, self_signed):
+async def test_a_certificate_that_is_not_trusted(raw_serve, host, tmp_path, self_signed):
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(self_signed)
-    server = await serve(pages={"*": VLLM_MODELS}, ssl=context)
+    server = await raw_serve(pages={"*": VLLM_MODELS}, ssl=context)
     with pytest.raises(ServerUnreachableError, match="certificate is not trusted") as raised:
         await open_at(host(), server.url)
     assert "SSL_CERT_FILE" in raised.value.hint
@@ -136,17 +136,17 @@ async def test_https_where_http_is_spoken(host):
 
 
 @pytest.mark.parametrize("names", [["a", "b"], ["m2"]])
-async def test_a_model_that_is_not_there(serve, host, names):
+async def test_a_model_that_is_not_there(raw_serve, host, names):
     listed = {"object": "list", "data": [{"id": name} for name in names]}
-    server = await serve(pages={"/v1/models": listed})
+    server = await raw_serve(pages={"/v1/models": listed})
     with pytest.raises(UnknownModelError, match="has no model 'm'") as raised:
         await opened(host(), server)
     assert names[0] in raised.value.hint
 
 
-async def test_several_models_and_none_named(serve, host):
+async def test_several_models_and_none_named(raw_serve, host):
     listed = {"object": "list", "data": [{"id": "a"}, {"id": "b"}]}
-    server = await serve(pages={"/v1/models": listed})
+    server = await raw_serve(pages={"/v1/models": listed})
     with pytest.raises(UnknownModelError, match="several models: a, b") as raised:
         await open_at(host(), server.url)
     assert f"{server.url}#a" in raised.value.hint
@@ -155,9 +155,9 @@ async def test_several_models_and_none_named(serve, host):
 # In the middle of an answer
 
 
-async def failure(serve, host, chat, **options):
+async def failure(raw_serve, host, chat, **options):
     """What had come, and the error, of an answer that fails."""
-    server = await serve(chat)
+    server = await raw_serve(chat)
     engine = await opened(host(**options), server)
     *before, last = await events_of(engine)
     assert isinstance(last, Failed), last
@@ -181,11 +181,11 @@ async def failure(serve, host, chat, **options):
     (418, {}, {"error": {"message": "x" * 5000 + KEY}}, ServerError, "xxx…"),
     (500, {}, {"error": "\x1b[31mred\r\nlines\x00"}, ServerError, "failed: [31mred lines"),
 ])  # fmt: skip
-async def test_statuses(serve, host, status, headers, body, error, words):
+async def test_statuses(raw_serve, host, status, headers, body, error, words):
     async def chat(peer, _request):
         await peer.reply(body, status, **headers)
 
-    text, found = await failure(serve, host, chat)
+    text, found = await failure(raw_serve, host, chat)
     assert type(found) is error
     assert words in str(found)
     assert text == ""
@@ -235,25 +235,25 @@ async def context_error(peer):
     (no_json, ServerAnswerError, "<html>"), (no_object, ServerAnswerError, "no part of an answer"),
     (context_error, ContextFullError, "exceeds"),
 ])  # fmt: skip
-async def test_streams_that_go_wrong_keep_what_had_come(serve, host, then, error, words):
+async def test_streams_that_go_wrong_keep_what_had_come(raw_serve, host, then, error, words):
     async def chat(peer, _request):
         await peer.begin()
         await peer.word("So f")
         await peer.word("ar <th")
         await then(peer)
 
-    text, found = await failure(serve, host, chat)
+    text, found = await failure(raw_serve, host, chat)
     assert text == "So far <th"
     assert type(found) is error
     assert words in str(found)
 
 
-async def test_what_might_have_become_a_tag_is_kept(serve, host):
+async def test_what_might_have_become_a_tag_is_kept(raw_serve, host):
     async def chat(peer, _request):
         await peer.begin()
         await peer.word("<th")
 
-    assert (await failure(serve, host, chat))[0] == "<th"
+    assert (await failure(raw_serve, host, chat))[0] == "<th"
 
 
 async def ping_forever(peer):
@@ -274,31 +274,31 @@ async def empty_words_forever(peer):
 
 @pytest.mark.parametrize("then", [ping_forever, nothing_forever, empty_words_forever])
 @pytest.mark.parametrize(("begun", "words"), [(False, "no word for 0.4 s"), (True, "silent in the middle")])
-async def test_streams_that_say_nothing_any_more(serve, host, then, begun, words):
+async def test_streams_that_say_nothing_any_more(raw_serve, host, then, begun, words):
     async def chat(peer, _request):
         await peer.begin()
         if begun:
             await peer.word("Hm")
         await then(peer)
 
-    text, found = await failure(serve, host, chat)
+    text, found = await failure(raw_serve, host, chat)
     assert text == "Hm" * begun
     assert isinstance(found, ServerTimeoutError)
     assert words in str(found)
 
 
-async def test_a_server_that_does_not_even_send_a_head(serve, host):
+async def test_a_server_that_does_not_even_send_a_head(raw_serve, host):
     async def chat(peer, _request):
         await peer.forever()
 
-    assert isinstance((await failure(serve, host, chat))[1], ServerTimeoutError)
+    assert isinstance((await failure(raw_serve, host, chat))[1], ServerTimeoutError)
 
 
-async def test_what_is_no_http(serve, host):
+async def test_what_is_no_http(raw_serve, host):
     async def chat(peer, _request):
         await peer.raw(b"\x00\xff rubbish\r\n\r\n")
 
-    assert "broke off" in str((await failure(serve, host, chat))[1])
+    assert "broke off" in str((await failure(raw_serve, host, chat))[1])
 
 
 async def words_forever(peer):
@@ -308,20 +308,20 @@ async def words_forever(peer):
 
 
 @pytest.mark.parametrize("then", [nothing_more, nothing_forever, words_forever, ping_forever, long_line, cut_value])
-async def test_what_comes_after_the_end_changes_nothing(serve, host, then):
+async def test_what_comes_after_the_end_changes_nothing(raw_serve, host, then):
     async def chat(peer, _request):
         await peer.begin()
         await peer.word("All")
         await peer.event({"choices": [{"delta": {}, "finish_reason": "stop"}]})
         await then(peer)
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     events = await events_of(await opened(host(), server))
     assert isinstance(events[-1], Finished), events[-1]
     assert (text_of(events), events[-1].reason) == ("All", "stop")
 
 
-async def test_words_after_the_mark_at_the_end_are_not_read(serve, host):
+async def test_words_after_the_mark_at_the_end_are_not_read(raw_serve, host):
     async def chat(peer, _request):
         await peer.begin()
         await peer.raw(
@@ -329,14 +329,14 @@ async def test_words_after_the_mark_at_the_end_are_not_read(serve, host):
             'data: [DONE]\n\ndata: {"choices": [{"delta": {"content": "more"}}]}\n\ndata: rubbish\n\n'
         )
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     events = await events_of(await opened(host(), server))
     assert text_of(events) == "All"
     assert events[-1].reason == "context"
 
 
-async def test_a_server_that_is_gone_when_it_is_asked(host, serve):
-    server = await serve()
+async def test_a_server_that_is_gone_when_it_is_asked(host, raw_serve):
+    server = await raw_serve()
     engine = await opened(host(), server)
     for each in server.running:
         each.close()
@@ -369,7 +369,7 @@ async def at_the_figures(peer):
 
 
 @pytest.mark.parametrize("where", [at_the_head, at_the_first_word, between_words, at_the_figures])
-async def test_an_answer_can_be_stopped_at_every_moment(serve, host, where):
+async def test_an_answer_can_be_stopped_at_every_moment(raw_serve, host, where):
     gone = asyncio.Event()
 
     async def chat(peer, _request):
@@ -378,7 +378,7 @@ async def test_an_answer_can_be_stopped_at_every_moment(serve, host, where):
         finally:
             gone.set()
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     engine = await opened(host(timeouts=QUICK_TO_NOBODY), server)
     cancel = CancelToken()
     answering = asyncio.create_task(events_of(engine, cancel=cancel))
@@ -391,8 +391,8 @@ async def test_an_answer_can_be_stopped_at_every_moment(serve, host, where):
     assert text_of(events).startswith("So" if where in {between_words, at_the_figures} else "")
 
 
-async def test_a_request_that_was_stopped_before_it_began(serve, host):
-    server = await serve()
+async def test_a_request_that_was_stopped_before_it_began(raw_serve, host):
+    server = await raw_serve()
     engine = await opened(host(), server)
     cancel = CancelToken()
     cancel.set()
@@ -400,12 +400,12 @@ async def test_a_request_that_was_stopped_before_it_began(serve, host):
     assert end.reason == "cancelled"
 
 
-async def test_a_closed_engine_stops_what_streams_and_answers_no_more(serve, host):
+async def test_a_closed_engine_stops_what_streams_and_answers_no_more(raw_serve, host):
     async def chat(peer, _request):
         await peer.begin()
         await words_forever(peer)
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     engine = await opened(host(timeouts=QUICK_TO_NOBODY), server)
     answering = asyncio.create_task(events_of(engine))
     await server.has_asked("/v1/chat/completions")
@@ -421,28 +421,28 @@ def with_key(url):
     return ServerAddress(url, Secret(KEY))
 
 
-async def test_the_key_goes_to_its_server(serve, host):
+async def test_the_key_goes_to_its_server(raw_serve, host):
     async def chat(peer, _request):
         await peer.begin()
         await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     await events_of(await opened(host(with_key), server))
     assert all(asked.headers["authorization"] == f"Bearer {KEY}" for asked in server.asked)
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_another_host_gets_the_question_and_no_key(serve, host, status):
+async def test_another_host_gets_the_question_and_no_key(raw_serve, host, status):
     async def chat(peer, _request):
         await peer.begin()
         await peer.event({"choices": [{"delta": {"content": "there"}, "finish_reason": "stop"}]})
 
-    other = await serve(chat)
+    other = await raw_serve(chat)
 
     async def send_on(peer, _request):
         await peer.reply("", status, Location=f"{other.url}/v1/chat/completions")
 
-    server = await serve(send_on)
+    server = await raw_serve(send_on)
     events = await events_of(await opened(host(with_key), server))
     assert text_of(events) == "there"
     (asked,) = other.posts()
@@ -454,23 +454,23 @@ async def test_another_host_gets_the_question_and_no_key(serve, host, status):
     ("/v1/chat/completions", "without end"), ("file:///etc/passwd", "no address"),
     ("http://no-such-host.invalid/", "'no-such-host.invalid'"),
 ])  # fmt: skip
-async def test_redirects_to_nowhere(serve, host, location, words):
+async def test_redirects_to_nowhere(raw_serve, host, location, words):
     async def chat(peer, _request):
         await peer.reply("", 307, Location=location)
 
-    assert words in str((await failure(serve, host, chat))[1])
+    assert words in str((await failure(raw_serve, host, chat))[1])
 
 
 @pytest.mark.parametrize("body", [
     {"error": {"message": f"Incorrect API key provided: {KEY}"}}, f"<html>{KEY}", f"not json {KEY}",
 ])  # fmt: skip
-async def test_a_key_is_in_no_error(serve, host, body, caplog):
+async def test_a_key_is_in_no_error(raw_serve, host, body, caplog):
     caplog.set_level("DEBUG")
 
     async def page(peer, _request):
         await peer.reply(body, 200 if isinstance(body, str) else 401)
 
-    server = await serve(pages={"*": page})
+    server = await raw_serve(pages={"*": page})
     with pytest.raises(ServerError) as raised:
         await open_at(host(with_key), server.url)
     shown = f"{raised.value!r} {raised.value} {raised.value.__cause__!r} {caplog.text}"
@@ -478,11 +478,11 @@ async def test_a_key_is_in_no_error(serve, host, body, caplog):
     assert KEY not in repr(with_key(server.url))
 
 
-async def test_nothing_is_sent_twice(serve, host):
+async def test_nothing_is_sent_twice(raw_serve, host):
     async def chat(peer, _request):
         """Hangs up without a word."""
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     engine = await opened(host(), server)
     assert isinstance((await events_of(engine))[-1], Failed)
     assert len(server.posts()) == 1
@@ -491,7 +491,7 @@ async def test_nothing_is_sent_twice(serve, host):
 # What servers refuse of a question
 
 
-async def test_what_a_server_does_not_know_is_left_out_and_remembered(serve, host):
+async def test_what_a_server_does_not_know_is_left_out_and_remembered(raw_serve, host):
     async def chat(peer, request):
         if "stream_options" in request.json:
             await peer.reply({"detail": "Extra inputs are not permitted: stream_options"}, 422)
@@ -499,14 +499,14 @@ async def test_what_a_server_does_not_know_is_left_out_and_remembered(serve, hos
         await peer.begin()
         await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     engine = await opened(host(), server)
     assert isinstance((await events_of(engine))[-1], Finished)
     assert isinstance((await events_of(engine))[-1], Finished)
     assert [("stream_options" in asked.json) for asked in server.posts()] == [True, False, False]
 
 
-async def test_the_limit_by_another_name(serve, host):
+async def test_the_limit_by_another_name(raw_serve, host):
     async def chat(peer, request):
         if "max_tokens" in request.json:
             await peer.reply({"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'."}}, 400)
@@ -514,29 +514,29 @@ async def test_the_limit_by_another_name(serve, host):
         await peer.begin()
         await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     engine = await opened(host(), server)
     assert isinstance((await events_of(engine, question(num_predict=7)))[-1], Finished)
     assert server.posts()[-1].json["max_completion_tokens"] == 7
 
 
-async def test_a_server_that_refuses_everything_is_asked_a_few_times(serve, host):
+async def test_a_server_that_refuses_everything_is_asked_a_few_times(raw_serve, host):
     async def chat(peer, request):
         names = [name for name in request.json if name not in {"model", "messages", "stream"}]
         await peer.reply({"error": f"unknown field {names[0] if names else 'messages'}"}, 400)
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     (failed,) = await events_of(await opened(host(), server))
     assert "unknown field" in str(failed.error)
     assert len(server.posts()) == 4
 
 
-async def test_the_words_of_half_a_surrogate_pair(serve, host):
+async def test_the_words_of_half_a_surrogate_pair(raw_serve, host):
     async def chat(peer, _request):
         await peer.begin()
         await peer.raw('data: {"choices": [{"delta": {"content": "a\\ud83d"}, "finish_reason": "stop"}]}\n\n')
 
-    server = await serve(chat)
+    server = await raw_serve(chat)
     text = text_of(await events_of(await opened(host(), server)))
     assert json.dumps(text)
     assert text.encode() == "a\ufffd".encode()

@@ -5,15 +5,13 @@ and some speak a little of each other's languages.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from workbench.core.errors import ServerAnswerError, ServerError, WorkbenchError
-from workbench.core.servers import ServerAddress, ServerInfo
-from workbench.engine.remote.http import Answer, ServerClient, Timeouts
+from workbench.core.errors import ServerAnswerError, WorkbenchError
+from workbench.core.servers import ServerInfo
+from workbench.engine.remote.http import Answer, ServerClient
 from workbench.engine.remote.problems import not_json
 
-PORTS = (11434, 8080, 9931, 8000, 1234, 3000)
-"""Those of Ollama, llama-server (its older and its newer default), vLLM, LM Studio and TGI."""
 PATHS = (
     *("/", "/api/version", "/api/tags", "/info", "/api/v1/models", "/api/v0/models", "/v1/models", "/version"),
     *("/props", "/models"),
@@ -118,24 +116,3 @@ def _names(entries: object, key: str) -> tuple[str, ...] | None:
         return None
     names = (entry.get(key) for entry in entries if isinstance(entry, dict))
     return tuple(name for name in names if isinstance(name, str))
-
-
-async def find(addresses: Sequence[ServerAddress], timeouts: Timeouts) -> list[ServerInfo]:
-    """Who answers at these addresses, asked all at once; whoever does not is left out."""
-
-    async def ask(address: ServerAddress) -> ServerInfo | None:
-        client = ServerClient(address, timeouts)
-        try:
-            return await detect(client)
-        except ServerError:
-            return None
-        finally:
-            await client.close()
-
-    answers = await asyncio.gather(*map(ask, addresses))
-    return [answer for answer in answers if answer is not None]
-
-
-def local_addresses(ports: Sequence[int] = PORTS) -> list[ServerAddress]:
-    """The addresses on this machine at which servers usually are."""
-    return [ServerAddress(f"http://127.0.0.1:{port}") for port in ports]

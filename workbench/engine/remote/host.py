@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, UnknownModelError, did_you_mean
+from workbench.core.errors import CancelledError, UnknownModelError, WorkbenchError, did_you_mean
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Engine, ProgressCallback
 from workbench.core.servers import ServerAddress, ServerInfo, split_ref
 from workbench.engine.remote.control import unload
-from workbench.engine.remote.detect import identify, probe, why_unknown
+from workbench.engine.remote.detect import detect, identify, probe, why_unknown
 from workbench.engine.remote.dialect import Dialect, Opened, model_id
 from workbench.engine.remote.engine import RemoteEngine
 from workbench.engine.remote.http import ServerClient, Timeouts
@@ -97,6 +97,20 @@ class RemoteHost:
             return server, await list_models(client, server)
 
         return await self._network.run(look())
+
+    async def look(self, urls: Sequence[str]) -> list[ServerInfo | WorkbenchError]:
+        """Who answers at these addresses, asked all at once; or why nobody does."""
+
+        async def ask(url: str) -> ServerInfo | WorkbenchError:
+            try:
+                return await detect(self._client(url))
+            except WorkbenchError as error:
+                return error
+
+        async def ask_all() -> list[ServerInfo | WorkbenchError]:
+            return await asyncio.gather(*map(ask, urls))
+
+        return await self._network.run(ask_all())
 
     async def unload(self, ref: str) -> None:
         """Have the server give the memory of the model back that `ref` names.
