@@ -12,7 +12,7 @@ from workbench.cli.composition import compose, describe_problem
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
-from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs
+from workbench.lab.bench_grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
 from workbench.lab.bench_plan import BenchPlan
 
 MOST_REPETITIONS = 10_000
@@ -88,8 +88,8 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
         return BenchPlan(Grid(()), repetitions=sweep.settings.repetitions, seed=options.seed, sweep=sweep)
     if not options.models:
         raise ParameterError("No model is named.", "Write `workbench bench MODEL`; `workbench models` lists them.")
-    repetitions = _one(options.r or "5", "-r", MOST_REPETITIONS)
-    pairs = None if options.pairs is None else _one(options.pairs, "--pairs", MOST_REPETITIONS)
+    repetitions = parse_number(options.r or "5", "-r", 1, MOST_REPETITIONS)
+    pairs = None if options.pairs is None else parse_number(options.pairs, "--pairs", 1, MOST_REPETITIONS)
     grid = _grid(options)
     felt = () if options.felt is None else parse_numbers(options.felt, "--felt", 1)
     if sum((pairs is not None, bool(felt), bool(grid.sequences))) > 1:
@@ -111,13 +111,6 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
         seed=options.seed,
         warm=not options.no_warmup,
     )
-
-
-def _one(text: str, option: str, most: int) -> int:
-    numbers = parse_numbers(text, option, 1, most)
-    if len(numbers) != 1:
-        raise ParameterError(f"{option} cannot be {text!r}.", f"It takes a whole number from 1 to {most}.")
-    return numbers[0]
 
 
 def _grid(options: argparse.Namespace) -> Grid:

@@ -8,15 +8,10 @@ from collections.abc import Iterator
 
 from workbench.cli.output import note
 from workbench.core.errors import CancelledError, ParameterError
-from workbench.core.servers import is_loopback, server_url, split_ref
-from workbench.core.sweep import SweepSettings
-from workbench.lab.bench_grid import parse_numbers
+from workbench.core.servers import split_ref
+from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
+from workbench.lab.bench_grid import parse_number, parse_numbers
 from workbench.lab.bench_plan import SweepPlan
-
-MOST_USERS = 256
-MOST_REPETITIONS = 1000
-MOST_SECONDS = 3600
-MOST_TOKENS = 1_000_000
 
 _LOCAL_ONLY = (
     *("-d", "-t", "-b", "-ub", "-ngl", "-ctk", "-ctv", "-fa", "-pg", "--parallel", "--pairs", "--felt", "--cache"),
@@ -56,7 +51,7 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
         raise ParameterError(
             f"{option} means nothing to a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
         )
-    url, named = split_ref(options.server) if "#" in options.server else (server_url(options.server), "")
+    url, named = split_ref(options.server)
     usual = SweepSettings()
     return SweepPlan(
         url,
@@ -66,7 +61,7 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
             else parse_numbers(options.concurrency, "--concurrency", 1, MOST_USERS),
             n_prompt=_one(options.p, "-p", usual.n_prompt, MOST_TOKENS),
             n_gen=_one(options.n, "-n", usual.n_gen, MOST_TOKENS),
-            repetitions=_one(options.r, "-r", usual.repetitions, MOST_REPETITIONS),
+            repetitions=_one(options.r, "-r", usual.repetitions, MOST_QUESTIONS),
             seconds=float(_one(options.seconds, "--seconds", round(usual.seconds), MOST_SECONDS)),
             all_levels=options.all_levels,
         ),
@@ -87,13 +82,8 @@ def _one(given: list[str] | str | None, option: str, usual: int, most: int) -> i
     Raises:
         ParameterError: It is none, or there are several.
     """
-    texts = given if isinstance(given, list) else [given] if given else []
-    if not texts:
-        return usual
-    numbers = [number for text in texts for number in parse_numbers(text, option, 1, most)]
-    if len(numbers) != 1:
-        raise ParameterError(f"A sweep takes one {option}.", f"It takes a whole number from 1 to {most}.")
-    return numbers[0]
+    text = ",".join(given) if isinstance(given, list) else given
+    return parse_number(text, option, 1, most) if text else usual
 
 
 def confirm(plan: SweepPlan, *, yes: bool) -> None:
@@ -103,16 +93,11 @@ def confirm(plan: SweepPlan, *, yes: bool) -> None:
         ParameterError: Nobody is there to be asked.
         CancelledError: The user does not want it.
     """
-    if yes or is_loopback(plan.server):
+    if yes or not plan.warning:
         return
-    settings = plan.settings
-    what = (
-        f"{plan.server} is not on this machine. It will get up to {settings.most_requests:,} questions, up to "
-        f"{max(settings.levels)} at the same time, and about {settings.most_tokens:,} tokens to read and write."
-    )
     if not sys.stdin.isatty():
-        raise ParameterError(what, "Write --yes where you may load it so.")
-    note(what)
+        raise ParameterError(plan.warning, "Write --yes where you may load it so.")
+    note(plan.warning)
     print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
         raise CancelledError("Nothing was asked.", "--yes goes on without a question.")

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from workbench.core.metrics import P95_NEEDS, percentile
 
 LEVELS = (1, 2, 4, 8, 16)
+MOST_USERS = 256
+MOST_QUESTIONS = 1000
+"""Of each user, at a level."""
+MOST_SECONDS = 3600
+MOST_TOKENS = 1_000_000
+"""Of a prompt or an answer."""
 
 
 @dataclass(frozen=True, slots=True)

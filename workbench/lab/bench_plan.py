@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from workbench.core.servers import is_loopback
 from workbench.core.sweep import SweepSettings
 from workbench.lab.bench_grid import Grid
 from workbench.lab.bench_record import Kind
@@ -23,6 +24,17 @@ class SweepPlan:
     def ref(self) -> str:
         """The reference of the model."""
         return f"{self.server}#{self.model}" if self.model else self.server
+
+    @property
+    def warning(self) -> str:
+        """What has to be agreed to before a server is loaded that is not on this machine; empty where it is."""
+        if is_loopback(self.server):
+            return ""
+        settings = self.settings
+        return (
+            f"{self.server} is not on this machine. It will get up to {settings.most_requests:,} questions, up to "
+            f"{max(settings.levels)} at the same time, and about {settings.most_tokens:,} tokens to read and write."
+        )
 
     @property
     def command(self) -> tuple[str, ...]:
