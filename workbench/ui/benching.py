@@ -50,6 +50,8 @@ class BenchField:
     """Whether it takes one value, and no list."""
     meanings: tuple[tuple[str, str], ...] = ()
     """What single values stand for."""
+    wide: bool = False
+    """Whether what is typed needs the whole row."""
 
     @property
     def id(self) -> str:
@@ -86,15 +88,16 @@ FIELDS = (
     BenchField("n_gpu_layers", "GPU layers", "-ngl", "-1", "Layers on the GPUs; -1 is as many as fit, 0 is none.",
                _ENGINE, meanings=(("-1", "as many as fit"), ("0", "none"))),
     BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _ENGINE),
-    BenchField("server", "Server", "--server", "", "The server's address, such as http://127.0.0.1:8000, and #MODEL "
-               "where it has several.", _SWEEP, single=True, meanings=(("", "that of the model"),)),
-    BenchField("concurrency", "Users", "--concurrency", "1,2,4,8,16", "How many users ask at the same time.", _SWEEP),
+    BenchField("server", "Server", "--server", "", "The server's address, such as http://127.0.0.1:8000#MODEL; "
+               "empty for that of the model above.", _SWEEP, single=True, wide=True),
+    BenchField("concurrency", "Users", "--concurrency", "1,2,4,8,16", "How many users ask at the same time.", _SWEEP,
+               wide=True),
     BenchField("read", "Prompt", "-p", "128", "Prompt tokens; no prompt is asked twice.", _SWEEP, single=True),
     BenchField("written", "Answer", "-n", "64", "The longest answer, in tokens.", _SWEEP, single=True),
     BenchField("questions", "Questions", "-r", "5", "How often each user asks. A p95 needs 20 answers.", _SWEEP,
                single=True),
     BenchField("seconds", "Seconds", "--seconds", "60", "After so long nobody asks any more at a level.", _SWEEP,
-               single=True),
+               single=True, wide=True),
 )  # fmt: skip
 """Everything that can be typed, in the order in which it stands on the screen."""
 
