@@ -28,6 +28,7 @@ SCRIPTS = (
     "race_keys",
     "quantize",
     "library_scan",
+    "sweep_cost",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}

@@ -460,7 +460,7 @@ def test_levels_with_failures_are_marked_and_explained() -> None:
     assert [curve.marked for curve in (*waits.curves, *speeds.curves)] == [(1,), (1,), (1,), (1,)]
     text = "\n".join(line.plain for line in sweep_lines(sweep, 200))
     assert "2 users: 1 of 21 failed: it is busy" in text
-    assert "20 tokens in the middle, of the 64 that were wanted" in text
+    assert "a median of 20 tokens, of the 64 that were wanted" in text
     assert "came from the server's cache" in text
     table = table_of(kept)
     assert "it is busy" in table.rows[1].detail

@@ -289,7 +289,7 @@ def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
         found.append("part of the prompts came from the server's cache, which makes the first words come sooner")
     lengths = [length for level in levels if (length := level.middle("completion_tokens")) is not None]
     if lengths and min(lengths) < SHORT * wanted:
-        found.append(f"answers ended early: {min(lengths):.0f} tokens in the middle, of the {wanted} that were wanted")
+        found.append(f"answers ended early: a median of {min(lengths):.0f} tokens, of the {wanted} that were wanted")
     if any(level.cost is not None and level.cost.cpu_pct > BUSY_CLIENT for level in levels):
         found.append("the client itself was busy: the figures of those levels may be its own, not the server's")
     return found

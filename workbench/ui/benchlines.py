@@ -248,8 +248,8 @@ def _level_row(level: SweepLevel) -> Row:
         _cell(fmt.DASH if level.cached_pct is None else f"{level.cached_pct:.0f} %"),
     )
     said = [
-        f"{_whole(level.middle('prompt_tokens'))} prompt tokens, {_whole(level.middle('completion_tokens'))} written, "
-        "in the middle"
+        f"by the median {_whole(level.middle('prompt_tokens'))} prompt tokens, "
+        f"{_whole(level.middle('completion_tokens'))} written"
     ]
     if level.cost is not None:
         late = fmt.milliseconds(level.cost.lag_ns / 1e6)
