@@ -88,6 +88,13 @@ def test_it_says_why_it_ended(call, serve):
     assert "| 8 " not in out
 
 
+def test_what_is_felt_of_a_server(call, serve):
+    served = serve(VllmServer())
+    status, out, _ = call("bench", served.url, "--felt", "32", "-n", "4", "-r", "2", "--json")
+    assert status == 0
+    assert lines(out)[0]["completion_tokens"] == 4
+
+
 def test_nothing_answers(call):
     status, out, err = call("bench", "--server", "http://127.0.0.1:9", "--json")
     assert (status, lines(out)[0]["error"]["kind"]) == (1, "server_unreachable")
@@ -110,6 +117,8 @@ def test_nothing_answers(call):
         ["--server", "http://127.0.0.1:9", "--seconds", "0"],
         ["--server", "http://127.0.0.1:9", "--list"],
         ["--model", "m"],
+        ["http://127.0.0.1:9"],
+        ["demo", "http://127.0.0.1:9#m", "--pairs", "3"],
         ["--yes", "demo"],
     ],
 )

@@ -12,6 +12,7 @@ from workbench.cli.composition import compose, describe_problem
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
+from workbench.core.servers import is_server_ref
 from workbench.lab.bench_grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
 from workbench.lab.bench_plan import BenchPlan
 
@@ -73,7 +74,8 @@ def run(options: argparse.Namespace) -> int:
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
     for model in plan.grid.models:
-        workers.catalog.resolve(model)
+        if not is_server_ref(model):
+            workers.catalog.resolve(model)
     return asyncio.run(Measuring(plan, workers, options.json).run())
 
 
@@ -96,6 +98,11 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
         raise ParameterError("--pairs, --felt and --parallel are three kinds of run.", "Give one of them.")
     if options.cache and not felt:
         raise ParameterError("--cache belongs to --felt.", "Write --felt 128,512 --cache.")
+    if not felt and any(map(is_server_ref, grid.models)):
+        raise ParameterError(
+            "The model of a server cannot be timed so.",
+            "--felt asks it as a user does, --server URL puts it under load.",
+        )
     grid.cases()
     if pairs is not None and len(grid.arms()) != 2:
         raise ParameterError(
