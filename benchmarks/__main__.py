@@ -29,6 +29,7 @@ SCRIPTS = (
     "quantize",
     "library_scan",
     "remote_overhead",
+    "sweep_cost",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}

@@ -134,9 +134,9 @@ def serve(server: ScriptedServer, port: int = 0) -> Served:
 
 
 @contextlib.contextmanager
-def serving(server: ScriptedServer) -> Iterator[Served]:
+def serving(server: ScriptedServer, port: int = 0) -> Iterator[Served]:
     """A server that runs inside the `with` block."""
-    served = serve(server)
+    served = serve(server, port)
     try:
         yield served
     finally:

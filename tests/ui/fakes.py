@@ -11,8 +11,10 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.lab.fake_bencher import FakeBencher, FakeWatch
+from tests.lab.fake_load import FakeLoadClient
 from workbench.core.answer import Answer
 from workbench.core.bench import BenchMachine, MemorySpeed
+from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
@@ -26,7 +28,9 @@ from workbench.core.ports import (
     ExportFormat,
     HostSample,
     LoadBook,
+    LoadClient,
     MemoryAdviser,
+    ProgressCallback,
     RaceBook,
     Servers,
     Telemetry,
@@ -281,6 +285,23 @@ class FakeBenchBook:
         return self.records
 
 
+class FakeLoadClients:
+    """Clients of a server that has four slots, and that answer in no time."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.clients: list[FakeLoadClient] = []
+        self.error: WorkbenchError | None = None
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        if self.error is not None:
+            raise self.error
+        self.opened.append(ref)
+        on_progress(1.0)
+        self.clients.append(FakeLoadClient())
+        return self.clients[-1]
+
+
 class FakeBench:
     """Measures nothing, in no time."""
 
@@ -288,6 +309,7 @@ class FakeBench:
         self.bencher: Any = bencher or FakeBencher()
         self.bench_runs = book or FakeBenchBook()
         self.watch = FakeWatch()
+        self.load_clients = FakeLoadClients()
 
     @contextmanager
     def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:

@@ -17,11 +17,14 @@ from workbench.core.bench import BenchResult, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.ports import ConditionWatch
+from workbench.core.sweep import SweepLevel
 from workbench.lab.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench_felt import Felt
 from workbench.lab.bench_pairs import Duel, fit_together
 from workbench.lab.bench_plan import BenchPlan
-from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel
+from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel, record_sweep
+from workbench.lab.bench_report import sweep_fields
+from workbench.lab.sweep import Sweep
 
 INTERRUPTED = 130
 
@@ -58,6 +61,7 @@ class Measuring:
             self.workers.bench_runs.new_id(), utc_now(), self.plan.kind, self.plan.command, machine, memory
         )
         work = {"pairs": self._pairs, "felt": self._felt, "tests": self._tests, "parallel": self._tests}
+        work["sweep"] = self._sweep
         with self.workers.watching(machine) as watch:
             record = await work[self.plan.kind](record, watch, progress, memory)
         progress.clear()
@@ -152,8 +156,40 @@ class Measuring:
                 print_json(line)
         return record
 
+    async def _sweep(
+        self, record: BenchRecord, _: ConditionWatch, progress: _Progress, __: MemorySpeed | None
+    ) -> BenchRecord:
+        plan = self.plan.sweep
+        assert plan is not None
+        progress.say(f"asking {plan.server} …")
+
+        def loading(fraction: float) -> None:
+            progress.say(f"{plan.ref} is loaded: {fraction:.0%}")
+
+        def on_level(level: SweepLevel) -> None:
+            if self.json:
+                progress.clear()
+                print_json(sweep_fields(level))
+                sys.stdout.flush()
+
+        try:
+            client = await self.workers.load_clients.open(plan.ref, loading, self.cancel)
+        except CancelledError:
+            return record
+        except WorkbenchError as error:
+            self.failures.append(error)
+            return record
+        sweep = Sweep(client, plan.settings, seed=self.plan.seed)
+        try:
+            await sweep.run(self.cancel, progress.show, on_level)
+        except WorkbenchError as error:
+            self.failures.append(error)
+        finally:
+            await client.close()
+        return replace(record, sweep=record_sweep(sweep))
+
     async def _finish(self, record: BenchRecord) -> int:
-        empty = not (record.results or record.duels or record.felt)
+        empty = record.is_empty
         if not self.json and not empty:
             print_record(record)
         if not empty:

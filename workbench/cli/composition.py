@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.config import Config, ConfigProblem, ServerSetting
-from workbench.core.ports import Bencher, ConditionWatch
+from workbench.core.ports import Bencher, ConditionWatch, LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
@@ -120,6 +120,13 @@ class Workers:
         from workbench.engine.llama.bench import LlamaBencher
 
         return LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
+
+    @cached_property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
+        from workbench.engine.remote.load import ChildLoadClients
+
+        return ChildLoadClients(self.addresses.address)
 
     @cached_property
     def bench_runs(self) -> BenchRunFolder:

@@ -21,6 +21,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
+from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 
@@ -163,6 +164,40 @@ class Bencher(Protocol):
 
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+
+
+class LoadClient(Protocol):
+    """A client that stands for several users of a server at the same time, away from the screen."""
+
+    @property
+    def target(self) -> LoadTarget:
+        """Who is asked."""
+
+    def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
+        """Ask everything of a level. Gives each question as it ends, and last what that took of the client.
+
+        A question that fails is a sample with an error, and nothing is raised for it. Cancelling ends it at once; the
+        questions that were under way are left out.
+
+        Raises:
+            ServerError: The client itself ended.
+        """
+
+    async def close(self) -> None:
+        """End the client."""
+
+
+class LoadClients(Protocol):
+    """Makes such clients."""
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
+
+        Without a model it is the one that the server has, where it has only one.
+
+        Raises:
+            WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.
         """
 
 

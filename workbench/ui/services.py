@@ -16,6 +16,7 @@ from workbench.core.ports import (
     ConditionWatch,
     EngineHost,
     LoadBook,
+    LoadClients,
     LogBook,
     MemoryAdviser,
     RaceBook,
@@ -99,6 +100,10 @@ class BenchTools(Protocol):
     @property
     def bencher(self) -> Bencher:
         """Opens models for timing."""
+
+    @property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
 
     @property
     def bench_runs(self) -> BenchBook:

@@ -15,7 +15,7 @@ from workbench.core.ports import Engine, ProgressCallback
 from workbench.core.servers import ServerAddress, ServerInfo, split_ref
 from workbench.engine.remote.control import unload
 from workbench.engine.remote.detect import detect, identify, probe, why_unknown
-from workbench.engine.remote.dialect import Dialect, model_id
+from workbench.engine.remote.dialect import Dialect, Opened, model_id
 from workbench.engine.remote.engine import RemoteEngine
 from workbench.engine.remote.http import ServerClient, Timeouts
 from workbench.engine.remote.listing import list_models
@@ -137,18 +137,29 @@ class RemoteHost:
         self, url: str, name: str, settings: LoadSettings, on_progress: ProgressCallback
     ) -> tuple[ServerClient, Dialect, EngineInfo]:
         client = self._client(url)
-        server = await _known(client)
-        model = _chosen(client, await list_models(client, server), name)
-        dialect: Dialect
-        if server.kind == "Ollama":
-            dialect = OllamaDialect(client, model, server.version)
-        else:
-            dialect = OpenAIDialect(client, server, model)
-        opened = await dialect.open(settings, on_progress)
+        server, dialect, opened = await open_model(client, name, settings, on_progress)
         info = EngineInfo(
             opened.model, opened.settings, server.kind, load_ms=0.0, warnings=opened.warnings, measured_by="client"
         )
         return client, dialect, info
+
+
+async def open_model(
+    client: ServerClient, name: str, settings: LoadSettings, on_progress: ProgressCallback
+) -> tuple[ServerInfo, Dialect, Opened]:
+    """Find out who answers, and have the model called `name` ready; the only one there, where the name is empty.
+
+    Raises:
+        WorkbenchError: It cannot be opened.
+    """
+    server = await _known(client)
+    model = _chosen(client, await list_models(client, server), name)
+    dialect: Dialect
+    if server.kind == "Ollama":
+        dialect = OllamaDialect(client, model, server.version)
+    else:
+        dialect = OpenAIDialect(client, server, model)
+    return server, dialect, await dialect.open(settings, on_progress)
 
 
 async def _known(client: ServerClient) -> ServerInfo:
