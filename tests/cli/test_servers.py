@@ -109,7 +109,7 @@ def test_the_models_of_servers_are_listed_where_that_is_asked_for(call, serve, c
     assert "Ollama" in call("models", "--servers", "--filter", "qwen3")[1]
 
 
-@pytest.mark.parametrize("command", [("inspect",), ("fit",), ("bench",), ("quantize", "Q8_0")])
+@pytest.mark.parametrize("command", [("inspect",), ("fit",), ("quantize", "Q8_0")])
 def test_commands_that_need_a_file_say_so(call, command):
     name, *more = command
     status, out, _ = call(name, "http://127.0.0.1:9#m", *more, "--json")
