@@ -27,6 +27,7 @@ from workbench.core.ports import (
     HostSample,
     LoadBook,
     MemoryAdviser,
+    PromptBook,
     RaceBook,
     Telemetry,
 )
@@ -37,6 +38,7 @@ from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.lab.bench_record import BenchRecord
+from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pacing import Clocks
 from workbench.ui.services import BenchTools, ModelFiles, Services
@@ -198,6 +200,28 @@ class FakeTelemetry:
         yield
 
 
+class FakePrompts:
+    """Remembers prompts for one test."""
+
+    def __init__(self, earlier: Sequence[str] = (), lost: Sequence[str] = ()) -> None:
+        self.earlier = earlier
+        self.lost = lost
+        self.kept: list[str] = []
+        self.draft = ""
+
+    async def recall(self) -> Sequence[str]:
+        return self.earlier
+
+    async def keep(self, text: str) -> None:
+        self.kept.append(text)
+
+    async def keep_draft(self, text: str) -> None:
+        self.draft = text
+
+    async def lost_drafts(self) -> Sequence[str]:
+        return self.lost
+
+
 class FakeLoads:
     """What loads came to, in memory."""
 
@@ -320,6 +344,7 @@ def fake_services(
     files: ModelFiles | None = None,
     loads: LoadBook | None = None,
     adviser: MemoryAdviser | None = None,
+    prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
     telemetry: Telemetry | None = None,
@@ -334,6 +359,7 @@ def fake_services(
         files=files or FakeFiles(),
         loads=loads or FakeLoads(),
         adviser=adviser or FakeAdviser(),
+        prompts=prompts or FakePrompts(),
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
@@ -344,6 +370,7 @@ def fake_services(
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        session_text=session_text,
         no_model_hint=no_model_hint,
     )
 

@@ -72,7 +72,7 @@ class WorkbenchApp(App[None]):
                 tooltip="Show every model on this machine, and what it would take of memory."),
         Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
-        Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
+        Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
                 tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
         Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
         Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,

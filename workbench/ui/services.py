@@ -15,13 +15,16 @@ from workbench.core.ports import (
     Catalog,
     ConditionWatch,
     EngineHost,
+    ExportFormat,
     LoadBook,
     LogBook,
     MemoryAdviser,
+    PromptBook,
     RaceBook,
     SessionStore,
     Telemetry,
 )
+from workbench.core.session import Session
 
 if TYPE_CHECKING:
     from workbench.core.bench import BenchMachine, MemorySpeed
@@ -119,6 +122,7 @@ class Services:
     files: ModelFiles
     loads: LoadBook
     adviser: MemoryAdviser
+    prompts: PromptBook
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
@@ -133,5 +137,7 @@ class Services:
     """Folders with theme files; of two themes with one name the later folder's counts."""
     export_folder: Path
     """Where an export goes when no folder is named."""
+    session_text: Callable[[Session, ExportFormat], str]
+    """A session in one of the forms. Raises WorkbenchError where the form cannot hold one of its values."""
     no_model_hint: str = ""
     """How to get a model, for when none is named and none is at hand."""

@@ -25,6 +25,7 @@ from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.meters import Activity, Meters, Panel, Strip
 from workbench.ui.widgets.prompt import Prompt
+from workbench.ui.widgets.suggestions import Suggestions
 from workbench.ui.widgets.transcript import Transcript
 from workbench.ui.widgets.turns import Notice, UserTurn
 from workbench.ui.widgets.welcome import Welcome
@@ -60,6 +61,7 @@ class LiveScreen(Screen[None]):
     prompt = query_one(Prompt)
     panel = query_one(Panel)
     activity = query_one(Activity)
+    suggestions = query_one(Suggestions)
 
     def __init__(self, services: Services, clocks: Clocks, key_for: Callable[[str], str]) -> None:
         super().__init__(id="chat")
@@ -76,6 +78,7 @@ class LiveScreen(Screen[None]):
         yield Panel("panel")
         yield Transcript()
         yield Activity(widget_id="activity")
+        yield Suggestions(widget_id="suggestions")
         yield Prompt()
         yield KeyBar()
 
