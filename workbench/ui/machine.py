@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from workbench.core.ports import Telemetry
-from workbench.core.telemetry import GpuSample, HostSample, TelemetrySample
+from workbench.core.telemetry import ComputeDevice, GpuSample, HostSample, TelemetrySample
 
 PAST_SAMPLES = 60
 """How far back a graph goes: a minute, at one sample a second."""
@@ -37,6 +37,8 @@ class MachineView:
 
     host: HostSample | None = None
     gpus: tuple[GpuView, ...] = ()
+    devices: tuple[ComputeDevice, ...] = ()
+    """What llama.cpp computes on; empty before it was asked."""
     age_s: int = 0
     """How old the figures are in whole seconds; 0 while they are fresh."""
 
@@ -62,6 +64,7 @@ class MachineWatch:
         self._at_ns: int | None = None
         self.view = MachineView()
         """What was seen last."""
+        self.devices: tuple[ComputeDevice, ...] = ()
 
     def start(self) -> None:
         """Have the meters read."""
@@ -81,7 +84,7 @@ class MachineWatch:
         if sample.at_ns == self._at_ns and age_s == self.view.age_s:
             return False
         past = self._telemetry.history()[-PAST_SAMPLES:] if sample.gpus else ()
-        self.view = MachineView(sample.host, tuple(_gpu_view(gpu, past) for gpu in sample.gpus), age_s)
+        self.view = MachineView(sample.host, tuple(_gpu_view(gpu, past) for gpu in sample.gpus), self.devices, age_s)
         self._at_ns = sample.at_ns
         return True
 
