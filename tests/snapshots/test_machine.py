@@ -7,9 +7,9 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.snapshots.test_screens import SIZES, SnapCompare, ask
-from tests.ui.fakes import FakeClock, FakeTelemetry, app_on, models, settle
+from tests.ui.fakes import FakeAlarms, FakeClock, FakeTelemetry, app_on, models, settle
 from workbench.core.models import MemoryUse, ModelEntry
-from workbench.core.telemetry import GpuInfo, GpuSample
+from workbench.core.telemetry import Alarm, GpuInfo, GpuSample
 from workbench.engine.scripted import WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 
@@ -41,6 +41,14 @@ HOT_3060 = GpuSample(
     throttle=("software thermal",),
 )
 
+TOO_HOT = Alarm(
+    "throttling",
+    "warning",
+    "NVIDIA GeForce RTX 3060 is slowed down by the driver: too hot. It has 93 °C.",
+    "Figures that are measured now are too low. See to its air, its fans and its power cables.",
+    "GPU-3060",
+)
+
 
 def on_gpus(*gpus: GpuSample) -> WorkbenchApp:
     """A model on GPUs, half a minute after it was loaded."""
@@ -59,7 +67,10 @@ def on_gpus(*gpus: GpuSample) -> WorkbenchApp:
     )
     model = ScriptedModel(entry, (Script.of(WELCOME),), Pace(prefill_tps=6400, decode_tps=112), memory=memory)
     host = ScriptedHost([model, *models()], clock=clock, sleep=clock.sleep)
-    return app_on(host, clock, "qwen:Q4_K_M", telemetry=telemetry)
+    alarms = FakeAlarms()
+    if HOT_3060 in gpus:
+        alarms.ring(TOO_HOT)
+    return app_on(host, clock, "qwen:Q4_K_M", telemetry=telemetry, alarms=alarms)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -80,3 +91,20 @@ def test_a_race_on_a_gpu(snap_compare: SnapCompare, size: tuple[int, int]) -> No
         await settle(pilot)
 
     assert snap_compare(on_gpus(RTX_4090), terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_wrong(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app = on_gpus(HOT_3060)
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await ask(pilot)
+        await pilot.press("f10")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_an_alarm(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    assert snap_compare(on_gpus(HOT_3060), terminal_size=size, run_before=ask)

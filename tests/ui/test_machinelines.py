@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.ui.fakes import HOST, FakeClock, FakeTelemetry, app_on, settle, shown
+from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown
+from workbench.core.logbook import RingLogBook
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample
 from workbench.engine.scripted import ScriptedHost
@@ -39,8 +40,7 @@ def card(index: int = 0, **figures: object) -> GpuSample:
 
 
 def view(*gpus: GpuSample, devices: tuple[ComputeDevice, ...] = ()) -> MachineView:
-    telemetry = FakeTelemetry(*gpus)
-    watch = MachineWatch(telemetry, lambda: 0)
+    watch = MachineWatch(FakeTelemetry(*gpus), FakeAlarms, RingLogBook(), lambda: 0)
     watch.look()
     return replace(watch.view, devices=devices)
 

@@ -62,6 +62,8 @@ class Readings:
     progress: PromptProgress | None = None
     context_used: int | None = None
     machine: MachineView = field(default_factory=MachineView)
+    meters_key: str = ""
+    """The key that shows what is wrong."""
     needs_reload: bool = False
     streaming: bool = False
 

@@ -212,9 +212,17 @@ def machine_line(machine: MachineView, width: int) -> Content:
             (("cpu ", "gauge--label"), (percent(host.cpu_percent), "gauge--value")),
             *host_parts(host),
         ]
-    if age := age_text(machine):
+    if alarms := alarms_text(machine):
+        parts.insert(0, ((alarms, "gauge--warn"),))
+    elif age := age_text(machine):
         parts.insert(0, ((age, "gauge--warn"),))
     return joined(parts, width)
+
+
+def alarms_text(machine: MachineView) -> str:
+    """How many alarms hold; empty where none does."""
+    count = len(machine.alarms)
+    return f"▲ {count} alarm{'s' if count > 1 else ''}" if count else ""
 
 
 def age_text(machine: MachineView) -> str:

@@ -24,7 +24,7 @@ from workbench.ui.gauges import (
     short_label,
     styled,
 )
-from workbench.ui.machinelines import age_text, gpu_lines, gpu_parts, host_lines, host_parts
+from workbench.ui.machinelines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
 from workbench.ui.sanitize import clean_line
 
 GAP = 5
@@ -110,9 +110,12 @@ def _estimate_note(info: EngineInfo | None) -> str:
 def _state_line(readings: Readings) -> Ranked:
     """What needs attention, in a row that is empty otherwise."""
     parts = []
+    alarms = alarms_text(readings.machine)
     if readings.needs_reload:
-        parts.append(("● settings need a reload", "gauge--warn"))
-    elif age := age_text(readings.machine):
+        parts.append(("● reload  " if alarms else "● settings need a reload", "gauge--warn"))
+    if alarms:
+        parts += [(f"{alarms} ", "gauge--warn"), (readings.meters_key, "gauge--value")]
+    elif not parts and (age := age_text(readings.machine)):
         parts.append((age, "gauge--warn"))
     return Ranked(1 if parts else EMPTY, styled(*parts))
 
@@ -156,9 +159,10 @@ def strip_lines(readings: Readings, width: int) -> list[Content]:
         (("prefill ", label), (f"{fmt.rate(metrics.prefill_tps)}", value), (" tok/s", label)),
         (("cached ", label), (f"{fmt.count(cached)}/{fmt.count(total)}", value)),
     ]
-    reload = (("●", "gauge--warn"),) if readings.needs_reload else ()
+    marks = "●" if readings.needs_reload else ""
+    marks += "▲ " if machine.alarms or machine.age_s else ""
     second = [
-        (*reload, (name[:SHORT_NAME], "gauge--model")),
+        ((marks, "gauge--warn"), (name[:SHORT_NAME], "gauge--model")),
         (("ctx ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
         *(gpu_parts(machine) or ((("mem ", label), (fmt.size(memory), value)), *host_parts(machine.host))),
     ]

@@ -124,6 +124,11 @@ class RaceScreen(Screen[None]):
         return Race(self._services.engines, self._services.adviser, (), on_event=self._take)
 
     @property
+    def running(self) -> bool:
+        """Whether any lane loads or writes."""
+        return self._race.running
+
+    @property
     def _terms(self) -> Terms:
         conversation = self._desk.conversation
         return Terms(conversation.load, conversation.sampling, conversation.system, self._greedy)
