@@ -21,6 +21,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import (
+    AlarmWatch,
     Catalog,
     ConditionWatch,
     ExportFormat,
@@ -32,7 +33,7 @@ from workbench.core.ports import (
     Telemetry,
 )
 from workbench.core.session import Session
-from workbench.core.telemetry import GpuSample, TelemetryEvent, TelemetrySample
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
@@ -165,12 +166,31 @@ HOST = HostSample(
 )
 
 
+class FakeAlarms:
+    """Alarms that are raised by hand."""
+
+    def __init__(self) -> None:
+        self.active: list[Alarm] = []
+        self.situations: list[Situation] = []
+        self._new: list[Alarm] = []
+
+    def ring(self, *alarms: Alarm) -> None:
+        self.active += alarms
+        self._new += alarms
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        self.situations.append(situation)
+        new, self._new = self._new, []
+        return new
+
+
 class FakeTelemetry:
     """Meters that change only when they are told to."""
 
     def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
         self.samples: list[TelemetrySample] = []
         self.running = False
+        self.told: list[TelemetryEvent] = []
         self.show(*gpus, host=host)
 
     def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
@@ -193,7 +213,7 @@ class FakeTelemetry:
         return self.samples
 
     def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
-        return ()
+        return [event for event in self.told if event.number > after]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -348,6 +368,8 @@ def fake_services(
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
     telemetry: Telemetry | None = None,
+    alarms: AlarmWatch | None = None,
+    find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -364,6 +386,8 @@ def fake_services(
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
         telemetry=telemetry or FakeTelemetry(),
+        make_alarms=lambda: alarms or FakeAlarms(),
+        find_devices=find_devices,
         logs=logs or RingLogBook(),
         config=config or Config(),
         config_problems=problems,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import (
+    AlarmWatch,
     Bencher,
     Catalog,
     ConditionWatch,
@@ -28,6 +29,7 @@ from workbench.core.session import Session
 
 if TYPE_CHECKING:
     from workbench.core.bench import BenchMachine, MemorySpeed
+    from workbench.core.telemetry import ComputeDevice
     from workbench.gguf.fit import FitModel, Room
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
@@ -128,6 +130,10 @@ class Services:
     sessions: SessionStore
     telemetry: Telemetry
     """The meters of the machine; the screen starts and stops them."""
+    make_alarms: Callable[[], AlarmWatch]
+    """Makes what tells of trouble in what the meters show."""
+    find_devices: Callable[[], Sequence[ComputeDevice] | None]
+    """Asks what llama.cpp computes on, which may take seconds; None where that cannot be told. For a thread."""
     logs: LogBook
     config: Config
     config_problems: Sequence[ConfigProblem]

@@ -154,7 +154,7 @@ class ChatScreen(TypedScreen):
             self._show_activity()
         elif offers := self.query(ResumeOffer):
             offers.first().answer(resume=False)
-        else:
+        elif not self.put_off_alarm():
             self.prompt.focus()
 
     def action_resume(self) -> None:
