@@ -15,7 +15,7 @@ from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
 from workbench.modelfile.gotemplate.prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
 from workbench.modelfile.gotemplate.tree import Tree
-from workbench.modelfile.gotemplate.values import Value
+from workbench.modelfile.gotemplate.values import Value, sound_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,4 +64,5 @@ def parse(text: str) -> Template:
     Raises:
         GoTemplateError: Go would refuse it; the error names line and column.
     """
-    return Template(text, parse_tree(text, FUNCTIONS))
+    source = sound_text(text)
+    return Template(source, parse_tree(source, FUNCTIONS))
