@@ -6,7 +6,7 @@ A template is foreign code. It reaches nothing but the values that it is given, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
 from workbench.modelfile.gotemplate.evaluate import evaluate
@@ -24,6 +24,9 @@ class Template:
 
     source: str
     tree: Tree
+    """As it is written."""
+    prompt_tree: Tree = field(repr=False)
+    """As Ollama has it, with the response at its end where it speaks of none."""
 
     def render(self, data: Value, settings: Settings | None = None) -> str:
         """The text that this template makes of `data`, as Go itself does it.
@@ -39,7 +42,7 @@ class Template:
         Raises:
             GoTemplateError: The template fails on it, or a limit is reached.
         """
-        return render_prompt(self.source, with_response(self.tree), request)
+        return render_prompt(self.source, self.prompt_tree, request)
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """The prompt for the next answer in a conversation.
@@ -65,4 +68,5 @@ def parse(text: str) -> Template:
         GoTemplateError: Go would refuse it; the error names line and column.
     """
     source = sound_text(text)
-    return Template(source, parse_tree(source, FUNCTIONS))
+    tree = parse_tree(source, FUNCTIONS)
+    return Template(source, tree, with_response(tree))

@@ -214,8 +214,12 @@ def test_a_template_of_many_megabytes_is_refused():
         "{{printf `" + "%1000000d" * 1000 + "` 1}}",
         "{{printf `%*d` 1000000 1 | len | printf `%0*d` 1000000 | len}}{{range .many}}{{len $.long}}{{end}}",
         "{{range .many}}{{slice $.long 1}}{{end}}",
+        "{{range .many}}{{if 0}}" + "{{else if 0}}" * 1_000 + "{{end}}{{end}}",
+        "{{range .many}}{{if or" + " 0" * 1_000 + "}}{{end}}{{end}}",
+        "{{range .many}}{{$x := not 1" + " | not" * 1_000 + "}}{{end}}",
         "{{range .many}}{{$.long}}{{end}}",
     ],
+    ids=lambda template: template[:50],
 )
 def test_what_would_take_too_much_is_stopped(template):
     limits = Settings(limits=Limits(steps=20_000, characters=2_000_000))
