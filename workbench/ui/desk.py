@@ -25,6 +25,7 @@ from workbench.ui.machine import MachineWatch
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 from workbench.ui.services import Services
+from workbench.ui.spending import EnergyMeter
 from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
@@ -109,6 +110,7 @@ class Desk:
             clocks=self._clocks,
         )
         answering = self.answering
+        energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
             await self.scribe.message(self.conversation, question)
             outcome = await answering.run()
@@ -118,6 +120,7 @@ class Desk:
             raise
         finally:
             self.answering = None
+        outcome = replace(outcome, metrics=replace(outcome.metrics, energy_joules=await energy.joules()))
         self._metrics = outcome.metrics
         self.conversation.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
         await self.scribe.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
