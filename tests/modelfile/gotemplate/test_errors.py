@@ -228,6 +228,13 @@ def test_what_would_take_too_much_is_stopped(template):
         parse(template).render(data, limits)
 
 
+@pytest.mark.parametrize("template", ["{{ %s }}", "{{ $%s }}", "{{ .text.%s }}", "{{ template `%s` }}", "{{ 1%s }}"])
+def test_an_error_stays_short(template):
+    with pytest.raises(GoTemplateError) as caught:
+        parse(template % ("x" * 100_000)).render(DATA)
+    assert len(str(caught.value)) < 600
+
+
 def nested(depth):
     value = "x"
     for _ in range(depth):
