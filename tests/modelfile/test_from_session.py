@@ -119,7 +119,7 @@ def test_what_leaves_comes_back(path, system, values, some_turns):
     changed = changed_values(sampling, load)
     assert modelfile.parameters == {n: v for n, v in changed.items() if PARAMETERS[n].in_modelfile}
     in_modelfile = {n: v for n, v in changed.items() if not PARAMETERS[n].in_modelfile}
-    assert modelfile.settings(*with_values(Sampling(), LoadSettings(), in_modelfile)) == (sampling, load)
+    assert modelfile.recipe.settings(*with_values(Sampling(), LoadSettings(), in_modelfile)) == (sampling, load)
     assert modelfile.messages == tuple(
         Message(each.message.role, each.message.content) for each in some_turns if each.message.content
     )

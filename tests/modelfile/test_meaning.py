@@ -169,7 +169,7 @@ def test_old_parameters_are_passed_over_with_a_warning(name):
     ("text", "said"),
     [
         ("PARAMETER num_keep 4", "num_keep has no meaning here"),
-        ("PARAMETER num_predict -2", "-2"),
+        ("PARAMETER min_p 2", "from 0 to 1"),
         ("PARAMETER temperature nan", "nan"),
         ("PARAMETER num_ctx 1.048576e+06", "Ollama refuses"),
     ],
@@ -203,7 +203,7 @@ def test_settings_take_what_this_program_uses():
         "FROM a\nPARAMETER temperature 0\nPARAMETER num_ctx 4096\nPARAMETER num_keep 3\nPARAMETER num_predict -2\n"
         "PARAMETER stop x"
     )
-    sampling, load = modelfile.settings(Sampling(top_k=7), LoadSettings(type_k="q8_0"))
+    sampling, load = modelfile.recipe.settings(Sampling(top_k=7), LoadSettings(type_k="q8_0"))
     assert sampling == Sampling(top_k=7, temperature=0.0, stop=("x",))
     assert load == LoadSettings(type_k="q8_0", num_ctx=4096)
 
