@@ -21,6 +21,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import Catalog, ConditionWatch, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -330,10 +331,12 @@ def app_on(
     clock: FakeClock,
     model: str | None = "smol:Q4_K_M",
     resume: str | None = None,
+    recipe: Recipe | None = None,
     **services: Any,
 ) -> WorkbenchApp:
     """The program on a scripted host."""
-    return WorkbenchApp(fake_services(host, **services), model, resume, clocks=Clocks(clock, lambda: 0.0))
+    clocks = Clocks(clock, lambda: 0.0)
+    return WorkbenchApp(fake_services(host, **services), model, resume, recipe=recipe, clocks=clocks)
 
 
 async def settle(pilot: Pilot[None]) -> None:

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Read a Modelfile as Ollama does, and say what is wrong with it."
     parser.add_argument("action", choices=["check"], help="what to do")
-    parser.add_argument("file", metavar="FILE", help="the Modelfile")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="Modelfile", help="the Modelfile; ./Modelfile if none is named"
+    )
     add_json(parser)
 
 

@@ -20,6 +20,7 @@ from workbench.core.events import Batch
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
@@ -187,6 +188,13 @@ class Catalog(Protocol):
 
         Args:
             again: Whether to search even where a search was finished a moment ago.
+        """
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
         """
 
 

@@ -7,6 +7,9 @@ from dataclasses import dataclass, replace
 from workbench.core.chat import Message
 from workbench.core.parameters import LoadSettings, Sampling, Value, with_values
 
+GIVEN = "given"
+"""Why an answer ended that no model wrote: it stands in a Modelfile."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:

@@ -30,6 +30,7 @@ from workbench.core.events import Batch, Event, Failed, Finished, FinishReason, 
 from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Capabilities, Engine, ProgressCallback, Request
+from workbench.core.recipe import Recipe
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits for so many seconds."""
@@ -364,6 +365,11 @@ class ScriptedHost:
         """The scripted models; there is nothing to search."""
         models = tuple(await self.models())
         yield LibraryView(models, (), len(models), len(models), complete=True)
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the model."""
+        model = self._models.get(ref)
+        return model.entry.recipe if model else None
 
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken

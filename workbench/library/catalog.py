@@ -181,6 +181,10 @@ class LibraryCatalog:
             return None
         return recipe_of(path, self._lookups)
 
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """The same as `recipe`, in another thread."""
+        return await asyncio.to_thread(self.recipe, ref)
+
     @property
     def _lookups(self) -> Lookups:
         return Lookups(self._resolve_path, self._resolve_base, self._manifest)

@@ -281,6 +281,8 @@ def _begins(path: Path, magic: bytes) -> bool:
 
 
 def _not_honoured(modelfile: Modelfile) -> Iterator[str]:
+    if modelfile.template:
+        yield "TEMPLATE is not honoured yet: the model's own chat template makes the prompt."
     if modelfile.renderer:
         yield f"RENDERER {modelfile.renderer} is not honoured: the prompt is made by the chat template."
     if modelfile.parser:

@@ -16,6 +16,7 @@ from textual.worker import Worker
 
 from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
+from workbench.core.recipe import Recipe
 from workbench.ui._compat import prompt_driver
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
@@ -51,6 +52,7 @@ class WorkbenchApp(App[None]):
         services: What the program works with.
         model: The model to open first; None for none.
         resume: The id of a stored session to go on with.
+        recipe: What the first conversation takes of the model's Modelfile; None for everything.
         clocks: What the time is read from; tests move it by hand.
     """
 
@@ -84,6 +86,7 @@ class WorkbenchApp(App[None]):
         model: str | None,
         resume: str | None = None,
         *,
+        recipe: Recipe | None = None,
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         super().__init__(driver_class=prompt_driver())
@@ -102,7 +105,7 @@ class WorkbenchApp(App[None]):
         keymap = services.config.keymap
         self.set_keymap(dict(keymap))
         self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
-        self.chat = ChatScreen(services, model, resume, clocks, self.key_for)
+        self.chat = ChatScreen(services, model, resume, clocks, self.key_for, recipe)
         self.install_screen(self.chat, "chat")
         self._bindings_by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
 

@@ -14,7 +14,9 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, ExportFormat
+from workbench.core.recipe import Recipe
 from workbench.ui.conversation import Conversation
+from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.loading import LoadScreen
 from workbench.ui.services import Services
@@ -67,9 +69,11 @@ class ChatScreen(LoadScreen):
         resume: str | None,
         clocks: Clocks,
         key_for: Callable[[str], str],
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__(services, clocks, key_for)
         self._first_model = model
+        self._first_recipe = recipe
         self._first_session = resume
         self._show_thoughts = True
         self._answering: Worker[None] | None = None
@@ -82,7 +86,9 @@ class ChatScreen(LoadScreen):
     def _begin(self) -> None:
         self._look()
         if self._first_model:
-            self.load_model(self._first_model, self._first_model)
+            # A stored conversation that is gone on with has its settings and its beginning.
+            recipe = self._first_recipe if self._first_session is None else NOTHING
+            self.load_model(self._first_model, self._first_model, recipe)
         self._find_sessions()
 
     # Asking and answering
@@ -252,7 +258,7 @@ class ChatScreen(LoadScreen):
         await self.desk.adopt(conversation, model)
         labels = {model.ref: model.label}
         await self.transcript.show_turns(conversation.turns, labels, show_thoughts=self._show_thoughts)
-        self.load_model(model.ref, model.label)
+        self.load_model(model.ref, model.label, NOTHING)
         self.prompt.focus()
 
     @work(group="session", exit_on_error=False, description="new chat")
@@ -260,8 +266,10 @@ class ChatScreen(LoadScreen):
         """Begin an empty conversation."""
         await self._stop_answer()
         await self.desk.new()
-        await self.transcript.show_turns((), {}, show_thoughts=self._show_thoughts)
-        self._welcome()
+        given = self.desk.conversation.turns
+        await self.transcript.show_turns(given, {}, show_thoughts=self._show_thoughts)
+        if not given:
+            self._welcome()
         self._look()
         self.prompt.focus()
 
@@ -297,7 +305,7 @@ class ChatScreen(LoadScreen):
         await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self.load_model(session.model, labels.get(session.model, session.model))
+            self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
         self._look()
 
     async def leave(self) -> None:
