@@ -9,7 +9,7 @@ from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
 from workbench.core.session import Session, Turn
 from workbench.modelfile.from_session import from_session
-from workbench.modelfile.meaning import read
+from workbench.modelfile.meaning import Modelfile, read
 
 
 def session(**values):
@@ -75,6 +75,49 @@ def test_the_model(model, path, base):
 def test_a_session_without_a_model():
     with pytest.raises(ModelfileError, match="needs a model"):
         from_session(session(system="x"))
+
+
+def test_what_the_modelfile_of_the_model_said_comes_along(tmp_path):
+    (tmp_path / "lora.gguf").write_bytes(b"")
+    origin = tmp_path / "a.Modelfile"
+    lines = (
+        "FROM x",
+        "ADAPTER ./lora.gguf",
+        "TEMPLATE {{ .Prompt }}",
+        "LICENSE MIT",
+        "SYSTEM old",
+        "PARAMETER top_k 3",
+    )
+    origin.write_text("\n".join(lines))
+    before = session(model=str(origin), model_path="/m/x.gguf", system="new")
+    made = from_session(before)
+    assert made == Modelfile(
+        bases=("/m/x.gguf",),
+        adapter=str(tmp_path / "lora.gguf"),
+        template="{{ .Prompt }}",
+        system="new",
+        licenses=("MIT",),
+    )
+    assert read(made.text()) == made
+    origin.unlink()
+    assert any("cannot be read any more" in comment for comment in from_session(before).comments)
+
+
+def test_a_blob_of_ollama_is_named_as_its_modelfile_named_it(tmp_path):
+    origin = tmp_path / "a.Modelfile"
+    origin.write_text("FROM llama3.2\n")
+    made = from_session(session(model=str(origin), model_path="/o/blobs/sha256-12"))
+    assert made.base == "llama3.2"
+    assert from_session(session(model=str(origin), model_path="/m/x.gguf")).base == "/m/x.gguf"
+
+
+def test_over_a_named_model_every_sampling_parameter_is_said():
+    made = from_session(session(model="demo", model_path="/m/x.gguf"), "hf.co/a/b:Q4_0")
+    assert made.base == "hf.co/a/b:Q4_0"
+    assert made.recipe.settings(Sampling(temperature=9.0, seed=7), LoadSettings())[0] == Sampling()
+    assert "stop" not in made.parameters
+    assert any("had no system prompt" in comment for comment in made.comments)
+    assert from_session(session(model="demo", model_path="/m/x.gguf"), "./y.gguf").parameters == {}
 
 
 def test_an_odd_name_cannot_leave_its_comment():
