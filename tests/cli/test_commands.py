@@ -217,7 +217,7 @@ def test_a_broken_modelfile_names_line_and_column(call, tmp_path):
     assert status == 1
     assert f"{path}:2:" in out
     status, _, err = call("modelfile", "check", str(tmp_path / "none"))
-    assert (status, "cannot be read" in err) == (1, True)
+    assert (status, "there is no such file" in err) == (1, True)
 
 
 def test_a_bad_config_is_said_and_the_program_goes_on(call):

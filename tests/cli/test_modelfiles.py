@@ -38,7 +38,7 @@ def test_every_sample_answers_on_the_demo_model(call, path):
 
 
 def test_the_lines_of_a_modelfile_reach_the_engine(call, tmp_path):
-    plain, _ = answer(call, "demo", "Hi")
+    plain, _ = answer(call, "demo", "Hi", "--system", "Be brief.")
     ref = write(
         tmp_path / "a.Modelfile",
         "FROM demo",
@@ -94,7 +94,11 @@ def options(*arguments: str) -> argparse.Namespace:
 
 def test_what_counts_more():
     recipe = Recipe(system="of the file", parameters=(("top_k", 2), ("num_ctx", 2), ("seed", 2)))
-    config = Config(Sampling(top_k=1, top_p=0.1, seed=1), LoadSettings(num_ctx=1, num_batch=1), system="of the config")
+    config = Config(
+        sampling=Sampling(top_k=1, top_p=0.1, seed=1),
+        load=LoadSettings(num_ctx=1, num_batch=1),
+        system="of the config",
+    )
     sampling, load = settings(options("--seed", "3"), config, recipe)
     assert sampling == Sampling(top_k=2, top_p=0.1, seed=3)
     assert load == LoadSettings(num_ctx=2, num_batch=1)

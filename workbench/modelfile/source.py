@@ -55,20 +55,25 @@ def read_bytes(path: Path) -> bytes:
         raise ModelfileError(f"{path}: there is no such file.", _HINT) from None
     except (OSError, ValueError) as error:
         raise ModelfileError(f"{path} cannot be read: {_reason(error)}.", _HINT) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            what = "a directory" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
-            raise ModelfileError(f"{path} cannot be read: it is {what}.", _HINT)
-        try:
-            data = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ModelfileError(f"{path} cannot be read: {_reason(error)}.", _HINT) from error
+    try:
+        data = _read(descriptor)
+    except (OSError, ValueError) as error:
+        raise ModelfileError(f"{path} cannot be read: {_reason(error)}.", _HINT) from error
+    finally:
+        os.close(descriptor)
     if data.startswith(b"GGUF"):
         raise ModelfileError(f"{path}: this is a model (GGUF), not a Modelfile.", _HINT)
     if len(data) > MAX_BYTES:
         raise ModelfileError(f"{path}: more than {MAX_BYTES >> 20} MiB is too much for a Modelfile.", _HINT)
     return data
+
+
+def _read(descriptor: int) -> bytes:
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is no ordinary file")
+    with os.fdopen(descriptor, "rb", closefd=False) as file:
+        return file.read(MAX_BYTES + 1)
 
 
 def _reason(error: OSError | ValueError) -> str:
