@@ -61,7 +61,8 @@ def run(options: argparse.Namespace) -> int:
         workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
     workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
-    recipe = _first_recipe(options, workers)
+    model = _first_model(options.model, workers)
+    recipe = _first_recipe(model, options, workers)
     resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
     # Textual draws on standard error.
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
     from workbench.ui.app import WorkbenchApp
 
     restore = _terminal_restorer()
-    app = WorkbenchApp(services_of(workers, book), _first_model(options.model, workers), resume, recipe=recipe)
+    app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
     _watch_native_aborts(restore)
     app.run()
     return app.return_code or 0
@@ -92,13 +93,13 @@ def _first_model(named: str | None, workers: Workers) -> str | None:
     return wanted or None
 
 
-def _first_recipe(options: argparse.Namespace, workers: Workers) -> Recipe | None:
-    """What the conversation takes of the Modelfile that is named, under what the command line says; None without one.
+def _first_recipe(model: str | None, options: argparse.Namespace, workers: Workers) -> Recipe | None:
+    """What the conversation takes of the model's Modelfile, under what the command line says; None without one.
 
     Raises:
         WorkbenchError: The Modelfile cannot be read or is not sound.
     """
-    recipe = None if options.model is None else workers.catalog.recipe(options.model)
+    recipe = None if model is None else workers.catalog.recipe(model)
     if recipe is None:
         return None
     merged = Recipe(parameters=tuple(given_values(options).items())).onto(recipe)
