@@ -10,6 +10,7 @@ from tests.lora import write_lora
 from workbench.core.errors import ModelFileError
 from workbench.gguf.check import check_loadable
 from workbench.gguf.lora import check_adapter
+from workbench.gguf.reader import read_header
 
 
 def test_one_that_fits(demo_path: Path, tmp_path: Path) -> None:
@@ -67,8 +68,8 @@ Q = "blk.0.attn_q.weight"
         ([(f"{Q}.lora_a", ones(4, 576, kind=np.int32)), (f"{Q}.lora_b", ones(576, 4))], "has the type I32"),
         ([("blk.99.x.lora_a", ones(4, 576)), ("blk.99.x.lora_b", ones(576, 4))], "no tensor 'blk.99.x'"),
         (
-            [("token_embd.weight.lora_a", ones(4, 576)), ("token_embd.weight.lora_b", ones(576, 4))],
-            "other shapes",
+            [("token_embd.weight.lora_a", ones(49152, 4)), ("token_embd.weight.lora_b", ones(576, 4))],
+            "which this model uses for its output too",
         ),
     ],
 )
@@ -89,3 +90,22 @@ def test_types_of_metadata_that_llama_cpp_would_end_the_process_for(demo_path: P
 def test_a_model_is_no_adapter(demo_path: Path) -> None:
     with pytest.raises(ModelFileError, match="no LoRA adapter"):
         check_adapter(demo_path, check_loadable(demo_path))
+
+
+@pytest.mark.parametrize(("rows", "fits"), [(8, True), (9, False)])
+def test_token_embeddings_are_the_other_way_round(tmp_path: Path, rows: int, fits: bool) -> None:
+    model = gguf.GGUFWriter(tmp_path / "model.gguf", "llama")
+    for name in ("token_embd.weight", "output.weight"):
+        model.add_tensor(name, ones(8, 6))
+    model.write_header_to_file()
+    model.write_kv_data_to_file()
+    model.write_tensors_to_file()
+    model.close()
+    matrices = (("token_embd.weight.lora_a", ones(rows, 2)), ("token_embd.weight.lora_b", ones(6, 2)))
+    path = adapter_of(tmp_path / "a.gguf", *matrices)
+    headers = [read_header(tmp_path / "model.gguf")]
+    if fits:
+        check_adapter(path, headers)
+    else:
+        with pytest.raises(ModelFileError, match="other shapes"):
+            check_adapter(path, headers)

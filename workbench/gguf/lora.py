@@ -18,6 +18,7 @@ LORA_TYPES = frozenset({"F32", "F16", "BF16", "Q8_0"})
 """The tensor types that converters write into adapters."""
 
 _TEXTS = ("general.type", "general.architecture", "adapter.type")
+_EMBEDDINGS, _OUTPUT = "token_embd.weight", "output.weight"
 _INVOCATION = "adapter.alora.invocation_tokens"
 _OTHER_MODEL = "It was made for another model: name the one that it was made for."
 _DAMAGED = "The file is damaged, or its converter is at fault: make it again with llama.cpp's convert_lora_to_gguf.py."
@@ -99,6 +100,12 @@ class _Check:
                 self._fail(f"the tensor {half.name!r} has the type {half.type.name}, which is none for an adapter")
         if name not in weights:
             self._fail(f"the model has no tensor {name!r}", _OTHER_MODEL)
+        if name == _EMBEDDINGS and _OUTPUT not in weights:
+            # llama.cpp would use the matrices the wrong way round, and end the process.
+            self._fail(
+                "it changes the token embeddings, which this model uses for its output too",
+                "llama.cpp cannot put such an adapter on: make it again without the embeddings.",
+            )
         whole, low, high = (_four(tensor) for tensor in (weights[name], first, second))
         if name.endswith("token_embd.weight"):
             # Rows of the first matrix are looked up by token.
