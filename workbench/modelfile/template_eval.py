@@ -37,9 +37,9 @@ from workbench.modelfile.template_values import (
     Struct,
     Value,
     as_bytes,
+    described,
     is_true,
     size_of,
-    type_name,
     without_nothing,
 )
 from workbench.modelfile.template_verbs import printed
@@ -262,7 +262,7 @@ class _Evaluator:
             case Nothing():
                 return ()
         raise self._error(
-            node.position, f"a {type_name(value)} cannot be ranged over", "A range takes a list, a map or a number."
+            node.position, f"{described(value)} cannot be ranged over", "A range takes a list, a map or a number."
         )
 
     def _set_loop_variables(self, pipeline: Pipeline, index: Value, element: Value) -> None:
@@ -339,11 +339,11 @@ class _Evaluator:
                     value = value.fields[name]
                 case Struct():
                     hint = did_you_mean(name, value.fields)
-                    raise self._error(position, f"a {value.type_name} has no field .{name}", hint)
+                    raise self._error(position, f"{described(value)} has no field .{name}", hint)
                 case None:
                     raise self._error(position, f".{name} of nil", "Test it first: {{ if … }}")
                 case _:
-                    raise self._error(position, f"a {type_name(value)} has no fields, and so no .{name}")
+                    raise self._error(position, f"{described(value)} has no fields, and so no .{name}")
         return value
 
     # Functions.
@@ -379,7 +379,7 @@ class _Evaluator:
 
     def _checked(self, value: Value, signature: Signature, index: int, position: int) -> Value:
         if signature.takes_text(index) and not isinstance(value, str):
-            raise self._error(position, f"a text is expected here, and this is a {type_name(value)}")
+            raise self._error(position, f"a text is expected here, and this is {described(value)}")
         return without_nothing(value)
 
 

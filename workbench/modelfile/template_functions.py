@@ -15,6 +15,7 @@ from workbench.modelfile.template_values import (
     Struct,
     Value,
     as_bytes,
+    described,
     from_bytes,
     is_true,
     type_name,
@@ -65,9 +66,9 @@ def _is_equal(left: Value, right: Value) -> bool:
         return left is right
     kind = _kind(left)
     if kind != _kind(right):
-        raise FunctionError(f"a {type_name(left)} cannot be compared with a {type_name(right)}")
+        raise FunctionError(f"{described(left)} cannot be compared with {described(right)}")
     if not kind:
-        raise FunctionError(f"a {type_name(left)} cannot be compared")
+        raise FunctionError(f"{described(left)} cannot be compared")
     return left == right
 
 
@@ -82,7 +83,7 @@ def _is_less(left: Value, right: Value) -> bool:
     if not kind or not _kind(right):
         raise FunctionError(_NO_ORDER)
     if kind != _kind(right):
-        raise FunctionError(f"a {type_name(left)} cannot be compared with a {type_name(right)}")
+        raise FunctionError(f"{described(left)} cannot be compared with {described(right)}")
     if isinstance(left, str) and isinstance(right, str):
         return as_bytes(left) < as_bytes(right)
     if not isinstance(left, int | float) or not isinstance(right, int | float) or isinstance(left, bool):
@@ -104,12 +105,12 @@ def _length(values: Sequence[Value]) -> int:
         case list() | dict() as items:
             return len(items)
         case other:
-            raise FunctionError(f"a {type_name(other)} has no length")
+            raise FunctionError(f"{described(other)} has no length")
 
 
 def _position(index: Value, size: int) -> int:
     if isinstance(index, bool) or not isinstance(index, int):
-        raise FunctionError(f"a {type_name(index)} is no index")
+        raise FunctionError(f"{described(index)} is no index")
     if not 0 <= index <= size:
         raise FunctionError(f"the index {index} is out of range")
     return index
@@ -128,10 +129,10 @@ def _index(values: Sequence[Value]) -> Value:
                 item = item[_element(index, len(item))]
             case dict():
                 if not isinstance(index, str):
-                    raise FunctionError(f"the keys of this map are texts, and not of type {type_name(index)}")
+                    raise FunctionError(f"the keys of this map are texts, and this is {described(index)}")
                 item = item.get(index)
             case _:
-                raise FunctionError(f"a {type_name(item)} has no elements")
+                raise FunctionError(f"{described(item)} has no elements")
     return item
 
 
@@ -147,7 +148,7 @@ def _slice(values: Sequence[Value]) -> Value:
     if len(indexes) > 3:
         raise FunctionError(f"{len(indexes)} indexes are too many")
     if not isinstance(item, str | list):
-        raise FunctionError(f"a {type_name(item)} cannot be sliced")
+        raise FunctionError(f"{described(item)} cannot be sliced")
     if isinstance(item, str) and len(indexes) == 3:
         raise FunctionError("text takes two indexes")
     whole: bytes | list[Value] = as_bytes(item) if isinstance(item, str) else item
@@ -182,7 +183,7 @@ def _json(values: Sequence[Value]) -> str:
 
 
 def _call(values: Sequence[Value]) -> Value:
-    raise FunctionError(f"a {type_name(values[0])} is no function")
+    raise FunctionError(f"{described(values[0])} is no function")
 
 
 # Ollama's own.

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from workbench.modelfile.template_values import FunctionError, PrintedList, Struct, Value
+from workbench.modelfile.template_values import FunctionError, Members, PrintedList, Struct, Value
 
 MAX_DEPTH = 100
 """How deep lists and maps may lie in one another."""
@@ -38,17 +38,13 @@ def _pieces(value: Value, depth: int) -> Iterator[str]:
         case float():
             yield _float(value)
         case Struct():
-            yield from (
-                _members(value.document, depth)
-                if isinstance(value.document, dict)
-                else _pieces(value.document, depth + 1)
-            )
+            yield from _pieces(value.document, depth)
         case PrintedList():
-            yield from _pieces(value.document, depth + 1) if value.document is not value else _elements(value, depth)
+            yield from _pieces(value.document, depth)
         case list():
             yield from _elements(value, depth)
         case dict():
-            yield from _members(dict(sorted(value.items())), depth)
+            yield from _members(value if isinstance(value, Members) else dict(sorted(value.items())), depth)
         case _:
             yield "null"
 

@@ -61,6 +61,12 @@ class PrintedList(list["Value"]):
         self.printed = printed
 
 
+class Members(dict[str, "Value"]):
+    """What JSON holds of a struct: its members stay in their order, where those of other maps are sorted."""
+
+    __slots__ = ()
+
+
 class PrintedMap(dict[str, "Value"]):
     """A map that prints as a text of its own.
 
@@ -132,6 +138,27 @@ def type_name(value: Value) -> str:
             return value.type_name
         case _:
             return "<nil>"
+
+
+def described(value: Value) -> str:
+    """What `value` is, in words."""
+    match value:
+        case bool():
+            return "a bool"
+        case int():
+            return "a whole number"
+        case float():
+            return "a decimal number"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case dict():
+            return "a map"
+        case Struct():
+            return f"an {value.type_name}"
+        case _:
+            return "nil"
 
 
 def size_of(value: Value) -> int:
