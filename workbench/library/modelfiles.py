@@ -24,6 +24,7 @@ from workbench.library.ollama_layers import OllamaModel, read_layers
 from workbench.library.references import is_path, nearest_file
 from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile_name, read_file
+from workbench.modelfile.template_choice import prefers_jinja
 from workbench.modelfile.versions import FOLLOWED, is_newer
 
 MODELFILE = "modelfile"
@@ -124,7 +125,7 @@ class _Opened:
             adapter=str(adapter or (in_from[-1] if in_from and not names else "")),
             notes=tuple(printable(note) for note in notes),
         )
-        recipe = own if found is None else own.onto(found.recipe)
+        recipe = own if found is None else own.onto(_as_run(found))
         return cls(path, lookups, weights, names[-1] if names else "", found, recipe)
 
     def base(self) -> ModelEntry:
@@ -272,6 +273,15 @@ def _kind_of(path: Path) -> str:
     return "projector" if kind in ("projector", "mmproj") or architecture == "clip" or sees else "model"
 
 
+def _as_run(model: OllamaModel) -> Recipe:
+    """The recipe of a model of Ollama, without its template where Ollama takes the one of the GGUF file instead."""
+    if not model.recipe.template:
+        return model.recipe
+    jinja = read_header(model.weights).metadata.get("tokenizer.chat_template")
+    leave = prefers_jinja(model.recipe.template, jinja if isinstance(jinja, str) else "")
+    return replace(model.recipe, template="") if leave else model.recipe
+
+
 def _begins(path: Path, magic: bytes) -> bool:
     try:
         with path.open("rb") as file:
@@ -281,8 +291,6 @@ def _begins(path: Path, magic: bytes) -> bool:
 
 
 def _not_honoured(modelfile: Modelfile) -> Iterator[str]:
-    if modelfile.template:
-        yield "TEMPLATE is not honoured yet: the model's own chat template makes the prompt."
     if modelfile.renderer:
         yield f"RENDERER {modelfile.renderer} is not honoured: the prompt is made by the chat template."
     if modelfile.parser:

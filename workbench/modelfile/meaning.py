@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from workbench.core.chat import Message
-from workbench.core.errors import ModelfileError
+from workbench.core.errors import ModelfileError, TemplateError
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.modelfile.syntax import ROLES, Command, ModelfileSyntaxError, check
+from workbench.modelfile.template import parse as parse_template
 from workbench.modelfile.values import IGNORED, as_used, out_of_range, read_value, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
@@ -225,11 +226,24 @@ def examine(source: bytes | str) -> Reading:
     commands, error = check(source)
     reading = read_commands(commands)
     if error is None:
-        return reading
+        return _with_template_checked(reading)
     finding = Finding(error.problem, error.hint, error.line, error.column)
     # A file that breaks off has no more to be missed than what the break says.
     others = tuple(other for other in reading.errors if other.message != "no FROM line")
     return replace(reading, modelfile=None, errors=(*others, finding))
+
+
+def _with_template_checked(reading: Reading) -> Reading:
+    """`reading`, and what is wrong with the template, which Ollama looks at when it creates the model."""
+    if reading.modelfile is None or not reading.modelfile.template:
+        return reading
+    try:
+        parse_template(reading.modelfile.template)
+    except TemplateError as error:
+        last = next(each for each in reversed(reading.commands) if "template" in (each.name, each.parameter))
+        finding = Finding(f"template error: {error.message}", error.hint, last.line, last.column)
+        return replace(reading, modelfile=None, errors=(finding,))
+    return reading
 
 
 def read(source: bytes | str) -> Modelfile:

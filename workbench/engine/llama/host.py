@@ -111,17 +111,22 @@ class LlamaHost:
 
     def _assemble(self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float) -> LlamaEngine:
         from workbench.engine.llama.engine import LlamaEngine
-        from workbench.engine.llama.template import CHATML, ChatTemplate
+        from workbench.engine.llama.go_template import GoChatTemplate
+        from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate
 
         source = model.chat_template
+        own = entry.recipe.template if entry.recipe else ""
         warnings = list(plan.warnings)
-        template: ChatTemplate | TemplateError
+        template: PromptTemplate | TemplateError
         try:
-            template = ChatTemplate(source or CHATML, model.vocabulary.bos, model.vocabulary.eos)
+            if own:
+                template = GoChatTemplate(own)
+            else:
+                template = ChatTemplate(source or CHATML, model.vocabulary.bos, model.vocabulary.eos)
         except TemplateError as error:
             template = error
             warnings.append(str(error))
-        if source is None:
+        if source is None and not own:
             warnings.append(NO_TEMPLATE)
         settings = replace(plan.settings, num_ctx=model.n_ctx)
         info = EngineInfo(
@@ -134,7 +139,7 @@ class LlamaHost:
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
             vocabulary=model.vocabulary.fingerprint,
-            has_template=source is not None,
+            has_template=bool(source or own),
             warnings=tuple(warnings),
         )
         return LlamaEngine(shared_runtime, model, info, template, self._states, _state_key(entry, settings))
