@@ -15,7 +15,7 @@ TARGET = Path(__file__).parents[1] / "sample_modelfiles" / "random-lora.gguf"
 WIDTH = 576
 """Rows and columns of the query matrices of SmolLM2-135M."""
 LAYERS = (10, 20)
-STRENGTH = 0.12
+STRENGTH = 0.08
 """Standard deviation of the numbers: enough to be seen in an answer, and not enough to spoil it."""
 
 

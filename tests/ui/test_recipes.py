@@ -7,17 +7,20 @@ import pytest
 from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, models, settle, shown, turns, until
 from workbench.core.chat import Message
 from workbench.core.config import Config
+from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
 from workbench.core.recipe import GIVEN, Recipe
 from workbench.core.session import Session, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.desk import NOTHING
+from workbench.ui.recipes import brought
 
 RECIPE = Recipe(
     system="Be brief.",
     parameters=(("temperature", 0.1), ("num_ctx", 2048)),
     messages=(Message("user", "Two and two?"), Message("assistant", "Four.")),
 )
+BROUGHT = "The Modelfile brings a system prompt, temperature 0.1, num_ctx 2048 and 2 messages."
 REF = "/m/brief.Modelfile"
 
 
@@ -35,7 +38,7 @@ async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, cloc
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         conversation = app.chat.desk.conversation
-        assert turns(app) == ["Two and two?", "Four."]
+        assert turns(app) == ["Two and two?", "Four.", BROUGHT]
         assert "given by the Modelfile" in shown(app)
         assert conversation.system == "Be brief."
         assert (conversation.sampling.temperature, conversation.sampling.top_k) == (0.1, 7)
@@ -74,7 +77,7 @@ async def test_what_was_written_while_it_loaded_comes_after_its_turns(
         await pilot.press(*"why", "enter")
         clock.release()
         await settle(pilot)
-        assert turns(app) == ["Two and two?", "Four.", "why", ANSWER]
+        assert turns(app) == ["Two and two?", "Four.", "why", BROUGHT, ANSWER]
 
 
 async def test_a_conversation_that_has_begun_keeps_its_beginning(described: ScriptedHost, clock: FakeClock) -> None:
@@ -133,6 +136,23 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
         await settle(pilot)
         conversation = app.chat.desk.conversation
         assert (conversation.system, conversation.turns) == ("", [])
+
+
+@pytest.mark.parametrize(
+    ("own", "taken", "said"),
+    [
+        (Recipe(adapter="/m/a.gguf", template="x"), NOTHING, "the adapter a.gguf and a chat template"),
+        (NOTHING, NOTHING, "the model alone"),
+        (RECIPE, Recipe(messages=RECIPE.messages[:1]), "a message"),
+        (
+            NOTHING,
+            Recipe(parameters=(("stop", ("\n", "a" * 20)), ("use_mmap", False), ("a", 1), ("b", 2), ("c", 3))),
+            "stop '\\n', 'aaaaaaaaaaa'…, use_mmap false, a 1, b 2 and 1 more parameter",
+        ),
+    ],
+)
+def test_what_is_brought(own: Recipe, taken: Recipe, said: str) -> None:
+    assert brought(ModelEntry("m", "m", recipe=own), taken) == f"The Modelfile brings {said}."
 
 
 def test_nothing_says_nothing() -> None:

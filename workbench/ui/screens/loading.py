@@ -15,6 +15,7 @@ from workbench.core.recipe import Recipe
 from workbench.ui import format as fmt
 from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
+from workbench.ui.recipes import brought
 from workbench.ui.screens.live import LiveScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.turns import Notice, SwapCard, UserTurn
@@ -115,6 +116,8 @@ class LoadScreen(LiveScreen):
             had = len(self.desk.conversation.turns)
             engine = await self.desk.open(ref, label, recipe)
             await self._show_opening(recipe, had)
+            if engine.info.model.recipe is not None and recipe is not NOTHING:
+                self._add(Notice(brought(engine.info.model, recipe), severity="information"))
         except CancelledError:
             self.say(f"Loading {label} was stopped.")
         except WorkbenchError as error:
