@@ -160,9 +160,12 @@ def test_what_leaves_comes_back(path, system, values, some_turns):
     assert modelfile.bases == (path,)
     assert modelfile.system == system
     changed = changed_values(sampling, load)
-    assert modelfile.parameters == {n: v for n, v in changed.items() if PARAMETERS[n].in_modelfile}
-    in_modelfile = {n: v for n, v in changed.items() if not PARAMETERS[n].in_modelfile}
-    assert modelfile.recipe.settings(*with_values(Sampling(), LoadSettings(), in_modelfile)) == (sampling, load)
+    expected = {n: v for n, v in changed.items() if PARAMETERS[n].in_modelfile and n != "main_gpu"}
+    on_one_gpu = load.split_mode == "none"
+    assert modelfile.parameters == expected | ({"main_gpu": load.main_gpu} if on_one_gpu else {})
+    elsewhere = {n: v for n, v in changed.items() if not PARAMETERS[n].in_modelfile and n != "split_mode"}
+    elsewhere |= {} if on_one_gpu else {"split_mode": load.split_mode, "main_gpu": load.main_gpu}
+    assert modelfile.recipe.settings(*with_values(Sampling(), LoadSettings(), elsewhere)) == (sampling, load)
     assert modelfile.messages == tuple(
         Message(each.message.role, each.message.content) for each in some_turns if each.message.content
     )

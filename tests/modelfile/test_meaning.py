@@ -248,3 +248,37 @@ def test_any_text_is_a_value_or_refused(text):
         except ModelfileError:
             continue
         assert isinstance(value, bool | int | float)
+
+
+@pytest.mark.parametrize(
+    ("line", "used"),
+    [
+        ("num_predict -2", {"num_predict": -1}),
+        ("temperature -0.5", {"temperature": 0.0}),
+        ("temperature -inf", {"temperature": 0.0}),
+        ("top_k -1", {"top_k": 0}),
+        ("top_p 1.5", {"top_p": 1.0}),
+        ("num_gpu -7", {"num_gpu": -1}),
+        ("num_thread -1", {"num_thread": 0}),
+        ("num_ctx 2", {"num_ctx": 4}),
+        ("num_ctx 0", {"num_ctx": 0}),
+        ("seed -1", {"seed": -1}),
+        ("seed -2", {"seed": 2**32 - 2}),
+        ("main_gpu 1", {"main_gpu": 1, "split_mode": "none"}),
+        ("use_mmap false", {"use_mmap": False}),
+    ],
+)
+def test_values_that_this_program_says_in_another_way(line, used):
+    reading = examine(f"FROM a\nPARAMETER {line}")
+    assert reading.warnings == ()
+    assert reading.modelfile is not None
+    assert dict(reading.modelfile.recipe.parameters) == used
+
+
+def test_a_template_is_looked_at():
+    (error,) = examine('FROM a\n  TEMPLATE """{{ .Prompt }}\n{{ end }}"""\n').errors
+    assert error.message.startswith("template error: The template, line 2, column ")
+    assert (error.line, error.column) == (2, 3)
+    assert examine("FROM a\nTEMPLATE {{ end }}\nTEMPLATE {{ .Prompt }}").errors == ()
+    (error,) = examine("FROM a\n\nPARAMETER template {{ end }}").errors
+    assert error.line == 3

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -306,3 +308,30 @@ def test_with_the_stub(host, play, nvml, clock):
     play.change(_0__error=15)
     assert len(sampler.tick().gpus) == 1
     assert texts(sampler, 2) == ["NVIDIA GeForce RTX 4090 does not answer any more."]
+
+
+def test_meters_that_are_opened_late_are_opened_once_and_by_the_reader(host, source):
+    opened = []
+
+    def open_meters():
+        opened.append(threading.current_thread().name)
+        return host, [source]
+
+    sampler = Sampler.late(open_meters)
+    assert sampler.latest() is None
+    assert opened == []
+    assert len(sampler.tick().gpus) == 2
+    assert sampler.tick().host == HostSample(1, 2, 3, 4.0)
+    assert len(opened) == 1
+
+
+def test_a_sampler_that_is_not_started_imports_no_binding_and_no_driver():
+    code = (
+        "import sys\n"
+        "from workbench.telemetry.system import system_sampler\n"
+        "system_sampler()\n"
+        "late = {'psutil', 'pynvml', 'subprocess', 'workbench.telemetry.nvml'}\n"
+        "print(sorted(late.intersection(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -20,9 +20,19 @@ from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Catalog, ConditionWatch, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
+from workbench.core.ports import (
+    Catalog,
+    ConditionWatch,
+    ExportFormat,
+    HostSample,
+    LoadBook,
+    MemoryAdviser,
+    RaceBook,
+    Telemetry,
+)
 from workbench.core.recipe import Recipe
 from workbench.core.session import Session
+from workbench.core.telemetry import GpuSample, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
@@ -144,11 +154,46 @@ class FakeStore:
         return path
 
 
-class FakeMonitor:
-    """A machine that never changes."""
+HOST = HostSample(
+    rss_bytes=412_000_000,
+    free_bytes=5_300_000_000,
+    total_bytes=8_200_000_000,
+    cpu_percent=12.0,
+    swap_used_bytes=100_000_000,
+    swap_total_bytes=2_000_000_000,
+)
 
-    def sample(self) -> HostSample:
-        return HostSample(rss_bytes=412_000_000, free_bytes=5_300_000_000, total_bytes=8_200_000_000, cpu_percent=12.0)
+
+class FakeTelemetry:
+    """Meters that change only when they are told to."""
+
+    def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
+        self.samples: list[TelemetrySample] = []
+        self.running = False
+        self.show(*gpus, host=host)
+
+    def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
+        """Take a sample. It is from the future, so that it never is old."""
+        self.samples.append(TelemetrySample(2**62 + len(self.samples) * 10**9, host, gpus))
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def latest(self) -> TelemetrySample | None:
+        return self.samples[-1] if self.samples else None
+
+    def history(self) -> Sequence[TelemetrySample]:
+        return self.samples
+
+    def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
+        return ()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        yield
 
 
 class FakeLoads:
@@ -275,6 +320,7 @@ def fake_services(
     adviser: MemoryAdviser | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    telemetry: Telemetry | None = None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -289,7 +335,7 @@ def fake_services(
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
-        monitor=FakeMonitor(),
+        telemetry=telemetry or FakeTelemetry(),
         logs=logs or RingLogBook(),
         config=config or Config(),
         config_problems=problems,

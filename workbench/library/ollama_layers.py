@@ -14,7 +14,7 @@ from workbench.core.recipe import Recipe
 from workbench.library.entries import printable
 from workbench.library.ollama import MAX_JSON, Manifest, blob_of, config_of, layers_of, read_small
 from workbench.modelfile.syntax import ROLES
-from workbench.modelfile.values import IGNORED, as_used, kind_of, out_of_range
+from workbench.modelfile.values import IGNORED, kind_of, out_of_range, used_values
 
 MEDIA = "application/vnd.ollama.image."
 
@@ -42,7 +42,7 @@ def read_layers(manifest: Manifest) -> OllamaModel:
                 f"{manifest.name}: its manifest names no weights that llama.cpp reads.", "Name a GGUF file."
             )
         notes = list(_not_honoured(str(manifest.name), by_kind, config))
-        parameters = tuple(_parameters(by_kind.get("params"), notes))
+        parameters = used_values(dict(_parameters(by_kind.get("params"), notes)))
         recipe = Recipe(
             adapter=str(by_kind.get("adapter", "")),
             template=_text(by_kind.get("template") or by_kind.get("prompt")),
@@ -95,9 +95,8 @@ def _parameters(path: Path | None, notes: list[str]) -> Iterator[tuple[str, Valu
             notes.append(f"The parameter {name} of the base is not understood.")
             continue
         if reason := out_of_range(name, taken):
-            notes.append(f"The parameter {name} of the base is not used: {reason}.".replace("..", "."))
-        else:
-            yield name, as_used(name, taken)
+            notes.append(f"The parameter {name} of the base is not used: {reason.removesuffix('.')}.")
+        yield name, taken
 
 
 def _as_kind(name: str, value: object) -> Value:

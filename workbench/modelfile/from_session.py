@@ -14,6 +14,8 @@ from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile, is_modelfile_name, read_file
 from workbench.modelfile.values import written_value
 
+ONE_GPU = "none"
+"""The `split_mode` that a PARAMETER main_gpu stands for."""
 _OLLAMA_PREFIX = "ollama:"
 
 
@@ -99,7 +101,11 @@ def _parameters(session: Session, named: bool) -> dict[str, Value]:
     if named:
         said = {field.name: getattr(session.sampling, field.name) for field in fields(Sampling)}
         values = {name: value for name, value in {**said, **values}.items() if value != ()}
-    return {name: value for name, value in values.items() if PARAMETERS[name].in_modelfile}
+    values.pop("main_gpu", None)
+    if session.load.split_mode == ONE_GPU:
+        # To Ollama, naming a GPU means that everything goes there; otherwise it is not to be named.
+        values["main_gpu"] = session.load.main_gpu
+    return {name: values[name] for name in PARAMETERS if name in values and PARAMETERS[name].in_modelfile}
 
 
 def _is_name(base: str, session: Session) -> bool:
@@ -124,7 +130,7 @@ def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tup
     comments += [
         f"A Modelfile cannot hold {name} {written_value(value)}, which the session used."
         for name, value in changed_values(session.sampling, session.load).items()
-        if not PARAMETERS[name].in_modelfile and not isinstance(value, tuple)
+        if not PARAMETERS[name].in_modelfile and value != ONE_GPU and not isinstance(value, tuple)
     ]
     if empty := sum(not turn.message.content for turn in session.turns):
         comments.append(f"Left out: {empty} {'message' if empty == 1 else 'messages'} without text.")

@@ -11,7 +11,7 @@ from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.modelfile.syntax import ROLES, Command, ModelfileSyntaxError, check
 from workbench.modelfile.template import parse as parse_template
-from workbench.modelfile.values import IGNORED, as_used, out_of_range, read_value, written_value
+from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
 
@@ -62,9 +62,7 @@ class Modelfile:
             adapter=self.adapter,
             template=self.template,
             system=self.system,
-            parameters=tuple(
-                (name, as_used(name, value)) for name, value in self.parameters.items() if not out_of_range(name, value)
-            ),
+            parameters=used_values(self.parameters),
             messages=self.messages,
         )
 

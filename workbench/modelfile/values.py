@@ -127,6 +127,13 @@ def as_used(name: str, value: Value) -> Value:
     return int(value) % 2**32 if name == "seed" and -(2**31) <= value < -1 else value
 
 
+def used_values(values: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    """Parameters of Ollama as this program says the same, without those that it does not use."""
+    used = {name: as_used(name, value) for name, value in values.items() if not out_of_range(name, value)}
+    # Ollama puts everything on that GPU as soon as one is named.
+    return (*used.items(), *((("split_mode", "none"),) if "main_gpu" in used else ()))
+
+
 def out_of_range(name: str, value: Value) -> str:
     """Why this program does not use a value that Ollama takes; empty where it does."""
     if name in ONLY_OLLAMA:

@@ -37,6 +37,9 @@ ABSENT_DELAY_S = 300.0
 _TITLES = {"nvml": "NVIDIA GPUs", "amdgpu": "AMD GPUs", "apple": "the Apple GPU"}
 _logger = logging.getLogger("workbench.telemetry")
 
+OpenMeters = Callable[[], tuple[HostMonitor, Sequence[GpuSource]]]
+"""Gives the meters of the machine itself, and the sources of GPU figures."""
+
 Wait = Callable[[threading.Event, float], None]
 """Waits until the event is set, or for so many seconds."""
 
@@ -63,7 +66,7 @@ class Sampler:
     A source that fails is left alone for longer each time; that it failed, and that it is back, is told once.
 
     Args:
-        host: The meters of the machine itself.
+        host: The meters of the machine itself; None for none.
         sources: The sources of GPU figures.
         interval_s: Seconds between two samples, half a second at least.
         history: Samples to hold.
@@ -73,7 +76,7 @@ class Sampler:
 
     def __init__(
         self,
-        host: HostMonitor,
+        host: HostMonitor | None,
         sources: Sequence[GpuSource],
         *,
         interval_s: float = INTERVAL_S,
@@ -81,6 +84,7 @@ class Sampler:
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         wait: Wait = _wait,
     ) -> None:
+        self._open: OpenMeters | None = None
         self._host = host
         self._watched = [_Watched(source) for source in sources]
         self._interval_s = max(SHORTEST_INTERVAL_S, interval_s)
@@ -93,6 +97,13 @@ class Sampler:
         self._pauses = 0
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def late(cls, open_meters: OpenMeters) -> Sampler:
+        """A sampler that opens its meters, and imports what they need, only in its own thread."""
+        sampler = cls(None, ())
+        sampler._open = open_meters
+        return sampler
 
     def start(self) -> None:
         """Begin to read. A sampler that runs goes on."""
@@ -138,6 +149,9 @@ class Sampler:
         with self._lock:
             if self._pauses:
                 return None
+        if self._open is not None:
+            self._host, sources = self._open()
+            self._open, self._watched = None, [_Watched(source) for source in sources]
         gpus: list[GpuSample] = []
         for watched in self._watched:
             gpus += self._read(watched)
@@ -160,7 +174,7 @@ class Sampler:
 
     def _read_host(self) -> HostSample | None:
         try:
-            return self._host.sample()
+            return None if self._host is None else self._host.sample()
         except Exception as error:  # noqa: BLE001 - psutil reads what a sandbox may hide, and fails in many ways
             _logger.debug("the host's meters: %s: %s", type(error).__name__, error)
             return None

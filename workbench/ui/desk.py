@@ -22,6 +22,7 @@ from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import Readings
+from workbench.ui.machine import MachineWatch
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 from workbench.ui.services import Services
@@ -57,6 +58,8 @@ class Desk:
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
+        self.machine = MachineWatch(services.telemetry, clocks.now_ns)
+        """The meters of the machine."""
         self.bay = Bay(services.engines)
         self.track = Track(services.loads)
         self.conversation = Conversation.new(self._config)
@@ -231,7 +234,7 @@ class Desk:
             history=tuple(self._speeds),
             progress=answering.answer.progress if answering else None,
             context_used=shown.context_used if shown else None,
-            host=self._services.monitor.sample(),
+            machine=self.machine.view,
             needs_reload=self.needs_reload,
             streaming=answering is not None,
         )
