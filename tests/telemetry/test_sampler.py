@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -228,9 +229,9 @@ def test_events_are_numbered_and_held_for_a_while(sampler, source):
 def test_the_interval_has_a_floor(host):
     waits = []
 
-    def wait(stop, seconds):
+    def wait(_wake, seconds):
         waits.append(seconds)
-        stop.set()
+        sampler.stop()
 
     sampler = Sampler(host, [], interval_s=0.01, wait=wait)
     sampler.start()
@@ -335,3 +336,35 @@ def test_a_sampler_that_is_not_started_imports_no_binding_and_no_driver():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_sample_can_be_had_at_once(host, source):
+    sampler = Sampler(host, [source], interval_s=3600)
+    assert await sampler.fresh() is None
+    sampler.start()
+    first = await sampler.fresh(5)
+    second, third = await asyncio.gather(sampler.fresh(5), sampler.fresh(5))
+    assert first.at_ns < second.at_ns <= third.at_ns
+    assert sampler.latest().gpus == first.gpus
+    with sampler.paused():
+        assert await sampler.fresh(5) is None
+    sampler.stop()
+    sampler._thread.join(5)
+    assert await sampler.fresh(5) is None
+
+
+async def test_a_driver_that_blocks_does_not_keep_who_asks(host):
+    leave = threading.Event()
+
+    class Blocking(FakeSource):
+        def read(self):
+            leave.wait(5)
+            return super().read()
+
+    sampler = Sampler(host, [Blocking("a")])
+    sampler.start()
+    assert await sampler.fresh(0.01) is None
+    leave.set()
+    assert (await sampler.fresh(5)).gpus
+    sampler.stop()
+    sampler._thread.join(5)

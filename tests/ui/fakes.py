@@ -185,6 +185,9 @@ class FakeTelemetry:
     def latest(self) -> TelemetrySample | None:
         return self.samples[-1] if self.samples else None
 
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
+        return self.latest()
+
     def history(self) -> Sequence[TelemetrySample]:
         return self.samples
 

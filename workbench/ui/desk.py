@@ -26,6 +26,7 @@ from workbench.ui.machine import MachineWatch
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 from workbench.ui.services import Services
+from workbench.ui.spending import EnergyMeter
 from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
@@ -117,6 +118,7 @@ class Desk:
             clocks=self._clocks,
         )
         answering = self.answering
+        energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
             await self.scribe.message(self.conversation, question)
             outcome = await answering.run()
@@ -126,6 +128,7 @@ class Desk:
             raise
         finally:
             self.answering = None
+        outcome = replace(outcome, metrics=replace(outcome.metrics, energy_joules=await energy.joules()))
         self._metrics = outcome.metrics
         self.conversation.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
         await self.scribe.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
