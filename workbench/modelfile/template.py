@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from workbench.core.chat import Message
-from workbench.modelfile.template_eval import Settings, evaluate
-from workbench.modelfile.template_functions import FUNCTIONS
-from workbench.modelfile.template_parser import parse_tree
-from workbench.modelfile.template_prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
-from workbench.modelfile.template_tree import Tree
-from workbench.modelfile.template_values import Value
+from workbench.modelfile.gotemplate.evaluate import evaluate
+from workbench.modelfile.gotemplate.expressions import Settings
+from workbench.modelfile.gotemplate.functions import FUNCTIONS
+from workbench.modelfile.gotemplate.parser import parse_tree
+from workbench.modelfile.gotemplate.prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
+from workbench.modelfile.gotemplate.tree import Tree
+from workbench.modelfile.gotemplate.values import Value
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from workbench.core.errors import TemplateError
+from workbench.modelfile.gotemplate.tree import identifiers
 from workbench.modelfile.template import parse
-from workbench.modelfile.template_tree import identifiers
 
 _OWN_SPLIT = ("content.split('</think>')", 'content.split("</think>")')
 """How templates take the thoughts out of an earlier answer."""

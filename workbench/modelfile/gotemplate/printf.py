@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from workbench.modelfile.template_values import FunctionError, Value, type_name
-from workbench.modelfile.template_verbs import NIL, Flags, printed
+from workbench.modelfile.gotemplate.values import FunctionError, Value, type_name
+from workbench.modelfile.gotemplate.verbs import NIL, Flags, printed
 
 MAX_WIDTH = 1_000_000
 """The largest width or precision that Go takes."""

@@ -5,9 +5,9 @@ from datetime import date
 import pytest
 
 from workbench.core.chat import Message
+from workbench.modelfile.gotemplate.lexer import GoTemplateError
+from workbench.modelfile.gotemplate.prompt import PromptRequest
 from workbench.modelfile.template import parse
-from workbench.modelfile.template_lexer import GoTemplateError
-from workbench.modelfile.template_prompt import PromptRequest
 
 CHAT = (
     Message("system", "Be brief."),

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Iterator
 
-from workbench.modelfile.template_values import FunctionError, Members, PrintedList, Struct, Value
+from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, Struct, Value
 
 MAX_DEPTH = 100
 """How deep lists and maps may lie in one another."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import quote_plus
 
-from workbench.modelfile.template_json import to_json
-from workbench.modelfile.template_printf import sprint, sprintf, sprintln
-from workbench.modelfile.template_values import (
+from workbench.modelfile.gotemplate.json_text import to_json
+from workbench.modelfile.gotemplate.printf import sprint, sprintf, sprintln
+from workbench.modelfile.gotemplate.values import (
     FunctionError,
     Struct,
     Value,

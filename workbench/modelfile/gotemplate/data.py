@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from workbench.modelfile.template_json import to_json
-from workbench.modelfile.template_values import Members, PrintedList, PrintedMap, Struct, Value, sound_text
+from workbench.modelfile.gotemplate.json_text import to_json
+from workbench.modelfile.gotemplate.values import Members, PrintedList, PrintedMap, Struct, Value, sound_text
 
 Json = Mapping[str, object]
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Literal
 
-from workbench.modelfile.template_cut import cut_after
-from workbench.modelfile.template_data import messages as message_values
-from workbench.modelfile.template_data import tools
-from workbench.modelfile.template_eval import Settings, evaluate
-from workbench.modelfile.template_functions import GO_FUNCTIONS
-from workbench.modelfile.template_tree import Action, Command, Field, Pipeline, Tree, identifiers
-from workbench.modelfile.template_values import NOTHING, Value, sound_text
+from workbench.modelfile.gotemplate.cut import cut_after
+from workbench.modelfile.gotemplate.data import messages as message_values
+from workbench.modelfile.gotemplate.data import tools
+from workbench.modelfile.gotemplate.evaluate import evaluate
+from workbench.modelfile.gotemplate.expressions import Settings
+from workbench.modelfile.gotemplate.functions import GO_FUNCTIONS
+from workbench.modelfile.gotemplate.tree import Action, Command, Field, Pipeline, Tree, identifiers
+from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
 
 Mode = Literal["insert", "messages", "turns"]
 

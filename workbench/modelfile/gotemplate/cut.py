@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.modelfile.template_tree import (
+from workbench.modelfile.gotemplate.tree import (
     Action,
     Command,
     Field,

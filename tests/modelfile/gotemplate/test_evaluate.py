@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from workbench.modelfile.gotemplate.expressions import Limits, Settings
+from workbench.modelfile.gotemplate.lexer import GoTemplateError
 from workbench.modelfile.template import parse
-from workbench.modelfile.template_eval import Limits, Settings
-from workbench.modelfile.template_lexer import GoTemplateError
 
 DATA = {
     "text": "héllo",

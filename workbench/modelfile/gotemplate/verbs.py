@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from workbench.modelfile.template_json import format_plain, shortest_digits
-from workbench.modelfile.template_values import (
+from workbench.modelfile.gotemplate.json_text import format_plain, shortest_digits
+from workbench.modelfile.gotemplate.values import (
     FunctionError,
     Nothing,
     PrintedList,
