@@ -8,8 +8,11 @@ from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
 from workbench.core.session import Session, Turn
-from workbench.modelfile.from_session import from_session
+from workbench.engine.llama.template import CHATML as JINJA_CHATML
+from workbench.engine.llama.template import ChatTemplate
+from workbench.modelfile.from_session import CHATML, from_session
 from workbench.modelfile.meaning import Modelfile, read
+from workbench.modelfile.template import parse
 
 
 def session(**values):
@@ -118,6 +121,19 @@ def test_over_a_named_model_every_sampling_parameter_is_said():
     assert "stop" not in made.parameters
     assert any("had no system prompt" in comment for comment in made.comments)
     assert from_session(session(model="demo", model_path="/m/x.gguf"), "./y.gguf").parameters == {}
+
+
+def test_a_template_is_written_only_where_it_is_needed():
+    before = session(model="demo", model_path="/m/x.gguf")
+    assert from_session(before).template == ""
+    assert from_session(before, has_template=False).template == CHATML
+    assert from_session(before, "llama3.2", has_template=False).template == ""
+    assert read(from_session(before, has_template=False).text()).template == CHATML
+
+
+def test_the_template_for_models_without_one_is_the_one_that_is_used():
+    messages = [Message("system", "Be brief."), Message("user", "Hi\n"), Message("assistant", ""), Message("user", "?")]
+    assert parse(CHATML).render_chat(messages) == ChatTemplate(JINJA_CHATML).render(messages)
 
 
 def test_an_odd_name_cannot_leave_its_comment():

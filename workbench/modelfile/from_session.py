@@ -19,7 +19,14 @@ ONE_GPU = "none"
 _OLLAMA_PREFIX = "ollama:"
 
 
-def from_session(session: Session, base: str = "") -> Modelfile:
+CHATML = """{{ range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+"""In Go's syntax the template that is used for models that bring none."""
+
+
+def from_session(session: Session, base: str = "", *, has_template: bool = True) -> Modelfile:
     """The model, the system prompt, the changed parameters and the conversation of `session`.
 
     Where the model was opened through a Modelfile that can still be read, its adapter, its template and whatever else
@@ -31,6 +38,7 @@ def from_session(session: Session, base: str = "") -> Modelfile:
     Args:
         session: What to reproduce.
         base: What FROM names; empty for the file of the model.
+        has_template: Whether the file of the model brings a chat template.
 
     Raises:
         ModelfileError: The session has had no model.
@@ -49,6 +57,8 @@ def from_session(session: Session, base: str = "") -> Modelfile:
         messages=tuple(
             Message(turn.message.role, turn.message.content) for turn in session.turns if turn.message.content
         ),
+        # A named model has whatever template its maker gave it.
+        template="" if has_template or named else CHATML,
         comments=_comments(session, origin, named=named),
     )
     if origin is None:
@@ -57,7 +67,7 @@ def from_session(session: Session, base: str = "") -> Modelfile:
         modelfile,
         adapter=_absolute(origin.adapter, session.model),
         drafts=tuple(_absolute(draft, session.model) for draft in origin.drafts),
-        template=origin.template,
+        template=origin.template or modelfile.template,
         renderer=origin.renderer,
         parser=origin.parser,
         requires=origin.requires,

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.core.errors import SessionError
+from workbench.core.errors import ModelFileError, SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import changed_values
 from workbench.core.ports import ExportFormat
 from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, Turn
+from workbench.gguf.reader import read_header
 from workbench.modelfile.from_session import from_session
 from workbench.store.files import replace_file, write_new_file
 from workbench.store.paths import expanded
@@ -40,11 +41,19 @@ def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
     """
     match form:
         case "modelfile":
-            return from_session(session, base).text()
+            return from_session(session, base, has_template=_has_template(session.model_path)).text()
         case "md":
             return "\n".join(_markdown(session)) + "\n"
         case "json":
             return json.dumps(session_json(session), ensure_ascii=False, indent=2) + "\n"
+
+
+def _has_template(path: str) -> bool:
+    """Whether the model file `path` brings a chat template; taken for granted where it cannot be read any more."""
+    try:
+        return not path or "tokenizer.chat_template" in read_header(path).metadata
+    except ModelFileError:
+        return True
 
 
 def session_json(session: Session) -> dict[str, Any]:
