@@ -76,14 +76,15 @@ def test_raw_says_what_it_leaves_out(call, tmp_path):
 
 def test_a_race_between_a_modelfile_and_its_base(call, tmp_path, demo_path):
     write_lora(tmp_path / "lora.gguf", demo_path, tensors=40, strength=0.5)
-    ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", "PARSER x", "PARAMETER num_ctx 512")
+    ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", "PARSER x", "PARAMETER top_k 3")
     arguments = ("--prompt", "Hi", "--greedy", "--max-tokens", "4", "--set", "num_ctx=512", "--json")
     status, out, err = call("compare", "demo", ref, *arguments)
     assert status == 0, err
     plain, adapted = json.loads(out)["lanes"]
     assert plain["model"] != adapted["model"]
     assert adapted["first_divergence"] is not None
-    assert f"{ref}: PARSER x is not honoured" in err
+    assert f"workbench: {ref}: PARSER x is not honoured" in err
+    assert "workbench: demo" not in err
 
 
 def options(*arguments: str) -> argparse.Namespace:

@@ -72,9 +72,6 @@ def _specs(options: argparse.Namespace, workers: Workers) -> list[LaneSpec]:
     if not 2 <= count <= MOST_LANES:
         raise ParameterError(f"A race has two to {MOST_LANES} models, and not {count}.", "A model may be named twice.")
     recipes = [workers.catalog.recipe(ref) for ref in options.models]
-    for ref, recipe in zip(options.models, recipes, strict=True):
-        for text in recipe.notes if recipe else ():
-            note(f"workbench: {ref}: {text}")
     lanes = [settings(options, workers.config, recipe) for recipe in recipes]
     if options.greedy:
         lanes = [(replace(sampling, temperature=0.0), load) for sampling, load in lanes]
@@ -126,6 +123,7 @@ async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneS
             race.ask(prompt)
             await race.finished()
         told.end()
+        _tell_warnings(race)
         result = result_of(race)
     finally:
         await race.close()
@@ -134,6 +132,14 @@ async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneS
     if stopped:
         return INTERRUPTED
     return FAILED if any(lane.error is not None for lane in result.lanes) else 0
+
+
+def _tell_warnings(race: Race) -> None:
+    """What is not honoured of the Modelfiles that take part."""
+    for lane in race.lanes:
+        if lane.info is not None and lane.info.model.recipe is not None:
+            for text in lane.info.warnings:
+                note(f"workbench: {lane.spec.ref}: {text}")
 
 
 async def _report(options: argparse.Namespace, workers: Workers, result: RaceResult) -> None:
