@@ -126,6 +126,8 @@ class FakeStore:
         self._interrupted = list(interrupted)
         self.journals: list[FakeJournal] = []
         self.exports: list[tuple[Session, ExportFormat, Path]] = []
+        self.bases: list[str] = []
+        """What FROM was to name in each export."""
         self.dismissed: list[str] = []
         self.export_error: WorkbenchError | None = None
         self.broken = False
@@ -147,10 +149,11 @@ class FakeStore:
     async def dismiss(self, session_id: str) -> None:
         self.dismissed.append(session_id)
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         if self.export_error is not None:
             raise self.export_error
         self.exports.append((session, form, path))
+        self.bases.append(base)
         return path
 
 

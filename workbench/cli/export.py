@@ -15,7 +15,6 @@ from workbench.cli.output import print_json
 from workbench.core.errors import ParameterError
 from workbench.core.ports import ExportFormat
 from workbench.core.session import Session
-from workbench.library.elsewhere import name_elsewhere
 from workbench.store.export import export_session, session_text
 
 STANDARD_OUTPUT = "-"
@@ -57,7 +56,7 @@ def _base(wanted: str, session: Session, workers: Workers) -> str:
         case "path":
             return ""
         case "ollama" | "hf":
-            return name_elsewhere(session.model_path, wanted, workers.catalog.list_models(again=False))
+            return asyncio.run(workers.catalog.name_elsewhere(session.model_path, wanted))
     return wanted
 
 

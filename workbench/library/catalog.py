@@ -13,9 +13,11 @@ from threading import Event, Lock
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.core.ports import Naming
 from workbench.core.recipe import Recipe
 from workbench.library.background import Tell, views_of
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
+from workbench.library.elsewhere import name_elsewhere
 from workbench.library.entries import make_entry, printable
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file
 from workbench.library.modelfiles import Lookups, open_modelfile, recipe_of
@@ -180,6 +182,14 @@ class LibraryCatalog:
         if ref in (SCRIPTED, DEMO) or not is_modelfile(path):
             return None
         return recipe_of(path, self._lookups)
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+        return name_elsewhere(path, naming, await self.models())
 
     async def find_recipe(self, ref: str) -> Recipe | None:
         """The same as `recipe`, in another thread."""

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
 
 from workbench.core.errors import UnknownModelError
 from workbench.core.models import ModelEntry
+from workbench.core.ports import Naming
 from workbench.library.huggingface import HUGGING_FACE
 from workbench.library.llamacpp import LLAMA_CPP
 from workbench.library.lmstudio import LM_STUDIO
 from workbench.library.ollama import OLLAMA
-
-Naming = Literal["ollama", "hf"]
-"""Whose names: those of Ollama's own store, or those of Hugging Face, which Ollama takes with `hf.co/` before them."""
 
 _TITLES: Mapping[Naming, str] = {"ollama": "Ollama's store", "hf": "Hugging Face"}
 _EXAMPLES: Mapping[Naming, str] = {"ollama": "llama3.2:3b", "hf": "hf.co/USER/REPOSITORY:QUANT"}

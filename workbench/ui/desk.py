@@ -15,7 +15,7 @@ from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat
+from workbench.core.ports import Engine, ExportFormat, Naming
 from workbench.core.recipe import Recipe
 from workbench.core.session import Session
 from workbench.ui.answering import Answering
@@ -204,14 +204,20 @@ class Desk:
         self._start_over()
         return session
 
-    async def export(self, form: ExportFormat, path: Path) -> Path:
+    async def export(self, form: ExportFormat, path: Path, naming: Naming | None = None) -> Path:
         """Write the conversation to a file; gives the path that was written, numbered where that one was taken.
+
+        Args:
+            form: How to write it.
+            path: Where to.
+            naming: By whose name a Modelfile calls the model; None for its file.
 
         Raises:
             WorkbenchError: It cannot be written.
         """
         session = self.conversation.session(self.scribe.session_id, self.model)
-        return await self._services.sessions.export(session, form, path)
+        base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
+        return await self._services.sessions.export(session, form, path, base)
 
     def sample_speed(self) -> None:
         """Put the speed of this moment into the graph, unless that was done a moment ago."""

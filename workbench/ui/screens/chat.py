@@ -13,7 +13,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat
+from workbench.core.ports import Engine, ExportFormat, Naming
 from workbench.core.recipe import Recipe
 from workbench.ui.conversation import Conversation
 from workbench.ui.desk import NOTHING
@@ -34,12 +34,14 @@ LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
 
-EXPORTS: Mapping[str, tuple[ExportFormat, str]] = {
-    ".modelfile": ("modelfile", "Modelfile   model, settings and messages, for ollama create"),
-    ".md": ("md", "Markdown    the conversation, to read"),
-    ".json": ("json", "JSON        everything, with the figures of each answer"),
+EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
+    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
+    ".md": ("md", None, "Markdown    the conversation, to read"),
+    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
+    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
+    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
 }
-"""How a conversation is written, by the suffix of the file."""
+"""How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
 
 
 class ChatScreen(LoadScreen):
@@ -226,7 +228,7 @@ class ChatScreen(LoadScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
@@ -237,8 +239,8 @@ class ChatScreen(LoadScreen):
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
         try:
-            form, _ = EXPORTS[export.form]
-            written = await self.desk.export(form, export.path)
+            form, naming, _ = EXPORTS[export.form]
+            written = await self.desk.export(form, export.path, naming)
         except WorkbenchError as error:
             self._add(Notice.of(error))
         else:
