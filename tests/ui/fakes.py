@@ -32,6 +32,7 @@ from workbench.core.ports import (
     RaceBook,
     Telemetry,
 )
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
@@ -128,6 +129,8 @@ class FakeStore:
         self._interrupted = list(interrupted)
         self.journals: list[FakeJournal] = []
         self.exports: list[tuple[Session, ExportFormat, Path]] = []
+        self.bases: list[str] = []
+        """What FROM was to name in each export."""
         self.dismissed: list[str] = []
         self.export_error: WorkbenchError | None = None
         self.broken = False
@@ -149,10 +152,11 @@ class FakeStore:
     async def dismiss(self, session_id: str) -> None:
         self.dismissed.append(session_id)
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         if self.export_error is not None:
             raise self.export_error
         self.exports.append((session, form, path))
+        self.bases.append(base)
         return path
 
 
@@ -430,10 +434,12 @@ def app_on(
     clock: FakeClock,
     model: str | None = "smol:Q4_K_M",
     resume: str | None = None,
+    recipe: Recipe | None = None,
     **services: Any,
 ) -> WorkbenchApp:
     """The program on a scripted host."""
-    return WorkbenchApp(fake_services(host, **services), model, resume, clocks=Clocks(clock, lambda: 0.0))
+    clocks = Clocks(clock, lambda: 0.0)
+    return WorkbenchApp(fake_services(host, **services), model, resume, recipe=recipe, clocks=clocks)
 
 
 async def settle(pilot: Pilot[None]) -> None:

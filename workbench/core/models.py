@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.core.parameters import LoadSettings
+from workbench.core.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class ModelEntry:
     """SHA-256 of the file, where a store names it."""
     places: tuple[Place, ...] = ()
     """Everywhere that this file lies; the first one is that of `path`. Empty for what has no file."""
+    recipe: Recipe | None = None
+    """What goes with the weights; None where no Modelfile describes the model."""
 
     @property
     def label(self) -> str:

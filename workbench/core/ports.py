@@ -20,11 +20,14 @@ from workbench.core.events import Batch
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 
 ExportFormat = Literal["modelfile", "md", "json"]
+Naming = Literal["ollama", "hf"]
+"""Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 ProgressCallback = Callable[[float], None]
 """Called with a fraction from 0 to 1, in any thread."""
@@ -189,6 +192,20 @@ class Catalog(Protocol):
             again: Whether to search even where a search was finished a moment ago.
         """
 
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
 
 class RaceBook(Protocol):
     """Keeps what races came to."""
@@ -282,8 +299,14 @@ class SessionStore(Protocol):
     async def dismiss(self, session_id: str) -> None:
         """Do not offer an interrupted session again. It stays stored."""
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Args:
+            session: What to write.
+            form: How to write it.
+            path: Where to.
+            base: What FROM names in a Modelfile; empty for the file of the model.
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.

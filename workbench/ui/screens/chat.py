@@ -13,8 +13,10 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat
+from workbench.core.ports import Engine, ExportFormat, Naming
+from workbench.core.recipe import Recipe
 from workbench.ui.conversation import Conversation
+from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.typed import TypedScreen
 from workbench.ui.services import Services
@@ -33,12 +35,14 @@ LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
 
-EXPORTS: Mapping[str, tuple[ExportFormat, str]] = {
-    ".modelfile": ("modelfile", "Modelfile   model, settings and messages, for ollama create"),
-    ".md": ("md", "Markdown    the conversation, to read"),
-    ".json": ("json", "JSON        everything, with the figures of each answer"),
+EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
+    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
+    ".md": ("md", None, "Markdown    the conversation, to read"),
+    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
+    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
+    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
 }
-"""How a conversation is written, by the suffix of the file."""
+"""How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
 
 
 class ChatScreen(TypedScreen):
@@ -68,9 +72,11 @@ class ChatScreen(TypedScreen):
         resume: str | None,
         clocks: Clocks,
         key_for: Callable[[str], str],
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__(services, clocks, key_for)
         self._first_model = model
+        self._first_recipe = recipe
         self._first_session = resume
         self._show_thoughts = True
         self._answering: Worker[None] | None = None
@@ -83,7 +89,9 @@ class ChatScreen(TypedScreen):
     def _begin(self) -> None:
         self._look()
         if self._first_model:
-            self.load_model(self._first_model, self._first_model)
+            # A stored conversation that is gone on with has its settings and its beginning.
+            recipe = self._first_recipe if self._first_session is None else NOTHING
+            self.load_model(self._first_model, self._first_model, recipe)
         self._find_sessions()
 
     # Asking and answering
@@ -223,7 +231,7 @@ class ChatScreen(TypedScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
@@ -234,8 +242,8 @@ class ChatScreen(TypedScreen):
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
         try:
-            form, _ = EXPORTS[export.form]
-            written = await self.desk.export(form, export.path)
+            form, naming, _ = EXPORTS[export.form]
+            written = await self.desk.export(form, export.path, naming)
         except WorkbenchError as error:
             self._add(Notice.of(error))
         else:
@@ -259,7 +267,7 @@ class ChatScreen(TypedScreen):
         await self.desk.adopt(conversation, model)
         labels = {model.ref: model.label}
         await self.transcript.show_turns(conversation.turns, labels, show_thoughts=self._show_thoughts)
-        self.load_model(model.ref, model.label)
+        self.load_model(model.ref, model.label, NOTHING)
         self.prompt.focus()
 
     @work(group="session", exit_on_error=False, description="new chat")
@@ -267,8 +275,10 @@ class ChatScreen(TypedScreen):
         """Begin an empty conversation."""
         await self._stop_answer()
         await self.desk.new()
-        await self.transcript.show_turns((), {}, show_thoughts=self._show_thoughts)
-        self._welcome()
+        given = self.desk.conversation.turns
+        await self.transcript.show_turns(given, {}, show_thoughts=self._show_thoughts)
+        if not given:
+            self._welcome()
         self._look()
         self.prompt.focus()
 
@@ -304,7 +314,7 @@ class ChatScreen(TypedScreen):
         await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self.load_model(session.model, labels.get(session.model, session.model))
+            self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
         self._look()
 
     async def leave(self) -> None:
