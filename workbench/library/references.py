@@ -58,11 +58,6 @@ def refuse_other_kinds(ref: str) -> None:
         raise UnknownModelError(
             f"{ref}: this names a model of a server, and a file is needed here.", "Name a .gguf file, or `demo`."
         )
-    name = Path(folded).name
-    if name.endswith(".modelfile") or name == "modelfile" or name.startswith("modelfile."):
-        raise UnknownModelError(
-            f"{ref}: opening a Modelfile is not supported yet.", "Name the .gguf file that its FROM line names."
-        )
 
 
 def absolute(ref: str) -> Path:

@@ -11,8 +11,9 @@ from dataclasses import replace
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ServerError, WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry, ScanProblem
-from workbench.core.ports import Catalog
-from workbench.core.servers import server_url
+from workbench.core.ports import Catalog, Naming
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref, server_url
 from workbench.engine.remote.addresses import AddressBook
 from workbench.engine.remote.host import RemoteHost
 
@@ -74,6 +75,22 @@ class ServedCatalog:
             for task in (looking, reading):
                 task.cancel()
             await asyncio.gather(looking, reading, return_exceptions=True)
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+        return await self._library.name_elsewhere(path, naming)
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; nothing with those that a server has.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+        return None if is_server_ref(ref) else await self._library.find_recipe(ref)
 
     async def add(self, address: str) -> Sequence[ModelEntry]:
         """Ask a server for its models, and keep it in the config if it answers.
