@@ -212,7 +212,8 @@ class OllamaServer(ScriptedServer):
         lines = self._lines(model, plan, form, LOAD_NS if asleep else 0, body.get("stream") is not False, keep)
         if body.get("stream") is False:
             collected = b"".join([line async for line in lines])
-            return Response(collected.rstrip(b"\n"), headers={"Content-Type": "application/json; charset=utf-8"})
+            status = 500 if collected.startswith(b'{"error"') else 200
+            return Response(collected.rstrip(b"\n"), status, {"Content-Type": "application/json; charset=utf-8"})
         return self.stream(lines, NDJSON)
 
     def _loaded_or_unloaded(self, model: OllamaModel, keep: float, options: dict[str, object], form: str) -> Response:

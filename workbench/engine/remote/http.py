@@ -135,6 +135,44 @@ class ServerClient:
         """Send `body` as JSON; whatever the status is, it is an answer. Arguments and errors are those of `get`."""
         return await self._ask("POST", path, body, within_s)
 
+    async def head(self, path: str) -> Answer:
+        """See whether `path` is there. Errors are those of `get`."""
+        return await self._ask("HEAD", path, None, None)
+
+    async def upload(self, path: str, parts: AsyncIterator[bytes], length: int) -> Answer:
+        """Send a file, part by part; whatever the status is, it is an answer. It is sent to this address or nowhere.
+
+        Args:
+            path: Where to.
+            parts: The bytes.
+            length: How many there are.
+
+        Raises:
+            ServerError: The connection broke, or the server took longer than `Timeouts.load` at one part or at the end.
+        """
+        loop = asyncio.get_running_loop()
+
+        async def watched() -> AsyncIterator[bytes]:
+            async for part in parts:
+                yield part
+                limit.reschedule(loop.time() + self.timeouts.load)
+
+        import httpx
+
+        headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
+        request = self._request("POST", httpx.URL(f"{self.address.url}{path}"), watched(), headers)
+        try:
+            async with asyncio.timeout(self.timeouts.load) as limit:
+                response = await self._begin(request)
+                try:
+                    with self._transport_errors():
+                        text = (await self._read(response, LARGEST_ANSWER, path)).decode("utf-8", "replace")
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise too_slow(self.address, "it took nothing more of the file", self.timeouts.load) from None
+        return Answer(response.status_code, response.headers, text, parsed(text))
+
     async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> Answer:
         seconds = self.timeouts.answer if within_s is None else within_s
         try:
@@ -234,10 +272,17 @@ class ServerClient:
             f"{self.address.label} sends us from one address to the next without end.", "See the address."
         )
 
-    def _request(self, method: str, url: httpx.URL, content: bytes | None) -> httpx.Request:
+    def _request(
+        self,
+        method: str,
+        url: httpx.URL,
+        content: bytes | AsyncIterator[bytes] | None,
+        more: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
         headers = {"Accept": "application/json, text/event-stream, application/x-ndjson"}
         if content is not None:
             headers["Content-Type"] = "application/json"
+        headers |= more or {}
         key = self.address.key
         if key is not None and _may_have_key(self.address.url, str(url)):
             headers["Authorization"] = f"Bearer {key.reveal()}"
