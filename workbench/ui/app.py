@@ -79,7 +79,7 @@ class WorkbenchApp(App[None]):
                 tooltip="Show every model on this machine, and what it would take of memory."),
         Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
-        Binding("alt+q", "jobs", "Quantizations", id="app.jobs", show=False,
+        Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
                 tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
         Binding("f10", "meters", "What is wrong", id="app.meters", show=False,
                 tooltip="Show what is wrong with the machine and what to do, and all its meters."),
