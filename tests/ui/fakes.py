@@ -17,7 +17,7 @@ from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
+from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
@@ -30,9 +30,11 @@ from workbench.core.ports import (
     LoadBook,
     LoadClient,
     MemoryAdviser,
+    ModelSender,
     ProgressCallback,
     RaceBook,
 )
+from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -278,6 +280,39 @@ class FakeBench:
         return MemorySpeed(10e6, "made up")
 
 
+class FakeSender:
+    """Makes models in no time."""
+
+    usual_server = "http://127.0.0.1:11434"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Session, str, str, bool]] = []
+        self.error: WorkbenchError | None = None
+        self.waits: asyncio.Event | None = None
+        """What it waits for before it is done."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        on_progress(SendProgress("sending", "model.gguf", 0.5))
+        if self.waits is not None:
+            cancel.on_set(self.waits.set)
+            await self.waits.wait()
+        if cancel.is_set:
+            raise CancelledError("Sending was stopped.")
+        if self.error is not None and not overwrite:
+            raise self.error
+        self.sent.append((session, name, url, overwrite))
+        return Sent(url, name, 5, "Hello.")
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -304,6 +339,7 @@ def fake_services(
     adviser: MemoryAdviser | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    sender: ModelSender | None = None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -318,6 +354,7 @@ def fake_services(
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
+        sender=sender or FakeSender(),
         monitor=FakeMonitor(),
         logs=logs or RingLogBook(),
         config=config or Config(),

@@ -24,6 +24,7 @@ from workbench.store.races import RaceFolder
 from workbench.store.sessions import FileSessionStore, SessionFolder
 
 if TYPE_CHECKING:
+    from workbench.cli.sending import SessionSender
     from workbench.engine.remote.addresses import AddressBook
     from workbench.store.bench_runs import BenchRunFolder
 
@@ -82,6 +83,14 @@ class Workers:
         from workbench.engine.remote.addresses import AddressBook
 
         return AddressBook(self.config.servers, os.environ, find=self.config.find_servers)
+
+    @cached_property
+    def sender(self) -> SessionSender:
+        """Hands conversations over to Ollama."""
+        from workbench.cli.sending import SessionSender
+        from workbench.store.export import session_text
+
+        return SessionSender(lambda session: session_text(session, "modelfile"), self.addresses)
 
     @cached_property
     def files(self) -> LocalFiles:

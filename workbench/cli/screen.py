@@ -104,6 +104,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
+        sender=workers.sender,
         monitor=HostMonitor(),
         logs=book,
         config=workers.config,

@@ -20,6 +20,7 @@ from workbench.core.ports import (
     LoadClients,
     LogBook,
     MemoryAdviser,
+    ModelSender,
     RaceBook,
     SessionStore,
 )
@@ -127,6 +128,7 @@ class Services:
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
+    sender: ModelSender
     monitor: HostMonitor
     logs: LogBook
     config: Config

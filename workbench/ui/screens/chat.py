@@ -14,6 +14,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, ExportFormat
+from workbench.core.sending import Sent
 from workbench.ui.conversation import Conversation
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.loading import LoadScreen
@@ -38,6 +39,9 @@ EXPORTS: Mapping[str, tuple[ExportFormat, str]] = {
     ".json": ("json", "JSON        everything, with the figures of each answer"),
 }
 """How a conversation is written, by the suffix of the file."""
+
+TO_OLLAMA = "ollama"
+TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
 
 
 class ChatScreen(LoadScreen):
@@ -222,13 +226,26 @@ class ChatScreen(LoadScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
     def _take_export(self, export: Export | None) -> None:
-        if export is not None:
+        if export is not None and export.form == TO_OLLAMA:
+            self._send_to_ollama()
+        elif export is not None:
             self._export(export)
+
+    def _send_to_ollama(self) -> None:
+        from workbench.ui.screens.sending import SendDialog
+
+        def made(sent: Sent | None) -> None:
+            if sent is not None:
+                text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
+                self._add(Notice(text, severity="information"))
+
+        session = self.desk.conversation.session(self.desk.scribe.session_id, self.desk.model)
+        self.app.push_screen(SendDialog(self._services.sender, session), made)
 
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
