@@ -28,6 +28,7 @@ SCRIPTS = (
     "race_keys",
     "quantize",
     "library_scan",
+    "remote_overhead",
     "sweep_cost",
 )
 

@@ -23,6 +23,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import (
+    AlarmWatch,
     Catalog,
     ConditionWatch,
     ExportFormat,
@@ -32,15 +33,21 @@ from workbench.core.ports import (
     MemoryAdviser,
     ModelSender,
     ProgressCallback,
+    PromptBook,
     RaceBook,
+    Servers,
+    Telemetry,
 )
+from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.lab.bench_record import BenchRecord
+from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pacing import Clocks
 from workbench.ui.services import BenchTools, ModelFiles, Services
@@ -129,6 +136,8 @@ class FakeStore:
         self._interrupted = list(interrupted)
         self.journals: list[FakeJournal] = []
         self.exports: list[tuple[Session, ExportFormat, Path]] = []
+        self.bases: list[str] = []
+        """What FROM was to name in each export."""
         self.dismissed: list[str] = []
         self.export_error: WorkbenchError | None = None
         self.broken = False
@@ -150,18 +159,98 @@ class FakeStore:
     async def dismiss(self, session_id: str) -> None:
         self.dismissed.append(session_id)
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         if self.export_error is not None:
             raise self.export_error
         self.exports.append((session, form, path))
+        self.bases.append(base)
         return path
 
 
-class FakeMonitor:
-    """A machine that never changes."""
+HOST = HostSample(
+    rss_bytes=412_000_000,
+    free_bytes=5_300_000_000,
+    total_bytes=8_200_000_000,
+    cpu_percent=12.0,
+    swap_used_bytes=100_000_000,
+    swap_total_bytes=2_000_000_000,
+)
 
-    def sample(self) -> HostSample:
-        return HostSample(rss_bytes=412_000_000, free_bytes=5_300_000_000, total_bytes=8_200_000_000, cpu_percent=12.0)
+
+class FakeAlarms:
+    """Alarms that are raised by hand."""
+
+    def __init__(self) -> None:
+        self.active: list[Alarm] = []
+        self.situations: list[Situation] = []
+        self._new: list[Alarm] = []
+
+    def ring(self, *alarms: Alarm) -> None:
+        self.active += alarms
+        self._new += alarms
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        self.situations.append(situation)
+        new, self._new = self._new, []
+        return new
+
+
+class FakeTelemetry:
+    """Meters that change only when they are told to."""
+
+    def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
+        self.samples: list[TelemetrySample] = []
+        self.running = False
+        self.told: list[TelemetryEvent] = []
+        self.show(*gpus, host=host)
+
+    def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
+        """Take a sample. It is from the future, so that it never is old."""
+        self.samples.append(TelemetrySample(2**62 + len(self.samples) * 10**9, host, gpus))
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def latest(self) -> TelemetrySample | None:
+        return self.samples[-1] if self.samples else None
+
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
+        return self.latest()
+
+    def history(self) -> Sequence[TelemetrySample]:
+        return self.samples
+
+    def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
+        return [event for event in self.told if event.number > after]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        yield
+
+
+class FakePrompts:
+    """Remembers prompts for one test."""
+
+    def __init__(self, earlier: Sequence[str] = (), lost: Sequence[str] = ()) -> None:
+        self.earlier = earlier
+        self.lost = lost
+        self.kept: list[str] = []
+        self.draft = ""
+
+    async def recall(self) -> Sequence[str]:
+        return self.earlier
+
+    async def keep(self, text: str) -> None:
+        self.kept.append(text)
+
+    async def keep_draft(self, text: str) -> None:
+        self.draft = text
+
+    async def lost_drafts(self) -> Sequence[str]:
+        return self.lost
 
 
 class FakeLoads:
@@ -337,13 +426,18 @@ def fake_services(
     files: ModelFiles | None = None,
     loads: LoadBook | None = None,
     adviser: MemoryAdviser | None = None,
+    prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
     sender: ModelSender | None = None,
+    telemetry: Telemetry | None = None,
+    alarms: AlarmWatch | None = None,
+    find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
+    servers: Servers | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -351,18 +445,23 @@ def fake_services(
         files=files or FakeFiles(),
         loads=loads or FakeLoads(),
         adviser=adviser or FakeAdviser(),
+        prompts=prompts or FakePrompts(),
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
         sender=sender or FakeSender(),
-        monitor=FakeMonitor(),
+        telemetry=telemetry or FakeTelemetry(),
+        make_alarms=lambda: alarms or FakeAlarms(),
+        find_devices=find_devices,
         logs=logs or RingLogBook(),
         config=config or Config(),
         config_problems=problems,
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        session_text=session_text,
         no_model_hint=no_model_hint,
+        servers=servers,
     )
 
 
@@ -397,10 +496,12 @@ def app_on(
     clock: FakeClock,
     model: str | None = "smol:Q4_K_M",
     resume: str | None = None,
+    recipe: Recipe | None = None,
     **services: Any,
 ) -> WorkbenchApp:
     """The program on a scripted host."""
-    return WorkbenchApp(fake_services(host, **services), model, resume, clocks=Clocks(clock, lambda: 0.0))
+    clocks = Clocks(clock, lambda: 0.0)
+    return WorkbenchApp(fake_services(host, **services), model, resume, recipe=recipe, clocks=clocks)
 
 
 async def settle(pilot: Pilot[None]) -> None:

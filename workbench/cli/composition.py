@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.core.bench import BenchMachine, MemorySpeed
-from workbench.core.config import Config, ConfigProblem
+from workbench.core.config import Config, ConfigProblem, ServerSetting
 from workbench.core.ports import Bencher, ConditionWatch, LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
+from workbench.store.config_write import save_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder
@@ -26,6 +27,7 @@ from workbench.store.sessions import FileSessionStore, SessionFolder
 if TYPE_CHECKING:
     from workbench.cli.sending import SessionSender
     from workbench.engine.remote.addresses import AddressBook
+    from workbench.engine.remote.catalog import ServedCatalog
     from workbench.store.bench_runs import BenchRunFolder
 
 RECENT_SESSIONS = 20
@@ -78,6 +80,16 @@ class Workers:
         )
 
     @cached_property
+    def served(self) -> ServedCatalog:
+        """The models at hand, with those of servers."""
+        from workbench.engine.remote.catalog import ServedCatalog
+
+        def keep(servers: Sequence[ServerSetting]) -> None:
+            save_config(self.paths.config_file, {"servers": tuple(servers)})
+
+        return ServedCatalog(self.catalog, self.addresses, lambda: self.engines.remote, keep)
+
+    @cached_property
     def addresses(self) -> AddressBook:
         """The servers that are known, and which key is for whom."""
         from workbench.engine.remote.addresses import AddressBook
@@ -90,7 +102,7 @@ class Workers:
         from workbench.cli.sending import SessionSender
         from workbench.store.export import session_text
 
-        return SessionSender(lambda session: session_text(session, "modelfile"), self.addresses)
+        return SessionSender(lambda session, base: session_text(session, "modelfile", base), self.addresses)
 
     @cached_property
     def files(self) -> LocalFiles:

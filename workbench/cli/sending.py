@@ -59,12 +59,14 @@ class SessionSender:
     """Hands conversations over to Ollama.
 
     Args:
-        text_of: The Modelfile of a conversation.
+        text_of: The Modelfile of a conversation, with what FROM is to name in it; nothing for the model's file.
         addresses: The servers that are known.
+        base: What FROM is to name.
     """
 
-    text_of: Callable[[Session], str]
+    text_of: Callable[[Session, str], str]
     addresses: AddressBook
+    base: str = ""
 
     @property
     def usual_server(self) -> str:
@@ -90,7 +92,7 @@ class SessionSender:
         from workbench.modelfile.meaning import read
 
         # What is handed over is what would be written, to the letter.
-        modelfile = read(await asyncio.to_thread(self.text_of, session))
+        modelfile = read(await asyncio.to_thread(self.text_of, session, self.base))
         sender = OllamaSender(self.addresses.address)
         return await sender.send(modelfile, name, server_url(url), on_progress, cancel, overwrite=overwrite)
 

@@ -20,6 +20,7 @@ from workbench.core.events import Batch
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session
 from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
@@ -27,6 +28,8 @@ from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, Telemetry
 from workbench.core.telemetry import HostSample as HostSample
 
 ExportFormat = Literal["modelfile", "md", "json"]
+Naming = Literal["ollama", "hf"]
+"""Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 ProgressCallback = Callable[[float], None]
 """Called with a fraction from 0 to 1, in any thread."""
@@ -205,10 +208,10 @@ class LoadClients(Protocol):
 class ConditionWatch(Protocol):
     """Sees what goes on beside a repetition."""
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """A repetition begins."""
 
-    def end(self) -> Conditions:
+    async def end(self) -> Conditions:
         """It has ended; tells what went on meanwhile."""
 
 
@@ -223,6 +226,38 @@ class Catalog(Protocol):
 
         Args:
             again: Whether to search even where a search was finished a moment ago.
+        """
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
+
+class Servers(Protocol):
+    """The servers whose models are offered."""
+
+    async def add(self, address: str) -> Sequence[ModelEntry]:
+        """Ask a server for its models, and offer them from now on.
+
+        Raises:
+            WorkbenchError: It does not answer, or it cannot be kept.
+        """
+
+    async def unload(self, ref: str) -> None:
+        """Have a server give the memory of a model back.
+
+        Raises:
+            WorkbenchError: It cannot.
         """
 
 
@@ -245,6 +280,22 @@ class RaceBook(Protocol):
         Raises:
             WorkbenchError: It cannot be written.
         """
+
+
+class PromptBook(Protocol):
+    """Keeps what the user typed. A full disk is no error."""
+
+    async def recall(self) -> Sequence[str]:
+        """The prompts of earlier sessions, oldest first."""
+
+    async def keep(self, text: str) -> None:
+        """Keep a prompt that was sent."""
+
+    async def keep_draft(self, text: str) -> None:
+        """Keep what is in the prompt now; nothing, where it is empty."""
+
+    async def lost_drafts(self) -> Sequence[str]:
+        """What was in the prompts of programs that are gone, the newest last. They are told once."""
 
 
 class LoadBook(Protocol):
@@ -302,8 +353,14 @@ class SessionStore(Protocol):
     async def dismiss(self, session_id: str) -> None:
         """Do not offer an interrupted session again. It stays stored."""
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Args:
+            session: What to write.
+            form: How to write it.
+            path: Where to.
+            base: What FROM names in a Modelfile; empty for the file of the model.
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
@@ -361,6 +418,9 @@ class Telemetry(Protocol):
 
     def latest(self) -> TelemetrySample | None:
         """The newest sample; None before the first. It stays when a device blocks: `at_ns` says how old it is."""
+
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
+        """A sample that is taken now; None where the meters do not answer in time, or nothing is read."""
 
     def history(self) -> Sequence[TelemetrySample]:
         """The samples that are still held, oldest first."""

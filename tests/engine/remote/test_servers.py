@@ -324,10 +324,13 @@ async def test_llama_server(llama_server, patient):
 async def test_llama_server_stops(llama_server, patient):
     engine = await ready(patient, llama_server)
     cancel = CancelToken()
+    progress = None
     async for batch in engine.generate(question("Tell a long story.", num_predict=800), cancel):
+        progress = next((event for event in batch if isinstance(event, PromptProgress)), progress)
         if any(isinstance(event, Token) for event in batch):
             cancel.set()
     assert batch[-1].reason == "cancelled"
+    assert batch[-1].usage.prompt_tokens == progress.total
 
 
 async def test_llama_server_tells_that_the_context_is_full(llama_server, patient):

@@ -30,6 +30,15 @@ class AddressBook:
         self._environment = environment
         self._find = find
 
+    @property
+    def settings(self) -> tuple[ServerSetting, ...]:
+        """The servers of the config."""
+        return self._settings
+
+    def having(self, setting: ServerSetting) -> AddressBook:
+        """The same with one more server."""
+        return AddressBook((*self._settings, setting), self._environment, find=self._find)
+
     def named(self) -> list[str]:
         """The URLs that the config and the environment name, each once."""
         return list(dict.fromkeys(self._named()))

@@ -35,11 +35,6 @@ class Ready:
     warning: str = ""
 
 
-def can_unload(server: ServerInfo) -> bool:
-    """Whether a server gives a model's memory back when it is told to."""
-    return server.kind == "Ollama" or server.router
-
-
 async def make_ready(
     client: ServerClient,
     server: ServerInfo,

@@ -12,14 +12,17 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from workbench import __version__
 from workbench.core.errors import ServerAnswerError, WorkbenchError
-from workbench.core.servers import ServerAddress, origin
+from workbench.core.servers import ServerAddress, is_loopback, origin
 from workbench.engine.remote.problems import error_of_status, error_of_transport, not_json, too_slow
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx
 
 MOST_REDIRECTS = 3
@@ -90,14 +93,16 @@ class ServerClient:
     def __init__(self, address: ServerAddress, timeouts: Timeouts) -> None:
         self.address = address
         self.timeouts = timeouts
-        self._made: httpx.AsyncClient | None = None
+        self._made: dict[bool, httpx.AsyncClient] = {}
 
-    @property
-    def _client(self) -> httpx.AsyncClient:
-        if self._made is None:
-            import httpx
+    def _client(self, url: httpx.URL) -> httpx.AsyncClient:
+        """The connections for a URL. On this machine, without TLS, no certificates are read, which takes long."""
+        import httpx
 
-            self._made = httpx.AsyncClient(
+        plain = url.scheme == "http" and is_loopback(str(url))
+        if plain not in self._made:
+            self._made[plain] = httpx.AsyncClient(
+                verify=False if plain else _certificates(),
                 # What may pass between two bytes depends on what they say, so it is counted where that is known.
                 timeout=httpx.Timeout(None, connect=self.timeouts.connect, write=self.timeouts.answer),
                 # A sweep may hold many streams open at once.
@@ -106,12 +111,12 @@ class ServerClient:
                 mounts=dict.fromkeys(_LOOPBACK),
                 follow_redirects=False,
             )
-        return self._made
+        return self._made[plain]
 
     async def close(self) -> None:
         """Close all connections."""
-        client, self._made = self._made, None
-        if client is not None:
+        clients, self._made = self._made, {}
+        for client in clients.values():
             await client.aclose()
 
     async def get(self, path: str, within_s: float | None = None) -> Answer:
@@ -281,18 +286,19 @@ class ServerClient:
         key = self.address.key
         if key is not None and _may_have_key(self.address.url, str(url)):
             headers["Authorization"] = f"Bearer {key.reveal()}"
-        return self._client.build_request(method, url, content=content, headers=headers)
+        return self._client(url).build_request(method, url, content=content, headers=headers)
 
     async def _begin(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and wait for the head of its answer."""
         import httpx
 
+        client = self._client(request.url)
         with self._transport_errors():
             try:
-                return await self._client.send(request, stream=True)
+                return await client.send(request, stream=True)
             except httpx.ConnectError:
                 # Nothing was sent yet, so that nothing is done twice.
-                return await self._client.send(request, stream=True)
+                return await client.send(request, stream=True)
 
     def _following(self, response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
         """Where an answer sends us on to; None where it is an answer."""
@@ -318,6 +324,14 @@ class ServerClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Without its cause: that holds the request, with the key among its headers.
             raise error_of_transport(self.address, error) from None
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What httpx trusts. It is read once: that takes a tenth of a second."""
+    import httpx
+
+    return httpx.create_ssl_context()
 
 
 def parsed(text: str) -> object:

@@ -23,6 +23,11 @@ def source_of(server: ServerInfo) -> str:
     return f"{server.kind} {server.url.partition('://')[2]}"
 
 
+def group_of(server: ServerInfo, name: str) -> str:
+    """The same for all quantizations of a model that one server has, as far as their names tell."""
+    return f"{server.url} {parse_name(name).base.casefold()}"
+
+
 def reference(server: ServerInfo, name: str) -> str:
     """The reference by which a server's model is opened."""
     return f"{server.url}#{name}"
@@ -87,6 +92,7 @@ async def _of_ollama(client: ServerClient, server: ServerInfo) -> list[ModelEntr
                 parameters=parameter_count(details.get("parameter_size")),
                 architecture=_text(details.get("family")),
                 context_length=count(details.get("context_length")),
+                group=group_of(server, name),
                 source=source_of(server),
                 digest=_text(each.get("digest")),
                 loaded=any(same_name(one, name) for one in running),
@@ -167,6 +173,7 @@ def _openai_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
         parameters=parameters,
         bits_per_weight=size * 8 / parameters if size and parameters else None,
         context_length=count(meta.get("n_ctx_train")) or count(each.get("max_model_len")),
+        group=group_of(server, shown),
         source=source_of(server),
         loaded=loaded,
     )

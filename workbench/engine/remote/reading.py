@@ -118,8 +118,9 @@ class Reading(ABC):
             self._add("", "answer", at_ns)
 
     def _progress(self, done: int, total: int, cached: int, at_ns: int) -> None:
-        """Tell how far the prompt is."""
+        """Tell how far the prompt is, and take its length from that until there is a final count."""
         cached = min(cached, total)
+        self.prompt_tokens, self.cached_tokens = total, cached
         done = min(max(done, cached), total)
         self._events.append(PromptProgress(done, total, cached, at_ns, at_ns - self._submitted_ns))
 

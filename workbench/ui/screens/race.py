@@ -24,6 +24,7 @@ from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import FORMS, as_json, result_of
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
+from workbench.ui.machinelines import machine_line
 from workbench.ui.racing import Terms, conversation_of, proposed, room_for_more, summary_lines
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.export import Export, ExportDialog, free_path
@@ -32,8 +33,8 @@ from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lane import LaneColumn, LaneScroll, RaceLines
 from workbench.ui.widgets.prompt import Prompt
 
-PAINT_SECONDS = 0.12
-"""How often the lanes are drawn while they write."""
+PAINT_SECONDS = 0.05
+"""How often something is drawn while lanes write: one lane, or the table."""
 EXPORTS = {
     ".md": "Markdown    a table and the answers, to read",
     ".json": "JSON        everything",
@@ -102,6 +103,8 @@ class RaceScreen(Screen[None]):
         """The index of the first lane that is on the screen."""
         self._said = ""
         self._dirty = False
+        self._part = 0
+        """What was drawn last while lanes write: the place of a lane, or the number of lanes for the table."""
 
     def compose(self) -> ComposeResult:
         """Lanes, table, state, prompt and keys."""
@@ -114,11 +117,16 @@ class RaceScreen(Screen[None]):
     def on_mount(self) -> None:
         """Propose the quantizations of the open model."""
         self.prompt.placeholder = "Ask all lanes…"
-        self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
+        self._painter = self.set_interval(PAINT_SECONDS, self._paint_part, pause=True)
         self._propose()
 
     def _new_race(self) -> Race:
         return Race(self._services.engines, self._services.adviser, (), on_event=self._take)
+
+    @property
+    def running(self) -> bool:
+        """Whether any lane loads or writes."""
+        return self._race.running
 
     @property
     def _terms(self) -> Terms:
@@ -181,25 +189,55 @@ class RaceScreen(Screen[None]):
             column.set_class(index == self._first + room - 1, "-last")
         self.call_after_refresh(self._paint)
 
-    def _paint(self) -> None:
+    def _paint_part(self) -> None:
+        """Draw the next lane, or the table: a key never waits for all lanes."""
+        if not self._race.running:
+            self._paint()
+            return
         self._dirty = False
-        race = self._race
-        reference = race.reference
-        against = None
-        if self._diff and reference is not None and reference.answer is not None:
-            against = reference.answer.message().content
+        shown = [(index, column) for index, column in enumerate(self._columns) if column.display]
+        self._part = (self._part + 1) % (len(shown) + 1)
+        with self.app.batch_update():
+            if self._part < len(shown):
+                self._paint_lane(*shown[self._part])
+            else:
+                self._paint_table()
+
+    def _paint(self) -> None:
+        """Draw everything."""
+        self._dirty = False
         with self.app.batch_update():
             for index, column in enumerate(self._columns):
                 if column.display:
-                    divergence = race.divergence(column.lane)
-                    difference = against if index and column.lane.question >= 0 else None
-                    column.show(race.questions, divergence, difference, reference)
-            result = result_of(race)
-            width = max(20, self.table.size.width)
-            self.table.set_lines(summary_lines(race, result, width) if race.lanes else [])
-            self.state.set_lines([self._state_line()])
-        if not race.running:
+                    self._paint_lane(index, column)
+            self._paint_table()
+        if not self._race.running:
             self._painter.pause()
+
+    def _paint_lane(self, index: int, column: LaneColumn) -> None:
+        race, reference = self._race, self._race.reference
+        answer = reference.answer if reference is not None else None
+        against = None
+        if self._diff and index and column.lane.question >= 0 and answer is not None:
+            against = answer.message().content
+        column.show(race.questions, race.divergence(column.lane), against, reference)
+
+    def _paint_table(self) -> None:
+        race = self._race
+        width = max(20, self.table.size.width)
+        self.table.set_lines(summary_lines(race, result_of(race), width) if race.lanes else [])
+        self._paint_state()
+
+    def on_machine_changed(self) -> None:
+        """Show what the meters say now."""
+        self._paint_state()
+
+    def _paint_state(self) -> None:
+        state = self._state_line()
+        room = self.state.size.width - state.cell_length - 3
+        meters = machine_line(self._desk.machine.view, room)
+        gap = " " * (3 + room - meters.cell_length) if meters else ""
+        self.state.set_lines([state + styled((gap, "")) + meters])
 
     def _state_line(self) -> Content:
         race = self._race
@@ -305,12 +343,14 @@ class RaceScreen(Screen[None]):
     def _pick(self, instead: LaneColumn | None) -> None:
         from workbench.ui.screens.picker import ModelPicker
 
+        services = self._services
+
         def chosen(model: ModelEntry | None) -> None:
             if model is not None:
                 self.run_worker(self._add(model, instead), group="lanes", exit_on_error=False, description="add a lane")
 
         self.app.push_screen(
-            ModelPicker(self._services.catalog, self._desk.model, self._services.no_model_hint), chosen
+            ModelPicker(services.catalog, self._desk.model, services.no_model_hint, services.servers), chosen
         )
 
     def action_greedy(self) -> None:

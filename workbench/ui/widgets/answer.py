@@ -8,6 +8,7 @@ from textual.content import Content, Span
 from textual.events import Click
 
 from workbench.core.metrics import AnswerMetrics
+from workbench.core.recipe import GIVEN
 from workbench.ui import format as fmt
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.document.streaming import StreamingDocument
@@ -20,6 +21,7 @@ ENDINGS = {
     "cancelled": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",
+    GIVEN: "given by the Modelfile",
 }
 
 
@@ -277,6 +279,8 @@ def figures_line(model: str, metrics: AnswerMetrics | None, reason: str) -> Cont
             parts.append(f"TTFT {fmt.milliseconds(metrics.ttft_ms)}")
         if metrics.completion_tokens is not None:
             parts.append(f"{mark}{fmt.count(metrics.completion_tokens)} tokens")
+        if metrics.energy_joules is not None:
+            parts.append(fmt.energy(metrics.energy_joules, metrics.joules_per_token))
     if model:
         parts.append(clean_line(model))
     text = "  ·  ".join(parts)
