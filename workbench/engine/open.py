@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
@@ -41,21 +43,21 @@ class AnyHost:
         self._state_budget_bytes = state_budget_bytes
         self._memory_guard = memory_guard
         self._remote: RemoteHost | None = None
+        self._making = Lock()
         self._hosts: dict[str, EngineHost] = {}
 
     @property
     def remote(self) -> RemoteHost:
         """Opens the models of servers."""
-        if self._remote is None:
-            from workbench.engine.remote.host import RemoteHost
+        with self._making:
+            if self._remote is None:
+                from workbench.engine.remote.host import RemoteHost
 
-            self._remote = RemoteHost(self._address_of)
-        return self._remote
+                self._remote = RemoteHost(self._address_of)
+            return self._remote
 
     def _host(self, ref: str) -> EngineHost:
         """The host for a reference, imported when the first model of its kind is opened."""
-        if is_server_ref(ref):
-            return self.remote
         kind = SCRIPTED if ref == SCRIPTED else "llama.cpp"
         if kind not in self._hosts:
             self._hosts[kind] = self._scripted_host() if kind == SCRIPTED else self._llama_host()
@@ -79,7 +81,9 @@ class AnyHost:
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
-        return await self._host(ref).open(ref, settings, on_progress, cancel)
+        # The client of servers is loaded in a thread: the screen is not kept waiting for that.
+        host = await asyncio.to_thread(lambda: self.remote) if is_server_ref(ref) else self._host(ref)
+        return await host.open(ref, settings, on_progress, cancel)
 
     async def shutdown(self) -> None:
         """Close whatever is open."""

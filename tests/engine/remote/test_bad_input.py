@@ -506,6 +506,22 @@ async def test_what_a_server_does_not_know_is_left_out_and_remembered(raw_serve,
     assert [("stream_options" in asked.json) for asked in server.posts()] == [True, False, False]
 
 
+async def test_a_parameter_that_a_server_refuses_is_told_once(raw_serve, host):
+    async def chat(peer, request):
+        if "seed" in request.json:
+            await peer.reply({"error": {"message": "Unsupported parameter: 'seed'."}}, 400)
+            return
+        await peer.begin()
+        await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
+
+    server = await raw_serve(chat)
+    engine = await opened(host(), server)
+    first, second = (await events_of(engine))[-1], (await events_of(engine))[-1]
+    assert "does not take seed" in first.notice
+    assert second.notice == ""
+    assert (first.seed, second.seed) == (None, None)
+
+
 async def test_the_limit_by_another_name(raw_serve, host):
     async def chat(peer, request):
         if "max_tokens" in request.json:

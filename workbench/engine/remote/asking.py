@@ -112,7 +112,8 @@ class Asking:
             reading = self._dialect.reading(Question("", {}, 0), self._submitted_ns, -1)
         end = reading.finished(self._at_ns, cancelled=cancelled)
         seed = None if self._question is None else self._question.seed
-        self._outbox.put(replace(end, seed=seed, dropped=dropped, notice=self._notice(end)), at_once=True)
+        notice = " ".join(filter(None, (self._notice(end), self._left_out)))
+        self._outbox.put(replace(end, seed=seed, dropped=dropped, notice=notice), at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
         now = time.perf_counter_ns()
@@ -132,6 +133,13 @@ class Asking:
         cut = grew and before.prompt_tokens is not None and reading.prompt_tokens < before.prompt_tokens
         self._spoken.messages, self._spoken.prompt_tokens = messages, reading.prompt_tokens
         return CUT if cut else ""
+
+    @property
+    def _left_out(self) -> str:
+        """What to tell of parameters that the server refused."""
+        if self._question is None or not self._question.refused:
+            return ""
+        return f"The server does not take {', '.join(self._question.refused)}: it answers without."
 
     async def _answer(self) -> int:
         """Ask until it fits; gives how many messages were left out."""

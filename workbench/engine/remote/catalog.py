@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ServerError, WorkbenchError
@@ -15,7 +16,9 @@ from workbench.core.ports import Catalog, Naming
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref, server_url
 from workbench.engine.remote.addresses import AddressBook
-from workbench.engine.remote.host import RemoteHost
+
+if TYPE_CHECKING:
+    from workbench.engine.remote.host import RemoteHost
 
 _logger = logging.getLogger(__name__)
 
@@ -99,7 +102,8 @@ class ServedCatalog:
             WorkbenchError: It does not answer, or the config cannot be written.
         """
         url = server_url(address.partition("#")[0])
-        _, models = await self._host().models(url)
+        host = await self._asker()
+        _, models = await host.models(url)
         self._served[url] = models
         if url not in (*self._addresses.named(), *self._addresses.usual()):
             self._addresses = self._addresses.having(ServerSetting(url))
@@ -112,7 +116,8 @@ class ServedCatalog:
         Raises:
             WorkbenchError: It cannot.
         """
-        await self._host().unload(ref)
+        host = await self._asker()
+        await host.unload(ref)
 
     async def _read(self, news: asyncio.Queue[LibraryView | None], *, again: bool) -> None:
         try:
@@ -139,8 +144,9 @@ class ServedCatalog:
 
     async def _look(self, url: str, *, named: bool = True) -> None:
         """Ask a server for its models; one that does not answer has none."""
+        host = await self._asker()
         try:
-            _, models = await self._host().models(url)
+            _, models = await host.models(url)
         except WorkbenchError as error:
             self._served.pop(url, None)
             if named:
@@ -150,6 +156,10 @@ class ServedCatalog:
         else:
             self._problems.pop(url, None)
             self._served[url] = models
+
+    async def _asker(self) -> RemoteHost:
+        """What asks servers. It is loaded with the first question, and the screen is not kept waiting for that."""
+        return await asyncio.to_thread(self._host)
 
     def _of_servers(self) -> tuple[ModelEntry, ...]:
         return tuple(model for models in self._served.values() for model in models)

@@ -25,6 +25,8 @@ class Question:
     """How long the text of the prompt is."""
     seed: int | None = None
     """The seed that is asked for."""
+    refused: tuple[str, ...] = ()
+    """Parameters of the user that the server has just refused, and that are no part of it any more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,8 @@ class OpenAIDialect:
             return None
         self._refused |= refused
         left = {name: value for name, value in body.items() if name not in refused}
-        return replace(question, body=left, seed=question.seed if "seed" in left else None)
+        told = (*question.refused, *sorted(refused.difference(_EXTRAS)))
+        return replace(question, body=left, seed=question.seed if "seed" in left else None, refused=told)
 
     def frames(self) -> Frames:
         """It sends events."""
