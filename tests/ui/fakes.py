@@ -17,7 +17,7 @@ from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
+from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
@@ -31,6 +31,7 @@ from workbench.core.ports import (
     LoadBook,
     LoadClient,
     MemoryAdviser,
+    ModelSender,
     ProgressCallback,
     PromptBook,
     RaceBook,
@@ -38,6 +39,7 @@ from workbench.core.ports import (
     Telemetry,
 )
 from workbench.core.recipe import Recipe
+from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
@@ -367,6 +369,39 @@ class FakeBench:
         return MemorySpeed(10e6, "made up")
 
 
+class FakeSender:
+    """Makes models in no time."""
+
+    usual_server = "http://127.0.0.1:11434"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Session, str, str, bool]] = []
+        self.error: WorkbenchError | None = None
+        self.waits: asyncio.Event | None = None
+        """What it waits for before it is done."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        on_progress(SendProgress("sending", "model.gguf", 0.5))
+        if self.waits is not None:
+            cancel.on_set(self.waits.set)
+            await self.waits.wait()
+        if cancel.is_set:
+            raise CancelledError("Sending was stopped.")
+        if self.error is not None and not overwrite:
+            raise self.error
+        self.sent.append((session, name, url, overwrite))
+        return Sent(url, name, 5, "Hello.")
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -394,6 +429,7 @@ def fake_services(
     prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    sender: ModelSender | None = None,
     telemetry: Telemetry | None = None,
     alarms: AlarmWatch | None = None,
     find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
@@ -413,6 +449,7 @@ def fake_services(
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
+        sender=sender or FakeSender(),
         telemetry=telemetry or FakeTelemetry(),
         make_alarms=lambda: alarms or FakeAlarms(),
         find_devices=find_devices,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from workbench.cli.bench_print import print_record, record_lines, result_line
 from workbench.cli.composition import Workers
 from workbench.cli.output import note, print_json
+from workbench.cli.progress import INTERRUPTED, ProgressLine
 from workbench.core.bench import BenchResult, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
@@ -26,13 +26,8 @@ from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel, rec
 from workbench.lab.bench_report import sweep_fields
 from workbench.lab.sweep import Sweep
 
-INTERRUPTED = 130
-
 FELT_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""
-
-SPEAK_INTERVAL_S = 2.0
-"""How often progress is told where it cannot be written over."""
 
 
 @dataclass
@@ -213,28 +208,13 @@ class Measuring:
                 print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
 
 
-class _Progress:
-    """A line on standard error, written over where that is a terminal."""
-
-    def __init__(self) -> None:
-        self._told_at = -SPEAK_INTERVAL_S
-        self._told = ""
+class _Progress(ProgressLine):
+    """Tells how far a measurement is."""
 
     def show(self, progress: BenchProgress) -> None:
         step = f" {progress.step}/{progress.steps}" if progress.step else ""
         left = "" if progress.left_s is None else f", about {_time_text(progress.left_s)} left"
         self.say(f"{progress.fraction:4.0%}  {progress.phase} {progress.label}{step}{left}")
-
-    def say(self, text: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
-            self._told_at = time.monotonic()
-            note(text)
-
-    def clear(self) -> None:
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _time_text(seconds: float) -> str:

@@ -25,6 +25,7 @@ from workbench.store.races import RaceFolder
 from workbench.store.sessions import FileSessionStore, SessionFolder
 
 if TYPE_CHECKING:
+    from workbench.cli.sending import SessionSender
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.store.bench_runs import BenchRunFolder
@@ -94,6 +95,14 @@ class Workers:
         from workbench.engine.remote.addresses import AddressBook
 
         return AddressBook(self.config.servers, os.environ, find=self.config.find_servers)
+
+    @cached_property
+    def sender(self) -> SessionSender:
+        """Hands conversations over to Ollama."""
+        from workbench.cli.sending import SessionSender
+        from workbench.store.export import session_text
+
+        return SessionSender(lambda session, base: session_text(session, "modelfile", base), self.addresses)
 
     @cached_property
     def files(self) -> LocalFiles:

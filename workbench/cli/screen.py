@@ -127,6 +127,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
+        sender=workers.sender,
         telemetry=sampler,
         make_alarms=partial(_alarms_of, sampler),
         find_devices=_find_devices,

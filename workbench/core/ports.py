@@ -21,6 +21,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
+from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session
 from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
@@ -363,6 +364,39 @@ class SessionStore(Protocol):
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+        """
+
+
+class ModelSender(Protocol):
+    """Has Ollama make the model that a session's Modelfile describes."""
+
+    @property
+    def usual_server(self) -> str:
+        """Where Ollama is unless somebody says otherwise."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        """Make the model `name` at `url`, and ask it something.
+
+        Args:
+            session: What the Modelfile is written of.
+            name: What the model is to be called.
+            url: Where Ollama is.
+            on_progress: Told how far it is, in any thread.
+            cancel: Ends it.
+            overwrite: Whether a model of this name may be replaced.
+
+        Raises:
+            TargetError: There is a model of this name.
+            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
         """
 
 

@@ -21,6 +21,7 @@ from workbench.core.ports import (
     LoadClients,
     LogBook,
     MemoryAdviser,
+    ModelSender,
     PromptBook,
     RaceBook,
     Servers,
@@ -134,6 +135,7 @@ class Services:
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
+    sender: ModelSender
     telemetry: Telemetry
     """The meters of the machine; the screen starts and stops them."""
     make_alarms: Callable[[], AlarmWatch]

@@ -43,6 +43,14 @@ class AddressBook:
         """The URLs that the config and the environment name, each once."""
         return list(dict.fromkeys(self._named()))
 
+    @property
+    def ollama(self) -> str:
+        """Where Ollama is: at `OLLAMA_HOST`, else on its usual port of this machine."""
+        with suppress(ServerAddressError):
+            if host := self._environment.get("OLLAMA_HOST", "").strip():
+                return ollama_url(host)
+        return f"http://127.0.0.1:{OLLAMA_PORT}"
+
     def usual(self) -> list[str]:
         """The URLs on this machine at which servers usually are, without those that are named."""
         if not self._find:

@@ -80,8 +80,10 @@ class Reading(ABC):
         """
         text, kind = self.rest()
         reason: FinishReason = "cancelled" if cancelled else self.reason or "stop"
-        if reason == "length" and (self._limit < 0 or (self.completion_tokens or self.tokens) < self._limit):
-            # It was not the limit that was asked for, so it was that of the context.
+        counted = self.completion_tokens
+        if reason == "length" and (self._limit < 0 or (counted is not None and counted < self._limit)):
+            # It was not the limit that was asked for, so it was that of the context. Pieces are too poor a count for
+            # this: a character of two tokens comes in one.
             reason = "context"
         lane_ns = at_ns - self._submitted_ns
         return Finished(reason, self._usage(), at_ns, lane_ns, None, text, kind, self.timings)
