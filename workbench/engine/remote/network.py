@@ -8,11 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
 
 Result = TypeVar("Result")
+Parameters = ParamSpec("Parameters")
+
+
+class _Lookups(ThreadPoolExecutor):
+    """Looks names up, each in a thread that nobody waits for at the end of the program.
+
+    The resolver of the system may take half a minute, and cannot be interrupted.
+    """
+
+    def submit(
+        self, function: Callable[Parameters, Result], /, *arguments: Parameters.args, **named: Parameters.kwargs
+    ) -> Future[Result]:
+        """Call a function in a new thread."""
+        future: Future[Result] = Future()
+
+        def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                future.set_result(function(*arguments, **named))
+            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+                future.set_exception(error)
+
+        threading.Thread(target=call, name="lookup", daemon=True).start()
+        return future
 
 
 class Network:
@@ -34,6 +59,7 @@ class Network:
         with self._start_lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
+                self._loop.set_default_executor(_Lookups())
                 # A daemon: a server that answers slowly must not keep the program from ending.
                 threading.Thread(target=self._loop.run_forever, name="network", daemon=True).start()
             return self._loop
