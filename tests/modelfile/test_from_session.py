@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.modelfile.from_session import from_session
 from workbench.modelfile.meaning import read
 
 
-def session(**values):
-    return Session(id="260821-143205", created_at=0, updated_at=1_787_322_725, **values)
+def session(turns=(), **values):
+    return Session(id="260821-143205", created_at=0, updated_at=1_787_322_725, tree=Tree.of(turns), **values)
 
 
 def turn(role, content, reasoning=""):

@@ -11,7 +11,8 @@ from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError, SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.modelfile.meaning import read
 from workbench.store import files
 from workbench.store.export import export_session, session_from_json, session_text
@@ -26,15 +27,17 @@ SESSION = Session(
     system="Be brief.",
     sampling=Sampling(temperature=0.1, stop=("</s>",)),
     load=LoadSettings(type_k="q8_0"),
-    turns=(
-        Turn(Message("user", "Why?"), 1_787_322_750.0),
-        Turn(
-            Message("assistant", "So.\n\n```python\n1\n```", "Let me see."),
-            1_787_322_800.0,
-            "demo",
-            AnswerMetrics(decode_tps=50.25, completion_tokens=3, ttft_ms=120.4),
-            "length",
-        ),
+    tree=Tree.of(
+        [
+            Turn(Message("user", "Why?"), 1_787_322_750.0),
+            Turn(
+                Message("assistant", "So.\n\n```python\n1\n```", "Let me see."),
+                1_787_322_800.0,
+                "demo",
+                AnswerMetrics(decode_tps=50.25, completion_tokens=3, ttft_ms=120.4),
+                "length",
+            ),
+        ]
     ),
 )
 
@@ -121,7 +124,7 @@ sessions = st.builds(
     system=texts,
     sampling=st.builds(Sampling, temperature=st.floats(0, 100), stop=st.lists(texts).map(tuple)),
     load=st.builds(LoadSettings, num_ctx=st.integers(0, 9999), type_k=st.sampled_from(["f16", "q4_0"])),
-    turns=st.lists(turns, max_size=4).map(tuple),
+    tree=st.lists(turns, max_size=4).map(Tree.of),
 )
 
 

@@ -13,7 +13,8 @@ from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import changed_values
 from workbench.core.ports import ExportFormat
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.modelfile.from_session import from_session
 from workbench.store.files import replace_file, write_new_file
 from workbench.store.paths import expanded
@@ -89,7 +90,7 @@ def session_from_json(text: str) -> Session:
             system=str(values["system"]),
             sampling=sampling,
             load=load,
-            turns=tuple(_read_turn(turn) for turn in values["messages"]),
+            tree=Tree.of(_read_turn(turn) for turn in values["messages"]),
         )
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise SessionError("This is no session exported as JSON.", f"It says {JSON_KIND!r} at its top.") from error

@@ -20,13 +20,11 @@ from workbench.core.errors import ParameterError
 from workbench.core.events import Source
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling, with_values
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import INTERRUPTED, Tree, Turn
 
 FORMAT = 1
 """The version in the first record of a session file."""
-
-INTERRUPTED = "interrupted"
-"""The finish reason of an answer whose program died."""
 
 Record = Mapping[str, Any]
 
@@ -223,7 +221,7 @@ class Story:
             system=self.system,
             sampling=self.sampling,
             load=self.load,
-            turns=tuple(self.turns),
+            tree=Tree.of(self.turns),
         )
 
 

@@ -12,7 +12,8 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 from workbench.core.ports import Request
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 
 
 @dataclass(slots=True)
@@ -93,5 +94,5 @@ class Conversation:
             system=self.system,
             sampling=self.sampling,
             load=self.load,
-            turns=tuple(self.turns),
+            tree=Tree.of(self.turns),
         )

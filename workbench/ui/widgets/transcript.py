@@ -14,7 +14,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
-from workbench.core.session import Turn
+from workbench.core.tree import Turn
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.lines import Lines, expect_growth
 from workbench.ui.widgets.turns import UserTurn
