@@ -167,7 +167,7 @@ async def test_dear_paints_become_rarer_and_come_back() -> None:
 def test_questions_that_were_not_answered_are_left_out() -> None:
     conversation = Conversation.new(Config(system="Be kind."))
     conversation.ask("first")
-    conversation.answer(Message("assistant", ""), "m", AnswerMetrics(), "cancelled")
+    conversation.answer(Turn(Message("assistant", ""), 1.0, "m", AnswerMetrics(), "cancelled"))
     conversation.ask("second")
     assert [message.content for message in conversation.messages()] == ["Be kind.", "second"]
 

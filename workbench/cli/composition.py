@@ -19,7 +19,7 @@ from workbench.store.config import load_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder
-from workbench.store.sessions import FileSessionStore, SessionFolder
+from workbench.store.sessions import DatabaseSessionStore
 
 if TYPE_CHECKING:
     from workbench.store.bench_runs import BenchRunFolder
@@ -49,9 +49,9 @@ class Workers:
         )
 
     @cached_property
-    def sessions(self) -> FileSessionStore:
+    def sessions(self) -> DatabaseSessionStore:
         """The stored sessions."""
-        return FileSessionStore(self.paths.sessions_dir)
+        return DatabaseSessionStore(self.paths.sessions_file, self.paths.sessions_dir)
 
     @cached_property
     def loads(self) -> FileLoadBook:
@@ -135,10 +135,7 @@ class Workers:
         return best_memory_speed(self.paths.memory_speed_file, f"{machine.cpu_info}, {machine.cores} cores", measured)
 
     def _recent_models(self) -> list[str]:
-        folder = SessionFolder(self.paths.sessions_dir)
-        newest = sorted(folder.ids(), reverse=True)[:RECENT_SESSIONS]
-        paths = (folder.story(session_id).session().model_path for session_id in newest)
-        return list(dict.fromkeys(path for path in paths if path))
+        return self.sessions.recent_model_paths(RECENT_SESSIONS)
 
 
 def compose() -> Workers:

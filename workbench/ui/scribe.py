@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from workbench.core.chat import Message
 from workbench.core.errors import SessionError
-from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Journal, SessionStore
 from workbench.core.session import Session
+from workbench.core.tree import Node, View
 from workbench.ui.conversation import Conversation
 
 
@@ -54,12 +53,12 @@ class Scribe:
         if self._journal:
             await self._try(self._journal.settings(conversation.system, conversation.sampling, conversation.load))
 
-    async def message(self, conversation: Conversation, message: Message) -> None:
-        """What the user wrote; it is on disk when this returns."""
+    async def message(self, conversation: Conversation, node: Node) -> None:
+        """A message that is complete; it is on disk when this returns."""
         if self._journal is None:
             await self._try(self._begin(conversation))
         if self._journal is not None:
-            await self._try(self._journal.message(message))
+            await self._try(self._journal.message(node))
 
     async def _begin(self, conversation: Conversation) -> None:
         self._journal = await self._store.create()
@@ -67,15 +66,15 @@ class Scribe:
         if self._model is not None:
             await self._journal.model(self._model)
 
-    async def partial(self, message: Message, model: str) -> None:
+    async def partial(self, node: Node) -> None:
         """How far an answer has come."""
         if self._journal:
-            await self._try(self._journal.partial(message, model))
+            await self._try(self._journal.partial(node))
 
-    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, reason: str) -> None:
-        """A finished answer."""
+    async def view(self, view: View) -> None:
+        """Which messages are the conversation from here on."""
         if self._journal:
-            await self._try(self._journal.answer(message, model, metrics, reason))
+            await self._try(self._journal.view(view))
 
     async def resume(self, session_id: str) -> Session:
         """Go on with a stored session instead.
