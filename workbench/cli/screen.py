@@ -73,7 +73,10 @@ def run(options: argparse.Namespace) -> int:
     restore = _terminal_restorer()
     app = WorkbenchApp(services_of(workers, book), _first_model(options.model, workers), resume)
     _watch_native_aborts(restore)
-    app.run()
+    try:
+        app.run()
+    finally:
+        workers.sessions.close()
     return app.return_code or 0
 
 

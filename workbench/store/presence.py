@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from pathlib import Path
 
 from workbench.store.locks import try_lock
@@ -34,10 +35,21 @@ class Presence:
         if self._descriptor is None or self._pid != os.getpid():
             self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._descriptor = os.open(self._path(self._token), os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-            self._pid = os.getpid()
-            try_lock(self._descriptor)
+            self._sweep()
+            path = self._path(self._token)
+            # A mark is locked before it has its name, so that nobody takes it for that of a dead program.
+            unnamed = path if sys.platform == "win32" else path.with_suffix(".new")
+            descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+            try_lock(descriptor)
+            if unnamed != path:
+                unnamed.rename(path)
+            self._descriptor, self._pid = descriptor, os.getpid()
         return self._token
+
+    def _sweep(self) -> None:
+        """Remove the marks of dead programs."""
+        for path in self._folder.glob(f"*{_SUFFIX}"):
+            self.is_alive(path.name.removesuffix(_SUFFIX))
 
     def _path(self, token: str) -> Path:
         return self._folder / f"{token}{_SUFFIX}"
