@@ -28,6 +28,16 @@ CONFIG = (
 )
 
 
+def ask(program: Program) -> None:
+    """Put the question to all lanes, and wait until all of them write."""
+    program.send("\x15")
+    program.drain(0.2)
+    program.send(PROMPT)
+    program.wait_for("clockmaker")
+    program.send("\r")
+    program.wait_until(lambda text: text.count("● writes") == len(QUANTS), 60, "three lanes that write")
+
+
 def typed(program: Program, count: int) -> list[float]:
     """Type so many letters while the lanes stream; gives what each took, in milliseconds."""
     found: list[float] = []
@@ -35,7 +45,11 @@ def typed(program: Program, count: int) -> list[float]:
     for _ in range(count):
         program.drain(random.uniform(0.05, 0.25))
         if program.text.count("● writes") < len(QUANTS):
-            raise SystemExit(f"the lanes ended before all letters were typed:\n{program.text}")
+            # One of them has ended its story.
+            program.send("\x1b")
+            program.wait_until(lambda shown: "● writes" not in shown, what="lanes that have stopped")
+            ask(program)
+            text = ""
         text = (text + random.choice(string.ascii_lowercase))[-40:]
         wanted = text
         began = time.perf_counter()
@@ -59,10 +73,7 @@ def main() -> int:
         program.send(F3)
         program.wait_for("Ask all lanes")
         program.wait_until(lambda text: text.count("idle") == len(QUANTS), what="three lanes")
-        program.send(PROMPT)
-        program.wait_for("clockmaker")
-        program.send("\r")
-        program.wait_until(lambda text: text.count("● writes") == len(QUANTS), 60, "three lanes that write")
+        ask(program)
         times = typed(program, chosen.rounds)
         program.send("\x1b")
         program.wait_until(lambda text: "● writes" not in text, what="lanes that have stopped")

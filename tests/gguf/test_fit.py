@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.core.parameters import LoadSettings
 from workbench.gguf.fit import ALL_THAT_FIT, DeviceRoom, FitModel, FitQuestion, Room
 from workbench.gguf.header import Header
 from workbench.gguf.memory import CacheSettings, estimate
@@ -183,3 +184,13 @@ def test_a_question_asks_little_of_the_arithmetic(monkeypatch):
     assert len(asked) == 1
     model.largest_context(FitQuestion(8192), room)
     assert len(asked) <= 1 + 10
+
+
+def test_one_gpu_alone_is_asked_about(model):
+    room = Room(PLENTY, gpus(0, 24 * GIB))
+    assert model.price(FitQuestion(2048, only_gpu=1), room).gpu_layers == model.layers
+    assert [share.device.name for share in model.price(FitQuestion(2048, only_gpu=1), room).shares] == ["CPU", "CUDA1"]
+    assert model.most_layers(FitQuestion(2048, only_gpu=0), room) == 0
+    assert model.price(FitQuestion(2048, only_gpu=7), room).gpu_layers == 0
+    asked = LoadSettings(split_mode="none", main_gpu=1)
+    assert (model.question(asked).only_gpu, model.question(LoadSettings(main_gpu=1)).only_gpu) == (1, None)

@@ -135,11 +135,11 @@ class FakeWatch:
     conditions: list[Conditions] = field(default_factory=list)
     running: bool = False
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         assert not self.running
         self.running = True
 
-    def end(self) -> Conditions:
+    async def end(self) -> Conditions:
         assert self.running
         self.running = False
         return self.conditions.pop(0) if self.conditions else Conditions()

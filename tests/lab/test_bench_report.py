@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.lab.fake_bencher import MACHINE, case, model_of
-from workbench.core.bench import BenchResult, BenchTest, RunTime, Sample, part_speeds
+from workbench.core.bench import BenchResult, BenchTest, Conditions, RunTime, Sample, part_speeds
 from workbench.core.statistics import compare
 from workbench.lab.bench_felt import FeltAnswer, FeltResult
 from workbench.lab.bench_pairs import Pair
@@ -220,3 +221,14 @@ def test_models_of_a_run_are_named_once():
 
 def test_the_build_is_named():
     assert build_line(MACHINE) == "build: 0c1e570 (workbench 0.1.0)"
+
+
+def test_energy_is_told_for_each_token_where_a_counter_was_read():
+    known = replace(sample(100, 0), conditions=Conditions(gpu_joules=50.0))
+    one = result(samples=[known, sample(100, 0)])
+    assert one.joules_per_token == 0.5
+    assert as_fields(one, MACHINE)["joules_per_token"] == 0.5
+    lines = result_table([one, result()]).splitlines()
+    assert lines[0].endswith("| J/token |")
+    assert [line.split("|")[-2].strip() for line in lines[2:]] == ["0.50", "—"]
+    assert "J/token" not in result_table([result()])

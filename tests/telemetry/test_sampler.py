@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -226,9 +229,9 @@ def test_events_are_numbered_and_held_for_a_while(sampler, source):
 def test_the_interval_has_a_floor(host):
     waits = []
 
-    def wait(stop, seconds):
+    def wait(_wake, seconds):
         waits.append(seconds)
-        stop.set()
+        sampler.stop()
 
     sampler = Sampler(host, [], interval_s=0.01, wait=wait)
     sampler.start()
@@ -306,3 +309,62 @@ def test_with_the_stub(host, play, nvml, clock):
     play.change(_0__error=15)
     assert len(sampler.tick().gpus) == 1
     assert texts(sampler, 2) == ["NVIDIA GeForce RTX 4090 does not answer any more."]
+
+
+def test_meters_that_are_opened_late_are_opened_once_and_by_the_reader(host, source):
+    opened = []
+
+    def open_meters():
+        opened.append(threading.current_thread().name)
+        return host, [source]
+
+    sampler = Sampler.late(open_meters)
+    assert sampler.latest() is None
+    assert opened == []
+    assert len(sampler.tick().gpus) == 2
+    assert sampler.tick().host == HostSample(1, 2, 3, 4.0)
+    assert len(opened) == 1
+
+
+def test_a_sampler_that_is_not_started_imports_no_binding_and_no_driver():
+    code = (
+        "import sys\n"
+        "from workbench.telemetry.system import system_sampler\n"
+        "system_sampler()\n"
+        "late = {'psutil', 'pynvml', 'subprocess', 'workbench.telemetry.nvml'}\n"
+        "print(sorted(late.intersection(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_a_sample_can_be_had_at_once(host, source):
+    sampler = Sampler(host, [source], interval_s=3600)
+    assert await sampler.fresh() is None
+    sampler.start()
+    first = await sampler.fresh(5)
+    second, third = await asyncio.gather(sampler.fresh(5), sampler.fresh(5))
+    assert first.at_ns < second.at_ns <= third.at_ns
+    assert sampler.latest().gpus == first.gpus
+    with sampler.paused():
+        assert await sampler.fresh(5) is None
+    sampler.stop()
+    sampler._thread.join(5)
+    assert await sampler.fresh(5) is None
+
+
+async def test_a_driver_that_blocks_does_not_keep_who_asks(host):
+    leave = threading.Event()
+
+    class Blocking(FakeSource):
+        def read(self):
+            leave.wait(5)
+            return super().read()
+
+    sampler = Sampler(host, [Blocking("a")])
+    sampler.start()
+    assert await sampler.fresh(0.01) is None
+    leave.set()
+    assert (await sampler.fresh(5)).gpus
+    sampler.stop()
+    sampler._thread.join(5)

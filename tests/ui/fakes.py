@@ -19,8 +19,18 @@ from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Catalog, ConditionWatch, ExportFormat, HostSample, LoadBook, MemoryAdviser, RaceBook
+from workbench.core.ports import (
+    Catalog,
+    ConditionWatch,
+    ExportFormat,
+    HostSample,
+    LoadBook,
+    MemoryAdviser,
+    RaceBook,
+    Telemetry,
+)
 from workbench.core.session import Session, SessionHit, SessionSummary
+from workbench.core.telemetry import GpuSample, TelemetryEvent, TelemetrySample
 from workbench.core.tree import Node, View
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -187,11 +197,49 @@ class FakeStore:
         return path
 
 
-class FakeMonitor:
-    """A machine that never changes."""
+HOST = HostSample(
+    rss_bytes=412_000_000,
+    free_bytes=5_300_000_000,
+    total_bytes=8_200_000_000,
+    cpu_percent=12.0,
+    swap_used_bytes=100_000_000,
+    swap_total_bytes=2_000_000_000,
+)
 
-    def sample(self) -> HostSample:
-        return HostSample(rss_bytes=412_000_000, free_bytes=5_300_000_000, total_bytes=8_200_000_000, cpu_percent=12.0)
+
+class FakeTelemetry:
+    """Meters that change only when they are told to."""
+
+    def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
+        self.samples: list[TelemetrySample] = []
+        self.running = False
+        self.show(*gpus, host=host)
+
+    def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
+        """Take a sample. It is from the future, so that it never is old."""
+        self.samples.append(TelemetrySample(2**62 + len(self.samples) * 10**9, host, gpus))
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def latest(self) -> TelemetrySample | None:
+        return self.samples[-1] if self.samples else None
+
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
+        return self.latest()
+
+    def history(self) -> Sequence[TelemetrySample]:
+        return self.samples
+
+    def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
+        return ()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        yield
 
 
 class FakeLoads:
@@ -318,6 +366,7 @@ def fake_services(
     adviser: MemoryAdviser | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    telemetry: Telemetry | None = None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -332,7 +381,7 @@ def fake_services(
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
-        monitor=FakeMonitor(),
+        telemetry=telemetry or FakeTelemetry(),
         logs=logs or RingLogBook(),
         config=config or Config(),
         config_problems=problems,

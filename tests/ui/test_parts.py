@@ -18,6 +18,7 @@ from workbench.engine.scripted import ScriptedHost
 from workbench.ui import format as fmt
 from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import PANEL_ROWS, Readings, bar, digits, graph, level, panel_lines, strip_lines
+from workbench.ui.machine import MachineView
 from workbench.ui.pacing import SLOWEST_INTERVAL, Clocks, Pacer
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.field import shown as shown_value
@@ -60,7 +61,7 @@ INFO = EngineInfo(
     MemoryUse(1_000_000, 2_000_000, 3_000_000),
 )
 HOST = HostSample(1, 100, 1000, 0.0)
-FULL = Readings(info=INFO, host=HOST, context_used=970, history=(1.0, 2.0, 0.0))
+FULL = Readings(info=INFO, machine=MachineView(HOST), context_used=970, history=(1.0, 2.0, 0.0))
 
 
 @pytest.mark.parametrize("height", [60, 33, 30, 20])
@@ -95,7 +96,7 @@ def test_a_context_that_fills_up_is_marked() -> None:
 
 @pytest.mark.parametrize("width", [20, 78])
 def test_the_strip_has_two_rows_that_fit(width: int) -> None:
-    lines = strip_lines(Readings(info=INFO, host=HOST, needs_reload=True), width)
+    lines = strip_lines(Readings(info=INFO, machine=MachineView(HOST), needs_reload=True), width)
     assert len(lines) == 2
     assert all(line.cell_length <= width for line in lines)
 

@@ -23,7 +23,7 @@ from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config_write import save_config
-from workbench.telemetry.host import HostMonitor
+from workbench.telemetry.system import system_sampler
 from workbench.ui.services import Services
 
 LOG_FILE_BYTES = 2_000_000
@@ -107,7 +107,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
-        monitor=HostMonitor(),
+        telemetry=system_sampler(),
         logs=book,
         config=workers.config,
         config_problems=workers.problems,

@@ -167,6 +167,8 @@ class Conditions:
     """Why the GPU did not run at its highest clock, as far as that means trouble."""
     gpu_others_bytes: int | None = None
     """GPU memory that other programs hold."""
+    gpu_joules: float | None = None
+    """What all GPUs took from its beginning to its end, by their own counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,6 +223,12 @@ class BenchResult:
     def disturbed(self) -> int:
         """Repetitions that something disturbed."""
         return sum(bool(sample.disturbed) for sample in self.samples)
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """What the GPUs took for each token, over all repetitions whose energy is known; None where none is."""
+        known = [sample.conditions.gpu_joules for sample in self.samples if sample.conditions.gpu_joules is not None]
+        return sum(known) / (len(known) * self.case.test.tokens) if known else None
 
     @property
     def roof_pct(self) -> float | None:

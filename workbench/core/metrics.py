@@ -48,6 +48,15 @@ class AnswerMetrics:
     source: Source = "engine"
     total_ms: float | None = None
     """Request submitted -> end, on the wall clock."""
+    energy_joules: float | None = None
+    """What the GPUs took in that time, by their own counters; whatever else ran on them is in it."""
+
+    @property
+    def joules_per_token(self) -> float | None:
+        """The energy for each token of the answer."""
+        if self.energy_joules is None or not self.completion_tokens:
+            return None
+        return self.energy_joules / self.completion_tokens
 
     @property
     def context_used(self) -> int | None:

@@ -15,6 +15,7 @@ from workbench.core.errors import ParameterError, did_you_mean
 
 Value = bool | int | float | str | tuple[str, ...]
 
+SPLIT_MODES = ("layer", "row", "none")
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
@@ -43,6 +44,7 @@ class LoadSettings:
     num_ctx: int = 0
     num_batch: int = 512
     num_gpu: int = -1
+    split_mode: str = "layer"
     main_gpu: int = 0
     num_thread: int = 0
     use_mmap: bool = True
@@ -117,8 +119,12 @@ def _table() -> dict[str, Parameter]:
                   "Prompt tokens computed in one step.", 1, 65536, reload=True),
         Parameter("num_gpu", "GPU layers", "int", load.num_gpu,
                   "Layers on the GPU; -1 is as many as fit, 0 is none.", -1, 100000, reload=True),
+        Parameter("split_mode", "Split over GPUs", "choice", load.split_mode,
+                  "layer gives each GPU whole layers, row a part of each matrix, none everything to the main GPU.",
+                  choices=SPLIT_MODES, reload=True, in_modelfile=False),
         Parameter("main_gpu", "Main GPU", "int", load.main_gpu,
-                  "The first GPU to use, as llama.cpp counts them.", 0, 255, reload=True),
+                  "The GPU that has everything where split_mode is none, as llama.cpp counts them.",
+                  0, 255, reload=True),
         Parameter("num_thread", "Threads", "int", load.num_thread,
                   "CPU threads; 0 is one for each physical core.", 0, 1024, reload=True),
         Parameter("use_mmap", "Memory map", "bool", load.use_mmap,

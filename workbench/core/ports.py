@@ -171,10 +171,10 @@ class Bencher(Protocol):
 class ConditionWatch(Protocol):
     """Sees what goes on beside a repetition."""
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """A repetition begins."""
 
-    def end(self) -> Conditions:
+    async def end(self) -> Conditions:
         """It has ended; tells what went on meanwhile."""
 
 
@@ -354,6 +354,9 @@ class Telemetry(Protocol):
 
     def latest(self) -> TelemetrySample | None:
         """The newest sample; None before the first. It stays when a device blocks: `at_ns` says how old it is."""
+
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
+        """A sample that is taken now; None where the meters do not answer in time, or nothing is read."""
 
     def history(self) -> Sequence[TelemetrySample]:
         """The samples that are still held, oldest first."""

@@ -44,6 +44,8 @@ class FitQuestion:
     """Layers on the GPUs, the output counted as one; `ALL_THAT_FIT` for as many as fit."""
     mapped: bool = True
     """Whether the file is mapped into memory."""
+    only_gpu: int | None = None
+    """The place of the one GPU that is used; None for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +164,12 @@ class FitModel:
             flash_attention=load.flash_attn != "off",
             gpu_layers=load.num_gpu,
             mapped=load.use_mmap,
+            only_gpu=load.main_gpu if load.split_mode == "none" else None,
         )
 
     def price(self, question: FitQuestion, room: Room) -> Fit:
         """What the model takes, loaded like this."""
+        room = _used(question, room)
         caches = self._caches(question)
         layers = min(question.gpu_layers, self.layers) if room.gpus else 0
         if layers < 0:
@@ -174,6 +178,7 @@ class FitModel:
 
     def most_layers(self, question: FitQuestion, room: Room) -> int:
         """The most layers that fit on the GPUs with this context, the output counted as one."""
+        room = _used(question, room)
         return self._most_layers(question, room, self._caches(question)) if room.gpus else 0
 
     def largest_context(self, question: FitQuestion, room: Room) -> int:
@@ -224,6 +229,13 @@ class FitModel:
                 shares.append(Share(gpu, weights, kept, compute))
                 begin = first + end
         return Fit(tuple(shares), layers)
+
+
+def _used(question: FitQuestion, room: Room) -> Room:
+    """The devices that count for the question."""
+    if question.only_gpu is None:
+        return room
+    return Room(room.host, room.gpus[question.only_gpu : question.only_gpu + 1])
 
 
 def _sums(sizes: Iterable[int]) -> list[int]:

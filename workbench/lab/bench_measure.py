@@ -37,10 +37,10 @@ Clock = Callable[[], float]
 class Unwatched:
     """Sees nothing."""
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """A repetition begins."""
 
-    def end(self) -> Conditions:
+    async def end(self) -> Conditions:
         """Nothing is known of what went on."""
         return Conditions()
 
@@ -77,9 +77,14 @@ async def take_sample(run: BenchRun, seed: int, watch: ConditionWatch, cancel: C
     Raises:
         CancelledError: `cancel` was set.
     """
-    watch.begin()
-    taken: RunTime = await run.repeat(seed, cancel)
-    return Sample(taken, seed, watch.end())
+    await watch.begin()
+    taken: RunTime | None = None
+    try:
+        taken = await run.repeat(seed, cancel)
+    finally:
+        # Whatever came of it, the meters are read again.
+        conditions = await watch.end()
+    return Sample(taken, seed, conditions)
 
 
 def mark(samples: Sequence[Sample]) -> tuple[Sample, ...]:

@@ -72,6 +72,7 @@ def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
         "disturbed": result.disturbed,
         "disturbances": [list(sample.disturbed) for sample in result.samples],
         "roof_pct": result.roof_pct,
+        "joules_per_token": result.joules_per_token,
     }
 
 
@@ -152,18 +153,22 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(table[0]), line(rule), *map(line, table[1:])])
 
 
-def _number(value: float | None, form: str = ".2f") -> str:
-    return DASH if value is None else format(value, form)
+def _number(value: float | None, form: str = ".2f", unit: str = "") -> str:
+    return DASH if value is None else f"{value:{form}}{unit}"
 
 
 def result_table(results: Sequence[BenchResult]) -> str:
     """Ordinary tests as llama-bench's table; settings stand in it where they are not the same for all."""
     columns = _settings_columns(results)
-    headings = ["model", "size", "params", "backend", "threads", *columns, "test", "t/s", "of memory bandwidth"]
+    extra = {
+        "of memory bandwidth": [_number(result.roof_pct, ".0f", " %") for result in results],
+        "J/token": [_number(result.joules_per_token, ".2f") for result in results],
+    }
+    extra = {heading: cells for heading, cells in extra.items() if set(cells) != {DASH}}
+    headings = ["model", "size", "params", "backend", "threads", *columns, "test", "t/s", *extra]
     rows = []
-    for result in results:
+    for place, result in enumerate(results):
         model = result.model
-        share = _number(result.roof_pct, ".0f")
         rows.append(
             [
                 model.label,
@@ -174,11 +179,9 @@ def result_table(results: Sequence[BenchResult]) -> str:
                 *(str(getattr(result.case.settings, name)) for name in columns.values()),
                 result.case.test.label,
                 f"{result.avg_ts:.2f} ± {result.stddev_ts:.2f}" + (" *" if result.disturbed else ""),
-                share if share == DASH else f"{share} %",
+                *(cells[place] for cells in extra.values()),
             ]
         )
-    if all(row[-1] == DASH for row in rows):
-        headings, rows = headings[:-1], [row[:-1] for row in rows]
     return markdown(headings, rows)
 
 

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import psutil
 
 from workbench.core.bench import Conditions
+from workbench.core.energy import energy_between
 from workbench.core.ports import Telemetry
-from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample
-
-FRESH_NS = 2_500_000_000
-"""How old a sample of the GPUs may be."""
+from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, TelemetrySample
 
 
 class ConditionWatch:
-    """Looks at the machine before and after, and at the newest sample of its GPUs.
+    """Looks at the machine and its GPUs before and after; in between, no meter is read.
 
     Args:
         telemetry: The sampler of the GPUs; it runs already. None where there are none to look at.
@@ -26,17 +24,26 @@ class ConditionWatch:
         self._telemetry = telemetry
         self._process = psutil.Process()
         self._cores = psutil.cpu_count() or 1
+        self._pause = ExitStack()
+        self._first: TelemetrySample | None = None
         self._before = self._read()
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """A repetition begins."""
+        self._pause.close()
+        if self._telemetry is not None:
+            self._first = await self._telemetry.fresh()
+            self._pause.enter_context(self._telemetry.paused())
         self._before = self._read()
 
-    def end(self) -> Conditions:
+    async def end(self) -> Conditions:
         """It has ended; tells what went on meanwhile."""
         wall, busy, own = (now - then for now, then in zip(self._read(), self._before, strict=True))
+        self._pause.close()
         others = max(0.0, busy - own)
-        gpus = self._gpus()
+        last = await self._telemetry.fresh() if self._telemetry is not None else None
+        energy = energy_between(self._first, last) if self._first is not None and last is not None else None
+        gpus = last.gpus if last is not None else ()
         return Conditions(
             load_average=_load_average(),
             cpu_mhz=_cpu_mhz(),
@@ -45,6 +52,7 @@ class ConditionWatch:
             gpu_mhz=next((float(gpu.clock_mhz) for gpu in gpus if gpu.clock_mhz is not None), None),
             gpu_throttle=_throttle(gpus),
             gpu_others_bytes=_held_by_others(gpus),
+            gpu_joules=None if energy is None else energy.joules,
         )
 
     def _read(self) -> tuple[float, float, float]:
@@ -53,12 +61,6 @@ class ConditionWatch:
         idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
         own = self._process.cpu_times()
         return time.monotonic(), sum(times) - idle, own.user + own.system
-
-    def _gpus(self) -> tuple[GpuSample, ...]:
-        sample = self._telemetry.latest() if self._telemetry is not None else None
-        if sample is None or time.perf_counter_ns() - sample.at_ns > FRESH_NS:
-            return ()
-        return sample.gpus
 
 
 def _load_average() -> float | None:

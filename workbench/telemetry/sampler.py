@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from workbench.core.ports import HostMonitor
 from workbench.core.telemetry import (
@@ -23,11 +23,16 @@ from workbench.core.telemetry import (
 )
 from workbench.telemetry.source import GpuSource, SourceError
 
+if TYPE_CHECKING:
+    import asyncio
+
 INTERVAL_S = 1.0
 SHORTEST_INTERVAL_S = 0.5
 """Faster says nothing more: the drivers' own figures are means over about as long."""
 HISTORY = 600
 EVENTS = 200
+FRESH_S = 0.5
+"""How long to wait for a sample that is wanted now."""
 
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 60.0
@@ -37,8 +42,20 @@ ABSENT_DELAY_S = 300.0
 _TITLES = {"nvml": "NVIDIA GPUs", "amdgpu": "AMD GPUs", "apple": "the Apple GPU"}
 _logger = logging.getLogger("workbench.telemetry")
 
+OpenMeters = Callable[[], tuple[HostMonitor, Sequence[GpuSource]]]
+"""Gives the meters of the machine itself, and the sources of GPU figures."""
+
 Wait = Callable[[threading.Event, float], None]
 """Waits until the event is set, or for so many seconds."""
+
+
+_Asked: TypeAlias = "tuple[int, asyncio.AbstractEventLoop, asyncio.Future[TelemetrySample]]"
+"""When a sample was asked for, and who waits for it."""
+
+
+def _answer(future: asyncio.Future[TelemetrySample], sample: TelemetrySample) -> None:
+    if not future.done():
+        future.set_result(sample)
 
 
 def _wait(event: threading.Event, seconds: float) -> None:
@@ -63,7 +80,7 @@ class Sampler:
     A source that fails is left alone for longer each time; that it failed, and that it is back, is told once.
 
     Args:
-        host: The meters of the machine itself.
+        host: The meters of the machine itself; None for none.
         sources: The sources of GPU figures.
         interval_s: Seconds between two samples, half a second at least.
         history: Samples to hold.
@@ -73,7 +90,7 @@ class Sampler:
 
     def __init__(
         self,
-        host: HostMonitor,
+        host: HostMonitor | None,
         sources: Sequence[GpuSource],
         *,
         interval_s: float = INTERVAL_S,
@@ -81,6 +98,7 @@ class Sampler:
         clock_ns: Callable[[], int] = time.perf_counter_ns,
         wait: Wait = _wait,
     ) -> None:
+        self._open: OpenMeters | None = None
         self._host = host
         self._watched = [_Watched(source) for source in sources]
         self._interval_s = max(SHORTEST_INTERVAL_S, interval_s)
@@ -92,7 +110,16 @@ class Sampler:
         self._event_count = 0
         self._pauses = 0
         self._stop = threading.Event()
+        self._wake = threading.Event()
+        self._asked: list[_Asked] = []
         self._thread: threading.Thread | None = None
+
+    @classmethod
+    def late(cls, open_meters: OpenMeters) -> Sampler:
+        """A sampler that opens its meters, and imports what they need, only in its own thread."""
+        sampler = cls(None, ())
+        sampler._open = open_meters
+        return sampler
 
     def start(self) -> None:
         """Begin to read. A sampler that runs goes on."""
@@ -105,6 +132,31 @@ class Sampler:
     def stop(self) -> None:
         """Read no more. Nothing is waited for: a driver that blocks must not keep the program from ending."""
         self._stop.set()
+        self._wake.set()
+
+    async def fresh(self, patience_s: float = FRESH_S) -> TelemetrySample | None:
+        """A sample that is taken now; None where the meters do not answer in time, or nothing is read.
+
+        Args:
+            patience_s: How long to wait for it.
+        """
+        import asyncio
+
+        if self._thread is None or self._stop.is_set():
+            return None
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[TelemetrySample] = loop.create_future()
+        with self._lock:
+            if self._pauses:
+                return None
+            self._asked.append((self._clock_ns(), loop, future))
+        self._wake.set()
+        try:
+            return await asyncio.wait_for(future, patience_s)
+        except TimeoutError:
+            with self._lock:
+                self._asked = [asked for asked in self._asked if asked[2] is not future]
+            return None
 
     def latest(self) -> TelemetrySample | None:
         """The newest sample; None before the first."""
@@ -138,6 +190,10 @@ class Sampler:
         with self._lock:
             if self._pauses:
                 return None
+        began_ns = self._clock_ns()
+        if self._open is not None:
+            self._host, sources = self._open()
+            self._open, self._watched = None, [_Watched(source) for source in sources]
         gpus: list[GpuSample] = []
         for watched in self._watched:
             gpus += self._read(watched)
@@ -147,20 +203,29 @@ class Sampler:
         sample = TelemetrySample(self._clock_ns(), host, tuple(gpus), states)
         with self._lock:
             self._samples.append(sample)
+            answered = [asked for asked in self._asked if asked[0] <= began_ns]
+            self._asked = [asked for asked in self._asked if asked[0] > began_ns]
+        for _, loop, future in answered:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_answer, future, sample)
         return sample
 
     def _run(self, stop: threading.Event) -> None:
         while not stop.is_set():
+            taken = None
             try:
-                self.tick()
+                taken = self.tick()
             except Exception:
                 # Meters are a convenience: whatever goes wrong with them, the program goes on.
                 _logger.exception("the meters could not be read")
-            self._wait(stop, self._interval_s)
+            # Whoever asks for a sample while this one was taken gets the next one, and that at once.
+            if taken is None or not self._asked:
+                self._wait(self._wake, self._interval_s)
+            self._wake.clear()
 
     def _read_host(self) -> HostSample | None:
         try:
-            return self._host.sample()
+            return None if self._host is None else self._host.sample()
         except Exception as error:  # noqa: BLE001 - psutil reads what a sandbox may hide, and fails in many ways
             _logger.debug("the host's meters: %s: %s", type(error).__name__, error)
             return None

@@ -23,6 +23,7 @@ from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.chat import ChatScreen
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
+from workbench.ui.widgets.meters import MachineChanged
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.transcript import Earlier
 from workbench.ui.widgets.turns import TurnLines
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from workbench.ui.screens.race import RaceScreen
     from workbench.ui.workshop import Workshop
 
+MACHINE_SECONDS = 0.5
+"""How often is looked whether the meters of the machine were read again."""
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
 
@@ -111,8 +114,22 @@ class WorkbenchApp(App[None]):
         return variable_defaults(self.current_theme or FALLBACK)
 
     def on_mount(self) -> None:
-        """Say what of the config could not be taken."""
+        """Once the screen is there, begin to read the meters, and say what of the config could not be taken."""
+        self.call_after_refresh(self._watch_machine)
         self.call_after_refresh(self._report)
+
+    def on_unmount(self) -> None:
+        """Read the meters no more."""
+        self.chat.desk.machine.stop()
+
+    def _watch_machine(self) -> None:
+        self.chat.desk.machine.start()
+        self.set_interval(MACHINE_SECONDS, self._look_at_machine)
+        self._look_at_machine()
+
+    def _look_at_machine(self) -> None:
+        if self.chat.desk.machine.look():
+            self.screen.post_message(MachineChanged())
 
     def _report(self) -> None:
         problems = [

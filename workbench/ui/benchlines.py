@@ -159,9 +159,17 @@ def _count_cell(result: BenchResult) -> Content:
     return styled((disturbed, "rows--warning"), (str(len(result.samples)), ""))
 
 
+def _joules(result: BenchResult) -> str:
+    return fmt.DASH if result.joules_per_token is None else f"{result.joules_per_token:.2g}"
+
+
 def _test_table(record: BenchRecord) -> Table:
     results = record.results
-    columns = (Column("Test", 0), Column("tokens/s", 18), Column("n", 5), Column("of memory speed", _BAR + 6))
+    counted = any(result.joules_per_token is not None for result in results)
+    columns = (
+        *(Column("Test", 0), Column("tokens/s", 18), Column("n", 5), Column("of memory speed", _BAR + 6)),
+        *((Column("J/token", 8),) if counted else ()),
+    )
     rows = tuple(
         Row(
             (
@@ -169,6 +177,7 @@ def _test_table(record: BenchRecord) -> Table:
                 _speed_cell(result),
                 _count_cell(result),
                 _share_cell(result.roof_pct),
+                *((_cell(_joules(result)),) if counted else ()),
             ),
             sample_text(result),
         )

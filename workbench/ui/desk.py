@@ -24,9 +24,11 @@ from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
 from workbench.ui.gauges import Readings
+from workbench.ui.machine import MachineWatch
 from workbench.ui.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.scribe import Scribe
 from workbench.ui.services import Services
+from workbench.ui.spending import EnergyMeter
 from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
@@ -58,6 +60,8 @@ class Desk:
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
         self._digest = ""
+        self.machine = MachineWatch(services.telemetry, clocks.now_ns)
+        """The meters of the machine."""
         self.bay = Bay(services.engines)
         self.track = Track(services.loads)
         self.conversation = Conversation.new(self._config)
@@ -152,6 +156,7 @@ class Desk:
             keep_partial=keep,
             clocks=self._clocks,
         )
+        energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
             if question is not None:
                 await self.scribe.message(conversation, question)
@@ -167,6 +172,7 @@ class Desk:
             raise
         finally:
             self.answering = None
+        outcome = replace(outcome, metrics=replace(outcome.metrics, energy_joules=await energy.joules()))
         self._metrics = outcome.metrics
         if before is not None and not answering.answer.has_text:
             conversation.return_to(before)
@@ -317,7 +323,7 @@ class Desk:
             history=tuple(self._speeds),
             progress=answering.answer.progress if answering else None,
             context_used=shown.context_used if shown else None,
-            host=self._services.monitor.sample(),
+            machine=self.machine.view,
             needs_reload=self.needs_reload,
             streaming=answering is not None,
         )

@@ -41,6 +41,12 @@ def size(value: int | None) -> str:
     return DASH
 
 
+def energy(joules: float, per_token: float | None) -> str:
+    """Joules of an answer, and of each of its tokens."""
+    each = "" if per_token is None else f", {per_token:.2g} a token"
+    return f"{joules:.0f} J{each}" if joules >= 10 else f"{joules:.1f} J{each}"
+
+
 def share(part: float, whole: float) -> str:
     """A share in per cent."""
     return f"{100 * part / whole:.0f} %" if whole else DASH

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.content import Content, Span
 
 from workbench.core.events import PromptProgress
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, ModelEntry, estimate_error
-from workbench.core.ports import HostSample
 from workbench.ui import format as fmt
+from workbench.ui.machine import MachineView
 from workbench.ui.sanitize import clean_line
 
 GRAPH_ROWS = 2
@@ -54,7 +54,7 @@ class Readings:
     """Decode speeds in the order of time."""
     progress: PromptProgress | None = None
     context_used: int | None = None
-    host: HostSample | None = None
+    machine: MachineView = field(default_factory=MachineView)
     needs_reload: bool = False
     streaming: bool = False
 
@@ -186,7 +186,7 @@ def _context_lines(readings: Readings, width: int) -> list[Content]:
 
 def _memory_lines(readings: Readings, width: int) -> list[Content]:
     memory = readings.info.memory if readings.info else None
-    host = readings.host
+    host = readings.machine.host
     lines = [
         _heading("MEMORY", width, clean_line(memory.device) if memory else ""),
         _row("Model", fmt.size(memory.total_bytes if memory else None), width, _estimate_note(readings.info)),
@@ -250,7 +250,7 @@ def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
 
 def strip_lines(readings: Readings, width: int) -> list[Content]:
     """The same in two rows, for a narrow screen."""
-    info, metrics, host = readings.info, readings.metrics or AnswerMetrics(), readings.host
+    info, metrics, host = readings.info, readings.metrics or AnswerMetrics(), readings.machine.host
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
     name = short_label(info.model) if info else clean_line(readings.loading or "no model")

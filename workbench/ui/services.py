@@ -15,12 +15,12 @@ from workbench.core.ports import (
     Catalog,
     ConditionWatch,
     EngineHost,
-    HostMonitor,
     LoadBook,
     LogBook,
     MemoryAdviser,
     RaceBook,
     SessionStore,
+    Telemetry,
 )
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class Services:
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
-    monitor: HostMonitor
+    telemetry: Telemetry
+    """The meters of the machine; the screen starts and stops them."""
     logs: LogBook
     config: Config
     config_problems: Sequence[ConfigProblem]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.core.errors import MemoryShortError
+from workbench.core.errors import MemoryShortError, ParameterError
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.plan import Gpu, Machine, make_plan
 from workbench.gguf.check import check_loadable
@@ -74,3 +74,22 @@ def test_layers_that_were_asked_for_are_taken_as_asked(headers):
 def test_memory_on_the_gpu_does_not_count_against_the_host(headers):
     gpu = Gpu("CUDA0", 24 * GIB)
     make_plan(headers, LoadSettings(), machine(300_000_000, None, gpu))
+
+
+def test_one_of_several_gpus_can_have_everything(headers):
+    equal = machine(8 * GIB, None, Gpu("CUDA0", 8 * GIB), Gpu("CUDA1", 8 * GIB))
+    assert make_plan(headers, LoadSettings(), equal).backend == "CUDA0, CUDA1"
+    two = machine(8 * GIB, None, Gpu("CUDA0", 100 * 2**20), Gpu("CUDA1", 24 * GIB))
+    plan = make_plan(headers, LoadSettings(split_mode="none", main_gpu=1), two)
+    assert (plan.backend, plan.settings.num_gpu) == ("CUDA1", 31)
+    plan = make_plan(headers, LoadSettings(split_mode="none"), two)
+    assert (plan.backend, plan.settings.num_gpu) == ("CPU", 0)
+
+
+def test_a_main_gpu_that_is_not_there_is_refused_with_those_that_are(headers):
+    two = machine(8 * GIB, None, Gpu("CUDA0", GIB), Gpu("CUDA1", GIB))
+    with pytest.raises(ParameterError, match="main_gpu cannot be 2") as caught:
+        make_plan(headers, LoadSettings(main_gpu=2), two)
+    assert "1 is CUDA1" in caught.value.hint
+    make_plan(headers, LoadSettings(main_gpu=2, num_gpu=0), two)
+    make_plan(headers, LoadSettings(main_gpu=2), machine())

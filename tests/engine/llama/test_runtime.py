@@ -27,14 +27,27 @@ async def test_everything_runs_in_one_thread_that_is_not_ours():
     assert threading.get_ident() not in seen
 
 
-async def test_jobs_are_stepped_in_turn():
-    runtime, order, done = Runtime(), [], asyncio.Event()
+@pytest.mark.parametrize(
+    ("turn_ns", "expected"),
+    [
+        (0, "a0 b0 a1 b1 a2 b2 b3"),
+        (10, "a0 b0 a1 b1 a2 b2 b3"),
+        (15, "a0 a1 b0 b1 a2 b2 b3"),
+        (99, "a0 a1 a2 b0 b1 b2 b3"),
+    ],
+)
+async def test_jobs_are_stepped_in_turns_of_their_own_time(monkeypatch, turn_ns, expected):
+    now = 0
+    monkeypatch.setattr("workbench.engine.llama.runtime.time.perf_counter_ns", lambda: now)
+    runtime, order, done = Runtime(turn_ns), [], asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def steps(name: str, count: int):
         def run(_: Job):
+            nonlocal now
             for number in range(count):
                 order.append(f"{name}{number}")
+                now += 10
                 yield
             if name == "b":
                 loop.call_soon_threadsafe(done.set)
@@ -47,7 +60,7 @@ async def test_jobs_are_stepped_in_turn():
 
     runtime.submit(both)
     await done.wait()
-    assert order == ["a0", "b0", "a1", "b1", "a2", "b2", "b3"]
+    assert order == expected.split()
 
 
 async def test_a_job_that_fails_does_not_stop_the_others(caplog):

@@ -98,6 +98,7 @@ class Model:
                 self._model = load_weights(
                     path,
                     gpu_layers=settings.num_gpu,
+                    split_mode=settings.split_mode,
                     main_gpu=settings.main_gpu,
                     use_mmap=settings.use_mmap,
                     on_progress=on_progress,

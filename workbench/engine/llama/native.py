@@ -10,6 +10,7 @@ calls that take microseconds: those go through `ctypes.PyDLL`, which keeps the l
 from __future__ import annotations
 
 import ctypes
+import gc
 import logging
 import os
 import re
@@ -213,3 +214,8 @@ def buffer_sizes(lines: Sequence[str]) -> list[tuple[str, str, int]]:
     """
     found = (_BUFFER_LINE.search(line) for line in lines)
     return [(match[1], match[2], round(float(match[3]) * 2**20)) for match in found if match]
+
+
+# What is imported by now stays for good. The garbage collector need not look at it again: that took a tenth of a
+# second, several times while an answer was written, and a key waited for it.
+gc.freeze()

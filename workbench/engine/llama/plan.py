@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from workbench.core.errors import MemoryShortError
+from workbench.core.errors import MemoryShortError, ParameterError
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.header import Header
@@ -65,6 +65,19 @@ def gib(size: int) -> str:
     return f"{size / 2**30:.1f} GiB"
 
 
+def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
+    """The GPUs that layers may go to.
+
+    Raises:
+        ParameterError: The main GPU is none of them.
+    """
+    # Without any GPU the number says nothing: settings come from other machines too.
+    if gpus and asked.num_gpu and asked.main_gpu >= len(gpus):
+        names = ", ".join(f"{number} is {gpu.name}" for number, gpu in enumerate(gpus))
+        raise ParameterError(f"main_gpu cannot be {asked.main_gpu}: there is no such GPU.", f"Of those here, {names}.")
+    return gpus[asked.main_gpu : asked.main_gpu + 1] if asked.split_mode == "none" else gpus
+
+
 def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, *, guard: bool = True) -> Plan:
     """Decide how to load the model in `headers`, one for each part of a split file.
 
@@ -76,7 +89,9 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
+        ParameterError: The main GPU is none that there is.
     """
+    gpus = _chosen(machine.gpus, asked)
     warnings = []
     trained = describe(headers[0], headers[1:]).context_length
     model, room = FitModel(headers), room_on(machine)
@@ -104,7 +119,7 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
         warnings.append(
             f"About {gib(host)} of memory are needed and {gib(machine.available_bytes)} are free: it will be slow."
         )
-    backend = ", ".join(gpu.name for gpu in machine.gpus) if layers else "CPU"
+    backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
     weights = fit.weights_bytes
     if not layers:
         # Not asked for in the checks above: pages of the file that were copied can be given back.

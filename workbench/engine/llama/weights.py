@@ -30,6 +30,7 @@ def load_weights(
     path: str,
     *,
     gpu_layers: int,
+    split_mode: str = "layer",
     main_gpu: int = 0,
     use_mmap: bool = True,
     on_progress: ProgressCallback,
@@ -43,6 +44,7 @@ def load_weights(
     """
     params = api.llama_model_default_params()
     params.n_gpu_layers = gpu_layers
+    params.split_mode = getattr(api, f"LLAMA_SPLIT_MODE_{split_mode.upper()}")
     params.main_gpu = main_gpu
     params.load_mode = api.LLAMA_LOAD_MODE_MMAP if use_mmap else api.LLAMA_LOAD_MODE_NONE
     told_at = 0.0

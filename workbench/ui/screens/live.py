@@ -33,8 +33,6 @@ WIDE = 100
 """Columns from which there is room for the panel."""
 BUSY_SECONDS = 0.25
 """How often the figures are read while something runs."""
-IDLE_SECONDS = 2.0
-"""How often the machine's memory is read while nothing does."""
 FIRST_KEYS = (
     ("prompt.send", "send"),
     ("prompt.newline", "new line"),
@@ -82,9 +80,13 @@ class LiveScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Read the machine now and then."""
+        """Read the figures often while something runs."""
         self._busy_timer = self.set_interval(BUSY_SECONDS, self._tick, pause=True)
-        self._idle_timer = self.set_interval(IDLE_SECONDS, self._look)
+
+    def on_machine_changed(self) -> None:
+        """Show what the meters say now; while something runs, that is shown with the other figures."""
+        if not self._busy:
+            self._look()
 
     def on_resize(self, event: events.Resize) -> None:
         """The panel where there is room for it, else the strip."""
@@ -166,15 +168,16 @@ class LiveScreen(Screen[None]):
         self._said = Content("")
         self._busy_timer.resume()
 
+    @property
+    def _busy(self) -> bool:
+        return self.desk.answering is not None or self.desk.bay.loading
+
     def _set_busy(self) -> None:
-        """Read the figures often while something runs, and rarely while nothing does."""
-        busy = self.desk.answering is not None or self.desk.bay.loading
-        if busy:
+        """Read the figures often while something runs, and as often as the meters are read while nothing does."""
+        if self._busy:
             self._busy_timer.resume()
-            self._idle_timer.pause()
         else:
             self._busy_timer.pause()
-            self._idle_timer.resume()
         self._look()
 
     def _add(self, *widgets: Widget) -> None:

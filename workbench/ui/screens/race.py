@@ -32,8 +32,8 @@ from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lane import LaneColumn, LaneScroll, RaceLines
 from workbench.ui.widgets.prompt import Prompt
 
-PAINT_SECONDS = 0.12
-"""How often the lanes are drawn while they write."""
+PAINT_SECONDS = 0.05
+"""How often something is drawn while lanes write: one lane, or the table."""
 EXPORTS = {
     ".md": "Markdown    a table and the answers, to read",
     ".json": "JSON        everything",
@@ -102,6 +102,8 @@ class RaceScreen(Screen[None]):
         """The index of the first lane that is on the screen."""
         self._said = ""
         self._dirty = False
+        self._part = 0
+        """What was drawn last while lanes write: the place of a lane, or the number of lanes for the table."""
 
     def compose(self) -> ComposeResult:
         """Lanes, table, state, prompt and keys."""
@@ -114,7 +116,7 @@ class RaceScreen(Screen[None]):
     def on_mount(self) -> None:
         """Propose the quantizations of the open model."""
         self.prompt.placeholder = "Ask all lanes…"
-        self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
+        self._painter = self.set_interval(PAINT_SECONDS, self._paint_part, pause=True)
         self._propose()
 
     def _new_race(self) -> Race:
@@ -181,25 +183,44 @@ class RaceScreen(Screen[None]):
             column.set_class(index == self._first + room - 1, "-last")
         self.call_after_refresh(self._paint)
 
-    def _paint(self) -> None:
+    def _paint_part(self) -> None:
+        """Draw the next lane, or the table: a key never waits for all lanes."""
+        if not self._race.running:
+            self._paint()
+            return
         self._dirty = False
-        race = self._race
-        reference = race.reference
-        against = None
-        if self._diff and reference is not None and reference.answer is not None:
-            against = reference.answer.message().content
+        shown = [(index, column) for index, column in enumerate(self._columns) if column.display]
+        self._part = (self._part + 1) % (len(shown) + 1)
+        with self.app.batch_update():
+            if self._part < len(shown):
+                self._paint_lane(*shown[self._part])
+            else:
+                self._paint_table()
+
+    def _paint(self) -> None:
+        """Draw everything."""
+        self._dirty = False
         with self.app.batch_update():
             for index, column in enumerate(self._columns):
                 if column.display:
-                    divergence = race.divergence(column.lane)
-                    difference = against if index and column.lane.question >= 0 else None
-                    column.show(race.questions, divergence, difference, reference)
-            result = result_of(race)
-            width = max(20, self.table.size.width)
-            self.table.set_lines(summary_lines(race, result, width) if race.lanes else [])
-            self.state.set_lines([self._state_line()])
-        if not race.running:
+                    self._paint_lane(index, column)
+            self._paint_table()
+        if not self._race.running:
             self._painter.pause()
+
+    def _paint_lane(self, index: int, column: LaneColumn) -> None:
+        race, reference = self._race, self._race.reference
+        answer = reference.answer if reference is not None else None
+        against = None
+        if self._diff and index and column.lane.question >= 0 and answer is not None:
+            against = answer.message().content
+        column.show(race.questions, race.divergence(column.lane), against, reference)
+
+    def _paint_table(self) -> None:
+        race = self._race
+        width = max(20, self.table.size.width)
+        self.table.set_lines(summary_lines(race, result_of(race), width) if race.lanes else [])
+        self.state.set_lines([self._state_line()])
 
     def _state_line(self) -> Content:
         race = self._race

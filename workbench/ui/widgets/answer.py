@@ -277,6 +277,8 @@ def figures_line(model: str, metrics: AnswerMetrics | None, reason: str) -> Cont
             parts.append(f"TTFT {fmt.milliseconds(metrics.ttft_ms)}")
         if metrics.completion_tokens is not None:
             parts.append(f"{mark}{fmt.count(metrics.completion_tokens)} tokens")
+        if metrics.energy_joules is not None:
+            parts.append(fmt.energy(metrics.energy_joules, metrics.joules_per_token))
     if model:
         parts.append(clean_line(model))
     text = "  ·  ".join(parts)

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from textual.content import Content
 from textual.geometry import Size
+from textual.message import Message
 
 from workbench.ui.gauges import Readings, panel_lines, strip_lines
 from workbench.ui.widgets.lines import Lines
@@ -22,6 +23,10 @@ GAUGE_STYLES = {
     "gauge--warn",
     "gauge--critical",
 }
+
+
+class MachineChanged(Message):
+    """The meters of the machine were read again; sent to the screen that the user is on."""
 
 
 class Meters(Lines):
