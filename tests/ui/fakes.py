@@ -181,6 +181,9 @@ class FakeStore:
     async def restore(self, session_id: str) -> None:
         self.stored[session_id] = self.deleted.pop(session_id)
 
+    def text(self, session: Session, form: ExportFormat) -> str:
+        return "\n".join(f"{turn.message.role}: {turn.message.content}" for turn in session.turns)
+
     async def digest(self, model: ModelEntry) -> str:
         return f"sha256:{model.ref}"
 

@@ -325,6 +325,13 @@ class SessionStore(Protocol):
             SessionError: It is not there any more, or cannot be written.
         """
 
+    def text(self, session: Session, form: ExportFormat) -> str:
+        """A session in one of the formats in which it is exported.
+
+        Raises:
+            ModelfileError: A Modelfile cannot hold one of its values; the message names it.
+        """
+
     async def digest(self, model: ModelEntry) -> str:
         """What tells the file of a model from others; empty where that is not known."""
 

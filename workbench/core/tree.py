@@ -89,6 +89,15 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Which of its siblings a message is."""
+
+    index: int = 1
+    """Counted from 1."""
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Tree:
     """All messages of a session, and which of them are the conversation. Every change gives a new tree."""
 
@@ -145,6 +154,19 @@ class Tree:
         """The messages in the same place, itself included, in the order in which they came; none that is deleted."""
         parent = self.node(number).parent
         return tuple(node.number for node in self.nodes if node.parent == parent and self.is_alive(node.number))
+
+    def places(self) -> dict[int, Place]:
+        """Which of its siblings each message of the conversation is."""
+        siblings: dict[int, list[int]] = {}
+        for node in self.nodes:
+            if self.is_alive(node.number):
+                siblings.setdefault(node.parent, []).append(node.number)
+        path = self.path()
+        found = {}
+        for node in path:
+            others = siblings[node.parent]
+            found[node.number] = Place(others.index(node.number) + 1, len(others))
+        return found
 
     def below(self, number: int) -> frozenset[int]:
         """A message and everything that follows it in any branch, deleted or not."""

@@ -316,6 +316,16 @@ class DatabaseSessionStore:
         """What tells the file of a model from others; empty where that is not known."""
         return await asyncio.to_thread(model_digest, model)
 
+    def text(self, session: Session, form: ExportFormat) -> str:
+        """A session in one of the formats in which it is exported.
+
+        Raises:
+            ModelfileError: A Modelfile cannot hold one of its values; the message names it.
+        """
+        from workbench.store.export import session_text
+
+        return session_text(session, form)
+
     async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
 
