@@ -269,7 +269,8 @@ async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, cl
         await pilot.press("b")
         assert app.clipboard == "print(1)"
         app.chat.action_copy_conversation()
-        assert app.clipboard == f"user: code?\nassistant: {text}"
+        assert app.clipboard.startswith("# code?")
+        assert text in app.clipboard
 
 
 async def test_a_resumed_session_with_branches_goes_on(host: ScriptedHost, clock: FakeClock) -> None:

@@ -8,15 +8,17 @@ import sys
 from pathlib import Path
 from typing import cast, get_args
 
-from workbench.cli.composition import compose
+from workbench.cli.composition import Workers, compose
 from workbench.cli.main import unknown_word
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json
 from workbench.core.errors import ParameterError
 from workbench.core.ports import ExportFormat
+from workbench.core.session import Session
 from workbench.store.export import export_session, session_text
 
 STANDARD_OUTPUT = "-"
+PATH = "path"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +26,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "Write a conversation as a Modelfile, as Markdown or as JSON."
     parser.add_argument("session", metavar="SESSION", help="the id of a conversation, the start of one, or `last`")
     parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md or json")
+    parser.add_argument(
+        "--from",
+        dest="base",
+        metavar="WHAT",
+        default=PATH,
+        help="what FROM names in a Modelfile: path, ollama or hf for the model's name there, or a name of your own",
+    )
     parser.add_argument("-o", "--output", metavar="PATH", help="a file or folder; - is standard output")
     add_json(parser)
 
@@ -37,6 +46,20 @@ def _formats(text: str) -> list[ExportFormat]:
     return cast("list[ExportFormat]", list(dict.fromkeys(names)))
 
 
+def _base(wanted: str, session: Session, workers: Workers) -> str:
+    """What FROM names; empty for the file of the model.
+
+    Raises:
+        UnknownModelError: The model has no such name.
+    """
+    match wanted:
+        case "path":
+            return ""
+        case "ollama" | "hf":
+            return asyncio.run(workers.catalog.name_elsewhere(session.model_path, wanted))
+    return wanted
+
+
 def run(options: argparse.Namespace) -> int:
     """Write the conversation; print where it went."""
     workers = compose()
@@ -45,13 +68,14 @@ def run(options: argparse.Namespace) -> int:
     if to_stdout and (options.json or len(formats) > 1):
         raise ParameterError("Only one format, and no --json, goes to standard output.", "Name a folder with -o.")
     session = asyncio.run(workers.sessions.open_session(options.session))
+    base = _base(options.base, session, workers) if "modelfile" in formats else ""
     if to_stdout:
-        sys.stdout.buffer.write(session_text(session, formats[0]).encode("utf-8", "backslashreplace"))
+        sys.stdout.buffer.write(session_text(session, formats[0], base).encode("utf-8", "backslashreplace"))
         return 0
     target = Path(options.output) if options.output else workers.paths.exports_dir
     if not options.output or len(formats) > 1:
         target.mkdir(parents=True, exist_ok=True)
-    written = [(form, export_session(session, form, target)) for form in formats]
+    written = [(form, export_session(session, form, target, base=base)) for form in formats]
     if options.json:
         print_json({"session": session.id, "files": [{"format": form, "path": str(path)} for form, path in written]})
     else:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.core.parameters import LoadSettings
+from workbench.core.recipe import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class ModelEntry:
     """SHA-256 of the file, where a store names it."""
     places: tuple[Place, ...] = ()
     """Everywhere that this file lies; the first one is that of `path`. Empty for what has no file."""
+    recipe: Recipe | None = None
+    """What goes with the weights; None where no Modelfile describes the model."""
 
     @property
     def label(self) -> str:
@@ -109,6 +112,8 @@ class MemoryUse:
     compute_bytes: int
     device: str = "CPU"
     """The device that holds most of it, as llama.cpp names it."""
+    by_device: tuple[tuple[str, int], ...] = ()
+    """What each device holds, by llama.cpp's name of it; `CPU` is the memory of the host. Empty where nobody said."""
 
     @property
     def total_bytes(self) -> int:

@@ -19,12 +19,15 @@ from workbench.core.config import Overflow
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 from workbench.core.tree import Node, View
 
 ExportFormat = Literal["modelfile", "md", "json"]
+Naming = Literal["ollama", "hf"]
+"""Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 ProgressCallback = Callable[[float], None]
 """Called with a fraction from 0 to 1, in any thread."""
@@ -191,6 +194,20 @@ class Catalog(Protocol):
             again: Whether to search even where a search was finished a moment ago.
         """
 
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
 
 class RaceBook(Protocol):
     """Keeps what races came to."""
@@ -211,6 +228,22 @@ class RaceBook(Protocol):
         Raises:
             WorkbenchError: It cannot be written.
         """
+
+
+class PromptBook(Protocol):
+    """Keeps what the user typed. A full disk is no error."""
+
+    async def recall(self) -> Sequence[str]:
+        """The prompts of earlier sessions, oldest first."""
+
+    async def keep(self, text: str) -> None:
+        """Keep a prompt that was sent."""
+
+    async def keep_draft(self, text: str) -> None:
+        """Keep what is in the prompt now; nothing, where it is empty."""
+
+    async def lost_drafts(self) -> Sequence[str]:
+        """What was in the prompts of programs that are gone, the newest last. They are told once."""
 
 
 class LoadBook(Protocol):
@@ -325,18 +358,17 @@ class SessionStore(Protocol):
             SessionError: It is not there any more, or cannot be written.
         """
 
-    def text(self, session: Session, form: ExportFormat) -> str:
-        """A session in one of the formats in which it is exported.
-
-        Raises:
-            ModelfileError: A Modelfile cannot hold one of its values; the message names it.
-        """
-
     async def digest(self, model: ModelEntry) -> str:
         """What tells the file of a model from others; empty where that is not known."""
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Args:
+            session: What to write.
+            form: How to write it.
+            path: Where to.
+            base: What FROM names in a Modelfile; empty for the file of the model.
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.

@@ -316,17 +316,7 @@ class DatabaseSessionStore:
         """What tells the file of a model from others; empty where that is not known."""
         return await asyncio.to_thread(model_digest, model)
 
-    def text(self, session: Session, form: ExportFormat) -> str:
-        """A session in one of the formats in which it is exported.
-
-        Raises:
-            ModelfileError: A Modelfile cannot hold one of its values; the message names it.
-        """
-        from workbench.store.export import session_text
-
-        return session_text(session, form)
-
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
 
         Raises:
@@ -335,7 +325,7 @@ class DatabaseSessionStore:
         # Imported late: the screen can be there before anything is exported.
         from workbench.store.export import export_session
 
-        return await asyncio.to_thread(export_session, session, form, path)
+        return await asyncio.to_thread(export_session, session, form, path, base=base)
 
     def recent_model_paths(self, count: int) -> list[str]:
         """The files of the models that were used last, the newest first. Nothing is found where nothing can be read."""

@@ -8,6 +8,7 @@ from functools import partial
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from workbench.ui.slash import SLASHES
 from workbench.ui.widgets.turns import TurnLines
 
 SKIPPED = frozenset({"command_palette"})
@@ -56,6 +57,10 @@ class ActionProvider(Provider):
                 key = self.app.get_key_display(bindings[name])
                 yield f"{title}  ({key})", bindings[name].tooltip, bindings[name].action
             yield from WITHOUT_A_KEY
+            for each in SLASHES:
+                # The others are actions, which are listed by their own names.
+                if each.usage:
+                    yield f"{each.line} …", each.help, f"screen.type('/{each.name} ')"
 
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from workbench.core.chat import Message
@@ -11,6 +11,7 @@ from workbench.core.config import Config, Overflow
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 from workbench.core.ports import Request
+from workbench.core.recipe import GIVEN
 from workbench.core.session import Session
 from workbench.core.tree import EDITED, INTERRUPTED, History, Making, Node, Tree, Turn, View
 
@@ -152,6 +153,12 @@ class Conversation:
         """Add what a model answered. It is undone together with what it answers."""
         self.tree = self.tree.grown(turn)
         return self.tree.nodes[-1]
+
+    def begin_with(self, messages: Iterable[Message]) -> None:
+        """Put the turns of a Modelfile at the beginning; nothing may have been said yet."""
+        for message in messages:
+            turn = Turn(message, time.time(), finish_reason=GIVEN if message.role == "assistant" else "")
+            self.tree = self.tree.grown(turn)
 
     def change(self, system: str, values: Mapping[str, object]) -> None:
         """Take new settings, by parameter name.

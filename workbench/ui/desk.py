@@ -16,10 +16,12 @@ from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat, Request
+from workbench.core.ports import Engine, ExportFormat, Naming, Request
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session
+from workbench.core.telemetry import Situation
 from workbench.core.trace import Trace
-from workbench.core.tree import History, Making, Node, Turn, View
+from workbench.core.tree import History, Making, Turn, View
 from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
@@ -33,6 +35,8 @@ from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
 """The time between two columns of the graph, at least."""
+NOTHING = Recipe()
+"""What a model brings that no Modelfile describes."""
 HISTORY = 120
 """Speeds that the graph remembers."""
 
@@ -60,7 +64,7 @@ class Desk:
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
         self._digest = ""
-        self.machine = MachineWatch(services.telemetry, clocks.now_ns)
+        self.machine = MachineWatch(services.telemetry, services.make_alarms, services.logs, clocks.now_ns)
         """The meters of the machine."""
         self.bay = Bay(services.engines)
         self.track = Track(services.loads)
@@ -84,13 +88,18 @@ class Desk:
         """Whether settings were changed that the open model does not know of."""
         return self.bay.needs_reload(self.conversation.load)
 
-    async def open(self, ref: str, label: str) -> Engine:
-        """Load a model; the conversation goes on with it.
+    async def open(self, ref: str, label: str, recipe: Recipe = NOTHING) -> Engine:
+        """Load a model; the conversation goes on with it, and takes what `recipe` says.
 
         Raises:
-            WorkbenchError: It could not be opened.
+            WorkbenchError: It could not be opened; the conversation is as it was.
         """
-        engine = await self.bay.open(ref, label, self.conversation.load)
+        _, load = recipe.settings(self.conversation.sampling, self.conversation.load)
+        engine = await self.bay.open(ref, label, load)
+        if recipe.system or recipe.parameters:
+            await self.change(recipe.system or self.conversation.system, dict(recipe.parameters))
+        if not self.conversation.turns:
+            self.conversation.begin_with(recipe.messages)
         await self.track.opened(engine)
         await self.scribe.model(engine.info.model)
         self._digest = await self._services.sessions.digest(engine.info.model)
@@ -98,13 +107,13 @@ class Desk:
 
     async def answer(self, engine: Engine, text: str, emit: Emit) -> Outcome:
         """Put a question to the open model. Returns how the answer ended; it is part of the conversation then."""
-        question = self.conversation.ask(text)
-        return await self._answer(engine, emit, question)
+        self.conversation.ask(text)
+        return await self._answer(engine, emit)
 
     async def edit(self, engine: Engine, number: int, text: str, emit: Emit) -> Outcome:
         """Put a question in other words to the open model, in a branch beside the old one."""
-        question = self.conversation.edit(number, text)
-        return await self._answer(engine, emit, question)
+        self.conversation.edit(number, text)
+        return await self._answer(engine, emit)
 
     async def regenerate(self, engine: Engine, number: int, emit: Emit) -> Outcome:
         """Have another answer to the question `number`, in a branch beside the answers that are there.
@@ -129,7 +138,6 @@ class Desk:
         self,
         engine: Engine,
         emit: Emit,
-        question: Node | None = None,
         *,
         before: tuple[View, History] | None = None,
         beginning: Turn | None = None,
@@ -158,8 +166,7 @@ class Desk:
         )
         energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
-            if question is not None:
-                await self.scribe.message(conversation, question)
+            await self.scribe.record(conversation)
             outcome = await answering.run()
         except BaseException:
             answer = answering.answer
@@ -187,7 +194,8 @@ class Desk:
             self._making(engine, outcome.seed),
             trace,
         )
-        await self.scribe.message(conversation, conversation.answer(turn))
+        conversation.answer(turn)
+        await self.scribe.record(conversation)
         await self.track.answered(outcome.metrics)
         return outcome
 
@@ -201,8 +209,8 @@ class Desk:
 
     async def rewrite(self, number: int, text: str) -> None:
         """Put an answer in other words, in a branch beside the old one."""
-        node = self.conversation.edit(number, text)
-        await self.scribe.message(self.conversation, node)
+        self.conversation.edit(number, text)
+        await self.scribe.record(self.conversation)
 
     async def walk(self, number: int, step: int) -> bool:
         """Go to the branch beside a message. Returns whether there is one."""
@@ -264,6 +272,8 @@ class Desk:
         await self.scribe.close()
         old = self.conversation
         self.conversation = Conversation(old.system, old.sampling, old.load, old.when_context_full)
+        if self.model is not None and self.model.recipe is not None:
+            self.conversation.begin_with(self.model.recipe.messages)
         self._start_over()
 
     async def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
@@ -272,8 +282,7 @@ class Desk:
         self.conversation = conversation
         self._start_over()
         await self.scribe.model(model)
-        for node in conversation.tree.nodes:
-            await self.scribe.message(conversation, node)
+        await self.scribe.record(conversation)
 
     def _start_over(self) -> None:
         self._metrics = None
@@ -290,14 +299,31 @@ class Desk:
         self._start_over()
         return session
 
-    async def export(self, form: ExportFormat, path: Path) -> Path:
+    async def export(self, form: ExportFormat, path: Path, naming: Naming | None = None) -> Path:
         """Write the conversation to a file; gives the path that was written, numbered where that one was taken.
+
+        Args:
+            form: How to write it.
+            path: Where to.
+            naming: By whose name a Modelfile calls the model; None for its file.
 
         Raises:
             WorkbenchError: It cannot be written.
         """
         session = self.conversation.session(self.scribe.session_id, self.model)
-        return await self._services.sessions.export(session, form, path)
+        base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
+        return await self._services.sessions.export(session, form, path, base)
+
+    def look_at_machine(self, *, others_run: bool = False) -> bool:
+        """See what the meters say; gives whether there is anything new to show.
+
+        Args:
+            others_run: Whether anything but the chat loads models or makes tokens.
+        """
+        asked = self.bay.asked.num_gpu if self.bay.asked is not None else None
+        info = self.engine.info if self.engine is not None else None
+        situation = Situation(info, asked, decoding=self.answering is not None or others_run)
+        return self.machine.look(situation, changing=self.bay.loading or others_run)
 
     def sample_speed(self) -> None:
         """Put the speed of this moment into the graph, unless that was done a moment ago."""

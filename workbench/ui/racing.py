@@ -58,7 +58,8 @@ class Terms:
 
     def spec(self, model: ModelEntry) -> LaneSpec:
         """A lane of `model`."""
-        return LaneSpec(model.ref, model.label, self.load, self.lane_sampling, self.system, model)
+        opening = model.recipe.messages if model.recipe is not None else ()
+        return LaneSpec(model.ref, model.label, self.load, self.lane_sampling, self.system, model, opening=opening)
 
 
 def proposed(model: ModelEntry | None, models: Sequence[ModelEntry]) -> list[ModelEntry]:
@@ -80,6 +81,7 @@ def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
     """What was said in a lane, to go on with or to leave with."""
     spec = lane.spec
     conversation = Conversation(spec.system, spec.sampling, spec.load)
+    conversation.begin_with(spec.opening)
     ref = lane.info.model.ref if lane.info else spec.ref
     for question, answer in zip(questions, lane.answers, strict=False):
         outcome = answer.outcome

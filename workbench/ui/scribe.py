@@ -26,6 +26,8 @@ class Scribe:
         self._journal: Journal | None = None
         self._model: ModelEntry | None = None
         self._failing = False
+        self._last = 0
+        """The number of the last message that was recorded."""
 
     @property
     def session_id(self) -> str:
@@ -53,12 +55,20 @@ class Scribe:
         if self._journal:
             await self._try(self._journal.settings(conversation.system, conversation.sampling, conversation.load))
 
-    async def message(self, conversation: Conversation, node: Node) -> None:
-        """A message that is complete; it is on disk when this returns."""
-        if self._journal is None:
+    async def record(self, conversation: Conversation) -> None:
+        """Whatever was said and is not recorded yet; it is on disk when this returns.
+
+        What a Modelfile has put before the first message is stored together with it.
+        """
+        new = [node for node in conversation.tree.nodes if node.number > self._last]
+        if new and self._journal is None:
             await self._try(self._begin(conversation))
         if self._journal is not None:
-            await self._try(self._journal.message(node))
+            for node in new:
+                self._last = node.number
+                await self._try(self._journal.message(node))
+            if new and conversation.tree.view.deleted:
+                await self._try(self._journal.view(conversation.tree.view))
 
     async def _begin(self, conversation: Conversation) -> None:
         self._journal = await self._store.create()
@@ -85,6 +95,7 @@ class Scribe:
         session, journal = await self._store.resume(session_id)
         await self.close()
         self._journal = journal
+        self._last = session.tree.next_number - 1
         return session
 
     async def close(self) -> None:
@@ -92,3 +103,4 @@ class Scribe:
         if self._journal:
             await self._try(self._journal.close())
             self._journal = None
+        self._last = 0

@@ -17,7 +17,7 @@ from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Outbox, Runtime, Step
 from workbench.engine.llama.states import StateCache, common_prefix
-from workbench.engine.llama.template import ChatTemplate
+from workbench.engine.llama.template import PromptTemplate
 
 Result = TypeVar("Result")
 
@@ -39,7 +39,7 @@ class LlamaEngine:
         runtime: Runtime,
         model: Model,
         info: EngineInfo,
-        template: ChatTemplate | TemplateError,
+        template: PromptTemplate | TemplateError,
         states: StateCache,
         state_key: Hashable,
     ) -> None:

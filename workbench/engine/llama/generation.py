@@ -14,7 +14,7 @@ from workbench.core.ports import Request
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Outbox, Step
 from workbench.engine.llama.sampler import Sampler
-from workbench.engine.llama.template import ChatTemplate
+from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.text import AnswerText, open_reasoning_tag, with_beginning
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Prompt:
         WorkbenchError: The prompt is empty, too long, or cannot be rendered.
     """
 
-    def __init__(self, request: Request, model: Model, template: ChatTemplate | TemplateError) -> None:
+    def __init__(self, request: Request, model: Model, template: PromptTemplate | TemplateError) -> None:
         self._request = request
         self._model = model
         self._template = template
@@ -121,7 +121,7 @@ class Generation:
         self,
         model: Model,
         request: Request,
-        template: ChatTemplate | TemplateError,
+        template: PromptTemplate | TemplateError,
         reuse: Callable[[Sequence[int]], int],
         cancel: CancelToken,
         outbox: Outbox,

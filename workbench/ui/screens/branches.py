@@ -14,7 +14,7 @@ from workbench.core.answer import Outcome
 from workbench.core.ports import Engine
 from workbench.core.tree import Node
 from workbench.ui.pacing import Clocks, Emit
-from workbench.ui.screens.loading import LoadScreen
+from workbench.ui.screens.typed import TypedScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.turns import Notice, TurnLines, UserTurn
@@ -28,7 +28,7 @@ Ask = Callable[[Engine, Emit], Awaitable[Outcome]]
 """Has an answer made."""
 
 
-class BranchScreen(LoadScreen):
+class BranchScreen(TypedScreen):
     """Answers, and goes from branch to branch of the conversation.
 
     Args:
@@ -306,7 +306,7 @@ class BranchScreen(LoadScreen):
             self.say("There is no message yet.")
             return
         session = conversation.session(self.desk.scribe.session_id, self.desk.model)
-        self.app.copy_to_clipboard(self._services.sessions.text(session, "md"))
+        self.app.copy_to_clipboard(self._services.session_text(session, "md"))
         self.say("The conversation was copied as Markdown.")
 
     def action_copy_code(self) -> None:

@@ -13,11 +13,14 @@ from textual.worker import WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat
+from workbench.core.ports import Engine, ExportFormat, Naming
+from workbench.core.recipe import Recipe
 from workbench.ui.conversation import Conversation
+from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.branches import BranchScreen
 from workbench.ui.services import Services
+from workbench.ui.slash import plain_message, read_slash
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.turns import Notice, UserTurn
@@ -32,12 +35,14 @@ LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
 
-EXPORTS: Mapping[str, tuple[ExportFormat, str]] = {
-    ".modelfile": ("modelfile", "Modelfile   model, settings and messages, for ollama create"),
-    ".md": ("md", "Markdown    the conversation, to read"),
-    ".json": ("json", "JSON        everything, with the figures of each answer"),
+EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
+    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
+    ".md": ("md", None, "Markdown    the conversation, to read"),
+    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
+    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
+    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
 }
-"""How a conversation is written, by the suffix of the file."""
+"""How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
 
 
 class ChatScreen(BranchScreen):
@@ -67,9 +72,11 @@ class ChatScreen(BranchScreen):
         resume: str | None,
         clocks: Clocks,
         key_for: Callable[[str], str],
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__(services, clocks, key_for)
         self._first_model = model
+        self._first_recipe = recipe
         self._first_session = resume
 
     def on_mount(self) -> None:
@@ -80,19 +87,23 @@ class ChatScreen(BranchScreen):
     def _begin(self) -> None:
         self._look()
         if self._first_model:
-            self.load_model(self._first_model, self._first_model)
+            # A stored conversation that is gone on with has its settings and its beginning.
+            recipe = self._first_recipe if self._first_session is None else NOTHING
+            self.load_model(self._first_model, self._first_model, recipe)
         self._find_sessions()
 
     # Asking and answering
 
     @on(Prompt.Submitted)
     def _submit(self, event: Prompt.Submitted) -> None:
-        if self.is_answering:
+        if (typed := read_slash(event.shown)) is not None:
+            self._run_slash(typed, event.shown)
+        elif self.is_answering:
             self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = self.prompt.take(event.shown)
+            text = plain_message(self._take(event.shown))
             self._queued = (text, UserTurn(text))
             self._add(self._queued[1])
             self._show_activity()
@@ -100,7 +111,7 @@ class ChatScreen(BranchScreen):
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = self.prompt.take(event.shown)
+            text = plain_message(self._take(event.shown))
             self._add(UserTurn(text))
             self._answering = self._answer(text)
 
@@ -112,7 +123,7 @@ class ChatScreen(BranchScreen):
             self.workers.cancel_group(self, "replay")
         elif offers := self.query(ResumeOffer):
             offers.first().answer(resume=False)
-        else:
+        elif not self.put_off_alarm():
             self.prompt.focus()
 
     def action_resume(self) -> None:
@@ -175,7 +186,7 @@ class ChatScreen(BranchScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
@@ -186,8 +197,8 @@ class ChatScreen(BranchScreen):
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
         try:
-            form, _ = EXPORTS[export.form]
-            written = await self.desk.export(form, export.path)
+            form, naming, _ = EXPORTS[export.form]
+            written = await self.desk.export(form, export.path, naming)
         except WorkbenchError as error:
             self._add(Notice.of(error))
         else:
@@ -195,7 +206,11 @@ class ChatScreen(BranchScreen):
 
     def action_thoughts(self) -> None:
         """Show or fold what models think."""
-        self._show_thoughts = not self._show_thoughts
+        self.think(shown=not self._show_thoughts)
+
+    def think(self, *, shown: bool) -> None:
+        """Show what models think, or fold it."""
+        self._show_thoughts = shown
         for turn in self.query(AnswerTurn):
             turn.show_thoughts(self._show_thoughts)
         self.say("Thinking is shown." if self._show_thoughts else "Thinking is folded.")
@@ -207,7 +222,7 @@ class ChatScreen(BranchScreen):
         await self.desk.adopt(conversation, model)
         self._labels[model.ref] = model.label
         await self._redraw()
-        self.load_model(model.ref, model.label)
+        self.load_model(model.ref, model.label, NOTHING)
         self.prompt.focus()
 
     @work(group="session", exit_on_error=False, description="new chat")
@@ -251,14 +266,15 @@ class ChatScreen(BranchScreen):
         await self._redraw()
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self.load_model(session.model, labels.get(session.model, session.model))
+            self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
         if session.turns and session.turns[-1].is_cut:
             keys = self._key_for("turn.continue"), self._key_for("turn.regenerate")
             hint = f"Select it: {keys[0]} lets it go on, {keys[1]} asks for another one."
             self._add(Notice("The last answer was cut off.", hint, "warning"))
 
     async def leave(self) -> None:
-        """Stop what runs and close the session as one that ended well."""
+        """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
+        await self._services.prompts.keep_draft(self.prompt.full_text)
         self.desk.stop()
         running = self._answering
         if running is not None and not running.is_finished:

@@ -9,7 +9,8 @@ from textual.content import Content, Span
 from textual.events import Click
 
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.tree import Place, Turn
+from workbench.core.recipe import GIVEN
+from workbench.core.tree import EDITED, Place, Turn
 from workbench.ui import format as fmt
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.document.streaming import StreamingDocument
@@ -22,7 +23,8 @@ ENDINGS = {
     "cancelled": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",
-    "edited": "edited",
+    EDITED: "edited",
+    GIVEN: "given by the Modelfile",
 }
 
 
