@@ -15,10 +15,11 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from workbench.cli.composition import Workers, compose
-from workbench.cli.options import add_settings, settings
+from workbench.cli.options import add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.ports import AlarmWatch, LogLevel, Telemetry
+from workbench.core.recipe import Recipe
 from workbench.core.telemetry import ComputeDevice
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.demo import HOW_TO_GET_DEMO
@@ -48,7 +49,8 @@ RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="`demo`, a .gguf file, or NAME:QUANT")
+    known = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=known)
     parser.add_argument("--resume", metavar="SESSION", help="go on with a conversation: its id, or `last`")
     add_settings(parser)
 
@@ -57,12 +59,14 @@ def run(options: argparse.Namespace) -> int:
     """Show the screen until the user leaves."""
     workers = compose()
     sampling, load = settings(options, workers.config)
-    system = workers.config.system if options.system is None else options.system
+    system = system_prompt(options, workers.config)
     with suppress(OSError):
         # What is made of a model in a store or a package is written there, and has to be found from the first day.
         workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
     workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
+    model = _first_model(options.model, workers)
+    recipe = _first_recipe(model, options, workers)
     resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
     # Textual draws on standard error.
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -74,9 +78,12 @@ def run(options: argparse.Namespace) -> int:
     from workbench.ui.app import WorkbenchApp
 
     restore = _terminal_restorer()
-    app = WorkbenchApp(services_of(workers, book), _first_model(options.model, workers), resume)
+    app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
     _watch_native_aborts(restore)
-    app.run()
+    try:
+        app.run()
+    finally:
+        workers.sessions.close()
     return app.return_code or 0
 
 
@@ -93,6 +100,19 @@ def _first_model(named: str | None, workers: Workers) -> str | None:
     return wanted or None
 
 
+def _first_recipe(model: str | None, options: argparse.Namespace, workers: Workers) -> Recipe | None:
+    """What the conversation takes of the model's Modelfile, under what the command line says; None without one.
+
+    Raises:
+        WorkbenchError: The Modelfile cannot be read or is not sound.
+    """
+    recipe = None if model is None else workers.catalog.recipe(model)
+    if recipe is None:
+        return None
+    merged = Recipe(parameters=tuple(given_values(options).items())).onto(recipe)
+    return merged if options.system is None else replace(merged, system=options.system)
+
+
 def services_of(workers: Workers, book: RingLogBook) -> Services:
     """What the screen is handed."""
     shipped = Path(__file__).parent.parent
@@ -101,7 +121,8 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
     sampler = system_sampler()
     return Services(
         engines=workers.engines,
-        catalog=workers.catalog,
+        catalog=workers.served,
+        servers=workers.served,
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,
@@ -109,6 +130,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
+        sender=workers.sender,
         telemetry=sampler,
         make_alarms=partial(_alarms_of, sampler),
         find_devices=_find_devices,

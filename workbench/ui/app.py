@@ -19,6 +19,7 @@ from textual.worker import Worker
 
 from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
+from workbench.core.recipe import Recipe
 from workbench.core.telemetry import Alarm
 from workbench.ui._compat import prompt_driver
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
@@ -59,6 +60,7 @@ class WorkbenchApp(App[None]):
         services: What the program works with.
         model: The model to open first; None for none.
         resume: The id of a stored session to go on with.
+        recipe: What the first conversation takes of the model's Modelfile; None for everything.
         clocks: What the time is read from; tests move it by hand.
     """
 
@@ -94,6 +96,7 @@ class WorkbenchApp(App[None]):
         model: str | None,
         resume: str | None = None,
         *,
+        recipe: Recipe | None = None,
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         super().__init__(driver_class=prompt_driver())
@@ -113,7 +116,7 @@ class WorkbenchApp(App[None]):
         keymap = services.config.keymap
         self.set_keymap(dict(keymap))
         self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
-        self.chat = ChatScreen(services, model, resume, clocks, self.key_for)
+        self.chat = ChatScreen(services, model, resume, clocks, self.key_for, recipe)
         self.install_screen(self.chat, "chat")
         self._bindings_by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
 
