@@ -20,7 +20,7 @@ from workbench.ui.screens.loading import LoadScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.turns import Notice, UserTurn
+from workbench.ui.widgets.turns import Notice
 from workbench.ui.widgets.welcome import ResumeOffer
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ class ChatScreen(LoadScreen):
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
         self._welcome("" if self._first_model else self._services.no_model_hint)
+        self.transcript.folds = self.prompt.pastes.folds
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -95,7 +96,7 @@ class ChatScreen(LoadScreen):
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
             text = self.prompt.take(event.shown)
-            self._queued = (text, UserTurn(text))
+            self._queued = (text, self.transcript.user_turn(text))
             self._add(self._queued[1])
             self._show_activity()
         elif self.desk.engine is None:
@@ -103,7 +104,7 @@ class ChatScreen(LoadScreen):
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
             text = self.prompt.take(event.shown)
-            self._add(UserTurn(text))
+            self._add(self.transcript.user_turn(text))
             self._answering = self._answer(text)
 
     @work(group="answer", exit_on_error=False, description="answer")

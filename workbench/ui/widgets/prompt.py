@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Paste
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import TextArea
 
-from workbench.ui.sanitize import clean
+from workbench.ui.pasting import Pastes
+from workbench.ui.widgets.chips import ChipArea
 
-PASTE_LIMIT = 4_000
-"""Characters up to which a paste is put into the text; a longer one is folded to a chip, and sent in full."""
-_CHIP = re.compile(r"\[pasted #\d+: [\d,]+ characters\]")
+PUT_LIMIT = 4_000
+"""Characters from which a text that comes back into the prompt is folded as a whole: each key would be felt."""
 # Its keys for selecting a line and everything are keys of the program here.
 _NOT_INHERITED = {"f6", "f7", "ctrl+c,super+c"}
 
 
-class Prompt(TextArea, inherit_bindings=False):
-    """A text that grows over a few lines, with the earlier ones at hand.
-
-    A long paste would be wrapped and measured again with every key: it is kept beside the text, and a short mark stands
-    for it.
-    """
+class Prompt(ChipArea, inherit_bindings=False):
+    """A text that grows over a few lines, with the earlier ones at hand."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -44,7 +38,9 @@ class Prompt(TextArea, inherit_bindings=False):
             show=False,
             tooltip="Begin a new line in the text.",
         ),
-    ]
+        Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
+                tooltip="Put the folded paste at the cursor into the text; Ctrl+Z folds it again."),
+    ]  # fmt: skip
 
     @dataclass
     class Submitted(Message):
@@ -60,6 +56,7 @@ class Prompt(TextArea, inherit_bindings=False):
             return self.prompt
 
     def __init__(self) -> None:
+        self.pastes = Pastes()
         super().__init__(
             id="prompt",
             soft_wrap=True,
@@ -70,18 +67,9 @@ class Prompt(TextArea, inherit_bindings=False):
         )
         # A blinking cursor would draw twice a second while nothing happens.
         self.cursor_blink = False
-        self._pastes: dict[str, str] = {}
         self._history: list[str] = []
         self._place = 0
         self._draft = ""
-
-    @property
-    def full_text(self) -> str:
-        """The text with every paste in full."""
-        return self._expand(self.text)
-
-    def _expand(self, text: str) -> str:
-        return _CHIP.sub(lambda chip: self._pastes.get(chip[0], chip[0]), text)
 
     @property
     def _row(self) -> int:
@@ -90,10 +78,11 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def put(self, text: str) -> None:
         """Put `text` into the prompt: as it was typed, if it is the last one, else folded where it is long."""
-        if self._history and self._expand(self._history[-1]) == text:
+        if self._history and self.pastes.expand(self._history[-1]) == text:
             self.show_text(self._history[-1])
-        else:
-            self.show_text(self._chip(text) if len(text) > PASTE_LIMIT else text)
+            return
+        folded = self.pastes.fold_again(text)
+        self.show_text(self.pastes.fold(text) if len(folded) > PUT_LIMIT else folded)
 
     def show_text(self, text: str) -> None:
         """Replace the text, with the cursor at its end."""
@@ -115,19 +104,7 @@ class Prompt(TextArea, inherit_bindings=False):
             self._history.append(shown)
         self._place = len(self._history)
         self.show_text(self.text.removeprefix(shown))
-        return self._expand(shown)
-
-    def _chip(self, text: str) -> str:
-        chip = f"[pasted #{len(self._pastes) + 1}: {len(text):,} characters]"
-        self._pastes[chip] = text
-        return chip
-
-    def on_paste(self, event: Paste) -> None:
-        """Take a paste without letting its control characters, or its size, do harm."""
-        event.stop()
-        event.prevent_default()
-        text = clean(event.text)
-        self.insert(self._chip(text) if len(text) > PASTE_LIMIT else text)
+        return self.pastes.expand(shown)
 
     def render_line(self, y: int) -> Strip:
         """Draw one row; in a window too small for any text, nothing."""

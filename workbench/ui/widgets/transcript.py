@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
 from workbench.core.session import Turn
+from workbench.ui.pasting import Folds, middle
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.lines import Lines, expect_growth
 from workbench.ui.widgets.turns import UserTurn
@@ -76,6 +77,8 @@ class Transcript(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="transcript")
         self._older: list[Widget] = []
+        self.folds: Folds = middle
+        """Tells which parts of a message are folded."""
 
     @property
     def _overflows(self) -> bool:
@@ -95,6 +98,10 @@ class Transcript(VerticalScroll, can_focus=False):
             self.anchor()
         return mounted
 
+    def user_turn(self, text: str) -> UserTurn:
+        """A message of the user, with what was pasted into it folded."""
+        return UserTurn(text, self.folds(text))
+
     def follow(self, following: bool) -> None:
         """Begin or end to grow often: the scroll bar, which would be drawn anew each time, is hidden meanwhile."""
         self.set_class(following, "-following")
@@ -106,7 +113,7 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def show_turns(self, turns: Sequence[Turn], labels: dict[str, str], *, show_thoughts: bool) -> None:
         """Show a conversation instead of what is shown: its last turns, and the earlier ones on demand."""
-        widgets = [_widget(turn, labels, show_thoughts=show_thoughts) for turn in turns]
+        widgets = [self._widget(turn, labels, show_thoughts=show_thoughts) for turn in turns]
         self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
         await self.remove_children()
         if self._older:
@@ -130,11 +137,10 @@ class Transcript(VerticalScroll, can_focus=False):
         """All the width there is."""
         return container.width
 
-
-def _widget(turn: Turn, labels: dict[str, str], *, show_thoughts: bool) -> Widget:
-    if turn.message.role != "assistant":
-        return UserTurn(turn.message.content)
-    widget = AnswerTurn(show_thoughts=show_thoughts)
-    widget.write(turn.message.content, turn.message.reasoning)
-    widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
-    return widget
+    def _widget(self, turn: Turn, labels: dict[str, str], *, show_thoughts: bool) -> Widget:
+        if turn.message.role != "assistant":
+            return self.user_turn(turn.message.content)
+        widget = AnswerTurn(show_thoughts=show_thoughts)
+        widget.write(turn.message.content, turn.message.reasoning)
+        widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
+        return widget
