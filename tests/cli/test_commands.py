@@ -175,6 +175,19 @@ async def test_an_exported_modelfile_reads_back_to_the_same_values(call, stored,
     ]
 
 
+async def test_a_modelfile_names_the_model_as_the_user_wants(call, stored):
+    def base(*arguments):
+        status, out, err = call_in_thread(call, "export", stored, "--json", *arguments)
+        assert status == 0, err
+        return Path(json.loads(out)["files"][0]["path"]).read_text().partition("FROM ")[2].partition("\n")[0]
+
+    assert base() == base("--from", "path") == "/models/demo.gguf"
+    assert base("--from", "llama3.2:3b") == "llama3.2:3b"
+    status, out, _ = call_in_thread(call, "export", stored, "--json", "--from", "hf")
+    assert status == 1
+    assert "/models/demo.gguf has no name in Hugging Face" in json.loads(out)["error"]["message"]
+
+
 async def test_several_formats_go_to_the_exports_folder(call, stored):
     status, out, _ = call_in_thread(call, "export", "last", "--format", "md,json", "--json")
     assert status == 0
@@ -204,7 +217,7 @@ def test_a_broken_modelfile_names_line_and_column(call, tmp_path):
     assert status == 1
     assert f"{path}:2:" in out
     status, _, err = call("modelfile", "check", str(tmp_path / "none"))
-    assert (status, "cannot be read" in err) == (1, True)
+    assert (status, "there is no such file" in err) == (1, True)
 
 
 def test_a_bad_config_is_said_and_the_program_goes_on(call):

@@ -8,8 +8,11 @@ from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
 from workbench.core.session import Session, Turn
-from workbench.modelfile.from_session import from_session
-from workbench.modelfile.meaning import read
+from workbench.engine.llama.template import CHATML as JINJA_CHATML
+from workbench.engine.llama.template import ChatTemplate
+from workbench.modelfile.from_session import CHATML, from_session
+from workbench.modelfile.meaning import Modelfile, read
+from workbench.modelfile.template import parse
 
 
 def session(**values):
@@ -77,6 +80,62 @@ def test_a_session_without_a_model():
         from_session(session(system="x"))
 
 
+def test_what_the_modelfile_of_the_model_said_comes_along(tmp_path):
+    (tmp_path / "lora.gguf").write_bytes(b"")
+    origin = tmp_path / "a.Modelfile"
+    lines = (
+        "FROM x",
+        "ADAPTER ./lora.gguf",
+        "TEMPLATE {{ .Prompt }}",
+        "LICENSE MIT",
+        "SYSTEM old",
+        "PARAMETER top_k 3",
+    )
+    origin.write_text("\n".join(lines))
+    before = session(model=str(origin), model_path="/m/x.gguf", system="new")
+    made = from_session(before)
+    assert made == Modelfile(
+        bases=("/m/x.gguf",),
+        adapter=str(tmp_path / "lora.gguf"),
+        template="{{ .Prompt }}",
+        system="new",
+        licenses=("MIT",),
+    )
+    assert read(made.text()) == made
+    origin.unlink()
+    assert any("cannot be read any more" in comment for comment in from_session(before).comments)
+
+
+def test_a_blob_of_ollama_is_named_as_its_modelfile_named_it(tmp_path):
+    origin = tmp_path / "a.Modelfile"
+    origin.write_text("FROM llama3.2\n")
+    made = from_session(session(model=str(origin), model_path="/o/blobs/sha256-12"))
+    assert made.base == "llama3.2"
+    assert from_session(session(model=str(origin), model_path="/m/x.gguf")).base == "/m/x.gguf"
+
+
+def test_over_a_named_model_every_sampling_parameter_is_said():
+    made = from_session(session(model="demo", model_path="/m/x.gguf"), "hf.co/a/b:Q4_0")
+    assert made.base == "hf.co/a/b:Q4_0"
+    assert made.recipe.settings(Sampling(temperature=9.0, seed=7), LoadSettings())[0] == Sampling()
+    assert "stop" not in made.parameters
+    assert any("had no system prompt" in comment for comment in made.comments)
+    assert from_session(session(model="demo", model_path="/m/x.gguf"), "./y.gguf").parameters == {}
+
+
+def test_a_template_is_written_only_where_it_is_needed():
+    before = session(model="demo", model_path="/m/x.gguf")
+    assert from_session(before).template == ""
+    assert from_session(before, has_template=False).template == CHATML
+    assert from_session(before, "llama3.2", has_template=False).template == ""
+    assert read(from_session(before, has_template=False).text()).template == CHATML
+
+
+def test_the_template_for_models_without_one_is_the_one_that_is_used():
+    messages = [Message("system", "Be brief."), Message("user", "Hi\n"), Message("assistant", ""), Message("user", "?")]
+    assert parse(CHATML).render_chat(messages) == ChatTemplate(JINJA_CHATML).render(messages)
+
+
 def test_an_odd_name_cannot_leave_its_comment():
     text = from_session(session(model="a\nFROM evil\r\x1b[31m", model_path="/m")).text()
     assert read(text).bases == ("/m",)
@@ -117,9 +176,12 @@ def test_what_leaves_comes_back(path, system, values, some_turns):
     assert modelfile.bases == (path,)
     assert modelfile.system == system
     changed = changed_values(sampling, load)
-    assert modelfile.parameters == {n: v for n, v in changed.items() if PARAMETERS[n].in_modelfile}
-    in_modelfile = {n: v for n, v in changed.items() if not PARAMETERS[n].in_modelfile}
-    assert modelfile.settings(*with_values(Sampling(), LoadSettings(), in_modelfile)) == (sampling, load)
+    expected = {n: v for n, v in changed.items() if PARAMETERS[n].in_modelfile and n != "main_gpu"}
+    on_one_gpu = load.split_mode == "none"
+    assert modelfile.parameters == expected | ({"main_gpu": load.main_gpu} if on_one_gpu else {})
+    elsewhere = {n: v for n, v in changed.items() if not PARAMETERS[n].in_modelfile and n != "split_mode"}
+    elsewhere |= {} if on_one_gpu else {"split_mode": load.split_mode, "main_gpu": load.main_gpu}
+    assert modelfile.recipe.settings(*with_values(Sampling(), LoadSettings(), elsewhere)) == (sampling, load)
     assert modelfile.messages == tuple(
         Message(each.message.role, each.message.content) for each in some_turns if each.message.content
     )
@@ -135,3 +197,9 @@ def test_it_comes_back_or_is_refused(path, system, content):
     modelfile = read(text.encode())
     assert (modelfile.base, modelfile.system) == (path or "m", system)
     assert [each.content for each in modelfile.messages] == ([content] if content else [])
+
+
+def test_a_model_of_a_server_is_called_as_the_server_calls_it():
+    made = from_session(session(model="http://127.0.0.1:11434#llama3.2:3b", turns=(turn("user", "Hi"),)))
+    assert made.bases == ("llama3.2:3b",)
+    assert "http://127.0.0.1:11434" in made.text()

@@ -169,7 +169,7 @@ def test_old_parameters_are_passed_over_with_a_warning(name):
     ("text", "said"),
     [
         ("PARAMETER num_keep 4", "num_keep has no meaning here"),
-        ("PARAMETER num_predict -2", "-2"),
+        ("PARAMETER min_p 2", "from 0 to 1"),
         ("PARAMETER temperature nan", "nan"),
         ("PARAMETER num_ctx 1.048576e+06", "Ollama refuses"),
     ],
@@ -203,7 +203,7 @@ def test_settings_take_what_this_program_uses():
         "FROM a\nPARAMETER temperature 0\nPARAMETER num_ctx 4096\nPARAMETER num_keep 3\nPARAMETER num_predict -2\n"
         "PARAMETER stop x"
     )
-    sampling, load = modelfile.settings(Sampling(top_k=7), LoadSettings(type_k="q8_0"))
+    sampling, load = modelfile.recipe.settings(Sampling(top_k=7), LoadSettings(type_k="q8_0"))
     assert sampling == Sampling(top_k=7, temperature=0.0, stop=("x",))
     assert load == LoadSettings(type_k="q8_0", num_ctx=4096)
 
@@ -248,3 +248,37 @@ def test_any_text_is_a_value_or_refused(text):
         except ModelfileError:
             continue
         assert isinstance(value, bool | int | float)
+
+
+@pytest.mark.parametrize(
+    ("line", "used"),
+    [
+        ("num_predict -2", {"num_predict": -1}),
+        ("temperature -0.5", {"temperature": 0.0}),
+        ("temperature -inf", {"temperature": 0.0}),
+        ("top_k -1", {"top_k": 0}),
+        ("top_p 1.5", {"top_p": 1.0}),
+        ("num_gpu -7", {"num_gpu": -1}),
+        ("num_thread -1", {"num_thread": 0}),
+        ("num_ctx 2", {"num_ctx": 4}),
+        ("num_ctx 0", {"num_ctx": 0}),
+        ("seed -1", {"seed": -1}),
+        ("seed -2", {"seed": 2**32 - 2}),
+        ("main_gpu 1", {"main_gpu": 1, "split_mode": "none"}),
+        ("use_mmap false", {"use_mmap": False}),
+    ],
+)
+def test_values_that_this_program_says_in_another_way(line, used):
+    reading = examine(f"FROM a\nPARAMETER {line}")
+    assert reading.warnings == ()
+    assert reading.modelfile is not None
+    assert dict(reading.modelfile.recipe.parameters) == used
+
+
+def test_a_template_is_looked_at():
+    (error,) = examine('FROM a\n  TEMPLATE """{{ .Prompt }}\n{{ end }}"""\n').errors
+    assert error.message.startswith("template error: The template, line 2, column ")
+    assert (error.line, error.column) == (2, 3)
+    assert examine("FROM a\nTEMPLATE {{ end }}\nTEMPLATE {{ .Prompt }}").errors == ()
+    (error,) = examine("FROM a\n\nPARAMETER template {{ end }}").errors
+    assert error.line == 3

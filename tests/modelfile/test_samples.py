@@ -23,7 +23,7 @@ def test_a_sample_is_sound(path):
     modelfile = read(source)
     assert modelfile.base == "demo"
     assert read(modelfile.text()) == modelfile
-    sampling, load = modelfile.settings(Sampling(), LoadSettings())
+    sampling, load = modelfile.recipe.settings(Sampling(), LoadSettings())
     assert all(get_value(sampling, load, name) == value for name, value in modelfile.parameters.items())
 
 

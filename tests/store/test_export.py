@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 
+import gguf
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -238,3 +239,15 @@ def test_the_users_mask_decides_who_may_read(tmp_path):
 async def test_the_store_exports(tmp_path):
     store = FileSessionStore(tmp_path / "sessions")
     assert await store.export(SESSION, "json", tmp_path / "a.json") == tmp_path / "a.json"
+
+
+def test_a_model_without_a_chat_template_gets_the_one_that_was_used(demo_path, tmp_path):
+    plain = tmp_path / "base.gguf"
+    writer = gguf.GGUFWriter(plain, "llama")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    for path, wanted in ((plain, True), (demo_path, False), (tmp_path / "gone.gguf", False)):
+        made = read(session_text(Session("s", 0, 0, "m", str(path)), "modelfile"))
+        assert bool(made.template) is wanted

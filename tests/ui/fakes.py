@@ -11,32 +11,43 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.lab.fake_bencher import FakeBencher, FakeWatch
+from tests.lab.fake_load import FakeLoadClient
 from workbench.core.answer import Answer
 from workbench.core.bench import BenchMachine, MemorySpeed
+from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
+from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import (
+    AlarmWatch,
     Catalog,
     ConditionWatch,
     ExportFormat,
     HostSample,
     LoadBook,
+    LoadClient,
     MemoryAdviser,
+    ModelSender,
+    ProgressCallback,
+    PromptBook,
     RaceBook,
+    Servers,
     Telemetry,
 )
+from workbench.core.recipe import Recipe
+from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session
-from workbench.core.telemetry import GpuSample, TelemetryEvent, TelemetrySample
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.lab.bench_record import BenchRecord
+from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pacing import Clocks
 from workbench.ui.services import BenchTools, ModelFiles, Services
@@ -125,6 +136,8 @@ class FakeStore:
         self._interrupted = list(interrupted)
         self.journals: list[FakeJournal] = []
         self.exports: list[tuple[Session, ExportFormat, Path]] = []
+        self.bases: list[str] = []
+        """What FROM was to name in each export."""
         self.dismissed: list[str] = []
         self.export_error: WorkbenchError | None = None
         self.broken = False
@@ -146,10 +159,11 @@ class FakeStore:
     async def dismiss(self, session_id: str) -> None:
         self.dismissed.append(session_id)
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         if self.export_error is not None:
             raise self.export_error
         self.exports.append((session, form, path))
+        self.bases.append(base)
         return path
 
 
@@ -163,12 +177,31 @@ HOST = HostSample(
 )
 
 
+class FakeAlarms:
+    """Alarms that are raised by hand."""
+
+    def __init__(self) -> None:
+        self.active: list[Alarm] = []
+        self.situations: list[Situation] = []
+        self._new: list[Alarm] = []
+
+    def ring(self, *alarms: Alarm) -> None:
+        self.active += alarms
+        self._new += alarms
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        self.situations.append(situation)
+        new, self._new = self._new, []
+        return new
+
+
 class FakeTelemetry:
     """Meters that change only when they are told to."""
 
     def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
         self.samples: list[TelemetrySample] = []
         self.running = False
+        self.told: list[TelemetryEvent] = []
         self.show(*gpus, host=host)
 
     def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
@@ -191,11 +224,33 @@ class FakeTelemetry:
         return self.samples
 
     def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
-        return ()
+        return [event for event in self.told if event.number > after]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         yield
+
+
+class FakePrompts:
+    """Remembers prompts for one test."""
+
+    def __init__(self, earlier: Sequence[str] = (), lost: Sequence[str] = ()) -> None:
+        self.earlier = earlier
+        self.lost = lost
+        self.kept: list[str] = []
+        self.draft = ""
+
+    async def recall(self) -> Sequence[str]:
+        return self.earlier
+
+    async def keep(self, text: str) -> None:
+        self.kept.append(text)
+
+    async def keep_draft(self, text: str) -> None:
+        self.draft = text
+
+    async def lost_drafts(self) -> Sequence[str]:
+        return self.lost
 
 
 class FakeLoads:
@@ -280,6 +335,23 @@ class FakeBenchBook:
         return self.records
 
 
+class FakeLoadClients:
+    """Clients of a server that has four slots, and that answer in no time."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.clients: list[FakeLoadClient] = []
+        self.error: WorkbenchError | None = None
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        if self.error is not None:
+            raise self.error
+        self.opened.append(ref)
+        on_progress(1.0)
+        self.clients.append(FakeLoadClient())
+        return self.clients[-1]
+
+
 class FakeBench:
     """Measures nothing, in no time."""
 
@@ -287,6 +359,7 @@ class FakeBench:
         self.bencher: Any = bencher or FakeBencher()
         self.bench_runs = book or FakeBenchBook()
         self.watch = FakeWatch()
+        self.load_clients = FakeLoadClients()
 
     @contextmanager
     def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
@@ -294,6 +367,39 @@ class FakeBench:
 
     def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
         return MemorySpeed(10e6, "made up")
+
+
+class FakeSender:
+    """Makes models in no time."""
+
+    usual_server = "http://127.0.0.1:11434"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Session, str, str, bool]] = []
+        self.error: WorkbenchError | None = None
+        self.waits: asyncio.Event | None = None
+        """What it waits for before it is done."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        on_progress(SendProgress("sending", "model.gguf", 0.5))
+        if self.waits is not None:
+            cancel.on_set(self.waits.set)
+            await self.waits.wait()
+        if cancel.is_set:
+            raise CancelledError("Sending was stopped.")
+        if self.error is not None and not overwrite:
+            raise self.error
+        self.sent.append((session, name, url, overwrite))
+        return Sent(url, name, 5, "Hello.")
 
 
 class FakeConfigFile:
@@ -320,13 +426,18 @@ def fake_services(
     files: ModelFiles | None = None,
     loads: LoadBook | None = None,
     adviser: MemoryAdviser | None = None,
+    prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    sender: ModelSender | None = None,
     telemetry: Telemetry | None = None,
+    alarms: AlarmWatch | None = None,
+    find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
+    servers: Servers | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -334,17 +445,23 @@ def fake_services(
         files=files or FakeFiles(),
         loads=loads or FakeLoads(),
         adviser=adviser or FakeAdviser(),
+        prompts=prompts or FakePrompts(),
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
+        sender=sender or FakeSender(),
         telemetry=telemetry or FakeTelemetry(),
+        make_alarms=lambda: alarms or FakeAlarms(),
+        find_devices=find_devices,
         logs=logs or RingLogBook(),
         config=config or Config(),
         config_problems=problems,
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        session_text=session_text,
         no_model_hint=no_model_hint,
+        servers=servers,
     )
 
 
@@ -379,10 +496,12 @@ def app_on(
     clock: FakeClock,
     model: str | None = "smol:Q4_K_M",
     resume: str | None = None,
+    recipe: Recipe | None = None,
     **services: Any,
 ) -> WorkbenchApp:
     """The program on a scripted host."""
-    return WorkbenchApp(fake_services(host, **services), model, resume, clocks=Clocks(clock, lambda: 0.0))
+    clocks = Clocks(clock, lambda: 0.0)
+    return WorkbenchApp(fake_services(host, **services), model, resume, recipe=recipe, clocks=clocks)
 
 
 async def settle(pilot: Pilot[None]) -> None:

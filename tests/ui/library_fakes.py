@@ -8,6 +8,8 @@ from pathlib import Path
 
 from tests.ui.fakes import FakeFiles
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.core.ports import Naming
+from workbench.core.recipe import Recipe
 from workbench.gguf.fit import FitModel
 from workbench.gguf.inspect import ModelReport
 
@@ -35,6 +37,12 @@ class FakeCatalog:
     def release(self) -> None:
         """Go on."""
         self._may.set()
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        return f"{naming} of {path}"
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        return None
 
     async def models(self) -> Sequence[ModelEntry]:
         return self.views[-1].models if self.views else ()

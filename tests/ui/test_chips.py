@@ -247,3 +247,26 @@ async def test_a_paste_of_lines_can_be_undone(host: ScriptedHost, clock: FakeClo
         assert app.chat.prompt.text == "ab"
         await pilot.press("ctrl+y", "!")
         assert app.chat.prompt.text == "abone\ntwo\nthree\n!"
+
+
+async def test_a_command_gets_the_paste_in_full(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"/set system ")
+        await paste(pilot, LONG)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.chat.desk.conversation.system == LONG
+        assert app.chat.prompt.text == ""
+
+
+async def test_slashes_that_a_paste_begins_with_are_no_command(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        code = f"// {LONG}"
+        await paste(pilot, code)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert host.opened[0].requests[0].messages[-1].content == code

@@ -17,9 +17,11 @@ from tests.ui.fakes import (
     shown,
     turns,
 )
+from tests.ui.library_fakes import FakeCatalog
 from workbench.core.chat import Message
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ConfigError, ModelfileError
+from workbench.core.models import LibraryView
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session, Turn
 from workbench.engine.scripted import ScriptedHost
@@ -99,7 +101,7 @@ async def test_settings_are_saved_as_defaults_and_reloaded(host: ScriptedHost, c
         await pilot.press("f6")
         await settle(pilot)
         app.screen.query_one("#field-num_ctx", Field).input.value = "1024"
-        await pilot.press("f10")
+        await pilot.press("f7")
         await settle(pilot)
         assert save.saved == [{"system": "", "sampling": Sampling(), "load": LoadSettings(num_ctx=1024)}]
         assert "settings need a reload" in shown(app)
@@ -129,7 +131,7 @@ async def test_defaults_that_cannot_be_saved_are_told(host: ScriptedHost, clock:
         await settle(pilot)
         await pilot.press("f6")
         await settle(pilot)
-        await pilot.press("f10")
+        await pilot.press("f7")
         await settle(pilot)
         assert turns(app) == ["The file cannot be written.\nLook at its owner."]
 
@@ -153,6 +155,23 @@ async def test_exporting_writes_where_it_says(host: ScriptedHost, clock: FakeClo
         assert session.id == "session-1"
         assert session.model_path == "/m/Q4_K_M.gguf"
         assert turns(app)[-1] == f"Written to {path}"
+
+
+async def test_a_modelfile_can_call_the_model_by_another_name(
+    host: ScriptedHost, clock: FakeClock, tmp_path: Path
+) -> None:
+    store = FakeStore()
+    catalog = FakeCatalog(LibraryView(complete=True))
+    app = app_on(host, clock, store=store, catalog=catalog, export_folder=tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        for rows, said, name in ((3, "ollama", "session.ollama.modelfile"), (4, "hf", "session.hf.modelfile")):
+            await pilot.press("f7")
+            await settle(pilot)
+            await pilot.press(*["down"] * rows, "enter")
+            await settle(pilot)
+            assert store.bases[-1] == f"{said} of /m/Q4_K_M.gguf"
+            assert store.exports[-1][2].name.endswith(name.partition(".")[2])
 
 
 async def test_an_export_that_fails_says_why(host: ScriptedHost, clock: FakeClock) -> None:

@@ -12,11 +12,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from workbench.cli.composition import Workers, compose, describe_problem
-from workbench.cli.options import add_json, add_settings, settings
+from workbench.cli.options import add_json, add_settings, settings, system_prompt
 from workbench.cli.output import note, print_json
 from workbench.core.errors import ParameterError
 from workbench.core.events import Event
-from workbench.core.parameters import LoadSettings, Sampling, Value, parse_value, with_values
+from workbench.core.parameters import Value, parse_value, with_values
 from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import FORMS, RaceResult, as_json, as_markdown, result_of
 from workbench.store.paths import expanded
@@ -71,16 +71,23 @@ def _specs(options: argparse.Namespace, workers: Workers) -> list[LaneSpec]:
     count = len(options.models)
     if not 2 <= count <= MOST_LANES:
         raise ParameterError(f"A race has two to {MOST_LANES} models, and not {count}.", "A model may be named twice.")
-    sampling, load = settings(options, workers.config)
+    recipes = [workers.catalog.recipe(ref) for ref in options.models]
+    lanes = [settings(options, workers.config, recipe) for recipe in recipes]
     if options.greedy:
-        sampling = replace(sampling, temperature=0.0)
-    lanes: list[tuple[Sampling, LoadSettings]] = [(sampling, load)] * count
+        lanes = [(replace(sampling, temperature=0.0), load) for sampling, load in lanes]
     for text in options.lane:
         index, values = _lane_values(text, count)
         lanes[index] = with_values(*lanes[index], values)
-    system = workers.config.system if options.system is None else options.system
     return [
-        LaneSpec(ref, ref, load, sampling, system) for ref, (sampling, load) in zip(options.models, lanes, strict=True)
+        LaneSpec(
+            ref,
+            ref,
+            load,
+            sampling,
+            system_prompt(options, workers.config, recipe),
+            opening=recipe.messages if recipe else (),
+        )
+        for ref, (sampling, load), recipe in zip(options.models, lanes, recipes, strict=True)
     ]
 
 
@@ -116,6 +123,7 @@ async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneS
             race.ask(prompt)
             await race.finished()
         told.end()
+        _tell_warnings(race)
         result = result_of(race)
     finally:
         await race.close()
@@ -124,6 +132,14 @@ async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneS
     if stopped:
         return INTERRUPTED
     return FAILED if any(lane.error is not None for lane in result.lanes) else 0
+
+
+def _tell_warnings(race: Race) -> None:
+    """What is not honoured of the Modelfiles that take part."""
+    for lane in race.lanes:
+        if lane.info is not None and lane.info.model.recipe is not None:
+            for text in lane.info.warnings:
+                note(f"workbench: {lane.spec.ref}: {text}")
 
 
 async def _report(options: argparse.Namespace, workers: Workers, result: RaceResult) -> None:

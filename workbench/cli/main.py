@@ -38,7 +38,7 @@ usage: workbench [MODEL] [--resume SESSION] [--set NAME=VALUE] [--system TEXT]
 
 Choose and tune local language models, full-screen.
 
-MODEL is `demo`, a path to a .gguf file, or NAME:QUANT from the model folders.
+MODEL is `demo`, a path to a .gguf file or a Modelfile, or NAME:QUANT from the model folders.
 
 commands:
 """

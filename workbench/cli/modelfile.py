@@ -8,8 +8,8 @@ from pathlib import Path
 
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json
-from workbench.core.errors import ModelfileError
-from workbench.modelfile.meaning import Finding, examine
+from workbench.modelfile.meaning import Finding
+from workbench.modelfile.source import examine_file
 from workbench.modelfile.syntax import Command
 from workbench.store.paths import expanded
 
@@ -18,18 +18,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Read a Modelfile as Ollama does, and say what is wrong with it."
     parser.add_argument("action", choices=["check"], help="what to do")
-    parser.add_argument("file", metavar="FILE", help="the Modelfile")
+    parser.add_argument(
+        "file", metavar="FILE", nargs="?", default="Modelfile", help="the Modelfile; ./Modelfile if none is named"
+    )
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what was found; 1 where Ollama would refuse the file."""
     path = expanded(Path(options.file))
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelfileError(f"{path} cannot be read: {error.strerror or error}.", "Name a Modelfile.") from error
-    reading = examine(data)
+    reading = examine_file(path)
     if options.json:
         print_json(
             {

@@ -7,6 +7,7 @@ import argparse
 from workbench.core.config import Config
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
+from workbench.core.recipe import Recipe
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +25,27 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer, in tokens")
 
 
-def settings(options: argparse.Namespace, config: Config) -> tuple[Sampling, LoadSettings]:
-    """The configured parameters with those of the command line put in.
+def settings(
+    options: argparse.Namespace, config: Config, recipe: Recipe | None = None
+) -> tuple[Sampling, LoadSettings]:
+    """The configured parameters, with those of the model's Modelfile, and then those of the command line, put in.
+
+    Raises:
+        ParameterError: A parameter is unknown, or its value out of range.
+    """
+    sampling, load = (recipe or Recipe()).settings(config.sampling, config.load)
+    return with_values(sampling, load, given_values(options))
+
+
+def system_prompt(options: argparse.Namespace, config: Config, recipe: Recipe | None = None) -> str:
+    """The system prompt: of the command line, else of the model's Modelfile, else of the config."""
+    if options.system is not None:
+        return str(options.system)
+    return recipe.system if recipe is not None and recipe.system else config.system
+
+
+def given_values(options: argparse.Namespace) -> dict[str, Value]:
+    """The parameters of the command line, by name.
 
     Raises:
         ParameterError: A parameter is unknown, or its value out of range.
@@ -46,4 +66,4 @@ def settings(options: argparse.Namespace, config: Config) -> tuple[Sampling, Loa
     for name, given in (("seed", options.seed), ("num_predict", options.max_tokens)):
         if given is not None:
             values[name] = check_value(name, given)
-    return with_values(config.sampling, config.load, values)
+    return values

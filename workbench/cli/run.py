@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from workbench.cli.composition import Workers, compose, describe_problem
-from workbench.cli.options import add_json, add_settings, settings
+from workbench.cli.options import add_json, add_settings, settings, system_prompt
 from workbench.cli.output import note, print_json
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -27,7 +27,8 @@ INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Ask a model once. The answer streams to standard output; what it cost goes to standard error."
-    parser.add_argument("model", metavar="MODEL", help="`demo`, a .gguf file, or NAME:QUANT")
+    known = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
+    parser.add_argument("model", metavar="MODEL", help=known)
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to ask; without it, standard input is read")
     parser.add_argument("--raw", action="store_true", help="no chat template: the model goes on from the prompt")
     add_settings(parser)
@@ -39,19 +40,23 @@ def run(options: argparse.Namespace) -> int:
     workers = compose()
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
-    sampling, load = settings(options, workers.config)
+    recipe = workers.catalog.recipe(options.model)
+    sampling, load = settings(options, workers.config, recipe)
     prompt = sys.stdin.read() if options.prompt is None else options.prompt
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after the model, or send it to standard input.")
-    system = workers.config.system if options.system is None else options.system
+    system = system_prompt(options, workers.config, recipe)
     if options.raw and options.system:
         raise ParameterError("--raw has no system prompt: no template tells it from the rest.", "Write it into PROMPT.")
     if options.raw:
+        if recipe is not None and (recipe.system or recipe.messages):
+            note("workbench: --raw leaves out the system prompt and the messages of the Modelfile.")
         request = Request(prompt=prompt, sampling=sampling)
     else:
         opening = (Message("system", system),) if system else ()
+        examples = recipe.messages if recipe is not None else ()
         request = Request(
-            messages=(*opening, Message("user", prompt)),
+            messages=(*opening, *examples, Message("user", prompt)),
             sampling=sampling,
             when_context_full=workers.config.when_context_full,
         )
@@ -91,7 +96,7 @@ class _Answer:
             print(f"\rLoading {fraction:4.0%}{end}", end="", file=sys.stderr, flush=True)
 
     async def _generate(self, engine: Engine) -> tuple[Finished, AnswerMetrics]:
-        meter = Meter(time.perf_counter_ns(), engine.info.load_ms)
+        meter = Meter(time.perf_counter_ns(), engine.info.load_ms, engine.info.measured_by)
         async for batch in engine.generate(self._request, self._cancel):
             for event in batch:
                 meter.feed(event)
@@ -118,6 +123,8 @@ class _Answer:
         if not self._options.json:
             print()
             note(_summary(metrics))
+            if finished.notice:
+                note(f"workbench: {finished.notice}")
             return
         info = engine.info
         print_json(
@@ -140,6 +147,7 @@ class _Answer:
                 "seed": finished.seed,
                 "backend": info.backend,
                 "source": metrics.source,
+                "latency_source": metrics.latency_source,
                 "estimated": metrics.estimated,
                 "peak_bytes": info.memory.total_bytes if info.memory else None,
             }
@@ -152,8 +160,9 @@ def _summary(metrics: AnswerMetrics) -> str:
     def shown(value: float | None, form: str) -> str:
         return "—" if value is None else format(value, form)
 
+    by = "" if metrics.source == "engine" else f" (by the {metrics.source})"
     return (
-        f"{shown(metrics.decode_tps, '.1f')} tokens/s decode, {shown(metrics.prefill_tps, '.0f')} prefill, "
+        f"{shown(metrics.decode_tps, '.1f')} tokens/s decode, {shown(metrics.prefill_tps, '.0f')} prefill{by}, "
         f"TTFT {shown(metrics.ttft_ms, '.0f')} ms, {metrics.prompt_tokens or 0} prompt tokens, "
         f"{metrics.completion_tokens or 0} written, load {shown(metrics.load_ms, '.0f')} ms"
     )

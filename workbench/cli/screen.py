@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -15,14 +15,18 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from workbench.cli.composition import Workers, compose
-from workbench.cli.options import add_settings, settings
+from workbench.cli.options import add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import RingLogBook
-from workbench.core.ports import LogLevel
+from workbench.core.ports import AlarmWatch, LogLevel, Telemetry
+from workbench.core.recipe import Recipe
+from workbench.core.telemetry import ComputeDevice
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config_write import save_config
+from workbench.store.export import session_text
+from workbench.store.prompts import PromptFolder
 from workbench.telemetry.system import system_sampler
 from workbench.ui.services import Services
 
@@ -45,7 +49,8 @@ RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="`demo`, a .gguf file, or NAME:QUANT")
+    known = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=known)
     parser.add_argument("--resume", metavar="SESSION", help="go on with a conversation: its id, or `last`")
     add_settings(parser)
 
@@ -54,12 +59,14 @@ def run(options: argparse.Namespace) -> int:
     """Show the screen until the user leaves."""
     workers = compose()
     sampling, load = settings(options, workers.config)
-    system = workers.config.system if options.system is None else options.system
+    system = system_prompt(options, workers.config)
     with suppress(OSError):
         # What is made of a model in a store or a package is written there, and has to be found from the first day.
         workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
     workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
+    model = _first_model(options.model, workers)
+    recipe = _first_recipe(model, options, workers)
     resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
     # Textual draws on standard error.
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
@@ -71,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
     from workbench.ui.app import WorkbenchApp
 
     restore = _terminal_restorer()
-    app = WorkbenchApp(services_of(workers, book), _first_model(options.model, workers), resume)
+    app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
     _watch_native_aborts(restore)
     app.run()
     return app.return_code or 0
@@ -90,29 +97,63 @@ def _first_model(named: str | None, workers: Workers) -> str | None:
     return wanted or None
 
 
+def _first_recipe(model: str | None, options: argparse.Namespace, workers: Workers) -> Recipe | None:
+    """What the conversation takes of the model's Modelfile, under what the command line says; None without one.
+
+    Raises:
+        WorkbenchError: The Modelfile cannot be read or is not sound.
+    """
+    recipe = None if model is None else workers.catalog.recipe(model)
+    if recipe is None:
+        return None
+    merged = Recipe(parameters=tuple(given_values(options).items())).onto(recipe)
+    return merged if options.system is None else replace(merged, system=options.system)
+
+
 def services_of(workers: Workers, book: RingLogBook) -> Services:
     """What the screen is handed."""
     shipped = Path(__file__).parent.parent
     # In a checkout the themes lie beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
+    sampler = system_sampler()
     return Services(
         engines=workers.engines,
-        catalog=workers.catalog,
+        catalog=workers.served,
+        servers=workers.served,
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,
+        prompts=PromptFolder(workers.paths.prompts_dir),
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
-        telemetry=system_sampler(),
+        sender=workers.sender,
+        telemetry=sampler,
+        make_alarms=partial(_alarms_of, sampler),
+        find_devices=_find_devices,
         logs=book,
         config=workers.config,
         config_problems=workers.problems,
         save_config=partial(save_config, workers.paths.config_file),
         theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
         export_folder=workers.paths.exports_dir,
+        session_text=session_text,
         no_model_hint=HOW_TO_GET_DEMO,
     )
+
+
+def _alarms_of(telemetry: Telemetry) -> AlarmWatch:
+    from workbench.telemetry.alarms import Watch
+
+    return Watch(telemetry)
+
+
+def _find_devices() -> Sequence[ComputeDevice] | None:
+    """What llama.cpp computes on, asked in a child process: some backends end the process that asks."""
+    from workbench.engine.llama.probe import probe_llama
+
+    probe = probe_llama()
+    return None if probe.build is None else probe.devices
 
 
 class _BookHandler(logging.Handler):

@@ -20,11 +20,16 @@ from workbench.core.events import Batch
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
+from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session
+from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 
 ExportFormat = Literal["modelfile", "md", "json"]
+Naming = Literal["ollama", "hf"]
+"""Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 ProgressCallback = Callable[[float], None]
 """Called with a fraction from 0 to 1, in any thread."""
@@ -166,6 +171,40 @@ class Bencher(Protocol):
         """
 
 
+class LoadClient(Protocol):
+    """A client that stands for several users of a server at the same time, away from the screen."""
+
+    @property
+    def target(self) -> LoadTarget:
+        """Who is asked."""
+
+    def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
+        """Ask everything of a level. Gives each question as it ends, and last what that took of the client.
+
+        A question that fails is a sample with an error, and nothing is raised for it. Cancelling ends it at once; the
+        questions that were under way are left out.
+
+        Raises:
+            ServerError: The client itself ended.
+        """
+
+    async def close(self) -> None:
+        """End the client."""
+
+
+class LoadClients(Protocol):
+    """Makes such clients."""
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
+
+        Without a model it is the one that the server has, where it has only one.
+
+        Raises:
+            WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.
+        """
+
+
 class ConditionWatch(Protocol):
     """Sees what goes on beside a repetition."""
 
@@ -189,6 +228,38 @@ class Catalog(Protocol):
             again: Whether to search even where a search was finished a moment ago.
         """
 
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
+
+class Servers(Protocol):
+    """The servers whose models are offered."""
+
+    async def add(self, address: str) -> Sequence[ModelEntry]:
+        """Ask a server for its models, and offer them from now on.
+
+        Raises:
+            WorkbenchError: It does not answer, or it cannot be kept.
+        """
+
+    async def unload(self, ref: str) -> None:
+        """Have a server give the memory of a model back.
+
+        Raises:
+            WorkbenchError: It cannot.
+        """
+
 
 class RaceBook(Protocol):
     """Keeps what races came to."""
@@ -209,6 +280,22 @@ class RaceBook(Protocol):
         Raises:
             WorkbenchError: It cannot be written.
         """
+
+
+class PromptBook(Protocol):
+    """Keeps what the user typed. A full disk is no error."""
+
+    async def recall(self) -> Sequence[str]:
+        """The prompts of earlier sessions, oldest first."""
+
+    async def keep(self, text: str) -> None:
+        """Keep a prompt that was sent."""
+
+    async def keep_draft(self, text: str) -> None:
+        """Keep what is in the prompt now; nothing, where it is empty."""
+
+    async def lost_drafts(self) -> Sequence[str]:
+        """What was in the prompts of programs that are gone, the newest last. They are told once."""
 
 
 class LoadBook(Protocol):
@@ -266,11 +353,50 @@ class SessionStore(Protocol):
     async def dismiss(self, session_id: str) -> None:
         """Do not offer an interrupted session again. It stays stored."""
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Args:
+            session: What to write.
+            form: How to write it.
+            path: Where to.
+            base: What FROM names in a Modelfile; empty for the file of the model.
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+        """
+
+
+class ModelSender(Protocol):
+    """Has Ollama make the model that a session's Modelfile describes."""
+
+    @property
+    def usual_server(self) -> str:
+        """Where Ollama is unless somebody says otherwise."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        """Make the model `name` at `url`, and ask it something.
+
+        Args:
+            session: What the Modelfile is written of.
+            name: What the model is to be called.
+            url: Where Ollama is.
+            on_progress: Told how far it is, in any thread.
+            cancel: Ends it.
+            overwrite: Whether a model of this name may be replaced.
+
+        Raises:
+            TargetError: There is a model of this name.
+            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
         """
 
 

@@ -29,7 +29,8 @@ from workbench.core.errors import (
 from workbench.core.events import Batch, Event, Failed, Finished, FinishReason, PromptProgress, Token, TokenKind, Usage
 from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Capabilities, Engine, ProgressCallback, Request
+from workbench.core.ports import Capabilities, Engine, Naming, ProgressCallback, Request
+from workbench.core.recipe import Recipe
 
 Sleep = Callable[[float], Awaitable[None]]
 """Waits for so many seconds."""
@@ -364,6 +365,15 @@ class ScriptedHost:
         """The scripted models; there is nothing to search."""
         models = tuple(await self.models())
         yield LibraryView(models, (), len(models), len(models), complete=True)
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """A scripted model has no other name."""
+        raise UnknownModelError(f"{path} has no other name.", "Leave it at the path.")
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the model."""
+        model = self._models.get(ref)
+        return model.entry.recipe if model else None
 
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken

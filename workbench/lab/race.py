@@ -51,6 +51,8 @@ class LaneSpec:
     """What is known of the model before it is open."""
     own_sampling: bool = False
     """Whether it keeps its sampling parameters when those of the race change."""
+    opening: tuple[Message, ...] = ()
+    """The turns that stand before the first question, where a Modelfile has some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Lane:
     def messages(self, questions: Sequence[str]) -> tuple[Message, ...]:
         """The conversation up to the question that comes next."""
         messages = [Message("system", self.spec.system)] if self.spec.system.strip() else []
+        messages += self.spec.opening
         for question, answer in zip(questions, self.answers, strict=False):
             # Templates refuse two questions in a row, so one that got no answer is left out.
             if answer.outcome.message.content or answer.outcome.message.reasoning:
@@ -331,7 +334,11 @@ class Race:
             # One seed for all, so that it is the models that differ and not the dice.
             sampling = replace(sampling, seed=self._seeds[number])
         request = Request(messages=lane.messages(self.questions), sampling=sampling)
-        answer = lane.begin(Answer(Meter(time.perf_counter_ns(), None if number else lane.load_ms, own_time=True)))
+        answer = lane.begin(
+            Answer(
+                Meter(time.perf_counter_ns(), None if number else lane.load_ms, engine.info.measured_by, own_time=True)
+            )
+        )
         self._set(lane, "writing")
         try:
             async for batch in engine.generate(request, lane.cancel):

@@ -13,10 +13,14 @@ from threading import Event, Lock
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.core.ports import Naming
+from workbench.core.recipe import Recipe
 from workbench.library.background import Tell, views_of
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
+from workbench.library.elsewhere import name_elsewhere
 from workbench.library.entries import make_entry, printable
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file
+from workbench.library.modelfiles import Lookups, open_modelfile, recipe_of
 from workbench.library.ollama import PREFIX, Manifest, manifests, parse_ollama_name, read_manifest
 from workbench.library.places import Places, find_places
 from workbench.library.readings import Readings
@@ -30,6 +34,7 @@ from workbench.library.references import (
     refuse_other_kinds,
 )
 from workbench.library.search import DEMO, Search
+from workbench.modelfile.source import is_modelfile
 
 SCRIPTED = "scripted"
 FRESH_SECONDS = 5.0
@@ -140,9 +145,11 @@ class LibraryCatalog:
         Searches folders and reads headers: not for the event loop.
 
         Args:
-            ref: `demo`, `scripted`, a path, `ollama:NAME`, or `NAME`, `NAME:QUANT` or `NAME@QUANT` of a model at hand.
+            ref: `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
+                `NAME@QUANT` of a model at hand.
 
         Raises:
+            ModelfileError: It names a Modelfile that is not sound.
             UnknownModelError: It names nothing; the nearest names are in the hint.
             ModelFileError: It names a directory, or a file that is not there.
         """
@@ -157,9 +164,50 @@ class LibraryCatalog:
         if ref.casefold().startswith(PREFIX):
             return self._resolve_ollama(ref)
         path = absolute(ref)
+        if is_modelfile(path):
+            return open_modelfile(path, self._lookups)
         if is_path(ref) or mode_of(path):
             return self._resolve_path(path)
         return self._resolve_name(ref)
+
+    def recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Reads the Modelfile, and searches for nothing.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+        path = absolute(ref)
+        if ref in (SCRIPTED, DEMO) or not is_modelfile(path):
+            return None
+        return recipe_of(path, self._lookups)
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+        return name_elsewhere(path, naming, await self.models())
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """The same as `recipe`, in another thread."""
+        return await asyncio.to_thread(self.recipe, ref)
+
+    @property
+    def _lookups(self) -> Lookups:
+        return Lookups(self._resolve_path, self._resolve_base, self._manifest)
+
+    def _resolve_base(self, name: str) -> ModelEntry:
+        return self.resolve(name) if name in (SCRIPTED, DEMO) else self._resolve_name(name)
+
+    def _manifest(self, name: str) -> Manifest | None:
+        wanted = parse_ollama_name(name)
+        if wanted is None:
+            return None
+        found = (item for item in manifests(self._places) if isinstance(item, Manifest))
+        return next((item for item in found if item.name.folded == wanted.folded), None)
 
     def _entry(self, found: Found) -> ModelEntry:
         readable = found.file.paths and not found.problem

@@ -171,7 +171,7 @@ def read_manifest(manifest: Manifest) -> Finding:
     elif _ADAPTER in kinds:
         # Its weights alone are another model, which must not answer under this name.
         file, digest = ModelFile((), 0), None
-        problem = "it puts an adapter (LoRA) onto a model, which workbench does not do yet."
+        problem = f"it puts an adapter (LoRA) onto a model. Open a Modelfile with the line: FROM {manifest.name}"
     else:
         digest = _hex(weights.get("digest"))
         if digest is None:
@@ -188,6 +188,48 @@ def read_manifest(manifest: Manifest) -> Finding:
         digest=digest,
         problem=problem,
     )
+
+
+def layers_of(manifest: Manifest) -> list[dict[str, object]]:
+    """The layers that a manifest names.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is damaged.
+    """
+    return _layers(_read_json(manifest.path))
+
+
+def config_of(manifest: Manifest) -> Mapping[str, object]:
+    """The details that Ollama keeps of a model; empty where they cannot be read."""
+    try:
+        return _config(manifest, _read_json(manifest.path).get("config"))
+    except (OSError, ValueError):
+        return {}
+
+
+def blob_of(manifest: Manifest, layer: Mapping[str, object]) -> Path:
+    """The file of a layer, which need not be there.
+
+    Raises:
+        ValueError: The layer names none.
+    """
+    if (digest := _hex(layer.get("digest"))) is None:
+        raise ValueError("a layer without a digest")
+    return _blob(manifest, digest)[0].path
+
+
+def read_small(path: Path, most: int) -> bytes:
+    """What is in an ordinary file of at most `most` bytes.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger, or no ordinary file.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+        raise ValueError(path)
+    return path.read_bytes()
 
 
 def _layers(content: Mapping[str, object]) -> list[dict[str, object]]:
@@ -237,11 +279,9 @@ def _config(manifest: Manifest, layer: object) -> Mapping[str, object]:
 
 
 def _read_json(path: Path) -> dict[str, object]:
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_JSON:
-        raise ValueError(path)
+    data = read_small(path, MAX_JSON)
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(data)
     except RecursionError:
         raise ValueError(path) from None
     if not isinstance(value, dict):

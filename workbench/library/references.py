@@ -55,11 +55,8 @@ def refuse_other_kinds(ref: str) -> None:
     if not ref.strip():
         raise UnknownModelError("The name of the model is empty.", "Name a .gguf file, or `demo`.")
     if folded.startswith(("http://", "https://")):
-        raise UnknownModelError(f"{ref}: servers are not supported yet.", "Name a .gguf file, or `demo`.")
-    name = Path(folded).name
-    if name.endswith(".modelfile") or name == "modelfile" or name.startswith("modelfile."):
         raise UnknownModelError(
-            f"{ref}: opening a Modelfile is not supported yet.", "Name the .gguf file that its FROM line names."
+            f"{ref}: this names a model of a server, and a file is needed here.", "Name a .gguf file, or `demo`."
         )
 
 

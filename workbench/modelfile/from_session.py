@@ -2,45 +2,132 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
-from workbench.core.parameters import PARAMETERS, changed_values
+from workbench.core.parameters import PARAMETERS, Sampling, Value, changed_values
+from workbench.core.servers import is_server_ref
 from workbench.core.session import Session
 from workbench.modelfile.meaning import Modelfile
+from workbench.modelfile.source import is_modelfile, is_modelfile_name, read_file
 from workbench.modelfile.values import written_value
 
+ONE_GPU = "none"
+"""The `split_mode` that a PARAMETER main_gpu stands for."""
 _OLLAMA_PREFIX = "ollama:"
 
 
-def from_session(session: Session) -> Modelfile:
+CHATML = """{{ range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+"""In Go's syntax the template that is used for models that bring none."""
+
+
+def from_session(session: Session, base: str = "", *, has_template: bool = True) -> Modelfile:
     """The model, the system prompt, the changed parameters and the conversation of `session`.
+
+    Where the model was opened through a Modelfile that can still be read, its adapter, its template and whatever else
+    a session does not hold come along.
 
     Messages without text are left out: an empty answer would teach a model to say nothing. So is reasoning, which a
     Modelfile has no place for.
 
+    Args:
+        session: What to reproduce.
+        base: What FROM names; empty for the file of the model.
+        has_template: Whether the file of the model brings a chat template.
+
     Raises:
         ModelfileError: The session has had no model.
     """
-    base = session.model_path or session.model.removeprefix(_OLLAMA_PREFIX)
+    origin = _origin(session.model)
+    base = base or _base(session, origin)
     if not base:
         raise ModelfileError(
             "A Modelfile needs a model, and this session has had none.", "Open a model first, then export."
         )
-    changed = changed_values(session.sampling, session.load)
-    return Modelfile(
+    named = _is_name(base, session)
+    modelfile = Modelfile(
         bases=(base,),
         system=session.system,
-        parameters={name: value for name, value in changed.items() if PARAMETERS[name].in_modelfile},
+        parameters=_parameters(session, named),
         messages=tuple(
             Message(turn.message.role, turn.message.content) for turn in session.turns if turn.message.content
         ),
-        comments=_comments(session),
+        # A named model has whatever template its maker gave it.
+        template="" if has_template or named else CHATML,
+        comments=_comments(session, origin, named=named),
+    )
+    if origin is None:
+        return modelfile
+    return replace(
+        modelfile,
+        adapter=_absolute(origin.adapter, session.model),
+        drafts=tuple(_absolute(draft, session.model) for draft in origin.drafts),
+        template=origin.template or modelfile.template,
+        renderer=origin.renderer,
+        parser=origin.parser,
+        requires=origin.requires,
+        licenses=origin.licenses,
     )
 
 
-def _comments(session: Session) -> tuple[str, ...]:
+def _origin(ref: str) -> Modelfile | None:
+    """The Modelfile that a session's model was opened through; None where it was opened in another way."""
+    try:
+        return read_file(Path(ref))[0] if Path(ref).is_absolute() and is_modelfile(Path(ref)) else None
+    except (ModelfileError, ValueError):
+        return None
+
+
+def _base(session: Session, origin: Modelfile | None) -> str:
+    blob = Path(session.model_path).name.startswith("sha256")
+    if origin is not None and blob and not _absolute_path(origin.base, session.model).exists():
+        # The blob alone would leave out the template and the parameters that Ollama keeps beside it.
+        return origin.base
+    if is_server_ref(session.model):
+        # What the server calls it: Ollama knows its own models by these names.
+        return session.model.partition("#")[2]
+    return session.model_path or session.model.removeprefix(_OLLAMA_PREFIX)
+
+
+def _absolute_path(text: str, modelfile: str) -> Path:
+    try:
+        return Path(modelfile).parent / Path(text).expanduser()
+    except RuntimeError:
+        return Path(modelfile).parent / text
+
+
+def _absolute(text: str, modelfile: str) -> str:
+    return str(_absolute_path(text, modelfile)) if text else ""
+
+
+def _parameters(session: Session, named: bool) -> dict[str, Value]:
+    """The parameters to write: those that differ from the defaults.
+
+    A named model may bring parameters of its own; over those, every sampling parameter has to be said.
+    """
+    values = changed_values(session.sampling, session.load)
+    if named:
+        said = {field.name: getattr(session.sampling, field.name) for field in fields(Sampling)}
+        values = {name: value for name, value in {**said, **values}.items() if value != ()}
+    values.pop("main_gpu", None)
+    if session.load.split_mode == ONE_GPU:
+        # To Ollama, naming a GPU means that everything goes there; otherwise it is not to be named.
+        values["main_gpu"] = session.load.main_gpu
+    return {name: values[name] for name in PARAMETERS if name in values and PARAMETERS[name].in_modelfile}
+
+
+def _is_name(base: str, session: Session) -> bool:
+    """Whether FROM names a model, and not a file."""
+    return base != session.model_path and not base.startswith((".", "~", "/", "\\")) and not base.endswith(".gguf")
+
+
+def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tuple[str, ...]:
     day = datetime.fromtimestamp(session.updated_at, UTC).date().isoformat()
     comments = [
         f"Made by workbench from session {session.id} of {day}.",
@@ -48,11 +135,16 @@ def _comments(session: Session) -> tuple[str, ...]:
     ]
     if session.model and session.model != session.model_path:
         comments.append(f"The model was opened as {session.model}.")
-    changed = changed_values(session.sampling, session.load)
+    if origin is None and is_modelfile_name(Path(session.model).name):
+        comments.append(
+            "That Modelfile cannot be read any more: an adapter or a template that it named is missing here."
+        )
+    if named and not session.system:
+        comments.append("The session had no system prompt, and a Modelfile cannot take away one that FROM brings.")
     comments += [
         f"A Modelfile cannot hold {name} {written_value(value)}, which the session used."
-        for name, value in changed.items()
-        if not PARAMETERS[name].in_modelfile and not isinstance(value, tuple)
+        for name, value in changed_values(session.sampling, session.load).items()
+        if not PARAMETERS[name].in_modelfile and value != ONE_GPU and not isinstance(value, tuple)
     ]
     if empty := sum(not turn.message.content for turn in session.turns):
         comments.append(f"Left out: {empty} {'message' if empty == 1 else 'messages'} without text.")

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from workbench.core.chat import Message
-from workbench.core.errors import ModelfileError
-from workbench.core.parameters import LoadSettings, Sampling, Value, with_values
+from workbench.core.errors import ModelfileError, TemplateError
+from workbench.core.parameters import Value
+from workbench.core.recipe import Recipe
 from workbench.modelfile.syntax import ROLES, Command, ModelfileSyntaxError, check
-from workbench.modelfile.values import IGNORED, out_of_range, read_value, written_value
+from workbench.modelfile.template import parse as parse_template
+from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
+from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
 
-_IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
-_NUMBER = r"(?:0|[1-9][0-9]*)"
-_VERSION = re.compile(
-    rf"v?{_NUMBER}(?:\.{_NUMBER}(?:\.{_NUMBER}(?:-{_IDENTIFIER}(?:\.{_IDENTIFIER})*)?"
-    r"(?:\+[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*)?)?)?"
-)
 # Ollama keeps commands and parameters in one list by name, so that a parameter of such a name is that command.
 _COMMAND_OF_PARAMETER = {
     "model": "from",
@@ -56,10 +52,19 @@ class Modelfile:
         """What the last FROM names."""
         return self.bases[-1]
 
-    def settings(self, sampling: Sampling, load: LoadSettings) -> tuple[Sampling, LoadSettings]:
-        """Both settings with the parameters of this Modelfile put in, as far as this program uses them."""
-        usable = {name: value for name, value in self.parameters.items() if not out_of_range(name, value)}
-        return with_values(sampling, load, usable)
+    @property
+    def recipe(self) -> Recipe:
+        """What it says of the model beside its weights, as far as this program uses it.
+
+        The adapter is as it stands in the file.
+        """
+        return Recipe(
+            adapter=self.adapter,
+            template=self.template,
+            system=self.system,
+            parameters=used_values(self.parameters),
+            messages=self.messages,
+        )
 
     def commands(self) -> tuple[Command, ...]:
         """The commands that say this, in the order of `ollama show --modelfile`."""
@@ -114,6 +119,11 @@ class Reading:
     warnings: tuple[Finding, ...]
     """What is passed over, or cannot be honoured here."""
 
+    @property
+    def first_error(self) -> Finding:
+        """The error that stands first in the file; there must be one."""
+        return min(self.errors, key=lambda finding: (finding.line, finding.column))
+
 
 class _Collector:
     """Puts commands together to values."""
@@ -150,7 +160,7 @@ class _Collector:
         elif name in _LAST_WINS:
             self.texts[name] = args
         else:
-            if not _VERSION.fullmatch(args):
+            if not is_version(args):
                 raise ModelfileError("requires must be a valid semver (e.g. 0.14.0)")
             self.texts[name] = args.removeprefix("v")
 
@@ -214,11 +224,24 @@ def examine(source: bytes | str) -> Reading:
     commands, error = check(source)
     reading = read_commands(commands)
     if error is None:
-        return reading
+        return _with_template_checked(reading)
     finding = Finding(error.problem, error.hint, error.line, error.column)
     # A file that breaks off has no more to be missed than what the break says.
     others = tuple(other for other in reading.errors if other.message != "no FROM line")
     return replace(reading, modelfile=None, errors=(*others, finding))
+
+
+def _with_template_checked(reading: Reading) -> Reading:
+    """`reading`, and what is wrong with the template, which Ollama looks at when it creates the model."""
+    if reading.modelfile is None or not reading.modelfile.template:
+        return reading
+    try:
+        parse_template(reading.modelfile.template)
+    except TemplateError as error:
+        last = next(each for each in reversed(reading.commands) if "template" in (each.name, each.parameter))
+        finding = Finding(f"template error: {error.message}", error.hint, last.line, last.column)
+        return replace(reading, modelfile=None, errors=(finding,))
+    return reading
 
 
 def read(source: bytes | str) -> Modelfile:
@@ -229,6 +252,6 @@ def read(source: bytes | str) -> Modelfile:
     """
     reading = examine(source)
     if reading.modelfile is None:
-        first = min(reading.errors, key=lambda finding: (finding.line, finding.column))
+        first = reading.first_error
         raise ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
     return reading.modelfile

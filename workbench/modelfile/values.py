@@ -100,12 +100,46 @@ def _float(text: str) -> float | None:
     return number if abs(number) < _LARGEST_FLOAT32 else None
 
 
+_FLOORS: Mapping[str, tuple[float, Value]] = {
+    "temperature": (0, 0.0),
+    "top_k": (0, 0),
+    "num_predict": (-1, -1),
+    "num_gpu": (-1, -1),
+    "num_thread": (0, 0),
+}
+"""Parameters of which Ollama or llama.cpp take everything below a bound for the same, and our word for that."""
+
+SHORTEST_CONTEXT = 4
+"""Ollama takes a shorter one for this, in tokens."""
+
+
+def as_used(name: str, value: Value) -> Value:
+    """`value` as this program says the same; itself where it has no other word for it."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    if name in _FLOORS and value < _FLOORS[name][0]:
+        return _FLOORS[name][1]
+    if name == "num_ctx" and 0 < value < SHORTEST_CONTEXT:
+        return SHORTEST_CONTEXT
+    if name in ("top_p", "typical_p") and value > 1:
+        return 1.0
+    # Go hands the seed on in 32 bits without a sign.
+    return int(value) % 2**32 if name == "seed" and -(2**31) <= value < -1 else value
+
+
+def used_values(values: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
+    """Parameters of Ollama as this program says the same, without those that it does not use."""
+    used = {name: as_used(name, value) for name, value in values.items() if not out_of_range(name, value)}
+    # Ollama puts everything on that GPU as soon as one is named.
+    return (*used.items(), *((("split_mode", "none"),) if "main_gpu" in used else ()))
+
+
 def out_of_range(name: str, value: Value) -> str:
     """Why this program does not use a value that Ollama takes; empty where it does."""
     if name in ONLY_OLLAMA:
         return f"{name} has no meaning here"
     try:
-        check_value(name, value)
+        check_value(name, as_used(name, value))
     except ParameterError as error:
         return f"{error.message} {error.hint}"
     return ""

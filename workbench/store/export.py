@@ -9,11 +9,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.core.errors import SessionError
+from workbench.core.errors import ModelFileError, SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import changed_values
 from workbench.core.ports import ExportFormat
+from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, Turn
+from workbench.gguf.reader import read_header
 from workbench.modelfile.from_session import from_session
 from workbench.store.files import replace_file, write_new_file
 from workbench.store.paths import expanded
@@ -26,19 +28,32 @@ _ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", 
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
-def session_text(session: Session, form: ExportFormat) -> str:
+def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
     """The session in one of the formats.
+
+    Args:
+        session: What to write.
+        form: How to write it.
+        base: What FROM names in a Modelfile; empty for the file of the model.
 
     Raises:
         ModelfileError: A Modelfile cannot hold one of its values; the message names it.
     """
     match form:
         case "modelfile":
-            return from_session(session).text()
+            return from_session(session, base, has_template=_has_template(session.model_path)).text()
         case "md":
             return "\n".join(_markdown(session)) + "\n"
         case "json":
             return json.dumps(session_json(session), ensure_ascii=False, indent=2) + "\n"
+
+
+def _has_template(path: str) -> bool:
+    """Whether the model file `path` brings a chat template; taken for granted where it cannot be read any more."""
+    try:
+        return not path or "tokenizer.chat_template" in read_header(path).metadata
+    except ModelFileError:
+        return True
 
 
 def session_json(session: Session) -> dict[str, Any]:
@@ -129,7 +144,9 @@ def _markdown(session: Session) -> Iterator[str]:
 
 def _notes(turn: Turn) -> str:
     notes = list(_figures(turn.metrics)) if turn.metrics is not None else []
-    if turn.finish_reason not in ("", "stop"):
+    if turn.finish_reason == GIVEN:
+        notes.append("given by the Modelfile")
+    elif turn.finish_reason not in ("", "stop"):
         notes.append(f"ended by: {turn.finish_reason}")
     return " · ".join(notes)
 
@@ -160,7 +177,9 @@ def _day(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def export_session(session: Session, form: ExportFormat, path: Path, *, overwrite: bool = False) -> Path:
+def export_session(
+    session: Session, form: ExportFormat, path: Path, *, overwrite: bool = False, base: str = ""
+) -> Path:
     """Write a session to a file, whole or not at all.
 
     Args:
@@ -168,6 +187,7 @@ def export_session(session: Session, form: ExportFormat, path: Path, *, overwrit
         form: How to write it.
         path: Where to: `~` is the home folder, and a folder gets a file named after the session.
         overwrite: Whether an existing file is replaced; otherwise the new one gets the next free number.
+        base: What FROM names in a Modelfile; empty for the file of the model.
 
     Returns:
         The path that was written.
@@ -176,7 +196,7 @@ def export_session(session: Session, form: ExportFormat, path: Path, *, overwrit
         WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.
     """
     # The backslash form of a lone surrogate is right in JSON, and legible in Markdown.
-    data = session_text(session, form).encode("utf-8", "backslashreplace")
+    data = session_text(session, form, base).encode("utf-8", "backslashreplace")
     path = expanded(path)
     try:
         if path.is_dir():

@@ -247,7 +247,7 @@ class FileSessionStore:
         """
         return await asyncio.to_thread(self._folder.read, session_id)
 
-    async def export(self, session: Session, form: ExportFormat, path: Path) -> Path:
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
 
         Raises:
@@ -256,4 +256,4 @@ class FileSessionStore:
         # Imported late: the screen can be there before anything is exported.
         from workbench.store.export import export_session
 
-        return await asyncio.to_thread(export_session, session, form, path)
+        return await asyncio.to_thread(export_session, session, form, path, base=base)

@@ -51,7 +51,7 @@ class Answering:
         self._pacer = Pacer(emit, 1 / paints_per_second, share=share, clocks=clocks)
         self._kept_ns = self._clock()
         self._keeping: asyncio.Task[None] | None = None
-        self.answer = Answer(Meter(self._clock()))
+        self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
         """What there is of it."""
 
     @property
@@ -65,7 +65,7 @@ class Answering:
 
     async def run(self) -> Outcome:
         """Answer, and tell how it ended; an engine that fails is an outcome, not an exception."""
-        self.answer = Answer(Meter(self._clock()))
+        self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
         try:
             async for batch in self._engine.generate(self._request, self._cancel):
                 self._take(batch)

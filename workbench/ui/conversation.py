@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
@@ -12,6 +12,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 from workbench.core.ports import Request
+from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, Turn
 
 
@@ -72,6 +73,13 @@ class Conversation:
     def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None:
         """Add what a model answered."""
         self.turns.append(Turn(message, time.time(), model, metrics, finish_reason))
+
+    def begin_with(self, messages: Iterable[Message]) -> None:
+        """Put the turns of a Modelfile at the beginning; nothing may have been said yet."""
+        self.turns += [
+            Turn(message, time.time(), finish_reason=GIVEN if message.role == "assistant" else "")
+            for message in messages
+        ]
 
     def change(self, system: str, values: Mapping[str, object]) -> None:
         """Take new settings, by parameter name.

@@ -15,8 +15,10 @@ from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat
+from workbench.core.ports import Engine, ExportFormat, Naming
+from workbench.core.recipe import Recipe
 from workbench.core.session import Session
+from workbench.core.telemetry import Situation
 from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
@@ -30,6 +32,8 @@ from workbench.ui.swapping import Track
 
 SAMPLE_EVERY_NS = 240_000_000
 """The time between two columns of the graph, at least."""
+NOTHING = Recipe()
+"""What a model brings that no Modelfile describes."""
 HISTORY = 120
 """Speeds that the graph remembers."""
 
@@ -56,7 +60,7 @@ class Desk:
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
-        self.machine = MachineWatch(services.telemetry, clocks.now_ns)
+        self.machine = MachineWatch(services.telemetry, services.make_alarms, services.logs, clocks.now_ns)
         """The meters of the machine."""
         self.bay = Bay(services.engines)
         self.track = Track(services.loads)
@@ -80,13 +84,18 @@ class Desk:
         """Whether settings were changed that the open model does not know of."""
         return self.bay.needs_reload(self.conversation.load)
 
-    async def open(self, ref: str, label: str) -> Engine:
-        """Load a model; the conversation goes on with it.
+    async def open(self, ref: str, label: str, recipe: Recipe = NOTHING) -> Engine:
+        """Load a model; the conversation goes on with it, and takes what `recipe` says.
 
         Raises:
-            WorkbenchError: It could not be opened.
+            WorkbenchError: It could not be opened; the conversation is as it was.
         """
-        engine = await self.bay.open(ref, label, self.conversation.load)
+        _, load = recipe.settings(self.conversation.sampling, self.conversation.load)
+        engine = await self.bay.open(ref, label, load)
+        if recipe.system or recipe.parameters:
+            await self.change(recipe.system or self.conversation.system, dict(recipe.parameters))
+        if not self.conversation.turns:
+            self.conversation.begin_with(recipe.messages)
         await self.track.opened(engine)
         await self.scribe.model(engine.info.model)
         return engine
@@ -164,6 +173,8 @@ class Desk:
         await self.scribe.close()
         old = self.conversation
         self.conversation = Conversation(old.system, old.sampling, old.load, old.when_context_full)
+        if self.model is not None and self.model.recipe is not None:
+            self.conversation.begin_with(self.model.recipe.messages)
         self._start_over()
 
     async def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
@@ -194,14 +205,31 @@ class Desk:
         self._start_over()
         return session
 
-    async def export(self, form: ExportFormat, path: Path) -> Path:
+    async def export(self, form: ExportFormat, path: Path, naming: Naming | None = None) -> Path:
         """Write the conversation to a file; gives the path that was written, numbered where that one was taken.
+
+        Args:
+            form: How to write it.
+            path: Where to.
+            naming: By whose name a Modelfile calls the model; None for its file.
 
         Raises:
             WorkbenchError: It cannot be written.
         """
         session = self.conversation.session(self.scribe.session_id, self.model)
-        return await self._services.sessions.export(session, form, path)
+        base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
+        return await self._services.sessions.export(session, form, path, base)
+
+    def look_at_machine(self, *, others_run: bool = False) -> bool:
+        """See what the meters say; gives whether there is anything new to show.
+
+        Args:
+            others_run: Whether anything but the chat loads models or makes tokens.
+        """
+        asked = self.bay.asked.num_gpu if self.bay.asked is not None else None
+        info = self.engine.info if self.engine is not None else None
+        situation = Situation(info, asked, decoding=self.answering is not None or others_run)
+        return self.machine.look(situation, changing=self.bay.loading or others_run)
 
     def sample_speed(self) -> None:
         """Put the speed of this moment into the graph, unless that was done a moment ago."""

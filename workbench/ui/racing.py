@@ -56,7 +56,8 @@ class Terms:
 
     def spec(self, model: ModelEntry) -> LaneSpec:
         """A lane of `model`."""
-        return LaneSpec(model.ref, model.label, self.load, self.lane_sampling, self.system, model)
+        opening = model.recipe.messages if model.recipe is not None else ()
+        return LaneSpec(model.ref, model.label, self.load, self.lane_sampling, self.system, model, opening=opening)
 
 
 def proposed(model: ModelEntry | None, models: Sequence[ModelEntry]) -> list[ModelEntry]:
@@ -78,6 +79,7 @@ def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
     """What was said in a lane, to go on with or to leave with."""
     spec = lane.spec
     conversation = Conversation(spec.system, spec.sampling, spec.load)
+    conversation.begin_with(spec.opening)
     ref = lane.info.model.ref if lane.info else spec.ref
     for question, answer in zip(questions, lane.answers, strict=False):
         outcome = answer.outcome
@@ -114,6 +116,8 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
         if model.bits_per_weight is not None:
             facts.append(f"{model.bits_per_weight:.2f} bpw")
         facts.append(fmt.size(model.size_bytes))
+    if lane.info is not None and lane.info.measured_by != "engine":
+        facts.append(clean(lane.info.backend))
     if lane.info is not None and lane.info.memory is not None:
         facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
     own = own_settings(lane.spec, reference.spec) if reference is not None else []
@@ -131,7 +135,9 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     ttft = fmt.milliseconds(metrics.ttft_ms if metrics else None)
     prefill = fmt.rate(metrics.prefill_tps if metrics else None)
     tokens = fmt.count(meter.tokens if meter else None)
-    third = styled((fmt.rate(speed), "lane--figure"), (" tok/s  ", _DIM), (tokens, "lane--value"), (" tokens", _DIM))
+    by = "" if metrics is None or speed is None or metrics.source == "engine" else f" {metrics.source}"
+    rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
+    third = styled(*rate, (tokens, "lane--value"), (" tokens", _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
     return [_cropped(third, width), _cropped(fourth, width)]
 

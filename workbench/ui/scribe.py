@@ -57,15 +57,23 @@ class Scribe:
     async def message(self, conversation: Conversation, message: Message) -> None:
         """What the user wrote; it is on disk when this returns."""
         if self._journal is None:
-            await self._try(self._begin(conversation))
+            await self._try(self._begin(conversation, message))
         if self._journal is not None:
             await self._try(self._journal.message(message))
 
-    async def _begin(self, conversation: Conversation) -> None:
+    async def _begin(self, conversation: Conversation, first: Message) -> None:
         self._journal = await self._store.create()
         await self.settings(conversation)
         if self._model is not None:
             await self._journal.model(self._model)
+        for turn in conversation.turns:
+            # What a Modelfile has put before the first message is stored together with it.
+            if turn.message is first:
+                break
+            if turn.message.role == "assistant":
+                await self._journal.answer(turn.message, turn.model, AnswerMetrics(), turn.finish_reason)
+            else:
+                await self._journal.message(turn.message)
 
     async def partial(self, message: Message, model: str) -> None:
         """How far an answer has come."""

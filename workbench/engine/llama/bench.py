@@ -98,6 +98,10 @@ class LlamaBencher:
         entry = self._resolve(ref)
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to time.", "Name a .gguf file, or `demo`.")
+        if entry.recipe is not None and entry.recipe.adapter:
+            raise ModelFileError(
+                f"{ref}: a model with an adapter is not timed.", f"Name the model itself: {entry.path}"
+            )
         return entry, check_loadable(entry.path)
 
     def _free_unwanted(self, loading: Future[tuple[Pointer, str]]) -> None:

@@ -12,9 +12,10 @@ from workbench.core.errors import ContextFullError, EngineError, TemplateError, 
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.core.ports import Request
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Outbox, Step
+from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler
-from workbench.engine.llama.template import ChatTemplate
+from workbench.engine.llama.template import PromptTemplate
+from workbench.engine.outbox import Outbox
 from workbench.engine.text import AnswerText, open_reasoning_tag
 
 _logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class Prompt:
         WorkbenchError: The prompt is empty, too long, or cannot be rendered.
     """
 
-    def __init__(self, request: Request, model: Model, template: ChatTemplate | TemplateError) -> None:
+    def __init__(self, request: Request, model: Model, template: PromptTemplate | TemplateError) -> None:
         self._request = request
         self._model = model
         self._template = template
@@ -116,7 +117,7 @@ class Generation:
         self,
         model: Model,
         request: Request,
-        template: ChatTemplate | TemplateError,
+        template: PromptTemplate | TemplateError,
         reuse: Callable[[Sequence[int]], int],
         cancel: CancelToken,
         outbox: Outbox,

@@ -24,6 +24,7 @@ from workbench.engine.llama.runtime import shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
+from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
 
 if TYPE_CHECKING:
@@ -60,11 +61,13 @@ class LlamaHost:
         """
         began = time.perf_counter()
         entry, headers = await asyncio.to_thread(self._read, ref)
+        settings, warnings = _within_training(entry, settings)
         machine = await self.machine()
         plan = make_plan(headers, settings, machine, guard=self._memory_guard)
+        plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
-        loading = shared_runtime.call(_load, headers[0].path, plan.settings, on_progress, cancel)
+        loading = shared_runtime.call(_load, headers[0].path, _adapter(entry), plan.settings, on_progress, cancel)
         try:
             model = await asyncio.shield(asyncio.wrap_future(loading))
         except asyncio.CancelledError:
@@ -92,6 +95,8 @@ class LlamaHost:
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to load.", "Choose another model.")
         headers = check_loadable(entry.path)
+        if adapter := _adapter(entry):
+            check_adapter(Path(adapter), headers)
         facts = describe(headers[0], headers[1:])
         known = replace(
             entry,
@@ -106,17 +111,22 @@ class LlamaHost:
 
     def _assemble(self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float) -> LlamaEngine:
         from workbench.engine.llama.engine import LlamaEngine
-        from workbench.engine.llama.template import CHATML, ChatTemplate
+        from workbench.engine.llama.go_template import GoChatTemplate
+        from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate
 
         source = model.chat_template
+        own = entry.recipe.template if entry.recipe else ""
         warnings = list(plan.warnings)
-        template: ChatTemplate | TemplateError
+        template: PromptTemplate | TemplateError
         try:
-            template = ChatTemplate(source or CHATML, model.vocabulary.bos, model.vocabulary.eos)
+            if own:
+                template = GoChatTemplate(own)
+            else:
+                template = ChatTemplate(source or CHATML, model.vocabulary.bos, model.vocabulary.eos)
         except TemplateError as error:
             template = error
             warnings.append(str(error))
-        if source is None:
+        if source is None and not own:
             warnings.append(NO_TEMPLATE)
         settings = replace(plan.settings, num_ctx=model.n_ctx)
         info = EngineInfo(
@@ -129,7 +139,7 @@ class LlamaHost:
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
             vocabulary=model.vocabulary.fingerprint,
-            has_template=source is not None,
+            has_template=bool(source or own),
             warnings=tuple(warnings),
         )
         return LlamaEngine(shared_runtime, model, info, template, self._states, _state_key(entry, settings))
@@ -146,10 +156,28 @@ def _look_at_machine() -> Machine:
     return look_at_machine()
 
 
-def _load(path: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken) -> Model:
+def _adapter(entry: ModelEntry) -> str:
+    return entry.recipe.adapter if entry.recipe else ""
+
+
+def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:
+    """The settings with no longer context than the model was trained for, where a Modelfile describes it, as in Ollama.
+
+    And what there is to say of the Modelfile.
+    """
+    if entry.recipe is None:
+        return settings, ()
+    notes, trained = entry.recipe.notes, entry.context_length
+    if not trained or settings.num_ctx <= trained:
+        return settings, notes
+    said = f"num_ctx {settings.num_ctx} is more than the model was trained for, and is cut to {trained}."
+    return replace(settings, num_ctx=trained), (*notes, said)
+
+
+def _load(path: str, adapter: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken) -> Model:
     from workbench.engine.llama.model import Model
 
-    return Model(path, settings, on_progress, cancel)
+    return Model(path, settings, on_progress, cancel, adapter)
 
 
 def _close_unwanted(loading: Future[Model]) -> None:
@@ -159,6 +187,6 @@ def _close_unwanted(loading: Future[Model]) -> None:
 
 def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:
     """What has to be equal for a sequence state of one open model to fit another."""
-    path = Path(entry.path or "").resolve()
-    stat = path.stat()
-    return str(path), stat.st_size, stat.st_mtime_ns, settings.type_k, settings.type_v, settings.flash_attn
+    files = [Path(name).resolve() for name in (entry.path or "", _adapter(entry)) if name]
+    stats = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    return *stats, settings.type_k, settings.type_v, settings.flash_attn

@@ -18,6 +18,7 @@ from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import ProgressCallback
 from workbench.engine.llama import native
+from workbench.engine.llama.adapter import load_adapter, put_on
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix
 from workbench.engine.llama.weights import load_weights, no_context
@@ -77,10 +78,11 @@ class Model:
         settings: Load settings with nothing left to be chosen.
         on_progress: Told the fraction of the weights that is loaded.
         cancel: Stops the load.
+        adapter: The file of a LoRA that was found to fit; empty for none.
 
     Raises:
         CancelledError: The load was cancelled.
-        ModelLoadError: llama.cpp refuses the model.
+        ModelLoadError: llama.cpp refuses the model or the adapter.
         MemoryShortError: There is no room for the context.
     """
 
@@ -90,6 +92,7 @@ class Model:
         settings: LoadSettings,
         on_progress: ProgressCallback,
         cancel: CancelToken,
+        adapter: str = "",
     ) -> None:
         self._model: Pointer = None
         self._ctx: Pointer = None
@@ -104,7 +107,10 @@ class Model:
                     on_progress=on_progress,
                     cancel=cancel,
                 )
+                loaded = load_adapter(self._model, adapter) if adapter else None
                 self._make_context(settings, lines)
+                if loaded is not None:
+                    put_on(self._ctx, loaded)
             except BaseException:
                 self.close()
                 raise
@@ -310,9 +316,17 @@ def _memory_use(lines: Sequence[str]) -> MemoryUse | None:
         return None
     by_purpose = {"model": 0, "KV": 0, "compute": 0}
     by_device: dict[str, int] = {}
-    for device, purpose, size in buffers:
+    for buffer, purpose, size in buffers:
         kind = {"RS": "KV", "output": "compute"}.get(purpose, purpose)
         by_purpose[kind] += size
+        device = _device_of(buffer)
         by_device[device] = by_device.get(device, 0) + size
     largest = max(by_device, key=lambda device: by_device[device])
-    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest.partition("_")[0])
+    held = tuple(by_device.items())
+    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, held)
+
+
+def _device_of(buffer: str) -> str:
+    """The device whose memory a buffer lies in: `CPU_Mapped` and `CUDA_Host` lie in that of the host."""
+    device, _, kind = buffer.partition("_")
+    return "CPU" if kind == "Host" else device

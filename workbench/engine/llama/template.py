@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Protocol
 
 import jinja2
 from jinja2.ext import Extension, loopcontrols
@@ -20,6 +21,17 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """What llama.cpp's server falls back to for models that bring no template."""
+
+
+class PromptTemplate(Protocol):
+    """Makes the prompt from a conversation, in whatever language it is written."""
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt for the next answer.
+
+        Raises:
+            TemplateError: It fails on these messages.
+        """
 
 
 class _GenerationTag(Extension):

@@ -13,11 +13,15 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat
+from workbench.core.ports import Engine, ExportFormat, Naming
+from workbench.core.recipe import Recipe
+from workbench.core.sending import Sent
 from workbench.ui.conversation import Conversation
+from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
-from workbench.ui.screens.loading import LoadScreen
+from workbench.ui.screens.typed import TypedScreen
 from workbench.ui.services import Services
+from workbench.ui.slash import read_slash
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.turns import Notice
@@ -32,15 +36,20 @@ LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
 
-EXPORTS: Mapping[str, tuple[ExportFormat, str]] = {
-    ".modelfile": ("modelfile", "Modelfile   model, settings and messages, for ollama create"),
-    ".md": ("md", "Markdown    the conversation, to read"),
-    ".json": ("json", "JSON        everything, with the figures of each answer"),
+EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
+    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
+    ".md": ("md", None, "Markdown    the conversation, to read"),
+    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
+    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
+    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
 }
-"""How a conversation is written, by the suffix of the file."""
+"""How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
+
+TO_OLLAMA = "ollama"
+TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
 
 
-class ChatScreen(LoadScreen):
+class ChatScreen(TypedScreen):
     """The conversation on the left, its figures on the right."""
 
     # fmt: off
@@ -67,9 +76,11 @@ class ChatScreen(LoadScreen):
         resume: str | None,
         clocks: Clocks,
         key_for: Callable[[str], str],
+        recipe: Recipe | None = None,
     ) -> None:
         super().__init__(services, clocks, key_for)
         self._first_model = model
+        self._first_recipe = recipe
         self._first_session = resume
         self._show_thoughts = True
         self._answering: Worker[None] | None = None
@@ -83,19 +94,23 @@ class ChatScreen(LoadScreen):
     def _begin(self) -> None:
         self._look()
         if self._first_model:
-            self.load_model(self._first_model, self._first_model)
+            # A stored conversation that is gone on with has its settings and its beginning.
+            recipe = self._first_recipe if self._first_session is None else NOTHING
+            self.load_model(self._first_model, self._first_model, recipe)
         self._find_sessions()
 
     # Asking and answering
 
     @on(Prompt.Submitted)
     def _submit(self, event: Prompt.Submitted) -> None:
-        if self._answering is not None and not self._answering.is_finished:
+        if (typed := read_slash(event.shown)) is not None:
+            self._run_slash(typed, event.shown)
+        elif self._answering is not None and not self._answering.is_finished:
             self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = self.prompt.take(event.shown)
+            text = self._take_message(event.shown)
             self._queued = (text, self.transcript.user_turn(text))
             self._add(self._queued[1])
             self._show_activity()
@@ -103,7 +118,7 @@ class ChatScreen(LoadScreen):
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = self.prompt.take(event.shown)
+            text = self._take_message(event.shown)
             self._add(self.transcript.user_turn(text))
             self._answering = self._answer(text)
 
@@ -135,6 +150,8 @@ class ChatScreen(LoadScreen):
         if outcome.dropped:
             count = f"{outcome.dropped} of the oldest messages were left out"
             self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
+        if outcome.notice:
+            self._add(Notice(outcome.notice, severity="warning"))
         if outcome.error is not None:
             self._services.logs.add("error", "engine", str(outcome.error))
             self._add(Notice.of(outcome.error))
@@ -152,7 +169,7 @@ class ChatScreen(LoadScreen):
             self._show_activity()
         elif offers := self.query(ResumeOffer):
             offers.first().answer(resume=False)
-        else:
+        elif not self.put_off_alarm():
             self.prompt.focus()
 
     def action_resume(self) -> None:
@@ -221,19 +238,32 @@ class ChatScreen(LoadScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
     def _take_export(self, export: Export | None) -> None:
-        if export is not None:
+        if export is not None and export.form == TO_OLLAMA:
+            self._send_to_ollama()
+        elif export is not None:
             self._export(export)
+
+    def _send_to_ollama(self) -> None:
+        from workbench.ui.screens.sending import SendDialog
+
+        def made(sent: Sent | None) -> None:
+            if sent is not None:
+                text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
+                self._add(Notice(text, severity="information"))
+
+        session = self.desk.conversation.session(self.desk.scribe.session_id, self.desk.model)
+        self.app.push_screen(SendDialog(self._services.sender, session), made)
 
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
         try:
-            form, _ = EXPORTS[export.form]
-            written = await self.desk.export(form, export.path)
+            form, naming, _ = EXPORTS[export.form]
+            written = await self.desk.export(form, export.path, naming)
         except WorkbenchError as error:
             self._add(Notice.of(error))
         else:
@@ -241,7 +271,11 @@ class ChatScreen(LoadScreen):
 
     def action_thoughts(self) -> None:
         """Show or fold what models think."""
-        self._show_thoughts = not self._show_thoughts
+        self.think(shown=not self._show_thoughts)
+
+    def think(self, *, shown: bool) -> None:
+        """Show what models think, or fold it."""
+        self._show_thoughts = shown
         for turn in self.query(AnswerTurn):
             turn.show_thoughts(self._show_thoughts)
         self.say("Thinking is shown." if self._show_thoughts else "Thinking is folded.")
@@ -253,7 +287,7 @@ class ChatScreen(LoadScreen):
         await self.desk.adopt(conversation, model)
         labels = {model.ref: model.label}
         await self.transcript.show_turns(conversation.turns, labels, show_thoughts=self._show_thoughts)
-        self.load_model(model.ref, model.label)
+        self.load_model(model.ref, model.label, NOTHING)
         self.prompt.focus()
 
     @work(group="session", exit_on_error=False, description="new chat")
@@ -261,8 +295,10 @@ class ChatScreen(LoadScreen):
         """Begin an empty conversation."""
         await self._stop_answer()
         await self.desk.new()
-        await self.transcript.show_turns((), {}, show_thoughts=self._show_thoughts)
-        self._welcome()
+        given = self.desk.conversation.turns
+        await self.transcript.show_turns(given, {}, show_thoughts=self._show_thoughts)
+        if not given:
+            self._welcome()
         self._look()
         self.prompt.focus()
 
@@ -298,11 +334,12 @@ class ChatScreen(LoadScreen):
         await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self.load_model(session.model, labels.get(session.model, session.model))
+            self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
         self._look()
 
     async def leave(self) -> None:
-        """Stop what runs and close the session as one that ended well."""
+        """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
+        await self._services.prompts.keep_draft(self.prompt.full_text)
         self.desk.stop()
         running = self._answering
         if running is not None and not running.is_finished:

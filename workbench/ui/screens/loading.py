@@ -11,8 +11,11 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_wo
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.ports import Engine
+from workbench.core.recipe import Recipe
 from workbench.ui import format as fmt
+from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
+from workbench.ui.recipes import brought
 from workbench.ui.screens.live import LiveScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.turns import Notice, SwapCard
@@ -44,7 +47,8 @@ class LoadScreen(LiveScreen):
         """Choose a model."""
         from workbench.ui.screens.picker import ModelPicker
 
-        picker = ModelPicker(self._services.catalog, self.desk.model, self._services.no_model_hint)
+        services = self._services
+        picker = ModelPicker(services.catalog, self.desk.model, services.no_model_hint, services.servers)
         self.app.push_screen(picker, self._chosen)
 
     def _chosen(self, model: ModelEntry | None) -> None:
@@ -54,7 +58,7 @@ class LoadScreen(LiveScreen):
     def action_reload(self) -> None:
         """Load the open model again."""
         if (model := self.desk.model) is not None:
-            self.load_model(model.ref, model.label)
+            self.load_model(model.ref, model.label, NOTHING)
         else:
             self.action_models()
 
@@ -82,19 +86,21 @@ class LoadScreen(LiveScreen):
         self._wanted = following
         self.load_model(following.ref, following.label)
 
-    def load_model(self, ref: str, label: str) -> None:
+    def load_model(self, ref: str, label: str, recipe: Recipe | None = None) -> None:
         """Load a model for the conversation. A load that goes on is stopped, and so is an answer.
 
         Args:
             ref: What names it.
             label: What to call it until it is open.
+            recipe: What the conversation takes of its Modelfile: nothing, where it goes on with what it had; None for
+                everything.
         """
         if self._wanted is not None and self._wanted.ref != ref:
             self._wanted = None
-        self._loading = self._load(ref, label, self._loading)
+        self._loading = self._load(ref, label, recipe, self._loading)
 
     @work(group="load", exit_on_error=False, description="load a model")
-    async def _load(self, ref: str, label: str, before: Worker[None] | None) -> None:
+    async def _load(self, ref: str, label: str, recipe: Recipe | None, before: Worker[None] | None) -> None:
         await self._stop_answer()
         if before is not None and not before.is_finished:
             self.desk.stop()
@@ -106,7 +112,13 @@ class LoadScreen(LiveScreen):
         self._begin_work()
         engine: Engine | None = None
         try:
-            engine = await self.desk.open(ref, label)
+            if recipe is None:
+                recipe = await self._services.catalog.find_recipe(ref) or NOTHING
+            had = len(self.desk.conversation.turns)
+            engine = await self.desk.open(ref, label, recipe)
+            await self._show_opening(recipe, had)
+            if engine.info.model.recipe is not None and recipe is not NOTHING:
+                self._add(Notice(brought(engine.info.model, recipe), severity="information"))
         except CancelledError:
             self.say(f"Loading {label} was stopped.")
         except WorkbenchError as error:
@@ -119,6 +131,21 @@ class LoadScreen(LiveScreen):
         if self._loading is get_current_worker():
             self._wanted = None
             self._load_ended(engine)
+
+    async def _show_opening(self, recipe: Recipe, had: int) -> None:
+        """Show the turns that a Modelfile has put at the beginning, before what was written while it was loaded."""
+        if not recipe.messages:
+            return
+        if had:
+            key = self._key_for("chat.new")
+            text = "The messages of the Modelfile stand at the beginning of a new chat"
+            self._add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
+            return
+        waiting = None if self._queued is None else self.transcript.user_turn(self._queued[0])
+        await self.transcript.show_turns(self.desk.conversation.turns, {}, show_thoughts=True)
+        if self._queued is not None and waiting is not None:
+            self._queued = (self._queued[0], waiting)
+            self._add(waiting)
 
     def _show_loaded(self, engine: Engine) -> None:
         info = engine.info

@@ -8,6 +8,7 @@ from textual.content import Content, Span
 from textual.events import Click
 
 from workbench.core.metrics import AnswerMetrics
+from workbench.core.recipe import GIVEN
 from workbench.ui import format as fmt
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.document.streaming import StreamingDocument
@@ -20,6 +21,7 @@ ENDINGS = {
     "cancelled": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",
+    GIVEN: "given by the Modelfile",
 }
 
 

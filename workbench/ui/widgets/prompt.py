@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import TextArea
 
 from workbench.ui.pasting import Pastes
+from workbench.ui.slash import Candidate, common_start
 from workbench.ui.widgets.chips import ChipArea
 
 PUT_LIMIT = 4_000
@@ -38,6 +41,10 @@ class Prompt(ChipArea, inherit_bindings=False):
             show=False,
             tooltip="Begin a new line in the text.",
         ),
+        Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
+                tooltip="Complete a command; else go on to the next part of the screen."),
+        Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
+                tooltip="Write the text in the editor that $VISUAL or $EDITOR names."),
         Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
                 tooltip="Put the folded paste at the cursor into the text; Ctrl+Z folds it again."),
     ]  # fmt: skip
@@ -70,6 +77,8 @@ class Prompt(ChipArea, inherit_bindings=False):
         self._history: list[str] = []
         self._place = 0
         self._draft = ""
+        self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
+        """Tells how a text can go on."""
 
     @property
     def _row(self) -> int:
@@ -106,6 +115,19 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.show_text(self.text.removeprefix(shown))
         return self.pastes.expand(shown)
 
+    async def on_key(self, event: Key) -> None:
+        """Carry out its own keys at once.
+
+        Textual looks for bindings only after a key has gone from the widget up to the program. By then letters that
+        were typed after it are in the text, and it is one of those that a backspace takes away.
+        """
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if not binding.priority:
+                event.stop()
+                event.prevent_default()
+                await self.app.run_action(binding.action, self)
+                return
+
     def render_line(self, y: int) -> Strip:
         """Draw one row; in a window too small for any text, nothing."""
         return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
@@ -118,6 +140,32 @@ class Prompt(ChipArea, inherit_bindings=False):
     def _submit(self) -> None:
         if self.full_text.strip():
             self.post_message(self.Submitted(self, self.text))
+
+    def action_complete(self) -> None:
+        """Complete what is being typed: as far as all candidates agree, else to the first of them."""
+        self.call_later(self._complete)
+
+    def _complete(self) -> None:
+        found = self.complete(self.text)
+        if not found:
+            self.screen.focus_next()
+            return
+        common = common_start(found)
+        agreed = len(common) > len(self.text) and common.startswith(self.text)
+        self.show_text(common if agreed else found[0].text)
+
+    async def action_edit(self) -> None:
+        """Write the text in an external editor."""
+        from workbench.ui.editing import edit_outside
+
+        text = await edit_outside(self.app, self.full_text)
+        if text is not None:
+            self.put(text)
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Put texts of earlier sessions before those of this one."""
+        self._history[:0] = [self.pastes.fold(text) if len(text) > PUT_LIMIT else text for text in texts]
+        self._place += len(texts)
 
     def action_newline(self) -> None:
         """Begin a new line."""

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.llama.conftest import answer, chat
+from tests.lora import write_lora
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import ModelFileError
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.recipe import Recipe
+from workbench.engine.llama.host import LlamaHost
+
+
+async def open_with(demo_path: Path, adapter: Path | None, **settings: int):
+    recipe = Recipe(adapter=str(adapter or ""), notes=("PARSER x is not honoured.",))
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipe))
+    return host, await host.open("m", LoadSettings(**{"num_ctx": 256, **settings}), lambda _: None, CancelToken())
+
+
+async def first_tokens(demo_path: Path, adapter: Path | None) -> list[int]:
+    host, engine = await open_with(demo_path, adapter)
+    try:
+        return (await answer(engine, chat("Hello", limit=8))).ids
+    finally:
+        await host.shutdown()
+
+
+async def test_an_adapter_changes_what_the_model_says(demo_path, tmp_path):
+    plain = await first_tokens(demo_path, None)
+    weak = await first_tokens(demo_path, write_lora(tmp_path / "weak.gguf", demo_path, strength=0.0))
+    strong = await first_tokens(demo_path, write_lora(tmp_path / "strong.gguf", demo_path, tensors=40, strength=0.5))
+    assert weak == plain
+    assert strong != plain
+
+
+async def test_a_swap_does_not_take_the_state_of_the_model_without_it(demo_path, tmp_path):
+    adapter = write_lora(tmp_path / "a.gguf", demo_path)
+    recipes = {"plain": None, "adapted": Recipe(adapter=str(adapter))}
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipes[ref]))
+    try:
+        cached = []
+        for ref in ("plain", "adapted", "plain"):
+            engine = await host.open(ref, LoadSettings(num_ctx=256), lambda _: None, CancelToken())
+            cached.append((await answer(engine, chat("Hello there", limit=2))).cached)
+            await engine.close()
+    finally:
+        await host.shutdown()
+    assert cached[:2] == [0, 0]
+    assert cached[2] > 0
+
+
+async def test_one_for_another_model_is_refused(demo_path, tmp_path):
+    with pytest.raises(ModelFileError, match="'qwen2'"):
+        await open_with(demo_path, write_lora(tmp_path / "a.gguf", demo_path, architecture="qwen2"))
+
+
+async def test_what_is_not_honoured_is_told_with_the_model(demo_path):
+    host, engine = await open_with(demo_path, None, num_ctx=1_000_000)
+    try:
+        assert engine.info.warnings[:2] == (
+            "PARSER x is not honoured.",
+            "num_ctx 1000000 is more than the model was trained for, and is cut to 8192.",
+        )
+        assert engine.info.settings.num_ctx == 8192
+    finally:
+        await host.shutdown()

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.engine.llama.conftest import answer, chat, load
+from workbench.core.chat import Message
+from workbench.core.errors import TemplateError
+from workbench.core.events import Failed, Finished
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import Sampling
+from workbench.core.ports import Request
+from workbench.core.recipe import Recipe
+from workbench.engine.llama.host import LlamaHost
+
+CHATML = """{{ range .Messages }}<|im_start|>{{ .Role }}
+{{ .Content }}<|im_end|>
+{{ end }}<|im_start|>assistant
+"""
+TURNS = """{{ if .System }}<|im_start|>system
+{{ .System }}<|im_end|>
+{{ end }}<|im_start|>user
+{{ .Prompt }}<|im_end|>
+<|im_start|>assistant
+{{ .Response }}<|im_end|>
+"""
+
+
+@pytest.fixture
+async def described(demo_path):
+    """Opens the demo model with a template."""
+    hosts = []
+
+    async def opened(template: str):
+        recipe = Recipe(template=template) if template else None
+        hosts.append(LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipe)))
+        return await load(hosts[-1], num_ctx=512)
+
+    yield opened
+    for host in hosts:
+        await host.shutdown()
+
+
+@pytest.mark.parametrize("template", [CHATML, TURNS])
+async def test_the_prompt_is_the_one_that_the_template_makes(described, template):
+    request = chat("Hello", "Hi.", "What is two and two?", limit=6)
+    jinja = await described("")
+    own = await described(template)
+    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    # The model's own template puts this before a conversation that has no system prompt.
+    told = replace(request, messages=(Message("system", system), *request.messages))
+    assert (await answer(own, told)).ids == (await answer(jinja, request)).ids
+    assert own.info.warnings == ()
+
+
+async def test_a_template_that_fails_is_an_answer_that_fails(described):
+    engine = await described('{{ range .Messages }}{{ template "none" }}{{ end }}')
+    end = (await answer(engine, chat("Hello"))).end
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, TemplateError)
+
+
+async def test_a_template_that_does_not_parse_leaves_raw_completion(described):
+    engine = await described("{{ if }}")
+    assert "template" in engine.info.warnings[-1]
+    assert isinstance((await answer(engine, chat("Hello"))).end, Failed)
+    raw = Request(prompt="Once upon", sampling=Sampling(num_predict=2, temperature=0.0))
+    assert isinstance((await answer(engine, raw)).end, Finished)

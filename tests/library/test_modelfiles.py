@@ -1,0 +1,298 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import gguf
+import pytest
+
+from tests.library.stores import HuggingFaceCache, OllamaStore
+from tests.lora import write_lora
+from workbench.core.chat import Message
+from workbench.core.errors import ModelFileError, ModelfileError, UnknownModelError, WorkbenchError
+from workbench.core.recipe import Recipe
+from workbench.library.catalog import LibraryCatalog
+from workbench.library.modelfiles import name_of
+from workbench.library.places import Places
+
+Model = Callable[..., Path]
+
+
+@pytest.fixture
+def catalog(places: Callable[..., Places], demo_path: Path) -> LibraryCatalog:
+    return LibraryCatalog(find_demo_file=lambda: demo_path, stores=("ollama", "huggingface"), places=places())
+
+
+def write(path: Path, *lines: str) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return str(path)
+
+
+def of_type(path: Path, kind: str, architecture: str = "llama", **counts: int) -> Path:
+    """A GGUF file of another type than model."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, architecture)
+    if kind:
+        writer.add_type(kind)
+    for key, value in counts.items():
+        writer.add_uint32(f"{architecture}.{key.replace('__', '.')}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+WHOLE = (
+    "FROM {}",
+    "SYSTEM Be brief.",
+    "PARAMETER temperature 0.2",
+    "PARAMETER num_ctx 2048",
+    "PARAMETER num_keep 5",
+    "PARAMETER stop a",
+    "PARAMETER stop b",
+    "MESSAGE user Hi",
+    "MESSAGE assistant Hello.",
+)
+
+
+def test_everything_that_is_used(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    weights = model(tmp_path / "m" / "Tiny-Q4_K_M.gguf")
+    ref = write(tmp_path / "m" / "brief.Modelfile", *(line.format("./Tiny-Q4_K_M.gguf") for line in WHOLE))
+    entry = catalog.resolve(ref)
+    assert (entry.ref, entry.name, entry.quant, entry.path) == (ref, "brief", "Q4_K_M", str(weights))
+    assert entry.label == "brief Q4_K_M"
+    recipe = Recipe(
+        system="Be brief.",
+        parameters=(("temperature", 0.2), ("num_ctx", 2048), ("stop", ("a", "b"))),
+        messages=(Message("user", "Hi"), Message("assistant", "Hello.")),
+        notes=("brief.Modelfile, line 5: num_keep 5 is not used: num_keep has no meaning here.",),
+    )
+    assert entry.recipe == recipe
+    assert catalog.recipe(ref) == recipe
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("a/coder.Modelfile", "coder"),
+        ("a/coder/Modelfile", "coder"),
+        ("a/modelfile.coder.v2", "coder.v2"),
+        ("a/coder.txt", "coder.txt"),
+    ],
+)
+def test_names(path: str, name: str) -> None:
+    assert name_of(Path(path)) == name
+
+
+def test_paths_are_read_from_the_folder_of_the_modelfile(
+    catalog: LibraryCatalog, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = model(tmp_path / "deep" / "w.gguf")
+    monkeypatch.setenv("HOME", str(tmp_path / "deep"))
+    ref = tmp_path / "deep" / "er" / "Modelfile"
+    for base in ("../w.gguf", str(weights), "~/w.gguf"):
+        assert Path(catalog.resolve(write(ref, f"FROM {base}")).path or "").resolve() == weights
+
+
+def test_a_path_to_the_modelfile_may_be_relative(
+    catalog: LibraryCatalog, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model(tmp_path / "w.gguf")
+    write(tmp_path / "Modelfile", "FROM w.gguf")
+    monkeypatch.chdir(tmp_path)
+    for ref in ("Modelfile", "./Modelfile"):
+        assert catalog.resolve(ref).ref == str(tmp_path / "Modelfile")
+
+
+def test_the_demo_model(catalog: LibraryCatalog, demo_path: Path, tmp_path: Path) -> None:
+    entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM demo"))
+    assert entry.path == str(demo_path)
+    assert entry.source == "modelfile"
+
+
+def test_other_references_have_no_recipe(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    assert [catalog.recipe(ref) for ref in ("demo", "scripted", "x:Q4", str(model(tmp_path / "m.gguf")))] == [None] * 4
+
+
+def test_a_swap_keeps_what_is_not_in_the_weights(catalog: LibraryCatalog, demo_path: Path, tmp_path: Path) -> None:
+    plain = catalog.resolve("demo")
+    told = catalog.resolve(write(tmp_path / "a.Modelfile", "FROM demo", "SYSTEM x"))
+    assert told.group == plain.group
+    write_lora(tmp_path / "lora.gguf", demo_path)
+    adapted = catalog.resolve(write(tmp_path / "b.Modelfile", "FROM demo", "ADAPTER lora.gguf"))
+    assert adapted.group == ""
+
+
+def test_adapters(catalog: LibraryCatalog, demo_path: Path, tmp_path: Path) -> None:
+    adapter = write_lora(tmp_path / "lora.gguf", demo_path)
+    for lines in (
+        ("FROM demo", "ADAPTER ./lora.gguf"),
+        (f"FROM {demo_path}", "FROM lora.gguf"),
+        ("FROM demo", f"ADAPTER {demo_path}", "ADAPTER lora.gguf"),
+    ):
+        recipe = catalog.resolve(write(tmp_path / "Modelfile", *lines)).recipe
+        assert recipe is not None
+        assert recipe.adapter == str(adapter)
+
+
+@pytest.mark.parametrize(
+    "name", ["hf.co/bart/Tiny-GGUF:Q8_0", "bart/Tiny-GGUF", "https://huggingface.co/bart/Tiny-GGUF"]
+)
+def test_a_repository_of_hugging_face_that_is_at_hand(
+    catalog: LibraryCatalog, hub: HuggingFaceCache, weights: Callable[..., bytes], tmp_path: Path, name: str
+) -> None:
+    link = hub.add("bart/Tiny-GGUF", "Tiny-Q8_0.gguf", weights())
+    assert catalog.resolve(write(tmp_path / "Modelfile", f"FROM {name}")).path == str(link)
+
+
+def test_a_name_of_ollama_brings_what_its_own_modelfile_said(
+    catalog: LibraryCatalog, ollama: OllamaStore, weights: Callable[..., bytes], tmp_path: Path
+) -> None:
+    layers = [
+        ollama.layer("system", b"Old system."),
+        ollama.layer("params", json.dumps({"temperature": 0.5, "seed": 1e6, "stop": ["x"], "num_keep": 3}).encode()),
+        ollama.layer("messages", json.dumps([{"role": "user", "content": "Q"}]).encode()),
+        ollama.layer("template", b"{{ .Prompt }}"),
+        ollama.layer("license", b"MIT"),
+    ]
+    ollama.add("tiny/latest", weights(), config={"renderer": "qwen3.5"}, layers=layers)
+    entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM tiny", "PARAMETER stop y", "PARAMETER top_k 7"))
+    assert entry.path is not None
+    assert Path(entry.path).parent.name == "blobs"
+    recipe = entry.recipe
+    assert recipe is not None
+    assert recipe.system == "Old system."
+    assert dict(recipe.parameters) == {"temperature": 0.5, "seed": 1_000_000, "stop": ("y",), "top_k": 7}
+    assert recipe.messages == (Message("user", "Q"),)
+    assert recipe.template == "{{ .Prompt }}"
+    assert any("renderer qwen3.5" in note for note in recipe.notes)
+    over = catalog.resolve(write(tmp_path / "Modelfile", "FROM TINY:latest", "SYSTEM New.", "MESSAGE assistant A"))
+    assert over.recipe is not None
+    assert (over.recipe.system, over.recipe.messages) == ("New.", (Message("assistant", "A"),))
+
+
+def test_a_model_of_ollama_with_an_adapter(
+    catalog: LibraryCatalog, ollama: OllamaStore, weights: Callable[..., bytes], tmp_path: Path, demo_path: Path
+) -> None:
+    lora = write_lora(tmp_path / "lora.gguf", demo_path).read_bytes()
+    ollama.add("tuned/latest", weights(), layers=[ollama.layer("adapter", lora)])
+    entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM tuned"))
+    assert entry.recipe is not None
+    assert Path(entry.recipe.adapter).read_bytes() == lora
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [("params", b"[]"), ("params", b"{"), ("messages", b"{}"), ("messages", b'[{"role": "tool", "content": ""}]')],
+)
+def test_layers_of_ollama_that_are_damaged(
+    catalog: LibraryCatalog, ollama: OllamaStore, weights: Callable[..., bytes], tmp_path: Path, layer
+) -> None:
+    ollama.add("tiny/latest", weights(), layers=[ollama.layer(*layer)])
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        catalog.resolve(write(tmp_path / "Modelfile", "FROM tiny"))
+
+
+def test_files_and_a_projector(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    weights = model(tmp_path / "w.gguf")
+    of_type(tmp_path / "mmproj.gguf", "mmproj", "clip")
+    of_type(tmp_path / "sees.gguf", "", "mllama", vision__block_count=3)
+    entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM w.gguf", "FROM mmproj.gguf", "FROM sees.gguf"))
+    assert entry.path == str(weights)
+    assert entry.recipe is not None
+    assert [note.split(" is ")[0] for note in entry.recipe.notes] == ["mmproj.gguf", "sees.gguf"]
+
+
+def test_a_name_counts_more_than_files(catalog: LibraryCatalog, model: Model, tmp_path: Path, demo_path: Path) -> None:
+    model(tmp_path / "w.gguf")
+    entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM demo", "FROM w.gguf"))
+    assert entry.path == str(demo_path)
+    assert entry.recipe is not None
+    assert "passed over" in entry.recipe.notes[0]
+
+
+def test_a_directory(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    weights = model(tmp_path / "d" / "w.gguf")
+    of_type(tmp_path / "d" / "proj.gguf", "projector")
+    assert catalog.resolve(write(tmp_path / "Modelfile", "FROM ./d")).path == str(weights)
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "no Modelfile or safetensors files found"),
+        ({"model.safetensors": b"x", "w.gguf": b""}, "safetensors form"),
+        ({"sub/model-1.safetensors": b"x"}, "safetensors form"),
+        ({"consolidated.00.safetensors": b"x"}, "safetensors form"),
+        ({"pytorch_model.bin": b"PK\x03\x04"}, "PyTorch form"),
+        ({"consolidated.00.pth": b"PK\x03\x04"}, "PyTorch form"),
+        ({"pytorch_model.bin": b"text"}, "no Modelfile or safetensors files found"),
+    ],
+)
+def test_directories_that_cannot_be_used(catalog: LibraryCatalog, tmp_path: Path, files, said: str) -> None:
+    (tmp_path / "d").mkdir()
+    for name, data in files.items():
+        path = tmp_path / "d" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+    with pytest.raises(ModelfileError, match=said):
+        catalog.resolve(write(tmp_path / "Modelfile", "FROM ./d"))
+
+
+def test_a_link_out_of_a_directory_is_refused(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    weights = model(tmp_path / "blobs" / "w.gguf")
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "w.gguf").symlink_to(weights)
+    with pytest.raises(ModelfileError, match="insecure path"):
+        catalog.resolve(write(tmp_path / "Modelfile", "FROM ./d"))
+    assert catalog.resolve(write(tmp_path / "Modelfile", "FROM ./d/w.gguf")).path
+
+
+@pytest.mark.parametrize(
+    ("lines", "error", "said"),
+    [
+        (["FROM ./missing.gguf"], ModelFileError, "FROM ./missing.gguf: there is no such file"),
+        (["FROM nothing-like-it"], UnknownModelError, "FROM nothing-like-it: There is no model"),
+        (["FROM hf.co/a/b:Q4_K_M"], UnknownModelError, "There is no model 'a/b:Q4_K_M'"),
+        (["FROM Modelfile"], ModelfileError, "this is a Modelfile"),
+        (["FROM w.gguf", "FROM x.gguf"], ModelfileError, "several models: w.gguf, x.gguf"),
+        (["FROM lora.gguf"], ModelfileError, "FROM names no model"),
+        (["FROM w.gguf", "DRAFT ./w.gguf"], ModelfileError, "DRAFT must not reference the same local path as FROM"),
+        (["FROM w.gguf", "DRAFT ./no.gguf"], ModelfileError, "DRAFT ./no.gguf: there is no such file"),
+        (["FROM w.gguf", "ADAPTER no.gguf"], ModelfileError, "ADAPTER no.gguf: there is no such file"),
+        (["FROM w.gguf", "ADAPTER ."], ModelfileError, "safetensors form"),
+        (["FROM w.gguf", "ADAPTER x.gguf"], ModelfileError, "this is no LoRA adapter"),
+        (["FROM w.gguf", "ADAPTER Modelfile"], ModelFileError, "Modelfile"),
+        (["FROM w.gguf", "FOO x"], ModelfileError, "line 2, column 1: command must be one of"),
+        (["FROM http://localhost:1/x"], WorkbenchError, "localhost"),
+        (["FROM ~nobody-of-this-name/x.gguf"], ModelFileError, "there is no such file"),
+    ],
+)
+def test_refusals_name_the_modelfile(
+    catalog: LibraryCatalog, model: Model, tmp_path: Path, demo_path: Path, lines: list[str], error: type, said: str
+) -> None:
+    model(tmp_path / "w.gguf")
+    model(tmp_path / "x.gguf")
+    write_lora(tmp_path / "lora.gguf", demo_path)
+    ref = write(tmp_path / "Modelfile", *lines)
+    with pytest.raises(error) as caught:
+        catalog.resolve(ref)
+    assert said in caught.value.message
+    assert ref in caught.value.message
+
+
+def test_what_is_not_honoured_is_said(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    model(tmp_path / "draft.gguf")
+    lines = ["FROM demo", "RENDERER a", "PARSER b", "DRAFT draft.gguf", "REQUIRES 99.0", "PARAMETER min_p 3"]
+    recipe = catalog.recipe(write(tmp_path / "Modelfile", *lines))
+    assert recipe is not None
+    assert [note.split()[0] for note in recipe.notes] == ["Modelfile,", "RENDERER", "PARSER", "DRAFT", "REQUIRES"]
+
+
+def test_a_modelfile_that_is_not_there(catalog: LibraryCatalog, tmp_path: Path) -> None:
+    for ref in (str(tmp_path / "Modelfile"), "my.Modelfile"):
+        with pytest.raises(ModelfileError, match="there is no such file"):
+            catalog.resolve(ref)

@@ -1,0 +1,301 @@
+"""Opening a Modelfile: from what its lines name to a model that can be loaded.
+
+FROM, ADAPTER and DRAFT name files as Ollama reads them: relative to the Modelfile's folder. What is not there as a file
+is the name of a model.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from workbench.core.errors import ModelFileError, ModelfileError, UnknownModelError
+from workbench.core.models import ModelEntry
+from workbench.core.recipe import Recipe
+from workbench.gguf.names import SUFFIX
+from workbench.gguf.reader import read_header
+from workbench.library.entries import printable
+from workbench.library.folders import mode_of, model_file
+from workbench.library.ollama import Manifest
+from workbench.library.ollama_layers import OllamaModel, read_layers
+from workbench.library.references import is_path, nearest_file
+from workbench.modelfile.meaning import Modelfile
+from workbench.modelfile.source import is_modelfile_name, read_file
+from workbench.modelfile.template_choice import prefers_jinja
+from workbench.modelfile.versions import FOLLOWED, is_newer
+
+MODELFILE = "modelfile"
+"""The source of models that a Modelfile describes."""
+
+_HUGGING_FACE = re.compile(r"(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
+_SCHEME = re.compile(r"https?://", re.IGNORECASE)
+_ZIP = b"PK\x03\x04"
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """How models are found that a Modelfile builds on."""
+
+    path: Callable[[Path], ModelEntry]
+    """The model in a file; raises a ModelFileError."""
+    name: Callable[[str], ModelEntry]
+    """A model of the library; raises an UnknownModelError."""
+    ollama: Callable[[str], Manifest | None]
+    """The model that has this name in Ollama's store; None where there is none."""
+
+
+def name_of(path: Path) -> str:
+    """What a model is called that a Modelfile describes: `coder` for `coder.Modelfile` and `coder/Modelfile`."""
+    folded = path.name.casefold()
+    if folded.startswith("modelfile."):
+        return path.name.partition(".")[2]
+    if folded == "modelfile":
+        return path.absolute().parent.name or path.name
+    return path.name[: -len(".modelfile")] if folded.endswith(".modelfile") else path.name
+
+
+def open_modelfile(path: Path, lookups: Lookups) -> ModelEntry:
+    """The model that the Modelfile `path` describes, with its recipe.
+
+    Raises:
+        WorkbenchError: It cannot be read, is refused by Ollama, or builds on what is not there or cannot be loaded.
+    """
+    opened = _Opened.read(path, lookups)
+    base = opened.base()
+    recipe = opened.recipe
+    swappable = not (recipe.adapter or recipe.template)
+    return replace(
+        base,
+        ref=str(path),
+        name=printable(name_of(path)),
+        source=MODELFILE,
+        # Another quantization of the base would come without the adapter and the template.
+        group=base.group if swappable else "",
+        places=(),
+        recipe=recipe,
+    )
+
+
+def recipe_of(path: Path, lookups: Lookups) -> Recipe:
+    """What the Modelfile `path` says beside the weights; nothing is searched for.
+
+    Raises:
+        WorkbenchError: It cannot be read, or names a file that is not there or cannot be used.
+    """
+    return _Opened.read(path, lookups).recipe
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A Modelfile whose files are found."""
+
+    path: Path
+    lookups: Lookups
+    weights: Path | None
+    """The model file; None where FROM names a model."""
+    name: str
+    """The model that FROM names; empty where it names a file."""
+    ollama: OllamaModel | None
+    """The model of that name in Ollama's store."""
+    recipe: Recipe
+
+    @classmethod
+    def read(cls, path: Path, lookups: Lookups) -> _Opened:
+        """Read a Modelfile, and look at the files that it names."""
+        modelfile, reading = read_file(path)
+        files = _Files(path)
+        notes = [f"{path.name}, line {each.line}: {each.message}." for each in reading.warnings]
+        adapter = files.adapter(modelfile)
+        bases = files.bases(modelfile)
+        weights, in_from, names = files.weights(bases, notes), files.adapters, files.names
+        if not names and weights is None:
+            raise ModelfileError(f"{path}: FROM names no model.", "Put the line FROM ./model.gguf into it.")
+        if names and bases:
+            notes.append(f"FROM names the model {names[-1]} as well as files: the files are passed over, as in Ollama.")
+            weights = None
+        found = None
+        if names and names[-1] != "demo" and (manifest := lookups.ollama(_SCHEME.sub("", names[-1]))) is not None:
+            found = read_layers(manifest)
+        notes += _not_honoured(modelfile)
+        own = replace(
+            modelfile.recipe,
+            adapter=str(adapter or (in_from[-1] if in_from and not names else "")),
+            notes=tuple(printable(note) for note in notes),
+        )
+        recipe = own if found is None else own.onto(_as_run(found))
+        return cls(path, lookups, weights, names[-1] if names else "", found, recipe)
+
+    def base(self) -> ModelEntry:
+        """The model that it builds on.
+
+        Raises:
+            WorkbenchError: There is none.
+        """
+        if self.weights is not None:
+            return self.lookups.path(self.weights)
+        if self.ollama is not None:
+            return self.lookups.path(self.ollama.weights)
+        return self._named(_SCHEME.sub("", self.name))
+
+    def _named(self, name: str) -> ModelEntry:
+        repository = _HUGGING_FACE.sub("", name)
+        if repository == name and is_path(name):
+            path = self.path.parent / name
+            raise ModelFileError(f"{self.path}: FROM {name}: there is no such file.", nearest_file(path))
+        try:
+            return self.lookups.name(repository)
+        except UnknownModelError as error:
+            hint = error.hint
+            if repository != name:
+                hint = f"Get it first, for example with `ollama pull {name}`."
+            raise UnknownModelError(f"{self.path}: FROM {name}: {error.message}", hint) from None
+
+
+class _Files:
+    """The files that a Modelfile names, and the names that are none.
+
+    Args:
+        path: The Modelfile.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.names: list[str] = []
+        """What FROM names that is no file."""
+        self.adapters: list[Path] = []
+        """Adapters that FROM names."""
+
+    def _error(self, command: str, text: str, problem: str, hint: str = "") -> ModelfileError:
+        return ModelfileError(printable(f"{self._path}: {command} {text}: {problem}."), hint)
+
+    def _expanded(self, text: str) -> Path:
+        try:
+            return self._path.absolute().parent / Path(text).expanduser()
+        except (RuntimeError, ValueError):
+            return self._path.absolute().parent / text
+
+    def bases(self, modelfile: Modelfile) -> list[Path]:
+        """The model files that FROM names, projectors and adapters among them; a directory is those in it."""
+        files: list[Path] = []
+        places: set[str] = set()
+        for text in modelfile.bases:
+            path = self._expanded(text)
+            if not mode_of(path):
+                self.names.append(text)
+                continue
+            places.add(os.path.realpath(path))
+            if path.is_dir():
+                files += self._inside(text, path)
+            elif is_modelfile_name(path.name):
+                raise self._error("FROM", text, "this is a Modelfile", "Name the model that it builds on.")
+            else:
+                files.append(path)
+        for text in modelfile.drafts:
+            path = self._expanded(text)
+            if not mode_of(path):
+                raise self._error("DRAFT", text, "there is no such file", nearest_file(path))
+            if os.path.realpath(path) in places:
+                raise self._error("DRAFT", text, f"DRAFT must not reference the same local path as FROM: {path}")
+        return files
+
+    def _inside(self, text: str, folder: Path) -> list[Path]:
+        """The GGUF files of a folder, where Ollama would take those."""
+        for patterns, kind in (
+            (("model*.safetensors", "*/model*.safetensors", "consolidated*.safetensors"), "safetensors"),
+            (("pytorch_model*.bin", "consolidated*.pth"), "PyTorch"),
+            ((f"*{SUFFIX}",), "GGUF"),
+            (("*.bin",), "PyTorch"),
+        ):
+            found = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+            if kind == "PyTorch":
+                found = [path for path in found if _begins(path, _ZIP)]
+            if found and kind == "GGUF":
+                self._refuse_escapes(text, folder, found)
+                return list(dict.fromkeys(model_file(path).path for path in found))
+            if found:
+                problem = f"the weights in this directory are in {kind} form, which llama.cpp does not read"
+                raise self._error("FROM", text, problem, "Convert them to GGUF, and name that file.")
+        raise self._error("FROM", text, "no Modelfile or safetensors files found", "Name a .gguf file.")
+
+    def _refuse_escapes(self, text: str, folder: Path, found: Sequence[Path]) -> None:
+        root = Path(os.path.realpath(folder))
+        for path in found:
+            if not Path(os.path.realpath(path)).is_relative_to(root):
+                hint = f"It is a link out of the directory. Name the file itself: FROM {path}"
+                raise self._error("FROM", text, f"insecure path: {path}", hint)
+
+    def weights(self, files: Sequence[Path], notes: list[str]) -> Path | None:
+        """The one of `files` that is the model; None where there is none."""
+        models: list[Path] = []
+        for path in files:
+            kind = _kind_of(path)
+            if kind == "adapter":
+                self.adapters.append(path)
+            elif kind == "projector":
+                notes.append(f"{path.name} is a projector: it takes pictures in Ollama, and is not used here.")
+            else:
+                models.append(path)
+        if len(models) > 1:
+            named = ", ".join(path.name for path in models)
+            raise ModelfileError(f"{self._path}: FROM names several models: {named}.", "Keep one of them.")
+        return models[0] if models else None
+
+    def adapter(self, modelfile: Modelfile) -> Path | None:
+        """The file that ADAPTER names; None where there is no such line."""
+        text = modelfile.adapter
+        if not text:
+            return None
+        path = self._expanded(text)
+        if not mode_of(path):
+            raise self._error("ADAPTER", text, "there is no such file", nearest_file(path))
+        if path.is_dir():
+            problem = "an adapter in safetensors form is not read by llama.cpp"
+            raise self._error("ADAPTER", text, problem, "Convert it with llama.cpp's convert_lora_to_gguf.py.")
+        if _kind_of(path) != "adapter":
+            raise self._error("ADAPTER", text, "this is no LoRA adapter", "Name a GGUF file of the type adapter.")
+        return path
+
+
+def _kind_of(path: Path) -> str:
+    """What a GGUF file is: `model`, `adapter` or `projector`.
+
+    Raises:
+        ModelFileError: It cannot be read, or is no GGUF file.
+    """
+    metadata = read_header(path).metadata
+    kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
+    if kind == "adapter":
+        return "adapter"
+    sees = f"{architecture}.vision.block_count" in metadata and f"{architecture}.block_count" not in metadata
+    return "projector" if kind in ("projector", "mmproj") or architecture == "clip" or sees else "model"
+
+
+def _as_run(model: OllamaModel) -> Recipe:
+    """The recipe of a model of Ollama, without its template where Ollama takes the one of the GGUF file instead."""
+    if not model.recipe.template:
+        return model.recipe
+    jinja = read_header(model.weights).metadata.get("tokenizer.chat_template")
+    leave = prefers_jinja(model.recipe.template, jinja if isinstance(jinja, str) else "")
+    return replace(model.recipe, template="") if leave else model.recipe
+
+
+def _begins(path: Path, magic: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
+
+
+def _not_honoured(modelfile: Modelfile) -> Iterator[str]:
+    if modelfile.renderer:
+        yield f"RENDERER {modelfile.renderer} is not honoured: the prompt is made by the chat template."
+    if modelfile.parser:
+        yield f"PARSER {modelfile.parser} is not honoured: the answer is shown as the model writes it."
+    for draft in modelfile.drafts:
+        yield f"DRAFT {draft} is not used: no model writes ahead here."
+    if modelfile.requires and is_newer(modelfile.requires):
+        yield f"REQUIRES {modelfile.requires} is newer than the Ollama that is followed here, {FOLLOWED}."

@@ -1,0 +1,129 @@
+"""What a model in Ollama's store brings beside its weights: the layers that its own Modelfile became."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from workbench.core.chat import Message
+from workbench.core.errors import ModelFileError, ModelfileError
+from workbench.core.parameters import Value
+from workbench.core.recipe import Recipe
+from workbench.library.entries import printable
+from workbench.library.ollama import MAX_JSON, Manifest, blob_of, config_of, layers_of, read_small
+from workbench.modelfile.syntax import ROLES
+from workbench.modelfile.values import IGNORED, kind_of, out_of_range, used_values
+
+MEDIA = "application/vnd.ollama.image."
+
+
+@dataclass(frozen=True, slots=True)
+class OllamaModel:
+    """A model of Ollama's store, for a Modelfile that builds on it."""
+
+    weights: Path
+    recipe: Recipe
+
+
+def read_layers(manifest: Manifest) -> OllamaModel:
+    """The weights of a model, and what goes with them.
+
+    Raises:
+        ModelFileError: The manifest or a blob that it names cannot be read, or there are no weights for llama.cpp.
+    """
+    try:
+        layers = layers_of(manifest)
+        config = config_of(manifest)
+        by_kind = {kind: blob_of(manifest, layer) for kind, layer in _kinds(layers)}
+        if (weights := by_kind.get("model")) is None:
+            raise ModelFileError(
+                f"{manifest.name}: its manifest names no weights that llama.cpp reads.", "Name a GGUF file."
+            )
+        notes = list(_not_honoured(str(manifest.name), by_kind, config))
+        parameters = used_values(dict(_parameters(by_kind.get("params"), notes)))
+        recipe = Recipe(
+            adapter=str(by_kind.get("adapter", "")),
+            template=_text(by_kind.get("template") or by_kind.get("prompt")),
+            system=_text(by_kind.get("system")),
+            parameters=parameters,
+            messages=tuple(_messages(by_kind.get("messages"))),
+            notes=tuple(map(printable, notes)),
+        )
+    except (OSError, ValueError) as error:
+        raise ModelFileError(
+            f"{manifest.path}: what this manifest of Ollama names cannot be read: {error}.",
+            f"Run `ollama pull {manifest.name}`.",
+        ) from error
+    return OllamaModel(weights, recipe)
+
+
+def _kinds(layers: list[dict[str, object]]) -> Iterator[tuple[str, dict[str, object]]]:
+    for layer in layers:
+        kind = layer.get("mediaType")
+        if isinstance(kind, str) and kind.startswith(MEDIA):
+            yield kind.removeprefix(MEDIA), layer
+
+
+def _not_honoured(name: str, by_kind: Mapping[str, Path], config: Mapping[str, object]) -> Iterator[str]:
+    for key in ("renderer", "parser"):
+        if config.get(key):
+            yield f"{name} has the {key} {config[key]} of Ollama, which is not honoured here."
+    if "projector" in by_kind:
+        yield f"{name} can take pictures in Ollama, and text alone here."
+    if "draft" in by_kind:
+        yield f"{name} has a draft model, which is not used here."
+
+
+def _text(path: Path | None) -> str:
+    return "" if path is None else read_small(path, MAX_JSON).decode("utf-8", "replace")
+
+
+def _parameters(path: Path | None, notes: list[str]) -> Iterator[tuple[str, Value]]:
+    if path is None:
+        return
+    content = json.loads(read_small(path, MAX_JSON))
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: no JSON object")
+    for name, value in content.items():
+        if name in IGNORED:
+            continue
+        try:
+            taken = _as_kind(name, value)
+        except (ModelfileError, ValueError, OverflowError):
+            notes.append(f"The parameter {name} of the base is not understood.")
+            continue
+        if reason := out_of_range(name, taken):
+            notes.append(f"The parameter {name} of the base is not used: {reason.removesuffix('.')}.")
+        yield name, taken
+
+
+def _as_kind(name: str, value: object) -> Value:
+    """A JSON value as the type of its parameter: Go has written whole numbers as fractions at times."""
+    match kind_of(name), value:
+        case "int", int() | float() if not isinstance(value, bool) and float(value).is_integer():
+            return int(value)
+        case "float", int() | float() if not isinstance(value, bool):
+            return float(value)
+        case "bool", bool():
+            return value
+        case "strings", str():
+            return (value,)
+        case "strings", list() if all(isinstance(item, str) for item in value):
+            return tuple(value)
+    raise ValueError(name)
+
+
+def _messages(path: Path | None) -> Iterator[Message]:
+    if path is None:
+        return
+    content = json.loads(read_small(path, MAX_JSON))
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: no JSON array")
+    for item in content:
+        role = next((role for role in ROLES if isinstance(item, dict) and role == item.get("role")), None)
+        text = item.get("content") if role else None
+        if role is None or not isinstance(text, str):
+            raise ValueError(f"{path}: no message")
+        yield Message(role, text)

@@ -1,0 +1,81 @@
+"""A template without what follows a field."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from workbench.modelfile.gotemplate.tree import (
+    Action,
+    Command,
+    Field,
+    If,
+    Node,
+    Nodes,
+    Operand,
+    Pipeline,
+    Range,
+    With,
+)
+
+
+def cut_after(nodes: Nodes, name: str) -> Nodes:
+    """`nodes` up to the first action with the field `name`, which stays, inside whatever it lies.
+
+    Conditions do not count, nor do fields of variables and of parentheses: Ollama does not look for them there. Of that
+    action, the operands that come later and are not the field again go too, and the whole action where a command behind
+    a pipe loses all of its operands.
+    """
+    return _Cut(name).nodes(nodes)
+
+
+class _Cut:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._done = False
+
+    def nodes(self, nodes: Nodes) -> Nodes:
+        kept: list[Node] = []
+        for node in nodes:
+            if self._done:
+                break
+            shorter = self._node(node)
+            if shorter is not None:
+                kept.append(shorter)
+        return tuple(kept)
+
+    def _node(self, node: Node) -> Node | None:
+        match node:
+            case Action():
+                pipeline = self._pipeline(node.pipeline)
+                return replace(node, pipeline=pipeline) if pipeline is not None else None
+            case If() | With():
+                branches: list[tuple[Pipeline, Nodes]] = []
+                for pipeline, body in node.branches:
+                    # A condition stays even when its body is gone, so that no later branch is taken in its place.
+                    branches.append((pipeline, self.nodes(body)))
+                return replace(node, branches=tuple(branches), otherwise=self._otherwise(node.otherwise))
+            case Range():
+                body = self.nodes(node.body)
+                return replace(node, body=body, otherwise=self._otherwise(node.otherwise))
+            case _:
+                return node
+
+    def _otherwise(self, nodes: Nodes | None) -> Nodes | None:
+        return None if nodes is None else self.nodes(nodes)
+
+    def _pipeline(self, pipeline: Pipeline) -> Pipeline | None:
+        commands: list[Command] = []
+        for command in pipeline.commands:
+            operands = [kept for operand in command.operands if (kept := self._operand(operand)) is not None]
+            if not operands:
+                return None
+            commands.append(replace(command, operands=tuple(operands)))
+        return replace(pipeline, commands=tuple(commands))
+
+    def _operand(self, operand: Operand) -> Operand | None:
+        if isinstance(operand, Field) and self._name in operand.names:
+            self._done = True
+            return operand
+        if self._done:
+            return None
+        return self._pipeline(operand) if isinstance(operand, Pipeline) else operand

@@ -1,0 +1,173 @@
+"""The values of Ollama's API as its templates see them: messages, tools and calls of tools.
+
+They are made from the JSON of the API (`role`, `content`, `tool_calls`, …). What is not there has Go's zero value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from workbench.modelfile.gotemplate.json_text import to_json
+from workbench.modelfile.gotemplate.values import Members, PrintedList, PrintedMap, Struct, Value, sound_text
+
+Json = Mapping[str, object]
+
+_Make = Callable[[object], Value]
+
+MAX_DEPTH = 30
+"""How deep the properties of a tool may lie in one another; what is deeper is left out."""
+
+
+def plain(value: object) -> Value:
+    """A value of JSON, where every number is a float, as it is for Go."""
+    match value:
+        case bool() | None:
+            return value
+        case int() | float():
+            return float(value)
+        case str():
+            return sound_text(value)
+        case Mapping():
+            return {sound_text(str(key)): plain(member) for key, member in value.items()}
+        case list() | tuple():
+            return [plain(element) for element in value]
+    return None
+
+
+def _text(value: object) -> str:
+    return sound_text(value) if isinstance(value, str) else ""
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _members(value: object) -> Json:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> Iterable[object]:
+    return value if isinstance(value, list | tuple) else ()
+
+
+def _slice(values: list[Value]) -> list[Value]:
+    """A list as Go has it from JSON: one that is empty was never made, and is null."""
+    return values or PrintedList((), None, "[]")
+
+
+def _texts(value: object) -> list[Value]:
+    return _slice([_text(element) for element in _list(value)])
+
+
+def _document(fields: Mapping[str, Value], required: Iterable[str] = ()) -> Members:
+    """What JSON holds of `fields`: those that are required, and those that are not empty."""
+    required = frozenset(required)
+    empty: tuple[Value, ...] = ("", None, [], {})
+    return Members({name: value for name, value in fields.items() if name in required or value not in empty})
+
+
+def _sorted_map(value: object, make: _Make) -> PrintedMap:
+    members: dict[str, Value] = {_text(name): make(member) for name, member in sorted(_members(value).items())}
+    return PrintedMap(members, to_json(members))
+
+
+def _printed_struct(type_name: str, fields: Mapping[str, Value], document: Members) -> Struct:
+    return Struct(type_name, fields, document, to_json(document))
+
+
+def messages(sources: Iterable[Json]) -> list[Value]:
+    """The messages of a conversation."""
+    return _slice([_message(source) for source in sources])
+
+
+def _message(source: Json) -> Struct:
+    """A message of a conversation."""
+    calls = _slice([_tool_call(call) for call in _list(source.get("tool_calls"))])
+    fields: dict[str, Value] = {
+        "Role": _text(source.get("role")),
+        "Content": _text(source.get("content")),
+        "Thinking": _text(source.get("thinking")),
+        "Images": _texts(source.get("images")),
+        "ToolCalls": calls,
+        "ToolName": _text(source.get("tool_name")),
+        "ToolCallID": _text(source.get("tool_call_id")),
+    }
+    names = ("role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id")
+    document = _document(dict(zip(names, fields.values(), strict=True)), ("role", "content"))
+    return Struct("api.Message", fields, document)
+
+
+def _tool_call(source: object) -> Struct:
+    call = _members(source)
+    function = _members(call.get("function"))
+    arguments = _sorted_map(function.get("arguments"), plain)
+    inner: dict[str, Value] = {
+        "Index": _int(function.get("index")),
+        "Name": _text(function.get("name")),
+        "Arguments": arguments,
+    }
+    inner_document = Members(index=inner["Index"], name=inner["Name"], arguments=arguments)
+    document = _document({"id": _text(call.get("id")), "function": inner_document}, ("function",))
+    function_value = Struct("api.ToolCallFunction", inner, inner_document)
+    return Struct("api.ToolCall", {"ID": _text(call.get("id")), "Function": function_value}, document)
+
+
+def tools(sources: Iterable[object]) -> PrintedList:
+    """The tools that a model may call."""
+    values: list[Value] = [_tool(_members(source)) for source in sources]
+    document: Value = list(values) if values else None
+    return PrintedList(values, document, to_json(document))
+
+
+def _tool(source: Json) -> Struct:
+    function = _members(source.get("function"))
+    parameters = _parameters(_members(function.get("parameters")))
+    name, description = _text(function.get("name")), _text(function.get("description"))
+    inner_document = _document(
+        {"name": name, "description": description, "parameters": parameters}, ("name", "parameters")
+    )
+    inner: dict[str, Value] = {"Name": name, "Description": description, "Parameters": parameters}
+    kind, items = _text(source.get("type")), plain(source.get("items"))
+    function_value = _printed_struct("api.ToolFunction", inner, inner_document)
+    document = _document({"type": kind, "items": items, "function": function_value}, ("type", "function"))
+    return _printed_struct("api.Tool", {"Type": kind, "Items": items, "Function": function_value}, document)
+
+
+def _parameters(source: Json) -> Struct:
+    fields: dict[str, Value] = {
+        "Type": _text(source.get("type")),
+        "Defs": plain(source.get("$defs")),
+        "Items": plain(source.get("items")),
+        "Required": _texts(source.get("required")),
+        "Properties": _properties(source.get("properties"), 0),
+    }
+    names = ("type", "$defs", "items", "required", "properties")
+    document = _document(dict(zip(names, fields.values(), strict=True)), ("type", "properties"))
+    return _printed_struct("api.ToolFunctionParameters", fields, document)
+
+
+def _properties(source: object, depth: int) -> PrintedMap:
+    return _sorted_map(source if depth < MAX_DEPTH else None, lambda member: _property(member, depth + 1))
+
+
+def _property(source: object, depth: int) -> Struct:
+    members = _members(source)
+    alternatives = _list(members.get("anyOf")) if depth < MAX_DEPTH else ()
+    fields: dict[str, Value] = {
+        "AnyOf": _slice([_property(each, depth + 1) for each in alternatives]),
+        "Type": _property_type(members.get("type")),
+        "Items": plain(members.get("items")),
+        "Description": _text(members.get("description")),
+        "Enum": _slice([plain(each) for each in _list(members.get("enum"))]),
+        "Properties": _properties(members.get("properties"), depth),
+        "Required": _texts(members.get("required")),
+    }
+    names = ("anyOf", "type", "items", "description", "enum", "properties", "required")
+    return Struct("api.ToolProperty", fields, _document(dict(zip(names, fields.values(), strict=True))))
+
+
+def _property_type(source: object) -> PrintedList:
+    names: list[Value] = [_text(source)] if isinstance(source, str) else _texts(source)
+    if len(names) > 1:
+        return PrintedList(names, list(names), f"[{' '.join(map(str, names))}]")
+    return PrintedList(names, names[0] if names else None, "".join(map(str, names)))

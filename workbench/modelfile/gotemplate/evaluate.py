@@ -1,0 +1,166 @@
+"""Evaluates a template as Go's text/template does, within bounds that no template can leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from workbench.core.errors import did_you_mean
+from workbench.modelfile.gotemplate.expressions import Bounds, Expressions, Settings, Variables
+from workbench.modelfile.gotemplate.tree import Action, Call, If, Jump, Nodes, Pipeline, Range, Text, Tree, With
+from workbench.modelfile.gotemplate.values import NOTHING, FunctionError, Nothing, Value, as_bytes, described, is_true
+from workbench.modelfile.gotemplate.verbs import printed
+
+_Outcome = Literal["break", "continue"] | None
+
+
+def evaluate(
+    source: str, tree: Tree, data: Value, settings: Settings | None = None, bounds: Bounds | None = None
+) -> str:
+    """The text that a template makes of `data`.
+
+    Args:
+        source: The template's text, for the places of errors.
+        tree: The same, parsed.
+        data: What `.` and `$` are.
+        settings: How; None is as Ollama does it.
+        bounds: What this and other evaluations may still take together; None is the limits of `settings` for it alone.
+
+    Raises:
+        GoTemplateError: Go would fail, or a limit is reached.
+    """
+    settings = settings or Settings()
+    return _Evaluator(tree, data, settings, bounds or Bounds(source, settings.limits)).run()
+
+
+class _Evaluator:
+    def __init__(self, tree: Tree, data: Value, settings: Settings, bounds: Bounds) -> None:
+        self._tree = tree
+        self._bounds = bounds
+        self._expressions = Expressions(self._bounds, settings, data)
+        self._data = data
+        self._written: list[str] = []
+
+    def run(self) -> str:
+        self._walk(self._data, self._tree.root)
+        text = "".join(self._written)
+        return text if text.isascii() else as_bytes(text).decode("utf-8", "replace")
+
+    def _walk(self, dot: Value, nodes: Nodes) -> _Outcome:
+        """Evaluate nodes in turn; tells of a `break` or `continue` that ended them."""
+        for node in nodes:
+            self._bounds.step(node.position)
+            outcome: _Outcome = None
+            match node:
+                case Text():
+                    self._write(node.position, node.text)
+                case Action():
+                    value = self._expressions.value(dot, node.pipeline)
+                    if not node.pipeline.declared:
+                        self._print(node.position, value)
+                case If() | With():
+                    outcome = self._branch(dot, node)
+                case Range():
+                    self._range(dot, node)
+                case Call():
+                    self._call_template(dot, node)
+                case Jump():
+                    return "break" if node.word == "break" else "continue"
+            if outcome is not None:
+                return outcome
+        return None
+
+    def _body(self, dot: Value, nodes: Nodes, position: int) -> _Outcome:
+        self._bounds.enter(position)
+        outcome = self._walk(dot, nodes)
+        self._bounds.leave()
+        return outcome
+
+    def _write(self, position: int, text: str) -> None:
+        self._bounds.take(position, len(text))
+        self._written.append(text)
+
+    def _print(self, position: int, value: Value) -> None:
+        if isinstance(value, str):
+            self._write(position, value)
+        elif isinstance(value, Nothing):
+            self._write(position, "<no value>")
+        else:
+            try:
+                self._write(position, printed(value))
+            except FunctionError as error:
+                self._bounds.fail(position, str(error))
+
+    def _branch(self, dot: Value, node: If | With) -> _Outcome:
+        mark = self._expressions.variables.mark()
+        outcome: _Outcome = None
+        for pipeline, body in node.branches:
+            self._bounds.step(node.position)
+            value = self._expressions.value(dot, pipeline)
+            if is_true(value):
+                outcome = self._body(value if isinstance(node, With) else dot, body, node.position)
+                break
+        else:
+            outcome = self._body(dot, node.otherwise or (), node.position)
+        self._expressions.variables.forget(mark)
+        return outcome
+
+    def _call_template(self, dot: Value, node: Call) -> None:
+        if node.name not in self._tree.defined:
+            self._bounds.fail(
+                node.position, f"there is no template {node.name!r}", did_you_mean(node.name, self._tree.defined)
+            )
+        value = self._expressions.value(dot, node.pipeline) if node.pipeline is not None else NOTHING
+        outside, self._expressions.variables = self._expressions.variables, Variables(value)
+        self._body(value, self._tree.defined[node.name], node.position)
+        self._expressions.variables = outside
+
+    def _range(self, dot: Value, node: Range) -> None:
+        mark = self._expressions.variables.mark()
+        value = self._expressions.value(dot, node.pipeline)
+        ran = False
+        for index, element in self._elements(value, node):
+            ran = True
+            self._bounds.step(node.position)
+            inner = self._expressions.variables.mark()
+            self._set_loop_variables(node.pipeline, index, element)
+            outcome = self._body(element, node.body, node.position)
+            self._expressions.variables.forget(inner)
+            if outcome == "break":
+                break
+        if not ran and node.otherwise is not None:
+            self._body(dot, node.otherwise, node.position)
+        self._expressions.variables.forget(mark)
+
+    def _elements(self, value: Value, node: Range) -> Iterable[tuple[Value, Value]]:
+        match value:
+            case bool():
+                pass
+            case int():
+                if len(node.pipeline.declared) > 1:
+                    self._bounds.fail(node.position, "a range over a number has one variable, not two")
+                return ((index, index) for index in range(value))
+            case list():
+                return enumerate(value)
+            case dict():
+                self._bounds.take(node.position, len(value))
+                return sorted(value.items(), key=_by_key)
+            case Nothing():
+                return ()
+        self._bounds.fail(
+            node.position, f"{described(value)} cannot be ranged over", "A range takes a list, a map or a number."
+        )
+
+    def _set_loop_variables(self, pipeline: Pipeline, index: Value, element: Value) -> None:
+        names = pipeline.declared
+        values = (index, element) if len(names) > 1 else (element,)
+        for name, value in zip(names, values, strict=False):
+            if pipeline.assigns:
+                self._expressions.assign(name, value, pipeline.position)
+            else:
+                # The pipeline has declared it already, for `else`; each turn has a value of its own.
+                self._expressions.variables.declare(name, value)
+
+
+def _by_key(pair: tuple[str, Value]) -> str:
+    return pair[0]

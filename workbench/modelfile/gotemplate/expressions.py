@@ -1,0 +1,282 @@
+"""Evaluates pipelines and what they are made of, within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final, NoReturn
+
+from workbench.core.errors import did_you_mean
+from workbench.modelfile.gotemplate.functions import FUNCTIONS, Signature, Surroundings
+from workbench.modelfile.gotemplate.lexer import error_at
+from workbench.modelfile.gotemplate.tree import (
+    Chain,
+    Command,
+    Constant,
+    Dot,
+    Field,
+    Function,
+    Operand,
+    Pipeline,
+    Variable,
+)
+from workbench.modelfile.gotemplate.values import (
+    NOTHING,
+    FunctionError,
+    Nothing,
+    Struct,
+    Value,
+    described,
+    is_true,
+    size_of,
+    without_nothing,
+)
+
+MAX_DEPTH = 120
+"""How deep bodies, parentheses and templates may lie in one another while they are evaluated."""
+
+
+class _Absent:
+    """No value came through a pipe."""
+
+
+_ABSENT: Final = _Absent()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one evaluation may take."""
+
+    steps: int = 2_000_000
+    """Actions, texts, turns of a range, calls of functions and their arguments."""
+    characters: int = 16_000_000
+    """Text that is written, and text that functions look at or make."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to evaluate."""
+
+    functions: Mapping[str, Signature] = field(default_factory=lambda: FUNCTIONS)
+    missing: Value = None
+    """What a map has for a key that is not there: nil, or no value at all."""
+    limits: Limits = field(default_factory=Limits)
+    today: date | None = None
+    """The date that `currentDate` gives; None is that of now."""
+
+
+class Variables:
+    """The variables in force. A name that is declared again hides the earlier one until its block ends."""
+
+    def __init__(self, root: Value) -> None:
+        self._values: dict[str, list[Value]] = {"$": [root]}
+        self._declared: list[str] = []
+
+    def mark(self) -> int:
+        """Where the declarations have come to."""
+        return len(self._declared)
+
+    def forget(self, mark: int) -> None:
+        """Take back what was declared after `mark`."""
+        while len(self._declared) > mark:
+            self._values[self._declared.pop()].pop()
+
+    def declare(self, name: str, value: Value) -> None:
+        """Make a new variable."""
+        self._values.setdefault(name, []).append(value)
+        self._declared.append(name)
+
+    def find(self, name: str) -> list[Value]:
+        """The values of that name, the one in force last; empty where there is none."""
+        return self._values.get(name) or []
+
+
+class Bounds:
+    """What an evaluation may still take.
+
+    Args:
+        source: The template's text, for the places of errors.
+        limits: What it may take in all.
+    """
+
+    def __init__(self, source: str, limits: Limits) -> None:
+        self._source = source
+        self._limits = limits
+        self._steps = limits.steps
+        self._depth = 0
+        self.room = limits.characters
+        """Characters that are left."""
+
+    def fail(self, position: int, problem: str, hint: str = "") -> NoReturn:
+        """End the evaluation.
+
+        Raises:
+            GoTemplateError: Always.
+        """
+        raise error_at(self._source, position, problem, hint) from None
+
+    def step(self, position: int) -> None:
+        """Count one step."""
+        self._steps -= 1
+        if self._steps < 0:
+            self.fail(
+                position,
+                f"it takes more than {self._limits.steps:,} steps",
+                "A range over too much, or templates that call one another without an end.",
+            )
+
+    def take(self, position: int, characters: int) -> None:
+        """Count characters that are written, looked at or made."""
+        self.room -= characters
+        if self.room < 0:
+            self.fail(position, f"it makes more than {self._limits.characters:,} characters of text")
+
+    def enter(self, position: int) -> None:
+        """Go one level deeper."""
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            self.fail(position, f"it goes more than {MAX_DEPTH} deep", "A template that calls itself?")
+
+    def leave(self) -> None:
+        """Come back from it."""
+        self._depth -= 1
+
+
+class Expressions:
+    """Evaluates pipelines.
+
+    Args:
+        bounds: What they may take.
+        settings: How.
+        data: What `$` is.
+    """
+
+    def __init__(self, bounds: Bounds, settings: Settings, data: Value) -> None:
+        self._bounds = bounds
+        self._settings = settings
+        self._today = settings.today or date.today()
+        self.variables = Variables(data)
+        """Those of the template that is being evaluated; one that it calls has its own."""
+
+    def assign(self, name: str, value: Value, position: int) -> None:
+        """Give a variable that is there another value.
+
+        Raises:
+            GoTemplateError: There is none of that name.
+        """
+        values = self.variables.find(name)
+        if not values:
+            self._bounds.fail(position, f"there is no variable {name} here", f"Declare it first: {name} := …")
+        values[-1] = value
+
+    def value(self, dot: Value, pipeline: Pipeline) -> Value:
+        """The value of a pipeline; it goes to the variables that the pipeline names.
+
+        Raises:
+            GoTemplateError: Go would fail, or a limit is reached.
+        """
+        self._bounds.enter(pipeline.position)
+        final: Value | _Absent = _ABSENT
+        for command in pipeline.commands:
+            result = self._command(dot, command, final)
+            final = NOTHING if result is None else result
+        value: Value = NOTHING if isinstance(final, _Absent) else final
+        for name in pipeline.declared:
+            if pipeline.assigns:
+                self.assign(name, value, pipeline.position)
+            else:
+                self.variables.declare(name, value)
+        self._bounds.leave()
+        return value
+
+    def _command(self, dot: Value, command: Command, final: Value | _Absent) -> Value:
+        first, *arguments = command.operands
+        if isinstance(first, Function):
+            return self._call(dot, first, arguments, final)
+        if arguments or not isinstance(final, _Absent):
+            self._bounds.fail(first.position, "this is no function, and takes no arguments")
+        if isinstance(first, Constant) and first.value is None:
+            self._bounds.fail(first.position, "nil is no command")
+        return self._operand(dot, first)
+
+    def _operand(self, dot: Value, operand: Operand) -> Value:
+        match operand:
+            case Constant():
+                return operand.value
+            case Dot():
+                return dot
+            case Field():
+                return self._fields(dot, operand.names, operand.position)
+            case Variable():
+                values = self.variables.find(operand.name)
+                if not values:
+                    self._bounds.fail(operand.position, f"there is no variable {operand.name} here")
+                return self._fields(values[-1], operand.names, operand.position)
+            case Chain():
+                return self._fields(self._operand(dot, operand.operand), operand.names, operand.position)
+            case Function():
+                return self._call(dot, operand, (), _ABSENT)
+            case Pipeline():
+                return self.value(dot, operand)
+
+    def _fields(self, value: Value, names: Sequence[str], position: int) -> Value:
+        for name in names:
+            match value:
+                case Nothing():
+                    return NOTHING
+                case dict():
+                    value = value.get(name, self._settings.missing)
+                case Struct() if name in value.fields:
+                    value = value.fields[name]
+                case Struct():
+                    hint = did_you_mean(name, value.fields)
+                    self._bounds.fail(position, f"{described(value)} has no field .{name}", hint)
+                case None:
+                    self._bounds.fail(position, f".{name} of nil", "Test it first: {{ if … }}")
+                case _:
+                    self._bounds.fail(position, f"{described(value)} has no fields, and so no .{name}")
+        return value
+
+    # Functions.
+
+    def _call(self, dot: Value, function: Function, operands: Sequence[Operand], final: Value | _Absent) -> Value:
+        name = function.name
+        signature = self._settings.functions.get(name)
+        if signature is None:
+            self._bounds.fail(function.position, f"there is no function {name!r} here")
+        count = len(operands) + (not isinstance(final, _Absent))
+        self._bounds.step(function.position)
+        if count < signature.least or (signature.most is not None and count > signature.most):
+            self._bounds.fail(function.position, f"{name} takes {_amount(signature)}, and not {count}")
+        if name in ("and", "or"):
+            for operand in operands:
+                value = self._argument(dot, operand, signature, 0)
+                if is_true(value) == (name == "or"):
+                    return value
+            return without_nothing(final) if not isinstance(final, _Absent) else value
+        values = [self._argument(dot, operand, signature, index) for index, operand in enumerate(operands)]
+        if not isinstance(final, _Absent):
+            values.append(self._checked(final, signature, len(values), function.position))
+        self._bounds.take(function.position, sum(size_of(value) for value in values))
+        try:
+            result = signature.call(values, Surroundings(self._bounds.room, self._today))
+        except FunctionError as error:
+            self._bounds.fail(function.position, f"{name}: {error}")
+        self._bounds.take(function.position, size_of(result))
+        return result
+
+    def _argument(self, dot: Value, operand: Operand, signature: Signature, index: int) -> Value:
+        self._bounds.step(operand.position)
+        return self._checked(self._operand(dot, operand), signature, index, operand.position)
+
+    def _checked(self, value: Value, signature: Signature, index: int, position: int) -> Value:
+        if signature.takes_text(index) and not isinstance(value, str):
+            self._bounds.fail(position, f"a text is expected here, and this is {described(value)}")
+        return without_nothing(value)
+
+
+def _amount(signature: Signature) -> str:
+    least, most = signature.least, signature.most
+    noun = "argument" if least == 1 else "arguments"
+    return f"{least} {noun}" if most == least else f"at least {least} {noun}"

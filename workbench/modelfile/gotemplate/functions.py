@@ -1,0 +1,255 @@
+"""The functions that a template can call: Go's own, and the few that Ollama adds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from urllib.parse import quote_plus
+
+from workbench.modelfile.gotemplate.json_text import to_json
+from workbench.modelfile.gotemplate.printf import sprint, sprintf, sprintln
+from workbench.modelfile.gotemplate.values import (
+    FunctionError,
+    Struct,
+    Value,
+    as_bytes,
+    described,
+    from_bytes,
+    is_true,
+    type_name,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a function can know beyond its arguments."""
+
+    room: int
+    """How many characters its result may have."""
+    today: date
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A function and what it takes."""
+
+    call: Callable[[Sequence[Value], Surroundings], Value]
+    """Raises a FunctionError where it refuses its arguments."""
+    least: int
+    most: int | None
+    """None where there is no limit."""
+    first_is_text: bool = False
+    all_are_text: bool = False
+
+    def takes_text(self, index: int) -> bool:
+        """Whether the argument at `index` must be text."""
+        return self.all_are_text or (self.first_is_text and index == 0)
+
+
+def _plain(call: Callable[[Sequence[Value]], Value]) -> Callable[[Sequence[Value], Surroundings], Value]:
+    return lambda values, _: call(values)
+
+
+# Comparisons.
+
+_NO_ORDER = "values of this type have no order"
+
+
+def _kind(value: Value) -> str:
+    return type_name(value) if isinstance(value, bool | int | float | str) else ""
+
+
+def _is_equal(left: Value, right: Value) -> bool:
+    if left is None or right is None:
+        return left is right
+    kind = _kind(left)
+    if kind != _kind(right):
+        raise FunctionError(f"{described(left)} cannot be compared with {described(right)}")
+    if not kind:
+        raise FunctionError(f"{described(left)} cannot be compared")
+    return left == right
+
+
+def _equal(values: Sequence[Value]) -> bool:
+    if len(values) == 1:
+        raise FunctionError("there is nothing to compare with")
+    return any(_is_equal(values[0], other) for other in values[1:])
+
+
+def _is_less(left: Value, right: Value) -> bool:
+    kind = _kind(left)
+    if not kind or not _kind(right):
+        raise FunctionError(_NO_ORDER)
+    if kind != _kind(right):
+        raise FunctionError(f"{described(left)} cannot be compared with {described(right)}")
+    if isinstance(left, str) and isinstance(right, str):
+        return as_bytes(left) < as_bytes(right)
+    if not isinstance(left, int | float) or not isinstance(right, int | float) or isinstance(left, bool):
+        raise FunctionError(_NO_ORDER)
+    return left < right
+
+
+def _is_at_most(left: Value, right: Value) -> bool:
+    return _is_less(left, right) or _is_equal(left, right)
+
+
+# Lists, maps and text.
+
+
+def _length(values: Sequence[Value]) -> int:
+    match values[0]:
+        case str() as text:
+            return len(as_bytes(text))
+        case list() | dict() as items:
+            return len(items)
+        case other:
+            raise FunctionError(f"{described(other)} has no length")
+
+
+def _position(index: Value, size: int) -> int:
+    if isinstance(index, bool) or not isinstance(index, int):
+        raise FunctionError(f"{described(index)} is no index")
+    if not 0 <= index <= size:
+        raise FunctionError(f"the index {index} is out of range")
+    return index
+
+
+def _index(values: Sequence[Value]) -> Value:
+    item, *indexes = values
+    if item is None:
+        raise FunctionError("nil has no elements")
+    for index in indexes:
+        match item:
+            case str():
+                data = as_bytes(item)
+                item = data[_element(index, len(data))]
+            case list():
+                item = item[_element(index, len(item))]
+            case dict():
+                if not isinstance(index, str):
+                    raise FunctionError(f"the keys of this map are texts, and this is {described(index)}")
+                item = item.get(index)
+            case _:
+                raise FunctionError(f"{described(item)} has no elements")
+    return item
+
+
+def _element(index: Value, size: int) -> int:
+    position = _position(index, size)
+    if position == size:
+        raise FunctionError(f"the index {position} is out of range")
+    return position
+
+
+def _slice(values: Sequence[Value]) -> Value:
+    item, *indexes = values
+    if len(indexes) > 3:
+        raise FunctionError(f"{len(indexes)} indexes are too many")
+    if not isinstance(item, str | list):
+        raise FunctionError(f"{described(item)} cannot be sliced")
+    if isinstance(item, str) and len(indexes) == 3:
+        raise FunctionError("text takes two indexes")
+    whole: bytes | list[Value] = as_bytes(item) if isinstance(item, str) else item
+    bounds = [_position(index, len(whole)) for index in indexes]
+    if bounds != sorted(bounds):
+        raise FunctionError(f"the indexes {', '.join(map(str, bounds))} do not rise")
+    part = whole[bounds[0] if bounds else 0 : bounds[1] if len(bounds) > 1 else len(whole)]
+    return from_bytes(part) if isinstance(part, bytes) else part
+
+
+# Text for other formats.
+
+_HTML = str.maketrans({'"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">": "&gt;", "\0": "\ufffd"})
+_JS_SPECIAL = re.compile(r"[\\'\"<>&=\x00-\x1f]|[^\x00-\x7f]")
+
+
+def _text_of(values: Sequence[Value]) -> str:
+    return sprint(["<no value>" if value is None else value for value in values])
+
+
+def _escape_for_js(match: re.Match[str]) -> str:
+    character = match.group()
+    if character in "\\'\"":
+        return f"\\{character}"
+    if not character.isascii() and character.isprintable():
+        return character
+    return f"\\u{ord(character):04X}"
+
+
+def _json(values: Sequence[Value]) -> str:
+    try:
+        return to_json(values[0])
+    except ValueError:
+        # Ollama passes over what cannot be written.
+        return ""
+
+
+def _call(values: Sequence[Value]) -> Value:
+    raise FunctionError(f"{described(values[0])} is no function")
+
+
+# Ollama's own.
+
+_TYPESCRIPT = {
+    "string": "string",
+    "number": "number",
+    "integer": "number",
+    "boolean": "boolean",
+    "array": "any[]",
+    "object": "Record<string, any>",
+    "null": "null",
+}
+
+
+def _typescript(value: Value) -> str:
+    if not isinstance(value, Struct) or value.type_name != "api.ToolProperty":
+        return "any"
+    alternatives, types = value.fields["AnyOf"], value.fields["Type"]
+    if isinstance(alternatives, list) and alternatives:
+        return " | ".join(_typescript(each) for each in alternatives)
+    names = [_TYPESCRIPT.get(each, "any") for each in types if isinstance(each, str)] if isinstance(types, list) else []
+    return " | ".join(names) or "any"
+
+
+def _day(shift: int) -> Callable[[Sequence[Value], Surroundings], Value]:
+    return lambda _, around: (around.today + timedelta(days=shift)).isoformat()
+
+
+GO_FUNCTIONS: Mapping[str, Signature] = {
+    # The evaluator itself does the first two, which need not look at all of their arguments.
+    "and": Signature(_plain(lambda values: values[-1]), 1, None),
+    "or": Signature(_plain(lambda values: values[-1]), 1, None),
+    "not": Signature(_plain(lambda values: not is_true(values[0])), 1, 1),
+    "len": Signature(_plain(_length), 1, 1),
+    "index": Signature(_plain(_index), 1, None),
+    "slice": Signature(_plain(_slice), 1, None),
+    "print": Signature(_plain(sprint), 0, None),
+    "println": Signature(_plain(sprintln), 0, None),
+    "printf": Signature(
+        lambda values, around: sprintf(str(values[0]), values[1:], around.room), 1, None, first_is_text=True
+    ),
+    "html": Signature(_plain(lambda values: _text_of(values).translate(_HTML)), 0, None),
+    "js": Signature(_plain(lambda values: _JS_SPECIAL.sub(_escape_for_js, _text_of(values))), 0, None),
+    "urlquery": Signature(_plain(lambda values: quote_plus(as_bytes(_text_of(values)))), 0, None),
+    "call": Signature(_plain(_call), 1, None),
+    "eq": Signature(_plain(_equal), 1, None),
+    "ne": Signature(_plain(lambda values: not _is_equal(*values)), 2, 2),
+    "lt": Signature(_plain(lambda values: _is_less(*values)), 2, 2),
+    "le": Signature(_plain(lambda values: _is_at_most(*values)), 2, 2),
+    "gt": Signature(_plain(lambda values: not _is_at_most(*values)), 2, 2),
+    "ge": Signature(_plain(lambda values: not _is_less(*values)), 2, 2),
+}
+"""What every template of Go has."""
+
+OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
+    "json": Signature(_plain(_json), 1, 1),
+    "currentDate": Signature(_day(0), 0, None, all_are_text=True),
+    "yesterdayDate": Signature(_day(-1), 0, None, all_are_text=True),
+    "toTypeScriptType": Signature(_plain(lambda values: _typescript(values[0])), 1, 1),
+}
+"""What Ollama adds."""
+
+FUNCTIONS: Mapping[str, Signature] = {**GO_FUNCTIONS, **OLLAMA_FUNCTIONS}
+"""Everything that a TEMPLATE can call."""

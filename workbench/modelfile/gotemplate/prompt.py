@@ -1,0 +1,148 @@
+"""A prompt from a template, the way Ollama makes one.
+
+There are three modes. With a prompt and a suffix, the template fills in between the two. A template that mentions
+messages gets the whole conversation at once. Any other one is rendered turn by turn, with the system prompt, the
+prompt and the response of each turn, and the last rendering ends where the response begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from typing import Literal
+
+from workbench.modelfile.gotemplate.cut import cut_after
+from workbench.modelfile.gotemplate.data import messages as message_values
+from workbench.modelfile.gotemplate.data import tools
+from workbench.modelfile.gotemplate.evaluate import evaluate
+from workbench.modelfile.gotemplate.expressions import Bounds, Settings
+from workbench.modelfile.gotemplate.functions import GO_FUNCTIONS
+from workbench.modelfile.gotemplate.tree import Action, Command, Field, Pipeline, Tree, identifiers
+from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
+
+Mode = Literal["insert", "messages", "turns"]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRequest:
+    """What a prompt is made from."""
+
+    messages: Sequence[Mapping[str, object]] = ()
+    """The conversation, in the JSON of Ollama's API: `role`, `content`, `thinking`, `tool_calls`, …"""
+    tools: Sequence[Mapping[str, object]] = ()
+    """The tools that the model may call, in the same JSON."""
+    prompt: str = ""
+    """What comes before the place to fill in."""
+    suffix: str = ""
+    """What comes after it."""
+    think: bool | str | None = None
+    """Whether the model is to think first, or how much (`low`, `medium`, `high`); None leaves it to the model."""
+    today: date | None = field(default=None, compare=False)
+    """The date that the template is told; None is that of now."""
+
+
+def with_response(tree: Tree) -> Tree:
+    """`tree` with `.Response` at its end where it mentions neither that nor messages, as Ollama adds it."""
+    if identifiers(tree) & {"messages", "response"}:
+        return tree
+    response = Command((Field(("Response",), 0),), 0)
+    end = Action(Pipeline((response,), (), assigns=False, position=0), 0)
+    return replace(tree, root=(*tree.root, end))
+
+
+def mode_for(tree: Tree, request: PromptRequest) -> Mode:
+    """How Ollama would render `request`."""
+    if request.prompt and request.suffix:
+        return "insert"
+    return "messages" if "messages" in identifiers(tree) else "turns"
+
+
+def render_prompt(source: str, tree: Tree, request: PromptRequest) -> str:
+    """The prompt that a template makes.
+
+    Args:
+        source: The template's text.
+        tree: The same, parsed, with its `.Response`.
+        request: The conversation, or what to fill in.
+
+    Raises:
+        GoTemplateError: The template fails on it, or a limit is reached.
+    """
+    settings = Settings(today=request.today)
+    level = request.think if isinstance(request.think, str) else ""
+    thought: dict[str, Value] = {
+        "Think": bool(request.think),
+        "ThinkLevel": sound_text(level),
+        "IsThinkSet": request.think is not None,
+    }
+    mode = mode_for(tree, request)
+    if mode == "insert":
+        prompt, suffix = sound_text(request.prompt), sound_text(request.suffix)
+        return evaluate(source, tree, {"Prompt": prompt, "Suffix": suffix, "Response": "", **thought}, settings)
+    system, messages = _merged(request.messages)
+    if mode == "messages":
+        data: dict[str, Value] = {
+            "System": system,
+            "Messages": message_values(messages),
+            "Tools": tools(request.tools),
+            "Response": "",
+            **thought,
+        }
+        return evaluate(source, tree, data, settings)
+    return _turn_by_turn(source, tree, messages, thought, settings)
+
+
+def _content(source: Mapping[str, object]) -> str:
+    content = source.get("content")
+    return sound_text(content) if isinstance(content, str) else ""
+
+
+def _merged(messages: Sequence[Mapping[str, object]]) -> tuple[str, list[Mapping[str, object]]]:
+    """The text of all system messages, and the messages with neighbours of one role put together."""
+    system: list[str] = []
+    merged: list[Mapping[str, object]] = []
+    for each in messages:
+        role = each.get("role")
+        if role == "system":
+            system.append(_content(each))
+        if merged and merged[-1].get("role") == role != "tool":
+            merged[-1] = {**merged[-1], "content": f"{_content(merged[-1])}\n\n{_content(each)}"}
+        else:
+            merged.append(each)
+    return "\n\n".join(system), merged
+
+
+def _turn_by_turn(
+    source: str,
+    tree: Tree,
+    messages: Sequence[Mapping[str, object]],
+    thought: Mapping[str, Value],
+    settings: Settings,
+) -> str:
+    bounds = Bounds(source, settings.limits)
+    turns: list[str] = []
+    turn = {"System": "", "Prompt": "", "Response": ""}
+
+    def finish() -> None:
+        turns.append(evaluate(source, tree, {**turn, **thought}, settings, bounds))
+        turn.update(System="", Prompt="", Response="")
+
+    for each in messages:
+        match each.get("role"):
+            case "system":
+                if turn["Prompt"] or turn["Response"]:
+                    finish()
+                turn["System"] = _content(each)
+            case "user":
+                if turn["Response"]:
+                    finish()
+                turn["Prompt"] = _content(each)
+            case "assistant":
+                turn["Response"] = _content(each)
+    # Ollama makes a new template of what is left for the last turn: without its own functions, without the templates
+    # that this one defines, and without its choice for keys that are missing.
+    last = Tree(cut_after(tree.root, "Response"), {})
+    bare = replace(settings, functions=GO_FUNCTIONS, missing=NOTHING)
+    turns.append(evaluate(source, last, {**turn, **thought}, bare, bounds))
+    return "".join(turns)

@@ -1,0 +1,236 @@
+"""How one value is printed: the verbs and flags of Go's `fmt`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from workbench.modelfile.gotemplate.json_text import format_plain, shortest_digits
+from workbench.modelfile.gotemplate.values import (
+    FunctionError,
+    Nothing,
+    PrintedList,
+    PrintedMap,
+    Struct,
+    Value,
+    as_bytes,
+    type_name,
+)
+
+MAX_DEPTH = 60
+"""How deep lists and maps may lie in one another."""
+NIL = "<nil>"
+_BASES = {"b": 2, "o": 8, "O": 8, "d": 10, "v": 10, "x": 16, "X": 16}
+_PREFIXES = {"b": "0b", "o": "0", "O": "0o", "x": "0x", "X": "0X"}
+_QUOTED = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\\v", 92: "\\\\"}
+
+
+@dataclass(slots=True)
+class Flags:
+    """What stands between `%` and the verb."""
+
+    sharp: bool = False
+    zero: bool = False
+    plus: bool = False
+    minus: bool = False
+    space: bool = False
+    width: int = 0
+    precision: int | None = None
+
+    def pad(self, text: str, *, zeros: bool = True) -> str:
+        """`text` at the width that is asked for, counted in characters."""
+        if self.minus:
+            return text.ljust(self.width)
+        return text.rjust(self.width, "0" if self.zero and zeros else " ")
+
+
+def quoted(text: str, quote: str = '"', *, ascii_only: bool = False) -> str:
+    """`text` as a literal of Go."""
+    pieces = [quote]
+    for character in text:
+        point = ord(character)
+        if character == quote:
+            pieces.append(f"\\{quote}")
+        elif point in _QUOTED:
+            pieces.append(_QUOTED[point])
+        elif 0xDC80 <= point <= 0xDCFF:
+            pieces.append(f"\\x{point - 0xDC00:02x}")
+        elif point < 0x20 or point == 0x7F:
+            pieces.append(f"\\x{point:02x}")
+        elif character.isprintable() and not (ascii_only and point > 0x7E):
+            pieces.append(character)
+        else:
+            pieces.append(f"\\u{point:04x}" if point < 0x10000 else f"\\U{point:08x}")
+    return "".join([*pieces, quote])
+
+
+def printed(value: Value, verb: str = "v", flags: Flags | None = None) -> str:
+    """`value` as the verb `verb` prints it.
+
+    Raises:
+        FunctionError: It is nested too deep.
+    """
+    return _Printer(flags or Flags(), verb).value(value, 0)
+
+
+class _Printer:
+    def __init__(self, flags: Flags, verb: str) -> None:
+        self._flags = flags
+        self._verb = verb
+        # %#v is Go's own syntax; %+v has the names of fields. Neither sign then means what it means elsewhere.
+        self._as_syntax = verb == "v" and flags.sharp
+        self._with_names = verb == "v" and flags.plus
+        if verb == "v":
+            flags.sharp = flags.plus = False
+
+    def value(self, value: Value, depth: int) -> str:
+        if depth > MAX_DEPTH:
+            raise FunctionError(f"a value nested more than {MAX_DEPTH} deep cannot be printed")
+        if self._verb == "T":
+            return self._flags.pad(self._cut(type_name(value)))
+        if isinstance(value, list | dict | Struct):
+            return self._whole(value, depth)
+        return self._nil(depth) if value is None or isinstance(value, Nothing) else self._scalar(value)
+
+    def _whole(self, value: list[Value] | dict[str, Value] | Struct, depth: int) -> str:
+        own_text = value.printed if isinstance(value, Struct | PrintedList | PrintedMap) else None
+        if own_text is not None and self._verb in "vsxXq" and not self._as_syntax:
+            return self._text(own_text)
+        if isinstance(value, list):
+            return self._list(value, depth)
+        return self._map(value, depth) if isinstance(value, dict) else self._struct(value, depth)
+
+    def _scalar(self, value: str | int | float) -> str:
+        verb = self._verb
+        match value:
+            case bool():
+                return self._flags.pad("true" if value else "false") if verb in "tv" else self._bad(value)
+            case str():
+                return self._text(value) if verb in "vsxXq" else self._bad(value)
+            case int():
+                return self._int(value)
+            case _:
+                return self._float(value)
+
+    def _nil(self, depth: int) -> str:
+        if depth:
+            return "interface {}(nil)" if self._as_syntax else NIL
+        return self._flags.pad(NIL) if self._verb == "v" else f"%!{self._verb}({NIL})"
+
+    def _bad(self, value: Value) -> str:
+        """What Go prints for a verb that the type has no use for."""
+        return f"%!{self._verb}({type_name(value)}={printed(value, 'v', self._flags)})"
+
+    def _cut(self, text: str) -> str:
+        return text if self._flags.precision is None else text[: self._flags.precision]
+
+    def _text(self, text: str) -> str:
+        verb, flags = self._verb, self._flags
+        if verb in "xX":
+            return self._hex_text(text)
+        if verb == "q" or self._as_syntax:
+            text = self._cut(text)
+            if flags.sharp and all(each.isprintable() or each == "\t" for each in text) and "`" not in text:
+                return flags.pad(f"`{text}`")
+            return flags.pad(quoted(text, ascii_only=flags.plus))
+        return flags.pad(self._cut(text))
+
+    def _hex_text(self, text: str) -> str:
+        flags, data = self._flags, as_bytes(text)
+        if flags.precision is not None:
+            data = data[: flags.precision]
+        prefix = ("0" + self._verb) if flags.sharp and data else ""
+        separator = " " + prefix if flags.space else ""
+        digits = prefix + separator.join(f"{each:02x}" if self._verb == "x" else f"{each:02X}" for each in data)
+        return flags.pad(digits)
+
+    def _int(self, value: int) -> str:
+        verb, flags = self._verb, self._flags
+        if verb in _BASES:
+            return self._based(value)
+        if verb not in "cqU":
+            return self._bad(value)
+        point = value if 0 <= value <= 0x10FFFF and not 0xD800 <= value < 0xE000 else 0xFFFD
+        if verb == "c":
+            return flags.pad(chr(point))
+        if verb == "q":
+            return flags.pad(quoted(chr(point), "'", ascii_only=flags.plus))
+        digits = f"{value % 2**64:04X}".rjust(flags.precision or 0, "0")
+        shown = f" '{chr(value)}'" if flags.sharp and point == value and chr(value).isprintable() else ""
+        return flags.pad(f"U+{digits}{shown}", zeros=False)
+
+    def _based(self, value: int) -> str:
+        verb, flags = self._verb, self._flags
+        precision = flags.precision
+        if precision == 0 and value == 0:
+            return " " * flags.width
+        sign = "-" if value < 0 else "+" if flags.plus else " " if flags.space else ""
+        if precision is None and flags.zero and not flags.minus:
+            precision = flags.width - len(sign)
+        form = {2: "b", 8: "o", 10: "d", 16: "X" if verb == "X" else "x"}[_BASES[verb]]
+        digits = format(abs(value), form).rjust(precision or 0, "0")
+        if verb == "O":
+            digits = f"0o{digits}"
+        elif flags.sharp and verb != "d" and not (verb == "o" and digits.startswith("0")):
+            digits = _PREFIXES[verb] + digits
+        return flags.pad(sign + digits, zeros=False)
+
+    def _float(self, value: float) -> str:
+        verb, flags = self._verb, self._flags
+        if verb not in "vgGeEfF":
+            return self._bad(value)
+        sign = "-" if math.copysign(1, value) < 0 else " " if flags.space and not flags.plus else "+"
+        if not math.isfinite(value):
+            if math.isnan(value):
+                sign = " " if flags.space and not flags.plus else "+" if flags.plus else ""
+                return flags.pad(f"{sign}NaN", zeros=False)
+            shown = sign if flags.plus or sign != "+" else "+"
+            return flags.pad(f"{shown}Inf", zeros=False)
+        digits = self._float_digits(abs(value))
+        if sign == "+" and not flags.plus:
+            return flags.pad(digits)
+        if flags.zero and not flags.minus:
+            return sign + digits.rjust(flags.width - 1, "0")
+        return flags.pad(sign + digits)
+
+    def _float_digits(self, value: float) -> str:
+        verb, flags = self._verb, self._flags
+        if verb in "vgG" and flags.precision is None:
+            text = general(value)
+            return text.upper() if verb == "G" else text
+        precision = 6 if flags.precision is None else flags.precision
+        kind = {"v": "g", "F": "f"}.get(verb, verb)
+        # Python takes no more digits than this; a float has no more either.
+        return format(value, f"{'#' if flags.sharp else ''}.{min(precision, 1100)}{kind}")
+
+    def _list(self, items: list[Value], depth: int) -> str:
+        elements = (self.value(item, depth + 1) for item in items)
+        if self._as_syntax:
+            return f"{type_name(items)}{{{', '.join(elements)}}}"
+        return f"[{' '.join(elements)}]"
+
+    def _map(self, items: dict[str, Value], depth: int) -> str:
+        pairs = (f"{self.value(key, depth + 1)}:{self.value(value, depth + 1)}" for key, value in sorted(items.items()))
+        if self._as_syntax:
+            return f"{type_name(items)}{{{', '.join(pairs)}}}"
+        return f"map[{' '.join(pairs)}]"
+
+    def _struct(self, struct: Struct, depth: int) -> str:
+        named = self._with_names or self._as_syntax
+        fields: Iterable[str] = (
+            (f"{name}:" if named else "") + self.value(value, depth + 1) for name, value in struct.fields.items()
+        )
+        if self._as_syntax:
+            return f"{struct.type_name}{{{', '.join(fields)}}}"
+        return f"{{{' '.join(fields)}}}"
+
+
+def general(value: float) -> str:
+    """A finite number, not negative, with the fewest digits that read back to it."""
+    digits, point = shortest_digits(value)
+    exponent = point - 1
+    if value and (exponent < -4 or exponent >= 6):
+        fraction = f".{digits[1:]}" if len(digits) > 1 else ""
+        return f"{digits[0]}{fraction}e{'-' if exponent < 0 else '+'}{abs(exponent):02d}"
+    return format_plain(value)
