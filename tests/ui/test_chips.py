@@ -1,18 +1,22 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import pytest
 from textual import events
 from textual.pilot import Pilot
 
 from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown
 from workbench.core.config import Config
-from workbench.engine.scripted import ScriptedHost
+from workbench.core.models import ModelEntry
+from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pasting import summary
 from workbench.ui.widgets.chips import OPEN_LIMIT
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.turns import UserTurn
 
+MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 LONG = "\n".join(f"line {number}" for number in range(42))
 CHIP = f"[pasted: {summary(LONG)}]"
 MARK = f"▸ {summary(LONG)}, folded here"
@@ -202,14 +206,13 @@ async def test_the_earlier_text_has_its_chips(host: ScriptedHost, clock: FakeClo
         assert prompt.text == f"now {CHIP} again"
 
 
-async def test_a_resumed_conversation_is_folded_where_it_was(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_another_branch_is_folded_where_it_was(host: ScriptedHost, clock: FakeClock) -> None:
     app: WorkbenchApp = app_on(host, clock, store=FakeStore())
     async with app.run_test(size=(120, 36)) as pilot:
         await pasted_between(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        turns = app.chat.desk.conversation.turns
-        await app.chat.transcript.show_turns(turns, {}, show_thoughts=True)
+        await app.chat.transcript.show_tree(app.chat.desk.conversation.tree, {}, show_thoughts=True)
         await settle(pilot)
         assert MARK in shown(app)
 
@@ -270,3 +273,19 @@ async def test_slashes_that_a_paste_begins_with_are_no_command(host: ScriptedHos
         await pilot.press("enter")
         await settle(pilot)
         assert host.opened[0].requests[0].messages[-1].content == code
+
+
+async def test_a_message_that_comes_back_is_what_was_typed(make_host: MakeHost, clock: FakeClock) -> None:
+    script = Script(("x",), fail_at=0)
+    app = app_on(make_host([ScriptedModel(ModelEntry("tiny", "tiny", "Q4_0"), (script,))]), clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"//etc", "enter")
+        await settle(pilot)
+        assert app.chat.prompt.text == "//etc"
+        await pilot.press("ctrl+u")
+        await paste(pilot, f"// {LONG}")
+        folded = app.chat.prompt.text
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.chat.prompt.text == folded

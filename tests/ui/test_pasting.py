@@ -135,6 +135,7 @@ def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
         ("Explain ", " please", ["Explain", "please"]),
         ("", "\n  indented", ["  indented"]),
         ("", "why", ["why"]),
+        ("", "\n\nwhy", ["why"]),
     ],
 )
 def test_a_paste_is_one_row_among_what_was_typed(before: str, after: str, shown: list[str]) -> None:
@@ -145,6 +146,13 @@ def test_a_paste_is_one_row_among_what_was_typed(before: str, after: str, shown:
     plain = [line.plain for line in lines]
     assert [line for number, line in enumerate(plain) if number not in marks] == shown
     assert [plain[number] for number in marks] == [f"▸ {summary(LONG)}, folded here; all of it is sent"]
+
+
+def test_after_whole_lines_no_blank_is_left() -> None:
+    pastes = Pastes()
+    pastes.fold(f"{LONG}\n")
+    text = f"{LONG}\n please"
+    assert rows(text, pastes.found_in(text))[1] == "please"
 
 
 @pytest.mark.parametrize("width", [1, 9, 30])

@@ -143,9 +143,9 @@ def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> t
         marks.add(len(lines))
         note = f"▸ {summary(text[start:end])}, folded here; all of it is sent"
         lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
-        # What is typed after a paste stands on its own row, where the blank before it would only be in the way.
-        is_beside = text.startswith(("\n", " "), end) and text[end - 1] != "\n"
-        place = end + is_beside
+        # What is typed after a paste stands on its own row, where one blank before it would only be in the way. Several
+        # blanks are the indentation of a line.
+        place = end + (text.startswith(" ", end) and not text.startswith("  ", end))
     return lines + _wrapped(text[place:], width), frozenset(marks)
 
 

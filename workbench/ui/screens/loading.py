@@ -142,7 +142,7 @@ class LoadScreen(LiveScreen):
             self._add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
             return
         waiting = None if self._queued is None else self.transcript.user_turn(self._queued[0])
-        await self.transcript.show_turns(self.desk.conversation.turns, {}, show_thoughts=True)
+        await self.transcript.show_tree(self.desk.conversation.tree, {}, show_thoughts=True)
         if self._queued is not None and waiting is not None:
             self._queued = (self._queued[0], waiting)
             self._add(waiting)

@@ -93,6 +93,13 @@ class Prompt(ChipArea, inherit_bindings=False):
         folded = self.pastes.fold_again(text)
         self.show_text(self.pastes.fold(text) if len(folded) > PUT_LIMIT else folded)
 
+    def put_message(self, text: str) -> None:
+        """Put a message into the prompt as it would be typed: two slashes stand for one at its beginning."""
+        if self._history and self.pastes.expand(self._history[-1]) == text:
+            self.put(text)
+        else:
+            self.put(f"/{text}" if text.startswith("/") else text)
+
     def show_text(self, text: str) -> None:
         """Replace the text, with the cursor at its end."""
         self.text = text
