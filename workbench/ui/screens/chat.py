@@ -21,10 +21,10 @@ from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.branches import BranchScreen
 from workbench.ui.services import Services
-from workbench.ui.slash import plain_message, read_slash
+from workbench.ui.slash import read_slash
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.turns import Notice, UserTurn
+from workbench.ui.widgets.turns import Notice
 from workbench.ui.widgets.welcome import ResumeOffer
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class ChatScreen(BranchScreen):
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
         self._welcome("" if self._first_model else self._services.no_model_hint)
+        self.transcript.folds = self.prompt.pastes.folds
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -107,16 +108,16 @@ class ChatScreen(BranchScreen):
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = plain_message(self._take(event.shown))
-            self._queued = (text, UserTurn(text))
+            text = self._take_message(event.shown)
+            self._queued = (text, self.transcript.user_turn(text))
             self._add(self._queued[1])
             self._show_activity()
         elif self.desk.engine is None:
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = plain_message(self._take(event.shown))
-            self._add(UserTurn(text))
+            text = self._take_message(event.shown)
+            self._add(self.transcript.user_turn(text))
             self._answering = self._answer(text)
 
     def action_stop(self) -> None:
