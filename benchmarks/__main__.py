@@ -28,6 +28,7 @@ SCRIPTS = (
     "race_keys",
     "quantize",
     "library_scan",
+    "sessions_scale",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}
