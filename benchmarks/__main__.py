@@ -29,6 +29,8 @@ SCRIPTS = (
     "quantize",
     "library_scan",
     "sessions_scale",
+    "remote_overhead",
+    "sweep_cost",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}

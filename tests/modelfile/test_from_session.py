@@ -198,3 +198,9 @@ def test_it_comes_back_or_is_refused(path, system, content):
     modelfile = read(text.encode())
     assert (modelfile.base, modelfile.system) == (path or "m", system)
     assert [each.content for each in modelfile.messages] == ([content] if content else [])
+
+
+def test_a_model_of_a_server_is_called_as_the_server_calls_it():
+    made = from_session(session(model="http://127.0.0.1:11434#llama3.2:3b", turns=(turn("user", "Hi"),)))
+    assert made.bases == ("llama3.2:3b",)
+    assert "http://127.0.0.1:11434" in made.text()

@@ -139,6 +139,23 @@ def test_bench_pairs(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_bench_under_load(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+        for _ in range(4):
+            await pilot.press("f6")
+        await settle(pilot)
+        await pilot.press(*"http://127.0.0.1:8000", "enter")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("keys", "name"), [("ctrl+o", "models"), ("f6", "settings"), ("f7", "export"), ("f1", "help"), ("f8", "themes")]
 )

@@ -12,10 +12,12 @@ from typing import Any
 from textual.pilot import Pilot
 
 from tests.lab.fake_bencher import FakeBencher, FakeWatch
+from tests.lab.fake_load import FakeLoadClient
 from workbench.core.answer import Answer
 from workbench.core.bench import BenchMachine, MemorySpeed
+from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
+from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
@@ -26,12 +28,17 @@ from workbench.core.ports import (
     ExportFormat,
     HostSample,
     LoadBook,
+    LoadClient,
     MemoryAdviser,
+    ModelSender,
+    ProgressCallback,
     PromptBook,
     RaceBook,
+    Servers,
     Telemetry,
 )
 from workbench.core.recipe import Recipe
+from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.tree import Node, View
@@ -372,6 +379,23 @@ class FakeBenchBook:
         return self.records
 
 
+class FakeLoadClients:
+    """Clients of a server that has four slots, and that answer in no time."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.clients: list[FakeLoadClient] = []
+        self.error: WorkbenchError | None = None
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        if self.error is not None:
+            raise self.error
+        self.opened.append(ref)
+        on_progress(1.0)
+        self.clients.append(FakeLoadClient())
+        return self.clients[-1]
+
+
 class FakeBench:
     """Measures nothing, in no time."""
 
@@ -379,6 +403,7 @@ class FakeBench:
         self.bencher: Any = bencher or FakeBencher()
         self.bench_runs = book or FakeBenchBook()
         self.watch = FakeWatch()
+        self.load_clients = FakeLoadClients()
 
     @contextmanager
     def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
@@ -386,6 +411,39 @@ class FakeBench:
 
     def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
         return MemorySpeed(10e6, "made up")
+
+
+class FakeSender:
+    """Makes models in no time."""
+
+    usual_server = "http://127.0.0.1:11434"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Session, str, str, bool]] = []
+        self.error: WorkbenchError | None = None
+        self.waits: asyncio.Event | None = None
+        """What it waits for before it is done."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        on_progress(SendProgress("sending", "model.gguf", 0.5))
+        if self.waits is not None:
+            cancel.on_set(self.waits.set)
+            await self.waits.wait()
+        if cancel.is_set:
+            raise CancelledError("Sending was stopped.")
+        if self.error is not None and not overwrite:
+            raise self.error
+        self.sent.append((session, name, url, overwrite))
+        return Sent(url, name, 5, "Hello.")
 
 
 class FakeConfigFile:
@@ -415,6 +473,7 @@ def fake_services(
     prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    sender: ModelSender | None = None,
     telemetry: Telemetry | None = None,
     alarms: AlarmWatch | None = None,
     find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
@@ -422,6 +481,7 @@ def fake_services(
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
+    servers: Servers | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -433,6 +493,7 @@ def fake_services(
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
+        sender=sender or FakeSender(),
         telemetry=telemetry or FakeTelemetry(),
         make_alarms=lambda: alarms or FakeAlarms(),
         find_devices=find_devices,
@@ -444,6 +505,7 @@ def fake_services(
         export_folder=export_folder,
         session_text=session_text,
         no_model_hint=no_model_hint,
+        servers=servers,
     )
 
 

@@ -20,7 +20,9 @@ from workbench.core.events import Batch
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
+from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
+from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 from workbench.core.tree import Node, View
@@ -171,6 +173,40 @@ class Bencher(Protocol):
         """
 
 
+class LoadClient(Protocol):
+    """A client that stands for several users of a server at the same time, away from the screen."""
+
+    @property
+    def target(self) -> LoadTarget:
+        """Who is asked."""
+
+    def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
+        """Ask everything of a level. Gives each question as it ends, and last what that took of the client.
+
+        A question that fails is a sample with an error, and nothing is raised for it. Cancelling ends it at once; the
+        questions that were under way are left out.
+
+        Raises:
+            ServerError: The client itself ended.
+        """
+
+    async def close(self) -> None:
+        """End the client."""
+
+
+class LoadClients(Protocol):
+    """Makes such clients."""
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
+
+        Without a model it is the one that the server has, where it has only one.
+
+        Raises:
+            WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.
+        """
+
+
 class ConditionWatch(Protocol):
     """Sees what goes on beside a repetition."""
 
@@ -206,6 +242,24 @@ class Catalog(Protocol):
 
         Raises:
             WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
+
+class Servers(Protocol):
+    """The servers whose models are offered."""
+
+    async def add(self, address: str) -> Sequence[ModelEntry]:
+        """Ask a server for its models, and offer them from now on.
+
+        Raises:
+            WorkbenchError: It does not answer, or it cannot be kept.
+        """
+
+    async def unload(self, ref: str) -> None:
+        """Have a server give the memory of a model back.
+
+        Raises:
+            WorkbenchError: It cannot.
         """
 
 
@@ -375,6 +429,39 @@ class SessionStore(Protocol):
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+        """
+
+
+class ModelSender(Protocol):
+    """Has Ollama make the model that a session's Modelfile describes."""
+
+    @property
+    def usual_server(self) -> str:
+        """Where Ollama is unless somebody says otherwise."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        """Make the model `name` at `url`, and ask it something.
+
+        Args:
+            session: What the Modelfile is written of.
+            name: What the model is to be called.
+            url: Where Ollama is.
+            on_progress: Told how far it is, in any thread.
+            cancel: Ends it.
+            overwrite: Whether a model of this name may be replaced.
+
+        Raises:
+            TargetError: There is a model of this name.
+            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
         """
 
 

@@ -15,9 +15,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, get_args
 
 from workbench.core.errors import ParameterError, SessionError
+from workbench.core.events import Source
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 from workbench.core.session import Session
@@ -239,8 +240,8 @@ def _read_metrics(entry: _Fields) -> AnswerMetrics | None:
     place = f"'metrics' of {entry.place}"
     table = _Fields(value, place, {field.name for field in fields(AnswerMetrics)})
     for name, figure in table.values.items():
-        if name == "source":
-            good = figure in ("engine", "server", "client")
+        if name in {"source", "latency_source"}:
+            good = figure in get_args(Source)
         elif name == "estimated":
             good = isinstance(figure, bool)
         else:

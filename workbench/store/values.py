@@ -68,7 +68,7 @@ def read_metrics(value: object) -> AnswerMetrics | None:
     known: dict[str, Any] = {}
     for entry in fields(AnswerMetrics):
         figure = value.get(entry.name)
-        if entry.name == "source":
+        if entry.name in {"source", "latency_source"}:
             good = figure in _SOURCES
         elif entry.name == "estimated":
             good = isinstance(figure, bool)

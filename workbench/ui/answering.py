@@ -53,7 +53,7 @@ class Answering:
         self._kept_ns = self._clock()
         self._keeping: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
-        self.answer = Answer(Meter(self._clock()))
+        self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
         """What there is of it."""
         self.tracer = Tracer(self._clock())
         """When its words came."""
@@ -69,7 +69,7 @@ class Answering:
 
     async def run(self) -> Outcome:
         """Answer, and tell how it ended; an engine that fails is an outcome, not an exception."""
-        self.answer = Answer(Meter(self._clock()))
+        self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
         self.tracer = Tracer(self._clock())
         try:
             async for batch in self._engine.generate(self._request, self._cancel):

@@ -119,6 +119,8 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
         if model.bits_per_weight is not None:
             facts.append(f"{model.bits_per_weight:.2f} bpw")
         facts.append(fmt.size(model.size_bytes))
+    if lane.info is not None and lane.info.measured_by != "engine":
+        facts.append(clean(lane.info.backend))
     if lane.info is not None and lane.info.memory is not None:
         facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
     own = own_settings(lane.spec, reference.spec) if reference is not None else []
@@ -136,7 +138,9 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     ttft = fmt.milliseconds(metrics.ttft_ms if metrics else None)
     prefill = fmt.rate(metrics.prefill_tps if metrics else None)
     tokens = fmt.count(meter.tokens if meter else None)
-    third = styled((fmt.rate(speed), "lane--figure"), (" tok/s  ", _DIM), (tokens, "lane--value"), (" tokens", _DIM))
+    by = "" if metrics is None or speed is None or metrics.source == "engine" else f" {metrics.source}"
+    rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
+    third = styled(*rate, (tokens, "lane--value"), (" tokens", _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
     return [_cropped(third, width), _cropped(fourth, width)]
 

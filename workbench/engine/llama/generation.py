@@ -12,9 +12,10 @@ from workbench.core.errors import ContextFullError, EngineError, TemplateError, 
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.core.ports import Request
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Outbox, Step
+from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.template import PromptTemplate
+from workbench.engine.outbox import Outbox
 from workbench.engine.text import AnswerText, open_reasoning_tag, with_beginning
 
 _logger = logging.getLogger(__name__)

@@ -142,6 +142,8 @@ class BranchScreen(TypedScreen):
         if outcome.dropped:
             count = f"{outcome.dropped} of the oldest messages were left out"
             self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
+        if outcome.notice:
+            self._add(Notice(outcome.notice, severity="warning"))
         if outcome.error is not None:
             self._services.logs.add("error", "engine", str(outcome.error))
             self._add(Notice.of(outcome.error))

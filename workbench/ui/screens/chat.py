@@ -15,6 +15,7 @@ from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, ExportFormat, Naming
 from workbench.core.recipe import Recipe
+from workbench.core.sending import Sent
 from workbench.ui.conversation import Conversation
 from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
@@ -43,6 +44,9 @@ EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
     ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
 }
 """How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
+
+TO_OLLAMA = "ollama"
+TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
 
 
 class ChatScreen(BranchScreen):
@@ -186,13 +190,26 @@ class ChatScreen(BranchScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
     def _take_export(self, export: Export | None) -> None:
-        if export is not None:
+        if export is not None and export.form == TO_OLLAMA:
+            self._send_to_ollama()
+        elif export is not None:
             self._export(export)
+
+    def _send_to_ollama(self) -> None:
+        from workbench.ui.screens.sending import SendDialog
+
+        def made(sent: Sent | None) -> None:
+            if sent is not None:
+                text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
+                self._add(Notice(text, severity="information"))
+
+        session = self.desk.conversation.session(self.desk.scribe.session_id, self.desk.model)
+        self.app.push_screen(SendDialog(self._services.sender, session), made)
 
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:

@@ -47,7 +47,8 @@ class LoadScreen(LiveScreen):
         """Choose a model."""
         from workbench.ui.screens.picker import ModelPicker
 
-        picker = ModelPicker(self._services.catalog, self.desk.model, self._services.no_model_hint)
+        services = self._services
+        picker = ModelPicker(services.catalog, self.desk.model, services.no_model_hint, services.servers)
         self.app.push_screen(picker, self._chosen)
 
     def _chosen(self, model: ModelEntry | None) -> None:
