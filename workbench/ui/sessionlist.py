@@ -61,10 +61,93 @@ def hit_row(hit: SessionHit, width: int, *, marked: bool = False, current: bool 
     for begin, end in hit.marks:
         if end <= start or begin >= start + room:
             continue
-        cells.append((clean_line(hit.snippet[place:begin], strip=False), "rows--dim"))
-        cells.append((clean_line(hit.snippet[max(begin, start) : end], strip=False), "rows--warning"))
+        cells.append((clean_line(hit.snippet[place:begin]), "rows--dim"))
+        cells.append((clean_line(hit.snippet[max(begin, start) : end]), "rows--warning"))
         place = end
-    cells.append((clean_line(hit.snippet[place : start + room], strip=False), "rows--dim"))
+    cells.append((clean_line(hit.snippet[place : start + room]), "rows--dim"))
     fill = max(0, room - len(shown))
     cells.append((" " * fill + f"{day(hit.session.updated_at):>{DATE - 1}} ", "rows--dim"))
     return styled(*cells)
+
+
+def _sign(summary: SessionSummary, *, marked: bool, current: bool) -> tuple[str, str]:
+    if marked:
+        return "◆ ", "rows--accent"
+    if current:
+        return "● ", "rows--good"
+    return ("▲ ", "rows--figure") if summary.pinned else ("  ", "")
+
+
+def _short(model: str) -> str:
+    """The end of a reference says most where it is a path."""
+    return clean_line(model.rsplit("/", 1)[-1])
+
+
+def _start(hit: SessionHit, room: int) -> int:
+    """Where a snippet begins so that the first of its words is in sight."""
+    if not hit.marks or hit.marks[0][1] <= room:
+        return 0
+    return max(0, hit.marks[0][0] - room // 3)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    lines: Sequence[Content]
+    width: int
+
+    def line(self, index: int) -> Content:
+        found = self.lines[index] if index < len(self.lines) else Content("")
+        return found + Content(" " * max(0, self.width - found.cell_length))
+
+
+def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
+    """Two conversations side by side, message by message; the first message in which they differ is marked."""
+    half = max(12, (width - 3) // 2)
+    lines = [_beside(_head(first, half, "A"), _head(second, half, "B")), Content("")]
+    parted = False
+    for one, other in zip_longest(first.turns, second.turns):
+        differs = one is None or other is None or one.message != other.message
+        if differs and not parted:
+            parted = True
+            lines.append(styled(("─── here they part ".ljust(2 * half + 3, "─"), "rows--warning")))
+        left, right = _cell(one, half), _cell(other, half)
+        height = max(len(left.lines), len(right.lines))
+        lines += [_row(left, right, index) for index in range(height)]
+        lines.append(Content(""))
+    if not parted:
+        lines.append(styled(("Both say the same.", "rows--dim")))
+    return lines
+
+
+def _row(left: _Cell, right: _Cell, index: int) -> Content:
+    return left.line(index) + styled((" │ ", "rows--track")) + right.line(index)
+
+
+def _beside(left: _Cell, right: _Cell) -> Content:
+    return _row(left, right, 0)
+
+
+def _head(session: Session, width: int, letter: str) -> _Cell:
+    style = "rows--first" if letter == "A" else "rows--second"
+    text = f"{letter} {cut(session.title, width - 2)}"
+    return _Cell([styled((text, style))], width)
+
+
+def _cell(turn: Turn | None, width: int) -> _Cell:
+    if turn is None:
+        return _Cell([styled((fmt.DASH, "rows--dim"))], width)
+    speaker = "You" if turn.message.role == "user" else _short(turn.model) or turn.message.role
+    facts = []
+    if turn.metrics is not None:
+        if turn.metrics.decode_tps is not None:
+            facts.append(f"{fmt.rate(turn.metrics.decode_tps)} tok/s")
+        if turn.metrics.completion_tokens is not None:
+            facts.append(f"{fmt.count(turn.metrics.completion_tokens)} tokens")
+    name = cut(speaker, width - sum(len(fact) + 2 for fact in facts))
+    lines = [styled((name, "rows--heading"), ("".join(f"  {fact}" for fact in facts), "rows--dim"))]
+    text = clean(turn.message.content[:LONGEST_SHOWN]).expandtabs(4)
+    for line in text.split("\n"):
+        lines += Content(line).wrap(width) if line else [Content("")]
+    if len(turn.message.content) > LONGEST_SHOWN:
+        lines.append(styled((f"… and {len(turn.message.content) - LONGEST_SHOWN:,} more characters", "rows--dim")))
+    return _Cell(lines, width)
