@@ -63,8 +63,8 @@ class ChatScreen(BranchScreen):
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
-        Binding("ctrl+r", "resume", "Resume", id="chat.resume", show=False,
-                tooltip="Go on with the interrupted session that is offered."),
+        Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
+                tooltip="Go on with the interrupted session that is offered; else show all that are stored."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
     ]
     # fmt: on
@@ -132,9 +132,33 @@ class ChatScreen(BranchScreen):
             self.prompt.focus()
 
     def action_resume(self) -> None:
-        """Go on with the session that is offered."""
-        for offer in self.query(ResumeOffer):
-            offer.answer(resume=True)
+        """Go on with the session that is offered; where none is, show those that are stored."""
+        if offers := self.query(ResumeOffer):
+            offers.first().answer(resume=True)
+        else:
+            self.action_sessions()
+
+    def action_sessions(self) -> None:
+        """Show the stored sessions."""
+        from workbench.ui.screens.sessions import SessionsDialog
+
+        dialog = SessionsDialog(self._services.sessions, self.desk.scribe.session_id, self._take_name)
+        self.app.push_screen(dialog, self._take_session)
+
+    def _take_name(self, name: str) -> None:
+        self.desk.conversation.name = name
+
+    def _take_session(self, session_id: str | None) -> None:
+        if session_id is not None and session_id != self.desk.scribe.session_id:
+            self._open_session(session_id)
+
+    @work(group="session", exit_on_error=False, description="open a session")
+    async def _open_session(self, session_id: str) -> None:
+        await self._stop_answer()
+        try:
+            await self._resume(session_id)
+        except SessionError as error:
+            self._add(Notice.of(error))
 
     # What a load means for the conversation
 
