@@ -12,11 +12,12 @@ from tests.servers.ollama import OllamaServer
 from tests.servers.script import Exchange, Pace, Script
 from workbench.core.chat import Message
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.engine.remote.ollama_create import QUESTION
 from workbench.store.paths import find_paths
-from workbench.store.sessions import FileSessionStore
+from workbench.store.sessions import DatabaseSessionStore
 
 HELLO = Exchange(QUESTION, ("Hello", "."))
 
@@ -33,14 +34,21 @@ def stored(model):
     """A stored conversation with a model in a file; gives its id."""
     import asyncio
 
+    turns = (
+        Turn(Message("user", "Why is the sky blue?"), 5.0),
+        Turn(Message("assistant", "It scatters."), 6.0, "tiny", AnswerMetrics(), "stop"),
+    )
+    sampling = Sampling(temperature=0.25, stop=("END",))
+    session = Session(
+        *("stored", 5.0, 6.0, "tiny", str(model), "Be brief."), sampling, LoadSettings(num_ctx=4096), Tree.of(turns)
+    )
+
     async def store():
-        journal = await FileSessionStore(find_paths().sessions_dir).create()
-        await journal.settings("Be brief.", Sampling(temperature=0.25, stop=("END",)), LoadSettings(num_ctx=4096))
-        await journal.model(ModelEntry("tiny", "Tiny", path=str(model)))
-        await journal.message(Message("user", "Why is the sky blue?"))
-        await journal.answer(Message("assistant", "It scatters."), "tiny", AnswerMetrics(), "stop")
-        await journal.close()
-        return journal.id
+        book = DatabaseSessionStore(find_paths().sessions_file)
+        try:
+            return await book.keep(session)
+        finally:
+            book.close()
 
     return asyncio.run(store())
 

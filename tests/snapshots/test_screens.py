@@ -12,7 +12,8 @@ from tests.ui.fakes import THEMES, FakeBench, FakeClock, FakeStore, app_on, mode
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.models import MemoryUse, ModelEntry
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import SECOND, WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.widgets.turns import Notice
@@ -219,7 +220,7 @@ def test_failure_and_reload(snap_compare: SnapCompare) -> None:
 
 def test_offer_to_resume(snap_compare: SnapCompare) -> None:
     turns = (Turn(Message("user", "Why is the sky blue?"), 1.0), Turn(Message("assistant", "Because"), 2.0))
-    app, _ = program(store=FakeStore([Session("old", 1.0, 2.0, turns=turns)]))
+    app, _ = program(store=FakeStore([Session("old", 1.0, 2.0, tree=Tree.of(turns))]))
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)

@@ -22,7 +22,7 @@ from workbench.store.config_write import save_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder
-from workbench.store.sessions import FileSessionStore, SessionFolder
+from workbench.store.sessions import DatabaseSessionStore
 
 if TYPE_CHECKING:
     from workbench.cli.sending import SessionSender
@@ -55,9 +55,9 @@ class Workers:
         )
 
     @cached_property
-    def sessions(self) -> FileSessionStore:
+    def sessions(self) -> DatabaseSessionStore:
         """The stored sessions."""
-        return FileSessionStore(self.paths.sessions_dir)
+        return DatabaseSessionStore(self.paths.sessions_file, self.paths.sessions_dir)
 
     @cached_property
     def loads(self) -> FileLoadBook:
@@ -172,10 +172,7 @@ class Workers:
         return best_memory_speed(self.paths.memory_speed_file, f"{machine.cpu_info}, {machine.cores} cores", measured)
 
     def _recent_models(self) -> list[str]:
-        folder = SessionFolder(self.paths.sessions_dir)
-        newest = sorted(folder.ids(), reverse=True)[:RECENT_SESSIONS]
-        paths = (folder.story(session_id).session().model_path for session_id in newest)
-        return list(dict.fromkeys(path for path in paths if path))
+        return self.sessions.recent_model_paths(RECENT_SESSIONS)
 
 
 def compose() -> Workers:

@@ -80,7 +80,10 @@ def run(options: argparse.Namespace) -> int:
     restore = _terminal_restorer()
     app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
     _watch_native_aborts(restore)
-    app.run()
+    try:
+        app.run()
+    finally:
+        workers.sessions.close()
     return app.return_code or 0
 
 

@@ -167,6 +167,12 @@ class SessionError(WorkbenchError):
     kind = "session"
 
 
+class DamagedSessionsError(SessionError):
+    """A database of sessions that was damaged; it was put aside, and there is a new one."""
+
+    kind = "damaged_sessions"
+
+
 class BenchRunError(WorkbenchError):
     """A kept benchmark run that cannot be found, read or written."""
 

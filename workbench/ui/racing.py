@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from textual.content import Content, Span
 
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, get_value
+from workbench.core.tree import Turn
 from workbench.lab.parting import Piece, word_difference
 from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import LaneResult, RaceResult, ratio
@@ -84,7 +86,8 @@ def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
     for question, answer in zip(questions, lane.answers, strict=False):
         outcome = answer.outcome
         conversation.ask(question)
-        conversation.answer(outcome.message, ref, outcome.metrics, outcome.reason)
+        turn = Turn(outcome.message, time.time(), ref, outcome.metrics, outcome.reason)
+        conversation.answer(turn)
     return conversation
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.worker import Worker, WorkerCancelled, WorkerFailed
+from textual.worker import WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
@@ -19,12 +19,12 @@ from workbench.core.sending import Sent
 from workbench.ui.conversation import Conversation
 from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
-from workbench.ui.screens.typed import TypedScreen
+from workbench.ui.screens.branches import BranchScreen
 from workbench.ui.services import Services
-from workbench.ui.slash import plain_message, read_slash
+from workbench.ui.slash import read_slash
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.turns import Notice, UserTurn
+from workbench.ui.widgets.turns import Notice
 from workbench.ui.widgets.welcome import ResumeOffer
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ TO_OLLAMA = "ollama"
 TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
 
 
-class ChatScreen(TypedScreen):
+class ChatScreen(BranchScreen):
     """The conversation on the left, its figures on the right."""
 
     # fmt: off
@@ -63,8 +63,8 @@ class ChatScreen(TypedScreen):
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
-        Binding("ctrl+r", "resume", "Resume", id="chat.resume", show=False,
-                tooltip="Go on with the interrupted session that is offered."),
+        Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
+                tooltip="Go on with the interrupted session that is offered; else show all that are stored."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
     ]
     # fmt: on
@@ -82,12 +82,11 @@ class ChatScreen(TypedScreen):
         self._first_model = model
         self._first_recipe = recipe
         self._first_session = resume
-        self._show_thoughts = True
-        self._answering: Worker[None] | None = None
 
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
         self._welcome("" if self._first_model else self._services.no_model_hint)
+        self.transcript.folds = self.prompt.pastes.folds
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -104,85 +103,64 @@ class ChatScreen(TypedScreen):
     def _submit(self, event: Prompt.Submitted) -> None:
         if (typed := read_slash(event.shown)) is not None:
             self._run_slash(typed, event.shown)
-        elif self._answering is not None and not self._answering.is_finished:
+        elif self.is_answering:
             self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = plain_message(self._take(event.shown))
-            self._queued = (text, UserTurn(text))
+            text = self._take_message(event.shown)
+            self._queued = (text, self.transcript.user_turn(text))
             self._add(self._queued[1])
             self._show_activity()
         elif self.desk.engine is None:
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = plain_message(self._take(event.shown))
-            self._add(UserTurn(text))
+            text = self._take_message(event.shown)
+            self._add(self.transcript.user_turn(text))
             self._answering = self._answer(text)
-
-    @work(group="answer", exit_on_error=False, description="answer")
-    async def _answer(self, text: str) -> None:
-        engine = self.desk.engine
-        if engine is None:
-            return
-        turn = AnswerTurn(show_thoughts=self._show_thoughts)
-        self._add(turn)
-        label = engine.info.model.label
-        self._begin_work()
-        self.transcript.follow(True)
-
-        def draw(answer: str, thoughts: str) -> None:
-            self.transcript.make_room(turn.write(answer, thoughts))
-            self._look_if_due()
-
-        try:
-            outcome = await self.desk.answer(engine, text, draw)
-        except BaseException:
-            turn.finish(label, None, "failed")
-            raise
-        finally:
-            self.transcript.follow(False)
-            self._set_busy()
-        turn.finish(label, outcome.metrics, outcome.reason)
-        self._show_speeds()
-        if outcome.dropped:
-            count = f"{outcome.dropped} of the oldest messages were left out"
-            self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
-        if outcome.notice:
-            self._add(Notice(outcome.notice, severity="warning"))
-        if outcome.error is not None:
-            self._services.logs.add("error", "engine", str(outcome.error))
-            self._add(Notice.of(outcome.error))
-        if not outcome.message.content and not outcome.message.reasoning:
-            self._give_back(text)
-
-    def _give_back(self, text: str) -> None:
-        """A question that was not answered is in the prompt again, unless the user has gone on."""
-        if not self.prompt.text:
-            self.prompt.put(text)
 
     def action_stop(self) -> None:
         """Stop what runs; otherwise put off what is offered, or go back to the prompt."""
         if self.desk.stop():
             self._show_activity()
+        elif any(worker.group == "replay" and not worker.is_finished for worker in self.workers):
+            self.workers.cancel_group(self, "replay")
         elif offers := self.query(ResumeOffer):
             offers.first().answer(resume=False)
         elif not self.put_off_alarm():
             self.prompt.focus()
 
     def action_resume(self) -> None:
-        """Go on with the session that is offered."""
-        for offer in self.query(ResumeOffer):
-            offer.answer(resume=True)
+        """Go on with the session that is offered; where none is, show those that are stored."""
+        if offers := self.query(ResumeOffer):
+            offers.first().answer(resume=True)
+        else:
+            self.action_sessions()
+
+    def action_sessions(self) -> None:
+        """Show the stored sessions."""
+        from workbench.ui.screens.sessions import SessionsDialog
+
+        dialog = SessionsDialog(self._services.sessions, self.desk.scribe.session_id, self._take_name)
+        self.app.push_screen(dialog, self._take_session)
+
+    def _take_name(self, name: str) -> None:
+        self.desk.conversation.name = name
+
+    def _take_session(self, session_id: str | None) -> None:
+        if session_id is not None and session_id != self.desk.scribe.session_id:
+            self._open_session(session_id)
+
+    @work(group="session", exit_on_error=False, description="open a session")
+    async def _open_session(self, session_id: str) -> None:
+        await self._stop_answer()
+        try:
+            await self._resume(session_id)
+        except SessionError as error:
+            self._add(Notice.of(error))
 
     # What a load means for the conversation
-
-    async def _stop_answer(self) -> None:
-        if self._answering is not None and not self._answering.is_finished:
-            self.desk.stop()
-            with suppress(WorkerFailed, WorkerCancelled):
-                await self._answering.wait()
 
     def _load_ended(self, engine: Engine | None) -> None:
         if self._queued is None:
@@ -284,8 +262,8 @@ class ChatScreen(TypedScreen):
         """Go on with a conversation that was held elsewhere, and with the model that answered there."""
         await self._stop_answer()
         await self.desk.adopt(conversation, model)
-        labels = {model.ref: model.label}
-        await self.transcript.show_turns(conversation.turns, labels, show_thoughts=self._show_thoughts)
+        self._labels[model.ref] = model.label
+        await self._redraw()
         self.load_model(model.ref, model.label, NOTHING)
         self.prompt.focus()
 
@@ -294,11 +272,7 @@ class ChatScreen(TypedScreen):
         """Begin an empty conversation."""
         await self._stop_answer()
         await self.desk.new()
-        given = self.desk.conversation.turns
-        await self.transcript.show_turns(given, {}, show_thoughts=self._show_thoughts)
-        if not given:
-            self._welcome()
-        self._look()
+        await self._redraw()
         self.prompt.focus()
 
     # Stored sessions
@@ -329,12 +303,16 @@ class ChatScreen(TypedScreen):
 
     async def _resume(self, session_id: str) -> None:
         session = await self.desk.resume(session_id)
-        labels = {model.ref: model.label for model in await self._services.catalog.models()}
-        await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
+        labels = self._labels
+        labels |= {model.ref: model.label for model in await self._services.catalog.models()}
+        await self._redraw()
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
             self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
-        self._look()
+        if session.turns and session.turns[-1].is_cut:
+            keys = self._key_for("turn.continue"), self._key_for("turn.regenerate")
+            hint = f"Select it: {keys[0]} lets it go on, {keys[1]} asks for another one."
+            self._add(Notice("The last answer was cut off.", hint, "warning"))
 
     async def leave(self) -> None:
         """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
