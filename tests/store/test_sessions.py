@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.store.session_values import FIGURES, Clock, Talk, sessions, texts
@@ -229,6 +229,7 @@ def test_any_session_is_read_back(given_session):
     connection.close()
 
 
+@example("", "0\ud800")
 @given(texts, texts)
 def test_any_words_can_be_searched_beside_any_text(content, words):
     connection = sqlite3.connect(":memory:", isolation_level=None)

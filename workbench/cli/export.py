@@ -26,9 +26,11 @@ PATH = "path"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.description = "Write a conversation as a Modelfile, as Markdown or as JSON."
+    parser.description = (
+        "Write a conversation as a Modelfile, Markdown, JSON, or the commands that start its model elsewhere."
+    )
     parser.add_argument("session", metavar="SESSION", help="the id of a conversation, the start of one, or `last`")
-    parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md or json")
+    parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md, json or sh")
     parser.add_argument(
         "--from",
         dest="base",
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     if to_stdout and (options.json or len(formats) > 1):
         raise ParameterError("Only one format, and no --json, goes to standard output.", "Name a folder with -o.")
     session = asyncio.run(workers.sessions.open_session(options.session))
-    base = _base(options.base, session, workers) if "modelfile" in formats else ""
+    base = _base(options.base, session, workers) if {"modelfile", "sh"} & {*formats} else ""
     sent = None
     if options.to_ollama is not None:
         sent = send_session(options, session, replace(workers.sender, base=base))

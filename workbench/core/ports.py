@@ -27,7 +27,7 @@ from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, Telemetry
 from workbench.core.telemetry import HostSample as HostSample
 from workbench.core.tree import Node, View
 
-ExportFormat = Literal["modelfile", "md", "json"]
+ExportFormat = Literal["modelfile", "md", "json", "sh"]
 Naming = Literal["ollama", "hf"]
 """Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
 LogLevel = Literal["debug", "info", "warning", "error"]

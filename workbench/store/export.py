@@ -1,4 +1,4 @@
-"""A session as a file to leave with: a Modelfile, Markdown or lossless JSON."""
+"""A session as a file to leave with: a Modelfile, Markdown, lossless JSON, or the commands that start its model."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from workbench.modelfile.from_session import from_session
 from workbench.store.files import replace_file, write_new_file
 from workbench.store.paths import expanded
 from workbench.store.session_json import session_json
+from workbench.store.start_commands import start_commands
 
-_ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json"}
+_ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json", "sh": ".sh"}
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
 
 
@@ -42,6 +43,8 @@ def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
             return "\n".join(_markdown(session)) + "\n"
         case "json":
             return json.dumps(session_json(session), ensure_ascii=False, indent=2) + "\n"
+        case "sh":
+            return start_commands(session, session_text(session, "modelfile", base))
 
 
 def _has_template(path: str) -> bool:

@@ -35,6 +35,8 @@ def match_expression(words: str) -> str:
 
 def search(connection: sqlite3.Connection, words: str) -> list[SessionHit]:
     """The sessions with all of `words` in one message or in the name, the newest message first; a hit each."""
+    # A lone surrogate is in no word, and SQLite takes none.
+    words = words.encode("utf-8", "replace").decode("utf-8")
     expression = match_expression(words)
     if not expression:
         return []

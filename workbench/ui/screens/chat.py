@@ -40,6 +40,7 @@ EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
     ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
     ".md": ("md", None, "Markdown    the conversation, to read"),
     ".json": ("json", None, "JSON        everything, with the figures of each answer"),
+    ".sh": ("sh", None, "Commands    that start the model in llama-server, and in Ollama"),
     ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
     ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
 }

@@ -1,0 +1,97 @@
+"""Commands for a shell that start the model of a session elsewhere: in llama-server, and in Ollama.
+
+The options are those of llama.cpp's `common/arg.cpp`.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+
+from workbench.core.errors import SessionError
+from workbench.core.parameters import LoadSettings, Sampling, Value, get_value
+from workbench.core.session import Session
+
+SAMPLING_OPTIONS = {
+    "temperature": "--temp",
+    "top_k": "--top-k",
+    "top_p": "--top-p",
+    "min_p": "--min-p",
+    "typical_p": "--typical",
+    "repeat_last_n": "--repeat-last-n",
+    "repeat_penalty": "--repeat-penalty",
+    "presence_penalty": "--presence-penalty",
+    "frequency_penalty": "--frequency-penalty",
+    "seed": "--seed",
+    "num_predict": "--predict",
+}
+"""llama-server's option for each parameter. All are written: its defaults are other ones."""
+LOAD_OPTIONS = {
+    "num_ctx": "--ctx-size",
+    "num_batch": "--batch-size",
+    "num_gpu": "--n-gpu-layers",
+    "split_mode": "--split-mode",
+    "main_gpu": "--main-gpu",
+    "num_thread": "--threads",
+    "type_k": "--cache-type-k",
+    "type_v": "--cache-type-v",
+    "flash_attn": "--flash-attn",
+}
+"""The same for how a model is loaded. What was left open is left open there too."""
+
+
+def start_commands(session: Session, modelfile: str) -> str:
+    """A shell script with the commands.
+
+    Args:
+        session: Whose model and settings to start.
+        modelfile: The session as a Modelfile, for Ollama.
+
+    Raises:
+        SessionError: The session has had no model in a file.
+    """
+    if not session.model_path:
+        raise SessionError(
+            "The commands need a model file, and this session has had none.", "Open a model file first, then export."
+        )
+    name = re.sub(r"[^a-z0-9]+", "-", session.title.casefold()).strip("-")[:40].strip("-") or "session"
+    end = _unused("MODELFILE", modelfile)
+    lines = [
+        "#!/bin/sh",
+        "# Either of these two starts the model of a conversation with its settings. Remove the other one.",
+        "",
+        "# llama-server: the system prompt, the messages and stop strings go with each request to it.",
+        f"llama-server --model {shlex.quote(session.model_path)}{''.join(_options(session.sampling, session.load))}",
+        "",
+        "# Ollama",
+        f"cat > {name}.Modelfile <<'{end}'",
+        modelfile.rstrip("\n"),
+        end,
+        f"ollama create {name} --file {name}.Modelfile",
+        f"ollama run {name}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _options(sampling: Sampling, load: LoadSettings) -> Iterator[str]:
+    for name, option in LOAD_OPTIONS.items():
+        value = get_value(sampling, load, name)
+        if value != get_value(Sampling(), LoadSettings(), name):
+            yield _option(option, value)
+    if not load.use_mmap:
+        yield " \\\n  --no-mmap"
+    for name, option in SAMPLING_OPTIONS.items():
+        yield _option(option, get_value(sampling, load, name))
+
+
+def _option(option: str, value: Value) -> str:
+    return f" \\\n  {option} {shlex.quote(f'{value:g}' if isinstance(value, float) else str(value))}"
+
+
+def _unused(word: str, text: str) -> str:
+    """`word`, made longer until no line of `text` is it."""
+    lines = set(text.splitlines())
+    while word in lines:
+        word += "_"
+    return word
