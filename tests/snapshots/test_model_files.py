@@ -166,7 +166,7 @@ def test_quantize(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("keys", [pytest.param([], id="chat"), pytest.param(["ctrl+g"], id="list")])
+@pytest.mark.parametrize("keys", [pytest.param([], id="chat"), pytest.param(["ctrl+s"], id="list")])
 def test_jobs(snap_compare: SnapCompare, size: tuple[int, int], keys: list[str]) -> None:
     files = PlacedFiles({})
     app = on(files)

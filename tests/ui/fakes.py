@@ -21,23 +21,26 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import (
+    AlarmWatch,
     Catalog,
     ConditionWatch,
     ExportFormat,
     HostSample,
     LoadBook,
     MemoryAdviser,
+    PromptBook,
     RaceBook,
     Telemetry,
 )
 from workbench.core.recipe import Recipe
 from workbench.core.session import Session
-from workbench.core.telemetry import GpuSample, TelemetryEvent, TelemetrySample
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.lab.bench_record import BenchRecord
+from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pacing import Clocks
 from workbench.ui.services import BenchTools, ModelFiles, Services
@@ -167,12 +170,31 @@ HOST = HostSample(
 )
 
 
+class FakeAlarms:
+    """Alarms that are raised by hand."""
+
+    def __init__(self) -> None:
+        self.active: list[Alarm] = []
+        self.situations: list[Situation] = []
+        self._new: list[Alarm] = []
+
+    def ring(self, *alarms: Alarm) -> None:
+        self.active += alarms
+        self._new += alarms
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        self.situations.append(situation)
+        new, self._new = self._new, []
+        return new
+
+
 class FakeTelemetry:
     """Meters that change only when they are told to."""
 
     def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
         self.samples: list[TelemetrySample] = []
         self.running = False
+        self.told: list[TelemetryEvent] = []
         self.show(*gpus, host=host)
 
     def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
@@ -195,11 +217,33 @@ class FakeTelemetry:
         return self.samples
 
     def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
-        return ()
+        return [event for event in self.told if event.number > after]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         yield
+
+
+class FakePrompts:
+    """Remembers prompts for one test."""
+
+    def __init__(self, earlier: Sequence[str] = (), lost: Sequence[str] = ()) -> None:
+        self.earlier = earlier
+        self.lost = lost
+        self.kept: list[str] = []
+        self.draft = ""
+
+    async def recall(self) -> Sequence[str]:
+        return self.earlier
+
+    async def keep(self, text: str) -> None:
+        self.kept.append(text)
+
+    async def keep_draft(self, text: str) -> None:
+        self.draft = text
+
+    async def lost_drafts(self) -> Sequence[str]:
+        return self.lost
 
 
 class FakeLoads:
@@ -324,9 +368,12 @@ def fake_services(
     files: ModelFiles | None = None,
     loads: LoadBook | None = None,
     adviser: MemoryAdviser | None = None,
+    prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
     telemetry: Telemetry | None = None,
+    alarms: AlarmWatch | None = None,
+    find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
@@ -338,16 +385,20 @@ def fake_services(
         files=files or FakeFiles(),
         loads=loads or FakeLoads(),
         adviser=adviser or FakeAdviser(),
+        prompts=prompts or FakePrompts(),
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
         telemetry=telemetry or FakeTelemetry(),
+        make_alarms=lambda: alarms or FakeAlarms(),
+        find_devices=find_devices,
         logs=logs or RingLogBook(),
         config=config or Config(),
         config_problems=problems,
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        session_text=session_text,
         no_model_hint=no_model_hint,
     )
 

@@ -16,9 +16,10 @@ from workbench.core.session import Session, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui import format as fmt
 from workbench.ui.conversation import Conversation
-from workbench.ui.gauges import PANEL_ROWS, Readings, bar, digits, graph, level, panel_lines, strip_lines
+from workbench.ui.gauges import Readings, bar, digits, graph, level
 from workbench.ui.machine import MachineView
 from workbench.ui.pacing import SLOWEST_INTERVAL, Clocks, Pacer
+from workbench.ui.panel import panel_lines, strip_lines
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.field import shown as shown_value
 from workbench.ui.widgets.field import typed
@@ -69,19 +70,18 @@ def test_the_panel_never_is_wider_than_its_place(readings: Readings, height: int
     lines = panel_lines(readings, 31, height)
     assert all(line.cell_length <= 31 for line in lines)
     assert not any(ord(char) < 32 for line in lines for char in line.plain)
-    if height >= PANEL_ROWS:
-        assert len(lines) <= PANEL_ROWS
+    assert len(lines) <= height
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    text = "\n".join(line.plain for line in panel_lines(Readings(), 31))
+    text = "\n".join(line.plain for line in panel_lines(Readings(), 31, 40))
     assert "0" not in text.replace("p50", "")
     assert text.count("—") >= 10
 
 
 def test_estimates_are_marked_and_the_source_is_named() -> None:
     metrics = AnswerMetrics(decode_tps=12.0, prompt_tokens=7, completion_tokens=9, estimated=True, source="client")
-    text = "\n".join(line.plain for line in panel_lines(Readings(metrics=metrics), 31))
+    text = "\n".join(line.plain for line in panel_lines(Readings(metrics=metrics), 31, 40))
     assert "≈9" in text
     assert "client" in text
 
@@ -90,7 +90,7 @@ def test_a_context_that_fills_up_is_marked() -> None:
     assert level(0.5) == "gauge--bar"
     assert level(0.85) == "gauge--warn"
     assert level(0.97) == "gauge--critical"
-    assert any(span.style == "gauge--critical" for line in panel_lines(FULL, 31) for span in line.spans)
+    assert any(span.style == "gauge--critical" for line in panel_lines(FULL, 31, 40) for span in line.spans)
 
 
 @pytest.mark.parametrize("width", [20, 78])

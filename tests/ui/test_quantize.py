@@ -97,7 +97,7 @@ async def test_from_the_choice_to_the_chat(program, model, monkeypatch, size):
         assert read_header(target).tensors
         assert sorted(path.name for path in target.parent.glob("*Tiny*")) == ["Tiny-F32.gguf", target.name]
         assert "Tiny Q4_K_M is made" in shown(app)
-        await pilot.press("ctrl+g")
+        await pilot.press("ctrl+s")
         await settle(pilot)
         assert isinstance(app.screen, JobsDialog)
         assert "bits per weight" in shown(app)
@@ -324,7 +324,7 @@ async def test_what_is_ready_is_loaded_from_any_screen(host, clock, model, monke
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         app.push_screen(InspectScreen(app.services, model))
         await settle(pilot)
-        await pilot.press("ctrl+g", "enter")
+        await pilot.press("ctrl+s", "enter")
         await settle(pilot)
         assert loaded == ["Tiny Q8_0"]
         assert app.screen is app.chat
@@ -337,7 +337,7 @@ async def test_stopping_in_the_list(host, clock, model):
         await settle(pilot)
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await begin(pilot, await planned(pilot, model), files, "Q6_K")
-        await pilot.press("ctrl+g")
+        await pilot.press("ctrl+s")
         await until(pilot, lambda: isinstance(app.screen, JobsDialog))
         app.screen.look()
         await pilot.pause()
@@ -351,7 +351,7 @@ async def test_stopping_in_the_list(host, clock, model):
         await settle(pilot)
         assert made(app) == []
         assert not app.screen.query(JobBar)
-        await pilot.press("ctrl+g")
+        await pilot.press("ctrl+s")
         await settle(pilot)
         await pilot.press("s", "enter", "escape")
 
@@ -366,7 +366,7 @@ async def test_a_failure_is_told(host, clock, model):
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
         await settle(pilot)
         assert "Tiny Q8_0 failed: /m: 105 MB are needed" in shown(app)
-        await pilot.press("ctrl+g")
+        await pilot.press("ctrl+s")
         await settle(pilot)
         assert "Make room." in shown(app)
 

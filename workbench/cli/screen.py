@@ -7,7 +7,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -18,12 +18,15 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.options import add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import RingLogBook
-from workbench.core.ports import LogLevel
+from workbench.core.ports import AlarmWatch, LogLevel, Telemetry
 from workbench.core.recipe import Recipe
+from workbench.core.telemetry import ComputeDevice
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config_write import save_config
+from workbench.store.export import session_text
+from workbench.store.prompts import PromptFolder
 from workbench.telemetry.system import system_sampler
 from workbench.ui.services import Services
 
@@ -111,24 +114,43 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
     shipped = Path(__file__).parent.parent
     # In a checkout the themes lie beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
+    sampler = system_sampler()
     return Services(
         engines=workers.engines,
         catalog=workers.catalog,
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,
+        prompts=PromptFolder(workers.paths.prompts_dir),
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
-        telemetry=system_sampler(),
+        telemetry=sampler,
+        make_alarms=partial(_alarms_of, sampler),
+        find_devices=_find_devices,
         logs=book,
         config=workers.config,
         config_problems=workers.problems,
         save_config=partial(save_config, workers.paths.config_file),
         theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
         export_folder=workers.paths.exports_dir,
+        session_text=session_text,
         no_model_hint=HOW_TO_GET_DEMO,
     )
+
+
+def _alarms_of(telemetry: Telemetry) -> AlarmWatch:
+    from workbench.telemetry.alarms import Watch
+
+    return Watch(telemetry)
+
+
+def _find_devices() -> Sequence[ComputeDevice] | None:
+    """What llama.cpp computes on, asked in a child process: some backends end the process that asks."""
+    from workbench.engine.llama.probe import probe_llama
+
+    probe = probe_llama()
+    return None if probe.build is None else probe.devices
 
 
 class _BookHandler(logging.Handler):

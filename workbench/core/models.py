@@ -112,6 +112,8 @@ class MemoryUse:
     compute_bytes: int
     device: str = "CPU"
     """The device that holds most of it, as llama.cpp names it."""
+    by_device: tuple[tuple[str, int], ...] = ()
+    """What each device holds, by llama.cpp's name of it; `CPU` is the memory of the host. Empty where nobody said."""
 
     @property
     def total_bytes(self) -> int:

@@ -228,6 +228,22 @@ class RaceBook(Protocol):
         """
 
 
+class PromptBook(Protocol):
+    """Keeps what the user typed. A full disk is no error."""
+
+    async def recall(self) -> Sequence[str]:
+        """The prompts of earlier sessions, oldest first."""
+
+    async def keep(self, text: str) -> None:
+        """Keep a prompt that was sent."""
+
+    async def keep_draft(self, text: str) -> None:
+        """Keep what is in the prompt now; nothing, where it is empty."""
+
+    async def lost_drafts(self) -> Sequence[str]:
+        """What was in the prompts of programs that are gone, the newest last. They are told once."""
+
+
 class LoadBook(Protocol):
     """Remembers what loads came to."""
 

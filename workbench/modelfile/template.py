@@ -6,7 +6,7 @@ A template is foreign code. It reaches nothing but the values that it is given, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
 from workbench.modelfile.gotemplate.evaluate import evaluate
@@ -15,7 +15,7 @@ from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
 from workbench.modelfile.gotemplate.prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
 from workbench.modelfile.gotemplate.tree import Tree
-from workbench.modelfile.gotemplate.values import Value
+from workbench.modelfile.gotemplate.values import Value, sound_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,9 @@ class Template:
 
     source: str
     tree: Tree
+    """As it is written."""
+    prompt_tree: Tree = field(repr=False)
+    """As Ollama has it, with the response at its end where it speaks of none."""
 
     def render(self, data: Value, settings: Settings | None = None) -> str:
         """The text that this template makes of `data`, as Go itself does it.
@@ -39,7 +42,7 @@ class Template:
         Raises:
             GoTemplateError: The template fails on it, or a limit is reached.
         """
-        return render_prompt(self.source, with_response(self.tree), request)
+        return render_prompt(self.source, self.prompt_tree, request)
 
     def render_chat(self, messages: Sequence[Message]) -> str:
         """The prompt for the next answer in a conversation.
@@ -64,4 +67,6 @@ def parse(text: str) -> Template:
     Raises:
         GoTemplateError: Go would refuse it; the error names line and column.
     """
-    return Template(text, parse_tree(text, FUNCTIONS))
+    source = sound_text(text)
+    tree = parse_tree(source, FUNCTIONS)
+    return Template(source, tree, with_response(tree))

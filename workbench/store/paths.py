@@ -79,6 +79,11 @@ class Paths:
         return self.state_dir / "loads.json"
 
     @property
+    def prompts_dir(self) -> Path:
+        """What was typed: earlier prompts, and what was not sent yet."""
+        return self.state_dir / "prompts"
+
+    @property
     def library_cache(self) -> Path:
         """What the model files say of themselves."""
         return self.cache_dir / "library.json"
@@ -98,6 +103,7 @@ class Paths:
             "state_dir": self.state_dir,
             "log_file": self.log_file,
             "loads_file": self.loads_file,
+            "prompts_dir": self.prompts_dir,
             "memory_speed_file": self.memory_speed_file,
             "cache_dir": self.cache_dir,
             "library_cache": self.library_cache,

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from textual.driver import Driver
 
 ESCAPE = "\x1b"
+ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
+"""What most terminals send for Alt+Enter, which Textual would take for Enter alone; and what stands for a new line."""
 QUIET_SECONDS = 0.1
 """How often the thread that reads keys looks whether the program ends."""
 PENDING_SECONDS = 0.01
@@ -44,7 +46,7 @@ def prompt_driver() -> type[Driver] | None:
                 while not self.exit_event.is_set():
                     pending = time.monotonic() < pending_until
                     if selector.select(PENDING_SECONDS if pending else QUIET_SECONDS):
-                        text = decode(os.read(self.fileno, 4096))
+                        text = decode(os.read(self.fileno, 4096)).replace(ALT_ENTER, NEW_LINE)
                         if ESCAPE in text:
                             pending_until = time.monotonic() + constants.ESCAPE_DELAY + QUIET_SECONDS
                         for event in parser.feed(text) if text else ():

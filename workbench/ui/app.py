@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
@@ -17,11 +20,13 @@ from textual.worker import Worker
 from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.recipe import Recipe
+from workbench.core.telemetry import Alarm
 from workbench.ui._compat import prompt_driver
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.chat import ChatScreen
+from workbench.ui.screens.live import ALARM_SECONDS
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
 from workbench.ui.widgets.meters import MachineChanged
@@ -74,8 +79,10 @@ class WorkbenchApp(App[None]):
                 tooltip="Show every model on this machine, and what it would take of memory."),
         Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
         Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
-        Binding("ctrl+g", "jobs", "Quantizations", id="app.jobs", show=False,
+        Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
                 tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
+        Binding("f10", "meters", "What is wrong", id="app.meters", show=False,
+                tooltip="Show what is wrong with the machine and what to do, and all its meters."),
         Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
         Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
                 tooltip="Copy what is selected; else stop what runs. Pressed twice, quit."),
@@ -96,6 +103,7 @@ class WorkbenchApp(App[None]):
         self.services = services
         self._interrupted_at = float("-inf")
         self._workshop: Workshop | None = None
+        self._devices_asked = False
         self._race: RaceScreen | None = None
         self._bench: BenchScreen | None = None
         self._models: ModelsScreen | None = None
@@ -131,8 +139,37 @@ class WorkbenchApp(App[None]):
         self._look_at_machine()
 
     def _look_at_machine(self) -> None:
-        if self.chat.desk.machine.look():
-            self.screen.post_message(MachineChanged())
+        desk = self.chat.desk
+        race = self._race is not None and self._race.running
+        if not desk.look_at_machine(others_run=race or (self._bench is not None and self._bench.running)):
+            return
+        for alarm in desk.machine.take_news():
+            self._tell_alarm(alarm)
+        self.screen.post_message(MachineChanged())
+        if desk.machine.view.gpus and desk.engine is not None and not self._devices_asked and not desk.bay.loading:
+            self._devices_asked = True
+            self._find_devices()
+
+    def _tell_alarm(self, alarm: Alarm) -> None:
+        self.chat.tell_alarm(alarm)
+        if self.screen is not self.chat:
+            severity: SeverityLevel = "information" if alarm.severity == "info" else alarm.severity
+            self.notify(clean_line(alarm.text), severity=severity, timeout=ALARM_SECONDS, markup=False)
+
+    @work(group="devices", exit_on_error=False, description="find devices")
+    async def _find_devices(self) -> None:
+        """What llama.cpp computes on: late, since it takes a process of its own a second, and only beside a GPU."""
+        found = await asyncio.to_thread(self.services.find_devices)
+        self.chat.desk.machine.devices = None if found is None else tuple(found)
+
+    def action_meters(self) -> None:
+        """Show what is wrong with the machine, and all its meters."""
+        from workbench.ui.screens.machine import MachineDialog
+
+        if not isinstance(self.screen, MachineDialog):
+            self.chat.put_off_alarm()
+            desk = self.chat.desk
+            self.push_screen(MachineDialog(desk.machine, lambda: desk.engine.info.memory if desk.engine else None))
 
     def _report(self) -> None:
         problems = [

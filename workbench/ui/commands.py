@@ -7,6 +7,8 @@ from functools import partial
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from workbench.ui.slash import SLASHES
+
 SKIPPED = frozenset({"command_palette"})
 WITHOUT_A_KEY = (
     ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),
@@ -35,6 +37,10 @@ class ActionProvider(Provider):
 
         if self.screen.id == "chat":
             yield from WITHOUT_A_KEY
+            for each in SLASHES:
+                # The others are actions, which are listed by their own names.
+                if each.usage:
+                    yield f"{each.line} …", each.help, f"screen.type('/{each.name} ')"
 
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""

@@ -18,6 +18,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, ExportFormat, Naming
 from workbench.core.recipe import Recipe
 from workbench.core.session import Session
+from workbench.core.telemetry import Situation
 from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
@@ -59,7 +60,7 @@ class Desk:
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
-        self.machine = MachineWatch(services.telemetry, clocks.now_ns)
+        self.machine = MachineWatch(services.telemetry, services.make_alarms, services.logs, clocks.now_ns)
         """The meters of the machine."""
         self.bay = Bay(services.engines)
         self.track = Track(services.loads)
@@ -218,6 +219,17 @@ class Desk:
         session = self.conversation.session(self.scribe.session_id, self.model)
         base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
         return await self._services.sessions.export(session, form, path, base)
+
+    def look_at_machine(self, *, others_run: bool = False) -> bool:
+        """See what the meters say; gives whether there is anything new to show.
+
+        Args:
+            others_run: Whether anything but the chat loads models or makes tokens.
+        """
+        asked = self.bay.asked.num_gpu if self.bay.asked is not None else None
+        info = self.engine.info if self.engine is not None else None
+        situation = Situation(info, asked, decoding=self.answering is not None or others_run)
+        return self.machine.look(situation, changing=self.bay.loading or others_run)
 
     def sample_speed(self) -> None:
         """Put the speed of this moment into the graph, unless that was done a moment ago."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from rich.cells import cell_len
 from textual.content import Content, Span
 
 from workbench.core.events import PromptProgress
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo, ModelEntry, estimate_error
+from workbench.core.models import EngineInfo, ModelEntry
 from workbench.ui import format as fmt
 from workbench.ui.machine import MachineView
 from workbench.ui.sanitize import clean_line
@@ -17,8 +18,6 @@ from workbench.ui.sanitize import clean_line
 GRAPH_ROWS = 2
 SHORT_NAME = 22
 """Columns for the model on a narrow screen."""
-PANEL_ROWS = 32
-"""Rows of the panel with everything in it."""
 WARN_AT = 0.80
 CRITICAL_AT = 0.95
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -40,6 +39,14 @@ _DIGITS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Ranked:
+    """A line that is left out where there is no room: the highest rank goes first, rank 1 never."""
+
+    rank: int
+    content: Content
+
+
+@dataclass(frozen=True, slots=True)
 class Readings:
     """Everything that the panel shows."""
 
@@ -55,6 +62,8 @@ class Readings:
     progress: PromptProgress | None = None
     context_used: int | None = None
     machine: MachineView = field(default_factory=MachineView)
+    meters_key: str = ""
+    """The key that shows what is wrong."""
     needs_reload: bool = False
     streaming: bool = False
 
@@ -115,117 +124,39 @@ def graph(values: Sequence[float], width: int, rows: int = GRAPH_ROWS) -> list[C
     return lines
 
 
+def sparkline(values: Sequence[float | None], width: int) -> Content:
+    """The newest `width` shares, 0 to 1, as columns of one row; a gap where one is not known."""
+    shown = values[-width:]
+    text = "".join(" " if value is None else _BLOCKS[max(1, min(8, round(value * 8)))] for value in shown)
+    return styled(("▁" * (width - len(text)), "gauge--track"), (text, "gauge--graph"))
+
+
 def digits(text: str) -> list[str]:
     """`text` in letters of three rows."""
     glyphs = [_DIGITS.get(character, ("   ",) * 3) for character in text]
     return ["".join(glyph[row] for glyph in glyphs) for row in range(3)]
 
 
-def _row(label: str, value: str, width: int, note: str = "") -> Content:
+def figure_row(label: str, value: str, width: int, note: str = "") -> Content:
+    """A label on the left, its figure on the right."""
     room = max(1, width - len(label) - len(value) - len(note))
     return styled((label, "gauge--label"), (" " * room, ""), (value, "gauge--value"), (note, "gauge--label"))
 
 
-def _heading(title: str, width: int, right: str = "", style: str = "gauge--label") -> Content:
-    gap = max(1, width - len(title) - len(right))
+def heading_row(title: str, width: int, right: str = "", style: str = "gauge--label") -> Content:
+    """A heading on the left, and what goes with it on the right."""
+    gap = max(1, width - cell_len(title) - cell_len(right))
     return styled((title, "gauge--heading"), (" " * gap, ""), (right, style))
 
 
-def _model_lines(readings: Readings, width: int) -> list[Content]:
-    info = readings.info
-    if info is None:
-        name = f"loading {clean_line(readings.loading)}" if readings.loading else "no model"
-        return [styled((name[:width], "gauge--model")), Content("")]
-    model = info.model
-    facts = [clean_line(part) for part in (model.quant or "", info.backend) if part]
-    if model.bits_per_weight is not None:
-        facts.insert(1 if model.quant else 0, f"{model.bits_per_weight:.2f} bpw")
-    if info.gpu_layers:
-        facts.append(f"{info.gpu_layers} of {fmt.count(info.layers)} layers on the GPU")
-    second = "  ".join(facts)[:width]
-    return [styled((clean_line(model.name)[:width], "gauge--model")), styled((second, "gauge--label"))]
+def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
+    """Name and quantization in few columns; it is the quantization that people compare."""
+    name, quant = clean_line(model.name), clean_line(model.quant or "")
+    room -= len(quant) + 1 if quant else 0
+    return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
 
 
-def _speed_lines(readings: Readings, width: int) -> list[Content]:
-    metrics = readings.metrics
-    source = metrics.source if metrics is not None and readings.decode_tps is not None else ""
-    big = digits(fmt.rate(readings.decode_tps))
-    lines = [_heading("DECODE", width, source)]
-    for row, text in enumerate(big):
-        unit = " tokens/s" if row == 2 else ""
-        lines.append(styled((text, "gauge--figure"), (unit, "gauge--label")))
-    return lines + graph(readings.history, width)
-
-
-def _latency_lines(readings: Readings, width: int) -> list[Content]:
-    metrics = readings.metrics or AnswerMetrics()
-    cached, total = readings.prompt_tokens
-    mark = "≈" if metrics.estimated else ""
-    prompt = fmt.DASH if total is None else f"{mark}{fmt.count(total)}"
-    # While the prompt is read, an answer of no tokens is not a figure yet.
-    tokens = None if readings.streaming and not metrics.completion_tokens else metrics.completion_tokens
-    p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
-    return [
-        _row("First token", fmt.milliseconds(metrics.ttft_ms), width),
-        _row("Prefill", fmt.rate(metrics.prefill_tps), width, " tok/s"),
-        _row("Prompt", prompt, width, " tokens"),
-        _row("  cached", f"{fmt.count(cached)} of {prompt}" if cached is not None else fmt.DASH, width),
-        _row("Answer", f"{mark}{fmt.count(tokens)}" if tokens is not None else fmt.DASH, width, " tokens"),
-        _row("Gap p50", p50, width),
-        _row("Gap p95", p95, width),
-    ]
-
-
-def _context_lines(readings: Readings, width: int) -> list[Content]:
-    size = readings.info.settings.num_ctx if readings.info else None
-    used = readings.context_used
-    share = used / size if used is not None and size else None
-    amount = fmt.DASH if size is None else f"{fmt.count(used)} / {fmt.count(size)}"
-    return [_heading("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
-
-
-def _memory_lines(readings: Readings, width: int) -> list[Content]:
-    memory = readings.info.memory if readings.info else None
-    host = readings.machine.host
-    lines = [
-        _heading("MEMORY", width, clean_line(memory.device) if memory else ""),
-        _row("Model", fmt.size(memory.total_bytes if memory else None), width, _estimate_note(readings.info)),
-        _row("  weights", fmt.size(memory.weights_bytes if memory else None), width),
-        _row("  KV cache", fmt.size(memory.kv_bytes if memory else None), width),
-        _row("  compute", fmt.size(memory.compute_bytes if memory else None), width),
-        _row("This process", fmt.size(host.rss_bytes if host else None), width),
-    ]
-    free = fmt.size(host.free_bytes if host else None)
-    lines.append(_row("Free", free, width, f" of {fmt.size(host.total_bytes)}" if host else ""))
-    used = 1 - host.free_bytes / host.total_bytes if host and host.total_bytes else None
-    return [*lines, bar(used, width, level(used))]
-
-
-def _estimate_note(info: EngineInfo | None) -> str:
-    """By how much the estimate made before loading was off; empty where that is not known."""
-    error = estimate_error(info.estimate, info.memory) if info else None
-    return f"  est {fmt.change(error)}" if error is not None else ""
-
-
-def panel_lines(readings: Readings, width: int, height: int = PANEL_ROWS) -> list[Content]:
-    """The panel beside the conversation; where it is too high, details and empty rows are left out."""
-    reload = [styled(("● settings need a reload", "gauge--warn"))] if readings.needs_reload else [Content("")]
-    sections = [
-        [*_model_lines(readings, width), *reload, *_speed_lines(readings, width)],
-        _latency_lines(readings, width),
-        _context_lines(readings, width),
-        _memory_lines(readings, width),
-    ]
-    if height < PANEL_ROWS:
-        sections = [[line for line in section if not line.plain.startswith("  ")] for section in sections]
-    gap = [Content("")] if height >= PANEL_ROWS - 4 else []
-    lines: list[Content] = []
-    for index, section in enumerate(sections):
-        lines += (gap if index else []) + section
-    return lines
-
-
-def _joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content:
+def joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content:
     """Groups of styled texts with a bar between them, as many as there is room for."""
     shown: list[tuple[str, str]] = []
     length = 0
@@ -239,37 +170,3 @@ def _joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content
         shown += part
         length += gap + size
     return styled(*shown)
-
-
-def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
-    """Name and quantization in few columns; it is the quantization that people compare."""
-    name, quant = clean_line(model.name), clean_line(model.quant or "")
-    room -= len(quant) + 1 if quant else 0
-    return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
-
-
-def strip_lines(readings: Readings, width: int) -> list[Content]:
-    """The same in two rows, for a narrow screen."""
-    info, metrics, host = readings.info, readings.metrics or AnswerMetrics(), readings.machine.host
-    label, value = "gauge--label", "gauge--value"
-    cached, total = readings.prompt_tokens
-    name = short_label(info.model) if info else clean_line(readings.loading or "no model")
-    size = info.settings.num_ctx if info else None
-    share = readings.context_used / size if readings.context_used is not None and size else None
-    context = level(share) if share is not None and share >= WARN_AT else value
-    memory = info.memory.total_bytes if info and info.memory else None
-    first = [
-        ((fmt.rate(readings.decode_tps), "gauge--figure"), (" tok/s", label)),
-        (("TTFT ", label), (fmt.milliseconds(metrics.ttft_ms), value)),
-        (("prefill ", label), (f"{fmt.rate(metrics.prefill_tps)}", value), (" tok/s", label)),
-        (("cached ", label), (f"{fmt.count(cached)}/{fmt.count(total)}", value)),
-    ]
-    reload = (("●", "gauge--warn"),) if readings.needs_reload else ()
-    second = [
-        (*reload, (name[:SHORT_NAME], "gauge--model")),
-        (("ctx ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
-        (("mem ", label), (fmt.size(memory), value)),
-        (("rss ", label), (fmt.size(host.rss_bytes if host else None), value)),
-        (("free ", label), (fmt.size(host.free_bytes if host else None), value)),
-    ]
-    return [_joined(first, width), _joined(second, width)]

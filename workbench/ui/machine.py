@@ -1,13 +1,23 @@
-"""What the meters of the machine say, as the screen shows it: the newest sample and what came before it."""
+"""What the meters of the machine say, as the screen shows it: the newest sample, what came before it, what is wrong."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from workbench.core.ports import Telemetry
-from workbench.core.telemetry import GpuSample, HostSample, TelemetrySample
+from workbench.core.ports import AlarmWatch, LogBook, Telemetry
+from workbench.core.telemetry import (
+    Alarm,
+    ComputeDevice,
+    GpuSample,
+    HostSample,
+    Situation,
+    SourceName,
+    SourceState,
+    TelemetrySample,
+)
 
 PAST_SAMPLES = 60
 """How far back a graph goes: a minute, at one sample a second."""
@@ -37,8 +47,19 @@ class MachineView:
 
     host: HostSample | None = None
     gpus: tuple[GpuView, ...] = ()
+    devices: tuple[ComputeDevice, ...] = ()
+    """What llama.cpp computes on; empty before it was asked."""
+    sources: tuple[SourceState, ...] = ()
+    """How the sources of GPU figures fare."""
+    alarms: tuple[Alarm, ...] = ()
+    """What is wrong now, told of or not."""
     age_s: int = 0
     """How old the figures are in whole seconds; 0 while they are fresh."""
+
+
+SOURCES: dict[SourceName, str] = {"nvml": "NVIDIA", "amdgpu": "AMD", "apple": "Apple"}
+"""Whose GPUs a source knows."""
+_NOTHING = Situation()
 
 
 def memory_share(sample: GpuSample) -> float | None:
@@ -53,13 +74,29 @@ class MachineWatch:
 
     Args:
         telemetry: Reads the meters in a thread of its own.
+        make_alarms: Makes what judges the samples; called with the first sample.
+        logs: Takes every alarm.
         now_ns: The clock that samples are stamped by.
     """
 
-    def __init__(self, telemetry: Telemetry, now_ns: Callable[[], int] = time.perf_counter_ns) -> None:
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        make_alarms: Callable[[], AlarmWatch],
+        logs: LogBook,
+        now_ns: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
         self._telemetry = telemetry
+        self._make_alarms = make_alarms
+        self._alarms: AlarmWatch | None = None
+        self._logs = logs
         self._now_ns = now_ns
         self._at_ns: int | None = None
+        self._settled_ns: int | None = None
+        self._news: list[Alarm] = []
+        self._events = 0
+        self.devices: tuple[ComputeDevice, ...] | None = None
+        """What llama.cpp computes on; None before it was asked."""
         self.view = MachineView()
         """What was seen last."""
 
@@ -71,8 +108,17 @@ class MachineWatch:
         """Have them read no more."""
         self._telemetry.stop()
 
-    def look(self) -> bool:
-        """Take the newest sample; gives whether there is anything new to show. Waits for nothing."""
+    def look(self, situation: Situation = _NOTHING, *, changing: bool = False) -> bool:
+        """Take the newest sample; gives whether there is anything new to show. Waits for nothing.
+
+        Args:
+            situation: What the program is doing. Since when it is settled, and its devices, are filled in here.
+            changing: Whether the program loads or closes something, so that its own use of the GPUs changes.
+        """
+        if changing:
+            self._settled_ns = None
+        elif self._settled_ns is None:
+            self._settled_ns = self._now_ns()
         sample = self._telemetry.latest()
         if sample is None:
             return False
@@ -80,10 +126,40 @@ class MachineWatch:
         age_s = age_ns // 10**9 if age_ns >= STALE_NS else 0
         if sample.at_ns == self._at_ns and age_s == self.view.age_s:
             return False
-        past = self._telemetry.history()[-PAST_SAMPLES:] if sample.gpus else ()
-        self.view = MachineView(sample.host, tuple(_gpu_view(gpu, past) for gpu in sample.gpus), age_s)
         self._at_ns = sample.at_ns
+        past = self._telemetry.history()[-PAST_SAMPLES:] if sample.gpus else ()
+        self.view = MachineView(
+            sample.host,
+            tuple(_gpu_view(gpu, past) for gpu in sample.gpus),
+            self.devices or (),
+            sample.sources,
+            self._judge(replace(situation, settled_ns=self._settled_ns, devices=self.devices), sample.sources),
+            age_s,
+        )
         return True
+
+    def take_news(self) -> Sequence[Alarm]:
+        """The alarms that nobody was told of yet; they count as told."""
+        news, self._news = self._news, []
+        return news
+
+    def _judge(self, situation: Situation, sources: Sequence[SourceState]) -> tuple[Alarm, ...]:
+        if self._alarms is None:
+            self._alarms = self._make_alarms()
+        for alarm in self._alarms.look(situation):
+            self._logs.add("warning", "telemetry", f"{alarm.text} {alarm.hint}".rstrip())
+            self._news.append(alarm)
+        # The sampler has logged these itself.
+        for event in self._telemetry.events(self._events):
+            self._events = event.number
+            severity: Literal["info", "warning"] = "info" if event.kind in {"back", "gpu new"} else "warning"
+            self._news.append(Alarm("meters", severity, event.text))
+        return (*self._alarms.active, *(_no_figures(state) for state in sources if state.status == "down"))
+
+
+def _no_figures(state: SourceState) -> Alarm:
+    text = f"There are no figures of the {SOURCES[state.source]} GPUs: {state.reason}"
+    return Alarm("no-figures", "warning", text, subject=state.source)
 
 
 def _gpu_view(sample: GpuSample, past: Sequence[TelemetrySample]) -> GpuView:

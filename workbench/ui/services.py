@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING, Protocol
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.ports import (
+    AlarmWatch,
     Bencher,
     Catalog,
     ConditionWatch,
     EngineHost,
+    ExportFormat,
     LoadBook,
     LogBook,
     MemoryAdviser,
+    PromptBook,
     RaceBook,
     SessionStore,
     Telemetry,
 )
+from workbench.core.session import Session
 
 if TYPE_CHECKING:
     from workbench.core.bench import BenchMachine, MemorySpeed
+    from workbench.core.telemetry import ComputeDevice
     from workbench.gguf.fit import FitModel, Room
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
@@ -119,11 +124,16 @@ class Services:
     files: ModelFiles
     loads: LoadBook
     adviser: MemoryAdviser
+    prompts: PromptBook
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
     telemetry: Telemetry
     """The meters of the machine; the screen starts and stops them."""
+    make_alarms: Callable[[], AlarmWatch]
+    """Makes what tells of trouble in what the meters show."""
+    find_devices: Callable[[], Sequence[ComputeDevice] | None]
+    """Asks what llama.cpp computes on, which may take seconds; None where that cannot be told. For a thread."""
     logs: LogBook
     config: Config
     config_problems: Sequence[ConfigProblem]
@@ -133,5 +143,7 @@ class Services:
     """Folders with theme files; of two themes with one name the later folder's counts."""
     export_folder: Path
     """Where an export goes when no folder is named."""
+    session_text: Callable[[Session, ExportFormat], str]
+    """A session in one of the forms. Raises WorkbenchError where the form cannot hold one of its values."""
     no_model_hint: str = ""
     """How to get a model, for when none is named and none is at hand."""

@@ -327,3 +327,11 @@ def test_a_field_that_a_message_does_not_have():
 
 def test_a_lone_surrogate_in_a_message():
     assert turns("{{ .Prompt }}{{ .Response }}", ("user", "a\ud800b")) == "a\ufffdb"
+
+
+def test_the_limits_hold_for_all_turns_together():
+    heavy = parse("{{ range 600000 }}{{ end }}{{ .Prompt }}{{ .Response }}")
+    two = [Message("user", "a"), Message("assistant", "b")]
+    assert heavy.render_chat(two) == "ab"
+    with pytest.raises(GoTemplateError, match="steps"):
+        heavy.render_chat(two * 4)

@@ -316,9 +316,17 @@ def _memory_use(lines: Sequence[str]) -> MemoryUse | None:
         return None
     by_purpose = {"model": 0, "KV": 0, "compute": 0}
     by_device: dict[str, int] = {}
-    for device, purpose, size in buffers:
+    for buffer, purpose, size in buffers:
         kind = {"RS": "KV", "output": "compute"}.get(purpose, purpose)
         by_purpose[kind] += size
+        device = _device_of(buffer)
         by_device[device] = by_device.get(device, 0) + size
     largest = max(by_device, key=lambda device: by_device[device])
-    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest.partition("_")[0])
+    held = tuple(by_device.items())
+    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, held)
+
+
+def _device_of(buffer: str) -> str:
+    """The device whose memory a buffer lies in: `CPU_Mapped` and `CUDA_Host` lie in that of the host."""
+    device, _, kind = buffer.partition("_")
+    return "CPU" if kind == "Host" else device

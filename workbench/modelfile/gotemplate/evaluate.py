@@ -14,7 +14,9 @@ from workbench.modelfile.gotemplate.verbs import printed
 _Outcome = Literal["break", "continue"] | None
 
 
-def evaluate(source: str, tree: Tree, data: Value, settings: Settings | None = None) -> str:
+def evaluate(
+    source: str, tree: Tree, data: Value, settings: Settings | None = None, bounds: Bounds | None = None
+) -> str:
     """The text that a template makes of `data`.
 
     Args:
@@ -22,17 +24,19 @@ def evaluate(source: str, tree: Tree, data: Value, settings: Settings | None = N
         tree: The same, parsed.
         data: What `.` and `$` are.
         settings: How; None is as Ollama does it.
+        bounds: What this and other evaluations may still take together; None is the limits of `settings` for it alone.
 
     Raises:
         GoTemplateError: Go would fail, or a limit is reached.
     """
-    return _Evaluator(source, tree, data, settings or Settings()).run()
+    settings = settings or Settings()
+    return _Evaluator(tree, data, settings, bounds or Bounds(source, settings.limits)).run()
 
 
 class _Evaluator:
-    def __init__(self, source: str, tree: Tree, data: Value, settings: Settings) -> None:
+    def __init__(self, tree: Tree, data: Value, settings: Settings, bounds: Bounds) -> None:
         self._tree = tree
-        self._bounds = Bounds(source, settings.limits)
+        self._bounds = bounds
         self._expressions = Expressions(self._bounds, settings, data)
         self._data = data
         self._written: list[str] = []
@@ -91,6 +95,7 @@ class _Evaluator:
         mark = self._expressions.variables.mark()
         outcome: _Outcome = None
         for pipeline, body in node.branches:
+            self._bounds.step(node.position)
             value = self._expressions.value(dot, pipeline)
             if is_true(value):
                 outcome = self._body(value if isinstance(node, With) else dot, body, node.position)

@@ -48,9 +48,9 @@ _ABSENT: Final = _Absent()
 class Limits:
     """What one evaluation may take."""
 
-    steps: int = 1_000_000
-    """Actions, texts and turns of a range."""
-    characters: int = 64_000_000
+    steps: int = 2_000_000
+    """Actions, texts, turns of a range, calls of functions and their arguments."""
+    characters: int = 16_000_000
     """Text that is written, and text that functions look at or make."""
 
 
@@ -245,8 +245,8 @@ class Expressions:
         signature = self._settings.functions.get(name)
         if signature is None:
             self._bounds.fail(function.position, f"there is no function {name!r} here")
-        piped = not isinstance(final, _Absent)
-        count = len(operands) + piped
+        count = len(operands) + (not isinstance(final, _Absent))
+        self._bounds.step(function.position)
         if count < signature.least or (signature.most is not None and count > signature.most):
             self._bounds.fail(function.position, f"{name} takes {_amount(signature)}, and not {count}")
         if name in ("and", "or"):
@@ -267,6 +267,7 @@ class Expressions:
         return result
 
     def _argument(self, dot: Value, operand: Operand, signature: Signature, index: int) -> Value:
+        self._bounds.step(operand.position)
         return self._checked(self._operand(dot, operand), signature, index, operand.position)
 
     def _checked(self, value: Value, signature: Signature, index: int, position: int) -> Value:

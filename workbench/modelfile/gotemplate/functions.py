@@ -179,7 +179,11 @@ def _escape_for_js(match: re.Match[str]) -> str:
 
 
 def _json(values: Sequence[Value]) -> str:
-    return to_json(values[0])
+    try:
+        return to_json(values[0])
+    except ValueError:
+        # Ollama passes over what cannot be written.
+        return ""
 
 
 def _call(values: Sequence[Value]) -> Value:

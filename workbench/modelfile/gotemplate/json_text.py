@@ -20,7 +20,8 @@ def to_json(value: Value) -> str:
     """`value` in one line without blanks, the keys of maps sorted, `<`, `>` and `&` escaped.
 
     Raises:
-        FunctionError: It is nested too deep, or holds a float that JSON has no form for.
+        FunctionError: It is nested too deep.
+        ValueError: It holds a float that JSON has no form for.
     """
     return "".join(_pieces(value, 0))
 
@@ -77,7 +78,7 @@ def _escape(match: re.Match[str]) -> str:
 
 def _float(number: float) -> str:
     if not math.isfinite(number):
-        raise FunctionError(f"{number} cannot be written as JSON")
+        raise ValueError(f"{number} cannot be written as JSON")
     if number == 0:
         return "-0" if math.copysign(1, number) < 0 else "0"
     if 1e-6 <= abs(number) < 1e21:

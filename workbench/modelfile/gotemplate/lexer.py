@@ -55,6 +55,10 @@ _NUMBER = re.compile(
 _SINGLE: dict[str, Kind] = {"=": "assign", "|": "pipe", "(": "left paren", ")": "right paren"}
 
 
+LONGEST = 200
+"""Characters of an error that are shown."""
+
+
 class GoTemplateError(TemplateError):
     """A TEMPLATE that is not Go's syntax, or that fails while it is evaluated.
 
@@ -66,6 +70,8 @@ class GoTemplateError(TemplateError):
     """
 
     def __init__(self, problem: str, hint: str = "", line: int = 0, column: int = 0) -> None:
+        # A name in it can be as long as the template.
+        problem, hint = (f"{text[:LONGEST]}…" if len(text) > LONGEST else text for text in (problem, hint))
         place = f"The template, line {line}, column {column}: " if line else "The template: "
         super().__init__(f"{place}{problem}.", hint)
         self.problem = problem

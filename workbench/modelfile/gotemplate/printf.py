@@ -9,7 +9,7 @@ from workbench.modelfile.gotemplate.values import FunctionError, Value, type_nam
 from workbench.modelfile.gotemplate.verbs import NIL, Flags, printed
 
 MAX_WIDTH = 1_000_000
-"""The largest width or precision that Go takes."""
+"""The largest width or precision that Go takes as an argument."""
 
 _FLAGS = re.compile(r"[#0+\- ]*")
 _DIGITS = re.compile(r"[0-9]+")
@@ -144,12 +144,12 @@ class _Formatter:
         if match is None:
             return None
         self._position = match.end()
-        number = int(match.group()) if len(match.group()) < 10 else MAX_WIDTH + 1
-        if number > MAX_WIDTH:
-            # Go gives up on the rest of the format there.
+        digits = match.group().lstrip("0")
+        if len(digits) > 9 or int(digits[:-1] or 0) > MAX_WIDTH:
+            # Go gives up on the rest of the format there; it looks before it takes in the last digit.
             self._position = len(self._form)
             return None
-        return number
+        return int(digits or 0)
 
     def _number_argument(self) -> int | None:
         """The argument that a `*` stands for; None where it is no number of use."""

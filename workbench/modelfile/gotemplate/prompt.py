@@ -16,7 +16,7 @@ from workbench.modelfile.gotemplate.cut import cut_after
 from workbench.modelfile.gotemplate.data import messages as message_values
 from workbench.modelfile.gotemplate.data import tools
 from workbench.modelfile.gotemplate.evaluate import evaluate
-from workbench.modelfile.gotemplate.expressions import Settings
+from workbench.modelfile.gotemplate.expressions import Bounds, Settings
 from workbench.modelfile.gotemplate.functions import GO_FUNCTIONS
 from workbench.modelfile.gotemplate.tree import Action, Command, Field, Pipeline, Tree, identifiers
 from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
@@ -120,11 +120,12 @@ def _turn_by_turn(
     thought: Mapping[str, Value],
     settings: Settings,
 ) -> str:
+    bounds = Bounds(source, settings.limits)
     turns: list[str] = []
     turn = {"System": "", "Prompt": "", "Response": ""}
 
     def finish() -> None:
-        turns.append(evaluate(source, tree, {**turn, **thought}, settings))
+        turns.append(evaluate(source, tree, {**turn, **thought}, settings, bounds))
         turn.update(System="", Prompt="", Response="")
 
     for each in messages:
@@ -143,5 +144,5 @@ def _turn_by_turn(
     # that this one defines, and without its choice for keys that are missing.
     last = Tree(cut_after(tree.root, "Response"), {})
     bare = replace(settings, functions=GO_FUNCTIONS, missing=NOTHING)
-    turns.append(evaluate(source, last, {**turn, **thought}, bare))
+    turns.append(evaluate(source, last, {**turn, **thought}, bare, bounds))
     return "".join(turns)

@@ -162,5 +162,8 @@ def described(value: Value) -> str:
 
 
 def size_of(value: Value) -> int:
-    """What it may cost to look at all of `value`'s own text or elements."""
-    return len(value) if isinstance(value, str | list | dict) else 1
+    """What it may cost to look at `value` once, in characters of text."""
+    if isinstance(value, str):
+        return len(value)
+    # An element is looked at much faster than it takes to write one.
+    return 1 + (len(value) // 64 if isinstance(value, list | dict) else 0)

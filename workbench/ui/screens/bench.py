@@ -139,7 +139,8 @@ class BenchScreen(Screen[None]):
         return self._job.record if self._job is not None and not self._beside else None
 
     @property
-    def _busy(self) -> bool:
+    def running(self) -> bool:
+        """Whether something is being measured."""
         return self._job is not None and self._job.running
 
     # What is shown
@@ -184,18 +185,18 @@ class BenchScreen(Screen[None]):
             running = job.progress if job is not None else None
             self.progress.set_lines([progress_line(running, width) if running else Content("")])
             self.state.set_lines([self._state_line()])
-        if not self._busy:
+        if not self.running:
             self._painter.pause()
 
     def _state_line(self) -> Content:
         if self._said:
             return styled((clean_line(self._said), ""))
-        if self._busy and self._desk.answering is not None:
+        if self.running and self._desk.answering is not None:
             return styled(("An answer streams in the chat: it disturbs the measurement.", "rows--warning"))
         if self._kept is not None:
             return styled((f"{self._kept.id}, kept. {self._key_for('bench.start')} measures anew.", "rows--dim"))
         job = self._job
-        if self._busy or job is None or job.record is None:
+        if self.running or job is None or job.record is None:
             return Content("")
         parts = ["stopped, and kept as far as it is" if job.record.interrupted else "done", f"kept as {job.record.id}"]
         if job.is_empty:
@@ -227,7 +228,7 @@ class BenchScreen(Screen[None]):
         self._go_to_kind(KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)])
 
     def _go_to_kind(self, kind: Kind) -> None:
-        if self._busy:
+        if self.running:
             self.say(f"{self._key_for('bench.stop')} stops the measurement first.")
             return
         self._kind = kind
@@ -308,7 +309,7 @@ class BenchScreen(Screen[None]):
 
     def action_start(self) -> None:
         """Begin to measure."""
-        if self._busy:
+        if self.running:
             self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
             return
         plan = plan_of(self._kind, [model.ref for model in self._models], self.form.texts)
@@ -367,7 +368,7 @@ class BenchScreen(Screen[None]):
 
     def action_runs(self) -> None:
         """Choose among the runs that are kept."""
-        if self._busy:
+        if self.running:
             self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
             return
         from workbench.ui.screens.bench_dialogs import KeptRunsDialog

@@ -18,8 +18,9 @@ from workbench.core.recipe import Recipe
 from workbench.ui.conversation import Conversation
 from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
-from workbench.ui.screens.loading import LoadScreen
+from workbench.ui.screens.typed import TypedScreen
 from workbench.ui.services import Services
+from workbench.ui.slash import plain_message, read_slash
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
 from workbench.ui.widgets.turns import Notice, UserTurn
@@ -44,7 +45,7 @@ EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
 """How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
 
 
-class ChatScreen(LoadScreen):
+class ChatScreen(TypedScreen):
     """The conversation on the left, its figures on the right."""
 
     # fmt: off
@@ -97,12 +98,14 @@ class ChatScreen(LoadScreen):
 
     @on(Prompt.Submitted)
     def _submit(self, event: Prompt.Submitted) -> None:
-        if self._answering is not None and not self._answering.is_finished:
+        if (typed := read_slash(event.shown)) is not None:
+            self._run_slash(typed, event.shown)
+        elif self._answering is not None and not self._answering.is_finished:
             self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = self.prompt.take(event.shown)
+            text = plain_message(self._take(event.shown))
             self._queued = (text, UserTurn(text))
             self._add(self._queued[1])
             self._show_activity()
@@ -110,7 +113,7 @@ class ChatScreen(LoadScreen):
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = self.prompt.take(event.shown)
+            text = plain_message(self._take(event.shown))
             self._add(UserTurn(text))
             self._answering = self._answer(text)
 
@@ -159,7 +162,7 @@ class ChatScreen(LoadScreen):
             self._show_activity()
         elif offers := self.query(ResumeOffer):
             offers.first().answer(resume=False)
-        else:
+        elif not self.put_off_alarm():
             self.prompt.focus()
 
     def action_resume(self) -> None:
@@ -248,7 +251,11 @@ class ChatScreen(LoadScreen):
 
     def action_thoughts(self) -> None:
         """Show or fold what models think."""
-        self._show_thoughts = not self._show_thoughts
+        self.think(shown=not self._show_thoughts)
+
+    def think(self, *, shown: bool) -> None:
+        """Show what models think, or fold it."""
+        self._show_thoughts = shown
         for turn in self.query(AnswerTurn):
             turn.show_thoughts(self._show_thoughts)
         self.say("Thinking is shown." if self._show_thoughts else "Thinking is folded.")
@@ -311,7 +318,8 @@ class ChatScreen(LoadScreen):
         self._look()
 
     async def leave(self) -> None:
-        """Stop what runs and close the session as one that ended well."""
+        """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
+        await self._services.prompts.keep_draft(self.prompt.full_text)
         self.desk.stop()
         running = self._answering
         if running is not None and not running.is_finished:

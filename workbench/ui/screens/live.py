@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 
 from textual import events
 from textual.app import ComposeResult
@@ -16,21 +17,26 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import SessionError
+from workbench.core.telemetry import Alarm
 from workbench.ui.activity import answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.pacing import Clocks
+from workbench.ui.pages import cut
 from workbench.ui.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.meters import Activity, Meters, Panel, Strip
 from workbench.ui.widgets.prompt import Prompt
+from workbench.ui.widgets.suggestions import Suggestions
 from workbench.ui.widgets.transcript import Transcript
 from workbench.ui.widgets.turns import Notice, UserTurn
 from workbench.ui.widgets.welcome import Welcome
 
 WIDE = 100
 """Columns from which there is room for the panel."""
+ALARM_SECONDS = 8.0
+"""How long an alarm is told over what runs."""
 BUSY_SECONDS = 0.25
 """How often the figures are read while something runs."""
 FIRST_KEYS = (
@@ -60,12 +66,14 @@ class LiveScreen(Screen[None]):
     prompt = query_one(Prompt)
     panel = query_one(Panel)
     activity = query_one(Activity)
+    suggestions = query_one(Suggestions)
 
     def __init__(self, services: Services, clocks: Clocks, key_for: Callable[[str], str]) -> None:
         super().__init__(id="chat")
         self._services = services
         self._key_for = key_for
         self._said = Content("")
+        self._alarm = Content("")
         self._looked_at = 0.0
         self._queued: tuple[str, UserTurn] | None = None
         self.desk = Desk(services, self._journal_failed, clocks)
@@ -76,6 +84,7 @@ class LiveScreen(Screen[None]):
         yield Panel("panel")
         yield Transcript()
         yield Activity(widget_id="activity")
+        yield Suggestions(widget_id="suggestions")
         yield Prompt()
         yield KeyBar()
 
@@ -130,7 +139,7 @@ class LiveScreen(Screen[None]):
         self._look()
 
     def _look(self) -> None:
-        readings = self.desk.readings()
+        readings = replace(self.desk.readings(), meters_key=self._key_for("app.meters"))
         with self.app.batch_update():
             for meters in self.query(Meters):
                 meters.show(readings)
@@ -144,6 +153,8 @@ class LiveScreen(Screen[None]):
             line = loading_line(self.desk.bay.load, stop, queued=self._queued is not None)
         elif self.desk.answering is not None:
             line = answering_line(self.desk.answering, stop)
+        elif self._alarm:
+            line = self._alarm
         elif self.desk.needs_reload:
             key = self._key_for("chat.reload")
             line = styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, "gauge--value"))
@@ -153,7 +164,10 @@ class LiveScreen(Screen[None]):
 
     def say(self, text: str, seconds: float = 4.0) -> None:
         """Say something in the line of activity for a moment."""
-        said = self._said = styled((clean_line(text), "gauge--value"))
+        self._say(styled((clean_line(text), "gauge--value")), seconds)
+
+    def _say(self, said: Content, seconds: float) -> None:
+        self._said = said
         self._show_activity()
 
         def forget() -> None:
@@ -162,6 +176,24 @@ class LiveScreen(Screen[None]):
                 self._show_activity()
 
         self.set_timer(seconds, forget)
+
+    def tell_alarm(self, alarm: Alarm) -> None:
+        """Tell of a trouble of the machine, over whatever is said now; it stays until it is put off."""
+        style = "gauge--label" if alarm.severity == "info" else "gauge--warn"
+        keys = ((self._key_for("app.meters"), " more  "), (self._key_for("chat.stop"), " hides it"))
+        tail = styled(*(part for key, word in keys for part in ((key, "gauge--value"), (word, "gauge--label"))))
+        # The keys that lead to the rest of a long text must not be cut off with it.
+        room = max(20, self.activity.size.width - tail.cell_length - 5)
+        self._alarm = styled(("▲ ", style), (cut(alarm.text, room), "gauge--value"), ("   ", "")) + tail
+        self._say(self._alarm, ALARM_SECONDS)
+
+    def put_off_alarm(self) -> bool:
+        """Say no more of the alarm that is told; gives whether there was one."""
+        told, self._alarm = bool(self._alarm), Content("")
+        if told:
+            self._said = Content("")
+            self._show_activity()
+        return told
 
     def _begin_work(self) -> None:
         """Something begins to run: what was said before it no longer matters."""

@@ -24,6 +24,7 @@ from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import FORMS, as_json, result_of
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
+from workbench.ui.machinelines import machine_line
 from workbench.ui.racing import Terms, conversation_of, proposed, room_for_more, summary_lines
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.export import Export, ExportDialog, free_path
@@ -123,6 +124,11 @@ class RaceScreen(Screen[None]):
         return Race(self._services.engines, self._services.adviser, (), on_event=self._take)
 
     @property
+    def running(self) -> bool:
+        """Whether any lane loads or writes."""
+        return self._race.running
+
+    @property
     def _terms(self) -> Terms:
         conversation = self._desk.conversation
         return Terms(conversation.load, conversation.sampling, conversation.system, self._greedy)
@@ -220,7 +226,18 @@ class RaceScreen(Screen[None]):
         race = self._race
         width = max(20, self.table.size.width)
         self.table.set_lines(summary_lines(race, result_of(race), width) if race.lanes else [])
-        self.state.set_lines([self._state_line()])
+        self._paint_state()
+
+    def on_machine_changed(self) -> None:
+        """Show what the meters say now."""
+        self._paint_state()
+
+    def _paint_state(self) -> None:
+        state = self._state_line()
+        room = self.state.size.width - state.cell_length - 3
+        meters = machine_line(self._desk.machine.view, room)
+        gap = " " * (3 + room - meters.cell_length) if meters else ""
+        self.state.set_lines([state + styled((gap, "")) + meters])
 
     def _state_line(self) -> Content:
         race = self._race

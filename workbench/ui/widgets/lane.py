@@ -27,6 +27,8 @@ STYLES = frozenset(
     )
 )  # fmt: skip
 """The component classes of everything on the race screen."""
+METER_STYLES = frozenset(f"gauge--{name}" for name in ("bar", "track", "label", "value", "warn", "critical"))
+"""And of the meters of the machine."""
 
 
 class RaceLines(Lines):
@@ -50,9 +52,13 @@ class RaceLines(Lines):
         & > .lane--missing { color: $text-error; text-style: strike; }
         & > .gauge--bar { color: $gauge; }
         & > .gauge--track { color: $gauge-track; }
+        & > .gauge--label { color: $muted; }
+        & > .gauge--value { color: $foreground; }
+        & > .gauge--warn { color: $gauge-warn; }
+        & > .gauge--critical { color: $gauge-critical; text-style: bold; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*STYLES, "gauge--bar", "gauge--track"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*STYLES, *METER_STYLES}
 
 
 class LaneText(RaceLines):

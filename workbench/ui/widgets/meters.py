@@ -8,7 +8,8 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 
-from workbench.ui.gauges import Readings, panel_lines, strip_lines
+from workbench.ui.gauges import Readings
+from workbench.ui.panel import panel_lines, strip_lines
 from workbench.ui.widgets.lines import Lines
 
 GAUGE_STYLES = {

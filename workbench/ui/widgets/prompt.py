@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Paste
+from textual.events import Key, Paste
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import TextArea
 
 from workbench.ui.sanitize import clean
+from workbench.ui.slash import Candidate, common_start
 
 PASTE_LIMIT = 4_000
 """Characters up to which a paste is put into the text; a longer one is folded to a chip, and sent in full."""
@@ -44,7 +46,11 @@ class Prompt(TextArea, inherit_bindings=False):
             show=False,
             tooltip="Begin a new line in the text.",
         ),
-    ]
+        Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
+                tooltip="Complete a command; else go on to the next part of the screen."),
+        Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
+                tooltip="Write the text in the editor that $VISUAL or $EDITOR names."),
+    ]  # fmt: skip
 
     @dataclass
     class Submitted(Message):
@@ -74,6 +80,8 @@ class Prompt(TextArea, inherit_bindings=False):
         self._history: list[str] = []
         self._place = 0
         self._draft = ""
+        self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
+        """Tells how a text can go on."""
 
     @property
     def full_text(self) -> str:
@@ -122,6 +130,19 @@ class Prompt(TextArea, inherit_bindings=False):
         self._pastes[chip] = text
         return chip
 
+    async def on_key(self, event: Key) -> None:
+        """Carry out its own keys at once.
+
+        Textual looks for bindings only after a key has gone from the widget up to the program. By then letters that
+        were typed after it are in the text, and it is one of those that a backspace takes away.
+        """
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if not binding.priority:
+                event.stop()
+                event.prevent_default()
+                await self.app.run_action(binding.action, self)
+                return
+
     def on_paste(self, event: Paste) -> None:
         """Take a paste without letting its control characters, or its size, do harm."""
         event.stop()
@@ -141,6 +162,32 @@ class Prompt(TextArea, inherit_bindings=False):
     def _submit(self) -> None:
         if self.full_text.strip():
             self.post_message(self.Submitted(self, self.text))
+
+    def action_complete(self) -> None:
+        """Complete what is being typed: as far as all candidates agree, else to the first of them."""
+        self.call_later(self._complete)
+
+    def _complete(self) -> None:
+        found = self.complete(self.text)
+        if not found:
+            self.screen.focus_next()
+            return
+        common = common_start(found)
+        agreed = len(common) > len(self.text) and common.startswith(self.text)
+        self.show_text(common if agreed else found[0].text)
+
+    async def action_edit(self) -> None:
+        """Write the text in an external editor."""
+        from workbench.ui.editing import edit_outside
+
+        text = await edit_outside(self.app, self.full_text)
+        if text is not None:
+            self.put(text)
+
+    def remember(self, texts: Sequence[str]) -> None:
+        """Put texts of earlier sessions before those of this one."""
+        self._history[:0] = [self._chip(text) if len(text) > PASTE_LIMIT else text for text in texts]
+        self._place += len(texts)
 
     def action_newline(self) -> None:
         """Begin a new line."""

@@ -1,0 +1,77 @@
+"""Writing a text in the user's own editor."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from textual.app import App, SuspendNotSupported
+
+from workbench.core.errors import TargetError
+
+EDITORS = ("nano", "vi", "notepad.exe")
+"""What is tried where no editor is named."""
+
+
+def editor_command() -> list[str]:
+    """The command of the user's editor.
+
+    Raises:
+        TargetError: None is named and none is found, or what is named is no command.
+    """
+    named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
+    try:
+        words = shlex.split(named)
+    except ValueError as error:
+        hint = "Set it to the name of a program, such as nano."
+        raise TargetError(f"$EDITOR is no command: {named!r}.", hint) from error
+    if words:
+        if shutil.which(words[0]) is None:
+            raise TargetError(f"The editor {words[0]!r} is not there.", "Set $VISUAL or $EDITOR to one that is.")
+        return words
+    for name in EDITORS:
+        if shutil.which(name) is not None:
+            return [name]
+    raise TargetError("There is no editor.", "Set $VISUAL or $EDITOR, such as EDITOR=nano.")
+
+
+async def edit_outside(app: App[Any], text: str) -> str | None:
+    """Let the user write on at `text` in an editor, which has the terminal meanwhile.
+
+    Returns:
+        The new text; None where the editor failed or could not be had, which the user was told. The old text is then
+        still what it was.
+    """
+    try:
+        command = editor_command()
+        folder = Path(tempfile.mkdtemp(prefix="workbench-"))
+    except (TargetError, OSError) as error:
+        app.notify(str(error), severity="warning", markup=False)
+        return None
+    path = folder / "prompt.md"
+    try:
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o600)
+        # Answers go on meanwhile, and are stored; nothing may be drawn over the editor.
+        with app.batch_update(), app.suspend():
+            done = await asyncio.to_thread(subprocess.run, [*command, str(path)], check=False)
+        app.refresh(layout=True)
+        if done.returncode:
+            app.notify(f"{command[0]} ended with {done.returncode}: the text is as it was.", markup=False)
+            return None
+        return path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
+    except SuspendNotSupported:
+        app.notify("This terminal cannot be lent to an editor.", severity="warning", markup=False)
+    except OSError as error:
+        app.notify(f"The editor failed: {error}", severity="warning", markup=False)
+    finally:
+        for left in folder.glob("*"):
+            left.unlink(missing_ok=True)
+        folder.rmdir()
+    return None
