@@ -101,7 +101,7 @@ async def test_settings_are_saved_as_defaults_and_reloaded(host: ScriptedHost, c
         await pilot.press("f6")
         await settle(pilot)
         app.screen.query_one("#field-num_ctx", Field).input.value = "1024"
-        await pilot.press("f10")
+        await pilot.press("f7")
         await settle(pilot)
         assert save.saved == [{"system": "", "sampling": Sampling(), "load": LoadSettings(num_ctx=1024)}]
         assert "settings need a reload" in shown(app)
@@ -131,7 +131,7 @@ async def test_defaults_that_cannot_be_saved_are_told(host: ScriptedHost, clock:
         await settle(pilot)
         await pilot.press("f6")
         await settle(pilot)
-        await pilot.press("f10")
+        await pilot.press("f7")
         await settle(pilot)
         assert turns(app) == ["The file cannot be written.\nLook at its owner."]
 

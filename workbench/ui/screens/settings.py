@@ -41,7 +41,7 @@ class SettingsDialog(Dialog[Settings | None]):
         Binding(
             "f9", "reload", "Reload now", id="settings.reload", tooltip="Use the settings and load the model again."
         ),
-        Binding("f10", "save", "Save as defaults", id="settings.save", tooltip="Use them for every new conversation."),
+        Binding("f7", "save", "Save as defaults", id="settings.save", tooltip="Use them for every new conversation."),
         Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Put the default into this field."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
         Binding(
@@ -62,7 +62,7 @@ class SettingsDialog(Dialog[Settings | None]):
         """The system prompt, then one group after the other; help for the field in hand below."""
         with Vertical(id="settings-box", classes="dialog-box") as box:
             box.border_title = "Settings"
-            box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F10 save as defaults"
+            box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label("SYSTEM PROMPT", classes="dialog-heading")
                 area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
