@@ -28,6 +28,8 @@ SCRIPTS = (
     "race_keys",
     "quantize",
     "library_scan",
+    "remote_overhead",
+    "sweep_cost",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}

@@ -44,6 +44,10 @@ class Quiet:
         """It is the journal too."""
         return self
 
+    async def digest(self, model: ModelEntry) -> str:
+        """No file is told from another."""
+        return ""
+
     async def interrupted(self) -> tuple[Session, ...]:
         """Nothing was interrupted."""
         return ()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from benchmarks.common import WORKBENCH
 from benchmarks.terminal import Terminal
+from workbench.core.metrics import AnswerMetrics
 
 
 def is_painted(text: str) -> bool:
@@ -65,7 +68,7 @@ class Program(Terminal):
         self.wait_for_exit()
 
     def answers(self) -> list[dict[str, Any]]:
-        """The finished answers in the session files."""
+        """The finished answers that were stored."""
         return list(answers(self.home))
 
     def wait_for_answer(self, count: int = 1, seconds: float = 300) -> dict[str, Any]:
@@ -80,10 +83,19 @@ class Program(Terminal):
 
 def answers(home: Path) -> Iterator[dict[str, Any]]:
     """The finished answers that were recorded under a home, in order."""
-    for path in sorted((home / "data" / "sessions").glob("*.jsonl")):
-        for line in path.read_bytes().splitlines():
-            if line.startswith(b'{"t":"answer"'):
-                yield json.loads(line)
+    path = home / "data" / "sessions.db"
+    if not path.exists():
+        return
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            rows = connection.execute(
+                "SELECT content, model, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key"
+            ).fetchall()
+        except sqlite3.OperationalError:  # It is being made.
+            return
+    for content, model, metrics, reason in rows:
+        figures = {field.name: None for field in fields(AnswerMetrics)} | json.loads(metrics)
+        yield {"content": content, "model": model, "metrics": figures, "finish_reason": reason}
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from benchmarks.models import variant
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
-from workbench.engine.open import LocalHost
+from workbench.engine.open import AnyHost
 from workbench.lab.race import LaneSpec, Race
 from workbench.library.catalog import LibraryCatalog
 
@@ -32,7 +32,7 @@ class Lanes:
     def __init__(self, threads: int, tokens: int) -> None:
         self._loop = asyncio.new_event_loop()
         catalog = LibraryCatalog(find_demo_file=lambda: None)
-        host = LocalHost(catalog.resolve, state_budget_bytes=0, memory_guard=True)
+        host = AnyHost(catalog.resolve, state_budget_bytes=0, memory_guard=True)
         load = LoadSettings(num_ctx=4096, num_thread=threads)
         sampling = Sampling(temperature=0.0, num_predict=tokens)
         specs = [LaneSpec(str(variant(quant)), quant, load, sampling) for quant in QUANTS]

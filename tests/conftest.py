@@ -8,14 +8,17 @@ import pytest
 from workbench.library.demo import find_demo
 from workbench.library.places import Places
 
+pytest_plugins = ("tests.servers.fixtures",)
+
 # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
 os.environ["GGML_NO_BACKTRACE"] = "1"
 
 
 STORE_VARIABLES = (
-    "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME",
+    "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "OLLAMA_HOST",
+    "OPENAI_BASE_URL", "OPENAI_API_KEY",
 )  # fmt: skip
-"""What names the folders in which other programs keep models."""
+"""What names the folders in which other programs keep models, and the servers that they ask."""
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +34,8 @@ def _isolated_home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     nobody = Places(tmp_path / "nobody", {}, root=tmp_path / "nothing")
     monkeypatch.setattr("workbench.library.catalog.find_places", lambda: nobody)
+    # Whatever serves models on the machine of the tests is not asked.
+    monkeypatch.setattr("workbench.engine.remote.addresses.PORTS", ())
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from workbench.core.config import Config
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Sampling
 from workbench.store.paths import find_paths
-from workbench.store.sessions import FileSessionStore
+from workbench.store.sessions import DatabaseSessionStore
 
 
 @pytest.fixture
@@ -24,13 +24,17 @@ async def stored():
     from workbench.core.metrics import AnswerMetrics
     from workbench.core.models import ModelEntry
     from workbench.core.parameters import LoadSettings
+    from workbench.core.tree import Node, Turn
 
-    journal = await FileSessionStore(find_paths().sessions_dir).create()
+    store = DatabaseSessionStore(find_paths().sessions_file)
+    journal = await store.create()
     await journal.settings("Be brief.", Sampling(temperature=0.25, stop=("END",)), LoadSettings(num_ctx=4096))
     await journal.model(ModelEntry("demo", "Demo", path="/models/demo.gguf"))
-    await journal.message(Message("user", "Why is the sky blue?"))
-    await journal.answer(Message("assistant", "It scatters."), "demo", AnswerMetrics(decode_tps=12.5), "stop")
+    answer = Turn(Message("assistant", "It scatters."), 2.0, "demo", AnswerMetrics(decode_tps=12.5), "stop")
+    await journal.message(Node(1, 0, Turn(Message("user", "Why is the sky blue?"), 1.0)))
+    await journal.message(Node(2, 1, answer))
     await journal.close()
+    store.close()
     return journal.id
 
 
@@ -144,6 +148,52 @@ async def test_sessions(call, stored):
     assert found["title"] == "Why is the sky blue?"
     assert found["messages"] == 2
     assert found["metrics"]["decode_tps"] == 12.5
+
+
+async def test_sessions_are_searched(call, stored):
+    status, out, _ = call_in_thread(call, "sessions", "--search", "SCATTERS", "--json")
+    (found,) = json.loads(out)
+    assert (status, found["id"], found["snippet"], found["message"]) == (0, stored, "It scatters.", 2)
+    assert found["marks"] == [[3, 11]]
+    status, out, _ = call_in_thread(call, "sessions", "--search", "sky blue")
+    assert (status, stored in out, "Why is the sky blue?" in out) == (0, True, True)
+    status, out, err = call_in_thread(call, "sessions", "--search", "green")
+    assert (status, out, "No conversation" in err) == (0, "", True)
+    assert call_in_thread(call, "sessions", "--search", " ")[0] == 2
+
+
+async def test_a_session_leaves_and_comes_back_the_same(call, stored, tmp_path):
+    first, second = tmp_path / "one.json", tmp_path / "two.json"
+    call_in_thread(call, "export", stored, "--format", "json", "-o", str(first))
+    status, out, err = call_in_thread(call, "import", str(first))
+    assert (status, out.strip()) == (0, f"{stored}-2")
+    assert f"There is a session {stored} already" in err
+    call_in_thread(call, "export", f"{stored}-2", "--format", "json", "-o", str(second))
+    values = [json.loads(path.read_text()) for path in (first, second)]
+    assert values[1].pop("id") == f"{stored}-2"
+    del values[0]["id"]
+    assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", "no session exported as JSON"),
+        (b"\xff\xfe{", "no UTF-8"),
+        (b'{"kind": "workbench-session", "version": 9}', "version 9"),
+        (b"\x00" * 1000, "no session exported as JSON"),
+    ],
+)
+def test_what_is_no_session_is_not_imported(call, tmp_path, data, told):
+    path = tmp_path / "bad.json"
+    path.write_bytes(data)
+    status, _, err = call("import", str(path))
+    assert status == 1
+    assert told in err
+    assert str(path) in err
+    assert call("import", str(tmp_path / "none.json"))[0] == 1
+    status, out, _ = call("import", str(path), "--json")
+    assert json.loads(out)["error"]["kind"] == "session"
 
 
 def call_in_thread(call, *arguments):

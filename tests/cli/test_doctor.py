@@ -7,17 +7,19 @@ import sys
 
 import pytest
 
+from tests.servers.ollama import OllamaServer
 from tests.telemetry.stub import GB10, GIB, H200, QUADRO_600, RTX_4090, Play, compile_stub
 from workbench.cli import doctor
+from workbench.cli.doctor_report import Servers
+from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceState
 from workbench.engine.llama.probe import LlamaBuild, LlamaProbe
-from workbench.telemetry.local_servers import LocalServer
 
 BUILD = LlamaBuild("0.3.36", "0.25.3", "0c1e570", ("CPU",), False, "CPU : AVX = 1 | AVX2 = 1 | FMA = 1 | F16C = 1 | ")
 CPU = ComputeDevice("CPU", "cpu", "a processor", "CPU", total_bytes=16 * GIB)
 FIELDS = {
     "machine", "memory", "llama_cpp", "engine_problem", "backends", "devices", "gpus", "sources", "driver", "versions",
-    "folders", "servers", "environment", "findings", "seconds",
+    "folders", "servers", "silent_servers", "environment", "findings", "seconds",
 }  # fmt: skip
 
 
@@ -31,10 +33,10 @@ def stub_library(tmp_path_factory):
 def machine(monkeypatch):
     """Another machine than this one."""
 
-    def be(probe=None, gpus=(), states=(), driver=None, servers=()):
+    def be(probe=None, gpus=(), states=(), driver=None, servers=(), silent=()):
         monkeypatch.setattr(doctor, "probe_llama", lambda: probe or LlamaProbe(BUILD, (CPU,)))
         monkeypatch.setattr(doctor, "look_at_gpus", lambda: (tuple(gpus), tuple(states), driver or {}))
-        monkeypatch.setattr(doctor, "find_servers", lambda: list(servers))
+        monkeypatch.setattr(doctor, "look_at_servers", lambda _: Servers(tuple(servers), tuple(silent)))
 
     for name in list(os.environ):
         if name.startswith(("CUDA_", "OMP_", "GGML_", "HIP_")):
@@ -70,7 +72,7 @@ def test_for_people(call, machine):
     machine()
     status, out, err = call("doctor", "--no-bandwidth")
     assert (status, err) == (0, "")
-    sections = ["llama.cpp", "GPUs, as their drivers see them", "folders", "servers on this machine", "versions"]
+    sections = ["llama.cpp", "GPUs, as their drivers see them", "folders", "servers", "versions"]
     for section in (*sections, "findings"):
         assert f"\n\n{section}\n" in out
     assert out.startswith("machine\n")
@@ -138,12 +140,34 @@ def test_secrets_never_show(call, machine, monkeypatch):
 
 
 def test_servers(call, machine):
-    machine(servers=[LocalServer("http://127.0.0.1:11434", "Ollama", "0.33.0", ("a", "b", "c", "d"))])
-    assert examine(call)["servers"] == [
-        {"url": "http://127.0.0.1:11434", "kind": "Ollama", "version": "0.33.0", "models": ["a", "b", "c", "d"]}
+    machine(
+        servers=[ServerInfo("http://127.0.0.1:11434", "Ollama", "0.33.0", ("a", "b", "c", "d"))],
+        silent=[("http://gpu:8000", "Nothing answers at gpu:8000.")],
+    )
+    found = examine(call)
+    assert found["servers"] == [
+        {
+            "url": "http://127.0.0.1:11434",
+            "kind": "Ollama",
+            "version": "0.33.0",
+            "models": ["a", "b", "c", "d"],
+            "router": False,
+        }
     ]
+    assert found["silent_servers"] == [{"url": "http://gpu:8000", "problem": "Nothing answers at gpu:8000."}]
     _, out, _ = call("doctor", "--no-bandwidth")
     assert "a, b, c and 1 more" in out
+    assert "http://gpu:8000: Nothing answers" in out
+
+
+def test_servers_for_real(call, serve, tmp_path):
+    served = serve(OllamaServer())
+    config = tmp_path / "home/config/config.toml"
+    config.parent.mkdir(parents=True)
+    config.write_text(f'servers = ["{served.url}", "http://127.0.0.1:9"]\n')
+    found = examine(call)
+    assert [(server["url"], server["kind"]) for server in found["servers"]] == [(served.url, "Ollama")]
+    assert [server["url"] for server in found["silent_servers"]] == ["http://127.0.0.1:9"]
 
 
 def test_a_config_file_with_a_mistake(call, machine, tmp_path):

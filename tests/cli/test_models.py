@@ -12,7 +12,7 @@ from workbench.library.places import Places
 
 FIELDS = {
     "id", "name", "quant", "bits_per_weight", "size_bytes", "path", "source", "architecture", "parameters",
-    "context_length", "complete", "tensor_quant", "label_mismatch", "group", "places", "digest", "problem",
+    "context_length", "complete", "tensor_quant", "label_mismatch", "group", "places", "digest", "loaded", "problem",
 }  # fmt: skip
 
 

@@ -217,3 +217,37 @@ def test_decode_speed_is_that_of_the_own_steps(steps: list[tuple[int, int]]) -> 
     metrics = meter.metrics()
     assert metrics.decode_tps == pytest.approx(len(steps) * 1e9 / sum(own for own, _ in steps))
     assert metrics.completion_tokens == len(steps) + 1
+
+
+def test_a_server_that_sends_several_tokens_in_one_piece_says_how_many() -> None:
+    lane = Lane(Meter(5_000 * MS, source="client"))
+    for _ in range(3):
+        lane.wait(own=100).token()
+    metrics = lane.finish(Usage(50, None, 9))
+    assert metrics.decode_tps == pytest.approx(8 / 0.2)
+    assert (metrics.source, metrics.latency_source) == ("client", "client")
+
+
+def test_reasoning_that_a_server_keeps_to_itself_is_in_no_speed() -> None:
+    lane = Lane(Meter(5_000 * MS, source="client"))
+    for _ in range(3):
+        lane.wait(own=100).token()
+    assert lane.finish(Usage(50, None, 903, unseen_tokens=900)).decode_tps == pytest.approx(2 / 0.2)
+
+
+def test_a_guess_does_not_change_the_speed() -> None:
+    lane = Lane(Meter(5_000 * MS, source="client"))
+    for _ in range(3):
+        lane.wait(own=100).token()
+    metrics = lane.finish(Usage(50, None, 900, estimated=True))
+    assert (metrics.decode_tps, metrics.prefill_tps) == (pytest.approx(2 / 0.2), None)
+
+
+@pytest.mark.parametrize(("source", "timings", "expected"), [
+    ("client", None, 40 / 0.1), ("client", Timings(prefill_ms=50), 40 / 0.05), ("client", Timings(), None),
+    ("engine", None, None),
+])  # fmt: skip
+def test_a_client_takes_the_wait_for_the_prefill_where_nobody_tells(source, timings, expected) -> None:
+    lane = Lane(Meter(5_000 * MS, source=source)).wait(own=100).token()
+    found = lane.finish(Usage(50, 10, 1), timings=timings).prefill_tps
+    assert found == (None if expected is None else pytest.approx(expected))

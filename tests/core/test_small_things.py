@@ -16,7 +16,8 @@ from workbench.core.logbook import RingLogBook
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import LogLine, Request
-from workbench.core.session import TITLE_LENGTH, Session, Turn
+from workbench.core.session import TITLE_LENGTH, Session
+from workbench.core.tree import Tree, Turn
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, WorkbenchError)]
 
@@ -173,19 +174,19 @@ def test_threads_may_log_at_once() -> None:
 
 def test_the_title_is_the_first_question() -> None:
     turns = (Turn(Message("assistant", "hi"), 1.0), Turn(Message("user", "  why\n is the sky\tblue? "), 2.0))
-    assert Session("id", 0.0, 0.0, turns=turns).title == "why is the sky blue?"
+    assert Session("id", 0.0, 0.0, tree=Tree.of(turns)).title == "why is the sky blue?"
     assert Session("id", 0.0, 0.0).title == "empty session"
 
 
 @given(st.text(min_size=1))
 def test_titles_are_short_and_on_one_line(text: str) -> None:
-    title = Session("id", 0.0, 0.0, turns=(Turn(Message("user", text), 1.0),)).title
+    title = Session("id", 0.0, 0.0, tree=Tree.of([Turn(Message("user", text), 1.0)])).title
     assert len(title) <= TITLE_LENGTH
     assert len(title.splitlines()) <= 1
 
 
 def test_the_system_prompt_comes_first() -> None:
     turns = (Turn(Message("user", "hello"), 1.0),)
-    session = Session("id", 0.0, 0.0, system="Be brief.", turns=turns)
+    session = Session("id", 0.0, 0.0, system="Be brief.", tree=Tree.of(turns))
     assert session.messages == (Message("system", "Be brief."), Message("user", "hello"))
-    assert Session("id", 0.0, 0.0, turns=turns).messages == (Message("user", "hello"),)
+    assert Session("id", 0.0, 0.0, tree=Tree.of(turns)).messages == (Message("user", "hello"),)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -56,10 +58,22 @@ def is_on(terminal, mode):
     return switches[-1] == b"h" if switches else None
 
 
+def query(home, text):
+    """Rows of the database of sessions; none before there is one."""
+    path = home / "data" / "sessions.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            return connection.execute(text).fetchall()
+        except sqlite3.OperationalError:  # It is being made.
+            return []
+
+
 def answers(home):
-    files = (home / "data" / "sessions").glob("*.jsonl")
-    records = (json.loads(line) for file in files for line in file.read_bytes().splitlines())
-    return [record for record in records if record["t"] == "answer"]
+    """The finished answers, in order."""
+    rows = query(home, "SELECT content, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key")
+    return [{"content": row[0], "metrics": json.loads(row[1]), "finish_reason": row[2]} for row in rows]
 
 
 def assert_terminal_is_as_it_was(terminal):
@@ -126,8 +140,7 @@ def test_an_answer_that_was_being_written_survives_a_kill(start, home):
     terminal = start("demo")
     terminal.wait_for("is ready")
     ask(terminal, "Write a very long story about the sea.")
-    sessions = home / "data" / "sessions"
-    terminal.wait_until(lambda text: any(b'"partial"' in file.read_bytes() for file in sessions.glob("*")))
+    terminal.wait_until(lambda text: bool(query(home, "SELECT 1 FROM piece")), what="a piece of the answer")
     terminal.close()
 
     again = start("demo")

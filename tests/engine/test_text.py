@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.engine.text import AnswerText, Piece, ReasoningSplitter, StopStrings, held_suffix, open_reasoning_tag
+from workbench.core.chat import Message
+from workbench.engine.text import (
+    AnswerText,
+    Piece,
+    ReasoningSplitter,
+    StopStrings,
+    held_suffix,
+    open_reasoning_tag,
+    with_beginning,
+)
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -115,3 +124,28 @@ def test_an_open_block_is_seen_at_the_end_of_a_prompt(prompt, closing):
 @pytest.mark.parametrize(("text", "held"), [("abc", 0), ("ab</th", 4), ("<", 1), ("</think>", 0), ("", 0)])
 def test_held_suffix(text, held):
     assert held_suffix(text, ["</think>"]) == held
+
+
+@pytest.mark.parametrize(
+    ("prompt", "content", "reasoning", "whole", "closing"),
+    [
+        ("<a>", "Yes,", "", "<a>Yes,", None),
+        ("<a>", "Yes,", "Hm", "<a><think>Hm\n</think>\n\nYes,", None),
+        ("<a>", "", "Hm", "<a><think>Hm", "</think>"),
+        ("<a><think>\n", "", "Hm", "<a><think>\nHm", "</think>"),
+        ("<a><think>", "Yes,", "Hm", "<a><think>Hm\n</think>\n\nYes,", None),
+        ("<a><think>", "Yes,", "", "<a><think>\n</think>\n\nYes,", None),
+        ("<a>[THINK]", "", "Hm", "<a>[THINK]Hm", "[/THINK]"),
+    ],
+)
+def test_a_prompt_with_the_beginning_of_its_answer(prompt, content, reasoning, whole, closing):
+    assert with_beginning(prompt, Message("assistant", content, reasoning)) == (whole, closing)
+
+
+def test_what_goes_on_keeps_its_blanks_and_may_speak_of_tags():
+    answer = AnswerText(continued=True)
+    assert answer.push(b" <think>").text + answer.push(b" of it").text == " <think> of it"
+    thought = AnswerText(closing="</think>", continued=True)
+    pieces = [thought.push(b" more"), thought.push(b"</think> So.")]
+    pieces += [thought.push(b""), thought.flush()]
+    assert [(piece.text, piece.kind) for piece in pieces if piece.text] == [(" more", "reasoning"), ("So.", "answer")]

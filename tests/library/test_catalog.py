@@ -220,8 +220,8 @@ def test_an_unknown_name_answers_with_the_nearest(tmp_path: Path, model) -> None
 @pytest.mark.parametrize(
     ("ref", "said"),
     [
-        ("http://localhost:8080#m", "servers are not supported yet"),
-        ("HTTPS://example.test", "servers are not supported yet"),
+        ("http://localhost:8080#m", "a file is needed here"),
+        ("HTTPS://example.test", "a file is needed here"),
         ("ollama:llama3", "Ollama has no model"),
         ("", "empty"),
         ("  ", "empty"),

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.engine.llama.template import CHATML as JINJA_CHATML
 from workbench.engine.llama.template import ChatTemplate
 from workbench.modelfile.from_session import CHATML, from_session
@@ -15,8 +16,8 @@ from workbench.modelfile.meaning import Modelfile, read
 from workbench.modelfile.template import parse
 
 
-def session(**values):
-    return Session(id="260821-143205", created_at=0, updated_at=1_787_322_725, **values)
+def session(turns=(), **values):
+    return Session(id="260821-143205", created_at=0, updated_at=1_787_322_725, tree=Tree.of(turns), **values)
 
 
 def turn(role, content, reasoning=""):
@@ -197,3 +198,9 @@ def test_it_comes_back_or_is_refused(path, system, content):
     modelfile = read(text.encode())
     assert (modelfile.base, modelfile.system) == (path or "m", system)
     assert [each.content for each in modelfile.messages] == ([content] if content else [])
+
+
+def test_a_model_of_a_server_is_called_as_the_server_calls_it():
+    made = from_session(session(model="http://127.0.0.1:11434#llama3.2:3b", turns=(turn("user", "Hi"),)))
+    assert made.bases == ("llama3.2:3b",)
+    assert "http://127.0.0.1:11434" in made.text()

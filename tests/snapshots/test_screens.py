@@ -12,7 +12,8 @@ from tests.ui.fakes import THEMES, FakeBench, FakeClock, FakeStore, app_on, mode
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.models import MemoryUse, ModelEntry
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import SECOND, WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.widgets.turns import Notice
@@ -138,6 +139,23 @@ def test_bench_pairs(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
+def test_bench_under_load(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
+    app, _ = program()
+
+    async def steps(pilot: Pilot[None]) -> None:
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+        for _ in range(4):
+            await pilot.press("f6")
+        await settle(pilot)
+        await pilot.press(*"http://127.0.0.1:8000", "enter")
+        await settle(pilot)
+
+    assert snap_compare(app, terminal_size=size, run_before=steps)
+
+
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(
     ("keys", "name"), [("ctrl+o", "models"), ("f6", "settings"), ("f7", "export"), ("f1", "help"), ("f8", "themes")]
 )
@@ -202,7 +220,7 @@ def test_failure_and_reload(snap_compare: SnapCompare) -> None:
 
 def test_offer_to_resume(snap_compare: SnapCompare) -> None:
     turns = (Turn(Message("user", "Why is the sky blue?"), 1.0), Turn(Message("assistant", "Because"), 2.0))
-    app, _ = program(store=FakeStore([Session("old", 1.0, 2.0, turns=turns)]))
+    app, _ = program(store=FakeStore([Session("old", 1.0, 2.0, tree=Tree.of(turns))]))
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)

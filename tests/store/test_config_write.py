@@ -50,7 +50,7 @@ def test_the_comments_of_a_new_file_are_the_defaults():
     settings = "\n".join(line for line in lines if " = " in line or line.startswith(("[", "    ", "]")))
     values = tomllib.loads(settings)
     defaults = Config()
-    for name in ("model_folders", "model_stores"):
+    for name in ("model_folders", "model_stores", "servers"):
         assert tuple(values.pop(name)) == getattr(defaults, name)
     assert Sampling(**{**values.pop("sampling"), "stop": ()}) == defaults.sampling
     assert LoadSettings(**values.pop("load")) == defaults.load

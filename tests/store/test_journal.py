@@ -1,250 +1,242 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import json
 import os
+import sqlite3
 
 import pytest
 
-from workbench.core.chat import Message
-from workbench.core.errors import SessionError
-from workbench.core.metrics import AnswerMetrics
+from tests.store.session_values import FIGURES, MADE, Clock, Talk
+from workbench.core.errors import DamagedSessionsError, SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.store import session_file
-from workbench.store.sessions import FileSessionStore
+from workbench.core.tree import View
+from workbench.store.sessions import DatabaseSessionStore
 
 MODEL = ModelEntry("demo", "SmolLM2", "F16", path="/models/demo.gguf")
-FIGURES = AnswerMetrics(decode_tps=50.5, completion_tokens=3, cached_tokens=0)
-
-
-class Clock:
-    def __init__(self, now=1_787_322_725.0):
-        self.now = now
-
-    def __call__(self):
-        self.now += 1
-        return self.now
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "data" / "sessions"
+def path(tmp_path):
+    return tmp_path / "data" / "sessions.db"
 
 
 @pytest.fixture
-def store(folder):
-    return FileSessionStore(folder, Clock())
+def store(path):
+    store = DatabaseSessionStore(path, clock=Clock())
+    yield store
+    store.close()
 
 
-def user(text):
-    return Message("user", text)
-
-
-def answer(text, reasoning=""):
-    return Message("assistant", text, reasoning)
-
-
-def kinds(folder, session_id):
-    lines = (folder / f"{session_id}.jsonl").read_bytes().splitlines()
-    return [json.loads(line)["t"] for line in lines]
+@pytest.fixture
+def other(path):
+    """The store of another program."""
+    store = DatabaseSessionStore(path, clock=Clock())
+    yield store
+    store.close()
 
 
 async def one_turn(store, question="Why?", text="So."):
-    journal = await store.create()
-    await journal.message(user(question))
-    await journal.answer(answer(text), "demo", FIGURES, "stop")
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user(question))
+    await journal.message(talk.answer(text))
     return journal
 
 
+def die(store):
+    """What the death of a program does: its mark is gone, and no end is written."""
+    store._presence.leave()
+
+
+async def said(store, session_id="last"):
+    return [turn.message.content for turn in (await store.open_session(session_id)).turns]
+
+
 async def test_a_conversation_is_read_back(store):
-    journal = await store.create()
+    talk, journal = Talk(), await store.create()
     sampling, load = Sampling(temperature=0.1, stop=("a\n", "é")), LoadSettings(num_ctx=4096, type_k="q8_0")
     await journal.settings("Be brief.", sampling, load)
     await journal.model(MODEL)
-    await journal.message(user("Why is the sky blue?\n日本 \u2028 \x00 \ud800 🙂"))
-    await journal.answer(answer("Because.", "Hmm."), "demo", FIGURES, "stop")
+    asked, answered = talk.user("Why is the sky blue?\n日本 \u2028 \x00 \ud800 🙂"), talk.answer("Because.", "Hmm.")
+    await journal.message(asked)
+    await journal.message(answered)
     await journal.close()
     session = await store.open_session(journal.id)
     assert (session.system, session.sampling, session.load) == ("Be brief.", sampling, load)
     assert (session.model, session.model_path) == ("demo", "/models/demo.gguf")
-    question, reply = session.turns
-    assert question.message == user("Why is the sky blue?\n日本 \u2028 \x00 \ud800 🙂")
-    assert reply.message == answer("Because.", "Hmm.")
-    assert (reply.model, reply.metrics, reply.finish_reason) == ("demo", FIGURES, "stop")
-    assert session.created_at < question.at < reply.at == session.updated_at
+    assert session.tree.nodes == (asked, answered)
+    assert session.tree.leaf == 2
+    (_, turn) = session.turns
+    assert (turn.metrics, turn.making, turn.finish_reason) == (FIGURES, MADE, "stop")
 
 
-async def test_nothing_is_stored_before_the_first_message(store, folder):
+async def test_nothing_is_stored_before_the_first_message(store, path):
     journal = await store.create()
     await journal.settings("s", Sampling(), LoadSettings())
     await journal.model(MODEL)
     await journal.close()
-    assert not folder.exists()
+    assert not path.exists()
     assert await store.summaries() == []
     assert await store.interrupted() == []
+    assert not path.parent.exists(), "looking makes nothing"
 
 
-async def test_only_the_newest_settings_are_stored_with_the_first_message(store, folder):
+async def test_settings_and_model_can_change_at_any_time(store):
     journal = await store.create()
     await journal.settings("old", Sampling(), LoadSettings())
     await journal.settings("new", Sampling(), LoadSettings())
-    await journal.message(user("hi"))
-    await journal.settings("new", Sampling(), LoadSettings())
-    assert kinds(folder, journal.id) == ["session", "settings", "message"]
-    assert (await store.open_session(journal.id)).system == "new"
-
-
-async def test_a_change_of_settings_is_stored_at_once(store, folder):
-    journal = await one_turn(store)
-    await journal.settings("", Sampling(seed=7), LoadSettings())
+    await journal.message(Talk().user("hi"))
+    assert (await store.open_session("last")).system == "new"
+    await journal.settings("newer", Sampling(seed=7), LoadSettings())
     await journal.model(MODEL)
-    await journal.model(MODEL)
-    assert kinds(folder, journal.id) == ["session", "message", "answer", "settings", "model"]
+    session = await store.open_session("last")
+    assert (session.system, session.sampling.seed, session.model) == ("newer", 7, "demo")
 
 
-async def test_ids_sort_by_time_and_are_never_given_twice(folder):
-    store = FileSessionStore(folder, lambda: 1_787_322_725.0)
-    first, second = await store.create(), await store.create()
-    other_program = await FileSessionStore(folder, lambda: 1_787_322_725.0).create()
-    for journal in (first, second, other_program):
-        await journal.message(user("hi"))
-    assert [first.id, second.id, other_program.id] == ["260821-143205", "260821-143205-2", "260821-143205-3"]
-    assert sorted(path.stem for path in folder.iterdir()) == [first.id, second.id, other_program.id]
+async def test_ids_sort_by_time_and_are_never_given_twice(path):
+    clock = lambda: 1_787_322_725.0  # noqa: E731
+    stores = [DatabaseSessionStore(path, clock=clock) for _ in range(2)]
+    journals = [await stores[0].create(), await stores[0].create(), await stores[1].create()]
+    for journal in journals:
+        await journal.message(Talk().user("hi"))
+    assert [each.id for each in journals] == ["260821-143205", "260821-143205-2", "260821-143205-3"]
+    for store in stores:
+        store.close()
 
 
-async def test_partial_answers_hold_only_what_is_new(store, folder):
-    journal = await store.create()
-    await journal.message(user("Tell me"))
+async def test_an_answer_grows_and_then_is_whole(store):
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user("Tell me"))
     for text in ("Once", "Once upon", "Once upon", "Once upon a time"):
-        await journal.partial(answer(text, "thought"), "demo")
-    records = [json.loads(line) for line in (folder / f"{journal.id}.jsonl").read_bytes().splitlines()]
-    assert [(r["content"], r.get("reasoning", "")) for r in records if r["t"] == "partial"] == [
-        ("Once", "thought"),
-        (" upon", ""),
-        (" a time", ""),
-    ]
-    session = await store.open_session(journal.id)
-    assert session.turns[-1].message == answer("Once upon a time", "thought")
-    assert session.turns[-1].finish_reason == "interrupted"
-    assert session.turns[-1].model == "demo"
-
-
-async def test_the_answer_replaces_its_partials(store):
-    journal = await store.create()
-    await journal.message(user("Tell me"))
-    await journal.partial(answer("Once upon"), "demo")
-    await journal.answer(answer("Once."), "demo", FIGURES, "cancelled")
-    await journal.message(user("More"))
-    await journal.partial(answer("Twi"), "demo")
-    session = await store.open_session(journal.id)
-    assert [turn.message.content for turn in session.turns] == ["Tell me", "Once.", "More", "Twi"]
+        await journal.partial(talk.partial(text, "thought"))
+    turn = (await store.open_session("last")).turns[-1]
+    assert (turn.message.content, turn.message.reasoning) == ("Once upon a time", "thought")
+    assert (turn.finish_reason, turn.model, turn.making) == ("interrupted", "demo", MADE)
+    await journal.message(talk.answer("Once.", "", reason="cancelled"))
+    await journal.message(talk.user("More"))
+    await journal.partial(talk.partial("Twi"))
+    assert await said(store) == ["Tell me", "Once.", "More", "Twi"]
 
 
 async def test_a_partial_that_does_not_go_on_starts_over(store):
-    journal = await store.create()
-    await journal.message(user("Tell me"))
-    await journal.partial(answer("Once upon"), "demo")
-    await journal.partial(answer("Twice"), "demo")
-    await journal.partial(answer("Twice told"), "other")
-    (_, turn) = (await store.open_session(journal.id)).turns
-    assert (turn.message.content, turn.model) == ("Twice told", "other")
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user("Tell me"))
+    for text in ("Once upon", "Twice", "Twice told"):
+        await journal.partial(talk.partial(text))
+    assert await said(store) == ["Tell me", "Twice told"]
 
 
-async def test_a_message_after_a_partial_keeps_the_partial(store):
-    journal = await store.create()
-    await journal.message(user("Tell me"))
-    await journal.partial(answer("Once"), "demo")
-    await journal.message(user("Again"))
-    await journal.partial(answer("Once"), "demo")
-    session = await store.open_session(journal.id)
-    assert [turn.message.content for turn in session.turns] == ["Tell me", "Once", "Again", "Once"]
+async def test_the_pieces_of_a_finished_answer_are_gone(store, path):
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user("Tell me"))
+    await journal.partial(talk.partial("Once"))
+    await journal.message(talk.answer("Once."))
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT count(*) FROM piece").fetchone() == (0,)
 
 
-async def test_a_session_can_be_resumed(store, folder):
+async def test_branches_and_what_is_deleted(store):
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user("q"))
+    await journal.message(talk.answer("a"))
+    await journal.message(talk.answer("b", parent=1))
+    assert await said(store) == ["q", "b"]
+    await journal.view(View(2))
+    assert await said(store) == ["q", "a"]
+    await journal.view(View(1, frozenset({2, 3})))
+    session = await store.open_session("last")
+    assert session.tree.view == View(1, frozenset({2, 3}))
+    assert len(session.tree.nodes) == 3
+    await journal.view(View(3, frozenset({2})))
+    assert (await store.open_session("last")).tree.view == View(3, frozenset({2}))
+
+
+async def test_the_title_is_that_of_the_open_branch(store):
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user("first"))
+    await journal.message(talk.answer("a"))
+    await journal.message(talk.user("other words", parent=0))
+    assert [each.title for each in await store.summaries()] == ["other words"]
+    await journal.view(View(2))
+    assert [each.title for each in await store.summaries()] == ["first"]
+
+
+async def test_a_session_can_be_resumed(store, other):
     journal = await one_turn(store)
     await journal.close()
-    session, again = await store.resume(journal.id)
+    session, again = await other.resume(journal.id)
     assert again.id == journal.id
     assert len(session.turns) == 2
     await again.settings(session.system, session.sampling, session.load)
-    await again.message(user("And?"))
+    await again.message(Talk(2).user("And?"))
     await again.close()
-    assert kinds(folder, journal.id) == ["session", "message", "answer", "end", "resumed", "message", "end"]
-    assert len((await store.open_session("last")).turns) == 3
+    assert await said(store) == ["Why?", "So.", "And?"]
+    assert await store.interrupted() == []
 
 
-async def test_looking_at_a_session_by_resuming_it_changes_nothing(store, folder):
-    journal = await one_turn(store)
-    await journal.close()
-    before = (folder / f"{journal.id}.jsonl").read_bytes()
-    _, again = await store.resume(journal.id)
-    await again.close()
-    assert (folder / f"{journal.id}.jsonl").read_bytes() == before
-
-
-async def test_an_interrupted_answer_stays_when_the_session_goes_on(store):
-    journal = await store.create()
-    await journal.message(user("Tell me"))
-    await journal.partial(answer("Once"), "demo")
-    drop(journal)
-    session, again = await store.resume(journal.id)
+async def test_an_interrupted_answer_stays_when_the_session_goes_on(store, other):
+    talk, journal = Talk(), await store.create()
+    await journal.message(talk.user("Tell me"))
+    await journal.partial(talk.partial("Once"))
+    die(store)
+    session, again = await other.resume(journal.id)
     assert session.turns[-1].finish_reason == "interrupted"
-    await again.partial(answer("Anew"), "demo")
-    await again.answer(answer("Anew."), "demo", FIGURES, "stop")
-    session = await store.open_session(journal.id)
-    assert [turn.message.content for turn in session.turns] == ["Tell me", "Once", "Anew."]
+    assert session.turns[-1].is_cut
+    talk = Talk(2)
+    await again.partial(talk.partial("Anew"))
+    await again.message(talk.answer("Anew."))
+    assert await said(other) == ["Tell me", "Once", "Anew."]
+    assert [hit.message for hit in await other.search("once")] == [2], "what was cut off is found"
 
 
-def drop(journal):
-    """What the death of a program does: its file is closed, and no end is written."""
-    journal._file.close()
-
-
-async def test_what_a_dead_program_left_is_offered_until_it_is_closed(store):
+async def test_what_a_dead_program_left_is_offered_until_it_is_closed(store, other):
     journal = await one_turn(store, "dead")
-    assert await store.interrupted() == []
-    drop(journal)
-    (found,) = await store.interrupted()
+    assert await other.interrupted() == []
+    die(store)
+    (found,) = await other.interrupted()
     assert found.id == journal.id
-    _, again = await store.resume(found.id)
-    assert await store.interrupted() == []
+    _, again = await other.resume(found.id)
+    assert await other.interrupted() == []
     await again.close()
-    assert await store.interrupted() == []
+    assert await other.interrupted() == []
 
 
-async def test_interrupted_sessions_come_newest_first_and_can_be_dismissed(store):
+async def test_interrupted_sessions_come_newest_first_and_can_be_dismissed(store, other):
     journals = [await one_turn(store, name) for name in ("one", "two", "three")]
-    for journal in journals:
-        drop(journal)
-    assert [session.title for session in await store.interrupted()] == ["three", "two", "one"]
-    await store.dismiss(journals[1].id)
-    assert [session.title for session in await store.interrupted()] == ["three", "one"]
-    assert len(await store.summaries()) == 3
+    die(store)
+    assert [session.title for session in await other.interrupted()] == ["three", "two", "one"]
+    await other.dismiss(journals[1].id)
+    assert [session.title for session in await other.interrupted()] == ["three", "one"]
+    assert len(await other.summaries()) == 3
 
 
-async def test_a_dismissed_session_that_goes_on_can_be_interrupted_again(store):
+async def test_two_programs_do_not_write_one_session(store, other):
     journal = await one_turn(store)
-    drop(journal)
-    await store.dismiss(journal.id)
-    _, again = await store.resume(journal.id)
-    await again.message(user("More"))
-    drop(again)
-    assert len(await store.interrupted()) == 1
-
-
-async def test_two_programs_do_not_write_one_session(store, folder):
-    journal = await one_turn(store)
-    other = FileSessionStore(folder, Clock())
-    with pytest.raises(SessionError, match="another program"):
-        await other.resume(journal.id)
-    with pytest.raises(SessionError, match="another program"):
-        await other.dismiss(journal.id)
+    for ask in (other.resume, other.dismiss, other.delete):
+        with pytest.raises(SessionError, match="another program"):
+            await ask(journal.id)
+    with pytest.raises(SessionError, match="in this program"):
+        await store.resume(journal.id)
     assert len((await other.open_session(journal.id)).turns) == 2
     await journal.close()
     _, taken = await other.resume(journal.id)
     await taken.close()
+
+
+async def test_two_programs_write_their_sessions_side_by_side(store, other):
+    talks = [Talk(), Talk()]
+    journals = [await store.create(), await other.create()]
+
+    async def talk_on(talk, journal):
+        for number in range(10):
+            await journal.message(talk.user(f"q{number}"))
+            await journal.partial(talk.partial("a"))
+            await journal.message(talk.answer("a."))
+        await journal.close()
+
+    await asyncio.gather(*(talk_on(*pair) for pair in zip(talks, journals, strict=True)))
+    for session_store in (store, other):
+        assert [each.messages for each in await session_store.summaries()] == [20, 20]
 
 
 async def test_a_closed_journal_takes_no_more(store):
@@ -252,104 +244,171 @@ async def test_a_closed_journal_takes_no_more(store):
     await journal.close()
     await journal.close()
     with pytest.raises(SessionError, match="closed"):
-        await journal.message(user("late"))
+        await journal.message(Talk(2).user("late"))
 
 
 async def test_words_are_written_though_nobody_waits_for_them(store):
     journal = await one_turn(store)
-    task = asyncio.ensure_future(journal.message(user("more")))
+    task = asyncio.ensure_future(journal.message(Talk(2).user("more")))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     await journal.close()
-    assert (await store.open_session(journal.id)).turns[-1].message == user("more")
+    assert await said(store) == ["Why?", "So.", "more"]
 
 
-class FullDisk:
-    """Takes some bytes and then none, as a disk does that fills up."""
-
-    def __init__(self, monkeypatch, error=errno.ENOSPC, room=0):
-        self.room, self.error = room, error
-        self._write = os.write
-        monkeypatch.setattr(session_file.os, "write", self)
-
-    def __call__(self, descriptor, data):
-        if self.room <= 0:
-            raise OSError(self.error, os.strerror(self.error))
-        count = self._write(descriptor, bytes(data[: self.room]))
-        self.room -= count
-        return count
+# Disks that refuse.
 
 
-@pytest.mark.parametrize("room", [0, 1, 20, 50, 60, 61, 62, 63, 64, 65, 70, 10_000])
-async def test_what_a_full_disk_refused_is_written_later(store, room, monkeypatch):
+def pragma(store, text):
+    """Set something in the connection that writes."""
+    connection = store._database._connections["writer"]
+    store._writer.submit(connection.execute, f"PRAGMA {text}").result()
+
+
+async def test_what_a_full_disk_refused_is_written_later(store):
     journal = await one_turn(store)
-    disk = FullDisk(monkeypatch, room=room)
-    refusals = []
-    for text in ("one", "two"):
-        try:
-            await journal.message(user(text))
-        except SessionError as error:
-            refusals.append(error)
-    assert len(refusals) == 2 or room > 50
-    assert all(os.strerror(errno.ENOSPC) in each.message and "Free some space" in each.hint for each in refusals)
-    disk.room = 1 << 30
-    await journal.message(user("three"))
-    session = await store.open_session(journal.id)
-    assert [turn.message.content for turn in session.turns] == ["Why?", "So.", "one", "two", "three"]
+    pragma(store, "max_page_count = 1")  # SQLite takes the number of pages that there are.
+    talk, refusals = Talk(2), []
+    for text in ("one " * 9_000, "two"):
+        with pytest.raises(SessionError) as caught:
+            await journal.message(talk.user(text))
+        refusals.append(caught.value)
+    assert all("disk is full" in each.message and "Free some space" in each.hint for each in refusals)
+    assert await said(store) == ["Why?", "So."]
+    pragma(store, "max_page_count = 1000000")
+    await journal.message(talk.user("three"))
+    assert await said(store) == ["Why?", "So.", "one " * 9_000, "two", "three"]
 
 
-@pytest.mark.parametrize("error", [errno.EROFS, errno.EIO])
-async def test_a_disk_that_refuses_from_the_start(store, folder, error, monkeypatch):
-    disk = FullDisk(monkeypatch, error)
-    journal = await store.create()
-    with pytest.raises(SessionError, match=os.strerror(error)):
-        await journal.message(user("one"))
-    with pytest.raises(SessionError, match=os.strerror(error)):
-        await journal.partial(answer("tw"), "demo")
-    with pytest.raises(SessionError, match=os.strerror(error)):
+async def test_a_database_that_may_not_be_written(store):
+    journal = await one_turn(store)
+    pragma(store, "query_only = on")
+    talk = Talk(2)
+    with pytest.raises(SessionError, match="may not be written"):
+        await journal.message(talk.user("one"))
+    with pytest.raises(SessionError, match="may not be written"):
+        await journal.partial(talk.partial("tw"))
+    with pytest.raises(SessionError, match="may not be written"):
         await journal.close()
-    disk.room = 1 << 30
+    pragma(store, "query_only = off")
     await journal.close()
-    assert kinds(folder, journal.id) == ["session", "message", "partial", "end"]
+    assert await said(store) == ["Why?", "So.", "one", "tw"]
+    assert await store.interrupted() == []
 
 
-async def test_a_failed_sync_is_not_written_twice(store, folder, monkeypatch):
+async def test_a_database_that_another_program_keeps_locked(store, path, monkeypatch):
+    monkeypatch.setattr("workbench.store.database.BUSY_SECONDS", 0.01)
     journal = await one_turn(store)
-    with monkeypatch.context() as patch:
-        patch.setattr(session_file.os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(errno.EIO, "bad")))
-        with pytest.raises(SessionError):
-            await journal.message(user("one"))
-    await journal.message(user("two"))
-    assert kinds(folder, journal.id) == ["session", "message", "answer", "message", "message"]
+    with sqlite3.connect(path, isolation_level=None) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SessionError, match="another program keeps it locked"):
+            await journal.message(Talk(2).user("one"))
+        assert await said(store) == ["Why?", "So."], "reading goes on"
+        blocker.execute("ROLLBACK")
+    blocker.close()
+    await journal.message(Talk(3).user("two"))
+    assert await said(store) == ["Why?", "So.", "one", "two"]
 
 
-async def test_a_folder_that_cannot_be_made(tmp_path):
+async def test_a_folder_that_cannot_be_made(tmp_path, path):
     (tmp_path / "data").write_text("in the way")
-    store = FileSessionStore(tmp_path / "data" / "sessions", Clock())
-    journal = await store.create()
-    with pytest.raises(SessionError, match="cannot be written"):
-        await journal.message(user("one"))
+    store = DatabaseSessionStore(path, clock=Clock())
+    talk, journal = Talk(), await store.create()
+    with pytest.raises(SessionError, match="cannot be opened"):
+        await journal.message(talk.user("one"))
     (tmp_path / "data").unlink()
-    await journal.message(user("two"))
-    assert len((await store.open_session("last")).turns) == 2
+    await journal.message(talk.user("two"))
+    assert await said(store) == ["one", "two"]
+    store.close()
+
+
+async def test_a_database_of_a_later_version_is_left_alone(store, other, path):
+    journal = await one_turn(store)
+    await journal.close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    connection.close()
+    before = path.read_bytes()
+    for ask in (other.summaries, other.interrupted):
+        with pytest.raises(SessionError, match="later version"):
+            await ask()
+    fresh = await other.create()
+    with pytest.raises(SessionError, match="later version"):
+        await fresh.message(Talk().user("kept in memory"))
+    assert path.read_bytes() == before
+
+
+# Damage.
+
+
+def damage(path, offset=0, length=100):
+    with path.open("r+b") as file:
+        file.seek(offset)
+        file.write(b"\xa5" * length)
+
+
+async def test_a_file_that_is_no_database_is_put_aside_and_told_of(store, path):
+    path.parent.mkdir()
+    path.write_bytes(b"this is no database at all" * 1000)
+    with pytest.raises(DamagedSessionsError) as caught:
+        await store.interrupted()
+    (aside,) = path.parent.glob("sessions-damaged-*.db")
+    assert str(aside) in caught.value.hint
+    assert aside.read_bytes() == b"this is no database at all" * 1000
+    assert await store.interrupted() == [], "it is told once"
+    await one_turn(store)
+    assert await said(store) == ["Why?", "So."]
+
+
+async def test_a_database_that_is_damaged_while_it_is_open_loses_no_word_of_this_session(store, other, path):
+    earlier = await one_turn(store, "earlier")
+    await earlier.close()
+    _, journal = await store.resume(earlier.id)
+    talk = Talk(2)
+    await journal.message(talk.user("more"))
+    pragma(store, "wal_checkpoint(TRUNCATE)")
+    store._writer.submit(store._database.close).result()
+    damage(path)
+    with pytest.raises(DamagedSessionsError):
+        await journal.message(talk.user("and more"))
+    assert await said(store, earlier.id) == ["earlier", "So.", "more", "and more"]
+    await journal.message(talk.user("still"))
+    assert await said(other) == ["earlier", "So.", "more", "and more", "still"]
+    assert len(list(path.parent.glob("sessions-damaged-*.db"))) == 1
+
+
+async def test_what_can_be_read_of_a_damaged_database_is_saved(store, other, path):
+    for number in range(30):
+        journal = await one_turn(store, f"question {number}", f"answer {number} " * 300)
+        await journal.close()
+    pragma(store, "wal_checkpoint(TRUNCATE)")
+    store.close()
+    with sqlite3.connect(path) as connection:
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'session_listed'").fetchone()
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+    connection.close()
+    damage(path, (page - 1) * size, size)
+    with pytest.raises(DamagedSessionsError, match="30 of its sessions were saved"):
+        await other.summaries()
+    assert len(await other.summaries()) == 30
+    assert (await other.open_session("last")).turns[1].message.content == "answer 29 " * 300
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
-async def test_a_file_that_is_deleted_while_it_is_open_is_written_anew(store, folder):
+async def test_a_file_that_is_deleted_while_it_is_open_is_written_anew(store, path):
     journal = await one_turn(store)
-    for path in folder.iterdir():
-        path.unlink()
-    folder.rmdir()
-    await journal.message(user("still here?"))
-    await journal.message(user("yes"))
-    session = await store.open_session(journal.id)
-    assert [turn.message.content for turn in session.turns] == ["Why?", "So.", "still here?", "yes"]
+    for each in path.parent.glob("sessions.db*"):
+        each.unlink()
+    talk = Talk(2)
+    await journal.message(talk.user("still here?"))
+    await journal.message(talk.user("yes"))
+    assert await said(store, journal.id) == ["Why?", "So.", "still here?", "yes"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-async def test_conversations_are_private(store, folder):
-    journal = await one_turn(store)
-    assert (folder / f"{journal.id}.jsonl").stat().st_mode & 0o777 == 0o600
-    assert folder.stat().st_mode & 0o777 == 0o700
+async def test_conversations_are_private(store, path):
+    await one_turn(store)
+    assert all(each.stat().st_mode & 0o077 == 0 for each in path.parent.glob("sessions.db*"))
+    assert path.parent.stat().st_mode & 0o777 == 0o700

@@ -1,74 +1,71 @@
 from __future__ import annotations
 
-import random
+import asyncio
+import sqlite3
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.store.session_values import FIGURES, Clock, Talk, sessions, texts
 from workbench.core.chat import Message
 from workbench.core.errors import SessionError
-from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling
-from workbench.store.records import encode, message_values, read_story, settings_values
-from workbench.store.sessions import FileSessionStore
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
+from workbench.store import schema
+from workbench.store.digests import model_digest
+from workbench.store.session_rows import insert_session, read_session
+from workbench.store.session_search import match_expression
+from workbench.store.sessions import PURGE_SECONDS, DatabaseSessionStore
 
 T0 = 1_787_322_725.0
 
 
-def line(kind, at=T0, **values):
-    return encode(kind, at, **values)
-
-
-def said(role, content, at=T0, **values):
-    kind = "message" if role == "user" else "answer"
-    return line(kind, at, **message_values(Message(role, content)), **values)
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "sessions.db"
 
 
 @pytest.fixture
-def store(tmp_path):
-    return FileSessionStore(tmp_path)
+def clock():
+    return Clock()
 
 
 @pytest.fixture
-def write(tmp_path):
-    def write_session(name, *lines):
-        path = tmp_path / f"{name}.jsonl"
-        path.write_bytes(b"".join(lines))
-        return path
+def store(path, clock):
+    store = DatabaseSessionStore(path, clock=clock)
+    yield store
+    store.close()
 
-    return write_session
+
+def session(session_id, *said, at=T0, **values):
+    turns = [Turn(Message("assistant" if index % 2 else "user", text), at) for index, text in enumerate(said)]
+    return Session(session_id, at, at, tree=Tree.of(turns), **values)
 
 
 @pytest.fixture
-def three(write):
-    write("260101-100000", said("user", "one", T0), line("end"))
-    write("260101-110000", said("user", "two", T0 + 50), line("end"))
-    write("260202-100000", said("user", "three", T0 + 10), line("end"))
+async def three(store):
+    await store.keep(session("260101-100000", "one", at=T0))
+    await store.keep(session("260101-110000", "two", at=T0 + 50))
+    await store.keep(session("260202-100000", "three", at=T0 + 10))
 
 
 async def test_summaries_are_newest_first(store, three):
     assert [each.title for each in await store.summaries()] == ["two", "three", "one"]
 
 
-async def test_a_summary(store, write):
-    metrics = {"decode_tps": 12.5, "new_in_a_later_version": 1, "ttft_ms": "x", "source": "server", "estimated": True}
-    write(
-        "a",
-        line("session"),
-        line("model", entry={"ref": "old"}),
-        said("user", "  Why is\n the sky blue?  "),
-        said("assistant", "So.", T0 + 1, metrics=metrics),
-        line("model", T0 + 2, entry={"ref": "demo", "path": None}),
-        said("user", "And?", T0 + 3),
-        line("partial", T0 + 4, content="We", model="demo"),
-        line("partial", T0 + 5, content="ll", model="demo"),
-    )
+async def test_a_summary(store):
+    talk, journal = Talk(), await store.create()
+    await journal.model(ModelEntry("demo", "Demo"))
+    await journal.message(talk.user("  Why is\n the sky blue?  "))
+    await journal.message(talk.answer("So."))
+    await journal.message(talk.user("And?"))
+    await journal.partial(talk.partial("We"))
     (summary,) = await store.summaries()
-    assert (summary.id, summary.title, summary.model) == ("a", "Why is the sky blue?", "demo")
-    assert (summary.messages, summary.updated_at) == (4, T0 + 5)
-    assert summary.metrics == AnswerMetrics(decode_tps=12.5, source="server", estimated=True)
+    assert (summary.id, summary.title, summary.model) == (journal.id, "Why is the sky blue?", "demo")
+    assert (summary.messages, summary.metrics) == (4, FIGURES)
+    assert not summary.pinned
 
 
 @pytest.mark.parametrize(
@@ -92,7 +89,7 @@ async def test_short_names(store, three, name, found):
         ("260101-110001", "260101-110000"),
         ("", "There is no session ''"),
         ("../260101-100000", "There is no session"),
-        ("zzz", "260202-100000"),
+        ("zzz", "260101-110000"),
     ],
 )
 async def test_names_that_mean_nothing(store, three, name, said_of_it):
@@ -106,116 +103,190 @@ async def test_nothing_is_stored_yet(store, name):
     for ask in (store.find, store.open_session, store.resume, store.dismiss):
         with pytest.raises(SessionError, match=r"no stored session|None is stored"):
             await ask(name)
+    with pytest.raises(SessionError, match="no session"):
+        await store.rename(name, "x")
+    assert store.recent_model_paths(5) == []
 
 
-async def test_a_folder_that_cannot_be_read(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SessionError, match="cannot be read"):
-        await FileSessionStore(tmp_path / "file").summaries()
+async def test_renaming_and_pinning(store, three):
+    await store.rename("260101-100000", "  My\n talk ")
+    await store.pin("260101-100000", True)
+    found = await store.summaries()
+    assert [(each.title, each.pinned) for each in found] == [("My talk", True), ("two", False), ("three", False)]
+    opened = await store.open_session("260101-1000")
+    assert (opened.name, opened.title, opened.pinned) == ("My talk", "My talk", True)
+    await store.rename("260101-100000", "")
+    assert (await store.open_session("260101-1000")).title == "one"
 
 
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"\x00\xff\xfe garbage\n",
-        b"{}\n[]\n1\nnull\n",
-        b'{"t": 1}\n{"t":"later kind","at":1}\n',
-        b'{"t":"message","role":"tool","content":"x"}\n',
-        b'{"t":"message","role":"user","content":1}\n',
-        b'{"t":"answer","content":"x"}\n{"t":"model","entry":3}\n',
-        b'{"t":"partial"\n',
-        b"[" * 100_000 + b"\n",
-        b'{"t":"settings","at":"x","sampling":{"top_k":-1,"no":1},"load":4}\n',
-        b"\r\n\n",
-    ],
-)
-async def test_lines_that_make_no_sense_are_passed_over(store, write, garbage):
-    path = write("a", garbage, said("user", "one"), garbage, said("assistant", "two"), garbage)
-    before = path.read_bytes()
-    session, journal = await store.resume("a")
-    assert [turn.message.content for turn in session.turns] == ["one", "two"]
-    assert session.sampling == Sampling()
-    await journal.message(Message("user", "three"))
-    assert path.read_bytes().startswith(before)
-    assert [turn.message.content for turn in (await store.open_session("a")).turns] == ["one", "two", "three"]
+async def test_a_deleted_session_can_be_had_back_for_a_while(store, three, path, clock):
+    await store.delete("260101-110000")
+    assert [each.title for each in await store.summaries()] == ["three", "one"]
+    assert await store.search("two") == []
+    with pytest.raises(SessionError):
+        await store.open_session("260101-110000")
+    await store.restore("260101-110000")
+    assert (await store.find("last")) == "260101-110000"
+    await store.delete("260101-110000")
+    store.close()
+    clock.now += PURGE_SECONDS + 60
+    later = DatabaseSessionStore(path, clock=clock)
+    assert len(await later.summaries()) == 2
+    with pytest.raises(SessionError, match="no session"):
+        await later.restore("260101-110000")
+    later.close()
 
 
-@pytest.mark.parametrize("data", [b"", b"\x00" * 100, b"just text", b'{"title": "somebody else\'s"}\n'])
-async def test_a_file_that_is_no_session_is_left_alone(store, write, data):
-    path = write("a", data)
-    write("b", said("user", "good"))
-    assert [each.id for each in await store.summaries()] == ["b"]
-    assert [each.id for each in await store.interrupted()] == ["b"]
-    for ask in (store.open_session, store.resume):
-        with pytest.raises(SessionError, match="holds no session"):
-            await ask("a")
-    assert path.read_bytes() == data
+async def test_deleted_messages_are_dropped_after_a_while(store, path, clock):
+    tree = Tree.of([Turn(Message("user", text), T0) for text in "abc"]).without(2)
+    await store.keep(Session("x", T0, T0, tree=tree))
+    store.close()
+    clock.now = T0 + PURGE_SECONDS + 60
+    later = DatabaseSessionStore(path, clock=clock)
+    opened = await later.open_session("x")
+    assert [node.turn.message.content for node in opened.tree.nodes] == ["a"]
+    assert await later.search("c") == []
+    later.close()
 
 
-async def test_a_last_line_without_its_line_end_counts_if_it_is_whole(store, write):
-    write("a", said("user", "one"), said("assistant", "two").rstrip(b"\n"))
-    session, journal = await store.resume("a")
-    await journal.message(Message("user", "three"))
-    again = await store.open_session("a")
-    assert [turn.message.content for turn in again.turns] == ["one", "two", "three"]
-    assert again.turns[:2] == session.turns
+async def test_recent_models(store):
+    for number, model in enumerate(["/a", "", "/b", "/a"]):
+        await store.keep(session(f"s{number}", "hi", at=T0 + number, model_path=model))
+    assert store.recent_model_paths(10) == ["/a", "/b"]
+    assert store.recent_model_paths(1) == ["/a"]
 
 
-async def test_an_answer_that_makes_no_sense_does_not_take_its_partials_along(store, write):
-    write("a", said("user", "one"), line("partial", content="tw", model="m"), b'{"t":"answer"}\n')
-    session = await store.open_session("a")
-    assert [turn.message.content for turn in session.turns] == ["one", "tw"]
+# Search.
 
 
-async def test_times_that_are_none(store, write):
-    write("a", b'{"t":"message","at":1e999,"role":"user","content":"x"}\n{"t":"end","at":null}\n')
-    session = await store.open_session("a")
-    assert (session.created_at, session.updated_at) == (0.0, 0.0)
+async def found(store, words):
+    return [hit.session.id for hit in await store.search(words)]
 
 
-async def test_folders_and_other_files_are_no_sessions(store, write, tmp_path):
-    (tmp_path / "folder.jsonl").mkdir()
-    (tmp_path / "notes.txt").write_text("x")
-    write("a", said("user", "one"))
-    assert [each.id for each in await store.summaries()] == ["a"]
+async def test_words_are_found_in_every_message_and_name(store):
+    await store.keep(session("a", "Why is the sky blue?", "Rayleigh scattering."))
+    await store.keep(session("b", "Write a poem", "The sky was grey.", at=T0 + 1))
+    await store.keep(session("c", "Hello", "Hi", name="Sky diving 100%_"))
+    assert await found(store, "sky") == ["c", "b", "a"]
+    assert await found(store, "sky blue") == ["a"]
+    assert await found(store, "SKY") == ["c", "b", "a"]
+    assert await found(store, "scat") == ["a"]
+    assert await found(store, '"was grey"') == ["b"]
+    assert await found(store, '"grey was"') == []
+    assert await found(store, "scat ") == [], "a word that is complete"
+    assert await found(store, "100%_") == ["c"]
+    assert await found(store, "10%") == []
+    (hit,) = await store.search("rayleigh")
+    assert (hit.snippet, hit.message) == ("Rayleigh scattering.", 2)
+    assert [hit.snippet[slice(*mark)] for mark in hit.marks] == ["Rayleigh"]
 
 
-# Lone surrogates are in it; two that make a pair are one character.
-texts = st.text(st.characters(exclude_categories=()), max_size=30).map(
-    lambda text: text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
-)
-messages = st.builds(Message, st.sampled_from(["user", "assistant", "system"]), texts, texts)
+async def test_reasoning_accents_and_other_scripts_are_found(store):
+    turns = [Turn(Message("user", "Über die Straße"), T0), Turn(Message("assistant", "ja", "γνῶθι сам"), T0)]
+    await store.keep(Session("x", T0, T0, tree=Tree.of(turns)))
+    for words in ("uber", "Straße", "γνῶθι", "САМ"):
+        assert await found(store, words) == ["x"], words
 
 
-@given(messages, st.floats(0, 1e10))
-def test_any_message_survives(message, at):
-    (turn,) = read_story("x", encode("message", at, **message_values(message))).turns
-    assert (turn.message, turn.at) == (message, at)
+async def test_a_session_is_found_once_where_its_newest_message_has_the_words(store):
+    await store.keep(session("a", "sky", "sky", "the sky again"))
+    (hit,) = await store.search("sky")
+    assert (hit.message, hit.snippet) == (3, "the sky again")
 
 
-@given(
-    st.builds(Sampling, temperature=st.floats(0, 100), top_k=st.integers(0, 99), stop=st.lists(texts).map(tuple)),
-    st.builds(LoadSettings, num_ctx=st.integers(0, 9999), use_mmap=st.booleans(), flash_attn=st.sampled_from(["on"])),
-    texts,
-)
-def test_any_settings_survive(sampling, load, system):
-    story = read_story("x", encode("settings", 1.0, system=system, **settings_values(sampling, load)))
-    assert (story.system, story.sampling, story.load) == (system, sampling, load)
+@pytest.mark.parametrize("words", ["", "  ", '"', "* ( )", "-", "\x00", "'"])
+async def test_nothing_to_look_for(store, three, words):
+    assert await store.search(words) == []
 
 
-@given(st.lists(texts, min_size=1, max_size=8), st.randoms(use_true_random=False))
-def test_pieces_of_an_answer_add_up_wherever_they_are_torn(pieces, chance: random.Random):
-    lines = [said("user", "q"), *(line("partial", content=piece, model="m") for piece in pieces)]
-    data = b"".join(lines)
-    cut = chance.randrange(len(lines[0]), len(data) + 1)
-    turns = read_story("x", data[:cut]).turns
-    content = turns[1].message.content if len(turns) > 1 else ""
-    assert "".join(pieces).startswith(content)
-    if cut == len(data):
-        assert content == "".join(pieces)
+@given(st.text())
+def test_nothing_that_is_typed_is_an_error(words):
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrate(connection)
+    if expression := match_expression(words):
+        connection.execute("SELECT * FROM words WHERE words MATCH ?", (expression.encode(errors="ignore").decode(),))
+    connection.close()
 
 
-def test_the_journal_writes_what_is_read(tmp_path):
-    entry = ModelEntry("ref", "name", "Q4", path="/p")
-    story = read_story("x", encode("model", 1.0, entry={"ref": entry.ref, "path": entry.path}))
-    assert (story.model, story.model_path) == ("ref", "/p")
+# What is stored is what is read.
+
+
+@given(sessions())
+def test_any_session_is_read_back(given_session):
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    connection.execute("PRAGMA foreign_keys = ON")
+    schema.migrate(connection)
+    key, name = insert_session(connection, given_session, None)
+    assert name == given_session.id
+    assert read_session(connection, key) == given_session
+    _, other = insert_session(connection, given_session, None)
+    assert other == f"{given_session.id}-2"
+    connection.execute("INSERT INTO words (words) VALUES ('integrity-check')")
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+    connection.execute("DELETE FROM session")
+    assert connection.execute("SELECT count(*) FROM message").fetchone() == (0,)
+    connection.close()
+
+
+@given(texts, texts)
+def test_any_words_can_be_searched_beside_any_text(content, words):
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrate(connection)
+    insert_session(connection, session("x", content), None)
+    from workbench.store.session_search import search
+
+    search(connection, words)
+    connection.close()
+
+
+# Migrations.
+
+
+def test_a_migration_that_fails_changes_nothing(monkeypatch):
+    def broken(connection):
+        connection.execute("CREATE TABLE half (x)")
+        raise sqlite3.OperationalError("no")
+
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    schema.migrate(connection)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+    monkeypatch.setattr(schema, "VERSION", 2)
+    with pytest.raises(sqlite3.OperationalError):
+        schema.migrate(connection)
+    assert connection.execute("PRAGMA user_version").fetchone() == (1,)
+    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+    connection.close()
+
+
+async def test_an_older_database_is_brought_up_to_date_once(store, path, monkeypatch):
+    await store.keep(session("x", "hi"))
+    store.close()
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, lambda c: c.execute("CREATE TABLE more (x)")))
+    monkeypatch.setattr(schema, "VERSION", 2)
+    stores = [DatabaseSessionStore(path) for _ in range(3)]
+    found = await asyncio.gather(*(each.summaries() for each in stores))
+    assert [len(each) for each in found] == [1, 1, 1]
+    for each in stores:
+        each.close()
+
+
+# Digests.
+
+
+def test_a_digest_tells_files_from_each_other(tmp_path):
+    first, second, large = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    first.write_bytes(b"x" * 1000)
+    second.write_bytes(b"x" * 1001)
+    with large.open("wb") as file:
+        file.truncate(20 << 20)
+    before = [model_digest(ModelEntry("m", "m", path=str(path))) for path in (first, second, large)]
+    assert len(set(before)) == 3
+    assert all(digest.startswith("sampled-sha256:") for digest in before)
+    with large.open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"!")
+    assert model_digest(ModelEntry("m", "m", path=str(large))) != before[2]
+    assert model_digest(ModelEntry("m", "m", path=str(tmp_path / "none"))) == ""
+    assert model_digest(ModelEntry("m", "m")) == ""
+    assert model_digest(ModelEntry("m", "m", path=str(first), digest="ab")) == "sha256:ab"

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from textual.pilot import Pilot
 
 from tests.lab.fake_bencher import FakeBencher, FakeWatch
+from tests.lab.fake_load import FakeLoadClient
 from workbench.core.answer import Answer
 from workbench.core.bench import BenchMachine, MemorySpeed
-from workbench.core.chat import Message
+from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.errors import ModelLoadError, SessionError, WorkbenchError
+from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
-from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.ports import (
@@ -27,14 +28,20 @@ from workbench.core.ports import (
     ExportFormat,
     HostSample,
     LoadBook,
+    LoadClient,
     MemoryAdviser,
+    ModelSender,
+    ProgressCallback,
     PromptBook,
     RaceBook,
+    Servers,
     Telemetry,
 )
 from workbench.core.recipe import Recipe
-from workbench.core.session import Session
+from workbench.core.sending import OnSend, SendProgress, Sent
+from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
+from workbench.core.tree import Node, View
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
@@ -106,14 +113,14 @@ class FakeJournal:
     async def model(self, entry: ModelEntry) -> None:
         self._write("model", entry)
 
-    async def message(self, message: Message) -> None:
-        self._write("message", message)
+    async def message(self, node: Node) -> None:
+        self._write("answer" if node.turn.message.role == "assistant" else "message", node)
 
-    async def partial(self, message: Message, model: str) -> None:
-        self._write("partial", message, model)
+    async def partial(self, node: Node) -> None:
+        self._write("partial", node)
 
-    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None:
-        self._write("answer", message, model, metrics, finish_reason)
+    async def view(self, view: View) -> None:
+        self._write("view", view)
 
     async def close(self) -> None:
         self._write("close")
@@ -125,8 +132,10 @@ class FakeJournal:
 class FakeStore:
     """Sessions in memory."""
 
-    def __init__(self, interrupted: Sequence[Session] = ()) -> None:
+    def __init__(self, interrupted: Sequence[Session] = (), stored: Sequence[Session] = ()) -> None:
         self._interrupted = list(interrupted)
+        self.stored = {session.id: session for session in (*interrupted, *stored)}
+        self.deleted: dict[str, Session] = {}
         self.journals: list[FakeJournal] = []
         self.exports: list[tuple[Session, ExportFormat, Path]] = []
         self.bases: list[str] = []
@@ -140,11 +149,53 @@ class FakeStore:
         return self.journals[-1]
 
     async def resume(self, session_id: str) -> tuple[Session, FakeJournal]:
-        for session in self._interrupted:
-            if session.id == session_id:
-                self.journals.append(FakeJournal(self, session_id))
-                return session, self.journals[-1]
-        raise SessionError(f"There is no session {session_id!r}.")
+        session = await self.open_session(session_id)
+        self.journals.append(FakeJournal(self, session_id))
+        return session, self.journals[-1]
+
+    async def open_session(self, session_id: str) -> Session:
+        if session_id not in self.stored:
+            raise SessionError(f"There is no session {session_id!r}.")
+        return self.stored[session_id]
+
+    async def summaries(self) -> Sequence[SessionSummary]:
+        if self.broken:
+            raise SessionError("The disk is full.", "Make room.")
+        found = sorted(self.stored.values(), key=lambda session: (not session.pinned, -session.updated_at))
+        return [self._summary(session) for session in found]
+
+    @staticmethod
+    def _summary(session: Session) -> SessionSummary:
+        count = len(session.tree.nodes)
+        return SessionSummary(
+            session.id, session.title, session.model, count, session.updated_at, pinned=session.pinned
+        )
+
+    async def search(self, words: str) -> Sequence[SessionHit]:
+        hits = []
+        for session in self.stored.values():
+            for node in session.tree.nodes:
+                text = node.turn.message.content
+                if (place := text.find(words)) >= 0:
+                    mark = (place, place + len(words))
+                    hits.append(SessionHit(self._summary(session), text, (mark,), node.number))
+                    break
+        return hits
+
+    async def rename(self, session_id: str, name: str) -> None:
+        self.stored[session_id] = replace(self.stored[session_id], name=name)
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        self.stored[session_id] = replace(self.stored[session_id], pinned=pinned)
+
+    async def delete(self, session_id: str) -> None:
+        self.deleted[session_id] = self.stored.pop(session_id)
+
+    async def restore(self, session_id: str) -> None:
+        self.stored[session_id] = self.deleted.pop(session_id)
+
+    async def digest(self, model: ModelEntry) -> str:
+        return f"sha256:{model.ref}"
 
     async def interrupted(self) -> Sequence[Session]:
         return self._interrupted
@@ -328,6 +379,23 @@ class FakeBenchBook:
         return self.records
 
 
+class FakeLoadClients:
+    """Clients of a server that has four slots, and that answer in no time."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.clients: list[FakeLoadClient] = []
+        self.error: WorkbenchError | None = None
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        if self.error is not None:
+            raise self.error
+        self.opened.append(ref)
+        on_progress(1.0)
+        self.clients.append(FakeLoadClient())
+        return self.clients[-1]
+
+
 class FakeBench:
     """Measures nothing, in no time."""
 
@@ -335,6 +403,7 @@ class FakeBench:
         self.bencher: Any = bencher or FakeBencher()
         self.bench_runs = book or FakeBenchBook()
         self.watch = FakeWatch()
+        self.load_clients = FakeLoadClients()
 
     @contextmanager
     def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
@@ -342,6 +411,39 @@ class FakeBench:
 
     def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
         return MemorySpeed(10e6, "made up")
+
+
+class FakeSender:
+    """Makes models in no time."""
+
+    usual_server = "http://127.0.0.1:11434"
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[Session, str, str, bool]] = []
+        self.error: WorkbenchError | None = None
+        self.waits: asyncio.Event | None = None
+        """What it waits for before it is done."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        on_progress(SendProgress("sending", "model.gguf", 0.5))
+        if self.waits is not None:
+            cancel.on_set(self.waits.set)
+            await self.waits.wait()
+        if cancel.is_set:
+            raise CancelledError("Sending was stopped.")
+        if self.error is not None and not overwrite:
+            raise self.error
+        self.sent.append((session, name, url, overwrite))
+        return Sent(url, name, 5, "Hello.")
 
 
 class FakeConfigFile:
@@ -371,6 +473,7 @@ def fake_services(
     prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    sender: ModelSender | None = None,
     telemetry: Telemetry | None = None,
     alarms: AlarmWatch | None = None,
     find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
@@ -378,6 +481,7 @@ def fake_services(
     export_folder: Path = Path("/exports"),
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
+    servers: Servers | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -389,6 +493,7 @@ def fake_services(
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
         sessions=store or FakeStore(),
+        sender=sender or FakeSender(),
         telemetry=telemetry or FakeTelemetry(),
         make_alarms=lambda: alarms or FakeAlarms(),
         find_devices=find_devices,
@@ -400,6 +505,7 @@ def fake_services(
         export_folder=export_folder,
         session_text=session_text,
         no_model_hint=no_model_hint,
+        servers=servers,
     )
 
 

@@ -10,18 +10,20 @@ from textual.pilot import Pilot
 from tests.lab.fake_bencher import MACHINE, FakeBencher, model_of
 from tests.ui.fakes import FakeBench, FakeBenchBook, FakeClock, FakeRaces, app_on, models, settle, until
 from workbench.core.bench import BenchCase, BenchResult, BenchSettings, BenchTest, Conditions, RunTime, Sample
-from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadError
+from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadError, ServerUnreachableError
 from workbench.core.statistics import compare
+from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 from workbench.lab.bench import BenchProgress
 from workbench.lab.bench_plan import BenchPlan
-from workbench.lab.bench_record import BenchRecord
+from workbench.lab.bench_record import BenchRecord, SweepRecord
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.benching import DEFAULTS, FIELDS, KINDS, Refusal, fields_of, plan_of, problem_of, size_text
 from workbench.ui.benchlines import labels_of, table_of
 from workbench.ui.benchplots import plots_of, ticks_between
-from workbench.ui.benchsaid import interval_lines, kept_row, progress_line, time_text
+from workbench.ui.benchsaid import interval_lines, kept_row, progress_line, sweep_lines, time_text
 from workbench.ui.screens.bench import BenchScreen
+from workbench.ui.screens.confirm import ConfirmDialog
 from workbench.ui.widgets.benchform import BenchInput
 from workbench.ui.widgets.benchplot import BenchPlot
 
@@ -374,11 +376,108 @@ async def test_quitting_stops_a_measurement(host: ScriptedHost, clock: FakeClock
 
 def test_the_defaults_are_a_plan_of_every_kind() -> None:
     for kind in KINDS:
-        plan = plan_of(kind, ["a", "b"], {})
+        plan = plan_of(kind, ["http://127.0.0.1:8000#m"] if kind == "sweep" else ["a", "b"], {})
         assert isinstance(plan, BenchPlan)
         assert plan.kind == kind
         assert size_text(plan)
     assert all(not problem_of(field, DEFAULTS[field.name]) for field in FIELDS)
+
+
+SERVER = "http://127.0.0.1:8000"
+
+
+async def go_under_load(pilot: Pilot[None]) -> None:
+    await go(pilot)
+    for _ in range(4):
+        await pilot.press("f6")
+    await settle(pilot)
+
+
+async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_under_load(pilot)
+        assert "Which server?" in seen(app)
+        put(app, "server", SERVER)
+        put(app, "questions", "20")
+        await settle(pilot)
+        assert "up to 620 questions, up to 16 at a time" in seen(app)
+        assert f"bench --server {SERVER} --concurrency 1,2,4,8,16 -r 20" in " ".join(seen(app).split())
+        await pilot.press("enter")
+        await settle(pilot)
+        text = seen(app)
+        assert "8 at a time" in text
+        assert "16 at a time" not in text
+        assert "more users only wait longer" in text
+        assert "vLLM  m at somewhere:8000" in text
+        assert "the client took 10 % of a core" in " ".join(text.split())
+        assert [len(plot.curves) for plot in plots_of(bench.bench_runs.records[0])] == [2, 2]
+        assert len(app.screen.query(BenchPlot)) == 2
+        assert bench.load_clients.opened == [SERVER]
+        assert bench.load_clients.clients[0].closed
+        assert bench.bench_runs.records[0].command[:3] == ("bench", "--server", SERVER)
+
+
+async def test_a_server_elsewhere_is_asked_only_when_somebody_agrees(
+    host: ScriptedHost, clock: FakeClock, bench: FakeBench
+) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_under_load(pilot)
+        put(app, "server", "http://192.0.2.1:8000")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, ConfirmDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert bench.load_clients.opened == []
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        assert bench.load_clients.opened == ["http://192.0.2.1:8000"]
+
+
+async def test_a_server_that_cannot_be_asked_is_told(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    bench.load_clients.error = ServerUnreachableError("Nothing answers at 127.0.0.1:8000.", "See whether it runs.")
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await go_under_load(pilot)
+        put(app, "server", SERVER)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "Nothing answers at 127.0.0.1:8000." in seen(app)
+        assert bench.bench_runs.records == []
+
+
+def test_levels_with_failures_are_marked_and_explained() -> None:
+    good = LoadSample(0, 10**9, 10**8, 10**9, 128, 100, 20)
+    bad = LoadSample(0, 10**9, error="it is busy")
+    levels = (SweepLevel(1, (good,) * 20), SweepLevel(2, (good,) * 20 + (bad,)))
+    sweep = SweepRecord(LoadTarget(SERVER, "vLLM", "m", "0.13"), SweepSettings((1, 2), n_gen=64), levels)
+    kept = BenchRecord("261121-120000-abcd", "2026-11-21T12:00:00Z", "sweep", ("bench",), MACHINE, sweep=sweep)
+    waits, speeds = plots_of(kept)
+    assert [curve.marked for curve in (*waits.curves, *speeds.curves)] == [(1,), (1,), (1,), (1,)]
+    text = "\n".join(line.plain for line in sweep_lines(sweep, 200))
+    assert "2 users: 1 of 21 failed: it is busy" in text
+    assert "a median of 20 tokens, of the 64 that were wanted" in text
+    assert "came from the server's cache" in text
+    table = table_of(kept)
+    assert "it is busy" in table.rows[1].detail
+    assert all(table.line(row, width).cell_length <= width for row in (0, 1) for width in (30, 50, 70, 100))
+    assert "400 tokens/s in all" in kept_row(kept, 100, marked=False).plain
+
+
+def test_what_is_no_server_is_refused_at_its_field() -> None:
+    for texts in ({"server": "ftp://x"}, {"server": "http://a:b@c"}, {"server": ""}):
+        plan = plan_of("sweep", ["a"], texts)
+        assert isinstance(plan, Refusal)
+        assert plan.field == "server"
+    assert "as felt" in plan_of("tests", [f"{SERVER}#m"], {}).message  # type: ignore[union-attr]
+    plan = plan_of("sweep", ["a", f"{SERVER}#m"], {})
+    assert isinstance(plan, BenchPlan)
+    assert plan.sweep is not None
+    assert (plan.sweep.server, plan.sweep.model) == (SERVER, "m")
 
 
 def test_plans_that_make_no_sense_are_refused_at_a_field() -> None:

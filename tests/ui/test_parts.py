@@ -12,7 +12,8 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
 from workbench.core.ports import HostSample
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui import format as fmt
 from workbench.ui.conversation import Conversation
@@ -167,14 +168,14 @@ async def test_dear_paints_become_rarer_and_come_back() -> None:
 def test_questions_that_were_not_answered_are_left_out() -> None:
     conversation = Conversation.new(Config(system="Be kind."))
     conversation.ask("first")
-    conversation.answer(Message("assistant", ""), "m", AnswerMetrics(), "cancelled")
+    conversation.answer(Turn(Message("assistant", ""), 1.0, "m", AnswerMetrics(), "cancelled"))
     conversation.ask("second")
     assert [message.content for message in conversation.messages()] == ["Be kind.", "second"]
 
 
 def test_a_session_is_resumed_as_it_was() -> None:
     turns = (Turn(Message("user", "q"), 5.0), Turn(Message("assistant", "a"), 6.0, "m", AnswerMetrics(), "stop"))
-    session = Session("id", 4.0, 6.0, "m", "/m", "sys", Sampling(seed=3), LoadSettings(num_ctx=9), turns)
+    session = Session("id", 4.0, 6.0, "m", "/m", "sys", Sampling(seed=3), LoadSettings(num_ctx=9), Tree.of(turns))
     conversation = Conversation.resumed(session, Config())
     assert conversation.session("id", ModelEntry("m", "m", path="/m")) == session
 

@@ -23,7 +23,8 @@ from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ConfigError, ModelfileError
 from workbench.core.models import LibraryView
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import key_groups
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
@@ -51,7 +52,7 @@ def stored(count: int = 2, model: str = "") -> Session:
         model=model,
         system="Be kind.",
         sampling=Sampling(top_k=3),
-        turns=tuple(Turn(message, 1.0, model) for pair in pairs for message in pair),
+        tree=Tree.of(Turn(message, 1.0, model) for pair in pairs for message in pair),
     )
 
 

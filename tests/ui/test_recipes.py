@@ -10,7 +10,8 @@ from workbench.core.config import Config
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
 from workbench.core.recipe import GIVEN, Recipe
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Node, Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.desk import NOTHING
 from workbench.ui.recipes import brought
@@ -51,9 +52,11 @@ async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, cloc
         assert [message.content for message in described.opened[0].requests[0].messages] == [
             "Be brief.", "Two and two?", "Four.", "why",
         ]  # fmt: skip
-        records = store.journals[0].records
+        records = [record for record in store.journals[0].records if record[0] != "partial"]
         assert [record[0] for record in records[:6]] == ["settings", "model", "message", "answer", "message", "answer"]
-        assert (records[3][1], records[3][4]) == (RECIPE.messages[1], GIVEN)
+        given = records[3][1]
+        assert isinstance(given, Node)
+        assert (given.turn.message, given.turn.finish_reason) == (RECIPE.messages[1], GIVEN)
         assert turns(app)[-1] == ANSWER
 
 
@@ -121,7 +124,7 @@ async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost,
 
 
 async def test_a_stored_conversation_keeps_its_own_settings(described: ScriptedHost, clock: FakeClock) -> None:
-    stored = Session("s", 0, 1, REF, system="Old.", turns=(Turn(Message("user", "hi"), 0),))
+    stored = Session("s", 0, 1, REF, system="Old.", tree=Tree.of([Turn(Message("user", "hi"), 0)]))
     for first in (REF, None):
         app = app_on(described, clock, first, "s", store=FakeStore([stored]))
         async with app.run_test(size=(120, 36)) as pilot:
@@ -150,7 +153,7 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
         app.chat.load_model("broken", "broken")
         await settle(pilot)
         conversation = app.chat.desk.conversation
-        assert (conversation.system, conversation.turns) == ("", [])
+        assert (conversation.system, conversation.turns) == ("", ())
 
 
 @pytest.mark.parametrize(

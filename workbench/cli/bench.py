@@ -7,11 +7,13 @@ import asyncio
 
 from workbench.cli.bench_kept import list_runs, show_runs
 from workbench.cli.bench_run import Measuring
+from workbench.cli.bench_sweep import add_sweep_arguments, confirm, sweep_plan
 from workbench.cli.composition import compose, describe_problem
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
-from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs
+from workbench.core.servers import is_server_ref
+from workbench.lab.bench_grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
 from workbench.lab.bench_plan import BenchPlan
 
 MOST_REPETITIONS = 10_000
@@ -35,7 +37,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
         "Time models as llama-bench does: random tokens, no sampling, warmed up and repeated. Lists take commas and "
-        "ranges (128,256-1024*2) and make a grid. Ctrl+C stops it and keeps what is done. Every run is kept."
+        "ranges (128,256-1024*2) and make a grid. Ctrl+C stops it and keeps what is done. Every run is kept. "
+        "With --server, ask a server with more and more users at the same time."
     )
     parser.add_argument("models", metavar="MODEL", nargs="*", help="`demo`, .gguf files, or NAME:QUANT")
     for option in OPTIONS:
@@ -43,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-pg", metavar="PP,TG", action="append", default=[], help="a prompt and generated tokens, timed together"
     )
-    parser.add_argument("-r", metavar="N", default="5", help="repetitions (5)")
+    parser.add_argument("-r", metavar="N", help="repetitions; with --server, the questions of each user (5)")
     parser.add_argument("--pairs", metavar="N", help="compare two models, or one in two ways, in N pairs")
     parser.add_argument(
         "--felt", metavar="LIST", help="times to the first words and to the end, for prompts of these lengths"
@@ -53,22 +56,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-warmup", action="store_true", help="do not warm up")
     parser.add_argument("--list", action="store_true", help="the runs that are kept")
     parser.add_argument("--show", metavar="ID", nargs="+", help="one of them (`last` is the newest), or two compared")
+    add_sweep_arguments(parser)
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure, or show what was measured; 1 where something failed, 130 where the user stopped it."""
     if options.list or options.show:
-        if options.models:
+        if options.models or options.server:
             raise ParameterError("--list and --show measure nothing.", "Leave the models away.")
         workers = compose()
         return list_runs(options, workers.bench_runs) if options.list else show_runs(options, workers.bench_runs)
     plan = _plan(options)
+    if plan.sweep is not None:
+        confirm(plan.sweep, yes=options.yes)
     workers = compose()
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
     for model in plan.grid.models:
-        workers.catalog.resolve(model)
+        if not is_server_ref(model):
+            workers.catalog.resolve(model)
     return asyncio.run(Measuring(plan, workers, options.json).run())
 
 
@@ -78,16 +85,24 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
     Raises:
         ParameterError: They make no sense.
     """
+    sweep = sweep_plan(options)
+    if sweep is not None:
+        return BenchPlan(Grid(()), repetitions=sweep.settings.repetitions, seed=options.seed, sweep=sweep)
     if not options.models:
         raise ParameterError("No model is named.", "Write `workbench bench MODEL`; `workbench models` lists them.")
-    repetitions = _one(options.r, "-r", MOST_REPETITIONS)
-    pairs = None if options.pairs is None else _one(options.pairs, "--pairs", MOST_REPETITIONS)
+    repetitions = parse_number(options.r or "5", "-r", 1, MOST_REPETITIONS)
+    pairs = None if options.pairs is None else parse_number(options.pairs, "--pairs", 1, MOST_REPETITIONS)
     grid = _grid(options)
     felt = () if options.felt is None else parse_numbers(options.felt, "--felt", 1)
     if sum((pairs is not None, bool(felt), bool(grid.sequences))) > 1:
         raise ParameterError("--pairs, --felt and --parallel are three kinds of run.", "Give one of them.")
     if options.cache and not felt:
         raise ParameterError("--cache belongs to --felt.", "Write --felt 128,512 --cache.")
+    if not felt and any(map(is_server_ref, grid.models)):
+        raise ParameterError(
+            "The model of a server cannot be timed so.",
+            "--felt asks it as a user does, --server URL puts it under load.",
+        )
     grid.cases()
     if pairs is not None and len(grid.arms()) != 2:
         raise ParameterError(
@@ -103,13 +118,6 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
         seed=options.seed,
         warm=not options.no_warmup,
     )
-
-
-def _one(text: str, option: str, most: int) -> int:
-    numbers = parse_numbers(text, option, 1, most)
-    if len(numbers) != 1:
-        raise ParameterError(f"{option} cannot be {text!r}.", f"It takes a whole number from 1 to {most}.")
-    return numbers[0]
 
 
 def _grid(options: argparse.Namespace) -> Grid:

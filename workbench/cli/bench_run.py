@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -13,23 +12,22 @@ from dataclasses import dataclass, field, replace
 from workbench.cli.bench_print import print_record, record_lines, result_line
 from workbench.cli.composition import Workers
 from workbench.cli.output import note, print_json
+from workbench.cli.progress import INTERRUPTED, ProgressLine
 from workbench.core.bench import BenchResult, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.ports import ConditionWatch
+from workbench.core.sweep import SweepLevel
 from workbench.lab.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench_felt import Felt
 from workbench.lab.bench_pairs import Duel, fit_together
 from workbench.lab.bench_plan import BenchPlan
-from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel
-
-INTERRUPTED = 130
+from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel, record_sweep
+from workbench.lab.bench_report import sweep_fields
+from workbench.lab.sweep import Sweep
 
 FELT_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""
-
-SPEAK_INTERVAL_S = 2.0
-"""How often progress is told where it cannot be written over."""
 
 
 @dataclass
@@ -58,6 +56,7 @@ class Measuring:
             self.workers.bench_runs.new_id(), utc_now(), self.plan.kind, self.plan.command, machine, memory
         )
         work = {"pairs": self._pairs, "felt": self._felt, "tests": self._tests, "parallel": self._tests}
+        work["sweep"] = self._sweep
         with self.workers.watching(machine) as watch:
             record = await work[self.plan.kind](record, watch, progress, memory)
         progress.clear()
@@ -152,8 +151,40 @@ class Measuring:
                 print_json(line)
         return record
 
+    async def _sweep(
+        self, record: BenchRecord, _: ConditionWatch, progress: _Progress, __: MemorySpeed | None
+    ) -> BenchRecord:
+        plan = self.plan.sweep
+        assert plan is not None
+        progress.say(f"asking {plan.server} …")
+
+        def loading(fraction: float) -> None:
+            progress.say(f"{plan.ref} is loaded: {fraction:.0%}")
+
+        def on_level(level: SweepLevel) -> None:
+            if self.json:
+                progress.clear()
+                print_json(sweep_fields(level))
+                sys.stdout.flush()
+
+        try:
+            client = await self.workers.load_clients.open(plan.ref, loading, self.cancel)
+        except CancelledError:
+            return record
+        except WorkbenchError as error:
+            self.failures.append(error)
+            return record
+        sweep = Sweep(client, plan.settings, seed=self.plan.seed)
+        try:
+            await sweep.run(self.cancel, progress.show, on_level)
+        except WorkbenchError as error:
+            self.failures.append(error)
+        finally:
+            await client.close()
+        return replace(record, sweep=record_sweep(sweep))
+
     async def _finish(self, record: BenchRecord) -> int:
-        empty = not (record.results or record.duels or record.felt)
+        empty = record.is_empty
         if not self.json and not empty:
             print_record(record)
         if not empty:
@@ -177,28 +208,13 @@ class Measuring:
                 print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
 
 
-class _Progress:
-    """A line on standard error, written over where that is a terminal."""
-
-    def __init__(self) -> None:
-        self._told_at = -SPEAK_INTERVAL_S
-        self._told = ""
+class _Progress(ProgressLine):
+    """Tells how far a measurement is."""
 
     def show(self, progress: BenchProgress) -> None:
         step = f" {progress.step}/{progress.steps}" if progress.step else ""
         left = "" if progress.left_s is None else f", about {_time_text(progress.left_s)} left"
         self.say(f"{progress.fraction:4.0%}  {progress.phase} {progress.label}{step}{left}")
-
-    def say(self, text: str) -> None:
-        if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
-            self._told_at = time.monotonic()
-            note(text)
-
-    def clear(self) -> None:
-        if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def _time_text(seconds: float) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,18 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.core.bench import BenchMachine, MemorySpeed
-from workbench.core.config import Config, ConfigProblem
-from workbench.core.ports import Bencher, ConditionWatch, EngineHost
+from workbench.core.config import Config, ConfigProblem, ServerSetting
+from workbench.core.ports import Bencher, ConditionWatch, LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
+from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config import load_config
+from workbench.store.config_write import save_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder
-from workbench.store.sessions import FileSessionStore, SessionFolder
+from workbench.store.sessions import DatabaseSessionStore
 
 if TYPE_CHECKING:
+    from workbench.cli.sending import SessionSender
+    from workbench.engine.remote.addresses import AddressBook
+    from workbench.engine.remote.catalog import ServedCatalog
     from workbench.store.bench_runs import BenchRunFolder
 
 RECENT_SESSIONS = 20
@@ -49,9 +55,9 @@ class Workers:
         )
 
     @cached_property
-    def sessions(self) -> FileSessionStore:
+    def sessions(self) -> DatabaseSessionStore:
         """The stored sessions."""
-        return FileSessionStore(self.paths.sessions_dir)
+        return DatabaseSessionStore(self.paths.sessions_file, self.paths.sessions_dir)
 
     @cached_property
     def loads(self) -> FileLoadBook:
@@ -64,15 +70,39 @@ class Workers:
         return RaceFolder(self.paths.races_dir)
 
     @cached_property
-    def engines(self) -> EngineHost:
+    def engines(self) -> AnyHost:
         """Opens models."""
-        from workbench.engine.open import LocalHost
-
-        return LocalHost(
+        return AnyHost(
             self.catalog.resolve,
             state_budget_bytes=self.config.state_cache_mb * 2**20,
             memory_guard=self.config.memory_guard,
+            address_of=self.addresses.address,
         )
+
+    @cached_property
+    def served(self) -> ServedCatalog:
+        """The models at hand, with those of servers."""
+        from workbench.engine.remote.catalog import ServedCatalog
+
+        def keep(servers: Sequence[ServerSetting]) -> None:
+            save_config(self.paths.config_file, {"servers": tuple(servers)})
+
+        return ServedCatalog(self.catalog, self.addresses, lambda: self.engines.remote, keep)
+
+    @cached_property
+    def addresses(self) -> AddressBook:
+        """The servers that are known, and which key is for whom."""
+        from workbench.engine.remote.addresses import AddressBook
+
+        return AddressBook(self.config.servers, os.environ, find=self.config.find_servers)
+
+    @cached_property
+    def sender(self) -> SessionSender:
+        """Hands conversations over to Ollama."""
+        from workbench.cli.sending import SessionSender
+        from workbench.store.export import session_text
+
+        return SessionSender(lambda session, base: session_text(session, "modelfile", base), self.addresses)
 
     @cached_property
     def files(self) -> LocalFiles:
@@ -99,6 +129,13 @@ class Workers:
         from workbench.engine.llama.bench import LlamaBencher
 
         return LlamaBencher(self.catalog.resolve, memory_guard=self.config.memory_guard)
+
+    @cached_property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
+        from workbench.engine.remote.load import ChildLoadClients
+
+        return ChildLoadClients(self.addresses.address)
 
     @cached_property
     def bench_runs(self) -> BenchRunFolder:
@@ -135,10 +172,7 @@ class Workers:
         return best_memory_speed(self.paths.memory_speed_file, f"{machine.cpu_info}, {machine.cores} cores", measured)
 
     def _recent_models(self) -> list[str]:
-        folder = SessionFolder(self.paths.sessions_dir)
-        newest = sorted(folder.ids(), reverse=True)[:RECENT_SESSIONS]
-        paths = (folder.story(session_id).session().model_path for session_id in newest)
-        return list(dict.fromkeys(path for path in paths if path))
+        return self.sessions.recent_model_paths(RECENT_SESSIONS)
 
 
 def compose() -> Workers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import importlib.metadata
 import os
 import platform
@@ -11,10 +12,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workbench import __version__
-from workbench.cli.doctor_report import Report, print_report, report_as_json
+from workbench.cli.doctor_report import Report, Servers, print_report, report_as_json
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json
 from workbench.core.config import Config, ConfigProblem
+from workbench.core.errors import WorkbenchError
+from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import ComputeDevice, GpuSample, SourceState
 from workbench.engine.llama.probe import LlamaProbe, probe_llama
 from workbench.store.config import load_config
@@ -24,7 +27,6 @@ from workbench.telemetry.apple import AppleSource
 from workbench.telemetry.environment import variables_that_matter
 from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
 from workbench.telemetry.host import HostMonitor, cpu_quota, memory_limit
-from workbench.telemetry.local_servers import find_servers
 from workbench.telemetry.machine import find_pci_cards, look_at_machine
 from workbench.telemetry.memory_speed import measure_bandwidth
 from workbench.telemetry.nvml_child import NvmlChild
@@ -68,10 +70,10 @@ def examine(*, with_bandwidth: bool = True) -> Report:
     with ThreadPoolExecutor(3) as pool:
         asked_engine = pool.submit(probe_llama)
         asked_gpus = pool.submit(look_at_gpus)
-        asked_servers = pool.submit(find_servers)
+        asked_servers = pool.submit(look_at_servers, config)
         machine = look_at_machine()
         folders = tuple(_folders(paths, config))
-        probe, (gpus, sources, driver), servers = asked_engine.result(), asked_gpus.result(), asked_servers.result()
+        probe, (gpus, sources, driver), looked = asked_engine.result(), asked_gpus.result(), asked_servers.result()
     host = HostMonitor().sample()
     limit = memory_limit(host.total_bytes)
     free = host.free_bytes
@@ -109,10 +111,31 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         swap_total_bytes=host.swap_total_bytes,
         bandwidth=bandwidth,
         versions={"workbench": __version__, "python": platform.python_version()} | _versions(),
-        servers=tuple(servers),
+        servers=looked.answering,
+        silent_servers=looked.silent,
         variables={name: value for name, value in variables_that_matter(os.environ).items() if name not in SET_HERE},
         seconds=time.perf_counter() - began,
     )
+
+
+def look_at_servers(config: Config) -> Servers:
+    """Who answers at the addresses that are known, and on the usual ports of this machine."""
+    from workbench.engine.remote.addresses import AddressBook
+    from workbench.engine.remote.host import RemoteHost
+
+    book = AddressBook(config.servers, os.environ, find=config.find_servers)
+    named, usual = book.named(), book.usual()
+
+    async def look() -> list[ServerInfo | WorkbenchError]:
+        host = RemoteHost(book.address)
+        try:
+            return await host.look([*named, *usual])
+        finally:
+            await host.shutdown()
+
+    found = asyncio.run(look())
+    silent = [(url, str(each)) for url, each in zip(named, found, strict=False) if isinstance(each, WorkbenchError)]
+    return Servers(tuple(each for each in found if isinstance(each, ServerInfo)), tuple(silent))
 
 
 def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict[str, str]]:

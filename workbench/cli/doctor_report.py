@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from workbench.cli.output import print_table, size_text
+from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import THROTTLE_WORDS, Alarm, GpuSample
 from workbench.engine.llama.probe import LlamaBuild
 from workbench.telemetry.findings import Facts
-from workbench.telemetry.local_servers import LocalServer
 from workbench.telemetry.match import match_devices
 from workbench.telemetry.memory_speed import Bandwidth
 from workbench.telemetry.wire import sample_to_dict
@@ -22,6 +22,15 @@ DASH = "—"
 MOST_MODELS = 3
 _SOURCES = {"nvml": "NVIDIA (NVML)", "amdgpu": "AMD (sysfs)", "apple": "Apple"}
 _WIDEST = 110
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """The servers that were looked for."""
+
+    answering: tuple[ServerInfo, ...] = ()
+    silent: tuple[tuple[str, str], ...] = ()
+    """As in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,10 @@ class Report:
     swap_total_bytes: int | None
     bandwidth: Bandwidth | None
     versions: Mapping[str, str | None]
-    servers: tuple[LocalServer, ...]
+    servers: tuple[ServerInfo, ...]
+    """Those that answer."""
+    silent_servers: tuple[tuple[str, str], ...]
+    """Those that the user has named and that do not answer: the address, and why."""
     variables: Mapping[str, str]
     """Those that matter, with nothing secret in them."""
     seconds: float
@@ -72,6 +84,7 @@ def report_as_json(report: Report) -> dict[str, Any]:
         "versions": dict(report.versions),
         "folders": [asdict(folder) | {"path": str(folder.path)} for folder in facts.folders],
         "servers": [asdict(server) for server in report.servers],
+        "silent_servers": [{"url": url, "problem": problem} for url, problem in report.silent_servers],
         "environment": dict(report.variables),
         "findings": [asdict(alarm) for alarm in report.findings],
         "seconds": round(report.seconds, 3),
@@ -89,14 +102,16 @@ def print_report(report: Report) -> None:
         made = "" if folder.exists else "  (not made yet)"
         rows.append((folder.name, clean_line(str(folder.path)) + made, size_text(folder.free_bytes)))
     print_table(("name", "path", "free"), rows)
-    _section("servers on this machine")
+    _section("servers")
     if report.servers:
         answers = [
             (server.kind, server.url, server.version or DASH, _models(server.models)) for server in report.servers
         ]
         print_table(("kind", "address", "version", "models"), [tuple(map(clean_line, row)) for row in answers])
-    else:
-        print("none answers on the usual ports")
+    elif not report.silent_servers:
+        print("none answers on the usual ports of this machine")
+    for url, problem in report.silent_servers:
+        print(_wrapped(clean_line(f"{url}: {problem}")))
     _section("versions")
     print(_wrapped(", ".join(f"{name} {version or DASH}" for name, version in report.versions.items())))
     if report.variables:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -12,6 +13,8 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.main import unknown_word
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json
+from workbench.cli.progress import INTERRUPTED
+from workbench.cli.sending import add_sending_arguments, check_sending, send_session, sent_fields, sent_text
 from workbench.core.errors import ParameterError
 from workbench.core.ports import ExportFormat
 from workbench.core.session import Session
@@ -34,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what FROM names in a Modelfile: path, ollama or hf for the model's name there, or a name of your own",
     )
     parser.add_argument("-o", "--output", metavar="PATH", help="a file or folder; - is standard output")
+    add_sending_arguments(parser)
     add_json(parser)
 
 
@@ -64,20 +68,29 @@ def run(options: argparse.Namespace) -> int:
     """Write the conversation; print where it went."""
     workers = compose()
     formats = _formats(options.format)
+    check_sending(options, list(formats))
     to_stdout = options.output == STANDARD_OUTPUT
     if to_stdout and (options.json or len(formats) > 1):
         raise ParameterError("Only one format, and no --json, goes to standard output.", "Name a folder with -o.")
     session = asyncio.run(workers.sessions.open_session(options.session))
     base = _base(options.base, session, workers) if "modelfile" in formats else ""
+    sent = None
+    if options.to_ollama is not None:
+        sent = send_session(options, session, replace(workers.sender, base=base))
+        if sent is None:
+            return INTERRUPTED
     if to_stdout:
         sys.stdout.buffer.write(session_text(session, formats[0], base).encode("utf-8", "backslashreplace"))
         return 0
+    if sent is not None and not options.output:
+        formats = []
     target = Path(options.output) if options.output else workers.paths.exports_dir
-    if not options.output or len(formats) > 1:
+    if (not options.output and formats) or len(formats) > 1:
         target.mkdir(parents=True, exist_ok=True)
     written = [(form, export_session(session, form, target, base=base)) for form in formats]
     if options.json:
-        print_json({"session": session.id, "files": [{"format": form, "path": str(path)} for form, path in written]})
+        files = [{"format": form, "path": str(path)} for form, path in written]
+        print_json({"session": session.id, "files": files, **({"ollama": sent_fields(sent)} if sent else {})})
     else:
-        print(*(path for _, path in written), sep="\n")
+        print(*(path for _, path in written), *([sent_text(sent)] if sent else []), sep="\n")
     return 0

@@ -26,11 +26,14 @@ COMMANDS = {
     "quantize": "make a smaller variant of a model",
     "sessions": "the stored conversations",
     "export": "write a conversation as a Modelfile, Markdown or JSON",
+    "import": "store a conversation that was exported as JSON",
     "modelfile": "check a Modelfile",
     "doctor": "this machine, what computes on it, what is wrong and what to type",
     "paths": "every folder that the program uses",
 }
 """Command names, each a module of this package, and what `--help` says of them."""
+MODULES = {"import": "importing"}
+"""The modules of commands whose names Python keeps for itself."""
 
 _USAGE = """\
 usage: workbench [MODEL] [--resume SESSION] [--set NAME=VALUE] [--system TEXT]
@@ -91,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name in {"--help", "-h"}:
         print(_help())
         return 0
-    module = name if name in COMMANDS else "screen"
+    module = MODULES.get(name, name) if name in COMMANDS else "screen"
     command: Command = importlib.import_module(f"workbench.cli.{module}")
     parser = _Parser(prog=f"workbench {name}" if name in COMMANDS else "workbench")
     command.add_arguments(parser)

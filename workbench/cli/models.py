@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from workbench.cli.composition import compose
+from workbench.cli.composition import Workers, compose
 from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table, size_text
-from workbench.core.models import ModelEntry
+from workbench.core.models import LibraryView, ModelEntry
 from workbench.library.catalog import LibraryCatalog
 from workbench.library.entries import printable
 from workbench.store.paths import expanded
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("folders", nargs="*", metavar="DIR", help="look in these folders only")
     parser.add_argument("--filter", metavar="TEXT", default="", help="only models whose name, type or place has TEXT")
+    parser.add_argument("--servers", action="store_true", help="also what servers have, which takes a second or two")
     parser.add_argument("--sort", choices=tuple(SORTINGS), help="by what to sort; as the screen does it by default")
     add_json(parser)
 
@@ -49,10 +51,14 @@ def run(options: argparse.Namespace) -> int:
     if options.folders:
         folders = [expanded(Path(folder)) for folder in options.folders]
         catalog = LibraryCatalog(folders, find_demo_file=lambda: None, cache=workers.paths.library_cache)
-    entries = [entry for entry in catalog.list_models() if _matches(entry, options.filter)]
+    models, problems = catalog.list_models(), catalog.problems
+    if options.servers:
+        view = asyncio.run(_with_servers(workers))
+        models, problems = view.models, view.problems
+    entries = [entry for entry in models if _matches(entry, options.filter)]
     if options.sort:
         entries.sort(key=SORTINGS[options.sort])
-    for problem in catalog.problems:
+    for problem in problems:
         note(printable(f"{problem}"))
     if options.json:
         print_json([_as_json(entry) for entry in entries])
@@ -69,8 +75,19 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
+async def _with_servers(workers: Workers) -> LibraryView:
+    """All models, those of servers too."""
+    view = LibraryView()
+    try:
+        async for each in workers.served.watch():
+            view = each
+    finally:
+        await workers.engines.shutdown()
+    return view
+
+
 def _matches(entry: ModelEntry, text: str) -> bool:
-    places = (part for place in entry.places for part in (place.source, place.path, place.name))
+    places = [part for place in entry.places for part in (place.source, place.path, place.name)] or [entry.source]
     return any(text.casefold() in part.casefold() for part in (entry.label, entry.architecture or "", *places))
 
 
@@ -131,5 +148,6 @@ def _as_json(entry: ModelEntry) -> Mapping[str, object]:
         "problem": entry.problem or None,
         "group": entry.group or None,
         "digest": entry.digest,
+        "loaded": entry.loaded,
         "places": [asdict(place) for place in entry.places],
     }

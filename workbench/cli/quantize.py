@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,15 +14,13 @@ from workbench.cli.composition import Workers, compose
 from workbench.cli.files import find_file
 from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table, size_text
-from workbench.core.cancel import CancelToken
+from workbench.cli.progress import INTERRUPTED, stoppable
 from workbench.core.errors import CancelledError, QuantizeError
 from workbench.core.models import ModelEntry
 from workbench.engine.llama.quantize import plan_quantizations
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
 from workbench.store.paths import expanded
-
-INTERRUPTED = 130
 
 _Result = TypeVar("_Result")
 
@@ -54,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     imatrix = expanded(Path(options.imatrix)) if options.imatrix else None
     try:
         if options.dry_run:
-            plans = asyncio.run(_stoppable(lambda cancel: plan_quantizations(source, kinds, imatrix, cancel)))
+            plans = asyncio.run(stoppable(lambda cancel: plan_quantizations(source, kinds, imatrix, cancel)))
             _show_plans(options, plans, [_target(options, workers, entry, source, kind) for kind in kinds])
             return 0
         job = QuantizeJob(
@@ -65,22 +61,12 @@ def run(options: argparse.Namespace) -> int:
             allow_requantize=options.allow_requantize,
             threads=max(0, options.threads),
         )
-        result = asyncio.run(_stoppable(lambda cancel: workers.files.quantize(job, _Progress().show, cancel)))
+        result = asyncio.run(stoppable(lambda cancel: workers.files.quantize(job, _Progress().show, cancel)))
     except CancelledError as error:
         note(f"workbench: {error.message}")
         return INTERRUPTED
     _show_result(options, result)
     return 0
-
-
-async def _stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Result:
-    """Do `work` until it is done, or until a signal asks to stop."""
-    cancel = CancelToken()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows has no such handler; there, Ctrl+C raises KeyboardInterrupt, and the work cleans up behind itself.
-        with suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(number, cancel.set)
-    return await work(cancel)
 
 
 def _target(options: argparse.Namespace, workers: Workers, entry: ModelEntry, source: Path, kind: QuantType) -> Path:

@@ -27,7 +27,8 @@ INTERRUPTED = 130
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Ask a model once. The answer streams to standard output; what it cost goes to standard error."
-    parser.add_argument("model", metavar="MODEL", help="`demo`, a .gguf file, a Modelfile, or NAME:QUANT")
+    known = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
+    parser.add_argument("model", metavar="MODEL", help=known)
     parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to ask; without it, standard input is read")
     parser.add_argument("--raw", action="store_true", help="no chat template: the model goes on from the prompt")
     add_settings(parser)
@@ -95,7 +96,7 @@ class _Answer:
             print(f"\rLoading {fraction:4.0%}{end}", end="", file=sys.stderr, flush=True)
 
     async def _generate(self, engine: Engine) -> tuple[Finished, AnswerMetrics]:
-        meter = Meter(time.perf_counter_ns(), engine.info.load_ms)
+        meter = Meter(time.perf_counter_ns(), engine.info.load_ms, engine.info.measured_by)
         async for batch in engine.generate(self._request, self._cancel):
             for event in batch:
                 meter.feed(event)
@@ -122,6 +123,8 @@ class _Answer:
         if not self._options.json:
             print()
             note(_summary(metrics))
+            if finished.notice:
+                note(f"workbench: {finished.notice}")
             return
         info = engine.info
         print_json(
@@ -144,6 +147,7 @@ class _Answer:
                 "seed": finished.seed,
                 "backend": info.backend,
                 "source": metrics.source,
+                "latency_source": metrics.latency_source,
                 "estimated": metrics.estimated,
                 "peak_bytes": info.memory.total_bytes if info.memory else None,
             }
@@ -156,8 +160,9 @@ def _summary(metrics: AnswerMetrics) -> str:
     def shown(value: float | None, form: str) -> str:
         return "—" if value is None else format(value, form)
 
+    by = "" if metrics.source == "engine" else f" (by the {metrics.source})"
     return (
-        f"{shown(metrics.decode_tps, '.1f')} tokens/s decode, {shown(metrics.prefill_tps, '.0f')} prefill, "
+        f"{shown(metrics.decode_tps, '.1f')} tokens/s decode, {shown(metrics.prefill_tps, '.0f')} prefill{by}, "
         f"TTFT {shown(metrics.ttft_ms, '.0f')} ms, {metrics.prompt_tokens or 0} prompt tokens, "
         f"{metrics.completion_tokens or 0} written, load {shown(metrics.load_ms, '.0f')} ms"
     )

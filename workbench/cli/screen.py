@@ -49,7 +49,8 @@ RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("model", metavar="MODEL", nargs="?", help="`demo`, a .gguf file, a Modelfile, or NAME:QUANT")
+    known = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=known)
     parser.add_argument("--resume", metavar="SESSION", help="go on with a conversation: its id, or `last`")
     add_settings(parser)
 
@@ -79,7 +80,10 @@ def run(options: argparse.Namespace) -> int:
     restore = _terminal_restorer()
     app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
     _watch_native_aborts(restore)
-    app.run()
+    try:
+        app.run()
+    finally:
+        workers.sessions.close()
     return app.return_code or 0
 
 
@@ -117,7 +121,8 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
     sampler = system_sampler()
     return Services(
         engines=workers.engines,
-        catalog=workers.catalog,
+        catalog=workers.served,
+        servers=workers.served,
         files=workers.files,
         loads=workers.loads,
         adviser=workers.adviser,
@@ -125,6 +130,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         races=workers.races,
         bench=workers,
         sessions=workers.sessions,
+        sender=workers.sender,
         telemetry=sampler,
         make_alarms=partial(_alarms_of, sampler),
         find_devices=_find_devices,

@@ -25,6 +25,8 @@ class Outcome:
     dropped: int = 0
     """Messages that were left out so that the conversation fits in the context."""
     seed: int | None = None
+    notice: str = ""
+    """What the user ought to know of how it came about; empty for nothing."""
 
 
 class Answer:
@@ -76,7 +78,8 @@ class Answer:
         dropped = self.progress.dropped if self.progress else 0
         match self._end:
             case Finished() as end:
-                return Outcome(self.message(), metrics, end.reason, dropped=dropped, seed=end.seed)
+                dropped = dropped or end.dropped
+                return Outcome(self.message(), metrics, end.reason, dropped=dropped, seed=end.seed, notice=end.notice)
             case Failed() as failed:
                 return Outcome(self.message(), metrics, "failed", failed.error, dropped)
         error = EngineError("The engine ended the answer without saying why.", "Look in the log, and try again.")

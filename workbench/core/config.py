@@ -7,8 +7,21 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.secret import Secret
 
 Overflow = Literal["stop", "drop_oldest"]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSetting:
+    """A server whose models are offered."""
+
+    url: str
+    """As `core.servers.server_url` writes it."""
+    key_env: str = ""
+    """The environment variable that holds the key for it; empty for none."""
+    key: Secret | None = None
+    """The key itself, where it stands in the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +48,10 @@ class Config:
     """Whether a model that cannot fit in memory is refused before it is loaded."""
     paints_per_second: int = 15
     """How often a streaming answer is drawn, at most."""
+    servers: tuple[ServerSetting, ...] = ()
+    """Servers whose models are offered too."""
+    find_servers: bool = True
+    """Whether servers are looked for on the usual ports of this machine."""
     sampling: Sampling = field(default_factory=Sampling)
     """The sampling parameters of a new conversation."""
     load: LoadSettings = field(default_factory=LoadSettings)

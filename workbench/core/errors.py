@@ -71,6 +71,48 @@ class EngineError(WorkbenchError):
     kind = "engine"
 
 
+class ServerError(WorkbenchError):
+    """A server that could not do what was asked of it."""
+
+    kind = "server"
+
+
+class ServerAddressError(ServerError):
+    """What is no address of a server."""
+
+    kind = "server_address"
+
+
+class ServerUnreachableError(ServerError):
+    """A server that cannot be reached: nothing listens, no such name, a certificate that is not trusted."""
+
+    kind = "server_unreachable"
+
+
+class ServerTimeoutError(ServerError):
+    """A server that took longer than it may."""
+
+    kind = "server_timeout"
+
+
+class ServerRefusedError(ServerError):
+    """A server that wants a key, or another one."""
+
+    kind = "server_refused"
+
+
+class ServerBusyError(ServerError):
+    """A server that has too much to do, or still loads."""
+
+    kind = "server_busy"
+
+
+class ServerAnswerError(ServerError):
+    """An answer that breaks off, or that is not what the server's API says."""
+
+    kind = "server_answer"
+
+
 class CancelledError(WorkbenchError):
     """Work that the user stopped."""
 
@@ -123,6 +165,12 @@ class SessionError(WorkbenchError):
     """A stored session that cannot be found, read or written."""
 
     kind = "session"
+
+
+class DamagedSessionsError(SessionError):
+    """A database of sessions that was damaged; it was put aside, and there is a new one."""
+
+    kind = "damaged_sessions"
 
 
 class BenchRunError(WorkbenchError):

@@ -69,6 +69,8 @@ class Usage:
     completion_tokens: int
     estimated: bool = False
     """True where neither engine nor server counted, and the figures are a guess from the text."""
+    unseen_tokens: int = 0
+    """Of the completion tokens those of which nothing was sent, such as reasoning that a server keeps to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,10 @@ class Finished:
     text: str = ""
     kind: TokenKind = "answer"
     timings: Timings | None = None
+    dropped: int = 0
+    """Messages left out, where that could be told only now; else it is told with the `PromptProgress`."""
+    notice: str = ""
+    """What the user ought to know of how this answer came about; empty for nothing."""
 
 
 @dataclass(frozen=True, slots=True)

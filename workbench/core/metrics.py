@@ -6,8 +6,11 @@
 | `ttft_ms` | request submitted -> first token with text (reasoning counts); in a race on the lane's own clock |
 | `ttfo_ms` | request submitted -> first token of the answer itself with text |
 | `prefill_tps` | prompt tokens that were really computed / time in prefill, on the lane's clock |
-| `decode_tps` | (N - 1) / (last token - first token), on the lane's clock |
+| `decode_tps` | (N - 1) / (last token - first token), on the lane's clock; N is the count of whoever tokenized |
 | `itl_p50_ms`, `itl_p95_ms` | gaps between tokens on the lane's clock; the p95 only from 20 gaps on |
+
+Where a server tells its own times, they win for the two speeds (`source` is `server`). Where it tells none, the client
+can only take the time to the first token for that in prefill (`source` is `client`).
 
 A figure that is not known is None, never 0.
 """
@@ -20,7 +23,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token
+from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token, Usage
 
 P95_NEEDS = 20
 """Samples from which a 95th percentile says something."""
@@ -46,6 +49,9 @@ class AnswerMetrics:
     estimated: bool = False
     """Whether the counts are a guess from the text, because nobody counted."""
     source: Source = "engine"
+    """Who measured the speeds of prefill and decode."""
+    latency_source: Source = "engine"
+    """Who measured the times to the first token and the gaps: whoever sees the tokens come, never a server."""
     total_ms: float | None = None
     """Request submitted -> end, on the wall clock."""
     energy_joules: float | None = None
@@ -173,7 +179,17 @@ class Meter:
     def _decode_tps(self) -> float | None:
         if self._first_lane_ns is None:
             return None
-        return per_second(self._tokens - 1, self._last_lane_ns - self._first_lane_ns)
+        tokens, usage = self._tokens, self._end.usage if self._end else None
+        if usage is not None and not usage.estimated:
+            # A server may send several in one piece, and says in the end how many there were.
+            tokens = max(tokens, usage.completion_tokens - usage.unseen_tokens)
+        return per_second(tokens - 1, self._last_lane_ns - self._first_lane_ns)
+
+    def _waited_tps(self, usage: Usage) -> float | None:
+        """The prefill as a client sees it: the wait for the first token, with whatever else was waited for."""
+        if usage.estimated or self._first_text_ns is None:
+            return None
+        return per_second(usage.prompt_tokens - (usage.cached_tokens or 0), self._first_text_ns)
 
     def metrics(self, *, percentiles: bool = True) -> AnswerMetrics:
         """The figures as they stand.
@@ -195,6 +211,8 @@ class Meter:
                 prefill_tps = per_second(prompt - (cached or 0), round(timings.prefill_ms * 1e6))
             if timings.decode_ms is not None:
                 decode_tps = per_second(completion - 1, round(timings.decode_ms * 1e6))
+        elif self._source == "client" and prefill_tps is None and usage is not None:
+            prefill_tps = self._waited_tps(usage)
         gaps = self._gaps_ns if percentiles else array("q")
         p50 = percentile(gaps, 0.5)
         p95 = percentile(gaps, 0.95) if len(gaps) >= P95_NEEDS else None
@@ -211,6 +229,7 @@ class Meter:
             completion_tokens=completion,
             estimated=usage.estimated if usage else False,
             source=source,
+            latency_source=self._source,
             total_ms=_milliseconds(None if self._end_ns is None else self._end_ns - self._submitted_ns),
         )
 

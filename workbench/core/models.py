@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.core.events import Source
 from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 
@@ -51,6 +52,8 @@ class ModelEntry:
     """The same for all quantizations of one base model."""
     digest: str | None = None
     """SHA-256 of the file, where a store names it."""
+    loaded: bool | None = None
+    """Whether the server that has it holds it in memory; None for what no server has, or where it does not say."""
     places: tuple[Place, ...] = ()
     """Everywhere that this file lies; the first one is that of `path`. Empty for what has no file."""
     recipe: Recipe | None = None
@@ -80,7 +83,8 @@ def _base(entry: ModelEntry) -> tuple[str, str]:
 class ScanProblem:
     """A place that could not be looked at."""
 
-    path: Path
+    path: Path | str
+    """A folder, a file, or the address of a server."""
     message: str
 
     def __str__(self) -> str:
@@ -149,6 +153,8 @@ class EngineInfo:
     """Whether the model brings a chat template of its own."""
     warnings: tuple[str, ...] = ()
     """What the user ought to know: a context longer than trained for, a template that does not compile, …"""
+    measured_by: Source = "engine"
+    """Who stamps the events of its answers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,15 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
 from workbench.core.events import Batch
-from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
-from workbench.core.session import Session
+from workbench.core.sending import OnSend, Sent
+from workbench.core.session import Session, SessionHit, SessionSummary
+from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
+from workbench.core.tree import Node, View
 
 ExportFormat = Literal["modelfile", "md", "json"]
 Naming = Literal["ollama", "hf"]
@@ -45,6 +47,8 @@ class Request:
     """Token ids given to the model as they are."""
     sampling: Sampling = field(default_factory=Sampling)
     when_context_full: Overflow = "stop"
+    continues: bool = False
+    """Whether the last message is the beginning of the answer, which goes on where it ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +173,40 @@ class Bencher(Protocol):
         """
 
 
+class LoadClient(Protocol):
+    """A client that stands for several users of a server at the same time, away from the screen."""
+
+    @property
+    def target(self) -> LoadTarget:
+        """Who is asked."""
+
+    def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
+        """Ask everything of a level. Gives each question as it ends, and last what that took of the client.
+
+        A question that fails is a sample with an error, and nothing is raised for it. Cancelling ends it at once; the
+        questions that were under way are left out.
+
+        Raises:
+            ServerError: The client itself ended.
+        """
+
+    async def close(self) -> None:
+        """End the client."""
+
+
+class LoadClients(Protocol):
+    """Makes such clients."""
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
+
+        Without a model it is the one that the server has, where it has only one.
+
+        Raises:
+            WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.
+        """
+
+
 class ConditionWatch(Protocol):
     """Sees what goes on beside a repetition."""
 
@@ -204,6 +242,24 @@ class Catalog(Protocol):
 
         Raises:
             WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
+
+class Servers(Protocol):
+    """The servers whose models are offered."""
+
+    async def add(self, address: str) -> Sequence[ModelEntry]:
+        """Ask a server for its models, and offer them from now on.
+
+        Raises:
+            WorkbenchError: It does not answer, or it cannot be kept.
+        """
+
+    async def unload(self, ref: str) -> None:
+        """Have a server give the memory of a model back.
+
+        Raises:
+            WorkbenchError: It cannot.
         """
 
 
@@ -267,14 +323,14 @@ class Journal(Protocol):
     async def model(self, entry: ModelEntry) -> None:
         """Record the model that answers from here on."""
 
-    async def message(self, message: Message) -> None:
-        """Record what the user wrote."""
+    async def message(self, node: Node) -> None:
+        """Record a message that is complete: what the user wrote, or a finished answer. It ends the conversation."""
 
-    async def partial(self, message: Message, model: str) -> None:
-        """Record how far an answer has come. The next record of an answer replaces it."""
+    async def partial(self, node: Node) -> None:
+        """Record how far an answer has come; `message` puts the whole of it in its place."""
 
-    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None:
-        """Record a finished answer."""
+    async def view(self, view: View) -> None:
+        """Record which messages are the conversation from here on, and which are deleted."""
 
     async def close(self) -> None:
         """Record that the session ended well."""
@@ -290,14 +346,74 @@ class SessionStore(Protocol):
         """Go on with a stored session.
 
         Raises:
-            SessionError: It is not there, cannot be read, or another program has it open.
+            SessionError: It is not there, cannot be read, or a program has it open.
+        """
+
+    async def open_session(self, session_id: str) -> Session:
+        """Read a stored session, also while a program has it open.
+
+        Raises:
+            SessionError: There is none, or it cannot be read.
         """
 
     async def interrupted(self) -> Sequence[Session]:
-        """Sessions whose program died, newest first."""
+        """Sessions whose program died, newest first.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
 
     async def dismiss(self, session_id: str) -> None:
-        """Do not offer an interrupted session again. It stays stored."""
+        """Do not offer an interrupted session again. It stays stored.
+
+        Raises:
+            SessionError: It is not there, cannot be written, or a program has it open.
+        """
+
+    async def summaries(self) -> Sequence[SessionSummary]:
+        """All stored sessions: the pinned ones, then the others, the one changed last first.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
+
+    async def search(self, words: str) -> Sequence[SessionHit]:
+        """The sessions with all of `words` in one message or in their name, the newest message first.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
+
+    async def rename(self, session_id: str, name: str) -> None:
+        """Call a session by another name; an empty one is the first words of it again.
+
+        Raises:
+            SessionError: It is not there, or cannot be written.
+        """
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        """Let a session stand above the others in a list, or no more.
+
+        Raises:
+            SessionError: It is not there, or cannot be written.
+        """
+
+    async def delete(self, session_id: str) -> None:
+        """Take a session out of every list. For a while `restore` has it back.
+
+        Raises:
+            SessionError: It is not there, cannot be written, or a program has it open.
+        """
+
+    async def restore(self, session_id: str) -> None:
+        """Take back that a session was deleted.
+
+        Raises:
+            SessionError: It is not there any more, or cannot be written.
+        """
+
+    async def digest(self, model: ModelEntry) -> str:
+        """What tells the file of a model from others; empty where that is not known."""
 
     async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
@@ -310,6 +426,39 @@ class SessionStore(Protocol):
 
         Raises:
             WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+        """
+
+
+class ModelSender(Protocol):
+    """Has Ollama make the model that a session's Modelfile describes."""
+
+    @property
+    def usual_server(self) -> str:
+        """Where Ollama is unless somebody says otherwise."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        """Make the model `name` at `url`, and ask it something.
+
+        Args:
+            session: What the Modelfile is written of.
+            name: What the model is to be called.
+            url: Where Ollama is.
+            on_progress: Told how far it is, in any thread.
+            cancel: Ends it.
+            overwrite: Whether a model of this name may be replaced.
+
+        Raises:
+            TargetError: There is a model of this name.
+            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
         """
 
 

@@ -2,37 +2,66 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Engine, EngineHost, ProgressCallback
+from workbench.core.servers import ServerAddress, is_server_ref
+
+if TYPE_CHECKING:
+    from workbench.engine.remote.host import RemoteHost
 
 SCRIPTED = "scripted"
 """The reference of the engine that needs no model."""
 
 
-class LocalHost:
+class AnyHost:
     """Opens models with the engine that each needs.
 
     Args:
         resolve: Finds the model that a reference names; raises a WorkbenchError.
         state_budget_bytes: Memory for what closed models knew of the conversation.
         memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
+        address_of: Finds the key for the server at a URL.
     """
 
-    def __init__(self, resolve: Callable[[str], ModelEntry], *, state_budget_bytes: int, memory_guard: bool) -> None:
+    def __init__(
+        self,
+        resolve: Callable[[str], ModelEntry],
+        *,
+        state_budget_bytes: int,
+        memory_guard: bool,
+        address_of: Callable[[str], ServerAddress] = ServerAddress,
+    ) -> None:
         self._resolve = resolve
+        self._address_of = address_of
         self._state_budget_bytes = state_budget_bytes
         self._memory_guard = memory_guard
-        self._hosts: dict[bool, EngineHost] = {}
+        self._remote: RemoteHost | None = None
+        self._making = Lock()
+        self._hosts: dict[str, EngineHost] = {}
 
-    def _host(self, scripted: bool) -> EngineHost:
-        """The host of one kind of engine, imported when the first model of its kind is opened."""
-        if scripted not in self._hosts:
-            self._hosts[scripted] = self._scripted_host() if scripted else self._llama_host()
-        return self._hosts[scripted]
+    @property
+    def remote(self) -> RemoteHost:
+        """Opens the models of servers."""
+        with self._making:
+            if self._remote is None:
+                from workbench.engine.remote.host import RemoteHost
+
+                self._remote = RemoteHost(self._address_of)
+            return self._remote
+
+    def _host(self, ref: str) -> EngineHost:
+        """The host for a reference, imported when the first model of its kind is opened."""
+        kind = SCRIPTED if ref == SCRIPTED else "llama.cpp"
+        if kind not in self._hosts:
+            self._hosts[kind] = self._scripted_host() if kind == SCRIPTED else self._llama_host()
+        return self._hosts[kind]
 
     def _llama_host(self) -> EngineHost:
         from workbench.engine.llama.host import LlamaHost
@@ -52,9 +81,13 @@ class LocalHost:
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
-        return await self._host(ref == SCRIPTED).open(ref, settings, on_progress, cancel)
+        # The client of servers is loaded in a thread: the screen is not kept waiting for that.
+        host = await asyncio.to_thread(lambda: self.remote) if is_server_ref(ref) else self._host(ref)
+        return await host.open(ref, settings, on_progress, cancel)
 
     async def shutdown(self) -> None:
         """Close whatever is open."""
         for host in self._hosts.values():
             await host.shutdown()
+        if self._remote is not None:
+            await self._remote.shutdown()

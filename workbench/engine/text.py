@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from workbench.core.chat import Message
 from workbench.core.events import TokenKind
 
 REASONING_TAGS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
@@ -43,6 +44,22 @@ def open_reasoning_tag(prompt: str) -> str | None:
         if tail.endswith(opening):
             return closing
     return None
+
+
+def with_beginning(prompt: str, answer: Message) -> tuple[str, str | None]:
+    """A rendered prompt with the beginning of its answer, which a model then goes on with.
+
+    Returns:
+        The text, and the closing tag of a reasoning block that it leaves open, or None.
+    """
+    opened = open_reasoning_tag(prompt)
+    opening, closing = REASONING_TAGS[0]
+    if opened is not None:
+        opening, closing = "", opened
+    if not answer.reasoning and opened is None:
+        return prompt + answer.content, None
+    block = f"{prompt}{opening}{answer.reasoning}"
+    return (f"{block}\n{closing}\n\n{answer.content}", None) if answer.content else (block, closing)
 
 
 class StopStrings:
@@ -84,12 +101,15 @@ class ReasoningSplitter:
 
     Args:
         closing: The closing tag, where the prompt has opened the block already.
+        continued: Whether there is text of the answer, or of the open block, already.
     """
 
-    def __init__(self, closing: str | None = None) -> None:
+    def __init__(self, closing: str | None = None, *, continued: bool = False) -> None:
         self._closing = closing or ""
-        self._state: Literal["start", "reasoning", "answer"] = "reasoning" if closing else "start"
-        self._strip = closing is not None
+        self._state: Literal["start", "reasoning", "answer"] = "answer" if continued else "start"
+        if closing:
+            self._state = "reasoning"
+        self._strip = closing is not None and not continued
         """Whether white space is skipped, because the block has no text yet."""
         self._held = ""
 
@@ -158,12 +178,13 @@ class AnswerText:
     Args:
         stops: The texts that end the answer; they are not part of it.
         closing: The closing tag of a reasoning block that the prompt has opened.
+        continued: Whether the prompt ends with the beginning of this answer.
     """
 
-    def __init__(self, stops: Sequence[str] = (), closing: str | None = None) -> None:
+    def __init__(self, stops: Sequence[str] = (), closing: str | None = None, *, continued: bool = False) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self._stops = StopStrings(stops)
-        self._splitter = ReasoningSplitter(closing)
+        self._splitter = ReasoningSplitter(closing, continued=continued)
         self._ready: list[Piece] = []
 
     @property

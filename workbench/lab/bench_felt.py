@@ -143,7 +143,7 @@ class Felt:
     async def _ask(self, prompt: str, cancel: CancelToken) -> AnswerMetrics | None:
         """The figures of one answer; None where it was stopped."""
         sampling = replace(Sampling(), num_predict=self._n_gen, seed=1)
-        meter = Meter(self._clock())
+        meter = Meter(self._clock(), source=self._engine.info.measured_by)
         stopped = False
         async for batch in self._engine.generate(Request(prompt=prompt, sampling=sampling), cancel):
             for event in batch:

@@ -68,6 +68,18 @@ def _range(match: re.Match[str], text: str, option: str) -> Sequence[int]:
     return numbers
 
 
+def parse_number(text: str, option: str, low: int, high: int) -> int:
+    """The one whole number of an option that takes no list.
+
+    Raises:
+        ParameterError: It is none, or out of range.
+    """
+    numbers = parse_numbers(text, option, low, high)
+    if len(numbers) != 1:
+        raise ParameterError(f"{option} cannot be {text!r}.", f"It takes a whole number from {low} to {high}.")
+    return numbers[0]
+
+
 def parse_words(text: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
     """The words of a comma list.
 

@@ -8,10 +8,12 @@ from typing import Literal, Protocol
 
 from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResult, MemorySpeed
 from workbench.core.statistics import Comparison
+from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.lab.bench_felt import FeltResult
 from workbench.lab.bench_pairs import Design, Duel, Pair, judge
+from workbench.lab.sweep import Ending, Sweep
 
-Kind = Literal["tests", "parallel", "pairs", "felt"]
+Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,23 @@ class FeltRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """How a server held up when more and more users asked it."""
+
+    target: LoadTarget
+    settings: SweepSettings
+    levels: tuple[SweepLevel, ...]
+    warm_up: tuple[LoadSample, ...] = ()
+    """The first questions, which count for nothing else."""
+    ending: Ending = ""
+
+    @property
+    def label(self) -> str:
+        """Which model was asked, and where."""
+        return f"{self.target.model} at {self.target.url.partition('://')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
 class BenchRecord:
     """A run."""
 
@@ -67,6 +86,13 @@ class BenchRecord:
     """In the order in which they were run."""
     duels: tuple[DuelRecord, ...] = ()
     felt: tuple[FeltRecord, ...] = field(default=())
+    sweep: SweepRecord | None = None
+    """None for another kind of run; the machine is then that of the client."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing came of it."""
+        return not (self.results or self.duels or self.felt or (self.sweep and self.sweep.levels))
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -74,6 +100,7 @@ class BenchRecord:
         found = [result.model.label for result in self.results]
         found += [model.label for duel in self.duels for model in duel.models]
         found += [felt.model for felt in self.felt]
+        found += [self.sweep.label] if self.sweep else []
         return tuple(dict.fromkeys(found))
 
 
@@ -120,6 +147,11 @@ def record_duel(duel: Duel) -> DuelRecord | None:
     return DuelRecord(a.case, b.case, (a.model, b.model), duel.design, pairs)
 
 
+def record_sweep(sweep: Sweep) -> SweepRecord:
+    """A sweep as it stands."""
+    return SweepRecord(sweep.client.target, sweep.settings, tuple(sweep.levels), sweep.warm_up, sweep.ending)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """One figure of two runs."""
@@ -140,6 +172,8 @@ def lay_beside(first: BenchRecord, second: BenchRecord) -> tuple[Change, ...]:
 
     Where neither has the same model and settings, the same test of another model or setting stands beside it.
     """
+    if first.sweep is not None and second.sweep is not None:
+        return _levels_beside(first.sweep, second.sweep)
     for key in (_exact, _by_test):
         others = _figures(second, key)
         found = [
@@ -150,6 +184,16 @@ def lay_beside(first: BenchRecord, second: BenchRecord) -> tuple[Change, ...]:
         if found:
             return tuple(found)
     return ()
+
+
+def _levels_beside(first: SweepRecord, second: SweepRecord) -> tuple[Change, ...]:
+    """The same numbers of users in two sweeps: all tokens/s of the server."""
+    others = {level.concurrency: level.tps_total for level in second.levels}
+    return tuple(
+        Change(f"{level.concurrency} at a time", level.tps_total, other)
+        for level in first.levels
+        if level.tps_total and (other := others.get(level.concurrency))
+    )
 
 
 def _exact(case: BenchCase, model: BenchModel) -> object:

@@ -6,12 +6,20 @@ from collections.abc import Iterable, Sequence
 
 from workbench.core.bench import BenchMachine, BenchResult, part_speeds
 from workbench.core.statistics import Comparison, deviation, mean
+from workbench.core.sweep import SweepLevel
 from workbench.lab.bench_felt import FeltResult
 
 _FLASH_NUMBERS = {"auto": -1, "off": 0, "on": 1}
 
 DASH = "—"
 """What is not known."""
+
+MUCH_CACHED = 50.0
+"""Prompt tokens from the cache, in per cent, from which on the figures mean something else."""
+SHORT = 0.9
+"""Answers shorter than this share of what was wanted make another workload."""
+BUSY_CLIENT = 70.0
+"""A share of a core, in per cent, from which on the client may be what is slow."""
 
 
 def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
@@ -126,6 +134,27 @@ def felt_fields(result: FeltResult, label: str) -> dict[str, object]:
     }
 
 
+def sweep_fields(level: SweepLevel) -> dict[str, object]:
+    """What a number of users at the same time came to."""
+    return {
+        "concurrency": level.concurrency,
+        "requests": len(level.samples),
+        "failures": level.failures,
+        "ttft_p50_ms": level.ttft_p50_ms,
+        "ttft_p95_ms": level.ttft_p95_ms,
+        "tps_per_user": level.tps_per_user,
+        "tps_total": level.tps_total,
+        "prompt_tokens": level.middle("prompt_tokens"),
+        "cached_pct": level.cached_pct,
+        "completion_tokens": level.middle("completion_tokens"),
+        "estimated": level.estimated,
+        "duration_ms": level.duration_ns / 1e6,
+        "errors": level.errors,
+        "client_cpu_pct": None if level.cost is None else level.cost.cpu_pct,
+        "client_lag_p95_ms": None if level.cost is None else level.cost.lag_ns / 1e6,
+    }
+
+
 def comparison_fields(found: Comparison, disturbed: int, names: tuple[str, str]) -> dict[str, object]:
     """A comparison; the ratio is that of B's speed to A's."""
     return {
@@ -222,6 +251,55 @@ def felt_table(results: Sequence[FeltResult], label: str) -> str:
         rows.append([label + (", again" if result.again else ""), *counts, *times, str(len(result.answers))])
     headings = ["model", "prompt", "cached", "written", "TTFT p50 ms", "p95", "end p50 ms", "p95", "n"]
     return markdown(headings, rows)
+
+
+def sweep_table(levels: Sequence[SweepLevel]) -> str:
+    """How a server held up."""
+    headings = ["users", "requests", "failed", "TTFT p50 ms", "p95", "t/s each", "t/s in all", "cached", "client CPU"]
+    rows = [
+        [
+            str(level.concurrency),
+            str(len(level.samples)),
+            str(level.failures),
+            _number(level.ttft_p50_ms, ".1f"),
+            _number(level.ttft_p95_ms, ".1f"),
+            _number(level.tps_per_user) + (" ~" if level.estimated else ""),
+            _number(level.tps_total),
+            _share(level.cached_pct),
+            _share(None if level.cost is None else level.cost.cpu_pct),
+        ]
+        for level in levels
+    ]
+    return markdown(headings, rows)
+
+
+def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
+    """What a reader of a sweep ought to know, in sentences.
+
+    Args:
+        levels: What came of it.
+        wanted: How long the answers were to be, in tokens.
+    """
+    found = [
+        f"{level.concurrency} users: {count} of {len(level.samples)} failed: {error}"
+        for level in levels
+        for error, count in level.errors.items()
+    ]
+    if any(level.estimated for level in levels):
+        found.append("~ the server does not count tokens: pieces of text were counted in their place")
+    cached = [level for level in levels if (level.cached_pct or 0.0) >= MUCH_CACHED]
+    if cached:
+        found.append("part of the prompts came from the server's cache, which makes the first words come sooner")
+    lengths = [length for level in levels if (length := level.middle("completion_tokens")) is not None]
+    if lengths and min(lengths) < SHORT * wanted:
+        found.append(f"answers ended early: a median of {min(lengths):.0f} tokens, of the {wanted} that were wanted")
+    if any(level.cost is not None and level.cost.cpu_pct > BUSY_CLIENT for level in levels):
+        found.append("the client itself was busy: the figures of those levels may be its own, not the server's")
+    return found
+
+
+def _share(value: float | None) -> str:
+    return DASH if value is None else f"{value:.0f} %"
 
 
 def notes(results: Sequence[BenchResult]) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from workbench.core.bench import BenchResult
 from workbench.lab.bench_pairs import Design
-from workbench.lab.bench_record import BenchRecord, DuelRecord
+from workbench.lab.bench_record import BenchRecord, DuelRecord, SweepRecord
 from workbench.lab.bench_report import (
     as_fields,
     build_line,
@@ -19,7 +19,11 @@ from workbench.lab.bench_report import (
     parallel_fields,
     parallel_table,
     result_table,
+    sweep_fields,
+    sweep_notes,
+    sweep_table,
 )
+from workbench.lab.sweep import ENDINGS
 
 DESIGNS: dict[Design, str] = {
     "interleaved": "both loaded, in the order AB BA AB BA",
@@ -45,6 +49,8 @@ def record_lines(record: BenchRecord) -> Iterator[dict[str, object]]:
     for felt in record.felt:
         for one in felt.results:
             yield felt_fields(one, felt.model)
+    if record.sweep is not None:
+        yield from map(sweep_fields, record.sweep.levels)
 
 
 def _sides(record: BenchRecord, duel: DuelRecord) -> Sequence[BenchResult]:
@@ -73,10 +79,26 @@ def record_text(record: BenchRecord) -> str:
             *_disturbed(duel),
         ]
     lines += [felt_table(felt.results, felt.model) for felt in record.felt]
-    lines += ["", *notes(record.results), build_line(record.machine)]
+    if record.sweep is not None:
+        lines += _sweep_lines(record.sweep)
+    else:
+        lines += ["", *notes(record.results), build_line(record.machine)]
     if record.memory is not None and any(result.roof_pct is not None for result in record.results):
         lines.append(f"memory bandwidth: {record.memory.bytes_per_s / 1e9:.1f} GB/s ({record.memory.method})")
     return "\n".join(lines)
+
+
+def _sweep_lines(sweep: SweepRecord) -> list[str]:
+    target, settings = sweep.target, sweep.settings
+    version = f" {target.version}" if target.version else ""
+    lines = [sweep_table(sweep.levels), "", *sweep_notes(sweep.levels, settings.n_gen)]
+    if sweep.ending:
+        lines.append(ENDINGS[sweep.ending])
+    lines.append(
+        f"server: {target.kind}{version} at {target.url}, {target.model}; prompts of {settings.n_prompt} tokens, "
+        f"answers of {settings.n_gen}, {settings.repetitions} questions a user"
+    )
+    return lines
 
 
 def _disturbed(duel: DuelRecord) -> list[str]:

@@ -334,7 +334,11 @@ class Race:
             # One seed for all, so that it is the models that differ and not the dice.
             sampling = replace(sampling, seed=self._seeds[number])
         request = Request(messages=lane.messages(self.questions), sampling=sampling)
-        answer = lane.begin(Answer(Meter(time.perf_counter_ns(), None if number else lane.load_ms, own_time=True)))
+        answer = lane.begin(
+            Answer(
+                Meter(time.perf_counter_ns(), None if number else lane.load_ms, engine.info.measured_by, own_time=True)
+            )
+        )
         self._set(lane, "writing")
         try:
             async for batch in engine.generate(request, lane.cancel):

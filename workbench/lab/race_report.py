@@ -117,6 +117,7 @@ FIELDS = (
     "prefill_tps",
     "decode_tps",
     "decode_ratio",
+    "source",
     "itl_p50_ms",
     "finish_reason",
     "seed",
@@ -145,6 +146,7 @@ def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
         "prefill_tps": metrics.prefill_tps,
         "decode_tps": metrics.decode_tps,
         "decode_ratio": ratio(metrics.decode_tps, reference.metrics.decode_tps),
+        "source": metrics.source,
         "itl_p50_ms": metrics.itl_p50_ms,
         "finish_reason": lane.finish_reason,
         "seed": lane.seed,
@@ -219,6 +221,7 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
     metrics = lane.metrics
     index = lane.lane
     marks = [word for word, best in (("fastest", result.fastest), ("smallest", result.smallest)) if best == index]
+    by = "" if metrics.source == "engine" else f" ({metrics.source})"
     name = f"{index + 1}. {_cell(lane.info.model.name if lane.info else lane.label)}"
     return (
         name + (f" ({', '.join(marks)})" if marks else ""),
@@ -227,8 +230,8 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
         _shown(None if lane.size_bytes is None else lane.size_bytes / 1e6, ".0f", " MB"),
         _shown(None if lane.peak_bytes is None else lane.peak_bytes / 1e6, ".0f", " MB"),
         _shown(metrics.ttft_ms, ".0f", " ms"),
-        _shown(metrics.prefill_tps, ".0f", " t/s"),
-        _shown(metrics.decode_tps, ".1f", " t/s"),
+        _shown(metrics.prefill_tps, ".0f", f" t/s{by}"),
+        _shown(metrics.decode_tps, ".1f", f" t/s{by}"),
         _shown(ratio(metrics.decode_tps, result.lanes[0].metrics.decode_tps), ".2f"),
         _shown(metrics.completion_tokens, "d"),
         "reference" if index == 0 else _shown(lane.first_divergence, "d"),

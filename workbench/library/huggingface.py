@@ -108,7 +108,7 @@ def _digest(file: ModelFile) -> str | None:
 
 
 def _broken_link(problem: ScanProblem, repository: str, source: str) -> Found | None:
-    path = problem.path
+    path = Path(problem.path)
     if not path.is_symlink() or not is_model_name(path.name) or mode_of(path.parent / path.readlink()):
         return None
     (file,) = put_together({path: 0})

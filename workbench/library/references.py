@@ -55,7 +55,9 @@ def refuse_other_kinds(ref: str) -> None:
     if not ref.strip():
         raise UnknownModelError("The name of the model is empty.", "Name a .gguf file, or `demo`.")
     if folded.startswith(("http://", "https://")):
-        raise UnknownModelError(f"{ref}: servers are not supported yet.", "Name a .gguf file, or `demo`.")
+        raise UnknownModelError(
+            f"{ref}: this names a model of a server, and a file is needed here.", "Name a .gguf file, or `demo`."
+        )
 
 
 def absolute(ref: str) -> Path:

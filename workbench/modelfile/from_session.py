@@ -9,6 +9,7 @@ from pathlib import Path
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, Sampling, Value, changed_values
+from workbench.core.servers import is_server_ref
 from workbench.core.session import Session
 from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile, is_modelfile_name, read_file
@@ -88,6 +89,9 @@ def _base(session: Session, origin: Modelfile | None) -> str:
     if origin is not None and blob and not _absolute_path(origin.base, session.model).exists():
         # The blob alone would leave out the template and the parameters that Ollama keeps beside it.
         return origin.base
+    if is_server_ref(session.model):
+        # What the server calls it: Ollama knows its own models by these names.
+        return session.model.partition("#")[2]
     return session.model_path or session.model.removeprefix(_OLLAMA_PREFIX)
 
 

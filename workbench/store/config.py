@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import stat
 import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.parameters import LoadSettings, Sampling, with_values
-from workbench.store.config_fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, BadValueError, home_of, shown
+from workbench.store.config_fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of, shown
+from workbench.store.config_servers import BadValueError
 from workbench.store.toml_scan import scan
 
 LARGEST_BYTES = 1 << 20
@@ -97,7 +101,18 @@ def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
         return DEFAULTS, (error.problem,)
     reader = _Reader({statement.keys: statement.line for statement in reversed(scan(text))})
     config = reader.config(values)
+    if any(server.key is not None for server in config.servers) and not is_private(path):
+        reader.note(
+            ("servers",),
+            f"Others may read this file, so the keys in it are not used. Type: chmod 600 {shlex.quote(str(path))}",
+        )
+        config = replace(config, servers=tuple(replace(server, key=None) for server in config.servers))
     return config, tuple(reader.problems)
+
+
+def is_private(path: Path) -> bool:
+    """Whether only its owner may read a file; on Windows, where its folder decides, it counts as such."""
+    return os.name == "nt" or not path.stat().st_mode & 0o077
 
 
 class _Reader:
@@ -121,11 +136,11 @@ class _Reader:
                 try:
                     taken[key] = SETTINGS[key].check(value)
                 except BadValueError as error:
-                    self._note((key,), str(error))
+                    self.note((key,), str(error))
             elif key not in TABLES:
-                self._note((key,), _unknown(key, "", KEYS))
+                self.note((key,), _unknown(key, "", KEYS))
             elif not isinstance(value, dict):
-                self._note((key,), f"{key} cannot be {shown(value)}. It is a table: write [{key}], and its keys below.")
+                self.note((key,), f"{key} cannot be {shown(value)}. It is a table: write [{key}], and its keys below.")
             elif key == "keymap":
                 self._keymap(value, keymap, ("keymap",))
             else:
@@ -137,12 +152,12 @@ class _Reader:
     ) -> tuple[Sampling, LoadSettings]:
         for name, value in values.items():
             if name not in TABLE_KEYS[table]:
-                self._note((table, name), _unknown(name, table, TABLE_KEYS[table]))
+                self.note((table, name), _unknown(name, table, TABLE_KEYS[table]))
                 continue
             try:
                 sampling, load = with_values(sampling, load, {name: value})
             except ParameterError as error:
-                self._note((table, name), str(error))
+                self.note((table, name), str(error))
         return sampling, load
 
     def _keymap(self, values: Mapping[str, Any], keymap: dict[str, str], above: tuple[str, ...]) -> None:
@@ -157,9 +172,10 @@ class _Reader:
             elif isinstance(keys, str) and keys:
                 keymap[binding] = keys
             else:
-                self._note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
+                self.note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
 
-    def _note(self, keys: tuple[str, ...], message: str) -> None:
+    def note(self, keys: tuple[str, ...], message: str) -> None:
+        """Note what is wrong with a key."""
         line = next(
             (self._lines[keys[:count]] for count in range(len(keys), 0, -1) if keys[:count] in self._lines), None
         )

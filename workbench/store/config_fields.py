@@ -9,12 +9,9 @@ from typing import Literal, get_args
 from workbench.core.config import Config, Overflow
 from workbench.core.errors import did_you_mean
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.store.config_servers import SERVER_TAKES, BadValueError, server_settings
 
 MAXIMUM_PAINTS = 60
-
-
-class BadValueError(ValueError):
-    """A value that a key does not take; the text says which it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,7 @@ class Setting:
     """One top-level key of the config file."""
 
     name: str
-    kind: Literal["text", "texts", "choice", "int", "bool"]
+    kind: Literal["text", "texts", "choice", "int", "bool", "servers"]
     help: str
     """What the comment in a written config file says."""
     low: int = 0
@@ -43,6 +40,8 @@ class Setting:
                 return f"one of {', '.join(self.choices)}"
             case "bool":
                 return "true or false"
+            case "servers":
+                return f"a list of {SERVER_TAKES}"
             case "int" if self.high is None:
                 return f"a whole number, {self.low} or more"
             case _:
@@ -58,6 +57,8 @@ class Setting:
         Raises:
             BadValueError: It does not fit.
         """
+        if self.kind == "servers":
+            return server_settings(self.name, value)
         match self.kind, value:
             case "text", str():
                 return value
@@ -116,6 +117,19 @@ SETTINGS: Mapping[str, Setting] = {
             "How often a streaming answer is drawn in a second, at most.",
             low=1,
             high=MAXIMUM_PAINTS,
+        ),
+        Setting(
+            "servers",
+            "servers",
+            "Servers whose models are offered too: addresses, or tables of url and key_env, which names the "
+            "environment variable that holds the key. The key itself (key) is taken only where nobody else may read "
+            "this file (chmod 600).",
+        ),
+        Setting(
+            "find_servers",
+            "bool",
+            "Whether servers are looked for on the usual ports of this machine: Ollama, llama-server, vLLM, LM Studio, "
+            "TGI.",
         ),
     )
 }

@@ -8,6 +8,7 @@ anew and the old one is kept beside it.
 from __future__ import annotations
 
 import math
+import stat
 import textwrap
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -17,11 +18,13 @@ from typing import Any
 
 import tomli_w
 
+from workbench.core.config import ServerSetting
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
 from workbench.store.config import UnreadableError, parse_text, read_text
 from workbench.store.config_edit import edits, toml_key, toml_value
-from workbench.store.config_fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, BadValueError, home_of
+from workbench.store.config_fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of
+from workbench.store.config_servers import BadValueError, server_value
 from workbench.store.files import replace_file, write_new_file
 
 Keys = tuple[str, ...]
@@ -102,7 +105,9 @@ def _table_value(table: str, key: str, value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, ServerSetting):
+        return server_value(value)
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 
 def _is_needless(keys: Keys, value: object, old: Mapping[str, Any]) -> bool:
@@ -134,7 +139,7 @@ def _save(path: Path, wanted: Mapping[Keys, object], whole: Collection[str]) -> 
         if not same(_without_empty(parse_text(edited)), _without_empty(new)):
             raise ConfigError(f"{path} was not changed: its values cannot be written again.", "Edit it by hand.")
         if text.strip():
-            write_new_file(path.with_name(f"{path.name}.bak"), raw.encode())
+            write_new_file(path.with_name(f"{path.name}.bak"), raw.encode(), stat.S_IMODE(path.stat().st_mode))
     try:
         data = (mark + edited).encode()
     except UnicodeEncodeError as error:

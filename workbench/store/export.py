@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from workbench.core.errors import ModelFileError, SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import changed_values
 from workbench.core.ports import ExportFormat
 from workbench.core.recipe import GIVEN
-from workbench.core.session import Session, Turn
+from workbench.core.session import Session
+from workbench.core.tree import Turn
 from workbench.gguf.reader import read_header
 from workbench.modelfile.from_session import from_session
 from workbench.store.files import replace_file, write_new_file
 from workbench.store.paths import expanded
-from workbench.store.records import message_values, read_message, read_metrics, read_settings, settings_values
-
-JSON_KIND = "workbench-session"
-JSON_VERSION = 1
+from workbench.store.session_json import session_json
 
 _ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json"}
 _SPEAKERS = {"system": "System", "user": "User", "assistant": "Assistant"}
@@ -54,70 +50,6 @@ def _has_template(path: str) -> bool:
         return not path or "tokenizer.chat_template" in read_header(path).metadata
     except ModelFileError:
         return True
-
-
-def session_json(session: Session) -> dict[str, Any]:
-    """The session as JSON values, with everything that it holds."""
-    return {
-        "kind": JSON_KIND,
-        "version": JSON_VERSION,
-        "id": session.id,
-        "title": session.title,
-        "created_at": session.created_at,
-        "updated_at": session.updated_at,
-        "model": session.model,
-        "model_path": session.model_path,
-        "system": session.system,
-        **settings_values(session.sampling, session.load),
-        "messages": [_turn_json(turn) for turn in session.turns],
-    }
-
-
-def _turn_json(turn: Turn) -> dict[str, Any]:
-    metrics = None if turn.metrics is None else asdict(turn.metrics)
-    return {
-        **message_values(turn.message),
-        "at": turn.at,
-        "model": turn.model,
-        "finish_reason": turn.finish_reason,
-        "metrics": metrics,
-    }
-
-
-def session_from_json(text: str) -> Session:
-    """The session that `session_text(session, "json")` wrote.
-
-    Raises:
-        SessionError: The text is no such session.
-    """
-    try:
-        values = json.loads(text)
-        if values["kind"] != JSON_KIND or values["version"] != JSON_VERSION:
-            raise ValueError("another kind or version")
-        sampling, load = read_settings(values)
-        return Session(
-            id=str(values["id"]),
-            created_at=float(values["created_at"]),
-            updated_at=float(values["updated_at"]),
-            model=str(values["model"]),
-            model_path=str(values["model_path"]),
-            system=str(values["system"]),
-            sampling=sampling,
-            load=load,
-            turns=tuple(_read_turn(turn) for turn in values["messages"]),
-        )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise SessionError("This is no session exported as JSON.", f"It says {JSON_KIND!r} at its top.") from error
-
-
-def _read_turn(values: dict[str, Any]) -> Turn:
-    return Turn(
-        read_message(values),
-        float(values["at"]),
-        str(values["model"]),
-        read_metrics(values["metrics"]),
-        str(values["finish_reason"]),
-    )
 
 
 def _markdown(session: Session) -> Iterator[str]:

@@ -24,7 +24,8 @@ def _finished_temporary(target: Path, data: bytes, mode: int | None) -> Iterator
     """A file beside `target` that holds `data` on disk; it is gone afterwards unless it was moved away."""
     temporary = target.with_name(f".workbench-{secrets.token_hex(6)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    # What is not for everybody is not so for a moment either.
+    descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -65,24 +66,26 @@ def _numbered(path: Path) -> Iterator[Path]:
         number += 1
 
 
-def _claim(source: Path, target: Path, data: bytes) -> bool:
+def _claim(source: Path, target: Path, data: bytes, mode: int | None) -> bool:
     """Give `source` the name `target` unless that is taken; tells whether it was free."""
     try:
         os.link(source, target)
     except FileExistsError:
         return False
     except OSError:  # A file system without hard links: the name is claimed first, and then filled.
-        return _fill(target, data)
+        return _fill(target, data, mode)
     return True
 
 
-def _fill(target: Path, data: bytes) -> bool:
+def _fill(target: Path, data: bytes, mode: int | None) -> bool:
     try:
         file = target.open("xb")
     except FileExistsError:
         return False
     try:
         with file:
+            if mode is not None:
+                target.chmod(mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -92,8 +95,13 @@ def _fill(target: Path, data: bytes) -> bool:
     return True
 
 
-def write_new_file(path: Path, data: bytes) -> Path:
+def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
     """Write `data` to `path`, or to the first free numbered name where `path` is taken.
+
+    Args:
+        path: Where to write.
+        data: What to write.
+        mode: The permissions; None for those of any new file.
 
     Returns:
         The path that was written.
@@ -102,7 +110,7 @@ def write_new_file(path: Path, data: bytes) -> Path:
         OSError: It cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _finished_temporary(path, data, None) as temporary:
-        written = next(name for name in _numbered(path) if _claim(temporary, name, data))
+    with _finished_temporary(path, data, mode) as temporary:
+        written = next(name for name in _numbered(path) if _claim(temporary, name, data, mode))
     sync_folder(path.parent)
     return written

@@ -3,20 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import asdict
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from workbench.core.chat import Message
-from workbench.core.metrics import AnswerMetrics
+from workbench.core.errors import DamagedSessionsError, SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
-from workbench.store.records import FORMAT, encode, message_values, settings_values
-from workbench.store.session_file import SessionFile
+from workbench.core.tree import Making, Node, View
+from workbench.store.database import Database
+from workbench.store.presence import Presence
+from workbench.store.session_rows import (
+    fold_pieces,
+    insert_session,
+    keep_making,
+    next_making,
+    put_message,
+    put_piece,
+    set_view,
+    to_text,
+)
 
 T = TypeVar("T")
+Step = Callable[[sqlite3.Connection, int], object]
+"""One thing to write, given the key of the session."""
 
 
 async def in_thread(thread: Executor, work: Callable[[], T]) -> T:
@@ -29,127 +44,166 @@ async def in_thread(thread: Executor, work: Callable[[], T]) -> T:
     return await asyncio.shield(future)
 
 
-class FileJournal:
+@dataclass(frozen=True, slots=True)
+class _Growing:
+    """The answer that is being written, as far as it was recorded."""
+
+    number: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorded:
+    step: Step
+    piece_of: int = 0
+    """The number of the answer that it is a piece of; 0 for what is no piece."""
+
+
+class DatabaseJournal:
     """Writes one session as it happens; see `core.ports.Journal`.
 
+    All that was recorded stays in memory too, so that it can be written late where the disk refuses, and once more
+    where the database is put aside as damaged or somebody removes it.
+
     Args:
-        file: Where to write.
+        database: Where to write.
         thread: The one thread that does all writing, so that records reach the disk in the order of the calls.
+        presence: The mark of this program.
         clock: Seconds since the epoch.
-        resumed: What the file held already, where the session is an old one.
-        open_end: Whether that old session lacks its end.
+        session: The session as it is so far.
+        key: Its key in the database; None for a new one, of which nothing is stored before its first message.
     """
 
     def __init__(
         self,
-        file: SessionFile,
+        database: Database,
         thread: Executor,
+        presence: Presence,
         clock: Callable[[], float],
-        resumed: Session | None = None,
-        *,
-        open_end: bool = False,
+        session: Session,
+        key: int | None = None,
     ) -> None:
-        self._file = file
+        self._database = database
         self._thread = thread
+        self._presence = presence
         self._clock = clock
-        self._settings: tuple[str, Sampling, LoadSettings] | None = None
-        self._model: tuple[str, str] | None = None
-        self._partial: tuple[str, Message] | None = None
-        self._held: dict[str, bytes] = {}
-        """Records that wait for the first message, the newest of each kind."""
-        self._started = resumed is not None
-        self._needs_end = open_end
-        self._began_at = clock()
-        self._opening: list[bytes] = []
-        if resumed is not None:
-            self._settings = (resumed.system, resumed.sampling, resumed.load)
-            self._model = (resumed.model, resumed.model_path)
-            self._opening.append(encode("resumed", self._began_at))
+        self._base = session
+        """The session before the first of the steps."""
+        self._now = session
+        """The same with the settings and the model of now; its messages are not kept up to date."""
+        self._key = key
+        self._id = session.id
+        self._generation = database.generation
+        self._steps: list[_Recorded] = []
+        """Everything that was recorded, written or not."""
+        self._written = 0
+        self._started = key is not None
+        self._growing: _Growing | None = None
+        self._closed = False
 
     @property
     def id(self) -> str:
-        """The id of the session."""
-        return self._file.id
+        """The id of the session; of a new one it may still change until its first message is on disk."""
+        return self._id
 
     async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
         """Record the settings that hold from here on."""
-        if self._settings != (system, sampling, load):
-            self._settings = (system, sampling, load)
-            record = encode("settings", self._clock(), system=system, **settings_values(sampling, load))
-            await self._hold_or_write("settings", record)
+        before = self._now
+        self._now = replace(before, system=system, sampling=sampling, load=load)
+        if self._started and self._now != before:
+            await self._record(partial(_set_making, making=next_making(self._now)))
 
     async def model(self, entry: ModelEntry) -> None:
         """Record the model that answers from here on."""
-        if self._model != (entry.ref, entry.path or ""):
-            self._model = (entry.ref, entry.path or "")
-            await self._hold_or_write("model", encode("model", self._clock(), entry=asdict(entry)))
+        before = self._now
+        self._now = replace(before, model=entry.ref, model_path=entry.path or "")
+        if self._started and self._now != before:
+            await self._record(partial(_set_model, ref=entry.ref, path=entry.path or ""))
 
-    async def message(self, message: Message) -> None:
-        """Record what the user wrote."""
-        self._partial = None
-        await self._write(encode("message", self._clock(), **message_values(message)))
+    async def message(self, node: Node) -> None:
+        """Record a message that is complete: what the user wrote, or a finished answer."""
+        self._growing = None
+        await self._record(partial(put_message, node=node), replaces=node.number)
 
-    async def partial(self, message: Message, model: str) -> None:
-        """Record how far an answer has come. The next record of an answer replaces it."""
-        record = self._gain(message, model)
-        if record is None:
-            await in_thread(self._thread, lambda: self._file.append(()))
-        else:
-            await self._write(record, metadata=False)
+    async def partial(self, node: Node) -> None:
+        """Record how far an answer has come; `message` puts the whole of it in its place."""
+        message, growing = node.turn.message, self._growing
+        before = growing.message if growing is not None and growing.number == node.number else Message("assistant", "")
+        if not (message.content.startswith(before.content) and message.reasoning.startswith(before.reasoning)):
+            # It does not go on from what was recorded: all of it is recorded once more.
+            await self.message(node)
+            self._growing = _Growing(node.number, message)
+            return
+        content, reasoning = message.content[len(before.content) :], message.reasoning[len(before.reasoning) :]
+        self._growing = _Growing(node.number, message)
+        bare = replace(node, turn=replace(node.turn, message=Message("assistant", ""), at=self._clock()))
+        await self._record(partial(put_piece, node=bare, content=content, reasoning=reasoning), piece_of=node.number)
 
-    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, finish_reason: str) -> None:
-        """Record a finished answer."""
-        self._partial = None
-        figures = {name: value for name, value in asdict(metrics).items() if value is not None}
-        values = {**message_values(message), "model": model, "metrics": figures, "finish_reason": finish_reason}
-        await self._write(encode("answer", self._clock(), **values))
+    async def view(self, view: View) -> None:
+        """Record which messages are the conversation from here on, and which are deleted."""
+        await self._record(partial(set_view, view=view, at=self._clock()))
 
     async def close(self) -> None:
         """Record that the session ended well."""
-        ending = [encode("end", self._clock())] if self._needs_end else []
-        self._needs_end = False
+        if self._started and not self._closed:
+            # A session whose end cannot be written stays open, so that closing it again can still save its words.
+            await self._record(_release)
+        self._closed = True
 
-        def close() -> None:
-            # A file whose end cannot be written stays open, so that closing it again can still save its words.
-            self._file.append(ending)
-            self._file.close()
-
-        if not self._file.closed:
-            await in_thread(self._thread, close)
-
-    def _gain(self, message: Message, model: str) -> bytes | None:
-        """The record of what `message` has gained since the last partial one; None where that is nothing."""
-        before, self._partial = self._partial, (model, message)
-        content, reasoning = message.content, message.reasoning
-        values: dict[str, object] = {"model": model}
-        if (
-            before is not None
-            and before[0] == model
-            and content.startswith(before[1].content)
-            and reasoning.startswith(before[1].reasoning)
-        ):
-            content = content[len(before[1].content) :]
-            reasoning = reasoning[len(before[1].reasoning) :]
-            if not content and not reasoning:
-                return None
-        else:
-            values["new"] = True
-        values["content"] = content
-        if reasoning:
-            values["reasoning"] = reasoning
-        return encode("partial", self._clock(), **values)
-
-    async def _hold_or_write(self, kind: str, record: bytes) -> None:
-        if self._started:
-            await self._write(record)
-        else:
-            self._held[kind] = record
-
-    async def _write(self, record: bytes, *, metadata: bool = True) -> None:
-        lines = [*self._opening, *self._held.values(), record]
+    async def _record(self, step: Step, *, piece_of: int = 0, replaces: int = 0) -> None:
+        if self._closed:
+            raise SessionError(f"The session {self.id} is closed.")
         if not self._started:
-            lines.insert(0, encode("session", self._began_at, version=FORMAT, id=self.id))
-        self._started = self._needs_end = True
-        self._opening.clear()
-        self._held.clear()
-        await in_thread(self._thread, lambda: self._file.append(lines, metadata=metadata))
+            self._base, self._started = self._now, True
+        await in_thread(self._thread, partial(self._take, _Recorded(step, piece_of), replaces))
+
+    # In the thread that writes
+
+    def _take(self, recorded: _Recorded, replaces: int) -> None:
+        if replaces:
+            # The pieces that the answer came in are not needed any more.
+            kept = [each for each in self._steps if each.piece_of != replaces]
+            self._written -= sum(each.piece_of == replaces for each in self._steps[: self._written])
+            self._steps = kept
+        self._steps.append(recorded)
+        try:
+            self._write()
+        except DamagedSessionsError:
+            # There is a new database, and what the old one had of this session goes there before anything is said.
+            self._write()
+            raise
+
+    def _write(self) -> None:
+        def work(connection: sqlite3.Connection) -> tuple[int, str]:
+            key, name, first = self._key, self._id, self._written
+            if key is None or self._generation != self._database.generation:
+                first = 0
+                key, name = self._begin(connection)
+            for recorded in self._steps[first:]:
+                recorded.step(connection, key)
+            return key, name
+
+        self._key, self._id = self._database.write(work)
+        self._generation = self._database.generation
+        self._written = len(self._steps)
+
+    def _begin(self, connection: sqlite3.Connection) -> tuple[int, str]:
+        holder = self._presence.token()
+        # What a damaged database still had of it is older than what is written now.
+        connection.execute("DELETE FROM session WHERE id = ? AND holder = ?", (to_text(self._id), holder))
+        return insert_session(connection, replace(self._base, id=self._id), holder)
+
+
+def _set_making(connection: sqlite3.Connection, session: int, making: Making) -> None:
+    key = keep_making(connection, making)
+    connection.execute("UPDATE session SET making = ? WHERE key = ?", (key, session))
+
+
+def _set_model(connection: sqlite3.Connection, session: int, ref: str, path: str) -> None:
+    values = (to_text(ref), to_text(path), session)
+    connection.execute("UPDATE session SET model = ?, model_path = ? WHERE key = ?", values)
+
+
+def _release(connection: sqlite3.Connection, session: int) -> None:
+    fold_pieces(connection, session)
+    connection.execute("UPDATE session SET holder = NULL WHERE key = ?", (session,))

@@ -39,8 +39,13 @@ class Paths:
         return self.config_dir / "themes"
 
     @property
+    def sessions_file(self) -> Path:
+        """The database of the conversations."""
+        return self.data_dir / "sessions.db"
+
+    @property
     def sessions_dir(self) -> Path:
-        """One file for each session."""
+        """One file for each session of the first version, which the database has taken over."""
         return self.data_dir / "sessions"
 
     @property
@@ -95,6 +100,7 @@ class Paths:
             "config_file": self.config_file,
             "themes_dir": self.themes_dir,
             "data_dir": self.data_dir,
+            "sessions_file": self.sessions_file,
             "sessions_dir": self.sessions_dir,
             "exports_dir": self.exports_dir,
             "races_dir": self.races_dir,

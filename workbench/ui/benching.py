@@ -5,23 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.core.errors import ParameterError
-from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option
-from workbench.lab.bench_plan import BenchPlan
+from workbench.core.errors import ParameterError, WorkbenchError
+from workbench.core.servers import is_server_ref, split_ref
+from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
+from workbench.lab.bench_grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option
+from workbench.lab.bench_plan import BenchPlan, SweepPlan
 from workbench.lab.bench_record import Kind
 
-KINDS: tuple[Kind, ...] = ("tests", "pairs", "parallel", "felt")
+KINDS: tuple[Kind, ...] = ("tests", "pairs", "parallel", "felt", "sweep")
 KIND_NAMES: dict[Kind, str] = {
     "tests": "Tests",
     "pairs": "A against B",
     "parallel": "Sequences",
     "felt": "As felt",
+    "sweep": "Under load",
 }
 KIND_WORDS: dict[Kind, str] = {
     "tests": "How fast a prompt is read and an answer written, as llama-bench measures it.",
     "pairs": "Which of two is faster, and by how much: both take turns, pair by pair.",
     "parallel": "Several sequences computed together: what all get, and what each gets.",
     "felt": "What a person waits for: the first words, and the end of the answer.",
+    "sweep": "How a server holds up when more and more users ask it at the same time.",
 }
 
 MOST_REPETITIONS = 10_000
@@ -46,6 +50,8 @@ class BenchField:
     """Whether it takes one value, and no list."""
     meanings: tuple[tuple[str, str], ...] = ()
     """What single values stand for."""
+    wide: bool = False
+    """Whether what is typed needs the whole row."""
 
     @property
     def id(self) -> str:
@@ -54,7 +60,8 @@ class BenchField:
 
 
 _ENGINE: frozenset[Kind] = frozenset({"tests", "pairs", "parallel"})
-_ALL: frozenset[Kind] = frozenset(KINDS)
+_ALL: frozenset[Kind] = frozenset(KINDS) - {"sweep"}
+_SWEEP: frozenset[Kind] = frozenset({"sweep"})
 
 FIELDS = (
     BenchField("felt", "Prompts", "--felt", "128,512", "Lengths of the prompts that are asked, in tokens.",
@@ -81,11 +88,26 @@ FIELDS = (
     BenchField("n_gpu_layers", "GPU layers", "-ngl", "-1", "Layers on the GPUs; -1 is as many as fit, 0 is none.",
                _ENGINE, meanings=(("-1", "as many as fit"), ("0", "none"))),
     BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _ENGINE),
+    BenchField("server", "Server", "--server", "", "The server's address, such as http://127.0.0.1:8000#MODEL; "
+               "empty for that of the model above.", _SWEEP, single=True, wide=True),
+    BenchField("concurrency", "Users", "--concurrency", "1,2,4,8,16", "How many users ask at the same time.", _SWEEP,
+               wide=True),
+    BenchField("read", "Prompt", "-p", "128", "Prompt tokens; no prompt is asked twice.", _SWEEP, single=True),
+    BenchField("written", "Answer", "-n", "64", "The longest answer, in tokens.", _SWEEP, single=True),
+    BenchField("questions", "Questions", "-r", "5", "How often each user asks. A p95 needs 20 answers.", _SWEEP,
+               single=True),
+    BenchField("seconds", "Seconds", "--seconds", "60", "After so long nobody asks any more at a level.", _SWEEP,
+               single=True, wide=True),
 )  # fmt: skip
 """Everything that can be typed, in the order in which it stands on the screen."""
 
 FIELDS_BY_NAME = {field.name: field for field in FIELDS}
 DEFAULTS: Mapping[str, str] = {field.name: field.default for field in FIELDS}
+_MOST = {
+    "repetitions": MOST_REPETITIONS, "pairs": MOST_REPETITIONS, "read": MOST_TOKENS, "written": MOST_TOKENS,
+    "questions": MOST_QUESTIONS, "seconds": MOST_SECONDS,
+}  # fmt: skip
+"""The largest number that a field takes, where it takes one."""
 _YES = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
 
 
@@ -98,19 +120,21 @@ def value_of(field: BenchField, text: str) -> object:
     """What was typed into a field.
 
     Raises:
-        ParameterError: It is no value of this field.
+        WorkbenchError: It is no value of this field.
     """
     text = text.strip()
     if field.name == "cache":
         if text.casefold() not in _YES:
             raise ParameterError(f"{field.option} cannot be {text!r}.", "It takes yes or no.")
         return _YES[text.casefold()]
-    if field.name in ("repetitions", "pairs"):
-        numbers = parse_numbers(text, field.option, 1, MOST_REPETITIONS)
-        if len(numbers) != 1:
-            hint = f"It takes a whole number from 1 to {MOST_REPETITIONS}."
-            raise ParameterError(f"{field.option} cannot be {text!r}.", hint)
-        return numbers[0]
+    if field.name in _MOST:
+        return parse_number(text, field.option, 1, _MOST[field.name])
+    if field.name == "concurrency":
+        return parse_numbers(text, field.option, 1, MOST_USERS)
+    if field.name == "server":
+        if text:
+            split_ref(text)
+        return text
     if field.name == "felt":
         return parse_numbers(text, field.option, 1)
     return parse_option(field.option, text)
@@ -120,7 +144,7 @@ def problem_of(field: BenchField, text: str) -> str:
     """Why a text is no value of a field, in words; empty where it is one."""
     try:
         value_of(field, text)
-    except ParameterError as error:
+    except WorkbenchError as error:
         return str(error).replace("\n", " ")
     return ""
 
@@ -129,7 +153,7 @@ def note_of(field: BenchField, text: str) -> str:
     """What stands beside a field: what its value means, and how it stands to the default."""
     text = text.strip()
     meaning = dict(field.meanings).get(text, "")
-    if meaning or text == field.default:
+    if meaning or text == field.default or not field.default:
         return meaning
     return f"default {field.default}"
 
@@ -154,7 +178,7 @@ def plan_of(kind: Kind, models: Sequence[str], texts: Mapping[str, str]) -> Benc
     Returns:
         The plan, or why there is none.
     """
-    if not models:
+    if not models and kind != "sweep":
         return Refusal("No model is chosen.")
     values: dict[str, object] = {}
     for field in fields_of(kind):
@@ -162,6 +186,10 @@ def plan_of(kind: Kind, models: Sequence[str], texts: Mapping[str, str]) -> Benc
         if problem := problem_of(field, text):
             return Refusal(problem, field.name)
         values[field.name] = value_of(field, text)
+    if kind == "sweep":
+        return _sweep(models, values)
+    if kind != "felt" and any(map(is_server_ref, models)):
+        return Refusal("The model of a server cannot be timed so: measure it as felt, or under load.")
     grid = Grid(tuple(models))
     for name in OPTIONS.values():
         if name in values:
@@ -174,6 +202,23 @@ def plan_of(kind: Kind, models: Sequence[str], texts: Mapping[str, str]) -> Benc
         cache=values.get("cache") is True,
     )
     return _refused(plan) or plan
+
+
+def _sweep(models: Sequence[str], values: Mapping[str, object]) -> BenchPlan | Refusal:
+    """What is asked of a server: the one whose address was typed, else that of the first model that is a server's."""
+    typed = values["server"]
+    ref = typed if isinstance(typed, str) and typed else next((ref for ref in models if is_server_ref(ref)), None)
+    if ref is None:
+        return Refusal("Which server? Type its address, or add one of its models.", "server")
+    server, model = split_ref(ref)
+    settings = SweepSettings(
+        levels=values["concurrency"],  # type: ignore[arg-type]
+        n_prompt=_number(values["read"]),
+        n_gen=_number(values["written"]),
+        repetitions=_number(values["questions"]),
+        seconds=float(_number(values["seconds"])),
+    )
+    return BenchPlan(Grid(()), repetitions=settings.repetitions, sweep=SweepPlan(server, settings, model))
 
 
 def _number(value: object) -> int:
@@ -203,6 +248,9 @@ def _refused(plan: BenchPlan) -> Refusal | None:
 
 def size_text(plan: BenchPlan) -> str:
     """How much there is to measure, in few words."""
+    if plan.sweep is not None:
+        settings = plan.sweep.settings
+        return f"up to {settings.most_requests:,} questions, up to {max(settings.levels)} at a time"
     if plan.kind == "felt":
         answers = len(plan.felt) * plan.repetitions * (1 + plan.cache) * len(dict.fromkeys(plan.grid.models))
         return f"{answers} answers"

@@ -15,7 +15,8 @@ from workbench.lab.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench_felt import Felt
 from workbench.lab.bench_pairs import Duel, fit_together
 from workbench.lab.bench_plan import BenchPlan
-from workbench.lab.bench_record import BenchRecord, DuelRecord, FeltRecord, record_duel
+from workbench.lab.bench_record import BenchRecord, DuelRecord, FeltRecord, record_duel, record_sweep
+from workbench.lab.sweep import Sweep
 from workbench.ui.services import BenchTools
 
 FELT_MARGIN = 256
@@ -55,6 +56,7 @@ class BenchJob:
         self._kept_duels: dict[int, tuple[int, DuelRecord]] = {}
         self._results: Sequence[BenchResult] = ()
         self._felt: list[FeltRecord] = []
+        self._sweep: Sweep | None = None
         self._base: BenchRecord | None = None
         self.progress: BenchProgress | None = None
         """How far it is; None before it began and after it ended."""
@@ -74,13 +76,14 @@ class BenchJob:
             results=tuple(self._results),
             duels=tuple(self._duel_records()),
             felt=tuple(self._felt),
+            sweep=None if self._sweep is None else record_sweep(self._sweep),
         )
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing came of it."""
         record = self.record
-        return record is None or not (record.results or record.duels or record.felt)
+        return record is None or record.is_empty
 
     @property
     def can_continue(self) -> bool:
@@ -160,6 +163,8 @@ class BenchJob:
                 await self._pairs(watch)
             case "felt":
                 await self._feel()
+            case "sweep":
+                await self._load_server()
             case _:
                 await self._tests(watch)
 
@@ -242,6 +247,20 @@ class BenchJob:
             if work.results:
                 self._felt[place:] = [FeltRecord(label, work.results)]
             await engine.close()
+
+    async def _load_server(self) -> None:
+        plan = self.plan.sweep
+        assert plan is not None
+
+        def loading(fraction: float) -> None:
+            self._show(BenchProgress("loading", f"{plan.model} {fraction:.0%}", 0, 0, 0.0))
+
+        client = await self._tools.load_clients.open(plan.ref, loading, self._cancel)
+        self._sweep = Sweep(client, plan.settings, seed=self.plan.seed)
+        try:
+            await self._sweep.run(self._cancel, self._show, lambda _: self._on_change())
+        finally:
+            await client.close()
 
     def _show(self, progress: BenchProgress) -> None:
         """Progress comes from any thread while a model loads."""

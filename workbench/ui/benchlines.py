@@ -9,6 +9,7 @@ from textual.content import Content
 
 from workbench.core.bench import BenchCase, BenchResult, part_speeds
 from workbench.core.errors import WorkbenchError
+from workbench.core.sweep import SweepLevel
 from workbench.lab.bench_grid import OPTIONS
 from workbench.lab.bench_pairs import Pair
 from workbench.lab.bench_record import BenchRecord, Change, DuelRecord
@@ -102,6 +103,8 @@ def table_of(record: BenchRecord, failures: Sequence[WorkbenchError] = ()) -> Ta
             table = _pair_table(record)
         case "felt":
             table = _felt_table(record)
+        case "sweep":
+            table = _sweep_table(record)
         case _:
             table = _test_table(record)
     failed = tuple(
@@ -230,6 +233,38 @@ def _felt_table(record: BenchRecord) -> Table:
             read = f"{_whole(result.count('prompt_tokens'))} prompt tokens"
             rows.append(Row(cells, f"first words after {times}; {read}.{few}"))
     return Table(columns, tuple(rows))
+
+
+def _sweep_table(record: BenchRecord) -> Table:
+    columns = (
+        Column("Users", 0), Column("in all", 8), Column("each", 8), Column("first words", 11), Column("p95", 8),
+        Column("failed", 6), Column("n", 4), Column("cached", 6),
+    )  # fmt: skip
+    return Table(columns, tuple(map(_level_row, record.sweep.levels if record.sweep else ())))
+
+
+def _level_row(level: SweepLevel) -> Row:
+    failed = _cell(str(level.failures), "rows--warning" if level.failures else "rows--dim")
+    guessed = " ~" if level.estimated else ""
+    cells = (
+        _cell(f"{level.concurrency} at a time", "rows--name"),
+        _cell(fmt.rate(level.tps_total), "rows--figure"),
+        _cell(fmt.rate(level.tps_per_user) + guessed),
+        _cell(fmt.milliseconds(level.ttft_p50_ms), "rows--figure"),
+        _cell(fmt.milliseconds(level.ttft_p95_ms)),
+        failed,
+        _cell(str(len(level.samples))),
+        _cell(fmt.DASH if level.cached_pct is None else f"{level.cached_pct:.0f} %"),
+    )
+    said = [
+        f"by the median {_whole(level.middle('prompt_tokens'))} prompt tokens, "
+        f"{_whole(level.middle('completion_tokens'))} written"
+    ]
+    if level.cost is not None:
+        late = fmt.milliseconds(level.cost.lag_ns / 1e6)
+        said.append(f"the client took {level.cost.cpu_pct:.0f} % of a core and was {late} late")
+    said += [f"{count} failed: {error}" for error, count in level.errors.items()]
+    return Row(cells, "; ".join(said))
 
 
 def _whole(value: float | None) -> str:

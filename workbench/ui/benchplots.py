@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.core.bench import BenchResult, part_speeds
+from workbench.core.sweep import SweepLevel
 from workbench.lab.bench_record import BenchRecord, DuelRecord
 from workbench.ui.benchlines import labels_of
 
@@ -54,6 +55,8 @@ def plots_of(record: BenchRecord) -> tuple[Plot, ...]:
             return tuple(_pairs(duel) for duel in record.duels if duel.pairs)[:2]
         case "felt":
             return _felt(record)
+        case "sweep":
+            return _sweep(record.sweep.levels if record.sweep else ())
     return _tests(record.results)
 
 
@@ -158,6 +161,30 @@ def _felt(record: BenchRecord) -> tuple[Plot, ...]:
         drawn = [Curve(label, tuple(sorted(points))) for label, points in curves.items()]
         found.append(_plot(title, "prompt tokens", drawn, from_zero=True))
     return tuple(plot for plot in found if plot is not None)
+
+
+def _sweep(levels: Sequence[SweepLevel]) -> tuple[Plot, ...]:
+    """Where all users together get no more, and what each of them waits for it."""
+    waits = [
+        _curve("p50", levels, [level.ttft_p50_ms for level in levels]),
+        _curve("p95", levels, [level.ttft_p95_ms for level in levels]),
+    ]
+    speeds = [
+        _curve("in all", levels, [level.tps_total for level in levels]),
+        _curve("each", levels, [level.tps_per_user for level in levels]),
+    ]
+    plots = (
+        _plot("to the first words, ms", "users", waits, from_zero=True),
+        _plot("tokens/s", "users", speeds, from_zero=True),
+    )
+    return tuple(plot for plot in plots if plot is not None)
+
+
+def _curve(label: str, levels: Sequence[SweepLevel], figures: Sequence[float | None]) -> Curve:
+    known = [(level, figure) for level, figure in zip(levels, figures, strict=True) if figure is not None]
+    known.sort(key=lambda each: each[0].concurrency)
+    marked = tuple(number for number, (level, _) in enumerate(known) if level.failures)
+    return Curve(label, tuple((float(level.concurrency), figure) for level, figure in known), marked)
 
 
 def _pairs(duel: DuelRecord) -> Plot:

@@ -9,7 +9,9 @@ from textual.content import Content
 
 from workbench.core.statistics import Comparison
 from workbench.lab.bench import BenchProgress
-from workbench.lab.bench_record import BenchRecord, DuelRecord
+from workbench.lab.bench_record import BenchRecord, DuelRecord, SweepRecord
+from workbench.lab.bench_report import sweep_notes
+from workbench.lab.sweep import ENDINGS
 from workbench.ui import format as fmt
 from workbench.ui.gauges import bar, styled
 from workbench.ui.pages import cut, padded
@@ -37,6 +39,18 @@ def verdict_lines(duels: Sequence[DuelRecord], width: int, added: int = 0) -> li
     if added and duels:
         text = f"{added} pairs were added after a look: who adds until the result pleases finds what is not there."
         lines += styled((text, "rows--dim")).wrap(max(20, width))
+    return lines
+
+
+def sweep_lines(sweep: SweepRecord, width: int) -> list[Content]:
+    """Who was asked, why it ended, and what a reader of the figures ought to know."""
+    target = sweep.target
+    version = f" {target.version}" if target.version else ""
+    lines = [styled((cut(clean_line(f"{target.kind}{version}  {sweep.label}"), max(20, width)), "rows--dim"))]
+    notes = [(ENDINGS[sweep.ending], "rows--accent")] if sweep.ending else []
+    notes += [(note, "rows--warning") for note in sweep_notes(sweep.levels, sweep.settings.n_gen)]
+    for text, style in notes:
+        lines += styled((clean_line(text), style)).wrap(max(20, width))
     return lines
 
 
@@ -87,7 +101,9 @@ def progress_line(progress: BenchProgress, width: int) -> Content:
 def kept_row(record: BenchRecord, width: int, *, marked: bool) -> Content:
     """A run in the list of those that are kept."""
     when = record.at.replace("T", " ").removesuffix("Z")[:16]
-    kind = {"tests": "tests", "pairs": "A / B", "parallel": "sequences", "felt": "as felt"}[record.kind]
+    kind = {"tests": "tests", "pairs": "A / B", "parallel": "sequences", "felt": "as felt", "sweep": "under load"}[
+        record.kind
+    ]
     models = ", ".join(record.models) or fmt.DASH
     stopped = "  stopped" if record.interrupted else ""
     tests = kept_figure(record)
@@ -106,6 +122,9 @@ def kept_figure(record: BenchRecord) -> str:
     """The one figure of a run that says most."""
     if record.duels:
         return fmt.change(record.duels[-1].comparison.ratio - 1)
+    if record.sweep is not None:
+        best = max((level.tps_total or 0.0 for level in record.sweep.levels), default=0.0)
+        return f"{fmt.rate(best)} tokens/s in all" if best else ""
     if record.felt:
         felt = record.felt[0]
         return f"{fmt.milliseconds(felt.results[0].times('ttft_ms')[0])} to the first words" if felt.results else ""

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 from workbench.ui.slash import SLASHES
+from workbench.ui.widgets.turns import TurnLines
 
 SKIPPED = frozenset({"command_palette"})
+OF_MESSAGES = (
+    ("turn.regenerate", "Ask again: another answer"),
+    ("turn.edit", "Edit a message"),
+    ("turn.continue", "Go on with an answer that was cut off"),
+    ("turn.branch_before", "Go to the branch before"),
+    ("turn.branch_after", "Go to the branch after"),
+    ("turn.delete", "Delete a message"),
+    ("turn.undo", "Undo the last change of the conversation"),
+    ("turn.redo", "Redo the change that was undone"),
+    ("turn.replay", "Replay an answer"),
+)
+"""The bindings of messages, which work here on the one that has the focus or on the last one."""
 WITHOUT_A_KEY = (
+    ("Copy the conversation", "Copy all messages of this branch as Markdown.", "screen.copy_conversation"),
+    ("Copy code", "Copy a block of code of the last answer; done again, the next one.", "screen.copy_code"),
     ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),
     ("Save the settings as defaults", "Use them for every new conversation.", "screen.save_defaults"),
     ("Inspect the model", "Show everything that the file of the open model says of itself.", "app.inspect_model"),
@@ -36,6 +52,10 @@ class ActionProvider(Provider):
                 yield f"{binding.description}  ({key})", binding.tooltip, f"{namespace}{binding.action}"
 
         if self.screen.id == "chat":
+            bindings = {each.id: each for each in TurnLines.BINDINGS if isinstance(each, Binding)}
+            for name, title in OF_MESSAGES:
+                key = self.app.get_key_display(bindings[name])
+                yield f"{title}  ({key})", bindings[name].tooltip, bindings[name].action
             yield from WITHOUT_A_KEY
             for each in SLASHES:
                 # The others are actions, which are listed by their own names.

@@ -5,6 +5,7 @@ It holds no widget and draws nothing, so that what it does can be read, and test
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,10 +16,12 @@ from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat, Naming
+from workbench.core.ports import Engine, ExportFormat, Naming, Request
 from workbench.core.recipe import Recipe
 from workbench.core.session import Session
 from workbench.core.telemetry import Situation
+from workbench.core.trace import Trace
+from workbench.core.tree import History, Making, Turn, View
 from workbench.ui.answering import Answering
 from workbench.ui.bay import Bay
 from workbench.ui.conversation import Conversation
@@ -60,6 +63,7 @@ class Desk:
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
         self._metrics: AnswerMetrics | None = None
+        self._digest = ""
         self.machine = MachineWatch(services.telemetry, services.make_alarms, services.logs, clocks.now_ns)
         """The meters of the machine."""
         self.bay = Bay(services.engines)
@@ -98,43 +102,138 @@ class Desk:
             self.conversation.begin_with(recipe.messages)
         await self.track.opened(engine)
         await self.scribe.model(engine.info.model)
+        self._digest = await self._services.sessions.digest(engine.info.model)
         return engine
 
     async def answer(self, engine: Engine, text: str, emit: Emit) -> Outcome:
         """Put a question to the open model. Returns how the answer ended; it is part of the conversation then."""
-        model = engine.info.model
-        question = self.conversation.ask(text)
+        self.conversation.ask(text)
+        return await self._answer(engine, emit)
+
+    async def edit(self, engine: Engine, number: int, text: str, emit: Emit) -> Outcome:
+        """Put a question in other words to the open model, in a branch beside the old one."""
+        self.conversation.edit(number, text)
+        return await self._answer(engine, emit)
+
+    async def regenerate(self, engine: Engine, number: int, emit: Emit) -> Outcome:
+        """Have another answer to the question `number`, in a branch beside the answers that are there.
+
+        Where nothing comes of it, the conversation is again what it was.
+        """
+        before = self.conversation.state
+        self.conversation.go_back_to(number)
+        return await self._answer(engine, emit, before=before)
+
+    async def go_on(self, engine: Engine, number: int, emit: Emit) -> Outcome:
+        """Have an answer gone on with that was cut off; the longer one stands beside it.
+
+        Where nothing comes of it, the conversation is again what it was.
+        """
+        before, node = self.conversation.state, self.conversation.tree.node(number)
+        request = self.conversation.request(number)
+        self.conversation.go_back_to(node.parent)
+        return await self._answer(engine, emit, before=before, beginning=node.turn, request=request)
+
+    async def _answer(
+        self,
+        engine: Engine,
+        emit: Emit,
+        *,
+        before: tuple[View, History] | None = None,
+        beginning: Turn | None = None,
+        request: Request | None = None,
+    ) -> Outcome:
+        model, conversation = engine.info.model, self.conversation
+
+        def whole(message: Message) -> Message:
+            if beginning is None:
+                return message
+            first = beginning.message
+            return Message("assistant", first.content + message.content, first.reasoning + message.reasoning)
 
         async def keep(message: Message) -> None:
-            await self.scribe.partial(message, model.ref)
+            await self.scribe.partial(conversation.draft(whole(message), model.ref, self._making(engine)))
 
         self._speeds.clear()
         self._metrics = None
-        self.answering = Answering(
+        self.answering = answering = Answering(
             engine,
-            self.conversation.request(),
+            request or conversation.request(),
             emit,
             paints_per_second=self._config.paints_per_second,
             keep_partial=keep,
             clocks=self._clocks,
         )
-        answering = self.answering
         energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
-            await self.scribe.message(self.conversation, question)
+            await self.scribe.record(conversation)
             outcome = await answering.run()
         except BaseException:
+            answer = answering.answer
             # Without an answer the question would stand before the next one, and templates refuse that.
-            self.conversation.answer(answering.answer.message(), model.ref, answering.answer.meter.metrics(), "failed")
+            if before is None or answer.has_text:
+                turn = Turn(whole(answer.message()), time.time(), model.ref, answer.meter.metrics(), "failed")
+                conversation.answer(turn)
+            else:
+                conversation.return_to(before)
             raise
         finally:
             self.answering = None
         outcome = replace(outcome, metrics=replace(outcome.metrics, energy_joules=await energy.joules()))
         self._metrics = outcome.metrics
-        self.conversation.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
-        await self.scribe.answer(outcome.message, model.ref, outcome.metrics, outcome.reason)
+        if before is not None and not answering.answer.has_text:
+            conversation.return_to(before)
+            return outcome
+        trace = Trace((beginning.trace.data if beginning else b"") + answering.tracer.trace().data)
+        turn = Turn(
+            whole(outcome.message),
+            time.time(),
+            model.ref,
+            outcome.metrics,
+            outcome.reason,
+            self._making(engine, outcome.seed),
+            trace,
+        )
+        conversation.answer(turn)
+        await self.scribe.record(conversation)
         await self.track.answered(outcome.metrics)
         return outcome
+
+    def _making(self, engine: Engine, seed: int | None = None) -> Making:
+        info, conversation = engine.info, self.conversation
+        return Making(
+            info.model.path or "", self._digest, conversation.system, conversation.sampling, info.settings, seed
+        )
+
+    # Branches
+
+    async def rewrite(self, number: int, text: str) -> None:
+        """Put an answer in other words, in a branch beside the old one."""
+        self.conversation.edit(number, text)
+        await self.scribe.record(self.conversation)
+
+    async def walk(self, number: int, step: int) -> bool:
+        """Go to the branch beside a message. Returns whether there is one."""
+        return await self._see(self.conversation.walk(number, step))
+
+    async def delete(self, number: int) -> None:
+        """Take out a message with all that follows it in any branch."""
+        self.conversation.delete(number)
+        await self._see(True)
+
+    async def undo(self) -> bool:
+        """Take back the last change of the conversation. Returns whether there was one."""
+        return await self._see(self.conversation.undo())
+
+    async def redo(self) -> bool:
+        """Make the change again that was taken back last. Returns whether there was one."""
+        return await self._see(self.conversation.redo())
+
+    async def _see(self, changed: bool) -> bool:
+        if changed:
+            self._metrics = None
+            await self.scribe.view(self.conversation.tree.view)
+        return changed
 
     def stop(self) -> bool:
         """Stop what runs, an answer before a load. Returns whether anything did."""
@@ -183,12 +282,7 @@ class Desk:
         self.conversation = conversation
         self._start_over()
         await self.scribe.model(model)
-        for turn in conversation.turns:
-            if turn.message.role == "user":
-                await self.scribe.message(conversation, turn.message)
-            else:
-                metrics = turn.metrics or AnswerMetrics()
-                await self.scribe.answer(turn.message, turn.model, metrics, turn.finish_reason)
+        await self.scribe.record(conversation)
 
     def _start_over(self) -> None:
         self._metrics = None

@@ -68,23 +68,31 @@ def _latency_lines(readings: Readings, width: int) -> list[Ranked]:
     tokens = None if readings.streaming and not metrics.completion_tokens else metrics.completion_tokens
     reused = fmt.DASH if cached is None else f"{fmt.count(cached)} of {prompt}"
     written = fmt.DASH if tokens is None else f"{mark}{fmt.count(tokens)}"
+    seen_by = "" if metrics.latency_source == "engine" else f" {metrics.latency_source}"
+    prefill_by = "" if metrics.source == "engine" or metrics.prefill_tps is None else f", {metrics.source}"
     p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
     return [
-        Ranked(1, figure_row("First token", fmt.milliseconds(metrics.ttft_ms), width)),
-        Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, " tok/s")),
+        Ranked(1, figure_row("First token", *_by(fmt.milliseconds(metrics.ttft_ms), width, seen_by))),
+        Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}")),
         Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
         Ranked(7, figure_row("  cached", reused, width)),
         Ranked(1, figure_row("Answer", written, width, " tokens")),
-        Ranked(6, figure_row("Gap p50", p50, width)),
-        Ranked(6, figure_row("Gap p95", p95, width)),
+        Ranked(6, figure_row("Gap p50", *_by(p50, width, seen_by))),
+        Ranked(6, figure_row("Gap p95", *_by(p95, width, seen_by))),
     ]
 
 
+def _by(figure: str, width: int, who: str) -> tuple[str, int, str]:
+    """A figure with who measured it, where there is one."""
+    return figure, width, "" if figure == fmt.DASH else who
+
+
 def _context_lines(readings: Readings, width: int) -> list[Content]:
-    size = readings.info.settings.num_ctx if readings.info else None
+    # 0: a server does not say how long it is.
+    size = (readings.info.settings.num_ctx or None) if readings.info else None
     used = readings.context_used
     share = used / size if used is not None and size else None
-    amount = fmt.DASH if size is None else f"{fmt.count(used)} / {fmt.count(size)}"
+    amount = fmt.DASH if size is None and used is None else f"{fmt.count(used)} / {fmt.count(size)}"
     return [heading_row("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
 
 
@@ -149,7 +157,7 @@ def strip_lines(readings: Readings, width: int) -> list[Content]:
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
     name = short_label(info.model) if info else clean_line(readings.loading or "no model")
-    size = info.settings.num_ctx if info else None
+    size = (info.settings.num_ctx or None) if info else None
     share = readings.context_used / size if readings.context_used is not None and size else None
     context = level(share) if share is not None and share >= WARN_AT else value
     memory = info.memory.total_bytes if info and info.memory else None

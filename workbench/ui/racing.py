@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,6 +10,7 @@ from textual.content import Content, Span
 
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, get_value
+from workbench.core.tree import Turn
 from workbench.lab.parting import Piece, word_difference
 from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race_report import LaneResult, RaceResult, ratio
@@ -84,7 +86,8 @@ def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
     for question, answer in zip(questions, lane.answers, strict=False):
         outcome = answer.outcome
         conversation.ask(question)
-        conversation.answer(outcome.message, ref, outcome.metrics, outcome.reason)
+        turn = Turn(outcome.message, time.time(), ref, outcome.metrics, outcome.reason)
+        conversation.answer(turn)
     return conversation
 
 
@@ -116,6 +119,8 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
         if model.bits_per_weight is not None:
             facts.append(f"{model.bits_per_weight:.2f} bpw")
         facts.append(fmt.size(model.size_bytes))
+    if lane.info is not None and lane.info.measured_by != "engine":
+        facts.append(clean(lane.info.backend))
     if lane.info is not None and lane.info.memory is not None:
         facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
     own = own_settings(lane.spec, reference.spec) if reference is not None else []
@@ -133,7 +138,9 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     ttft = fmt.milliseconds(metrics.ttft_ms if metrics else None)
     prefill = fmt.rate(metrics.prefill_tps if metrics else None)
     tokens = fmt.count(meter.tokens if meter else None)
-    third = styled((fmt.rate(speed), "lane--figure"), (" tok/s  ", _DIM), (tokens, "lane--value"), (" tokens", _DIM))
+    by = "" if metrics is None or speed is None or metrics.source == "engine" else f" {metrics.source}"
+    rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
+    third = styled(*rate, (tokens, "lane--value"), (" tokens", _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
     return [_cropped(third, width), _cropped(fourth, width)]
 

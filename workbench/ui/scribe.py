@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from workbench.core.chat import Message
 from workbench.core.errors import SessionError
-from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Journal, SessionStore
 from workbench.core.session import Session
+from workbench.core.tree import Node, View
 from workbench.ui.conversation import Conversation
 
 
@@ -27,6 +26,8 @@ class Scribe:
         self._journal: Journal | None = None
         self._model: ModelEntry | None = None
         self._failing = False
+        self._last = 0
+        """The number of the last message that was recorded."""
 
     @property
     def session_id(self) -> str:
@@ -54,36 +55,36 @@ class Scribe:
         if self._journal:
             await self._try(self._journal.settings(conversation.system, conversation.sampling, conversation.load))
 
-    async def message(self, conversation: Conversation, message: Message) -> None:
-        """What the user wrote; it is on disk when this returns."""
-        if self._journal is None:
-            await self._try(self._begin(conversation, message))
-        if self._journal is not None:
-            await self._try(self._journal.message(message))
+    async def record(self, conversation: Conversation) -> None:
+        """Whatever was said and is not recorded yet; it is on disk when this returns.
 
-    async def _begin(self, conversation: Conversation, first: Message) -> None:
+        What a Modelfile has put before the first message is stored together with it.
+        """
+        new = [node for node in conversation.tree.nodes if node.number > self._last]
+        if new and self._journal is None:
+            await self._try(self._begin(conversation))
+        if self._journal is not None:
+            for node in new:
+                self._last = node.number
+                await self._try(self._journal.message(node))
+            if new and conversation.tree.view.deleted:
+                await self._try(self._journal.view(conversation.tree.view))
+
+    async def _begin(self, conversation: Conversation) -> None:
         self._journal = await self._store.create()
         await self.settings(conversation)
         if self._model is not None:
             await self._journal.model(self._model)
-        for turn in conversation.turns:
-            # What a Modelfile has put before the first message is stored together with it.
-            if turn.message is first:
-                break
-            if turn.message.role == "assistant":
-                await self._journal.answer(turn.message, turn.model, AnswerMetrics(), turn.finish_reason)
-            else:
-                await self._journal.message(turn.message)
 
-    async def partial(self, message: Message, model: str) -> None:
+    async def partial(self, node: Node) -> None:
         """How far an answer has come."""
         if self._journal:
-            await self._try(self._journal.partial(message, model))
+            await self._try(self._journal.partial(node))
 
-    async def answer(self, message: Message, model: str, metrics: AnswerMetrics, reason: str) -> None:
-        """A finished answer."""
+    async def view(self, view: View) -> None:
+        """Which messages are the conversation from here on."""
         if self._journal:
-            await self._try(self._journal.answer(message, model, metrics, reason))
+            await self._try(self._journal.view(view))
 
     async def resume(self, session_id: str) -> Session:
         """Go on with a stored session instead.
@@ -94,6 +95,7 @@ class Scribe:
         session, journal = await self._store.resume(session_id)
         await self.close()
         self._journal = journal
+        self._last = session.tree.next_number - 1
         return session
 
     async def close(self) -> None:
@@ -101,3 +103,4 @@ class Scribe:
         if self._journal:
             await self._try(self._journal.close())
             self._journal = None
+        self._last = 0

@@ -18,10 +18,13 @@ from workbench.core.ports import (
     EngineHost,
     ExportFormat,
     LoadBook,
+    LoadClients,
     LogBook,
     MemoryAdviser,
+    ModelSender,
     PromptBook,
     RaceBook,
+    Servers,
     SessionStore,
     Telemetry,
 )
@@ -105,6 +108,10 @@ class BenchTools(Protocol):
         """Opens models for timing."""
 
     @property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
+
+    @property
     def bench_runs(self) -> BenchBook:
         """The kept runs."""
 
@@ -128,6 +135,7 @@ class Services:
     races: RaceBook
     bench: BenchTools
     sessions: SessionStore
+    sender: ModelSender
     telemetry: Telemetry
     """The meters of the machine; the screen starts and stops them."""
     make_alarms: Callable[[], AlarmWatch]
@@ -147,3 +155,5 @@ class Services:
     """A session in one of the forms. Raises WorkbenchError where the form cannot hold one of its values."""
     no_model_hint: str = ""
     """How to get a model, for when none is named and none is at hand."""
+    servers: Servers | None = None
+    """The servers whose models are in the catalog; None where none can be asked."""

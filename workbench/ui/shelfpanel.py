@@ -13,6 +13,7 @@ from workbench.ui.fitter import Fitter
 from workbench.ui.fitting import Verdict, family_lines, fit_lines, record_lines, short_fit, short_settings
 from workbench.ui.gauges import styled
 from workbench.ui.pages import cut, cut_path, heading, paragraph
+from workbench.ui.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.shelf import Heading, Row, Shelf
 
@@ -126,6 +127,8 @@ def _family(row: Heading, fitter: Fitter, width: int) -> list[Content]:
 
 
 def _fit(model: ModelEntry, fitter: Fitter, key_for: KeyFor, width: int) -> list[Content]:
+    if model.loaded is not None:
+        return _served(model, key_for, width)
     title = heading("DOES IT FIT IN WHAT IS FREE NOW?")
     answer = fitter.answer(model)
     if model.problem:
@@ -140,6 +143,19 @@ def _fit(model: ModelEntry, fitter: Fitter, key_for: KeyFor, width: int) -> list
     return [*lines, *record_lines(fitter.record(model), width), Content("")]
 
 
+def _served(model: ModelEntry, key_for: KeyFor, width: int) -> list[Content]:
+    """A model that a server has."""
+    key = key_for("models.unload")
+    state = f"Loaded there; {key} has it unloaded." if model.loaded else "Not loaded there; it is when it is opened."
+    return [
+        heading("IT IS ON A SERVER"),
+        *paragraph(clean_line(model.source), width, 0, "rows--strong"),
+        *paragraph(state, width, 0, "rows--dim"),
+        styled((cut_path(clean_line(model.ref), width), "rows--dim")),
+        Content(""),
+    ]
+
+
 def strip_lines(row: Row | None, fitter: Fitter, details_key: str, width: int) -> list[Content]:
     """The same in two rows, where there is no room for the panel."""
     empty = Content("")
@@ -152,6 +168,9 @@ def strip_lines(row: Row | None, fitter: Fitter, details_key: str, width: int) -
         together = f" · {fmt.size(sum(sizes))} together" if sizes else ""
         text = f"{sum(fitting)} of {len(row.members)} fit in what is free now{together}"
         return [styled((cut(text, width), "")), styled((cut(f"{hint}: which of them", width), "rows--dim"))]
+    if row.loaded is not None:
+        state = "loaded there" if row.loaded else "not loaded there"
+        return [styled((cut(f"on a server: {clean_line(row.source)}", width), "")), styled((state, "rows--dim"))]
     answer = fitter.answer(row)
     if answer is None:
         words = warning_lines(row, 10_000) or paragraph(fitter.problem(row) or "Reading the file…", 10_000)

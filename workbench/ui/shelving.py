@@ -212,7 +212,7 @@ def context_text(value: int | None) -> str:
 def place_text(model: ModelEntry, width: int) -> str:
     """Where a model was found, and in how many places more."""
     more = len(model.places) - 1
-    also = f" +{more}" if more > 0 else ""
+    also = f" +{more}" if more > 0 else " ●" if model.loaded else ""
     source = sources(model)[0]
     room = max(1, width - len(also))
     return (cut_path(source, room) if "/" in source or "\\" in source else cut(source, room)) + also

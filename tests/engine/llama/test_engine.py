@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -388,3 +389,25 @@ async def test_a_template_that_does_not_compile_leaves_raw_completion(host, mode
     result = await answer(engine, chat("Hello"))
     assert isinstance(result.end.error, TemplateError)
     assert (await answer(engine, raw("Hello", limit=2))).text
+
+
+# Going on with the beginning of an answer.
+
+
+async def test_an_answer_goes_on_where_it_was_cut_off(engine):
+    whole = await answer(engine, chat("Tell me about the sea.", limit=24))
+    beginning = await answer(engine, chat("Tell me about the sea.", limit=10))
+    request = chat("Tell me about the sea.", beginning.text, limit=14)
+    rest = await answer(engine, replace(request, continues=True))
+    assert beginning.text + rest.text == whole.text
+    assert rest.cached > 0, "what was written is not computed again"
+
+
+async def test_the_beginning_of_an_answer_is_never_dropped(engine):
+    filler = "word " * 1200
+    texts = (filler, "Yes.", filler, "No.", "Count to ten.", "One, two, three,")
+    request = replace(chat(*texts, limit=12), continues=True, when_context_full="drop_oldest")
+    rest = await answer(engine, request)
+    assert isinstance(rest.end, Finished)
+    assert rest.of(PromptProgress)[0].dropped >= 2
+    assert "four" in rest.text

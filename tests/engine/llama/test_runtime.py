@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from workbench.core.events import PromptProgress
-from workbench.engine.llama.runtime import FLUSH_INTERVAL_NS, Job, Outbox, Runtime
+from workbench.engine.llama.runtime import Job, Runtime
+from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
 
 
 def event(at_ns: int) -> PromptProgress:

@@ -15,9 +15,10 @@ from workbench.core.models import EngineInfo
 from workbench.core.ports import Capabilities, Request
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Outbox, Runtime, Step
+from workbench.engine.llama.runtime import Job, Runtime, Step
 from workbench.engine.llama.states import StateCache, common_prefix
 from workbench.engine.llama.template import PromptTemplate
+from workbench.engine.outbox import Outbox
 
 Result = TypeVar("Result")
 

@@ -12,10 +12,11 @@ from workbench.core.errors import ContextFullError, EngineError, TemplateError, 
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.core.ports import Request
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Outbox, Step
+from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.template import PromptTemplate
-from workbench.engine.text import AnswerText, open_reasoning_tag
+from workbench.engine.outbox import Outbox
+from workbench.engine.text import AnswerText, open_reasoning_tag, with_beginning
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class Prompt:
 
     def _fit(self) -> list[int]:
         request, n_ctx = self._request, self._model.n_ctx
-        messages = list(request.messages)
+        # The beginning of the answer is no message that could be dropped.
+        messages = list(request.messages[:-1] if request.continues else request.messages)
+        count = len(messages)
         tokens = self._tokenize(messages)
         if not tokens:
             raise EngineError("The prompt is empty.", "Write something for the model to go on from.")
@@ -67,7 +70,7 @@ class Prompt:
             answer = n_ctx // ANSWER_SHARE if limit < 0 else min(n_ctx // ANSWER_SHARE, limit + 1)
             while len(tokens) > n_ctx - answer and _drop_oldest(messages):
                 tokens = self._tokenize(messages)
-            self.dropped = len(request.messages) - len(messages)
+            self.dropped = count - len(messages)
         if len(tokens) >= n_ctx:
             raise ContextFullError(
                 f"The prompt has {len(tokens)} tokens, and the context of this model is {n_ctx} long.",
@@ -85,7 +88,10 @@ class Prompt:
         if isinstance(self._template, TemplateError):
             raise self._template
         rendered = self._template.render(messages)
-        self.closing = open_reasoning_tag(rendered)
+        if request.continues:
+            rendered, self.closing = with_beginning(rendered, request.messages[-1])
+        else:
+            self.closing = open_reasoning_tag(rendered)
         return vocabulary.tokenize_prompt(rendered)
 
 
@@ -158,7 +164,7 @@ class Generation:
             return "cancelled"
         prompt = Prompt(self._request, self._model, self._template)
         sampling = self._request.sampling
-        self._text = AnswerText(sampling.stop, prompt.closing)
+        self._text = AnswerText(sampling.stop, prompt.closing, continued=self._request.continues)
         self._prompt_tokens = len(prompt.tokens)
         self._cached = self._reuse(prompt.tokens)
         if not (yield from self._prefill(job, prompt)):

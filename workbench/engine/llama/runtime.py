@@ -12,7 +12,6 @@ a turn have what speed they have alone.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import queue
@@ -24,8 +23,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from typing import TypeVar
 
-from workbench.core.events import Batch, Event
-
 Result = TypeVar("Result")
 
 _logger = logging.getLogger(__name__)
@@ -35,9 +32,6 @@ SWITCH_INTERVAL_S = float(os.environ.get("WORKBENCH_SWITCH_INTERVAL", "0.0005"))
 
 The variable exists so that a benchmark can show the difference.
 """
-
-FLUSH_INTERVAL_NS = 40_000_000
-"""Events are handed to the event loop at most this often, so that it is woken 25 times a second and not per token."""
 
 TURN_NS = 40_000_000
 """How long a job keeps its turn, in its own time; one step of a slow model may take longer."""
@@ -159,30 +153,3 @@ class Runtime:
 
 shared_runtime = Runtime()
 """The one runtime of the process. It starts with the first work that it is given."""
-
-
-class Outbox:
-    """Hands events from the runtime's thread to an event loop, in batches.
-
-    Args:
-        loop: The loop of whoever reads `batches`.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.batches: asyncio.Queue[Batch] = asyncio.Queue()
-        self._loop = loop
-        self._events: list[Event] = []
-        self._flushed_ns = 0
-
-    def put(self, event: Event, *, at_once: bool = False) -> None:
-        """Add an event; it leaves with the next batch, or now."""
-        self._events.append(event)
-        if at_once or event.at_ns - self._flushed_ns >= FLUSH_INTERVAL_NS:
-            self.flush(event.at_ns)
-
-    def flush(self, now_ns: int) -> None:
-        """Hand over what is held."""
-        batch, self._events = tuple(self._events), []
-        self._flushed_ns = now_ns
-        if batch and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.batches.put_nowait, batch)

@@ -40,6 +40,25 @@ def parse(source: str) -> list[SyntaxTreeNode]:
     return SyntaxTreeNode(parser().parse(source)).children
 
 
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """A fenced or indented block of code."""
+
+    text: str
+    """Without the line end after its last line."""
+    language: str
+    """Empty where it names none."""
+
+
+def code_blocks(source: str) -> list[CodeBlock]:
+    """Every block of code in a text, in order, however deep it lies."""
+    from markdown_it.tree import SyntaxTreeNode
+
+    tree = SyntaxTreeNode(parser().parse(source))
+    found = [node for node in tree.walk() if node.type in ("fence", "code_block")]
+    return [CodeBlock(node.content.removesuffix("\n"), language_of(node)) for node in found]
+
+
 def language_of(node: SyntaxTreeNode) -> str:
     """The language that a fence names; empty where it names none."""
     words = node.info.split()

@@ -18,6 +18,8 @@ from textual.worker import Worker, WorkerFailed, WorkerState
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
+from workbench.core.servers import is_server_ref
+from workbench.lab.bench_plan import BenchPlan
 from workbench.lab.bench_record import BenchRecord, Kind, lay_beside
 from workbench.lab.bench_text import FORMS
 from workbench.ui.benching import KIND_NAMES, KIND_WORDS, KINDS, MORE_PAIRS, Refusal, plan_of, size_text
@@ -64,7 +66,7 @@ class BenchScreen(Screen[None]):
         Binding("escape", "stop", "Stop", id="bench.stop",
                 tooltip="Stop and keep what is done; where nothing runs, go back to the fields."),
         Binding("f6", "kind", "Kind", id="bench.kind",
-                tooltip="Measure something else: tests, A against B, sequences, or what a person waits for."),
+                tooltip="Measure something else: tests, A against B, sequences, what a person waits for, a server."),
         Binding("ctrl+o", "add", "Add model", id="bench.add", tooltip="Measure another model too."),
         Binding("ctrl+t", "more", "Ten more", id="bench.more", tooltip="Add ten pairs to the comparison."),
         Binding("tab", "turn", "Results", id="bench.turn", tooltip="Go from the fields to the results and back."),
@@ -143,11 +145,18 @@ class BenchScreen(Screen[None]):
         """Whether something is being measured."""
         return self._job is not None and self._job.running
 
+    @property
+    def _shown_models(self) -> list[ModelEntry]:
+        """The models that this kind of run can measure."""
+        if self._kind == "sweep":
+            return [model for model in self._models if is_server_ref(model.ref)]
+        return self._models
+
     # What is shown
 
     def _show_form(self) -> None:
         self.kinds.show(self._kind)
-        self.form.show(self._kind, self._models, self._key_for("bench.add"))
+        self.form.show(self._kind, self._shown_models, self._key_for("bench.add"))
         self._show_plan()
         self.refresh_bindings()
 
@@ -250,9 +259,9 @@ class BenchScreen(Screen[None]):
     @on(ModelList.Removed)
     def _remove(self, event: ModelList.Removed) -> None:
         self._chosen = True
-        del self._models[event.index]
+        self._models.remove(self._shown_models[event.index])
         self._show_form()
-        if not self._models:
+        if not self._shown_models:
             self.form.focus_field()
 
     def action_add(self) -> None:
@@ -276,7 +285,7 @@ class BenchScreen(Screen[None]):
             if instead is None:
                 self._models.append(model)
             else:
-                self._models[instead] = model
+                self._models[self._models.index(self._shown_models[instead])] = model
             self._show_form()
 
         picker = ModelPicker(self._services.catalog, self._desk.model, self._services.no_model_hint)
@@ -319,6 +328,19 @@ class BenchScreen(Screen[None]):
             if not self._models:
                 self.say(f"{self._key_for('bench.add')} adds a model.")
             return
+        if plan.sweep is None or not plan.sweep.warning:
+            self._begin(plan)
+            return
+        from workbench.ui.screens.confirm import ConfirmDialog
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._begin(plan)
+
+        text = f"{plan.sweep.warning} Go on only where you may load it so."
+        self.app.push_screen(ConfirmDialog("Another machine is asked", text, "goes on"), answered)
+
+    def _begin(self, plan: BenchPlan) -> None:
         services = self._services
         self._kept, self._beside, self._said = None, False, ""
         load = self._desk.conversation.load
@@ -414,7 +436,7 @@ class BenchScreen(Screen[None]):
     def action_export(self) -> None:
         """Write the measurement to a file."""
         record = self.record
-        if record is None or not (record.results or record.duels or record.felt):
+        if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
         from workbench.ui.screens.export import ExportDialog

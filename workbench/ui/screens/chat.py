@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.binding import Binding, BindingType
-from textual.worker import Worker, WorkerCancelled, WorkerFailed
+from textual.worker import WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import Engine, ExportFormat, Naming
 from workbench.core.recipe import Recipe
+from workbench.core.sending import Sent
 from workbench.ui.conversation import Conversation
 from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
-from workbench.ui.screens.typed import TypedScreen
+from workbench.ui.screens.branches import BranchScreen
 from workbench.ui.services import Services
 from workbench.ui.slash import plain_message, read_slash
 from workbench.ui.widgets.answer import AnswerTurn
@@ -44,8 +45,11 @@ EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
 }
 """How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
 
+TO_OLLAMA = "ollama"
+TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
 
-class ChatScreen(TypedScreen):
+
+class ChatScreen(BranchScreen):
     """The conversation on the left, its figures on the right."""
 
     # fmt: off
@@ -78,8 +82,6 @@ class ChatScreen(TypedScreen):
         self._first_model = model
         self._first_recipe = recipe
         self._first_session = resume
-        self._show_thoughts = True
-        self._answering: Worker[None] | None = None
 
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
@@ -100,7 +102,7 @@ class ChatScreen(TypedScreen):
     def _submit(self, event: Prompt.Submitted) -> None:
         if (typed := read_slash(event.shown)) is not None:
             self._run_slash(typed, event.shown)
-        elif self._answering is not None and not self._answering.is_finished:
+        elif self.is_answering:
             self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
@@ -117,49 +119,12 @@ class ChatScreen(TypedScreen):
             self._add(UserTurn(text))
             self._answering = self._answer(text)
 
-    @work(group="answer", exit_on_error=False, description="answer")
-    async def _answer(self, text: str) -> None:
-        engine = self.desk.engine
-        if engine is None:
-            return
-        turn = AnswerTurn(show_thoughts=self._show_thoughts)
-        self._add(turn)
-        label = engine.info.model.label
-        self._begin_work()
-        self.transcript.follow(True)
-
-        def draw(answer: str, thoughts: str) -> None:
-            self.transcript.make_room(turn.write(answer, thoughts))
-            self._look_if_due()
-
-        try:
-            outcome = await self.desk.answer(engine, text, draw)
-        except BaseException:
-            turn.finish(label, None, "failed")
-            raise
-        finally:
-            self.transcript.follow(False)
-            self._set_busy()
-        turn.finish(label, outcome.metrics, outcome.reason)
-        self._show_speeds()
-        if outcome.dropped:
-            count = f"{outcome.dropped} of the oldest messages were left out"
-            self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
-        if outcome.error is not None:
-            self._services.logs.add("error", "engine", str(outcome.error))
-            self._add(Notice.of(outcome.error))
-        if not outcome.message.content and not outcome.message.reasoning:
-            self._give_back(text)
-
-    def _give_back(self, text: str) -> None:
-        """A question that was not answered is in the prompt again, unless the user has gone on."""
-        if not self.prompt.text:
-            self.prompt.put(text)
-
     def action_stop(self) -> None:
         """Stop what runs; otherwise put off what is offered, or go back to the prompt."""
         if self.desk.stop():
             self._show_activity()
+        elif any(worker.group == "replay" and not worker.is_finished for worker in self.workers):
+            self.workers.cancel_group(self, "replay")
         elif offers := self.query(ResumeOffer):
             offers.first().answer(resume=False)
         elif not self.put_off_alarm():
@@ -171,12 +136,6 @@ class ChatScreen(TypedScreen):
             offer.answer(resume=True)
 
     # What a load means for the conversation
-
-    async def _stop_answer(self) -> None:
-        if self._answering is not None and not self._answering.is_finished:
-            self.desk.stop()
-            with suppress(WorkerFailed, WorkerCancelled):
-                await self._answering.wait()
 
     def _load_ended(self, engine: Engine | None) -> None:
         if self._queued is None:
@@ -231,13 +190,26 @@ class ChatScreen(TypedScreen):
         from workbench.ui.screens.export import ExportDialog
 
         title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()}
+        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
         dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
         self.app.push_screen(dialog, self._take_export)
 
     def _take_export(self, export: Export | None) -> None:
-        if export is not None:
+        if export is not None and export.form == TO_OLLAMA:
+            self._send_to_ollama()
+        elif export is not None:
             self._export(export)
+
+    def _send_to_ollama(self) -> None:
+        from workbench.ui.screens.sending import SendDialog
+
+        def made(sent: Sent | None) -> None:
+            if sent is not None:
+                text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
+                self._add(Notice(text, severity="information"))
+
+        session = self.desk.conversation.session(self.desk.scribe.session_id, self.desk.model)
+        self.app.push_screen(SendDialog(self._services.sender, session), made)
 
     @work(group="export", exit_on_error=False, description="export")
     async def _export(self, export: Export) -> None:
@@ -265,8 +237,8 @@ class ChatScreen(TypedScreen):
         """Go on with a conversation that was held elsewhere, and with the model that answered there."""
         await self._stop_answer()
         await self.desk.adopt(conversation, model)
-        labels = {model.ref: model.label}
-        await self.transcript.show_turns(conversation.turns, labels, show_thoughts=self._show_thoughts)
+        self._labels[model.ref] = model.label
+        await self._redraw()
         self.load_model(model.ref, model.label, NOTHING)
         self.prompt.focus()
 
@@ -275,11 +247,7 @@ class ChatScreen(TypedScreen):
         """Begin an empty conversation."""
         await self._stop_answer()
         await self.desk.new()
-        given = self.desk.conversation.turns
-        await self.transcript.show_turns(given, {}, show_thoughts=self._show_thoughts)
-        if not given:
-            self._welcome()
-        self._look()
+        await self._redraw()
         self.prompt.focus()
 
     # Stored sessions
@@ -310,12 +278,16 @@ class ChatScreen(TypedScreen):
 
     async def _resume(self, session_id: str) -> None:
         session = await self.desk.resume(session_id)
-        labels = {model.ref: model.label for model in await self._services.catalog.models()}
-        await self.transcript.show_turns(session.turns, labels, show_thoughts=self._show_thoughts)
+        labels = self._labels
+        labels |= {model.ref: model.label for model in await self._services.catalog.models()}
+        await self._redraw()
         model = self.desk.model
         if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
             self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
-        self._look()
+        if session.turns and session.turns[-1].is_cut:
+            keys = self._key_for("turn.continue"), self._key_for("turn.regenerate")
+            hint = f"Select it: {keys[0]} lets it go on, {keys[1]} asks for another one."
+            self._add(Notice("The last answer was cut off.", hint, "warning"))
 
     async def leave(self) -> None:
         """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""

@@ -22,7 +22,7 @@ class Export:
     """What is to be written, and where."""
 
     form: str
-    """The suffix of the form that was chosen, such as `.md`."""
+    """The suffix of the form that was chosen, such as `.md`; or what is no file."""
     path: Path
 
 
@@ -42,7 +42,7 @@ class ExportDialog(Dialog[Export | None]):
 
     Args:
         what: What is written, in words.
-        forms: Suffix by suffix, what to call it.
+        forms: Suffix by suffix, what to call it. What has no dot in front is no file, and gets no path.
         folder: Where it goes unless the user says otherwise.
         title: What a file is named after.
     """
@@ -51,6 +51,7 @@ class ExportDialog(Dialog[Export | None]):
 
     forms = query_one("#export-form", OptionList)
     path = query_one("#export-path", Input)
+    to = query_one("#export-to", Label)
 
     def __init__(self, what: str, forms: Mapping[str, str], folder: Path, title: str) -> None:
         super().__init__()
@@ -66,7 +67,7 @@ class ExportDialog(Dialog[Export | None]):
             box.border_title = f"Export {self._what}"
             box.border_subtitle = "Enter writes · Tab to the path · Esc closes"
             yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
-            yield Label("To", classes="dialog-label")
+            yield Label("To", id="export-to", classes="dialog-label")
             path = Input(id="export-path", compact=True)
             path.cursor_blink = False
             yield path
@@ -83,6 +84,7 @@ class ExportDialog(Dialog[Export | None]):
     @on(OptionList.OptionHighlighted)
     def _propose(self) -> None:
         """Propose a path for the form, unless the user has typed one."""
+        self.path.display = self.to.display = self._form.startswith(".")
         if self.path.value == self._proposed:
             self._proposed = str(free_path(self._folder, self._title, self._form))
             self.path.value = self._proposed

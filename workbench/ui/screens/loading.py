@@ -47,7 +47,8 @@ class LoadScreen(LiveScreen):
         """Choose a model."""
         from workbench.ui.screens.picker import ModelPicker
 
-        picker = ModelPicker(self._services.catalog, self.desk.model, self._services.no_model_hint)
+        services = self._services
+        picker = ModelPicker(services.catalog, self.desk.model, services.no_model_hint, services.servers)
         self.app.push_screen(picker, self._chosen)
 
     def _chosen(self, model: ModelEntry | None) -> None:
@@ -141,7 +142,7 @@ class LoadScreen(LiveScreen):
             self._add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
             return
         waiting = None if self._queued is None else UserTurn(self._queued[0])
-        await self.transcript.show_turns(self.desk.conversation.turns, {}, show_thoughts=True)
+        await self.transcript.show_tree(self.desk.conversation.tree, {}, show_thoughts=True)
         if self._queued is not None and waiting is not None:
             self._queued = (self._queued[0], waiting)
             self._add(waiting)

@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events, on
+from textual import events, on, work
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import Input
 
+from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import Value
+from workbench.core.ports import Servers
 from workbench.ui.keys import keys_of
 from workbench.ui.screens.models_trial import TrialScreen
 from workbench.ui.shelf import Heading
@@ -56,6 +58,8 @@ class ModelsScreen(TrialScreen):
         Binding("right", "fold(False)", "Unfold", id="models.unfold", show=False, tooltip="Unfold the group in hand."),
         Binding("z", "fold_all", "Fold all", id="models.fold_all", show=False,
                 tooltip="Fold all groups, or unfold all."),
+        Binding("u", "unload", "Unload", id="models.unload", show=False,
+                tooltip="Have the server give the memory of the model in hand back."),
         Binding("y", "copy", "Copy path", id="models.copy", show=False, tooltip="Copy the path of the model in hand."),
         Binding("r", "scan", "Scan again", id="models.scan", show=False, tooltip="Look for models again."),
         Binding("p", "problems", "Problems", id="models.problems", show=False, tooltip="List what could not be read."),
@@ -188,6 +192,30 @@ class ModelsScreen(TrialScreen):
         if model is not None and self._has_file(model):
             self.app.copy_to_clipboard(model.path or "")
             self.say(f"Copied: {model.path}")
+
+    def action_unload(self) -> None:
+        """Have the server give the memory of the model in hand back."""
+        model, servers = self._wanted(), self._services.servers
+        if model is None:
+            return
+        if model.loaded is None or servers is None:
+            self.say(f"{model.label} is not on a server: it is closed when another model is opened.")
+        elif not model.loaded:
+            self.say(f"{model.label} is not loaded.")
+        else:
+            self._unload(model, servers)
+
+    @work(group="servers", exit_on_error=False, description="unload a model of a server")
+    async def _unload(self, model: ModelEntry, servers: Servers) -> None:
+        self.say(f"Unloading {model.label}…")
+        try:
+            await servers.unload(model.ref)
+        except WorkbenchError as error:
+            self._services.logs.add("error", "servers", str(error))
+            self.say(str(error))
+        else:
+            self.say(f"{model.label} is unloaded.")
+            self._find()
 
     def action_problems(self) -> None:
         """List what could not be read."""

@@ -16,13 +16,15 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import ServerAddressError, WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry, variants_of
-from workbench.core.ports import Catalog
+from workbench.core.ports import Catalog, Servers
+from workbench.core.servers import is_server_ref, server_url
 from workbench.ui import format as fmt
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.dialog import Dialog
 
+_PLACEHOLDER = "Type to search, or the http:// address of a server…"
 _NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9
 
 
@@ -40,12 +42,23 @@ def matching(models: Sequence[ModelEntry], query: str) -> list[ModelEntry]:
     query = query.strip()
     if not query:
         return list(models)
+    if is_server_ref(query):
+        # An address is no handful of letters: whatever is not there is meant to be asked.
+        return [model for model in models if model.ref.casefold().startswith(_address_of(query))]
     search = FuzzySearch()
     scored = [
         (search.match(query, f"{model.label} {model.source} {model.architecture or ''}")[0], model) for model in models
     ]
     found = [(score, model) for score, model in scored if score > 0]
     return [model for _, model in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _address_of(query: str) -> str:
+    """What the references of a server's models begin with."""
+    try:
+        return server_url(query.partition("#")[0])
+    except ServerAddressError:
+        return query.casefold()
 
 
 def row(model: ModelEntry, *, current: bool) -> Content:
@@ -60,6 +73,7 @@ def row(model: ModelEntry, *, current: bool) -> Content:
         bits.rjust(_BITS),
         fmt.size(model.size_bytes).rjust(_SIZE),
         ("  " + clean_line(model.source), "$text-muted"),
+        (" · loaded" if model.loaded else "", "$success"),
     )
     if model.problem:
         return Content.assemble(first, "\n", ("    " + clean_line(model.problem), "$text-error"))
@@ -81,9 +95,12 @@ class ModelPicker(Dialog[ModelEntry | None]):
     list = query_one("#picker-list", OptionList)
     state = query_one("#picker-state", Label)
 
-    def __init__(self, catalog: Catalog, current: ModelEntry | None, hint: str = "") -> None:
+    def __init__(
+        self, catalog: Catalog, current: ModelEntry | None, hint: str = "", servers: Servers | None = None
+    ) -> None:
         super().__init__()
         self._catalog = catalog
+        self._servers = servers
         self._current = current
         self._hint = hint
         self._models: Sequence[ModelEntry] = ()
@@ -91,13 +108,15 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._complete = False
         self._moved = False
         """Whether the user has moved the choice since the last letter."""
+        self._asking = False
+        """Whether a server is asked for its models."""
 
     def compose(self) -> ComposeResult:
         """A search line above the list."""
         with Vertical(id="picker-box", classes="dialog-box") as box:
             box.border_title = "Choose a model"
             box.border_subtitle = "Enter loads · Esc closes"
-            search = Input(placeholder="Type to search…", id="picker-search", compact=True)
+            search = Input(placeholder=_PLACEHOLDER, id="picker-search", compact=True)
             search.cursor_blink = False
             yield search
             yield OptionList(id="picker-list", compact=True)
@@ -109,7 +128,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self.search.focus()
         self._find()
 
-    @work(group="models", exit_on_error=False, description="list models")
+    @work(group="models", exclusive=True, exit_on_error=False, description="list models")
     async def _find(self) -> None:
         try:
             async with aclosing(self._catalog.watch()) as views:
@@ -148,7 +167,11 @@ class ModelPicker(Dialog[ModelEntry | None]):
 
     def _tell(self) -> None:
         searching = "" if self._complete else " · still looking"
-        if self._models or not self._complete:
+        if self._asking:
+            return
+        if not self._shown and self._address:
+            self.state.update(f"Enter asks {self._address} for its models, and keeps it in the list.")
+        elif self._models or not self._complete:
             self.state.update(f"{len(self._shown)} of {len(self._models)} models{searching}")
         else:
             self.state.update(self._hint or "There is no model at hand.")
@@ -156,13 +179,39 @@ class ModelPicker(Dialog[ModelEntry | None]):
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
         self._moved = False
-        if self._models:
+        self.state.remove_class("-error")
+        if self._models or self._address:
             self._show(event.value)
 
     @on(Input.Submitted)
     def _load_highlighted(self) -> None:
         if (chosen := self._chosen) is not None:
             self.dismiss(chosen)
+        elif self._address and not self._asking:
+            self._asking = True
+            self._ask(self._address)
+
+    @property
+    def _address(self) -> str:
+        """The address of a server that is typed; empty where none is, or none can be asked."""
+        typed = self.search.value.strip()
+        return typed if self._servers is not None and is_server_ref(typed) else ""
+
+    @work(group="servers", exclusive=True, exit_on_error=False, description="ask a server for its models")
+    async def _ask(self, address: str) -> None:
+        assert self._servers is not None
+        self.state.update(f"Asking {clean_line(address)}…")
+        try:
+            added = await self._servers.add(address)
+        except WorkbenchError as error:
+            self.state.update(clean_line(str(error)))
+            self.state.add_class("-error")
+            return
+        finally:
+            self._asking = False
+        refs = {model.ref for model in added}
+        self._models = [*(model for model in self._models if model.ref not in refs), *added]
+        self._show(self.search.value)
 
     @on(OptionList.OptionSelected)
     def _load_clicked(self, event: OptionList.OptionSelected) -> None:

@@ -343,12 +343,14 @@ class RaceScreen(Screen[None]):
     def _pick(self, instead: LaneColumn | None) -> None:
         from workbench.ui.screens.picker import ModelPicker
 
+        services = self._services
+
         def chosen(model: ModelEntry | None) -> None:
             if model is not None:
                 self.run_worker(self._add(model, instead), group="lanes", exit_on_error=False, description="add a lane")
 
         self.app.push_screen(
-            ModelPicker(self._services.catalog, self._desk.model, self._services.no_model_hint), chosen
+            ModelPicker(services.catalog, self._desk.model, services.no_model_hint, services.servers), chosen
         )
 
     def action_greedy(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual.content import Content, Span
@@ -9,6 +10,7 @@ from textual.events import Click
 
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
+from workbench.core.tree import EDITED, Place, Turn
 from workbench.ui import format as fmt
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.document.streaming import StreamingDocument
@@ -21,6 +23,7 @@ ENDINGS = {
     "cancelled": "stopped",
     "failed": "failed",
     "interrupted": "interrupted",
+    EDITED: "edited",
     GIVEN: "given by the Modelfile",
 }
 
@@ -186,10 +189,30 @@ class AnswerTurn(TurnLines):
         self._figures = Content("")
         self._width = 0
 
+    @classmethod
+    def of(cls, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> AnswerTurn:
+        """An answer that is complete.
+
+        Args:
+            turn: The answer.
+            labels: What models are called, by their references.
+            show_thoughts: Whether the thoughts are open.
+        """
+        widget = cls(show_thoughts=show_thoughts)
+        widget.write(turn.message.content, turn.message.reasoning)
+        widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
+        return widget
+
     @property
     def text(self) -> str:
         """The answer as the model wrote it."""
         return "".join(self._written)
+
+    def put(self, number: int, place: Place) -> None:
+        """Say which message it is, and which of its siblings."""
+        super().put(number, place)
+        if self._width:
+            self.set_lines(self._all())
 
     def write(self, answer: str, thoughts: str) -> int:
         """Add what has come. Returns by how many rows the turn grows."""
@@ -254,9 +277,14 @@ class AnswerTurn(TurnLines):
         lines = [*self._above(), *self._answer.lines]
         if not lines and not self._done:
             lines = [Content("…", [Span(0, 1, "turn--note")])]
-        if self._figures:
-            lines += [Content(""), *self._figures.wrap(self._room)]
+        if figures := self._below():
+            lines += [Content(""), *figures.wrap(self._room)]
         return lines
+
+    def _below(self) -> Content:
+        branch = self._branch_text()
+        gap = "  ·  " if branch and self._figures else ""
+        return self._figures + Content(f"{gap}{branch}", [Span(0, len(gap) + len(branch), "turn--figures")])
 
     def action_fold(self) -> None:
         """Open or fold the thoughts of this answer."""

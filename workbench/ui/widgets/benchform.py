@@ -97,7 +97,7 @@ class BenchInput(Horizontal):
     note = query_one(".bench-note", Label)
 
     def __init__(self, field: BenchField) -> None:
-        super().__init__(id=field.id)
+        super().__init__(id=field.id, classes="-wide" if field.wide else None)
         self.field = field
 
     def compose(self) -> ComposeResult:

@@ -16,7 +16,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.lab.bench_record import BenchRecord
 from workbench.ui.benchlines import Table, table_of
 from workbench.ui.benchplots import Plot, plots_of
-from workbench.ui.benchsaid import verdict_lines
+from workbench.ui.benchsaid import sweep_lines, verdict_lines
 from workbench.ui.gauges import styled
 from workbench.ui.sanitize import clean_line
 from workbench.ui.widgets.benchform import BenchLines
@@ -97,7 +97,9 @@ class BenchResults(Vertical):
         record = self._record
         if record is None or not self.size.width:
             return
-        self.verdict.set_lines(verdict_lines(record.duels, self.verdict.size.width or self.size.width - 2, self._added))
+        width = self.verdict.size.width or self.size.width - 2
+        said = sweep_lines(record.sweep, width) if record.sweep is not None else []
+        self.verdict.set_lines([*said, *verdict_lines(record.duels, width, self._added)])
         self._table = table_of(record, self._failures)
         rows = len(self._table.rows)
         self._show_table(rows - 1 if self._follow else self.table.cursor or 0)

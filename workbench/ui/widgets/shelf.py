@@ -85,8 +85,18 @@ class TextRows(Rows, inherit_bindings=False):
         )
         if same and not top:
             return
-        place = 0 if top else self.scroll_y
         self.lines = lines
-        self.show(len(lines), lambda index, _: lines[index])
-        if place:
-            self.call_after_refresh(self.scroll_to, y=place, animate=False)
+        # As many rows as there is room for, so that the screen is not laid out anew for each model in hand.
+        count = max(len(lines), self.scrollable_content_region.height)
+        if count != self.count:
+            place = 0 if top else self.scroll_y
+            self.show(count, self._line)
+            if place:
+                self.call_after_refresh(self.scroll_to, y=place, animate=False)
+            return
+        self.redraw()
+        if top:
+            self.scroll_to(y=0, animate=False)
+
+    def _line(self, index: int, _width: int) -> Content:
+        return self.lines[index] if index < len(self.lines) else Content("")

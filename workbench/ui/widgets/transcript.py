@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,10 +14,10 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
-from workbench.core.session import Turn
+from workbench.core.tree import Tree, Turn
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.lines import Lines, expect_growth
-from workbench.ui.widgets.turns import UserTurn
+from workbench.ui.widgets.turns import TurnLines, UserTurn
 
 SHOWN_TURNS = 40
 """Turns of a resumed conversation that are shown at first."""
@@ -104,9 +104,14 @@ class Transcript(VerticalScroll, can_focus=False):
         if rows and self._overflows:
             expect_growth(self, rows)
 
-    async def show_turns(self, turns: Sequence[Turn], labels: dict[str, str], *, show_thoughts: bool) -> None:
+    async def show_tree(self, tree: Tree, labels: Mapping[str, str], *, show_thoughts: bool) -> None:
         """Show a conversation instead of what is shown: its last turns, and the earlier ones on demand."""
-        widgets = [_widget(turn, labels, show_thoughts=show_thoughts) for turn in turns]
+        places = tree.places()
+        widgets: list[Widget] = []
+        for node in tree.path():
+            widget = _widget(node.turn, labels, show_thoughts=show_thoughts)
+            widget.put(node.number, places[node.number])
+            widgets.append(widget)
         self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
         await self.remove_children()
         if self._older:
@@ -126,15 +131,35 @@ class Transcript(VerticalScroll, can_focus=False):
         if first is not None:
             self.scroll_to_widget(first, animate=False, top=True)
 
+    def _turns(self) -> list[TurnLines]:
+        return [child for child in self.children if isinstance(child, TurnLines)]
+
+    def turn_of(self, number: int) -> TurnLines | None:
+        """The turn that shows a message; None where it is not among the last ones."""
+        return next((child for child in self._turns() if child.number == number), None)
+
+    async def keep_to(self, number: int) -> None:
+        """Take away what is shown after a message; everything where the number is 0."""
+        last = self.turn_of(number)
+        if last is None:
+            self._older = []
+            await self.remove_children()
+        else:
+            await self.remove_children(self.children[self.children.index(last) + 1 :])
+
+    def put_places(self, tree: Tree) -> None:
+        """Bring up to date which message each of the last turns is."""
+        turns = self._turns()
+        places = tree.places()
+        for turn, node in zip(reversed(turns), reversed(tree.path()), strict=False):
+            turn.put(node.number, places[node.number])
+
     def get_content_width(self, container: Size, viewport: Size) -> int:
         """All the width there is."""
         return container.width
 
 
-def _widget(turn: Turn, labels: dict[str, str], *, show_thoughts: bool) -> Widget:
+def _widget(turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> TurnLines:
     if turn.message.role != "assistant":
         return UserTurn(turn.message.content)
-    widget = AnswerTurn(show_thoughts=show_thoughts)
-    widget.write(turn.message.content, turn.message.reasoning)
-    widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
-    return widget
+    return AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)

@@ -9,6 +9,8 @@ from textual.content import Content, Span
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.tree import Place
+from workbench.ui.document.blocks import code_blocks
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.sanitize import clean, clean_line
 from workbench.ui.swapping import Swap, swap_lines
@@ -26,14 +28,48 @@ class TurnLines(Lines, can_focus=True):
         background: $panel;
     }
     """
+    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("r", "screen.regenerate", "Again", id="turn.regenerate",
+                tooltip="Have another answer, in a branch beside this one."),
+        Binding("e", "screen.edit", "Edit", id="turn.edit", tooltip="Edit this message and go on from there."),
+        Binding("g", "screen.go_on", "Go on", id="turn.continue", tooltip="Let an answer go on that was cut off."),
+        Binding("left,left_square_bracket", "screen.walk(-1)", "Branch before", id="turn.branch_before",
+                show=False, tooltip="Go to the branch before this one."),
+        Binding("right,right_square_bracket", "screen.walk(1)", "Branch after", id="turn.branch_after",
+                show=False, tooltip="Go to the branch after this one."),
         Binding("y,c", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
+        Binding("b", "copy_code", "Copy code", id="turn.copy_code",
+                tooltip="Copy a block of code of this turn; pressed again, the next one."),
+        Binding("d,delete", "screen.delete", "Delete", id="turn.delete",
+                tooltip="Delete this message and all that follows it."),
+        Binding("u", "screen.undo", "Undo", id="turn.undo", tooltip="Take back the last change of the conversation."),
+        Binding("U,ctrl+y", "screen.redo", "Redo", id="turn.redo", show=False,
+                tooltip="Make the change again that was taken back last."),
+        Binding("p", "screen.replay", "Replay", id="turn.replay", show=False,
+                tooltip="Show this answer again at the speed at which it came."),
         Binding(
             "up,k", "app.focus_previous", "Previous", id="turn.previous", show=False, tooltip="Go to the turn above."
         ),
         Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),
         Binding("enter,space", "fold", "Fold", id="turn.fold", tooltip="Show or hide what is folded in this turn."),
     ]
+    # fmt: on
+
+    def __init__(self, classes: str) -> None:
+        super().__init__(classes=classes)
+        self.number = 0
+        """Which message of the conversation it is; 0 as long as that is not known."""
+        self._place = Place()
+        self._copied = -1
+
+    def put(self, number: int, place: Place) -> None:
+        """Say which message it is, and which of its siblings."""
+        self.number, self._place = number, place
+
+    def _branch_text(self) -> str:
+        """Which of the branches it is; empty where there is only one."""
+        return f"◂{self._place.index}/{self._place.count}▸" if self._place.count > 1 else ""
 
     @property
     def text(self) -> str:
@@ -54,6 +90,21 @@ class TurnLines(Lines, can_focus=True):
         """Copy the text."""
         self.app.copy_to_clipboard(self.text)
         self.notify("Copied.", timeout=2)
+
+    def action_copy_code(self) -> None:
+        """Copy a block of code, and the next one when it is pressed again."""
+        blocks = code_blocks(self.text)
+        if not blocks:
+            self.notify("There is no block of code in this turn.", timeout=2)
+            return
+        self._copied = (self._copied + 1) % len(blocks)
+        block = blocks[self._copied]
+        self.app.copy_to_clipboard(block.text)
+        what = f"block {self._copied + 1} of {len(blocks)}" if len(blocks) > 1 else "the block of code"
+        language = f", {block.language}" if block.language else ""
+        lines = block.text.count("\n") + 1
+        text = f"Copied {what}{language}, {lines} {'line' if lines == 1 else 'lines'}."
+        self.notify(text, timeout=2, markup=False)
 
     def action_fold(self) -> None:
         """Nothing is folded in most turns."""
@@ -83,6 +134,13 @@ class UserTurn(TurnLines):
         self._folded = len(text) > LONG_TEXT
         self._width = 0
 
+    def put(self, number: int, place: Place) -> None:
+        """Say which message it is, and which of its siblings."""
+        if self._place.count != place.count:
+            self._width = 0
+            self.refresh(layout=True)
+        super().put(number, place)
+
     @property
     def text(self) -> str:
         """The turn's text as it was written."""
@@ -101,6 +159,8 @@ class UserTurn(TurnLines):
         if self._folded:
             note = f"… and {len(self._text) - LONG_TEXT:,} more characters; all of it is sent"
             lines = [*lines, Content(note, [Span(0, len(note), "turn--note")])]
+        if branch := self._branch_text():
+            lines = [*lines, Content(branch, [Span(0, len(branch), "turn--note")])]
         self._lines = lines
         return True
 

@@ -1,0 +1,41 @@
+"""Servers for tests of any room: a pytest plugin, which tests/conftest.py names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.servers.serving import ScriptedServer, Served
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[ScriptedServer], Served]]:
+    """Starts servers that end with the test: `serve(OllamaServer(Script(…))).url`."""
+    # Starlette is loaded only where a test wants a server.
+    from tests.servers.serving import serving
+
+    with ExitStack() as stack:
+        yield lambda server: stack.enter_context(serving(server))
+
+
+@pytest.fixture(scope="session")
+def llama_server(demo_path: Path) -> Iterator[str]:
+    """The address of llama.cpp's own server with the demo model, which it calls `demo`."""
+    from tests.servers.real import llama_server
+
+    with llama_server(str(demo_path)) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def python_server(demo_path: Path) -> Iterator[str]:
+    """The address of llama-cpp-python's server with the demo model, which it calls `demo`."""
+    from tests.servers.real import python_server
+
+    with python_server(str(demo_path)) as url:
+        yield url

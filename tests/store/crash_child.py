@@ -1,0 +1,133 @@
+"""Programs that hold a conversation with the scripted engine until they are killed.
+
+Usage: `python -m tests.store.crash_child FOLDER KILLS SEED`. Everything is imported once; each program is a fork, with
+a database and a log of its own in FOLDER. The log says, in the order of the events, what was promised to be stored:
+
+    asked TURN            the engine was given the question TURN
+    token TURN LENGTH AT  the answer had LENGTH characters at AT
+    done TURN             the answer was stored as a whole
+    died AT               the program was killed
+
+Times are in nanoseconds of a clock that runs `FASTER` than the real one, so that many seconds of talk fit in a test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from tests.ui.fakes import FakeClock, fake_services
+from workbench.core.config import Config
+from workbench.core.events import Token
+from workbench.core.models import ModelEntry
+from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.store.sessions import DatabaseSessionStore
+from workbench.ui.desk import Desk
+from workbench.ui.pacing import Clocks
+
+FASTER = 4
+AT_ONCE = 14
+LONGEST_LIFE = 0.8
+"""Seconds after which a program is killed, at most."""
+
+
+def now_ns() -> int:
+    return time.monotonic_ns() * FASTER
+
+
+async def sleep(seconds: float) -> None:
+    await asyncio.sleep(seconds / FASTER)
+
+
+def question(turn: int) -> str:
+    return f"question {turn} é"
+
+
+def answer(turn: int) -> str:
+    """Long ones and short ones, each its own."""
+    return f"answer {turn} " + "日本 words and words " * (30 if turn % 2 else 2)
+
+
+class Logged:
+    """An engine that writes down what it was asked and what it said."""
+
+    def __init__(self, engine, log: int) -> None:
+        self._engine = engine
+        self._log = log
+        self.info = engine.info
+        self.turn = 0
+
+    def say(self, *words: object) -> None:
+        os.write(self._log, (" ".join(map(str, words)) + "\n").encode())
+
+    async def generate(self, request, cancel):
+        assert request.messages[-1].content == question(self.turn)
+        self.say("asked", self.turn)
+        length = 0
+        async for batch in self._engine.generate(request, cancel):
+            length += sum(len(event.text) for event in batch if isinstance(event, Token))
+            yield batch
+            self.say("token", self.turn, length, now_ns())
+
+
+async def talk(folder: Path, log: int) -> None:
+    """One program: asks, and asks again, and stores everything."""
+    scripts = tuple(Script.of(answer(turn)) for turn in range(200))
+    model = ScriptedModel(ModelEntry("tiny", "tiny"), scripts, Pace(decode_tps=60))
+    host = ScriptedHost([model], clock=FakeClock(), sleep=sleep)
+    store = DatabaseSessionStore(folder / "sessions.db")
+    services = fake_services(host, store=store, config=Config())
+    desk = Desk(services, lambda error: os._exit(7), Clocks(now_ns, lambda: 0.0))
+    engine = Logged(await desk.open("tiny", "tiny"), log)
+    for turn in range(len(scripts)):
+        engine.turn = turn
+        outcome = await desk.answer(engine, question(turn), lambda *_: None)
+        assert outcome.message.content == answer(turn)
+        engine.say("done", turn)
+        if turn % 3 == 2:
+            path = desk.conversation.tree.path()
+            await desk.walk(path[0].number, 1)
+            await desk.delete(path[-1].number)
+            await desk.undo()
+
+
+def live(folder: Path) -> None:
+    """Be one program, until the end."""
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    try:
+        asyncio.run(talk(folder, log))
+    finally:
+        os._exit(9)
+
+
+def main(folder: Path, kills: int, seed: int) -> None:
+    chance = random.Random(seed)
+    gc.freeze()
+    numbers = list(range(kills))
+    while numbers:
+        group, numbers = numbers[:AT_ONCE], numbers[AT_ONCE:]
+        ends: list[tuple[float, int, Path]] = []
+        for number in group:
+            home = folder / str(number)
+            home.mkdir()
+            pid = os.fork()
+            if pid == 0:
+                live(home)
+            ends.append((time.monotonic() + chance.uniform(0.01, LONGEST_LIFE), pid, home))
+        for at, pid, home in sorted(ends):
+            time.sleep(max(0.0, at - time.monotonic()))
+            died = now_ns()
+            os.kill(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
+            with (home / "log").open("ab") as log:
+                log.write(f"died {died} {os.WTERMSIG(status) if os.WIFSIGNALED(status) else 'by itself'}\n".encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

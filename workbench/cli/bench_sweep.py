@@ -1,0 +1,103 @@
+"""`workbench bench --server`: what is asked of a server, and whether that is all right."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+
+from workbench.cli.output import note
+from workbench.core.errors import CancelledError, ParameterError
+from workbench.core.servers import split_ref
+from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
+from workbench.lab.bench_grid import parse_number, parse_numbers
+from workbench.lab.bench_plan import SweepPlan
+
+_LOCAL_ONLY = (
+    *("-d", "-t", "-b", "-ub", "-ngl", "-ctk", "-ctv", "-fa", "-pg", "--parallel", "--pairs", "--felt", "--cache"),
+    "--no-warmup",
+)
+_SWEEP_ONLY = ("--concurrency", "--model", "--seconds", "--all-levels", "--yes")
+
+
+def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of a sweep."""
+    group = parser.add_argument_group(
+        "a server under load",
+        "As many users as --concurrency says ask at the same time, each -r times, with prompts of -p tokens (128) and "
+        "answers of -n (64) that nobody has asked before. It ends by itself where more users only wait longer.",
+    )
+    group.add_argument("--server", metavar="URL", help="the server, as http://HOST:PORT or http://HOST:PORT#MODEL")
+    group.add_argument("--concurrency", metavar="LIST", help="numbers of users (1,2,4,8,16)")
+    group.add_argument("--model", metavar="NAME", help="which of its models; needed where it has several")
+    group.add_argument("--seconds", metavar="N", help="after so long nobody asks any more at a level (60)")
+    group.add_argument("--all-levels", action="store_true", help="go on where more users only wait longer")
+    group.add_argument("--yes", action="store_true", help="the server may be on another machine, and I may ask it")
+
+
+def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
+    """What is asked of a server; None where no server is named.
+
+    Raises:
+        ParameterError: The arguments make no sense.
+    """
+    if options.server is None:
+        for option in _given(options, _SWEEP_ONLY):
+            raise ParameterError(f"{option} belongs to --server.", "Write --server http://HOST:PORT.")
+        return None
+    if options.models:
+        raise ParameterError("--server measures no models of this machine.", "Leave them away, or write --model NAME.")
+    for option in _given(options, _LOCAL_ONLY):
+        raise ParameterError(
+            f"{option} means nothing to a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
+        )
+    url, named = split_ref(options.server)
+    usual = SweepSettings()
+    return SweepPlan(
+        url,
+        SweepSettings(
+            levels=usual.levels
+            if options.concurrency is None
+            else parse_numbers(options.concurrency, "--concurrency", 1, MOST_USERS),
+            n_prompt=_one(options.p, "-p", usual.n_prompt, MOST_TOKENS),
+            n_gen=_one(options.n, "-n", usual.n_gen, MOST_TOKENS),
+            repetitions=_one(options.r, "-r", usual.repetitions, MOST_QUESTIONS),
+            seconds=float(_one(options.seconds, "--seconds", round(usual.seconds), MOST_SECONDS)),
+            all_levels=options.all_levels,
+        ),
+        options.model or named,
+    )
+
+
+def _given(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[str]:
+    """Those of the options that were written."""
+    for name in names:
+        if getattr(options, name.lstrip("-").replace("-", "_")) not in (None, False, []):
+            yield name
+
+
+def _one(given: list[str] | str | None, option: str, usual: int, most: int) -> int:
+    """The one number of an option.
+
+    Raises:
+        ParameterError: It is none, or there are several.
+    """
+    text = ",".join(given) if isinstance(given, list) else given
+    return parse_number(text, option, 1, most) if text else usual
+
+
+def confirm(plan: SweepPlan, *, yes: bool) -> None:
+    """See that somebody wants this of a server that is not on this machine.
+
+    Raises:
+        ParameterError: Nobody is there to be asked.
+        CancelledError: The user does not want it.
+    """
+    if yes or not plan.warning:
+        return
+    if not sys.stdin.isatty():
+        raise ParameterError(plan.warning, "Write --yes where you may load it so.")
+    note(plan.warning)
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
+        raise CancelledError("Nothing was asked.", "--yes goes on without a question.")

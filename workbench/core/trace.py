@@ -1,0 +1,78 @@
+"""When the words of an answer came: enough to draw it again as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from workbench.core.events import Event, Finished, Token, TokenKind
+
+_UNIT_NS = 100_000
+"""Times are kept in tenths of a millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A piece of text, and when it came."""
+
+    gap_ms: float
+    """Since the piece before it, or since the question was put."""
+    characters: int
+    kind: TokenKind
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The steps of one answer.
+
+    Each step is two numbers in LEB128, low bits first: the gap in tenths of a millisecond, and twice the number of
+    characters, plus one where they are reasoning. An answer of a thousand tokens takes some three kilobytes.
+    """
+
+    data: bytes = b""
+
+    def steps(self) -> Iterator[Step]:
+        """Every step in order. What cannot be read ends them: a picture of the past is worth no error."""
+        numbers = _numbers(self.data)
+        for gap, coded in zip(numbers, numbers, strict=False):
+            yield Step(gap * _UNIT_NS / 1e6, coded >> 1, "reasoning" if coded & 1 else "answer")
+
+
+class Tracer:
+    """Notes when the pieces of an answer come, at constant cost for each.
+
+    Args:
+        submitted_ns: `time.perf_counter_ns()` when the user asked.
+    """
+
+    def __init__(self, submitted_ns: int) -> None:
+        self._units = submitted_ns // _UNIT_NS
+        self._data = bytearray()
+
+    def feed(self, event: Event) -> None:
+        """Take one event of the answer."""
+        if isinstance(event, Token | Finished) and event.text:
+            now = event.at_ns // _UNIT_NS
+            self._put(max(0, now - self._units))
+            self._put(len(event.text) << 1 | (event.kind == "reasoning"))
+            self._units = max(now, self._units)
+
+    def _put(self, number: int) -> None:
+        while number > 0x7F:
+            self._data.append(number & 0x7F | 0x80)
+            number >>= 7
+        self._data.append(number)
+
+    def trace(self) -> Trace:
+        """What came so far."""
+        return Trace(bytes(self._data))
+
+
+def _numbers(data: bytes) -> Iterator[int]:
+    number = shift = 0
+    for byte in data:
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            yield number
+            number = shift = 0

@@ -1,0 +1,112 @@
+"""Which servers are known, and which key is for whom: from the config and from the variables that others use too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+
+from workbench.core.config import ServerSetting
+from workbench.core.errors import ServerAddressError, ServerRefusedError
+from workbench.core.secret import Secret, is_key
+from workbench.core.servers import ServerAddress, is_loopback, origin, server_url
+
+PORTS = (11434, 8080, 9931, 8000, 1234, 3000)
+"""Those of Ollama, llama-server (its older and its newer default), vLLM, LM Studio and TGI."""
+OLLAMA_PORT = 11434
+OPENAI = "https://api.openai.com"
+
+
+class AddressBook:
+    """The servers that a user has named.
+
+    Args:
+        settings: Those of the config.
+        environment: The variables: `OLLAMA_HOST`, `OPENAI_BASE_URL`, `OPENAI_API_KEY`, and those with keys.
+        find: Whether servers are looked for on the usual ports of this machine.
+    """
+
+    def __init__(self, settings: Sequence[ServerSetting], environment: Mapping[str, str], *, find: bool) -> None:
+        self._settings = tuple(settings)
+        self._environment = environment
+        self._find = find
+
+    @property
+    def settings(self) -> tuple[ServerSetting, ...]:
+        """The servers of the config."""
+        return self._settings
+
+    def having(self, setting: ServerSetting) -> AddressBook:
+        """The same with one more server."""
+        return AddressBook((*self._settings, setting), self._environment, find=self._find)
+
+    def named(self) -> list[str]:
+        """The URLs that the config and the environment name, each once."""
+        return list(dict.fromkeys(self._named()))
+
+    @property
+    def ollama(self) -> str:
+        """Where Ollama is: at `OLLAMA_HOST`, else on its usual port of this machine."""
+        with suppress(ServerAddressError):
+            if host := self._environment.get("OLLAMA_HOST", "").strip():
+                return ollama_url(host)
+        return f"http://127.0.0.1:{OLLAMA_PORT}"
+
+    def usual(self) -> list[str]:
+        """The URLs on this machine at which servers usually are, without those that are named."""
+        if not self._find:
+            return []
+        taken = {origin(url)[2] for url in self.named() if is_loopback(url)}
+        return [f"http://127.0.0.1:{port}" for port in PORTS if port not in taken]
+
+    def address(self, url: str) -> ServerAddress:
+        """A server with the key that is for it: the one of its own setting, else of one at the same host and port.
+
+        Raises:
+            ServerRefusedError: The variable holds what is no key.
+        """
+        same = [setting for setting in self._settings if setting.url == url]
+        same += [setting for setting in self._settings if origin(setting.url) == origin(url)]
+        for setting in same:
+            if setting.key is not None:
+                return ServerAddress(url, setting.key)
+            if setting.key_env and self._environment.get(setting.key_env):
+                return ServerAddress(url, self._secret(setting.key_env))
+        if self._environment.get("OPENAI_API_KEY") and origin(url) == origin(self._openai() or OPENAI):
+            return ServerAddress(url, self._secret("OPENAI_API_KEY"))
+        return ServerAddress(url)
+
+    def _named(self) -> Iterator[str]:
+        yield from (setting.url for setting in self._settings)
+        with suppress(ServerAddressError):
+            if host := self._environment.get("OLLAMA_HOST", "").strip():
+                yield ollama_url(host)
+        if url := self._openai():
+            yield url
+
+    def _openai(self) -> str:
+        """The address in `OPENAI_BASE_URL`; empty where there is none."""
+        with suppress(ServerAddressError):
+            if base := self._environment.get("OPENAI_BASE_URL", "").strip():
+                return server_url(base)
+        return ""
+
+    def _secret(self, name: str) -> Secret:
+        value = self._environment[name].strip()
+        if not is_key(value):
+            raise ServerRefusedError(f"What the variable {name} holds is no key: it has a blank or a line break in it.",
+                                     "Set it again.")  # fmt: skip
+        return Secret(value)
+
+
+def ollama_url(host: str) -> str:
+    """The URL that `OLLAMA_HOST` means: without a scheme Ollama's own port is meant, with one that of the scheme.
+
+    Raises:
+        ServerAddressError: It means none.
+    """
+    if "://" in host:
+        return server_url(host)
+    url = server_url(f"http://{f'127.0.0.1{host}' if host.startswith(':') else host}")
+    _, _, port = origin(url)
+    has_port = url.endswith(f":{port}")
+    return url if has_port else f"{url}:{OLLAMA_PORT}"

@@ -1,0 +1,250 @@
+"""One answer of a server, from the request to its last byte. All of it happens in the network's thread."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, replace
+
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.errors import ContextFullError, EngineError, ServerAnswerError, WorkbenchError
+from workbench.core.events import Event, Failed, Finished, Token
+from workbench.core.ports import Request
+from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
+from workbench.engine.remote.dialect import Dialect, Question
+from workbench.engine.remote.http import Refusal, ServerClient
+from workbench.engine.remote.problems import cut_short, plain, too_slow
+from workbench.engine.remote.reading import NO_ID, Reading
+from workbench.engine.remote.streams import FramingError
+
+_logger = logging.getLogger(__name__)
+
+SEEDS = 2**31
+"""Seeds are drawn below this."""
+MOST_REFUSALS = 4
+"""So many times a question is put again without what the server did not take of it."""
+DROPPED_SHARE = 4
+"""Where a conversation is too long, a quarter of its messages goes at least, so that it is not sent too often."""
+CUT = (
+    "The server left out the beginning of this conversation, because its context is full, and did not say so. Load the "
+    "model with a longer context (num_ctx), or begin a new chat."
+)
+
+
+@dataclass(slots=True)
+class Spoken:
+    """What is remembered of the last answer."""
+
+    messages: tuple[Message, ...] = ()
+    prompt_tokens: int | None = None
+    """How many tokens the server counted in them."""
+
+
+class Asking:
+    """Asks once.
+
+    Args:
+        client: The connections to the server.
+        dialect: How it is spoken to.
+        request: What is asked.
+        cancel: Ends the answer.
+        outbox: Where the events go.
+        spoken: What is remembered from one answer to the next.
+    """
+
+    def __init__(
+        self,
+        client: ServerClient,
+        dialect: Dialect,
+        request: Request,
+        cancel: CancelToken,
+        outbox: Outbox,
+        spoken: Spoken,
+    ) -> None:
+        self._client = client
+        self._dialect = dialect
+        self._request = request
+        self._cancel = cancel
+        self._outbox = outbox
+        self._spoken = spoken
+        self._submitted_ns = 0
+        self._at_ns = 0
+        self._reading: Reading | None = None
+        self._question: Question | None = None
+        self._waits_s = 0.0
+        """How long is waited for what comes next."""
+        self._told = False
+        """Whether text was handed over."""
+        self._flushing: asyncio.TimerHandle | None = None
+
+    async def run(self) -> None:
+        """Ask. The last event is `Finished` or `Failed`."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        self._submitted_ns = self._at_ns = time.perf_counter_ns()
+
+        def stop() -> None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        self._cancel.on_set(stop)
+        try:
+            dropped = await self._answer()
+            self._finish(dropped=dropped)
+        except asyncio.CancelledError:
+            self._at_ns = time.perf_counter_ns()
+            self._finish(cancelled=True)
+        except WorkbenchError as error:
+            self._fail(error)
+        except Exception as error:
+            _logger.exception("An answer failed.")
+            self._fail(EngineError(f"The client failed: {error!r}.", "The log (F12) has the details."))
+        finally:
+            if self._flushing is not None:
+                self._flushing.cancel()
+
+    def _finish(self, *, dropped: int = 0, cancelled: bool = False) -> None:
+        reading = self._reading
+        if reading is None:
+            reading = self._dialect.reading(Question("", {}, 0), self._submitted_ns, -1)
+        end = reading.finished(self._at_ns, cancelled=cancelled)
+        seed = None if self._question is None else self._question.seed
+        notice = " ".join(filter(None, (self._notice(end), self._left_out)))
+        self._outbox.put(replace(end, seed=seed, dropped=dropped, notice=notice), at_once=True)
+
+    def _fail(self, error: WorkbenchError) -> None:
+        now = time.perf_counter_ns()
+        if self._reading is not None:
+            # What had come stays, also what might have become a tag.
+            text, kind = self._reading.rest()
+            if text:
+                self._outbox.put(Token(text, NO_ID, kind, now, now - self._submitted_ns))
+        self._outbox.put(Failed(error, now), at_once=True)
+
+    def _notice(self, end: Finished) -> str:
+        """What to tell where the server has forgotten the beginning: the conversation grew, and its tokens did not."""
+        reading, messages, before = self._reading, self._request.messages, self._spoken
+        if reading is None or reading.prompt_tokens is None or not reading.counts_whole_prompt or end.dropped:
+            return ""
+        grew = bool(before.messages) and messages[: len(before.messages)] == before.messages
+        cut = grew and before.prompt_tokens is not None and reading.prompt_tokens < before.prompt_tokens
+        self._spoken.messages, self._spoken.prompt_tokens = messages, reading.prompt_tokens
+        return CUT if cut else ""
+
+    @property
+    def _left_out(self) -> str:
+        """What to tell of parameters that the server refused."""
+        if self._question is None or not self._question.refused:
+            return ""
+        return f"The server does not take {', '.join(self._question.refused)}: it answers without."
+
+    async def _answer(self) -> int:
+        """Ask until it fits; gives how many messages were left out."""
+        request, sampling = self._request, self._request.sampling
+        seed = random.randrange(SEEDS) if sampling.seed < 0 else sampling.seed
+        while True:
+            try:
+                await self._ask(request, seed)
+            except ContextFullError:
+                shorter = without_oldest(request.messages)
+                begun = self._reading is not None and self._reading.tokens
+                if request.when_context_full != "drop_oldest" or begun or len(shorter) == len(request.messages):
+                    raise
+                request = replace(request, messages=shorter)
+            else:
+                return len(self._request.messages) - len(request.messages)
+
+    async def _ask(self, request: Request, seed: int) -> None:
+        """Put the question; again without what the server does not take of it."""
+        question: Question | None = self._dialect.question(request, seed)
+        for _ in range(MOST_REFUSALS):
+            assert question is not None
+            self._question = question
+            try:
+                return await self._stream(question, request.sampling.num_predict)
+            except Refusal as refusal:
+                answer, path = refusal.answer, refusal.path
+            question = self._dialect.milder(question, answer)
+            if question is None:
+                break
+        raise self._client.error(answer, path, question_model(self._question))
+
+    async def _stream(self, question: Question, most_tokens: int) -> None:
+        """Ask, and hand on what comes until the answer is complete."""
+        client = self._client
+        reading = self._reading = self._dialect.reading(question, self._submitted_ns, most_tokens)
+        self._waits_s = client.timeouts.first
+        error: WorkbenchError
+        try:
+            async with asyncio.timeout(self._waits_s) as limit, client.stream(question.path, question.body) as chunks:
+                await self._listen(reading, chunks, limit)
+            error = cut_short(client.address)
+        except TimeoutError:
+            what = "it sent no word" if not reading.tokens else "it went silent in the middle of the answer"
+            error = too_slow(client.address, what, self._waits_s)
+        except FramingError as problem:
+            error = ServerAnswerError(
+                f"{client.address.label} broke its own stream: {plain(problem, client.address)}.",
+                "What had come is kept. A proxy on the way may have damaged it.",
+            )
+        except ServerAnswerError as problem:
+            error = problem
+        # Whatever breaks once the end has come breaks nothing any more.
+        if reading.reason is None and not reading.complete:
+            raise error
+
+    async def _listen(self, reading: Reading, chunks: AsyncIterator[tuple[bytes, int]], limit: asyncio.Timeout) -> None:
+        loop, frames, timeouts, ended = asyncio.get_running_loop(), self._dialect.frames(), self._client.timeouts, False
+        async for data, at_ns in chunks:
+            self._at_ns = at_ns
+            found = self._take(frames.push(data), at_ns)
+            if reading.complete:
+                return
+            if found and not ended:
+                # Figures may follow the end, but they are not waited for as long as words are.
+                ended = reading.reason is not None
+                self._waits_s = timeouts.end if ended else timeouts.between
+                limit.reschedule(loop.time() + self._waits_s)
+        self._take(frames.end(), self._at_ns)
+
+    def _take(self, values: Iterable[object], at_ns: int) -> bool:
+        """Hand on what these values mean; whether they mean anything."""
+        assert self._reading is not None
+        found = False
+        for value in values:
+            for event in self._reading.feed(value, at_ns):
+                found = True
+                self._hand_on(event)
+            if self._reading.complete:
+                break
+        if self._outbox.holds and self._flushing is None:
+            # The next piece may be long in coming.
+            self._flushing = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_NS / 1e9, self._flush)
+        return found or self._reading.reason is not None
+
+    def _hand_on(self, event: Event) -> None:
+        is_text = isinstance(event, Token) and bool(event.text)
+        self._outbox.put(event, at_once=not is_text or not self._told)
+        self._told = self._told or is_text
+
+    def _flush(self) -> None:
+        self._flushing = None
+        self._outbox.flush(time.perf_counter_ns())
+
+
+def question_model(question: Question | None) -> str:
+    """The model that a question is for."""
+    return "" if question is None else str(question.body.get("model", ""))
+
+
+def without_oldest(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """A conversation without its oldest turns; the system prompt and the last message always stay."""
+    first = 1 if messages and messages[0].role == "system" else 0
+    end = first + max(1, (len(messages) - first) // DROPPED_SHARE)
+    while end < len(messages) - 1 and messages[end].role == "assistant":
+        end += 1
+    end = min(end, len(messages) - 1)
+    return (*messages[:first], *messages[end:]) if end > first else messages

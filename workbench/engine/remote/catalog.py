@@ -1,0 +1,173 @@
+"""The models of servers beside those of the library."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from workbench.core.config import ServerSetting
+from workbench.core.errors import ServerError, WorkbenchError
+from workbench.core.models import LibraryView, ModelEntry, ScanProblem
+from workbench.core.ports import Catalog, Naming
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref, server_url
+from workbench.engine.remote.addresses import AddressBook
+
+if TYPE_CHECKING:
+    from workbench.engine.remote.host import RemoteHost
+
+_logger = logging.getLogger(__name__)
+
+
+class ServedCatalog:
+    """A catalog with the models of the known servers put behind it.
+
+    Args:
+        library: The catalog of model files.
+        addresses: The servers that are known.
+        host: Called for what asks them; nothing of it is loaded before.
+        keep: Writes a server that was added into the config.
+    """
+
+    def __init__(
+        self,
+        library: Catalog,
+        addresses: AddressBook,
+        host: Callable[[], RemoteHost],
+        keep: Callable[[Sequence[ServerSetting]], None],
+    ) -> None:
+        self._library = library
+        self._addresses = addresses
+        self._host = host
+        self._keep = keep
+        self._served: dict[str, tuple[ModelEntry, ...]] = {}
+        """The models of each server that has answered."""
+        self._problems: dict[str, ScanProblem] = {}
+
+    async def models(self) -> Sequence[ModelEntry]:
+        """The models of the library, and those of the servers that have answered so far, as they are now."""
+        models = await self._library.models()
+        await asyncio.gather(*map(self._look, tuple(self._served)))
+        return (*models, *self._of_servers())
+
+    async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
+        """The models as a search finds them; whoever of the servers is slow or silent keeps nobody waiting.
+
+        Args:
+            again: Whether to search files even where that was done a moment ago. Servers are always asked.
+        """
+        news: asyncio.Queue[LibraryView | None] = asyncio.Queue()
+        looking = asyncio.create_task(self._look_at_all(news))
+        reading = asyncio.create_task(self._read(news, again=again))
+        view = LibraryView()
+        try:
+            while True:
+                # None: something is new with the servers.
+                view = await news.get() or view
+                if looking.done() and reading.done() and news.empty():
+                    looking.result()
+                    reading.result()
+                    yield self._with_servers(view, complete=True)
+                    return
+                yield self._with_servers(view, complete=False)
+        finally:
+            for task in (looking, reading):
+                task.cancel()
+            await asyncio.gather(looking, reading, return_exceptions=True)
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+        return await self._library.name_elsewhere(path, naming)
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; nothing with those that a server has.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+        return None if is_server_ref(ref) else await self._library.find_recipe(ref)
+
+    async def add(self, address: str) -> Sequence[ModelEntry]:
+        """Ask a server for its models, and keep it in the config if it answers.
+
+        Raises:
+            WorkbenchError: It does not answer, or the config cannot be written.
+        """
+        url = server_url(address.partition("#")[0])
+        host = await self._asker()
+        _, models = await host.models(url)
+        self._served[url] = models
+        if url not in (*self._addresses.named(), *self._addresses.usual()):
+            self._addresses = self._addresses.having(ServerSetting(url))
+            await asyncio.to_thread(self._keep, self._addresses.settings)
+        return models
+
+    async def unload(self, ref: str) -> None:
+        """Have a server give the memory of a model back.
+
+        Raises:
+            WorkbenchError: It cannot.
+        """
+        host = await self._asker()
+        await host.unload(ref)
+
+    async def _read(self, news: asyncio.Queue[LibraryView | None], *, again: bool) -> None:
+        try:
+            async with aclosing(self._library.watch(again=again)) as views:
+                async for view in views:
+                    news.put_nowait(view)
+        finally:
+            # The last word comes when this is done, which it is a moment after.
+            asyncio.get_running_loop().call_soon(news.put_nowait, None)
+
+    async def _look_at_all(self, news: asyncio.Queue[LibraryView | None]) -> None:
+        named = self._addresses.named()
+
+        async def look(url: str) -> None:
+            before = self._served.get(url)
+            await self._look(url, named=url in named)
+            if self._served.get(url) != before:
+                news.put_nowait(None)
+
+        try:
+            await asyncio.gather(*map(look, dict.fromkeys([*named, *self._addresses.usual(), *self._served])))
+        finally:
+            asyncio.get_running_loop().call_soon(news.put_nowait, None)
+
+    async def _look(self, url: str, *, named: bool = True) -> None:
+        """Ask a server for its models; one that does not answer has none."""
+        host = await self._asker()
+        try:
+            _, models = await host.models(url)
+        except WorkbenchError as error:
+            self._served.pop(url, None)
+            if named:
+                self._problems[url] = ScanProblem(url, str(error))
+            elif not isinstance(error, ServerError):
+                _logger.info("%s: %s", url, error)
+        else:
+            self._problems.pop(url, None)
+            self._served[url] = models
+
+    async def _asker(self) -> RemoteHost:
+        """What asks servers. It is loaded with the first question, and the screen is not kept waiting for that."""
+        return await asyncio.to_thread(self._host)
+
+    def _of_servers(self) -> tuple[ModelEntry, ...]:
+        return tuple(model for models in self._served.values() for model in models)
+
+    def _with_servers(self, view: LibraryView, *, complete: bool) -> LibraryView:
+        return replace(
+            view,
+            models=(*view.models, *self._of_servers()),
+            problems=(*view.problems, *self._problems.values()),
+            complete=complete,
+        )

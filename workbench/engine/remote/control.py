@@ -1,0 +1,169 @@
+"""Loading and unloading on servers that can be told to: LM Studio, and llama-server as a router of several models.
+
+Sources: https://lmstudio.ai/docs/developer/rest and llama.cpp's `tools/server/README.md`. Ollama has its own module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from workbench.core.errors import ServerError, UnknownModelError, did_you_mean
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import ProgressCallback
+from workbench.core.servers import ServerInfo
+from workbench.engine.remote import ollama
+from workbench.engine.remote.dialect import model_id
+from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.listing import LM_STUDIO_PATHS, list_models
+from workbench.engine.remote.problems import is_loading, too_slow
+from workbench.engine.remote.reading import count, number
+
+LOOK_EVERY_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A model that can be asked."""
+
+    model: ModelEntry
+    context: int | None
+    """The context that the server gives it, in tokens; None where it does not say."""
+    warning: str = ""
+
+
+async def make_ready(
+    client: ServerClient,
+    server: ServerInfo,
+    model: ModelEntry,
+    settings: LoadSettings,
+    on_progress: ProgressCallback,
+) -> Ready:
+    """See that a model can be asked; load it where the server is told to.
+
+    Raises:
+        WorkbenchError: It cannot be asked.
+    """
+    if server.kind == "LM Studio" and server.router:
+        return await _ready_lm_studio(client, model, settings)
+    if server.kind == "llama-server":
+        return await _ready_llama_server(client, server, model, on_progress)
+    context = model.context_length if server.kind in {"vLLM", "TGI"} else None
+    return Ready(model, context)
+
+
+async def unload(client: ServerClient, server: ServerInfo, model: ModelEntry) -> None:
+    """Have a server give the memory of a model back.
+
+    Raises:
+        WorkbenchError: It cannot, or refuses.
+    """
+    name = model_id(model)
+    if server.kind == "Ollama":
+        await ollama.unload(client, name)
+    elif server.kind == "LM Studio" and server.router:
+        for instance in await _instances(client, name):
+            body = {"instance_id": instance.get("id")}
+            client.json(await client.post("/api/v1/models/unload", body), "/api/v1/models/unload", name)
+    elif server.router:
+        client.json(await client.post("/models/unload", {"model": name}), "/models/unload", name)
+    else:
+        raise ServerError(
+            f"{client.address.label} keeps its model loaded as long as it runs.", "Stop the server to free its memory."
+        )
+
+
+async def _instances(client: ServerClient, name: str) -> list[dict[str, Any]]:
+    """The loaded instances of a model of LM Studio."""
+    path = LM_STUDIO_PATHS[0]
+    listed = client.json(await client.get(path), path).get("models")
+    for each in listed if isinstance(listed, list) else []:
+        if isinstance(each, dict) and each.get("key") == name:
+            instances = each.get("loaded_instances")
+            return [one for one in instances if isinstance(one, dict)] if isinstance(instances, list) else []
+    raise UnknownModelError(f"{client.address.label} has no model {name!r}.", "Choose it again from the list.")
+
+
+def _context_of(config: object) -> int | None:
+    return count(config.get("context_length")) if isinstance(config, dict) else None
+
+
+async def _ready_lm_studio(client: ServerClient, model: ModelEntry, settings: LoadSettings) -> Ready:
+    name = model_id(model)
+    instances = await _instances(client, name)
+    contexts = [_context_of(instance.get("config")) for instance in instances]
+    if instances and (not settings.num_ctx or settings.num_ctx in contexts):
+        return Ready(model, settings.num_ctx or contexts[0])
+    body: dict[str, Any] = {"model": name, "echo_load_config": True}
+    if settings.num_ctx:
+        body["context_length"] = settings.num_ctx
+        # Without this a second instance of it would take as much memory again.
+        for instance in instances:
+            await client.post("/api/v1/models/unload", {"instance_id": instance.get("id")})
+    path = "/api/v1/models/load"
+    found = client.json(await client.post(path, body, client.timeouts.load), path, name)
+    return Ready(replace(model, loaded=True), _context_of(found.get("load_config")) or settings.num_ctx or None)
+
+
+async def _ready_llama_server(
+    client: ServerClient, server: ServerInfo, model: ModelEntry, on_progress: ProgressCallback
+) -> Ready:
+    name = model_id(model)
+    if server.router and not model.loaded:
+        client.json(await client.post("/models/load", {"model": name}), "/models/load", name)
+    query = f"?model={_quoted(name)}" if server.router else ""
+    try:
+        async with asyncio.timeout(client.timeouts.load):
+            props = await _when_loaded(client, server, name, f"/props{query}", on_progress)
+    except TimeoutError:
+        raise too_slow(client.address, f"it has been loading {name}", client.timeouts.load) from None
+    given = props.field("default_generation_settings")
+    context = count(given.get("n_ctx")) if isinstance(given, dict) else None
+    if model.loaded is not True or model.size_bytes is None:
+        # While it loads, the list of models says little about them.
+        listed = await list_models(client, server)
+        model = next((entry for entry in listed if entry.ref == model.ref), model)
+    return Ready(model, context)
+
+
+async def _when_loaded(
+    client: ServerClient, server: ServerInfo, name: str, path: str, on_progress: ProgressCallback
+) -> Answer:
+    """What llama-server tells about a model, once that is loaded."""
+    while True:
+        if server.router:
+            status = await _router_status(client, name)
+            if status.get("failed"):
+                raise ServerError(
+                    f"{client.address.label} could not load {name} (exit code {status.get('exit_code')}).",
+                    "The server's own log says why.",
+                )
+            progress = number(status.get("progress"))
+            if progress is not None:
+                on_progress(min(progress, 1.0))
+            if status.get("value") not in {"loaded", "sleeping"}:
+                await asyncio.sleep(LOOK_EVERY_S)
+                continue
+        props = await client.get(path)
+        if not is_loading(props.status, props.body):
+            return props
+        await asyncio.sleep(LOOK_EVERY_S)
+
+
+async def _router_status(client: ServerClient, name: str) -> Mapping[str, Any]:
+    listed = client.json(await client.get("/models"), "/models").get("data")
+    known = {each.get("id"): each for each in listed if isinstance(each, dict)} if isinstance(listed, list) else {}
+    if name not in known:
+        names = [str(each) for each in known]
+        raise UnknownModelError(f"{client.address.label} has no model {name!r}.", did_you_mean(name, names))
+    status = known[name].get("status")
+    return status if isinstance(status, dict) else {}
+
+
+def _quoted(name: str) -> str:
+    from urllib.parse import quote
+
+    return quote(name, safe="")

@@ -1,0 +1,118 @@
+"""Who answers at an address. The shape of an answer decides and not its status alone: some servers answer every path,
+and some speak a little of each other's languages.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from workbench.core.errors import ServerAnswerError, WorkbenchError
+from workbench.core.servers import ServerInfo
+from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.problems import not_json
+
+PATHS = (
+    *("/", "/api/version", "/api/tags", "/info", "/api/v1/models", "/api/v0/models", "/v1/models", "/version"),
+    *("/props", "/models"),
+)
+"""What is asked for, all at once."""
+
+
+async def detect(client: ServerClient) -> ServerInfo:
+    """Who answers, and with which models.
+
+    Raises:
+        WorkbenchError: Nobody answers within `Timeouts.probe`.
+    """
+    return identify(client.address.url, await probe(client))
+
+
+async def probe(client: ServerClient) -> dict[str, Answer]:
+    """What is answered for `PATHS`, by path; what took longer than `Timeouts.probe` is left out.
+
+    Raises:
+        WorkbenchError: Nobody answers.
+    """
+    answers: dict[str, Answer] = {}
+    errors: list[WorkbenchError] = []
+
+    async def ask(path: str) -> None:
+        try:
+            answers[path] = await client.get(path, client.timeouts.probe)
+        except WorkbenchError as error:
+            errors.append(error)
+
+    await asyncio.gather(*map(ask, PATHS))
+    if not answers:
+        raise errors[0]
+    return answers
+
+
+def why_unknown(client: ServerClient, answers: Mapping[str, Answer]) -> WorkbenchError:
+    """Why these answers are not those of a server that can be asked."""
+    path = "/v1/models"
+    answer = answers.get(path)
+    where = client.address.label
+    if answer is None:
+        return ServerAnswerError(f"{where}: something answers there, and says nothing of models.", "See the address.")
+    if answer.status >= 400:
+        return client.error(answer, path)
+    if answer.body is None:
+        return not_json(client.address, path, answer.text)
+    return ServerAnswerError(f"{where} is no model server of a kind that is known.", "See the address.")
+
+
+def identify(url: str, answers: Mapping[str, Answer]) -> ServerInfo:
+    """What kind of server has given these answers, by the paths that they were given for."""
+
+    def field(path: str, name: str) -> object:
+        return answers[path].field(name) if path in answers else None
+
+    front = answers.get("/")
+    listed = field("/v1/models", "data")
+    if any(answer.headers.get("Server", "").casefold().startswith("llama.cpp") for answer in answers.values()):
+        many = _has(field("/models", "data"), "status")
+        names = _names(field("/models", "data") if many else listed, "id")
+        return ServerInfo(url, "llama-server", _word(field("/props", "build_info")), names, router=many)
+    version = _word(field("/api/version", "version"))
+    if (front is not None and "Ollama is running" in front.text) or (
+        version and isinstance(field("/api/tags", "models"), list)
+    ):
+        return ServerInfo(url, "Ollama", version, _names(field("/api/tags", "models"), "name"))
+    model = _word(field("/info", "model_id"))
+    if field("/info", "router") is not None and model is not None:
+        return ServerInfo(url, "TGI", _word(field("/info", "version")), (model,))
+    studio = field("/api/v1/models", "models")
+    if _has(studio, "key") and _has(studio, "loaded_instances"):
+        return ServerInfo(url, "LM Studio", None, _names(studio, "key"), router=True)
+    studio = field("/api/v0/models", "data")
+    if _has(studio, "compatibility_type"):
+        return ServerInfo(url, "LM Studio", None, _names(studio, "id"))
+    if _first_is(listed, "owned_by", "vllm") or _has(listed, "max_model_len"):
+        return ServerInfo(url, "vLLM", _word(field("/version", "version")), _names(listed, "id"))
+    if _has(listed, "id") or (isinstance(listed, list) and field("/v1/models", "object") == "list"):
+        return ServerInfo(url, "OpenAI-compatible", None, _names(listed, "id"))
+    return ServerInfo(url, "unknown")
+
+
+def _word(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _has(entries: object, name: str) -> bool:
+    """Whether one of a list's items has this field."""
+    return isinstance(entries, list) and any(isinstance(entry, dict) and name in entry for entry in entries)
+
+
+def _first_is(entries: object, name: str, value: str) -> bool:
+    return isinstance(entries, list) and any(
+        isinstance(entry, dict) and entry.get(name) == value for entry in entries[:1]
+    )
+
+
+def _names(entries: object, key: str) -> tuple[str, ...] | None:
+    if not isinstance(entries, list):
+        return None
+    names = (entry.get(key) for entry in entries if isinstance(entry, dict))
+    return tuple(name for name in names if isinstance(name, str))

@@ -1,0 +1,203 @@
+"""Opens the models of servers."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, UnknownModelError, WorkbenchError, did_you_mean
+from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import Engine, ProgressCallback
+from workbench.core.servers import ServerAddress, ServerInfo, split_ref
+from workbench.engine.remote.control import unload
+from workbench.engine.remote.detect import detect, identify, probe, why_unknown
+from workbench.engine.remote.dialect import Dialect, Opened, model_id
+from workbench.engine.remote.engine import RemoteEngine
+from workbench.engine.remote.http import ServerClient, Timeouts
+from workbench.engine.remote.listing import list_models
+from workbench.engine.remote.network import Network, shared_network
+from workbench.engine.remote.ollama import OllamaDialect, same_name
+from workbench.engine.remote.openai import OpenAIDialect
+
+SHOWN_MODELS = 5
+
+
+class RemoteHost:
+    """Opens the models of servers. Each server has one set of connections.
+
+    Args:
+        address_of: Finds the key for the server at a URL.
+        timeouts: How long servers may take.
+        network: The thread that talks to them.
+    """
+
+    def __init__(
+        self,
+        address_of: Callable[[str], ServerAddress] = ServerAddress,
+        timeouts: Timeouts | None = None,
+        network: Network = shared_network,
+    ) -> None:
+        self._address_of = address_of
+        self._timeouts = timeouts or Timeouts()
+        self._network = network
+        self._clients: dict[str, ServerClient] = {}
+        self._engines: list[RemoteEngine] = []
+
+    async def open(
+        self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
+    ) -> Engine:
+        """Open the model that `ref`, such as `http://host:port#MODEL`, names; without a name the only one there.
+
+        Raises:
+            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+        url, name = split_ref(ref)
+        began = time.perf_counter()
+        opening = self._network.submit(self._open(url, name, settings, on_progress))
+
+        def stop() -> None:
+            opening.cancel()
+
+        cancel.on_set(stop)
+        try:
+            client, dialect, info = await asyncio.wrap_future(opening)
+        except asyncio.CancelledError:
+            if cancel.is_set:
+                raise CancelledError("Opening the model was stopped.") from None
+            raise
+        on_progress(1.0)
+        info = replace(info, load_ms=(time.perf_counter() - began) * 1e3)
+        engine = RemoteEngine(self._network, client, dialect, info, reload=info.backend in {"Ollama", "LM Studio"})
+        self._engines.append(engine)
+        return engine
+
+    async def shutdown(self) -> None:
+        """Close whatever is open, and all connections."""
+        engines, self._engines = self._engines, []
+        for engine in engines:
+            await engine.close()
+        clients, self._clients = self._clients, {}
+        for client in clients.values():
+            await self._network.run(client.close())
+
+    async def models(self, url: str) -> tuple[ServerInfo, tuple[ModelEntry, ...]]:
+        """Who answers at an address, and the models that it offers.
+
+        Raises:
+            WorkbenchError: Nobody answers, or it is nobody who is known.
+        """
+
+        async def look() -> tuple[ServerInfo, tuple[ModelEntry, ...]]:
+            client = self._client(url)
+            server = await _known(client)
+            return server, await list_models(client, server)
+
+        return await self._network.run(look())
+
+    async def look(self, urls: Sequence[str]) -> list[ServerInfo | WorkbenchError]:
+        """Who answers at these addresses, asked all at once; or why nobody does."""
+
+        async def ask(url: str) -> ServerInfo | WorkbenchError:
+            try:
+                return await detect(self._client(url))
+            except WorkbenchError as error:
+                return error
+
+        async def ask_all() -> list[ServerInfo | WorkbenchError]:
+            return await asyncio.gather(*map(ask, urls))
+
+        return await self._network.run(ask_all())
+
+    async def unload(self, ref: str) -> None:
+        """Have the server give the memory of the model back that `ref` names.
+
+        Raises:
+            WorkbenchError: It cannot, or there is no such model.
+        """
+        url, name = split_ref(ref)
+
+        async def give_back() -> None:
+            client = self._client(url)
+            server = await _known(client)
+            await unload(client, server, _chosen(client, await list_models(client, server), name))
+
+        await self._network.run(give_back())
+
+    def _client(self, url: str) -> ServerClient:
+        """The connections to a server; in the network's thread, where all of them are made."""
+        if url not in self._clients:
+            self._clients[url] = ServerClient(self._address_of(url), self._timeouts)
+        return self._clients[url]
+
+    async def _open(
+        self, url: str, name: str, settings: LoadSettings, on_progress: ProgressCallback
+    ) -> tuple[ServerClient, Dialect, EngineInfo]:
+        client = self._client(url)
+        server, dialect, opened = await open_model(client, name, settings, on_progress)
+        info = EngineInfo(
+            opened.model, opened.settings, server.kind, load_ms=0.0, warnings=opened.warnings, measured_by="client"
+        )
+        return client, dialect, info
+
+
+async def open_model(
+    client: ServerClient, name: str, settings: LoadSettings, on_progress: ProgressCallback
+) -> tuple[ServerInfo, Dialect, Opened]:
+    """Find out who answers, and have the model called `name` ready; the only one there, where the name is empty.
+
+    Raises:
+        WorkbenchError: It cannot be opened.
+    """
+    server = await _known(client)
+    model = _chosen(client, await list_models(client, server), name)
+    dialect: Dialect
+    if server.kind == "Ollama":
+        dialect = OllamaDialect(client, model, server.version)
+    else:
+        dialect = OpenAIDialect(client, server, model)
+    return server, dialect, await dialect.open(settings, on_progress)
+
+
+async def _known(client: ServerClient) -> ServerInfo:
+    """Who answers.
+
+    Raises:
+        WorkbenchError: Nobody does, or nobody who is known.
+    """
+    answers = await probe(client)
+    server = identify(client.address.url, answers)
+    if server.kind == "unknown":
+        raise why_unknown(client, answers)
+    return server
+
+
+def _chosen(client: ServerClient, models: Sequence[ModelEntry], name: str) -> ModelEntry:
+    """The model that is meant.
+
+    Raises:
+        UnknownModelError: None is, or one of several that are there.
+    """
+    where = client.address.label
+    names = [model_id(model) for model in models]
+    if not models:
+        raise UnknownModelError(f"{where} has no models.", "Load or pull one there.")
+    if not name:
+        if len(models) == 1:
+            return models[0]
+        loaded = [model for model in models if model.loaded]
+        if len(loaded) == 1:
+            return loaded[0]
+        shown = ", ".join(names[:SHOWN_MODELS]) + (", …" if len(names) > SHOWN_MODELS else "")
+        raise UnknownModelError(f"{where} has several models: {shown}.", f"Name one: {client.address.url}#{names[0]}")
+    for model in models:
+        if model_id(model) == name:
+            return model
+    for model in models:
+        if same_name(model_id(model), name) or model.label.casefold() == name.casefold():
+            return model
+    hint = did_you_mean(name, names) or f"It has {', '.join(names[:SHOWN_MODELS])}."
+    raise UnknownModelError(f"{where} has no model {name!r}.", hint)

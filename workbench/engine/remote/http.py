@@ -1,0 +1,349 @@
+"""Talking to one server: timeouts, keys, redirects, and answers that are no larger than they may be.
+
+Certificates and proxies are dealt with as httpx does it (`SSL_CERT_FILE`, `HTTPS_PROXY`, `NO_PROXY`); this machine is
+never asked through a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from workbench import __version__
+from workbench.core.errors import ServerAnswerError, WorkbenchError
+from workbench.core.servers import ServerAddress, is_loopback, origin
+from workbench.engine.remote.problems import error_of_status, error_of_transport, not_json, too_slow
+
+if TYPE_CHECKING:
+    import ssl
+
+    import httpx
+
+MOST_REDIRECTS = 3
+LARGEST_ANSWER = 16 * 2**20
+"""In bytes, for whatever does not stream."""
+LARGEST_ERROR = 2**16
+_LOOPBACK = ("all://localhost", "all://*.localhost", "all://127.*", "all://[::1]")
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a server may take, in seconds."""
+
+    connect: float = 5.0
+    """To take the connection."""
+    answer: float = 15.0
+    """For a whole answer that does not stream, such as the list of its models."""
+    first: float = 600.0
+    """From the question to the first sign of progress. A long prompt takes its time on a processor."""
+    between: float = 120.0
+    """From one sign of progress to the next. Pings are none."""
+    end: float = 2.0
+    """From the end of the answer to the figures that come after it."""
+    load: float = 900.0
+    """To load a model."""
+    probe: float = 1.5
+    """For all that is asked to find out who answers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By names that do not care about case."""
+    text: str
+    body: object
+    """What the text says as JSON; None where it is none."""
+
+    def field(self, name: str) -> object:
+        """A field of the body, where the answer is a good one and has it."""
+        return self.body.get(name) if self.status == 200 and isinstance(self.body, dict) else None
+
+
+class Refusal(Exception):
+    """A status that says that a streamed answer will not come.
+
+    Args:
+        path: What was asked for.
+        answer: What was said instead.
+    """
+
+    def __init__(self, path: str, answer: Answer) -> None:
+        super().__init__(path, answer.status)
+        self.path = path
+        self.answer = answer
+
+
+class ServerClient:
+    """The connections to one server. It is used in one event loop only.
+
+    Args:
+        address: Where the server is.
+        timeouts: How long it may take.
+    """
+
+    def __init__(self, address: ServerAddress, timeouts: Timeouts) -> None:
+        self.address = address
+        self.timeouts = timeouts
+        self._made: dict[bool, httpx.AsyncClient] = {}
+
+    def _client(self, url: httpx.URL) -> httpx.AsyncClient:
+        """The connections for a URL. On this machine, without TLS, no certificates are read, which takes long."""
+        import httpx
+
+        plain = url.scheme == "http" and is_loopback(str(url))
+        if plain not in self._made:
+            self._made[plain] = httpx.AsyncClient(
+                verify=False if plain else _certificates(),
+                # What may pass between two bytes depends on what they say, so it is counted where that is known.
+                timeout=httpx.Timeout(None, connect=self.timeouts.connect, write=self.timeouts.answer),
+                # A sweep may hold many streams open at once.
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+                headers={"User-Agent": f"workbench/{__version__}", "Accept-Encoding": "identity"},
+                mounts=dict.fromkeys(_LOOPBACK),
+                follow_redirects=False,
+            )
+        return self._made[plain]
+
+    async def close(self) -> None:
+        """Close all connections."""
+        clients, self._made = self._made, {}
+        for client in clients.values():
+            await client.aclose()
+
+    async def get(self, path: str, within_s: float | None = None) -> Answer:
+        """Ask for `path`; whatever the status is, it is an answer.
+
+        Args:
+            path: What to ask for.
+            within_s: How long that may take; None for `Timeouts.answer`.
+
+        Raises:
+            ServerError: There was no answer.
+        """
+        return await self._ask("GET", path, None, within_s)
+
+    async def post(self, path: str, body: object, within_s: float | None = None) -> Answer:
+        """Send `body` as JSON; whatever the status is, it is an answer. Arguments and errors are those of `get`."""
+        return await self._ask("POST", path, body, within_s)
+
+    async def head(self, path: str) -> Answer:
+        """See whether `path` is there. Errors are those of `get`."""
+        return await self._ask("HEAD", path, None, None)
+
+    async def upload(self, path: str, parts: AsyncIterator[bytes], length: int) -> Answer:
+        """Send a file, part by part; whatever the status is, it is an answer. It is sent to this address or nowhere.
+
+        Args:
+            path: Where to.
+            parts: The bytes.
+            length: How many there are.
+
+        Raises:
+            ServerError: The connection broke, or the server took longer than `Timeouts.load` at one part or at the end.
+        """
+        loop = asyncio.get_running_loop()
+
+        async def watched() -> AsyncIterator[bytes]:
+            async for part in parts:
+                yield part
+                limit.reschedule(loop.time() + self.timeouts.load)
+
+        import httpx
+
+        headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
+        request = self._request("POST", httpx.URL(f"{self.address.url}{path}"), watched(), headers)
+        try:
+            async with asyncio.timeout(self.timeouts.load) as limit:
+                response = await self._begin(request)
+                try:
+                    with self._transport_errors():
+                        text = (await self._read(response, LARGEST_ANSWER, path)).decode("utf-8", "replace")
+                finally:
+                    await response.aclose()
+        except TimeoutError:
+            raise too_slow(self.address, "it took nothing more of the file", self.timeouts.load) from None
+        return Answer(response.status_code, response.headers, text, parsed(text))
+
+    async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> Answer:
+        seconds = self.timeouts.answer if within_s is None else within_s
+        try:
+            async with asyncio.timeout(seconds), self._send(method, path, body) as response:
+                text = (await self._read(response, LARGEST_ANSWER, path)).decode("utf-8", "replace")
+        except TimeoutError:
+            raise too_slow(self.address, f"there was no answer for {path}", seconds) from None
+        return Answer(response.status_code, response.headers, text, parsed(text))
+
+    async def _read(self, response: httpx.Response, most: int, path: str) -> bytes:
+        parts: list[bytes] = []
+        length = 0
+        async for part in response.aiter_bytes():
+            parts.append(part)
+            length += len(part)
+            if length > most:
+                raise ServerAnswerError(
+                    f"{self.address.label}: the answer for {path} is longer than {most // 2**20} MiB.",
+                    "See the address.",
+                )
+        return b"".join(parts)
+
+    def json(self, answer: Answer, path: str, model: str = "") -> dict[str, Any]:
+        """The body of a good answer.
+
+        Args:
+            answer: The answer.
+            path: What was asked for.
+            model: The model that was asked for; empty for none.
+
+        Raises:
+            WorkbenchError: The status says that it went wrong, or the body is no JSON object.
+        """
+        if answer.status >= 400:
+            raise self.error(answer, path, model)
+        if not isinstance(answer.body, dict):
+            raise not_json(self.address, path, answer.text)
+        return answer.body
+
+    def error(self, answer: Answer, path: str, model: str = "") -> WorkbenchError:
+        """The error that an answer's status means. Arguments are those of `json`."""
+        return error_of_status(self.address, path, answer.status, answer.body, answer.headers, model)
+
+    @asynccontextmanager
+    async def stream(self, path: str, body: object) -> AsyncIterator[AsyncIterator[tuple[bytes, int]]]:
+        """Send `body` as JSON and stream what comes: bytes, and `time.perf_counter_ns()` when they did.
+
+        How long that may take is counted by whoever reads it.
+
+        Raises:
+            Refusal: The status says that it went wrong.
+            WorkbenchError: A web page came, or the connection was lost.
+        """
+        async with self._send("POST", path, body) as response:
+            if response.status_code >= 400:
+                text = await self._beginning(response)
+                raise Refusal(path, Answer(response.status_code, response.headers, text, parsed(text)))
+            if response.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "text/html":
+                raise not_json(self.address, path, "<")
+            yield self._chunks(response)
+
+    async def _beginning(self, response: httpx.Response) -> str:
+        """The body of an error, as far as it comes in a reasonable time."""
+        try:
+            async with asyncio.timeout(self.timeouts.answer):
+                return (await self._read(response, LARGEST_ERROR, "")).decode("utf-8", "replace")
+        except (TimeoutError, WorkbenchError):
+            return ""
+
+    async def _chunks(self, response: httpx.Response) -> AsyncIterator[tuple[bytes, int]]:
+        clock = time.perf_counter_ns
+        async for data in response.aiter_bytes():
+            yield data, clock()
+
+    @asynccontextmanager
+    async def _send(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
+        """Send a request, and go where the server sends us on to; the key goes only to whom it is for."""
+        import httpx
+
+        url = httpx.URL(f"{self.address.url}{path}")
+        content = None if body is None else json.dumps(body).encode()
+        for _ in range(MOST_REDIRECTS + 1):
+            request = self._request(method, url, content)
+            response = await self._begin(request)
+            try:
+                following = self._following(response, url)
+                if following is None:
+                    with self._transport_errors():
+                        yield response
+                    return
+            finally:
+                await response.aclose()
+            url = following
+            if response.status_code == 303:
+                method, content = "GET", None
+        raise ServerAnswerError(
+            f"{self.address.label} sends us from one address to the next without end.", "See the address."
+        )
+
+    def _request(
+        self,
+        method: str,
+        url: httpx.URL,
+        content: bytes | AsyncIterator[bytes] | None,
+        more: Mapping[str, str] | None = None,
+    ) -> httpx.Request:
+        headers = {"Accept": "application/json, text/event-stream, application/x-ndjson"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        headers |= more or {}
+        key = self.address.key
+        if key is not None and _may_have_key(self.address.url, str(url)):
+            headers["Authorization"] = f"Bearer {key.reveal()}"
+        return self._client(url).build_request(method, url, content=content, headers=headers)
+
+    async def _begin(self, request: httpx.Request) -> httpx.Response:
+        """Send a request, and wait for the head of its answer."""
+        import httpx
+
+        client = self._client(request.url)
+        with self._transport_errors():
+            try:
+                return await client.send(request, stream=True)
+            except httpx.ConnectError:
+                # Nothing was sent yet, so that nothing is done twice.
+                return await client.send(request, stream=True)
+
+    def _following(self, response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
+        """Where an answer sends us on to; None where it is an answer."""
+        import httpx
+
+        if response.status_code not in {301, 302, 303, 307, 308} or "Location" not in response.headers:
+            return None
+        try:
+            following = url.join(response.headers["Location"])
+        except httpx.InvalidURL:
+            following = httpx.URL("")
+        if following.scheme not in {"http", "https"} or not following.host:
+            raise ServerAnswerError(f"{self.address.label} sends us on to what is no address.", "See the address.")
+        return following
+
+    @contextmanager
+    def _transport_errors(self) -> Iterator[None]:
+        """Give what httpx raises inside the `with` block as an error that says what to do."""
+        import httpx
+
+        try:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            # Without its cause: that holds the request, with the key among its headers.
+            raise error_of_transport(self.address, error) from None
+
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What httpx trusts. It is read once: that takes a tenth of a second."""
+    import httpx
+
+    return httpx.create_ssl_context()
+
+
+def parsed(text: str) -> object:
+    """What a text says as JSON; None where it is none."""
+    try:
+        found: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found
+
+
+def _may_have_key(home: str, url: str) -> bool:
+    """Whether the key for the server at `home` may go to `url`: the same host, or the same one made safe by TLS."""
+    ours, theirs = origin(home), origin(url)
+    return ours == theirs or (ours[1] == theirs[1] and ours[0] == "http" and (ours[2], theirs[2]) == (80, 443))

@@ -1,0 +1,179 @@
+"""The models that a server offers, with what it tells about them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from workbench.core.models import ModelEntry
+from workbench.core.servers import ServerInfo
+from workbench.engine.remote.http import ServerClient
+from workbench.engine.remote.ollama import same_name
+from workbench.engine.remote.reading import count, number
+from workbench.gguf.names import SUFFIX, parse_name
+
+_SIZES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
+_PARAMETERS = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMBT])", re.IGNORECASE)
+LM_STUDIO_PATHS = ("/api/v1/models", "/api/v0/models")
+
+
+def source_of(server: ServerInfo) -> str:
+    """What the place of a server's models is called."""
+    return f"{server.kind} {server.url.partition('://')[2]}"
+
+
+def group_of(server: ServerInfo, name: str) -> str:
+    """The same for all quantizations of a model that one server has, as far as their names tell."""
+    return f"{server.url} {parse_name(name).base.casefold()}"
+
+
+def reference(server: ServerInfo, name: str) -> str:
+    """The reference by which a server's model is opened."""
+    return f"{server.url}#{name}"
+
+
+async def list_models(client: ServerClient, server: ServerInfo) -> tuple[ModelEntry, ...]:
+    """The models that can answer, by name; those that only embed are left out.
+
+    Raises:
+        WorkbenchError: The server does not say.
+    """
+    match server.kind:
+        case "Ollama":
+            found = await _of_ollama(client, server)
+        case "LM Studio":
+            found = await _of_lm_studio(client, server)
+        case "TGI":
+            found = await _of_tgi(client, server)
+        case _:
+            found = await _of_openai(client, server)
+    return tuple(sorted(found, key=lambda entry: (entry.name.casefold(), entry.ref)))
+
+
+def parameter_count(text: object) -> int | None:
+    """A number of parameters such as `8.0B`; None where that is none."""
+    match = _PARAMETERS.fullmatch(text.strip()) if isinstance(text, str) else None
+    return round(float(match["number"]) * _SIZES[match["unit"].upper()]) if match else None
+
+
+def _dicts(value: object) -> Iterator[dict[str, Any]]:
+    """Those of a list's items that are objects."""
+    yield from (each for each in value if isinstance(each, dict)) if isinstance(value, list) else ()
+
+
+def _text(value: object) -> str | None:
+    """A text that says something."""
+    return value if isinstance(value, str) and value else None
+
+
+async def _listed(client: ServerClient, path: str, field: str) -> list[dict[str, Any]]:
+    answer = await client.get(path)
+    return list(_dicts(client.json(answer, path).get(field)))
+
+
+async def _of_ollama(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
+    listed = await _listed(client, "/api/tags", "models")
+    running = [each.get("name") for each in await _listed(client, "/api/ps", "models")]
+    found = []
+    for each in listed:
+        name = _text(each.get("name")) or _text(each.get("model"))
+        able = each.get("capabilities")
+        if name is None or (isinstance(able, list) and able and "completion" not in able):
+            continue
+        details = each.get("details")
+        details = details if isinstance(details, dict) else {}
+        found.append(
+            ModelEntry(
+                reference(server, name),
+                name,
+                quant=_text(details.get("quantization_level")),
+                size_bytes=count(each.get("size")),
+                parameters=parameter_count(details.get("parameter_size")),
+                architecture=_text(details.get("family")),
+                context_length=count(details.get("context_length")),
+                group=group_of(server, name),
+                source=source_of(server),
+                digest=_text(each.get("digest")),
+                loaded=any(same_name(one, name) for one in running),
+            )
+        )
+    return found
+
+
+async def _of_lm_studio(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
+    answer = await client.get(LM_STUDIO_PATHS[0])
+    if isinstance(answer.field("models"), list):
+        return [
+            _lm_studio_entry(server, each)
+            for each in _dicts(answer.field("models"))
+            if _text(each.get("key")) and each.get("type") not in {"embedding", "embeddings"}
+        ]
+    return [
+        ModelEntry(
+            reference(server, each["id"]),
+            each["id"],
+            quant=_text(each.get("quantization")),
+            architecture=_text(each.get("arch")),
+            context_length=count(each.get("max_context_length")),
+            source=source_of(server),
+            loaded=each.get("state") == "loaded",
+        )
+        for each in await _listed(client, LM_STUDIO_PATHS[1], "data")
+        if _text(each.get("id")) and each.get("type") not in {"embedding", "embeddings"}
+    ]
+
+
+def _lm_studio_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
+    quantization = each.get("quantization")
+    quantization = quantization if isinstance(quantization, dict) else {}
+    return ModelEntry(
+        reference(server, each["key"]),
+        each["key"],
+        quant=_text(quantization.get("name")),
+        size_bytes=count(each.get("size_bytes")),
+        parameters=parameter_count(each.get("params_string")),
+        architecture=_text(each.get("architecture")),
+        bits_per_weight=number(quantization.get("bits_per_weight")),
+        context_length=count(each.get("max_context_length")),
+        source=source_of(server),
+        loaded=bool(each.get("loaded_instances")),
+    )
+
+
+async def _of_tgi(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
+    info = client.json(await client.get("/info"), "/info")
+    name = _text(info.get("model_id")) or "tgi"
+    context = count(info.get("max_total_tokens"))
+    return [ModelEntry(reference(server, name), name, context_length=context, source=source_of(server), loaded=True)]
+
+
+async def _of_openai(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
+    path = "/models" if server.router else "/v1/models"
+    return [_openai_entry(server, each) for each in await _listed(client, path, "data") if _text(each.get("id"))]
+
+
+def _openai_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
+    # llama-server calls a model by the path of its file, where it was given no other name.
+    shown = each["id"].replace("\\", "/").rpartition("/")[2] if each["id"].casefold().endswith(SUFFIX) else each["id"]
+    name = parse_name(shown)
+    meta, status = each.get("meta"), each.get("status")
+    meta = meta if isinstance(meta, dict) else {}
+    loaded: bool | None = None
+    if isinstance(status, dict):
+        loaded = status.get("value") in {"loaded", "sleeping"}
+    elif server.kind in {"llama-server", "vLLM"}:
+        loaded = True
+    size, parameters = count(meta.get("size")), count(meta.get("n_params"))
+    return ModelEntry(
+        reference(server, each["id"]),
+        name.base if name.quant else each["id"] if shown is each["id"] else name.base,
+        quant=name.quant,
+        size_bytes=size,
+        parameters=parameters,
+        bits_per_weight=size * 8 / parameters if size and parameters else None,
+        context_length=count(meta.get("n_ctx_train")) or count(each.get("max_model_len")),
+        group=group_of(server, shown),
+        source=source_of(server),
+        loaded=loaded,
+    )

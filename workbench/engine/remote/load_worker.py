@@ -1,0 +1,227 @@
+"""The child process that stands for many users of a server, so that the screen does not disturb what they measure.
+
+It reads orders on standard input, one JSON object a line, and writes what came of them on standard output:
+- `{"open": REF, "url": URL, "key": KEY or null}` is answered with `{"target": …}`;
+- `{"level": …}` with a `{"sample": …}` for each question as it ends, then `{"cost": …}`;
+- `{"error": {kind, message, hint}}` stands for an answer that cannot be given.
+
+`{"progress": FRACTION}` may come before an answer. Each ends with `{"end": true}`. The process ends when its standard
+input does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from typing import Any
+
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Event, Failed, Finished, Token
+from workbench.core.metrics import percentile
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.ports import Request
+from workbench.core.secret import Secret
+from workbench.core.servers import ServerAddress, split_ref
+from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
+from workbench.engine.outbox import Outbox
+from workbench.engine.remote.asking import Asking, Spoken
+from workbench.engine.remote.dialect import Dialect, Question, model_id
+from workbench.engine.remote.host import open_model
+from workbench.engine.remote.http import ServerClient, Timeouts
+from workbench.engine.remote.problems import plain
+
+LOOK_EVERY_S = 0.02
+"""How often it looks how late the event loop is."""
+IGNORE_EOS = frozenset({"vLLM", "llama-server"})
+"""The servers that can be told to go on after the end, so that every answer has the same length."""
+
+
+class Stamps(Outbox):
+    """Notes when the words of an answer came, and hands nothing on."""
+
+    def __init__(self) -> None:
+        super().__init__(asyncio.get_running_loop())
+        self.first_ns: int | None = None
+        self.last_ns: int | None = None
+        self.end: Finished | Failed | None = None
+
+    def put(self, event: Event, *, at_once: bool = False) -> None:
+        """Note an event."""
+        if isinstance(event, Token):
+            if event.text:
+                self.first_ns = event.at_ns if self.first_ns is None else self.first_ns
+                self.last_ns = event.at_ns
+        elif isinstance(event, Finished | Failed):
+            self.end = event
+
+
+class SweepDialect:
+    """Speaks as the chat does, apart from what would make answers differ in length or cost the client time."""
+
+    def __init__(self, dialect: Dialect, kind: str) -> None:
+        self._dialect = dialect
+        self._goes_on = kind in IGNORE_EOS
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the dialect has
+        return getattr(self._dialect, name)
+
+    def question(self, request: Request, seed: int) -> Question:
+        """Put a request as the server takes it."""
+        question = self._dialect.question(request, seed)
+        body = dict(question.body)
+        options = body.get("stream_options")
+        if isinstance(options, dict):
+            body["stream_options"] = {key: value for key, value in options.items() if key == "include_usage"}
+        for name in ("return_progress", "timings_per_token"):
+            body.pop(name, None)
+        if self._goes_on:
+            body["ignore_eos"] = True
+        return replace(question, body=body)
+
+
+class Users:
+    """Users who ask at the same time.
+
+    Args:
+        client: The connections to the server.
+        dialect: How it is spoken to.
+    """
+
+    def __init__(self, client: ServerClient, dialect: Dialect) -> None:
+        self._client = client
+        self._dialect = dialect
+
+    async def run(self, level: LoadLevel) -> LoadCost:
+        """Ask everything; writes each sample as it ends."""
+        lags: list[float] = []
+        watching = asyncio.create_task(_watch(lags))
+        began, cpu = time.perf_counter_ns(), time.process_time_ns()
+        prompts = iter(level.prompts)
+        try:
+            await asyncio.gather(*(self._user(prompts, level, began) for _ in range(level.concurrency)))
+        finally:
+            watching.cancel()
+        cost_ns = time.process_time_ns() - cpu
+        return LoadCost(time.perf_counter_ns() - began, cost_ns, round(percentile(lags, 0.95) or 0))
+
+    async def _user(self, prompts: Iterator[str], level: LoadLevel, began_ns: int) -> None:
+        for prompt in prompts:
+            write({"sample": asdict(await self._ask(prompt, level, began_ns))})
+            if time.perf_counter_ns() - began_ns >= level.seconds * 1e9:
+                return
+
+    async def _ask(self, prompt: str, level: LoadLevel, began_ns: int) -> LoadSample:
+        # A model that always takes the likeliest word may find an end, or a circle, where others write on.
+        sampling = Sampling(num_predict=level.n_gen, temperature=1.0, top_p=1.0)
+        request = Request(messages=(Message("user", prompt),), sampling=sampling)
+        stamps, cancel = Stamps(), CancelToken()
+        loop = asyncio.get_running_loop()
+        sent = time.perf_counter_ns()
+        left_s = 2 * level.seconds - (sent - began_ns) / 1e9
+        patience = loop.call_later(max(0.0, left_s), cancel.set)
+        try:
+            # In a task of its own, because that is what stopping it stops.
+            await asyncio.create_task(Asking(self._client, self._dialect, request, cancel, stamps, Spoken()).run())
+        finally:
+            patience.cancel()
+        end, error = stamps.end, ""
+        if end is None or (isinstance(end, Finished) and cancel.is_set):
+            error = f"it took longer than {max(0.0, round(left_s, 1)):g} s"
+        elif isinstance(end, Failed):
+            error = end.error.message
+        sample = LoadSample(sent - began_ns, time.perf_counter_ns() - began_ns, error=error)
+        if stamps.first_ns is not None and stamps.last_ns is not None:
+            sample = replace(sample, first_ns=stamps.first_ns - began_ns, last_ns=stamps.last_ns - began_ns)
+        if isinstance(end, Finished):
+            usage = end.usage
+            sample = replace(
+                sample,
+                prompt_tokens=None if usage.estimated else usage.prompt_tokens,
+                cached_tokens=usage.cached_tokens,
+                completion_tokens=usage.completion_tokens,
+                estimated=usage.estimated,
+            )
+        return sample
+
+
+async def _watch(lags: list[float]) -> None:
+    """Note how much later than asked this loop wakes up, in nanoseconds."""
+    while True:
+        asked = time.perf_counter_ns()
+        await asyncio.sleep(LOOK_EVERY_S)
+        lags.append(max(0.0, time.perf_counter_ns() - asked - LOOK_EVERY_S * 1e9))
+
+
+def write(value: object) -> None:
+    """Write a line."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+class Worker:
+    """Does what it is ordered."""
+
+    def __init__(self) -> None:
+        self._client: ServerClient | None = None
+        self._users: Users | None = None
+
+    async def run(self, orders: asyncio.Queue[bytes]) -> None:
+        """Do one order after the other, until there are no more."""
+        while line := await orders.get():
+            try:
+                await self._do(json.loads(line))
+            except WorkbenchError as error:
+                write({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+            write({"end": True})
+
+    async def _do(self, order: dict[str, Any]) -> None:
+        if "open" in order:
+            await self._open(order)
+            return
+        assert self._users is not None
+        plain = order["level"]
+        cost = await self._users.run(LoadLevel(**{**plain, "prompts": tuple(plain["prompts"])}))
+        write({"cost": asdict(cost)})
+
+    async def _open(self, order: dict[str, Any]) -> None:
+        url, name = split_ref(order["open"])
+        key = order["key"]
+        self._client = ServerClient(ServerAddress(url, None if key is None else Secret(key)), Timeouts())
+
+        def tell(fraction: float) -> None:
+            write({"progress": fraction})
+
+        server, dialect, opened = await open_model(self._client, name, LoadSettings(), tell)
+        self._users = Users(self._client, SweepDialect(dialect, server.kind))
+        version = None if server.version is None else plain(server.version, self._client.address)
+        target = LoadTarget(url, server.kind, plain(model_id(opened.model), self._client.address), version)
+        write({"target": asdict(target)})
+
+
+def _listen(orders: asyncio.Queue[bytes], loop: asyncio.AbstractEventLoop) -> None:
+    """Read orders in a thread, for not every system can wait for standard input in an event loop."""
+    for line in sys.stdin.buffer:
+        loop.call_soon_threadsafe(orders.put_nowait, line)
+    # Nobody reads what comes of it any more.
+    os._exit(0)
+
+
+async def _main() -> None:
+    orders: asyncio.Queue[bytes] = asyncio.Queue()
+    threading.Thread(target=_listen, args=(orders, asyncio.get_running_loop()), daemon=True).start()
+    # What is loaded by now stays: looking through it again and again would delay what is measured.
+    gc.freeze()
+    await Worker().run(orders)
+
+
+if __name__ == "__main__":
+    asyncio.run(_main())

@@ -1,0 +1,244 @@
+"""Ollama's own API, as https://github.com/ollama/ollama/blob/main/docs/api.md describes it.
+
+Not its OpenAI-compatible one, which sets a temperature of its own over the Modelfile's, cannot set the context, and
+swallows errors in the middle of an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from workbench.core.errors import ServerAnswerError
+from workbench.core.events import FinishReason, Timings
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.ports import ProgressCallback, Request
+from workbench.engine.remote.dialect import Opened, Question, as_messages, model_id, refuse_tokens, text_of
+from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.problems import error_in_stream, plain
+from workbench.engine.remote.reading import Reading, count, number
+from workbench.engine.remote.streams import Frames, JsonLines
+
+LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
+"""The parameters that decide how Ollama loads a model. Each other value of one of them makes it load again."""
+
+COUNTS_CACHED_APART = (0, 31)
+"""From this version on the final line tells how many tokens of the prompt were cached, and leaves out what is 0."""
+COUNTS_CACHED_IN = (0, 30)
+"""From this version on `prompt_eval_count` has the cached tokens in it."""
+
+_REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
+
+
+class OllamaDialect:
+    """Speaks to Ollama about one model.
+
+    Args:
+        client: The connection.
+        model: The model, as the list of models has it.
+        version: The version of the server, such as `0.33.0`; None where it is not known.
+    """
+
+    def __init__(self, client: ServerClient, model: ModelEntry, version: str | None) -> None:
+        self._client = client
+        self._model = model
+        self._id = model_id(model)
+        self._version = parse_version(version)
+        self._load = LoadSettings()
+        self._own = True
+        """Whether it takes `truncate` and `shift`, by which it says so when the context is full."""
+
+    async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
+        """Load the model; it says nothing of how far it is.
+
+        Raises:
+            WorkbenchError: It cannot be loaded.
+        """
+        self._load = settings
+        await load(self._client, self._id, self._options())
+        entry, trained = await self._described()
+        running = await self._running()
+        context = count(running.get("context_length")) or settings.num_ctx
+        warnings: tuple[str, ...] = ()
+        if context and trained and context < trained and not settings.num_ctx:
+            warnings = (
+                f"Ollama gives this model a context of {context} tokens, of the {trained} that it was trained for. "
+                "Set num_ctx for a longer one.",
+            )
+        return Opened(entry, replace(settings, num_ctx=context), warnings)
+
+    async def _described(self) -> tuple[ModelEntry, int | None]:
+        """The model with the context that it was trained for, which only `/api/show` tells."""
+        answer = await self._client.post("/api/show", {"model": self._id})
+        found = self._client.json(answer, "/api/show", self._id)
+        facts = found.get("model_info")
+        trained = None
+        if isinstance(facts, dict):
+            lengths = (count(value) for key, value in facts.items() if str(key).endswith(".context_length"))
+            trained = next((length for length in lengths if length), None)
+        return replace(self._model, context_length=trained or self._model.context_length), trained
+
+    async def _running(self) -> dict[str, Any]:
+        """What `/api/ps` tells of the model."""
+        listed = (await self._client.get("/api/ps")).field("models")
+        for each in listed if isinstance(listed, list) else []:
+            if isinstance(each, dict) and same_name(each.get("name"), self._id):
+                return each
+        return {}
+
+    def _options(self) -> dict[str, Any]:
+        """The load parameters that differ from the defaults: for the others Ollama knows better."""
+        defaults = asdict(LoadSettings())
+        return {
+            name: value
+            for name, value in asdict(self._load).items()
+            if value != defaults[name] and name in LOAD_OPTIONS
+        }
+
+    def question(self, request: Request, seed: int) -> Question:
+        """Put a request to `/api/chat`, or a text without a template to `/api/generate`.
+
+        Raises:
+            EngineError: It is made of token ids.
+        """
+        if request.tokens is not None:
+            raise refuse_tokens("Ollama")
+        sampling = asdict(request.sampling) | {"seed": seed, "stop": list(request.sampling.stop)}
+        if not sampling["stop"]:
+            # An empty list would take away those of the model.
+            del sampling["stop"]
+        body: dict[str, Any] = {"model": self._id, "stream": True, "options": sampling | self._options()}
+        if self._own:
+            # Else it leaves out the beginning of a conversation that is too long, and tells nobody.
+            body |= {"truncate": False, "shift": False}
+        size = len(text_of(request).encode("utf-8", "replace"))
+        if request.prompt is not None:
+            return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed)
+        return Question("/api/chat", body | {"messages": as_messages(request.messages)}, size, seed)
+
+    def milder(self, question: Question, answer: Answer) -> Question | None:
+        """Ollama passes over what it does not know."""
+        return None
+
+    def frames(self) -> Frames:
+        """It sends one value a line."""
+        return JsonLines()
+
+    def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
+        """What understands its lines."""
+        return OllamaReading(self._client, self._id, self._version, (submitted_ns, question.prompt_bytes, limit))
+
+
+class OllamaReading(Reading):
+    """Understands the lines of an answer.
+
+    Args:
+        client: The connection that they come from.
+        model: The model that writes.
+        version: That of the server; None where it is not known.
+        asked: As `Reading` takes it.
+    """
+
+    def __init__(
+        self, client: ServerClient, model: str, version: tuple[int, int] | None, asked: tuple[int, int, int]
+    ) -> None:
+        super().__init__(*asked)
+        self._client = client
+        self._model = model
+        self._version = version
+
+    def _take(self, value: object, at_ns: int) -> None:
+        if not isinstance(value, dict):
+            raise ServerAnswerError(
+                f"{self._client.address.label} sent what is no part of an answer: "
+                f"{plain(value, self._client.address)[:60]!r}.",
+                "What had come is kept.",
+            )
+        if value.get("error"):
+            raise error_in_stream(self._client.address, value, self._model)
+        message = value.get("message")
+        if isinstance(message, dict):
+            self._text(message.get("thinking"), "reasoning", at_ns)
+            self._text(message.get("content"), "answer", at_ns)
+        else:
+            self._text(value.get("thinking"), "reasoning", at_ns)
+            self._text(value.get("response"), "answer", at_ns)
+        if value.get("done") is True:
+            self._end(value)
+
+    def _end(self, value: Mapping[str, object]) -> None:
+        self.reason = _REASONS.get(str(value.get("done_reason")), "stop")
+        self.complete = True
+        self.prompt_tokens = count(value.get("prompt_eval_count"))
+        # What is zero is left out.
+        self.completion_tokens = count(value.get("eval_count", 0 if self.prompt_tokens is not None else None))
+        self.cached_tokens = count(value.get("prompt_eval_cached_count"))
+        self.counts_whole_prompt = self._version is None or self._version >= COUNTS_CACHED_IN
+        prefill = _milliseconds(value.get("prompt_eval_duration"))
+        if self.cached_tokens is None and self.prompt_tokens is not None and self._version is not None:
+            if self._version >= COUNTS_CACHED_APART:
+                self.cached_tokens = 0
+            elif self._version >= COUNTS_CACHED_IN:
+                # The count has the cached tokens in it and the time has not: their ratio would mean nothing.
+                prefill = None
+        self.timings = Timings(
+            prefill, _milliseconds(value.get("eval_duration")), _milliseconds(value.get("load_duration"))
+        )
+
+
+def _milliseconds(nanoseconds: object) -> float | None:
+    found = number(nanoseconds)
+    return found / 1e6 if found else None
+
+
+def parse_version(text: str | None) -> tuple[int, int] | None:
+    """The first two numbers of a version; None where there are none."""
+    parts = (text or "").split("-")[0].split(".")
+    try:
+        return int(parts[0]), int(parts[1])
+    except (ValueError, IndexError):
+        return None
+
+
+def same_name(one: object, other: str) -> bool:
+    """Whether two names mean the same model: a missing tag is `latest`."""
+    return isinstance(one, str) and _with_tag(one) == _with_tag(other)
+
+
+def _with_tag(name: str) -> str:
+    folded = name.casefold()
+    return folded if ":" in folded.rpartition("/")[2] else f"{folded}:latest"
+
+
+async def load(client: ServerClient, model: str, options: Mapping[str, Any]) -> None:
+    """Load a model, with these options.
+
+    Raises:
+        WorkbenchError: It cannot be loaded.
+    """
+    body: dict[str, Any] = {"model": model, "messages": [], "stream": False}
+    if options:
+        body["options"] = dict(options)
+    answer = await client.post("/api/chat", body, client.timeouts.load)
+    client.json(answer, "/api/chat", model)
+
+
+async def unload(client: ServerClient, model: str) -> None:
+    """Give the memory of a model back; what it writes just now is finished first.
+
+    Raises:
+        WorkbenchError: The server refuses.
+    """
+    body = {"model": model, "messages": [], "stream": False, "keep_alive": 0}
+    client.json(await client.post("/api/chat", body), "/api/chat", model)
+    # It has answered before the memory is free.
+    async with asyncio.timeout(client.timeouts.answer):
+        while True:
+            listed = (await client.get("/api/ps")).field("models")
+            names = [each.get("name") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+            if not any(same_name(name, model) for name in names):
+                return
+            await asyncio.sleep(0.1)

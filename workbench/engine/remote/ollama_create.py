@@ -1,0 +1,305 @@
+"""`ollama create` over Ollama's API: files by their digest, then the model out of them, then one question to it.
+
+Source: https://github.com/ollama/ollama/blob/main/docs/api.md, "Create a model" and "Push a blob".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, ModelfileError, ParameterError, ServerError, TargetError
+from workbench.core.sending import OnSend, SendProgress, Sent
+from workbench.core.servers import ServerAddress, is_server_ref, split_ref
+from workbench.engine.remote.detect import detect
+from workbench.engine.remote.http import Answer, Refusal, ServerClient, Timeouts
+from workbench.engine.remote.network import Network, shared_network
+from workbench.engine.remote.ollama import same_name
+from workbench.engine.remote.problems import plain
+from workbench.engine.remote.streams import FramingError, JsonLines
+from workbench.modelfile.meaning import Modelfile
+
+QUESTION = "Say hello."
+ANSWER_TOKENS = 16
+CHUNK = 2**20
+"""Bytes that are read and sent at once."""
+_NAME = re.compile(r"[\w][\w.-]*(?:/[\w][\w.-]*){0,3}(?::[\w][\w.-]{0,79})?", re.ASCII)
+_BLOB = re.compile(r"sha256-([0-9a-f]{64})")
+"""What Ollama calls the files in its own store."""
+
+
+class OllamaSender:
+    """Hands models over to Ollama.
+
+    Args:
+        address_of: Finds the key for the server at a URL.
+        timeouts: How long it may take.
+        network: The thread that talks to servers.
+    """
+
+    def __init__(
+        self,
+        address_of: Callable[[str], ServerAddress] = ServerAddress,
+        timeouts: Timeouts | None = None,
+        network: Network = shared_network,
+    ) -> None:
+        self._address_of = address_of
+        self._timeouts = timeouts or Timeouts()
+        self._network = network
+
+    async def send(
+        self,
+        modelfile: Modelfile,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        """Have Ollama make the model that a Modelfile describes, and ask it something.
+
+        Args:
+            modelfile: What it is made of. A file is sent where Ollama does not have it; a name is one of Ollama's own.
+            name: What it is to be called.
+            url: Where Ollama is.
+            on_progress: Told how far it is, in any thread.
+            cancel: Ends it; what was sent by then stays with Ollama, which removes it when it starts anew.
+            overwrite: Whether a model of this name may be replaced.
+
+        Raises:
+            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
+        """
+        check_name(name)
+        body, files = create_request(modelfile, name, url)
+        work = _Sending(ServerClient(self._address_of(url), self._timeouts), on_progress)
+        running = self._network.submit(work.run(body, files, name, overwrite))
+
+        def stop() -> None:
+            running.cancel()
+
+        cancel.on_set(stop)
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            if cancel.is_set:
+                raise CancelledError("Sending was stopped.") from None
+            raise
+
+
+def check_name(name: str) -> None:
+    """See that Ollama can call a model so.
+
+    Raises:
+        ParameterError: It cannot.
+    """
+    if not _NAME.fullmatch(name):
+        raise ParameterError(
+            f"Ollama cannot call a model {name!r}.", "Letters, digits, - _ . and one :TAG, such as mine or me/mine:v2."
+        )
+
+
+def create_request(modelfile: Modelfile, name: str, url: str) -> tuple[dict[str, Any], dict[str, dict[str, Path]]]:
+    """The body of the request, and the files that go into it: by field, by name.
+
+    Raises:
+        ModelfileError: A file that is not there, or of a kind that cannot be sent.
+    """
+    files: dict[str, dict[str, Path]] = {"files": {}, "adapters": {}, "draft_files": {}}
+    body: dict[str, Any] = {"model": name, "stream": True}
+    for base in modelfile.bases:
+        source = _source(base, url)
+        if isinstance(source, Path):
+            _add(files["files"], source)
+        else:
+            body["from"] = source
+    if modelfile.adapter:
+        _add(files["adapters"], _file(modelfile.adapter, "ADAPTER"))
+    for draft in modelfile.drafts:
+        _add(files["draft_files"], _file(draft, "DRAFT"))
+    for field in ("template", "system", "renderer", "parser", "requires"):
+        if value := getattr(modelfile, field):
+            body[field] = value
+    if modelfile.licenses:
+        body["license"] = list(modelfile.licenses)
+    if modelfile.parameters:
+        body["parameters"] = {
+            each: list(value) if isinstance(value, tuple) else value for each, value in modelfile.parameters.items()
+        }
+    if modelfile.messages:
+        body["messages"] = [{"role": message.role, "content": message.content} for message in modelfile.messages]
+    return body, files
+
+
+def _source(base: str, url: str) -> Path | str:
+    """The file that a FROM means, or the model of Ollama's."""
+    if is_server_ref(base):
+        there, model = split_ref(base)
+        if there != url or not model:
+            raise ModelfileError(
+                f"The model is at {there}, and cannot be sent from there to {url}.", "Open it from a file, and export."
+            )
+        return model
+    path = Path(base).expanduser()
+    looks_like_a_file = path.is_absolute() or base.startswith((".", "~")) or base.casefold().endswith(".gguf")
+    return _file(base, "FROM") if looks_like_a_file or path.exists() else base.removeprefix("ollama:")
+
+
+def _file(text: str, command: str) -> Path:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        raise ModelfileError(
+            f"{command} {path} is a folder, and only single files are sent.", "Make a GGUF file of it first."
+        )
+    if not path.is_file():
+        raise ModelfileError(f"{command} {path} is not there.", "It was moved or deleted; see where it is now.")
+    return path
+
+
+def _add(files: dict[str, Path], path: Path) -> None:
+    """Add a file under its name, which the blobs of Ollama's own store do not have."""
+    base = "model.gguf" if _BLOB.fullmatch(path.name) else path.name
+    name, number = base, 2
+    while name in files:
+        name = f"{number}-{base}"
+        number += 1
+    files[name] = path
+
+
+class _Sending:
+    """One model on its way. It lives in the network's thread.
+
+    Args:
+        client: The connections to the server.
+        tell: Told how far it is.
+    """
+
+    def __init__(self, client: ServerClient, tell: OnSend) -> None:
+        self._client = client
+        self._tell = tell
+        self._sent = 0
+
+    async def run(
+        self, body: dict[str, Any], files: Mapping[str, Mapping[str, Path]], name: str, overwrite: bool
+    ) -> Sent:
+        """Do all of it."""
+        try:
+            await self._look(name, overwrite)
+            for field, named in files.items():
+                if named:
+                    body[field] = {each: await self._blob(path) for each, path in named.items()}
+            await self._create(body, name)
+            answer = await self._ask(name)
+            return Sent(self._client.address.url, name, self._sent, answer)
+        finally:
+            await self._client.close()
+
+    async def _look(self, name: str, overwrite: bool) -> None:
+        where = self._client.address.label
+        self._tell(SendProgress("looking", where))
+        server = await detect(self._client)
+        if server.kind != "Ollama":
+            raise ServerError(f"At {where} is {server.kind}, and only Ollama takes Modelfiles.", "See the address.")
+        if not overwrite and any(same_name(each, name) for each in server.models or ()):
+            raise TargetError(f"Ollama at {where} has a model {name} already.", "Choose another name, or overwrite it.")
+
+    async def _blob(self, path: Path) -> str:
+        """See that Ollama has a file; gives its digest."""
+        size = path.stat().st_size
+        digest = await self._digest(path, size)
+        place = f"/api/blobs/{digest}"
+        there = await self._client.head(place)
+        if there.status == 200:
+            return digest
+        if there.status != 404:
+            raise self._client.error(there, place)
+        answer = await self._client.upload(place, self._parts(path, size), size)
+        if answer.status not in (200, 201):
+            raise self._client.error(answer, place)
+        return digest
+
+    async def _digest(self, path: Path, size: int) -> str:
+        blob = _BLOB.fullmatch(path.name)
+        if blob is not None:
+            # Ollama's own store names its files so; it looks again where it is sent one.
+            return f"sha256:{blob[1]}"
+        summing, done = hashlib.sha256(), 0
+        with _opened(path) as file:
+            while part := await asyncio.to_thread(file.read, CHUNK * 8):
+                await asyncio.to_thread(summing.update, part)
+                done += len(part)
+                self._tell(SendProgress("reading", path.name, min(1.0, done / max(size, 1))))
+        return f"sha256:{summing.hexdigest()}"
+
+    async def _parts(self, path: Path, size: int) -> AsyncIterator[bytes]:
+        done = 0
+        with _opened(path) as file:
+            while part := await asyncio.to_thread(file.read, CHUNK):
+                yield part
+                done += len(part)
+                self._sent += len(part)
+                self._tell(SendProgress("sending", path.name, min(1.0, done / max(size, 1))))
+
+    async def _create(self, body: dict[str, Any], name: str) -> None:
+        self._tell(SendProgress("making", name))
+        timeouts, address = self._client.timeouts, self._client.address
+        lines, ended = JsonLines(), False
+        try:
+            async with asyncio.timeout(timeouts.load) as limit, self._client.stream("/api/create", body) as chunks:
+                async for data, _ in chunks:
+                    limit.reschedule(asyncio.get_running_loop().time() + timeouts.load)
+                    for value in lines.push(data):
+                        ended = self._take(value, name) or ended
+                for value in lines.end():
+                    ended = self._take(value, name) or ended
+        except Refusal as refusal:
+            raise self._client.error(refusal.answer, refusal.path) from None
+        except (TimeoutError, FramingError):
+            ended = False
+        if not ended:
+            raise ServerError(f"{address.label} broke off while it made {name}.", "See its log.")
+
+    def _take(self, value: object, name: str) -> bool:
+        """Take a line of progress; whether it was the last one."""
+        if not isinstance(value, dict):
+            return False
+        if value.get("error"):
+            said = plain(value["error"], self._client.address)
+            raise ServerError(f"Ollama did not make {name}: {said}.", "The server's own log may say more.")
+        total, done = value.get("total"), value.get("completed")
+        known = isinstance(total, int) and isinstance(done, int) and total > 0
+        status = plain(value.get("status", ""), self._client.address)
+        self._tell(SendProgress("making", status, done / total if known else None))  # type: ignore[operator]
+        return status == "success"
+
+    async def _ask(self, name: str) -> str:
+        """Ask the model something: what was made of a damaged file says so now, and not tomorrow."""
+        self._tell(SendProgress("asking", name))
+        body = {
+            "model": name,
+            "messages": [{"role": "user", "content": QUESTION}],
+            "stream": False,
+            "options": {"num_predict": ANSWER_TOKENS},
+        }
+        answer: Answer = await self._client.post("/api/chat", body, self._client.timeouts.load)
+        if answer.status >= 400:
+            error = self._client.error(answer, "/api/chat", name)
+            raise ServerError(f"Ollama made {name}, and it does not answer: {error.message}", error.hint)
+        message = answer.field("message")
+        said = [message.get(each) for each in ("content", "thinking")] if isinstance(message, dict) else []
+        text = next((plain(each, self._client.address) for each in said if isinstance(each, str) and each.strip()), "")
+        if not text:
+            raise ServerError(f"Ollama made {name}, and it says nothing.", "See its template and its parameters.")
+        return text
+
+
+def _opened(path: Path) -> Any:  # noqa: ANN401 - a file of bytes
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ModelfileError(f"{path} cannot be read: {error.strerror or error}.", "See its permissions.") from error

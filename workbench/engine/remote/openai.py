@@ -1,0 +1,257 @@
+"""The API that all other servers share, with what each of them adds.
+
+Sources of the format: https://platform.openai.com/docs/api-reference/chat, llama.cpp's `tools/server/README.md`,
+https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, https://lmstudio.ai/docs/app/api and
+https://huggingface.co/docs/text-generation-inference/messages_api.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from workbench.core.errors import ServerAnswerError
+from workbench.core.events import FinishReason, Timings
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.ports import ProgressCallback, Request
+from workbench.core.servers import ServerInfo, ServerKind
+from workbench.engine.remote.control import make_ready
+from workbench.engine.remote.dialect import Opened, Question, as_messages, model_id, refuse_tokens, text_of
+from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.problems import error_in_stream, is_context_error, message_in, plain
+from workbench.engine.remote.reading import Reading, count, number
+from workbench.engine.remote.streams import DONE, Frames, ServerSentEvents
+
+PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+"""The sampling parameters that every server takes, under these names."""
+
+OWN: Mapping[ServerKind, Mapping[str, str]] = {
+    "llama-server": {name: name for name in ("top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty")},
+    "vLLM": {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repetition_penalty"},
+    "LM Studio": {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repeat_penalty"},
+}
+"""What some take beyond them, and how they call it."""
+
+_EXTRAS = ("stream_options", "return_progress", "timings_per_token")
+"""What is not part of the question: the first to go where a server refuses it."""
+
+_REASONS: Mapping[str, FinishReason] = {
+    "stop": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "length": "length",
+    "tool_calls": "stop",
+    "function_call": "stop",
+    "content_filter": "stop",
+}
+
+
+class OpenAIDialect:
+    """Speaks to an OpenAI-compatible server about one model.
+
+    Args:
+        client: The connection.
+        server: Which kind of server it is.
+        model: The model, as the list of models has it.
+    """
+
+    def __init__(self, client: ServerClient, server: ServerInfo, model: ModelEntry) -> None:
+        self._client = client
+        self._server = server
+        self._model = model
+        self._id = model_id(model)
+        self._refused: set[str] = set()
+        """Fields that the server did not take."""
+        self._renamed: dict[str, str] = {}
+        """Fields that it wants to be called otherwise."""
+
+    async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
+        """See that the model is there; load it where it is not, and the server has a way to be told to.
+
+        Raises:
+            WorkbenchError: It cannot be asked.
+        """
+        ready = await make_ready(self._client, self._server, self._model, settings, on_progress)
+        entry = ready.model
+        context = ready.context or 0
+        missing = [name for name in ("top_k", "min_p", "repeat_penalty") if name not in OWN.get(self._server.kind, {})]
+        warnings = []
+        if missing:
+            warnings.append(f"This server is asked without {', '.join(missing)}: its API has no such parameters.")
+        if ready.warning:
+            warnings.append(ready.warning)
+        return Opened(entry, replace(settings, num_ctx=context), tuple(warnings))
+
+    def question(self, request: Request, seed: int) -> Question:
+        """Put a request to `/v1/chat/completions`, or one without a template to `/v1/completions`.
+
+        Raises:
+            EngineError: It is made of token ids, and the server takes none.
+        """
+        body: dict[str, Any] = {"model": self._id, "stream": True}
+        body["stream_options"] = {"include_usage": True}
+        if self._server.kind == "vLLM":
+            # Several tokens may come in one piece; so each piece tells how many there were.
+            body["stream_options"]["continuous_usage_stats"] = True
+        if self._server.kind == "llama-server":
+            body["return_progress"] = True
+        body |= self._sampling(request.sampling, seed)
+        size = len(text_of(request).encode("utf-8", "replace"))
+        path = "/v1/completions"
+        if request.tokens is not None:
+            if self._server.kind not in {"llama-server", "vLLM"}:
+                raise refuse_tokens("This server")
+            body["prompt"], size = list(request.tokens), len(request.tokens) * 4
+        elif request.prompt is not None:
+            body["prompt"] = request.prompt
+        else:
+            path, body["messages"] = "/v1/chat/completions", as_messages(request.messages)
+        kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
+        return Question(path, kept, size, seed if "seed" in kept else None)
+
+    def _sampling(self, sampling: Sampling, seed: int) -> dict[str, Any]:
+        values: dict[str, Any] = {name: getattr(sampling, name) for name in PLAIN}
+        values |= {theirs: getattr(sampling, ours) for ours, theirs in OWN.get(self._server.kind, {}).items()}
+        if self._server.kind == "TGI":
+            # It takes no 1 here, where all others take it for "keep everything", and no 0 for "the likeliest".
+            values = {name: value for name, value in values.items() if (name, value) not in _TGI_REFUSES}
+        if sampling.num_predict >= 0:
+            values["max_tokens"] = sampling.num_predict
+        if sampling.stop:
+            values["stop"] = list(sampling.stop)
+        return values | {"seed": seed}
+
+    def milder(self, question: Question, answer: Answer) -> Question | None:
+        """The question without a field that the server names when it refuses, else without what was asked in addition.
+
+        It is remembered, so that each server refuses once.
+        """
+        if answer.status not in {400, 422} or is_context_error(answer.body):
+            return None
+        words = message_in(answer.body) or answer.text
+        body = dict(question.body)
+        if "max_completion_tokens" in words and "max_tokens" in body:
+            self._renamed["max_tokens"] = "max_completion_tokens"
+            body["max_completion_tokens"] = body.pop("max_tokens")
+            return replace(question, body=body)
+        needed = {"model", "messages", "prompt", "stream"}
+        refused = {name for name in body if name not in needed and re.search(rf"\b{name}\b", words)}
+        refused = refused or {name for name in _EXTRAS if name in body}
+        if not refused:
+            return None
+        self._refused |= refused
+        left = {name: value for name, value in body.items() if name not in refused}
+        told = (*question.refused, *sorted(refused.difference(_EXTRAS)))
+        return replace(question, body=left, seed=question.seed if "seed" in left else None, refused=told)
+
+    def frames(self) -> Frames:
+        """It sends events."""
+        return ServerSentEvents()
+
+    def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
+        """What understands them."""
+        return OpenAIReading(self._client, self._id, (submitted_ns, question.prompt_bytes, limit))
+
+
+_TGI_REFUSES = {("top_p", 1.0), ("temperature", 0.0)}
+
+
+class OpenAIReading(Reading):
+    """Understands the events of an answer, with what each kind of server adds to them.
+
+    Args:
+        client: The connection that they come from.
+        model: The model that writes.
+        asked: As `Reading` takes it.
+    """
+
+    def __init__(self, client: ServerClient, model: str, asked: tuple[int, int, int]) -> None:
+        super().__init__(*asked)
+        self._client = client
+        self._model = model
+
+    def _take(self, value: object, at_ns: int) -> None:
+        if value is DONE:
+            self.complete = True
+            return
+        if not isinstance(value, dict):
+            raise ServerAnswerError(
+                f"{self._client.address.label} sent what is no part of an answer: "
+                f"{plain(value, self._client.address)[:60]!r}.",
+                "What had come is kept.",
+            )
+        if value.get("error") or value.get("object") == "error":
+            raise error_in_stream(self._client.address, value, self._model)
+        progress = value.get("prompt_progress")
+        if isinstance(progress, dict):
+            done, total, cached = (count(progress.get(name)) for name in ("processed", "total", "cache"))
+            if done is not None and total:
+                self._progress(done, total, cached or 0, at_ns)
+        choices = value.get("choices")
+        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            self._take_choice(choices[0], at_ns)
+        self._take_figures(value, at_ns)
+
+    def _take_choice(self, choice: Mapping[str, Any], at_ns: int) -> None:
+        if self.reason is not None:
+            # What comes after the end belongs to no answer.
+            return
+        delta = choice.get("delta")
+        if isinstance(delta, dict):
+            thought = delta.get("reasoning_content") or delta.get("reasoning")
+            self._text(thought, "reasoning", at_ns)
+            self._text(delta.get("content"), "answer", at_ns)
+            self._text(delta.get("refusal"), "answer", at_ns)
+        else:
+            self._text(choice.get("text"), "answer", at_ns)
+        finish = choice.get("finish_reason")
+        if finish:
+            self.reason = _REASONS.get(str(finish), "stop")
+
+    def _take_figures(self, value: Mapping[str, Any], at_ns: int) -> None:
+        usage, timings, stats, metrics = (value.get(name) for name in ("usage", "timings", "stats", "metrics"))
+        if isinstance(usage, dict):
+            self._take_usage(usage, at_ns)
+        if isinstance(timings, dict):
+            self._take_timings(timings)
+        if isinstance(stats, dict):
+            # LM Studio, in seconds.
+            first, writing = (number(stats.get(name)) for name in ("time_to_first_token", "generation_time"))
+            self.timings = Timings(None if first is None else first * 1e3, None if writing is None else writing * 1e3)
+        if isinstance(metrics, dict):
+            # vLLM with --enable-per-request-metrics.
+            first, queued, gap = (
+                number(metrics.get(name)) for name in ("time_to_first_token_ms", "queue_time_ms", "mean_itl_ms")
+            )
+            tokens = self.completion_tokens or self.tokens
+            decode = None if gap is None or tokens < 2 else gap * (tokens - 1)
+            self.timings = Timings(None if first is None else max(0.0, first - (queued or 0.0)), decode)
+
+    def _take_usage(self, usage: Mapping[str, Any], at_ns: int) -> None:
+        prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+        if prompt is not None:
+            self.prompt_tokens = prompt
+        details = usage.get("prompt_tokens_details")
+        if isinstance(details, dict) and count(details.get("cached_tokens")) is not None:
+            self.cached_tokens = count(details.get("cached_tokens"))
+        details = usage.get("completion_tokens_details")
+        if isinstance(details, dict) and not self.thought:
+            self.unseen_tokens = count(details.get("reasoning_tokens")) or 0
+        if completion is not None:
+            if self.reason is None and completion > self.tokens + self.unseen_tokens:
+                self._counted(completion - self.unseen_tokens, at_ns)
+            self.completion_tokens = completion
+
+    def _take_timings(self, timings: Mapping[str, Any]) -> None:
+        """llama-server's own account: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md."""
+        prompt, cached, written = (count(timings.get(name)) for name in ("prompt_n", "cache_n", "predicted_n"))
+        if prompt is not None:
+            self.cached_tokens = cached or 0
+            if self.prompt_tokens is None:
+                self.prompt_tokens = prompt + (cached or 0)
+        if written is not None and self.completion_tokens is None:
+            self.completion_tokens = written
+        self.timings = Timings(number(timings.get("prompt_ms")), number(timings.get("predicted_ms")))

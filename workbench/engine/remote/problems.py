@@ -1,0 +1,263 @@
+"""From what goes wrong with a server to an error that says what to do."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from workbench.core.errors import (
+    ContextFullError,
+    ServerAnswerError,
+    ServerBusyError,
+    ServerError,
+    ServerRefusedError,
+    ServerTimeoutError,
+    ServerUnreachableError,
+    UnknownModelError,
+    WorkbenchError,
+)
+from workbench.core.servers import ServerAddress, origin
+
+if TYPE_CHECKING:
+    import httpx
+
+LONGEST_MESSAGE = 300
+"""Characters of a server's own words that are shown."""
+
+_CONTEXT = re.compile(
+    r"context (?:length|size|window)|maximum context|exceeds? the (?:available )?context|input length exceeds"
+    r"|`inputs` (?:tokens \+|must have less)|too many tokens",
+    re.IGNORECASE,
+)
+_MODEL = re.compile(r"model.{0,120}(?:not found|does not exist|not exist|no such|unknown|not loaded)"
+                    r"|(?:no such|unknown|invalid) model", re.IGNORECASE | re.DOTALL)  # fmt: skip
+_LOADING = re.compile(r"loading|warming up|starting", re.IGNORECASE)
+
+HOW_TO_GIVE_A_KEY = (
+    "Name the environment variable with the key as `key_env` of this server in `servers` of the config; OPENAI_API_KEY "
+    "is used for OPENAI_BASE_URL."
+)
+SHORTER = "Begin a new chat, leave out the oldest turns (when_context_full), or serve the model with a longer context."
+
+
+def plain(text: object, address: ServerAddress) -> str:
+    """A server's own words on one line: cut where they are long, nothing unprintable in them, and no key."""
+    words = str(text)[: LONGEST_MESSAGE * 4]
+    if address.key is not None:
+        words = address.key.masked_in(words)
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in words).split())
+    return line if len(line) <= LONGEST_MESSAGE else f"{line[: LONGEST_MESSAGE - 1]}…"
+
+
+def message_in(body: object) -> str:
+    """What the body of an error says, in any of the shapes that are in use; empty where it says nothing."""
+    if not isinstance(body, dict):
+        return ""
+    error = body.get("error")
+    if isinstance(error, dict):
+        return str(error.get("message") or error.get("type") or error)
+    if error:
+        return str(error)
+    detail = body.get("detail")
+    if isinstance(detail, list):
+        # FastAPI's way to say which fields it refuses.
+        parts = [
+            f"{'.'.join(map(str, each.get('loc', ())))}: {each.get('msg', '')}"
+            for each in detail
+            if isinstance(each, dict)
+        ]
+        return "; ".join(parts)
+    return str(detail or body.get("message") or "")
+
+
+def is_context_error(body: object) -> bool:
+    """Whether an error says that the prompt is too long."""
+    error = body.get("error") if isinstance(body, dict) else None
+    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
+        return True
+    return bool(_CONTEXT.search(message_in(body)))
+
+
+def is_loading(status: int, body: object) -> bool:
+    """Whether a server answers that it still loads its model."""
+    return status == 503 and bool(_LOADING.search(message_in(body)))
+
+
+def error_in_stream(address: ServerAddress, body: object, model: str) -> WorkbenchError:
+    """The error that came in the middle of a streamed answer."""
+    words = plain(message_in(body), address)
+    if is_context_error(body):
+        return ContextFullError(f"{address.label}: the context is full: {words}", SHORTER)
+    if _MODEL.search(message_in(body)):
+        return _no_model(address, model, words)
+    return ServerError(
+        f"{address.label} failed in the middle of the answer: {words or 'it does not say why'}.".replace("..", "."),
+        "What had come is kept. The server's own log may say more.",
+    )
+
+
+def error_of_status(
+    address: ServerAddress, path: str, status: int, body: object, headers: Mapping[str, str], model: str
+) -> WorkbenchError:
+    """The error of an answer whose status says that there is one.
+
+    Args:
+        address: Who answered.
+        path: What was asked for.
+        status: The status.
+        body: What was sent as JSON; None where it was none.
+        headers: The headers of the answer, by names that do not care about case.
+        model: The model that was asked for; empty for none.
+    """
+    words = plain(message_in(body), address)
+    said = f": {words}" if words else f" (HTTP {status})."
+    where = address.label
+    if is_context_error(body) or status == 413:
+        return ContextFullError(f"{where}: the conversation is too long for this model{said}", SHORTER)
+    if status in {401, 403, 407}:
+        return _refused(address, status, said)
+    if model and status in {400, 404} and _MODEL.search(message_in(body)):
+        return _no_model(address, model, words)
+    if status == 404:
+        return ServerAnswerError(
+            f"{where} has nothing at {path}{said}", "See whether the address is right, and ends before `/v1`."
+        )
+    if status in {429, 502, 503, 504}:
+        return _busy(where, status, body, headers.get("Retry-After", ""), said)
+    if status >= 500:
+        return ServerError(f"{where} failed{said}", "The server's own log may say more.")
+    return ServerError(f"{where} refused the request{said}", "")
+
+
+def _busy(where: str, status: int, body: object, wait: str, said: str) -> ServerBusyError:
+    hint = f"It asks to wait {wait} seconds." if wait.isdecimal() else "Ask again in a moment."
+    if status == 429:
+        return ServerBusyError(f"{where} takes no more requests now{said}", hint)
+    if is_loading(status, body):
+        return ServerBusyError(f"{where} still loads its model{said}", hint)
+    return ServerBusyError(f"{where} cannot answer now{said}", hint)
+
+
+def _no_model(address: ServerAddress, model: str, words: str) -> UnknownModelError:
+    said = f" It says: {words}" if words and words != f"model '{model}' not found" else ""
+    return UnknownModelError(
+        f"{address.label} has no model {model!r}.{said}",
+        "It may have been removed, or is called otherwise now: choose it again from the list of models.",
+    )
+
+
+def _refused(address: ServerAddress, status: int, said: str) -> ServerRefusedError:
+    if status == 407:
+        return ServerRefusedError(f"The proxy on the way to {address.label} wants a password{said}", "See HTTPS_PROXY.")
+    if address.key is None:
+        return ServerRefusedError(f"{address.label} wants a key{said}", HOW_TO_GIVE_A_KEY)
+    return ServerRefusedError(f"{address.label} does not take the key that it was given{said}", HOW_TO_GIVE_A_KEY)
+
+
+def not_json(address: ServerAddress, path: str, text: str) -> ServerAnswerError:
+    """The error of an answer that is no JSON."""
+    if text.lstrip()[:1] == "<":
+        return ServerAnswerError(
+            f"{address.label}: a web page came for {path}, and no JSON.",
+            "The address may be that of a web site or of a proxy's login page.",
+        )
+    shown = plain(text, address)[:60]
+    return ServerAnswerError(f"{address.label}: what came for {path} is no JSON: {shown!r}.", "See the address.")
+
+
+def cut_short(address: ServerAddress) -> ServerAnswerError:
+    """The error of a stream that ended before the answer did."""
+    return ServerAnswerError(
+        f"{address.label} ended the stream before the answer was finished.",
+        "What had come is kept. The server may have stopped, or given up: its log may say why.",
+    )
+
+
+def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeoutError:
+    """The error of a server that took too long.
+
+    Args:
+        address: The server.
+        what: What was waited for, as in `it sent no token`.
+        seconds: For how long.
+    """
+    return ServerTimeoutError(
+        f"{address.label}: {what} for {seconds:g} s.", "It may be overloaded or stuck; ask again, or see its log."
+    )
+
+
+def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> WorkbenchError:
+    """The error of a request that could not be sent or answered."""
+    import httpx
+
+    where = _asked(address, error)
+    # The words of a protocol error may hold the header with the key, so they are never shown.
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        return ServerUnreachableError(f"{where} does not answer.", "See whether it runs, and whether a firewall is on.")
+    if isinstance(error, httpx.TimeoutException):
+        return ServerTimeoutError(f"{where} took too long.", "It may be overloaded or stuck; ask again.")
+    if isinstance(error, httpx.ProxyError):
+        return ServerUnreachableError(f"The proxy on the way to {where} did not let it through.", "See HTTPS_PROXY.")
+    if isinstance(error, httpx.ConnectError):
+        return _unreachable(where, error)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError):
+        return ServerAnswerError(
+            f"{where} broke off the connection.", "It may have stopped, or it speaks no HTTP: see its log."
+        )
+    if isinstance(error, httpx.DecodingError):
+        return ServerAnswerError(f"{where} sent what cannot be unpacked.", "A proxy on the way may have damaged it.")
+    return ServerError(f"{where} cannot be asked ({type(error).__name__}).", "See the address and the key.")
+
+
+def _asked(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> str:
+    """The host that a request went to: another one than that of the address, where that sent us on."""
+    import httpx
+
+    if isinstance(error, httpx.RequestError):
+        with suppress(RuntimeError):
+            url = error.request.url
+            if origin(str(url)) != origin(address.url):
+                return f"{url.netloc.decode('ascii', 'replace')} (where {address.label} sends us)"
+    return address.label
+
+
+def _unreachable(where: str, error: BaseException) -> ServerUnreachableError:
+    for cause in _causes(error):
+        if isinstance(cause, socket.gaierror):
+            host = where.partition(" ")[0].partition("/")[0]
+            host = host.rpartition(":")[0] or host
+            return ServerUnreachableError(
+                f"There is no host called {host!r}, or the name cannot be looked up.",
+                "See the address and the network.",
+            )
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return ServerUnreachableError(
+                f"{where}: its certificate is not trusted: {cause.verify_message}.",
+                "Name the file of the certificate authority in SSL_CERT_FILE, where you trust it.",
+            )
+        if isinstance(cause, ssl.SSLError):
+            return ServerUnreachableError(
+                f"{where} speaks no TLS, or none that is understood here.", "It may be meant to be http:// instead."
+            )
+    return ServerUnreachableError(
+        f"Nothing answers at {where}.", "See whether the server runs, and whether the port is right."
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error, and everything that it came of."""
+    seen: set[int] = set()
+    left: list[BaseException | None] = [error]
+    while left:
+        current = left.pop(0)
+        if current is None or id(current) in seen:
+            continue
+        seen.add(id(current))
+        yield current
+        left += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            left += current.exceptions

@@ -1,0 +1,281 @@
+"""The sessions database as a file: opened when it is needed, watched, and put aside when it is damaged.
+
+Two connections are kept, one for writing and one for reading, each for a thread of its own. The file is looked at
+before every use: where somebody has removed or replaced it, it is opened anew and `generation` counts on, so that who
+has written to the one before can write again what was in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import RLock
+from typing import Literal, TypeVar
+
+from workbench.core.errors import DamagedSessionsError, SessionError
+from workbench.store.schema import is_from_later_version, migrate
+
+T = TypeVar("T")
+Role = Literal["writer", "reader"]
+Work = Callable[[sqlite3.Connection], T]
+
+BUSY_SECONDS = 5.0
+"""How long a write of another program is waited for."""
+
+_SIDE_FILES = ("", "-wal", "-shm")
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_REMEDIES = {
+    "SQLITE_FULL": ("the disk is full", "Free some space"),
+    "SQLITE_READONLY": ("it may not be written", "See who may write there"),
+    "SQLITE_PERM": ("it may not be opened", "See who may write there"),
+    "SQLITE_AUTH": ("it may not be opened", "See who may write there"),
+    "SQLITE_CANTOPEN": ("it cannot be opened", "See that its folder is there and who may write in it"),
+    "SQLITE_BUSY": ("another program keeps it locked", "Close that program"),
+    "SQLITE_IOERR": ("the disk fails", "Look after the disk"),
+    "SQLITE_PROTOCOL": ("its lock cannot be had", "Close other programs that use it"),
+}
+_KEPT = "What is missing is kept in memory and written as soon as that works. An export elsewhere is safe."
+
+
+class FoundDamage(SessionError):
+    """A database that turned out to be damaged while it was read.
+
+    Args:
+        file: Which file it was; None where it could not even be opened.
+        cause: What SQLite says.
+    """
+
+    def __init__(self, file: int | None, cause: Exception) -> None:
+        super().__init__(f"The sessions are damaged: {cause}.")
+        self.file = file
+        self.cause = cause
+
+
+class Database:
+    """The database file.
+
+    Args:
+        path: Where it is; made, with its folder, by the first write.
+        opened: Called with a connection that was opened for writing, and whether the file is new.
+        rescue: Takes what can be read of a damaged database over into a new one: from, to. Gives how many sessions.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        opened: Callable[[sqlite3.Connection], None],
+        rescue: Callable[[sqlite3.Connection, sqlite3.Connection], int],
+    ) -> None:
+        self.path = path
+        self.generation = 0
+        """Counts the files that were opened for writing under this path."""
+        self._opened = opened
+        self._rescue = rescue
+        self._lock = RLock()
+        self._connections: dict[Role, sqlite3.Connection] = {}
+        self._files: dict[Role, int] = {}
+        self._file: int | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a database to read."""
+        return self._stat() is not None
+
+    def _stat(self) -> int | None:
+        try:
+            return self.path.stat().st_ino
+        except OSError:
+            return None
+
+    def write(self, work: Work[T]) -> T:
+        """Do `work` in a transaction: all of it is on disk when this returns, or nothing.
+
+        Raises:
+            DamagedSessionsError: The database was damaged; there is a new one now, in which `work` can be done.
+            SessionError: It cannot be written.
+        """
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                done = work(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    with contextlib.suppress(sqlite3.Error):
+                        connection.execute("ROLLBACK")
+                raise
+            return done
+
+        return self._run("writer", transaction)
+
+    def read(self, work: Work[T]) -> T:
+        """Do `work`, which changes nothing, on one state of the database.
+
+        Raises:
+            FoundDamage: The database is damaged; `settle` is to be called in the writer's thread.
+            SessionError: It cannot be read.
+        """
+
+        def transaction(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN")
+            try:
+                return work(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+        return self._run("reader", transaction)
+
+    def _run(self, role: Role, work: Work[T]) -> T:
+        try:
+            return work(self._connection(role))
+        except (sqlite3.Error, OSError) as error:
+            name = _name(error)
+            if name.startswith(_DAMAGED):
+                found = FoundDamage(self._files.get(role), error)
+                self._close(role)
+                raise found if role == "reader" else self.settle(found) from error
+            if not name.startswith(("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_READONLY")):
+                self._close(role)
+            raise _failure(self.path, error, name) from error
+
+    def _connection(self, role: Role) -> sqlite3.Connection:
+        file = self._stat()
+        connection = self._connections.get(role)
+        if connection is not None and file is not None and file == self._files[role]:
+            return connection
+        with self._lock:
+            if connection is not None and role == "writer":
+                # The number of a file that is gone may be given to the next one.
+                self._file = None
+            self._close(role)
+            return self._open(role)
+
+    def _open(self, role: Role) -> sqlite3.Connection:
+        if role == "writer":
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not self.path.exists():
+                # Conversations are nobody else's to read.
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = self._connect(role)
+        try:
+            if is_from_later_version(connection):
+                raise SessionError(
+                    f"The sessions in {self.path} were stored by a later version of workbench.",
+                    "Use that version. This one leaves them as they are, and keeps what is said now in memory.",
+                )
+            if role == "writer":
+                connection.execute("PRAGMA journal_mode = WAL")
+                migrate(connection)
+                self._opened(connection)
+            file = self._stat()
+            assert file is not None
+        except BaseException:
+            connection.close()
+            raise
+        if role == "writer" and file != self._file:
+            self._file = file
+            self.generation += 1
+        self._connections[role], self._files[role] = connection, file
+        return connection
+
+    def _connect(self, role: Role) -> sqlite3.Connection:
+        mode = "rw" if os.access(self.path, os.W_OK) else "ro"
+        location = f"{self.path.absolute().as_uri()}?mode={mode}"
+        if mode == "ro" and not os.access(self.path.parent, os.W_OK) and not self._side("-wal").exists():
+            # Without its side files, which cannot be made here, a database in WAL mode opens in no other way.
+            location += "&immutable=1"
+        connection = sqlite3.connect(
+            location, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
+        )
+        connection.execute("PRAGMA foreign_keys = ON")
+        # Each transaction is on the disk before it counts as done, also where the power fails.
+        connection.execute("PRAGMA synchronous = FULL")
+        # The first look at the file: what is no database is found out here.
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        return connection
+
+    def _side(self, suffix: str) -> Path:
+        return self.path.with_name(self.path.name + suffix)
+
+    def _close(self, role: Role) -> None:
+        connection = self._connections.pop(role, None)
+        if connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
+        with self._lock:
+            for role in tuple(self._connections):
+                self._close(role)
+
+    def settle(self, found: FoundDamage) -> SessionError:
+        """Move a damaged file out of the way, and begin a new one with what can be read of it.
+
+        For the writer's thread: the other one finds out by itself that the file is a new one.
+
+        Returns:
+            What to tell the user.
+        """
+        if found.file is not None and found.file != self._stat():
+            return _failure(self.path, found.cause, "SQLITE_BUSY")  # Another program did it already.
+        self._close("writer")
+        self._file = None
+        stamp = time.strftime("%y%m%d-%H%M%S")
+        aside = _free(self.path.with_name(f"{self.path.stem}-damaged-{stamp}{self.path.suffix}"))
+        try:
+            for suffix in _SIDE_FILES:
+                with contextlib.suppress(FileNotFoundError):
+                    self._side(suffix).rename(aside.with_name(aside.name + suffix))
+        except OSError as error:
+            what = (
+                f"The sessions in {self.path} are damaged ({found.cause}), and the file cannot be put aside: {error}."
+            )
+            return SessionError(what, _KEPT)
+        saved = self._save_from(aside)
+        count = "nothing could be read of it" if not saved else f"{saved} of its sessions were saved from it"
+        return DamagedSessionsError(
+            f"The sessions in {self.path} were damaged ({found.cause}): {count}.",
+            f"The damaged file is kept as {aside}; a new one was begun.",
+        )
+
+    def _save_from(self, aside: Path) -> int:
+        try:
+            source = sqlite3.connect(f"{aside.absolute().as_uri()}?mode=rw", isolation_level=None, uri=True)
+        except sqlite3.Error:
+            return 0
+        try:
+            return self.write(lambda connection: self._rescue(source, connection))
+        except (sqlite3.Error, SessionError):
+            return 0
+        finally:
+            source.close()
+
+
+def _free(path: Path) -> Path:
+    number, candidate = 2, path
+    while candidate.exists():
+        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        number += 1
+    return candidate
+
+
+def _name(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return "SQLITE_CANTOPEN"
+    return str(getattr(error, "sqlite_errorname", ""))
+
+
+def _failure(path: Path, error: Exception, name: str) -> SessionError:
+    for known, (what, remedy) in _REMEDIES.items():
+        if name.startswith(known):
+            reason = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+            return SessionError(
+                f"The sessions in {path} cannot be stored or read: {what}{reason}.", f"{remedy}. {_KEPT}"
+            )
+    return SessionError(f"The sessions in {path} cannot be stored or read: {error}.", _KEPT)

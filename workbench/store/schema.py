@@ -1,0 +1,139 @@
+"""The tables of the sessions database, and how an older one becomes one of this version.
+
+The version is SQLite's `user_version`. Each migration takes a database one version on; together they also make a new
+one, so that there is one way to every table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+APPLICATION_ID = 0x776B6264
+"""Tells `file` and other tools whose database it is: `wkbd`."""
+
+_FIRST = """
+CREATE TABLE making (
+    -- What an answer was made with, as JSON: model file and digest, system prompt, parameters. Each one once.
+    key INTEGER PRIMARY KEY,
+    made TEXT NOT NULL UNIQUE
+);
+CREATE TABLE session (
+    key INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    created_at REAL NOT NULL,               -- seconds since the epoch
+    updated_at REAL NOT NULL,
+    first_words TEXT NOT NULL DEFAULT '',
+    name TEXT NOT NULL DEFAULT '',          -- what the user called it
+    pinned INTEGER NOT NULL DEFAULT 0,
+    model TEXT NOT NULL DEFAULT '',
+    model_path TEXT NOT NULL DEFAULT '',
+    making INTEGER REFERENCES making (key), -- the settings of the next answer
+    leaf INTEGER NOT NULL DEFAULT 0,        -- the number of the message that the conversation ends with
+    messages INTEGER NOT NULL DEFAULT 0,
+    metrics TEXT,                           -- the figures of the last answer, as JSON
+    holder TEXT,                            -- the program that has it open; NULL where it ended well
+    deleted_at REAL
+);
+CREATE INDEX session_listed ON session (pinned DESC, updated_at DESC) WHERE deleted_at IS NULL;
+CREATE INDEX session_held ON session (holder) WHERE holder IS NOT NULL;
+CREATE INDEX session_deleted ON session (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE TABLE message (
+    key INTEGER PRIMARY KEY,
+    session INTEGER NOT NULL REFERENCES session (key) ON DELETE CASCADE,
+    number INTEGER NOT NULL CHECK (number > 0),
+    parent INTEGER CHECK (parent < number), -- NULL where it begins the conversation
+    role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
+    content TEXT NOT NULL,
+    reasoning TEXT NOT NULL DEFAULT '',
+    at REAL NOT NULL,
+    model TEXT NOT NULL DEFAULT '',
+    finish_reason TEXT NOT NULL DEFAULT '',
+    metrics TEXT,
+    making INTEGER REFERENCES making (key),
+    seed INTEGER,
+    trace BLOB,                             -- when its words came; workbench.core.trace
+    deleted_at REAL,
+    UNIQUE (session, number),
+    FOREIGN KEY (session, parent) REFERENCES message (session, number) ON DELETE CASCADE
+);
+CREATE INDEX message_parent ON message (session, parent);
+CREATE INDEX message_deleted ON message (deleted_at) WHERE deleted_at IS NOT NULL;
+CREATE TABLE piece (
+    -- What an answer that is still being written has gained, flush by flush.
+    message INTEGER NOT NULL REFERENCES message (key) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    content TEXT NOT NULL,
+    reasoning TEXT NOT NULL,
+    PRIMARY KEY (message, number)
+) WITHOUT ROWID;
+CREATE TABLE imported (
+    -- Session files of the first version that were taken over.
+    name TEXT PRIMARY KEY,
+    at REAL NOT NULL
+) WITHOUT ROWID;
+CREATE VIRTUAL TABLE words USING fts5 (
+    content, reasoning,
+    content = 'message', content_rowid = 'key', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
+);
+CREATE TRIGGER message_words_in AFTER INSERT ON message BEGIN
+    INSERT INTO words (rowid, content, reasoning) VALUES (new.key, new.content, new.reasoning);
+END;
+CREATE TRIGGER message_words_out AFTER DELETE ON message BEGIN
+    INSERT INTO words (words, rowid, content, reasoning) VALUES ('delete', old.key, old.content, old.reasoning);
+END;
+CREATE TRIGGER message_words_changed AFTER UPDATE OF content, reasoning ON message BEGIN
+    INSERT INTO words (words, rowid, content, reasoning) VALUES ('delete', old.key, old.content, old.reasoning);
+    INSERT INTO words (rowid, content, reasoning) VALUES (new.key, new.content, new.reasoning);
+END;
+"""
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    for statement in _statements(_FIRST):
+        connection.execute(statement)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction that they belong in."""
+    found, lines = [], list[str]()
+    for line in script.splitlines():
+        lines.append(line)
+        statement = "\n".join(lines)
+        if sqlite3.complete_statement(statement):
+            found.append(statement)
+            lines.clear()
+    return found
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+"""The first makes a new database, and each of the others takes one from the version before."""
+
+VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a database to this version, in one transaction; one of this version or a later one is left alone."""
+    if _version(connection) >= VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another program may have done it while this one waited.
+        for migration in MIGRATIONS[_version(connection) :]:
+            migration(connection)
+        if _version(connection) < VERSION:
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def is_from_later_version(connection: sqlite3.Connection) -> bool:
+    """Whether a later version of the program made it."""
+    return _version(connection) > VERSION

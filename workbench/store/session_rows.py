@@ -1,0 +1,308 @@
+"""Sessions as rows of the database, and back. Everything here runs inside a transaction of the caller."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from workbench.core.chat import Message
+from workbench.core.session import Session, SessionSummary, first_words
+from workbench.core.trace import Trace
+from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn, View
+from workbench.store.values import making_values, metrics_values, read_making, read_metrics
+
+Row = tuple[Any, ...]
+
+SUMMARY = "id, first_words, name, model, messages, updated_at, metrics, pinned, deleted_at IS NOT NULL"
+"""The columns that `read_summary` takes."""
+
+
+def to_text(text: str) -> str | bytes:
+    """A text as SQLite takes it: one with lone surrogates, which have no UTF-8 form, as bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
+
+
+def from_text(value: str | bytes) -> str:
+    """The text that `to_text` took."""
+    return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
+
+
+def _dumped(value: Mapping[str, object] | None) -> str | None:
+    # With everything beyond ASCII escaped, any text has a place in JSON.
+    return None if value is None else json.dumps(value, separators=(",", ":"))
+
+
+def _loaded(text: str | None) -> object:
+    try:
+        return None if text is None else json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def keep_making(connection: sqlite3.Connection, making: Making | None) -> int | None:
+    """The key of what an answer was made with; it is stored where it is not there yet."""
+    if making is None:
+        return None
+    made = _dumped(making_values(making))
+    connection.execute("INSERT OR IGNORE INTO making (made) VALUES (?)", (made,))
+    return int(connection.execute("SELECT key FROM making WHERE made = ?", (made,)).fetchone()[0])
+
+
+def next_making(session: Session) -> Making:
+    """The settings of a session, as they are stored."""
+    return Making(system=session.system, sampling=session.sampling, load=session.load)
+
+
+# Writing
+
+
+def insert_session(connection: sqlite3.Connection, session: Session, holder: str | None) -> tuple[int, str]:
+    """Store a session with everything that it holds.
+
+    Returns:
+        Its key and its id, which has a number after it where the wanted one was taken.
+    """
+    name, number = session.id, 1
+    while connection.execute("SELECT 1 FROM session WHERE id = ?", (name,)).fetchone():
+        number += 1
+        name = f"{session.id}-{number}"
+    values = (
+        to_text(name),
+        session.created_at,
+        session.updated_at,
+        to_text(session.name),
+        session.pinned,
+        to_text(session.model),
+        to_text(session.model_path),
+        keep_making(connection, next_making(session)),
+        holder,
+    )
+    cursor = connection.execute(
+        "INSERT INTO session (id, created_at, updated_at, name, pinned, model, model_path, making, holder) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        values,
+    )
+    key = cursor.lastrowid
+    assert key is not None
+    for node in session.tree.nodes:
+        put_message(connection, key, node)
+    set_view(connection, key, session.tree.view, session.updated_at)
+    connection.execute("UPDATE session SET updated_at = ? WHERE key = ?", (session.updated_at, key))
+    return key, name
+
+
+def put_message(connection: sqlite3.Connection, session: int, node: Node) -> int:
+    """Store a message, in the place of what there is of it already, as the end of the conversation. Gives its key."""
+    turn, message = node.turn, node.turn.message
+    metrics = _dumped(metrics_values(turn.metrics))
+    values = (
+        node.parent or None,
+        message.role,
+        to_text(message.content),
+        to_text(message.reasoning),
+        turn.at,
+        to_text(turn.model),
+        to_text(turn.finish_reason),
+        metrics,
+        keep_making(connection, turn.making),
+        None if turn.making is None else turn.making.seed,
+        turn.trace.data or None,
+    )
+    row = connection.execute(
+        "SELECT key FROM message WHERE session = ? AND number = ?", (session, node.number)
+    ).fetchone()
+    if row is not None:
+        key = int(row[0])
+        connection.execute("DELETE FROM piece WHERE message = ?", (key,))
+        connection.execute(
+            "UPDATE message SET parent = ?, role = ?, content = ?, reasoning = ?, at = ?, model = ?, "
+            "finish_reason = ?, metrics = ?, making = ?, seed = ?, trace = ? WHERE key = ?",
+            (*values, key),
+        )
+    else:
+        cursor = connection.execute(
+            "INSERT INTO message (session, number, parent, role, content, reasoning, at, model, finish_reason, "
+            "metrics, making, seed, trace) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (session, node.number, *values),
+        )
+        assert cursor.lastrowid is not None
+        key = cursor.lastrowid
+        connection.execute("UPDATE session SET messages = messages + 1 WHERE key = ?", (session,))
+    connection.execute(
+        "UPDATE session SET leaf = ?, updated_at = max(updated_at, ?), metrics = coalesce(?, metrics) WHERE key = ?",
+        (node.number, turn.at, metrics, session),
+    )
+    if message.role == "user":
+        connection.execute(
+            "UPDATE session SET first_words = ? WHERE key = ? AND (? IS NULL OR first_words = '')",
+            (to_text(first_words(message.content)), session, node.parent or None),
+        )
+    return key
+
+
+def put_piece(connection: sqlite3.Connection, session: int, node: Node, content: str, reasoning: str) -> None:
+    """Store what an answer that is being written has gained.
+
+    Args:
+        connection: The database.
+        session: The key of the session.
+        node: The answer so far; its text is not looked at.
+        content: What its text has gained.
+        reasoning: What its reasoning has gained.
+    """
+    found = connection.execute("SELECT key FROM message WHERE session = ? AND number = ?", (session, node.number))
+    row = found.fetchone()
+    if row is None:
+        turn = node.turn
+        bare = Turn(Message("assistant", ""), turn.at, turn.model, None, INTERRUPTED, turn.making)
+        key = put_message(connection, session, Node(node.number, node.parent, bare))
+    else:
+        key = int(row[0])
+    connection.execute(
+        "INSERT INTO piece SELECT ?, coalesce(max(number), 0) + 1, ?, ? FROM piece WHERE message = ?",
+        (key, to_text(content), to_text(reasoning), key),
+    )
+    connection.execute("UPDATE session SET updated_at = max(updated_at, ?) WHERE key = ?", (node.turn.at, session))
+
+
+def set_view(connection: sqlite3.Connection, session: int, view: View, at: float) -> None:
+    """Store which messages are the conversation, and which are deleted."""
+    connection.execute("UPDATE session SET leaf = ? WHERE key = ?", (view.leaf, session))
+    marked = connection.execute(
+        "SELECT number FROM message WHERE session = ? AND deleted_at IS NOT NULL", (session,)
+    ).fetchall()
+    before = {number for (number,) in marked}
+    for numbers, stamp in ((view.deleted - before, at), (before - view.deleted, None)):
+        connection.executemany(
+            "UPDATE message SET deleted_at = ? WHERE session = ? AND number = ?",
+            [(stamp, session, number) for number in sorted(numbers)],
+        )
+    # The title is made from the conversation that is open.
+    root = connection.execute(
+        "WITH RECURSIVE way (number, parent, role, content) AS ("
+        "SELECT number, parent, role, content FROM message WHERE session = ?1 AND number = ?2 UNION ALL "
+        "SELECT message.number, message.parent, message.role, message.content FROM message JOIN way "
+        "ON message.session = ?1 AND message.number = way.parent) "
+        "SELECT content FROM way WHERE role = 'user' ORDER BY number LIMIT 1",
+        (session, view.leaf),
+    ).fetchone()
+    if root is not None:
+        title = to_text(first_words(from_text(root[0])))
+        connection.execute("UPDATE session SET first_words = ? WHERE key = ?", (title, session))
+
+
+def fold_pieces(connection: sqlite3.Connection, session: int) -> None:
+    """Put the pieces of an interrupted answer into its message, where a search finds them."""
+    unfolded = connection.execute(
+        "SELECT DISTINCT message.key FROM piece JOIN message ON message.key = piece.message WHERE session = ?",
+        (session,),
+    ).fetchall()
+    for (key,) in unfolded:
+        content, reasoning = _pieces(connection, key)
+        connection.execute(
+            "UPDATE message SET content = ?, reasoning = ? WHERE key = ?", (to_text(content), to_text(reasoning), key)
+        )
+        connection.execute("DELETE FROM piece WHERE message = ?", (key,))
+
+
+def _pieces(connection: sqlite3.Connection, message: int) -> tuple[str, str]:
+    rows = connection.execute("SELECT content, reasoning FROM piece WHERE message = ? ORDER BY number", (message,))
+    pieces = rows.fetchall()
+    return "".join(from_text(row[0]) for row in pieces), "".join(from_text(row[1]) for row in pieces)
+
+
+# Reading
+
+
+def read_session(connection: sqlite3.Connection, key: int) -> Session:
+    """The session of that key, which must be there."""
+    row = connection.execute(
+        "SELECT id, created_at, updated_at, model, model_path, made, name, pinned, leaf FROM session "
+        "LEFT JOIN making ON making.key = session.making WHERE session.key = ?",
+        (key,),
+    ).fetchone()
+    making = read_making(_loaded(row[5]), None) or Making()
+    return Session(
+        id=from_text(row[0]),
+        created_at=row[1],
+        updated_at=row[2],
+        model=from_text(row[3]),
+        model_path=from_text(row[4]),
+        system=making.system,
+        sampling=making.sampling,
+        load=making.load,
+        tree=_read_tree(connection, key, row[8]),
+        name=from_text(row[6]),
+        pinned=bool(row[7]),
+    )
+
+
+def _read_tree(connection: sqlite3.Connection, session: int, leaf: int) -> Tree:
+    rows = connection.execute(
+        "SELECT number, parent, role, content, reasoning, at, model, finish_reason, metrics, made, seed, trace, "
+        "deleted_at, message.key, EXISTS (SELECT 1 FROM piece WHERE piece.message = message.key) FROM message "
+        "LEFT JOIN making ON making.key = message.making WHERE session = ? ORDER BY number",
+        (session,),
+    ).fetchall()
+    pieces = {row[13]: _pieces(connection, row[13]) for row in rows if row[14]}
+    return _tree(rows, leaf, lambda row: pieces.get(row[13], ("", "")))
+
+
+def _tree(rows: Iterable[Row], leaf: int, pieces_of: Callable[[Row], tuple[str, str]]) -> Tree:
+    nodes, deleted = [], set()
+    for row in rows:
+        content, reasoning = pieces_of(row)
+        message = Message(row[2], from_text(row[3]) + content, from_text(row[4]) + reasoning)
+        turn = Turn(
+            message,
+            row[5],
+            from_text(row[6]),
+            read_metrics(_loaded(row[8])),
+            from_text(row[7]),
+            read_making(_loaded(row[9]), row[10]),
+            Trace(row[11] or b""),
+        )
+        nodes.append(Node(row[0], row[1] or 0, turn))
+        if row[12] is not None:
+            deleted.add(row[0])
+    return Tree(tuple(nodes), View(leaf, frozenset(deleted)))
+
+
+def read_summary(row: Row) -> SessionSummary:
+    """What a list shows, from the columns of `SUMMARY`."""
+    title = from_text(row[2]) or from_text(row[1]) or "empty session"
+    return SessionSummary(
+        from_text(row[0]),
+        title,
+        from_text(row[3]),
+        row[4],
+        row[5],
+        read_metrics(_loaded(row[6])),
+        bool(row[7]),
+        bool(row[8]),
+    )
+
+
+def rescue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
+    """Take over every session that can still be read of a damaged database. Gives how many those are."""
+    try:
+        keys = source.execute("SELECT key, holder, deleted_at FROM session NOT INDEXED").fetchall()
+    except sqlite3.Error:
+        return 0
+    saved = 0
+    for key, holder, deleted_at in keys:
+        try:
+            session = read_session(source, key)
+        except (sqlite3.Error, ValueError, TypeError):  # Rows of a damaged file can hold anything.
+            continue
+        target.execute("DELETE FROM session WHERE id = ?", (to_text(session.id),))
+        new, _ = insert_session(target, session, holder)
+        target.execute("UPDATE session SET deleted_at = ? WHERE key = ?", (deleted_at, new))
+        saved += 1
+    return saved
