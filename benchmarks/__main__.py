@@ -28,6 +28,7 @@ SCRIPTS = (
     "race_keys",
     "quantize",
     "library_scan",
+    "sessions_scale",
     "remote_overhead",
     "sweep_cost",
 )

@@ -158,7 +158,7 @@ class FakeStore:
             raise SessionError(f"There is no session {session_id!r}.")
         return self.stored[session_id]
 
-    async def summaries(self) -> Sequence[SessionSummary]:
+    async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
         if self.broken:
             raise SessionError("The disk is full.", "Make room.")
         found = sorted(self.stored.values(), key=lambda session: (not session.pinned, -session.updated_at))

@@ -12,6 +12,7 @@ from workbench.core.config import Config
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.pasting import summary
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
 
@@ -207,7 +208,7 @@ async def test_a_long_paste_is_folded_and_sent_in_full(host: ScriptedHost, clock
         text = ("lorem ipsum " * length)[:length]
         app.chat.prompt.post_message(events.Paste(text))
         await settle(pilot)
-        assert f"{length:,} characters]" in app.chat.prompt.text
+        assert app.chat.prompt.text == f"[pasted: {summary(text)}]"
         await pilot.press(*" why", "enter")
         await settle(pilot)
         assert host.opened[0].requests[0].messages[-1].content == f"{text} why"

@@ -370,8 +370,11 @@ class SessionStore(Protocol):
             SessionError: It is not there, cannot be written, or a program has it open.
         """
 
-    async def summaries(self) -> Sequence[SessionSummary]:
+    async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
         """All stored sessions: the pinned ones, then the others, the one changed last first.
+
+        Args:
+            figures: Whether the figures of the last answer are wanted.
 
         Raises:
             SessionError: They cannot be read.

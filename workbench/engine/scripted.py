@@ -26,7 +26,18 @@ from workbench.core.errors import (
     WorkbenchError,
     did_you_mean,
 )
-from workbench.core.events import Batch, Event, Failed, Finished, FinishReason, PromptProgress, Token, TokenKind, Usage
+from workbench.core.events import (
+    Batch,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    PromptProgress,
+    Source,
+    Token,
+    TokenKind,
+    Usage,
+)
 from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Capabilities, Engine, Naming, ProgressCallback, Request
@@ -140,6 +151,9 @@ class ScriptedModel:
     """The context where the settings leave it open, in tokens."""
     memory: MemoryUse | None = None
     warnings: tuple[str, ...] = ()
+    measured_by: Source = "engine"
+    """Who is said to stamp the events."""
+    backend: str = "script"
 
 
 def demo_model() -> ScriptedModel:
@@ -402,11 +416,12 @@ class ScriptedHost:
         info = EngineInfo(
             model.entry,
             replace(settings, num_ctx=context, num_gpu=max(0, settings.num_gpu), num_thread=settings.num_thread or 1),
-            backend="script",
+            backend=model.backend,
             load_ms=(watch.now() - start) / 1e6,
             memory=model.memory,
             vocabulary="script",
             warnings=model.warnings,
+            measured_by=model.measured_by,
         )
         engine = ScriptedEngine(model, info, self._clock, self._sleep)
         self.opened.append(engine)

@@ -27,7 +27,8 @@ def match_expression(words: str) -> str:
     # A term without a letter or digit has no token, and would match nothing.
     terms = [term.replace('"', "").replace("\0", " ") for term in terms if any(char.isalnum() for char in term)]
     quoted = [f'"{term}"' for term in terms]
-    if quoted and not words.endswith(('"', " ")):
+    # A single letter as a beginning would gather a tenth of all words.
+    if quoted and not words.endswith(('"', " ")) and len(terms[-1]) > 1:
         quoted[-1] += "*"
     return " ".join(quoted)
 

@@ -212,12 +212,17 @@ class DatabaseSessionStore:
 
         await self._write(dismiss)
 
-    async def summaries(self) -> Sequence[SessionSummary]:
-        """All stored sessions: the pinned ones, then the others, the one changed last first."""
+    async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
+        """All stored sessions: the pinned ones, then the others, the one changed last first.
+
+        Args:
+            figures: Whether the figures of the last answer are wanted; reading them takes longer than all else.
+        """
+        columns = SUMMARY if figures else SUMMARY.replace("metrics", "NULL")
 
         def summaries(connection: sqlite3.Connection) -> list[SessionSummary]:
             rows = connection.execute(
-                f"SELECT {SUMMARY} FROM session WHERE deleted_at IS NULL AND messages > 0 "
+                f"SELECT {columns} FROM session WHERE deleted_at IS NULL AND messages > 0 "
                 "ORDER BY pinned DESC, updated_at DESC, id DESC"
             )
             return [read_summary(row) for row in rows]

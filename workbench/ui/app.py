@@ -432,12 +432,14 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.screens.bench_dialogs import KeptRunsDialog
     from workbench.ui.screens.confirm import ConfirmDialog
     from workbench.ui.screens.dialog import Dialog
+    from workbench.ui.screens.edit import EditArea
     from workbench.ui.screens.jobs import JobsDialog
     from workbench.ui.screens.models import ModelsScreen
     from workbench.ui.screens.pages import PagesScreen
     from workbench.ui.screens.picker import ModelPicker
     from workbench.ui.screens.quantize import QuantizeDialog
     from workbench.ui.screens.race import RaceScreen
+    from workbench.ui.screens.sessions import SessionRows
     from workbench.ui.screens.settings import SettingsDialog
     from workbench.ui.widgets.benchform import ModelList
     from workbench.ui.widgets.lane import LaneScroll
@@ -452,6 +454,8 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
+        KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),
+        KeyGroup.of("Editing a message", EditArea.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("A model file laid open, or two compared", PagesScreen.BINDINGS),
         KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),

@@ -25,6 +25,7 @@ OF_MESSAGES = (
 )
 """The bindings of messages, which work here on the one that has the focus or on the last one."""
 WITHOUT_A_KEY = (
+    ("Sessions", "Show, search and open the stored sessions.", "screen.sessions"),
     ("Copy the conversation", "Copy all messages of this branch as Markdown.", "screen.copy_conversation"),
     ("Copy code", "Copy a block of code of the last answer; done again, the next one.", "screen.copy_code"),
     ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),

@@ -214,8 +214,8 @@ def machine_line(machine: MachineView, width: int) -> Content:
         ]
     if alarms := alarms_text(machine):
         parts.insert(0, ((alarms, "gauge--warn"),))
-    elif age := age_text(machine):
-        parts.insert(0, ((age, "gauge--warn"),))
+    if age := age_text(machine):
+        parts.insert(0, ((f"▲ {age}", "gauge--warn"),))
     return joined(parts, width)
 
 
@@ -226,5 +226,5 @@ def alarms_text(machine: MachineView) -> str:
 
 
 def age_text(machine: MachineView) -> str:
-    """That the figures are old; empty where they are not."""
-    return f"▲ figures are {machine.age_s} s old" if machine.age_s else ""
+    """How old the figures are; empty where they are fresh."""
+    return f"{machine.age_s} s old" if machine.age_s else ""

@@ -54,7 +54,7 @@ def _wrong(machine: MachineView, width: int) -> list[Content]:
     for alarm in machine.alarms:
         lines += _alarm(alarm, width)
     if age := age_text(machine):
-        text = f"{age.removeprefix('▲ ').capitalize()}: a driver does not answer, or something is being timed."
+        text = f"The figures are {age}: a driver does not answer, or something is being timed."
         lines += _alarm(Alarm("meters", "warning", text), width)
     if len(lines) == 1:
         lines.append(styled(("  Nothing that the meters show. `workbench doctor` looks at more.", "gauge--label")))

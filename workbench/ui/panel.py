@@ -118,13 +118,13 @@ def _estimate_note(info: EngineInfo | None) -> str:
 def _state_line(readings: Readings) -> Ranked:
     """What needs attention, in a row that is empty otherwise."""
     parts = []
-    alarms = alarms_text(readings.machine)
+    alarms, age = alarms_text(readings.machine), age_text(readings.machine)
     if readings.needs_reload:
         parts.append(("● reload  " if alarms else "● settings need a reload", "gauge--warn"))
     if alarms:
         parts += [(f"{alarms} ", "gauge--warn"), (readings.meters_key, "gauge--value")]
-    elif not parts and (age := age_text(readings.machine)):
-        parts.append((age, "gauge--warn"))
+    if age and not readings.needs_reload:
+        parts.append((f"  {age}" if alarms else f"▲ figures are {age}", "gauge--warn"))
     return Ranked(1 if parts else EMPTY, styled(*parts))
 
 

@@ -17,7 +17,7 @@ from workbench.ui.pacing import Clocks, Emit
 from workbench.ui.screens.typed import TypedScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.answer import AnswerTurn
-from workbench.ui.widgets.turns import Notice, TurnLines, UserTurn
+from workbench.ui.widgets.turns import Notice, TurnLines
 
 LONGEST_PAUSE_S = 3.0
 """How long a replay waits for the next word, at most: nobody wants to see the prompt being read again."""
@@ -86,7 +86,7 @@ class BranchScreen(TypedScreen):
     def _give_back(self, text: str) -> None:
         """A question that was not answered is in the prompt again, unless the user has gone on."""
         if not self.prompt.text:
-            self.prompt.put(text)
+            self.prompt.put_message(text)
 
     @work(group="answer", exit_on_error=False, description="answer")
     async def _answer_anew(
@@ -105,7 +105,7 @@ class BranchScreen(TypedScreen):
             return
         await self.transcript.keep_to(keep)
         if question is not None:
-            self._add(UserTurn(question))
+            self._add(self.transcript.user_turn(question))
         count = len(self.desk.conversation.tree.nodes)
         try:
             await self._run(engine, ask, beginning)

@@ -21,10 +21,10 @@ from workbench.ui.desk import NOTHING
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.branches import BranchScreen
 from workbench.ui.services import Services
-from workbench.ui.slash import plain_message, read_slash
+from workbench.ui.slash import read_slash
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.turns import Notice, UserTurn
+from workbench.ui.widgets.turns import Notice
 from workbench.ui.widgets.welcome import ResumeOffer
 
 if TYPE_CHECKING:
@@ -63,8 +63,8 @@ class ChatScreen(BranchScreen):
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
-        Binding("ctrl+r", "resume", "Resume", id="chat.resume", show=False,
-                tooltip="Go on with the interrupted session that is offered."),
+        Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
+                tooltip="Go on with the interrupted session that is offered; else show all that are stored."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
     ]
     # fmt: on
@@ -86,6 +86,7 @@ class ChatScreen(BranchScreen):
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
         self._welcome("" if self._first_model else self._services.no_model_hint)
+        self.transcript.folds = self.prompt.pastes.folds
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -107,16 +108,16 @@ class ChatScreen(BranchScreen):
         elif self._queued is not None:
             self.say("A message waits for the model already. Your text stays here.")
         elif self.desk.bay.loading:
-            text = plain_message(self._take(event.shown))
-            self._queued = (text, UserTurn(text))
+            text = self._take_message(event.shown)
+            self._queued = (text, self.transcript.user_turn(text))
             self._add(self._queued[1])
             self._show_activity()
         elif self.desk.engine is None:
             key = self._key_for("chat.models")
             self.say(f"No model is open: {key} chooses one. Your text stays here.")
         else:
-            text = plain_message(self._take(event.shown))
-            self._add(UserTurn(text))
+            text = self._take_message(event.shown)
+            self._add(self.transcript.user_turn(text))
             self._answering = self._answer(text)
 
     def action_stop(self) -> None:
@@ -131,9 +132,33 @@ class ChatScreen(BranchScreen):
             self.prompt.focus()
 
     def action_resume(self) -> None:
-        """Go on with the session that is offered."""
-        for offer in self.query(ResumeOffer):
-            offer.answer(resume=True)
+        """Go on with the session that is offered; where none is, show those that are stored."""
+        if offers := self.query(ResumeOffer):
+            offers.first().answer(resume=True)
+        else:
+            self.action_sessions()
+
+    def action_sessions(self) -> None:
+        """Show the stored sessions."""
+        from workbench.ui.screens.sessions import SessionsDialog
+
+        dialog = SessionsDialog(self._services.sessions, self.desk.scribe.session_id, self._take_name)
+        self.app.push_screen(dialog, self._take_session)
+
+    def _take_name(self, name: str) -> None:
+        self.desk.conversation.name = name
+
+    def _take_session(self, session_id: str | None) -> None:
+        if session_id is not None and session_id != self.desk.scribe.session_id:
+            self._open_session(session_id)
+
+    @work(group="session", exit_on_error=False, description="open a session")
+    async def _open_session(self, session_id: str) -> None:
+        await self._stop_answer()
+        try:
+            await self._resume(session_id)
+        except SessionError as error:
+            self._add(Notice.of(error))
 
     # What a load means for the conversation
 

@@ -178,14 +178,15 @@ class LiveScreen(Screen[None]):
         self.set_timer(seconds, forget)
 
     def tell_alarm(self, alarm: Alarm) -> None:
-        """Tell of a trouble of the machine, over whatever is said now; it stays until it is put off."""
+        """Tell of a trouble of the machine, over whatever is said now; what is wrong stays until put off."""
         style = "gauge--label" if alarm.severity == "info" else "gauge--warn"
         keys = ((self._key_for("app.meters"), " more  "), (self._key_for("chat.stop"), " hides it"))
         tail = styled(*(part for key, word in keys for part in ((key, "gauge--value"), (word, "gauge--label"))))
         # The keys that lead to the rest of a long text must not be cut off with it.
         room = max(20, self.activity.size.width - tail.cell_length - 5)
-        self._alarm = styled(("▲ ", style), (cut(alarm.text, room), "gauge--value"), ("   ", "")) + tail
-        self._say(self._alarm, ALARM_SECONDS)
+        line = styled(("▲ ", style), (cut(alarm.text, room), "gauge--value"), ("   ", "")) + tail
+        self._alarm = Content("") if alarm.severity == "info" else line
+        self._say(line, ALARM_SECONDS)
 
     def put_off_alarm(self) -> bool:
         """Say no more of the alarm that is told; gives whether there was one."""

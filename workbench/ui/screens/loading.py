@@ -18,7 +18,7 @@ from workbench.ui.pacing import Clocks
 from workbench.ui.recipes import brought
 from workbench.ui.screens.live import LiveScreen
 from workbench.ui.services import Services
-from workbench.ui.widgets.turns import Notice, SwapCard, UserTurn
+from workbench.ui.widgets.turns import Notice, SwapCard
 
 
 class LoadScreen(LiveScreen):
@@ -141,7 +141,7 @@ class LoadScreen(LiveScreen):
             text = "The messages of the Modelfile stand at the beginning of a new chat"
             self._add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
             return
-        waiting = None if self._queued is None else UserTurn(self._queued[0])
+        waiting = None if self._queued is None else self.transcript.user_turn(self._queued[0])
         await self.transcript.show_tree(self.desk.conversation.tree, {}, show_thoughts=True)
         if self._queued is not None and waiting is not None:
             self._queued = (self._queued[0], waiting)

@@ -64,6 +64,9 @@ def _address_of(query: str) -> str:
 def row(model: ModelEntry, *, current: bool) -> Content:
     """A model in the list."""
     bits = f"{model.bits_per_weight:.2f} bpw" if model.bits_per_weight is not None else fmt.DASH
+    if model.loaded and model.bits_per_weight is None:
+        # What a server says of it is worth more than a dash.
+        bits = "loaded"
     name = clean_line(model.name)
     name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
     first = Content.assemble(
@@ -73,7 +76,6 @@ def row(model: ModelEntry, *, current: bool) -> Content:
         bits.rjust(_BITS),
         fmt.size(model.size_bytes).rjust(_SIZE),
         ("  " + clean_line(model.source), "$text-muted"),
-        (" · loaded" if model.loaded else "", "$success"),
     )
     if model.problem:
         return Content.assemble(first, "\n", ("    " + clean_line(model.problem), "$text-error"))

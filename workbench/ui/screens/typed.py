@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from workbench.core.ports import ExportFormat
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.loading import LoadScreen
 from workbench.ui.services import Services
-from workbench.ui.slash import Candidate, Typed, candidates
+from workbench.ui.slash import Candidate, Typed, candidates, plain_message
 from workbench.ui.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -77,6 +78,11 @@ class TypedScreen(LoadScreen):
         self._keep_prompt(text)
         return text
 
+    def _take_message(self, shown: str) -> str:
+        """Take the message that was submitted. What a paste begins with is no command."""
+        text = self._take(shown)
+        return plain_message(text) if shown.startswith("/") else text
+
     def action_type(self, text: str) -> None:
         """Put the beginning of a command into the prompt."""
         self.prompt.show_text(text)
@@ -111,7 +117,7 @@ class TypedScreen(LoadScreen):
         from workbench.ui.screens.slashing import SlashRunner
 
         try:
-            await SlashRunner(self).run(typed)
+            await SlashRunner(self).run(replace(typed, rest=self.prompt.pastes.expand(typed.rest)))
         except WorkbenchError as error:
             self.say(str(error), 8.0)
         else:

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
-from textual.events import Key, Paste
+from textual.events import Key
 from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import TextArea
 
-from workbench.ui.sanitize import clean
+from workbench.ui.pasting import Pastes
 from workbench.ui.slash import Candidate, common_start
+from workbench.ui.widgets.chips import ChipArea
 
-PASTE_LIMIT = 4_000
-"""Characters up to which a paste is put into the text; a longer one is folded to a chip, and sent in full."""
-_CHIP = re.compile(r"\[pasted #\d+: [\d,]+ characters\]")
+PUT_LIMIT = 4_000
+"""Characters from which a text that comes back into the prompt is folded as a whole: each key would be felt."""
 # Its keys for selecting a line and everything are keys of the program here.
 _NOT_INHERITED = {"f6", "f7", "ctrl+c,super+c"}
 
 
-class Prompt(TextArea, inherit_bindings=False):
-    """A text that grows over a few lines, with the earlier ones at hand.
-
-    A long paste would be wrapped and measured again with every key: it is kept beside the text, and a short mark stands
-    for it.
-    """
+class Prompt(ChipArea, inherit_bindings=False):
+    """A text that grows over a few lines, with the earlier ones at hand."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -50,6 +45,8 @@ class Prompt(TextArea, inherit_bindings=False):
                 tooltip="Complete a command; else go on to the next part of the screen."),
         Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
                 tooltip="Write the text in the editor that $VISUAL or $EDITOR names."),
+        Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
+                tooltip="Put the folded paste at the cursor into the text; Ctrl+Z folds it again."),
     ]  # fmt: skip
 
     @dataclass
@@ -66,6 +63,7 @@ class Prompt(TextArea, inherit_bindings=False):
             return self.prompt
 
     def __init__(self) -> None:
+        self.pastes = Pastes()
         super().__init__(
             id="prompt",
             soft_wrap=True,
@@ -76,20 +74,11 @@ class Prompt(TextArea, inherit_bindings=False):
         )
         # A blinking cursor would draw twice a second while nothing happens.
         self.cursor_blink = False
-        self._pastes: dict[str, str] = {}
         self._history: list[str] = []
         self._place = 0
         self._draft = ""
         self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
         """Tells how a text can go on."""
-
-    @property
-    def full_text(self) -> str:
-        """The text with every paste in full."""
-        return self._expand(self.text)
-
-    def _expand(self, text: str) -> str:
-        return _CHIP.sub(lambda chip: self._pastes.get(chip[0], chip[0]), text)
 
     @property
     def _row(self) -> int:
@@ -98,10 +87,18 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def put(self, text: str) -> None:
         """Put `text` into the prompt: as it was typed, if it is the last one, else folded where it is long."""
-        if self._history and self._expand(self._history[-1]) == text:
+        if self._history and self.pastes.expand(self._history[-1]) == text:
             self.show_text(self._history[-1])
+            return
+        folded = self.pastes.fold_again(text)
+        self.show_text(self.pastes.fold(text) if len(folded) > PUT_LIMIT else folded)
+
+    def put_message(self, text: str) -> None:
+        """Put a message into the prompt as it would be typed: two slashes stand for one at its beginning."""
+        if self._history and self.pastes.expand(self._history[-1]) == text:
+            self.put(text)
         else:
-            self.show_text(self._chip(text) if len(text) > PASTE_LIMIT else text)
+            self.put(f"/{text}" if text.startswith("/") else text)
 
     def show_text(self, text: str) -> None:
         """Replace the text, with the cursor at its end."""
@@ -123,12 +120,7 @@ class Prompt(TextArea, inherit_bindings=False):
             self._history.append(shown)
         self._place = len(self._history)
         self.show_text(self.text.removeprefix(shown))
-        return self._expand(shown)
-
-    def _chip(self, text: str) -> str:
-        chip = f"[pasted #{len(self._pastes) + 1}: {len(text):,} characters]"
-        self._pastes[chip] = text
-        return chip
+        return self.pastes.expand(shown)
 
     async def on_key(self, event: Key) -> None:
         """Carry out its own keys at once.
@@ -142,13 +134,6 @@ class Prompt(TextArea, inherit_bindings=False):
                 event.prevent_default()
                 await self.app.run_action(binding.action, self)
                 return
-
-    def on_paste(self, event: Paste) -> None:
-        """Take a paste without letting its control characters, or its size, do harm."""
-        event.stop()
-        event.prevent_default()
-        text = clean(event.text)
-        self.insert(self._chip(text) if len(text) > PASTE_LIMIT else text)
 
     def render_line(self, y: int) -> Strip:
         """Draw one row; in a window too small for any text, nothing."""
@@ -186,7 +171,7 @@ class Prompt(TextArea, inherit_bindings=False):
 
     def remember(self, texts: Sequence[str]) -> None:
         """Put texts of earlier sessions before those of this one."""
-        self._history[:0] = [self._chip(text) if len(text) > PASTE_LIMIT else text for text in texts]
+        self._history[:0] = [self.pastes.fold(text) if len(text) > PUT_LIMIT else text for text in texts]
         self._place += len(texts)
 
     def action_newline(self) -> None:

@@ -15,6 +15,7 @@ from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
 from workbench.core.tree import Tree, Turn
+from workbench.ui.pasting import Folds, middle
 from workbench.ui.widgets.answer import AnswerTurn
 from workbench.ui.widgets.lines import Lines, expect_growth
 from workbench.ui.widgets.turns import TurnLines, UserTurn
@@ -76,6 +77,8 @@ class Transcript(VerticalScroll, can_focus=False):
     def __init__(self) -> None:
         super().__init__(id="transcript")
         self._older: list[Widget] = []
+        self.folds: Folds = middle
+        """Tells which parts of a message are folded."""
 
     @property
     def _overflows(self) -> bool:
@@ -95,6 +98,10 @@ class Transcript(VerticalScroll, can_focus=False):
             self.anchor()
         return mounted
 
+    def user_turn(self, text: str) -> UserTurn:
+        """A message of the user, with what was pasted into it folded."""
+        return UserTurn(text, self.folds(text))
+
     def follow(self, following: bool) -> None:
         """Begin or end to grow often: the scroll bar, which would be drawn anew each time, is hidden meanwhile."""
         self.set_class(following, "-following")
@@ -109,7 +116,7 @@ class Transcript(VerticalScroll, can_focus=False):
         places = tree.places()
         widgets: list[Widget] = []
         for node in tree.path():
-            widget = _widget(node.turn, labels, show_thoughts=show_thoughts)
+            widget = self._widget(node.turn, labels, show_thoughts=show_thoughts)
             widget.put(node.number, places[node.number])
             widgets.append(widget)
         self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
@@ -158,8 +165,7 @@ class Transcript(VerticalScroll, can_focus=False):
         """All the width there is."""
         return container.width
 
-
-def _widget(turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> TurnLines:
-    if turn.message.role != "assistant":
-        return UserTurn(turn.message.content)
-    return AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)
+    def _widget(self, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> TurnLines:
+        if turn.message.role != "assistant":
+            return self.user_turn(turn.message.content)
+        return AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)

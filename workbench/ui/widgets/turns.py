@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.content import Content, Span
+from textual.events import Click
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.tree import Place
 from workbench.ui.document.blocks import code_blocks
-from workbench.ui.document.plain import PlainDocument
+from workbench.ui.pasting import Range, folded_lines, middle, opened_lines
 from workbench.ui.sanitize import clean, clean_line
 from workbench.ui.swapping import Swap, swap_lines
 from workbench.ui.widgets.lines import Lines
-
-LONG_TEXT = 2_000
-"""Characters from which a question is shown folded."""
 
 
 class TurnLines(Lines, can_focus=True):
@@ -111,7 +110,12 @@ class TurnLines(Lines, can_focus=True):
 
 
 class UserTurn(TurnLines):
-    """What the user wrote; a long text is folded."""
+    """What the user wrote.
+
+    Args:
+        text: The message.
+        folds: Which parts of it are folded; None for the middle, where it is long.
+    """
 
     DEFAULT_CSS = """
     UserTurn {
@@ -128,10 +132,12 @@ class UserTurn(TurnLines):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, folds: Sequence[Range] | None = None) -> None:
         super().__init__(classes="user")
         self._text = text
-        self._folded = len(text) > LONG_TEXT
+        self._folds = middle(text) if folds is None else folds
+        self._folded = bool(self._folds)
+        self._marks: frozenset[int] = frozenset()
         self._width = 0
 
     def put(self, number: int, place: Place) -> None:
@@ -151,25 +157,25 @@ class UserTurn(TurnLines):
         if width == self._width:
             return False
         self._width = width
-        shown = self._text[:LONG_TEXT] if self._folded else self._text
-        document = PlainDocument()
-        document.append(clean(shown).strip("\n"))
-        document.resize(width)
-        lines = document.lines
         if self._folded:
-            note = f"… and {len(self._text) - LONG_TEXT:,} more characters; all of it is sent"
-            lines = [*lines, Content(note, [Span(0, len(note), "turn--note")])]
+            self._lines, self._marks = folded_lines(self._text, self._folds, width, "turn--note")
+        else:
+            self._lines, self._marks = opened_lines(self._text, width, "turn--note"), frozenset()
         if branch := self._branch_text():
-            lines = [*lines, Content(branch, [Span(0, len(branch), "turn--note")])]
-        self._lines = lines
+            self._lines = [*self._lines, Content(branch, [Span(0, len(branch), "turn--note")])]
         return True
 
     def action_fold(self) -> None:
-        """Show all of a long text, or its beginning."""
-        if len(self._text) > LONG_TEXT:
+        """Show all of the text, or fold what is long in it."""
+        if self._folds:
             self._folded = not self._folded
             self._width = 0
             self.refresh(layout=True)
+
+    def on_click(self, event: Click) -> None:
+        """A row that stands for something opens it."""
+        if event.y in self._marks:
+            self.action_fold()
 
 
 class Notice(Lines):

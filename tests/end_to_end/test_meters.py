@@ -1,0 +1,135 @@
+"""The installed program in a terminal of its own, on machines that a stub of NVIDIA's library makes up."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("fcntl", reason="needs a pseudo-terminal")
+
+from benchmarks.terminal import Terminal
+from tests.telemetry.stub import GB10, GIB, QUADRO_600, RTX_4090, Play, compile_stub
+
+WORKBENCH = str(Path(sys.executable).parent / "workbench")
+ENTER, ESCAPE, CTRL_Q, F3, F10 = "\r", "\x1b", "\x11", "\x1bOR", "\x1b[21~"
+A_MINUTE_MS = 60_000
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return compile_stub(tmp_path_factory.mktemp("nvml"))
+
+
+@pytest.fixture
+def play(tmp_path):
+    return Play(tmp_path / "nvml.txt")
+
+
+@pytest.fixture
+def start(library, play, tmp_path):
+    """Starts the program beside the stub; whatever still runs at the end is ended."""
+    terminals = []
+    home = tmp_path / "home"
+    home.mkdir()
+
+    def begin(*arguments, **size):
+        env = {
+            **os.environ,
+            "WORKBENCH_HOME": str(home),
+            "LD_LIBRARY_PATH": str(library.parent),
+            "FAKE_NVML_FILE": str(play.path),
+        }
+        terminals.append(Terminal([WORKBENCH, *arguments], env=env, cwd=str(home), **size))
+        return terminals[-1]
+
+    yield begin
+    for terminal in terminals:
+        terminal.close()
+
+
+def leave(terminal):
+    terminal.send(CTRL_Q)
+    assert terminal.wait_for_exit() == 0
+    assert "Traceback" not in terminal.text
+
+
+def test_a_card_is_shown_live_and_that_this_build_cannot_use_it_is_told_with_what_to_type(start, play):
+    play.show(RTX_4090)
+    terminal = start("scripted")
+    terminal.wait_for("RTX 4090", "1.1/25.8 GB", "61 °C  123/450 W  2,520 MHz", "42 %", "power-limited")
+    # Which build this is, llama.cpp says itself, in a process of its own.
+    terminal.wait_for("RTX 4090 is there, and this build of", "▲ 1 alarm F10")
+    play.change(_0__used=20 * GIB, _0__throttle=0x20)
+    terminal.wait_for("21.5/25.8 GB", "▲ too hot: slowed down", "▲ 2 alarms F10")
+    terminal.send(F10)
+    terminal.wait_for("WHAT IS WRONG", "pip install", "compute capability 8.9", "0000:01:00.0", "last minute")
+    terminal.send(ESCAPE)
+    terminal.wait_for("Send")
+    terminal.send(F3)
+    terminal.wait_for("Ask all lanes", "vram 21.5/25.8 GB")
+    leave(terminal)
+
+
+def test_two_cards_on_a_narrow_screen_are_one_line(start, play):
+    play.show(RTX_4090, RTX_4090 | {"uuid": "GPU-2", "pci": "00000000:02:00.0", "temperature": 77})
+    terminal = start("scripted", columns=80, rows=24)
+    terminal.wait_for("2 GPUs 2.1/51.5 GB", "busy 42 %", "77 °C")
+    leave(terminal)
+
+
+def test_a_gpu_that_shares_the_memory_of_the_system(start, play):
+    play.show(GB10)
+    terminal = start("scripted")
+    terminal.wait_for("GB10", "shares the system's memory", "40 °C  4 W")
+    leave(terminal)
+
+
+def test_a_card_that_is_too_old_is_told_and_why(start, play):
+    play.show(QUADRO_600)
+    terminal = start("scripted")
+    terminal.wait_for("Quadro 600 is too old", "▲ 1 alarm")
+    terminal.send(F10)
+    terminal.wait_for("compute capability 2.1", "The processor computes.")
+    leave(terminal)
+
+
+def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
+    play.show(RTX_4090)
+    terminal = start("scripted")
+    terminal.wait_for("1.1/25.8 GB", "is ready")
+    play.change(error=15)
+    terminal.wait_for("There are no figures of NVIDIA GPUs: The GPU fell", "▲ 1 alarm F10")
+    terminal.wait_until(lambda text: "25.8 GB" not in text, what="the panel without the card")
+    terminal.send("Still there?" + ENTER)
+    terminal.wait_for("tokens  ·  scripted")
+    play.change(error=None)
+    terminal.wait_for("1.1/25.8 GB", "are back")
+    leave(terminal)
+
+
+def test_a_driver_that_hangs_does_not_hold_up_the_screen(start, play):
+    play.show(RTX_4090)
+    terminal = start("scripted")
+    terminal.wait_for("1.1/25.8 GB", "is ready")
+    play.change(block_ms=A_MINUTE_MS)
+    terminal.wait_for("s old")
+    terminal.send("Still there?" + ENTER)
+    terminal.wait_for("tokens  ·  scripted")
+    terminal.send(F10)
+    terminal.wait_for("a driver does not answer")
+    terminal.send(ESCAPE)
+    leave(terminal)
+
+
+def test_without_a_driver_there_is_no_empty_block(start):
+    terminal = start("scripted")
+    terminal.wait_for("is ready", "Processors", "This process")
+    terminal.wait_until(lambda text: "GB of" in text, what="the meters of the machine")
+    assert "vram" not in terminal.text
+    assert "▲" not in terminal.text
+    terminal.send(F10)
+    terminal.wait_for("NVIDIA", "not on this machine")
+    leave(terminal)
