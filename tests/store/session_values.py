@@ -30,8 +30,8 @@ class Talk:
     def __init__(self, number=0):
         self.number = number
 
-    def user(self, text, parent=None):
-        return self._next(Turn(Message("user", text), 5.0), parent)
+    def user(self, text, parent=None, reason=""):
+        return self._next(Turn(Message("user", text), 5.0, finish_reason=reason), parent)
 
     def answer(self, text, reasoning="", parent=None, reason="stop"):
         message = Message("assistant", text, reasoning)

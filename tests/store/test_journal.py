@@ -10,6 +10,7 @@ from tests.store.session_values import FIGURES, MADE, Clock, Talk
 from workbench.core.errors import DamagedSessionsError, SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import GIVEN
 from workbench.core.tree import View
 from workbench.store.sessions import DatabaseSessionStore
 
@@ -149,6 +150,20 @@ async def test_branches_and_what_is_deleted(store):
     assert len(session.tree.nodes) == 3
     await journal.view(View(3, frozenset({2})))
     assert (await store.open_session("last")).tree.view == View(3, frozenset({2}))
+
+
+async def test_the_messages_of_a_modelfile_are_no_title(store):
+    talk, journal = Talk(), await store.create()
+    for text in ("An example?", "Another?"):
+        await journal.message(talk.user(text, reason=GIVEN))
+        await journal.message(talk.answer("Yes.", reason=GIVEN))
+    assert [each.title for each in await store.summaries()] == ["empty session"]
+    asked = talk.user("Mine")
+    await journal.message(asked)
+    assert [each.title for each in await store.summaries()] == ["Mine"]
+    await journal.view(View(asked.number))
+    assert [each.title for each in await store.summaries()] == ["Mine"]
+    assert (await store.open_session(journal.id)).title == "Mine"
 
 
 async def test_the_title_is_that_of_the_open_branch(store):

@@ -15,13 +15,15 @@ from workbench.core.tree import Node, Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.desk import NOTHING
 from workbench.ui.recipes import brought
+from workbench.ui.screens.value import ValueDialog
 
 RECIPE = Recipe(
+    template="{{ .Prompt }}",
     system="Be brief.",
     parameters=(("temperature", 0.1), ("num_ctx", 2048)),
     messages=(Message("user", "Two and two?"), Message("assistant", "Four.")),
 )
-BROUGHT = "The Modelfile brings a system prompt, temperature 0.1, num_ctx 2048 and 2 messages."
+BROUGHT = "The Modelfile brings a chat template, a system prompt, temperature 0.1, num_ctx 2048 and 2 messages."
 REF = "/m/brief.Modelfile"
 
 
@@ -97,6 +99,19 @@ async def test_a_conversation_that_has_begun_keeps_its_beginning(described: Scri
         assert "stand at the beginning of a new chat" in shown(app)
 
 
+async def test_it_can_be_loaded_by_a_command(described: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(described, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        for line in (f"/load {REF}", "/show template"):
+            app.chat.prompt.put(line)
+            await pilot.press("enter")
+            await settle(pilot)
+        assert turns(app)[:3] == ["Two and two?", "Four.", BROUGHT]
+        assert isinstance(app.screen, ValueDialog)
+        assert "{{ .Prompt }}" in app.screen._text
+
+
 async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(described, clock, REF)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -146,7 +161,7 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
     [
         (Recipe(adapter="/m/a.gguf", template="x"), NOTHING, "the adapter a.gguf and a chat template"),
         (NOTHING, NOTHING, "the model alone"),
-        (RECIPE, Recipe(messages=RECIPE.messages[:1]), "a message"),
+        (Recipe(system="x"), Recipe(messages=RECIPE.messages[:1]), "a message"),
         (
             NOTHING,
             Recipe(parameters=(("stop", ("\n", "a" * 20)), ("use_mmap", False), ("a", 1), ("b", 2), ("c", 3))),

@@ -8,7 +8,7 @@ from workbench.core.chat import Message
 from workbench.core.parameters import LoadSettings, Sampling, Value, with_values
 
 GIVEN = "given"
-"""Why an answer ended that no model wrote: it stands in a Modelfile."""
+"""Why a message ended that nobody wrote in this conversation: it stands in a Modelfile."""
 
 
 @dataclass(frozen=True, slots=True)

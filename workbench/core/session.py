@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from workbench.core.chat import Message
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import GIVEN
 from workbench.core.tree import Tree, Turn
 
 TITLE_LENGTH = 60
@@ -46,11 +47,11 @@ class Session:
 
     @property
     def title(self) -> str:
-        """Its name, or else the first words of the first message."""
+        """Its name, or else the first words of the first message that no Modelfile has given."""
         if self.name:
             return self.name
         for turn in self.turns:
-            if turn.message.role == "user":
+            if turn.message.role == "user" and turn.finish_reason != GIVEN:
                 return first_words(turn.message.content)
         return "empty session"
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from workbench.core.chat import Message
+from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, SessionSummary, first_words
 from workbench.core.trace import Trace
 from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn, View
@@ -138,7 +139,7 @@ def put_message(connection: sqlite3.Connection, session: int, node: Node) -> int
         "UPDATE session SET leaf = ?, updated_at = max(updated_at, ?), metrics = coalesce(?, metrics) WHERE key = ?",
         (node.number, turn.at, metrics, session),
     )
-    if message.role == "user":
+    if message.role == "user" and turn.finish_reason != GIVEN:
         connection.execute(
             "UPDATE session SET first_words = ? WHERE key = ? AND (? IS NULL OR first_words = '')",
             (to_text(first_words(message.content)), session, node.parent or None),
@@ -185,12 +186,12 @@ def set_view(connection: sqlite3.Connection, session: int, view: View, at: float
         )
     # The title is made from the conversation that is open.
     root = connection.execute(
-        "WITH RECURSIVE way (number, parent, role, content) AS ("
-        "SELECT number, parent, role, content FROM message WHERE session = ?1 AND number = ?2 UNION ALL "
-        "SELECT message.number, message.parent, message.role, message.content FROM message JOIN way "
-        "ON message.session = ?1 AND message.number = way.parent) "
-        "SELECT content FROM way WHERE role = 'user' ORDER BY number LIMIT 1",
-        (session, view.leaf),
+        "WITH RECURSIVE way (number, parent, role, reason, content) AS ("
+        "SELECT number, parent, role, finish_reason, content FROM message WHERE session = ?1 AND number = ?2 UNION ALL "
+        "SELECT message.number, message.parent, message.role, message.finish_reason, message.content "
+        "FROM message JOIN way ON message.session = ?1 AND message.number = way.parent) "
+        "SELECT content FROM way WHERE role = 'user' AND reason != ?3 ORDER BY number LIMIT 1",
+        (session, view.leaf, GIVEN),
     ).fetchone()
     if root is not None:
         title = to_text(first_words(from_text(root[0])))

@@ -157,8 +157,7 @@ class Conversation:
     def begin_with(self, messages: Iterable[Message]) -> None:
         """Put the turns of a Modelfile at the beginning; nothing may have been said yet."""
         for message in messages:
-            turn = Turn(message, time.time(), finish_reason=GIVEN if message.role == "assistant" else "")
-            self.tree = self.tree.grown(turn)
+            self.tree = self.tree.grown(Turn(message, time.time(), finish_reason=GIVEN))
 
     def change(self, system: str, values: Mapping[str, object]) -> None:
         """Take new settings, by parameter name.

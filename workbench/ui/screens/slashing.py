@@ -186,6 +186,9 @@ class SlashRunner:
         return self._screen.desk.conversation.system or "There is no system prompt."
 
     async def _template(self) -> str:
+        model = self._screen.desk.model
+        if model is not None and model.recipe is not None and model.recipe.template:
+            return model.recipe.template
         template = (await self._screen.inspect_model()).inspection.facts.chat_template
         return template or "The file brings no chat template; ChatML is assumed."
 
@@ -197,7 +200,8 @@ class SlashRunner:
             return
         models = await self._screen.known_models()
         found = next((model for model in models if rest in (model.ref, model.label, model.name, model.path)), None)
-        if found is None and not rest.endswith(".gguf") and "/" not in rest and rest not in ("demo",):
+        is_file = "/" in rest or rest.casefold().endswith((".gguf", "modelfile"))
+        if found is None and not is_file and rest not in ("demo",):
             names = [model.ref for model in models]
             raise UnknownModelError(f"There is no model {rest!r}.", did_you_mean(rest, names) or "Tab completes names.")
         self._screen.load_model(found.ref if found else rest, found.label if found else rest)
