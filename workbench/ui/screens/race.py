@@ -179,6 +179,10 @@ class RaceScreen(Screen[None]):
         """Show as many lanes as there is room for."""
         self.call_after_refresh(self._show)
 
+    @on(LaneColumn.Placed)
+    def _lane_placed(self) -> None:
+        self.call_after_refresh(self._paint)
+
     def _show(self) -> None:
         """Draw everything."""
         columns = self._columns

@@ -189,12 +189,20 @@ class LaneScroll(VerticalScroll, can_focus=True):
 class LaneColumn(Vertical):
     """A lane on the screen."""
 
+    @dataclass
+    class Placed(Message):
+        """It has a place on the screen, or another one than before: what it shows has to be laid out."""
+
     def __init__(self, lane: Lane) -> None:
         super().__init__()
         self.lane = lane
         self.head = RaceLines()
         self.text = LaneText()
         self.scroll = LaneScroll(self.text)
+
+    def on_resize(self) -> None:
+        """Ask for its lines: without a width there could be none."""
+        self.post_message(self.Placed())
 
     def compose(self) -> ComposeResult:
         """The figures above the text."""
