@@ -341,7 +341,7 @@ async def test_llama_server_tells_that_the_context_is_full(llama_server, patient
 
 async def test_the_server_of_llama_cpp_python(python_server, patient):
     engine = await ready(patient, python_server)
-    events = await events_of(engine, question("Say hello.", num_predict=8))
+    events = await events_of(engine, question("Tell a long story.", num_predict=8, temperature=0))
     end = events[-1]
     assert isinstance(end, Finished), end
     assert end.reason == "length"
