@@ -1,9 +1,9 @@
 """The sessions when there are many: 10,000 with 200,000 messages; opening their list, and searching all words.
 
 The words are drawn as they come in texts: few of them often, most of them seldom (Zipf's law, 30,000 of them), some 40
-to a message, which is 45 MB of text. The list is timed from the key to the painted dialog, in the whole program
-without a terminal; a search from the call to the hits with their snippets. Each search is named after what makes it
-hard, and the bar holds for the slowest one. The system's own cache of the disk is warm.
+to a message, which is 45 MB of text. The list is timed from the call to the rows that the dialog shows, a search from
+the call to the hits with their snippets. Each search is named after what makes it hard, and the bar holds for the
+slowest one. The system's own cache of the disk is warm.
 
     python -m benchmarks.sessions_scale [--rounds 5] [--sessions 10000]
 """

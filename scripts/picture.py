@@ -102,6 +102,10 @@ async def library(pilot: Pilot[None], app: WorkbenchApp) -> None:
     """Every model, and what the one in hand takes."""
     await pilot.press("f4")
     await until(pilot, lambda: shows(app, "to spare"))
+    # The demo model lies deep inside an environment: a picture shows another one.
+    await pilot.press("down")
+    await until(pilot, lambda: shows(app, "/tmp/models"))
+    await pilot.pause(1.0)
     take(app, "library")
 
 

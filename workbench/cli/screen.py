@@ -65,11 +65,11 @@ def run(options: argparse.Namespace) -> int:
         workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
     workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
-    model = _first_model(options.model, workers)
-    recipe = _first_recipe(model, options, workers)
     resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
-    # Textual draws on standard error.
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    stored = "" if resume is None else asyncio.run(workers.sessions.open_session(resume)).model
+    model = _first_model(options.model or stored or None, workers)
+    recipe = _first_recipe(model, options, workers)
+    if not _has_terminal():
         raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` works without.")
     book = RingLogBook()
     _start_logging(workers, book)
@@ -85,6 +85,11 @@ def run(options: argparse.Namespace) -> int:
     finally:
         workers.sessions.close()
     return app.return_code or 0
+
+
+def _has_terminal() -> bool:
+    # Textual draws on standard error.
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def _first_model(named: str | None, workers: Workers) -> str | None:

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+import workbench.ui.app
+from workbench.core.chat import Message
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
+from workbench.store.paths import find_paths
+from workbench.store.sessions import DatabaseSessionStore
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """The model that the screen is to open first, and the session that it is to go on with."""
+    found = []
+
+    class App:
+        return_code = 0
+
+        def __init__(self, services, model, resume, **_):
+            found.append((model, resume))
+
+        def run(self):
+            pass
+
+    monkeypatch.setattr(workbench.ui.app, "WorkbenchApp", App)
+    monkeypatch.setattr("workbench.cli.screen._terminal_restorer", lambda: None)
+    monkeypatch.setattr("workbench.cli.screen._watch_native_aborts", lambda restore: None)
+    monkeypatch.setattr("workbench.cli.screen._has_terminal", lambda: True)
+    return found
+
+
+def keep(model):
+    async def store():
+        book = DatabaseSessionStore(find_paths().sessions_file)
+        try:
+            tree = Tree.of((Turn(Message("user", "Why?"), 5.0),))
+            return await book.keep(Session("stored", 5.0, 6.0, model, tree=tree))
+        finally:
+            book.close()
+
+    return asyncio.run(store())
+
+
+@pytest.mark.parametrize(
+    ("stored", "named", "first"),
+    [("http://gpu:8000#m", (), "http://gpu:8000#m"), ("scripted", ("demo",), "demo"), ("", ("scripted",), "scripted")],
+)
+def test_a_session_that_is_gone_on_with_brings_its_model(call, opened, stored, named, first):
+    name = keep(stored)
+    call(*named, "--resume", "last")
+    assert opened == [(first, name)]
