@@ -166,7 +166,7 @@ async def test_a_modelfile_can_call_the_model_by_another_name(
     app = app_on(host, clock, store=store, catalog=catalog, export_folder=tmp_path)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        for rows, said, name in ((3, "ollama", "session.ollama.modelfile"), (4, "hf", "session.hf.modelfile")):
+        for rows, said, name in ((4, "ollama", "session.ollama.modelfile"), (5, "hf", "session.hf.modelfile")):
             await pilot.press("f7")
             await settle(pilot)
             await pilot.press(*["down"] * rows, "enter")
