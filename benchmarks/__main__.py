@@ -28,6 +28,7 @@ SCRIPTS = (
     "race_keys",
     "quantize",
     "library_scan",
+    "models_keys",
     "sessions_scale",
     "remote_overhead",
     "sweep_cost",

@@ -10,7 +10,6 @@ from workbench.core.errors import ModelfileError, TemplateError
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.modelfile.syntax import ROLES, Command, ModelfileSyntaxError, check
-from workbench.modelfile.template import parse as parse_template
 from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
@@ -235,6 +234,9 @@ def _with_template_checked(reading: Reading) -> Reading:
     """`reading`, and what is wrong with the template, which Ollama looks at when it creates the model."""
     if reading.modelfile is None or not reading.modelfile.template:
         return reading
+    # Most Modelfiles bring no template, and the screen does not wait for what reads one.
+    from workbench.modelfile.template import parse as parse_template
+
     try:
         parse_template(reading.modelfile.template)
     except TemplateError as error:

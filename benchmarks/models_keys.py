@@ -1,0 +1,111 @@
+"""How soon a key is on the Models screen with 1,000 models: while they are read for the first time, and after.
+
+The program runs in a terminal of 120 columns and 36 rows, with no model open. The files are those of `library_scan`.
+What is taken is the time from the key going into the terminal to what it does coming out of it: another model in the
+panel, a letter of a search with the rows that are left, another order of all rows.
+
+    python -m benchmarks.models_keys [--rounds 60] [--files 1000]
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
+from benchmarks.library_scan import write_library
+from benchmarks.program import Program, home_folder
+from workbench.core.metrics import percentile
+
+BAR_MS = 50
+DOWN, HOME, F4, ESCAPE = "\x1b[B", "\x1b[H", "\x1bOS", "\x1b"
+PANEL = 79
+"""The first column of the panel."""
+WORDS = "instruct q4 model 7b"
+CONFIG = "model = ''\nmodel_folders = ['{folder}']\nmodel_stores = []\n"
+
+
+def in_panel(text: str) -> str:
+    """What the panel says of the model in hand."""
+    return "\n".join(line[PANEL:] for line in text.split("\n")[1:4])
+
+
+def title(text: str) -> str:
+    """The first row of the screen."""
+    return text.split("\n", 1)[0]
+
+
+def timed(program: Program, key: str, part: Callable[[str], str], pause: float = 0.2) -> float:
+    """Press a key; gives the milliseconds until a part of the screen is another one."""
+    before = part(program.text)
+    began = time.perf_counter()
+    program.send(key)
+    program.drain(pause)
+    return (program.first_time(lambda text: part(text) != before, f"an answer to {key!r}") - began) * 1e3
+
+
+def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]:
+    """Press the keys; gives the times by what they do."""
+    times: dict[str, list[float]] = {"down, while it is read": [], "down": [], "a letter of a search": [], "sort": []}
+    program.wait_for("Enter", "Send")
+    program.drain(1)
+    program.send(F4)
+    program.wait_until(lambda text: "reading " in text and "GGUF" not in in_panel(text), what="the first models")
+    program.drain(1)
+    while "reading " in program.text and len(times["down, while it is read"]) < rounds:
+        # What is found comes in above and below: from the top, there is always a model to go to.
+        program.send(HOME)
+        program.drain(random.uniform(0.3, 0.5))
+        times["down, while it is read"].append(timed(program, DOWN, in_panel, 0.5))
+    program.wait_until(lambda text: f"{count:,} models" in text and "reading" not in text, 120, "the whole library")
+    program.send(HOME)
+    program.drain(1)
+    for _ in range(rounds):
+        times["down"].append(timed(program, DOWN, in_panel, random.uniform(0.4, 0.6)))
+    while len(times["a letter of a search"]) < rounds:
+        program.send("/")
+        program.drain(0.3)
+        for letter in WORDS:
+            if letter != " ":
+                times["a letter of a search"].append(timed(program, letter, title))
+            else:
+                program.send(letter)
+                program.drain(0.1)
+        program.send(ESCAPE)
+        program.drain(0.5)
+    for _ in range(rounds // 2):
+        times["sort"].append(timed(program, "s", title, 0.3))
+    return times
+
+
+def main() -> int:
+    """Measure, and print."""
+    options = parser(__doc__, rounds=60)
+    options.add_argument("--files", type=int, default=1000, help="how many files to write (default: %(default)s)")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="workbench-library-") as folder:
+        library = Path(folder) / "models"
+        log(f"  writing {chosen.files} files")
+        write_library(library, chosen.files)
+        os.sync()
+        with home_folder(CONFIG.format(folder=library)) as home, Program(home) as program:
+            times = measure(program, chosen.rounds, chosen.files + 1)
+            program.quit()
+    samples = Samples({f"{name} ms": values for name, values in times.items() if values})
+    print(f"milliseconds from key to paint, {chosen.files} models\n")
+    print_table(SAMPLE_HEADERS, sample_rows(samples))
+    bars = [
+        Bar(f"{name}, 95th percentile", percentile(values, 0.95) or 0.0, BAR_MS, at_least=False, unit=" ms")
+        for name, values in times.items()
+        if values
+    ]
+    return finish("models_keys", bars, {"keys": samples})
+
+
+if __name__ == "__main__":
+    sys.exit(main())
