@@ -24,7 +24,6 @@ from workbench.library.ollama_layers import OllamaModel, read_layers
 from workbench.library.references import is_path, nearest_file
 from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile_name, read_file
-from workbench.modelfile.template_choice import prefers_jinja
 from workbench.modelfile.versions import FOLLOWED, is_newer
 
 MODELFILE = "modelfile"
@@ -277,6 +276,9 @@ def _as_run(model: OllamaModel) -> Recipe:
     """The recipe of a model of Ollama, without its template where Ollama takes the one of the GGUF file instead."""
     if not model.recipe.template:
         return model.recipe
+    # Late: the screen does not wait for what reads templates.
+    from workbench.modelfile.template_choice import prefers_jinja
+
     jinja = read_header(model.weights).metadata.get("tokenizer.chat_template")
     leave = prefers_jinja(model.recipe.template, jinja if isinstance(jinja, str) else "")
     return replace(model.recipe, template="") if leave else model.recipe
