@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 import pytest
 
@@ -53,3 +54,10 @@ def test_a_session_that_is_gone_on_with_brings_its_model(call, opened, stored, n
     name = keep(stored)
     call(*named, "--resume", "last")
     assert opened == [(first, name)]
+
+
+def test_what_is_logged_goes_where_it_went_once_the_screen_is_left(call, opened, caplog):
+    keep("scripted")
+    call("--resume", "last")
+    logging.getLogger("workbench.store").warning("seen")
+    assert "seen" in caplog.text

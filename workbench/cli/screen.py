@@ -7,8 +7,8 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from logging.handlers import RotatingFileHandler
@@ -71,20 +71,20 @@ def run(options: argparse.Namespace) -> int:
     recipe = _first_recipe(model, options, workers)
     if not _has_terminal():
         raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` works without.")
-    book = RingLogBook()
-    _start_logging(workers, book)
     os.environ.setdefault("ESCDELAY", ESCAPE_DELAY_MS)
     # Textual is imported only now, so that bad usage is answered at once.
     from workbench.ui.app import WorkbenchApp
 
-    restore = _terminal_restorer()
-    app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
-    _watch_native_aborts(restore)
-    try:
-        app.run()
-    finally:
-        workers.sessions.close()
-    return app.return_code or 0
+    book = RingLogBook()
+    with _logged(workers, book):
+        restore = _terminal_restorer()
+        app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
+        _watch_native_aborts(restore)
+        try:
+            app.run()
+        finally:
+            workers.sessions.close()
+        return app.return_code or 0
 
 
 def _has_terminal() -> bool:
@@ -178,9 +178,11 @@ class _BookHandler(logging.Handler):
             self._book.add(level, record.name.removeprefix("workbench."), line)
 
 
-def _start_logging(workers: Workers, book: RingLogBook) -> None:
-    """Send every log line to the book and to the log file; none to the terminal."""
+@contextmanager
+def _logged(workers: Workers, book: RingLogBook) -> Iterator[None]:
+    """Meanwhile every log line goes to the book and to the log file; none to the terminal."""
     logger = logging.getLogger("workbench")
+    before = logger.level, logger.propagate, list(logger.handlers)
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
     logger.addHandler(_BookHandler(book))
@@ -190,9 +192,17 @@ def _start_logging(workers: Workers, book: RingLogBook) -> None:
         file = RotatingFileHandler(path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
     except OSError as error:
         book.add("warning", "log", f"There is no log file: {error}")
-        return
-    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    logger.addHandler(file)
+    else:
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        logger.addHandler(file)
+    try:
+        yield
+    finally:
+        for handler in [handler for handler in logger.handlers if handler not in before[2]]:
+            logger.removeHandler(handler)
+            handler.close()
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def _terminal_restorer() -> Callable[[], None]:
