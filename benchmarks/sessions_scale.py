@@ -1,8 +1,9 @@
 """The sessions when there are many: 10,000 with 200,000 messages; opening their list, and searching all words.
 
 The words are drawn as they come in texts: few of them often, most of them seldom (Zipf's law, 30,000 of them), some 40
-to a message, which is 45 MB of text. The list is timed from the call to the rows that the dialog shows, a search from
-the call to the hits with their snippets. Each search is named after what makes it hard, and the bar holds for the
+to a message, which is 45 MB of text. One session in five is in Chinese, which sets no spaces: some 100 characters to a
+message, drawn in the same way from 3,000. The list is timed from the call to the rows that the dialog shows, a search
+from the call to the hits with their snippets. Each search is named after what makes it hard, and the bar holds for the
 slowest one. The system's own cache of the disk is warm.
 
     python -m benchmarks.sessions_scale [--rounds 5] [--sessions 10000]
@@ -31,7 +32,17 @@ from workbench.store.sessions import DatabaseSessionStore
 MESSAGES = 20
 """In each session."""
 VOCABULARY = 30_000
+CHARACTERS = 3_000
+CHINESE_EVERY = 5
+"""One session in so many is in Chinese."""
 T0 = 1_700_000_000.0
+
+
+def character(number: int) -> str:
+    """A Chinese character, the most frequent one being number 1."""
+    return chr(0x4E00 + number)
+
+
 SEARCHES = {
     "a rare word": "w29000",
     "a word in most messages": "w1",
@@ -40,6 +51,12 @@ SEARCHES = {
     "two letters": "w2",
     "a phrase": '"w1 w2"',
     "nothing found": "w1 nowhere",
+    "a rare pair of characters": character(60) + character(80),
+    "a frequent pair of characters": character(1) + character(2),
+    "one character in most messages": character(1),
+    "one rare character": character(2500),
+    "five frequent characters in a row": "".join(map(character, (1, 2, 1, 3, 1))),
+    "two frequent pairs of characters": f"{character(1)}{character(2)} {character(3)}{character(1)}",
 }
 
 
@@ -49,6 +66,7 @@ class Words:
     def __init__(self) -> None:
         self._chance = random.Random(7)
         self._words = [f"w{number}" for number in range(1, VOCABULARY + 1)]
+        self._characters = [character(number) for number in range(1, CHARACTERS + 1)]
         total = 0.0
         self._weights = [total := total + 1 / number for number in range(1, VOCABULARY + 1)]
 
@@ -56,6 +74,11 @@ class Words:
         """One message."""
         count = self._chance.randrange(10, 70)
         return " ".join(self._chance.choices(self._words, cum_weights=self._weights, k=count))
+
+    def chinese(self) -> str:
+        """One message in Chinese."""
+        count = self._chance.randrange(30, 170)
+        return "".join(self._chance.choices(self._characters, cum_weights=self._weights[:CHARACTERS], k=count))
 
 
 def write_sessions(path: Path, count: int) -> None:
@@ -68,10 +91,11 @@ def write_sessions(path: Path, count: int) -> None:
     connection.execute("BEGIN")
     for number in range(count):
         at = T0 + 60 * number
+        text = words.text if number % CHINESE_EVERY else words.chinese
         turns = [
-            Turn(Message("assistant", words.text()), at, "demo", metrics, "stop")
+            Turn(Message("assistant", text()), at, "demo", metrics, "stop")
             if index % 2
-            else Turn(Message("user", words.text()), at)
+            else Turn(Message("user", text()), at)
             for index in range(MESSAGES)
         ]
         insert_session(connection, Session(f"s{number:06}", at, at, "demo", tree=Tree.of(turns)), None)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 
+from workbench.store import runs
+
 APPLICATION_ID = 0x776B6264
 """Tells `file` and other tools whose database it is: `wkbd`."""
 
@@ -107,14 +109,24 @@ def _statements(script: str) -> list[str]:
     return found
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create,)
+def _index_runs(connection: sqlite3.Connection) -> None:
+    for statement in _statements(runs.TABLE):
+        connection.execute(statement)
+    connection.execute(runs.FILL)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _index_runs)
 """The first makes a new database, and each of the others takes one from the version before."""
 
 VERSION = len(MIGRATIONS)
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database to this version, in one transaction; one of this version or a later one is left alone."""
+    """Bring a database to this version, in one transaction; one of this version or a later one is left alone.
+
+    The connection gets what the triggers call: without this it can read, and not write.
+    """
+    runs.register(connection)
     if _version(connection) >= VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from workbench.core.session import SessionHit
+from workbench.store import runs
 from workbench.store.session_rows import SUMMARY, from_text, read_summary
 
 MOST_HITS = 100
@@ -14,8 +16,24 @@ MOST_HITS = 100
 _MOST_MESSAGES = 5_000
 """Messages that are looked at, the newest first, before a search for a frequent word ends."""
 _SNIPPET_TOKENS = 16
+_SNIPPET_CHARACTERS, _BEFORE = 60, 16
+"""The same for scripts in which words cannot be counted, and how much of it stands before what was found."""
 _BEGIN, _END = "\ue000", "\ue001"
+_Marked = tuple[str, tuple[tuple[int, int], ...]]
+"""A text, and the places in it of what was found."""
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
+
+
+def terms_of(words: str) -> list[str]:
+    """Every word that is typed, quoted ones as one."""
+    terms = [phrase or word for phrase, word in _TERM.findall(words)]
+    # A term without a letter or digit has no token, and would match nothing.
+    return [term.replace('"', "").replace("\0", " ") for term in terms if any(char.isalnum() for char in term)]
+
+
+def _begins(words: str, term: str) -> bool:
+    # A single letter as a beginning would gather a tenth of all words.
+    return not words.endswith(('"', " ")) and len(term) > 1
 
 
 def match_expression(words: str) -> str:
@@ -23,25 +41,30 @@ def match_expression(words: str) -> str:
 
     Nothing that is typed is an operator; an empty text is given where there is nothing to look for.
     """
-    terms = [phrase or word for phrase, word in _TERM.findall(words)]
-    # A term without a letter or digit has no token, and would match nothing.
-    terms = [term.replace('"', "").replace("\0", " ") for term in terms if any(char.isalnum() for char in term)]
+    terms = terms_of(words)
     quoted = [f'"{term}"' for term in terms]
-    # A single letter as a beginning would gather a tenth of all words.
-    if quoted and not words.endswith(('"', " ")) and len(terms[-1]) > 1:
+    if terms and _begins(words, terms[-1]):
         quoted[-1] += "*"
     return " ".join(quoted)
+
+
+def runs_expression(words: str) -> str:
+    """The same for the index of the scripts that set no spaces between words."""
+    terms = terms_of(words)
+    last = len(terms) - 1
+    return " ".join(
+        runs.phrase(term, begins=number == last and _begins(words, term)) for number, term in enumerate(terms)
+    )
 
 
 def search(connection: sqlite3.Connection, words: str) -> list[SessionHit]:
     """The sessions with all of `words` in one message or in the name, the newest message first; a hit each."""
     # A lone surrogate is in no word, and SQLite takes none.
     words = words.encode("utf-8", "replace").decode("utf-8")
-    expression = match_expression(words)
-    if not expression:
+    if not terms_of(words):
         return []
     hits = {hit.session.id: hit for hit in _named(connection, words)}
-    for hit in _said(connection, expression):
+    for hit in _said(connection, words):
         hits.setdefault(hit.session.id, hit)
         if len(hits) >= MOST_HITS:
             break
@@ -60,15 +83,32 @@ def _named(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
         yield SessionHit(read_summary(row))
 
 
-def _said(connection: sqlite3.Connection, expression: str) -> Iterator[SessionHit]:
+def _found(connection: sqlite3.Connection, index: str, expression: str) -> Iterator[tuple[int, int, int, str]]:
+    """Key, session and number of each message that an index finds, and the index; the newest first."""
     # The newest message is found first without looking at the others: ranking them all would take seconds for "the".
     rows = connection.execute(
-        "SELECT words.rowid, message.session, message.number FROM words JOIN message ON message.key = words.rowid "
-        "WHERE words MATCH ? AND message.deleted_at IS NULL ORDER BY words.rowid DESC LIMIT ?",
+        f"SELECT {index}.rowid, message.session, message.number "
+        f"FROM {index} JOIN message ON message.key = {index}.rowid WHERE {index} MATCH ? "
+        f"AND message.deleted_at IS NULL ORDER BY {index}.rowid DESC LIMIT ?",
         (expression, _MOST_MESSAGES),
     )
+    for key, session, number in rows:
+        yield key, session, number, index
+
+
+def _said(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
+    expression = match_expression(words)
+    sources = []
+    if not runs.has_runs(words):
+        sources.append(_found(connection, "words", expression))
+    # A database that can only be read may be of an earlier version.
+    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
+        sources.append(_found(connection, "runs", runs_expression(words)))
+    elif not sources:
+        sources.append(_found(connection, "words", expression))
+    finder = runs.finder(terms_of(words))
     seen = set()
-    for rowid, session, number in rows:
+    for key, session, number, index in heapq.merge(*sources, key=lambda found: found[0], reverse=True):
         if session in seen:
             continue
         seen.add(session)
@@ -77,15 +117,38 @@ def _said(connection: sqlite3.Connection, expression: str) -> Iterator[SessionHi
         ).fetchone()
         if row is None:
             continue
-        snippet = connection.execute(
-            "SELECT snippet(words, -1, ?, ?, '…', ?) FROM words WHERE words MATCH ? AND rowid = ?",
-            (_BEGIN, _END, _SNIPPET_TOKENS, expression, rowid),
-        ).fetchone()
-        text, marks = _marked(from_text(snippet[0] or "") if snippet else "")
+        if index == "words":
+            text, marks = _snippet(connection, key, expression)
+        else:
+            texts = connection.execute("SELECT content, reasoning FROM message WHERE key = ?", (key,)).fetchone()
+            text, marks = _cut_out([from_text(part) for part in texts], finder)
         yield SessionHit(read_summary(row), text, marks, number)
 
 
-def _marked(snippet: str) -> tuple[str, tuple[tuple[int, int], ...]]:
+def _snippet(connection: sqlite3.Connection, key: int, expression: str) -> _Marked:
+    # As bytes: a text with lone surrogates is none for SQLite.
+    found = connection.execute(
+        "SELECT CAST(snippet(words, -1, ?, ?, '…', ?) AS BLOB) FROM words WHERE words MATCH ? AND rowid = ?",
+        (_BEGIN, _END, _SNIPPET_TOKENS, expression, key),
+    ).fetchone()
+    return _marked((found[0] or b"").decode("utf-8", "replace") if found else "")
+
+
+def _cut_out(texts: Sequence[str], finder: re.Pattern[str]) -> _Marked:
+    """What stands around the first place where something is found, on one line."""
+    text, place = texts[0], 0
+    for each in texts:
+        if (match := finder.search(each)) is not None:
+            text, place = each, match.start()
+            break
+    begin = max(0, place - _BEFORE)
+    end = begin + _SNIPPET_CHARACTERS
+    piece = " ".join(text[begin:end].split())
+    piece = ("…" if begin else "") + piece + ("…" if end < len(text) else "")
+    return piece, tuple(match.span() for match in finder.finditer(piece))
+
+
+def _marked(snippet: str) -> _Marked:
     """A snippet on one line, and where the words are in it."""
     text: list[str] = []
     marks: list[tuple[int, int]] = []
