@@ -160,7 +160,7 @@ async def test_a_search_that_goes_on_does_not_block(host: ScriptedHost, clock: F
         await until(pilot, lambda: catalog.asked)
         assert isinstance(app.screen, ModelsScreen)
         await pilot.press("s", "slash", *"q", "escape", "space", "l", "c", "m", "enter")
-        assert "Looking for models" in str(app.screen.state.content) or app.screen._said
+        assert "Looking for models" in str(app.screen.state.content) or app.screen._said.text
         catalog.release()
         await settle(pilot)
         assert len(app.screen.shelf.shown) == 7
