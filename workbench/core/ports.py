@@ -10,9 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
@@ -22,10 +21,14 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
-from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 from workbench.core.tree import Node, View
+
+if TYPE_CHECKING:
+    # What a screen needs only once something is measured.
+    from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
+    from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 
 ExportFormat = Literal["modelfile", "md", "json", "sh"]
 Naming = Literal["ollama", "hf"]
