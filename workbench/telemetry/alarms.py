@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 from workbench.core.ports import Telemetry
@@ -113,6 +114,6 @@ class Watch:
             self._answer_from_ns = latest
         # Looking twice at one sample must not make its troubles end sooner.
         fresh, self._seen_ns = latest != self._seen_ns, latest
-        window = [sample for sample in samples if sample.at_ns >= latest - WINDOW_NS]
+        window = samples[bisect_left(samples, latest - WINDOW_NS, key=lambda sample: sample.at_ns) :]
         seen = alarms_of(window, situation, self._environment, self._answer_from_ns)
         return self._book.tell(seen, fresh=fresh)

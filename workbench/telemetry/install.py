@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -92,6 +93,8 @@ def cuda_index(cuda: str, capability: tuple[int, int] | None) -> str | None:
     return fitting[-1] if fitting else None
 
 
+# Alarms ask for it with every sample of the meters, and it reads files.
+@lru_cache(maxsize=64)
 def advice_for(
     gpu: GpuInfo,
     cuda: str = "",

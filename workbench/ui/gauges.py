@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from rich.cells import cell_len
 from textual.content import Content, Span
@@ -82,8 +83,12 @@ class Readings:
         return self.metrics.cached_tokens, self.metrics.prompt_tokens
 
 
+@lru_cache(maxsize=1024)
 def styled(*parts: tuple[str, str]) -> Content:
-    """Texts with their component classes, one after the other."""
+    """Texts with their component classes, one after the other.
+
+    The same parts give the same object, so that a line that stays as it is is neither made nor compared again.
+    """
     spans: list[Span] = []
     length = 0
     for text, style in parts:

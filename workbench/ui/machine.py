@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice, takewhile
 from typing import Literal
 
 from workbench.core.ports import AlarmWatch, LogBook, Telemetry
@@ -60,6 +62,9 @@ class MachineView:
 SOURCES: dict[SourceName, str] = {"nvml": "NVIDIA", "amdgpu": "AMD", "apple": "Apple"}
 """Whose GPUs a source knows."""
 _NOTHING = Situation()
+_Shares = tuple[float | None, float | None]
+"""The share of time in which a GPU was busy, and that of its memory which was in use."""
+_UNKNOWN: _Shares = (None, None)
 
 
 def memory_share(sample: GpuSample) -> float | None:
@@ -92,6 +97,8 @@ class MachineWatch:
         self._logs = logs
         self._now_ns = now_ns
         self._at_ns: int | None = None
+        self._past: deque[Mapping[str, _Shares]] = deque(maxlen=PAST_SAMPLES)
+        self._past_ns = -1
         self._settled_ns: int | None = None
         self._news: list[Alarm] = []
         self._events = 0
@@ -127,10 +134,11 @@ class MachineWatch:
         if sample.at_ns == self._at_ns and age_s == self.view.age_s:
             return False
         self._at_ns = sample.at_ns
-        past = self._telemetry.history()[-PAST_SAMPLES:] if sample.gpus else ()
+        if sample.gpus:
+            self._remember(self._telemetry.history())
         self.view = MachineView(
             sample.host,
-            tuple(_gpu_view(gpu, past) for gpu in sample.gpus),
+            tuple(self._gpu_view(gpu) for gpu in sample.gpus),
             self.devices or (),
             sample.sources,
             self._judge(replace(situation, settled_ns=self._settled_ns, devices=self.devices), sample.sources),
@@ -142,6 +150,17 @@ class MachineWatch:
         """The alarms that nobody was told of yet; they count as told."""
         news, self._news = self._news, []
         return news
+
+    def _remember(self, history: Sequence[TelemetrySample]) -> None:
+        """Take note of the shares in the samples that are new: those before them were worked out already."""
+        new = list(takewhile(lambda sample: sample.at_ns > self._past_ns, islice(reversed(history), PAST_SAMPLES)))
+        for sample in reversed(new):
+            self._past.append({gpu.gpu.key: _shares(gpu) for gpu in sample.gpus})
+            self._past_ns = sample.at_ns
+
+    def _gpu_view(self, sample: GpuSample) -> GpuView:
+        found = [shares.get(sample.gpu.key, _UNKNOWN) for shares in self._past]
+        return GpuView(sample, tuple(busy for busy, _ in found), tuple(filled for _, filled in found))
 
     def _judge(self, situation: Situation, sources: Sequence[SourceState]) -> tuple[Alarm, ...]:
         if self._alarms is None:
@@ -162,8 +181,5 @@ def _no_figures(state: SourceState) -> Alarm:
     return Alarm("no-figures", "warning", text, subject=state.source)
 
 
-def _gpu_view(sample: GpuSample, past: Sequence[TelemetrySample]) -> GpuView:
-    key = sample.gpu.key
-    found = [next((gpu for gpu in one.gpus if gpu.gpu.key == key), None) for one in past]
-    busy = tuple(None if one is None or one.gpu_percent is None else one.gpu_percent / 100 for one in found)
-    return GpuView(sample, busy, tuple(None if one is None else memory_share(one) for one in found))
+def _shares(sample: GpuSample) -> _Shares:
+    return None if sample.gpu_percent is None else sample.gpu_percent / 100, memory_share(sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from textual.content import Content
 
@@ -128,13 +129,38 @@ def _state_line(readings: Readings) -> Ranked:
     return Ranked(1 if parts else EMPTY, styled(*parts))
 
 
-def panel_lines(readings: Readings, width: int, height: int) -> list[Content]:
-    """The panel beside the conversation; where it is too high, what matters least is left out."""
+@dataclass(frozen=True, slots=True)
+class Unmetered:
+    """What of the panel the meters of the machine have no part in."""
+
+    model: list[Ranked]
+    speed: list[Ranked]
+    sections: list[list[Ranked]]
+
+    @classmethod
+    def of(cls, readings: Readings, width: int) -> Unmetered:
+        """Lay it out."""
+        return cls(
+            _always(_model_lines(readings, width)),
+            _always(_speed_lines(readings, width)),
+            [_latency_lines(readings, width), _always(_context_lines(readings, width))],
+        )
+
+
+def panel_lines(readings: Readings, width: int, height: int, unmetered: Unmetered | None = None) -> list[Content]:
+    """The panel beside the conversation; where it is too high, what matters least is left out.
+
+    Args:
+        readings: What to show.
+        width: Columns.
+        height: Rows.
+        unmetered: `Unmetered.of` these readings, where that was worked out before.
+    """
     memory = readings.info.memory if readings.info else None
+    parts = unmetered or Unmetered.of(readings, width)
     sections = [
-        [*_always(_model_lines(readings, width)), _state_line(readings), *_always(_speed_lines(readings, width))],
-        _latency_lines(readings, width),
-        _always(_context_lines(readings, width)),
+        [*parts.model, _state_line(readings), *parts.speed],
+        *parts.sections,
         [line for gpu in readings.machine.gpus for line in gpu_lines(gpu, readings.machine, memory, width)],
         _memory_lines(readings, width),
     ]

@@ -142,8 +142,10 @@ class LiveScreen(Screen[None]):
     def _look(self) -> None:
         readings = replace(self.desk.readings(), meters_key=self._key_for("app.meters"))
         with self.app.batch_update():
-            for meters in self.query(Meters):
-                meters.show(readings)
+            # A query would match its selector against every turn of the conversation.
+            for meters in self.children:
+                if isinstance(meters, Meters):
+                    meters.show(readings)
             self._show_activity()
 
     def _show_activity(self) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style as RichStyle
+from textual.color import Color
 from textual.content import Content
-from textual.geometry import Region, Size
+from textual.filter import LineFilter
+from textual.geometry import Region, Size, Spacing
 from textual.selection import Selection
 from textual.strip import Strip
 from textual.style import Style
@@ -26,6 +29,10 @@ def expect_growth(widget: Widget, rows: int) -> None:
     """
     width, height = widget.virtual_size
     widget.set_reactive(Widget.virtual_size, Size(width, max(0, height + rows)))
+
+
+_RowLook = tuple[Sequence[LineFilter], Color, Spacing, Size]
+"""What the finished rows depend on besides the lines: filters, background, padding, and the size without it."""
 
 
 class Lines(Widget):
@@ -48,6 +55,8 @@ class Lines(Widget):
         self.auto_links = False
         self._lines: list[Content] = []
         self._strips: dict[int, Strip] = {}
+        self._rows: dict[int, Strip] = {}
+        self._row_look: _RowLook | None = None
         self._styles_by_name: dict[str, Style] = {}
 
     @property
@@ -75,6 +84,7 @@ class Lines(Widget):
         # A widget that is higher than its lines would go on to show those that are gone.
         for y in (*changed, *range(len(self._lines), start + len(shown))):
             self._strips.pop(y, None)
+            self._rows.pop(y, None)
         growth = len(lines) - len(shown)
         if growth:
             expect_growth(self, growth)
@@ -86,6 +96,7 @@ class Lines(Widget):
     def forget_drawn(self) -> None:
         """Draw every row anew, the next time."""
         self._strips.clear()
+        self._rows.clear()
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
         """All the width there is."""
@@ -98,12 +109,12 @@ class Lines(Widget):
     def notify_style_update(self) -> None:
         """Forget what was drawn in the old colours."""
         super().notify_style_update()
-        self._strips.clear()
+        self.forget_drawn()
         self._styles_by_name.clear()
 
     def selection_updated(self, selection: Selection | None) -> None:
         """Draw the selection."""
-        self._strips.clear()
+        self.forget_drawn()
         self.refresh()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
@@ -121,19 +132,37 @@ class Lines(Widget):
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draw rows; those that were drawn before are the same objects, with all that was worked out for them.
 
-        A widget that grows would be drawn anew as a whole with each new row, so the rows are kept here. A widget with a
-        border or a padding of its own leaves that to the framework.
+        Whatever is drawn of the screen, the framework asks every widget for all of its rows, so the rows are kept here.
+        A widget with a border of its own leaves that to the framework.
         """
-        if self.gutter:
+        padding = self.gutter
+        if padding != self.styles.padding:
             return super().render_lines(crop)
-        background = self.background_colors[1]
-        filters = self.get_line_filters()
-        strips = [self.render_line(y) for y in crop.line_range]
-        for each in filters:
-            strips = [strip.apply_filter(each, background) for strip in strips]
-        if crop.column_span != (0, self.size.width):
+        look = (self.get_line_filters(), self.background_colors[1], padding, self.size)
+        if look != self._row_look:
+            self._row_look = look
+            self._rows.clear()
+        first, rows = padding.top, self._rows
+        strips = [rows.get(y - first) or self._finish(y - first, look) for y in crop.line_range]
+        if crop.column_span != (0, look[3].width + padding.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
+
+    def _finish(self, y: int, look: _RowLook) -> Strip:
+        """A row with what stands beside it and what the framework makes of it; `y` counts from the first line."""
+        filters, background, padding, size = look
+        beside = RichStyle.from_color(bgcolor=background.rich_color)
+        if 0 <= y < size.height:
+            strip = self.render_line(y)
+            if padding.width:
+                sides = [Strip.blank(columns, beside) for columns in (padding.left, padding.right)]
+                strip = Strip.join([sides[0], strip, sides[1]])
+        else:
+            strip = Strip.blank(size.width + padding.width, beside)
+        for each in filters:
+            strip = strip.apply_filter(each, background)
+        self._rows[y] = strip
+        return strip
 
     def render_line(self, y: int) -> Strip:
         """Draw one row."""

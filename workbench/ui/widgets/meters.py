@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual.content import Content
@@ -9,7 +10,8 @@ from textual.geometry import Size
 from textual.message import Message
 
 from workbench.ui.gauges import Readings
-from workbench.ui.panel import panel_lines, strip_lines
+from workbench.ui.machine import MachineView
+from workbench.ui.panel import Unmetered, panel_lines, strip_lines
 from workbench.ui.widgets.lines import Lines
 
 GAUGE_STYLES = {
@@ -24,6 +26,9 @@ GAUGE_STYLES = {
     "gauge--warn",
     "gauge--critical",
 }
+
+
+NO_FIGURES = MachineView()
 
 
 class MachineChanged(Message):
@@ -62,9 +67,17 @@ class Meters(Lines):
 class Panel(Meters):
     """The figures beside the conversation."""
 
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(widget_id)
+        self._unmetered: tuple[Readings, int, Unmetered] | None = None
+
     def lay_out(self, size: Size) -> list[Content]:
         """One figure a row."""
-        return panel_lines(self._readings, size.width, size.height)
+        # A sample of the meters changes only its own figures.
+        others, kept = replace(self._readings, machine=NO_FIGURES), self._unmetered
+        if kept is None or kept[:2] != (others, size.width):
+            kept = self._unmetered = (others, size.width, Unmetered.of(others, size.width))
+        return panel_lines(self._readings, size.width, size.height, kept[2])
 
 
 class Strip(Meters):
