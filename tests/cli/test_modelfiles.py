@@ -14,6 +14,7 @@ from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
+from workbench.gguf.reader import read_header
 
 SAMPLES = sorted((Path(__file__).parents[2] / "sample_modelfiles").glob("*.Modelfile"))
 
@@ -138,6 +139,22 @@ def test_a_bench_does_not_time_half_of_it(call, tmp_path, demo_path):
     status, _, err = call("bench", ref, "-p", "8", "-n", "1", "-r", "1")
     assert status == 1
     assert "a model with an adapter is not timed" in err
+
+
+def test_fit_counts_the_adapter(call, tmp_path, demo_path):
+    size = read_header(write_lora(tmp_path / "lora.gguf", demo_path, tensors=60, rank=64)).tensor_bytes
+    ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf")
+    plain, adapted = (json.loads(call("fit", name, "--ctx", "512", "--json")[1]) for name in ("demo", ref))
+    assert (plain["adapter_bytes"], adapted["adapter_bytes"]) == (0, size)
+    assert adapted["weights_bytes"] - plain["weights_bytes"] == size
+    assert adapted["total_bytes"] - plain["total_bytes"] == size
+    status, out, _ = call("fit", ref)
+    assert status == 0
+    assert "are the adapter's" in out
+    write_lora(tmp_path / "lora.gguf", demo_path, architecture="qwen2")
+    status, _, err = call("fit", ref)
+    assert status == 1
+    assert "'qwen2'" in err
 
 
 def test_checking(call, tmp_path):

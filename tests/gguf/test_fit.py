@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lora import write_lora
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.fit import ALL_THAT_FIT, DeviceRoom, FitModel, FitQuestion, Room
 from workbench.gguf.header import Header
@@ -194,3 +195,36 @@ def test_one_gpu_alone_is_asked_about(model):
     assert model.price(FitQuestion(2048, only_gpu=7), room).gpu_layers == 0
     asked = LoadSettings(split_mode="none", main_gpu=1)
     assert (model.question(asked).only_gpu, model.question(LoadSettings(main_gpu=1)).only_gpu) == (1, None)
+
+
+def with_adapter(tmp_path, demo_path, headers, **options):
+    header = read_header(write_lora(tmp_path / "lora.gguf", demo_path, tensors=60, rank=64, **options))
+    return header, FitModel(headers, adapter=header)
+
+
+def test_an_adapter_is_counted_with_the_weights(tmp_path, demo_path, headers, model):
+    header, adapted = with_adapter(tmp_path, demo_path, headers)
+    assert adapted.adapter_bytes == header.tensor_bytes > 10 * MIB
+    for question in (FitQuestion(512), FitQuestion(512, mapped=False)):
+        plain, more = model.price(question, Room(PLENTY)), adapted.price(question, Room(PLENTY))
+        assert more.weights_bytes - plain.weights_bytes == header.tensor_bytes
+        assert (more.kv_bytes, more.compute_bytes) == (plain.kv_bytes, plain.compute_bytes)
+
+
+def test_the_matrices_of_an_adapter_lie_where_their_layers_are(tmp_path, demo_path, headers, model):
+    header, adapted = with_adapter(tmp_path, demo_path, headers)
+    each = header.tensor_bytes // 30
+    for layers in (0, 1, 11, 31):
+        question, room = FitQuestion(512, gpu_layers=layers), Room(PLENTY, gpus(24 * GIB))
+        plain, more = model.price(question, room).shares, adapted.price(question, room).shares
+        grown = [share.weights_bytes - before.weights_bytes for share, before in zip(more, plain, strict=True)]
+        # The output counts as a layer and is not changed by this adapter.
+        on_gpu = max(0, layers - 1) * each
+        assert grown == ([header.tensor_bytes - on_gpu, on_gpu] if layers else [header.tensor_bytes])
+
+
+def test_an_adapter_may_keep_a_layer_from_the_gpu(tmp_path, demo_path, headers, model):
+    _, adapted = with_adapter(tmp_path, demo_path, headers)
+    question = FitQuestion(512)
+    room = Room(PLENTY, gpus(model.price(question, Room(PLENTY, gpus(24 * GIB))).shares[1].total_bytes))
+    assert adapted.most_layers(question, room) < model.most_layers(question, room) == model.layers

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.lora import write_lora
 from workbench.gguf.check import check_loadable
+from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
+from workbench.gguf.lora import check_adapter
 from workbench.gguf.memory import CacheSettings, estimate, kv_bytes
 
 CHILD = """
@@ -24,6 +27,8 @@ for line in sys.stdin:
     case = json.loads(line)
     lines.clear()
     model = api.llama_model_load_from_file(case["path"].encode(), api.llama_model_default_params())
+    if case["adapter"]:
+        api.llama_adapter_lora_init(model, case["adapter"].encode())
     params = api.llama_context_default_params()
     params.n_ctx, params.n_ubatch, params.n_seq_max = case["n_ctx"], case["ubatch"], case["sequences"]
     params.n_batch = max(512, case["ubatch"])
@@ -34,7 +39,7 @@ for line in sys.stdin:
     context = api.llama_init_from_model(model, params)
     log = "".join(lines)
     sizes = {kind: [float(size) for size in re.findall(kind + r" buffer size = +([\\d.]+) MiB", log)] for kind in
-             ("model", "KV", "compute", "output")}
+             ("model", "LoRA", "KV", "compute", "output")}
     print(json.dumps(sizes))
     sys.stdout.flush()
     api.llama_free(context)
@@ -82,8 +87,12 @@ def llama_cpp():
         assert child.stdin is not None
         assert child.stdout is not None
 
-        def ask(path: Path, settings: CacheSettings) -> dict[str, list[float]]:
-            case = {"path": str(path), **{name: getattr(settings, name) for name in settings.__slots__}}
+        def ask(path: Path, settings: CacheSettings, adapter: Path | None = None) -> dict[str, list[float]]:
+            case = {
+                "path": str(path),
+                "adapter": str(adapter or ""),
+                **{name: getattr(settings, name) for name in settings.__slots__},
+            }
             child.stdin.write(json.dumps(case) + "\n")
             child.stdin.flush()
             return json.loads(child.stdout.readline())
@@ -145,3 +154,17 @@ def test_models_of_many_shapes_take_what_was_estimated(tmp_path: Path, model_wri
     ):
         expected = estimate(headers, settings).total_bytes / 2**20
         assert sum(map(sum, llama_cpp(path, settings).values())) == pytest.approx(expected, rel=0.03), settings
+
+
+@pytest.mark.parametrize(("tensors", "rank"), [(1, 4), (20, 16), (60, 64)])
+def test_an_adapter_takes_what_its_matrices_have(
+    tmp_path: Path, demo_path: Path, llama_cpp, tensors: int, rank: int
+) -> None:
+    path = write_lora(tmp_path / "lora.gguf", demo_path, tensors=tensors, rank=rank)
+    headers = check_loadable(demo_path)
+    model = FitModel(headers, adapter=check_adapter(path, headers))
+    sizes = llama_cpp(demo_path, CacheSettings(512), path)
+    # llama.cpp logs hundredths of a MiB.
+    assert sum(sizes["LoRA"]) == pytest.approx(model.adapter_bytes / 2**20, abs=0.00501)
+    fit = model.price(FitQuestion(512), Room(DeviceRoom("CPU", 2**36)))
+    assert sum(map(sum, sizes.values())) == pytest.approx(fit.total_bytes / 2**20, rel=0.03)

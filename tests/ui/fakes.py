@@ -46,6 +46,7 @@ from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.lora import check_adapter
 from workbench.lab.bench_record import BenchRecord
 from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
@@ -317,8 +318,9 @@ class FakeFiles(LocalFiles):
         super().__init__(quantize_folder)
         self._room = room or Room(DeviceRoom("CPU", 5_300_000_000))
 
-    async def fit_model(self, path: Path) -> FitModel:
-        return FitModel(check_loadable(path))
+    async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
+        headers = check_loadable(path)
+        return FitModel(headers, adapter=None if adapter is None else check_adapter(adapter, headers))
 
     async def room(self) -> Room:
         return self._room

@@ -68,9 +68,9 @@ class NamedFiles(FakeFiles):
         self.read: list[str] = []
         """The names that were asked for."""
 
-    async def fit_model(self, path: Path) -> FitModel:
+    async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
         self.read.append(str(path))
-        return await super().fit_model(self._real)
+        return await super().fit_model(self._real, adapter)
 
     async def inspect(self, path: Path) -> ModelReport:
         return await super().inspect(self._real)

@@ -7,13 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.lora import write_lora
 from tests.ui.fakes import FakeFiles, FakeLoads, fake_services
 from workbench.core.errors import ModelFileError, ParameterError
 from workbench.core.models import EngineInfo, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import KV_TYPES, LoadSettings
+from workbench.core.recipe import Recipe
 from workbench.engine.scripted import ScriptedHost
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.reader import read_header
 from workbench.ui.fitter import UNKNOWN, Fitter
 from workbench.ui.fitting import (
     Answer,
@@ -86,6 +89,23 @@ def test_smaller_caches_make_room(demo: FitModel) -> None:
     whole, halved = priced(demo), priced(demo, type_k="q8_0", type_v="q8_0")
     assert halved.fit.kv_bytes < 0.6 * whole.fit.kv_bytes
     assert halved.fit.weights_bytes == whole.fit.weights_bytes
+
+
+async def test_the_adapter_of_a_modelfile_is_counted_and_told(
+    demo: FitModel, demo_entry: ModelEntry, demo_path: Path, tmp_path: Path
+) -> None:
+    adapter = write_lora(tmp_path / "lora.gguf", demo_path, tensors=60, rank=64)
+    entry = replace(demo_entry, ref="Modelfile", recipe=Recipe(adapter=str(adapter)))
+    fitter = fitter_on(FakeFiles())
+    await fitter.read(entry)
+    await fitter.look()
+    answer = fitter.answer(entry)
+    assert answer is not None
+    size = read_header(adapter).tensor_bytes
+    assert answer.adapter_bytes == size
+    assert answer.fit.weights_bytes == priced(demo).fit.weights_bytes + size
+    assert f"Of the weights, {size / 1e6:.1f} MB are the" in text(answer)
+    assert "adapter" not in text(priced(demo))
 
 
 def test_layers_are_told_where_there_are_gpus(demo: FitModel) -> None:
@@ -254,9 +274,9 @@ class CountingFiles(FakeFiles):
         super().__init__()
         self.reads = 0
 
-    async def fit_model(self, path: Path) -> FitModel:
+    async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
         self.reads += 1
-        return await super().fit_model(path)
+        return await super().fit_model(path, adapter)
 
 
 def fitter_on(files: FakeFiles, loads: FakeLoads | None = None) -> Fitter:
@@ -344,7 +364,7 @@ async def test_the_newest_load_is_recalled(demo_entry: ModelEntry) -> None:
 
 async def test_reading_raises_nothing_of_its_own(demo_entry: ModelEntry) -> None:
     class Gone(FakeFiles):
-        async def fit_model(self, path: Path) -> FitModel:
+        async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
             raise ModelFileError("It is gone.", "Look again.")
 
     fitter = fitter_on(Gone())

@@ -409,7 +409,7 @@ async def test_the_keys_lead_there_and_back(host: ScriptedHost, clock: FakeClock
 
 async def test_what_nobody_foresaw_is_told(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     class Odd(NamedFiles):
-        async def fit_model(self, path):  # type: ignore[no-untyped-def, override]
+        async def fit_model(self, path, adapter=None):  # type: ignore[no-untyped-def, override]
             raise RuntimeError("odd")
 
     async with opened(host, clock, demo_path) as at:

@@ -12,6 +12,7 @@ from workbench.cli.output import print_json, print_table, size_text
 from workbench.core.parameters import check_value
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import Fit, FitModel, FitQuestion
+from workbench.gguf.lora import check_adapter
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,14 +35,15 @@ def run(options: argparse.Namespace) -> int:
     if options.ctx is not None:
         check_value("num_ctx", options.ctx)
         load = replace(load, num_ctx=options.ctx)
-    _, path = find_file(workers, options.file)
+    entry, path = find_file(workers, options.file)
     headers = check_loadable(path)
+    adapter = None if entry.adapter_path is None else check_adapter(entry.adapter_path, headers)
 
     from workbench.engine.llama.devices import look_at_machine
     from workbench.engine.llama.plan import room_on
 
     machine = look_at_machine()
-    model, room = FitModel(headers, machine.repacked), room_on(machine)
+    model, room = FitModel(headers, machine.repacked, adapter), room_on(machine)
     question = model.question(load)
     fit = model.price(question, room)
     largest, most = model.largest_context(question, room), model.most_layers(question, room)
@@ -55,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> dict[str, object]:
     return {
         "weights_bytes": fit.weights_bytes,
+        "adapter_bytes": model.adapter_bytes,
         "kv_bytes": fit.kv_bytes,
         "compute_bytes": fit.compute_bytes,
         "total_bytes": fit.total_bytes,
@@ -99,6 +102,8 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
         for share in fit.shares
     ]
     print_table(("device", "weights", "KV cache", "compute", "together", "free", ""), rows)
+    if model.adapter_bytes:
+        print(f"\nof the weights, {size_text(model.adapter_bytes)} are the adapter's")
     trained = f" of {model.trained_context} that it was trained for" if model.trained_context else ""
     print(f"\ncontext {question.n_ctx}: {'it fits' if fit.fits else 'it does not fit'}")
     print(f"the largest context that fits: {largest or 'none'}{trained}")

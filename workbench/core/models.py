@@ -64,6 +64,11 @@ class ModelEntry:
         """Name and quantization, as shown wherever a model is named."""
         return f"{self.name} {self.quant}" if self.quant else self.name
 
+    @property
+    def adapter_path(self) -> Path | None:
+        """The file of the LoRA that goes with the weights; None where none does."""
+        return Path(self.recipe.adapter) if self.recipe is not None and self.recipe.adapter else None
+
     def is_same(self, other: ModelEntry) -> bool:
         """Whether `other`, which may have been found in another way, is the same model in the same file."""
         return self.ref == other.ref or (self.path is not None and self.path == other.path)

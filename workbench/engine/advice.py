@@ -44,13 +44,14 @@ class LocalAdviser:
                 if entry.path is None:
                     continue
                 path = Path(entry.path)
-                model = await self._files.fit_model(path)
+                model = await self._files.fit_model(path, entry.adapter_path)
             except WorkbenchError:
                 continue
             fit = model.price(model.question(load), room)
             if path in mapped and not fit.gpu_layers:
-                # The pages of a file that is mapped twice are in memory once.
-                fit = replace(fit, shares=(replace(fit.shares[0], weights_bytes=0), *fit.shares[1:]))
+                # The pages of a file that is mapped twice are in memory once; an adapter is copied each time.
+                own = replace(fit.shares[0], weights_bytes=model.adapter_bytes)
+                fit = replace(fit, shares=(own, *fit.shares[1:]))
             if not fit.fits:
                 return False
             if load.use_mmap:

@@ -42,16 +42,20 @@ class LocalFiles:
         """Where a quantization is written if its source lies where nothing else should be put; None for here."""
         self._repacked: frozenset[str] | None = None
 
-    async def fit_model(self, path: Path) -> FitModel:
+    async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
         """The model in `path`, to be asked what fits.
 
+        Args:
+            path: Its file.
+            adapter: That of the LoRA that is put on; None for none.
+
         Raises:
-            ModelFileError: It cannot be read, or is no model.
+            ModelFileError: It cannot be read, is no model, or the adapter does not fit it.
         """
         if self._repacked is None:
             # It stays the same as long as the program lives; llama.cpp's thread may be busy the next time.
             self._repacked = (await _machine()).repacked
-        return await asyncio.to_thread(_fit_model, path, self._repacked)
+        return await asyncio.to_thread(_fit_model, path, adapter, self._repacked)
 
     async def room(self) -> Room:
         """What is free on this machine now. It is asked in llama.cpp's own thread, between two of its steps."""
@@ -238,11 +242,13 @@ def _free_bytes(folder: Path) -> int | None:
     return None
 
 
-def _fit_model(path: Path, repacked: frozenset[str]) -> FitModel:
+def _fit_model(path: Path, adapter: Path | None, repacked: frozenset[str]) -> FitModel:
     from workbench.gguf.check import check_loadable
     from workbench.gguf.fit import FitModel
+    from workbench.gguf.lora import check_adapter
 
-    return FitModel(check_loadable(path), repacked)
+    headers = check_loadable(path)
+    return FitModel(headers, repacked, None if adapter is None else check_adapter(adapter, headers))
 
 
 async def _machine() -> Machine:

@@ -98,7 +98,7 @@ class Fit:
 
     @property
     def weights_bytes(self) -> int:
-        """The weights, with the copies that are made of them."""
+        """The weights, with the copies that are made of them and with the adapter."""
         return sum(share.weights_bytes for share in self.shares)
 
     @property
@@ -133,15 +133,23 @@ class FitModel:
     Args:
         headers: The headers of the file, one for each of its parts.
         repacked: Tensor types that the processor computes faster in another order, and that are copied for it.
+        adapter: The header of the LoRA that is put on; None for none. llama.cpp copies it, it is never mapped.
     """
 
-    def __init__(self, headers: Sequence[Header], repacked: Container[str] = frozenset()) -> None:
+    def __init__(
+        self, headers: Sequence[Header], repacked: Container[str] = frozenset(), adapter: Header | None = None
+    ) -> None:
         self._metadata = headers[0].metadata
-        weights = weights_by_layer(headers)
+        self.adapter_bytes = adapter.tensor_bytes if adapter is not None else 0
+        """What of the weights is the adapter's."""
+        weights = weights_by_layer(headers, adapter)
         self._input = weights.input
         self._sums = _sums([*weights.layers, weights.output])
         self._widths = graph_widths(self._metadata)
-        self._host_weights = {mapped: host_weights_bytes(headers, repacked, mapped=mapped) for mapped in (True, False)}
+        self._host_weights = {
+            mapped: host_weights_bytes(headers, repacked, mapped=mapped) + self.adapter_bytes
+            for mapped in (True, False)
+        }
 
     @property
     def layers(self) -> int:

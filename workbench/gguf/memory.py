@@ -162,15 +162,20 @@ class WeightPlan:
     """The token embeddings, which stay in the memory of the host."""
 
 
-def weights_by_layer(headers: Sequence[Header]) -> WeightPlan:
-    """The bytes of the weights by layer."""
+def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -> WeightPlan:
+    """The bytes of the weights by layer.
+
+    Args:
+        headers: The headers of the model's file, one for each of its parts.
+        adapter: That of a LoRA: each of its matrices lies where the tensor is that it changes.
+    """
     metadata = headers[0].metadata
     layers = [0] * layer_count(metadata, get_text(metadata, "general.architecture") or "")
     tensors = [tensor for header in headers for tensor in header.tensors]
     # Where the output has no matrix of its own, the device gets a copy of the token embeddings for it.
     tied = all(tensor.name != "output.weight" for tensor in tensors)
     output = into = 0
-    for tensor in tensors:
+    for tensor in (*tensors, *(adapter.tensors if adapter is not None else ())):
         layer = _layer_of(tensor)
         if layer is not None and layer < len(layers):
             layers[layer] += tensor.size_bytes

@@ -61,7 +61,7 @@ class Fitter:
             self._models[model] = "" if model.problem else "It has no file that can be priced."
             return
         try:
-            self._models[model] = await self._services.files.fit_model(Path(model.path))
+            self._models[model] = await self._services.files.fit_model(Path(model.path), model.adapter_path)
         except WorkbenchError as error:
             self._models[model] = error.message
         while len(self._models) > KEPT:

@@ -36,6 +36,8 @@ class Answer:
     trained: int | None
     gpus: int
     """How many GPUs there are."""
+    adapter_bytes: int = 0
+    """What of the weights is the adapter's."""
     closing: str = ""
     """The open model, where it has to be closed before this one fits."""
 
@@ -86,6 +88,7 @@ def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInf
             model.layers,
             model.trained_context,
             len(room.gpus),
+            model.adapter_bytes,
             closing,
         )
     except (ArithmeticError, LookupError, TypeError, ValueError):
@@ -133,6 +136,7 @@ def fit_lines(answer: Answer, what_if: WhatIf, keys: Sequence[str], width: int) 
     words, style = verdict(answer)
     return [
         *_device_lines(answer.fit.shares, width),
+        *_adapter_lines(answer, width),
         *paragraph(words, width, 0, style),
         Content(""),
         *_setting_lines(answer, what_if, keys, width),
@@ -158,6 +162,11 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
         colour = {"gauge--bar": "rows--bar", "gauge--warn": "rows--warning", "gauge--critical": "rows--error"}
         lines.append(_restyled(track, colour[level(part)]) + styled((free, "rows--dim")))
     return lines
+
+
+def _adapter_lines(answer: Answer, width: int) -> list[Content]:
+    size = answer.adapter_bytes
+    return [styled((cut(f"Of the weights, {fmt.size(size)} are the adapter's.", width), "rows--dim"))] if size else []
 
 
 def _restyled(track: Content, full: str) -> Content:

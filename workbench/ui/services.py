@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 class ModelFiles(Protocol):
     """Looks into model files."""
 
-    async def fit_model(self, path: Path) -> FitModel:
-        """The model in `path`, to be asked what fits.
+    async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
+        """The model in `path`, to be asked what fits; with the LoRA in `adapter`, where there is one.
 
         Raises:
-            ModelFileError: It cannot be read, or is no model.
+            ModelFileError: It cannot be read, is no model, or the adapter does not fit it.
         """
 
     async def room(self) -> Room:

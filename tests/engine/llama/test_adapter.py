@@ -7,11 +7,15 @@ import pytest
 from tests.engine.llama.conftest import answer, chat
 from tests.lora import write_lora
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ModelFileError
-from workbench.core.models import ModelEntry
+from workbench.core.errors import MemoryShortError, ModelFileError
+from workbench.core.models import ModelEntry, estimate_error
 from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 from workbench.engine.llama.host import LlamaHost
+from workbench.engine.llama.plan import Machine, make_plan
+from workbench.gguf.check import check_loadable
+from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.reader import read_header
 
 
 async def open_with(demo_path: Path, adapter: Path | None, **settings: int):
@@ -34,6 +38,32 @@ async def test_an_adapter_changes_what_the_model_says(demo_path, tmp_path):
     strong = await first_tokens(demo_path, write_lora(tmp_path / "strong.gguf", demo_path, tensors=40, strength=0.5))
     assert weak == plain
     assert strong != plain
+
+
+async def test_its_memory_is_counted_before_loading_and_after(demo_path, tmp_path):
+    adapter = write_lora(tmp_path / "a.gguf", demo_path, tensors=60, rank=64)
+    found = []
+    for path in (None, adapter):
+        host, engine = await open_with(demo_path, path)
+        found.append(engine.info)
+        await host.shutdown()
+    plain, adapted = found
+    size = read_header(adapter).tensor_bytes
+    assert adapted.estimate.weights_bytes - plain.estimate.weights_bytes == size
+    assert adapted.memory.weights_bytes - plain.memory.weights_bytes == pytest.approx(size, abs=2 * 5243)
+    assert adapted.memory.by_device == (("CPU", adapted.memory.total_bytes),)
+    assert abs(estimate_error(adapted.estimate, adapted.memory)) < 0.03
+
+
+async def test_what_cannot_fit_with_it_is_refused(demo_path, tmp_path):
+    headers = check_loadable(demo_path)
+    adapter = read_header(write_lora(tmp_path / "a.gguf", demo_path, tensors=60, rank=64))
+    plain = make_plan(headers, LoadSettings(num_ctx=256), Machine(2, 2**40, 2**40))
+    total = FitModel(headers).price(FitModel(headers).question(plain.settings), Room(DeviceRoom("CPU", 2**40)))
+    machine = Machine(2, total.total_bytes + adapter.tensor_bytes - 1, 2**40)
+    make_plan(headers, LoadSettings(num_ctx=256), machine)
+    with pytest.raises(MemoryShortError):
+        make_plan(headers, LoadSettings(num_ctx=256), machine, adapter=adapter)
 
 
 async def test_a_swap_does_not_take_the_state_of_the_model_without_it(demo_path, tmp_path):

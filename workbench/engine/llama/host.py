@@ -60,10 +60,10 @@ class LlamaHost:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
         began = time.perf_counter()
-        entry, headers = await asyncio.to_thread(self._read, ref)
+        entry, headers, adapter = await asyncio.to_thread(self._read, ref)
         settings, warnings = _within_training(entry, settings)
         machine = await self.machine()
-        plan = make_plan(headers, settings, machine, guard=self._memory_guard)
+        plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard)
         plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
@@ -90,13 +90,12 @@ class LlamaHost:
         for engine in engines:
             await engine.close()
 
-    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...]]:
+    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
         entry = self._resolve(ref)
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to load.", "Choose another model.")
         headers = check_loadable(entry.path)
-        if adapter := _adapter(entry):
-            check_adapter(Path(adapter), headers)
+        adapter = check_adapter(Path(_adapter(entry)), headers) if _adapter(entry) else None
         facts = describe(headers[0], headers[1:])
         known = replace(
             entry,
@@ -107,7 +106,7 @@ class LlamaHost:
             bits_per_weight=entry.bits_per_weight or facts.bits_per_weight,
             context_length=entry.context_length or facts.context_length,
         )
-        return known, headers
+        return known, headers, adapter
 
     def _assemble(self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float) -> LlamaEngine:
         from workbench.engine.llama.engine import LlamaEngine

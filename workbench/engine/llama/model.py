@@ -317,7 +317,7 @@ def _memory_use(lines: Sequence[str]) -> MemoryUse | None:
     by_purpose = {"model": 0, "KV": 0, "compute": 0}
     by_device: dict[str, int] = {}
     for buffer, purpose, size in buffers:
-        kind = {"RS": "KV", "output": "compute"}.get(purpose, purpose)
+        kind = {"LoRA": "model", "RS": "KV", "output": "compute"}.get(purpose, purpose)
         by_purpose[kind] += size
         device = _device_of(buffer)
         by_device[device] = by_device.get(device, 0) + size

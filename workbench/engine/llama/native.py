@@ -204,11 +204,11 @@ def tokenize(vocab: Pointer, text: str, *, add_special: bool, parse_special: boo
     return found
 
 
-_BUFFER_LINE = re.compile(r"(\S+)\s+(model|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
+_BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 
 
 def buffer_sizes(lines: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Device, purpose (`model`, `KV`, `RS`, `compute`, `output`) and bytes of each buffer that llama.cpp logged.
+    """Device, purpose (`model`, `LoRA`, `KV`, `RS`, `compute`, `output`) and bytes of each logged buffer of llama.cpp.
 
     llama.cpp logs MiB with two decimals, so the figures are good to about 5 KiB.
     """

@@ -78,13 +78,21 @@ def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
     return gpus[asked.main_gpu : asked.main_gpu + 1] if asked.split_mode == "none" else gpus
 
 
-def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, *, guard: bool = True) -> Plan:
+def make_plan(
+    headers: Sequence[Header],
+    asked: LoadSettings,
+    machine: Machine,
+    *,
+    adapter: Header | None = None,
+    guard: bool = True,
+) -> Plan:
     """Decide how to load the model in `headers`, one for each part of a split file.
 
     Args:
         headers: The headers of the file, found sound.
         asked: What the user wants; 0 and -1 leave it to be chosen.
         machine: What there is.
+        adapter: The header of the LoRA that is put on; None for none.
         guard: Whether to refuse what cannot fit.
 
     Raises:
@@ -94,7 +102,7 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
     gpus = _chosen(machine.gpus, asked)
     warnings = []
     trained = describe(headers[0], headers[1:]).context_length
-    model, room = FitModel(headers), room_on(machine)
+    model, room = FitModel(headers, adapter=adapter), room_on(machine)
     question = model.question(asked)
     n_ctx = question.n_ctx
     if trained and n_ctx > trained:
@@ -123,5 +131,5 @@ def make_plan(headers: Sequence[Header], asked: LoadSettings, machine: Machine, 
     weights = fit.weights_bytes
     if not layers:
         # Not asked for in the checks above: pages of the file that were copied can be given back.
-        weights = host_weights_bytes(headers, machine.repacked, mapped=settings.use_mmap)
+        weights = host_weights_bytes(headers, machine.repacked, mapped=settings.use_mmap) + model.adapter_bytes
     return Plan(settings, backend, MemoryEstimate(weights, fit.kv_bytes, fit.compute_bytes), tuple(warnings))
