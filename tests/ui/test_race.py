@@ -13,6 +13,7 @@ from textual.widgets import Input
 from tests.ui.fakes import FakeAdviser, FakeClock, FakeRaces, FakeStore, app_on, settle, turns, until
 from workbench.core.errors import ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
+from workbench.core.recipe import Recipe
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.racing import difference_lines, proposed
@@ -162,6 +163,28 @@ async def test_a_lane_that_cannot_be_opened_is_told_in_its_place(host: ScriptedH
         await settle(pilot)
         states = [column.lane.state for column in race_of(app).query(LaneColumn)]
         assert states == ["done", "done", "done", "failed"]
+
+
+async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
+    make_host: MakeHost, clock: FakeClock
+) -> None:
+    note = "PARSER qwen3 is not honoured: what the model writes is shown as it is."
+    plain, other = scripted("F16", 300), scripted("Q4_K_M", 100)
+    described = replace(other, entry=replace(other.entry, recipe=Recipe(notes=(note,))), warnings=(note,))
+    app = program(make_host([plain, described]), clock, "Sea-1B:F16")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await until(pilot, lambda: f"▲ {note}" in seen(app))
+        for question in ("why", "and"):
+            await pilot.press(*question, "enter")
+            await settle(pilot)
+            first, second = (column.text for column in race_of(app).query(LaneColumn))
+            assert "▲" not in "".join(line.plain for line in first.lines)
+            text = " ".join(line.plain.strip() for line in second.lines)
+            assert text.startswith(f"▲ {note}")
+            assert text.count("PARSER") == 1
 
 
 async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: ScriptedHost, clock: FakeClock) -> None:

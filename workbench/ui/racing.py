@@ -160,6 +160,13 @@ def _cropped(line: Content, width: int) -> Content:
     return line if line.cell_length <= width else line[:width]
 
 
+def warning_lines(lane: Lane, width: int) -> list[Content]:
+    """What the user ought to know of a lane's model, such as what of its Modelfile is not honoured."""
+    recipe = lane.model.recipe if lane.model is not None else None
+    warnings = lane.info.warnings if lane.info is not None else recipe.notes if recipe is not None else ()
+    return [line for text in warnings for line in _wrapped(f"▲ {clean_line(text)}", width, "lane--warn")]
+
+
 def history_lines(lane: Lane, questions: Sequence[str], width: int) -> list[Content]:
     """The questions before the last one, and what the lane answered."""
     lines: list[Content] = []

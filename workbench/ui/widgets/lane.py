@@ -15,7 +15,14 @@ from textual.message import Message
 
 from workbench.lab.race import Lane
 from workbench.ui.document.plain import PlainDocument
-from workbench.ui.racing import answer_lines, difference_lines, head_lines, history_lines, question_lines
+from workbench.ui.racing import (
+    answer_lines,
+    difference_lines,
+    head_lines,
+    history_lines,
+    question_lines,
+    warning_lines,
+)
 from workbench.ui.sanitize import clean
 from workbench.ui.widgets.lines import Lines
 
@@ -102,9 +109,12 @@ class LaneText(RaceLines):
 
     def _laid_out(self, width: int) -> list[Content]:
         lane = self._lane
-        if lane is None or lane.question < 0:
+        if lane is None:
             return []
-        self._above = [*history_lines(lane, self._questions, width)]
+        self._above = warning_lines(lane, width)
+        if lane.question < 0:
+            return self._above
+        self._above += history_lines(lane, self._questions, width)
         self._above += question_lines(self._questions[lane.question], width)
         self.differences = []
         if lane.state == "writing" and self._against is None:
