@@ -13,13 +13,39 @@ from workbench.core.chat import Message
 from workbench.core.errors import WorkbenchError, did_you_mean, nearest
 from workbench.core.events import Alternative, Failed, Finished, PromptProgress, Timings, Token, Usage
 from workbench.core.logbook import RingLogBook
-from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
+from workbench.core.models import EngineInfo, MemoryUse, ModelEntry, estimate_error
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import LogLine, Request
 from workbench.core.session import TITLE_LENGTH, Session
 from workbench.core.tree import Tree, Turn
 
 KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, WorkbenchError)]
+
+
+# What a model holds.
+
+
+def test_what_a_split_model_holds_on_two_devices() -> None:
+    memory = MemoryUse(8_000, 2_000, 1_000, "CUDA1", (("CPU", 500), ("CUDA0", 4_000), ("CUDA1", 6_500)))
+    assert memory.on_gpus == {"CUDA0": 4_000, "CUDA1": 6_500}
+    assert sum(memory.on_gpus.values()) == memory.total_bytes - 500
+    assert memory.on_gpus[memory.device] == max(memory.on_gpus.values())
+
+
+def test_what_lies_in_the_memory_of_the_host_is_on_no_gpu() -> None:
+    assert MemoryUse(1, 2, 3, "CPU", (("CPU", 6),)).on_gpus == {}
+    assert MemoryUse(1, 2, 3, "CUDA0").on_gpus == {}
+
+
+@given(st.dictionaries(st.sampled_from(["CPU", "CUDA0", "CUDA1", "Vulkan0"]), st.integers(0, 2**40)))
+def test_the_devices_share_all_there_is(held: dict[str, int]) -> None:
+    memory = MemoryUse(sum(held.values()), 0, 0, by_device=tuple(held.items()))
+    assert sum(memory.on_gpus.values()) + held.get("CPU", 0) == memory.total_bytes
+
+
+def test_an_estimate_is_judged_by_all_devices_together() -> None:
+    taken = MemoryUse(90, 5, 5, "CUDA1", (("CUDA0", 40), ("CUDA1", 60)))
+    assert estimate_error(MemoryUse(100, 5, 5, "CUDA1"), taken) == pytest.approx(0.1)
 
 
 # Errors.

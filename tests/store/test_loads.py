@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,21 @@ async def test_what_was_remembered_is_recalled(path: Path) -> None:
     await FileLoadBook(path).remember(RECORD)
     assert await FileLoadBook(path).recall("/m/a.gguf") == [RECORD]
     assert await FileLoadBook(path).recall("/m/b.gguf") == []
+
+
+async def test_what_each_device_held_is_recalled(path: Path) -> None:
+    memory = MemoryUse(10, 4, 2, "CUDA1", (("CPU", 1), ("CUDA0", 6), ("CUDA1", 9)))
+    record = replace(RECORD, memory=memory)
+    await FileLoadBook(path).remember(record)
+    assert await FileLoadBook(path).recall("/m/a.gguf") == [record]
+
+
+async def test_a_record_that_does_not_tell_the_devices_is_recalled(path: Path) -> None:
+    await FileLoadBook(path).remember(RECORD)
+    content = json.loads(path.read_text())
+    del content["loads"][0]["memory"]["by_device"]
+    path.write_text(json.dumps(content))
+    assert await FileLoadBook(path).recall("/m/a.gguf") == [RECORD]
 
 
 async def test_the_newest_comes_first_and_replaces_the_same_load(path: Path) -> None:

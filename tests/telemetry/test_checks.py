@@ -227,6 +227,9 @@ def test_a_model_that_is_larger_than_the_gpu():
     memory = MemoryUse(9 * GIB, GIB, GIB, "CUDA0")
     (alarm,) = checks.spilled(history(figures), info(memory=memory))
     assert alarm.text.startswith("About 3.0 GiB of the model")
+    split = replace(memory, by_device=(("CPU", 2 * GIB), ("CUDA0", 9 * GIB)))
+    (alarm,) = checks.spilled(history(figures), info(memory=split))
+    assert alarm.text.startswith("About 1.0 GiB of the model")
     assert checks.spilled(history(figures), info(memory=memory, gpu_layers=10)) == []
     assert checks.spilled(history(figures), info(memory=replace(memory, device="CPU"))) == []
     assert checks.spilled(history(figures, gpu=replace(CARD, unified=True)), info(memory=memory)) == []

@@ -177,6 +177,13 @@ def test_what_is_on_a_gpu_is_closed_before_anything_is_loaded() -> None:
     assert [gpu.free_bytes for gpu in freed.gpus] == [80_000_000, 360_000_000]
     assert room_without(None, HOST) is HOST
     assert room_without(opened(5, "elsewhere"), WITH_GPUS) is WITH_GPUS
+    # A model that is split gives back to each of them what it holds there.
+    info = opened(5, "CUDA1")
+    assert info.memory is not None
+    split = replace(info.memory, by_device=(("CPU", 7), ("CUDA0", 20_000_000), ("CUDA1", 260_000_000)))
+    freed = room_without(replace(info, memory=split), WITH_GPUS)
+    assert [gpu.free_bytes for gpu in freed.gpus] == [100_000_000, 320_000_000]
+    assert freed.host == WITH_GPUS.host
     # Pages of a file that is mapped were free all the time.
     assert room_without(opened(0, "CPU"), HOST).host.free_bytes == 5_500_000_000
 

@@ -129,6 +129,11 @@ class MemoryUse:
         """All of it."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
+    @property
+    def on_gpus(self) -> dict[str, int]:
+        """What each device holds beside the memory of the host, by llama.cpp's name of it."""
+        return {name: size for name, size in self.by_device if name != "CPU"}
+
 
 def estimate_error(estimate: MemoryUse | None, taken: MemoryUse | None) -> float | None:
     """By what fraction an estimate was too high (positive) or too low; None where it or the truth is not known."""

@@ -90,4 +90,10 @@ def _record(item: object) -> LoadRecord | None:
 
 
 def _memory(item: Mapping[str, Any]) -> MemoryUse:
-    return MemoryUse(int(item["weights_bytes"]), int(item["kv_bytes"]), int(item["compute_bytes"]), str(item["device"]))
+    return MemoryUse(
+        int(item["weights_bytes"]),
+        int(item["kv_bytes"]),
+        int(item["compute_bytes"]),
+        str(item["device"]),
+        tuple((str(name), int(size)) for name, size in item.get("by_device", ())),
+    )

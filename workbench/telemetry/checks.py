@@ -200,7 +200,8 @@ def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> list
     if info is not None and info.memory is not None and info.memory.device != "CPU" and len(cards) == 1 and not alarms:
         total = cards[0].memory_total
         if info.gpu_layers and info.layers is not None and info.gpu_layers > info.layers and total is not None:
-            excess = info.memory.total_bytes - total
+            held = sum(info.memory.on_gpus.values()) or info.memory.total_bytes
+            excess = held - total
             if excess > SPILL_BYTES:
                 alarms.append(_spill_alarm(cards[0].gpu, f"About {size_text(excess)} of the model"))
     return alarms

@@ -100,15 +100,12 @@ def room_without(open_now: EngineInfo | None, room: Room) -> Room:
     memory = open_now.memory if open_now is not None else None
     if memory is None or open_now is None:
         return room
-    gpus = [device.name for device in room.gpus]
-    if open_now.gpu_layers and memory.device in gpus:
-        freed = memory.total_bytes
-        grown = [
-            replace(gpu, free_bytes=gpu.free_bytes + freed) if gpu.name == memory.device else gpu for gpu in room.gpus
-        ]
-        return Room(room.host, tuple(grown))
     if open_now.gpu_layers:
-        return room
+        held = memory.on_gpus or {memory.device: memory.total_bytes}
+        if not any(gpu.name in held for gpu in room.gpus):
+            return room
+        grown = (replace(gpu, free_bytes=gpu.free_bytes + held.get(gpu.name, 0)) for gpu in room.gpus)
+        return Room(room.host, tuple(grown))
     # The pages of a file that is mapped count as free already.
     freed = memory.kv_bytes + memory.compute_bytes
     return Room(replace(room.host, free_bytes=room.host.free_bytes + freed), room.gpus)

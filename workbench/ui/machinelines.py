@@ -56,7 +56,7 @@ def model_share(memory: MemoryUse | None, gpu: GpuSample, machine: MachineView) 
     """What of a GPU's memory the open model holds, by llama.cpp's own account; None where that cannot be told."""
     if memory is None or not memory.by_device:
         return None
-    held = {name: size for name, size in memory.by_device if name != "CPU"}
+    held = memory.on_gpus
     cards = [each.sample.gpu for each in machine.gpus if each.sample.gpu.partition != "part"]
     if not held or len(cards) == 1:
         return sum(held.values())

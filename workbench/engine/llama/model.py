@@ -114,7 +114,7 @@ class Model:
             except BaseException:
                 self.close()
                 raise
-        self.memory = _memory_use([text for _, text in lines])
+        self.memory = memory_use([text for _, text in lines])
         self.n_ctx: int = api.llama_n_ctx(self._ctx)
         self.n_batch: int = api.llama_n_batch(self._ctx)
         self.vocabulary = self._read_vocabulary()
@@ -309,7 +309,7 @@ class Model:
             self._model = None
 
 
-def _memory_use(lines: Sequence[str]) -> MemoryUse | None:
+def memory_use(lines: Sequence[str]) -> MemoryUse | None:
     """What llama.cpp says that it took; None where it did not say."""
     buffers = native.buffer_sizes(lines)
     if not buffers:
