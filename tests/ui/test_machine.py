@@ -196,6 +196,64 @@ async def test_escape_puts_an_alarm_off(host: ScriptedHost, clock: FakeClock) ->
         assert "▲ 1 alarm F10" in shown(app)
 
 
+FULL = Alarm("spill", "warning", "The memory of the card is full.", "Choose a smaller quantization.", "GPU-1")
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
+    host: ScriptedHost, clock: FakeClock, size: tuple[int, int]
+) -> None:
+    telemetry, alarms = FakeTelemetry(), FakeAlarms()
+    app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
+
+    def line() -> str:
+        return app.chat.activity.lines[0].plain
+
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        alarms.ring(HOT)
+        telemetry.show()
+        await until(pilot, lambda: "The card is too hot." in line())
+        assert line().endswith("F10 more  Esc hides it")
+        alarms.ring(OLD, FULL)
+        telemetry.show()
+        await until(pilot, lambda: "The memory of the card is full." in line())
+        assert line().endswith("+2 more: F10 lists them  Esc hides it")
+        assert len(line()) <= size[0] - 4
+        # Once it is told, it stays, and the count is that of the moment.
+        app.chat._said = app.chat._said[:0]
+        alarms.active.remove(OLD)
+        telemetry.show()
+        await until(pilot, lambda: line().endswith("+1 more: F10 lists them  Esc hides it"))
+        assert line().startswith("▲ The memory of the card is full.")
+        await pilot.press("escape")
+        await until(pilot, lambda: not line())
+
+
+async def test_what_is_no_trouble_does_not_hide_one_that_holds(host: ScriptedHost, clock: FakeClock) -> None:
+    telemetry, alarms = FakeTelemetry(), FakeAlarms()
+    app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        alarms.ring(HOT, OLD)
+        telemetry.show()
+        await until(pilot, lambda: "Quadro 600" in shown(app))
+        app.chat._said = app.chat._said[:0]
+        telemetry.show()
+        await until(pilot, lambda: "The card is too hot." in shown(app))
+        assert "+1 more: F10 lists them" in shown(app)
+
+
+def test_a_source_that_is_down_is_not_counted_beside_itself() -> None:
+    down = Alarm("no-figures", "warning", "There are no figures of the NVIDIA GPUs.", subject="nvml")
+    told = Alarm("meters", "warning", "There are no figures of NVIDIA GPUs: it fell off the bus.")
+    view = MachineView(alarms=(down, HOT))
+    assert view.others(told) == 1
+    assert view.holds(told)
+    assert not MachineView(alarms=(HOT,)).holds(told)
+    assert view.others(replace(HOT, text="It has 94 °C now.")) == 1
+
+
 async def test_an_alarm_is_told_on_other_screens_too(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
     app = app_on(host, clock, telemetry=telemetry, alarms=alarms)

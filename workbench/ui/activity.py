@@ -5,10 +5,12 @@ from __future__ import annotations
 from textual.content import Content
 
 from workbench.core.events import PromptProgress
+from workbench.core.telemetry import Alarm
 from workbench.ui import format as fmt
 from workbench.ui.answering import Answering
 from workbench.ui.bay import Load
 from workbench.ui.gauges import bar, styled
+from workbench.ui.pages import cut
 from workbench.ui.sanitize import clean_line
 
 BAR_WIDTH = 16
@@ -16,6 +18,26 @@ BAR_WIDTH = 16
 
 def _hint(stop_key: str) -> Content:
     return styled(("   ", ""), (stop_key, "gauge--value"), (" stops", "gauge--label"))
+
+
+def alarm_line(alarm: Alarm, others: int, list_key: str, stop_key: str, width: int) -> Content:
+    """Something is wrong with the machine.
+
+    Args:
+        alarm: What is told.
+        others: How many alarms hold besides.
+        list_key: The key that lists all of them with what to do.
+        stop_key: The key that hides the line.
+        width: Columns.
+    """
+    style = "gauge--label" if alarm.severity == "info" else "gauge--warn"
+    value, label = "gauge--value", "gauge--label"
+    count = ((f"+{others}", style), (" more: ", label)) if others else ()
+    what = " lists them  " if others else " more  "
+    tail = styled(*count, (list_key, value), (what, label), (stop_key, value), (" hides it", label))
+    # The keys that lead to the rest of a long text must not be cut off with it.
+    room = max(20, width - tail.cell_length - 5)
+    return styled(("▲ ", style), (cut(alarm.text, room), value), ("   ", "")) + tail
 
 
 def loading_line(load: Load, stop_key: str, *, queued: bool) -> Content:

@@ -26,6 +26,11 @@ PAST_SAMPLES = 60
 STALE_NS = 4 * 10**9
 """From this age on, a sample is said to be old: a driver blocks, or something is being timed."""
 
+METERS = "meters"
+"""The id of what the meters tell of themselves."""
+NO_FIGURES = "no-figures"
+"""The id of a source that does not answer."""
+
 
 @dataclass(frozen=True, slots=True)
 class GpuView:
@@ -57,6 +62,14 @@ class MachineView:
     """What is wrong now, told of or not."""
     age_s: int = 0
     """How old the figures are in whole seconds; 0 while they are fresh."""
+
+    def others(self, told: Alarm) -> int:
+        """How many alarms hold beside one that was told."""
+        return sum(not _is_same(told, each) for each in self.alarms)
+
+    def holds(self, told: Alarm) -> bool:
+        """Whether an alarm that was told holds still."""
+        return any(_is_same(told, each) for each in self.alarms)
 
 
 SOURCES: dict[SourceName, str] = {"nvml": "NVIDIA", "amdgpu": "AMD", "apple": "Apple"}
@@ -172,13 +185,20 @@ class MachineWatch:
         for event in self._telemetry.events(self._events):
             self._events = event.number
             severity: Literal["info", "warning"] = "info" if event.kind in {"back", "gpu new"} else "warning"
-            self._news.append(Alarm("meters", severity, event.text))
+            self._news.append(Alarm(METERS, severity, event.text))
         return (*self._alarms.active, *(_no_figures(state) for state in sources if state.status == "down"))
+
+
+def _is_same(told: Alarm, holds: Alarm) -> bool:
+    # A source that is down is told in the sampler's words, and holds in those of its state.
+    if told.id == METERS:
+        return holds.id == NO_FIGURES
+    return (told.id, told.subject) == (holds.id, holds.subject)
 
 
 def _no_figures(state: SourceState) -> Alarm:
     text = f"There are no figures of the {SOURCES[state.source]} GPUs: {state.reason}"
-    return Alarm("no-figures", "warning", text, subject=state.source)
+    return Alarm(NO_FIGURES, "warning", text, subject=state.source)
 
 
 def _shares(sample: GpuSample) -> _Shares:

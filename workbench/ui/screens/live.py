@@ -18,11 +18,10 @@ from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import SessionError
 from workbench.core.telemetry import Alarm
-from workbench.ui.activity import answering_line, loading_line
+from workbench.ui.activity import alarm_line, answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.pacing import Clocks
-from workbench.ui.pages import cut
 from workbench.ui.passing import SAY_SECONDS, Passing
 from workbench.ui.sanitize import clean_line
 from workbench.ui.services import Services
@@ -74,7 +73,7 @@ class LiveScreen(Screen[None]):
         self._services = services
         self._key_for = key_for
         self._said = Passing(self, self._show_activity)
-        self._alarm = Content("")
+        self._alarm: Alarm | None = None
         self._looked_at = 0.0
         self._queued: tuple[str, UserTurn] | None = None
         self.desk = Desk(services, self._journal_failed, clocks)
@@ -156,8 +155,8 @@ class LiveScreen(Screen[None]):
             line = loading_line(self.desk.bay.load, stop, queued=self._queued is not None)
         elif self.desk.answering is not None:
             line = answering_line(self.desk.answering, stop)
-        elif self._alarm:
-            line = self._alarm
+        elif self._alarm is not None:
+            line = self._alarm_line(self._alarm)
         elif self.desk.needs_reload:
             key = self._key_for("chat.reload")
             line = styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, "gauge--value"))
@@ -171,18 +170,24 @@ class LiveScreen(Screen[None]):
 
     def tell_alarm(self, alarm: Alarm) -> None:
         """Tell of a trouble of the machine, over whatever is said now; what is wrong stays until put off."""
-        style = "gauge--label" if alarm.severity == "info" else "gauge--warn"
-        keys = ((self._key_for("app.meters"), " more  "), (self._key_for("chat.stop"), " hides it"))
-        tail = styled(*(part for key, word in keys for part in ((key, "gauge--value"), (word, "gauge--label"))))
-        # The keys that lead to the rest of a long text must not be cut off with it.
-        room = max(20, self.activity.size.width - tail.cell_length - 5)
-        line = styled(("▲ ", style), (cut(alarm.text, room), "gauge--value"), ("   ", "")) + tail
-        self._alarm = Content("") if alarm.severity == "info" else line
-        self._said.say(line, ALARM_SECONDS)
+        if alarm.severity != "info":
+            self._alarm = alarm
+        elif self._alarm is not None and not self.desk.machine.view.holds(self._alarm):
+            self._alarm = None
+        self._said.say(self._alarm_line(alarm), ALARM_SECONDS)
+
+    def _alarm_line(self, alarm: Alarm) -> Content:
+        return alarm_line(
+            alarm,
+            self.desk.machine.view.others(alarm),
+            self._key_for("app.meters"),
+            self._key_for("chat.stop"),
+            self.activity.size.width,
+        )
 
     def put_off_alarm(self) -> bool:
         """Say no more of the alarm that is told; gives whether there was one."""
-        told, self._alarm = bool(self._alarm), Content("")
+        told, self._alarm = self._alarm is not None, None
         if told:
             self._said.clear()
             self._show_activity()
