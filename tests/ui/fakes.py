@@ -448,6 +448,20 @@ class FakeSender:
         return Sent(url, name, 5, "Hello.")
 
 
+class FakeCopies:
+    """Takes the texts that would be written to files."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.error: WorkbenchError | None = None
+
+    def __call__(self, text: str) -> Path:
+        if self.error is not None:
+            raise self.error
+        self.texts.append(text)
+        return Path(f"/exports/copied-{len(self.texts)}.txt")
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -481,6 +495,7 @@ def fake_services(
     find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
+    keep_copy: Callable[[str], Path] | None = None,
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
     servers: Servers | None = None,
@@ -505,6 +520,7 @@ def fake_services(
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        keep_copy=keep_copy or FakeCopies(),
         session_text=session_text,
         no_model_hint=no_model_hint,
         servers=servers,

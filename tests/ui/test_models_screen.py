@@ -351,7 +351,7 @@ async def test_the_path_is_copied(host: ScriptedHost, clock: FakeClock, demo_pat
         await at.go_to("Q8_0")
         await at.press("y")
         assert at.app.clipboard == "/models/SmolLM2-135M-Instruct-Q8_0.gguf"
-        assert "Copied" in at.state
+        assert any(note.message.startswith("Copied: /models/") for note in at.app._notifications)
 
 
 async def test_a_model_is_loaded_and_the_conversation_kept(

@@ -26,6 +26,7 @@ from workbench.ui.benching import KIND_NAMES, KIND_WORDS, KINDS, MORE_PAIRS, Ref
 from workbench.ui.benchjob import BenchJob
 from workbench.ui.benchlines import change_notes, change_table
 from workbench.ui.benchsaid import progress_line
+from workbench.ui.copying import CopyOut
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.passing import SAY_SECONDS, Passing
@@ -423,8 +424,7 @@ class BenchScreen(Screen[None]):
                 return
             command = plan.command
         text = shlex.join(("workbench", *command))
-        self.app.copy_to_clipboard(text)
-        self.say(f"Copied: {text}")
+        self.post_message(CopyOut(text, clean_line(f"Copied: {text}")))
 
     def action_export(self) -> None:
         """Write the measurement to a file."""

@@ -206,10 +206,10 @@ class ChatScreen(BranchScreen):
         else:
             self.say("Saved: every new conversation begins with these settings.")
 
-    def action_copy_answer(self) -> None:
-        """Copy what the model wrote last."""
+    def action_copy_answer(self, to_file: bool = False) -> None:
+        """Copy what the model wrote last, into a file too if that is wanted."""
         if answers := self.query(AnswerTurn):
-            answers.last().action_copy()
+            answers.last().action_copy(to_file)
 
     def action_export(self) -> None:
         """Write the conversation to a file."""

@@ -17,6 +17,7 @@ from textual.widgets import Input, Label
 from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
+from workbench.ui.copying import CopyOut
 from workbench.ui.gauges import styled
 from workbench.ui.pages import Page, TablePage, paragraph
 from workbench.ui.sanitize import clean_line
@@ -263,5 +264,4 @@ class PagesScreen(Screen[None]):
         """Copy what is in hand."""
         text = self.page.text(self.rows.cursor) if self.page else ""
         if text:
-            self.app.copy_to_clipboard(text)
-            self.notify("Copied.", timeout=2)
+            self.post_message(CopyOut(text))
