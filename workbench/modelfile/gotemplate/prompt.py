@@ -24,7 +24,7 @@ from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
 Mode = Literal["insert", "messages", "turns"]
 
 MOST_STEPS, STEPS_PER_MESSAGE = 400_000, 200
-"""Steps for any conversation, and those for a message where there are very many: a known template takes 5 to 18, a large one 60."""
+"""Steps for any conversation, and those for a message of a long one; known templates take 5 to 18, a large one 60."""
 MOST_CHARACTERS = 2_000_000
 """Characters that functions may go through, beside those of the conversation."""
 MOST_WRITTEN, WRITTEN_PER_MESSAGE = 150_000, 500
