@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -123,9 +124,9 @@ class TypedScreen(LoadScreen):
         else:
             self._take(shown)
 
+    @abstractmethod
     def think(self, *, shown: bool) -> None:
         """Show what models think, or fold it."""
-        raise NotImplementedError
 
     @property
     def export_folder(self) -> Path:
