@@ -37,6 +37,7 @@ from workbench.core.ports import (
     Servers,
     Telemetry,
 )
+from workbench.core.prompt_text import PromptText
 from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
@@ -279,22 +280,26 @@ class FakeTelemetry:
 class FakePrompts:
     """Remembers prompts for one test."""
 
-    def __init__(self, earlier: Sequence[str] = (), lost: Sequence[str] = ()) -> None:
-        self.earlier = earlier
-        self.lost = lost
-        self.kept: list[str] = []
-        self.draft = ""
+    def __init__(self, earlier: Sequence[str | PromptText] = (), lost: Sequence[str | PromptText] = ()) -> None:
+        self.earlier = [PromptText(each) if isinstance(each, str) else each for each in earlier]
+        self.lost = [PromptText(each) if isinstance(each, str) else each for each in lost]
+        self.prompts: list[PromptText] = []
+        self.draft = PromptText("")
 
-    async def recall(self) -> Sequence[str]:
+    @property
+    def kept(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
+    async def recall(self) -> Sequence[PromptText]:
         return self.earlier
 
-    async def keep(self, text: str) -> None:
-        self.kept.append(text)
+    async def keep(self, prompt: PromptText) -> None:
+        self.prompts.append(prompt)
 
-    async def keep_draft(self, text: str) -> None:
-        self.draft = text
+    async def keep_draft(self, prompt: PromptText) -> None:
+        self.draft = prompt
 
-    async def lost_drafts(self) -> Sequence[str]:
+    async def lost_drafts(self) -> Sequence[PromptText]:
         return self.lost
 
 

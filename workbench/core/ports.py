@@ -18,6 +18,7 @@ from workbench.core.config import Overflow
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.prompt_text import PromptText
 from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
@@ -290,16 +291,16 @@ class RaceBook(Protocol):
 class PromptBook(Protocol):
     """Keeps what the user typed. A full disk is no error."""
 
-    async def recall(self) -> Sequence[str]:
+    async def recall(self) -> Sequence[PromptText]:
         """The prompts of earlier sessions, oldest first."""
 
-    async def keep(self, text: str) -> None:
+    async def keep(self, prompt: PromptText) -> None:
         """Keep a prompt that was sent."""
 
-    async def keep_draft(self, text: str) -> None:
+    async def keep_draft(self, prompt: PromptText) -> None:
         """Keep what is in the prompt now; nothing, where it is empty."""
 
-    async def lost_drafts(self) -> Sequence[str]:
+    async def lost_drafts(self) -> Sequence[PromptText]:
         """What was in the prompts of programs that are gone, the newest last. They are told once."""
 
 

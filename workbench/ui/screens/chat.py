@@ -317,7 +317,7 @@ class ChatScreen(BranchScreen):
 
     async def leave(self) -> None:
         """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
-        await self._services.prompts.keep_draft(self.prompt.full_text)
+        await self._services.prompts.keep_draft(self.prompt.pastes.expanded(self.prompt.text))
         self.desk.stop()
         running = self._answering
         if running is not None and not running.is_finished:

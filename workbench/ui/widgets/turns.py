@@ -11,10 +11,11 @@ from textual.events import Click
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.prompt_text import Range
 from workbench.core.tree import Place
 from workbench.ui.copying import CopyOut
 from workbench.ui.document.blocks import code_blocks
-from workbench.ui.pasting import Range, folded_lines, middle, opened_lines
+from workbench.ui.pasting import folded_lines, middle, opened_lines
 from workbench.ui.sanitize import clean, clean_line
 from workbench.ui.swapping import Swap, swap_lines
 from workbench.ui.widgets.lines import Lines
