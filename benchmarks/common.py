@@ -46,6 +46,15 @@ def cache_folder() -> Path:
     return folder
 
 
+def keep_bytecode() -> None:
+    """Have the programs that are started keep compiled bytecode, as every installed program does.
+
+    Where the environment forbids it, they would compile every module anew at each start, and libraries would not.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode"))
+
+
 def physical_cores() -> int:
     """What `workbench` and llama-bench compute with unless they are told otherwise."""
     return psutil.cpu_count(logical=False) or os.cpu_count() or 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import SAMPLE_HEADERS, Bar, finish, interleave, keep_bytecode, parser, print_table, sample_rows
 from benchmarks.program import Program, home_folder, is_painted
 from benchmarks.terminal import Terminal
 
@@ -47,6 +47,7 @@ def main() -> int:
         "workbench scripted": lambda: workbench("scripted"),
         "bare Textual app": bare,
     }
+    keep_bytecode()
     for run in arms.values():  # The first run of each writes bytecode and fills the page cache.
         run()
     samples = interleave(arms, chosen.rounds)

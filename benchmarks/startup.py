@@ -9,7 +9,17 @@ import subprocess
 import sys
 import time
 
-from benchmarks.common import SAMPLE_HEADERS, WORKBENCH, Bar, finish, interleave, parser, print_table, sample_rows
+from benchmarks.common import (
+    SAMPLE_HEADERS,
+    WORKBENCH,
+    Bar,
+    finish,
+    interleave,
+    keep_bytecode,
+    parser,
+    print_table,
+    sample_rows,
+)
 
 BAR_MS = 150
 
@@ -29,6 +39,7 @@ def main() -> int:
         "workbench --version": lambda: timed(WORKBENCH, "--version"),
         "python -c pass": lambda: timed(sys.executable, "-c", "pass"),
     }
+    keep_bytecode()
     for run in arms.values():  # The first run of each writes bytecode and fills the page cache.
         run()
     samples = interleave(arms, chosen.rounds)

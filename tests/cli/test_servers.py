@@ -4,8 +4,10 @@ import json
 
 import pytest
 
+from tests.servers.lmstudio import StudioServer
 from tests.servers.ollama import CONVERSATION, OllamaServer
 from tests.servers.script import Exchange, Script
+from tests.servers.tgi import TgiServer
 from tests.servers.vllm import VllmServer
 
 KEY = "sk-a-key-that-nobody-may-see"
@@ -56,6 +58,38 @@ def test_what_had_come_stays_where_the_stream_breaks(call, serve):
     status, out, err = call("run", served.url, "Go")
     assert (status, out) == (1, "one two")
     assert "in the middle of the answer" in err
+
+
+@pytest.mark.parametrize("fault", [{"error_after": 3}, {"ends_after": 3}], ids=["says so", "ends"])
+@pytest.mark.parametrize(
+    ("server", "model"),
+    [(VllmServer, ""), (OllamaServer, "#qwen3:0.6b"), (StudioServer, "#smollm2-135m-instruct"), (TgiServer, "")],
+)
+def test_what_had_come_is_in_the_document_where_the_stream_breaks(call, serve, server, model, fault):
+    breaks = Exchange("Go", ("one", " two", " three", " four"), **fault)
+    served = serve(server(Script((breaks,), cut_seed=3)))
+    status, out, err = call("run", f"{served.url}{model}", "Go", "--json")
+    found = json.loads(out)
+    assert (status, found["text"], found["finish_reason"]) == (1, "one two three", None)
+    assert found["error"].keys() == {"kind", "message", "hint"}
+    assert found["error"]["kind"].startswith("server")
+    assert (found["completion_tokens"], found["estimated"], found["source"]) == (3, True, "client")
+    assert "Traceback" not in err
+
+
+def test_thoughts_that_had_come_are_in_the_document(call, serve):
+    breaks = Exchange("Go", ("one",), thoughts=("Hm", " hm"), error_after=1)
+    served = serve(OllamaServer(Script((breaks,))))
+    status, out, _ = call("run", f"{served.url}#qwen3:0.6b", "Go", "--json")
+    found = json.loads(out)
+    assert (status, found["text"], found["reasoning"]) == (1, "", "Hm")
+    assert found["error"]["kind"] == "server"
+
+
+def test_a_stream_that_breaks_before_the_first_word_is_an_error_alone(call, serve):
+    served = serve(VllmServer(Script((Exchange("Go", ("one",), error_after=0),))))
+    status, out, _ = call("run", served.url, "Go", "--json")
+    assert (status, json.loads(out).keys()) == (1, {"error"})
 
 
 def test_the_key_of_the_config_and_that_of_the_environment(call, serve, config, monkeypatch):

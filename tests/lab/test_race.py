@@ -262,7 +262,8 @@ async def test_a_lane_that_breaks_in_an_unforeseen_way_has_failed(
 
 async def test_the_figures_of_the_result(make: Callable[..., Race]) -> None:
     result = result_of(await asked(make("a", "b", "c", solo=True), "why"))
-    assert (result.fastest, result.smallest) == (1, 1)
+    assert (result.fastest, result.smallest, result.leanest) == (1, 1, 1)
+    assert result.marks(1) == ["fastest", "smallest"]
     document = as_json(result)
     lanes = document["lanes"]
     assert isinstance(lanes, list)
@@ -289,7 +290,16 @@ async def test_markdown_escapes_what_would_break_its_table(make: Callable[..., R
 
 async def test_of_two_alike_none_is_the_smallest(make: Callable[..., Race]) -> None:
     result = result_of(await asked(make("b", "b"), "why"))
-    assert result.smallest is None
+    assert (result.smallest, result.leanest) == (None, None)
+
+
+async def test_the_lane_with_the_least_memory_need_not_have_the_smallest_file(make: Callable[..., Race]) -> None:
+    race = await asked(make("a", "b"), "why")
+    lane = race.lanes[0]
+    assert lane.info is not None
+    lane.info = replace(lane.info, model=replace(lane.info.model, size_bytes=1))
+    result = result_of(race)
+    assert (result.marks(0), result.marks(1)) == (["smallest"], ["fastest", "least memory"])
 
 
 def test_a_ratio_needs_both() -> None:

@@ -10,10 +10,13 @@ from workbench.engine.scripted import ScriptedHost, ScriptedModel
 
 @pytest.fixture(autouse=True)
 def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No colours taken away, no animations, and no time zone of the machine."""
+    """No colours taken away, no animations, and neither the time zone nor the terminal of the machine."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for name in ("TERM_PROGRAM", "VTE_VERSION", "KONSOLE_VERSION", "TMUX", "STY"):
+        monkeypatch.delenv(name, raising=False)
     return
 
 

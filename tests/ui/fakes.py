@@ -37,6 +37,7 @@ from workbench.core.ports import (
     Servers,
     Telemetry,
 )
+from workbench.core.prompt_text import PromptText
 from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
@@ -279,22 +280,26 @@ class FakeTelemetry:
 class FakePrompts:
     """Remembers prompts for one test."""
 
-    def __init__(self, earlier: Sequence[str] = (), lost: Sequence[str] = ()) -> None:
-        self.earlier = earlier
-        self.lost = lost
-        self.kept: list[str] = []
-        self.draft = ""
+    def __init__(self, earlier: Sequence[str | PromptText] = (), lost: Sequence[str | PromptText] = ()) -> None:
+        self.earlier = [PromptText(each) if isinstance(each, str) else each for each in earlier]
+        self.lost = [PromptText(each) if isinstance(each, str) else each for each in lost]
+        self.prompts: list[PromptText] = []
+        self.draft = PromptText("")
 
-    async def recall(self) -> Sequence[str]:
+    @property
+    def kept(self) -> list[str]:
+        return [prompt.text for prompt in self.prompts]
+
+    async def recall(self) -> Sequence[PromptText]:
         return self.earlier
 
-    async def keep(self, text: str) -> None:
-        self.kept.append(text)
+    async def keep(self, prompt: PromptText) -> None:
+        self.prompts.append(prompt)
 
-    async def keep_draft(self, text: str) -> None:
-        self.draft = text
+    async def keep_draft(self, prompt: PromptText) -> None:
+        self.draft = prompt
 
-    async def lost_drafts(self) -> Sequence[str]:
+    async def lost_drafts(self) -> Sequence[PromptText]:
         return self.lost
 
 
@@ -448,6 +453,20 @@ class FakeSender:
         return Sent(url, name, 5, "Hello.")
 
 
+class FakeCopies:
+    """Takes the texts that would be written to files."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.error: WorkbenchError | None = None
+
+    def __call__(self, text: str) -> Path:
+        if self.error is not None:
+            raise self.error
+        self.texts.append(text)
+        return Path(f"/exports/copied-{len(self.texts)}.txt")
+
+
 class FakeConfigFile:
     """Takes what would be written to the config file."""
 
@@ -481,6 +500,7 @@ def fake_services(
     find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
+    keep_copy: Callable[[str], Path] | None = None,
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
     servers: Servers | None = None,
@@ -505,6 +525,7 @@ def fake_services(
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        keep_copy=keep_copy or FakeCopies(),
         session_text=session_text,
         no_model_hint=no_model_hint,
         servers=servers,

@@ -269,6 +269,7 @@ async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, cl
         await pilot.press("b")
         assert app.clipboard == "print(1)"
         app.chat.action_copy_conversation()
+        await pilot.pause()
         assert app.clipboard.startswith("# code?")
         assert text in app.clipboard
 

@@ -6,9 +6,10 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown
+from tests.ui.fakes import FakeClock, FakePrompts, FakeStore, app_on, models, settle, shown
 from workbench.core.config import Config
 from workbench.core.models import ModelEntry
+from workbench.core.prompt_text import PromptText
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.pasting import summary
@@ -289,3 +290,38 @@ async def test_a_message_that_comes_back_is_what_was_typed(make_host: MakeHost, 
         await pilot.press("enter")
         await settle(pilot)
         assert app.chat.prompt.text == folded
+
+
+async def test_a_paste_is_a_chip_again_in_the_next_session(
+    host: ScriptedHost, clock: FakeClock, make_host: MakeHost
+) -> None:
+    prompts = FakePrompts()
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pasted_between(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await paste(pilot, LONG + "\nmore")
+        app.chat._draft_due()
+        await settle(pilot)
+    assert prompts.prompts == [PromptText(f"ab {LONG} yz", ((3, 3 + len(LONG)),))]
+    lost = prompts.draft
+    assert lost.pastes == ((0, len(LONG) + 5),)
+    again = app_on(make_host(models()), clock, prompts=FakePrompts([*prompts.prompts, lost], [lost]))
+    async with again.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        prompt = again.chat.prompt
+        assert prompt.text == f"[pasted: {summary(lost.text)}]"
+        assert prompt.full_text == lost.text
+        await pilot.press("up", "up")
+        assert (prompt.text, prompt.full_text) == (f"ab {CHIP} yz", f"ab {LONG} yz")
+        await pilot.press("ctrl+f")
+        assert prompt.text == f"ab {LONG} yz"
+
+
+async def test_a_draft_that_is_too_long_for_the_history_has_its_chips(host: ScriptedHost, clock: FakeClock) -> None:
+    lost = PromptText(f"{LONG}, please", ((0, len(LONG)),))
+    app = app_on(host, clock, prompts=FakePrompts(lost=[lost]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert app.chat.prompt.text == f"{CHIP}, please"

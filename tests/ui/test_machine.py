@@ -221,7 +221,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
         assert line().endswith("+2 more: F10 lists them  Esc hides it")
         assert len(line()) <= size[0] - 4
         # Once it is told, it stays, and the count is that of the moment.
-        app.chat._said = app.chat._said[:0]
+        app.chat._said.clear()
         alarms.active.remove(OLD)
         telemetry.show()
         await until(pilot, lambda: line().endswith("+1 more: F10 lists them  Esc hides it"))
@@ -238,7 +238,7 @@ async def test_what_is_no_trouble_does_not_hide_one_that_holds(host: ScriptedHos
         alarms.ring(HOT, OLD)
         telemetry.show()
         await until(pilot, lambda: "Quadro 600" in shown(app))
-        app.chat._said = app.chat._said[:0]
+        app.chat._said.clear()
         telemetry.show()
         await until(pilot, lambda: "The card is too hot." in shown(app))
         assert "+1 more: F10 lists them" in shown(app)

@@ -160,7 +160,7 @@ async def test_a_search_that_goes_on_does_not_block(host: ScriptedHost, clock: F
         await until(pilot, lambda: catalog.asked)
         assert isinstance(app.screen, ModelsScreen)
         await pilot.press("s", "slash", *"q", "escape", "space", "l", "c", "m", "enter")
-        assert "Looking for models" in str(app.screen.state.content) or app.screen._said
+        assert "Looking for models" in str(app.screen.state.content) or app.screen._said.text
         catalog.release()
         await settle(pilot)
         assert len(app.screen.shelf.shown) == 7
@@ -351,7 +351,7 @@ async def test_the_path_is_copied(host: ScriptedHost, clock: FakeClock, demo_pat
         await at.go_to("Q8_0")
         await at.press("y")
         assert at.app.clipboard == "/models/SmolLM2-135M-Instruct-Q8_0.gguf"
-        assert "Copied" in at.state
+        assert any(note.message.startswith("Copied: /models/") for note in at.app._notifications)
 
 
 async def test_a_model_is_loaded_and_the_conversation_kept(

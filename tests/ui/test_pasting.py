@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.core.prompt_text import PromptText, Range
 from workbench.ui import pasting
 from workbench.ui.pasting import Pastes, folded_lines, is_long, line_count, middle, opened_lines, summary
 
@@ -15,7 +16,7 @@ words = st.text(st.characters(codec="utf-8", exclude_characters="[]"), max_size=
 pasted = st.builds(lambda text, times: (text + "\n") * times, words, st.integers(9, 60))
 
 
-def rows(text: str, folds: list[pasting.Range], width: int = 80) -> list[str]:
+def rows(text: str, folds: list[Range], width: int = 80) -> list[str]:
     return [line.plain for line in folded_lines(text, folds, width, "")[0]]
 
 
@@ -84,6 +85,26 @@ def test_nothing_is_lost_whatever_is_typed_and_pasted(parts: list[str]) -> None:
     pastes = Pastes()
     shown = "".join(pastes.fold(part) if is_long(part) else part for part in parts)
     assert pastes.expand(shown) == "".join(parts)
+
+
+@given(st.lists(st.one_of(words, pasted), max_size=8))
+def test_chips_are_the_same_in_the_next_session(parts: list[str]) -> None:
+    first, second = Pastes(), Pastes()
+    shown = "".join(first.fold(part) if is_long(part) else part for part in parts)
+    prompt = first.expanded(shown)
+    assert prompt.text == first.expand(shown)
+    assert [prompt.text[start:end] for start, end in prompt.pastes] == [part for part in parts if is_long(part)]
+    again = second.folded(prompt)
+    assert second.expanded(again) == prompt
+    assert PromptText.of(prompt.text, [list(each) for each in prompt.pastes]) == prompt
+
+
+def test_what_was_typed_like_the_chip_of_a_paste_stays_itself() -> None:
+    chip = f"[pasted: {summary(LONG)}]"
+    prompt = PromptText(f"{LONG} {chip}", ((0, len(LONG)),))
+    pastes = Pastes()
+    assert pastes.expand(pastes.folded(prompt)) == prompt.text
+    assert pastes.expand(pastes.folded(PromptText(chip))) == chip
 
 
 @given(st.lists(st.one_of(words, pasted), max_size=8))

@@ -8,6 +8,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns
+from workbench.core.prompt_text import PromptText
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.screens.value import ValueDialog
@@ -160,7 +161,7 @@ async def test_what_was_being_typed_when_the_program_died_is_in_the_prompt(
         await burst(app, pilot, "ion")
         app.chat._draft_due()
         await settle(pilot)
-        assert prompts.draft == "half a question"
+        assert prompts.draft == PromptText("half a question")
 
 
 def editor(folder: Path, script: str) -> str:

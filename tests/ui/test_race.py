@@ -391,10 +391,21 @@ async def test_quitting_gives_the_lanes_back(host: ScriptedHost, clock: FakeCloc
 
 def test_of_many_quantizations_three_are_proposed() -> None:
     models = [entry(quant, size) for size, quant in enumerate(("Q2_K", "Q3_K_M", "Q4_K_M", "Q8_0", "F16"), 1)]
-    assert [model.quant for model in proposed(models[1], models)] == ["F16", "Q3_K_M", "Q2_K"]
-    assert [model.quant for model in proposed(models[0], models)] == ["F16", "Q4_K_M", "Q2_K"]
+    assert [model.quant for model in proposed(models[4], models)] == ["F16", "Q8_0", "Q4_K_M"]
+    assert [model.quant for model in proposed(models[2], models)] == ["F16", "Q8_0", "Q4_K_M"]
+    assert [model.quant for model in proposed(models[1], models)] == ["F16", "Q8_0", "Q3_K_M"]
+    assert [model.quant for model in proposed(models[0], models)] == ["F16", "Q8_0", "Q2_K"]
+
+
+def test_where_the_usual_quantizations_are_not_there_the_smallest_is_proposed() -> None:
+    models = [entry(quant, size) for size, quant in enumerate(("Q2_K", "Q3_K_M", "Q4_0", "Q6_K", "BF16"), 1)]
+    assert [model.quant for model in proposed(models[4], models)] == ["BF16", "Q6_K", "Q2_K"]
+
+
+def test_nothing_is_proposed_without_a_model_or_with_a_broken_one() -> None:
+    models = [entry("Q2_K", 1), entry("F16", 5)]
     assert proposed(None, models) == []
-    assert [model.quant for model in proposed(models[0], [replace(models[4], problem="broken")])] == ["Q2_K"]
+    assert [model.quant for model in proposed(models[0], [replace(models[1], problem="broken")])] == ["Q2_K"]
 
 
 @given(st.text("ab c\n", max_size=60), st.text("ab c\n", max_size=60), st.integers(8, 40))

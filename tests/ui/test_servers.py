@@ -160,12 +160,12 @@ async def test_a_model_is_unloaded(serve, program):
         assert "Not loaded there" in panel(app)
         await pilot.press("u")
         await settle(pilot)
-        assert "is not loaded" in app.screen._said
+        assert "is not loaded" in str(app.screen.state.content)
         app.screen.shelf.go_to(lambda model: model.name == "scripted")
         app.screen._show()
         await pilot.press("u")
         await settle(pilot)
-        assert "is not on a server" in app.screen._said
+        assert "is not on a server" in str(app.screen.state.content)
 
 
 async def test_an_address_is_no_handful_of_letters():

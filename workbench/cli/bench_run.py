@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from workbench.cli.bench_print import print_record, record_lines, result_line
 from workbench.cli.composition import Workers
-from workbench.cli.output import note, print_json
+from workbench.cli.output import error_document, note, print_json
 from workbench.cli.progress import INTERRUPTED, ProgressLine
 from workbench.core.bench import BenchResult, MemorySpeed
 from workbench.core.cancel import CancelToken
@@ -205,7 +205,7 @@ class Measuring:
         for error in failures:
             note(f"workbench: {error}")
             if self.json:
-                print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+                print_json({"error": error_document(error)})
 
 
 class _Progress(ProgressLine):

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.config import Config, ConfigProblem, ServerSetting
 from workbench.core.ports import Bencher, ConditionWatch, LoadClients
 from workbench.engine.advice import LocalAdviser
@@ -26,6 +25,7 @@ from workbench.store.sessions import DatabaseSessionStore
 
 if TYPE_CHECKING:
     from workbench.cli.sending import SessionSender
+    from workbench.core.bench import BenchMachine, MemorySpeed
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.store.bench_runs import BenchRunFolder
@@ -164,6 +164,7 @@ class Workers:
         """The memory bandwidth of the processors: the best that was ever measured here; None where it cannot be."""
         import psutil
 
+        from workbench.core.bench import MemorySpeed
         from workbench.store.memory_speed import best_memory_speed
         from workbench.telemetry.memory_speed import measure_bandwidth
 

@@ -111,9 +111,9 @@ def _run(command: Command, options: argparse.Namespace, parser: argparse.Argumen
         parser.error(str(error))
     except WorkbenchError as error:
         if as_json:
-            from workbench.cli.output import print_json
+            from workbench.cli.output import error_document, print_json
 
-            print_json({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
+            print_json({"error": error_document(error)})
         else:
             print(f"workbench: {error.message}", *filter(None, [error.hint]), sep="\n  ", file=sys.stderr)
         return 1

@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 
+from workbench.core.errors import WorkbenchError
+
 
 def print_json(value: object) -> None:
     """Print one JSON document on standard output."""
@@ -15,6 +17,11 @@ def print_json(value: object) -> None:
     except UnicodeEncodeError:  # The name of a file need not be text; escaped, it can be read back.
         text = json.dumps(value)
     print(text)
+
+
+def error_document(error: WorkbenchError) -> dict[str, str]:
+    """An error as `--json` has it."""
+    return {"kind": error.kind, "message": error.message, "hint": error.hint}
 
 
 def note(text: str) -> None:

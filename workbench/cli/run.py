@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.options import add_json, add_settings, settings, system_prompt
-from workbench.cli.output import note, print_json
+from workbench.cli.output import error_document, note, print_json
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import ParameterError
@@ -21,7 +21,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Engine, Request
 from workbench.ui.sanitize import clean
 
-INTERRUPTED = 130
+FAILED, INTERRUPTED = 1, 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -84,18 +84,22 @@ class _Answer:
             engine = await host.open(self._options.model, self._load, self._on_progress, self._cancel)
             for warning in engine.info.warnings:
                 note(f"workbench: {warning}")
-            finished, metrics = await self._generate(engine)
-            self._report(engine, finished, metrics)
+            end, metrics = await self._generate(engine)
+            if isinstance(end, Failed) and not (self._options.json and (self._text or self._reasoning)):
+                raise end.error
+            self._report(engine, end, metrics)
         finally:
             await host.shutdown()
-        return INTERRUPTED if finished.reason == "cancelled" else 0
+        if isinstance(end, Failed):
+            return FAILED
+        return INTERRUPTED if end.reason == "cancelled" else 0
 
     def _on_progress(self, fraction: float) -> None:
         if sys.stderr.isatty():
             end = "\r\x1b[K" if fraction >= 1.0 else ""
             print(f"\rLoading {fraction:4.0%}{end}", end="", file=sys.stderr, flush=True)
 
-    async def _generate(self, engine: Engine) -> tuple[Finished, AnswerMetrics]:
+    async def _generate(self, engine: Engine) -> tuple[Finished | Failed, AnswerMetrics]:
         meter = Meter(time.perf_counter_ns(), engine.info.load_ms, engine.info.measured_by)
         async for batch in engine.generate(self._request, self._cancel):
             for event in batch:
@@ -104,9 +108,7 @@ class _Answer:
                     self._take(event)
             self._show_batch(batch)
         end = batch[-1]
-        if isinstance(end, Failed):
-            raise end.error
-        assert isinstance(end, Finished)
+        assert isinstance(end, Finished | Failed)
         return end, meter.metrics()
 
     def _take(self, event: Token | Finished) -> None:
@@ -119,39 +121,48 @@ class _Answer:
         sys.stdout.write(clean(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode())
         sys.stdout.flush()
 
-    def _report(self, engine: Engine, finished: Finished, metrics: AnswerMetrics) -> None:
-        if not self._options.json:
-            print()
-            note(_summary(metrics))
-            if finished.notice:
-                note(f"workbench: {finished.notice}")
+    def _report(self, engine: Engine, end: Finished | Failed, metrics: AnswerMetrics) -> None:
+        if self._options.json:
+            document = self._document(engine, metrics)
+            if isinstance(end, Failed):
+                # Without a word from the server at the end, its pieces are counted and taken for tokens.
+                document["estimated"] = metrics.source != "engine"
+                document["error"] = error_document(end.error)
+            else:
+                document |= {"finish_reason": end.reason, "seed": end.seed}
+            print_json(document)
             return
+        print()
+        note(_summary(metrics))
+        if isinstance(end, Finished) and end.notice:
+            note(f"workbench: {end.notice}")
+
+    def _document(self, engine: Engine, metrics: AnswerMetrics) -> dict[str, object]:
+        """What came, with its figures. How it ended is still to be put in."""
         info = engine.info
-        print_json(
-            {
-                "model": info.model.name,
-                "quant": info.model.quant,
-                "text": "".join(self._text),
-                "reasoning": "".join(self._reasoning) or None,
-                "prompt_tokens": metrics.prompt_tokens,
-                "cached_tokens": metrics.cached_tokens,
-                "completion_tokens": metrics.completion_tokens,
-                "load_ms": metrics.load_ms,
-                "ttft_ms": metrics.ttft_ms,
-                "ttfo_ms": metrics.ttfo_ms,
-                "prefill_tps": metrics.prefill_tps,
-                "decode_tps": metrics.decode_tps,
-                "itl_p50_ms": metrics.itl_p50_ms,
-                "itl_p95_ms": metrics.itl_p95_ms,
-                "finish_reason": finished.reason,
-                "seed": finished.seed,
-                "backend": info.backend,
-                "source": metrics.source,
-                "latency_source": metrics.latency_source,
-                "estimated": metrics.estimated,
-                "peak_bytes": info.memory.total_bytes if info.memory else None,
-            }
-        )
+        return {
+            "model": info.model.name,
+            "quant": info.model.quant,
+            "text": "".join(self._text),
+            "reasoning": "".join(self._reasoning) or None,
+            "prompt_tokens": metrics.prompt_tokens,
+            "cached_tokens": metrics.cached_tokens,
+            "completion_tokens": metrics.completion_tokens,
+            "load_ms": metrics.load_ms,
+            "ttft_ms": metrics.ttft_ms,
+            "ttfo_ms": metrics.ttfo_ms,
+            "prefill_tps": metrics.prefill_tps,
+            "decode_tps": metrics.decode_tps,
+            "itl_p50_ms": metrics.itl_p50_ms,
+            "itl_p95_ms": metrics.itl_p95_ms,
+            "finish_reason": None,
+            "seed": None,
+            "backend": info.backend,
+            "source": metrics.source,
+            "latency_source": metrics.latency_source,
+            "estimated": metrics.estimated,
+            "peak_bytes": info.memory.total_bytes if info.memory else None,
+        }
 
 
 def _summary(metrics: AnswerMetrics) -> str:

@@ -25,6 +25,7 @@ from workbench.engine.llama.aborts import abort_hooks
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config_write import save_config
+from workbench.store.copies import write_copy
 from workbench.store.export import session_text
 from workbench.store.prompts import PromptFolder
 from workbench.telemetry.system import system_sampler
@@ -145,6 +146,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         save_config=partial(save_config, workers.paths.config_file),
         theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
         export_folder=workers.paths.exports_dir,
+        keep_copy=partial(write_copy, workers.paths.exports_dir),
         session_text=session_text,
         no_model_hint=HOW_TO_GET_DEMO,
     )

@@ -10,22 +10,26 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Se
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.config import Overflow
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo, LibraryView, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.prompt_text import PromptText
 from workbench.core.recipe import Recipe
 from workbench.core.sending import OnSend, Sent
 from workbench.core.session import Session, SessionHit, SessionSummary
-from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.core.telemetry import Alarm, Situation, TelemetryEvent, TelemetrySample
 from workbench.core.telemetry import HostSample as HostSample
 from workbench.core.tree import Node, View
+
+if TYPE_CHECKING:
+    # What a screen needs only once something is measured.
+    from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchSettings, BenchTest, Conditions, RunTime
+    from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 
 ExportFormat = Literal["modelfile", "md", "json", "sh"]
 Naming = Literal["ollama", "hf"]
@@ -287,16 +291,16 @@ class RaceBook(Protocol):
 class PromptBook(Protocol):
     """Keeps what the user typed. A full disk is no error."""
 
-    async def recall(self) -> Sequence[str]:
+    async def recall(self) -> Sequence[PromptText]:
         """The prompts of earlier sessions, oldest first."""
 
-    async def keep(self, text: str) -> None:
+    async def keep(self, prompt: PromptText) -> None:
         """Keep a prompt that was sent."""
 
-    async def keep_draft(self, text: str) -> None:
+    async def keep_draft(self, prompt: PromptText) -> None:
         """Keep what is in the prompt now; nothing, where it is empty."""
 
-    async def lost_drafts(self) -> Sequence[str]:
+    async def lost_drafts(self) -> Sequence[PromptText]:
         """What was in the prompts of programs that are gone, the newest last. They are told once."""
 
 

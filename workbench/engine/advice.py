@@ -6,12 +6,15 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.files import LocalFiles
-from workbench.gguf.fit import Fit, Room
+
+if TYPE_CHECKING:
+    from workbench.gguf.fit import Fit, Room
 
 
 class LocalAdviser:
@@ -63,4 +66,4 @@ def _rest(room: Room, fit: Fit) -> Room:
     host, *gpus = (
         replace(device, free_bytes=device.free_bytes - taken.get(device.name, 0)) for device in (room.host, *room.gpus)
     )
-    return Room(host, tuple(gpus))
+    return replace(room, host=host, gpus=tuple(gpus))

@@ -61,8 +61,20 @@ class RaceResult:
 
     @property
     def smallest(self) -> int | None:
+        """The index of the lane with the smallest file; None where fewer than two told."""
+        return _first_best([lane.size_bytes for lane in self.lanes])
+
+    @property
+    def leanest(self) -> int | None:
         """The index of the lane that took least memory; None where fewer than two told."""
         return _first_best([lane.peak_bytes for lane in self.lanes])
+
+    def marks(self, index: int) -> list[str]:
+        """In what a lane is the best. That the smallest file takes least memory, too, goes without saying."""
+        found = {"fastest": self.fastest, "smallest": self.smallest}
+        if self.leanest != self.smallest:
+            found["least memory"] = self.leanest
+        return [word for word, best in found.items() if best == index]
 
 
 def _first_best(values: Sequence[float | None]) -> int | None:
@@ -108,7 +120,9 @@ FIELDS = (
     "quant",
     "bits_per_weight",
     "size_bytes",
+    "size_ratio",
     "peak_bytes",
+    "peak_ratio",
     "prompt_tokens",
     "cached_tokens",
     "completion_tokens",
@@ -137,7 +151,9 @@ def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
         "quant": info.model.quant if info else None,
         "bits_per_weight": info.model.bits_per_weight if info else None,
         "size_bytes": lane.size_bytes,
+        "size_ratio": ratio(lane.size_bytes, reference.size_bytes),
         "peak_bytes": lane.peak_bytes,
+        "peak_ratio": ratio(lane.peak_bytes, reference.peak_bytes),
         "prompt_tokens": metrics.prompt_tokens,
         "cached_tokens": metrics.cached_tokens,
         "completion_tokens": metrics.completion_tokens,
@@ -173,6 +189,7 @@ def as_json(result: RaceResult) -> Mapping[str, object]:
         "in_turn": result.in_turn,
         "fastest": result.fastest,
         "smallest": result.smallest,
+        "leanest": result.leanest,
         "lanes": lanes,
     }
 
@@ -220,7 +237,7 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
     values = lane_values(result, lane)
     metrics = lane.metrics
     index = lane.lane
-    marks = [word for word, best in (("fastest", result.fastest), ("smallest", result.smallest)) if best == index]
+    marks = result.marks(index)
     by = "" if metrics.source == "engine" else f" ({metrics.source})"
     name = f"{index + 1}. {_cell(lane.info.model.name if lane.info else lane.label)}"
     return (

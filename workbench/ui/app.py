@@ -22,6 +22,7 @@ from workbench.core.models import ModelEntry, variants_of
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import Alarm
 from workbench.ui._compat import prompt_driver
+from workbench.ui.copying import Copier, CopyOut
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.sanitize import clean_line
@@ -102,6 +103,7 @@ class WorkbenchApp(App[None]):
         super().__init__(driver_class=prompt_driver())
         self.services = services
         self._interrupted_at = float("-inf")
+        self._copier = Copier(self, services.keep_copy)
         self._workshop: Workshop | None = None
         self._devices_asked = False
         self._race: RaceScreen | None = None
@@ -364,13 +366,16 @@ class WorkbenchApp(App[None]):
         if self._workshop is not None:
             self._workshop.failed(event)
 
+    def on_copy_out(self, event: CopyOut) -> None:
+        """Copy a text."""
+        self._copier.copy(event)
+
     # The way out
 
     def action_interrupt(self) -> None:
         """Copy a selection, else stop what runs; the second press in a row quits."""
         if selected := self._selected_text():
-            self.copy_to_clipboard(selected)
-            self.notify("Copied.", timeout=2)
+            self._copier.copy(CopyOut(selected))
             return
         now = time.monotonic()
         pressed_twice = now - self._interrupted_at < QUIT_SECONDS

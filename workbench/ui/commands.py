@@ -27,8 +27,15 @@ OF_MESSAGES = (
 WITHOUT_A_KEY = (
     ("Sessions", "Show, search and open the stored sessions.", "screen.sessions"),
     ("Copy the conversation", "Copy all messages of this branch as Markdown.", "screen.copy_conversation"),
+    (
+        "Copy the conversation to a file",
+        "Write all messages of this branch to a file.",
+        "screen.copy_conversation(True)",
+    ),
     ("Copy code", "Copy a block of code of the last answer; done again, the next one.", "screen.copy_code"),
+    ("Copy code to a file", "Write the block of code that was copied last to a file.", "screen.copy_code(True)"),
     ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),
+    ("Copy the last answer to a file", "Write what the model wrote last to a file.", "screen.copy_answer(True)"),
     ("Save the settings as defaults", "Use them for every new conversation.", "screen.save_defaults"),
     ("Inspect the model", "Show everything that the file of the open model says of itself.", "app.inspect_model"),
     ("Quantize the model", "Make another quantization of the open model.", "app.quantize_model"),

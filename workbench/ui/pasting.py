@@ -8,6 +8,7 @@ from itertools import count
 
 from textual.content import Content, Span
 
+from workbench.core.prompt_text import PromptText, Range
 from workbench.ui import format as fmt
 from workbench.ui.document.plain import PlainDocument
 from workbench.ui.sanitize import clean
@@ -25,8 +26,6 @@ HEAD, TAIL = (8, 600), (3, 300)
 OPENED_CHARACTERS = 200_000
 """Characters that are shown of a message that is opened: wrapping more of them would be felt."""
 
-Range = tuple[int, int]
-"""A part of a text, from its first character to the one after its last."""
 _CHIP = re.compile(r"\[pasted(?: #\d+)?: [\d,]+ lines?, [\d,.]+ [KMGT]?B\]")
 
 
@@ -65,6 +64,30 @@ class Pastes:
     def expand(self, text: str) -> str:
         """A text with what its chips stand for. What only looks like a chip stays."""
         return _CHIP.sub(lambda chip: self._texts.get(chip[0], chip[0]), text)
+
+    def expanded(self, text: str) -> PromptText:
+        """A text with what its chips stand for, and where that is."""
+        pieces: list[str] = []
+        pastes: list[Range] = []
+        place = length = 0
+        for start, end in self.chips(text):
+            paste = self._texts[text[start:end]]
+            pieces += (text[place:start], paste)
+            length += start - place + len(paste)
+            pastes.append((length - len(paste), length))
+            place = end
+        return PromptText("".join([*pieces, text[place:]]), tuple(pastes))
+
+    def folded(self, prompt: PromptText) -> str:
+        """A text with chips that `expand` makes `prompt.text` of."""
+        pieces: list[str] = []
+        place = 0
+        for start, end in prompt.pastes:
+            pieces += (prompt.text[place:start], self.fold(prompt.text[start:end]))
+            place = end
+        folded = "".join([*pieces, prompt.text[place:]])
+        # What was typed may look like the chip of a paste.
+        return folded if self.expand(folded) == prompt.text else self.fold(prompt.text)
 
     def chips(self, text: str) -> list[Range]:
         """Where the chips of a text are."""

@@ -21,6 +21,8 @@ from workbench.ui.pages import cut, padded
 from workbench.ui.sanitize import clean, clean_line
 
 PROPOSED_LANES = 3
+USUAL_QUANTS = ("Q8_0", "Q4_K_M")
+"""What most people choose between, beside the largest."""
 MARKS = {
     "waiting": ("○", "waits"),
     "loading": ("◌", "loads"),
@@ -72,9 +74,17 @@ def proposed(model: ModelEntry | None, models: Sequence[ModelEntry]) -> list[Mod
     variants.sort(key=lambda entry: -(entry.size_bytes or 0))
     if len(variants) <= PROPOSED_LANES:
         return variants
-    # The largest, the smallest, and the one that is open or else lies between them.
-    between = next((entry for entry in variants[1:-1] if entry.is_same(model)), variants[len(variants) // 2])
-    return [variants[0], between, variants[-1]]
+    usual = [entry for quant in USUAL_QUANTS for entry in variants if entry.quant == quant]
+    chosen = _distinct([variants[0], *usual, variants[-1], *variants])[:PROPOSED_LANES]
+    if not any(entry.is_same(model) for entry in chosen):
+        # The open one stands in for the one that is most like it.
+        nearest = min(chosen[1:], key=lambda entry: abs((entry.size_bytes or 0) - (model.size_bytes or 0)))
+        chosen[chosen.index(nearest)] = model
+    return sorted(chosen, key=lambda entry: -(entry.size_bytes or 0))
+
+
+def _distinct(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
+    return [entry for index, entry in enumerate(entries) if not any(entry.is_same(other) for other in entries[:index])]
 
 
 def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
@@ -138,9 +148,10 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     ttft = fmt.milliseconds(metrics.ttft_ms if metrics else None)
     prefill = fmt.rate(metrics.prefill_tps if metrics else None)
     tokens = fmt.count(meter.tokens if meter else None)
+    unit = " token" if meter and meter.tokens == 1 else " tokens"
     by = "" if metrics is None or speed is None or metrics.source == "engine" else f" {metrics.source}"
     rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
-    third = styled(*rate, (tokens, "lane--value"), (" tokens", _DIM))
+    third = styled(*rate, (tokens, "lane--value"), (unit, _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
     return [_cropped(third, width), _cropped(fourth, width)]
 
@@ -245,16 +256,24 @@ COLUMNS = (
     ("prefill", 9),
     ("decode", 9),
     ("x", 7),
-    ("size", 9),
-    ("memory", 9),
+    ("size", 16),
+    ("memory", 16),
     ("parts at", 11),
 )
 """The columns of the table, and their widths; the first one takes what is left."""
+NARROW = 110
+"""Columns below which size and memory are told as ratios alone."""
+LEAST_COLUMNS = {"prefill": 90, "size": 76}
+"""How wide the table must be for a column to be in it; the lanes themselves show what is left out."""
 
 
 def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
     """The table under the lanes: every lane against the reference."""
-    columns = [column for column in COLUMNS if width >= 76 or column[0] not in ("prefill", "size")]
+    columns = [
+        (name, 8 if size == 16 and width < NARROW else size)
+        for name, size in COLUMNS
+        if width >= LEAST_COLUMNS.get(name, 0)
+    ]
     rest = max(12, width - sum(size for _, size in columns) - 1)
     heading = "".join(padded(name, size or rest, right=bool(size)) for name, size in columns)
     lines = [styled((f" {heading}", "lane--heading"))]
@@ -265,29 +284,36 @@ def _summary_row(
     race: Race, result: RaceResult, lane: LaneResult, columns: Sequence[tuple[str, int]], rest: int
 ) -> Content:
     reference, metrics = result.lanes[0], lane.metrics
-    memory = ratio(lane.peak_bytes, reference.peak_bytes)
-    label = short_label(lane.info.model, max(8, rest - 11)) if lane.info else cut(lane.label, rest - 11)
-    best = [word for word, index in (("fastest", result.fastest), ("smallest", result.smallest)) if index == lane.lane]
+    note = "".join(f" {mark}" for mark in result.marks(lane.lane))
+    room = max(8, rest - max(11, len(note) + 1))
+    label = short_label(lane.info.model, room) if lane.info else cut(lane.label, room)
     parts = "reference" if lane.lane == 0 else fmt.count(lane.first_divergence)
     if lane.lane and lane.first_divergence is None:
         same = lane.info is None or race.comparable(race.lanes[lane.lane])
         parts = fmt.DASH if same else "other vocab"
     speed = ratio(metrics.decode_tps, reference.metrics.decode_tps)
+    is_wide = any(size == 16 for _, size in columns)
     texts = {
         "TTFT": fmt.milliseconds(metrics.ttft_ms),
         "prefill": fmt.rate(metrics.prefill_tps),
         "decode": fmt.rate(metrics.decode_tps),
         "x": fmt.DASH if speed is None else f"{speed:.2f}x",
-        "size": fmt.size(lane.size_bytes),
-        "memory": fmt.DASH if memory is None else f"{memory:.2f}x",
+        "size": _against(lane.size_bytes, reference.size_bytes, is_wide),
+        "memory": _against(lane.peak_bytes, reference.peak_bytes, is_wide),
         "parts at": parts,
     }
     cells: list[tuple[str, str]] = [(" ", "")]
     for name, size in columns:
         if name == "lane":
-            note = f" {' '.join(best)}" if best else ""
             cells += [(label, "lane--name"), (padded(note, max(0, rest - len(label))), "lane--good")]
         else:
             style = "lane--figure" if name == "decode" else "lane--value"
             cells.append((padded(texts[name], size, right=True), style))
     return styled(*cells)
+
+
+def _against(size: int | None, reference: int | None, is_wide: bool) -> str:
+    """A size in bytes against that of the reference, and where there is room, the size itself."""
+    times = ratio(size, reference)
+    words = [fmt.size(size)] if is_wide or times is None else []
+    return " ".join(words + ([] if times is None else [f"{times:.2f}x"]))

@@ -151,6 +151,8 @@ class Services:
     """Folders with theme files; of two themes with one name the later folder's counts."""
     export_folder: Path
     """Where an export goes when no folder is named."""
+    keep_copy: Callable[[str], Path]
+    """Write a text that was copied to a file of its own in the export folder. Raises WorkbenchError. For a thread."""
     session_text: Callable[[Session, ExportFormat], str]
     """A session in one of the forms. Raises WorkbenchError where the form cannot hold one of its values."""
     no_model_hint: str = ""

@@ -184,7 +184,7 @@ def test_deep_nesting_is_refused_and_what_is_allowed_works():
     deep = MAX_NESTING - 1
     assert parse("{{" + "(" * deep + "1" + ")" * deep + "}}").render({}) == "1"
     assert parse("{{if 1}}" * deep + "x" + "{{end}}" * deep).render({}) == "x"
-    for template in ("{{" + "(" * 10_000 + "1" + ")" * 10_000 + "}}", "{{if 1}}" * 10_000 + "{{end}}" * 10_000):
+    for template in ("{{" + "(" * 10_000 + "1" + ")" * 10_000 + "}}", "{{if 1}}" * 6_000 + "{{end}}" * 6_000):
         with pytest.raises(GoTemplateError, match="nested more than"):
             parse(template)
 
@@ -218,12 +218,21 @@ def test_a_template_of_many_megabytes_is_refused():
         "{{range .many}}{{if or" + " 0" * 1_000 + "}}{{end}}{{end}}",
         "{{range .many}}{{$x := not 1" + " | not" * 1_000 + "}}{{end}}",
         "{{range .many}}{{$.long}}{{end}}",
+        "{{print" + " $.many" * 1_000 + "}}",
+        "{{println" + " $.many" * 1_000 + "}}",
+        "{{js" + " $.many" * 1_000 + "}}",
+        "{{printf ``" + " $.many" * 1_000 + "}}",
+        "{{printf `%1000d` $.many}}",
+        "{{printf `%01000f` $.floats}}{{printf `%1000.0d` $.zeros}}",
+        "{{range .many}}{{js $.long}}{{end}}",
+        "{{range 100}}{{len (printf `" + "%[1].0x" * 1_000 + "` $.long)}}{{end}}",
+        "{{range 2000}}{{if lt $.long $.long}}{{end}}{{end}}",
     ],
     ids=lambda template: template[:50],
 )
 def test_what_would_take_too_much_is_stopped(template):
     limits = Settings(limits=Limits(steps=20_000, characters=2_000_000))
-    data = {"many": ["x"] * 30_000, "long": "é" * 100_000}
+    data = {"many": ["x"] * 30_000, "long": "é" * 100_000, "floats": [1.5] * 1_500, "zeros": [0] * 1_500}
     with pytest.raises(GoTemplateError, match=r"more than|too long"):
         parse(template).render(data, limits)
 

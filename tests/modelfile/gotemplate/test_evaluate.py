@@ -143,11 +143,11 @@ ENDLESS = "{{range .many}}{{range $.many}}{{range $.many}}x{{end}}{{end}}{{end}}
 
 
 def test_a_range_that_would_never_end_is_stopped():
-    with pytest.raises(GoTemplateError, match=r"line 1, column 48: it takes more than 2,000,000 steps"):
+    with pytest.raises(GoTemplateError, match=r"line 1, column 48: it takes more than 400,000 steps"):
         parse(ENDLESS).render({"many": [0] * 100_000})
 
 
 def test_text_that_grows_without_bound_is_stopped():
     template = parse("{{$x := `xxxxxxxxxx`}}{{range 1000}}{{$x = print $x $x}}{{end}}")
-    with pytest.raises(GoTemplateError, match="characters of text"):
+    with pytest.raises(GoTemplateError, match="too long"):
         template.render({}, Settings(limits=Limits(characters=10_000)))

@@ -92,12 +92,22 @@ def test_what_printf_makes(form, values, expected):
 
 
 def test_print_puts_blanks_where_neither_is_text():
-    assert sprint([1, 2, "a", 3, 4.5, "b", "c", None, True, [1]]) == "1 2a3 4.5bc<nil> true [1]"
-    assert sprintln([1, "a", None]) == "1 a <nil>\n"
-    assert sprint([]) == ""
+    assert sprint([1, 2, "a", 3, 4.5, "b", "c", None, True, [1]], 99) == "1 2a3 4.5bc<nil> true [1]"
+    assert sprintln([1, "a", None], 99) == "1 a <nil>\n"
+    assert sprint([], 0) == ""
 
 
-@pytest.mark.parametrize(("form", "values"), [("%1000000d", [1]), ("%.99999f", [1.0]), ("aaaa%s", ["b" * 5_000])])
+@pytest.mark.parametrize(
+    ("form", "values"),
+    [
+        ("%1000000d", [1]),
+        ("%.99999f", [1.0]),
+        ("aaaa%s", ["b" * 5_000]),
+        ("%800d", [[1] * 9]),
+        ("%0800f", [[1.5] * 9]),
+        ("%800.0d", [[0] * 9]),
+    ],
+)
 def test_a_text_that_would_be_too_long(form, values):
     with pytest.raises(FunctionError, match="too long"):
         sprintf(form, values, 5_000)

@@ -5,6 +5,7 @@ from datetime import date
 import pytest
 
 from workbench.core.chat import Message
+from workbench.modelfile.gotemplate import prompt
 from workbench.modelfile.gotemplate.lexer import GoTemplateError
 from workbench.modelfile.gotemplate.prompt import PromptRequest
 from workbench.modelfile.template import parse
@@ -330,8 +331,74 @@ def test_a_lone_surrogate_in_a_message():
 
 
 def test_the_limits_hold_for_all_turns_together():
-    heavy = parse("{{ range 600000 }}{{ end }}{{ .Prompt }}{{ .Response }}")
+    heavy = parse("{{ range 150000 }}{{ end }}{{ .Prompt }}{{ .Response }}")
     two = [Message("user", "a"), Message("assistant", "b")]
     assert heavy.render_chat(two) == "ab"
     with pytest.raises(GoTemplateError, match="steps"):
         heavy.render_chat(two * 4)
+
+
+LARGE = """{{- if or .System .Tools }}<|system|>
+{{- if .System }}
+{{ .System }}
+{{- end }}
+{{- if .Tools }}
+Tools:
+{{- range .Tools }}
+{{ json .Function.Name }}: {{ .Function.Description }}
+{{- range $name, $property := .Function.Parameters.Properties }}
+  {{ $name }}{{ if $property.Type }} ({{ toTypeScriptType $property }}){{ end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{ end }}
+{{- $lastUser := -1 }}
+{{- range $i, $message := .Messages }}
+{{- if eq $message.Role "user" }}{{ $lastUser = $i }}{{ end }}
+{{- end }}
+{{- range $i, $_ := .Messages }}
+{{- $last := eq (len (slice $.Messages $i)) 1 }}
+{{- if eq .Role "user" }}<|user|>
+{{ .Content }}<|end|>
+{{ else if eq .Role "assistant" }}<|assistant|>
+{{- if and .Thinking (gt $i $lastUser) }}<|think|>{{ .Thinking }}<|/think|>{{ end }}
+{{ if .Content }}{{ printf "%s" .Content }}
+{{- else if .ToolCalls }}
+{{- range .ToolCalls }}<|call|>{{ .Function.Name }} {{ json .Function.Arguments }}{{ end }}
+{{- end }}
+{{- if not $last }}<|end|>
+{{ end }}
+{{- else if eq .Role "tool" }}<|tool|>
+{{ .Content }}<|end|>
+{{ end }}
+{{- if and (ne .Role "assistant") $last }}<|assistant|>
+{{ end }}
+{{- end }}"""
+MANY = [Message("system", "Be brief. " * 100)] + [
+    Message("assistant" if number % 2 else "user", "word " * 200, "thought " * 100 if number % 2 else "")
+    for number in range(999)
+]
+
+
+@pytest.mark.parametrize("source", [*(source for source, _ in KNOWN.values()), LARGE], ids=[*KNOWN, "large"])
+def test_a_real_template_is_far_below_the_limits(source, monkeypatch):
+    monkeypatch.setattr(prompt, "MOST_STEPS", prompt.MOST_STEPS // 4)
+    monkeypatch.setattr(prompt, "STEPS_PER_MESSAGE", 0)
+    monkeypatch.setattr(prompt, "MOST_CHARACTERS", prompt.MOST_CHARACTERS // 4)
+    monkeypatch.setattr(prompt, "MOST_WRITTEN", 0)
+    monkeypatch.setattr(prompt, "COPIES", 1)
+    text = parse(source).render_chat(MANY)
+    assert text.count("word ") >= 199
+
+
+def test_more_messages_may_take_more():
+    few, many = PromptRequest([]), PromptRequest([{"content": "ab", "tags": ["c", {"d": "e"}]}] * 5_000)
+    least, most = prompt.limits_for(few), prompt.limits_for(many)
+    assert (least.steps, most.steps) == (prompt.MOST_STEPS, 5_000 * prompt.STEPS_PER_MESSAGE)
+    said = 5_000 * len("contentabtagscde")
+    assert most.written - least.written == 5_000 * prompt.WRITTEN_PER_MESSAGE + prompt.COPIES * said
+
+
+def test_a_text_that_is_written_again_and_again_is_stopped():
+    with pytest.raises(GoTemplateError, match="makes more than"):
+        parse("{{ range 5000 }}{{ $.System }}{{ end }}{{ range .Messages }}{{ end }}").render_chat(MANY)

@@ -77,7 +77,7 @@ class _Evaluator:
         return outcome
 
     def _write(self, position: int, text: str) -> None:
-        self._bounds.take(position, len(text))
+        self._bounds.write(position, len(text))
         self._written.append(text)
 
     def _print(self, position: int, value: Value) -> None:
@@ -143,7 +143,7 @@ class _Evaluator:
             case list():
                 return enumerate(value)
             case dict():
-                self._bounds.take(node.position, len(value))
+                self._bounds.step(node.position, len(value))
                 return sorted(value.items(), key=_by_key)
             case Nothing():
                 return ()

@@ -10,6 +10,7 @@ from typing import Final, NoReturn
 from workbench.core.errors import did_you_mean
 from workbench.modelfile.gotemplate.functions import FUNCTIONS, Signature, Surroundings
 from workbench.modelfile.gotemplate.lexer import error_at
+from workbench.modelfile.gotemplate.printf import format_steps
 from workbench.modelfile.gotemplate.tree import (
     Chain,
     Command,
@@ -48,10 +49,13 @@ _ABSENT: Final = _Absent()
 class Limits:
     """What one evaluation may take."""
 
-    steps: int = 2_000_000
-    """Actions, texts, turns of a range, calls of functions and their arguments."""
-    characters: int = 16_000_000
-    """Text that is written, and text that functions look at or make."""
+    steps: int = 400_000
+    """Actions, texts, turns of a range, calls of functions and their arguments; a function that goes through text takes
+    more of them the longer that is. One takes a microsecond, or two."""
+    characters: int = 4_000_000
+    """Text that functions look at or make."""
+    written: int = 1_000_000
+    """Characters of the text that comes of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +108,10 @@ class Bounds:
         self._source = source
         self._limits = limits
         self._steps = limits.steps
+        self._paper = limits.written
         self._depth = 0
         self.room = limits.characters
-        """Characters that are left."""
+        """Characters that functions may still look at or make."""
 
     def fail(self, position: int, problem: str, hint: str = "") -> NoReturn:
         """End the evaluation.
@@ -116,9 +121,9 @@ class Bounds:
         """
         raise error_at(self._source, position, problem, hint) from None
 
-    def step(self, position: int) -> None:
-        """Count one step."""
-        self._steps -= 1
+    def step(self, position: int, count: int = 1) -> None:
+        """Count one step, or several."""
+        self._steps -= count
         if self._steps < 0:
             self.fail(
                 position,
@@ -126,11 +131,22 @@ class Bounds:
                 "A range over too much, or templates that call one another without an end.",
             )
 
-    def take(self, position: int, characters: int) -> None:
-        """Count characters that are written, looked at or made."""
+    def take(self, position: int, characters: int, pace: int) -> None:
+        """Count characters that are looked at or made, `pace` of them in the time of a step."""
         self.room -= characters
         if self.room < 0:
-            self.fail(position, f"it makes more than {self._limits.characters:,} characters of text")
+            self.fail(position, f"its functions go through more than {self._limits.characters:,} characters of text")
+        self.step(position, characters // pace)
+
+    def write(self, position: int, characters: int) -> None:
+        """Count characters that are written."""
+        self._paper -= characters
+        if self._paper < 0:
+            self.fail(
+                position,
+                f"it makes more than {self._limits.written:,} characters of text",
+                "A text that is written again and again?",
+            )
 
     def enter(self, position: int) -> None:
         """Go one level deeper."""
@@ -258,12 +274,15 @@ class Expressions:
         values = [self._argument(dot, operand, signature, index) for index, operand in enumerate(operands)]
         if not isinstance(final, _Absent):
             values.append(self._checked(final, signature, len(values), function.position))
-        self._bounds.take(function.position, sum(size_of(value) for value in values))
+        sizes = [size_of(value) for value in values]
+        self._bounds.take(function.position, sum(sizes), signature.pace)
+        if signature.is_formatted:
+            self._bounds.step(function.position, format_steps(str(values[0]), max(sizes)))
         try:
             result = signature.call(values, Surroundings(self._bounds.room, self._today))
         except FunctionError as error:
             self._bounds.fail(function.position, f"{name}: {error}")
-        self._bounds.take(function.position, size_of(result))
+        self._bounds.take(function.position, size_of(result), signature.pace)
         return result
 
     def _argument(self, dot: Value, operand: Operand, signature: Signature, index: int) -> Value:

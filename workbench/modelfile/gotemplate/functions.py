@@ -42,6 +42,10 @@ class Signature:
     """None where there is no limit."""
     first_is_text: bool = False
     all_are_text: bool = False
+    pace: int = 32
+    """Characters of text that it goes through in about the time of one step."""
+    is_formatted: bool = False
+    """Whether its first argument is a format of printf, whose verbs take steps of their own."""
 
     def takes_text(self, index: int) -> bool:
         """Whether the argument at `index` must be text."""
@@ -165,8 +169,32 @@ _HTML = str.maketrans({'"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">
 _JS_SPECIAL = re.compile(r"[\\'\"<>&=\x00-\x1f]|[^\x00-\x7f]")
 
 
-def _text_of(values: Sequence[Value]) -> str:
-    return sprint(["<no value>" if value is None else value for value in values])
+def _text_of(values: Sequence[Value], around: Surroundings) -> str:
+    return sprint(["<no value>" if value is None else value for value in values], around.room)
+
+
+def _html(values: Sequence[Value], around: Surroundings) -> str:
+    return _text_of(values, around).translate(_HTML)
+
+
+def _js(values: Sequence[Value], around: Surroundings) -> str:
+    return _JS_SPECIAL.sub(_escape_for_js, _text_of(values, around))
+
+
+def _url_query(values: Sequence[Value], around: Surroundings) -> str:
+    return quote_plus(as_bytes(_text_of(values, around)))
+
+
+def _print(values: Sequence[Value], around: Surroundings) -> str:
+    return sprint(values, around.room)
+
+
+def _println(values: Sequence[Value], around: Surroundings) -> str:
+    return sprintln(values, around.room)
+
+
+def _printf(values: Sequence[Value], around: Surroundings) -> str:
+    return sprintf(str(values[0]), values[1:], around.room)
 
 
 def _escape_for_js(match: re.Match[str]) -> str:
@@ -225,14 +253,12 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
     "len": Signature(_plain(_length), 1, 1),
     "index": Signature(_plain(_index), 1, None),
     "slice": Signature(_plain(_slice), 1, None),
-    "print": Signature(_plain(sprint), 0, None),
-    "println": Signature(_plain(sprintln), 0, None),
-    "printf": Signature(
-        lambda values, around: sprintf(str(values[0]), values[1:], around.room), 1, None, first_is_text=True
-    ),
-    "html": Signature(_plain(lambda values: _text_of(values).translate(_HTML)), 0, None),
-    "js": Signature(_plain(lambda values: _JS_SPECIAL.sub(_escape_for_js, _text_of(values))), 0, None),
-    "urlquery": Signature(_plain(lambda values: quote_plus(as_bytes(_text_of(values)))), 0, None),
+    "print": Signature(_print, 0, None),
+    "println": Signature(_println, 0, None),
+    "printf": Signature(_printf, 1, None, first_is_text=True, pace=64, is_formatted=True),
+    "html": Signature(_html, 0, None),
+    "js": Signature(_js, 0, None, pace=4),
+    "urlquery": Signature(_url_query, 0, None, pace=8),
     "call": Signature(_plain(_call), 1, None),
     "eq": Signature(_plain(_equal), 1, None),
     "ne": Signature(_plain(lambda values: not _is_equal(*values)), 2, 2),
@@ -244,7 +270,7 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
 """What every template of Go has."""
 
 OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
-    "json": Signature(_plain(_json), 1, 1),
+    "json": Signature(_plain(_json), 1, 1, pace=16),
     "currentDate": Signature(_day(0), 0, None, all_are_text=True),
     "yesterdayDate": Signature(_day(-1), 0, None, all_are_text=True),
     "toTypeScriptType": Signature(_plain(lambda values: _typescript(values[0])), 1, 1),

@@ -21,7 +21,7 @@ from workbench.modelfile.gotemplate.tree import (
     With,
 )
 
-MAX_LENGTH = 250_000
+MAX_LENGTH = 100_000
 """The longest template, in characters."""
 
 

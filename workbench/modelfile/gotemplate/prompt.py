@@ -16,12 +16,21 @@ from workbench.modelfile.gotemplate.cut import cut_after
 from workbench.modelfile.gotemplate.data import messages as message_values
 from workbench.modelfile.gotemplate.data import tools
 from workbench.modelfile.gotemplate.evaluate import evaluate
-from workbench.modelfile.gotemplate.expressions import Bounds, Settings
+from workbench.modelfile.gotemplate.expressions import Bounds, Limits, Settings
 from workbench.modelfile.gotemplate.functions import GO_FUNCTIONS
 from workbench.modelfile.gotemplate.tree import Action, Command, Field, Pipeline, Tree, identifiers
 from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
 
 Mode = Literal["insert", "messages", "turns"]
+
+MOST_STEPS, STEPS_PER_MESSAGE = 400_000, 200
+"""Steps for any conversation, and those for a message of a long one; known templates take 5 to 18, a large one 60."""
+MOST_CHARACTERS = 2_000_000
+"""Characters that functions may go through, beside those of the conversation."""
+MOST_WRITTEN, WRITTEN_PER_MESSAGE = 150_000, 500
+"""Characters that a template may write of its own, in all and for each message."""
+COPIES = 2
+"""How often all of the conversation may be written, and be gone through by functions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,30 @@ def mode_for(tree: Tree, request: PromptRequest) -> Mode:
     return "messages" if "messages" in identifiers(tree) else "turns"
 
 
+def limits_for(request: PromptRequest) -> Limits:
+    """What the rendering of a request may take: well under a second, and more only where there is more to be said.
+
+    What comes of it is split into tokens in the same thread, which takes longer for each character than writing it.
+    """
+    characters = len(request.prompt) + len(request.suffix)
+    waiting: list[object] = [request.messages, request.tools]
+    while waiting:
+        match waiting.pop():
+            case str() as text:
+                characters += len(text)
+            case Mapping() as members:
+                waiting += members.values()
+                characters += sum(len(str(name)) for name in members)
+            case list() | tuple() as elements:
+                waiting += elements
+    count = len(request.messages)
+    return Limits(
+        steps=max(MOST_STEPS, STEPS_PER_MESSAGE * count),
+        characters=MOST_CHARACTERS + COPIES * characters,
+        written=MOST_WRITTEN + WRITTEN_PER_MESSAGE * count + COPIES * characters,
+    )
+
+
 def render_prompt(source: str, tree: Tree, request: PromptRequest) -> str:
     """The prompt that a template makes.
 
@@ -69,7 +102,7 @@ def render_prompt(source: str, tree: Tree, request: PromptRequest) -> str:
     Raises:
         GoTemplateError: The template fails on it, or a limit is reached.
     """
-    settings = Settings(today=request.today)
+    settings = Settings(today=request.today, limits=limits_for(request))
     level = request.think if isinstance(request.think, str) else ""
     thought: dict[str, Value] = {
         "Think": bool(request.think),

@@ -37,9 +37,18 @@ class Flags:
     space: bool = False
     width: int = 0
     precision: int | None = None
+    room: int = 2**62
+    """How many characters may still come of it: a width holds for each element of a list."""
 
     def pad(self, text: str, *, zeros: bool = True) -> str:
-        """`text` at the width that is asked for, counted in characters."""
+        """`text` at the width that is asked for, counted in characters.
+
+        Raises:
+            FunctionError: There is no room left for it.
+        """
+        self.room -= max(self.width, len(text))
+        if self.room < 0:
+            raise FunctionError("the text gets too long")
         if self.minus:
             return text.ljust(self.width)
         return text.rjust(self.width, "0" if self.zero and zeros else " ")
@@ -69,7 +78,7 @@ def printed(value: Value, verb: str = "v", flags: Flags | None = None) -> str:
     """`value` as the verb `verb` prints it.
 
     Raises:
-        FunctionError: It is nested too deep.
+        FunctionError: It is nested too deep, or longer than the flags have room for.
     """
     return _Printer(flags or Flags(), verb).value(value, 0)
 
@@ -164,7 +173,7 @@ class _Printer:
         verb, flags = self._verb, self._flags
         precision = flags.precision
         if precision == 0 and value == 0:
-            return " " * flags.width
+            return flags.pad("", zeros=False)
         sign = "-" if value < 0 else "+" if flags.plus else " " if flags.space else ""
         if precision is None and flags.zero and not flags.minus:
             precision = flags.width - len(sign)
@@ -191,7 +200,7 @@ class _Printer:
         if sign == "+" and not flags.plus:
             return flags.pad(digits)
         if flags.zero and not flags.minus:
-            return sign + digits.rjust(flags.width - 1, "0")
+            digits = digits.rjust(flags.width - 1, "0")
         return flags.pad(sign + digits)
 
     def _float_digits(self, value: float) -> str:

@@ -26,8 +26,10 @@ from workbench.ui.benching import KIND_NAMES, KIND_WORDS, KINDS, MORE_PAIRS, Ref
 from workbench.ui.benchjob import BenchJob
 from workbench.ui.benchlines import change_notes, change_table
 from workbench.ui.benchsaid import progress_line
+from workbench.ui.copying import CopyOut
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
+from workbench.ui.passing import SAY_SECONDS, Passing
 from workbench.ui.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.benchform import BenchForm, BenchLines, KindBar, ModelList
@@ -42,7 +44,6 @@ PAINT_SECONDS = 0.2
 """How often progress is drawn: drawing takes time from what is measured."""
 WIDE = 100
 """Columns from which form and results stand beside each other."""
-SAY_SECONDS = 6.0
 EXPORTS = {
     ".md": "Markdown      tables and sentences, to read",
     ".jsonl": "JSON lines    one a test, with llama-bench's names",
@@ -101,7 +102,7 @@ class BenchScreen(Screen[None]):
         """An earlier run that is open."""
         self._beside = False
         """Whether two earlier runs stand beside each other."""
-        self._said = ""
+        self._said = Passing(self, self._paint)
         self._dirty = False
 
     def compose(self) -> ComposeResult:
@@ -198,8 +199,8 @@ class BenchScreen(Screen[None]):
             self._painter.pause()
 
     def _state_line(self) -> Content:
-        if self._said:
-            return styled((clean_line(self._said), ""))
+        if self._said.text:
+            return self._said.text
         if self.running and self._desk.answering is not None:
             return styled(("An answer streams in the chat: it disturbs the measurement.", "rows--warning"))
         if self._kept is not None:
@@ -216,15 +217,7 @@ class BenchScreen(Screen[None]):
 
     def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
         """Say something for a moment."""
-        self._said = text
-        self._paint()
-
-        def forget() -> None:
-            if self._said == text:
-                self._said = ""
-                self._paint()
-
-        self.set_timer(seconds, forget)
+        self._said.say(Content(clean_line(text)), seconds)
 
     # What is measured
 
@@ -342,7 +335,8 @@ class BenchScreen(Screen[None]):
 
     def _begin(self, plan: BenchPlan) -> None:
         services = self._services
-        self._kept, self._beside, self._said = None, False, ""
+        self._kept, self._beside = None, False
+        self._said.clear()
         load = self._desk.conversation.load
         self._job = BenchJob(plan, services.bench, services.engines, services.adviser, load, self._changed)
         self.results.clear()
@@ -354,7 +348,7 @@ class BenchScreen(Screen[None]):
         if self._job is None or self._kept is not None or not self._job.can_continue:
             self.say("Pairs can be added to a comparison that was just made.")
             return
-        self._said = ""
+        self._said.clear()
         self._worker = self._measure(self._job, MORE_PAIRS)
 
     @work(group="bench", exit_on_error=False, description="measure")
@@ -430,8 +424,7 @@ class BenchScreen(Screen[None]):
                 return
             command = plan.command
         text = shlex.join(("workbench", *command))
-        self.app.copy_to_clipboard(text)
-        self.say(f"Copied: {text}")
+        self.post_message(CopyOut(text, clean_line(f"Copied: {text}")))
 
     def action_export(self) -> None:
         """Write the measurement to a file."""

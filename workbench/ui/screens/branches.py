@@ -13,6 +13,7 @@ from textual.worker import Worker, WorkerCancelled, WorkerFailed
 from workbench.core.answer import Outcome
 from workbench.core.ports import Engine
 from workbench.core.tree import Node
+from workbench.ui.copying import CopyOut
 from workbench.ui.pacing import Clocks, Emit
 from workbench.ui.screens.typed import TypedScreen
 from workbench.ui.services import Services
@@ -301,23 +302,23 @@ class BranchScreen(TypedScreen):
             await self._redraw(focus)
         self.say(said if changed else otherwise)
 
-    def action_copy_conversation(self) -> None:
-        """Copy the whole conversation as Markdown."""
+    def action_copy_conversation(self, to_file: bool = False) -> None:
+        """Copy the whole conversation as Markdown, into a file too if that is wanted."""
         conversation = self.desk.conversation
         if not conversation.tree.leaf:
             self.say("There is no message yet.")
             return
         session = conversation.session(self.desk.scribe.session_id, self.desk.model)
-        self.app.copy_to_clipboard(self._services.session_text(session, "md"))
-        self.say("The conversation was copied as Markdown.")
+        text = self._services.session_text(session, "md")
+        self.post_message(CopyOut(text, "The conversation was copied as Markdown.", to_file))
 
-    def action_copy_code(self) -> None:
+    def action_copy_code(self, to_file: bool = False) -> None:
         """Copy a block of code of the turn that has the focus, or of the last answer."""
         turn = self.focused if isinstance(self.focused, TurnLines) else None
         answers: Sequence[TurnLines] = list(self.query(AnswerTurn))
         turn = turn or (answers[-1] if answers else None)
         if turn is not None:
-            turn.action_copy_code()
+            turn.action_copy_code(to_file)
 
     @work(group="replay", exclusive=True, exit_on_error=False, description="replay")
     async def action_replay(self) -> None:

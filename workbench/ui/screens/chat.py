@@ -206,10 +206,10 @@ class ChatScreen(BranchScreen):
         else:
             self.say("Saved: every new conversation begins with these settings.")
 
-    def action_copy_answer(self) -> None:
-        """Copy what the model wrote last."""
+    def action_copy_answer(self, to_file: bool = False) -> None:
+        """Copy what the model wrote last, into a file too if that is wanted."""
         if answers := self.query(AnswerTurn):
-            answers.last().action_copy()
+            answers.last().action_copy(to_file)
 
     def action_export(self) -> None:
         """Write the conversation to a file."""
@@ -317,7 +317,7 @@ class ChatScreen(BranchScreen):
 
     async def leave(self) -> None:
         """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
-        await self._services.prompts.keep_draft(self.prompt.full_text)
+        await self._services.prompts.keep_draft(self.prompt.pastes.expanded(self.prompt.text))
         self.desk.stop()
         running = self._answering
         if running is not None and not running.is_finished:

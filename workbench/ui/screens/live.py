@@ -22,6 +22,7 @@ from workbench.ui.activity import alarm_line, answering_line, loading_line
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.pacing import Clocks
+from workbench.ui.passing import SAY_SECONDS, Passing
 from workbench.ui.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
@@ -71,7 +72,7 @@ class LiveScreen(Screen[None]):
         super().__init__(id="chat")
         self._services = services
         self._key_for = key_for
-        self._said = Content("")
+        self._said = Passing(self, self._show_activity)
         self._alarm: Alarm | None = None
         self._looked_at = 0.0
         self._queued: tuple[str, UserTurn] | None = None
@@ -148,8 +149,8 @@ class LiveScreen(Screen[None]):
 
     def _show_activity(self) -> None:
         stop = self._key_for("chat.stop")
-        if self._said:
-            line = self._said
+        if self._said.text:
+            line = self._said.text
         elif self.desk.bay.load is not None:
             line = loading_line(self.desk.bay.load, stop, queued=self._queued is not None)
         elif self.desk.answering is not None:
@@ -163,20 +164,9 @@ class LiveScreen(Screen[None]):
             line = Content("")
         self.activity.say(line)
 
-    def say(self, text: str, seconds: float = 4.0) -> None:
+    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
         """Say something in the line of activity for a moment."""
-        self._say(styled((clean_line(text), "gauge--value")), seconds)
-
-    def _say(self, said: Content, seconds: float) -> None:
-        self._said = said
-        self._show_activity()
-
-        def forget() -> None:
-            if self._said is said:
-                self._said = Content("")
-                self._show_activity()
-
-        self.set_timer(seconds, forget)
+        self._said.say(styled((clean_line(text), "gauge--value")), seconds)
 
     def tell_alarm(self, alarm: Alarm) -> None:
         """Tell of a trouble of the machine, over whatever is said now; what is wrong stays until put off."""
@@ -184,7 +174,7 @@ class LiveScreen(Screen[None]):
             self._alarm = alarm
         elif self._alarm is not None and not self.desk.machine.view.holds(self._alarm):
             self._alarm = None
-        self._say(self._alarm_line(alarm), ALARM_SECONDS)
+        self._said.say(self._alarm_line(alarm), ALARM_SECONDS)
 
     def _alarm_line(self, alarm: Alarm) -> Content:
         return alarm_line(
@@ -199,13 +189,13 @@ class LiveScreen(Screen[None]):
         """Say no more of the alarm that is told; gives whether there was one."""
         told, self._alarm = self._alarm is not None, None
         if told:
-            self._said = Content("")
+            self._said.clear()
             self._show_activity()
         return told
 
     def _begin_work(self) -> None:
         """Something begins to run: what was said before it no longer matters."""
-        self._said = Content("")
+        self._said.clear()
         self._busy_timer.resume()
 
     @property

@@ -15,7 +15,9 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import Value
 from workbench.core.ports import Servers
+from workbench.ui.copying import CopyOut
 from workbench.ui.keys import keys_of
+from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.models_trial import TrialScreen
 from workbench.ui.shelf import Heading
 from workbench.ui.shelving import short_problem
@@ -190,8 +192,7 @@ class ModelsScreen(TrialScreen):
         """Copy the path of the model in hand."""
         model = self._wanted()
         if model is not None and self._has_file(model):
-            self.app.copy_to_clipboard(model.path or "")
-            self.say(f"Copied: {model.path}")
+            self.post_message(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
 
     def action_unload(self) -> None:
         """Have the server give the memory of the model in hand back."""

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.containers import Horizontal
+from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Input, Label
@@ -19,6 +20,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.ui.desk import Desk
 from workbench.ui.fitter import Fitter
+from workbench.ui.passing import Passing
 from workbench.ui.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.shelf import Filter, Heading, Row, Shelf
@@ -34,7 +36,6 @@ SETTLE_SECONDS = 0.08
 """How long the cursor has to rest on a model before its file is read."""
 LOOK_SECONDS = 2.0
 """How often it is looked at what is free."""
-SAY_SECONDS = 4.0
 
 
 class ModelListScreen(Screen[None]):
@@ -64,7 +65,7 @@ class ModelListScreen(Screen[None]):
         self._key_for = key_for
         self._moved = False
         """Whether the user has taken another row in hand."""
-        self._said = ""
+        self._said = Passing(self, self._show_state)
         self._failure = ""
         self._in_hand: Row | None = None
         self._typing: Input | None = None
@@ -164,7 +165,7 @@ class ModelListScreen(Screen[None]):
     def _show_state(self) -> None:
         self._show_title()
         keys = self._key_for("models.problems")
-        self.state.update(self._said or clean_line(self._failure) or state_text(self.shelf, keys))
+        self.state.update(self._said.text or clean_line(self._failure) or state_text(self.shelf, keys))
 
     def _show_panel(self, *, top: bool) -> None:
         row = self.shelf.row
@@ -175,15 +176,7 @@ class ModelListScreen(Screen[None]):
 
     def say(self, text: str) -> None:
         """Say something below the list for a moment."""
-        said = self._said = clean_line(text)
-        self._show_state()
-
-        def forget() -> None:
-            if self._said is said:
-                self._said = ""
-                self._show_state()
-
-        self.set_timer(SAY_SECONDS, forget)
+        self._said.say(Content(clean_line(text)))
 
     # The model in hand
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from textual.widgets import Input, Label
 from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
+from workbench.ui.copying import CopyOut
 from workbench.ui.gauges import styled
 from workbench.ui.pages import Page, TablePage, paragraph
 from workbench.ui.sanitize import clean_line
@@ -104,21 +106,21 @@ class PagesScreen(Screen[None]):
         self._show()
         self._say()
 
+    @abstractmethod
     async def read(self) -> Callable[[], Sequence[Page]]:
         """Read what is to be shown; gives what makes the pages of it, which is called in a thread.
 
         Raises:
             WorkbenchError: It cannot be read.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def title_for(self, width: int) -> Content:
         """The first row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def place_for(self, width: int) -> Content:
         """The second row."""
-        raise NotImplementedError
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Work that failed in a way that nobody foresaw is told, and does not end the program."""
@@ -263,5 +265,4 @@ class PagesScreen(Screen[None]):
         """Copy what is in hand."""
         text = self.page.text(self.rows.cursor) if self.page else ""
         if text:
-            self.app.copy_to_clipboard(text)
-            self.notify("Copied.", timeout=2)
+            self.post_message(CopyOut(text))

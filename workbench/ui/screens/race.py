@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual import events, on, work
@@ -25,6 +26,7 @@ from workbench.lab.race_report import FORMS, as_json, result_of
 from workbench.ui.desk import Desk
 from workbench.ui.gauges import styled
 from workbench.ui.machinelines import machine_line
+from workbench.ui.passing import SAY_SECONDS, Passing
 from workbench.ui.racing import Terms, conversation_of, proposed, room_for_more, summary_lines
 from workbench.ui.sanitize import clean_line
 from workbench.ui.screens.export import Export, ExportDialog, free_path
@@ -101,7 +103,7 @@ class RaceScreen(Screen[None]):
         self._diff = False
         self._first = 0
         """The index of the first lane that is on the screen."""
-        self._said = ""
+        self._said = Passing(self, partial(self.call_after_refresh, self._paint))
         self._dirty = False
         self._part = 0
         """What was drawn last while lanes write: the place of a lane, or the number of lanes for the table."""
@@ -245,8 +247,8 @@ class RaceScreen(Screen[None]):
 
     def _state_line(self) -> Content:
         race = self._race
-        if self._said:
-            return styled((clean_line(self._said), "lane--value"))
+        if self._said.text:
+            return self._said.text
         if len(race.lanes) < 2:
             add = self._key_for("race.add")
             return styled(
@@ -264,17 +266,9 @@ class RaceScreen(Screen[None]):
             parts.append("scrolling not tied")
         return styled((" · ".join(parts), "lane--dim"))
 
-    def say(self, text: str, seconds: float = 4.0) -> None:
+    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
         """Say something for a moment."""
-        self._said = text
-        self.call_after_refresh(self._paint)
-
-        def forget() -> None:
-            if self._said == text:
-                self._said = ""
-                self._paint()
-
-        self.set_timer(seconds, forget)
+        self._said.say(styled((clean_line(text), "lane--value")), seconds)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Bring a lane that gets the focus onto the screen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -13,6 +14,7 @@ from textual import on, work
 from workbench.core.errors import ModelFileError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import ExportFormat
+from workbench.core.prompt_text import PromptText
 from workbench.ui.pacing import Clocks
 from workbench.ui.screens.loading import LoadScreen
 from workbench.ui.services import Services
@@ -53,11 +55,11 @@ class TypedScreen(LoadScreen):
         prompts = self._services.prompts
         lost = await prompts.lost_drafts()
         # A draft that does not come into the prompt by itself is at hand with the Up key.
-        for text in lost:
-            await prompts.keep(text)
+        for draft in lost:
+            await prompts.keep(draft)
         self.prompt.remember(await prompts.recall())
         if lost and not self.prompt.text:
-            self.prompt.put(lost[-1])
+            self.prompt.put_kept(lost[-1])
             self.notify("This was in the prompt when the program ended last time.", markup=False)
 
     def _draft_due(self) -> None:
@@ -65,18 +67,17 @@ class TypedScreen(LoadScreen):
         self._keep_draft()
 
     @work(group="prompts", exit_on_error=False, description="keep a prompt")
-    async def _keep_prompt(self, text: str) -> None:
-        await self._services.prompts.keep(text)
+    async def _keep_prompt(self, prompt: PromptText) -> None:
+        await self._services.prompts.keep(prompt)
 
     @work(group="draft", exit_on_error=False, description="keep what is in the prompt")
     async def _keep_draft(self) -> None:
-        await self._services.prompts.keep_draft(self.prompt.full_text)
+        await self._services.prompts.keep_draft(self.prompt.pastes.expanded(self.prompt.text))
 
     def _take(self, shown: str) -> str:
         """Take what was submitted out of the prompt; it is kept for later sessions."""
-        text = self.prompt.take(shown)
-        self._keep_prompt(text)
-        return text
+        self._keep_prompt(self.prompt.pastes.expanded(shown))
+        return self.prompt.take(shown)
 
     def _take_message(self, shown: str) -> str:
         """Take the message that was submitted. What a paste begins with is no command."""
@@ -123,9 +124,9 @@ class TypedScreen(LoadScreen):
         else:
             self._take(shown)
 
+    @abstractmethod
     def think(self, *, shown: bool) -> None:
         """Show what models think, or fold it."""
-        raise NotImplementedError
 
     @property
     def export_folder(self) -> Path:

@@ -10,7 +10,8 @@ from textual.geometry import Offset
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
-from workbench.ui.pasting import Pastes, Range, is_long
+from workbench.core.prompt_text import Range
+from workbench.ui.pasting import Pastes, is_long
 from workbench.ui.sanitize import clean
 
 OPEN_LIMIT = 100_000

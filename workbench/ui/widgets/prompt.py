@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widgets import TextArea
 
+from workbench.core.prompt_text import PromptText
 from workbench.ui.pasting import Pastes
 from workbench.ui.slash import Candidate, common_start
 from workbench.ui.widgets.chips import ChipArea
@@ -74,7 +75,8 @@ class Prompt(ChipArea, inherit_bindings=False):
         )
         # A blinking cursor would draw twice a second while nothing happens.
         self.cursor_blink = False
-        self._history: list[str] = []
+        self._history: list[str | PromptText] = []
+        """Those of earlier sessions are as they were kept, until they are wanted: each paste is looked for later."""
         self._place = 0
         self._draft = ""
         self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
@@ -87,15 +89,22 @@ class Prompt(ChipArea, inherit_bindings=False):
 
     def put(self, text: str) -> None:
         """Put `text` into the prompt: as it was typed, if it is the last one, else folded where it is long."""
-        if self._history and self.pastes.expand(self._history[-1]) == text:
-            self.show_text(self._history[-1])
+        if self._is_last(text):
+            self.show_text(self._earlier(-1))
             return
         folded = self.pastes.fold_again(text)
         self.show_text(self.pastes.fold(text) if len(folded) > PUT_LIMIT else folded)
 
+    def put_kept(self, prompt: PromptText) -> None:
+        """Put a text that was kept into the prompt, with its pastes as chips."""
+        if prompt.pastes:
+            self.show_text(self._folded(prompt))
+        else:
+            self.put(prompt.text)
+
     def put_message(self, text: str) -> None:
         """Put a message into the prompt as it would be typed: two slashes stand for one at its beginning."""
-        if self._history and self.pastes.expand(self._history[-1]) == text:
+        if self._is_last(text):
             self.put(text)
         else:
             self.put(f"/{text}" if text.startswith("/") else text)
@@ -116,7 +125,7 @@ class Prompt(ChipArea, inherit_bindings=False):
         Returns:
             The text with every paste in full.
         """
-        if not self._history or self._history[-1] != shown:
+        if not self._history or self._earlier(-1) != shown:
             self._history.append(shown)
         self._place = len(self._history)
         self.show_text(self.text.removeprefix(shown))
@@ -169,10 +178,25 @@ class Prompt(ChipArea, inherit_bindings=False):
         if text is not None:
             self.put(text)
 
-    def remember(self, texts: Sequence[str]) -> None:
+    def remember(self, prompts: Sequence[PromptText]) -> None:
         """Put texts of earlier sessions before those of this one."""
-        self._history[:0] = [self.pastes.fold(text) if len(text) > PUT_LIMIT else text for text in texts]
-        self._place += len(texts)
+        self._history[:0] = prompts
+        self._place += len(prompts)
+
+    def _earlier(self, place: int) -> str:
+        """One of the earlier texts, with its chips."""
+        text = self._history[place]
+        if isinstance(text, PromptText):
+            text = self._history[place] = self._folded(text)
+        return text
+
+    def _folded(self, prompt: PromptText) -> str:
+        folded = self.pastes.folded(prompt)
+        return self.pastes.fold(prompt.text) if len(folded) > PUT_LIMIT else folded
+
+    def _is_last(self, text: str) -> bool:
+        """Whether the last of the earlier texts, with its pastes in full, is this one."""
+        return bool(self._history) and self.pastes.expand(self._earlier(-1)) == text
 
     def action_newline(self) -> None:
         """Begin a new line."""
@@ -196,4 +220,4 @@ class Prompt(ChipArea, inherit_bindings=False):
         if self._place == len(self._history):
             self._draft = self.text
         self._place = place
-        self.show_text(self._draft if place == len(self._history) else self._history[place])
+        self.show_text(self._draft if place == len(self._history) else self._earlier(place))

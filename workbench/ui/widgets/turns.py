@@ -11,9 +11,11 @@ from textual.events import Click
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.prompt_text import Range
 from workbench.core.tree import Place
+from workbench.ui.copying import CopyOut
 from workbench.ui.document.blocks import code_blocks
-from workbench.ui.pasting import Range, folded_lines, middle, opened_lines
+from workbench.ui.pasting import folded_lines, middle, opened_lines
 from workbench.ui.sanitize import clean, clean_line
 from workbench.ui.swapping import Swap, swap_lines
 from workbench.ui.widgets.lines import Lines
@@ -40,6 +42,10 @@ class TurnLines(Lines, can_focus=True):
         Binding("y,c", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
         Binding("b", "copy_code", "Copy code", id="turn.copy_code",
                 tooltip="Copy a block of code of this turn; pressed again, the next one."),
+        Binding("Y", "copy(True)", "Copy to a file", id="turn.copy_to_file", show=False,
+                tooltip="Write the text of this turn to a file of its own in the export folder."),
+        Binding("B", "copy_code(True)", "Copy code to a file", id="turn.copy_code_to_file", show=False,
+                tooltip="Write the block of code that was copied last, else the first one, to a file."),
         Binding("d,delete", "screen.delete", "Delete", id="turn.delete",
                 tooltip="Delete this message and all that follows it."),
         Binding("u", "screen.undo", "Undo", id="turn.undo", tooltip="Take back the last change of the conversation."),
@@ -85,25 +91,24 @@ class TurnLines(Lines, can_focus=True):
             self.forget_drawn()
         return len(self.lines)
 
-    def action_copy(self) -> None:
-        """Copy the text."""
-        self.app.copy_to_clipboard(self.text)
-        self.notify("Copied.", timeout=2)
+    def action_copy(self, to_file: bool = False) -> None:
+        """Copy the text, into a file too if that is wanted."""
+        self.post_message(CopyOut(self.text, to_file=to_file))
 
-    def action_copy_code(self) -> None:
-        """Copy a block of code, and the next one when it is pressed again."""
+    def action_copy_code(self, to_file: bool = False) -> None:
+        """Copy a block of code, and the next one when it is pressed again; into a file, the one that was copied."""
         blocks = code_blocks(self.text)
         if not blocks:
             self.notify("There is no block of code in this turn.", timeout=2)
             return
-        self._copied = (self._copied + 1) % len(blocks)
+        self._copied = max(self._copied, 0) if to_file else self._copied + 1
+        self._copied %= len(blocks)
         block = blocks[self._copied]
-        self.app.copy_to_clipboard(block.text)
         what = f"block {self._copied + 1} of {len(blocks)}" if len(blocks) > 1 else "the block of code"
         language = f", {block.language}" if block.language else ""
         lines = block.text.count("\n") + 1
         text = f"Copied {what}{language}, {lines} {'line' if lines == 1 else 'lines'}."
-        self.notify(text, timeout=2, markup=False)
+        self.post_message(CopyOut(block.text, text, to_file))
 
     def action_fold(self) -> None:
         """Nothing is folded in most turns."""
