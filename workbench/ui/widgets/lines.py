@@ -31,8 +31,11 @@ def expect_growth(widget: Widget, rows: int) -> None:
     widget.set_reactive(Widget.virtual_size, Size(width, max(0, height + rows)))
 
 
-_RowLook = tuple[Sequence[LineFilter], Color, Spacing, Size]
-"""What the finished rows depend on besides the lines: filters, background, padding, and the size without it."""
+_RowLook = tuple[Sequence[LineFilter], Color, Spacing, int]
+"""What the finished rows depend on besides the lines: filters, background, padding, and the width without it."""
+
+KEPT_ROWS = 400
+"""So many rows are kept. Each is some tens of objects, which the garbage collector goes through again and again."""
 
 
 class Lines(Widget):
@@ -54,7 +57,6 @@ class Lines(Widget):
         super().__init__(id=widget_id, classes=classes)
         self.auto_links = False
         self._lines: list[Content] = []
-        self._strips: dict[int, Strip] = {}
         self._rows: dict[int, Strip] = {}
         self._row_look: _RowLook | None = None
         self._styles_by_name: dict[str, Style] = {}
@@ -83,7 +85,6 @@ class Lines(Widget):
         self._lines[start:] = lines
         # A widget that is higher than its lines would go on to show those that are gone.
         for y in (*changed, *range(len(self._lines), start + len(shown))):
-            self._strips.pop(y, None)
             self._rows.pop(y, None)
         growth = len(lines) - len(shown)
         if growth:
@@ -95,7 +96,6 @@ class Lines(Widget):
 
     def forget_drawn(self) -> None:
         """Draw every row anew, the next time."""
-        self._strips.clear()
         self._rows.clear()
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
@@ -138,40 +138,38 @@ class Lines(Widget):
         padding = self.gutter
         if padding != self.styles.padding:
             return super().render_lines(crop)
-        look = (self.get_line_filters(), self.background_colors[1], padding, self.size)
+        look = (self.get_line_filters(), self.background_colors[1], padding, self.size.width)
         if look != self._row_look:
             self._row_look = look
             self._rows.clear()
         first, rows = padding.top, self._rows
         strips = [rows.get(y - first) or self._finish(y - first, look) for y in crop.line_range]
-        if crop.column_span != (0, look[3].width + padding.width):
+        if crop.column_span != (0, look[3] + padding.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
     def _finish(self, y: int, look: _RowLook) -> Strip:
         """A row with what stands beside it and what the framework makes of it; `y` counts from the first line."""
-        filters, background, padding, size = look
+        filters, background, padding, width = look
+        is_line = 0 <= y < self.size.height
         beside = RichStyle.from_color(bgcolor=background.rich_color)
-        if 0 <= y < size.height:
+        if is_line:
             strip = self.render_line(y)
             if padding.width:
                 sides = [Strip.blank(columns, beside) for columns in (padding.left, padding.right)]
                 strip = Strip.join([sides[0], strip, sides[1]])
         else:
-            strip = Strip.blank(size.width + padding.width, beside)
+            strip = Strip.blank(width + padding.width, beside)
         for each in filters:
             strip = strip.apply_filter(each, background)
-        self._rows[y] = strip
+        if is_line:
+            if len(self._rows) >= KEPT_ROWS:
+                self._rows.clear()
+            self._rows[y] = strip
         return strip
 
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
-        strip = self._strips.get(y)
-        if strip is None or strip.cell_length != self.size.width:
-            strip = self._strips[y] = self._draw(y)
-        return strip
-
-    def _draw(self, y: int) -> Strip:
         width, indent = self.size.width, self.INDENT
         base = self.visual_style
         # A widget that was just removed may still be in the frame that is being drawn.
