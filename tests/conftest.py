@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -19,6 +20,16 @@ STORE_VARIABLES = (
     "OPENAI_BASE_URL", "OPENAI_API_KEY",
 )  # fmt: skip
 """What names the folders in which other programs keep models, and the servers that they ask."""
+
+FEWER_COLLECTIONS = (10_000, 10, 10)
+"""A test of the screen makes and drops some twenty thousand objects that refer to each other."""
+
+
+def pytest_collection_finish():
+    """Modules and tests stay to the end: no collection of garbage has to walk through them again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*FEWER_COLLECTIONS)
 
 
 @pytest.fixture(autouse=True)

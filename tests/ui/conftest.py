@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 
 from tests.ui.fakes import FakeClock, models
+from tests.ui.idle import exact_waits
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 
 
 @pytest.fixture(autouse=True)
-def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """No colours taken away, no animations, and neither the time zone nor the terminal of the machine."""
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("TEXTUAL_ANIMATIONS", "none")
@@ -17,7 +18,12 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TERM", "xterm-256color")
     for name in ("TERM_PROGRAM", "VTE_VERSION", "KONSOLE_VERSION", "TMUX", "STY"):
         monkeypatch.delenv(name, raising=False)
-    return
+
+
+@pytest.fixture(autouse=True)
+def only_what_is_to_come_is_waited_for() -> Iterator[None]:
+    with exact_waits():
+        yield
 
 
 @pytest.fixture
