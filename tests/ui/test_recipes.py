@@ -28,11 +28,11 @@ REF = "/m/brief.Modelfile"
 
 
 @pytest.fixture
-def described() -> ScriptedHost:
+def described(clock: FakeClock) -> ScriptedHost:
     """A host with a model that a Modelfile describes, beside the others."""
     plain, *others = models()
     entry = replace(plain.entry, ref=REF, name="brief", recipe=RECIPE)
-    return ScriptedHost([replace(plain, entry=entry), plain, *others])
+    return ScriptedHost([replace(plain, entry=entry), plain, *others], clock=clock, sleep=clock.sleep)
 
 
 async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, clock: FakeClock) -> None:
@@ -147,7 +147,7 @@ async def test_the_command_line_counts_more(described: ScriptedHost, clock: Fake
 async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock) -> None:
     *fine, broken = models()
     entry = replace(broken.entry, recipe=RECIPE)
-    app = app_on(ScriptedHost([*fine, replace(broken, entry=entry)]), clock)
+    app = app_on(ScriptedHost([*fine, replace(broken, entry=entry)], clock=clock, sleep=clock.sleep), clock)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         app.chat.load_model("broken", "broken")

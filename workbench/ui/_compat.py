@@ -9,6 +9,10 @@ import time
 from codecs import getincrementaldecoder
 from typing import TYPE_CHECKING
 
+from textual.cache import LRUCache
+from textual.css.model import RuleSet
+from textual.css.stylesheet import Stylesheet
+
 if TYPE_CHECKING:
     from textual.driver import Driver
 
@@ -19,6 +23,10 @@ QUIET_SECONDS = 0.1
 """How often the thread that reads keys looks whether the program ends."""
 PENDING_SECONDS = 0.01
 """How often it looks after an Escape: whether that was the key, or the start of a sequence, only time tells."""
+THEMES_KEPT = 8
+"""For so many themes the style sheets are kept parsed."""
+SHEETS_KEPT = 256
+"""So many sheets are kept of each; there is one for each kind of widget and of screen."""
 
 
 def prompt_driver() -> type[Driver] | None:
@@ -55,3 +63,41 @@ def prompt_driver() -> type[Driver] | None:
                         self.process_message(event)
 
     return PromptDriver
+
+
+class KeptStylesheet(Stylesheet):
+    """Parses the same text with the same variables once in a process, whoever needs it.
+
+    Textual parses every sheet anew whenever the variables are set, even to what they were: twice before the first
+    screen is drawn, and all sheets of all screens with each step through the themes.
+    """
+
+    def __init__(self, *, variables: dict[str, str] | None = None) -> None:
+        super().__init__(variables=variables)
+        self._parse_cache = _parsed_with(self._variables)
+
+    def set_variables(self, variables: dict[str, str]) -> None:
+        """Parse with other variables from now on."""
+        # What is kept is not this sheet's to clear.
+        self._parse_cache = LRUCache(1)
+        super().set_variables(variables)
+        self._parse_cache = _parsed_with(variables)
+
+    def reparse(self) -> None:
+        """Take the variables in.
+
+        Raises:
+            StylesheetParseError: A sheet is not valid; the rules are what they were.
+        """
+        self.parse()
+
+
+_parsed: LRUCache[frozenset[tuple[str, str]], LRUCache[tuple, list[RuleSet]]] = LRUCache(THEMES_KEPT)
+"""The rules of what was parsed, by the variables. No sheet changes a rule once it is parsed."""
+
+
+def _parsed_with(variables: dict[str, str]) -> LRUCache[tuple, list[RuleSet]]:
+    key = frozenset(variables.items())
+    if (kept := _parsed.get(key)) is None:
+        kept = _parsed[key] = LRUCache(SHEETS_KEPT)
+    return kept

@@ -21,7 +21,7 @@ from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import Alarm
-from workbench.ui._compat import prompt_driver
+from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.copying import Copier, CopyOut
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.pacing import REAL_CLOCKS, Clocks
@@ -101,6 +101,7 @@ class WorkbenchApp(App[None]):
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         super().__init__(driver_class=prompt_driver())
+        self.stylesheet = KeptStylesheet(variables=self.stylesheet._variables)
         self.services = services
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)

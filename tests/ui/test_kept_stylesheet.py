@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from textual.css import stylesheet as textual_stylesheet
+from textual.css.errors import UnresolvedVariableError
+from textual.css.stylesheet import Stylesheet, StylesheetError, StylesheetParseError
+from textual.css.tokenizer import TokenError
+
+from workbench.ui import _compat
+from workbench.ui._compat import KeptStylesheet
+
+SHEET = "Label { color: $ink; &:hover { color: $paper; } } .wide { width: 3fr; }"
+MISTAKES = (StylesheetError, StylesheetParseError, TokenError, UnresolvedVariableError)
+DARK, LIGHT = {"ink": "#ffffff", "paper": "#000000"}, {"ink": "#000000", "paper": "#ffffff"}
+
+
+@pytest.fixture
+def parsed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The texts that were really parsed."""
+    texts: list[str] = []
+    parse = textual_stylesheet.parse
+
+    def count(scope: str, css: str, *arguments: object, **options: object) -> object:
+        texts.append(css)
+        return parse(scope, css, *arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(textual_stylesheet, "parse", count)
+    _compat._parsed.clear()
+    yield texts
+    _compat._parsed.clear()
+
+
+def sheet(variables: dict[str, str], css: str = SHEET, kind: type[Stylesheet] = KeptStylesheet) -> Stylesheet:
+    made = kind(variables=variables)
+    made.add_source(css, ("", "a test"))
+    return made
+
+
+def test_the_same_text_with_the_same_variables_is_parsed_once(parsed: list[str]) -> None:
+    first, second = sheet(DARK), sheet(dict(reversed(DARK.items())))
+    assert first.css == second.css
+    first.set_variables(dict(DARK))
+    first.reparse()
+    assert parsed == [SHEET]
+
+
+def test_other_variables_give_what_textual_makes_of_them_and_the_way_back_is_not_parsed(parsed: list[str]) -> None:
+    ours = sheet(DARK)
+    dark = ours.css
+    ours.set_variables(LIGHT)
+    ours.reparse()
+    light = ours.css
+    assert light != dark
+    ours.set_variables(DARK)
+    ours.reparse()
+    assert ours.css == dark
+    assert parsed == [SHEET, SHEET]
+    assert [dark, light] == [sheet(variables, kind=Stylesheet).css for variables in (DARK, LIGHT)]
+
+
+def test_one_sheet_that_is_given_other_variables_takes_nothing_from_another(parsed: list[str]) -> None:
+    stays, changes = sheet(DARK), sheet(DARK)
+    assert stays.rules == changes.rules
+    changes.set_variables(LIGHT)
+    changes.reparse()
+    stays.reparse()
+    assert stays.css == sheet(DARK).css != changes.css
+    assert len(parsed) == 2
+
+
+@pytest.mark.parametrize("wrong", ["Label { colour: red; }", "Label { color: $no_such_ink; }", "Label { color"])
+def test_a_sheet_with_a_mistake_is_refused_each_time_and_leaves_the_rules(parsed: list[str], wrong: str) -> None:
+    ours = sheet(DARK)
+    before = ours.css
+    for _ in range(2):
+        ours.add_source(wrong, ("", "another"))
+        ours._invalid_css.clear()
+        with pytest.raises(MISTAKES):
+            ours.reparse()
+        ours.set_variables(DARK)
+        assert "\n\n".join(rule.css for rule in ours._rules) == before
+
+
+def test_no_more_is_kept_than_themes_that_somebody_tries(parsed: list[str]) -> None:
+    for number in range(_compat.THEMES_KEPT + 5):
+        sheet(DARK | {"ink": f"#0000{number:02}"}).parse()
+    assert len(_compat._parsed) == _compat.THEMES_KEPT
