@@ -133,12 +133,41 @@ def test_errors(call, tmp_path, lines, kind, said):
         assert "Traceback" not in err
 
 
-def test_a_bench_does_not_time_half_of_it(call, tmp_path, demo_path):
+def test_a_bench_times_it_with_its_adapter_and_as_it_says(call, tmp_path, demo_path):
     write_lora(tmp_path / "lora.gguf", demo_path)
+    said = ("PARAMETER num_thread 1", "PARAMETER num_batch 16", "PARAMETER num_gpu 0", "PARAMETER num_ctx 64")
+    ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", *said)
+    status, out, err = call("bench", ref, "-p", "8", "-n", "1", "-r", "1", "--no-warmup", "--json")
+    assert status == 0
+    assert f"{ref} says -ngl 0 -t 1 -b 16 -ub 16." in err
+    for line in map(json.loads, out.splitlines()):
+        assert line["model_type"].endswith(" + lora.gguf")
+        assert (line["n_threads"], line["n_batch"], line["n_ubatch"], line["n_gpu_layers"]) == (1, 16, 16, 0)
+        assert line["avg_ts"] > 0
+
+
+def test_the_command_line_of_a_bench_overrules_a_modelfile(call, tmp_path):
+    ref = write(tmp_path / "Modelfile", "FROM demo", "PARAMETER num_thread 1", "PARAMETER num_batch 16")
+    options = ("-p", "8", "-n", "0", "-r", "1", "--no-warmup", "-b", "2048", "-ngl", "0", "--json")
+    status, out, err = call("bench", ref, *options)
+    line = json.loads(out)
+    assert (status, line["n_threads"], line["n_batch"], line["n_ubatch"]) == (0, 1, 2048, 512)
+    assert f"{ref} says -t 1." in err
+
+
+def test_a_bench_of_what_is_felt_takes_what_a_modelfile_says(call, tmp_path, demo_path):
+    write_lora(tmp_path / "lora.gguf", demo_path)
+    ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", "PARAMETER num_thread 1")
+    status, out, _ = call("bench", ref, "--felt", "8", "-n", "2", "-r", "1", "--json")
+    assert (status, json.loads(out.splitlines()[0])["answers"]) == (0, 1)
+
+
+def test_a_bench_refuses_an_adapter_of_another_model(call, tmp_path, demo_path):
+    write_lora(tmp_path / "lora.gguf", demo_path, architecture="qwen2")
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf")
-    status, _, err = call("bench", ref, "-p", "8", "-n", "1", "-r", "1")
+    status, out, _ = call("bench", ref, "-p", "8", "-n", "0", "-r", "1", "--json")
     assert status == 1
-    assert "a model with an adapter is not timed" in err
+    assert "qwen2" in json.loads(out.splitlines()[0])["error"]["message"]
 
 
 def test_fit_counts_the_adapter(call, tmp_path, demo_path):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from tests.lab.fake_bencher import case
 from workbench.core.bench import BenchTest, as_load_settings
 from workbench.core.errors import ParameterError
+from workbench.core.recipe import Recipe
 from workbench.lab.bench_grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs, parse_words
 
 NUMBERS = st.lists(st.integers(0, 5000), min_size=1, max_size=4, unique=True).map(tuple)
@@ -159,3 +160,58 @@ def test_every_sequence_has_cells_of_its_own():
     one = case("a", BenchTest(100, 100, 100, 4), type_k="q8_0", n_threads=3)
     load = as_load_settings(one.settings, one.test)
     assert (load.num_ctx, load.type_k, load.num_thread) == (4 * 512, "q8_0", 3)
+
+
+RECIPES = {
+    "m": Recipe(parameters=(("num_thread", 2), ("num_batch", 64), ("num_gpu", 0), ("num_ctx", 99), ("top_k", 5))),
+    "large": Recipe(parameters=(("num_batch", 4096),)),
+    "plain": Recipe(parameters=(("temperature", 0.5),)),
+    "none": None,
+}
+
+
+def ways(grid):
+    return [(model, one.n_gpu_layers, one.n_batch, one.n_ubatch, one.n_threads) for model, one in grid.arms()]
+
+
+def test_a_modelfile_says_how_its_model_is_loaded():
+    grid = Grid(("m", "large", "plain", "none")).described(RECIPES, ())
+    assert ways(grid) == [
+        ("m", 0, 64, 64, 2),
+        ("large", -1, 4096, 512, 0),
+        ("plain", -1, 2048, 512, 0),
+        ("none", -1, 2048, 512, 0),
+    ]
+    assert grid.own_words("m") == ("-ngl 0", "-t 2", "-b 64", "-ub 64")
+    assert grid.own_words("plain") == grid.own_words("none") == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "values", "expected"),
+    [
+        ({"n_batch"}, {"n_batch": (2048,)}, ("m", 0, 2048, 512, 2)),
+        ({"n_ubatch"}, {"n_ubatch": (32,)}, ("m", 0, 64, 32, 2)),
+        ({"n_threads"}, {"n_threads": (0,)}, ("m", 0, 64, 64, 0)),
+        ({"n_gpu_layers"}, {"n_gpu_layers": (-1,)}, ("m", -1, 64, 64, 2)),
+    ],
+)
+def test_what_the_user_says_overrules_it(given, values, expected):
+    grid = Grid(("m",), **values).described(RECIPES, given)
+    assert ways(grid) == [expected]
+    words = list(grid.arguments())
+    again = Grid(("m",), **{OPTIONS[words[1]]: parse_option(words[1], words[2])}).described(RECIPES, given)
+    assert ways(again) == ways(grid)
+
+
+def test_what_the_user_gives_as_a_list_stays_one():
+    grid = Grid(("m", "none"), n_threads=(1, 2)).described(RECIPES, {"n_threads"})
+    assert [model for model, *_ in ways(grid)] == ["m", "m", "none", "none"]
+
+
+def test_without_a_word_of_a_modelfile_a_grid_is_what_it_was():
+    assert Grid(("none", "plain")).described(RECIPES, {"n_threads"}) == Grid(("none", "plain"))
+
+
+def test_a_batch_of_a_modelfile_has_to_hold_all_sequences():
+    with pytest.raises(ParameterError, match="A batch of 64 tokens"):
+        Grid(("m",), sequences=(100,)).described(RECIPES, ()).cases()

@@ -11,6 +11,7 @@ from tests.lab.fake_bencher import MACHINE, FakeBencher, model_of
 from tests.ui.fakes import FakeBench, FakeBenchBook, FakeClock, FakeRaces, app_on, models, settle, until
 from workbench.core.bench import BenchCase, BenchResult, BenchSettings, BenchTest, Conditions, RunTime, Sample
 from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadError, ServerUnreachableError
+from workbench.core.recipe import Recipe
 from workbench.core.statistics import compare
 from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
@@ -545,3 +546,13 @@ def test_a_kept_run_is_one_row() -> None:
     line = kept_row(record(result(BenchTest(n_gen=8))), 90, marked=True)
     assert line.plain.startswith("● 2026-11-21 12:00")
     assert "tokens/s" in line.plain
+
+
+def test_what_a_modelfile_says_counts_where_a_field_is_as_it_was_found() -> None:
+    recipes = {"a": Recipe(parameters=(("num_thread", 2), ("num_batch", 64))), "b": None}
+    plan = plan_of("tests", ["a", "b"], {"n_batch": "128"}, recipes)
+    assert isinstance(plan, BenchPlan)
+    found = [(model, one.n_threads, one.n_batch) for model, one in plan.grid.arms()]
+    assert found == [("a", 2, 128), ("b", 0, 128)]
+    assert plan.grid.own_words("a") == ("-t 2",)
+    assert "-b 128" in " ".join(plan.command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from dataclasses import replace
 
 from workbench.cli.bench_kept import list_runs, show_runs
 from workbench.cli.bench_run import Measuring
@@ -13,7 +14,15 @@ from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
 from workbench.core.servers import is_server_ref
-from workbench.lab.bench_grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
+from workbench.lab.bench_grid import (
+    FROM_MODELFILES,
+    OPTIONS,
+    Grid,
+    parse_number,
+    parse_numbers,
+    parse_option,
+    parse_pairs,
+)
 from workbench.lab.bench_plan import BenchPlan
 
 MOST_REPETITIONS = 10_000
@@ -73,9 +82,13 @@ def run(options: argparse.Namespace) -> int:
     workers = compose()
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
-    for model in plan.grid.models:
-        if not is_server_ref(model):
-            workers.catalog.resolve(model)
+    recipes = {model: workers.catalog.resolve(model).recipe for model in plan.grid.models if not is_server_ref(model)}
+    plan = replace(plan, grid=plan.grid.described(recipes, _given(options)))
+    if not plan.felt:
+        plan.grid.cases()
+        for model in dict.fromkeys(plan.grid.models):
+            if words := plan.grid.own_words(model):
+                note(f"workbench: {model} says {' '.join(words)}.")
     return asyncio.run(Measuring(plan, workers, options.json).run())
 
 
@@ -118,6 +131,11 @@ def _plan(options: argparse.Namespace) -> BenchPlan:
         seed=options.seed,
         warm=not options.no_warmup,
     )
+
+
+def _given(options: argparse.Namespace) -> set[str]:
+    """The fields of the grid that the user has said something of."""
+    return {name for option, name in OPTIONS.items() if name in FROM_MODELFILES and getattr(options, option[1:])}
 
 
 def _grid(options: argparse.Namespace) -> Grid:

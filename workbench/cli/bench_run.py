@@ -17,6 +17,7 @@ from workbench.core.bench import BenchResult, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.ports import ConditionWatch
+from workbench.core.recipe import Recipe
 from workbench.core.sweep import SweepLevel
 from workbench.lab.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench_felt import Felt
@@ -119,9 +120,11 @@ class Measuring:
         felt: list[FeltRecord] = []
         longest = max(self.plan.grid.n_gen)
         for ref in dict.fromkeys(self.plan.grid.models):
-            load = replace(self.workers.config.load, num_ctx=round(max(self.plan.felt) * 1.1) + longest + FELT_MARGIN)
             host = self.workers.engines
             try:
+                recipe = self.workers.catalog.recipe(ref) or Recipe()
+                load = recipe.settings(self.workers.config.sampling, self.workers.config.load)[1]
+                load = replace(load, num_ctx=round(max(self.plan.felt) * 1.1) + longest + FELT_MARGIN)
                 engine = await host.open(ref, load, lambda _: None, self.cancel)
                 work = Felt(
                     engine,

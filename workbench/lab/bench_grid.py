@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.parameters import KV_TYPES
+from workbench.core.recipe import Recipe
 
 FLASH_ATTN = {"on": "on", "1": "on", "off": "off", "0": "off", "auto": "auto", "-1": "auto"}
 """What `-fa` takes, and what it means."""
@@ -125,6 +126,25 @@ class Grid:
     flash_attn: tuple[str, ...] = ("auto",)
     sequences: tuple[int, ...] = ()
     """Numbers of sequences that are computed together; empty for the ordinary tests of one."""
+    own: Mapping[str, Mapping[str, int]] = field(default_factory=dict, hash=False)
+    """For some of the models: fields, and what the model's Modelfile says of them."""
+    given: frozenset[str] = frozenset()
+    """The fields of which the user has said something, which then counts for all models."""
+
+    def described(self, recipes: Mapping[str, Recipe | None], given: Iterable[str]) -> Grid:
+        """The same with what Modelfiles say of some of the models, but for the fields that were `given`."""
+        found = ((model, recipes.get(model)) for model in self.models)
+        own = {model: values for model, recipe in found if recipe is not None and (values := _said_by(recipe))}
+        return replace(self, own=own, given=frozenset(given) if own else frozenset())
+
+    def own_words(self, model: str) -> tuple[str, ...]:
+        """What the Modelfile of a model says and nobody has overruled, as options."""
+        names = {name: option for option, name in OPTIONS.items()}
+        return tuple(f"{names[name]} {value}" for name, value in self._own(model).items())
+
+    def _own(self, model: str) -> Mapping[str, int]:
+        given = self.given | ({"n_ubatch"} if "n_batch" in self.given else set())
+        return {name: value for name, value in self.own.get(model, {}).items() if name not in given}
 
     @property
     def tests(self) -> tuple[BenchTest, ...]:
@@ -143,29 +163,26 @@ class Grid:
 
     def arms(self) -> tuple[tuple[str, BenchSettings], ...]:
         """Every model in every way, those that share weights beside each other."""
+        return tuple((model, settings) for model in dict.fromkeys(self.models) for settings in self._ways(model))
+
+    def _ways(self, model: str) -> tuple[BenchSettings, ...]:
+        own = self._own(model)
+        layers, batches, ubatches, threads = (
+            (own[name],) if name in own else getattr(self, name)
+            for name in ("n_gpu_layers", "n_batch", "n_ubatch", "n_threads")
+        )
+        ways = product(layers, batches, ubatches, self.type_k, self.type_v, self.flash_attn, threads)
         return tuple(
-            (
-                model,
-                BenchSettings(
-                    n_threads=threads,
-                    n_batch=batch,
-                    n_ubatch=min(ubatch, batch),
-                    n_gpu_layers=layers,
-                    type_k=type_k,
-                    type_v=type_v,
-                    flash_attn=flash,
-                ),
+            BenchSettings(
+                n_threads=count,
+                n_batch=batch,
+                n_ubatch=min(ubatch, batch),
+                n_gpu_layers=on_gpu,
+                type_k=type_k,
+                type_v=type_v,
+                flash_attn=flash,
             )
-            for model, layers, batch, ubatch, type_k, type_v, flash, threads in product(
-                dict.fromkeys(self.models),
-                self.n_gpu_layers,
-                self.n_batch,
-                self.n_ubatch,
-                self.type_k,
-                self.type_v,
-                self.flash_attn,
-                self.n_threads,
-            )
+            for on_gpu, batch, ubatch, type_k, type_v, flash, count in ways
         )
 
     def cases(self) -> tuple[BenchCase, ...]:
@@ -177,12 +194,14 @@ class Grid:
         tests = self.tests
         if not tests:
             raise ParameterError("There is nothing to time.", "Give -p or -n a length above 0.")
-        if max(self.sequences, default=1) > min(self.n_batch):
+        arms = self.arms()
+        smallest = min((settings.n_batch for _, settings in arms), default=min(self.n_batch))
+        if max(self.sequences, default=1) > smallest:
             raise ParameterError(
-                f"A batch of {min(self.n_batch)} tokens cannot hold one of each of {max(self.sequences)} sequences.",
+                f"A batch of {smallest} tokens cannot hold one of each of {max(self.sequences)} sequences.",
                 "Make -b larger, or --parallel smaller.",
             )
-        return tuple(BenchCase(model, settings, test) for model, settings in self.arms() for test in tests)
+        return tuple(BenchCase(model, settings, test) for model, settings in arms for test in tests)
 
     def arguments(self) -> tuple[str, ...]:
         """The same as arguments of `workbench bench`: the models, and what differs from the defaults."""
@@ -190,11 +209,28 @@ class Grid:
         words = list(self.models)
         for option, name in OPTIONS.items():
             values = getattr(self, name)
-            if values != getattr(default, name):
+            if values != getattr(default, name) or name in self.given:
                 words += (option, ",".join(map(str, values)))
         for prompt, gen in self.n_pg:
             words += ("-pg", f"{prompt},{gen}")
         return tuple(words)
+
+
+UBATCH = 512
+"""Tokens that are computed at once where no more than `num_batch` says are handed over."""
+_PARAMETERS = {"num_gpu": "n_gpu_layers", "num_thread": "n_threads", "num_batch": "n_batch"}
+"""The parameters of a Modelfile that llama-bench has an option for. The context, it makes as long as each test is."""
+FROM_MODELFILES = frozenset({*_PARAMETERS.values(), "n_ubatch"})
+"""The fields of `Grid` that a Modelfile can have a word about."""
+
+
+def _said_by(recipe: Recipe) -> dict[str, int]:
+    """What a Modelfile says of fields of `Grid`."""
+    said = dict(recipe.parameters)
+    found = {name: value for own, name in _PARAMETERS.items() if isinstance(value := said.get(own), int)}
+    if "n_batch" in found:
+        found["n_ubatch"] = min(found["n_batch"], UBATCH)
+    return found
 
 
 OPTIONS = {

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.errors import ParameterError, WorkbenchError
+from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref, split_ref
 from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
-from workbench.lab.bench_grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option
+from workbench.lab.bench_grid import FROM_MODELFILES, OPTIONS, Grid, parse_number, parse_numbers, parse_option
 from workbench.lab.bench_plan import BenchPlan, SweepPlan
 from workbench.lab.bench_record import Kind
 
@@ -167,13 +168,16 @@ class Refusal:
     """The field that is to blame; empty where it is none alone."""
 
 
-def plan_of(kind: Kind, models: Sequence[str], texts: Mapping[str, str]) -> BenchPlan | Refusal:
+def plan_of(
+    kind: Kind, models: Sequence[str], texts: Mapping[str, str], recipes: Mapping[str, Recipe | None] | None = None
+) -> BenchPlan | Refusal:
     """What is to be measured.
 
     Args:
         kind: The kind of run.
         models: References of the models, A first.
         texts: What stands in the fields, by name.
+        recipes: What Modelfiles say of some of the models. It counts where a field is as it was found.
 
     Returns:
         The plan, or why there is none.
@@ -194,6 +198,9 @@ def plan_of(kind: Kind, models: Sequence[str], texts: Mapping[str, str]) -> Benc
     for name in OPTIONS.values():
         if name in values:
             grid = replace(grid, **{name: values[name]})  # type: ignore[arg-type]
+    changed = [field.name for field in fields_of(kind) if texts.get(field.name, field.default) != field.default]
+    if kind != "felt":
+        grid = grid.described(recipes or {}, FROM_MODELFILES & frozenset(changed))
     plan = BenchPlan(
         grid,
         repetitions=_number(values.get("repetitions", 5)),

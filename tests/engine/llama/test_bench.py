@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
+from tests.lora import write_lora
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, ModelFileError, ModelLoadError, UnknownModelError
 from workbench.core.models import ModelEntry
+from workbench.core.recipe import Recipe
 from workbench.engine.llama.bench import LlamaBencher
 from workbench.engine.llama.runtime import shared_runtime
 
@@ -244,3 +246,29 @@ async def test_more_sequences_than_a_batch_holds_end_no_process(target):
     small = BenchSettings(n_gpu_layers=0, n_batch=2, n_ubatch=1)
     (taken,) = await repeat(target, BenchTest(n_prompt=2, n_gen=1, sequences=5), settings=small)
     assert taken.gen_ns > 0
+
+
+async def test_an_adapter_is_on_in_every_context(demo_path, tmp_path, monkeypatch):
+    from workbench.engine.llama import bench_context
+
+    put = []
+
+    def put_on(ctx, adapter, real=bench_context.put_on):
+        put.append(adapter)
+        real(ctx, adapter)
+
+    monkeypatch.setattr(bench_context, "put_on", put_on)
+    lora = write_lora(tmp_path / "lora.gguf", demo_path, tensors=40)
+    recipes = {"plain": None, "adapted": Recipe(adapter=str(lora))}
+    both = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipes[ref]))
+    models = {}
+    for ref in recipes:
+        opened = await both.open(BenchCase(ref, CPU, BenchTest(8)), lambda _: None, CancelToken())
+        models[ref] = opened.model
+        await repeat(opened, BenchTest(n_prompt=8))
+        await repeat(opened, BenchTest(n_gen=1))
+        await opened.close()
+    assert len(put) == 2
+    assert models["adapted"].description == f"{models['plain'].description} + lora.gguf"
+    assert 0 < models["adapted"].read_bytes - models["plain"].read_bytes < lora.stat().st_size
+    assert models["adapted"].file_bytes == demo_path.stat().st_size + lora.stat().st_size

@@ -10,7 +10,7 @@ import asyncio
 import platform
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +26,7 @@ from workbench.core.bench import (
     as_load_settings,
 )
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, ModelFileError
+from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.core.ports import ProgressCallback
 from workbench.engine.llama.plan import Machine, Plan, make_plan
@@ -34,6 +34,7 @@ from workbench.engine.llama.runtime import Job, Runtime, Step, shared_runtime
 from workbench.gguf.check import check_loadable
 from workbench.gguf.decode import decode_bytes
 from workbench.gguf.header import Header
+from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ class LlamaBencher:
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
-        entry, headers = await asyncio.to_thread(self._read, case.ref)
+        entry, headers, adapter = await asyncio.to_thread(self._read, case.ref)
         machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
         # Whether there is room for a context, each test is told for itself.
         make_plan(headers, as_load_settings(case.settings, BenchTest(n_prompt=1)), machine, guard=self._guard)
@@ -84,29 +85,40 @@ class LlamaBencher:
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         load = partial(_load, headers[0].path, gpu_layers=plan.settings.num_gpu, on_progress=on_progress, cancel=cancel)
-        loading = self._runtime.call(load)
+        loading = self._runtime.call(partial(load, adapter="" if adapter is None else adapter.path))
         try:
-            native, description = await asyncio.shield(asyncio.wrap_future(loading))
+            weights, description = await asyncio.shield(asyncio.wrap_future(loading))
         except asyncio.CancelledError:
             cancel.set()
             loading.add_done_callback(self._free_unwanted)
             raise
         model = _describe(entry, headers, plan, description)
-        return LlamaBenchTarget(self._runtime, native, model, headers, guard=self._guard)
+        if adapter is not None:
+            model = _with_adapter(model, adapter)
+        return LlamaBenchTarget(self._runtime, weights, model, headers, guard=self._guard)
 
-    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...]]:
+    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
+        """The model, the headers of its files, and that of its adapter."""
         entry = self._resolve(ref)
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to time.", "Name a .gguf file, or `demo`.")
-        if entry.recipe is not None and entry.recipe.adapter:
-            raise ModelFileError(
-                f"{ref}: a model with an adapter is not timed.", f"Name the model itself: {entry.path}"
-            )
-        return entry, check_loadable(entry.path)
+        headers = check_loadable(entry.path)
+        adapter = entry.recipe.adapter if entry.recipe is not None else ""
+        return entry, headers, check_adapter(Path(adapter), headers) if adapter else None
 
-    def _free_unwanted(self, loading: Future[tuple[Pointer, str]]) -> None:
+    def _free_unwanted(self, loading: Future[tuple[_Weights, str]]) -> None:
         if loading.exception() is None:
-            self._runtime.submit(partial(_free, loading.result()[0]))
+            self._runtime.submit(partial(_free, loading.result()[0].model))
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """What is loaded once for several tests."""
+
+    model: Pointer
+    """The native model."""
+    adapter: Pointer | None
+    """The native adapter, which belongs to the model; None for none."""
 
 
 class LlamaBenchTarget:
@@ -114,17 +126,17 @@ class LlamaBenchTarget:
 
     Args:
         runtime: The thread that owns it.
-        native: The native model.
+        weights: The native model, and its adapter.
         model: What was opened.
         headers: The headers of its files.
         guard: Whether a context that cannot fit in memory is refused.
     """
 
     def __init__(
-        self, runtime: Runtime, native: Pointer, model: BenchModel, headers: Sequence[Header], *, guard: bool
+        self, runtime: Runtime, weights: _Weights, model: BenchModel, headers: Sequence[Header], *, guard: bool
     ) -> None:
         self._runtime = runtime
-        self._native = native
+        self._weights: _Weights | None = weights
         self._model = model
         self._headers = headers
         self._guard = guard
@@ -142,11 +154,13 @@ class LlamaBenchTarget:
             MemoryShortError: It does not fit in memory.
             WorkbenchError: llama.cpp refuses it.
         """
+        if self._weights is None:
+            raise EngineError("This model has been closed.", "Open it again.")
         machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
         asked = as_load_settings(replace(settings, n_gpu_layers=self._model.gpu_layers), test)
         plan = make_plan(self._headers, asked, machine, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
-        context = await asyncio.wrap_future(self._runtime.call(_make_context, self._native, chosen, test))
+        context = await asyncio.wrap_future(self._runtime.call(_make_context, self._weights, chosen, test))
         run = LlamaBenchRun(self._runtime, context)
         self._runs.append(run)
         return run
@@ -156,9 +170,9 @@ class LlamaBenchTarget:
         for run in self._runs:
             await run.close()
         self._runs.clear()
-        native, self._native = self._native, None
-        if native is not None:
-            await asyncio.wrap_future(self._runtime.call(_free, native))
+        weights, self._weights = self._weights, None
+        if weights is not None:
+            await asyncio.wrap_future(self._runtime.call(_free, weights.model))
 
 
 class LlamaBenchRun:
@@ -218,18 +232,25 @@ def _look_at_machine() -> Machine:
     return look_at_machine()
 
 
-def _load(path: str, *, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken) -> tuple[Pointer, str]:
-    """The native model, and what llama.cpp calls it."""
+def _load(
+    path: str, *, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken, adapter: str
+) -> tuple[_Weights, str]:
+    """The native model with its adapter, and what llama.cpp calls it."""
+    from workbench.engine.llama.adapter import load_adapter
     from workbench.engine.llama.weights import describe_weights, load_weights
 
     model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
-    return model, describe_weights(model)
+    try:
+        return _Weights(model, load_adapter(model, adapter) if adapter else None), describe_weights(model)
+    except BaseException:
+        _free(model)
+        raise
 
 
-def _make_context(native: Pointer, settings: BenchSettings, test: BenchTest) -> BenchContext:
+def _make_context(weights: _Weights, settings: BenchSettings, test: BenchTest) -> BenchContext:
     from workbench.engine.llama.bench_context import BenchContext
 
-    return BenchContext(native, settings, test)
+    return BenchContext(weights.model, settings, test, weights.adapter)
 
 
 def _free(native: Pointer) -> None:
@@ -257,6 +278,17 @@ def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan, descript
         n_threads=plan.settings.num_thread,
         read_bytes=decode_bytes(headers),
         warnings=plan.warnings,
+    )
+
+
+def _with_adapter(model: BenchModel, adapter: Header) -> BenchModel:
+    """A model with its adapter, whose matrices are read for every token too."""
+    read = sum(tensor.size_bytes for tensor in adapter.tensors)
+    return replace(
+        model,
+        description=f"{model.description} + {Path(adapter.path).name}",
+        file_bytes=model.file_bytes + adapter.file_size,
+        read_bytes=None if model.read_bytes is None else model.read_bytes + read,
     )
 
 

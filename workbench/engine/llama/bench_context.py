@@ -15,8 +15,9 @@ from llama_cpp._ggml import libggml
 
 from workbench.core.bench import BenchSettings, BenchTest, RunTime
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, EngineError
+from workbench.core.errors import CancelledError, EngineError, ModelLoadError
 from workbench.engine.llama import native
+from workbench.engine.llama.adapter import put_on
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.runtime import Job
 from workbench.engine.llama.weights import no_context
@@ -65,13 +66,16 @@ class BenchContext:
         model: The native model.
         settings: How to compute; `n_threads` has been chosen.
         test: What will be timed.
+        adapter: The native adapter that it computes with; None for none.
 
     Raises:
         MemoryShortError: There is no room for the context.
         ModelLoadError: llama.cpp refuses it.
     """
 
-    def __init__(self, model: Pointer, settings: BenchSettings, test: BenchTest) -> None:
+    def __init__(
+        self, model: Pointer, settings: BenchSettings, test: BenchTest, adapter: Pointer | None = None
+    ) -> None:
         self._test = test
         vocab = api.llama_model_get_vocab(model)
         self._vocabulary: int = api.llama_vocab_n_tokens(vocab)
@@ -91,6 +95,12 @@ class BenchContext:
             self._ctx: Pointer = api.llama_init_from_model(model, params)
         if not self._ctx:
             raise no_context(test.context, lines)
+        if adapter is not None:
+            try:
+                put_on(self._ctx, adapter)
+            except ModelLoadError:
+                api.llama_free(self._ctx)
+                raise
         self._memory = api.llama_get_memory(self._ctx)
         self._n_batch: int = api.llama_n_batch(self._ctx)
         self._abort = native.AbortFlag(self._ctx)

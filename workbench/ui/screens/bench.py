@@ -161,6 +161,11 @@ class BenchScreen(Screen[None]):
         self._show_plan()
         self.refresh_bindings()
 
+    def _plan(self) -> BenchPlan | Refusal:
+        """What would be measured now, or why nothing can be."""
+        recipes = {model.ref: model.recipe for model in self._models}
+        return plan_of(self._kind, list(recipes), self.form.texts, recipes)
+
     def _show_plan(self) -> None:
         """Where there are no figures yet: what will be measured, and how that is written as a command."""
         if self.record is not None or self._beside:
@@ -168,13 +173,18 @@ class BenchScreen(Screen[None]):
         lines = [styled((KIND_NAMES[self._kind], "rows--heading"))]
         width = max(20, self.results.size.width - 3)
         lines += styled((KIND_WORDS[self._kind], "rows--dim")).wrap(width)
-        plan = plan_of(self._kind, [model.ref for model in self._models], self.form.texts)
+        plan = self._plan()
         lines.append(Content(""))
         if isinstance(plan, Refusal):
             lines += styled((plan.message, "rows--warning")).wrap(width)
         else:
             command = shlex.join(("workbench", *plan.command))
-            lines += [styled((size_text(plan), "rows--name")), *styled((command, "rows--dim")).wrap(width), Content("")]
+            lines += [styled((size_text(plan), "rows--name")), *styled((command, "rows--dim")).wrap(width)]
+            for model in self._models:
+                if words := plan.grid.own_words(model.ref):
+                    said = f"{model.name} itself says {' '.join(words)}"
+                    lines += styled((clean_line(said), "rows--warning")).wrap(width)
+            lines.append(Content(""))
             lines.append(styled((self._key_for("bench.start"), "rows--figure"), (" begins.", "rows--dim")))
         self.results.clear(lines)
 
@@ -314,7 +324,7 @@ class BenchScreen(Screen[None]):
         if self.running:
             self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
             return
-        plan = plan_of(self._kind, [model.ref for model in self._models], self.form.texts)
+        plan = self._plan()
         if isinstance(plan, Refusal):
             self.remove_class("-results")
             self.form.refuse(plan.message, plan.field)
@@ -418,7 +428,7 @@ class BenchScreen(Screen[None]):
         if record is not None:
             command = record.command
         else:
-            plan = plan_of(self._kind, [model.ref for model in self._models], self.form.texts)
+            plan = self._plan()
             if isinstance(plan, Refusal):
                 self.say(plan.message)
                 return
