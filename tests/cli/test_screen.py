@@ -9,6 +9,7 @@ import workbench.ui.app
 from workbench.core.chat import Message
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
+from workbench.engine.llama.runtime import Runtime
 from workbench.store.paths import find_paths
 from workbench.store.sessions import DatabaseSessionStore
 
@@ -28,6 +29,7 @@ def opened(monkeypatch):
             pass
 
     monkeypatch.setattr(workbench.ui.app, "WorkbenchApp", App)
+    monkeypatch.setattr("workbench.cli.screen.shared_runtime", Runtime())
     monkeypatch.setattr("workbench.cli.screen._terminal_restorer", lambda: None)
     monkeypatch.setattr("workbench.cli.screen._watch_native_aborts", lambda restore: None)
     monkeypatch.setattr("workbench.cli.screen._has_terminal", lambda: True)

@@ -22,6 +22,7 @@ from workbench.core.ports import AlarmWatch, LogLevel, Telemetry
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import ComputeDevice
 from workbench.engine.llama.aborts import abort_hooks
+from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config_write import save_config
@@ -76,6 +77,7 @@ def run(options: argparse.Namespace) -> int:
     # Textual is imported only now, so that bad usage is answered at once.
     from workbench.ui.app import WorkbenchApp
 
+    shared_runtime.step_back()
     book = RingLogBook()
     with _logged(workers, book):
         restore = _terminal_restorer()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 import threading
 
 import pytest
@@ -26,6 +28,25 @@ async def test_everything_runs_in_one_thread_that_is_not_ours():
     seen = {await asyncio.wrap_future(runtime.call(threading.get_ident)) for _ in range(3)}
     assert len(seen) == 1
     assert threading.get_ident() not in seen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness of single threads")
+async def test_behind_a_screen_the_thread_and_what_it_starts_step_back():
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    def of_a_worker() -> int:
+        found = []
+        worker = threading.Thread(target=lambda: found.append(niceness()))
+        worker.start()
+        worker.join()
+        return found[0]
+
+    runtime, before = Runtime(), niceness()
+    runtime.step_back(3)
+    assert await asyncio.wrap_future(runtime.call(niceness)) == min(19, before + 3)
+    assert await asyncio.wrap_future(runtime.call(of_a_worker)) == min(19, before + 3)
+    assert niceness() == before
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,9 @@ The variable exists so that a benchmark can show the difference.
 TURN_NS = 40_000_000
 """How long a job keeps its turn, in its own time; one step of a slow model may take longer."""
 
+BEHIND_A_SCREEN = 5
+"""By how much the thread and its workers step back, as a nice value, behind a screen that has to answer keys."""
+
 Step = Generator[None, None, None]
 
 
@@ -88,9 +91,19 @@ class Runtime:
 
     def __init__(self, turn_ns: int = TURN_NS) -> None:
         self._turn_ns = turn_ns
+        self._niceness = 0
         self._inbox: queue.SimpleQueue[Callable[[], None] | Job] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
+
+    def step_back(self, niceness: int = BEHIND_A_SCREEN) -> None:
+        """Let the rest of the process go first where all processors are busy; to be said before the first work.
+
+        The workers of the CPU backend are started by this thread, and take its niceness over. Only Linux has a
+        niceness of single threads; elsewhere nothing changes.
+        """
+        if sys.platform == "linux":
+            self._niceness = niceness
 
     def submit(self, work: Job | Callable[[], None]) -> None:
         """Add a job to the round, or a function to run once between steps; from any thread."""
@@ -121,6 +134,8 @@ class Runtime:
                 self._thread.start()
 
     def _run(self) -> None:
+        if self._niceness:
+            os.nice(self._niceness)
         jobs: deque[Job] = deque()
         turn_end_ns: int | None = None
         # Where the clock of the first job stands when its turn is over; None before its turn.
