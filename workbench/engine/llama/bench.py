@@ -80,8 +80,9 @@ class LlamaBencher:
         entry, headers, adapter = await asyncio.to_thread(self._read, case.ref)
         machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
         # Whether there is room for a context, each test is told for itself.
-        make_plan(headers, as_load_settings(case.settings, BenchTest(n_prompt=1)), machine, guard=self._guard)
-        plan = make_plan(headers, as_load_settings(case.settings, case.test), machine, guard=False)
+        least = as_load_settings(case.settings, BenchTest(n_prompt=1))
+        make_plan(headers, least, machine, adapter=adapter, guard=self._guard)
+        plan = make_plan(headers, as_load_settings(case.settings, case.test), machine, adapter=adapter, guard=False)
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         load = partial(_load, headers[0].path, gpu_layers=plan.settings.num_gpu, on_progress=on_progress, cancel=cancel)
@@ -95,7 +96,7 @@ class LlamaBencher:
         model = _describe(entry, headers, plan, description)
         if adapter is not None:
             model = _with_adapter(model, adapter)
-        return LlamaBenchTarget(self._runtime, weights, model, headers, guard=self._guard)
+        return LlamaBenchTarget(self._runtime, weights, model, headers, adapter, guard=self._guard)
 
     def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
         """The model, the headers of its files, and that of its adapter."""
@@ -103,8 +104,8 @@ class LlamaBencher:
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to time.", "Name a .gguf file, or `demo`.")
         headers = check_loadable(entry.path)
-        adapter = entry.recipe.adapter if entry.recipe is not None else ""
-        return entry, headers, check_adapter(Path(adapter), headers) if adapter else None
+        adapter = entry.adapter_path
+        return entry, headers, None if adapter is None else check_adapter(adapter, headers)
 
     def _free_unwanted(self, loading: Future[tuple[_Weights, str]]) -> None:
         if loading.exception() is None:
@@ -129,16 +130,25 @@ class LlamaBenchTarget:
         weights: The native model, and its adapter.
         model: What was opened.
         headers: The headers of its files.
+        adapter: The header of its adapter; None for none.
         guard: Whether a context that cannot fit in memory is refused.
     """
 
     def __init__(
-        self, runtime: Runtime, weights: _Weights, model: BenchModel, headers: Sequence[Header], *, guard: bool
+        self,
+        runtime: Runtime,
+        weights: _Weights,
+        model: BenchModel,
+        headers: Sequence[Header],
+        adapter: Header | None,
+        *,
+        guard: bool,
     ) -> None:
         self._runtime = runtime
         self._weights: _Weights | None = weights
         self._model = model
         self._headers = headers
+        self._adapter = adapter
         self._guard = guard
         self._runs: list[LlamaBenchRun] = []
 
@@ -158,7 +168,7 @@ class LlamaBenchTarget:
             raise EngineError("This model has been closed.", "Open it again.")
         machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
         asked = as_load_settings(replace(settings, n_gpu_layers=self._model.gpu_layers), test)
-        plan = make_plan(self._headers, asked, machine, guard=self._guard)
+        plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
         context = await asyncio.wrap_future(self._runtime.call(_make_context, self._weights, chosen, test))
         run = LlamaBenchRun(self._runtime, context)
@@ -283,12 +293,11 @@ def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan, descript
 
 def _with_adapter(model: BenchModel, adapter: Header) -> BenchModel:
     """A model with its adapter, whose matrices are read for every token too."""
-    read = sum(tensor.size_bytes for tensor in adapter.tensors)
     return replace(
         model,
         description=f"{model.description} + {Path(adapter.path).name}",
         file_bytes=model.file_bytes + adapter.file_size,
-        read_bytes=None if model.read_bytes is None else model.read_bytes + read,
+        read_bytes=None if model.read_bytes is None else model.read_bytes + adapter.tensor_bytes,
     )
 
 
