@@ -11,9 +11,11 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import NoReturn, Protocol
 
 from workbench import __version__
+from workbench.core.collecting import collecting_later
 from workbench.core.errors import ParameterError, WorkbenchError, did_you_mean
 
 COMMANDS = {
@@ -95,12 +97,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     module = MODULES.get(name, name) if name in COMMANDS else "screen"
-    command: Command = importlib.import_module(f"workbench.cli.{module}")
-    parser = _Parser(prog=f"workbench {name}" if name in COMMANDS else "workbench")
-    command.add_arguments(parser)
-    # Options may stand before, between and after the words.
-    options = parser.parse_intermixed_args(arguments[1:] if name in COMMANDS else arguments)
-    return _run(command, options, parser)
+    with collecting_later() if module == "screen" else nullcontext():
+        command: Command = importlib.import_module(f"workbench.cli.{module}")
+        parser = _Parser(prog=f"workbench {name}" if name in COMMANDS else "workbench")
+        command.add_arguments(parser)
+        # Options may stand before, between and after the words.
+        options = parser.parse_intermixed_args(arguments[1:] if name in COMMANDS else arguments)
+        return _run(command, options, parser)
 
 
 def _run(command: Command, options: argparse.Namespace, parser: argparse.ArgumentParser) -> int:

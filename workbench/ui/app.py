@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
+from workbench.core.collecting import collect_from_now
 from workbench.core.errors import ConfigError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.recipe import Recipe
@@ -129,6 +130,7 @@ class WorkbenchApp(App[None]):
 
     def on_mount(self) -> None:
         """Once the screen is there, begin to read the meters, and say what of the config could not be taken."""
+        self.call_after_refresh(collect_from_now)
         self.call_after_refresh(self._watch_machine)
         self.call_after_refresh(self._report)
 
