@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from workbench.core.collecting import collect_from_now, collecting_later
+from workbench.core.collecting import SELDOM, collect_from_now, collecting_later
 
 
 @pytest.fixture
@@ -36,3 +36,11 @@ def test_where_collecting_was_not_put_off_nothing_is_taken_to_stay(frozen):
     collect_from_now()
     assert gc.isenabled()
     assert frozen == []
+
+
+def test_what_is_old_is_looked_at_seldom_until_the_program_ends(frozen):
+    before = gc.get_threshold()
+    with collecting_later():
+        collect_from_now()
+        assert gc.get_threshold() == (*before[:2], SELDOM)
+    assert gc.get_threshold() == before
