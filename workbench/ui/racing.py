@@ -256,24 +256,23 @@ COLUMNS = (
     ("prefill", 9),
     ("decode", 9),
     ("x", 7),
-    ("size", 16),
-    ("memory", 16),
+    ("size", 8),
+    ("memory", 8),
     ("parts at", 11),
 )
 """The columns of the table, and their widths; the first one takes what is left."""
-NARROW = 110
-"""Columns below which size and memory are told as ratios alone."""
+WIDE = 110
+"""Columns from which size and memory are told in bytes, too, and not as ratios alone."""
+WITH_BYTES = {"size": 16, "memory": 16}
+"""How wide their columns are then."""
 LEAST_COLUMNS = {"prefill": 90, "size": 76}
 """How wide the table must be for a column to be in it; the lanes themselves show what is left out."""
 
 
 def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
     """The table under the lanes: every lane against the reference."""
-    columns = [
-        (name, 8 if size == 16 and width < NARROW else size)
-        for name, size in COLUMNS
-        if width >= LEAST_COLUMNS.get(name, 0)
-    ]
+    widths = dict(COLUMNS) | (WITH_BYTES if width >= WIDE else {})
+    columns = [(name, size) for name, size in widths.items() if width >= LEAST_COLUMNS.get(name, 0)]
     rest = max(12, width - sum(size for _, size in columns) - 1)
     heading = "".join(padded(name, size or rest, right=bool(size)) for name, size in columns)
     lines = [styled((f" {heading}", "lane--heading"))]
@@ -292,14 +291,14 @@ def _summary_row(
         same = lane.info is None or race.comparable(race.lanes[lane.lane])
         parts = fmt.DASH if same else "other vocab"
     speed = ratio(metrics.decode_tps, reference.metrics.decode_tps)
-    is_wide = any(size == 16 for _, size in columns)
+    with_bytes = dict(columns)["memory"] == WITH_BYTES["memory"]
     texts = {
         "TTFT": fmt.milliseconds(metrics.ttft_ms),
         "prefill": fmt.rate(metrics.prefill_tps),
         "decode": fmt.rate(metrics.decode_tps),
         "x": fmt.DASH if speed is None else f"{speed:.2f}x",
-        "size": _against(lane.size_bytes, reference.size_bytes, is_wide),
-        "memory": _against(lane.peak_bytes, reference.peak_bytes, is_wide),
+        "size": _against(lane.size_bytes, reference.size_bytes, with_bytes),
+        "memory": _against(lane.peak_bytes, reference.peak_bytes, with_bytes),
         "parts at": parts,
     }
     cells: list[tuple[str, str]] = [(" ", "")]
@@ -312,8 +311,8 @@ def _summary_row(
     return styled(*cells)
 
 
-def _against(size: int | None, reference: int | None, is_wide: bool) -> str:
+def _against(size: int | None, reference: int | None, with_bytes: bool) -> str:
     """A size in bytes against that of the reference, and where there is room, the size itself."""
     times = ratio(size, reference)
-    words = [fmt.size(size)] if is_wide or times is None else []
+    words = [fmt.size(size)] if with_bytes or times is None else []
     return " ".join(words + ([] if times is None else [f"{times:.2f}x"]))

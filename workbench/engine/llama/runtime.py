@@ -36,8 +36,11 @@ The variable exists so that a benchmark can show the difference.
 TURN_NS = 40_000_000
 """How long a job keeps its turn, in its own time; one step of a slow model may take longer."""
 
-BEHIND_A_SCREEN = 5
-"""By how much the thread and its workers step back, as a nice value, behind a screen that has to answer keys."""
+BEHIND_A_SCREEN = 2
+"""By how much the thread and its workers step back, as a nice value, behind a screen that has to answer keys.
+
+More would answer keys a little sooner, and leave more of the processor to every other program that computes.
+"""
 
 Step = Generator[None, None, None]
 
