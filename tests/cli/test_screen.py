@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import sys
 
 import pytest
 
+import workbench.cli.screen
 import workbench.ui.app
 from workbench.core.chat import Message
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
-from workbench.engine.llama.runtime import Runtime
+from workbench.engine.llama.runtime import BEHIND_A_SCREEN, Runtime
 from workbench.store.paths import find_paths
 from workbench.store.sessions import DatabaseSessionStore
 
@@ -63,3 +66,11 @@ def test_what_is_logged_goes_where_it_went_once_the_screen_is_left(call, opened,
     call("--resume", "last")
     logging.getLogger("workbench.store").warning("seen")
     assert "seen" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness of single threads")
+def test_what_computes_steps_back_behind_the_screen(call, opened):
+    keep("scripted")
+    call("--resume", "last")
+    niceness = workbench.cli.screen.shared_runtime.call(os.getpriority, os.PRIO_PROCESS, 0).result()
+    assert niceness == min(19, os.getpriority(os.PRIO_PROCESS, 0) + BEHIND_A_SCREEN)
