@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, interleave, parser, print_table, sample_rows
 from benchmarks.llama_cpp_tools import tool
 from benchmarks.models import variant
-from workbench.engine.llama.quantize import quantize
+from workbench.engine.llama.quantize.quantizer import quantize
 from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.targets import find_quant_type
 

@@ -19,7 +19,7 @@ from benchmarks.common import ROOT, SAMPLE_HEADERS, Bar, finish, interleave, par
 from workbench.core.cancel import CancelToken
 from workbench.core.sweep import SweepSettings
 from workbench.engine.remote.load import ChildLoadClients
-from workbench.lab.sweep import Sweep
+from workbench.lab.bench.sweep import Sweep
 
 USERS = 16
 TOKENS_PER_S = 500

@@ -54,7 +54,7 @@ TIMED = """
 import atexit, functools, json, os, time
 from textual.screen import Screen
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.screens.live import LiveScreen
+from workbench.ui.chat.view import LiveScreen
 
 def timed(owner, name, step):
     inner = getattr(owner, name)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from workbench.core.parameters import PARAMETERS
-from workbench.store.config_write import default_text
+from workbench.store.config.write import default_text
 from workbench.ui.app import key_groups
 from workbench.ui.themes import COLOURS, NUMBERS, OWN_VARIABLES
 

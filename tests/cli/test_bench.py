@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.lab.fake_bencher import FakeBencher
+from tests.lab.bench.fake_bencher import FakeBencher
 from workbench.cli import composition
 from workbench.core.bench import MemorySpeed
 from workbench.core.errors import MemoryShortError, UnknownModelError

@@ -11,18 +11,18 @@ from textual.pilot import Pilot
 
 from tests.snapshots.test_screens import SIZES, SnapCompare, program
 from tests.ui.fakes import settle, until
-from tests.ui.test_quantizing import SlowFiles
+from tests.ui.quantize.test_queue import SlowFiles
 from workbench.core.cancel import CancelToken
 from workbench.core.models import ModelEntry, Place
-from workbench.engine.llama.quantize import quantize
+from workbench.engine.llama.quantize.quantizer import quantize
 from workbench.gguf.header import Array
 from workbench.gguf.inspect import ModelReport
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan
 from workbench.gguf.targets import QUANT_TYPES, QuantType, TargetSize
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.screens.compare import CompareScreen
-from workbench.ui.screens.inspect import InspectScreen
-from workbench.ui.screens.quantize import QuantizeDialog
+from workbench.ui.model_files.compare_screen import CompareScreen
+from workbench.ui.model_files.inspect_screen import InspectScreen
+from workbench.ui.quantize.dialog import QuantizeDialog
 
 WEIGHTS = 134_515_008
 

@@ -16,7 +16,7 @@ from workbench.core.models import LibraryView, LoadRecord, MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.fit import DeviceRoom, Room
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.screens.models import ModelsScreen
+from workbench.ui.models.screen import ModelsScreen
 
 WITH_GPU = Room(DeviceRoom("CPU", 5_300_000_000), (DeviceRoom("CUDA0", 700_000_000, 500_000_000),))
 FOUND_SO_FAR = replace(library(), models=library().models[:3], read=40, found=1000, complete=False)

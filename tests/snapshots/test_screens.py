@@ -7,7 +7,7 @@ from typing import Protocol
 import pytest
 from textual.pilot import Pilot
 
-from tests.lab.fake_bencher import FakeBencher
+from tests.lab.bench.fake_bencher import FakeBencher
 from tests.ui.fakes import THEMES, FakeBench, FakeClock, FakeStore, app_on, models, settle, until
 from workbench.core.chat import Message
 from workbench.core.config import Config
@@ -16,7 +16,7 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import SECOND, WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.widgets.turns import Notice
+from workbench.ui.transcript.turns import Notice
 
 SIZES = [pytest.param((120, 36), id="normal"), pytest.param((80, 24), id="narrow")]
 THINKING = "The user asks what this is. A short explanation is best, with a list, some code and a table."

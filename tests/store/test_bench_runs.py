@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.lab.fake_bencher import MACHINE, case, model_of
+from tests.lab.bench.fake_bencher import MACHINE, case, model_of
 from workbench.core.bench import BenchResult, BenchTest, Conditions, MemorySpeed, RunTime, Sample
 from workbench.core.errors import BenchRunError
-from workbench.lab.bench_felt import FeltAnswer, FeltResult
-from workbench.lab.bench_pairs import Pair
-from workbench.lab.bench_record import BenchRecord, DuelRecord, FeltRecord
+from workbench.lab.bench.felt import FeltAnswer, FeltResult
+from workbench.lab.bench.pairs import Pair
+from workbench.lab.bench.record import BenchRecord, DuelRecord, FeltRecord
 from workbench.store.bench_runs import BenchRunFolder
 from workbench.store.memory_speed import best_memory_speed
 from workbench.store.plain import from_plain

@@ -11,8 +11,8 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from tests.lab.fake_bencher import FakeBencher, FakeWatch
-from tests.lab.fake_load import FakeLoadClient
+from tests.lab.bench.fake_bencher import FakeBencher, FakeWatch
+from tests.lab.bench.fake_load import FakeLoadClient
 from workbench.core.answer import Answer
 from workbench.core.bench import BenchMachine, MemorySpeed
 from workbench.core.cancel import CancelToken
@@ -48,13 +48,13 @@ from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.lora import check_adapter
-from workbench.lab.bench_record import BenchRecord
+from workbench.lab.bench.record import BenchRecord
 from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.pacing import Clocks
+from workbench.ui.workspace.pacing import Clocks
 from workbench.ui.services import BenchTools, ModelFiles, Services
 from workbench.ui.widgets.lines import Lines
-from workbench.ui.widgets.turns import Notice, TurnLines
+from workbench.ui.transcript.turns import Notice, TurnLines
 
 THEMES = Path(__file__).parents[2] / "themes"
 

@@ -15,15 +15,15 @@ from workbench.core.ports import HostSample
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui import format as fmt
-from workbench.ui.conversation import Conversation
-from workbench.ui.gauges import Readings, bar, digits, graph, level
-from workbench.ui.machine import MachineView
-from workbench.ui.pacing import SLOWEST_INTERVAL, Clocks, Pacer
-from workbench.ui.panel import panel_lines, strip_lines
-from workbench.ui.widgets.answer import AnswerTurn
-from workbench.ui.widgets.field import shown as shown_value
-from workbench.ui.widgets.field import typed
+from workbench.ui.kit import figures as fmt
+from workbench.ui.workspace.conversation import Conversation
+from workbench.ui.kit.gauges import Readings, bar, digits, graph, level
+from workbench.ui.workspace.machine_watch import MachineView
+from workbench.ui.workspace.pacing import SLOWEST_INTERVAL, Clocks, Pacer
+from workbench.ui.chat.stats_lines import panel_lines, strip_lines
+from workbench.ui.transcript.answer import AnswerTurn
+from workbench.ui.dialogs.parameter_field import shown as shown_value
+from workbench.ui.dialogs.parameter_field import typed
 
 
 @pytest.mark.parametrize(

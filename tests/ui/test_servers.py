@@ -22,7 +22,7 @@ from workbench.engine.remote.host import RemoteHost
 from workbench.engine.remote.http import Timeouts
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.screens.picker import matching
+from workbench.ui.dialogs.model_picker import matching
 
 THINKS = Exchange(
     "Why?", ("Rivers", " carry", " salt", "."), thoughts=("Hm", ", why", "?"), prompt_tokens=31, cached_tokens=19,

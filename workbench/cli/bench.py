@@ -14,7 +14,7 @@ from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
 from workbench.core.servers import is_server_ref
-from workbench.lab.bench_grid import (
+from workbench.lab.bench.grid import (
     FROM_MODELFILES,
     OPTIONS,
     Grid,
@@ -23,7 +23,7 @@ from workbench.lab.bench_grid import (
     parse_option,
     parse_pairs,
 )
-from workbench.lab.bench_plan import BenchPlan
+from workbench.lab.bench.plan import BenchPlan
 
 MOST_REPETITIONS = 10_000
 

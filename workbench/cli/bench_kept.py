@@ -9,7 +9,7 @@ from dataclasses import asdict
 from workbench.cli.bench_print import print_changes, print_kept
 from workbench.cli.output import note, print_json, print_table
 from workbench.core.errors import BenchRunError, ParameterError
-from workbench.lab.bench_record import lay_beside
+from workbench.lab.bench.record import lay_beside
 from workbench.store.bench_runs import BenchRunFolder
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.lab.bench_record import BenchRecord, Change
-from workbench.lab.bench_report import markdown
-from workbench.lab.bench_text import DESIGNS, kept_text, record_lines, record_text, result_line
+from workbench.lab.bench.record import BenchRecord, Change
+from workbench.lab.bench.report import markdown
+from workbench.lab.bench.text import DESIGNS, kept_text, record_lines, record_text, result_line
 
 __all__ = ["DESIGNS", "print_changes", "print_kept", "print_record", "record_lines", "result_line"]
 

@@ -19,13 +19,13 @@ from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.ports import ConditionWatch
 from workbench.core.recipe import Recipe
 from workbench.core.sweep import SweepLevel
-from workbench.lab.bench import Bench, BenchProgress, utc_now
-from workbench.lab.bench_felt import Felt
-from workbench.lab.bench_pairs import Duel, fit_together
-from workbench.lab.bench_plan import BenchPlan
-from workbench.lab.bench_record import BenchRecord, FeltRecord, record_duel, record_sweep
-from workbench.lab.bench_report import sweep_fields
-from workbench.lab.sweep import Sweep
+from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
+from workbench.lab.bench.felt import Felt
+from workbench.lab.bench.pairs import Duel, fit_together
+from workbench.lab.bench.plan import BenchPlan
+from workbench.lab.bench.record import BenchRecord, FeltRecord, record_duel, record_sweep
+from workbench.lab.bench.report import sweep_fields
+from workbench.lab.bench.sweep import Sweep
 
 FELT_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""

@@ -10,8 +10,8 @@ from workbench.cli.output import note
 from workbench.core.errors import CancelledError, ParameterError
 from workbench.core.servers import split_ref
 from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
-from workbench.lab.bench_grid import parse_number, parse_numbers
-from workbench.lab.bench_plan import SweepPlan
+from workbench.lab.bench.grid import parse_number, parse_numbers
+from workbench.lab.bench.plan import SweepPlan
 
 _LOCAL_ONLY = (
     *("-d", "-t", "-b", "-ub", "-ngl", "-ctk", "-ctv", "-fa", "-pg", "--parallel", "--pairs", "--felt", "--cache"),

@@ -17,10 +17,10 @@ from workbench.cli.output import note, print_json
 from workbench.core.errors import ParameterError
 from workbench.core.events import Event
 from workbench.core.parameters import Value, parse_value, with_values
-from workbench.lab.race import MOST_LANES, Lane, LaneSpec, Race
-from workbench.lab.race_report import FORMS, RaceResult, as_json, as_markdown, result_of
+from workbench.lab.race.race import MOST_LANES, Lane, LaneSpec, Race
+from workbench.lab.race.report import FORMS, RaceResult, as_json, as_markdown, result_of
 from workbench.store.paths import expanded
-from workbench.ui.sanitize import clean
+from workbench.ui.kit.sanitize import clean
 
 INTERRUPTED, FAILED = 130, 1
 TOLD_EVERY_S = 0.5

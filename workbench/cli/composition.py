@@ -16,8 +16,8 @@ from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
-from workbench.store.config import load_config
-from workbench.store.config_write import save_config
+from workbench.store.config.read import load_config
+from workbench.store.config.write import save_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder

@@ -20,7 +20,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import ComputeDevice, GpuSample, SourceState
 from workbench.engine.llama.probe import LlamaProbe, probe_llama
-from workbench.store.config import load_config
+from workbench.store.config.read import load_config
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource

@@ -16,7 +16,7 @@ from workbench.telemetry.findings import Facts
 from workbench.telemetry.match import match_devices
 from workbench.telemetry.memory_speed import Bandwidth
 from workbench.telemetry.wire import sample_to_dict
-from workbench.ui.sanitize import clean_line
+from workbench.ui.kit.sanitize import clean_line
 
 DASH = "—"
 MOST_MODELS = 3

@@ -13,7 +13,7 @@ from workbench.cli.output import print_json, print_table, size_text
 from workbench.engine.files import report
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import Difference, FoldedArray, FoldedValue, ModelReport, compare
-from workbench.ui.sanitize import clean, clean_line
+from workbench.ui.kit.sanitize import clean, clean_line
 
 _LONGEST_VALUE = 100
 _BAR = 24

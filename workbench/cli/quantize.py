@@ -17,7 +17,7 @@ from workbench.cli.output import note, print_json, print_table, size_text
 from workbench.cli.progress import INTERRUPTED, stoppable
 from workbench.core.errors import CancelledError, QuantizeError
 from workbench.core.models import ModelEntry
-from workbench.engine.llama.quantize import plan_quantizations
+from workbench.engine.llama.quantize.quantizer import plan_quantizations
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
 from workbench.store.paths import expanded

@@ -19,7 +19,7 @@ from workbench.core.events import Failed, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.parameters import LoadSettings
 from workbench.core.ports import Engine, Request
-from workbench.ui.sanitize import clean
+from workbench.ui.kit.sanitize import clean
 
 FAILED, INTERRUPTED = 1, 130
 

@@ -25,7 +25,7 @@ from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
-from workbench.store.config_write import save_config
+from workbench.store.config.write import save_config
 from workbench.store.copies import write_copy
 from workbench.store.export import session_text
 from workbench.store.prompts import PromptFolder

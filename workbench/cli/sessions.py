@@ -13,7 +13,7 @@ from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table
 from workbench.core.errors import ParameterError
 from workbench.core.session import SessionHit, SessionSummary
-from workbench.ui.sanitize import clean_line
+from workbench.ui.kit.sanitize import clean_line
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

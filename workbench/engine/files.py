@@ -100,7 +100,7 @@ class LocalFiles:
             WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError
                 when `cancel` was set.
         """
-        from workbench.engine.llama.quantize import plan_quantizations
+        from workbench.engine.llama.quantize.quantizer import plan_quantizations
 
         await plan_quantizations(source, kinds, imatrix, cancel, on_plan)
 
@@ -115,7 +115,7 @@ class LocalFiles:
         Raises:
             WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
         """
-        from workbench.engine.llama.quantize import quantize
+        from workbench.engine.llama.quantize.quantizer import quantize
 
         if self._is_made_for(job.target.parent):
             await asyncio.to_thread(_make_folder, job.target.parent)
@@ -215,7 +215,7 @@ def _array(path: Path, key: str) -> Array:
 
 
 def _target_problem(job: QuantizeJob) -> str:
-    from workbench.engine.llama.quantize_target import check_target
+    from workbench.engine.llama.quantize.target import check_target
 
     try:
         check_target(job.target, job.source)

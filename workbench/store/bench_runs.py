@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from workbench.core.errors import BenchRunError, did_you_mean
-from workbench.lab.bench_record import BenchRecord
+from workbench.lab.bench.record import BenchRecord
 from workbench.store.files import replace_file
 from workbench.store.plain import from_plain
 

@@ -23,25 +23,25 @@ from workbench.core.models import ModelEntry, variants_of
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import Alarm
 from workbench.ui._compat import KeptStylesheet, prompt_driver
-from workbench.ui.copying import Copier, CopyOut
+from workbench.ui.kit.clipboard import Copier, CopyOut
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
-from workbench.ui.pacing import REAL_CLOCKS, Clocks
-from workbench.ui.sanitize import clean_line
-from workbench.ui.screens.chat import ChatScreen
-from workbench.ui.screens.live import ALARM_SECONDS
+from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.chat.screen import ChatScreen
+from workbench.ui.chat.view import ALARM_SECONDS
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
-from workbench.ui.widgets.meters import MachineChanged
-from workbench.ui.widgets.prompt import Prompt
-from workbench.ui.widgets.transcript import Earlier
-from workbench.ui.widgets.turns import TurnLines
+from workbench.ui.chat.stats_panel import MachineChanged
+from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.transcript.transcript import Earlier
+from workbench.ui.transcript.turns import TurnLines
 
 if TYPE_CHECKING:
-    from workbench.ui.screens.bench import BenchScreen
-    from workbench.ui.screens.models import ModelsScreen
-    from workbench.ui.screens.quantize import QuantizeDialog
-    from workbench.ui.screens.race import RaceScreen
-    from workbench.ui.workshop import Workshop
+    from workbench.ui.bench.screen import BenchScreen
+    from workbench.ui.models.screen import ModelsScreen
+    from workbench.ui.quantize.dialog import QuantizeDialog
+    from workbench.ui.race.screen import RaceScreen
+    from workbench.ui.quantize.manager import Workshop
 
 MACHINE_SECONDS = 0.5
 """How often is looked whether the meters of the machine were read again."""
@@ -50,7 +50,7 @@ QUIT_SECONDS = 2.0
 
 
 def _action_provider() -> type[Provider]:
-    from workbench.ui.commands import ActionProvider
+    from workbench.ui.palette import ActionProvider
 
     return ActionProvider
 
@@ -68,7 +68,7 @@ class WorkbenchApp(App[None]):
 
     TITLE = "workbench"
     # The style sheet of the first screen is read with the program's own: read later, all of them would be parsed twice.
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "screens/chat.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["app.tcss", "chat/screen.tcss"]
     MODES: ClassVar[dict[str, str | Callable[[], Screen]]] = {"chat": "chat"}
     DEFAULT_MODE = "chat"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_action_provider}
@@ -169,7 +169,7 @@ class WorkbenchApp(App[None]):
 
     def action_meters(self) -> None:
         """Show what is wrong with the machine, and all its meters."""
-        from workbench.ui.screens.machine import MachineDialog
+        from workbench.ui.machine.dialog import MachineDialog
 
         if not isinstance(self.screen, MachineDialog):
             self.chat.put_off_alarm()
@@ -211,7 +211,7 @@ class WorkbenchApp(App[None]):
 
     def action_help(self) -> None:
         """Explain the screen."""
-        from workbench.ui.screens.help import HelpDialog, KeyRow, KeyTable
+        from workbench.ui.dialogs.help import HelpDialog, KeyRow, KeyTable
 
         tables = [
             KeyTable(
@@ -230,7 +230,7 @@ class WorkbenchApp(App[None]):
 
     def action_themes(self) -> None:
         """Choose a theme."""
-        from workbench.ui.screens.themes import ThemePicker
+        from workbench.ui.dialogs.theme_picker import ThemePicker
 
         self.push_screen(ThemePicker(list(self._themes), self.theme), self._keep_theme)
 
@@ -254,7 +254,7 @@ class WorkbenchApp(App[None]):
         """Go to the race."""
         self._leave_pages()
         if self._race is None:
-            from workbench.ui.screens.race import RaceScreen
+            from workbench.ui.race.screen import RaceScreen
 
             self._race = RaceScreen(self.services, self.chat.desk, self.key_for)
             self.install_screen(self._race, "race")
@@ -265,7 +265,7 @@ class WorkbenchApp(App[None]):
         """Go to the bench."""
         self._leave_pages()
         if self._bench is None:
-            from workbench.ui.screens.bench import BenchScreen
+            from workbench.ui.bench.screen import BenchScreen
 
             self._bench = BenchScreen(self.services, self.chat.desk, self.key_for)
             self.install_screen(self._bench, "bench")
@@ -276,7 +276,7 @@ class WorkbenchApp(App[None]):
         """Go to the models of this machine."""
         self._leave_pages()
         if self._models is None:
-            from workbench.ui.screens.models import ModelsScreen
+            from workbench.ui.models.screen import ModelsScreen
 
             self._models = ModelsScreen(self.services, self.chat.desk, self.key_for)
             self.install_screen(self._models, "models")
@@ -301,7 +301,7 @@ class WorkbenchApp(App[None]):
 
     def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
         """Go on in the chat with what was said in a lane."""
-        from workbench.ui.racing import conversation_of
+        from workbench.ui.race.lines import conversation_of
 
         if event.lane.info is not None:
             self.action_chat()
@@ -311,7 +311,7 @@ class WorkbenchApp(App[None]):
 
     def action_inspect_model(self) -> None:
         """Lay the file of the open model open."""
-        from workbench.ui.screens.inspect import InspectScreen
+        from workbench.ui.model_files.inspect_screen import InspectScreen
 
         if (model := self._model_with_file()) is not None:
             self.push_screen(InspectScreen(self.services, model))
@@ -330,7 +330,7 @@ class WorkbenchApp(App[None]):
         return model
 
     async def _quantize(self, model: ModelEntry) -> None:
-        from workbench.ui.screens.quantize import QuantizeDialog
+        from workbench.ui.quantize.dialog import QuantizeDialog
 
         try:
             models = await self.services.catalog.models()
@@ -343,7 +343,7 @@ class WorkbenchApp(App[None]):
     def workshop(self) -> Workshop:
         """Where quantizations are made."""
         if self._workshop is None:
-            from workbench.ui.workshop import Workshop
+            from workbench.ui.quantize.manager import Workshop
 
             self._workshop = Workshop(self, self.services, self.key_for("app.jobs"), self._load_made)
         return self._workshop
@@ -436,21 +436,21 @@ def screen_groups() -> list[KeyGroup]:
 
 def key_groups() -> list[KeyGroup]:
     """Every binding that has an id, by the place where it works."""
-    from workbench.ui.screens.bench import BenchScreen
-    from workbench.ui.screens.bench_dialogs import KeptRunsDialog
-    from workbench.ui.screens.confirm import ConfirmDialog
-    from workbench.ui.screens.dialog import Dialog
-    from workbench.ui.screens.edit import EditArea
-    from workbench.ui.screens.jobs import JobsDialog
-    from workbench.ui.screens.models import ModelsScreen
-    from workbench.ui.screens.pages import PagesScreen
-    from workbench.ui.screens.picker import ModelPicker
-    from workbench.ui.screens.quantize import QuantizeDialog
-    from workbench.ui.screens.race import RaceScreen
-    from workbench.ui.screens.sessions import SessionRows
-    from workbench.ui.screens.settings import SettingsDialog
-    from workbench.ui.widgets.benchform import ModelList
-    from workbench.ui.widgets.lane import LaneScroll
+    from workbench.ui.bench.screen import BenchScreen
+    from workbench.ui.bench.kept_runs import KeptRunsDialog
+    from workbench.ui.dialogs.confirm import ConfirmDialog
+    from workbench.ui.dialogs.base import Dialog
+    from workbench.ui.chat.edit_dialog import EditArea
+    from workbench.ui.quantize.jobs_dialog import JobsDialog
+    from workbench.ui.models.screen import ModelsScreen
+    from workbench.ui.model_files.pages_screen import PagesScreen
+    from workbench.ui.dialogs.model_picker import ModelPicker
+    from workbench.ui.quantize.dialog import QuantizeDialog
+    from workbench.ui.race.screen import RaceScreen
+    from workbench.ui.sessions.dialog import SessionRows
+    from workbench.ui.dialogs.settings import SettingsDialog
+    from workbench.ui.bench.form import ModelList
+    from workbench.ui.race.lane import LaneScroll
     from workbench.ui.widgets.rows import Rows
 
     return [

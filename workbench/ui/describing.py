@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from textual.content import Content
 
 from workbench.core.models import ModelEntry, Place
-from workbench.ui import format as fmt
-from workbench.ui.gauges import styled
-from workbench.ui.pages import cut, cut_path, heading, paragraph
-from workbench.ui.sanitize import clean_line
-from workbench.ui.shelf import Heading
-from workbench.ui.shelving import context_text, short_problem
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import styled
+from workbench.ui.model_files.pages import cut, cut_path, heading, paragraph
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.models.model_list import Heading
+from workbench.ui.models.rows import context_text, short_problem
 
 
 def title_lines(model: ModelEntry, width: int) -> list[Content]:

@@ -8,12 +8,12 @@ from textual.content import Content
 
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Alarm, ComputeDevice, GpuSample, SourceState
-from workbench.ui import format as fmt
-from workbench.ui.gauges import bar, level, sparkline, styled
-from workbench.ui.machine import SOURCES, GpuView, MachineView
-from workbench.ui.machinelines import age_text, amounts, memory_bar, model_share, percent, state_text
-from workbench.ui.pages import cut, paragraph
-from workbench.ui.sanitize import clean_line
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import bar, level, sparkline, styled
+from workbench.ui.workspace.machine_watch import SOURCES, GpuView, MachineView
+from workbench.ui.machine.lines import age_text, amounts, memory_bar, model_share, percent, state_text
+from workbench.ui.model_files.pages import cut, paragraph
+from workbench.ui.kit.sanitize import clean_line
 
 LABEL_COLUMNS = 16
 _MARKS = {"info": ("·", "gauge--label"), "warning": ("▲", "gauge--warn"), "error": ("▲", "gauge--critical")}

@@ -7,7 +7,7 @@ from pathlib import PurePath
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
-from workbench.ui.sanitize import clean_line
+from workbench.ui.kit.sanitize import clean_line
 
 SHOWN_PARAMETERS = 4
 """So many parameters are told with their values."""

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from workbench.gguf.inspect import ModelReport
     from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
     from workbench.gguf.targets import QuantType
-    from workbench.lab.bench_record import BenchBook
+    from workbench.lab.bench.record import BenchBook
 
 
 class ModelFiles(Protocol):

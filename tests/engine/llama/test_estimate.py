@@ -9,7 +9,7 @@ import pytest
 from workbench.core.cancel import CancelToken
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.devices import repacked_types
-from workbench.engine.llama.quantize import quantize
+from workbench.engine.llama.quantize.quantizer import quantize
 from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.targets import QUANT_TYPES
 

@@ -27,9 +27,9 @@ from workbench.core.errors import (
     RequantizeError,
     TargetError,
 )
-from workbench.engine.llama import quantize_target
-from workbench.engine.llama.quantize import plan_quantizations, quantize
-from workbench.engine.llama.quantize_process import WORKER
+from workbench.engine.llama.quantize.quantizer import target as quantize_target
+from workbench.engine.llama.quantize.quantizer import plan_quantizations, quantize
+from workbench.engine.llama.quantize.process import WORKER
 from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.reader import read_header
 from workbench.gguf.targets import QUANT_TYPES, find_quant_type
@@ -373,7 +373,7 @@ async def test_an_aborted_process_is_an_error_and_leaves_nothing(make, tmp_path,
 ORPHAN = """
 import asyncio, sys
 from pathlib import Path
-from workbench.engine.llama.quantize import quantize
+from workbench.engine.llama.quantize.quantizer import quantize
 from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.targets import QUANT_TYPES
 job = QuantizeJob(Path(sys.argv[1]), Path(sys.argv[2]), QUANT_TYPES["F32"], allow_requantize=True)
@@ -406,7 +406,7 @@ async def test_a_broken_source_is_refused(make, source, tmp_path):
 def test_the_worker_says_what_went_wrong_with_it(tmp_path):
     order = {"order": "plan", "source": str(tmp_path / "missing.gguf"), "types": [7], "imatrix": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "workbench.engine.llama.quantize_worker"],
+        [sys.executable, "-m", "workbench.engine.llama.quantize.worker"],
         input=json.dumps(order).encode() + b"\n{}\n",
         capture_output=True,
         check=True,

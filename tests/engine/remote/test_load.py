@@ -16,7 +16,7 @@ from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
 from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, SweepSettings
 from workbench.engine.remote.load import ChildLoadClients, error_of
-from workbench.lab.sweep import Sweep
+from workbench.lab.bench.sweep import Sweep
 
 SERVERS = {
     "Ollama": (OllamaServer, "#smollm2:135m"),

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.lab.race.divergence import Piece, first_divergence, word_difference
+
+
+@pytest.mark.parametrize(
+    ("reference", "other", "ended", "index"),
+    [
+        ([1, 2, 3], [1, 2, 3], True, None),
+        ([1, 2, 3], [1, 9, 3], False, 1),
+        ([1, 2], [9], False, 0),
+        ([1, 2, 3], [1, 2], False, None),
+        ([1, 2, 3], [1, 2], True, 2),
+        ([1, 2], [1, 2, 3], True, 2),
+        ([], [], True, None),
+        ([], [5], True, 0),
+    ],
+)
+def test_the_first_token_that_differs(reference: list[int], other: list[int], ended: bool, index: int | None) -> None:
+    assert first_divergence(reference, other, ended=ended) == index
+
+
+@given(st.lists(st.integers(0, 3)), st.lists(st.integers(0, 3)))
+def test_everything_before_it_is_the_same(reference: list[int], other: list[int]) -> None:
+    index = first_divergence(reference, other, ended=True)
+    if index is None:
+        assert reference == other
+    else:
+        assert reference[:index] == other[:index]
+        assert reference[index : index + 1] != other[index : index + 1]
+
+
+def test_words_that_came_in_the_place_of_others() -> None:
+    assert word_difference("The sea is blue.", "The sea was very blue.") == (
+        Piece("same", "The sea "),
+        Piece("missing", "is"),
+        Piece("added", "was very"),
+        Piece("same", " blue."),
+    )
+
+
+@given(st.text("ab .\n", max_size=40), st.text("ab .\n", max_size=40))
+def test_both_texts_can_be_put_together_again(reference: str, text: str) -> None:
+    pieces = word_difference(reference, text)
+    assert "".join(piece.text for piece in pieces if piece.kind != "missing") == text
+    assert "".join(piece.text for piece in pieces if piece.kind != "added") == reference

@@ -1,0 +1,558 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.lab.bench.fake_bencher import MACHINE, FakeBencher, model_of
+from tests.ui.fakes import FakeBench, FakeBenchBook, FakeClock, FakeRaces, app_on, models, settle, until
+from workbench.core.bench import BenchCase, BenchResult, BenchSettings, BenchTest, Conditions, RunTime, Sample
+from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadError, ServerUnreachableError
+from workbench.core.recipe import Recipe
+from workbench.core.statistics import compare
+from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
+from workbench.engine.scripted import ScriptedHost, ScriptedModel
+from workbench.lab.bench.bench import BenchProgress
+from workbench.lab.bench.plan import BenchPlan
+from workbench.lab.bench.record import BenchRecord, SweepRecord
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.bench.fields import DEFAULTS, FIELDS, KINDS, Refusal, fields_of, plan_of, problem_of, size_text
+from workbench.ui.bench.tables import labels_of, table_of
+from workbench.ui.bench.curves import plots_of, ticks_between
+from workbench.ui.bench.summary import interval_lines, kept_row, progress_line, sweep_lines, time_text
+from workbench.ui.bench.screen import BenchScreen
+from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.bench.form import BenchInput
+from workbench.ui.bench.plot import BenchPlot
+
+MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
+
+
+def result(test: BenchTest, seconds: Sequence[float] = (1.0, 1.1), ref: str = "a", **settings: object) -> BenchResult:
+    samples = tuple(Sample(RunTime(0, round(each * 1e9), round(each * 1e9)), seed) for seed, each in enumerate(seconds))
+    case = BenchCase(ref, replace(BenchSettings(), **settings), test)  # type: ignore[arg-type]
+    return BenchResult(case, model_of(ref), "2026-11-21T12:00:00Z", samples, memory_bytes_per_s=2e7)
+
+
+def record(*results: BenchResult, kind: str = "tests", run: str = "261121-120000-abcd") -> BenchRecord:
+    return BenchRecord(run, "2026-11-21T12:00:00Z", kind, ("bench", "a"), MACHINE, results=results)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def host(make_host: MakeHost) -> ScriptedHost:
+    return make_host(models())
+
+
+@pytest.fixture
+def bench() -> FakeBench:
+    return FakeBench()
+
+
+def bench_of(app: WorkbenchApp) -> BenchScreen:
+    assert isinstance(app.screen, BenchScreen)
+    return app.screen
+
+
+def seen(app: WorkbenchApp) -> str:
+    """Everything that the screen shows, apart from the form."""
+    screen = bench_of(app)
+    table = screen.results.table
+    rows = [table._row(index, 70).plain for index in range(table.count)]
+    lines = [*screen.results.verdict.lines, *screen.results.detail.lines, *screen.progress.lines, *screen.state.lines]
+    return "\n".join([*rows, *(line.plain for line in lines)])
+
+
+def hint(app: WorkbenchApp) -> str:
+    return str(bench_of(app).form.hint.content)
+
+
+def put(app: WorkbenchApp, name: str, text: str) -> None:
+    app.screen.query_one(f"#bench-{name}", BenchInput).input.value = text
+
+
+async def go(pilot: Pilot[None]) -> None:
+    await settle(pilot)
+    await pilot.press("f5")
+    await settle(pilot)
+
+
+async def add_model(pilot: Pilot[None], name: str) -> None:
+    await pilot.press("ctrl+o")
+    await settle(pilot)
+    await pilot.press(*name, "enter")
+    await settle(pilot)
+
+
+# The screen
+
+
+async def test_the_model_of_the_chat_is_measured_with_enter(
+    host: ScriptedHost, clock: FakeClock, bench: FakeBench
+) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        assert "2 tests, 5 times each" in seen(app)
+        assert "workbench bench smol:Q4_K_M" in seen(app)
+        await pilot.press("enter")
+        await settle(pilot)
+        text = seen(app)
+        assert "pp512" in text
+        assert "tg128" in text
+        assert "kept as 261121-120001-abcd" in text
+        assert len(app.screen.query(BenchPlot)) == 2
+        (kept,) = bench.bench_runs.records
+        assert kept.command == ("bench", "smol:Q4_K_M")
+        assert [len(one.samples) for one in kept.results] == [5, 5]
+        assert not host.opened[0].closed
+
+
+async def test_lists_make_a_grid_and_depths_are_plotted(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        put(app, "n_depth", "0,256")
+        put(app, "type_k", "f16,q8_0")
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "tg128 @ d256  -ctk q8_0" in seen(app)
+        assert len(bench.bench_runs.records[0].results) == 8
+        assert [plot.across for plot in plots_of(bench.bench_runs.records[0])] == ["depth", "depth"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("n_prompt", "abc", "-p cannot be 'abc'"),
+        ("repetitions", "0", "-r cannot be 0"),
+        ("repetitions", "1,2", "-r cannot be '1,2'"),
+        ("type_k", "q9", "-ctk cannot be 'q9'"),
+        ("n_threads", "-3", "-t cannot be -3"),
+        ("n_depth", "1-5*1", "never ends"),
+        ("n_gpu_layers", "9" * 1000, "too large"),
+        ("flash_attn", "maybe", "-fa cannot be 'maybe'"),
+        ("n_batch", "", "-b cannot be ''"),
+    ],
+)
+async def test_nonsense_is_told_at_the_field(
+    host: ScriptedHost, clock: FakeClock, bench: FakeBench, name: str, text: str, said: str
+) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        put(app, name, text)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert said in hint(app)
+        field = app.screen.query_one(f"#bench-{name}", BenchInput)
+        assert field.has_class("-wrong")
+        assert app.focused is field.input
+        assert not bench.bench_runs.records
+
+
+async def test_without_a_model_nothing_begins(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, None)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "No model is chosen." in hint(app)
+        assert "Ctrl+O adds a model." in seen(app)
+
+
+async def test_models_are_added_and_taken_out(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await add_model(pilot, "qwen")
+        assert bench_of(app).form.models.count == 2
+        await add_model(pilot, "qwen")
+        assert "in the list" in seen(app)
+        bench_of(app).form.models.focus()
+        await pilot.press("delete", "f2", "f5", "f9")
+        await settle(pilot)
+        assert bench.bench_runs.records[0].command == ("bench", "qwen")
+
+
+async def test_what_does_not_load_or_fit_is_said_and_the_rest_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+    bench = FakeBench(
+        FakeBencher(
+            errors={"broken": ModelLoadError("The file is truncated.", "Download it again.")},
+            context_errors={"pp512": MemoryShortError("It does not fit in memory.", "Take a shorter prompt.")},
+        )
+    )
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await add_model(pilot, "broken")
+        await pilot.press("f9")
+        await settle(pilot)
+        text = seen(app)
+        assert "tg128" in text
+        assert "✗ It does not fit in memory." in text
+        assert "✗ The file is truncated." in text
+
+
+async def test_where_nothing_could_be_measured_nothing_is_kept(host: ScriptedHost, clock: FakeClock) -> None:
+    bench = FakeBench(FakeBencher(errors={"smol:Q4_K_M": ModelLoadError("The file is truncated.")}))
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "✗ The file is truncated." in seen(app)
+        assert not bench.bench_runs.records
+
+
+async def test_stopping_keeps_what_is_done(host: ScriptedHost, clock: FakeClock) -> None:
+    bench = FakeBench(FakeBencher(stop_after=12))
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "stopped, and kept as far as it is" in seen(app)
+        (kept,) = bench.bench_runs.records
+        assert kept.interrupted
+        assert [len(one.samples) for one in kept.results] == [5, 3]
+        await pilot.press("escape")
+        await settle(pilot)
+        assert isinstance(app.focused.parent, BenchInput)  # type: ignore[union-attr]
+
+
+async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) -> None:
+    def seconds(ref: str, test: BenchTest, number: int) -> float:
+        return (1.0 if ref == "qwen" else 1.1) + 0.001 * (number % 3)
+
+    bench = FakeBench(FakeBencher(seconds))
+    bench.watch.conditions = [Conditions(others_percent=50.0, others_s=3.0)]
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f6", "f9")
+        await settle(pilot)
+        assert "Add a second model" in hint(app)
+        await add_model(pilot, "qwen")
+        put(app, "n_prompt", "0")
+        put(app, "pairs", "5")
+        await pilot.press("f9")
+        await settle(pilot)
+        text = seen(app)
+        assert "faster than" in text
+        assert "5 pairs" in text
+        assert "1 of 5 pairs were disturbed" in text
+        await pilot.press("ctrl+t")
+        await settle(pilot)
+        text = seen(app)
+        assert "15 pairs" in text
+        assert "10 pairs were added after a look" in text
+        (kept,) = bench.bench_runs.records
+        assert kept.command == ("bench", "smol:Q4_K_M", "qwen", "-p", "0", "--pairs", "15")
+        assert bench.bencher.loaded == 0
+
+
+async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f6", "f6", "f9")
+        await settle(pilot)
+        assert [one.case.test.sequences for one in bench.bench_runs.records[0].results] == [1, 2, 4, 8]
+        assert "x8" in seen(app)
+        assert len(plots_of(bench.bench_runs.records[0])) == 2
+
+
+async def test_what_the_user_feels(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f6", "f6", "f6")
+        put(app, "felt", "32,64")
+        put(app, "n_gen", "4")
+        put(app, "cache", "yes")
+        await pilot.press("f9")
+        await settle(pilot)
+        text = seen(app)
+        assert "32 tokens, again" in text
+        assert "64 tokens" in text
+        assert bench.bench_runs.records[0].command[-3:] == ("--felt", "32,64", "--cache")
+        assert [engine.closed for engine in host.opened] == [False, True]
+
+
+async def test_earlier_runs_one_and_two(host: ScriptedHost, clock: FakeClock) -> None:
+    old = record(result(BenchTest(n_gen=128), (2.0, 2.0)), run="261120-120000-aaaa")
+    new = record(result(BenchTest(n_gen=128), (1.0, 1.0)), run="261121-120000-bbbb")
+    app = app_on(host, clock, bench=FakeBench(book=FakeBenchBook([new, old])))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        assert "261120-120000-aaaa, kept" in seen(app)
+        assert "64.0" in seen(app)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press("space", "down", "enter")
+        await settle(pilot)
+        assert "+100.0 %" in seen(app)
+        assert "Two runs at different times" in seen(app)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "+100.0 %" in seen(app)
+
+
+async def test_the_command_is_copied_and_the_run_exported(
+    host: ScriptedHost, clock: FakeClock, bench: FakeBench, tmp_path
+) -> None:
+    races = FakeRaces()
+    app = app_on(host, clock, bench=bench, races=races, export_folder=tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f7")
+        await settle(pilot)
+        assert "nothing to export" in seen(app)
+        put(app, "n_prompt", "64")
+        await pilot.press("f9")
+        await settle(pilot)
+        await pilot.press("ctrl+y")
+        assert app.clipboard == "workbench bench smol:Q4_K_M -p 64"
+        await pilot.press("f7", "enter")
+        await settle(pilot)
+        await pilot.press("f7", "down", "enter")
+        await settle(pilot)
+        (first, text), (second, lines) = races.written
+        assert first.suffix == ".md"
+        assert " pp64 " in text
+        assert second.suffix == ".jsonl"
+        assert [json.loads(line)["n_prompt"] for line in lines.splitlines()] == [64, 0]
+
+
+async def test_a_run_that_cannot_be_kept_is_told(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    bench.bench_runs.error = BenchRunError("The disk is full.", "Make room.")
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "The disk is full." in seen(app)
+        assert "tg128" in seen(app)
+
+
+async def test_a_narrow_screen_shows_form_or_results(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await go(pilot)
+        screen = bench_of(app)
+        assert screen.form.display
+        assert not screen.results.display
+        await pilot.press("f9")
+        await settle(pilot)
+        assert screen.results.display
+        assert not screen.form.display
+        await pilot.press("tab")
+        await settle(pilot)
+        assert screen.form.display
+        assert isinstance(app.focused.parent, BenchInput)  # type: ignore[union-attr]
+        await pilot.press("tab", "escape")
+        await settle(pilot)
+        assert screen.form.display
+
+
+async def test_quitting_stops_a_measurement(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go(pilot)
+        await pilot.press("f9", "ctrl+q")
+        await until(pilot, lambda: bench.bencher.loaded == 0)
+
+
+# Without a screen
+
+
+def test_the_defaults_are_a_plan_of_every_kind() -> None:
+    for kind in KINDS:
+        plan = plan_of(kind, ["http://127.0.0.1:8000#m"] if kind == "sweep" else ["a", "b"], {})
+        assert isinstance(plan, BenchPlan)
+        assert plan.kind == kind
+        assert size_text(plan)
+    assert all(not problem_of(field, DEFAULTS[field.name]) for field in FIELDS)
+
+
+SERVER = "http://127.0.0.1:8000"
+
+
+async def go_under_load(pilot: Pilot[None]) -> None:
+    await go(pilot)
+    for _ in range(4):
+        await pilot.press("f6")
+    await settle(pilot)
+
+
+async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_under_load(pilot)
+        assert "Which server?" in seen(app)
+        put(app, "server", SERVER)
+        put(app, "questions", "20")
+        await settle(pilot)
+        assert "up to 620 questions, up to 16 at a time" in seen(app)
+        assert f"bench --server {SERVER} --concurrency 1,2,4,8,16 -r 20" in " ".join(seen(app).split())
+        await pilot.press("enter")
+        await settle(pilot)
+        text = seen(app)
+        assert "8 at a time" in text
+        assert "16 at a time" not in text
+        assert "more users only wait longer" in text
+        assert "vLLM  m at somewhere:8000" in text
+        assert "the client took 10 % of a core" in " ".join(text.split())
+        assert [len(plot.curves) for plot in plots_of(bench.bench_runs.records[0])] == [2, 2]
+        assert len(app.screen.query(BenchPlot)) == 2
+        assert bench.load_clients.opened == [SERVER]
+        assert bench.load_clients.clients[0].closed
+        assert bench.bench_runs.records[0].command[:3] == ("bench", "--server", SERVER)
+
+
+async def test_a_server_elsewhere_is_asked_only_when_somebody_agrees(
+    host: ScriptedHost, clock: FakeClock, bench: FakeBench
+) -> None:
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await go_under_load(pilot)
+        put(app, "server", "http://192.0.2.1:8000")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, ConfirmDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert bench.load_clients.opened == []
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("y")
+        await settle(pilot)
+        assert bench.load_clients.opened == ["http://192.0.2.1:8000"]
+
+
+async def test_a_server_that_cannot_be_asked_is_told(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+    bench.load_clients.error = ServerUnreachableError("Nothing answers at 127.0.0.1:8000.", "See whether it runs.")
+    app = app_on(host, clock, bench=bench)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await go_under_load(pilot)
+        put(app, "server", SERVER)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "Nothing answers at 127.0.0.1:8000." in seen(app)
+        assert bench.bench_runs.records == []
+
+
+def test_levels_with_failures_are_marked_and_explained() -> None:
+    good = LoadSample(0, 10**9, 10**8, 10**9, 128, 100, 20)
+    bad = LoadSample(0, 10**9, error="it is busy")
+    levels = (SweepLevel(1, (good,) * 20), SweepLevel(2, (good,) * 20 + (bad,)))
+    sweep = SweepRecord(LoadTarget(SERVER, "vLLM", "m", "0.13"), SweepSettings((1, 2), n_gen=64), levels)
+    kept = BenchRecord("261121-120000-abcd", "2026-11-21T12:00:00Z", "sweep", ("bench",), MACHINE, sweep=sweep)
+    waits, speeds = plots_of(kept)
+    assert [curve.marked for curve in (*waits.curves, *speeds.curves)] == [(1,), (1,), (1,), (1,)]
+    text = "\n".join(line.plain for line in sweep_lines(sweep, 200))
+    assert "2 users: 1 of 21 failed: it is busy" in text
+    assert "a median of 20 tokens, of the 64 that were wanted" in text
+    assert "came from the server's cache" in text
+    table = table_of(kept)
+    assert "it is busy" in table.rows[1].detail
+    assert all(table.line(row, width).cell_length <= width for row in (0, 1) for width in (30, 50, 70, 100))
+    assert "400 tokens/s in all" in kept_row(kept, 100, marked=False).plain
+
+
+def test_what_is_no_server_is_refused_at_its_field() -> None:
+    for texts in ({"server": "ftp://x"}, {"server": "http://a:b@c"}, {"server": ""}):
+        plan = plan_of("sweep", ["a"], texts)
+        assert isinstance(plan, Refusal)
+        assert plan.field == "server"
+    assert "as felt" in plan_of("tests", [f"{SERVER}#m"], {}).message  # type: ignore[union-attr]
+    plan = plan_of("sweep", ["a", f"{SERVER}#m"], {})
+    assert isinstance(plan, BenchPlan)
+    assert plan.sweep is not None
+    assert (plan.sweep.server, plan.sweep.model) == (SERVER, "m")
+
+
+def test_plans_that_make_no_sense_are_refused_at_a_field() -> None:
+    def refusal(kind: str, models: Sequence[str], **texts: str) -> Refusal:
+        plan = plan_of(kind, models, texts)  # type: ignore[arg-type]
+        assert isinstance(plan, Refusal)
+        return plan
+
+    assert refusal("tests", ["a"], n_prompt="0", n_gen="0").field == "n_prompt"
+    assert refusal("parallel", ["a"], n_batch="2").field == "sequences"
+    assert refusal("felt", ["a"], n_gen="0").field == "n_gen"
+    assert refusal("felt", ["a"], cache="perhaps").field == "cache"
+    assert "makes 3" in refusal("pairs", ["a", "b", "c"]).message
+    assert isinstance(plan_of("pairs", ["a"], {"type_k": "f16,q8_0"}), BenchPlan)
+    # What belongs to another kind of run is not looked at.
+    assert isinstance(plan_of("tests", ["a"], {"pairs": "x"}), BenchPlan)
+    assert "pairs" not in {field.name for field in fields_of("tests")}
+
+
+def test_a_row_is_named_by_what_tells_it_from_the_others() -> None:
+    same = [result(BenchTest(n_gen=8)), result(BenchTest(n_prompt=8))]
+    assert labels_of(same) == ["tg8", "pp8"]
+    other = [result(BenchTest(n_gen=8), ref="a"), result(BenchTest(n_gen=8), ref="b", type_k="q8_0")]
+    assert labels_of(other) == ["a Q4_0  tg8  -ctk f16", "b Q4_0  tg8  -ctk q8_0"]
+
+
+@pytest.mark.parametrize("width", [30, 40, 60, 100])
+def test_a_table_fits_its_width(width: int) -> None:
+    table = table_of(record(result(BenchTest(n_gen=8)), result(BenchTest(n_prompt=8))))
+    assert table.header(width).cell_length <= width
+    assert all(table.line(index, width).cell_length <= width for index in range(len(table.rows)))
+
+
+def test_the_share_of_the_memory_speed_is_a_bar() -> None:
+    line = table_of(record(result(BenchTest(n_gen=8)))).line(0, 80)
+    assert "━" in line.plain
+    assert "38 %" in line.plain
+    assert any(span.style == "rows--warning" for span in line.spans)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 12])
+def test_an_interval_is_drawn_on_its_scale(count: int) -> None:
+    found = compare([100.0] * count, [103.0 + number % 2 for number in range(count)])
+    line, ends = interval_lines(found, 61)
+    assert line.cell_length == 61
+    assert ends.cell_length == 61
+    assert line.plain[30] in "┼╋"
+    assert line.plain.index("●") > 30
+
+
+def test_progress_says_phase_repetition_and_time_left() -> None:
+    line = progress_line(BenchProgress("measuring", "a Q4_0 tg128", 2, 5, 0.25, 130.0), 100).plain
+    assert "25%  measuring a Q4_0 tg128 2 of 5, about 2 min 10 s left" in line
+    assert progress_line(BenchProgress("loading", "a" * 300, 0, 5, 0.0), 40).cell_length <= 42
+    assert time_text(0.2) == "1 s"
+
+
+def test_round_figures() -> None:
+    assert ticks_between(0, 100) == (0, 50, 100)
+    assert ticks_between(3, 3) == (3,)
+    assert all(3.1 <= tick <= 4.2 for tick in ticks_between(3.1, 4.2))
+
+
+def test_a_kept_run_is_one_row() -> None:
+    line = kept_row(record(result(BenchTest(n_gen=8))), 90, marked=True)
+    assert line.plain.startswith("● 2026-11-21 12:00")
+    assert "tokens/s" in line.plain
+
+
+def test_what_a_modelfile_says_counts_where_a_field_is_as_it_was_found() -> None:
+    recipes = {"a": Recipe(parameters=(("num_thread", 2), ("num_batch", 64))), "b": None}
+    plan = plan_of("tests", ["a", "b"], {"n_batch": "128"}, recipes)
+    assert isinstance(plan, BenchPlan)
+    found = [(model, one.n_threads, one.n_batch) for model, one in plan.grid.arms()]
+    assert found == [("a", 2, 128), ("b", 0, 128)]
+    assert plan.grid.own_words("a") == ("-t 2",)
+    assert "-b 128" in " ".join(plan.command)

@@ -1,0 +1,326 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import TextArea
+
+from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
+from workbench.core.chat import Message
+from workbench.core.models import ModelEntry
+from workbench.core.session import Session
+from workbench.core.tree import INTERRUPTED, Node, Tree, Turn, View
+from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.chat.edit_dialog import EditDialog
+from workbench.ui.transcript.turns import TurnLines
+
+ANSWERS = ("first answer", "second answer", "third answer", "fourth answer")
+
+
+@pytest.fixture
+def host(clock: FakeClock) -> ScriptedHost:
+    """A model that never says the same twice."""
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    scripts = tuple(Script.of(text) for text in ANSWERS)
+    return ScriptedHost([ScriptedModel(entry, scripts, Pace(decode_tps=20))], clock=clock, sleep=clock.sleep)
+
+
+async def ask(pilot: Pilot[None], *texts: str) -> None:
+    for text in texts:
+        await pilot.press(*text, "enter")
+        await settle(pilot)
+
+
+def focus(app: WorkbenchApp, text: str) -> None:
+    next(turn for turn in app.query(TurnLines) if turn.text == text).focus()
+
+
+def messages(host: ScriptedHost, request: int = -1) -> list[str]:
+    return [message.content for message in host.opened[0].requests[request].messages]
+
+
+async def press(pilot: Pilot[None], text: str, *keys: str) -> None:
+    """Press keys on a turn."""
+    app = pilot.app
+    assert isinstance(app, WorkbenchApp)
+    focus(app, text)
+    await pilot.press(*keys)
+    await settle(pilot)
+
+
+async def test_another_answer_is_a_branch_and_both_are_stored(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, "tiny", store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "first answer", "r")
+        assert turns(app) == ["why", "second answer"]
+        assert messages(host) == ["why"]
+        assert "◂2/2▸" in shown(app)
+        answers = [record[1] for record in store.journals[0].records if record[0] == "answer"]
+        assert [(node.number, node.parent) for node in answers] == [(2, 1), (3, 1)]
+        await press(pilot, "second answer", "left")
+        assert turns(app) == ["why", "first answer"]
+        assert store.journals[0].records[-1] == ("view", View(2))
+        assert app.focused is not None
+        assert app.focused.number == 2
+        await pilot.press("left")
+        await settle(pilot)
+        assert turns(app) == ["why", "second answer"]
+
+
+async def test_a_regeneration_in_the_middle_keeps_what_came_after(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one", "two")
+        await press(pilot, "one", "r")
+        assert turns(app) == ["one", "third answer"]
+        await press(pilot, "third answer", "right")
+        assert turns(app) == ["one", "first answer", "two", "second answer"]
+
+
+async def test_an_edited_question_is_answered_in_its_own_branch(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, "tiny", store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one", "two")
+        await press(pilot, "two", "e")
+        assert isinstance(app.screen, EditDialog)
+        await pilot.press("ctrl+j", *"more", "enter")
+        await settle(pilot)
+        assert turns(app) == ["one", "first answer", "two\nmore", "third answer"]
+        assert messages(host) == ["one", "first answer", "two\nmore"]
+        await press(pilot, "two\nmore", "left")
+        assert turns(app) == ["one", "first answer", "two", "second answer"]
+        await press(pilot, "one", "e")
+        app.screen.query_one(TextArea).text = "other"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert turns(app) == ["other", "fourth answer"]
+        kinds = [kind for kind in store.journals[0].kinds() if kind in ("message", "answer")]
+        assert kinds == ["message", "answer"] * 4
+
+
+async def test_an_edited_answer_is_what_the_model_is_given(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one")
+        await press(pilot, "first answer", "e")
+        app.screen.query_one(TextArea).text = "better answer"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert turns(app) == ["one", "better answer"]
+        assert "edited" in shown(app)
+        await ask(pilot, "two")
+        assert messages(host) == ["one", "better answer", "two"]
+
+
+@pytest.mark.parametrize("keys", [("escape",), ("enter",), ("ctrl+a", "ctrl+k", "enter", "escape")])
+async def test_an_edit_that_changes_nothing_does_nothing(
+    host: ScriptedHost, clock: FakeClock, keys: Sequence[str]
+) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one")
+        await press(pilot, "one", "e", *keys)
+        assert app.screen is app.chat
+        assert turns(app) == ["one", "first answer"]
+        assert len(host.opened[0].requests) == 1
+
+
+async def test_a_cut_answer_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(2)
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: writing(app) and writing(app).has_text)
+        await pilot.press("escape")
+        await settle(pilot)
+        clock.release()
+        beginning = turns(app)[-1]
+        assert "first answer".startswith(beginning)
+        await press(pilot, beginning, "g")
+        request = host.opened[0].requests[-1]
+        assert request.continues
+        assert [message.content for message in request.messages] == ["why", beginning]
+        assert turns(app) == ["why", f"{beginning}second answer"]
+        await press(pilot, f"{beginning}second answer", "g")
+        assert "Only an answer that was cut off" in shown(app)
+        await pilot.press("u")
+        await settle(pilot)
+        assert turns(app) == ["why", beginning]
+
+
+async def test_a_regeneration_of_which_nothing_comes_changes_nothing(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one", "two")
+        before = app.chat.desk.conversation.tree
+        clock.hold_after(0)
+        focus(app, "first answer")
+        await pilot.press("r")
+        await until(pilot, lambda: writing(app))
+        assert turns(app)[0] == "one"
+        await pilot.press("escape")
+        await settle(pilot)
+        assert app.chat.desk.conversation.tree == before
+        assert turns(app) == ["one", "first answer", "two", "second answer"]
+
+
+async def test_undo_and_redo_lead_through_everything(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, "tiny", store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one", "two")
+        await press(pilot, "first answer", "r")
+        states = [["one", "third answer"], ["one", "first answer", "two", "second answer"], ["one", "first answer"], []]
+        for state in states:
+            assert turns(app) == state
+            app.chat.action_undo()
+            await settle(pilot)
+        assert "nothing to undo" in shown(app)
+        for state in reversed(states[:-1]):
+            app.chat.action_redo()
+            await settle(pilot)
+            assert turns(app) == state
+        await press(pilot, "one", "U")
+        assert "nothing to redo" in shown(app)
+        assert store.journals[0].records[-1] == ("view", app.chat.desk.conversation.tree.view)
+
+
+async def test_deleting_asks_first_and_can_be_undone(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one", "two")
+        await press(pilot, "two", "d")
+        assert isinstance(app.screen, ConfirmDialog)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert len(turns(app)) == 4
+        await press(pilot, "two", "d", "enter")
+        assert turns(app) == ["one", "first answer"]
+        await pilot.press("u")
+        await settle(pilot)
+        assert turns(app) == ["one", "first answer", "two", "second answer"]
+        await press(pilot, "one", "d", "enter")
+        assert turns(app) == []
+        assert "choose a model" in shown(app), "what stands in an empty conversation"
+
+
+async def test_while_an_answer_is_written_nothing_else_changes(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "one")
+        clock.hold_after(1)
+        await pilot.press(*"two", "enter")
+        await until(pilot, lambda: writing(app))
+        focus(app, "first answer")
+        for key in ("r", "e", "g", "d", "u", "left", "p"):
+            await pilot.press(key)
+            await pilot.pause()
+            assert app.screen is app.chat, key
+            assert "An answer is being written" in shown(app), key
+        clock.release()
+        await settle(pilot)
+        assert turns(app) == ["one", "first answer", "two", "second answer"]
+
+
+async def test_without_anything_said_every_action_says_so(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        chat = app.chat
+        for act in (chat.action_regenerate, chat.action_edit, chat.action_go_on, chat.action_delete,
+                    chat.action_copy_conversation):  # fmt: skip
+            chat.say("")
+            act()
+            assert "There is no message yet" in shown(app), act
+        chat.action_walk(1)
+        await settle(pilot)
+        assert "no other branch" in shown(app)
+
+
+async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, clock: FakeClock) -> None:
+    text = "Two:\n\n```python\nprint(1)\n```\n\n- and\n\n      deep\n\n~~~\nlast\n~~~\n"
+    tree = Tree.of([Turn(Message("user", "code?"), 1.0), Turn(Message("assistant", text), 2.0, finish_reason="stop")])
+    app = app_on(host, clock, "tiny", "old", store=FakeStore(stored=[Session("old", 1.0, 2.0, tree=tree)]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        focus(app, text)
+        copied = []
+        for _ in range(4):
+            await pilot.press("b")
+            copied.append(app.clipboard)
+        assert copied == ["print(1)", "deep", "last", "print(1)"]
+        focus(app, "code?")
+        await pilot.press("b")
+        assert app.clipboard == "print(1)"
+        app.chat.action_copy_conversation()
+        await pilot.pause()
+        assert app.clipboard.startswith("# code?")
+        assert text in app.clipboard
+
+
+async def test_a_resumed_session_with_branches_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+    def node(number: int, parent: int, role: str, text: str, reason: str = "") -> Node:
+        return Node(number, parent, Turn(Message(role, text), 1.0, finish_reason=reason))  # type: ignore[arg-type]
+
+    nodes = (node(1, 0, "user", "q"), node(2, 1, "assistant", "a"), node(3, 1, "assistant", "b cut", INTERRUPTED))
+    session = Session("old", 1.0, 2.0, tree=Tree(nodes, View(3)))
+    store = FakeStore(stored=[session])
+    app = app_on(host, clock, "tiny", "old", store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert turns(app)[:2] == ["q", "b cut"]
+        assert "g lets it go on" in turns(app)[2]
+        await press(pilot, "b cut", "left")
+        assert turns(app) == ["q", "a"]
+        await ask(pilot, "more")
+        written = store.journals[-1].records[-1][1]
+        assert isinstance(written, Node)
+        assert (written.number, written.parent) == (5, 4)
+
+
+async def test_an_answer_is_replayed(host: ScriptedHost, clock: FakeClock, monkeypatch) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        seen: list[list[str]] = []
+
+        async def watch(seconds: float) -> None:
+            assert 0 < seconds <= 3.1
+            seen.append(turns(app))
+
+        with monkeypatch.context() as patch:
+            patch.setattr("workbench.ui.chat.branch_actions.pause", watch)
+            await press(pilot, "first answer", "p")
+        assert any("first" in state and "first answer" in state for state in seen)
+        assert turns(app) == ["why", "first answer"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12)])
+async def test_branches_at_small_sizes(host: ScriptedHost, clock: FakeClock, size: tuple[int, int]) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "first answer", "r")
+        assert "◂2/2▸" in shown(app)
+        await press(pilot, "why", "e")
+        await pilot.press("!", "enter")
+        await settle(pilot)
+        assert turns(app) == ["why!", "third answer"]

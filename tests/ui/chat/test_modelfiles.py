@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, models, settle, shown, turns, until
+from workbench.core.chat import Message
+from workbench.core.config import Config
+from workbench.core.models import ModelEntry
+from workbench.core.parameters import Sampling
+from workbench.core.recipe import GIVEN, Recipe
+from workbench.core.session import Session
+from workbench.core.tree import Node, Tree, Turn
+from workbench.engine.scripted import ScriptedHost
+from workbench.ui.workspace.workspace import NOTHING
+from workbench.ui.recipes import brought
+from workbench.ui.dialogs.text_viewer import ValueDialog
+
+RECIPE = Recipe(
+    template="{{ .Prompt }}",
+    system="Be brief.",
+    parameters=(("temperature", 0.1), ("num_ctx", 2048)),
+    messages=(Message("user", "Two and two?"), Message("assistant", "Four.")),
+)
+BROUGHT = "The Modelfile brings a chat template, a system prompt, temperature 0.1, num_ctx 2048 and 2 messages."
+REF = "/m/brief.Modelfile"
+
+
+@pytest.fixture
+def described(clock: FakeClock) -> ScriptedHost:
+    """A host with a model that a Modelfile describes, beside the others."""
+    plain, *others = models()
+    entry = replace(plain.entry, ref=REF, name="brief", recipe=RECIPE)
+    return ScriptedHost([replace(plain, entry=entry), plain, *others], clock=clock, sleep=clock.sleep)
+
+
+async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(described, clock, REF, store=store, config=Config(sampling=Sampling(temperature=1.0, top_k=7)))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        conversation = app.chat.desk.conversation
+        assert turns(app) == ["Two and two?", "Four.", BROUGHT]
+        assert "given by the Modelfile" in shown(app)
+        assert conversation.system == "Be brief."
+        assert (conversation.sampling.temperature, conversation.sampling.top_k) == (0.1, 7)
+        assert not app.chat.desk.needs_reload
+        assert described.opened[0].info.settings.num_ctx == 2048
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        assert [message.content for message in described.opened[0].requests[0].messages] == [
+            "Be brief.", "Two and two?", "Four.", "why",
+        ]  # fmt: skip
+        records = [record for record in store.journals[0].records if record[0] != "partial"]
+        assert [record[0] for record in records[:6]] == ["settings", "model", "message", "answer", "message", "answer"]
+        given = records[3][1]
+        assert isinstance(given, Node)
+        assert (given.turn.message, given.turn.finish_reason) == (RECIPE.messages[1], GIVEN)
+        assert turns(app)[-1] == ANSWER
+
+
+async def test_a_new_chat_begins_so_again(described: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(described, clock, REF)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert turns(app) == ["Two and two?", "Four."]
+        assert app.chat.desk.conversation.system == "Be brief."
+
+
+async def test_what_was_written_while_it_loaded_comes_after_its_turns(
+    described: ScriptedHost, clock: FakeClock
+) -> None:
+    app = app_on(described, clock, REF)
+    async with app.run_test(size=(120, 36)) as pilot:
+        clock.hold_after(0)
+        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await pilot.press(*"why", "enter")
+        clock.release()
+        await settle(pilot)
+        assert turns(app) == ["Two and two?", "Four.", "why", BROUGHT, ANSWER]
+
+
+async def test_a_conversation_that_has_begun_keeps_its_beginning(described: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(described, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        app.chat.load_model(REF, "brief")
+        await settle(pilot)
+        conversation = app.chat.desk.conversation
+        assert [turn.message.content for turn in conversation.turns] == ["why", ANSWER]
+        assert conversation.system == "Be brief."
+        assert "stand at the beginning of a new chat" in shown(app)
+
+
+async def test_it_can_be_loaded_by_a_command(described: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(described, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        for line in (f"/load {REF}", "/show template"):
+            app.chat.prompt.put(line)
+            await pilot.press("enter")
+            await settle(pilot)
+        assert turns(app)[:3] == ["Two and two?", "Four.", BROUGHT]
+        assert isinstance(app.screen, ValueDialog)
+        assert "{{ .Prompt }}" in app.screen._text
+
+
+async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(described, clock, REF)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await app.chat.desk.change("Mine.", {"num_ctx": 4096})
+        await pilot.press("f9")
+        await settle(pilot)
+        assert app.chat.desk.conversation.system == "Mine."
+        assert described.opened[-1].info.settings.num_ctx == 4096
+
+
+async def test_a_stored_conversation_keeps_its_own_settings(described: ScriptedHost, clock: FakeClock) -> None:
+    stored = Session("s", 0, 1, REF, system="Old.", tree=Tree.of([Turn(Message("user", "hi"), 0)]))
+    for first in (REF, None):
+        app = app_on(described, clock, first, "s", store=FakeStore([stored]))
+        async with app.run_test(size=(120, 36)) as pilot:
+            await settle(pilot)
+            conversation = app.chat.desk.conversation
+            assert (conversation.system, len(conversation.turns)) == ("Old.", 1)
+            assert app.chat.desk.model is not None
+            assert app.chat.desk.model.recipe == RECIPE
+
+
+async def test_the_command_line_counts_more(described: ScriptedHost, clock: FakeClock) -> None:
+    given = replace(RECIPE, system="", parameters=(("temperature", 0.9),), messages=())
+    app = app_on(described, clock, REF, recipe=given)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert app.chat.desk.conversation.sampling.temperature == 0.9
+        assert app.chat.desk.conversation.system == ""
+
+
+async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock) -> None:
+    *fine, broken = models()
+    entry = replace(broken.entry, recipe=RECIPE)
+    app = app_on(ScriptedHost([*fine, replace(broken, entry=entry)], clock=clock, sleep=clock.sleep), clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.chat.load_model("broken", "broken")
+        await settle(pilot)
+        conversation = app.chat.desk.conversation
+        assert (conversation.system, conversation.turns) == ("", ())
+
+
+@pytest.mark.parametrize(
+    ("own", "taken", "said"),
+    [
+        (Recipe(adapter="/m/a.gguf", template="x"), NOTHING, "the adapter a.gguf and a chat template"),
+        (NOTHING, NOTHING, "the model alone"),
+        (Recipe(system="x"), Recipe(messages=RECIPE.messages[:1]), "a message"),
+        (
+            NOTHING,
+            Recipe(parameters=(("stop", ("\n", "a" * 20)), ("use_mmap", False), ("a", 1), ("b", 2), ("c", 3))),
+            "stop '\\n', 'aaaaaaaaaaa'…, use_mmap false, a 1, b 2 and 1 more parameter",
+        ),
+    ],
+)
+def test_what_is_brought(own: Recipe, taken: Recipe, said: str) -> None:
+    assert brought(ModelEntry("m", "m", recipe=own), taken) == f"The Modelfile brings {said}."
+
+
+def test_nothing_says_nothing() -> None:
+    assert RECIPE.onto(NOTHING) == RECIPE
+    assert NOTHING.onto(RECIPE) == RECIPE

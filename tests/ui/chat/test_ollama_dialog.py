@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import OptionList
+
+from tests.ui.fakes import FakeClock, FakeSender, app_on, models, settle, shown, until
+from workbench.core.errors import ServerUnreachableError, TargetError
+from workbench.engine.scripted import ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.export import ExportDialog
+from workbench.ui.chat.ollama_dialog import SendDialog, proposed_name
+
+
+@pytest.fixture
+def host(make_host: Callable[[Sequence[ScriptedModel]], ScriptedHost]) -> ScriptedHost:
+    return make_host(models())
+
+
+@pytest.fixture
+def sender() -> FakeSender:
+    return FakeSender()
+
+
+async def to_ollama(pilot: Pilot[None]) -> None:
+    """Ask something, and choose Ollama among the ways to export."""
+    await settle(pilot)
+    await pilot.press(*"Why is it blue?", "enter")
+    await settle(pilot)
+    await pilot.press("f7")
+    await settle(pilot)
+    dialog = pilot.app.screen
+    assert isinstance(dialog, ExportDialog)
+    forms = dialog.query_one(OptionList)
+    await pilot.press("end")
+    await settle(pilot)
+    assert "Ollama" in str(forms.get_option_at_index(forms.highlighted or 0).prompt)
+    assert not dialog.path.display
+    await pilot.press("enter")
+    await settle(pilot)
+
+
+def said(app: WorkbenchApp) -> str:
+    assert isinstance(app.screen, SendDialog)
+    return " ".join(line.plain for line in app.screen.state.lines)
+
+
+async def test_a_conversation_becomes_a_model_of_ollama(
+    host: ScriptedHost, clock: FakeClock, sender: FakeSender
+) -> None:
+    app = app_on(host, clock, sender=sender)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await to_ollama(pilot)
+        assert isinstance(app.screen, SendDialog)
+        assert app.screen.name_input.value == "why-is-it-blue"
+        assert app.screen.server.value == "http://127.0.0.1:11434"
+        await pilot.press("enter")
+        await settle(pilot)
+        ((session, name, url, overwrite),) = sender.sent
+        assert (name, url, overwrite) == ("why-is-it-blue", "http://127.0.0.1:11434", False)
+        assert session.turns[0].message.content == "Why is it blue?"
+        assert "Ollama made why-is-it-blue, and it answers: Hello." in shown(app)
+
+
+async def test_a_model_of_that_name_is_replaced_only_after_a_second_enter(
+    host: ScriptedHost, clock: FakeClock, sender: FakeSender
+) -> None:
+    sender.error = TargetError("Ollama has a model mine already.", "Choose another name.")
+    app = app_on(host, clock, sender=sender)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await to_ollama(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "Enter again replaces it." in said(app)
+        # Another name is another question.
+        await pilot.press("end", "x", "enter")
+        await settle(pilot)
+        assert sender.sent == []
+        await pilot.press("enter")
+        await settle(pilot)
+        assert [(name, overwrite) for _, name, _, overwrite in sender.sent] == [("why-is-it-bluex", True)]
+
+
+async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
+    app = app_on(host, clock, sender=sender)
+    async with app.run_test(size=(120, 36)) as pilot:
+        sender.waits = asyncio.Event()
+        await to_ollama(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: "Sending model.gguf" in said(app))
+        assert "50%" in said(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert "stopped" in said(app)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert not isinstance(app.screen, SendDialog)
+        assert sender.sent == []
+
+
+async def test_what_goes_wrong_is_told(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
+    sender.error = ServerUnreachableError("Nothing answers at 127.0.0.1:11434.", "See whether the server runs.")
+    app = app_on(host, clock, sender=sender)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await to_ollama(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "Nothing answers at 127.0.0.1:11434. See whether the server runs." in said(app)
+
+
+@pytest.mark.parametrize(
+    ("title", "name"),
+    [("Why is it blue?", "why-is-it-blue"), ("水", "my-model"), ("a" * 50, "a" * 32), ("", "my-model")],
+)
+def test_a_name_is_proposed(title: str, name: str) -> None:
+    assert proposed_name(title) == name

@@ -1,0 +1,378 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
+from workbench.core.chat import Message
+from workbench.core.config import Config
+from workbench.core.errors import EngineError
+from workbench.core.models import ModelEntry
+from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.ui.prompt.pastes import summary
+from workbench.ui.transcript.answer import AnswerTurn
+from workbench.ui.prompt.prompt import Prompt
+
+MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
+ENTRY = ModelEntry("tiny", "tiny", "Q4_0")
+
+
+async def ask(pilot: Pilot[None], text: str) -> None:
+    await pilot.press(*text, "enter")
+
+
+async def test_an_answer_streams_and_its_figures_stay(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        assert turns(app) == ["why", ANSWER]
+        assert "45.0 tok/s" in shown(app)
+        assert "stop" in app.chat.desk.conversation.turns[-1].finish_reason
+        kinds = [kind for kind in store.journals[0].kinds() if kind != "partial"]
+        assert kinds[:4] == ["settings", "model", "message", "answer"]
+        assert app.chat.prompt.text == ""
+
+
+async def test_the_second_question_shows_what_was_cached(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        for text in ("one", "two"):
+            await ask(pilot, text)
+            await settle(pilot)
+        request = host.opened[0].requests[1]
+        assert [message.role for message in request.messages] == ["user", "assistant", "user"]
+        metrics = app.chat.desk.conversation.turns[-1].metrics
+        assert metrics is not None
+        assert metrics.cached_tokens
+        assert f"{metrics.cached_tokens} of {metrics.prompt_tokens}" in shown(app)
+
+
+async def test_escape_stops_in_the_middle_and_keeps_what_was_written(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(4)
+        await ask(pilot, "why")
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
+        await until(pilot, lambda: "Writing" in shown(app))
+        await pilot.press("escape")
+        await settle(pilot)
+        turn = app.chat.desk.conversation.turns[-1]
+        assert turn.finish_reason == "cancelled"
+        assert ANSWER.startswith(turn.message.content)
+        assert turn.message.content
+        assert "stopped" in shown(app)
+        assert app.screen is app.chat
+
+
+async def test_escape_stops_the_prefill_and_the_question_comes_back(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(0)
+        await ask(pilot, "why")
+        await until(pilot, lambda: writing(app) and writing(app).phase == "prefill")
+        await until(pilot, lambda: "Reading the prompt" in shown(app))
+        await pilot.press("escape")
+        await settle(pilot)
+        assert app.chat.prompt.text == "why"
+        clock.release()
+        await pilot.press("!", "enter")
+        await settle(pilot)
+        assert [message.content for message in host.opened[0].requests[-1].messages] == ["why!"]
+
+
+async def test_an_engine_that_fails_leaves_what_it_wrote(make_host: MakeHost, clock: FakeClock) -> None:
+    script = Script(("half", " an", " answer"), fail_at=2, error=EngineError("The GPU is gone.", "Plug it in."))
+    app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        assert turns(app) == ["why", "half an", "The GPU is gone.\nPlug it in."]
+        assert app.chat.desk.conversation.turns[-1].finish_reason == "failed"
+
+
+async def test_an_engine_that_fails_at_once_gives_the_question_back(make_host: MakeHost, clock: FakeClock) -> None:
+    script = Script(("x",), fail_at=0)
+    app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        assert app.chat.prompt.text == "why"
+
+
+async def test_work_that_fails_unforeseen_is_told_and_logged(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        host.opened[0].generate = None  # type: ignore[method-assign, assignment]
+        await ask(pilot, "why")
+        await until(pilot, lambda: len(turns(app)) > 2)
+        assert "should not have" in turns(app)[-1]
+        assert any("Traceback" in line.text for line in app.services.logs.since(0))
+
+
+async def test_an_empty_prompt_does_nothing(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("enter", "space", "enter")
+        await settle(pilot)
+        assert turns(app) == []
+        assert host.opened[0].requests == []
+
+
+async def test_a_second_question_waits_in_the_prompt(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(1)
+        await ask(pilot, "one")
+        await until(pilot, lambda: app.chat.desk.answering is not None)
+        await ask(pilot, "two")
+        assert app.chat.prompt.text == "two"
+        assert "Your text stays here" in shown(app)
+        clock.release()
+        await settle(pilot)
+
+
+async def test_what_is_asked_while_the_model_loads_goes_out_afterwards(host: ScriptedHost, clock: FakeClock) -> None:
+    clock.hold_after(3)
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await ask(pilot, "early")
+        await until(pilot, lambda: "Loading smol:Q4_K_M" in shown(app))
+        assert "goes out when it is there" in shown(app)
+        clock.release()
+        await settle(pilot)
+        assert turns(app) == ["early", ANSWER]
+
+
+async def test_without_a_model_the_text_stays(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, None)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert "Type: workbench demo" in shown(app)
+        await ask(pilot, "anyone")
+        assert app.chat.prompt.text == "anyone"
+        assert "No model is open" in shown(app)
+
+
+async def test_thoughts_are_shown_apart_and_folded(make_host: MakeHost, clock: FakeClock) -> None:
+    script = Script.of("The answer.", "A long thought.")
+    app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        assert "A long thought." in shown(app)
+        assert turns(app)[-1] == "The answer."
+        await pilot.press("ctrl+t")
+        assert "A long thought." not in shown(app)
+        assert "▸ Thought" in shown(app)
+        message = app.chat.desk.conversation.turns[-1].message
+        assert message == Message("assistant", "The answer.", "A long thought.")
+
+
+async def test_output_cannot_reach_the_terminal(make_host: MakeHost, clock: FakeClock) -> None:
+    tokens = ("\x1b", "[2J", "\x1b]0;owned\x07", "\r", "\n", "[bold]no markup[/]", "\x9b31m", "\u202etxt")
+    app = app_on(make_host([ScriptedModel(ENTRY, (Script(tokens),))]), clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        text = shown(app)
+        assert not any(ord(char) < 32 and char != "\n" for char in text)
+        assert "\u202e" not in text
+        assert "␛[2J" in text
+        assert "[bold]no markup[/]" in text
+        # What goes back to the model, and to disk, is what it wrote.
+        assert app.chat.desk.conversation.turns[-1].message.content == "".join(tokens)
+
+
+@pytest.mark.parametrize("length", [5_000, 200_000])
+async def test_a_long_paste_is_folded_and_sent_in_full(host: ScriptedHost, clock: FakeClock, length: int) -> None:
+    app = app_on(host, clock, config=Config())
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        text = ("lorem ipsum " * length)[:length]
+        app.chat.prompt.post_message(events.Paste(text))
+        await settle(pilot)
+        assert app.chat.prompt.text == f"[pasted: {summary(text)}]"
+        await pilot.press(*" why", "enter")
+        await settle(pilot)
+        assert host.opened[0].requests[0].messages[-1].content == f"{text} why"
+        assert "all of it is sent" in shown(app)
+        await pilot.press("up")
+        assert app.chat.prompt.full_text == f"{text} why"
+
+
+async def test_a_short_paste_is_cleaned(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.chat.prompt.post_message(events.Paste("one\r\ntwo\x1b[31m"))
+        await settle(pilot)
+        assert app.chat.prompt.text == "one\ntwo␛[31m"
+
+
+async def test_newlines_and_history(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("a", "ctrl+j", "b", "alt+enter", "c", "shift+enter", "d")
+        assert app.chat.prompt.text == "a\nb\nc\nd"
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press(*"draft", "up")
+        assert app.chat.prompt.text == "a\nb\nc\nd"
+        await pilot.press("down")
+        assert app.chat.prompt.text == "draft"
+
+
+async def test_readline_keys_edit_the_prompt(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"one two", "ctrl+w", "ctrl+a", "x", "ctrl+e", "y")
+        assert app.chat.prompt.text == "xone y"
+        await pilot.press("ctrl+u")
+        assert app.chat.prompt.text == ""
+
+
+async def test_typing_goes_to_the_prompt_wherever_the_focus_is(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        app.query_one(AnswerTurn).focus()
+        await pilot.press("h", "i")
+        assert isinstance(app.focused, Prompt)
+        assert app.chat.prompt.text == "hi"
+
+
+async def test_a_turn_is_copied(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        app.query_one(AnswerTurn).focus()
+        await pilot.press("y")
+        assert app.clipboard == ANSWER
+
+
+async def test_partials_are_kept_twice_a_second(make_host: MakeHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    model = ScriptedModel(ENTRY, (Script.of("word " * 100),), Pace(decode_tps=20))
+    app = app_on(make_host([model]), clock, "tiny", store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        kinds = store.journals[0].kinds()
+        assert 7 <= kinds.count("partial") <= 11
+        assert kinds[-1] == "answer"
+
+
+async def test_a_journal_that_fails_is_told_once_and_the_chat_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    store.broken = True
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        told = [text for text in turns(app) if "The disk is full" in text]
+        assert len(told) == 1
+        assert ANSWER in turns(app)
+
+
+async def test_a_new_chat_begins_empty_with_the_same_settings(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        await app.chat.desk.change("Be brief.", {"top_k": 7})
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert turns(app) == []
+        assert store.journals[0].kinds()[-1] == "close"
+        await ask(pilot, "again")
+        await settle(pilot)
+        request = host.opened[0].requests[-1]
+        assert [message.content for message in request.messages] == ["Be brief.", "again"]
+        assert request.sampling.top_k == 7
+
+
+async def test_ctrl_c_stops_and_twice_quits(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(4)
+        await ask(pilot, "why")
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+        assert app.chat.desk.conversation.turns[-1].finish_reason == "cancelled"
+        assert "again quits" in shown(app)
+        await pilot.press("ctrl+c")
+        await settle(pilot)
+    assert app.return_code == 0
+    assert store.journals[0].kinds()[-1] == "close"
+    assert host.opened[0].closed
+
+
+async def test_quitting_in_the_middle_keeps_the_answer(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(4)
+        await ask(pilot, "why")
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: not app.is_running or host.opened[0].closed)
+    assert store.journals[0].kinds()[-2:] == ["answer", "close"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60), (40, 12)])
+async def test_it_works_at_every_size(host: ScriptedHost, clock: FakeClock, size: tuple[int, int]) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        assert ANSWER in turns(app)
+        assert "45.0" in shown(app) or "┣" in shown(app)
+
+
+async def test_the_panel_folds_to_a_strip_when_the_window_shrinks(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await settle(pilot)
+        await pilot.resize_terminal(80, 24)
+        await settle(pilot)
+        assert not app.chat.panel.display
+        assert "│ ctx " in shown(app)
+        await pilot.resize_terminal(120, 36)
+        await settle(pilot)
+        assert app.chat.panel.display
+        assert "CONTEXT" in shown(app)
+        assert not app.query("Strip")

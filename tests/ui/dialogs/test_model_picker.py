@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from textual.widgets import Input, Label, OptionList
+
+from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
+from workbench.core.errors import EngineError, MemoryShortError
+from workbench.core.models import ModelEntry
+from workbench.engine.scripted import Script, ScriptedEngine, ScriptedHost, ScriptedModel
+from workbench.ui.dialogs.model_picker import ModelPicker, matching, ordered
+
+MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
+SMALL = ModelEntry("small", "Some", "Q4_0", size_bytes=100)
+BIG = ModelEntry("big", "Some", "F16", size_bytes=900)
+OTHER = ModelEntry("other", "Other", "Q8_0", size_bytes=50, source="ollama")
+
+
+def test_the_own_quantizations_come_first_and_the_open_one_after_them() -> None:
+    assert ordered([OTHER, BIG, SMALL], BIG) == [SMALL, BIG, OTHER]
+    assert ordered([OTHER, BIG], None) == [OTHER, BIG]
+
+
+def test_a_search_finds_names_quantizations_and_sources() -> None:
+    models = [SMALL, BIG, OTHER]
+    assert matching(models, "f16") == [BIG]
+    assert matching(models, "olla") == [OTHER]
+    assert matching(models, "  ") == models
+    assert matching(models, "zzz") == []
+
+
+async def test_swapping_keeps_the_conversation(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        assert isinstance(app.screen, ModelPicker)
+        assert isinstance(app.focused, Input)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert [engine.info.model.ref for engine in host.opened] == ["smol:Q4_K_M", "smol:Q8_0"]
+        assert host.opened[0].closed
+        await pilot.press(*"and", "enter")
+        await settle(pilot)
+        contents = [message.content for message in host.opened[1].requests[0].messages]
+        assert contents == ["why", ANSWER, "and"]
+        assert store.journals[0].kinds().count("model") == 2
+
+
+async def test_the_picker_searches_and_closes(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+o", *"qwen")
+        await settle(pilot)
+        assert app.screen.query_one(OptionList).option_count == 1
+        assert "1 of 4" in str(app.screen.query_one("#picker-state", Label).content)
+        await pilot.press("escape")
+        assert app.screen is app.chat
+        assert len(host.opened) == 1
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        await pilot.press("down", "down", "down", "up", "pagedown", "enter")
+        await settle(pilot)
+        assert "The file /m/b is truncated." in turns(app)[-1]
+
+
+async def test_a_load_that_fails_leaves_the_old_model(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+o", *"broken", "enter")
+        await settle(pilot)
+        assert turns(app) == ["The file /m/b is truncated.\nDownload it again."]
+        assert app.chat.desk.model is not None
+        assert app.chat.desk.model.ref == "smol:Q4_K_M"
+        assert not host.opened[0].closed
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        assert ANSWER in turns(app)
+
+
+async def test_an_unknown_first_model_names_the_nearest(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "smol:Q4")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert "Did you mean 'smol:Q4_K_M'" in turns(app)[0]
+        assert app.chat.desk.engine is None
+
+
+async def test_escape_stops_a_load_and_the_old_model_stays(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(2)
+        await pilot.press("ctrl+o", "enter")
+        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await pilot.press(*"later", "enter", "escape")
+        clock.release()
+        await settle(pilot)
+        assert "was stopped" in shown(app)
+        assert app.chat.desk.model is not None
+        assert app.chat.desk.model.ref == "smol:Q4_K_M"
+        assert app.chat.prompt.text == "later"
+
+
+async def test_another_choice_stops_the_load_before_it(host: ScriptedHost, clock: FakeClock) -> None:
+    clock.hold_after(2)
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await pilot.press("ctrl+o", *"qwen", "enter")
+        await until(pilot, lambda: app.chat.desk.bay.load is None or app.chat.desk.bay.load.ref == "qwen")
+        clock.release()
+        await settle(pilot)
+        assert [engine.info.model.ref for engine in host.opened] == ["qwen"]
+
+
+async def test_swapping_stops_the_answer_first(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(4)
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
+        await pilot.press("ctrl+o", *"qwen", "enter")
+        await until(pilot, lambda: app.chat.desk.answering is None)
+        clock.release()
+        await settle(pilot)
+        assert app.chat.desk.conversation.turns[-1].finish_reason == "cancelled"
+        assert app.chat.desk.model is not None
+        assert app.chat.desk.model.ref == "qwen"
+
+
+async def test_warnings_of_a_model_are_told(make_host: MakeHost, clock: FakeClock) -> None:
+    model = ScriptedModel(SMALL, (Script.of("x"),), warnings=("The context is longer than the model was trained for.",))
+    app = app_on(make_host([model]), clock, "small")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert turns(app) == ["The context is longer than the model was trained for."]
+
+
+class ShortOfMemory(ScriptedHost):
+    """Opens one model at a time."""
+
+    opened_beside = 0
+
+    async def open(self, ref, settings, on_progress, cancel):
+        if any(not engine.closed for engine in self.opened):
+            self.opened_beside += 1
+            raise MemoryShortError("Both do not fit.")
+        return await super().open(ref, settings, on_progress, cancel)
+
+
+async def test_what_does_not_fit_beside_the_old_model_takes_its_place(clock: FakeClock) -> None:
+    broken = ScriptedModel(OTHER, (), load_error=EngineError("broken"))
+    scripted = [ScriptedModel(SMALL, (Script.of("x"),)), ScriptedModel(BIG, (Script.of("y"),)), broken]
+    host = ShortOfMemory(scripted, clock=clock, sleep=clock.sleep)
+    app = app_on(host, clock, "small")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        assert app.chat.desk.model == BIG
+        assert host.opened_beside == 1
+        await pilot.press("ctrl+o", *"other", "enter")
+        await settle(pilot)
+        assert turns(app) == ["broken"]
+        assert app.chat.desk.model == BIG
+        engine = app.chat.desk.engine
+        assert isinstance(engine, ScriptedEngine)
+        assert not engine.closed
+
+
+async def test_changed_load_settings_need_a_reload(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await app.chat.desk.change("", {"num_ctx": 512})
+        app.chat._look()
+        assert "settings need a reload" in shown(app)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert "settings need a reload" not in shown(app)
+        engine = app.chat.desk.engine
+        assert engine is not None
+        assert engine.info.settings.num_ctx == 512

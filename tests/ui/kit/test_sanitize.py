@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.ui.kit.sanitize import StreamCleaner, clean, clean_line
+
+EVIL = st.text(alphabet=st.sampled_from("ab\r\n\t\x1b[31m]0;\x07\x9b\u202e\u2066\u2028\ud800\x00\x7f🙂"), max_size=60)
+
+
+def obeyed(text: str) -> bool:
+    """Whether a terminal would do more with the text than show it."""
+    return any((ord(char) < 32 and char not in "\n\t") or 127 <= ord(char) < 160 for char in text)
+
+
+@given(EVIL | st.text())
+def test_nothing_is_left_that_a_terminal_would_obey(text: str) -> None:
+    assert not obeyed(clean(text))
+    assert not obeyed(clean_line(text))
+    assert "\n" not in clean_line(text)
+    assert "\t" not in clean_line(text)
+    clean(text).encode()
+
+
+@given(st.lists(EVIL, max_size=12))
+def test_pieces_come_out_as_the_whole(chunks: list[str]) -> None:
+    cleaner = StreamCleaner()
+    assert "".join(cleaner.feed(chunk) for chunk in chunks) == clean("".join(chunks))
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp"))))
+def test_text_stays_as_it_is(text: str) -> None:
+    assert clean(text) == text
+
+
+def test_an_escape_sequence_is_seen_and_harmless() -> None:
+    assert clean("\x1b[31mred\x1b[0m") == "␛[31mred␛[0m"
+
+
+def test_line_ends_become_newlines() -> None:
+    assert clean("a\r\nb\rc\u2028d") == "a\nb\nc\nd"
+    assert clean_line("a\r\nb\tc") == "a b c"

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown
+from workbench.core.logbook import RingLogBook
+from workbench.core.models import MemoryUse
+from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample
+from workbench.engine.scripted import ScriptedHost
+from workbench.ui.kit.gauges import Readings
+from workbench.ui.workspace.machine_watch import GpuView, MachineView, MachineWatch
+from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_share
+from workbench.ui.chat.stats_lines import panel_lines, strip_lines
+
+GB = 10**9
+WIDTH = 31
+
+
+def card(index: int = 0, **figures: object) -> GpuSample:
+    gpu = GpuInfo(f"GPU-{index}", "nvml", index, "NVIDIA GeForce RTX 4090", pci_id=f"0000:0{index + 1}:00.0")
+    known = GpuSample(
+        gpu,
+        memory_total=24 * GB,
+        memory_used=12 * GB,
+        memory_free=11 * GB,
+        memory_own=9 * GB,
+        gpu_percent=97.0,
+        memory_percent=61.0,
+        temperature_c=64.0,
+        power_w=312.4,
+        power_limit_w=450.0,
+        clock_mhz=2520,
+        throttle=(),
+    )
+    return replace(known, **figures)  # type: ignore[arg-type]
+
+
+def view(*gpus: GpuSample, devices: tuple[ComputeDevice, ...] = ()) -> MachineView:
+    watch = MachineWatch(FakeTelemetry(*gpus), FakeAlarms, RingLogBook(), lambda: 0)
+    watch.look()
+    return replace(watch.view, devices=devices)
+
+
+def panel(machine: MachineView, height: int = 60) -> list[str]:
+    return [line.plain for line in panel_lines(Readings(machine=machine), WIDTH, height)]
+
+
+def test_a_gpu_has_a_block_with_everything() -> None:
+    text = "\n".join(panel(view(card(throttle=("power cap",)))))
+    for words in ("RTX 4090", "12.0/24.0 GB", "64 °C  312/450 W  2,520 MHz", "power-limited", "97 %", "61 %", "50 %"):
+        assert words in text
+    assert "NVIDIA" not in text
+    assert "11.0 GB" in text
+
+
+def test_without_a_gpu_there_is_no_empty_block() -> None:
+    text = "\n".join(panel(view()))
+    assert "vram" not in text
+    assert "busy" not in text
+    assert "Processors" in text
+    assert "Swap" in text
+
+
+def test_what_a_gpu_does_not_tell_is_left_out_and_never_zero() -> None:
+    bare = GpuSample(GpuInfo("GPU-1", "nvml", 1, "Quadro 600"))
+    lines = panel(view(bare))
+    block = lines[lines.index(next(line for line in lines if "Quadro" in line)) :][:3]
+    assert not any("0 %" in line or "0.0" in line for line in block)
+    assert "busy" not in "\n".join(lines)
+
+
+def test_a_gpu_that_is_slowed_down_is_marked() -> None:
+    for reason in THROTTLE_WORDS:
+        text = "\n".join(panel(view(card(throttle=(reason,)))))
+        assert ("▲" in text) == (reason in {"hardware slowdown", "software thermal", "hardware thermal", "power brake"})
+
+
+@pytest.mark.parametrize("count", [1, 2, 4, 8])
+@pytest.mark.parametrize("height", [34, 40])
+def test_the_panel_has_room_for_every_gpu(count: int, height: int) -> None:
+    lines = panel(view(*(card(index) for index in range(count))), height)
+    assert len(lines) <= height
+    assert sum("RTX 4090" in line for line in lines) == count
+    assert all(len(line) <= WIDTH for line in lines)
+
+
+FIGURE = st.one_of(st.none(), st.integers(0, 2**64))
+PERCENT = st.one_of(st.none(), st.floats(0, 100))
+
+
+@given(
+    total=FIGURE, used=FIGURE, free=FIGURE, own=FIGURE, busy=PERCENT, memory=PERCENT, hot=PERCENT,
+    name=st.one_of(st.none(), st.text(max_size=60)),
+    throttle=st.one_of(st.none(), st.lists(st.sampled_from(sorted(THROTTLE_WORDS)), unique=True).map(tuple)),
+    count=st.integers(0, 9), height=st.integers(5, 60), unified=st.booleans(),
+)  # fmt: skip
+def test_whatever_the_driver_says_it_fits(
+    total, used, free, own, busy, memory, hot, name, throttle, count, height, unified
+) -> None:  # type: ignore[no-untyped-def]
+    gpus = tuple(
+        GpuSample(
+            GpuInfo(str(index), "nvml", index, name, unified=unified),
+            memory_total=total, memory_used=used, memory_free=free, memory_own=own, gpu_percent=busy,
+            memory_percent=memory, temperature_c=hot, power_w=hot, throttle=throttle,
+        )
+        for index in range(count)
+    )  # fmt: skip
+    machine = view(*gpus)
+    lines = panel_lines(Readings(machine=machine), WIDTH, height)
+    strip = strip_lines(Readings(machine=machine), 78)
+    assert len(strip) == 2
+    assert all(line.cell_length <= WIDTH for line in lines)
+    assert all(line.cell_length <= 78 for line in [*strip, machine_line(machine, 78)])
+    assert not any(ord(char) < 32 for line in [*lines, *strip] for char in line.plain)
+
+
+def test_amounts_share_a_unit() -> None:
+    assert amounts(300_000_000, 24 * GB) == "0.3/24.0 GB"
+    assert amounts(0, 24 * GB) == "0.0/24.0 GB"
+    assert amounts(120 * GB, 141 * GB) == "120/141 GB"
+    assert amounts(None, 24 * GB) == "24.0 GB"
+    assert amounts(3 * GB, None) == "3.0 GB"
+    assert amounts(None, None) == "—"
+
+
+def test_what_the_model_holds_on_each_gpu_is_told_by_their_addresses() -> None:
+    memory = MemoryUse(9 * GB, GB, GB, "CUDA1", (("CPU", GB), ("CUDA0", 3 * GB), ("CUDA1", 7 * GB)))
+    one = view(card(0))
+    assert model_share(memory, one.gpus[0].sample, one) == 10 * GB
+    two = view(card(0), card(1))
+    assert model_share(memory, two.gpus[0].sample, two) is None
+    # ggml counts the other way round.
+    devices = (
+        ComputeDevice("CPU"),
+        ComputeDevice("CUDA0", "gpu", pci_id="0000:02:00.0"),
+        ComputeDevice("CUDA1", "gpu", pci_id="0000:01:00.0"),
+    )
+    two = view(card(0), card(1), devices=devices)
+    assert [model_share(memory, gpu.sample, two) for gpu in two.gpus] == [7 * GB, 3 * GB]
+    assert model_share(MemoryUse(1, 2, 3), two.gpus[0].sample, two) is None
+    assert model_share(MemoryUse(1, 2, 3, "CPU", (("CPU", 6),)), one.gpus[0].sample, one) == 0
+
+
+def test_the_strip_adds_up_the_gpus() -> None:
+    parts = ["".join(text for text, _ in part) for part in gpu_parts(view(card(0), card(1, gpu_percent=3.0)))]
+    assert parts == ["2 GPUs 24.0/48.0 GB", "busy 97 %", "64 °C"]
+    assert gpu_parts(view()) == []
+
+
+def test_the_parts_of_a_split_gpu_are_not_added_to_it() -> None:
+    part = card(1)
+    part = replace(part, gpu=replace(part.gpu, partition="part"))
+    parts = ["".join(text for text, _ in part) for part in gpu_parts(view(card(0), part))]
+    assert parts[0] == "vram 12.0/24.0 GB"
+
+
+def test_old_figures_are_marked() -> None:
+    machine = replace(view(card()), age_s=7)
+    assert any("7 s old" in line for line in panel(machine))
+    assert "7 s old" in machine_line(machine, 100).plain
+
+
+def test_a_line_says_what_there_is_room_for() -> None:
+    machine = MachineView(HOST, (GpuView(card()),))
+    assert machine_line(machine, 200).plain == (
+        "vram 12.0/24.0 GB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 412 MB │ free 5.3 GB"
+    )
+    assert machine_line(machine, 30).plain == "vram 12.0/24.0 GB │ busy 97 %"
+    assert machine_line(MachineView(), 30).plain == ""
+
+
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+async def test_a_race_shows_the_meters(host: ScriptedHost, clock: FakeClock, size: tuple[int, int]) -> None:
+    telemetry = FakeTelemetry(card())
+    app = app_on(host, clock, telemetry=telemetry)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        assert "12.0/24.0 GB" in shown(app)
+        await pilot.press("f3")
+        await settle(pilot)
+        assert "vram 12.0/24.0 GB" in shown(app)

@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from textual import events
+from textual.pilot import Pilot
+
+from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns
+from workbench.core.prompt_text import PromptText
+from workbench.engine.scripted import ScriptedHost
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.text_viewer import ValueDialog
+
+KEYS = {"<": "backspace", "^": "ctrl+u", "[": "left", "]": "right", "\n": "enter", "\t": "tab"}
+
+
+async def burst(app: WorkbenchApp, pilot: Pilot[None], text: str) -> None:
+    """Type faster than the program looks."""
+    for character in text:
+        key = KEYS.get(character)
+        app.post_message(events.Key(key or character, None if key else character))
+    await settle(pilot)
+
+
+async def command(app: WorkbenchApp, pilot: Pilot[None], text: str) -> None:
+    app.chat.prompt.show_text(text)
+    await pilot.press("enter")
+    await settle(pilot)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [("abc<d[[X", "aXbd"), ("wrong^right", "right"), ("ab[[c]]d", "cabd"), ("/show tem\t", "/show template")],
+)
+async def test_keys_are_taken_in_the_order_in_which_they_were_typed(
+    host: ScriptedHost, clock: FakeClock, typed: str, text: str
+) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, typed)
+        assert app.chat.prompt.text == text
+
+
+async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: FakeClock) -> None:
+    prompts = FakePrompts()
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, "/set parameter temperature 0.25\n")
+        assert app.chat.desk.conversation.sampling.temperature == 0.25
+        assert "temperature is 0.25" in shown(app)
+        assert (app.chat.prompt.text, prompts.kept) == ("", ["/set parameter temperature 0.25"])
+        await command(app, pilot, "/set num_ctx 2048")
+        assert "num_ctx is 2048: needs a reload" in shown(app)
+        await command(app, pilot, '/set system """Be brief.\nBe kind."""')
+        assert app.chat.desk.conversation.system == "Be brief.\nBe kind."
+        await command(app, pilot, "/set stop a b")
+        assert app.chat.desk.conversation.sampling.stop == ("a", "b")
+        await command(app, pilot, "/seed 7")
+        await command(app, pilot, "/set nothink")
+        assert app.chat.desk.conversation.sampling.seed == 7
+        assert "Thinking is folded" in shown(app)
+        assert turns(app) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("/sett x", "Did you mean 'set'"),
+        ("/etc/passwd is what?", "no command /etc/passwd"),
+        ("/set temperature hot", "temperature cannot be 'hot'"),
+        ("/set temprature 1", "temperature"),
+        ("/set temperature", "needs a value"),
+        ("/set wordwrap", "lines are always wrapped"),
+        ("/show weather", "There is nothing called 'weather'"),
+        ("/load nosuch", "There is no model 'nosuch'"),
+        ("/save", "/save needs a name"),
+        ("/clear now", "/clear takes nothing"),
+    ],
+)
+async def test_what_cannot_be_done_is_said_and_the_text_stays(
+    host: ScriptedHost, clock: FakeClock, text: str, said: str
+) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(160, 36)) as pilot:
+        await settle(pilot)
+        await command(app, pilot, text)
+        assert said in shown(app)
+        assert app.chat.prompt.text == text
+        assert turns(app) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("/show", "SmolLM2-135M-Instruct"),
+        ("/show parameters", "temperature         0.8"),
+        ("/show system", "There is no system prompt."),
+        ("/show modelfile", "FROM "),
+        ("/set", "num_ctx"),
+        ("/?", "/load MODEL"),
+    ],
+)
+async def test_what_is_shown_can_be_read(host: ScriptedHost, clock: FakeClock, what: str, said: str) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await command(app, pilot, what)
+        dialog = app.screen
+        assert isinstance(dialog, ValueDialog)
+        assert said in dialog._text
+        await pilot.press("escape")
+        assert app.chat.prompt.text == ""
+
+
+async def test_models_and_conversations_are_swapped_by_command(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store, export_folder=Path("/exports"))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await command(app, pilot, "//etc is what?")
+        assert turns(app) == ["/etc is what?", ANSWER]
+        await command(app, pilot, "/load smol:Q8_0")
+        assert app.chat.desk.model.quant == "Q8_0"  # type: ignore[union-attr]
+        await command(app, pilot, "/save my-coder")
+        assert store.exports[-1][2] == Path("/exports/my-coder.modelfile")
+        await command(app, pilot, "/clear")
+        assert turns(app) == []
+
+
+async def test_earlier_prompts_are_at_hand(host: ScriptedHost, clock: FakeClock) -> None:
+    prompts = FakePrompts(["older", "newer"])
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, "now")
+        await pilot.press("up")
+        assert app.chat.prompt.text == "newer"
+        await pilot.press("up", "up")
+        assert app.chat.prompt.text == "older"
+        await pilot.press("down", "down")
+        assert app.chat.prompt.text == "now"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert prompts.kept == ["now"]
+
+
+async def test_what_was_being_typed_when_the_program_died_is_in_the_prompt(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    prompts = FakePrompts(lost=["older half", "half a quest"])
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert app.chat.prompt.text == "half a quest"
+        assert any("when the program ended" in note.message for note in app._notifications)
+        assert prompts.kept == ["older half", "half a quest"]
+        await burst(app, pilot, "ion")
+        app.chat._draft_due()
+        await settle(pilot)
+        assert prompts.draft == PromptText("half a question")
+
+
+def editor(folder: Path, script: str) -> str:
+    path = folder / "editor"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("script", "text"),
+    [
+        ('printf "%s, and more\\n" "$(cat "$1")" > "$1.new"; mv "$1.new" "$1"', "begun, and more"),
+        ("exit 3", "begun"),
+        ('rm "$1"', "begun"),
+    ],
+)
+async def test_the_text_can_be_written_in_an_editor(
+    host: ScriptedHost, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, text: str
+) -> None:
+    monkeypatch.setenv("VISUAL", editor(tmp_path, script))
+    app = app_on(host, clock)
+    monkeypatch.setattr(app, "suspend", app.batch_update)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, "begun")
+        await pilot.press("ctrl+g")
+        await settle(pilot)
+        assert app.chat.prompt.text == text
+
+
+@pytest.mark.parametrize("named", ["/no/such/editor", 'broken "quote'])
+async def test_an_editor_that_is_not_there_is_said(
+    host: ScriptedHost, clock: FakeClock, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("VISUAL", named)
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, "begun")
+        await pilot.press("ctrl+g")
+        await settle(pilot)
+        assert app.chat.prompt.text == "begun"
+        assert any("EDITOR" in note.message for note in app._notifications)

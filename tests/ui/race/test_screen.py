@@ -1,0 +1,417 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tests.ui.fakes import FakeAdviser, FakeClock, FakeRaces, FakeStore, app_on, settle, turns, until
+from workbench.core.errors import ModelLoadError, TargetError
+from workbench.core.models import MemoryUse, ModelEntry
+from workbench.core.recipe import Recipe
+from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.race.lines import difference_lines, proposed
+from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.race.screen import RaceScreen
+from workbench.ui.race.lane import LaneColumn
+
+MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
+ANSWERS = {
+    "F16": "The sea is blue and wide, and nobody owns it.",
+    "Q8_0": "The sea is blue and wide, and nobody owns it.",
+    "Q4_K_M": "The sea is green and deep, and nobody owns it.",
+}
+NEXT = "And so it goes on."
+
+
+def entry(quant: str, size: int, name: str = "Sea-1B") -> ModelEntry:
+    return ModelEntry(
+        f"{name}:{quant}", name, quant, f"/m/{name}-{quant}", size, bits_per_weight=size / 1e7, group=name
+    )
+
+
+def scripted(quant: str, size: int, **more: object) -> ScriptedModel:
+    scripts = tuple(Script.of(text) for text in ("warm", ANSWERS.get(quant, "Other words."), NEXT))
+    return ScriptedModel(entry(quant, size), scripts, memory=MemoryUse(size, 0, 0), **more)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def host(make_host: MakeHost) -> ScriptedHost:
+    broken = ScriptedModel(entry("Q2_K", 60, "Broken"), (), load_error=ModelLoadError("The file is truncated."))
+    return make_host([scripted("F16", 300), scripted("Q4_K_M", 100), scripted("Q8_0", 200), broken])
+
+
+def program(
+    host: ScriptedHost, clock: FakeClock, model: str | None = "Sea-1B:Q8_0", **services: object
+) -> WorkbenchApp:
+    return app_on(host, clock, model, **services)
+
+
+def race_of(app: WorkbenchApp) -> RaceScreen:
+    assert isinstance(app.screen, RaceScreen)
+    return app.screen
+
+
+def seen(app: WorkbenchApp) -> str:
+    """Everything that the screen shows, the text of a lane on one line."""
+    screen = race_of(app)
+    heads = [line.plain for column in screen.query(LaneColumn) for line in column.head.lines]
+    texts = [" ".join(line.plain.strip() for line in column.text.lines) for column in screen.query(LaneColumn)]
+    return "\n".join([*heads, *texts, *(line.plain for part in (screen.table, screen.state) for line in part.lines)])
+
+
+def labels(app: WorkbenchApp) -> list[str]:
+    return [column.lane.label for column in race_of(app).query(LaneColumn)]
+
+
+async def ask(pilot: Pilot[None], text: str = "why") -> None:
+    await pilot.press("f3")
+    await settle(pilot)
+    await pilot.press(*text, "enter")
+    await settle(pilot)
+
+
+async def test_the_quantizations_of_the_open_model_are_proposed(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
+        assert len(host.opened) == 1
+        assert "idle" in seen(app)
+
+
+async def test_all_lanes_answer_and_are_compared(host: ScriptedHost, clock: FakeClock) -> None:
+    races = FakeRaces()
+    app = program(host, clock, races=races)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        text = seen(app)
+        assert text.count("nobody owns it.") == 3
+        assert text.count("✓ done") == 3
+        assert "smallest" in text
+        assert "reference" in text
+        assert "0.33x" in text
+        assert json.dumps(races.kept["race-1"])
+        assert races.kept["race-1"]["questions"] == ["why"]
+
+
+async def test_the_place_where_a_lane_leaves_the_reference_is_marked(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        columns = list(race_of(app).query(LaneColumn))
+        marked = [
+            line.plain[span.start : span.end].strip()
+            for line in columns[2].text.lines
+            for span in line.spans
+            if span.style == "lane--parted"
+        ]
+        assert marked == ["green"]
+        assert not any(span.style == "lane--parted" for line in columns[1].text.lines for span in line.spans)
+
+
+async def test_follow_ups_go_to_all_with_their_own_history(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        await pilot.press(*"and", "enter")
+        await settle(pilot)
+        assert seen(app).count(NEXT) == 3
+        told = [message.content for message in host.opened[-1].requests[-1].messages]
+        assert told[0] == "why"
+        assert told[2] == "and"
+
+
+async def test_escape_stops_all_lanes_and_what_was_written_stays(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        clock.hold_after(8)
+        await pilot.press(*"and", "enter")
+        lanes = [column.lane for column in race_of(app).query(LaneColumn)]
+        await until(pilot, lambda: all(lane.question == 1 and lane.tokens for lane in lanes))
+        await pilot.press("escape")
+        clock.release()
+        await settle(pilot)
+        assert {lane.state for lane in lanes} == {"stopped"}
+        assert all(NEXT.startswith(lane.answers[1].outcome.message.content) for lane in lanes)
+        assert app.screen.id == "race"
+
+
+async def test_a_lane_that_cannot_be_opened_is_told_in_its_place(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await pilot.press("ctrl+o", *"broken", "enter")
+        await settle(pilot)
+        assert labels(app)[-1] == "Broken Q2_K"
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        states = [column.lane.state for column in race_of(app).query(LaneColumn)]
+        assert states == ["done", "done", "done", "failed"]
+
+
+async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
+    make_host: MakeHost, clock: FakeClock
+) -> None:
+    note = "PARSER qwen3 is not honoured: what the model writes is shown as it is."
+    plain, other = scripted("F16", 300), scripted("Q4_K_M", 100)
+    described = replace(other, entry=replace(other.entry, recipe=Recipe(notes=(note,))), warnings=(note,))
+    app = program(make_host([plain, described]), clock, "Sea-1B:F16")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await until(pilot, lambda: f"▲ {note}" in seen(app))
+        for question in ("why", "and"):
+            await pilot.press(*question, "enter")
+            await settle(pilot)
+            first, second = (column.text for column in race_of(app).query(LaneColumn))
+            assert "▲" not in "".join(line.plain for line in first.lines)
+            text = " ".join(line.plain.strip() for line in second.lines)
+            assert text.startswith(f"▲ {note}")
+            assert text.count("PARSER") == 1
+
+
+async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        await pilot.press("tab", "x")
+        await settle(pilot)
+        assert len(labels(app)) == 2
+        race_of(app).query(LaneColumn).first().scroll.focus()
+        await pilot.press("o")
+        await settle(pilot)
+        assert isinstance(app.screen, ModelPicker)
+        await pilot.press(*"q4", "enter")
+        await settle(pilot)
+        assert labels(app)[0] == "Sea-1B Q4_K_M"
+        assert ANSWERS["Q4_K_M"] in race_of(app).query(LaneColumn).first().lane.answers[0].outcome.message.content
+
+
+async def test_a_lane_with_settings_of_its_own(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        list(race_of(app).query(LaneColumn))[1].scroll.focus()
+        await pilot.press("e")
+        await settle(pilot)
+        app.screen.query_one("#field-temperature Input", Input).value = "1.5"
+        await pilot.press("escape")
+        await settle(pilot)
+        assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
+        assert "temperature=1.5" in seen(app)
+        assert host.opened[-1].requests[-1].sampling.temperature == 1.5
+        await pilot.press("f2", "f3", *"and", "enter")
+        await settle(pilot)
+        heat = {e.info.model.quant: e.requests[-1].sampling.temperature for e in host.opened[1:] if not e.closed}
+        assert heat == {"F16": 0.0, "Q8_0": 1.5, "Q4_K_M": 0.0}
+        count = len(host.opened)
+        list(race_of(app).query(LaneColumn))[1].scroll.focus()
+        await pilot.press("e", "escape")
+        await settle(pilot)
+        assert len(host.opened) == count
+
+
+async def test_a_race_needs_two_lanes(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock, None)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        assert race_of(app).prompt.text == "why"
+        assert "two models" in seen(app)
+
+
+async def test_no_fifth_lane(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await pilot.press("ctrl+o", "enter")
+        await settle(pilot)
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        assert len(labels(app)) == 4
+        assert "4 lanes at most" in seen(app)
+
+
+async def test_going_on_in_the_chat_with_a_lane(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = program(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        list(race_of(app).query(LaneColumn))[2].scroll.focus()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.screen is app.chat
+        assert turns(app)[:2] == ["why", ANSWERS["Q4_K_M"]]
+        assert app.chat.desk.model is not None
+        assert app.chat.desk.model.ref == "Sea-1B:Q4_K_M"
+        assert "answer" in store.journals[-1].kinds()
+        await pilot.press(*"and", "enter")
+        await settle(pilot)
+        asked = [message.content for message in host.opened[-1].requests[-1].messages]
+        assert asked == ["why", ANSWERS["Q4_K_M"], "and"]
+
+
+async def test_leaving_with_a_lane_and_with_the_race(host: ScriptedHost, clock: FakeClock, tmp_path) -> None:
+    store, races = FakeStore(), FakeRaces()
+    app = program(host, clock, store=store, races=races, export_folder=tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f3")
+        await settle(pilot)
+        await pilot.press("f7")
+        await settle(pilot)
+        assert "nothing to export" in seen(app)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        race_of(app).query(LaneColumn).first().scroll.focus()
+        await pilot.press("m")
+        await settle(pilot)
+        session, form, path = store.exports[0]
+        assert form == "modelfile"
+        assert path.suffix == ".modelfile"
+        assert session.turns[1].message.content == ANSWERS["F16"]
+        await pilot.press("f7", "down", "enter")
+        await settle(pilot)
+        ((path, text),) = races.written
+        assert path.suffix == ".json"
+        assert json.loads(text)["lanes"][0]["text"] == ANSWERS["F16"]
+
+
+async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        column = list(race_of(app).query(LaneColumn))[2]
+        column.scroll.focus()
+        await pilot.press("d")
+        await settle(pilot)
+        styles = {span.style for line in column.text.lines for span in line.spans}
+        assert {"lane--added", "lane--missing"} <= styles
+        assert column.text.differences
+        await pilot.press("n", "p", "d")
+        await settle(pilot)
+        assert not any(span.style == "lane--added" for line in column.text.lines for span in line.spans)
+
+
+async def test_a_narrow_screen_shows_the_lanes_that_fit(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        columns = list(race_of(app).query(LaneColumn))
+        assert [column.display for column in columns] == [True, True, False]
+        assert "1 more beside the screen" in seen(app)
+        columns[1].scroll.focus()
+        await pilot.press("right")
+        await settle(pilot)
+
+
+async def test_what_does_not_fit_together_is_said(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock, adviser=FakeAdviser(fits=False))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        assert "one after the other" in seen(app)
+        assert seen(app).count("✓ done") == 3
+
+
+async def test_greedy_solo_and_a_new_race(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        assert host.opened[-1].requests[-1].sampling.temperature == 0.0
+        await pilot.press("f6", "f9", "ctrl+t")
+        await settle(pilot)
+        assert "sampled, one seed for all · solo" in seen(app)
+        await pilot.press("ctrl+n")
+        await settle(pilot)
+        assert len(labels(app)) == 3
+        assert "nobody owns" not in seen(app)
+        assert all(engine.closed for engine in host.opened[1:])
+
+
+async def test_a_race_that_cannot_be_kept_is_told(host: ScriptedHost, clock: FakeClock) -> None:
+    races = FakeRaces()
+    races.error = TargetError("The disk is full.", "Make room.")
+    app = program(host, clock, races=races)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        assert "The disk is full." in seen(app)
+
+
+async def test_chat_and_race_are_a_key_apart(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        await pilot.press("f2", *"hello")
+        assert app.screen is app.chat
+        assert app.chat.prompt.text == "hello"
+        await pilot.press("f3")
+        assert app.screen.id == "race"
+        assert "nobody owns it." in seen(app)
+
+
+async def test_quitting_gives_the_lanes_back(host: ScriptedHost, clock: FakeClock) -> None:
+    app = program(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot)
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: all(engine.closed for engine in host.opened))
+
+
+def test_of_many_quantizations_three_are_proposed() -> None:
+    models = [entry(quant, size) for size, quant in enumerate(("Q2_K", "Q3_K_M", "Q4_K_M", "Q8_0", "F16"), 1)]
+    assert [model.quant for model in proposed(models[4], models)] == ["F16", "Q8_0", "Q4_K_M"]
+    assert [model.quant for model in proposed(models[2], models)] == ["F16", "Q8_0", "Q4_K_M"]
+    assert [model.quant for model in proposed(models[1], models)] == ["F16", "Q8_0", "Q3_K_M"]
+    assert [model.quant for model in proposed(models[0], models)] == ["F16", "Q8_0", "Q2_K"]
+
+
+def test_where_the_usual_quantizations_are_not_there_the_smallest_is_proposed() -> None:
+    models = [entry(quant, size) for size, quant in enumerate(("Q2_K", "Q3_K_M", "Q4_0", "Q6_K", "BF16"), 1)]
+    assert [model.quant for model in proposed(models[4], models)] == ["BF16", "Q6_K", "Q2_K"]
+
+
+def test_nothing_is_proposed_without_a_model_or_with_a_broken_one() -> None:
+    models = [entry("Q2_K", 1), entry("F16", 5)]
+    assert proposed(None, models) == []
+    assert [model.quant for model in proposed(models[0], [replace(models[1], problem="broken")])] == ["Q2_K"]
+
+
+@given(st.text("ab c\n", max_size=60), st.text("ab c\n", max_size=60), st.integers(8, 40))
+def test_differences_are_found_on_rows_that_exist(reference: str, text: str, width: int) -> None:
+    lines, rows = difference_lines(reference, text, width)
+    assert all(0 <= row < len(lines) for row in rows)
+    assert rows == sorted(set(rows))
+    if reference == text:
+        assert not rows

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import pytest
+from textual.widgets import Input, Label
+
+from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns
+from workbench.core.chat import Message
+from workbench.core.errors import SessionError
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.session import Session, SessionHit, SessionSummary
+from workbench.core.tree import Tree, Turn
+from workbench.engine.scripted import ScriptedHost
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.sessions.dialog import PairDialog, SessionsDialog
+from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
+
+FAST = AnswerMetrics(decode_tps=45.5, completion_tokens=12)
+
+
+def session(name: str, *said: str, at: float = 1.0) -> Session:
+    turns = [
+        Turn(Message("assistant", text), at, "/m/tiny.gguf", FAST, "stop") if index % 2
+        else Turn(Message("user", text), at)
+        for index, text in enumerate(said)
+    ]  # fmt: skip
+    return Session(name, at, at, tree=Tree.of(turns))
+
+
+@pytest.fixture
+def store() -> FakeStore:
+    stored = [
+        session("a", "Why is the sky blue?", "It scatters.", at=3),
+        session("b", "Write a poem", "Roses are red.", at=2),
+        session("c", "Why is the sky blue?", "Because.", at=1),
+    ]
+    return FakeStore(stored=stored)
+
+
+def rows(app: WorkbenchApp) -> list[str]:
+    dialog = app.screen
+    assert isinstance(dialog, SessionsDialog)
+    return [dialog._row(index, 100).plain for index in range(dialog.list.count)]
+
+
+def state(app: WorkbenchApp) -> str:
+    return str(app.screen.query_one("#sessions-state", Label).content)
+
+
+async def test_a_session_is_opened(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert [row[2:14] for row in rows(app)] == ["Why is the s", "Write a poem", "Why is the s"]
+        assert state(app) == "3 sessions"
+        await pilot.press("down", "j", "enter")
+        await settle(pilot)
+        assert turns(app) == ["Write a poem", "Roses are red."]
+        await pilot.press(*"more", "enter")
+        await settle(pilot)
+        assert [message.content for message in host.opened[-1].requests[-1].messages][-1] == "more"
+
+
+async def test_words_are_searched_in_all_sessions(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press(*"Roses")
+        await settle(pilot)
+        assert state(app) == "1 found"
+        assert "Roses are red." in rows(app)[0]
+        await pilot.press(*"xyz")
+        await settle(pilot)
+        assert "No session has all of these words" in state(app)
+        await pilot.press("enter")
+        assert isinstance(app.screen, SessionsDialog), "there is nothing to open"
+        app.screen.query_one(Input).value = "Roses"
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert turns(app)[0] == "Write a poem"
+
+
+async def test_naming_pinning_deleting_and_having_back(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press("down", "j", "p")
+        await settle(pilot)
+        assert rows(app)[0].startswith("▲ Write a poem")
+        await pilot.press("g", "n", "ctrl+a", "ctrl+k", *"Poetry", "enter")
+        await settle(pilot)
+        assert store.stored["b"].name == "Poetry"
+        assert rows(app)[0].startswith("▲ Poetry")
+        await pilot.press("d", "enter")
+        await settle(pilot)
+        assert len(rows(app)) == 2
+        assert "Deleted" in state(app)
+        await pilot.press("u")
+        await settle(pilot)
+        assert len(rows(app)) == 3
+        await pilot.press("u")
+        assert "Nothing was deleted" in state(app)
+        await pilot.press("d", "escape")
+        await settle(pilot)
+        assert len(rows(app)) == 3
+
+
+async def test_the_session_that_is_open(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
+    app = app_on(host, clock, "smol:Q4_K_M", "a", store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert rows(app)[0].startswith("● Why")
+        await pilot.press("down", "d")
+        await settle(pilot)
+        assert "is open" in state(app)
+        await pilot.press("n", "end", "!", "enter")
+        await settle(pilot)
+        assert app.chat.desk.conversation.name == "Why is the sky blue?!"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert app.screen is app.chat
+        assert len(store.journals) == 1, "it is open already"
+
+
+async def test_two_sessions_stand_side_by_side(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        await pilot.press("down", "space", "end", "enter")
+        await settle(pilot)
+        assert isinstance(app.screen, PairDialog)
+        await pilot.press("escape", "home", "space", "enter")
+        await settle(pilot)
+        assert app.screen is app.chat
+
+
+async def test_what_cannot_be_read_or_written_is_said(
+    host: ScriptedHost, clock: FakeClock, store: FakeStore, monkeypatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise SessionError("It is open in another program.")
+
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        monkeypatch.setattr(store, "delete", refuse)
+        await pilot.press("down", "d", "enter")
+        await settle(pilot)
+        assert "another program" in state(app)
+        await pilot.press("u")
+        assert "Nothing was deleted" in state(app)
+        await pilot.press("escape")
+        store.broken = True
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert "The disk is full" in state(app)
+
+
+async def test_an_offer_comes_before_the_list(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, store=FakeStore([session("old", "cut off", "So")]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert app.screen is app.chat
+        assert turns(app)[:2] == ["cut off", "So"]
+        assert "cut off" in shown(app)
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120])
+def test_rows_fill_their_width(width: int) -> None:
+    title = "日本の空はなぜ青いのですか、と彼は聞いた" * 3
+    summary = SessionSummary("x", title, "/models/some/model.gguf", 1234, 1.0, pinned=True)
+    assert summary_row(summary, width).cell_length <= max(width, 45)
+    assert "model.gguf" in summary_row(summary, 120).plain
+    hit = SessionHit(summary, "before " * 20 + "found" + " after" * 20, ((140, 145),), 1)
+    assert "found" in hit_row(hit, 120).plain
+    assert hit_row(hit, width).cell_length <= max(width, 45)
+
+
+def test_where_two_sessions_part() -> None:
+    first = session("a", "q", "one\nand more", "again", "yes")
+    second = session("b", "q", "two")
+    text = "\n".join(line.plain for line in pair_lines(first, second, 91))
+    assert text.index("here they part") > text.index("│ q")
+    assert "tiny.gguf  45.5 tok/s  12 tokens" in text
+    assert "Both say the same" in "\n".join(line.plain for line in pair_lines(first, first, 61))

@@ -1,0 +1,420 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.events import Key
+from textual.widgets import Input, Label, OptionList, TextArea
+
+from tests.ui.fakes import (
+    ANSWER,
+    THEMES,
+    FakeClock,
+    FakeConfigFile,
+    FakeStore,
+    app_on,
+    settle,
+    shown,
+    turns,
+)
+from tests.ui.library_fakes import FakeCatalog
+from workbench.core.chat import Message
+from workbench.core.config import Config, ConfigProblem
+from workbench.core.errors import ConfigError, ModelfileError
+from workbench.core.models import LibraryView
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.session import Session
+from workbench.core.tree import Tree, Turn
+from workbench.engine.scripted import ScriptedHost
+from workbench.ui.app import key_groups
+from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
+from workbench.ui.dialogs.export import ExportDialog, free_path
+from workbench.ui.dialogs.help import HelpText
+from workbench.ui.dialogs.settings import SettingsDialog
+from workbench.ui.dialogs.parameter_field import Field
+from workbench.ui.transcript.transcript import SHOWN_TURNS, Earlier
+from workbench.ui.chat.welcome import ResumeOffer
+
+
+def messages_of(app) -> str:
+    return "\n".join(f"{each.title}\n{each.message}" for each in app._notifications)
+
+
+def stored(count: int = 2, model: str = "") -> Session:
+    pairs = [
+        (Message("user", f"question {number}"), Message("assistant", f"answer {number}"))
+        for number in range(count // 2)
+    ]
+    return Session(
+        "old",
+        1.0,
+        2.0,
+        model=model,
+        system="Be kind.",
+        sampling=Sampling(top_k=3),
+        tree=Tree.of(Turn(message, 1.0, model) for pair in pairs for message in pair),
+    )
+
+
+async def test_settings_change_the_next_answer(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f6")
+        await settle(pilot)
+        assert isinstance(app.screen, SettingsDialog)
+        await pilot.press("ctrl+u", *"0.2")
+        app.screen.query_one("#field-stop", Field).input.value = r"END|\n\n"
+        app.screen.query_one("#settings-system", TextArea).text = "Be brief."
+        await pilot.press("escape")
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        request = host.opened[0].requests[0]
+        assert request.sampling.temperature == 0.2
+        assert request.sampling.stop == ("END", "\n\n")
+        assert request.messages[0] == Message("system", "Be brief.")
+        assert ("settings", "Be brief.", request.sampling, LoadSettings()) in store.journals[0].records
+
+
+async def test_a_wrong_value_says_why_and_is_not_taken(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settle(pilot)
+        await pilot.press("f6")
+        await settle(pilot)
+        field = app.screen.query_one("#field-top_p", Field)
+        field.input.value = "1.5"
+        await pilot.pause()
+        assert str(field.query_one(".field-note", Label).content) == "a number from 0 to 1"
+        await pilot.press("escape")
+        await settle(pilot)
+        assert app.chat.desk.conversation.sampling == Sampling()
+        assert "Top-p" in messages_of(app)
+
+
+async def test_settings_are_saved_as_defaults_and_reloaded(host: ScriptedHost, clock: FakeClock) -> None:
+    save = FakeConfigFile()
+    app = app_on(host, clock, save=save)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f6")
+        await settle(pilot)
+        app.screen.query_one("#field-num_ctx", Field).input.value = "1024"
+        await pilot.press("f7")
+        await settle(pilot)
+        assert save.saved == [{"system": "", "sampling": Sampling(), "load": LoadSettings(num_ctx=1024)}]
+        assert "settings need a reload" in shown(app)
+        await pilot.press("f6")
+        await settle(pilot)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert host.opened[-1].info.settings.num_ctx == 1024
+
+
+async def test_a_field_goes_back_to_its_default(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f6")
+        await settle(pilot)
+        await pilot.press("ctrl+u", "5", "ctrl+r")
+        await pilot.pause()
+        assert app.screen.query_one("#field-temperature", Field).value == 0.8
+
+
+async def test_defaults_that_cannot_be_saved_are_told(host: ScriptedHost, clock: FakeClock) -> None:
+    save = FakeConfigFile()
+    save.error = ConfigError("The file cannot be written.", "Look at its owner.")
+    app = app_on(host, clock, save=save)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f6")
+        await settle(pilot)
+        await pilot.press("f7")
+        await settle(pilot)
+        assert turns(app) == ["The file cannot be written.\nLook at its owner."]
+
+
+async def test_exporting_writes_where_it_says(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store, export_folder=tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why is it", "enter")
+        await settle(pilot)
+        await pilot.press("f7")
+        await settle(pilot)
+        assert isinstance(app.screen, ExportDialog)
+        assert app.screen.path.value == str(tmp_path / "why-is-it.modelfile")
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        session, form, path = store.exports[0]
+        assert (form, path) == ("md", tmp_path / "why-is-it.md")
+        assert [turn.message.content for turn in session.turns] == ["why is it", ANSWER]
+        assert session.id == "session-1"
+        assert session.model_path == "/m/Q4_K_M.gguf"
+        assert turns(app)[-1] == f"Written to {path}"
+
+
+async def test_a_modelfile_can_call_the_model_by_another_name(
+    host: ScriptedHost, clock: FakeClock, tmp_path: Path
+) -> None:
+    store = FakeStore()
+    catalog = FakeCatalog(LibraryView(complete=True))
+    app = app_on(host, clock, store=store, catalog=catalog, export_folder=tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        for rows, said, name in ((4, "ollama", "session.ollama.modelfile"), (5, "hf", "session.hf.modelfile")):
+            await pilot.press("f7")
+            await settle(pilot)
+            await pilot.press(*["down"] * rows, "enter")
+            await settle(pilot)
+            assert store.bases[-1] == f"{said} of /m/Q4_K_M.gguf"
+            assert store.exports[-1][2].name.endswith(name.partition(".")[2])
+
+
+async def test_an_export_that_fails_says_why(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore()
+    store.export_error = ModelfileError("The text holds three quotes.", "Export it as JSON.")
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f7")
+        await settle(pilot)
+        app.screen.query_one(Input).value = "~/here.txt"
+        app.screen.query_one(OptionList).highlighted = 2
+        await pilot.press("tab", "enter")
+        await settle(pilot)
+        assert turns(app) == ["The text holds three quotes.\nExport it as JSON."]
+
+
+def test_an_export_never_proposes_a_file_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "why.md").touch()
+    (tmp_path / "why-2.md").touch()
+    assert free_path(tmp_path, "Why?", ".md") == tmp_path / "why-3.md"
+    assert free_path(tmp_path, "??", ".md") == tmp_path / "session.md"
+
+
+async def test_an_interrupted_session_is_offered_and_resumed(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore([stored(model="smol:Q8_0")])
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert app.focused is app.chat.prompt
+        assert "“question 0”" in shown(app)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert turns(app) == ["question 0", "answer 0"]
+        assert app.chat.desk.conversation.system == "Be kind."
+        assert app.chat.desk.model is not None
+        assert app.chat.desk.model.ref == "smol:Q8_0"
+        await pilot.press(*"more", "enter")
+        await settle(pilot)
+        assert [message.role for message in host.opened[-1].requests[0].messages] == [
+            "system",
+            "user",
+            "assistant",
+            "user",
+        ]
+        assert store.journals[-1].id == "old"
+
+
+async def test_an_offer_that_is_dismissed_does_not_come_again(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore([stored()])
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("escape")
+        await settle(pilot)
+        assert store.dismissed == ["old"]
+        assert not app.query(ResumeOffer)
+
+
+async def test_an_offer_does_not_take_what_is_typed(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, store=FakeStore([stored()]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"hello", "enter")
+        await settle(pilot)
+        assert turns(app)[0] == "hello"
+
+
+async def test_a_session_named_at_the_start_is_resumed(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, None, "old", store=FakeStore([stored(model="qwen")]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert turns(app) == ["question 0", "answer 0"]
+        assert app.chat.desk.model is not None
+        assert app.chat.desk.model.ref == "qwen"
+
+
+async def test_a_session_that_is_not_there_is_told(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, None, "nowhere")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert "There is no session 'nowhere'" in turns(app)[0]
+
+
+async def test_a_long_conversation_shows_its_end_and_more_on_demand(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, None, "old", store=FakeStore([stored(SHOWN_TURNS + 10)]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert len(turns(app)) == SHOWN_TURNS
+        assert "10 earlier turns" in shown(app)
+        app.query_one(Earlier).focus()
+        await pilot.press("enter")
+        await settle(pilot)
+        assert len(turns(app)) == SHOWN_TURNS + 10
+        assert turns(app)[0] == "question 0"
+        assert not app.query(Earlier)
+
+
+async def test_a_theme_is_seen_at_once_kept_and_undone(host: ScriptedHost, clock: FakeClock) -> None:
+    save = FakeConfigFile()
+    app = app_on(host, clock, save=save)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert app.theme == "workbench-dark"
+        await pilot.press("f8")
+        await settle(pilot)
+        await pilot.press("home")
+        await settle(pilot)
+        first = app.theme
+        assert first != "workbench-dark"
+        await pilot.press("escape")
+        await settle(pilot)
+        assert app.theme == "workbench-dark"
+        await pilot.press("f8")
+        await settle(pilot)
+        await pilot.press("home", "enter")
+        await settle(pilot)
+        assert save.saved == [{"theme": first}]
+
+
+async def test_what_is_wrong_with_the_config_is_told(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('primary = "no colour"')
+    config = Config(theme="nowhere", keymap={"chat.modles": "f3", "chat.new": "ctrl+o"})
+    problems = [ConfigProblem("There is no key 'tmeperature'.", "tmeperature", 3)]
+    app = app_on(host, clock, config=config, problems=problems, themes=[THEMES, tmp_path])
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settle(pilot)
+        text = messages_of(app)
+        assert "line 3: There is no key 'tmeperature'." in text
+        assert "Did you mean 'chat.models'" in text
+        assert "'ctrl+o' is wanted by" in text
+        assert "mine.toml: primary = 'no colour' is no colour" in text
+        assert "There is no theme 'nowhere'" in text
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        assert ANSWER in turns(app)
+
+
+async def test_a_keymap_moves_keys_everywhere(host: ScriptedHost, clock: FakeClock) -> None:
+    config = Config(keymap={"chat.models": "f3", "prompt.send": "ctrl+y"})
+    app = app_on(host, clock, config=config)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert "F3 Model " in shown(app)
+        await pilot.press(*"why", "ctrl+y")
+        await settle(pilot)
+        assert ANSWER in turns(app)
+        await pilot.press("ctrl+o")
+        assert app.screen is app.chat
+        await pilot.press("f3")
+        assert app.screen is not app.chat
+        await pilot.press("escape", "f1")
+        await settle(pilot)
+        text = shown(app)
+        assert "F3" in text
+        assert "Choose another model" in text
+
+
+async def test_the_help_lists_every_key(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f1")
+        await settle(pilot)
+        text = " ".join("\n".join(line.plain for line in app.screen.query_one(HelpText).lines).split())
+        for group in key_groups():
+            for binding in group.bindings:
+                assert spoken(keys_of(binding, {})[0]) in text
+                assert f"{binding.description}." in text
+
+
+def test_every_binding_of_ours_has_a_tooltip_and_an_id_of_its_own() -> None:
+    bindings = [binding for group in key_groups() for binding in group.bindings]
+    assert all(binding.tooltip for binding in bindings)
+    assert len({binding.id for binding in bindings}) == len(bindings)
+
+
+def test_the_keys_as_shipped_do_not_clash() -> None:
+    for group in key_groups():
+        places = [other for other in key_groups() if other.everywhere or other.title == group.title]
+        keys = [key for place in places for binding in place.bindings for key in keys_of(binding, {})]
+        assert len(keys) == len(set(keys)), group.title
+
+
+def test_a_good_keymap_has_no_problems() -> None:
+    assert keymap_problems(key_groups(), {"chat.new": "f11,ctrl+y"}) == []
+    assert keymap_problems([KeyGroup("Nothing", ())], {"x": "y"}) == ["Keymap: there is no action 'x'."]
+
+
+@pytest.mark.parametrize(
+    ("key", "text"), [("ctrl+o", "Ctrl+O"), ("f6", "F6"), ("escape", "Esc"), ("shift+enter", "Shift+Enter"), ("y", "y")]
+)
+def test_keys_are_written_as_people_write_them(key: str, text: str) -> None:
+    assert spoken(key) == text
+
+
+async def test_the_palette_has_every_action(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+p")
+        await settle(pilot)
+        await pilot.press(*"settings")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, SettingsDialog)
+
+
+async def test_the_palette_has_actions_without_a_key(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        await pilot.press("ctrl+p", *"copy the last", "enter")
+        await settle(pilot)
+        assert app.clipboard == ANSWER
+
+
+async def test_the_log_shows_what_workers_said(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f12")
+        await settle(pilot)
+        assert "Nothing was logged yet." in shown(app)
+        app.services.logs.add("warning", "llama", "evil \x1b[31m line")
+        app.screen.query_one("LogPane").look()  # type: ignore[attr-defined]
+        assert "evil ␛[31m line" in shown(app)
+        await pilot.press("f12")
+        await settle(pilot)
+        assert not app.query("LogPane")
+
+
+async def test_keys_that_come_in_one_burst_are_taken_in_their_order(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        # As a terminal sends them: all at once, before any of them has been looked at.
+        for key in ("h", "i", "ctrl+j", "y", "o", "u", "enter", "x"):
+            app.post_message(Key(key, key if len(key) == 1 else None))
+        await settle(pilot)
+        assert turns(app)[0] == "hi\nyou"
+        assert app.chat.prompt.text == "x"

@@ -1,0 +1,1 @@
+"""Making quantizations with llama.cpp in a child process."""

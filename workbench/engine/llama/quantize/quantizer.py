@@ -1,0 +1,188 @@
+"""Making quantizations with llama.cpp, in a child process.
+
+A native abort then ends the child and not the program, the engine's thread goes on to be the only one that computes
+here, and stopping is killing the child. The file is written under another name in the folder of its target, and gets
+its own name when it is complete and on the disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, ImatrixError, QuantizeError, RequantizeError
+from workbench.engine.llama.quantize.process import STOPPED, QuantizeProcess, quantize_process
+from workbench.engine.llama.quantize.target import (
+    check_result,
+    check_room,
+    check_target,
+    give_name,
+    reserve,
+    writing_failed,
+)
+from workbench.gguf.check import check_loadable
+from workbench.gguf.header import Header
+from workbench.gguf.imatrix import check_imatrix, read_imatrix
+from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
+from workbench.gguf.targets import QuantType, TargetSize, target_size
+
+
+async def plan_quantizations(
+    source: Path,
+    kinds: Sequence[QuantType],
+    imatrix: Path | None = None,
+    cancel: CancelToken | None = None,
+    on_plan: Callable[[QuantizePlan], None] = lambda _: None,
+) -> list[QuantizePlan]:
+    """What each of `kinds` would come to, in one child process: llama.cpp chooses the types and computes nothing.
+
+    Args:
+        source: The file of the source, or the first of its parts.
+        kinds: What to make of it; all of llama.cpp's types take about a second.
+        imatrix: An importance matrix.
+        cancel: Stops it.
+        on_plan: Told each as it comes, in the event loop.
+
+    Raises:
+        WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError when
+            `cancel` was set.
+    """
+    headers = await asyncio.to_thread(_check_source, source, imatrix)
+    async with quantize_process(cancel or CancelToken()) as child:
+        return await _plans(child, source, headers, kinds, imatrix, on_plan)
+
+
+async def quantize(
+    job: QuantizeJob, on_progress: ProgressListener = lambda _: None, cancel: CancelToken | None = None
+) -> QuantizeResult:
+    """Make a quantization. When this ends in any other way than well, nothing is left of it on the disk.
+
+    Args:
+        job: What to make.
+        on_progress: Told how far it has come, some twenty times a second, in the event loop.
+        cancel: Stops it, within the time that it takes to end a process.
+
+    Raises:
+        WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
+    """
+    began = time.perf_counter()
+    cancel = cancel or CancelToken()
+    headers = await asyncio.to_thread(_check_source, job.source, job.imatrix)
+    check_target(job.target, job.source)
+    async with quantize_process(cancel) as child:
+        (plan,) = await _plans(child, job.source, headers, [job.kind], job.imatrix)
+        size = _check_plan(job, plan)
+        partial = reserve(job.target)
+        try:
+            native_seconds = await _make(child, job, partial, headers, size, on_progress)
+            await asyncio.to_thread(check_result, partial, size)
+            if cancel.is_set:
+                raise CancelledError(STOPPED)
+            give_name(partial, job.target)
+        finally:
+            # A child that still writes would keep the space, and on Windows the file.
+            child.kill()
+            await child.gone()
+            with suppress(OSError):
+                partial.unlink()
+    return QuantizeResult(
+        path=job.target,
+        kind=job.kind,
+        size_bytes=job.target.stat().st_size,
+        bits_per_weight=size.bits_per_weight,
+        seconds=time.perf_counter() - began,
+        native_seconds=native_seconds,
+        warnings=plan.warnings,
+    )
+
+
+async def _plans(
+    child: QuantizeProcess,
+    source: Path,
+    headers: Sequence[Header],
+    kinds: Sequence[QuantType],
+    imatrix: Path | None,
+    on_plan: Callable[[QuantizePlan], None] = lambda _: None,
+) -> list[QuantizePlan]:
+    by_number = {kind.file_type: kind for kind in kinds}
+    plans = []
+    async for event in child.ask(order="plan", source=str(source), types=[*by_number], imatrix=_named(imatrix)):
+        if event["event"] == "failed":
+            raise QuantizeError(f"{source}: llama.cpp cannot quantize it: {event['message']}.", "Try another source.")
+        plans.append(_plan(by_number[event["type"]], headers, event))
+        on_plan(plans[-1])
+    return plans
+
+
+async def _make(
+    child: QuantizeProcess,
+    job: QuantizeJob,
+    partial: Path,
+    headers: Sequence[Header],
+    size: TargetSize,
+    on_progress: ProgressListener,
+) -> float:
+    """Have it made; gives the seconds that llama.cpp took."""
+    sizes = {tensor.name: tensor.size_bytes for header in headers for tensor in header.tensors}
+    total_bytes, done_bytes = max(1, sum(sizes.values())), 0
+    began = time.perf_counter()
+    native_seconds = 0.0
+    order = {"source": str(job.source), "target": str(partial), "type": job.kind.file_type}
+    async for event in child.ask(order="make", **order, imatrix=_named(job.imatrix), threads=job.threads):
+        if event["event"] == "failed":
+            raise writing_failed(job.target, partial, size, event["message"]) or QuantizeError(
+                f"{job.source}: making {job.kind.name} of it failed: {event['message']}.", "Choose another type."
+            )
+        if event["event"] == "made":
+            native_seconds = event["seconds"]
+        else:
+            done_bytes += sum(sizes.get(name, 0) for name in event["finished"])
+            seconds = time.perf_counter() - began
+            fraction = done_bytes / total_bytes
+            on_progress(
+                QuantizeProgress(event["done"], event["total"], event["tensor"], fraction, seconds, total_bytes)
+            )
+    on_progress(QuantizeProgress(len(sizes), len(sizes), "", 1.0, time.perf_counter() - began, total_bytes))
+    return native_seconds
+
+
+def _named(path: Path | None) -> str:
+    return str(path) if path else ""
+
+
+def _check_source(source: Path, imatrix: Path | None) -> tuple[Header, ...]:
+    headers = check_loadable(source)
+    if imatrix is not None:
+        check_imatrix(read_imatrix(imatrix), headers)
+    return headers
+
+
+def _plan(kind: QuantType, headers: Sequence[Header], event: Mapping[str, Any]) -> QuantizePlan:
+    if event["problem"]:
+        return QuantizePlan(kind, None, event["problem"])
+    size = target_size(headers, event["chosen"])
+    return QuantizePlan(kind, size, "", event["fallbacks"], event["needs_imatrix"])
+
+
+def _check_plan(job: QuantizeJob, plan: QuantizePlan) -> TargetSize:
+    """What is known to go wrong, before anything is written."""
+    name = job.kind.name
+    if plan.size is None:
+        raise QuantizeError(f"{job.source}: {name} cannot be made of it: {plan.problem}.", "Choose another type.")
+    if plan.size.requantized and not job.allow_requantize:
+        raise RequantizeError(
+            f"{job.source}: it is quantized already, and making {name} of it loses more than making it from F16.",
+            "Take the F32, BF16 or F16 file as the source, or allow it with --allow-requantize.",
+        )
+    if plan.needs_imatrix:
+        raise ImatrixError(
+            f"{name} without an importance matrix would be garbage: some tensors get fewer than three bits.",
+            "Give one with --imatrix FILE (llama-imatrix makes it), or choose a larger type, such as Q3_K_M.",
+        )
+    check_room(job.target, plan.size)
+    return plan.size

@@ -1,0 +1,1 @@
+"""The bench: what is timed, in which order, and what the samples say."""

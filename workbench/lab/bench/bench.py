@@ -1,0 +1,199 @@
+"""Times models in llama-bench's sense: every case in turn, warmed up and repeated. Stopping keeps what is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+from workbench.core.bench import BenchCase, BenchResult, BenchTest, Sample
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.ports import Bencher, BenchRun, BenchTarget, ConditionWatch
+from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up
+
+Phase = Literal["loading", "warming up", "measuring"]
+
+GEN_WEIGHT = 8
+"""About so many prompt tokens take as long as one generated token, for the time that is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchProgress:
+    """How far it has come."""
+
+    phase: Phase
+    label: str
+    """What is being timed."""
+    step: int
+    """The repetition or pair that is running, counted from 1; 0 before the first."""
+    steps: int
+    fraction: float
+    """How much of the whole is done, from 0 to 1."""
+    left_s: float | None = None
+    """About how long the rest takes; None where nothing is known yet."""
+
+
+OnProgress = Callable[[BenchProgress], None]
+"""Called in any thread while a model loads, and otherwise in that of the event loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchFailure:
+    """A case that could not be timed."""
+
+    case: BenchCase
+    error: WorkbenchError
+
+
+def effort(test: BenchTest) -> float:
+    """About how long one repetition takes, in prompt tokens."""
+    # Each further sequence makes a step of generating a little longer, and not as much as the first.
+    gen = GEN_WEIGHT * test.n_gen * (1 + 0.4 * (test.sequences - 1))
+    return test.sequences * test.n_prompt + gen + 1
+
+
+def utc_now() -> str:
+    """The time, as llama-bench writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def weights_key(case: BenchCase) -> tuple[str, int]:
+    """The same for cases that can share loaded weights."""
+    return case.ref, case.settings.n_gpu_layers
+
+
+class Bench:
+    """Times cases one after the other.
+
+    Args:
+        bencher: Opens the models.
+        cases: What to time, those that share weights beside each other.
+        repetitions: How often each is repeated.
+        warm: Whether to warm up.
+        seed: What the random tokens of the first repetition are drawn with; each later one takes the next number.
+        watch: Sees what goes on beside.
+        memory_bytes_per_s: The memory bandwidth of the processors, where it is known.
+        clock: Seconds, for the time that is left.
+    """
+
+    def __init__(
+        self,
+        bencher: Bencher,
+        cases: Sequence[BenchCase],
+        *,
+        repetitions: int = 5,
+        warm: bool = True,
+        seed: int = 1,
+        watch: ConditionWatch | None = None,
+        memory_bytes_per_s: float | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._bencher = bencher
+        self._cases = tuple(cases)
+        self._repetitions = repetitions
+        self._warm = warm
+        self._seed = seed
+        self._watch = watch or Unwatched()
+        self._memory_bytes_per_s = memory_bytes_per_s
+        self._clock = clock
+        self._total = sum(effort(case.test) * (repetitions + 1) for case in cases) or 1
+        self._done = 0.0
+        self._began = 0.0
+        self._on_progress: OnProgress = lambda _: None
+        self._on_result: Callable[[BenchResult], None] = lambda _: None
+        self.results: list[BenchResult] = []
+        """What came of the cases; the last one has fewer repetitions where it was stopped."""
+        self.failures: list[BenchFailure] = []
+
+    async def run(
+        self,
+        cancel: CancelToken,
+        on_progress: OnProgress | None = None,
+        on_result: Callable[[BenchResult], None] | None = None,
+    ) -> None:
+        """Time everything, or until `cancel` is set. What came of it is in `results` and `failures`.
+
+        Args:
+            cancel: Stops it.
+            on_progress: Told how far it has come.
+            on_result: Given each result as soon as it is there.
+        """
+        self._on_progress = on_progress or self._on_progress
+        self._on_result = on_result or self._on_result
+        self._began = self._clock()
+        target: BenchTarget | None = None
+        opened: tuple[str, int] | None = None
+        refused: dict[tuple[str, int], WorkbenchError] = {}
+        try:
+            for case in self._cases:
+                key = weights_key(case)
+                if key in refused:
+                    self._skip(case, refused[key])
+                    continue
+                try:
+                    if target is None or opened != key:
+                        if target is not None:
+                            await target.close()
+                        target = None
+                        target = await self._open(case, cancel)
+                        opened = key
+                    await self._time(target, case, cancel)
+                except CancelledError:
+                    return
+                except WorkbenchError as error:
+                    if target is None:
+                        refused[key] = error
+                    self._skip(case, error)
+        finally:
+            if target is not None:
+                await target.close()
+
+    def _skip(self, case: BenchCase, error: WorkbenchError) -> None:
+        self.failures.append(BenchFailure(case, error))
+        self._total -= effort(case.test) * (self._repetitions + 1)
+
+    async def _open(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:
+        self._tell("loading", case.ref, 0)
+        sharing = [each for each in self._cases if weights_key(each) == weights_key(case)]
+        longest = max(sharing, key=lambda each: each.test.context)
+        return await self._bencher.open(
+            longest, lambda fraction: self._tell("loading", f"{case.ref} {fraction:.0%}", 0), cancel
+        )
+
+    async def _time(self, target: BenchTarget, case: BenchCase, cancel: CancelToken) -> None:
+        if cancel.is_set:
+            raise CancelledError("The measurement was stopped.")
+        run = await target.prepare(case.settings, case.test)
+        label = f"{target.model.label} {case.test.label}"
+        began, samples, warmed = utc_now(), list[Sample](), WarmUp(0, None)
+        try:
+            if self._warm:
+                self._tell("warming up", label, 0)
+                warmed = await warm_up(run, cancel, self._clock)
+            self._done += effort(case.test)
+            await self._repeat(run, case, label, samples, cancel)
+        finally:
+            await run.close()
+            if samples:
+                # Of the processors' bandwidth, only what they read themselves can be a share.
+                known = None if target.model.gpu_layers else self._memory_bytes_per_s
+                result = BenchResult(case, target.model, began, mark(samples), warmed.runs, warmed.stable, known)
+                self.results.append(result)
+                self._on_result(result)
+
+    async def _repeat(
+        self, run: BenchRun, case: BenchCase, label: str, samples: list[Sample], cancel: CancelToken
+    ) -> None:
+        for number in range(self._repetitions):
+            self._tell("measuring", label, number + 1)
+            samples.append(await take_sample(run, self._seed + number, self._watch, cancel))
+            self._done += effort(case.test)
+
+    def _tell(self, phase: Phase, label: str, step: int) -> None:
+        fraction = min(1.0, self._done / max(self._total, 1))
+        spent = self._clock() - self._began
+        left = spent * (1 - fraction) / fraction if fraction > 0 else None
+        self._on_progress(BenchProgress(phase, label, step, self._repetitions, fraction, left))

@@ -1,0 +1,160 @@
+"""What the user feels: from asking to the first words, and to the end of the answer.
+
+It goes through the ordinary engine, which turns the prompt into tokens, samples and writes text. Every prompt is
+another one from its first word on, so that nothing of it is in the KV cache; on request each is asked a second time,
+which shows what the cache gives.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from workbench.core.cancel import CancelToken
+from workbench.core.events import Failed, Finished
+from workbench.core.metrics import P95_NEEDS, AnswerMetrics, Meter, percentile
+from workbench.core.parameters import Sampling
+from workbench.core.ports import Engine, Request
+from workbench.lab.bench.bench import BenchProgress, OnProgress
+
+WORDS = (
+    "time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state",
+    "family", "student", "group", "country", "problem", "hand", "part", "place", "case", "week", "company", "system",
+    "program", "question", "work", "government", "number", "night", "point", "home", "water", "room", "mother", "area",
+    "money", "story", "fact", "month", "lot", "right", "study", "book", "eye", "job", "word", "business", "issue",
+    "side", "kind", "head", "house", "service", "friend", "father", "power", "hour", "game", "line", "end", "member",
+    "law", "car", "city",
+)  # fmt: skip
+"""Words that are one token each in most vocabularies."""
+
+TRIAL_WORDS = 48
+"""Words of the prompt that shows how many tokens a word has."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeltAnswer:
+    """One answer as its reader felt it."""
+
+    ttft_ms: float | None
+    total_ms: float | None
+    prompt_tokens: int | None
+    cached_tokens: int | None
+    completion_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FeltResult:
+    """The answers to prompts of one length."""
+
+    n_prompt: int
+    """The length that was asked for, in tokens; `prompt_tokens` says what came of it."""
+    n_gen: int
+    """The longest answer, in tokens."""
+    again: bool
+    """Whether each prompt had been asked just before."""
+    answers: tuple[FeltAnswer, ...]
+
+    def times(self, name: str) -> tuple[float | None, float | None]:
+        """The p50 and the p95 of `ttft_ms` or `total_ms`; the p95 only from 20 answers on."""
+        values = [value for answer in self.answers if (value := getattr(answer, name)) is not None]
+        return percentile(values, 0.5), percentile(values, 0.95) if len(values) >= P95_NEEDS else None
+
+    def count(self, name: str) -> float | None:
+        """The middle one of `prompt_tokens`, `cached_tokens` or `completion_tokens`."""
+        return percentile([value for answer in self.answers if (value := getattr(answer, name)) is not None], 0.5)
+
+
+class Felt:
+    """Asks an engine, again and again.
+
+    Args:
+        engine: The open model.
+        lengths: Lengths of prompts, in tokens.
+        repetitions: Answers for each length.
+        n_gen: The longest answer, in tokens.
+        again: Whether each prompt is asked a second time.
+        seed: What the prompts are drawn with.
+        clock: Nanoseconds; those of the engine's events.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        lengths: Sequence[int],
+        *,
+        repetitions: int = 5,
+        n_gen: int = 32,
+        again: bool = False,
+        seed: int = 1,
+        clock: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        self._engine = engine
+        self._lengths = tuple(lengths)
+        self._repetitions = repetitions
+        self._n_gen = n_gen
+        self._again = again
+        self._rng = random.Random(seed)
+        self._clock = clock
+        self._answers: dict[tuple[int, bool], list[FeltAnswer]] = {}
+
+    @property
+    def results(self) -> tuple[FeltResult, ...]:
+        """What came of it so far."""
+        return tuple(
+            FeltResult(length, self._n_gen, again, tuple(answers)) for (length, again), answers in self._answers.items()
+        )
+
+    async def run(self, cancel: CancelToken, on_progress: OnProgress | None = None) -> None:
+        """Ask everything, or until `cancel` is set.
+
+        Raises:
+            WorkbenchError: An answer failed.
+        """
+        tell = on_progress or (lambda _: None)
+        began, total, done = self._clock(), len(self._lengths) * self._repetitions, 0
+        tell(BenchProgress("warming up", self._engine.info.model.label, 0, total, 0.0))
+        # The first prompt also wakes the engine up; its times are thrown away.
+        trial = await self._ask(self.prompt(TRIAL_WORDS), cancel)
+        if trial is None:
+            return
+        per_word = (trial.prompt_tokens or TRIAL_WORDS) / TRIAL_WORDS
+        for number in range(self._repetitions):
+            for length in self._lengths:
+                if cancel.is_set:
+                    return
+                fraction = done / total
+                left = (self._clock() - began) / 1e9 * (1 - fraction) / fraction if done else None
+                label = f"{self._engine.info.model.label}, prompt of {length}"
+                tell(BenchProgress("measuring", label, number + 1, self._repetitions, fraction, left))
+                prompt = self.prompt(max(1, round(length / per_word)))
+                for again in (False, True)[: 1 + self._again]:
+                    metrics = await self._ask(prompt, cancel)
+                    if metrics is None:
+                        return
+                    self._answers.setdefault((length, again), []).append(_felt(metrics))
+                done += 1
+
+    def prompt(self, words: int) -> str:
+        """A prompt of so many words that nobody has asked before."""
+        return " ".join(self._rng.choices(WORDS, k=words))
+
+    async def _ask(self, prompt: str, cancel: CancelToken) -> AnswerMetrics | None:
+        """The figures of one answer; None where it was stopped."""
+        sampling = replace(Sampling(), num_predict=self._n_gen, seed=1)
+        meter = Meter(self._clock(), source=self._engine.info.measured_by)
+        stopped = False
+        async for batch in self._engine.generate(Request(prompt=prompt, sampling=sampling), cancel):
+            for event in batch:
+                meter.feed(event)
+                if isinstance(event, Failed):
+                    raise event.error
+                stopped = isinstance(event, Finished) and event.reason == "cancelled"
+        return None if stopped else meter.metrics()
+
+
+def _felt(metrics: AnswerMetrics) -> FeltAnswer:
+    return FeltAnswer(
+        metrics.ttft_ms, metrics.total_ms, metrics.prompt_tokens, metrics.cached_tokens, metrics.completion_tokens
+    )

@@ -1,0 +1,256 @@
+"""A against B, in pairs that were run side by side.
+
+Where both fit in memory, they stay loaded and take turns in the order AB BA AB BA. Where they do not, every pair loads
+both again, one after the other and in random order, and the middle one of a few runs counts for each load.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from workbench.core.bench import BenchCase, BenchModel, BenchResult, Sample, as_load_settings
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, MemoryShortError
+from workbench.core.ports import Bencher, BenchRun, BenchTarget, ConditionWatch, MemoryAdviser
+from workbench.core.statistics import Comparison, compare, median
+from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, utc_now, weights_key
+from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up
+
+Design = Literal["interleaved", "blocks"]
+"""`interleaved`: both stay loaded and take turns; `blocks`: each is loaded anew for every pair."""
+
+Side = Literal["a", "b"]
+
+BLOCK_RUNS = 3
+"""Runs after each load of a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A and B, run one right after the other."""
+
+    first: Side
+    a: tuple[Sample, ...]
+    """One repetition of A, or those of a block."""
+    b: tuple[Sample, ...]
+
+    @property
+    def disturbed(self) -> tuple[str, ...]:
+        """What disturbed one of the two, in words."""
+        return tuple(dict.fromkeys(reason for sample in (*self.a, *self.b) for reason in sample.disturbed))
+
+
+async def fit_together(adviser: MemoryAdviser, a: BenchCase, b: BenchCase) -> bool:
+    """Whether both fit in memory at once. Where they share weights, only their contexts are two."""
+    first, second = (as_load_settings(case.settings, case.test) for case in (a, b))
+    if weights_key(a) == weights_key(b):
+        return await adviser.fit_together([(a.ref, replace(first, num_ctx=first.num_ctx + second.num_ctx))])
+    return await adviser.fit_together([(a.ref, first), (b.ref, second)])
+
+
+class Duel:
+    """Compares two cases. It can be continued: `run` adds pairs, until `close`.
+
+    Args:
+        bencher: Opens the models.
+        a: The reference.
+        b: What is compared with it.
+        together: Whether both fit in memory at once.
+        warm: Whether to warm up.
+        seed: What the random tokens of the first pair are drawn with; both of a pair get the same.
+        watch: Sees what goes on beside.
+        clock: Seconds, for the time that is left.
+    """
+
+    def __init__(
+        self,
+        bencher: Bencher,
+        a: BenchCase,
+        b: BenchCase,
+        *,
+        together: bool = True,
+        warm: bool = True,
+        seed: int = 1,
+        watch: ConditionWatch | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._bencher = bencher
+        self._cases: dict[Side, BenchCase] = {"a": a, "b": b}
+        self._warm = warm
+        self._seed = seed
+        self._watch = watch or Unwatched()
+        self._clock = clock
+        self._raw: list[Pair] = []
+        self._models: dict[Side, BenchModel] = {}
+        self._warmed: dict[Side, WarmUp] = {}
+        self._runs: dict[Side, BenchRun] = {}
+        self._open = AsyncExitStack()
+        self._order = random.Random(seed)
+        self._began = utc_now()
+        self._on_progress: OnProgress = lambda _: None
+        self._asked = self._already = self._turns = 0
+        self._began_s = 0.0
+        self.design: Design = "interleaved" if together else "blocks"
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pairs so far, with what disturbed them."""
+        marked: dict[Side, list[Sample]] = {}
+        for side in _SIDES:
+            marked[side] = list(mark([sample for pair in self._raw for sample in _of(pair, side)]))
+        found = []
+        for pair in self._raw:
+            a = tuple(marked["a"].pop(0) for _ in pair.a)
+            b = tuple(marked["b"].pop(0) for _ in pair.b)
+            found.append(replace(pair, a=a, b=b))
+        return tuple(found)
+
+    @property
+    def disturbed(self) -> int:
+        """Pairs that something disturbed. They count all the same."""
+        return sum(bool(pair.disturbed) for pair in self.pairs)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """B against A, from the pairs so far; None before the first."""
+        return judge(self._raw, self._cases["a"], self._cases["b"]) if self._raw else None
+
+    @property
+    def results(self) -> tuple[BenchResult, ...]:
+        """A's repetitions and B's, as far as there are any."""
+        pairs = self.pairs
+        found = []
+        for side in _SIDES:
+            samples = tuple(sample for pair in pairs for sample in _of(pair, side))
+            if samples:
+                warmed = self._warmed.get(side, WarmUp(0, None))
+                case, model = self._cases[side], self._models[side]
+                found.append(BenchResult(case, model, self._began, samples, warmed.runs, warmed.stable))
+        return tuple(found)
+
+    async def run(self, pairs: int, cancel: CancelToken, on_progress: OnProgress | None = None) -> None:
+        """Add `pairs` more, or as many as there are until `cancel` is set. A pair that is not whole does not count.
+
+        Raises:
+            WorkbenchError: A model cannot be opened, or fails; the pairs before it are kept.
+        """
+        self._on_progress = on_progress or self._on_progress
+        self._asked, self._already, self._turns = pairs, len(self._raw), 0
+        self._began_s = self._clock()
+        try:
+            if self.design == "interleaved" and not self._runs:
+                await self._make_ready(cancel)
+            for _ in range(pairs):
+                if cancel.is_set:
+                    return
+                self._raw.append(await (self._turn(cancel) if self.design == "interleaved" else self._blocks(cancel)))
+        except CancelledError:
+            return
+
+    async def close(self) -> None:
+        """Give the memory back."""
+        self._runs.clear()
+        await self._open.aclose()
+
+    async def _make_ready(self, cancel: CancelToken) -> None:
+        """Load both, and warm both up; where there is no room for both after all, the design changes."""
+        targets: dict[tuple[str, int], BenchTarget] = {}
+        try:
+            for side in _SIDES:
+                case = self._cases[side]
+                key = weights_key(case)
+                if key not in targets:
+                    targets[key] = await self._load(case, cancel)
+                    self._open.push_async_callback(targets[key].close)
+                run = await targets[key].prepare(case.settings, case.test)
+                self._open.push_async_callback(run.close)
+                self._models[side], self._runs[side] = targets[key].model, run
+            for side in _SIDES:
+                await self._warm_up(side, self._runs[side], cancel)
+        except MemoryShortError:
+            await self.close()
+            if not targets:
+                raise
+            self.design = "blocks"
+        except BaseException:
+            await self.close()
+            raise
+
+    async def _turn(self, cancel: CancelToken) -> Pair:
+        number = len(self._raw)
+        order: tuple[Side, Side] = ("a", "b") if number % 2 == 0 else ("b", "a")
+        taken: dict[Side, Sample] = {}
+        for side in order:
+            self._tell("measuring", side)
+            taken[side] = await take_sample(self._runs[side], self._seed + number, self._watch, cancel)
+            self._turns += 1
+        return Pair(order[0], (taken["a"],), (taken["b"],))
+
+    async def _blocks(self, cancel: CancelToken) -> Pair:
+        order: list[Side] = ["a", "b"]
+        self._order.shuffle(order)
+        taken: dict[Side, tuple[Sample, ...]] = {}
+        for side in order:
+            taken[side] = await self._block(side, cancel)
+            self._turns += 1
+        return Pair(order[0], taken["a"], taken["b"])
+
+    async def _block(self, side: Side, cancel: CancelToken) -> tuple[Sample, ...]:
+        case, first = self._cases[side], self._seed + len(self._raw) * BLOCK_RUNS
+        async with AsyncExitStack() as stack:
+            target = await self._load(case, cancel)
+            stack.push_async_callback(target.close)
+            run = await target.prepare(case.settings, case.test)
+            stack.push_async_callback(run.close)
+            self._models[side] = target.model
+            await self._warm_up(side, run, cancel)
+            samples = []
+            for number in range(BLOCK_RUNS):
+                self._tell("measuring", side)
+                samples.append(await take_sample(run, first + number, self._watch, cancel))
+            return tuple(samples)
+
+    async def _load(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:
+        if cancel.is_set:
+            raise CancelledError("The measurement was stopped.")
+
+        def told(fraction: float) -> None:
+            self._report("loading", f"{case.ref} {fraction:.0%}")
+
+        return await self._bencher.open(case, told, cancel)
+
+    async def _warm_up(self, side: Side, run: BenchRun, cancel: CancelToken) -> None:
+        if self._warm:
+            self._tell("warming up", side)
+            self._warmed[side] = await warm_up(run, cancel, self._clock)
+
+    def _tell(self, phase: Phase, side: Side) -> None:
+        self._report(phase, f"{side.upper()} {self._models[side].label} {self._cases[side].test.label}")
+
+    def _report(self, phase: Phase, label: str) -> None:
+        number = len(self._raw) - self._already + 1
+        fraction = min(1.0, self._turns / max(1, 2 * self._asked))
+        spent = self._clock() - self._began_s
+        left = spent * (1 - fraction) / fraction if fraction else None
+        self._on_progress(BenchProgress(phase, label, number, self._asked, fraction, left))
+
+
+_SIDES: tuple[Side, Side] = ("a", "b")
+
+
+def _of(pair: Pair, side: Side) -> tuple[Sample, ...]:
+    return pair.a if side == "a" else pair.b
+
+
+def _speed(samples: Sequence[Sample], case: BenchCase) -> float:
+    return median([case.test.tokens * 1e9 / sample.time.ns for sample in samples])
+
+
+def judge(pairs: Sequence[Pair], a: BenchCase, b: BenchCase) -> Comparison:
+    """B against A, from all pairs, the disturbed ones too."""
+    return compare([_speed(pair.a, a) for pair in pairs], [_speed(pair.b, b) for pair in pairs])

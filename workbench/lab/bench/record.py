@@ -1,0 +1,223 @@
+"""A whole run, as it is kept: what timed, what was timed in which order, and every raw sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResult, MemorySpeed
+from workbench.core.statistics import Comparison
+from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
+from workbench.lab.bench.felt import FeltResult
+from workbench.lab.bench.pairs import Design, Duel, Pair, judge
+from workbench.lab.bench.sweep import Ending, Sweep
+
+Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
+
+
+@dataclass(frozen=True, slots=True)
+class DuelRecord:
+    """A comparison of two cases."""
+
+    a: BenchCase
+    b: BenchCase
+    models: tuple[BenchModel, BenchModel]
+    design: Design
+    pairs: tuple[Pair, ...]
+
+    @property
+    def comparison(self) -> Comparison:
+        """B against A."""
+        return judge(self.pairs, self.a, self.b)
+
+    @property
+    def disturbed(self) -> int:
+        """Pairs that something disturbed."""
+        return sum(bool(pair.disturbed) for pair in self.pairs)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the two are called: by model, or by the settings in which they differ."""
+        a, b = (model.label for model in self.models)
+        return (a, b) if a != b else _ways(self.a, self.b)
+
+
+@dataclass(frozen=True, slots=True)
+class FeltRecord:
+    """What the user felt of one model."""
+
+    model: str
+    results: tuple[FeltResult, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """How a server held up when more and more users asked it."""
+
+    target: LoadTarget
+    settings: SweepSettings
+    levels: tuple[SweepLevel, ...]
+    warm_up: tuple[LoadSample, ...] = ()
+    """The first questions, which count for nothing else."""
+    ending: Ending = ""
+
+    @property
+    def label(self) -> str:
+        """Which model was asked, and where."""
+        return f"{self.target.model} at {self.target.url.partition('://')[2]}"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchRecord:
+    """A run."""
+
+    id: str
+    """Sorts by time; names the run."""
+    at: str
+    """When it began: UTC, ISO 8601."""
+    kind: Kind
+    command: tuple[str, ...]
+    """The arguments of `workbench` that reproduce it."""
+    machine: BenchMachine
+    memory: MemorySpeed | None = None
+    interrupted: bool = False
+    results: tuple[BenchResult, ...] = ()
+    """In the order in which they were run."""
+    duels: tuple[DuelRecord, ...] = ()
+    felt: tuple[FeltRecord, ...] = field(default=())
+    sweep: SweepRecord | None = None
+    """None for another kind of run; the machine is then that of the client."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing came of it."""
+        return not (self.results or self.duels or self.felt or (self.sweep and self.sweep.levels))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The labels of the models, each once."""
+        found = [result.model.label for result in self.results]
+        found += [model.label for duel in self.duels for model in duel.models]
+        found += [felt.model for felt in self.felt]
+        found += [self.sweep.label] if self.sweep else []
+        return tuple(dict.fromkeys(found))
+
+
+class BenchBook(Protocol):
+    """Keeps runs."""
+
+    def new_id(self) -> str:
+        """An id that no other run has."""
+
+    async def keep(self, record: BenchRecord) -> None:
+        """Keep a run, in the place of an earlier state of it.
+
+        Raises:
+            WorkbenchError: It cannot be written.
+        """
+
+    async def kept(self) -> Sequence[BenchRecord]:
+        """All runs that can be read, the newest first."""
+
+
+_SETTING_OPTIONS = {
+    "n_threads": "-t", "n_batch": "-b", "n_ubatch": "-ub", "n_gpu_layers": "-ngl", "type_k": "-ctk", "type_v": "-ctv",
+    "flash_attn": "-fa",
+}  # fmt: skip
+
+
+def _ways(a: BenchCase, b: BenchCase) -> tuple[str, str]:
+    """How two cases of one model differ, as options; their references where the settings are the same."""
+    differing = [name for name in _SETTING_OPTIONS if getattr(a.settings, name) != getattr(b.settings, name)]
+    if not differing:
+        return (a.ref, b.ref) if a.ref != b.ref else ("A", "B")
+    first, second = (
+        " ".join(f"{_SETTING_OPTIONS[name]} {getattr(case.settings, name)}" for name in differing) for case in (a, b)
+    )
+    return first, second
+
+
+def record_duel(duel: Duel) -> DuelRecord | None:
+    """A comparison as it stands; None before its first pair."""
+    pairs = duel.pairs
+    if not pairs:
+        return None
+    a, b = duel.results
+    return DuelRecord(a.case, b.case, (a.model, b.model), duel.design, pairs)
+
+
+def record_sweep(sweep: Sweep) -> SweepRecord:
+    """A sweep as it stands."""
+    return SweepRecord(sweep.client.target, sweep.settings, tuple(sweep.levels), sweep.warm_up, sweep.ending)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One figure of two runs."""
+
+    label: str
+    first: float
+    """tokens/s."""
+    second: float
+
+    @property
+    def ratio(self) -> float:
+        """That of the second run's speed to the first's."""
+        return self.second / self.first
+
+
+def lay_beside(first: BenchRecord, second: BenchRecord) -> tuple[Change, ...]:
+    """What both runs timed, in the order of the first.
+
+    Where neither has the same model and settings, the same test of another model or setting stands beside it.
+    """
+    if first.sweep is not None and second.sweep is not None:
+        return _levels_beside(first.sweep, second.sweep)
+    for key in (_exact, _by_test):
+        others = _figures(second, key)
+        found = [
+            Change(label, value, others[what][1])
+            for what, (label, value) in _figures(first, key).items()
+            if what in others
+        ]
+        if found:
+            return tuple(found)
+    return ()
+
+
+def _levels_beside(first: SweepRecord, second: SweepRecord) -> tuple[Change, ...]:
+    """The same numbers of users in two sweeps: all tokens/s of the server."""
+    others = {level.concurrency: level.tps_total for level in second.levels}
+    return tuple(
+        Change(f"{level.concurrency} at a time", level.tps_total, other)
+        for level in first.levels
+        if level.tps_total and (other := others.get(level.concurrency))
+    )
+
+
+def _exact(case: BenchCase, model: BenchModel) -> object:
+    return model.label, case.settings, case.test
+
+
+def _by_test(case: BenchCase, _: BenchModel) -> object:
+    return case.test
+
+
+def _figures(record: BenchRecord, key: Callable[[BenchCase, BenchModel], object]) -> dict[object, tuple[str, float]]:
+    """The mean speed of each case of a run, under what tells it from the others."""
+    results: Sequence[BenchResult] = record.results
+    for duel in record.duels:
+        sides = zip((duel.a, duel.b), duel.models, ("a", "b"), strict=True)
+        results = [
+            *results,
+            *(
+                BenchResult(case, model, record.at, tuple(s for pair in duel.pairs for s in getattr(pair, side)))
+                for case, model, side in sides
+            ),
+        ]
+    found: dict[object, tuple[str, float]] = {}
+    for result in results:
+        label = f"{result.model.label} {result.case.test.label}"
+        found.setdefault(key(result.case, result.model), (label, result.avg_ts))
+    return found

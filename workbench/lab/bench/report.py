@@ -1,0 +1,320 @@
+"""Results as others read them: llama-bench's fields, and Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from workbench.core.bench import BenchMachine, BenchResult, part_speeds
+from workbench.core.statistics import Comparison, deviation, mean
+from workbench.core.sweep import SweepLevel
+from workbench.lab.bench.felt import FeltResult
+
+_FLASH_NUMBERS = {"auto": -1, "off": 0, "on": 1}
+
+DASH = "—"
+"""What is not known."""
+
+MUCH_CACHED = 50.0
+"""Prompt tokens from the cache, in per cent, from which on the figures mean something else."""
+SHORT = 0.9
+"""Answers shorter than this share of what was wanted make another workload."""
+BUSY_CLIENT = 70.0
+"""A share of a core, in per cent, from which on the client may be what is slow."""
+
+
+def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
+    """A result with llama-bench's names, in its order; after them those that it does not have."""
+    case, model = result.case, result.model
+    settings, test = case.settings, case.test
+    return {
+        "build_commit": machine.build_commit,
+        "build_number": 0,
+        "cpu_info": machine.cpu_info,
+        "gpu_info": machine.gpu_info,
+        "backends": machine.backends,
+        "model_filename": model.path,
+        "model_type": model.description,
+        "model_size": model.weights_bytes,
+        "model_n_params": model.parameters,
+        "n_batch": settings.n_batch,
+        "n_ubatch": settings.n_ubatch,
+        "n_threads": settings.n_threads or model.n_threads,
+        "cpu_mask": "0x0",
+        "cpu_strict": False,
+        "poll": 50,
+        "type_k": settings.type_k,
+        "type_v": settings.type_v,
+        "n_gpu_layers": settings.n_gpu_layers,
+        "n_cpu_moe": 0,
+        "split_mode": "layer",
+        "main_gpu": 0,
+        "no_kv_offload": False,
+        "flash_attn": _FLASH_NUMBERS[settings.flash_attn],
+        "devices": "auto",
+        "tensor_split": "0.00",
+        "tensor_buft_overrides": "none",
+        "load_mode": "mmap",
+        "lazy_mode": "auto",
+        "embeddings": False,
+        "no_op_offload": 0,
+        "no_host": False,
+        "repack": True,
+        "fit_target": 0,
+        "fit_min_ctx": 0,
+        "n_prompt": test.n_prompt,
+        "n_gen": test.n_gen,
+        "n_depth": test.n_depth,
+        "test_time": result.test_time,
+        "avg_ns": round(mean(result.samples_ns)),
+        "stddev_ns": round(deviation(result.samples_ns)),
+        "avg_ts": result.avg_ts,
+        "stddev_ts": result.stddev_ts,
+        "samples_ns": list(result.samples_ns),
+        "samples_ts": list(result.samples_ts),
+        "model": model.name,
+        "quant": model.quant,
+        "backend": model.backend,
+        "gpu_layers": model.gpu_layers,
+        "warm_up_runs": result.warm_up_runs,
+        "stable": result.stable,
+        "disturbed": result.disturbed,
+        "disturbances": [list(sample.disturbed) for sample in result.samples],
+        "roof_pct": result.roof_pct,
+        "joules_per_token": result.joules_per_token,
+    }
+
+
+def parallel_fields(result: BenchResult) -> dict[str, object]:
+    """A result of several sequences with llama-batched-bench's names."""
+    case, model, test = result.case, result.model, result.case.test
+    prompt_tps, gen_tps = part_speeds(result.samples, test)
+    count = len(result.samples)
+    prompt_s = sum(sample.time.prompt_ns for sample in result.samples) / count / 1e9
+    gen_s = sum(sample.time.gen_ns for sample in result.samples) / count / 1e9
+    return {
+        "model": model.name,
+        "quant": model.quant,
+        "n_batch": case.settings.n_batch,
+        "n_ubatch": case.settings.n_ubatch,
+        "flash_attn": _FLASH_NUMBERS[case.settings.flash_attn],
+        "n_gpu_layers": case.settings.n_gpu_layers,
+        "n_threads": case.settings.n_threads or model.n_threads,
+        "pp": test.n_prompt,
+        "tg": test.n_gen,
+        "pl": test.sequences,
+        "n_kv": test.context,
+        "t_pp": prompt_s,
+        "speed_pp": prompt_tps,
+        "t_tg": gen_s,
+        "speed_tg": gen_tps,
+        "t": prompt_s + gen_s,
+        "speed": test.tokens / (prompt_s + gen_s),
+        "tps_per_sequence": None if gen_tps is None else gen_tps / test.sequences,
+        "repetitions": count,
+        "disturbed": result.disturbed,
+    }
+
+
+def felt_fields(result: FeltResult, label: str) -> dict[str, object]:
+    """What the user felt, of one length of prompt."""
+    ttft, total = result.times("ttft_ms"), result.times("total_ms")
+    return {
+        "model": label,
+        "n_prompt": result.n_prompt,
+        "n_gen": result.n_gen,
+        "again": result.again,
+        "answers": len(result.answers),
+        "prompt_tokens": result.count("prompt_tokens"),
+        "cached_tokens": result.count("cached_tokens"),
+        "completion_tokens": result.count("completion_tokens"),
+        "ttft_p50_ms": ttft[0],
+        "ttft_p95_ms": ttft[1],
+        "total_p50_ms": total[0],
+        "total_p95_ms": total[1],
+    }
+
+
+def sweep_fields(level: SweepLevel) -> dict[str, object]:
+    """What a number of users at the same time came to."""
+    return {
+        "concurrency": level.concurrency,
+        "requests": len(level.samples),
+        "failures": level.failures,
+        "ttft_p50_ms": level.ttft_p50_ms,
+        "ttft_p95_ms": level.ttft_p95_ms,
+        "tps_per_user": level.tps_per_user,
+        "tps_total": level.tps_total,
+        "prompt_tokens": level.middle("prompt_tokens"),
+        "cached_pct": level.cached_pct,
+        "completion_tokens": level.middle("completion_tokens"),
+        "estimated": level.estimated,
+        "duration_ms": level.duration_ns / 1e6,
+        "errors": level.errors,
+        "client_cpu_pct": None if level.cost is None else level.cost.cpu_pct,
+        "client_lag_p95_ms": None if level.cost is None else level.cost.lag_ns / 1e6,
+    }
+
+
+def comparison_fields(found: Comparison, disturbed: int, names: tuple[str, str]) -> dict[str, object]:
+    """A comparison; the ratio is that of B's speed to A's."""
+    return {
+        "ratio": found.ratio,
+        "interval": None if found.low is None else [found.low, found.high],
+        "pairs": found.pairs,
+        "disturbed": disturbed,
+        "verdict": found.sentence(*names),
+    }
+
+
+def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, the first column to the left and the others to the right."""
+    table = [list(headings), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    widths = [max(3, *(len(row[column]) for row in table)) for column in range(len(headings))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = [
+            cell.rjust(width) if place else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([line(table[0]), line(rule), *map(line, table[1:])])
+
+
+def _number(value: float | None, form: str = ".2f", unit: str = "") -> str:
+    return DASH if value is None else f"{value:{form}}{unit}"
+
+
+def result_table(results: Sequence[BenchResult]) -> str:
+    """Ordinary tests as llama-bench's table; settings stand in it where they are not the same for all."""
+    columns = _settings_columns(results)
+    extra = {
+        "of memory bandwidth": [_number(result.roof_pct, ".0f", " %") for result in results],
+        "J/token": [_number(result.joules_per_token, ".2f") for result in results],
+    }
+    extra = {heading: cells for heading, cells in extra.items() if set(cells) != {DASH}}
+    headings = ["model", "size", "params", "backend", "threads", *columns, "test", "t/s", *extra]
+    rows = []
+    for place, result in enumerate(results):
+        model = result.model
+        rows.append(
+            [
+                model.label,
+                f"{model.weights_bytes / 2**20:.2f} MiB",
+                f"{model.parameters / 1e6:.2f} M",
+                model.backend,
+                str(result.case.settings.n_threads or model.n_threads),
+                *(str(getattr(result.case.settings, name)) for name in columns.values()),
+                result.case.test.label,
+                f"{result.avg_ts:.2f} ± {result.stddev_ts:.2f}" + (" *" if result.disturbed else ""),
+                *(cells[place] for cells in extra.values()),
+            ]
+        )
+    return markdown(headings, rows)
+
+
+def _settings_columns(results: Sequence[BenchResult]) -> dict[str, str]:
+    names = {
+        "ngl": "n_gpu_layers", "n_batch": "n_batch", "n_ubatch": "n_ubatch", "type_k": "type_k", "type_v": "type_v",
+        "fa": "flash_attn",
+    }  # fmt: skip
+    return {
+        heading: name
+        for heading, name in names.items()
+        if len({getattr(result.case.settings, name) for result in results}) > 1
+    }
+
+
+def parallel_table(results: Sequence[BenchResult]) -> str:
+    """Tests of several sequences."""
+    rows = []
+    for result in results:
+        test = result.case.test
+        prompt, gen = part_speeds(result.samples, test)
+        each = None if gen is None else gen / test.sequences
+        mark = " *" if result.disturbed else ""
+        lengths = (str(test.n_prompt), str(test.n_gen), str(test.sequences))
+        rows.append([result.model.label, *lengths, _number(prompt), _number(gen) + mark, _number(each)])
+    return markdown(["model", "PP", "TG", "sequences", "PP t/s", "TG t/s", "TG t/s each"], rows)
+
+
+def felt_table(results: Sequence[FeltResult], label: str) -> str:
+    """What the user felt."""
+    rows = []
+    for result in results:
+        ttft, total = result.times("ttft_ms"), result.times("total_ms")
+        counts = (
+            _number(result.count(name), ".0f") for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
+        )
+        times = (_number(value, ".1f") for value in (*ttft, *total))
+        rows.append([label + (", again" if result.again else ""), *counts, *times, str(len(result.answers))])
+    headings = ["model", "prompt", "cached", "written", "TTFT p50 ms", "p95", "end p50 ms", "p95", "n"]
+    return markdown(headings, rows)
+
+
+def sweep_table(levels: Sequence[SweepLevel]) -> str:
+    """How a server held up."""
+    headings = ["users", "requests", "failed", "TTFT p50 ms", "p95", "t/s each", "t/s in all", "cached", "client CPU"]
+    rows = [
+        [
+            str(level.concurrency),
+            str(len(level.samples)),
+            str(level.failures),
+            _number(level.ttft_p50_ms, ".1f"),
+            _number(level.ttft_p95_ms, ".1f"),
+            _number(level.tps_per_user) + (" ~" if level.estimated else ""),
+            _number(level.tps_total),
+            _share(level.cached_pct),
+            _share(None if level.cost is None else level.cost.cpu_pct),
+        ]
+        for level in levels
+    ]
+    return markdown(headings, rows)
+
+
+def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
+    """What a reader of a sweep ought to know, in sentences.
+
+    Args:
+        levels: What came of it.
+        wanted: How long the answers were to be, in tokens.
+    """
+    found = [
+        f"{level.concurrency} users: {count} of {len(level.samples)} failed: {error}"
+        for level in levels
+        for error, count in level.errors.items()
+    ]
+    if any(level.estimated for level in levels):
+        found.append("~ the server does not count tokens: pieces of text were counted in their place")
+    cached = [level for level in levels if (level.cached_pct or 0.0) >= MUCH_CACHED]
+    if cached:
+        found.append("part of the prompts came from the server's cache, which makes the first words come sooner")
+    lengths = [length for level in levels if (length := level.middle("completion_tokens")) is not None]
+    if lengths and min(lengths) < SHORT * wanted:
+        found.append(f"answers ended early: a median of {min(lengths):.0f} tokens, of the {wanted} that were wanted")
+    if any(level.cost is not None and level.cost.cpu_pct > BUSY_CLIENT for level in levels):
+        found.append("the client itself was busy: the figures of those levels may be its own, not the server's")
+    return found
+
+
+def _share(value: float | None) -> str:
+    return DASH if value is None else f"{value:.0f} %"
+
+
+def notes(results: Sequence[BenchResult]) -> list[str]:
+    """What a reader of the figures ought to know, in sentences."""
+    found = []
+    for result in results:
+        reasons = dict.fromkeys(reason for sample in result.samples for reason in sample.disturbed)
+        what = f"{result.model.label} {result.case.test.label}"
+        if reasons:
+            found.append(f"* {what}: {result.disturbed} of {len(result.samples)} disturbed: {'; '.join(reasons)}")
+        if result.stable is False:
+            found.append(f"{what}: still not steady after {result.warm_up_runs} warm-up runs")
+    return found
+
+
+def build_line(machine: BenchMachine) -> str:
+    """What timed it, on one line."""
+    return f"build: {machine.build_commit} ({', '.join(f'{name} {version}' for name, version in machine.versions)})"

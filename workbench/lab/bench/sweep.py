@@ -1,0 +1,181 @@
+"""How a server holds up when more and more users ask it: one level after the other, until more only wait longer.
+
+No prompt is like another, from its first word on, and none is like one of an earlier sweep: a server that keeps what it
+has read would else be measured for that.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import ServerError
+from workbench.core.ports import LoadClient
+from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, SweepLevel, SweepSettings
+from workbench.lab.bench.bench import BenchProgress, OnProgress
+from workbench.lab.bench.felt import WORDS
+
+Ending = Literal["", "saturated", "failing"]
+"""Why a sweep ended before its last level: more users only wait longer, or most questions fail."""
+
+ENDINGS: dict[Ending, str] = {
+    "": "",
+    "saturated": "more users only wait longer: there is no more to be had of this server",
+    "failing": "more than half of the questions failed",
+}
+
+LEAST_GAIN = 1.05
+"""A level that brings less than this, of the best one before it, brings nothing."""
+LATENCY_GROWTH = 1.5
+"""By so much the middle time to the first words has to have grown since the level before."""
+
+TASK = "Write a long story in which all of these words occur:"
+TRIAL_WORDS = (16, 64)
+"""Words of the two prompts that warm up, and that show how many tokens a word has."""
+
+
+class Sweep:
+    """Asks a server at each level.
+
+    Args:
+        client: Whoever asks.
+        settings: What, and how much.
+        nonce: Makes what prompts begin with: the same for no other sweep.
+        seed: What the words of the prompts are drawn with.
+    """
+
+    def __init__(
+        self,
+        client: LoadClient,
+        settings: SweepSettings,
+        *,
+        nonce: Callable[[], str] = lambda: secrets.token_hex(4),
+        seed: int = 1,
+    ) -> None:
+        self.client = client
+        self.settings = settings
+        self._nonce = nonce()
+        self._rng = random.Random(seed)
+        self._asked = 0
+        self._tell: OnProgress = lambda _: None
+        self._on_level: Callable[[SweepLevel], None] = lambda _: None
+        self.warm_up: tuple[LoadSample, ...] = ()
+        """The first questions: what a server takes that was asked nothing before."""
+        self.levels: list[SweepLevel] = []
+        """What came of it so far."""
+        self.ending: Ending = ""
+
+    async def run(
+        self,
+        cancel: CancelToken,
+        on_progress: OnProgress | None = None,
+        on_level: Callable[[SweepLevel], None] | None = None,
+    ) -> None:
+        """Ask at every level, or until `cancel` is set, or until there is no more to be had.
+
+        Raises:
+            WorkbenchError: The server cannot be asked at all.
+        """
+        self._tell = on_progress or self._tell
+        self._on_level = on_level or self._on_level
+        words = await self._warm_up(cancel)
+        for concurrency in self.settings.levels:
+            if cancel.is_set or not await self._level(concurrency, words, cancel):
+                return
+
+    async def _level(self, concurrency: int, words: int, cancel: CancelToken) -> bool:
+        """Ask at one level; whether to go on."""
+        level = await self._ask(concurrency, words, cancel)
+        if level is None:
+            return False
+        self.levels.append(level)
+        self._on_level(level)
+        if cancel.is_set:
+            return False
+        found = ending(self.levels)
+        if found == "failing" or not self.settings.all_levels:
+            self.ending = found
+        return not self.ending
+
+    async def _warm_up(self, cancel: CancelToken) -> int:
+        """Ask twice; gives how many words a prompt of the wanted length has."""
+        counts: list[int | None] = []
+        settings = self.settings
+        for words in TRIAL_WORDS:
+            self._tell(BenchProgress("warming up", self.client.target.model, 0, settings.most_requests, 0.0))
+            level = LoadLevel(1, (self.prompt(words),), settings.n_gen, settings.seconds)
+            samples, _ = await self._samples(level, cancel)
+            if cancel.is_set:
+                return 1
+            if samples and samples[0].error:
+                raise ServerError(f"The server does not answer: {samples[0].error}", "Ask it something in the chat.")
+            self.warm_up += tuple(samples)
+            counts.append(samples[0].prompt_tokens if samples else None)
+        return words_for(settings.n_prompt, TRIAL_WORDS, counts)
+
+    async def _ask(self, concurrency: int, words: int, cancel: CancelToken) -> SweepLevel | None:
+        settings = self.settings
+        prompts = tuple(self.prompt(words) for _ in range(concurrency * settings.repetitions))
+        level = LoadLevel(concurrency, prompts, settings.n_gen, settings.seconds)
+        before = settings.repetitions * sum(level.concurrency for level in self.levels)
+
+        def show(done: int) -> None:
+            fraction = min(1.0, (before + done) / settings.most_requests)
+            self._tell(BenchProgress("measuring", f"{concurrency} at a time", done, len(prompts), fraction))
+
+        show(0)
+        samples, cost = await self._samples(level, cancel, show)
+        return SweepLevel(concurrency, tuple(samples), cost) if samples else None
+
+    async def _samples(
+        self, level: LoadLevel, cancel: CancelToken, on_count: Callable[[int], None] = lambda _: None
+    ) -> tuple[list[LoadSample], LoadCost | None]:
+        samples: list[LoadSample] = []
+        cost: LoadCost | None = None
+        async for found in self.client.run(level, cancel):
+            if isinstance(found, LoadCost):
+                cost = found
+            else:
+                samples.append(found)
+                on_count(len(samples))
+        return samples, cost
+
+    def prompt(self, words: int) -> str:
+        """A prompt with so many words that nobody has asked before."""
+        self._asked += 1
+        return f"{self._nonce}-{self._asked} {TASK} {' '.join(self._rng.choices(WORDS, k=words))}"
+
+
+def words_for(n_prompt: int, words: Sequence[int], counts: Sequence[int | None]) -> int:
+    """How many words make a prompt of a length.
+
+    Args:
+        n_prompt: The length, in tokens.
+        words: How many words two prompts had.
+        counts: How many tokens these were; None where nobody counted.
+    """
+    (few, many), (first, second) = words, counts
+    if first is None or second is None or second <= first:
+        # A word is about a token, and around them are about as many again as in the shorter prompt.
+        return max(1, n_prompt - few)
+    each = (second - first) / (many - few)
+    return max(1, round((n_prompt - (first - few * each)) / each))
+
+
+def ending(levels: Sequence[SweepLevel]) -> Ending:
+    """Whether a sweep is to end after these levels."""
+    if not levels:
+        return ""
+    last = levels[-1]
+    if 2 * last.failures > len(last.samples):
+        return "failing"
+    if len(levels) < 2 or last.concurrency <= levels[-2].concurrency:
+        return ""
+    best = max((level.tps_total or 0.0 for level in levels[:-1]), default=0.0)
+    before, now = levels[-2].ttft_p50_ms, last.ttft_p50_ms
+    gains = (last.tps_total or 0.0) >= LEAST_GAIN * best
+    waits = before is not None and now is not None and now >= LATENCY_GROWTH * before
+    return "saturated" if waits and not gains else ""

@@ -1,0 +1,1 @@
+"""The race: several models answer one prompt in fair turns."""

@@ -1,0 +1,263 @@
+"""The result of a race: as values that can be kept, and as Markdown, CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import EngineInfo
+from workbench.lab.race.race import Lane, Race
+
+DASH = "—"
+
+
+@dataclass(frozen=True, slots=True)
+class LaneResult:
+    """One lane's answer to one question."""
+
+    lane: int
+    """Counted from 0; 0 is the reference."""
+    label: str
+    info: EngineInfo | None
+    """None where the model was never open."""
+    text: str = ""
+    reasoning: str = ""
+    metrics: AnswerMetrics = field(default_factory=AnswerMetrics)
+    finish_reason: str | None = None
+    seed: int | None = None
+    error: WorkbenchError | None = None
+    first_divergence: int | None = None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """The size of its file."""
+        return self.info.model.size_bytes if self.info else None
+
+    @property
+    def peak_bytes(self) -> int | None:
+        """What it took of memory."""
+        return self.info.memory.total_bytes if self.info and self.info.memory else None
+
+
+@dataclass(frozen=True, slots=True)
+class RaceResult:
+    """What a race came to, for one question."""
+
+    question: str
+    lanes: tuple[LaneResult, ...]
+    in_turn: bool
+    """Whether the models did not fit in memory together."""
+
+    @property
+    def fastest(self) -> int | None:
+        """The index of the lane that decoded fastest; None where fewer than two did."""
+        speeds = [lane.metrics.decode_tps for lane in self.lanes]
+        return _first_best([None if speed is None else -speed for speed in speeds])
+
+    @property
+    def smallest(self) -> int | None:
+        """The index of the lane with the smallest file; None where fewer than two told."""
+        return _first_best([lane.size_bytes for lane in self.lanes])
+
+    @property
+    def leanest(self) -> int | None:
+        """The index of the lane that took least memory; None where fewer than two told."""
+        return _first_best([lane.peak_bytes for lane in self.lanes])
+
+    def marks(self, index: int) -> list[str]:
+        """In what a lane is the best. That the smallest file takes least memory, too, goes without saying."""
+        found = {"fastest": self.fastest, "smallest": self.smallest}
+        if self.leanest != self.smallest:
+            found["least memory"] = self.leanest
+        return [word for word, best in found.items() if best == index]
+
+
+def _first_best(values: Sequence[float | None]) -> int | None:
+    """The index of the lowest value; None where fewer than two are known, or where several share it."""
+    known = sorted((value, index) for index, value in enumerate(values) if value is not None)
+    return known[0][1] if len(known) > 1 and known[0][0] < known[1][0] else None
+
+
+def result_of(race: Race) -> RaceResult:
+    """What the last question of a race came to so far."""
+    question = race.questions[-1] if race.questions else ""
+    lanes = tuple(_result(race, index, lane) for index, lane in enumerate(race.lanes))
+    return RaceResult(question, lanes, race.in_turn)
+
+
+def _result(race: Race, index: int, lane: Lane) -> LaneResult:
+    if lane.answer is None or lane.question != len(race.questions) - 1:
+        return LaneResult(index, lane.label, lane.info, error=lane.error)
+    outcome = lane.answer.outcome() if not lane.running else None
+    message = lane.answer.message()
+    return LaneResult(
+        lane=index,
+        label=lane.label,
+        info=lane.info,
+        text=message.content,
+        reasoning=message.reasoning,
+        metrics=outcome.metrics if outcome else lane.answer.meter.metrics(percentiles=False),
+        finish_reason=outcome.reason if outcome else None,
+        seed=outcome.seed if outcome else None,
+        error=lane.error,
+        first_divergence=race.divergence(lane),
+    )
+
+
+def ratio(value: float | None, reference: float | None) -> float | None:
+    """How many times the reference a value is; None where one of them is not known."""
+    return value / reference if value is not None and reference else None
+
+
+FIELDS = (
+    "lane",
+    "model",
+    "quant",
+    "bits_per_weight",
+    "size_bytes",
+    "size_ratio",
+    "peak_bytes",
+    "peak_ratio",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "load_ms",
+    "ttft_ms",
+    "prefill_tps",
+    "decode_tps",
+    "decode_ratio",
+    "source",
+    "itl_p50_ms",
+    "finish_reason",
+    "seed",
+    "backend",
+    "first_divergence",
+    "error",
+)
+"""What the table of a race has a column for."""
+
+
+def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
+    """The figures of a lane by the names in `FIELDS`; what is not known is None."""
+    info, metrics, reference = lane.info, lane.metrics, result.lanes[0]
+    return {
+        "lane": lane.lane,
+        "model": info.model.name if info else lane.label,
+        "quant": info.model.quant if info else None,
+        "bits_per_weight": info.model.bits_per_weight if info else None,
+        "size_bytes": lane.size_bytes,
+        "size_ratio": ratio(lane.size_bytes, reference.size_bytes),
+        "peak_bytes": lane.peak_bytes,
+        "peak_ratio": ratio(lane.peak_bytes, reference.peak_bytes),
+        "prompt_tokens": metrics.prompt_tokens,
+        "cached_tokens": metrics.cached_tokens,
+        "completion_tokens": metrics.completion_tokens,
+        "load_ms": metrics.load_ms,
+        "ttft_ms": metrics.ttft_ms,
+        "prefill_tps": metrics.prefill_tps,
+        "decode_tps": metrics.decode_tps,
+        "decode_ratio": ratio(metrics.decode_tps, reference.metrics.decode_tps),
+        "source": metrics.source,
+        "itl_p50_ms": metrics.itl_p50_ms,
+        "finish_reason": lane.finish_reason,
+        "seed": lane.seed,
+        "backend": info.backend if info else None,
+        "first_divergence": lane.first_divergence,
+        "error": lane.error.message if lane.error else None,
+    }
+
+
+def as_json(result: RaceResult) -> Mapping[str, object]:
+    """The result as one JSON document."""
+    lanes = []
+    for lane in result.lanes:
+        error = lane.error
+        values = lane_values(result, lane) | {
+            "text": lane.text,
+            "reasoning": lane.reasoning or None,
+            "error": {"kind": error.kind, "message": error.message, "hint": error.hint} if error else None,
+        }
+        lanes.append(values)
+    return {
+        "prompt": result.question,
+        "reference": 0,
+        "in_turn": result.in_turn,
+        "fastest": result.fastest,
+        "smallest": result.smallest,
+        "leanest": result.leanest,
+        "lanes": lanes,
+    }
+
+
+def as_csv(result: RaceResult) -> str:
+    """The figures of the lanes, one row each, with a heading."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lane_values(result, lane) for lane in result.lanes)
+    return out.getvalue()
+
+
+def as_markdown(result: RaceResult) -> str:
+    """The question, a table of the lanes, and their answers."""
+    headings = ("lane", "quant", "bits", "size", "memory", "TTFT", "prefill", "decode", "x", "tokens", "parts at")
+    rows = [_row(result, lane) for lane in result.lanes]
+    table = [f"| {' | '.join(row)} |" for row in (headings, ("---",) * len(headings), *rows)]
+    lines = ["# Race", "", *_quoted(result.question), "", *table, ""]
+    if result.in_turn:
+        lines += ["The models did not fit in memory together: they were loaded and asked one after the other.", ""]
+    for lane in result.lanes:
+        lines += [f"## {lane.lane + 1}. {lane.label}", ""]
+        if lane.error is not None:
+            lines += [f"**{lane.error.message}**", ""]
+        if lane.text:
+            lines += [lane.text.strip(), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_json_text(result: RaceResult) -> str:
+    """The result as a JSON file."""
+    return json.dumps(as_json(result), ensure_ascii=False, indent=1) + "\n"
+
+
+FORMS: Mapping[str, Callable[[RaceResult], str]] = {".md": as_markdown, ".json": as_json_text, ".csv": as_csv}
+"""How a result is written, by the suffix of the file."""
+
+
+def _quoted(text: str) -> list[str]:
+    return [f"> {line}".rstrip() for line in text.splitlines()]
+
+
+def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
+    values = lane_values(result, lane)
+    metrics = lane.metrics
+    index = lane.lane
+    marks = result.marks(index)
+    by = "" if metrics.source == "engine" else f" ({metrics.source})"
+    name = f"{index + 1}. {_cell(lane.info.model.name if lane.info else lane.label)}"
+    return (
+        name + (f" ({', '.join(marks)})" if marks else ""),
+        _cell(str(values["quant"] or DASH)),
+        _shown(lane.info.model.bits_per_weight if lane.info else None, ".2f"),
+        _shown(None if lane.size_bytes is None else lane.size_bytes / 1e6, ".0f", " MB"),
+        _shown(None if lane.peak_bytes is None else lane.peak_bytes / 1e6, ".0f", " MB"),
+        _shown(metrics.ttft_ms, ".0f", " ms"),
+        _shown(metrics.prefill_tps, ".0f", f" t/s{by}"),
+        _shown(metrics.decode_tps, ".1f", f" t/s{by}"),
+        _shown(ratio(metrics.decode_tps, result.lanes[0].metrics.decode_tps), ".2f"),
+        _shown(metrics.completion_tokens, "d"),
+        "reference" if index == 0 else _shown(lane.first_divergence, "d"),
+    )
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _shown(value: float | None, form: str, unit: str = "") -> str:
+    return DASH if value is None else f"{value:{form}}{unit}"

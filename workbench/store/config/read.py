@@ -1,0 +1,192 @@
+"""Reading the config file. Whatever is wrong in it, the rest is taken and the program starts."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import stat
+import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from workbench.core.config import Config, ConfigProblem
+from workbench.core.errors import ParameterError, did_you_mean
+from workbench.core.parameters import LoadSettings, Sampling, with_values
+from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of, shown
+from workbench.store.config.servers import BadValueError
+from workbench.store.config.toml_scan import scan
+
+LARGEST_BYTES = 1 << 20
+"""A config file that is larger than this is something else."""
+
+_PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
+
+
+class UnreadableError(Exception):
+    """A config file that says nothing, because it cannot be read or parsed."""
+
+    def __init__(self, problem: ConfigProblem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+def read_text(path: Path) -> str:
+    """The text of the config file.
+
+    Raises:
+        UnreadableError: It cannot be read, or is no text.
+        FileNotFoundError: It is not there.
+    """
+    try:
+        status = path.stat()
+        # A pipe would be waited for, and a device may never end.
+        if not stat.S_ISREG(status.st_mode):
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
+            raise UnreadableError(ConfigProblem(f"{path} is {kind}, so the defaults hold."))
+        if status.st_size > LARGEST_BYTES:
+            raise UnreadableError(ConfigProblem(f"{path} is too large for a config file, so the defaults hold."))
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableError(ConfigProblem(f"{path} cannot be read, so the defaults hold: {reason}.")) from error
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        problem = ConfigProblem(f"{path} is not UTF-8 text, so the defaults hold.", line=line)
+        raise UnreadableError(problem) from error
+
+
+def parse_text(text: str) -> dict[str, Any]:
+    """What the text says.
+
+    Raises:
+        UnreadableError: It is no TOML; the problem has line and column.
+    """
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise UnreadableError(_no_toml("it nests too deeply", None)) from error
+    except ValueError as error:
+        message = str(error)
+        place = _PLACE.search(message)
+        reason = _PLACE.sub("", message)
+        if place is None:
+            problem = _no_toml(reason, None)
+        elif place["line"]:
+            problem = _no_toml(f"{reason} at column {place['column']}", int(place["line"]))
+        else:
+            # The end of the text is on its last line that has something on it.
+            problem = _no_toml(f"{reason} at the end", text.rstrip().count("\n") + 1)
+        raise UnreadableError(problem) from error
+
+
+def _no_toml(reason: str, line: int | None) -> ConfigProblem:
+    return ConfigProblem(f"The config file is no valid TOML, so the defaults hold: {reason}.", line=line)
+
+
+def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
+    """The configuration in a file, and what of the file was not taken. No file is no problem."""
+    try:
+        text = read_text(path).removeprefix("\ufeff").replace("\r\n", "\n")
+        values = parse_text(text)
+    except FileNotFoundError:
+        return DEFAULTS, ()
+    except UnreadableError as error:
+        return DEFAULTS, (error.problem,)
+    reader = _Reader({statement.keys: statement.line for statement in reversed(scan(text))})
+    config = reader.config(values)
+    if any(server.key is not None for server in config.servers) and not is_private(path):
+        reader.note(
+            ("servers",),
+            f"Others may read this file, so the keys in it are not used. Type: chmod 600 {shlex.quote(str(path))}",
+        )
+        config = replace(config, servers=tuple(replace(server, key=None) for server in config.servers))
+    return config, tuple(reader.problems)
+
+
+def is_private(path: Path) -> bool:
+    """Whether only its owner may read a file; on Windows, where its folder decides, it counts as such."""
+    return os.name == "nt" or not path.stat().st_mode & 0o077
+
+
+class _Reader:
+    """Takes what can be taken, and notes the rest.
+
+    Args:
+        lines: The line of each key.
+    """
+
+    def __init__(self, lines: Mapping[tuple[str, ...], int]) -> None:
+        self._lines = lines
+        self.problems: list[ConfigProblem] = []
+
+    def config(self, values: Mapping[str, Any]) -> Config:
+        """The configuration that the file's values make."""
+        taken: dict[str, Any] = {}
+        settings = DEFAULTS.sampling, DEFAULTS.load
+        keymap: dict[str, str] = {}
+        for key, value in values.items():
+            if key in SETTINGS:
+                try:
+                    taken[key] = SETTINGS[key].check(value)
+                except BadValueError as error:
+                    self.note((key,), str(error))
+            elif key not in TABLES:
+                self.note((key,), _unknown(key, "", KEYS))
+            elif not isinstance(value, dict):
+                self.note((key,), f"{key} cannot be {shown(value)}. It is a table: write [{key}], and its keys below.")
+            elif key == "keymap":
+                self._keymap(value, keymap, ("keymap",))
+            else:
+                settings = self._parameters(key, value, *settings)
+        return Config(**taken, sampling=settings[0], load=settings[1], keymap=keymap)
+
+    def _parameters(
+        self, table: str, values: Mapping[str, Any], sampling: Sampling, load: LoadSettings
+    ) -> tuple[Sampling, LoadSettings]:
+        for name, value in values.items():
+            if name not in TABLE_KEYS[table]:
+                self.note((table, name), _unknown(name, table, TABLE_KEYS[table]))
+                continue
+            try:
+                sampling, load = with_values(sampling, load, {name: value})
+            except ParameterError as error:
+                self.note((table, name), str(error))
+        return sampling, load
+
+    def _keymap(self, values: Mapping[str, Any], keymap: dict[str, str], above: tuple[str, ...]) -> None:
+        for name, keys in values.items():
+            path = (*above, name)
+            binding = ".".join(path[1:])
+            if isinstance(keys, dict):
+                # An id with a dot in it that was written without quotes.
+                self._keymap(keys, keymap, path)
+            elif isinstance(keys, list) and keys and all(isinstance(key, str) for key in keys):
+                keymap[binding] = ",".join(keys)
+            elif isinstance(keys, str) and keys:
+                keymap[binding] = keys
+            else:
+                self.note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
+
+    def note(self, keys: tuple[str, ...], message: str) -> None:
+        """Note what is wrong with a key."""
+        line = next(
+            (self._lines[keys[:count]] for count in range(len(keys), 0, -1) if keys[:count] in self._lines), None
+        )
+        self.problems.append(ConfigProblem(message, ".".join(keys), line))
+
+
+def _unknown(key: str, table: str, known: tuple[str, ...]) -> str:
+    home = home_of(key)
+    if home:
+        return f"{key} belongs in the table [{home}]."
+    if table and key in KEYS:
+        return f"{key} belongs above all tables."
+    place = f"in [{table}]" if table else "in the config file"
+    return f"There is no {key!r} {place}. {did_you_mean(key, known)}".rstrip()

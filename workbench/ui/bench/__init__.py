@@ -1,0 +1,1 @@
+"""The bench screen: what to measure, its results, plots and kept runs."""

@@ -1,0 +1,240 @@
+"""What is to be measured: the kind of run, the models, and the fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.events import Click, DescendantFocus
+from textual.getters import query_one
+from textual.message import Message
+from textual.widgets import Input, Label
+
+from workbench.core.models import ModelEntry
+from workbench.lab.bench.record import Kind
+from workbench.ui.kit import figures as fmt
+from workbench.ui.bench.fields import FIELDS, FIELDS_BY_NAME, KIND_NAMES, KINDS, BenchField, note_of, problem_of
+from workbench.ui.kit.gauges import short_label, styled
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.rows import Rows
+
+MOST_MODEL_ROWS = 4
+
+
+class BenchLines(Lines):
+    """Lines in the colours of the bench."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--header", "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good", "rows--warning",
+        "rows--error", "rows--bar", "rows--track", "rows--heading", "rows--open", "gauge--track",
+    }  # fmt: skip
+
+
+class KindBar(BenchLines):
+    """The kinds of run; the one in force is marked."""
+
+    @dataclass
+    class Wanted(Message):
+        """A kind was clicked."""
+
+        kind: Kind
+
+    def __init__(self) -> None:
+        super().__init__(widget_id="bench-kinds")
+        self._places: list[tuple[int, int]] = []
+
+    def show(self, kind: Kind) -> None:
+        """Mark a kind."""
+        parts: list[tuple[str, str]] = [("BENCH ", "rows--heading")]
+        place = len(parts[0][0])
+        self._places = []
+        for each in KINDS:
+            name = f" {KIND_NAMES[each]} "
+            parts += [(" ", ""), (name, "rows--open" if each == kind else "rows--dim")]
+            self._places.append((place + 1, place + 1 + len(name)))
+            place += 1 + len(name)
+        self.set_lines([styled(*parts)])
+
+    def on_click(self, event: Click) -> None:
+        """Choose the kind that is clicked."""
+        for kind, (start, end) in zip(KINDS, self._places, strict=False):
+            if start <= event.x - self.gutter.left < end:
+                self.post_message(self.Wanted(kind))
+
+
+class ModelList(Rows):
+    """The models that are measured."""
+
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("delete,backspace", "remove", "Take out", id="bench.remove",
+                tooltip="Take the model in hand out of the list."),
+    ]
+    # fmt: on
+
+    @dataclass
+    class Removed(Message):
+        """A model is to be taken out."""
+
+        index: int
+
+    def action_remove(self) -> None:
+        """Take the model in hand out."""
+        if self.cursor is not None:
+            self.post_message(self.Removed(self.cursor))
+
+
+class BenchInput(Horizontal):
+    """A field: its name, the option of the command, its value, and what that means."""
+
+    input = query_one(Input)
+    note = query_one(".bench-note", Label)
+
+    def __init__(self, field: BenchField) -> None:
+        super().__init__(id=field.id, classes="-wide" if field.wide else None)
+        self.field = field
+
+    def compose(self) -> ComposeResult:
+        """All in one row."""
+        yield Label(self.field.label, classes="bench-name", markup=False)
+        yield Label(self.field.option, classes="bench-option", markup=False)
+        value = Input(self.field.default, compact=True)
+        value.cursor_blink = False
+        yield value
+        yield Label("", classes="bench-note", markup=False)
+
+    def on_mount(self) -> None:
+        """Say what the default means."""
+        self.check()
+
+    @property
+    def text(self) -> str:
+        """What stands in it."""
+        return self.input.value
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with it; empty where nothing is."""
+        return problem_of(self.field, self.text)
+
+    def check(self) -> None:
+        """Mark what is wrong, or say what the value means."""
+        wrong = bool(self.problem)
+        self.set_class(wrong, "-wrong")
+        self.set_class(not wrong and self.text.strip() != self.field.default, "-set")
+        self.note.update("✗ see below" if wrong else note_of(self.field, self.text))
+
+
+class BenchForm(Vertical):
+    """Models and fields, and what is to be said of the one in hand."""
+
+    models = query_one("#bench-models", ModelList)
+    heading = query_one("#bench-models-heading", BenchLines)
+    fields = query_one("#bench-fields", VerticalScroll)
+    hint = query_one("#bench-hint", Label)
+
+    class Changed(Message):
+        """Something else is to be measured."""
+
+    class Submitted(Message):
+        """The user pressed Enter in a field."""
+
+    def __init__(self) -> None:
+        super().__init__(id="bench-form")
+        self._kind: Kind = "tests"
+        self._about = ""
+
+    def compose(self) -> ComposeResult:
+        """Models above fields above the hint."""
+        yield BenchLines(widget_id="bench-models-heading")
+        yield ModelList("bench-models")
+        with VerticalScroll(id="bench-fields", can_focus=False):
+            for field in FIELDS:
+                yield BenchInput(field)
+        yield Label("", id="bench-hint", markup=False)
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """What stands in the fields, by name."""
+        return {each.field.name: each.text for each in self.query(BenchInput)}
+
+    def show(self, kind: Kind, models: Sequence[ModelEntry], add_key: str) -> None:
+        """Show the fields of a kind of run, and the models."""
+        self._kind = kind
+        for each in self.query(BenchInput):
+            each.display = kind in each.field.kinds
+        count = "" if not models else f"  {len(models)}"
+        self.heading.set_lines(
+            [styled(("Models", "rows--heading"), (count, "rows--dim"), (f"   {add_key} adds one", "rows--dim"))]
+        )
+        self.models.styles.height = max(1, min(MOST_MODEL_ROWS, len(models)))
+        self.models.display = bool(models)
+        self.models.show(
+            len(models), lambda index, width: self._model_row(models, index, width), choosable=True,
+            cursor=self.models.cursor or 0,
+        )  # fmt: skip
+
+    def _model_row(self, models: Sequence[ModelEntry], index: int, width: int) -> Content:
+        model = models[index]
+        letter = "AB"[index] if self._kind == "pairs" and index < 2 else str(index + 1)
+        size = fmt.size(model.size_bytes)
+        name = short_label(model, max(8, width - len(size) - 5))
+        gap = " " * max(1, width - len(name) - len(size) - 3)
+        first = "rows--first" if index == 0 else "rows--second" if index == 1 else "rows--dim"
+        return styled((f"{letter}  ", first), (name, "rows--name"), (gap, ""), (size, "rows--dim"))
+
+    def focus_field(self, name: str = "") -> None:
+        """Go to a field; to the first one where none is named."""
+        shown = [each for each in self.query(BenchInput) if each.display]
+        for each in shown:
+            if not name or each.field.name == name:
+                each.input.focus()
+                return
+
+    @on(Input.Changed)
+    def _check(self, event: Input.Changed) -> None:
+        event.stop()
+        line = event.input.parent
+        if isinstance(line, BenchInput):
+            line.check()
+            self.tell(line)
+        self.post_message(self.Changed())
+
+    @on(Input.Submitted)
+    def _submit(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Submitted())
+
+    @on(DescendantFocus)
+    def _enter(self, event: DescendantFocus) -> None:
+        line = event.widget.parent
+        if isinstance(line, BenchInput):
+            self.tell(line)
+        elif event.widget is self.models:
+            self.hint.remove_class("-wrong")
+            self.hint.update("The first one is A, and what the others are held against.")
+
+    def tell(self, line: BenchInput) -> None:
+        """Say what is wrong with a field, or what it means."""
+        problem = line.problem
+        takes = "" if line.field.single else " A list with commas makes a grid."
+        self.hint.set_class(bool(problem), "-wrong")
+        self.hint.update(problem or f"{line.field.about}{takes}")
+
+    def refuse(self, text: str, name: str = "") -> None:
+        """Say why a run cannot begin, at the field that is to blame."""
+        if name and FIELDS_BY_NAME[name].id:
+            self.focus_field(name)
+        self.hint.add_class("-wrong")
+        # The field that gets the focus says something of itself first.
+        self.call_after_refresh(self._say, text)
+
+    def _say(self, text: str) -> None:
+        self.hint.add_class("-wrong")
+        self.hint.update(text)

@@ -1,0 +1,111 @@
+"""The runs that are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.widgets import Label
+
+from workbench.lab.bench.record import BenchBook, BenchRecord
+from workbench.ui.bench.summary import kept_row
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.widgets.rows import Rows
+
+
+class RunRows(Rows, inherit_bindings=False):
+    """The kept runs."""
+
+    # The space bar marks here.
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
+        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
+    ]
+    # fmt: on
+
+
+class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
+    """Lists runs; gives the one that was opened, or the two that are to stand beside each other.
+
+    Args:
+        book: Where they are kept.
+    """
+
+    CSS_PATH = "screen.tcss"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "mark", "Mark", id="bench_runs.mark",
+                tooltip="Mark the run in hand; the next one that is opened stands beside it."),
+    ]
+    # fmt: on
+
+    list = query_one("#bench-runs", RunRows)
+    state = query_one("#bench-runs-state", Label)
+
+    def __init__(self, book: BenchBook) -> None:
+        super().__init__()
+        self._book = book
+        self._records: Sequence[BenchRecord] = ()
+        self._marked: str | None = None
+
+    def compose(self) -> ComposeResult:
+        """The list above a line that says what to do."""
+        with Vertical(id="bench-runs-box", classes="dialog-box") as box:
+            box.border_title = "Earlier measurements"
+            box.border_subtitle = "Enter opens · Space marks one to compare with · Esc closes"
+            yield RunRows("bench-runs")
+            yield Label("", id="bench-runs-state", markup=False)
+
+    def on_mount(self) -> None:
+        """Read them."""
+        self.list.focus()
+        self._read()
+
+    @work(group="runs", exit_on_error=False, description="read the kept runs")
+    async def _read(self) -> None:
+        self._records = await self._book.kept()
+        self._show()
+
+    def _show(self) -> None:
+        records = self._records
+        self.list.show(
+            len(records),
+            lambda index, width: kept_row(records[index], width, marked=records[index].id == self._marked),
+            choosable=True,
+            cursor=self.list.cursor or 0,
+        )
+        self._tell()
+
+    @on(Rows.Moved)
+    def _tell(self) -> None:
+        if not self._records:
+            self.state.update("No measurement is kept yet.")
+            return
+        record = self._records[self.list.cursor or 0]
+        command = clean_line(" ".join(("workbench", *record.command)))
+        self.state.update(f"{len(self._records)} kept · {command}")
+
+    def action_mark(self) -> None:
+        """Mark the run in hand, or take its mark away."""
+        if self._records:
+            run = self._records[self.list.cursor or 0].id
+            self._marked = None if self._marked == run else run
+            self._show()
+
+    @on(Rows.Chosen)
+    def _open(self, event: Rows.Chosen) -> None:
+        chosen = self._records[event.index]
+        marked = next((record for record in self._records if record.id == self._marked), None)
+        # The earlier one is what the later one is held against.
+        self.dismiss((chosen,) if marked is None or marked is chosen else tuple(sorted((marked, chosen), key=_at)))
+
+
+def _at(record: BenchRecord) -> str:
+    return record.id

@@ -1,0 +1,152 @@
+"""What came of a measurement: verdict, table, raw samples of the row in hand, and plots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.getters import query_one
+
+from workbench.core.errors import WorkbenchError
+from workbench.lab.bench.record import BenchRecord
+from workbench.ui.bench.tables import Table, table_of
+from workbench.ui.bench.curves import Plot, plots_of
+from workbench.ui.bench.summary import sweep_lines, verdict_lines
+from workbench.ui.kit.gauges import styled
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.bench.form import BenchLines
+from workbench.ui.widgets.rows import Rows
+
+if TYPE_CHECKING:
+    from workbench.ui.bench.plot import BenchPlot
+
+DETAIL_ROWS = 2
+LEAST_PLOT = 34
+"""Columns that a plot needs; the second has to stay away where there is less."""
+
+
+class ResultRows(Rows, inherit_bindings=False):
+    """The rows of the table. There is nothing to be opened in one: it says more when it is in hand."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--track"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.choose"
+    ]
+
+
+class BenchResults(Vertical):
+    """Shows a measurement."""
+
+    verdict = query_one("#bench-verdict", BenchLines)
+    table = query_one("#bench-table", ResultRows)
+    detail = query_one("#bench-detail", BenchLines)
+    plots = query_one("#bench-plots", Horizontal)
+
+    def __init__(self) -> None:
+        super().__init__(id="bench-results")
+        self._record: BenchRecord | None = None
+        self._table: Table | None = None
+        self._failures: tuple[WorkbenchError, ...] = ()
+        self._added = 0
+        self._plots: tuple[Plot, ...] = ()
+        self._follow = True
+        """Whether the newest row is in hand, until the user takes another."""
+
+    def compose(self) -> ComposeResult:
+        """One below the other."""
+        yield BenchLines(widget_id="bench-verdict")
+        yield ResultRows("bench-table")
+        yield BenchLines(widget_id="bench-detail")
+        yield Horizontal(id="bench-plots")
+
+    def on_resize(self) -> None:
+        """Lay out anew what is as wide as the screen."""
+        self.call_after_refresh(self._lay_out)
+
+    def clear(self, lines: Sequence[Content] = ()) -> None:
+        """Show no measurement, and these lines instead."""
+        self._record = self._table = None
+        self._follow = True
+        self.verdict.set_lines(list(lines))
+        self._show_table()
+        self._show_plots(())
+
+    def show(self, record: BenchRecord, failures: Sequence[WorkbenchError] = (), added: int = 0) -> None:
+        """Show a measurement."""
+        if self._record is not None and self._record.id != record.id:
+            self._follow = True
+        if record == self._record and tuple(failures) == self._failures and added == self._added:
+            return
+        self._record, self._failures, self._added = record, tuple(failures), added
+        self._lay_out()
+
+    def show_table(self, table: Table, lines: Sequence[Content]) -> None:
+        """Show a table of something else, with these lines above it."""
+        self._record, self._follow = None, False
+        self._table = table
+        self.verdict.set_lines(list(lines))
+        self._show_table(0)
+        self._show_plots(())
+
+    def _lay_out(self) -> None:
+        record = self._record
+        if record is None or not self.size.width:
+            return
+        width = self.verdict.size.width or self.size.width - 2
+        said = sweep_lines(record.sweep, width) if record.sweep is not None else []
+        self.verdict.set_lines([*said, *verdict_lines(record.duels, width, self._added)])
+        self._table = table_of(record, self._failures)
+        rows = len(self._table.rows)
+        self._show_table(rows - 1 if self._follow else self.table.cursor or 0)
+        self._show_plots(plots_of(record))
+
+    def _show_table(self, cursor: int = 0) -> None:
+        table = self._table
+        if table is None or not table.rows:
+            self.table.show(0, lambda *_: Content(""))
+            self.detail.set_lines([])
+            return
+        header = table.header(self.table.room) if self.table.room else None
+        self.table.show(len(table.rows), table.line, header=header, choosable=True, cursor=cursor)
+        self._tell(cursor)
+
+    @on(Rows.Moved)
+    def _moved(self, event: Rows.Moved) -> None:
+        event.stop()
+        self._follow = False
+        self._tell(event.index)
+
+    def _tell(self, index: int) -> None:
+        if self._table is None or not 0 <= index < len(self._table.rows):
+            return
+        width = max(20, self.detail.size.width or self.size.width - 2)
+        text = clean_line(self._table.rows[index].detail)
+        lines = styled((text, "rows--dim")).wrap(width) if text else []
+        if len(lines) > DETAIL_ROWS:
+            lines = [*lines[: DETAIL_ROWS - 1], lines[DETAIL_ROWS - 1][: width - 1] + Content("…")]
+        self.detail.set_lines(list(lines))
+
+    # Plots
+
+    def _show_plots(self, plots: tuple[Plot, ...]) -> None:
+        if len(plots) > 1 and self.size.width < 2 * LEAST_PLOT:
+            # What is written matters most to who has no room for both.
+            plots = plots[-1:]
+        if plots == self._plots and len(self.plots.children) == len(plots):
+            return
+        self._plots = plots
+        self.plots.display = bool(plots)
+        shown: list[BenchPlot] = list(self.plots.children)  # type: ignore[arg-type]
+        for widget in shown[len(plots) :]:
+            widget.remove()
+        for widget, plot in zip(shown, plots, strict=False):
+            widget.show(plot)
+        if len(plots) > len(shown):
+            from workbench.ui.bench.plot import BenchPlot
+
+            self.plots.mount(*(BenchPlot(plot) for plot in plots[len(shown) :]))

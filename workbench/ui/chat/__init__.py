@@ -1,0 +1,1 @@
+"""The chat screen: conversation, prompt, statistics panel and the actions on messages."""

@@ -1,0 +1,231 @@
+"""What the commands that are typed into the prompt do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from workbench.core.errors import ParameterError, UnknownModelError, did_you_mean
+from workbench.core.parameters import PARAMETERS, Value, find_parameter, get_value, parse_value
+from workbench.ui.kit import figures as fmt
+from workbench.ui.chat.commands import NOT_HERE, SETS, SHOWS, SLASHES, Typed, unquoted
+
+if TYPE_CHECKING:
+    from workbench.ui.chat.prompt_input import TypedScreen
+
+Doing = Callable[[str], Awaitable[None]]
+
+
+class SlashRunner:
+    """Carries out commands.
+
+    Args:
+        screen: The chat that they are typed into.
+    """
+
+    def __init__(self, screen: TypedScreen) -> None:
+        self._screen = screen
+        actions = {
+            "clear": "screen.new",
+            "bye": "app.quit",
+            "export": "screen.export",
+            "settings": "screen.settings",
+            "reload": "screen.reload",
+            "copy": "screen.copy_answer",
+            "models": "app.library",
+            "race": "app.race",
+            "bench": "app.bench",
+            "log": "screen.log",
+            "theme": "app.themes",
+            "keys": "app.help",
+        }
+        self._doing: dict[str, Doing] = {name: self._action(name, action) for name, action in actions.items()}
+        self._doing |= {
+            "set": self._set,
+            "show": self._show,
+            "load": self._load,
+            "save": self._save,
+            "seed": self._seed,
+            "?": self._list,
+        }
+
+    async def run(self, typed: Typed) -> None:
+        """Carry out a command.
+
+        Raises:
+            WorkbenchError: It cannot be done; nothing is changed.
+        """
+        command = typed.command
+        if command is None:
+            raise ParameterError(f"There is no command /{typed.name}.", typed.advice)
+        await self._doing[command.name](typed.rest)
+
+    def _action(self, name: str, action: str) -> Doing:
+        async def do(rest: str) -> None:
+            if rest:
+                raise ParameterError(f"/{name} takes nothing after it.")
+            await self._screen.app.run_action(action, self._screen)
+
+        return do
+
+    async def _list(self, _rest: str) -> None:
+        width = max(len(each.line) for each in SLASHES)
+        lines = []
+        for each in SLASHES:
+            also = f" Also {', '.join(f'/{alias}' for alias in each.aliases)}." if each.aliases else ""
+            lines.append(f"{each.line:<{width}}  {each.help}{also}")
+        shown = [f"  {word:<{width}}{text}" for word, text in SHOWS.items()]
+        more = "Tab completes a command. // at the start of a message sends it with one slash."
+        self._read("Commands", "\n".join([*lines, "", "/show", *shown, "", more]))
+
+    def _read(self, title: str, text: str) -> None:
+        from workbench.ui.dialogs.text_viewer import ValueDialog
+
+        self._screen.app.push_screen(ValueDialog(title, text))
+
+    # Settings
+
+    async def _set(self, rest: str) -> None:
+        name, _, value = rest.partition(" ")
+        value = value.strip()
+        match name.casefold():
+            case "":
+                await self._show("parameters")
+            case "system":
+                await self._change_system(unquoted(value))
+            case "think" | "nothink":
+                self._screen.think(shown=name.casefold() == "think")
+            case "parameter":
+                await self._set_parameter(*_split(value))
+            case word if word in NOT_HERE:
+                raise ParameterError(f"/set {word} is not to be had: {NOT_HERE[word]}.")
+            case word if word in PARAMETERS:
+                await self._set_parameter(word, value)
+            case word:
+                raise ParameterError(
+                    f"There is nothing called {word!r} to set.", did_you_mean(word, [*SETS, *PARAMETERS])
+                )
+
+    async def _change_system(self, text: str) -> None:
+        desk = self._screen.desk
+        await desk.change(text, {})
+        self._screen.say(
+            "The system prompt holds from the next answer on." if text else "There is no system prompt now."
+        )
+
+    async def _set_parameter(self, name: str, text: str) -> None:
+        parameter = find_parameter(name)
+        if not text:
+            raise ParameterError(f"/set {name} needs a value.", f"It takes {parameter.range_text}.")
+        desk = self._screen.desk
+        value: Value = tuple(map(unquoted, text.split())) if parameter.kind == "strings" else parse_value(name, text)
+        await desk.change(desk.conversation.system, {name: value})
+        when = "needs a reload" if desk.needs_reload and parameter.reload else "from the next answer on"
+        self._screen.say(f"{name} is {_text(value)}: {when}.")
+
+    async def _seed(self, rest: str) -> None:
+        await self._set_parameter("seed", rest or "-1")
+
+    # Showing
+
+    async def _show(self, rest: str) -> None:
+        what = rest.strip().casefold()
+        shown: dict[str, Callable[[], Awaitable[str]]] = {
+            "": self._info,
+            "info": self._info,
+            "license": self._license,
+            "modelfile": self._modelfile,
+            "parameters": self._parameters,
+            "system": self._system,
+            "template": self._template,
+        }
+        if what not in shown:
+            raise ParameterError(f"There is nothing called {what!r} to show.", f"There are {', '.join(SHOWS)}.")
+        text = await shown[what]()
+        self._read((what or "info").capitalize(), text)
+
+    async def _info(self) -> str:
+        engine = self._screen.desk.engine
+        if engine is None:
+            return "No model is open."
+        info, model = engine.info, engine.info.model
+        rows = {
+            "model": model.name,
+            "quantization": model.quant,
+            "bits per weight": f"{model.bits_per_weight:.2f}" if model.bits_per_weight is not None else None,
+            "architecture": model.architecture,
+            "parameters": fmt.parameters(model.parameters),
+            "context": f"{fmt.count(info.settings.num_ctx)} of {fmt.count(model.context_length)} tokens",
+            "size": fmt.size(model.size_bytes),
+            "memory": fmt.size(info.memory.total_bytes) if info.memory else None,
+            "computes on": info.backend,
+            "file": model.path,
+        }
+        return "\n".join(f"{name:<16}{value or fmt.DASH}" for name, value in rows.items())
+
+    async def _license(self) -> str:
+        metadata = (await self._screen.inspect_model()).inspection.metadata
+        rows = [f"{key}  {value}" for key, value in metadata.items() if key.startswith("general.license")]
+        return "\n".join(rows) or "The file names no license."
+
+    async def _modelfile(self) -> str:
+        return self._screen.export_text("modelfile")
+
+    async def _parameters(self) -> str:
+        conversation = self._screen.desk.conversation
+        lines = []
+        for parameter in PARAMETERS.values():
+            value = get_value(conversation.sampling, conversation.load, parameter.name)
+            mark = "" if value == parameter.default else f"   (default {_text(parameter.default)})"
+            lines.append(f"{parameter.name:<20}{_text(value)}{mark}")
+        return "\n".join(lines)
+
+    async def _system(self) -> str:
+        return self._screen.desk.conversation.system or "There is no system prompt."
+
+    async def _template(self) -> str:
+        model = self._screen.desk.model
+        if model is not None and model.recipe is not None and model.recipe.template:
+            return model.recipe.template
+        template = (await self._screen.inspect_model()).inspection.facts.chat_template
+        return template or "The file brings no chat template; ChatML is assumed."
+
+    # Models and files
+
+    async def _load(self, rest: str) -> None:
+        if not rest:
+            self._screen.action_models()
+            return
+        models = await self._screen.known_models()
+        found = next((model for model in models if rest in (model.ref, model.label, model.name, model.path)), None)
+        is_file = "/" in rest or rest.casefold().endswith((".gguf", "modelfile"))
+        if found is None and not is_file and rest not in ("demo",):
+            names = [model.ref for model in models]
+            raise UnknownModelError(f"There is no model {rest!r}.", did_you_mean(rest, names) or "Tab completes names.")
+        self._screen.load_model(found.ref if found else rest, found.label if found else rest)
+
+    async def _save(self, rest: str) -> None:
+        if not rest:
+            raise ParameterError("/save needs a name.", "Such as /save my-coder, or a path.")
+        path = Path(rest).expanduser()
+        if path.suffix.casefold() != ".modelfile":
+            path = path.with_name(f"{path.name}.modelfile")
+        if os.sep not in rest:
+            path = self._screen.export_folder / path.name
+        written = await self._screen.desk.export("modelfile", path)
+        self._screen.say(f"Written to {written}", 8.0)
+
+
+def _split(text: str) -> tuple[str, str]:
+    name, _, value = text.partition(" ")
+    return name.casefold(), value.strip()
+
+
+def _text(value: Value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, tuple):
+        return " ".join(repr(each) for each in value) or "none"
+    return str(value)

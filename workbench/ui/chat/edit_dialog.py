@@ -1,0 +1,72 @@
+"""Putting a message in other words."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.widgets import TextArea
+
+from workbench.ui.dialogs.base import Dialog
+
+
+class EditArea(TextArea):
+    """The text, with the keys of the prompt."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "take", "Done", id="edit.done", priority=True, tooltip="Take the text as it is now."),
+        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="edit.newline", priority=True, show=False,
+                tooltip="Begin a new line in the text."),
+    ]  # fmt: skip
+
+    def action_take(self) -> None:
+        """The text is as the user wants it."""
+        # A priority key overtakes the keys that were typed before it and still wait in the widget's queue.
+        self.call_later(self._take)
+
+    def _take(self) -> None:
+        if self.text.strip():
+            self.screen.dismiss(self.text)
+        else:
+            self.notify("An empty message says nothing: Esc goes back.", timeout=3)
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.call_later(self.insert, "\n")
+
+
+class EditDialog(Dialog[str | None]):
+    """A message to be put in other words; gives the new text.
+
+    Args:
+        title: What it is.
+        text: The message as it is.
+        done: What Enter does.
+    """
+
+    CSS_PATH = "edit_dialog.tcss"
+    AUTO_FOCUS = "#edit-text"
+
+    area = query_one("#edit-text", EditArea)
+
+    def __init__(self, title: str, text: str, done: str) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._done = done
+
+    def compose(self) -> ComposeResult:
+        """The text."""
+        with Vertical(id="edit-box", classes="dialog-box") as box:
+            box.border_title = self._title
+            box.border_subtitle = f"Enter {self._done} · Shift+Enter or Ctrl+J new line · Esc goes back"
+            area = EditArea(self._text, id="edit-text", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
+            area.cursor_blink = False
+            yield area
+
+    def on_mount(self) -> None:
+        """Write on at the end."""
+        self.area.move_cursor(self.area.document.end)

@@ -1,0 +1,101 @@
+"""What the workers logged, at the foot of the screen."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.getters import query_one
+
+from workbench.core.ports import LogBook, LogLine
+from workbench.ui.kit.gauges import styled
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.widgets.lines import Lines
+
+SHOWN_LINES = 1_000
+REFRESH_SECONDS = 0.5
+
+
+class LogLines(Lines):
+    """The log lines."""
+
+    DEFAULT_CSS = """
+    LogLines {
+        & > .log--debug, & > .log--source {
+            color: $text-muted;
+        }
+
+        & > .log--info {
+            color: $text-primary;
+        }
+
+        & > .log--warning {
+            color: $text-warning;
+        }
+
+        & > .log--error {
+            color: $text-error;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "log--debug",
+        "log--info",
+        "log--warning",
+        "log--error",
+        "log--source",
+    }
+
+
+class LogPane(VerticalScroll):
+    """Shows the newest log lines, and looks for new ones as long as it is there."""
+
+    DEFAULT_CSS = """
+    LogPane {
+        height: 12;
+        border-top: solid $gauge-track;
+        border-title-color: $text-muted;
+        background: $surface;
+        padding: 0 1;
+    }
+    """
+    text = query_one(LogLines)
+
+    def __init__(self, logs: LogBook) -> None:
+        super().__init__(id="log-pane")
+        self._logs = logs
+        self._last = 0
+        self.border_title = "Log"
+
+    def compose(self) -> ComposeResult:
+        """One widget for all lines."""
+        yield LogLines()
+
+    def on_mount(self) -> None:
+        """Stay at the end, and look for new lines from now on."""
+        self.anchor()
+        self.look()
+        self.set_interval(REFRESH_SECONDS, self.look)
+
+    def look(self) -> None:
+        """Show what was logged since the last time."""
+        new = self._logs.since(self._last)
+        if not new:
+            if not self._last:
+                self.text.set_lines([styled(("Nothing was logged yet.", "log--debug"))])
+            return
+        if not self._last:
+            self.text.set_lines([])
+        self._last = new[-1].number
+        lines = [*self.text.lines, *(_line(line) for line in new)]
+        self.text.set_lines(lines[-SHOWN_LINES:])
+
+
+def _line(line: LogLine) -> Content:
+    return styled(
+        (f"{line.level:<8}", f"log--{line.level}"),
+        (f"{clean_line(line.source):<12} ", "log--source"),
+        (clean_line(line.text), "" if line.level in ("info", "debug") else f"log--{line.level}"),
+    )

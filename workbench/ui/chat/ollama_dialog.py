@@ -1,0 +1,153 @@
+"""Having Ollama make the model that a conversation's Modelfile describes."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.getters import query_one
+from textual.widgets import Input, Label
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, TargetError, WorkbenchError
+from workbench.core.ports import ModelSender
+from workbench.core.sending import SendPhase, SendProgress, Sent
+from workbench.core.session import Session
+from workbench.ui.kit.gauges import bar, styled
+from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.widgets.lines import Lines
+
+PHASES: dict[SendPhase, str] = {
+    "looking": "Looking who is at",
+    "reading": "Reading",
+    "sending": "Sending",
+    "making": "Making:",
+    "asking": "Asking",
+}
+PAINT_SECONDS = 0.2
+
+
+def proposed_name(title: str) -> str:
+    """What a model might be called that is made of a conversation."""
+    return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:32].strip("-") or "my-model"
+
+
+class SendLines(Lines):
+    """How far it is, or what went wrong."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "send--bar", "send--figure", "send--dim", "send--error", "gauge--track",
+    }  # fmt: skip
+
+
+class SendDialog(Dialog[Sent | None]):
+    """Asks for a name and a server, and hands over; gives what was made.
+
+    Args:
+        sender: Who does it.
+        session: The conversation.
+    """
+
+    CSS_PATH = "ollama_dialog.tcss"
+
+    name_input = query_one("#send-name", Input)
+    server = query_one("#send-server", Input)
+    state = query_one(SendLines)
+
+    def __init__(self, sender: ModelSender, session: Session) -> None:
+        super().__init__()
+        self._sender = sender
+        self._session = session
+        self._cancel: CancelToken | None = None
+        """Stops what runs; None where nothing does."""
+        self._progress: SendProgress | None = None
+        self._taken: tuple[str, str] | None = None
+        """The name and the server of a model that would be replaced."""
+
+    def compose(self) -> ComposeResult:
+        """Two fields above how far it is."""
+        with Vertical(id="send-box", classes="dialog-box") as box:
+            box.border_title = "Make a model in Ollama"
+            box.border_subtitle = "Enter makes it · Tab to the other field · Esc stops, then closes"
+            yield Label("Name", classes="dialog-label")
+            yield Input(proposed_name(self._session.title), id="send-name", compact=True)
+            yield Label("Ollama is at", classes="dialog-label")
+            yield Input(self._sender.usual_server, id="send-server", compact=True)
+            yield SendLines()
+
+    def on_mount(self) -> None:
+        """The name is what people change."""
+        for field in (self.name_input, self.server):
+            field.cursor_blink = False
+        self._say("The model's file goes there too, unless Ollama has it.", "send--dim")
+        self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
+        self.name_input.focus()
+
+    def _say(self, text: str, style: str) -> None:
+        width = max(20, self.state.size.width or 80)
+        self.state.set_lines(list(styled((clean_line(text), style)).wrap(width)))
+
+    @on(Input.Changed)
+    def _changed(self) -> None:
+        self._taken = None
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        if self._cancel is None:
+            self._cancel = CancelToken()
+            self._send(self._cancel)
+
+    @work(group="send", exit_on_error=False, description="hand the model over")
+    async def _send(self, cancel: CancelToken) -> None:
+        name, url = self.name_input.value.strip(), self.server.value.strip()
+        self._painter.resume()
+        try:
+            sent = await self._sender.send(
+                self._session, name, url, self._told, cancel, overwrite=self._taken == (name, url)
+            )
+        except CancelledError as error:
+            self._end(error.message, "send--dim")
+        except TargetError as error:
+            self._taken = (name, url)
+            self._end(f"{error.message} Enter again replaces it.", "send--error")
+        except WorkbenchError as error:
+            self._end(str(error), "send--error")
+        else:
+            self._end("", "send--dim")
+            self.dismiss(sent)
+
+    def _end(self, text: str, style: str) -> None:
+        self._cancel = self._progress = None
+        self._painter.pause()
+        self._say(text, style)
+
+    def _told(self, progress: SendProgress) -> None:
+        """Note how far it is; from any thread."""
+        self._progress = progress
+
+    def _paint(self) -> None:
+        progress = self._progress
+        if progress is None:
+            return
+        width = max(20, self.state.size.width or 80)
+        text = f"{PHASES[progress.phase]} {clean_line(progress.what)}"
+        line = styled((cut(text, width), "send--dim"))
+        if progress.fraction is None:
+            self.state.set_lines([line, Content("")])
+            return
+        room = max(8, min(48, width - 8))
+        figure = styled((f" {progress.fraction:4.0%}", "send--figure"))
+        self.state.set_lines([line, bar(progress.fraction, room, "send--bar") + figure])
+
+    def action_close(self) -> None:
+        """Stop what runs; else close."""
+        if self._cancel is not None:
+            self._cancel.set()
+        else:
+            self.dismiss(None)

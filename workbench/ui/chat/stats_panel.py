@@ -1,0 +1,104 @@
+"""The widgets that show the figures: a panel on a wide screen, a strip on a narrow one, and the line of activity."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+
+from workbench.ui.kit.gauges import Readings
+from workbench.ui.workspace.machine_watch import MachineView
+from workbench.ui.chat.stats_lines import Unmetered, panel_lines, strip_lines
+from workbench.ui.widgets.lines import Lines
+
+GAUGE_STYLES = {
+    "gauge--model",
+    "gauge--heading",
+    "gauge--label",
+    "gauge--value",
+    "gauge--figure",
+    "gauge--graph",
+    "gauge--bar",
+    "gauge--track",
+    "gauge--warn",
+    "gauge--critical",
+}
+
+
+NO_FIGURES = MachineView()
+
+
+class MachineChanged(Message):
+    """The meters of the machine were read again; sent to the screen that the user is on."""
+
+
+class Meters(Lines):
+    """Shows readings."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = GAUGE_STYLES
+
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(widget_id=widget_id)
+        self._readings = Readings()
+
+    @property
+    def readings(self) -> Readings:
+        """What is shown."""
+        return self._readings
+
+    def show(self, readings: Readings) -> None:
+        """Show `readings`; what looks the same is not drawn again."""
+        self._readings = readings
+        if self.size.width:
+            self.set_lines(self.lay_out(self.size))
+
+    def on_resize(self) -> None:
+        """Lay out anew in the new size."""
+        self.show(self._readings)
+
+    def lay_out(self, size: Size) -> list[Content]:
+        """The lines for a size."""
+        raise NotImplementedError
+
+
+class Panel(Meters):
+    """The figures beside the conversation."""
+
+    def __init__(self, widget_id: str) -> None:
+        super().__init__(widget_id)
+        self._unmetered: tuple[Readings, int, Unmetered] | None = None
+
+    def lay_out(self, size: Size) -> list[Content]:
+        """One figure a row."""
+        # A sample of the meters changes only its own figures.
+        others, kept = replace(self._readings, machine=NO_FIGURES), self._unmetered
+        if kept is None or kept[:2] != (others, size.width):
+            kept = self._unmetered = (others, size.width, Unmetered.of(others, size.width))
+        return panel_lines(self._readings, size.width, size.height, kept[2])
+
+
+class Strip(Meters):
+    """The figures in two rows."""
+
+    def lay_out(self, size: Size) -> list[Content]:
+        """As many figures as there is room for."""
+        return strip_lines(self._readings, size.width)
+
+
+class Activity(Lines):
+    """One row that says what the program is doing, and how to stop it."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "gauge--value",
+        "gauge--label",
+        "gauge--bar",
+        "gauge--track",
+        "gauge--warn",
+    }
+
+    def say(self, line: Content) -> None:
+        """Show one line."""
+        self.set_lines([line])

@@ -1,0 +1,100 @@
+"""What stands in an empty conversation, and the offer to go on with one that was cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.content import Content
+from textual.geometry import Size
+from textual.message import Message
+
+from workbench.core.session import Session
+from workbench.ui.kit.gauges import styled
+from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.widgets.lines import Lines
+
+
+class Welcome(Lines):
+    """The name of the program, and the first keys."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"welcome--name", "welcome--key", "welcome--text"}
+
+    def __init__(self, keys: Sequence[tuple[str, str]], hint: str = "") -> None:
+        super().__init__(widget_id="welcome")
+        self._keys = keys
+        self._hint = clean(hint)
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many rows as it takes."""
+        lines = [
+            styled(("▌", "welcome--name"), ("workbench", "welcome--name")),
+            styled(("  the right model, quantization and settings for your machine", "welcome--text")),
+            Content(""),
+        ]
+        lines += [styled((f"  {key:<14}", "welcome--key"), (name, "welcome--text")) for key, name in self._keys]
+        if self._hint:
+            lines += [Content(""), *(Content("  ") + line for line in Content(self._hint).wrap(max(10, width - 2)))]
+        self._lines = lines
+        self.forget_drawn()
+        return len(lines)
+
+
+class ResumeOffer(Lines):
+    """Offers a session whose program died. It does not stand in the way: the prompt keeps the focus.
+
+    Args:
+        session: What is offered.
+        resume_key: The key that goes on with it.
+        dismiss_key: The key that puts it off for good.
+    """
+
+    DEFAULT_CSS = """
+    ResumeOffer {
+        margin: 0 1;
+        padding: 0 1;
+        border-left: thick $accent;
+        background: $panel;
+
+        & > .offer--title, & > .offer--key {
+            color: $text-accent;
+            text-style: bold;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"offer--title", "offer--key"}
+
+    @dataclass
+    class Answered(Message):
+        """The user has decided."""
+
+        offer: ResumeOffer
+        session: Session
+        resume: bool
+        """Whether to go on with it."""
+
+        @property
+        def control(self) -> ResumeOffer:
+            """The offer."""
+            return self.offer
+
+    def __init__(self, session: Session, resume_key: str, dismiss_key: str) -> None:
+        super().__init__(widget_id="offer")
+        self._session = session
+        count = len(session.turns)
+        words = clean_line(session.title)
+        self._lines = [
+            styled(("A session was interrupted: ", "offer--title"), (f"“{words}”, {count} turns", "")),
+            styled(
+                (resume_key, "offer--key"), (" goes on with it   ", ""), (dismiss_key, "offer--key"), (" not now", "")
+            ),
+        ]
+
+    def on_click(self) -> None:
+        """A click goes on with it."""
+        self.answer(resume=True)
+
+    def answer(self, *, resume: bool) -> None:
+        """Take the user's decision."""
+        self.post_message(self.Answered(self, self._session, resume))

@@ -1,0 +1,45 @@
+"""Asking before something that cannot be undone."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import Label
+
+from workbench.ui.kit.sanitize import clean
+from workbench.ui.dialogs.base import Dialog
+
+
+class ConfirmDialog(Dialog[bool | None]):
+    """Asks a question: Enter is yes, Escape is no.
+
+    Args:
+        title: What it is about.
+        text: What will happen.
+        yes: What Enter does, in a word or two.
+    """
+
+    CSS_PATH = "confirm.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,y", "agree", "Yes", id="confirm.yes", tooltip="Do what is asked."),
+    ]
+
+    def __init__(self, title: str, text: str, yes: str) -> None:
+        super().__init__()
+        self._title = title
+        self._text = text
+        self._yes = yes
+
+    def compose(self) -> ComposeResult:
+        """The question."""
+        with Vertical(id="confirm-box", classes="dialog-box") as box:
+            box.border_title = self._title
+            box.border_subtitle = f"Enter {self._yes} · Esc goes back"
+            yield Label(clean(self._text), id="confirm-text", markup=False)
+
+    def action_agree(self) -> None:
+        """Yes."""
+        self.dismiss(True)

@@ -1,0 +1,96 @@
+"""Leaving with something: its form, and where it goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.widgets import Input, Label, OptionList
+from textual.widgets.option_list import Option
+
+from workbench.ui.dialogs.base import Dialog
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What is to be written, and where."""
+
+    form: str
+    """The suffix of the form that was chosen, such as `.md`; or what is no file."""
+    path: Path
+
+
+def free_path(folder: Path, title: str, suffix: str) -> Path:
+    """A file in `folder` that is named after `title` and is not there yet."""
+    name = re.sub(r"[^\w]+", "-", title.casefold()).strip("-")[:40].strip("-") or "session"
+    path = folder / f"{name}{suffix}"
+    number = 2
+    while path.exists():
+        path = folder / f"{name}-{number}{suffix}"
+        number += 1
+    return path
+
+
+class ExportDialog(Dialog[Export | None]):
+    """Asks for a form and a path.
+
+    Args:
+        what: What is written, in words.
+        forms: Suffix by suffix, what to call it. What has no dot in front is no file, and gets no path.
+        folder: Where it goes unless the user says otherwise.
+        title: What a file is named after.
+    """
+
+    CSS_PATH = "export.tcss"
+
+    forms = query_one("#export-form", OptionList)
+    path = query_one("#export-path", Input)
+    to = query_one("#export-to", Label)
+
+    def __init__(self, what: str, forms: Mapping[str, str], folder: Path, title: str) -> None:
+        super().__init__()
+        self._what = what
+        self._texts = dict(forms)
+        self._folder = folder
+        self._title = title
+        self._proposed = ""
+
+    def compose(self) -> ComposeResult:
+        """The forms above the path."""
+        with Vertical(id="export-box", classes="dialog-box") as box:
+            box.border_title = f"Export {self._what}"
+            box.border_subtitle = "Enter writes · Tab to the path · Esc closes"
+            yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
+            yield Label("To", id="export-to", classes="dialog-label")
+            path = Input(id="export-path", compact=True)
+            path.cursor_blink = False
+            yield path
+
+    def on_mount(self) -> None:
+        """Propose the first form."""
+        self.forms.highlighted = 0
+        self.forms.focus()
+
+    @property
+    def _form(self) -> str:
+        return list(self._texts)[self.forms.highlighted or 0]
+
+    @on(OptionList.OptionHighlighted)
+    def _propose(self) -> None:
+        """Propose a path for the form, unless the user has typed one."""
+        self.path.display = self.to.display = self._form.startswith(".")
+        if self.path.value == self._proposed:
+            self._proposed = str(free_path(self._folder, self._title, self._form))
+            self.path.value = self._proposed
+
+    @on(OptionList.OptionSelected)
+    @on(Input.Submitted)
+    def _write(self) -> None:
+        if self.path.value.strip():
+            self.dismiss(Export(self._form, Path(self.path.value.strip()).expanduser()))

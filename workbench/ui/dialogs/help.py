@@ -1,0 +1,88 @@
+"""What the program can do, and with which key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content, Span
+
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.widgets.lines import Lines
+
+INTRODUCTION = """\
+Choose a model, talk to it, and watch what it does with your machine. The figures on the right are measured where the \
+tokens are made: drawing this screen is not in them.
+
+First token is the time from Enter to the first word. Prefill is how fast the prompt was computed; tokens that were \
+in the context already are counted as cached, not as computed. Decode is how fast the answer came. A dash stands for \
+what is not known. Every figure names its source: the engine, the server, or this program as a client.
+
+Another model takes over the same conversation. What needs a reload says so, and nothing is loaded without being \
+asked for. Every turn is on disk before the next one begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRow:
+    """A key and what it does."""
+
+    key: str
+    name: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTable:
+    """The keys of one place."""
+
+    title: str
+    rows: Sequence[KeyRow]
+
+
+class HelpText(Lines):
+    """The help, laid out."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"help--heading", "help--key", "help--name"}
+
+    def __init__(self, tables: Sequence[KeyTable]) -> None:
+        super().__init__()
+        self._tables = tables
+
+    def on_resize(self) -> None:
+        """Wrap to the width."""
+        lines: list[Content] = []
+        width = max(20, self.size.width)
+        for paragraph in INTRODUCTION.split("\n"):
+            lines += Content(paragraph).wrap(width)
+        for table in self._tables:
+            lines += [Content(""), Content(table.title, [Span(0, len(table.title), "help--heading")])]
+            key_width = max(len(row.key) for row in table.rows) + 2
+            for row in table.rows:
+                indent = " " * key_width
+                text = Content(f"{row.name}. {row.meaning}" if row.meaning else row.name)
+                first, *rest = text.wrap(max(10, width - key_width))
+                key = row.key.ljust(key_width)
+                lines.append(Content(key, [Span(0, len(row.key), "help--key")]) + first)
+                lines += [Content(indent) + line for line in rest]
+        self.set_lines(lines)
+
+
+class HelpDialog(Dialog[None]):
+    """Explains the screen and lists the keys that are in force."""
+
+    CSS_PATH = "help.tcss"
+
+    def __init__(self, tables: Sequence[KeyTable]) -> None:
+        super().__init__()
+        self._tables = tables
+
+    def compose(self) -> ComposeResult:
+        """A text to scroll through."""
+        with Vertical(id="help-box", classes="dialog-box") as box:
+            box.border_title = "Help"
+            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+            with VerticalScroll(id="help-scroll"):
+                yield HelpText(self._tables)

@@ -1,0 +1,227 @@
+"""Choosing a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.fuzzy import FuzzySearch
+from textual.getters import query_one
+from textual.widgets import Input, Label, OptionList
+from textual.widgets.option_list import Option
+
+from workbench.core.errors import ServerAddressError, WorkbenchError
+from workbench.core.models import LibraryView, ModelEntry, variants_of
+from workbench.core.ports import Catalog, Servers
+from workbench.core.servers import is_server_ref, server_url
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.dialogs.base import Dialog
+
+_PLACEHOLDER = "Type to search, or the http:// address of a server…"
+_NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9
+
+
+def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[ModelEntry]:
+    """The open model's other quantizations first, the smallest file on top; then all others as they came."""
+    if current is None:
+        return list(models)
+    family = variants_of(current, models)
+    family.sort(key=lambda model: model.is_same(current))
+    return family + [model for model in models if model not in family]
+
+
+def matching(models: Sequence[ModelEntry], query: str) -> list[ModelEntry]:
+    """The models that a search finds, the best first; all of them where nothing is searched."""
+    query = query.strip()
+    if not query:
+        return list(models)
+    if is_server_ref(query):
+        # An address is no handful of letters: whatever is not there is meant to be asked.
+        return [model for model in models if model.ref.casefold().startswith(_address_of(query))]
+    search = FuzzySearch()
+    scored = [
+        (search.match(query, f"{model.label} {model.source} {model.architecture or ''}")[0], model) for model in models
+    ]
+    found = [(score, model) for score, model in scored if score > 0]
+    return [model for _, model in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _address_of(query: str) -> str:
+    """What the references of a server's models begin with."""
+    try:
+        return server_url(query.partition("#")[0])
+    except ServerAddressError:
+        return query.casefold()
+
+
+def row(model: ModelEntry, *, current: bool) -> Content:
+    """A model in the list."""
+    bits = f"{model.bits_per_weight:.2f} bpw" if model.bits_per_weight is not None else fmt.DASH
+    if model.loaded and model.bits_per_weight is None:
+        # What a server says of it is worth more than a dash.
+        bits = "loaded"
+    name = clean_line(model.name)
+    name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+    first = Content.assemble(
+        ("● " if current else "  ", "$success"),
+        (name.ljust(_NAME + 1), "bold"),
+        (clean_line(model.quant or fmt.DASH).ljust(_QUANT), "$accent"),
+        bits.rjust(_BITS),
+        fmt.size(model.size_bytes).rjust(_SIZE),
+        ("  " + clean_line(model.source), "$text-muted"),
+    )
+    if model.problem:
+        return Content.assemble(first, "\n", ("    " + clean_line(model.problem), "$text-error"))
+    return first
+
+
+class ModelPicker(Dialog[ModelEntry | None]):
+    """Finds a model by a few letters of its name."""
+
+    CSS_PATH = "model_picker.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "move(1)", "Down", id="picker.down", show=False, tooltip="Go to the next model."),
+        Binding("up", "move(-1)", "Up", id="picker.up", show=False, tooltip="Go to the model above."),
+        Binding("pagedown", "move(10)", "Page down", id="picker.page_down", show=False, tooltip="Go ten models down."),
+        Binding("pageup", "move(-10)", "Page up", id="picker.page_up", show=False, tooltip="Go ten models up."),
+    ]
+
+    search = query_one("#picker-search", Input)
+    list = query_one("#picker-list", OptionList)
+    state = query_one("#picker-state", Label)
+
+    def __init__(
+        self, catalog: Catalog, current: ModelEntry | None, hint: str = "", servers: Servers | None = None
+    ) -> None:
+        super().__init__()
+        self._catalog = catalog
+        self._servers = servers
+        self._current = current
+        self._hint = hint
+        self._models: Sequence[ModelEntry] = ()
+        self._shown: Sequence[ModelEntry] = ()
+        self._complete = False
+        self._moved = False
+        """Whether the user has moved the choice since the last letter."""
+        self._asking = False
+        """Whether a server is asked for its models."""
+
+    def compose(self) -> ComposeResult:
+        """A search line above the list."""
+        with Vertical(id="picker-box", classes="dialog-box") as box:
+            box.border_title = "Choose a model"
+            box.border_subtitle = "Enter loads · Esc closes"
+            search = Input(placeholder=_PLACEHOLDER, id="picker-search", compact=True)
+            search.cursor_blink = False
+            yield search
+            yield OptionList(id="picker-list", compact=True)
+            yield Label("Looking for models…", id="picker-state", markup=False)
+
+    def on_mount(self) -> None:
+        """The search has the focus before the models are known."""
+        self.list.can_focus = False
+        self.search.focus()
+        self._find()
+
+    @work(group="models", exclusive=True, exit_on_error=False, description="list models")
+    async def _find(self) -> None:
+        try:
+            async with aclosing(self._catalog.watch()) as views:
+                async for view in views:
+                    self._take(view)
+        except WorkbenchError as error:
+            self.state.update(clean_line(str(error)))
+
+    def _take(self, view: LibraryView) -> None:
+        """Show what a search has found so far; the choice stays on its model."""
+        models = ordered(view.models, self._current)
+        self._complete = view.complete
+        if models != self._models or not models:
+            chosen = self._chosen
+            self._models = models
+            self._show(self.search.value, chosen if self._moved else None)
+        else:
+            self._tell()
+
+    @property
+    def _chosen(self) -> ModelEntry | None:
+        index = self.list.highlighted
+        return self._shown[index] if index is not None and index < len(self._shown) else None
+
+    def _show(self, query: str, chosen: ModelEntry | None = None) -> None:
+        self._shown = matching(self._models, query)
+        self.list.clear_options()
+        current = self._current
+        self.list.add_options(
+            [Option(row(model, current=current is not None and model.is_same(current))) for model in self._shown]
+        )
+        if self._shown:
+            refs = [model.ref for model in self._shown]
+            self.list.highlighted = refs.index(chosen.ref) if chosen is not None and chosen.ref in refs else 0
+        self._tell()
+
+    def _tell(self) -> None:
+        searching = "" if self._complete else " · still looking"
+        if self._asking:
+            return
+        if not self._shown and self._address:
+            self.state.update(f"Enter asks {self._address} for its models, and keeps it in the list.")
+        elif self._models or not self._complete:
+            self.state.update(f"{len(self._shown)} of {len(self._models)} models{searching}")
+        else:
+            self.state.update(self._hint or "There is no model at hand.")
+
+    @on(Input.Changed)
+    def _search(self, event: Input.Changed) -> None:
+        self._moved = False
+        self.state.remove_class("-error")
+        if self._models or self._address:
+            self._show(event.value)
+
+    @on(Input.Submitted)
+    def _load_highlighted(self) -> None:
+        if (chosen := self._chosen) is not None:
+            self.dismiss(chosen)
+        elif self._address and not self._asking:
+            self._asking = True
+            self._ask(self._address)
+
+    @property
+    def _address(self) -> str:
+        """The address of a server that is typed; empty where none is, or none can be asked."""
+        typed = self.search.value.strip()
+        return typed if self._servers is not None and is_server_ref(typed) else ""
+
+    @work(group="servers", exclusive=True, exit_on_error=False, description="ask a server for its models")
+    async def _ask(self, address: str) -> None:
+        assert self._servers is not None
+        self.state.update(f"Asking {clean_line(address)}…")
+        try:
+            added = await self._servers.add(address)
+        except WorkbenchError as error:
+            self.state.update(clean_line(str(error)))
+            self.state.add_class("-error")
+            return
+        finally:
+            self._asking = False
+        refs = {model.ref for model in added}
+        self._models = [*(model for model in self._models if model.ref not in refs), *added]
+        self._show(self.search.value)
+
+    @on(OptionList.OptionSelected)
+    def _load_clicked(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._shown[event.option_index])
+
+    def action_move(self, rows: int) -> None:
+        """Move the choice by some rows."""
+        if self._shown:
+            self._moved = True
+            index = (self.list.highlighted or 0) + rows
+            self.list.highlighted = max(0, min(len(self._shown) - 1, index))

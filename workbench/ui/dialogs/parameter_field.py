@@ -1,0 +1,169 @@
+"""One setting: its name, its value to be typed, and what is to be said about it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.events import DescendantFocus
+from textual.getters import query_one
+from textual.message import Message
+from textual.suggester import SuggestFromList
+from textual.widgets import Input, Label
+
+from workbench.core.errors import ParameterError
+from workbench.core.parameters import Parameter, Value, check_value, parse_value
+from workbench.ui.kit.sanitize import clean_line
+
+SEPARATOR = "|"
+"""Between several texts in one field."""
+UNBOUNDED = 2**31 - 1
+"""A bound that only the machine sets; it is not worth naming."""
+_MEANINGS: dict[tuple[str, Value | None], str] = {
+    ("top_k", 0): "keeps all",
+    ("top_p", 1.0): "keeps all",
+    ("min_p", 0.0): "off",
+    ("typical_p", 1.0): "off",
+    ("repeat_last_n", 0): "off",
+    ("repeat_last_n", -1): "the whole context",
+    ("repeat_penalty", 1.0): "off",
+    ("presence_penalty", 0.0): "off",
+    ("frequency_penalty", 0.0): "off",
+    ("temperature", 0.0): "greedy",
+    ("seed", -1): "drawn anew each time",
+    ("num_predict", -1): "no limit",
+    ("num_ctx", 0): "automatic",
+    ("num_gpu", -1): "as many as fit",
+    ("num_gpu", 0): "none",
+    ("num_thread", 0): "one a physical core",
+}
+
+
+_ESCAPED = re.compile(r"\\(.)")
+
+
+def _unescape(escaped: re.Match[str]) -> str:
+    return "\n" if escaped[1] == "n" else escaped[1]
+
+
+def wanted(parameter: Parameter) -> str:
+    """The values that a parameter takes, in few words."""
+    if parameter.kind == "int" and parameter.high >= UNBOUNDED:
+        return f"a whole number, {parameter.low:g} or more"
+    return parameter.range_text
+
+
+def shown(value: Value) -> str:
+    """A value as the user would type it."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:g}"
+        case tuple():
+            return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
+    return str(value)
+
+
+def typed(parameter: Parameter, text: str) -> Value:
+    """The value that a user typed.
+
+    Raises:
+        ParameterError: It is none.
+    """
+    if parameter.kind == "strings":
+        items = [_ESCAPED.sub(_unescape, item) for item in text.split(SEPARATOR)]
+        return check_value(parameter.name, [item for item in items if item])
+    return parse_value(parameter.name, text.strip())
+
+
+class Field(Horizontal):
+    """A parameter that is checked with every letter."""
+
+    @dataclass
+    class Edited(Message):
+        """What was typed has changed."""
+
+        field: Field
+        """The field."""
+
+        @property
+        def control(self) -> Field:
+            """The field."""
+            return self.field
+
+    @dataclass
+    class Entered(Message):
+        """The field got the focus."""
+
+        field: Field
+
+        @property
+        def control(self) -> Field:
+            """The field."""
+            return self.field
+
+    input = query_one(Input)
+    note = query_one(".field-note", Label)
+
+    def __init__(self, parameter: Parameter, value: Value) -> None:
+        super().__init__(id=f"field-{parameter.name}")
+        self.parameter = parameter
+        self.value: Value | None = value
+        """The value as typed; None where it is none."""
+        self.problem = ""
+        """Why what was typed is no value."""
+        self._initial = value
+        self._initial_text = clean_line(shown(value))
+
+    def compose(self) -> ComposeResult:
+        """Name, value and note in one row."""
+        parameter = self.parameter
+        choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
+        yield Label(parameter.label, classes="field-name", markup=False)
+        value = Input(self._initial_text, compact=True, suggester=SuggestFromList(choices) if choices else None)
+        value.cursor_blink = False
+        yield value
+        yield Label("", classes="field-note", markup=False)
+
+    def on_mount(self) -> None:
+        """Say how the value stands to the default."""
+        self._annotate()
+
+    @property
+    def changed(self) -> bool:
+        """Whether a value was typed that is not the one before."""
+        return self.value is not None and self.value != self._initial
+
+    @on(Input.Changed)
+    def _check(self, event: Input.Changed) -> None:
+        event.stop()
+        try:
+            # What cannot be shown as it is must not be changed by being shown.
+            unchanged = event.value == self._initial_text
+            self.value, self.problem = self._initial if unchanged else typed(self.parameter, event.value), ""
+        except ParameterError:
+            self.value, self.problem = None, wanted(self.parameter)
+        self._annotate()
+        self.post_message(self.Edited(self))
+
+    def _annotate(self) -> None:
+        self.set_class(bool(self.problem), "-wrong")
+        self.set_class(self.value is not None and self.value != self.parameter.default, "-set")
+        if self.problem:
+            note = self.problem
+        else:
+            parts = [_MEANINGS.get((self.parameter.name, self.value), "")]
+            if self.changed and self.parameter.reload:
+                parts.append("needs a reload")
+            elif self.value != self.parameter.default:
+                parts.append(f"default {shown(self.parameter.default) or 'none'}")
+            note = " · ".join(part for part in parts if part)
+        self.note.update(note)
+
+    @on(DescendantFocus)
+    def _enter(self) -> None:
+        self.post_message(self.Entered(self))

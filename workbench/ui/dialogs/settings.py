@@ -1,0 +1,120 @@
+"""Tuning: the system prompt, how tokens are chosen, and how the model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.getters import query_one
+from textual.widgets import Input, Label, TextArea
+
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
+from workbench.ui.kit.sanitize import clean
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.parameter_field import Field, shown, wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user wants from here on."""
+
+    system: str
+    values: Mapping[str, Value] = field(default_factory=dict)
+    """What was changed, by parameter name."""
+    save: bool = False
+    """Whether these are to be the defaults."""
+    reload: bool = False
+    """Whether the model is to be loaded again at once."""
+
+
+class SettingsDialog(Dialog[Settings | None]):
+    """Edits everything that can be set. What is typed is taken when the dialog closes."""
+
+    CSS_PATH = "settings.tcss"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and use them."),
+        Binding(
+            "f9", "reload", "Reload now", id="settings.reload", tooltip="Use the settings and load the model again."
+        ),
+        Binding("f7", "save", "Save as defaults", id="settings.save", tooltip="Use them for every new conversation."),
+        Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Put the default into this field."),
+        Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
+        Binding(
+            "up", "app.focus_previous", "Back", id="settings.previous", show=False, tooltip="Go to the field above."
+        ),
+    ]
+
+    system = query_one("#settings-system", TextArea)
+    help = query_one("#settings-help", Label)
+
+    def __init__(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
+        super().__init__()
+        self._system = system
+        self._sampling = sampling
+        self._load = load
+
+    def compose(self) -> ComposeResult:
+        """The system prompt, then one group after the other; help for the field in hand below."""
+        with Vertical(id="settings-box", classes="dialog-box") as box:
+            box.border_title = "Settings"
+            box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"
+            with VerticalScroll(id="settings-fields", can_focus=False):
+                yield Label("SYSTEM PROMPT", classes="dialog-heading")
+                area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
+                area.cursor_blink = False
+                yield area
+                yield Label("SAMPLING · from the next answer on", classes="dialog-heading")
+                yield from self._fields(reload=False)
+                yield Label("MODEL · after a reload", classes="dialog-heading")
+                yield from self._fields(reload=True)
+            yield Label("", id="settings-help", markup=False)
+
+    def _fields(self, *, reload: bool) -> ComposeResult:
+        for parameter in PARAMETERS.values():
+            if parameter.reload == reload:
+                yield Field(parameter, get_value(self._sampling, self._load, parameter.name))
+
+    def on_mount(self) -> None:
+        """Begin at the first number: the system prompt is above it."""
+        self.set_focus(self.query(Field).first().input, scroll_visible=False)
+
+    @on(Field.Entered)
+    def _explain(self, event: Field.Entered) -> None:
+        parameter = event.field.parameter
+        self.help.update(f"{parameter.name}: {parameter.help} It takes {wanted(parameter)}.")
+
+    @on(Input.Submitted)
+    def _next(self) -> None:
+        self.focus_next()
+
+    def _settings(self, *, save: bool = False, reload: bool = False) -> Settings:
+        fields = list(self.query(Field))
+        if wrong := [each.parameter.label for each in fields if each.problem]:
+            self.notify(f"Not taken: {', '.join(wrong)}.", severity="warning")
+        values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
+        # What cannot be shown as it is must not be changed by being shown.
+        system = self._system if self.system.text == clean(self._system) else self.system.text
+        return Settings(system, values, save, reload)
+
+    def action_close(self) -> None:
+        """Use what was typed."""
+        self.dismiss(self._settings())
+
+    def action_save(self) -> None:
+        """Use what was typed, here and in every new conversation."""
+        self.dismiss(self._settings(save=True))
+
+    def action_reload(self) -> None:
+        """Use what was typed, and load the model again."""
+        self.dismiss(self._settings(reload=True))
+
+    def action_default(self) -> None:
+        """Put the default into the field in hand."""
+        for each in self.query(Field):
+            if each.has_focus_within:
+                each.input.value = shown(each.parameter.default)

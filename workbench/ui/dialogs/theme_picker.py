@@ -1,0 +1,53 @@
+"""Choosing a theme, seen at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.getters import query_one
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from workbench.ui.dialogs.base import Dialog
+
+
+class ThemePicker(Dialog[str | None]):
+    """Shows each theme as it is highlighted; Escape goes back to the one before."""
+
+    CSS_PATH = "theme_picker.tcss"
+
+    list = query_one("#theme-list", OptionList)
+
+    def __init__(self, names: Sequence[str], current: str) -> None:
+        super().__init__()
+        self._names = names
+        self._before = current
+
+    def compose(self) -> ComposeResult:
+        """The names."""
+        with Vertical(id="theme-box", classes="dialog-box") as box:
+            box.border_title = "Theme"
+            box.border_subtitle = "Enter keeps · Esc undoes"
+            yield OptionList(*(Option(name) for name in self._names), id="theme-list", compact=True, markup=False)
+
+    def on_mount(self) -> None:
+        """Begin at the theme in force."""
+        if self._before in self._names:
+            self.list.highlighted = self._names.index(self._before)
+        self.list.focus()
+
+    @on(OptionList.OptionHighlighted)
+    def _preview(self, event: OptionList.OptionHighlighted) -> None:
+        self.app.theme = self._names[event.option_index]
+
+    @on(OptionList.OptionSelected)
+    def _keep(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss(self._names[event.option_index])
+
+    def action_close(self) -> None:
+        """Go back to the theme before."""
+        self.app.theme = self._before
+        self.dismiss(None)

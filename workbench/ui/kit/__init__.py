@@ -1,0 +1,1 @@
+"""Pure functions on text and figures for drawing; no widgets."""

@@ -1,0 +1,1 @@
+"""The machine's meters and findings, as lines and as a dialog."""

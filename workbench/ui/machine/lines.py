@@ -1,0 +1,230 @@
+"""The meters of the machine as styled lines: a block for each GPU, the host's rows, and everything in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.content import Content
+
+from workbench.core.models import MemoryUse
+from workbench.core.telemetry import THROTTLE_WARNINGS, ComputeDevice, GpuInfo, GpuSample, HostSample, Throttle
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import Ranked, bar, figure_row, heading_row, joined, level, sparkline, styled
+from workbench.ui.workspace.machine_watch import GpuView, MachineView
+from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.sanitize import clean_line
+
+SHORT_THROTTLE: dict[Throttle, str] = {
+    "application clocks": "at the clocks set for it",
+    "power cap": "power-limited",
+    "hardware slowdown": "slowed down by the hardware",
+    "sync boost": "held to another GPU's clock",
+    "software thermal": "too hot: slowed down",
+    "hardware thermal": "too hot: slowed down",
+    "power brake": "power brake: slowed down",
+    "display clocks": "held to the display's clock",
+}
+"""Why a GPU is slow, for the panel. An idle one is not slow."""
+
+_MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Advanced Micro Devices ")
+
+
+def gpu_name(gpu: GpuInfo) -> str:
+    """What a GPU is called where there is little room: without its maker."""
+    name = clean_line(gpu.name or f"GPU {gpu.index}")
+    for maker in _MAKERS:
+        name = name.removeprefix(maker)
+    return name
+
+
+def percent(value: float | None) -> str:
+    """A share of 0 to 100."""
+    return fmt.DASH if value is None else f"{value:.0f} %"
+
+
+def amounts(used: int | None, total: int | None) -> str:
+    """`3.1/25.8 GB`: both in the unit of the second."""
+    if used is None or total is None:
+        return fmt.size(used if total is None else total)
+    whole, unit = fmt.size(total).split(" ")
+    factor = total / float(whole) if float(whole) else 1.0
+    part = used / factor
+    return f"{part:.0f}/{whole} {unit}" if part >= 100 else f"{part:.1f}/{whole} {unit}"
+
+
+def model_share(memory: MemoryUse | None, gpu: GpuSample, machine: MachineView) -> int | None:
+    """What of a GPU's memory the open model holds, by llama.cpp's own account; None where that cannot be told."""
+    if memory is None or not memory.by_device:
+        return None
+    held = memory.on_gpus
+    cards = [each.sample.gpu for each in machine.gpus if each.sample.gpu.partition != "part"]
+    if not held or len(cards) == 1:
+        return sum(held.values())
+    names = {device.name for device in machine.devices if _is_same(device, gpu.gpu)}
+    return sum(size for name, size in held.items() if name in names) if names else None
+
+
+def _is_same(device: ComputeDevice, gpu: GpuInfo) -> bool:
+    return device.pci_id is not None and device.pci_id == gpu.pci_id
+
+
+def throttle_words(sample: GpuSample) -> tuple[str, bool]:
+    """Why a GPU is slow in few words, and whether something is wrong with it; empty where it is not slow."""
+    reasons = [reason for reason in sample.throttle or () if reason in SHORT_THROTTLE]
+    wrong = [reason for reason in reasons if reason in THROTTLE_WARNINGS]
+    words = list(dict.fromkeys(SHORT_THROTTLE[reason] for reason in wrong or reasons))
+    return ", ".join(words), bool(wrong)
+
+
+def memory_bar(gpu: GpuView, width: int) -> Content:
+    """What is used of a GPU's memory: first what this program holds, then the others."""
+    sample, fill = gpu.sample, gpu.fill
+    if fill is None or sample.memory_own is None or not sample.memory_total:
+        return bar(fill, width, level(fill))
+    used = round(fill * width)
+    own = min(used, round(sample.memory_own / sample.memory_total * width))
+    return styled(
+        ("━" * own, level(fill)), ("━" * (used - own), "gauge--label"), ("─" * (width - used), "gauge--track")
+    )
+
+
+def state_text(sample: GpuSample) -> str:
+    """Temperature, power and clock, as far as they are known."""
+    parts = []
+    if sample.temperature_c is not None:
+        parts.append(f"{sample.temperature_c:.0f} °C")
+    if sample.power_w is not None:
+        limit = f"/{sample.power_limit_w:.0f}" if sample.power_limit_w is not None else ""
+        parts.append(f"{sample.power_w:.0f}{limit} W")
+    if sample.clock_mhz is not None:
+        parts.append(f"{sample.clock_mhz:,} MHz")
+    return "  ".join(parts)
+
+
+def gpu_lines(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: int) -> list[Ranked]:
+    """The block of one GPU, each line with its rank: of many GPUs less is shown of each."""
+    sample = gpu.sample
+    several = len(machine.gpus) > 1
+    amount = amounts(sample.memory_used, sample.memory_total)
+    name = gpu_name(sample.gpu)
+    if several and sample.gpu.partition != "part":
+        name = f"{sample.gpu.index} {name}"
+    lines = [Ranked(1, heading_row(cut(name, width - len(amount) - 1), width, amount, "gauge--value"))]
+    if gpu.fill is not None:
+        lines.append(Ranked(2, memory_bar(gpu, width)))
+        lines.append(Ranked(6 if several else 3, _graph_line("vram", gpu.filled, percent(100 * gpu.fill), width)))
+    if sample.gpu_percent is not None:
+        lines.append(Ranked(2, _graph_line("busy", gpu.busy, percent(sample.gpu_percent), width)))
+    if text := state_text(sample):
+        lines.append(Ranked(3, styled((text[:width], "gauge--value"))))
+    words, wrong = throttle_words(sample)
+    if words:
+        line = styled((f"{'▲ ' if wrong else ''}{words}"[:width], "gauge--warn" if wrong else "gauge--label"))
+        lines.append(Ranked(1 if wrong else 3, line))
+    return lines + _memory_rows(sample, model_share(memory, sample, machine), width, 6 if several else 3)
+
+
+def _memory_rows(sample: GpuSample, held: int | None, width: int, rank: int) -> list[Ranked]:
+    lines = []
+    if sample.memory_percent is not None:
+        lines.append(Ranked(6, figure_row("  memory busy", percent(sample.memory_percent), width)))
+    if sample.memory_free is not None:
+        lines.append(Ranked(rank, figure_row("  free", fmt.size(sample.memory_free), width)))
+    if sample.gpu.unified:
+        lines.append(Ranked(rank, styled(("  shares the system's memory", "gauge--label"))))
+    if sample.memory_own is not None:
+        lines.append(Ranked(rank, figure_row("  this program", fmt.size(sample.memory_own), width)))
+    if held is not None:
+        lines.append(Ranked(rank, figure_row("  this model", fmt.size(held), width)))
+    return lines
+
+
+def _graph_line(label: str, values: Sequence[float | None], note: str, width: int) -> Content:
+    room = width - 5 - 6
+    drawn = sparkline(values, room)
+    return Content("").join([styled((f"{label:<5}", "gauge--label")), drawn, styled((f"{note:>6}", "gauge--value"))])
+
+
+def host_lines(host: HostSample | None, width: int) -> list[Ranked]:
+    """The rows of the machine itself."""
+    free = fmt.size(host.free_bytes if host else None)
+    of_all = f" of {fmt.size(host.total_bytes)}" if host else ""
+    used = 1 - host.free_bytes / host.total_bytes if host and host.total_bytes else None
+    lines = [
+        Ranked(1, figure_row("This process", fmt.size(host.rss_bytes if host else None), width)),
+        Ranked(1, figure_row("Free", free, width, of_all)),
+        Ranked(1, bar(used, width, level(used))),
+        Ranked(4, figure_row("Processors", percent(host.cpu_percent if host else None), width)),
+    ]
+    if host is not None and host.swap_used_bytes is not None and host.swap_total_bytes:
+        total = f" of {fmt.size(host.swap_total_bytes)}"
+        lines.append(Ranked(4, figure_row("Swap", fmt.size(host.swap_used_bytes), width, total)))
+    return lines
+
+
+Part = tuple[tuple[str, str], ...]
+"""Styled texts that stay together."""
+
+
+def gpu_parts(machine: MachineView) -> list[Part]:
+    """The GPUs for a line: memory, how busy, how hot. Several are added up; the busiest and the hottest count."""
+    label, value = "gauge--label", "gauge--value"
+    cards = [gpu for gpu in machine.gpus if gpu.sample.gpu.partition != "part"]
+    if not cards:
+        return []
+    fills = [gpu.fill for gpu in cards if gpu.fill is not None]
+    used = _sum([gpu.sample.memory_used for gpu in cards])
+    total = _sum([gpu.sample.memory_total for gpu in cards])
+    fullest = max(fills, default=None)
+    style = level(fullest) if fullest is not None and level(fullest) != "gauge--bar" else value
+    title = "vram " if len(cards) == 1 else f"{len(cards)} GPUs "
+    parts: list[Part] = [((title, label), (amounts(used, total), style))]
+    busy = max((gpu.sample.gpu_percent for gpu in cards if gpu.sample.gpu_percent is not None), default=None)
+    if busy is not None:
+        parts.append((("busy ", label), (percent(busy), value)))
+    hot = max((gpu.sample.temperature_c for gpu in cards if gpu.sample.temperature_c is not None), default=None)
+    wrong = any(throttle_words(gpu.sample)[1] for gpu in cards)
+    if hot is not None:
+        parts.append(((f"{'▲ ' if wrong else ''}{hot:.0f} °C", "gauge--warn" if wrong else value),))
+    return parts
+
+
+def _sum(values: Sequence[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def host_parts(host: HostSample | None) -> list[Part]:
+    """The machine itself, for a line."""
+    label, value = "gauge--label", "gauge--value"
+    return [
+        (("rss ", label), (fmt.size(host.rss_bytes if host else None), value)),
+        (("free ", label), (fmt.size(host.free_bytes if host else None), value)),
+    ]
+
+
+def machine_line(machine: MachineView, width: int) -> Content:
+    """Everything in one line, as far as there is room for it."""
+    host = machine.host
+    parts = gpu_parts(machine)
+    if host is not None:
+        parts += [
+            (("cpu ", "gauge--label"), (percent(host.cpu_percent), "gauge--value")),
+            *host_parts(host),
+        ]
+    if alarms := alarms_text(machine):
+        parts.insert(0, ((alarms, "gauge--warn"),))
+    if age := age_text(machine):
+        parts.insert(0, ((f"▲ {age}", "gauge--warn"),))
+    return joined(parts, width)
+
+
+def alarms_text(machine: MachineView) -> str:
+    """How many alarms hold; empty where none does."""
+    count = len(machine.alarms)
+    return f"▲ {count} alarm{'s' if count > 1 else ''}" if count else ""
+
+
+def age_text(machine: MachineView) -> str:
+    """How old the figures are; empty where they are fresh."""
+    return f"{machine.age_s} s old" if machine.age_s else ""

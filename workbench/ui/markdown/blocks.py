@@ -1,0 +1,226 @@
+"""Markdown blocks laid out as lines of a given width."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from textual.content import Content, Span
+
+from workbench.ui.markdown.code import code_lines, label_lines
+from workbench.ui.markdown.tables import table_lines
+
+if TYPE_CHECKING:
+    from markdown_it import MarkdownIt
+    from markdown_it.tree import SyntaxTreeNode
+
+BLANK = Content("")
+BULLETS = ("•", "◦", "▪")
+MIN_WIDTH = 8
+"""Nested blocks are never laid out narrower than this; what does not fit is cropped."""
+_INLINE_STYLES = {"em": "doc--em", "strong": "doc--strong", "s": "doc--strike"}
+_LISTS = ("bullet_list", "ordered_list")
+_TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
+
+
+@lru_cache(maxsize=1)
+def parser() -> MarkdownIt:
+    """The parser: CommonMark with tables and strikethrough; HTML is text like any other."""
+    from markdown_it import MarkdownIt
+
+    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+
+
+def parse(source: str) -> list[SyntaxTreeNode]:
+    """The top-level blocks of `source`."""
+    from markdown_it.tree import SyntaxTreeNode
+
+    return SyntaxTreeNode(parser().parse(source)).children
+
+
+@dataclass(frozen=True, slots=True)
+class CodeBlock:
+    """A fenced or indented block of code."""
+
+    text: str
+    """Without the line end after its last line."""
+    language: str
+    """Empty where it names none."""
+
+
+def code_blocks(source: str) -> list[CodeBlock]:
+    """Every block of code in a text, in order, however deep it lies."""
+    from markdown_it.tree import SyntaxTreeNode
+
+    tree = SyntaxTreeNode(parser().parse(source))
+    found = [node for node in tree.walk() if node.type in ("fence", "code_block")]
+    return [CodeBlock(node.content.removesuffix("\n"), language_of(node)) for node in found]
+
+
+def language_of(node: SyntaxTreeNode) -> str:
+    """The language that a fence names; empty where it names none."""
+    words = node.info.split()
+    return words[0].strip("{}.") if words else ""
+
+
+class _Inline:
+    """Collects the text and the styles of inline nodes."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.spans: list[Span] = []
+        self.length = 0
+
+    def add(self, text: str, style: str = "") -> None:
+        if style and text:
+            self.spans.append(Span(self.length, self.length + len(text), style))
+        self.text.append(text)
+        self.length += len(text)
+
+    def walk(self, nodes: Sequence[SyntaxTreeNode]) -> None:
+        for node in nodes:
+            kind = node.type
+            if kind == "text":
+                self.add(node.content)
+            elif kind in ("softbreak", "hardbreak"):
+                self.add("\n")
+            elif kind == "code_inline":
+                self.add(node.content, "doc--code")
+            elif kind in _INLINE_STYLES:
+                self._styled(node, _INLINE_STYLES[kind])
+            elif kind == "link":
+                self._link(node)
+            elif kind == "image":
+                self.add(f"[image: {node.content or 'no description'}]", "doc--em")
+                self._target(str(node.attrs.get("src", "")), "")
+            else:
+                self.add(node.content)
+
+    def _styled(self, node: SyntaxTreeNode, style: str) -> None:
+        start = self.length
+        # The span of the outer style comes first, so that an inner one is laid over it.
+        place = len(self.spans)
+        self.walk(node.children)
+        if self.length > start:
+            self.spans.insert(place, Span(start, self.length, style))
+
+    def _link(self, node: SyntaxTreeNode) -> None:
+        start = len(self.text)
+        self._styled(node, "doc--link")
+        self._target(str(node.attrs.get("href", "")), "".join(self.text[start:]))
+
+    def _target(self, target: str, shown: str) -> None:
+        """Links are never opened, so the reader must see where one leads."""
+        if target and target != shown:
+            self.add(f" ({target})", "doc--url")
+
+
+def inline(node: SyntaxTreeNode) -> Content:
+    """The text of a block that holds inline nodes."""
+    collector = _Inline()
+    for child in node.children:
+        collector.walk(child.children)
+    return Content("".join(collector.text), collector.spans)
+
+
+def _prefixed(lines: Sequence[Content], first: Content, rest: Content) -> list[Content]:
+    return [(first if index == 0 else rest) + line for index, line in enumerate(lines)]
+
+
+@dataclass(frozen=True, slots=True)
+class ListPlace:
+    """Where an item stands in its list."""
+
+    number: int | None
+    """The number of an ordered item; None for a bullet."""
+    depth: int
+
+
+def is_list(node: SyntaxTreeNode) -> bool:
+    """Whether `node` is a list."""
+    return node.type in _LISTS
+
+
+def first_number(node: SyntaxTreeNode) -> int | None:
+    """The number of an ordered list's first item; None for a bullet list."""
+    return int(node.attrs.get("start", 1)) if node.type == "ordered_list" else None
+
+
+def needs_air(item: SyntaxTreeNode) -> bool:
+    """Whether a blank line follows a list item: where it holds more than a paragraph and lists below it."""
+    return sum(not is_list(child) for child in item.children) > 1
+
+
+def item_lines(item: SyntaxTreeNode, width: int, place: ListPlace) -> list[Content]:
+    """One item of a list, with its marker."""
+    marker = BULLETS[place.depth % len(BULLETS)] if place.number is None else f"{place.number}."
+    indent = len(marker) + 1
+    room = max(MIN_WIDTH, width - indent)
+    body: list[Content] = []
+    for index, child in enumerate(item.children):
+        if index and not is_list(child):
+            body.append(BLANK)
+        if index == 0 and child.type == "paragraph":
+            body += _task(inline(child)).wrap(room)
+        else:
+            body += block_lines(child, room, place.depth + 1)
+    first = Content(f"{marker} ", [Span(0, len(marker), "doc--marker")])
+    return _prefixed(body or [BLANK], first, Content(" " * indent))
+
+
+def _task(content: Content) -> Content:
+    box = _TASKS.get(content.plain[:4])
+    return Content(box, [Span(0, 1, "doc--marker")]) + content[4:] if box else content
+
+
+def list_lines(node: SyntaxTreeNode, width: int, depth: int, number: int | None) -> list[Content]:
+    """A list whose first item has the number `number`."""
+    lines: list[Content] = []
+    for index, item in enumerate(node.children):
+        if index and needs_air(node.children[index - 1]):
+            lines.append(BLANK)
+        place = ListPlace(None if number is None else number + index, depth)
+        lines += item_lines(item, width, place)
+    return lines
+
+
+def _quote_lines(node: SyntaxTreeNode, width: int) -> list[Content]:
+    bar = Content("▎ ", [Span(0, 1, "doc--quote-bar")])
+    inner = [line.stylize_before("doc--quote") for line in blocks_lines(node.children, max(MIN_WIDTH, width - 2))]
+    return _prefixed(inner, bar, bar)
+
+
+def block_lines(node: SyntaxTreeNode, width: int, depth: int = 0) -> list[Content]:
+    """One block; `depth` is that of the lists around it."""
+    kind = node.type
+    if kind == "paragraph":
+        return inline(node).wrap(width)
+    if kind == "heading":
+        level = min(int(node.tag[1:]), 3)
+        return [line.stylize_before(f"doc--h{level}") for line in inline(node).wrap(width)]
+    if kind in ("fence", "code_block"):
+        language = language_of(node) if kind == "fence" else ""
+        return label_lines(language, width) + code_lines(node.content.removesuffix("\n"), language, width)
+    if is_list(node):
+        return list_lines(node, width, depth, first_number(node))
+    if kind == "blockquote":
+        return _quote_lines(node, width)
+    if kind == "table":
+        rows = [[inline(cell) for cell in row.children] for part in node.children for row in part.children]
+        header = node.children[0].children[0].children
+        return table_lines(rows, [str(cell.attrs.get("style", "")) for cell in header], width)
+    if kind == "hr":
+        return [Content("─" * width, [Span(0, width, "doc--rule")])]
+    return Content(node.content).wrap(width)
+
+
+def blocks_lines(nodes: Sequence[SyntaxTreeNode], width: int) -> list[Content]:
+    """Blocks below one another, a blank line between them."""
+    lines: list[Content] = []
+    for node in nodes:
+        if lines:
+            lines.append(BLANK)
+        lines += block_lines(node, width)
+    return lines

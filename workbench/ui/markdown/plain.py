@@ -1,0 +1,80 @@
+"""Plain text that grows at its end, as lines."""
+
+from __future__ import annotations
+
+from textual.content import Content
+
+from workbench.ui.markdown.code import TAB
+
+
+class PlainDocument:
+    """Text that is appended to, wrapped to a width that may change.
+
+    Only the last row is open, and those before it that its word is folded over: a word that grows can at most leave
+    them for the next one.
+
+    Args:
+        style: The component class of all of it.
+    """
+
+    def __init__(self, style: str = "") -> None:
+        self._style = style
+        self._source: list[str] = []
+        self._width = 0
+        self._open = ""
+        """The text of the open rows."""
+        self._open_rows = 0
+        self.lines: list[Content] = []
+
+    @property
+    def source(self) -> str:
+        """The whole text so far."""
+        return "".join(self._source)
+
+    def resize(self, width: int) -> bool:
+        """Wrap everything anew; False where it has that width already."""
+        if width == self._width:
+            return False
+        self._width = width
+        self.lines = []
+        self._open, self._open_rows = "", 0
+        self._take(self.source)
+        return True
+
+    def append(self, text: str) -> int:
+        """Add to the end. Returns the first line that may have changed."""
+        self._source.append(text)
+        start = len(self.lines) - self._open_rows
+        if self._width:
+            self._take(text)
+        return start
+
+    def _take(self, text: str) -> None:
+        if not text:
+            return
+        del self.lines[len(self.lines) - self._open_rows :]
+        *complete, last = (self._open + text.replace("\t", TAB)).split("\n")
+        for line in complete:
+            self.lines += self._wrap(line)
+        rows = self._wrap(last)
+        self.lines += rows
+        start, self._open_rows = self._open_at(last, rows)
+        self._open = last[start:]
+
+    def _open_at(self, line: str, rows: list[Content]) -> tuple[int, int]:
+        """Where in `line` the open rows begin, and how many of `rows` they are."""
+        if not line.strip():
+            return 0, len(rows)
+        start, count = len(line.rstrip()), 0
+        for row in reversed(rows):
+            # The row's own text, without the blank that wrapping took off its end.
+            start -= len(row.plain.rstrip())
+            count += 1
+            if start <= 0 or line[start - 1].isspace():
+                break
+        return max(0, start), count
+
+    def _wrap(self, line: str) -> list[Content]:
+        # A blank after a word that fills its row would get a row of its own, but only where it came with the word.
+        rows = Content(line.rstrip() or line).wrap(self._width)
+        return [row.stylize_before(self._style) for row in rows] if self._style else rows

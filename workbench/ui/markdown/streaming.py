@@ -1,0 +1,257 @@
+"""A Markdown document that grows at its end, at a cost that does not depend on how long it is.
+
+What can no longer change is settled: laid out once and never looked at again. Only the last block is open. A fence is
+taken line by line, a list item by item, and any other block that grows long is laid out anew only when it has grown by
+a good part; what came in between is shown as plain text until then.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from textual.content import Content
+
+from workbench.ui.markdown.blocks import (
+    BLANK,
+    ListPlace,
+    block_lines,
+    blocks_lines,
+    first_number,
+    is_list,
+    item_lines,
+    language_of,
+    needs_air,
+    parse,
+)
+from workbench.ui.markdown.code import code_lines, label_lines
+
+if TYPE_CHECKING:
+    from markdown_it.tree import SyntaxTreeNode
+
+LONG_BLOCK = 1200
+"""Characters from which an open block is no longer laid out anew with every fragment."""
+GROWTH = 1.25
+"""By what factor a long open block has grown when it is laid out anew."""
+
+_PERHAPS_MARKER = re.compile(r"[ \t]*(?:\d{1,9}[.)]?|[-+*])?[ \t]*")
+
+
+@dataclass(slots=True)
+class _OpenFence:
+    """A fenced block whose end has not come."""
+
+    language: str
+    closing: re.Pattern[str]
+    maybe_closing: re.Pattern[str]
+    indent: int
+    code: list[str] = field(default_factory=list)
+    """The complete lines so far."""
+    rest: str = ""
+    """The beginning of the next line."""
+
+    @classmethod
+    def of(cls, node: SyntaxTreeNode, opening: str) -> _OpenFence:
+        mark = re.escape(node.markup[0])
+        count = len(node.markup)
+        return cls(
+            language_of(node),
+            re.compile(rf" {{0,3}}{mark}{{{count},}}[ \t]*"),
+            re.compile(rf" {{0,3}}{mark}*[ \t]*"),
+            len(opening) - len(opening.lstrip(" ")),
+        )
+
+    def dedent(self, line: str) -> str:
+        spaces = len(line) - len(line.lstrip(" "))
+        return line[min(spaces, self.indent) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _ListSoFar:
+    """The list whose first items are settled and whose last item is open."""
+
+    kind: str
+    markup: str
+    next_number: int | None
+    air: bool
+    """Whether a blank line goes before the next item."""
+
+
+class StreamingDocument:
+    """Markdown that is appended to, as lines of a width that may change."""
+
+    def __init__(self) -> None:
+        self._source: list[str] = []
+        self._width = 0
+        self._done = False
+        self._reset()
+
+    def _reset(self) -> None:
+        self.lines: list[Content] = []
+        self._settled = 0
+        self._tail = ""
+        self._parsed = 0
+        self._fence: _OpenFence | None = None
+        self._list: _ListSoFar | None = None
+
+    @property
+    def source(self) -> str:
+        """The whole Markdown so far."""
+        return "".join(self._source)
+
+    def resize(self, width: int) -> bool:
+        """Lay everything out in another width; False where it is that width already."""
+        if width == self._width:
+            return False
+        self._width = width
+        self._reset()
+        if self._done:
+            self.lines = blocks_lines(parse(self.source), width)
+        else:
+            self._take(self.source)
+        return True
+
+    def append(self, text: str) -> int:
+        """Add to the end. Returns the first line that may have changed."""
+        self._source.append(text)
+        if not self._width:
+            return 0
+        start = self._settled
+        self._take(text)
+        return start
+
+    def finish(self) -> None:
+        """The document is complete: it is laid out once more as a whole, as a reader of the file would see it."""
+        self._done = True
+        if self._width:
+            self._reset()
+            self.lines = blocks_lines(parse(self.source), self._width)
+
+    def _take(self, text: str) -> None:
+        if self._fence is not None:
+            text = self._feed_fence(self._fence, text)
+        if text:
+            self._tail += text
+            if self._parsed > LONG_BLOCK and len(self._tail) < self._parsed * GROWTH:
+                self._extend_plainly(text)
+            else:
+                self._lay_out_tail()
+
+    def _open(self, lines: list[Content]) -> None:
+        """Show `lines` as the open end."""
+        self.lines[self._settled :] = lines
+
+    def _settle(self, lines: list[Content], *, blank: bool = True) -> None:
+        """Put `lines` where the open end was, for good."""
+        self._open([BLANK, *lines] if blank and self._settled else lines)
+        self._settled = len(self.lines)
+
+    def _lay_out_tail(self) -> None:
+        # The beginning of a list marker would end the list before it, which its next letter may continue.
+        unfinished = self._tail.rpartition("\n")[2]
+        known = self._tail.removesuffix(unfinished) if _PERHAPS_MARKER.fullmatch(unfinished) else self._tail
+        nodes = parse(known)
+        if not nodes:
+            self._open([])
+            return
+        tail_lines = self._tail.splitlines(keepends=True)
+        for node in nodes[:-1]:
+            self._settle_block(node)
+        last = nodes[-1]
+        start = _first_line(last)
+        if last.type == "fence" and self._begin_fence(last, tail_lines, start):
+            return
+        if is_list(last):
+            start = self._settle_items(last)
+        elif last is not nodes[0]:
+            self._list = None
+        self._tail = "".join(tail_lines[start:])
+        self._parsed = len(self._tail)
+        self._open(self._open_lines(last))
+
+    def _continues(self, node: SyntaxTreeNode) -> _ListSoFar | None:
+        so_far = self._list
+        return so_far if so_far and (node.type, node.markup) == (so_far.kind, so_far.markup) else None
+
+    def _settle_block(self, node: SyntaxTreeNode) -> None:
+        if is_list(node):
+            self._settle_items(node, leave=0)
+        else:
+            self._settle(block_lines(node, self._width))
+        self._list = None
+
+    def _settle_items(self, node: SyntaxTreeNode, leave: int = 1) -> int:
+        """Settle all but the last `leave` items of a list. Returns the line where the open one begins."""
+        items = node.children
+        for item in items[: len(items) - leave]:
+            so_far = self._continues(node)
+            number = so_far.next_number if so_far else first_number(node)
+            self._settle(item_lines(item, self._width, ListPlace(number, 0)), blank=so_far is None or so_far.air)
+            following = None if number is None else number + 1
+            self._list = _ListSoFar(node.type, node.markup, following, needs_air(item))
+        return _first_line(items[-1])
+
+    def _open_lines(self, node: SyntaxTreeNode) -> list[Content]:
+        so_far = self._continues(node) if is_list(node) else None
+        if is_list(node):
+            number = so_far.next_number if so_far else first_number(node)
+            lines = item_lines(node.children[-1], self._width, ListPlace(number, 0))
+        else:
+            lines = block_lines(node, self._width)
+        blank = self._settled and (so_far is None or so_far.air)
+        return [BLANK, *lines] if blank else lines
+
+    def _extend_plainly(self, text: str) -> None:
+        """Show `text` after the last word of the open block, as it is."""
+        text = text.replace("\t", " ")
+        # A line loses the space at its end when it is wrapped.
+        before = self._tail[-len(text) - 1]
+        space = " " if before.isspace() and not text[0].isspace() else ""
+        last = self.lines.pop() if len(self.lines) > self._settled else BLANK
+        self.lines += (last + Content(space + text)).wrap(self._width)
+
+    def _begin_fence(self, node: SyntaxTreeNode, tail_lines: list[str], start: int) -> bool:
+        """Go over to taking a fence line by line; False where its first line is not complete."""
+        opening = tail_lines[start]
+        if not opening.endswith("\n"):
+            return False
+        self._list = None
+        self._fence = _OpenFence.of(node, opening)
+        if self._settled:
+            self.lines[self._settled :] = [BLANK]
+            self._settled += 1
+        self._settle(label_lines(self._fence.language, self._width), blank=False)
+        self._tail = ""
+        self._parsed = 0
+        self._take("".join(tail_lines[start + 1 :]))
+        return True
+
+    def _feed_fence(self, fence: _OpenFence, text: str) -> str:
+        """Take more of the open fence. Returns the text after its end; empty while it has none."""
+        *complete, rest = (fence.rest + text).split("\n")
+        for index, line in enumerate(complete):
+            if fence.closing.fullmatch(line):
+                self._settle_code(fence, complete[:index])
+                self._close_fence(fence)
+                return "\n".join([*complete[index + 1 :], rest])
+        self._settle_code(fence, complete)
+        fence.rest = rest
+        shown = rest and not fence.maybe_closing.fullmatch(rest)
+        self._open(code_lines(fence.dedent(rest), fence.language, self._width) if shown else [])
+        return ""
+
+    def _settle_code(self, fence: _OpenFence, lines: list[str]) -> None:
+        if not lines:
+            return
+        dedented = [fence.dedent(line) for line in lines]
+        fence.code += dedented
+        self._settle(code_lines("\n".join(dedented), fence.language, self._width), blank=False)
+
+    def _close_fence(self, fence: _OpenFence) -> None:
+        self._fence = None
+        self._open([])
+
+
+def _first_line(node: SyntaxTreeNode) -> int:
+    return node.map[0] if node.map else 0

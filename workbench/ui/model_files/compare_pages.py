@@ -1,0 +1,205 @@
+"""Two model files as pages: how they differ in figures, tensor types, tensors and metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textual.content import Content
+
+from workbench.gguf.header import TensorInfo
+from workbench.gguf.inspect import Difference, FoldedValue, Inspection, ModelReport, TensorChange, compare
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import styled
+from workbench.ui.model_files.inspect_pages import bits_text, natural, shape_text, value_text
+from workbench.ui.model_files.pages import Column, Page, TablePage, TextPage, cut, heading, padded, paragraph
+from workbench.ui.kit.sanitize import clean_line
+
+_MANY_SHAPES = 0.5
+"""So many of all tensors must have the same names and shapes for two files to be of one base model."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyChange:
+    key: str
+    first: FoldedValue | None
+    second: FoldedValue | None
+
+
+def strangers(first: Inspection, second: Inspection) -> str:
+    """Why two files are not of one base model; empty where they may be."""
+    one, other = first.facts, second.facts
+    if one.architecture != other.architecture:
+        names = " and ".join(clean_line(facts.architecture or "none") for facts in (one, other))
+        return f"their architectures differ ({names})"
+    shapes = {tensor.name: tensor.shape for tensor in first.tensors}
+    others = {tensor.name: tensor.shape for tensor in second.tensors}
+    alike = sum(others.get(name) == shape for name, shape in shapes.items())
+    if max(len(shapes), len(others)) and alike < _MANY_SHAPES * max(len(shapes), len(others)):
+        return "most of their tensors have other names or shapes"
+    if one.name != other.name and one.parameters != other.parameters:
+        return "their names and their numbers of weights differ"
+    return ""
+
+
+def compare_pages(reports: tuple[ModelReport, ModelReport]) -> list[Page]:
+    """The pages of a comparison. It goes through all tensors: not for the event loop."""
+    one, other = reports[0].inspection, reports[1].inspection
+    difference = compare(one, other)
+    changes = [_KeyChange(key, *values) for key, values in difference.metadata.items()]
+    return [
+        TextPage("Overview", lambda width: _overview((one, other), difference, width)),
+        TablePage(
+            "Tensors",
+            difference.tensors,
+            _TENSORS,
+            lambda change: f"{change.name} {_type(change.first)} {_type(change.second)}",
+            lambda change: f"{change.name}: {_form(change.first)} -> {_form(change.second)}",
+            "tensors differ",
+        ),
+        TablePage(
+            "Metadata",
+            changes,
+            _METADATA,
+            lambda change: f"{change.key} {value_text(change.first)} {value_text(change.second)}",
+            lambda change: f"{change.key}: {value_text(change.first)} -> {value_text(change.second)}",
+            "keys differ",
+        ),
+    ]
+
+
+def _type(tensor: TensorInfo | None) -> str:
+    return tensor.type.name if tensor else fmt.DASH
+
+
+def _form(tensor: TensorInfo | None) -> str:
+    return f"{tensor.type.name} {shape_text(tensor)}" if tensor else fmt.DASH
+
+
+def _size(tensor: TensorInfo | None) -> str:
+    return fmt.size(tensor.size_bytes) if tensor else fmt.DASH
+
+
+def _shapes(change: TensorChange) -> str:
+    one, other = change.first, change.second
+    if one and other:
+        return shape_text(one) if one.shape == other.shape else f"{shape_text(one)} | {shape_text(other)}"
+    return f"only in {'A' if one else 'B'}"
+
+
+def _growth(change: TensorChange) -> float:
+    one, other = change.first, change.second
+    return (other.size_bytes if other else 0) - (one.size_bytes if one else 0)
+
+
+_TENSORS: Sequence[Column[TensorChange]] = (
+    Column("tensor", lambda change: change.name, key=lambda change: natural(change.name)),
+    Column("A", lambda change: _type(change.first), 8, style="rows--first", key=lambda change: _type(change.first)),
+    Column("B", lambda change: _type(change.second), 8, style="rows--second", key=lambda c: _type(c.second)),
+    Column("shape", _shapes, 18, wide=22, right=True, least=60),
+    Column("size A", lambda change: _size(change.first), 9, right=True, least=100),
+    Column("size B", lambda change: _size(change.second), 9, right=True, least=100),
+    Column("B - A", lambda c: _signed(_growth(c)), 9, right=True, key=_growth, descending=True),
+)
+_METADATA: Sequence[Column[_KeyChange]] = (
+    Column("key", lambda change: change.key, 26, wide=38, key=lambda change: change.key),
+    Column("A", lambda change: value_text(change.first), style="rows--first"),
+    Column("B", lambda change: value_text(change.second), style="rows--second"),
+)
+
+
+def _signed(value: float) -> str:
+    sign = "+" if value > 0 else "−" if value < 0 else ""
+    return f"{sign}{fmt.size(abs(round(value)))}"
+
+
+def _overview(
+    found: tuple[Inspection, Inspection],
+    difference: Difference,
+    width: int,
+) -> list[Content]:
+    one, other = found
+    lines: list[Content] = []
+    if reason := strangers(one, other):
+        text = f"▲ They are not of one base model: {reason}. The figures below say little about their quality."
+        lines += [*paragraph(text, width, 0, "rows--warning"), Content("")]
+    elif one.paths == other.paths:
+        lines += [*paragraph("▲ Both are the same file.", width, 0, "rows--warning"), Content("")]
+    else:
+        text = "They are of one base model, as far as their files tell: architecture, tensors and shapes agree."
+        lines += [styled(("✓ ", "rows--good")) + line for line in paragraph(text, width - 2)[:1]]
+        lines += [*(Content("  ") + line for line in paragraph(text, width - 2)[1:]), Content("")]
+    lines += [*_figures(found, width), Content("")]
+    lines += [heading("TENSOR TYPES, FROM A TO B"), *_type_changes(difference, width), Content("")]
+    same = f"{difference.same_tensors:,} tensors have the same type and shape in both; what is in them is not compared."
+    return [*lines, *paragraph(same, width, 2, "rows--dim")]
+
+
+def _figures(found: tuple[Inspection, Inspection], width: int) -> list[Content]:
+    one, other = (inspection.facts for inspection in found)
+    sizes = [inspection.file_bytes for inspection in found]
+    rows: list[tuple[str, str, str, str]] = [
+        ("file size", fmt.size(sizes[0]), fmt.size(sizes[1]), _ratio(sizes[0], sizes[1])),
+        (
+            "per weight",
+            bits_text(one.bits_per_weight),
+            bits_text(other.bits_per_weight),
+            _ratio(one.bits_per_weight, other.bits_per_weight),
+        ),
+        ("weights", fmt.parameters(one.parameters), fmt.parameters(other.parameters), ""),
+        ("label", one.label or fmt.DASH, other.label or fmt.DASH, ""),
+        ("most bytes", one.main_type or fmt.DASH, other.main_type or fmt.DASH, ""),
+        ("architecture", one.architecture or fmt.DASH, other.architecture or fmt.DASH, ""),
+        ("layers", fmt.count(one.block_count), fmt.count(other.block_count), ""),
+        ("trained context", fmt.count(one.context_length), fmt.count(other.context_length), ""),
+        ("vocabulary", fmt.count(one.vocab_size), fmt.count(other.vocab_size), ""),
+        ("chat template", _template(found[0]), _template_of_second(found), ""),
+    ]
+    room = max(12, min(26, (width - 30) // 2))
+    head = styled((" " * 19, ""), (padded("A", room), "rows--first"), (padded("B", room), "rows--second"))
+    lines = [head]
+    for name, first, second, note in rows:
+        style = "" if first == second else "rows--strong"
+        lines.append(
+            styled(
+                (f"  {name:<17}", "rows--dim"),
+                (padded(first, room), style),
+                (padded(second, room), style),
+                (note, "rows--dim"),
+            )
+        )
+    return lines
+
+
+def _template(inspection: Inspection) -> str:
+    return "yes" if inspection.facts.chat_template else "none"
+
+
+def _template_of_second(found: tuple[Inspection, Inspection]) -> str:
+    one, other = (inspection.facts.chat_template for inspection in found)
+    return "another" if one and other and one != other else _template(found[1])
+
+
+def _ratio(first: float | None, second: float | None) -> str:
+    return f"B is {second / first:.2f} × A" if first and second else ""
+
+
+def _type_changes(difference: Difference, width: int) -> list[Content]:
+    room = max(6, min(30, (width - 56) // 2))
+    most = max((max(c.first_bytes, c.second_bytes) for c in difference.types), default=1) or 1
+    lines = []
+    for change in difference.types:
+        bars = [round(size / most * room) for size in (change.first_bytes, change.second_bytes)]
+        lines.append(
+            styled(
+                (f"  {cut(change.first or fmt.DASH, 8):<8}", "rows--first"),
+                (" → ", "rows--dim"),
+                (f"{cut(change.second or fmt.DASH, 8):<8}", "rows--second"),
+                (f"{change.tensors:>6,} tensor{'s' if change.tensors != 1 else ' '} ", ""),
+                (f"{fmt.size(change.first_bytes):>9} ", ""),
+                ("█" * bars[0] + " " * (room - bars[0]), "rows--first"),
+                (f"{fmt.size(change.second_bytes):>9} ", ""),
+                ("█" * bars[1], "rows--second"),
+            )
+        )
+    return lines or [styled(("  All tensors have the same types and shapes.", "rows--dim"))]

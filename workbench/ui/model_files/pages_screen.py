@@ -1,0 +1,268 @@
+"""A screen of pages that are read from files: a title, a bar of pages, and the rows of the one in sight."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.widgets import Input, Label
+from textual.worker import Worker, WorkerState
+
+from workbench.core.errors import WorkbenchError
+from workbench.ui.kit.clipboard import CopyOut
+from workbench.ui.kit.gauges import styled
+from workbench.ui.model_files.pages import Page, TablePage, paragraph
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.services import Services
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.rows import Rows
+from workbench.ui.model_files.section_bar import SectionBar
+
+SECTIONS = 6
+"""So many pages have a key of their own."""
+
+
+class TitleLine(Lines):
+    """One row with the name of what is shown."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "gauge--model", "gauge--figure", "gauge--value", "gauge--label", "gauge--a", "gauge--b",
+    }  # fmt: skip
+
+
+class PagesScreen(Screen[None]):
+    """Reads files in a thread and shows what is in them, page by page.
+
+    Args:
+        services: What the program works with.
+    """
+
+    CSS_PATH = "pages_screen.tcss"
+    AUTO_FOCUS = "#pages-rows"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", id="pages.back", tooltip="End the search, or go back to where you were."),
+        Binding("tab,right,l", "next(1)", "Next page", id="pages.next", tooltip="Go to the next page."),
+        Binding("left,shift+tab,h", "next(-1)", "Page before", id="pages.previous", show=False,
+                tooltip="Go to the page before."),
+        Binding("slash", "search", "Search", id="pages.search", tooltip="Keep the rows that have some words."),
+        Binding("s", "sort", "Sort", id="pages.sort", tooltip="Sort by the next column, at last as in the file."),
+        Binding("r", "turn", "Turn round", id="pages.turn", show=False, tooltip="Turn the order of the rows round."),
+        Binding("y", "copy", "Copy", id="pages.copy", tooltip="Copy the row in hand, or the text of the page."),
+        *(Binding(str(number), f"open({number - 1})", f"Page {number}", id=f"pages.page_{number}", show=False,
+                  tooltip=f"Go to page {number}.") for number in range(1, SECTIONS + 1)),
+    ]
+    # fmt: on
+
+    title_line = query_one("#pages-title", TitleLine)
+    place = query_one("#pages-place", TitleLine)
+    sections = query_one(SectionBar)
+    search = query_one("#pages-search", Input)
+    rows = query_one("#pages-rows", Rows)
+    state = query_one("#pages-state", Label)
+
+    def __init__(self, services: Services) -> None:
+        super().__init__()
+        self._services = services
+        self._pages: Sequence[Page] = ()
+        self._opened = 0
+        self._failure: WorkbenchError | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, bar, rows and keys."""
+        yield TitleLine(widget_id="pages-title")
+        yield TitleLine(widget_id="pages-place")
+        yield SectionBar()
+        search = Input(placeholder="Type words to keep the rows that have them…", id="pages-search", compact=True)
+        search.cursor_blink = False
+        yield search
+        yield Rows("pages-rows")
+        yield Label("", id="pages-state", markup=False)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Begin to read at once."""
+        self._show()
+        self._read()
+
+    @work(group="pages", exclusive=True, exit_on_error=False, description="read the file")
+    async def _read(self) -> None:
+        try:
+            make = await self.read()
+            # Highlighting and counting take a while for large files.
+            self._pages = await asyncio.to_thread(make)
+        except WorkbenchError as error:
+            self._failure = error
+        self._show()
+        self._say()
+
+    @abstractmethod
+    async def read(self) -> Callable[[], Sequence[Page]]:
+        """Read what is to be shown; gives what makes the pages of it, which is called in a thread.
+
+        Raises:
+            WorkbenchError: It cannot be read.
+        """
+
+    @abstractmethod
+    def title_for(self, width: int) -> Content:
+        """The first row."""
+
+    @abstractmethod
+    def place_for(self, width: int) -> Content:
+        """The second row."""
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Work that failed in a way that nobody foresaw is told, and does not end the program."""
+        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
+            for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
+                self._services.logs.add("error", "screen", line)
+            self._failure = WorkbenchError(f"This could not be shown: {type(error).__name__}.", "The log has more.")
+            self._show()
+
+    # What is in sight
+
+    @property
+    def page(self) -> Page | None:
+        """The page in sight; None before there is one."""
+        return self._pages[self._opened] if self._opened < len(self._pages) else None
+
+    def on_resize(self) -> None:
+        """Lay everything out in the new width."""
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        if not self.is_attached or not self.size.width:
+            return
+        width = self.size.width
+        self.title_line.set_lines([self.title_for(width)])
+        self.place.set_lines([self.place_for(width)])
+        self.sections.show([(page.name, page.badge) for page in self._pages], self._opened)
+        page = self.page
+        if self._failure is not None:
+            self._show_text(self._failed(self._failure))
+        elif page is None:
+            self._show_text([styled(("Reading…", "rows--dim"))])
+        elif not (count := page.count(self.rows.room)) and page.choosable:
+            self._show_text([styled(("Nothing matches.", "rows--dim"))], page.header(self.rows.room))
+        else:
+            self.rows.show(
+                count,
+                page.row,
+                header=page.header(self.rows.room),
+                choosable=page.choosable,
+                cursor=page.cursor,
+            )
+        self._say()
+        self.refresh_bindings()
+
+    def _show_text(self, lines: Sequence[Content], header: Content | None = None) -> None:
+        self.rows.show(len(lines), lambda index, _: lines[index], header=header)
+
+    def _failed(self, error: WorkbenchError) -> list[Content]:
+        lines = paragraph(clean_line(error.message), self.rows.room, 0, "rows--error")
+        return [*lines, *paragraph(clean_line(error.hint), self.rows.room, 0, "rows--dim")]
+
+    def _say(self) -> None:
+        page = self.page
+        self.state.update(page.note() if page else "")
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer only what the page in sight can do."""
+        if action in {"search", "sort", "turn"}:
+            return self.page is not None and self.page.searchable
+        return True
+
+    # Keys
+
+    def action_back(self) -> None:
+        """End the search, or leave."""
+        if self.search.has_class("-open"):
+            self._close_search()
+        else:
+            self.dismiss(None)
+
+    def action_open(self, index: int) -> None:
+        """Go to a page."""
+        if index < len(self._pages) and index != self._opened:
+            if self.search.has_class("-open"):
+                self._close_search()
+            self._remember()
+            self._opened = index
+            self._show()
+            self.rows.focus()
+
+    def action_next(self, step: int) -> None:
+        """Go some pages on."""
+        if self._pages:
+            self.action_open((self._opened + step) % len(self._pages))
+
+    def _remember(self) -> None:
+        if self.page is not None and self.rows.cursor is not None:
+            self.page.cursor = self.rows.cursor
+
+    @on(SectionBar.Wanted)
+    def _clicked(self, event: SectionBar.Wanted) -> None:
+        self.action_open(event.index)
+
+    def action_search(self) -> None:
+        """Ask for words."""
+        self.search.add_class("-open")
+        self.search.focus()
+
+    def _close_search(self) -> None:
+        self.search.remove_class("-open")
+        self.search.value = ""
+        if self.page is not None:
+            self.page.search("")
+        self._show()
+        self.rows.focus()
+
+    @on(Input.Changed, "#pages-search")
+    def _search(self, event: Input.Changed) -> None:
+        if self.page is not None and self.search.has_class("-open"):
+            self.page.search(event.value)
+            self._show()
+
+    @on(Input.Submitted, "#pages-search")
+    def _searched(self) -> None:
+        self.rows.focus()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        if self.page is not None:
+            self.page.sort()
+            self._show()
+
+    def action_turn(self) -> None:
+        """Turn the order round."""
+        if self.page is not None:
+            self.page.sort(turn=True)
+            self._show()
+
+    @on(Rows.HeaderClicked)
+    def _sort_at(self, event: Rows.HeaderClicked) -> None:
+        if isinstance(self.page, TablePage):
+            self.page.sort_at(event.x, self.rows.room)
+            self._show()
+
+    @on(Rows.Moved)
+    def _moved(self, event: Rows.Moved) -> None:
+        if self.page is not None:
+            self.page.cursor = event.index
+
+    def action_copy(self) -> None:
+        """Copy what is in hand."""
+        text = self.page.text(self.rows.cursor) if self.page else ""
+        if text:
+            self.post_message(CopyOut(text))

@@ -1,0 +1,85 @@
+"""The names of the pages of a screen, in one row: the one in sight is underlined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.content import Content
+from textual.events import Click
+from textual.message import Message
+
+from workbench.ui.kit.gauges import styled
+from workbench.ui.widgets.lines import Lines
+
+
+class SectionBar(Lines):
+    """Shows which pages there are, and goes to one with a click."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "section--key", "section--name", "section--badge", "section--open", "section--warning", "section--rule",
+        "section--under",
+    }  # fmt: skip
+
+    @dataclass
+    class Wanted(Message):
+        """A page was clicked."""
+
+        index: int
+
+    def __init__(self) -> None:
+        super().__init__(widget_id="sections")
+        self._names: Sequence[tuple[str, str]] = ()
+        self._open = 0
+        self._places: list[tuple[int, int]] = []
+
+    def show(self, names: Sequence[tuple[str, str]], opened: int) -> None:
+        """Show the names of the pages with their badges, and which of them is in sight."""
+        self._names, self._open = names, opened
+        self._lay_out()
+
+    def on_resize(self) -> None:
+        """Leave out what there is no room for."""
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        width = self.size.width
+        if not width:
+            return
+        gap = 2
+        needed = sum(len(name) + len(badge) + 3 + gap for name, badge in self._names)
+        if needed > width:
+            gap = 1
+        badges = sum(len(name) + len(badge) + 3 + gap for name, badge in self._names) <= width
+        parts: list[tuple[str, str]] = [(" ", "")]
+        length = 1
+        self._places = []
+        under = (0, 0)
+        for number, (name, badge) in enumerate(self._names):
+            start = length
+            kept = badge if badges or badge.startswith("▲") else ""
+            words = [
+                (f"{number + 1} ", "section--key"),
+                (name, "section--open" if number == self._open else "section--name"),
+            ]
+            if kept:
+                words.append((f" {kept}", "section--warning" if kept.startswith("▲") else "section--badge"))
+            length += sum(len(text) for text, _ in words)
+            if number == self._open:
+                under = (start, length)
+            self._places.append((start, length))
+            parts += [*words, (" " * gap, "")]
+            length += gap
+        rule = styled(
+            ("─" * under[0], "section--rule"),
+            ("━" * (under[1] - under[0]), "section--under"),
+            ("─" * max(0, width - under[1]), "section--rule"),
+        )
+        self.set_lines([styled(*parts), rule if self._names else Content("")])
+
+    def on_click(self, event: Click) -> None:
+        """Go to the page whose name is clicked."""
+        for index, (start, end) in enumerate(self._places):
+            if start <= event.x < end:
+                self.post_message(self.Wanted(index))

@@ -1,0 +1,146 @@
+"""How a model takes text: its chat template, with what that makes of a conversation, and its tokenizer."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from textual.content import Content, Span
+
+from workbench.gguf.inspect import Inspection, ModelReport
+from workbench.ui.kit import figures as fmt
+from workbench.ui.markdown.code import highlight
+from workbench.ui.kit.gauges import styled
+from workbench.ui.model_files.pages import TextPage, heading, padded, pairs, paragraph
+from workbench.ui.kit.sanitize import clean, clean_line
+
+BESIDE = 110
+"""Columns from which a chat template and what it makes stand side by side."""
+LONGEST_TEMPLATE = 200_000
+"""Characters of a chat template that are shown: a file may hold megabytes of it."""
+LONGEST_LINE = 8_000
+"""Characters up to which a line of it is in colour."""
+_TOKEN_TYPES = {1: "text", 2: "unknown", 3: "control", 4: "user-defined", 5: "unused", 6: "byte"}
+_ROLES = {
+    "bos": "begins a text (BOS)",
+    "eos": "ends a text (EOS)",
+    "eot": "ends a turn (EOT)",
+    "eom": "ends a message (EOM)",
+    "unknown": "unknown",
+    "separator": "separator",
+    "padding": "padding",
+    "mask": "mask",
+    "fim_prefix": "before a gap (FIM)",
+    "fim_suffix": "after a gap (FIM)",
+    "fim_middle": "fills a gap (FIM)",
+}
+_SPECIAL = re.compile(r"<[|｜][^|｜\n]{1,40}[|｜]>|\[/?[A-Z_]{2,20}\]|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos)>")
+
+
+class TemplatePage(TextPage):
+    """The chat template, and what it makes of a conversation.
+
+    Args:
+        report: The model file.
+    """
+
+    def __init__(self, report: ModelReport) -> None:
+        source = report.inspection.facts.chat_template or ""
+        named = source or report.inspection.tokenizer.templates
+        super().__init__("Template", self._arranged, "" if named else "none", source)
+        self._report = report
+        code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
+        # Folding a line takes time with the square of its colours.
+        self._code = [line if len(line) <= LONGEST_LINE else Content(line.plain) for line in code]
+        self._is_cut = len(source) > LONGEST_TEMPLATE
+
+    def _arranged(self, width: int) -> list[Content]:
+        if not self._code:
+            return self._absent(width)
+        if width < BESIDE:
+            return [*self._sample(width), Content(""), *self._source(width)]
+        left = (width - 3) * 11 // 20
+        source, sample = self._source(left), self._sample(width - 3 - left)
+        lines = []
+        for number in range(max(len(source), len(sample))):
+            one = source[number] if number < len(source) else Content("")
+            other = sample[number] if number < len(sample) else Content("")
+            fill = Content(" " * max(0, left - one.cell_length))
+            lines.append(one + fill + styled((" │ ", "rows--track")) + other)
+        return lines
+
+    def _absent(self, width: int) -> list[Content]:
+        others = ", ".join(self._report.inspection.tokenizer.templates)
+        text = "This file brings no chat template. In a chat, ChatML is assumed; a base model is better used raw."
+        if others:
+            text += f" It has others, which are not used: {clean_line(others)}."
+        return paragraph(text, width, 0, "rows--dim")
+
+    def _source(self, width: int) -> list[Content]:
+        lines = [heading("CHAT TEMPLATE")]
+        for line in self._code:
+            lines += line.fold(width) if line.cell_length > width else [line]
+        if self._is_cut:
+            lines.append(styled((f"… cut after {LONGEST_TEMPLATE:,} characters", "rows--warning")))
+        return lines
+
+    def _sample(self, width: int) -> list[Content]:
+        lines = [heading("A CONVERSATION IN IT")]
+        if self._report.sample is None:
+            problems = [each for each in self._report.warnings if each.kind == "template"]
+            for problem in problems:
+                lines += paragraph(clean_line(problem.message[:600]), width, 0, "rows--error")
+                lines += paragraph(clean_line(problem.hint), width, 0, "rows--dim")
+            return lines
+        text = clean(self._report.sample[:LONGEST_TEMPLATE])
+        tokens = [token.text for token in self._report.inspection.tokenizer.special if token.text]
+        content = Content(text, _special_spans(text, tokens))
+        for line in content.split("\n", allow_blank=True):
+            lines += line.fold(width) if line.cell_length > width else [line]
+        return lines
+
+
+def _special_spans(text: str, tokens: Sequence[str]) -> list[Span]:
+    """Where the control tokens are."""
+    spans = [Span(*match.span(), "rows--special") for match in _SPECIAL.finditer(text)]
+    for token in {clean(token) for token in tokens if len(token) > 2}:
+        spans += [Span(*match.span(), "rows--special") for match in re.finditer(re.escape(token), text)]
+    return spans
+
+
+def tokenizer_lines(found: Inspection, width: int) -> list[Content]:
+    """The tokenizer, and the tokens with a part to play."""
+    facts = found.tokenizer
+    if facts.model is None:
+        return paragraph("This file brings no tokenizer.", width, 0, "rows--warning")
+    said = " (llama.cpp's choice: the file does not say)" if facts.adds_by_default else ""
+    rows = [
+        ("kind", clean_line(facts.model)),
+        ("splitting rule", clean_line(facts.rule or fmt.DASH)),
+        ("vocabulary", fmt.count(facts.vocab_size)),
+        ("merges", fmt.count(facts.merges)),
+        ("adds BOS", f"{'yes' if facts.adds_bos else 'no'}{said}"),
+        ("adds EOS", "yes" if facts.adds_eos else "no"),
+        ("templates", clean_line(", ".join(facts.templates)) or "none"),
+    ]
+    lines = [heading("TOKENIZER"), *pairs(rows, width), Content(""), heading("SPECIAL TOKENS")]
+    for token in facts.special:
+        text = "not in the vocabulary" if token.text is None else token.text
+        kind = _TOKEN_TYPES.get(token.type or 0, "")
+        note = "by default" if token.by_default else ""
+        lines.append(
+            styled(
+                (f"  {_ROLES.get(token.role, token.role):<22}", "rows--dim"),
+                (f"{token.id:>8}  ", "doc--number"),
+                (
+                    padded(text, max(12, min(32, width - 62))),
+                    "rows--warning" if token.text is None else "rows--special",
+                ),
+                (f"  {kind:<12}", ""),
+                (note, "rows--dim"),
+            )
+        )
+    if not facts.special:
+        lines.append(styled(("  none", "rows--dim")))
+    note = "All tokens: choose tokenizer.ggml.tokens among the metadata."
+    return [*lines, Content(""), *paragraph(note, width, 2, "rows--dim")]

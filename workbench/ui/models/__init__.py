@@ -1,0 +1,1 @@
+"""The models screen: the library as a list, with memory estimates and what-if settings."""

@@ -1,0 +1,113 @@
+"""The dialogs of the Models screen: what to keep in the list, and what could not be read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.getters import query_one
+from textual.widgets import OptionList
+from textual.widgets.option_list import Option
+
+from workbench.core.models import ScanProblem
+from workbench.ui.kit.gauges import styled
+from workbench.ui.model_files.pages import cut, cut_path, paragraph
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.models.model_list import Filter
+from workbench.ui.models.list_widget import TextRows
+
+_KINDS = {"source": "place", "architecture": "architecture", "state": ""}
+_WORDS = 44
+MARGIN = 8
+"""Rows that the list of problems leaves to its frame and to what is around it."""
+
+
+class FilterDialog(Dialog[tuple[Filter | None] | None]):
+    """Asks which models to keep in the list. Gives the choice in a tuple, and None where there was none.
+
+    Args:
+        filters: What models have in common, and how many do.
+        current: What is kept now.
+        count: How many models there are.
+    """
+
+    CSS_PATH = "screen.tcss"
+
+    list = query_one("#filter-list", OptionList)
+
+    def __init__(self, filters: Sequence[tuple[Filter, int]], current: Filter | None, count: int) -> None:
+        super().__init__()
+        self._filters: Sequence[tuple[Filter | None, int]] = [(None, count), *filters]
+        self._current = current
+
+    def compose(self) -> ComposeResult:
+        """Every filter with its number of models."""
+        with Vertical(id="filter-box", classes="dialog-box") as box:
+            box.border_title = "Show only"
+            box.border_subtitle = "Enter keeps · Esc closes"
+            yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
+
+    def on_mount(self) -> None:
+        """Begin at what is kept now."""
+        kept = [each for each, _ in self._filters]
+        self.list.highlighted = kept.index(self._current) if self._current in kept else 0
+        self.list.focus()
+
+    @on(OptionList.OptionSelected)
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        self.dismiss((self._filters[event.option_index][0],))
+
+
+def _row(each: Filter | None, count: int) -> Content:
+    kind = _KINDS[each.kind] if each is not None else ""
+    if each is None:
+        words = "all models"
+    elif each.kind == "source" and "/" in each.value:
+        words = cut_path(each.value, _WORDS - len(kind) - 2)
+    else:
+        words = cut(each.words, _WORDS - len(kind) - 2)
+    label = (f"{kind}  ", "$text-muted") if kind else ("", "")
+    gap = " " * max(1, _WORDS - len(words) - len(label[0]))
+    return Content.assemble(label, words, gap, (f"{count:>6,}", "$text-accent"))
+
+
+class ProblemsDialog(Dialog[None]):
+    """Lists what a search could not look at.
+
+    Args:
+        problems: All of it.
+    """
+
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#problems-rows"
+
+    rows = query_one("#problems-rows", TextRows)
+
+    def __init__(self, problems: Sequence[ScanProblem]) -> None:
+        super().__init__()
+        self._problems = problems
+
+    def compose(self) -> ComposeResult:
+        """Place and reason of each."""
+        with Vertical(id="problems-box", classes="dialog-box") as box:
+            count = len(self._problems)
+            box.border_title = f"{count:,} place{'s' * (count != 1)} could not be read"
+            box.border_subtitle = "Esc closes"
+            yield TextRows("problems-rows")
+
+    def on_resize(self) -> None:
+        """Lay out in the new width."""
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        width = self.rows.room
+        lines: list[Content] = []
+        for problem in self._problems:
+            lines.append(styled((cut_path(str(problem.path), width), "rows--strong")))
+            lines += paragraph(clean_line(problem.message), width, 2, "rows--error")
+        self.rows.styles.height = max(1, min(len(lines), self.size.height - MARGIN))
+        self.rows.show_lines(lines)

@@ -1,0 +1,287 @@
+"""Whether a model fits, as lines: computed without any widget, from what the arithmetic and the machine say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from textual.content import Content
+
+from workbench.core.models import EngineInfo, LoadRecord, ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.gguf.fit import DeviceRoom, Fit, FitModel, FitQuestion, Room, Share
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import bar, level, styled
+from workbench.ui.model_files.pages import cut, paragraph
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.models.what_if import WhatIf
+
+FLOATS = ("f16", "f32", "bf16")
+"""Types of values that work without flash attention."""
+_DEVICE, _FIGURE = 6, 8
+_LABEL = 17
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the arithmetic says of a model with some settings on this machine."""
+
+    question: FitQuestion
+    fit: Fit
+    largest: int
+    """The longest context that fits; 0 for none."""
+    most: int
+    """The most layers that fit on the GPUs."""
+    layers: int
+    trained: int | None
+    gpus: int
+    """How many GPUs there are."""
+    adapter_bytes: int = 0
+    """What of the weights is the adapter's."""
+    closing: str = ""
+    """The open model, where it has to be closed before this one fits."""
+
+    @property
+    def short_of(self) -> Sequence[tuple[str, int]]:
+        """The devices that have no room, and the bytes that are missing there."""
+        return [
+            (share.device.name, share.total_bytes - max(0, _usable(share.device)))
+            for share in self.fit.shares
+            if not share.fits
+        ]
+
+    @property
+    def spare_bytes(self) -> int:
+        """What stays free on the device that is the fullest."""
+        return min((_usable(share.device) - share.total_bytes for share in self.fit.shares), default=0)
+
+
+def _usable(device: DeviceRoom) -> int:
+    return device.free_bytes - device.reserve_bytes
+
+
+def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None) -> Answer | None:
+    """Price a model.
+
+    Args:
+        model: The model.
+        settings: How it would be loaded.
+        room: What is free.
+        open_now: The model that is open, and that would be closed.
+
+    Returns:
+        The answer; None where the arithmetic does not understand the file.
+    """
+    try:
+        question = model.question(settings)
+        cleared = room_without(open_now, room)
+        # A model on a GPU is closed before the next one is loaded; one in the memory of the host only if it has to be.
+        before = cleared if open_now is not None and open_now.gpu_layers else room
+        fit, closing = model.price(question, before), ""
+        if not fit.fits and cleared != before and (second := model.price(question, cleared)).fits:
+            fit, before, closing = second, cleared, open_now.model.label if open_now is not None else ""
+        return Answer(
+            question,
+            fit,
+            model.largest_context(question, before),
+            model.most_layers(question, before),
+            model.layers,
+            model.trained_context,
+            len(room.gpus),
+            model.adapter_bytes,
+            closing,
+        )
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+
+
+def room_without(open_now: EngineInfo | None, room: Room) -> Room:
+    """What is free once the open model is closed."""
+    memory = open_now.memory if open_now is not None else None
+    if memory is None or open_now is None:
+        return room
+    if open_now.gpu_layers:
+        held = memory.on_gpus or {memory.device: memory.total_bytes}
+        if not any(gpu.name in held for gpu in room.gpus):
+            return room
+        grown = (replace(gpu, free_bytes=gpu.free_bytes + held.get(gpu.name, 0)) for gpu in room.gpus)
+        return Room(room.host, tuple(grown))
+    # The pages of a file that is mapped count as free already.
+    freed = memory.kv_bytes + memory.compute_bytes
+    return Room(replace(room.host, free_bytes=room.host.free_bytes + freed), room.gpus)
+
+
+def verdict(answer: Answer) -> tuple[str, str]:
+    """Whether it fits, in words, and the style of them."""
+    if short := answer.short_of:
+        lacks = ", ".join(f"{fmt.size(missing)} on {clean_line(name)}" for name, missing in short)
+        return f"✗ does not fit: {lacks} missing", "rows--error"
+    if answer.closing:
+        return f"✓ fits once {clean_line(answer.closing)} is closed", "rows--warning"
+    return f"✓ fits, {fmt.size(answer.spare_bytes)} to spare", "rows--good"
+
+
+def fit_lines(answer: Answer, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
+    """The figures device by device, the verdict, and what can be changed.
+
+    Args:
+        answer: The figures.
+        what_if: The settings.
+        keys: The keys for context, K, V, GPU layers, flash attention and batch, and for the longest context.
+        width: Columns.
+    """
+    words, style = verdict(answer)
+    return [
+        *_device_lines(answer.fit.shares, width),
+        *_adapter_lines(answer, width),
+        *paragraph(words, width, 0, style),
+        Content(""),
+        *_setting_lines(answer, what_if, keys, width),
+    ]
+
+
+def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
+    titles = "".join(title.rjust(_FIGURE) for title in ("weights", "KV", "compute", "total"))
+    lines = [styled(("".ljust(_DEVICE) + titles, "rows--dim"))]
+    for share in shares:
+        sizes = [fmt.size(part) for part in (share.weights_bytes, share.kv_bytes, share.compute_bytes)]
+        lines.append(
+            styled(
+                (cut(share.device.name, _DEVICE - 1).ljust(_DEVICE), "rows--strong"),
+                ("".join(text.rjust(_FIGURE) for text in sizes), ""),
+                (fmt.size(share.total_bytes).rjust(_FIGURE), "rows--figure"),
+            )
+        )
+        usable = max(0, _usable(share.device))
+        part = share.total_bytes / usable if usable else 1.0
+        free = f" of {fmt.size(usable)} free"
+        track = styled(("".ljust(_DEVICE), "")) + bar(min(1.0, part), max(4, min(width, 46) - _DEVICE - len(free)))
+        colour = {"gauge--bar": "rows--bar", "gauge--warn": "rows--warning", "gauge--critical": "rows--error"}
+        lines.append(_restyled(track, colour[level(part)]) + styled((free, "rows--dim")))
+    return lines
+
+
+def _adapter_lines(answer: Answer, width: int) -> list[Content]:
+    size = answer.adapter_bytes
+    return [styled((cut(f"Of the weights, {fmt.size(size)} are the adapter's.", width), "rows--dim"))] if size else []
+
+
+def _restyled(track: Content, full: str) -> Content:
+    """A bar in the classes of a list."""
+    text = track.plain
+    filled = len(text.rstrip("─"))
+    return styled((text[:filled], full), (text[filled:], "rows--track"))
+
+
+def _setting_lines(answer: Answer, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
+    question, settings, changed = answer.question, what_if.settings, what_if.values
+    too_long = answer.trained is not None and question.n_ctx > answer.trained
+    layers = "none: no GPU" if not answer.gpus else f"{answer.fit.gpu_layers} of {answer.layers}"
+    if answer.gpus and settings.num_gpu < 0:
+        layers += ", auto"
+    needs_flash = settings.type_v not in FLOATS and settings.flash_attn == "off"
+    rows = [
+        ("context", f"{question.n_ctx:,}", "num_ctx", keys[0], too_long),
+        ("K cache", settings.type_k, "type_k", keys[1], False),
+        ("V cache", settings.type_v, "type_v", keys[2], needs_flash),
+        ("GPU layers", layers, "num_gpu", keys[3], False),
+        ("flash attention", settings.flash_attn, "flash_attn", keys[4], needs_flash),
+        ("batch", f"{settings.num_batch:,}", "num_batch", keys[5], False),
+    ]
+    lines = []
+    for label, value, name, key, wrong in rows:
+        style = "rows--warning" if wrong else "rows--figure" if name in changed else ""
+        mark = "• " if name in changed else "  "
+        lines.append(_setting(label, mark + value, style, key, width))
+    trained = f" of {answer.trained:,}" if answer.trained else ""
+    largest = f"{answer.largest:,}" if answer.largest else "none"
+    lines.append(_setting("longest that fits", "  " + largest + trained, "", keys[6], width))
+    if answer.gpus:
+        lines.append(_setting("most GPU layers", f"  {answer.most} of {answer.layers}", "", "", width))
+    if too_long:
+        lines += paragraph("The context is longer than the model was trained for.", width, 0, "rows--warning")
+    if needs_flash:
+        lines += paragraph("A quantized V cache needs flash attention.", width, 0, "rows--warning")
+    return lines
+
+
+def _setting(label: str, value: str, style: str, key: str, width: int) -> Content:
+    room = max(4, min(width, 60) - _LABEL - len(key) - 1)
+    text = cut(value, room)
+    return styled((label.ljust(_LABEL), "rows--dim"), (text.ljust(room), style), (f" {key}", "rows--accent"))
+
+
+def short_fit(answer: Answer, width: int) -> Content:
+    """The same in one row; what stays free only where there is room for it."""
+    words, style = verdict(answer)
+    fit = answer.fit
+    parts = (fit.weights_bytes, "weights"), (fit.kv_bytes, "KV"), (fit.compute_bytes, "compute")
+    needs = f"{fmt.size(fit.total_bytes)} = " + " + ".join(f"{fmt.size(size)} {name}" for size, name in parts)
+    if answer.short_of or answer.closing:
+        head = cut(words, width)
+        return styled((head, style), (cut(f"  {needs}", width - len(head)), ""))
+    spare = f" · {fmt.size(answer.spare_bytes)} to spare"
+    head = "✓ fits  "
+    rest = needs + spare if len(head + needs + spare) <= width else needs
+    return styled((head, style), (cut(rest, width - len(head)), ""))
+
+
+def short_settings(answer: Answer, what_if: WhatIf, width: int) -> Content:
+    """What it is priced with, in one row."""
+    question, changed = answer.question, what_if.values
+    flash = "" if question.flash_attention else " · flash attention off"
+    layers = f" · GPU {answer.fit.gpu_layers} of {answer.layers}" if answer.gpus else ""
+    text = (
+        f"context {question.n_ctx:,}, longest that fits {answer.largest:,} · K {question.type_k} · V {question.type_v}"
+    )
+    return styled((cut(f"{text}{layers}{flash}", width), "rows--figure" if changed else "rows--dim"))
+
+
+def record_lines(record: LoadRecord | None, width: int) -> list[Content]:
+    """What the last load came to."""
+    if record is None:
+        return [styled((cut("It was not loaded here yet.", width), "rows--dim"))]
+    taken = fmt.size(record.memory.total_bytes)
+    if record.error is not None:
+        taken += f", estimate {fmt.change(record.error)}"
+    settings = record.settings
+    second = f"context {settings.num_ctx:,} · K {settings.type_k} · V {settings.type_v}"
+    lines = [styled(("last load: ", "rows--dim"), (cut(taken, width - 11), ""))]
+    lines += [styled((cut(f"  {second}", width), "rows--dim"))]
+    if record.decode_tps is not None:
+        speed = f"  {fmt.rate(record.decode_tps)} tokens/s"
+        lines.append(styled((speed, "rows--figure"), (cut(f" on {record.backend}", width - len(speed)), "rows--dim")))
+    return lines
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One quantization among those of its model."""
+
+    model: ModelEntry
+    answer: Answer | None
+    """None where its file cannot be priced, or was not read yet."""
+    waiting: bool = False
+
+
+def family_lines(verdicts: Sequence[Verdict], width: int) -> list[Content]:
+    """Which quantizations of a model fit, row by row."""
+    lines = [styled((f"{'quant':<12}{'bits':>6}{'needs':>9}  longest", "rows--dim"))]
+    for each in verdicts:
+        model, answer = each.model, each.answer
+        bits = f"{model.bits_per_weight:.2f}" if model.bits_per_weight is not None else fmt.DASH
+        head = (cut(model.quant or fmt.DASH, 11).ljust(12), "rows--accent"), (bits.rjust(6), "")
+        if answer is None:
+            text = "…" if each.waiting else "! cannot be read" if model.problem else fmt.DASH
+            lines.append(styled(*head, (f"  {text}", "rows--dim" if each.waiting else "rows--error")))
+            continue
+        fits = answer.fit.fits
+        words = f"  ✓ {answer.largest:,}" if fits else f"  ✗ {answer.largest:,}" if answer.largest else "  ✗ none"
+        needs = fmt.size(answer.fit.total_bytes).rjust(9)
+        lines.append(styled(*head, (needs, "rows--figure"), (words, "rows--good" if fits else "rows--error")))
+    return [cut_line(line, width) for line in lines]
+
+
+def cut_line(line: Content, width: int) -> Content:
+    """A styled line no wider than `width`."""
+    return line if line.cell_length <= width else line.truncate(width, ellipsis=True)

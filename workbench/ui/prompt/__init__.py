@@ -1,0 +1,1 @@
+"""The prompt editor: completion, pastes as chips, external editor."""

@@ -1,0 +1,151 @@
+"""A text in which a long paste is a chip: drawn as one, stepped over as one, deleted as one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual.events import Click, Paste
+from textual.geometry import Offset
+from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult, Location, Selection
+
+from workbench.core.prompt_text import Range
+from workbench.ui.prompt.pastes import Pastes, is_long
+from workbench.ui.kit.sanitize import clean
+
+OPEN_LIMIT = 100_000
+"""Characters up to which a paste can be opened: with more of them in the text, every key would be felt."""
+
+
+class ChipArea(TextArea):
+    """Takes pastes. A long one would be wrapped and measured again with every key: it is kept beside the text."""
+
+    DEFAULT_CSS = """
+    ChipArea > .area--chip {
+        background: $panel;
+        color: $text-accent;
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"area--chip"}
+
+    pastes: Pastes
+    """What the chips stand for."""
+
+    @property
+    def full_text(self) -> str:
+        """The text with every paste in full."""
+        return self.pastes.expand(self.text)
+
+    @property
+    def selected_text(self) -> str:
+        """What is selected, with every paste in full."""
+        return self.pastes.expand(super().selected_text)
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """Scroll to the cursor, where it is in the text."""
+        # While it undoes an edit, Textual asks for this before it moves the cursor, and fails if that is too far down.
+        if self.cursor_location[0] >= self.document.line_count:
+            return Offset()
+        return super().scroll_cursor_visible(center, animate)
+
+    def on_resize(self) -> None:
+        """Keep the cursor in sight in a smaller window."""
+        self.call_after_refresh(self.scroll_cursor_visible)
+
+    # Taking pastes
+
+    def on_paste(self, event: Paste) -> None:
+        """Take a paste without letting its control characters, or its size, do harm."""
+        event.stop()
+        event.prevent_default()
+        self._put_in(event.text)
+
+    def action_paste(self) -> None:
+        """Put in what was copied or cut here."""
+        self._put_in(self.app.clipboard)
+
+    def _put_in(self, text: str) -> None:
+        text = clean(text)
+        folded = self.pastes.fold(text) if is_long(text) else text
+        self.replace(folded, *self.selection, maintain_selection_offset=False)
+
+    def action_cut(self) -> None:
+        """Cut what is selected, with every paste in full; without a selection, the line."""
+        before = self.text
+        super().action_cut()
+        if self.text != before and self.pastes.chips(cut := self.app.clipboard):
+            self.app.copy_to_clipboard(self.pastes.expand(cut))
+
+    # Opening one
+
+    def action_open_paste(self) -> None:
+        """Put the paste at the cursor, else the last one, into the text; undoing that folds it again."""
+        row, column = self.cursor_location
+        touching = [chip for chip in self._chips(row) if chip[0] <= column <= chip[1]]
+        if touching:
+            self._open(row, touching[-1])
+            return
+        for other in reversed(range(self.document.line_count)):
+            if chips := self._chips(other):
+                self._open(other, chips[-1])
+                return
+        self.notify("There is no folded paste in the text.", timeout=3)
+
+    def on_click(self, event: Click) -> None:
+        """Open the paste that was clicked."""
+        row, column = self.get_target_document_location(event)
+        for chip in self._chips(row):
+            if chip[0] <= column < chip[1] and self.selection.is_empty:
+                self._open(row, chip)
+                return
+
+    def _open(self, row: int, chip: Range) -> None:
+        start, end = (row, chip[0]), (row, chip[1])
+        text = self.pastes.expand(self.get_text_range(start, end))
+        if len(text) > OPEN_LIMIT:
+            limit = f"It has {len(text):,} characters, and {OPEN_LIMIT:,} can be opened here."
+            self.notify(f"{limit} All of it is sent.", severity="warning", timeout=6)
+            return
+        self.history.checkpoint()
+        self.replace(text, start, end, maintain_selection_offset=False)
+        self.history.checkpoint()
+
+    # What makes a chip one thing
+
+    def _chips(self, row: int) -> list[Range]:
+        return self.pastes.chips(self.document.get_line(row)) if row < self.document.line_count else []
+
+    def get_line(self, line_index: int) -> Text:
+        """A line as it is drawn."""
+        line = super().get_line(line_index)
+        for start, end in self._chips(line_index):
+            line.stylize(self.get_component_rich_style("area--chip"), start, end)
+        return line
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Carry out an edit, of which no chip is left in part."""
+        top, bottom = sorted((edit.from_location, edit.to_location))
+        if top == bottom:
+            top = bottom = self._beside(top)
+        else:
+            top, bottom = self._beside(top, before=True), self._beside(bottom, before=False)
+        return super().edit(Edit(edit.text, top, bottom, edit.maintain_selection_offset))
+
+    def validate_selection(self, selection: Selection) -> Selection:
+        """Keep the cursor out of chips, going on in the direction in which it goes."""
+        row, column = selection.end
+        was_row, was_column = self.selection.end
+        before = None if was_row != row or was_column == column else was_column > column
+        end = self._beside(selection.end, before=before)
+        start = end if selection.is_empty else self._beside(selection.start, before=selection.start < selection.end)
+        return Selection(start, end)
+
+    def _beside(self, location: Location, *, before: bool | None = None) -> Location:
+        """A place before or after the chip that `location` is in; the nearer one where it is all the same."""
+        row, column = location
+        for start, end in self._chips(row):
+            if start < column < end:
+                nearer = column - start <= end - column
+                return row, start if (nearer if before is None else before) else end
+        return location

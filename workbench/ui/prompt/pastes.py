@@ -1,0 +1,190 @@
+"""Long texts: a chip stands for one in the prompt, a line in the transcript. The model gets all of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from textual.content import Content, Span
+
+from workbench.core.prompt_text import PromptText, Range
+from workbench.ui.kit import figures as fmt
+from workbench.ui.markdown.plain import PlainDocument
+from workbench.ui.kit.sanitize import clean
+
+FOLD_LINES = 8
+"""Lines up to which a paste is put into the prompt as it is."""
+FOLD_CHARACTERS = 600
+"""Characters up to which a paste is put into the prompt as it is."""
+LONG_LINES = 40
+"""Lines up to which a message is shown in full, where nobody knows what of it was pasted."""
+LONG_CHARACTERS = 2_000
+"""Characters up to which such a message is shown in full."""
+HEAD, TAIL = (8, 600), (3, 300)
+"""Lines and characters that stay of the beginning and of the end of a longer one."""
+OPENED_CHARACTERS = 200_000
+"""Characters that are shown of a message that is opened: wrapping more of them would be felt."""
+
+_CHIP = re.compile(r"\[pasted(?: #\d+)?: [\d,]+ lines?, [\d,.]+ [KMGT]?B\]")
+
+
+def line_count(text: str) -> int:
+    """The lines of a text. A line end at its end begins no line of its own."""
+    return text.count("\n") + (not text.endswith("\n"))
+
+
+def is_long(text: str) -> bool:
+    """Whether a paste is folded."""
+    return len(text) > FOLD_CHARACTERS or line_count(text) > FOLD_LINES
+
+
+def summary(text: str) -> str:
+    """How long a text is, such as `42 lines, 1.9 KB`."""
+    lines = line_count(text)
+    size = fmt.size(len(text.encode("utf-8", "surrogatepass")))
+    return f"{lines:,} {'line' if lines == 1 else 'lines'}, {size}"
+
+
+class Pastes:
+    """The long texts that were pasted, by the chips that stand for them."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+
+    def fold(self, text: str) -> str:
+        """The chip that stands for a text from now on; the same one each time."""
+        said = summary(text)
+        for number in count(1):
+            chip = f"[pasted: {said}]" if number == 1 else f"[pasted #{number}: {said}]"
+            if self._texts.setdefault(chip, text) == text:
+                return chip
+        raise AssertionError("numbers do not end")
+
+    def expand(self, text: str) -> str:
+        """A text with what its chips stand for. What only looks like a chip stays."""
+        return _CHIP.sub(lambda chip: self._texts.get(chip[0], chip[0]), text)
+
+    def expanded(self, text: str) -> PromptText:
+        """A text with what its chips stand for, and where that is."""
+        pieces: list[str] = []
+        pastes: list[Range] = []
+        place = length = 0
+        for start, end in self.chips(text):
+            paste = self._texts[text[start:end]]
+            pieces += (text[place:start], paste)
+            length += start - place + len(paste)
+            pastes.append((length - len(paste), length))
+            place = end
+        return PromptText("".join([*pieces, text[place:]]), tuple(pastes))
+
+    def folded(self, prompt: PromptText) -> str:
+        """A text with chips that `expand` makes `prompt.text` of."""
+        pieces: list[str] = []
+        place = 0
+        for start, end in prompt.pastes:
+            pieces += (prompt.text[place:start], self.fold(prompt.text[start:end]))
+            place = end
+        folded = "".join([*pieces, prompt.text[place:]])
+        # What was typed may look like the chip of a paste.
+        return folded if self.expand(folded) == prompt.text else self.fold(prompt.text)
+
+    def chips(self, text: str) -> list[Range]:
+        """Where the chips of a text are."""
+        return [chip.span() for chip in _CHIP.finditer(text) if chip[0] in self._texts]
+
+    def found_in(self, text: str) -> list[Range]:
+        """Where in a text, with its pastes in full, they are. Of two that overlap, the longer one counts."""
+        if not self._texts or not is_long(text):
+            return []
+        found: list[Range] = []
+        fitting = (paste for paste in self._texts.values() if len(paste) <= len(text))
+        for paste in sorted(fitting, key=len, reverse=True):
+            start = text.find(paste)
+            while start >= 0:
+                end = start + len(paste)
+                if all(end <= other[0] or start >= other[1] for other in found):
+                    found.append((start, end))
+                start = text.find(paste, end)
+        return sorted(found)
+
+    def folds(self, text: str) -> Sequence[Range]:
+        """The parts of a message that are folded: what was pasted into it, else the middle of a long one."""
+        return self.found_in(text) or middle(text)
+
+    def fold_again(self, text: str) -> str:
+        """A text with chips for the pastes in it."""
+        for start, end in reversed(self.found_in(text)):
+            text = text[:start] + self.fold(text[start:end]) + text[end:]
+        return text
+
+
+Folds = Callable[[str], Sequence[Range]]
+"""Tells which parts of a message are folded."""
+
+
+def middle(text: str) -> list[Range]:
+    """The part of a long message that is folded where nobody knows what of it was pasted; none of a shorter one."""
+    if len(text) <= LONG_CHARACTERS and line_count(text) <= LONG_LINES:
+        return []
+    start = _cut(text, *HEAD)
+    start += text.startswith("\n", start)
+    rest = text[start:].rstrip("\n")
+    end = start + len(rest) - _cut(rest[::-1], *TAIL)
+    return [(start, end)] if start < end else []
+
+
+def _cut(text: str, lines: int, characters: int) -> int:
+    """Where to end the beginning of a text: after some lines, or in the middle of one that is too long."""
+    end = -1
+    for _ in range(lines):
+        following = text.find("\n", end + 1, characters)
+        if following < 0:
+            # Where the first line is too long it is cut; any other one is left out as a whole.
+            return end if end > 0 else min(characters, len(text))
+        end = following
+    return end
+
+
+def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> tuple[list[Content], frozenset[int]]:
+    """A message with parts of it folded.
+
+    Args:
+        text: The message.
+        folds: The parts, in their order.
+        width: The cells of a row.
+        style: The component class of the rows that stand for what is folded.
+
+    Returns:
+        The rows, and the numbers of those that stand for something.
+    """
+    lines: list[Content] = []
+    marks = set()
+    place = 0
+    for start, end in folds:
+        lines += _wrapped(text[place:start], width)
+        marks.add(len(lines))
+        note = f"▸ {summary(text[start:end])}, folded here; all of it is sent"
+        lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
+        # What is typed after a paste stands on its own row, where one blank before it would only be in the way. Several
+        # blanks are the indentation of a line.
+        place = end + (text.startswith(" ", end) and not text.startswith("  ", end))
+    return lines + _wrapped(text[place:], width), frozenset(marks)
+
+
+def opened_lines(text: str, width: int, style: str) -> list[Content]:
+    """A message with nothing folded; of one that is very long, the beginning."""
+    lines = _wrapped(text[:OPENED_CHARACTERS], width)
+    if len(text) > OPENED_CHARACTERS:
+        note = f"… and {len(text) - OPENED_CHARACTERS:,} more characters, which were sent and can be copied"
+        lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[Content]:
+    if not (text := clean(text).strip("\n")):
+        return []
+    document = PlainDocument()
+    document.append(text)
+    document.resize(width)
+    return document.lines

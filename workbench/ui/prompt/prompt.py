@@ -1,0 +1,223 @@
+"""Where the user writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.events import Key
+from textual.message import Message
+from textual.strip import Strip
+from textual.widgets import TextArea
+
+from workbench.core.prompt_text import PromptText
+from workbench.ui.prompt.pastes import Pastes
+from workbench.ui.chat.commands import Candidate, common_start
+from workbench.ui.prompt.chips import ChipArea
+
+PUT_LIMIT = 4_000
+"""Characters from which a text that comes back into the prompt is folded as a whole: each key would be felt."""
+# Its keys for selecting a line and everything are keys of the program here.
+_NOT_INHERITED = {"f6", "f7", "ctrl+c,super+c"}
+
+
+class Prompt(ChipArea, inherit_bindings=False):
+    """A text that grows over a few lines, with the earlier ones at hand."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            binding
+            for binding in TextArea.BINDINGS
+            if isinstance(binding, Binding) and binding.key not in _NOT_INHERITED
+        ),
+        Binding("enter", "send", "Send", id="prompt.send", priority=True, tooltip="Send the text to the model."),
+        Binding(
+            "shift+enter,alt+enter,ctrl+j",
+            "newline",
+            "New line",
+            id="prompt.newline",
+            priority=True,
+            show=False,
+            tooltip="Begin a new line in the text.",
+        ),
+        Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
+                tooltip="Complete a command; else go on to the next part of the screen."),
+        Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
+                tooltip="Write the text in the editor that $VISUAL or $EDITOR names."),
+        Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
+                tooltip="Put the folded paste at the cursor into the text; Ctrl+Z folds it again."),
+    ]  # fmt: skip
+
+    @dataclass
+    class Submitted(Message):
+        """The user pressed Enter on a text that is not empty."""
+
+        prompt: Prompt
+        shown: str
+        """The text as it stood when the key was pressed, for `take`."""
+
+        @property
+        def control(self) -> Prompt:
+            """The prompt."""
+            return self.prompt
+
+    def __init__(self) -> None:
+        self.pastes = Pastes()
+        super().__init__(
+            id="prompt",
+            soft_wrap=True,
+            tab_behavior="focus",
+            show_line_numbers=False,
+            placeholder="Message the model…",
+            highlight_cursor_line=False,
+        )
+        # A blinking cursor would draw twice a second while nothing happens.
+        self.cursor_blink = False
+        self._history: list[str | PromptText] = []
+        """Those of earlier sessions are as they were kept, until they are wanted: each paste is looked for later."""
+        self._place = 0
+        self._draft = ""
+        self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
+        """Tells how a text can go on."""
+
+    @property
+    def _row(self) -> int:
+        """The row on the screen that the cursor is in, counted over wrapped lines."""
+        return self.wrapped_document.location_to_offset(self.cursor_location).y
+
+    def put(self, text: str) -> None:
+        """Put `text` into the prompt: as it was typed, if it is the last one, else folded where it is long."""
+        if self._is_last(text):
+            self.show_text(self._earlier(-1))
+            return
+        folded = self.pastes.fold_again(text)
+        self.show_text(self.pastes.fold(text) if len(folded) > PUT_LIMIT else folded)
+
+    def put_kept(self, prompt: PromptText) -> None:
+        """Put a text that was kept into the prompt, with its pastes as chips."""
+        if prompt.pastes:
+            self.show_text(self._folded(prompt))
+        else:
+            self.put(prompt.text)
+
+    def put_message(self, text: str) -> None:
+        """Put a message into the prompt as it would be typed: two slashes stand for one at its beginning."""
+        if self._is_last(text):
+            self.put(text)
+        else:
+            self.put(f"/{text}" if text.startswith("/") else text)
+
+    def show_text(self, text: str) -> None:
+        """Replace the text, with the cursor at its end."""
+        self.text = text
+        self.move_cursor(self.document.end)
+
+    def take(self, shown: str) -> str:
+        """Take what was submitted out of the prompt, and remember it among the earlier texts.
+
+        What was typed after it stays.
+
+        Args:
+            shown: The text as it stood when it was submitted.
+
+        Returns:
+            The text with every paste in full.
+        """
+        if not self._history or self._earlier(-1) != shown:
+            self._history.append(shown)
+        self._place = len(self._history)
+        self.show_text(self.text.removeprefix(shown))
+        return self.pastes.expand(shown)
+
+    async def on_key(self, event: Key) -> None:
+        """Carry out its own keys at once.
+
+        Textual looks for bindings only after a key has gone from the widget up to the program. By then letters that
+        were typed after it are in the text, and it is one of those that a backspace takes away.
+        """
+        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+            if not binding.priority:
+                event.stop()
+                event.prevent_default()
+                await self.app.run_action(binding.action, self)
+                return
+
+    def render_line(self, y: int) -> Strip:
+        """Draw one row; in a window too small for any text, nothing."""
+        return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
+
+    def action_send(self) -> None:
+        """Submit the text; an empty one does nothing."""
+        # A priority key overtakes the keys that were typed before it and still wait in the widget's queue.
+        self.call_later(self._submit)
+
+    def _submit(self) -> None:
+        if self.full_text.strip():
+            self.post_message(self.Submitted(self, self.text))
+
+    def action_complete(self) -> None:
+        """Complete what is being typed: as far as all candidates agree, else to the first of them."""
+        self.call_later(self._complete)
+
+    def _complete(self) -> None:
+        found = self.complete(self.text)
+        if not found:
+            self.screen.focus_next()
+            return
+        common = common_start(found)
+        agreed = len(common) > len(self.text) and common.startswith(self.text)
+        self.show_text(common if agreed else found[0].text)
+
+    async def action_edit(self) -> None:
+        """Write the text in an external editor."""
+        from workbench.ui.prompt.editor import edit_outside
+
+        text = await edit_outside(self.app, self.full_text)
+        if text is not None:
+            self.put(text)
+
+    def remember(self, prompts: Sequence[PromptText]) -> None:
+        """Put texts of earlier sessions before those of this one."""
+        self._history[:0] = prompts
+        self._place += len(prompts)
+
+    def _earlier(self, place: int) -> str:
+        """One of the earlier texts, with its chips."""
+        text = self._history[place]
+        if isinstance(text, PromptText):
+            text = self._history[place] = self._folded(text)
+        return text
+
+    def _folded(self, prompt: PromptText) -> str:
+        folded = self.pastes.folded(prompt)
+        return self.pastes.fold(prompt.text) if len(folded) > PUT_LIMIT else folded
+
+    def _is_last(self, text: str) -> bool:
+        """Whether the last of the earlier texts, with its pastes in full, is this one."""
+        return bool(self._history) and self.pastes.expand(self._earlier(-1)) == text
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.call_later(self.insert, "\n")
+
+    def action_cursor_up(self, select: bool = False) -> None:
+        """Go up; on the first line, to the earlier text."""
+        if select or self._row > 0:
+            super().action_cursor_up(select)
+        elif self._place > 0:
+            self._recall(self._place - 1)
+
+    def action_cursor_down(self, select: bool = False) -> None:
+        """Go down; on the last line, to the later text."""
+        if select or self._row < self.wrapped_document.height - 1:
+            super().action_cursor_down(select)
+        elif self._place < len(self._history):
+            self._recall(self._place + 1)
+
+    def _recall(self, place: int) -> None:
+        if self._place == len(self._history):
+            self._draft = self.text
+        self._place = place
+        self.show_text(self._draft if place == len(self._history) else self._earlier(place))

@@ -1,0 +1,1 @@
+"""Making quantizations: the dialog, the queue and the progress bar."""

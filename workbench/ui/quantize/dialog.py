@@ -1,0 +1,339 @@
+"""Making a quantization: of what, which one, and where to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.getters import query_one
+from textual.message import Message
+from textual.timer import Timer
+from textual.widgets import Input, Label
+from textual.worker import WorkerCancelled, WorkerFailed
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
+from workbench.gguf.targets import QUANT_TYPES, QuantType
+from workbench.ui.quantize.choices import Choices, first_choice, source_lines, sources_of, type_header, type_row, verdicts
+from workbench.ui.kit.gauges import styled
+from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.services import Services
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.rows import Rows
+
+TYPING_SECONDS = 0.4
+"""How long nothing has to be typed before a path is looked at."""
+_KINDS: Sequence[QuantType] = tuple(QUANT_TYPES.values())
+
+
+class SourceLine(Lines):
+    """The source in hand, in two rows."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "source--label", "source--name", "source--figure", "source--key", "source--warning",
+    }  # fmt: skip
+
+
+class Verdict(Lines):
+    """What is to be said about the choice."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"verdict--good", "verdict--warning", "verdict--error", "verdict--dim"}
+
+
+class QuantizeDialog(Dialog[None]):
+    """Asks what to make, with the sizes that come out, and has it made.
+
+    Args:
+        services: What the program works with.
+        entry: The model.
+        variants: Its quantizations that are at hand, itself included.
+    """
+
+    CSS_PATH = "dialog.tcss"
+    AUTO_FOCUS = "#quantize-types"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("left", "source(-1)", "Source before", id="quantize.previous", tooltip="Take the source before."),
+        Binding("right", "source(1)", "Next source", id="quantize.next", tooltip="Take the next source."),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """A quantization is to be made."""
+
+        job: QuantizeJob
+        model: str
+        """The name of the model."""
+
+    source_line = query_one(SourceLine)
+    types = query_one("#quantize-types", Rows)
+    imatrix = query_one("#quantize-imatrix", Input)
+    imatrix_note = query_one("#quantize-imatrix-note", Label)
+    target = query_one("#quantize-target", Input)
+    verdict = query_one(Verdict)
+
+    def __init__(self, services: Services, entry: ModelEntry, variants: Sequence[ModelEntry]) -> None:
+        super().__init__()
+        self._files = services.files
+        self._entry = entry
+        self._sources = sources_of(entry, variants)
+        self._source_index = 0
+        self._choices = Choices(frozenset(model.quant for model in variants if model.quant))
+        self._imatrix: Path | None = None
+        self._imatrix_problem = ""
+        self._plan_problem = ""
+        self._target_problem = ""
+        self._proposed = ""
+        self._typing: Timer | None = None
+        self._cancel = CancelToken()
+
+    def compose(self) -> ComposeResult:
+        """Source, types, importance matrix, target, and what is to be said about them."""
+        with Vertical(id="quantize-box", classes="dialog-box") as box:
+            box.border_title = cut(f"Quantize {self._entry.name}", 60)
+            box.border_subtitle = "Enter makes it · ← → source · Tab to the fields · Esc closes"
+            yield SourceLine()
+            yield Rows("quantize-types")
+            with Horizontal(classes="quantize-field"):
+                yield Label("importance matrix", classes="quantize-label")
+                yield _field("quantize-imatrix", "a file made by llama-imatrix; none is needed for most types")
+                yield Label("", id="quantize-imatrix-note", markup=False)
+            with Horizontal(classes="quantize-field"):
+                yield Label("write to", classes="quantize-label")
+                yield _field("quantize-target", "")
+            yield Verdict()
+
+    def on_mount(self) -> None:
+        """Begin with the best source and a type that is not there yet."""
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self._show_types(first_choice(_KINDS, self._choices.at_hand))
+        self._take_source()
+
+    def on_resize(self) -> None:
+        """Lay out anew."""
+        self.call_after_refresh(self._lay_out)
+
+    def _lay_out(self) -> None:
+        self._show_types(self.types.cursor or 0)
+        self._show_source()
+        self._say()
+
+    def on_unmount(self) -> None:
+        """Nobody wants the sizes any more."""
+        self._cancel.set()
+
+    # Of what
+
+    @property
+    def source(self) -> ModelEntry | None:
+        """The file that is quantized; None where there is none."""
+        return self._sources[self._source_index] if self._sources else None
+
+    @property
+    def kind(self) -> QuantType:
+        """What is made of it."""
+        return _KINDS[self.types.cursor or 0]
+
+    def action_source(self, step: int) -> None:
+        """Take another source."""
+        if len(self._sources) > 1:
+            self._source_index = (self._source_index + step) % len(self._sources)
+            self._take_source()
+
+    def _take_source(self) -> None:
+        self._choices.source_bytes = self.source.size_bytes if self.source else None
+        self._show_source()
+        self._propose()
+        self._plan()
+
+    def _show_source(self) -> None:
+        width = self.source_line.size.width
+        source = self.source
+        if source is None or source.path is None:
+            text = "None of its files can be read: there is nothing to make a quantization of."
+            self.source_line.set_lines([styled((text, "source--warning")), Content("")])
+            return
+        self.source_line.set_lines(source_lines(source, self._source_index, len(self._sources), width))
+
+    @work(group="plan", exclusive=True, exit_on_error=False, description="work out the sizes")
+    async def _plan(self) -> None:
+        source, self._typing = self.source, None
+        self._choices.plans.clear()
+        self._choices.has_imatrix = self._imatrix is not None
+        self._plan_problem = self._imatrix_problem = ""
+        self._redraw()
+        if source is None or source.path is None:
+            return
+        imatrix = self._imatrix
+        try:
+            try:
+                await self._files.plan(Path(source.path), _KINDS, imatrix, self._planned, self._cancel)
+            except ImatrixError as error:
+                self._imatrix_problem = error.message
+                self._choices.has_imatrix = False
+                await self._files.plan(Path(source.path), _KINDS, None, self._planned, self._cancel)
+        except CancelledError:
+            return
+        except WorkbenchError as error:
+            self._plan_problem = error.message
+        if imatrix is not None:
+            self.imatrix_note.update("not taken" if self._imatrix_problem else "✓ of this model")
+            self.imatrix_note.set_class(bool(self._imatrix_problem), "-wrong")
+        self._redraw()
+
+    def _planned(self, plan: QuantizePlan) -> None:
+        self._choices.plans[plan.kind.name] = plan
+        self._redraw()
+
+    # What
+
+    def _show_types(self, cursor: int) -> None:
+        width = self.types.room
+        self.types.show(
+            len(_KINDS),
+            lambda index, room: type_row(_KINDS[index], self._choices, room),
+            header=type_header(width),
+            choosable=True,
+            cursor=cursor,
+        )
+
+    def _redraw(self) -> None:
+        if self.is_attached:
+            self.types.redraw()
+            self._say()
+
+    @on(Rows.Moved)
+    def _moved(self) -> None:
+        self._propose()
+        self._say()
+
+    @on(Rows.Chosen)
+    def _chosen(self) -> None:
+        self._make()
+
+    @on(Input.Changed, "#quantize-imatrix")
+    def _imatrix_typed(self, event: Input.Changed) -> None:
+        path = _path(event.value)
+        self.imatrix_note.update("")
+        if path != self._imatrix:
+            self._imatrix = path
+            self._plan_soon()
+
+    def _plan_soon(self) -> None:
+        if self._typing is not None:
+            self._typing.stop()
+        self._typing = self.set_timer(TYPING_SECONDS, self._plan)
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self._make()
+
+    # Where to
+
+    def _propose(self) -> None:
+        source = self.source
+        if source is None or source.path is None or self.target.value != self._proposed:
+            return
+        path = str(self._files.target(Path(source.path), source.name, self.kind))
+        # What cannot be typed cannot be proposed either.
+        self._proposed = path if clean_line(path) == path else ""
+        self.target.value = self._proposed
+
+    @on(Input.Changed, "#quantize-target")
+    def _target_changed(self) -> None:
+        self._look_at_target()
+
+    def _job(self) -> QuantizeJob | None:
+        source, target = self.source, _path(self.target.value)
+        if source is None or source.path is None or target is None:
+            return None
+        path = Path(source.path)
+        if target.is_dir():
+            target /= self._files.target(path, source.name, self.kind).name
+        return QuantizeJob(path, target.absolute(), self.kind, self._imatrix)
+
+    @work(group="target", exclusive=True, exit_on_error=False, description="look at the disk")
+    async def _look_at_target(self) -> None:
+        job = self._job()
+        self._target_problem = "" if job is None else await self._files.target_problem(job)
+        self._choices.free_bytes = None if job is None else await self._files.free_bytes(job.target.parent)
+        self._redraw()
+
+    def _say(self) -> None:
+        width = self.verdict.size.width
+        lines: list[Content] = []
+        for text, style in self._verdicts():
+            lines += [line.stylize(f"verdict--{style}") for line in Content(clean_line(text)).wrap(max(20, width))]
+        self.verdict.set_lines(lines[:3] or [Content("")])
+
+    def _verdicts(self) -> list[tuple[str, str]]:
+        problems = (self._imatrix_problem, self._plan_problem, self._target_problem)
+        said = [problem for problem in problems if problem]
+        return verdicts(self.kind, self._choices, said) if self.source is not None else []
+
+    # Doing it
+
+    @work(group="make", exclusive=True, exit_on_error=False, description="quantize")
+    async def _make(self) -> None:
+        if self._typing is not None:
+            # A path was typed a moment ago, and nobody has looked at it yet.
+            self._typing.stop()
+            self._typing = None
+            with suppress(WorkerFailed, WorkerCancelled):
+                await self._plan().wait()
+        job = self._job()
+        if job is None:
+            self._refuse("There is no source." if self.source is None else "Say where to write it.")
+            return
+        self._target_problem = await self._files.target_problem(job)
+        self._choices.free_bytes = await self._files.free_bytes(job.target.parent)
+        self._redraw()
+        plan = self._choices.plans.get(job.kind.name)
+        if wrong := [text for text, style in self._verdicts() if style == "error"]:
+            self._refuse(wrong[0])
+            return
+        again = plan.size.requantized if plan and plan.size else is_quantized(self.source.quant if self.source else "")
+        if again:
+            from workbench.ui.dialogs.confirm import ConfirmDialog
+
+            text = (
+                f"{self.source.label if self.source else 'The source'} is quantized already. What that lost does not "
+                f"come back, and {job.kind.name} made of it is worse than the same made from F16, BF16 or F32."
+            )
+            if not await self.app.push_screen_wait(ConfirmDialog("The source is quantized", text, "makes it anyway")):
+                return
+            job = replace(job, allow_requantize=True)
+        self.app.post_message(self.Wanted(job, self._entry.name))
+        self.dismiss(None)
+
+    def _refuse(self, text: str) -> None:
+        self.notify(clean_line(text), title="It is not begun", severity="error", markup=False)
+
+
+def _field(widget_id: str, placeholder: str) -> Input:
+    field = Input(placeholder=placeholder, id=widget_id, compact=True)
+    field.cursor_blink = False
+    return field
+
+
+def _path(text: str) -> Path | None:
+    """The path that was typed; None where none was."""
+    if not (text := text.strip()):
+        return None
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)

@@ -1,0 +1,1 @@
+"""The race screen: one prompt answered by several models side by side."""

@@ -1,0 +1,307 @@
+"""The stored sessions: listed, searched, named, pinned, deleted, opened, and put side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.getters import query_one
+from textual.widgets import Input, Label
+
+from workbench.core.errors import SessionError
+from workbench.core.ports import SessionStore
+from workbench.core.session import Session, SessionHit, SessionSummary
+from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.dialogs.base import Dialog
+from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
+from workbench.ui.widgets.rows import Rows
+
+
+class SessionRows(Rows, inherit_bindings=False):
+    """The sessions."""
+
+    # fmt: off
+    OWN_BINDINGS: ClassVar[tuple[Binding, ...]] = (
+        Binding("slash", "screen.search", "Search", id="sessions.search",
+                tooltip="Search for words in all messages of all sessions."),
+        Binding("n", "screen.rename", "Name", id="sessions.rename", tooltip="Give the session in hand a name."),
+        Binding("p", "screen.pin", "Pin", id="sessions.pin", tooltip="Keep the session in hand above the others."),
+        Binding("d,delete", "screen.delete", "Delete", id="sessions.delete", tooltip="Delete the session in hand."),
+        Binding("u", "screen.restore", "Undo", id="sessions.restore",
+                tooltip="Have the session back that was deleted last."),
+        Binding("space", "screen.mark", "Mark", id="sessions.mark",
+                tooltip="Mark the session in hand; the next one that is opened stands beside it."),
+    )
+    # The space bar marks here.
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
+        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
+        *OWN_BINDINGS,
+    ]
+    # fmt: on
+
+
+class SessionsDialog(Dialog[str | None]):
+    """Lists the sessions; gives the id of the one to go on with.
+
+    Args:
+        store: Where they are.
+        current: The id of the session that is open in the chat; empty for none.
+        renamed: Told when that session was given another name.
+    """
+
+    CSS_PATH = "dialog.tcss"
+    AUTO_FOCUS = "#sessions-search"
+
+    search = query_one("#sessions-search", Input)
+    list = query_one("#sessions-rows", SessionRows)
+    state = query_one("#sessions-state", Label)
+
+    def __init__(self, store: SessionStore, current: str, renamed: Callable[[str], None]) -> None:
+        super().__init__()
+        self._store = store
+        self._current = current
+        self._renamed = renamed
+        self._hits: Sequence[SessionHit] | None = None
+        """What was found; None where everything is listed."""
+        self._all: Sequence[SessionSummary] = ()
+        self._marked: SessionSummary | None = None
+        self._deleted: list[SessionSummary] = []
+
+    def compose(self) -> ComposeResult:
+        """A search line, the list, and what can be done."""
+        with Vertical(id="sessions-box", classes="dialog-box") as box:
+            box.border_title = "Sessions"
+            box.border_subtitle = "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
+            search = Input(placeholder="Search in all words…", id="sessions-search", compact=True)
+            search.cursor_blink = False
+            yield search
+            yield SessionRows("sessions-rows")
+            yield Label("Reading…", id="sessions-state", markup=False)
+
+    def on_mount(self) -> None:
+        """Read them."""
+        self._read("")
+
+    def on_resize(self) -> None:
+        """Lay the rows out in the new width."""
+        self.call_after_refresh(self._lay_out)
+
+    # Reading
+
+    @on(Input.Changed, "#sessions-search")
+    def _typed(self, event: Input.Changed) -> None:
+        self._read(event.value)
+
+    @work(group="sessions", exclusive=True, exit_on_error=False, description="read the sessions")
+    async def _read(self, words: str) -> None:
+        try:
+            if words.strip():
+                self._hits = await self._store.search(words)
+            else:
+                self._hits = None
+                self._all = await self._store.summaries(figures=False)
+        except SessionError as error:
+            self._say(str(error))
+            return
+        self._show()
+
+    @property
+    def _shown(self) -> Sequence[SessionSummary]:
+        return self._all if self._hits is None else [hit.session for hit in self._hits]
+
+    @property
+    def _in_hand(self) -> SessionSummary | None:
+        cursor = self.list.cursor
+        return None if cursor is None else self._shown[cursor]
+
+    def _lay_out(self) -> None:
+        self.list.show(len(self._shown), self._row, choosable=True, cursor=self.list.cursor or 0)
+
+    def _show(self) -> None:
+        self._lay_out()
+        if self._hits is not None:
+            count = len(self._hits)
+            self._say(f"{count} found" if count else "No session has all of these words in one message.")
+        elif not self._all:
+            self._say("No conversation is stored yet.")
+        else:
+            self._say(f"{len(self._all):,} sessions")
+
+    def _row(self, index: int, width: int) -> Content:
+        summary = self._shown[index]
+        marked = self._marked is not None and self._marked.id == summary.id
+        current = summary.id == self._current
+        if self._hits is not None:
+            return hit_row(self._hits[index], width, marked=marked, current=current)
+        return summary_row(summary, width, marked=marked, current=current)
+
+    def _say(self, text: str) -> None:
+        self.state.update(clean_line(text))
+
+    # Moving
+
+    def action_search(self) -> None:
+        """Go to the search line."""
+        self.search.focus()
+
+    def on_key(self, event: events.Key) -> None:
+        """The arrows move in the list while something is searched."""
+        if not self.search.has_focus:
+            return
+        if event.key in ("down", "pagedown"):
+            self.list.focus()
+            event.stop()
+
+    @on(Input.Submitted, "#sessions-search")
+    def _submitted(self) -> None:
+        self.list.action_choose()
+
+    @on(Rows.Chosen, "#sessions-rows")
+    def _open(self, event: Rows.Chosen) -> None:
+        chosen = self._shown[event.index]
+        if self._marked is not None and self._marked.id != chosen.id:
+            self._compare(self._marked.id, chosen.id)
+        else:
+            self.dismiss(chosen.id)
+
+    @work(group="compare", exclusive=True, exit_on_error=False, description="compare two sessions")
+    async def _compare(self, first: str, second: str) -> None:
+        try:
+            sessions = [await self._store.open_session(name) for name in (first, second)]
+        except SessionError as error:
+            self._say(str(error))
+        else:
+            self.app.push_screen(PairDialog(*sessions))
+
+    # What is done with the session in hand
+
+    def action_mark(self) -> None:
+        """Mark the session in hand, or take its mark away."""
+        chosen = self._in_hand
+        if chosen is not None:
+            self._marked = None if self._marked is not None and self._marked.id == chosen.id else chosen
+            self.list.redraw()
+            self._say("Marked: open another one to see both side by side." if self._marked else "")
+
+    def action_rename(self) -> None:
+        """Give the session in hand a name."""
+        chosen = self._in_hand
+        if chosen is not None:
+            self.app.push_screen(NameDialog(chosen.title), lambda name: self._take_name(chosen, name))
+
+    def _take_name(self, chosen: SessionSummary, name: str | None) -> None:
+        if name is None:
+            return
+        if chosen.id == self._current:
+            self._renamed(" ".join(name.split()))
+        self._do(self._store.rename(chosen.id, name), "Named.")
+
+    def action_pin(self) -> None:
+        """Keep the session in hand above the others, or no more."""
+        chosen = self._in_hand
+        if chosen is not None:
+            self._do(self._store.pin(chosen.id, not chosen.pinned), "Unpinned." if chosen.pinned else "Pinned.")
+
+    def action_delete(self) -> None:
+        """Delete the session in hand, after asking."""
+        chosen = self._in_hand
+        if chosen is None:
+            return
+        if chosen.id == self._current:
+            self._say("This session is open: begin a new chat, or open another one first.")
+            return
+        text = f"Delete “{cut(chosen.title, 60)}” with its {chosen.messages} messages? u here has it back."
+        self.app.push_screen(ConfirmDialog("Delete", text, "deletes"), lambda yes: self._agreed(chosen, yes))
+
+    def _agreed(self, chosen: SessionSummary, agreed: bool | None) -> None:
+        if agreed:
+            self._do(self._store.delete(chosen.id), "Deleted: u has it back.", lambda: self._deleted.append(chosen))
+
+    def action_restore(self) -> None:
+        """Have the session back that was deleted last."""
+        if self._deleted:
+            self._do(self._store.restore(self._deleted[-1].id), "It is back.", self._deleted.pop)
+        else:
+            self._say("Nothing was deleted here.")
+
+    @work(group="change", exit_on_error=False, description="change a session")
+    async def _do(
+        self, change: Coroutine[None, None, None], said: str, then: Callable[[], object] = lambda: None
+    ) -> None:
+        try:
+            await change
+        except SessionError as error:
+            self._say(str(error))
+            return
+        then()
+        await self._read(self.search.value).wait()
+        self._say(said)
+
+
+class NameDialog(Dialog[str | None]):
+    """Asks for the name of a session; gives it, empty for none.
+
+    Args:
+        name: What it is called now.
+    """
+
+    CSS_PATH = "dialog.tcss"
+    AUTO_FOCUS = "#name-input"
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._title = name
+
+    def compose(self) -> ComposeResult:
+        """One line."""
+        with Vertical(id="name-box", classes="dialog-box") as box:
+            box.border_title = "Name of the session"
+            box.border_subtitle = "Enter takes it · empty for its first words · Esc goes back"
+            line = Input(clean_line(self._title), id="name-input", compact=True)
+            line.cursor_blink = False
+            yield line
+
+    @on(Input.Submitted, "#name-input")
+    def _taken(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+
+class PairDialog(Dialog[None]):
+    """Two sessions side by side.
+
+    Args:
+        first: One of them.
+        second: The other one.
+    """
+
+    CSS_PATH = "dialog.tcss"
+    AUTO_FOCUS = "#pair-rows"
+
+    rows = query_one("#pair-rows", Rows)
+
+    def __init__(self, first: Session, second: Session) -> None:
+        super().__init__()
+        self._sessions = (first, second)
+
+    def compose(self) -> ComposeResult:
+        """A text to scroll through."""
+        with Vertical(id="pair-box", classes="dialog-box") as box:
+            box.border_title = "Two sessions"
+            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+            yield Rows("pair-rows")
+
+    def on_resize(self) -> None:
+        """Wrap to the width."""
+        self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        lines = pair_lines(*self._sessions, self.rows.room)
+        self.rows.show(len(lines), lambda index, _: lines[index])

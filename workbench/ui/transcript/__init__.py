@@ -1,0 +1,1 @@
+"""The transcript: the turns of a conversation as widgets."""

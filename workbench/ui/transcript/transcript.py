@@ -1,0 +1,171 @@
+"""The conversation, one turn below the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content, Span
+from textual.events import Click
+from textual.geometry import Size
+from textual.message import Message
+from textual.widget import AwaitMount, Widget
+
+from workbench.core.tree import Tree, Turn
+from workbench.ui.prompt.pastes import Folds, middle
+from workbench.ui.transcript.answer import AnswerTurn
+from workbench.ui.widgets.lines import Lines, expect_growth
+from workbench.ui.transcript.turns import TurnLines, UserTurn
+
+SHOWN_TURNS = 40
+"""Turns of a resumed conversation that are shown at first."""
+
+
+class Earlier(Lines, can_focus=True):
+    """Stands for the turns that are not shown."""
+
+    DEFAULT_CSS = """
+    Earlier {
+        margin: 1 0 0 0;
+        padding: 0 2;
+
+        & > .turn--note {
+            color: $text-primary;
+        }
+
+        &:focus {
+            background: $panel;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "load", "Show them", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
+    ]
+
+    @dataclass
+    class Wanted(Message):
+        """The user wants to see them."""
+
+        earlier: Earlier
+
+        @property
+        def control(self) -> Earlier:
+            """The widget that stands for them."""
+            return self.earlier
+
+    def __init__(self, count: int) -> None:
+        super().__init__(classes="earlier")
+        text = f"▲ {count} earlier turns: click, or press Enter here"
+        self._lines = [Content(text, [Span(0, len(text), "turn--note")])]
+
+    def on_click(self, event: Click) -> None:
+        """Show them."""
+        self.action_load()
+
+    def action_load(self) -> None:
+        """Show them."""
+        self.post_message(self.Wanted(self))
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """Scrolls to the end as long as the user has not scrolled away from it."""
+
+    def __init__(self) -> None:
+        super().__init__(id="transcript")
+        self._older: list[Widget] = []
+        self.folds: Folds = middle
+        """Tells which parts of a message are folded."""
+
+    @property
+    def _overflows(self) -> bool:
+        return self.virtual_size.height > self.size.height
+
+    def watch_virtual_size(self) -> None:
+        """Stay at the end as soon as there is more than fits; what fits stands at the top."""
+        if self._overflows != self.is_anchored:
+            self.anchor(self._overflows)
+            if not self._overflows:
+                self.scroll_home(animate=False, immediate=True)
+
+    def add(self, *widgets: Widget) -> AwaitMount:
+        """Put widgets at the end, and show them."""
+        mounted = self.mount(*widgets)
+        if self._overflows:
+            self.anchor()
+        return mounted
+
+    def user_turn(self, text: str) -> UserTurn:
+        """A message of the user, with what was pasted into it folded."""
+        return UserTurn(text, self.folds(text))
+
+    def follow(self, following: bool) -> None:
+        """Begin or end to grow often: the scroll bar, which would be drawn anew each time, is hidden meanwhile."""
+        self.set_class(following, "-following")
+
+    def make_room(self, rows: int) -> None:
+        """Expect that the last turn grows by some rows."""
+        if rows and self._overflows:
+            expect_growth(self, rows)
+
+    async def show_tree(self, tree: Tree, labels: Mapping[str, str], *, show_thoughts: bool) -> None:
+        """Show a conversation instead of what is shown: its last turns, and the earlier ones on demand."""
+        places = tree.places()
+        widgets: list[Widget] = []
+        for node in tree.path():
+            widget = self._widget(node.turn, labels, show_thoughts=show_thoughts)
+            widget.put(node.number, places[node.number])
+            widgets.append(widget)
+        self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
+        await self.remove_children()
+        if self._older:
+            await self.mount(Earlier(len(self._older)))
+        await self.add(*shown)
+
+    async def on_earlier_wanted(self, event: Earlier.Wanted) -> None:
+        """Show some more of the earlier turns, without moving what the user reads."""
+        event.stop()
+        more, self._older = self._older[-SHOWN_TURNS:], self._older[:-SHOWN_TURNS]
+        self.release_anchor()
+        first = self.children[1] if len(self.children) > 1 else None
+        await self.mount(*more, after=event.earlier)
+        await event.earlier.remove()
+        if self._older:
+            await self.mount(Earlier(len(self._older)), before=0)
+        if first is not None:
+            self.scroll_to_widget(first, animate=False, top=True)
+
+    def _turns(self) -> list[TurnLines]:
+        return [child for child in self.children if isinstance(child, TurnLines)]
+
+    def turn_of(self, number: int) -> TurnLines | None:
+        """The turn that shows a message; None where it is not among the last ones."""
+        return next((child for child in self._turns() if child.number == number), None)
+
+    async def keep_to(self, number: int) -> None:
+        """Take away what is shown after a message; everything where the number is 0."""
+        last = self.turn_of(number)
+        if last is None:
+            self._older = []
+            await self.remove_children()
+        else:
+            await self.remove_children(self.children[self.children.index(last) + 1 :])
+
+    def put_places(self, tree: Tree) -> None:
+        """Bring up to date which message each of the last turns is."""
+        turns = self._turns()
+        places = tree.places()
+        for turn, node in zip(reversed(turns), reversed(tree.path()), strict=False):
+            turn.put(node.number, places[node.number])
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        """All the width there is."""
+        return container.width
+
+    def _widget(self, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> TurnLines:
+        if turn.message.role != "assistant":
+            return self.user_turn(turn.message.content)
+        return AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)

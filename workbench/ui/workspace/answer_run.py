@@ -1,0 +1,119 @@
+"""One answer, from the request to its last word; it knows the engine and the clock, and no widget."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+
+from workbench.core.answer import Answer, Outcome
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.errors import WorkbenchError
+from workbench.core.events import Batch, Failed, Finished, Token
+from workbench.core.metrics import Meter
+from workbench.core.ports import Engine, Request
+from workbench.core.trace import Tracer
+from workbench.ui.workspace.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
+
+PARTIAL_EVERY_NS = 500_000_000
+"""How often a growing answer is put on disk: well within the second that may be lost."""
+
+KeepPartial = Callable[[Message], Coroutine[None, None, None]]
+
+
+class Answering:
+    """Runs one answer.
+
+    Args:
+        engine: Who answers.
+        request: What is asked.
+        emit: Takes new text, at the pace at which it is to be drawn.
+        paints_per_second: How often `emit` is called, at most.
+        keep_partial: Puts what there is of the answer on disk.
+        clocks: What the time is read from.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        request: Request,
+        emit: Emit,
+        *,
+        paints_per_second: int,
+        keep_partial: KeepPartial,
+        clocks: Clocks = REAL_CLOCKS,
+    ) -> None:
+        self._engine = engine
+        self._request = request
+        self._keep_partial = keep_partial
+        self._clock = clocks.now_ns
+        self._cancel = CancelToken()
+        share = CPU_SHARE if engine.info.backend.startswith("CPU") else FREE_SHARE
+        self._pacer = Pacer(emit, 1 / paints_per_second, share=share, clocks=clocks)
+        self._kept_ns = self._clock()
+        self._keeping: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
+        self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
+        """What there is of it."""
+        self.tracer = Tracer(self._clock())
+        """When its words came."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it has been asked to stop."""
+        return self._cancel.is_set
+
+    def stop(self) -> None:
+        """Ask it to stop; what was written stays."""
+        self._cancel.set()
+
+    async def run(self) -> Outcome:
+        """Answer, and tell how it ended; an engine that fails is an outcome, not an exception."""
+        self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
+        self.tracer = Tracer(self._clock())
+        try:
+            async for batch in self._engine.generate(self._request, self._cancel):
+                self._take(batch)
+        except WorkbenchError as error:
+            self.answer.feed(Failed(error, self._clock()))
+        finally:
+            # On every way out: an engine that nobody listens to any more must not go on computing.
+            self._cancel.set()
+            self._pacer.flush()
+            if self._later is not None:
+                self._later.cancel()
+            if self._keeping is not None:
+                await asyncio.wait([self._keeping])
+        return self.answer.outcome()
+
+    def _take(self, batch: Batch) -> None:
+        for event in batch:
+            self.answer.feed(event)
+            self.tracer.feed(event)
+            if isinstance(event, Token | Finished) and event.text:
+                self._pacer.add(event.text, event.kind)
+        self._pacer.pulse()
+        self._keep()
+
+    def _keep(self) -> None:
+        now = self._clock()
+        busy = self._keeping is not None and not self._keeping.done()
+        if not self.answer.has_text:
+            return
+        if busy or now - self._kept_ns < PARTIAL_EVERY_NS:
+            # Where the engine says nothing for a while, what it said last is kept all the same.
+            if self._later is None:
+                self._later = asyncio.get_running_loop().call_later(PARTIAL_EVERY_NS / 1e9, self._keep_late)
+            return
+        self._keep_soon(now)
+
+    def _keep_late(self) -> None:
+        self._later = None
+        if self._keeping is not None and not self._keeping.done():
+            self._keep()
+        else:
+            self._keep_soon(self._clock())
+
+    def _keep_soon(self, now: int) -> None:
+        self._kept_ns = now
+        self._keeping = asyncio.create_task(self._keep_partial(self.answer.message()))

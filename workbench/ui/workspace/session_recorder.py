@@ -1,0 +1,106 @@
+"""Writes the session down. A disk that fails is reported once, and the conversation goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from workbench.core.errors import SessionError
+from workbench.core.models import ModelEntry
+from workbench.core.ports import Journal, SessionStore
+from workbench.core.session import Session
+from workbench.core.tree import Node, View
+from workbench.ui.workspace.conversation import Conversation
+
+
+class Scribe:
+    """Keeps the journal of the conversation on the screen.
+
+    Args:
+        store: Where sessions are stored.
+        on_error: Told of a failure: once when it begins, and again only after something could be written.
+    """
+
+    def __init__(self, store: SessionStore, on_error: Callable[[SessionError], None]) -> None:
+        self._store = store
+        self._on_error = on_error
+        self._journal: Journal | None = None
+        self._model: ModelEntry | None = None
+        self._failing = False
+        self._last = 0
+        """The number of the last message that was recorded."""
+
+    @property
+    def session_id(self) -> str:
+        """The id of the session; empty before its first message."""
+        return self._journal.id if self._journal else ""
+
+    async def _try(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except SessionError as error:
+            if not self._failing:
+                self._failing = True
+                self._on_error(error)
+        else:
+            self._failing = False
+
+    async def model(self, entry: ModelEntry) -> None:
+        """The model that answers from here on."""
+        self._model = entry
+        if self._journal:
+            await self._try(self._journal.model(entry))
+
+    async def settings(self, conversation: Conversation) -> None:
+        """The settings that hold from here on."""
+        if self._journal:
+            await self._try(self._journal.settings(conversation.system, conversation.sampling, conversation.load))
+
+    async def record(self, conversation: Conversation) -> None:
+        """Whatever was said and is not recorded yet; it is on disk when this returns.
+
+        What a Modelfile has put before the first message is stored together with it.
+        """
+        new = [node for node in conversation.tree.nodes if node.number > self._last]
+        if new and self._journal is None:
+            await self._try(self._begin(conversation))
+        if self._journal is not None:
+            for node in new:
+                self._last = node.number
+                await self._try(self._journal.message(node))
+            if new and conversation.tree.view.deleted:
+                await self._try(self._journal.view(conversation.tree.view))
+
+    async def _begin(self, conversation: Conversation) -> None:
+        self._journal = await self._store.create()
+        await self.settings(conversation)
+        if self._model is not None:
+            await self._journal.model(self._model)
+
+    async def partial(self, node: Node) -> None:
+        """How far an answer has come."""
+        if self._journal:
+            await self._try(self._journal.partial(node))
+
+    async def view(self, view: View) -> None:
+        """Which messages are the conversation from here on."""
+        if self._journal:
+            await self._try(self._journal.view(view))
+
+    async def resume(self, session_id: str) -> Session:
+        """Go on with a stored session instead.
+
+        Raises:
+            SessionError: It cannot be had; the running session stays as it is.
+        """
+        session, journal = await self._store.resume(session_id)
+        await self.close()
+        self._journal = journal
+        self._last = session.tree.next_number - 1
+        return session
+
+    async def close(self) -> None:
+        """The session ended well."""
+        if self._journal:
+            await self._try(self._journal.close())
+            self._journal = None
+        self._last = 0

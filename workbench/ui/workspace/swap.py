@@ -1,0 +1,129 @@
+"""What a swap of models changed: size, bits, memory and speed of the old one and of the new one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from textual.content import Content
+
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import LoadRecord, ModelEntry
+from workbench.core.ports import Engine, LoadBook
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import short_label, styled
+from workbench.ui.kit.sanitize import clean_line
+
+TOKENS_OF_A_SPEED = 16
+"""Answers of fewer tokens say too little about the speed to be remembered."""
+_LABEL, _COLUMN = 24, 12
+"""Columns of the names at most, and of each figure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One of the two models of a swap."""
+
+    model: ModelEntry
+    memory_bytes: int | None = None
+    decode_tps: float | None = None
+    """The speed of its last answer, in tokens per second."""
+    earlier: bool = False
+    """Whether that answer was given when the model was loaded an earlier time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swap:
+    """A model that took the place of another one."""
+
+    before: Side
+    after: Side
+
+
+class Track:
+    """Follows which model is open and how fast it was, and remembers what loads came to.
+
+    Args:
+        loads: Where it is remembered.
+        now: The time, in seconds since 1970.
+    """
+
+    def __init__(self, loads: LoadBook, now: Callable[[], float] = time.time) -> None:
+        self._loads = loads
+        self._now = now
+        self._record: LoadRecord | None = None
+        self._side: Side | None = None
+        self.swap: Swap | None = None
+        """The last swap; its figures of the new model grow with the first answer. None before there was one."""
+
+    async def opened(self, engine: Engine) -> None:
+        """Take a model that was just opened."""
+        info = engine.info
+        memory, path = info.memory, info.model.path
+        side = Side(info.model, memory.total_bytes if memory else None)
+        self._record = None
+        if memory is not None and path is not None:
+            past = await self._loads.recall(path)
+            same = next((record for record in past if record.settings == info.settings), None)
+            speed = same.decode_tps if same else None
+            side = replace(side, decode_tps=speed, earlier=speed is not None)
+            self._record = LoadRecord(path, info.settings, info.backend, memory, info.estimate, self._now(), speed)
+            await self._loads.remember(self._record)
+        before, self._side = self._side, side
+        self.swap = Swap(before, side) if before is not None and before.model.ref != side.model.ref else None
+
+    async def answered(self, metrics: AnswerMetrics) -> None:
+        """Take the figures of an answer of the open model."""
+        if self._side is None or metrics.decode_tps is None or (metrics.completion_tokens or 0) < TOKENS_OF_A_SPEED:
+            return
+        self._side = replace(self._side, decode_tps=metrics.decode_tps, earlier=False)
+        if self.swap is not None:
+            self.swap = replace(self.swap, after=self._side)
+        if self._record is not None:
+            self._record = replace(self._record, decode_tps=metrics.decode_tps)
+            await self._loads.remember(self._record)
+
+
+def swap_lines(swap: Swap) -> list[Content]:
+    """A swap as a small table, in the component classes `swap--title`, `swap--label` and `swap--value`."""
+    before, after = swap.before, swap.after
+    names = [_name(side, other) for side, other in ((before, after), (after, before))]
+    width = max(len(name) for name in (*names, "ratio"))
+    lines = [
+        styled((" → ".join(names), "swap--title")),
+        _row("", width, ("size", "bits", "memory", "decode"), "swap--label"),
+    ]
+    for name, side in zip(names, (before, after), strict=True):
+        model = side.model
+        bits = fmt.DASH if model.bits_per_weight is None else f"{model.bits_per_weight:.2f}"
+        speed = fmt.DASH if side.decode_tps is None else f"{fmt.rate(side.decode_tps)} tok/s"
+        if side is after and side.decode_tps is None:
+            speed = "next answer"
+        cells = (fmt.size(model.size_bytes), bits, fmt.size(side.memory_bytes), speed)
+        note = styled(("  last time" if side.earlier else "", "swap--label"))
+        lines.append(Content.assemble(_row(name, width, cells, "swap--value"), note))
+    ratios = (
+        _ratio(before.model.size_bytes, after.model.size_bytes),
+        _ratio(before.model.bits_per_weight, after.model.bits_per_weight),
+        _ratio(before.memory_bytes, after.memory_bytes),
+        _ratio(before.decode_tps, after.decode_tps),
+    )
+    return [*lines, _row("ratio", width, ratios, "swap--label")]
+
+
+def _name(side: Side, other: Side) -> str:
+    """The quantization where that is what tells the two apart, else the name too."""
+    model = side.model
+    alike = model.name == other.model.name or (model.group and model.group == other.model.group)
+    if alike and model.quant and model.quant != other.model.quant:
+        return clean_line(model.quant)
+    return short_label(model, _LABEL)
+
+
+def _row(label: str, width: int, cells: Sequence[str], style: str) -> Content:
+    return styled((f"  {label:<{width}}", "swap--label"), ("".join(f"{cell:>{_COLUMN}}" for cell in cells), style))
+
+
+def _ratio(before: float | None, after: float | None) -> str:
+    return f"{after / before:.2f} x" if before and after else fmt.DASH
