@@ -17,8 +17,8 @@ from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser,
 from workbench.core.config import Config
 from workbench.core.logbook import RingLogBook
 from workbench.core.models import ModelEntry
-from workbench.core.ports import HostSample
 from workbench.core.session import Session
+from workbench.core.telemetry import HostSample
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.services import Services
 

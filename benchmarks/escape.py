@@ -19,7 +19,7 @@ from benchmarks.models import demo_model
 from benchmarks.program import CTRL_N, CTRL_U, ESCAPE, KITTY_ESCAPE, Program, home_folder, is_stopped
 from benchmarks.worker import open_engine, random_tokens
 from workbench.core.cancel import CancelToken
-from workbench.core.ports import Engine, Request
+from workbench.core.engine import Engine, Request
 
 BAR_MS = 100
 TOKENS = 1500

@@ -17,11 +17,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, EngineHost, Request
 from workbench.core.events import Failed, Token
 from workbench.core.metrics import Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Engine, EngineHost, Request
 
 PROMPT = "Once upon a time, in a small town by the sea, there lived an old clockmaker who"
 """A text that the demo model continues for longer than any measurement needs."""

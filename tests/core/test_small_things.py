@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from workbench.core import errors
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import WorkbenchError, did_you_mean, nearest
 from workbench.core.events import Alternative, Failed, Finished, PromptProgress, Timings, Token, Usage
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogLine, RingLogBook
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry, estimate_error
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import LogLine, Request
 from workbench.core.session import TITLE_LENGTH, Session
 from workbench.core.tree import Tree, Turn
 

@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Engine, Request
 from workbench.core.errors import CancelledError, ContextFullError, EngineError, UnknownModelError
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Token
 from workbench.core.metrics import Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Engine, Request
 from workbench.engine.scripted import NO_DELAY, Pace, Script, ScriptedHost, ScriptedModel, pieces
 
 ENTRY = ModelEntry("tiny", "tiny", "Q4_0")

@@ -16,7 +16,7 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import SECOND, WELCOME, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.transcript.turns import Notice
+from workbench.ui.transcript.notice import Notice
 
 SIZES = [pytest.param((120, 36), id="normal"), pytest.param((80, 24), id="narrow")]
 THINKING = "The user asks what this is. A short explanation is best, with a list, some code and a table."

@@ -28,8 +28,8 @@ from workbench.core.events import Token
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.store.sessions import DatabaseSessionStore
-from workbench.ui.workspace.workspace import Desk
 from workbench.ui.workspace.pacing import Clocks
+from workbench.ui.workspace.workspace import Desk
 
 FASTER = 4
 AT_ONCE = 14

@@ -14,34 +14,31 @@ from textual.pilot import Pilot
 from tests.lab.bench.fake_bencher import FakeBencher, FakeWatch
 from tests.lab.bench.fake_load import FakeLoadClient
 from workbench.core.answer import Answer
-from workbench.core.bench import BenchMachine, MemorySpeed
+from workbench.core.bench import BenchMachine, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
+from workbench.core.engine import MemoryAdviser, ProgressCallback
 from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
 from workbench.core.logbook import RingLogBook
-from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
+from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import (
-    AlarmWatch,
-    Catalog,
-    ConditionWatch,
-    ExportFormat,
-    HostSample,
-    LoadBook,
-    LoadClient,
-    MemoryAdviser,
-    ModelSender,
-    ProgressCallback,
-    PromptBook,
-    RaceBook,
-    Servers,
-    Telemetry,
-)
-from workbench.core.prompt_text import PromptText
+from workbench.core.prompt_text import PromptBook, PromptText
 from workbench.core.recipe import Recipe
-from workbench.core.sending import OnSend, SendProgress, Sent
-from workbench.core.session import Session, SessionHit, SessionSummary
-from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, Situation, TelemetryEvent, TelemetrySample
+from workbench.core.sending import ModelSender, OnSend, SendProgress, Sent
+from workbench.core.servers import Servers
+from workbench.core.session import ExportFormat, Session, SessionHit, SessionSummary
+from workbench.core.sweep import LoadClient
+from workbench.core.telemetry import (
+    Alarm,
+    AlarmWatch,
+    ComputeDevice,
+    GpuSample,
+    HostSample,
+    Situation,
+    Telemetry,
+    TelemetryEvent,
+    TelemetrySample,
+)
 from workbench.core.tree import Node, View
 from workbench.engine.files import LocalFiles
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
@@ -49,12 +46,14 @@ from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.lora import check_adapter
 from workbench.lab.bench.record import BenchRecord
+from workbench.lab.race.report import RaceBook
 from workbench.store.export import session_text
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.workspace.pacing import Clocks
 from workbench.ui.services import BenchTools, ModelFiles, Services
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.transcript.turns import TurnLines
 from workbench.ui.widgets.lines import Lines
-from workbench.ui.transcript.turns import Notice, TurnLines
+from workbench.ui.workspace.pacing import Clocks
 
 THEMES = Path(__file__).parents[2] / "themes"
 

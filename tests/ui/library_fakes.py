@@ -7,8 +7,7 @@ from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
 from tests.ui.fakes import FakeFiles
-from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
-from workbench.core.ports import Naming
+from workbench.core.models import LibraryView, ModelEntry, Naming, Place, ScanProblem
 from workbench.core.recipe import Recipe
 from workbench.gguf.fit import FitModel
 from workbench.gguf.inspect import ModelReport

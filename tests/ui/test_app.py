@@ -27,13 +27,13 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import key_groups
-from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
+from workbench.ui.chat.welcome import ResumeOffer
 from workbench.ui.dialogs.export import ExportDialog, free_path
 from workbench.ui.dialogs.help import HelpText
-from workbench.ui.dialogs.settings import SettingsDialog
 from workbench.ui.dialogs.parameter_field import Field
+from workbench.ui.dialogs.settings import SettingsDialog
+from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.transcript.transcript import SHOWN_TURNS, Earlier
-from workbench.ui.chat.welcome import ResumeOffer
 
 
 def messages_of(app) -> str:

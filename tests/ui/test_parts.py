@@ -11,19 +11,20 @@ from workbench.core.config import Config
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
-from workbench.core.ports import HostSample
 from workbench.core.session import Session
+from workbench.core.telemetry import HostSample
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui.kit import figures as fmt
-from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.kit.gauges import Readings, bar, digits, graph, level
-from workbench.ui.workspace.machine_watch import MachineView
-from workbench.ui.workspace.pacing import SLOWEST_INTERVAL, Clocks, Pacer
 from workbench.ui.chat.stats_lines import panel_lines, strip_lines
-from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.dialogs.parameter_field import shown as shown_value
 from workbench.ui.dialogs.parameter_field import typed
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import bar, digits, graph, level
+from workbench.ui.transcript.answer import AnswerTurn
+from workbench.ui.workspace.conversation import Conversation
+from workbench.ui.workspace.machine_watch import MachineView
+from workbench.ui.workspace.pacing import SLOWEST_INTERVAL, Clocks, Pacer
+from workbench.ui.workspace.readings import Readings
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,9 @@ from workbench.cli.bench_print import print_record, record_lines, result_line
 from workbench.cli.composition import Workers
 from workbench.cli.output import error_document, note, print_json
 from workbench.cli.progress import INTERRUPTED, ProgressLine
-from workbench.core.bench import BenchResult, MemorySpeed
+from workbench.core.bench import BenchResult, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.core.ports import ConditionWatch
 from workbench.core.recipe import Recipe
 from workbench.core.sweep import SweepLevel
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now

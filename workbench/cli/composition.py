@@ -10,8 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench.core.bench import Bencher, ConditionWatch
 from workbench.core.config import Config, ConfigProblem, ServerSetting
-from workbench.core.ports import Bencher, ConditionWatch, LoadClients
+from workbench.core.sweep import LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost

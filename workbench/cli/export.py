@@ -16,8 +16,7 @@ from workbench.cli.output import print_json
 from workbench.cli.progress import INTERRUPTED
 from workbench.cli.sending import add_sending_arguments, check_sending, send_session, sent_fields, sent_text
 from workbench.core.errors import ParameterError
-from workbench.core.ports import ExportFormat
-from workbench.core.session import Session
+from workbench.core.session import ExportFormat, Session
 from workbench.store.export import export_session, session_text
 
 STANDARD_OUTPUT = "-"

@@ -14,11 +14,11 @@ from workbench.cli.options import add_json, add_settings, settings, system_promp
 from workbench.cli.output import error_document, note, print_json
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Engine, Request
 from workbench.core.errors import ParameterError
 from workbench.core.events import Failed, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Engine, Request
 from workbench.ui.kit.sanitize import clean
 
 FAILED, INTERRUPTED = 1, 130

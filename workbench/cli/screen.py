@@ -17,10 +17,9 @@ from pathlib import Path
 from workbench.cli.composition import Workers, compose
 from workbench.cli.options import add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
-from workbench.core.logbook import RingLogBook
-from workbench.core.ports import AlarmWatch, LogLevel, Telemetry
+from workbench.core.logbook import LogLevel, RingLogBook
 from workbench.core.recipe import Recipe
-from workbench.core.telemetry import ComputeDevice
+from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_DEMO

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.core.parameters import LoadSettings
 from workbench.core.statistics import deviation, mean
 
@@ -257,3 +260,75 @@ class MemorySpeed:
     bytes_per_s: float
     method: str
     """How it was measured."""
+
+
+class BenchRun(Protocol):
+    """A model with a context of its own, ready for one test. Its methods are called one after the other."""
+
+    async def warm_up(self, cancel: CancelToken) -> float:
+        """Compute the whole prompt and one token more, as llama-bench does; gives the seconds that a run may take.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+
+    async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
+        """Do the test once, from an empty context, with the random tokens of `seed`.
+
+        Cancelling ends it within one decode step, and within 100 ms in a prompt on a CPU or one batch on a GPU.
+
+        Raises:
+            CancelledError: `cancel` was set.
+        """
+
+    async def close(self) -> None:
+        """Give the context's memory back."""
+
+
+class BenchTarget(Protocol):
+    """A model that is open for timing."""
+
+    @property
+    def model(self) -> BenchModel:
+        """What was opened."""
+
+    async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
+        """Make a context for `test`. Of the settings, those of the weights are as they were when it was opened.
+
+        Raises:
+            MemoryShortError: It does not fit in memory.
+            WorkbenchError: llama.cpp refuses it.
+        """
+
+    async def close(self) -> None:
+        """Give all memory back, that of its contexts too."""
+
+
+class Bencher(Protocol):
+    """Opens models for timing."""
+
+    async def machine(self) -> BenchMachine:
+        """What times."""
+
+    async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> BenchTarget:
+        """Load the weights of a model.
+
+        Args:
+            case: Of those that will be timed with these weights the one with the longest context. Where it is left
+                open how many layers go on the GPUs, there will be room for it beside them.
+            on_progress: Told the fraction of the weights that is loaded.
+            cancel: Stops the load.
+
+        Raises:
+            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
+        """
+
+
+class ConditionWatch(Protocol):
+    """Sees what goes on beside a repetition."""
+
+    async def begin(self) -> None:
+        """A repetition begins."""
+
+    async def end(self) -> Conditions:
+        """It has ended; tells what went on meanwhile."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import islice
-
-from workbench.core.ports import LogLevel, LogLine
+from typing import Literal, Protocol
 
 
 class RingLogBook:
@@ -38,3 +38,27 @@ class RingLogBook:
         with self._lock:
             skip = max(0, number - (self._count - len(self._lines)))
             return tuple(islice(self._lines, skip, None))
+
+
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a worker logged."""
+
+    number: int
+    """Counted from 1, without gaps."""
+    level: LogLevel
+    source: str
+    text: str
+
+
+class LogBook(Protocol):
+    """What the workers logged, the newest lines of it."""
+
+    def add(self, level: LogLevel, source: str, text: str) -> None:
+        """Log one line."""
+
+    def since(self, number: int) -> Sequence[LogLine]:
+        """The lines after line `number` that are still held."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, Protocol
 
 from workbench.core.events import Source
 from workbench.core.parameters import LoadSettings
@@ -187,3 +188,45 @@ class LoadRecord:
     def error(self) -> float | None:
         """As `estimate_error` has it."""
         return estimate_error(self.estimate, self.memory)
+
+
+Naming = Literal["ollama", "hf"]
+"""Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
+
+
+class Catalog(Protocol):
+    """The models at hand."""
+
+    async def models(self) -> Sequence[ModelEntry]:
+        """Every model that can be opened, in the order to show."""
+
+    def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
+        """The models: at once those that are known, then more as a search finds them; the last view is complete.
+
+        Args:
+            again: Whether to search even where a search was finished a moment ago.
+        """
+
+    async def name_elsewhere(self, path: str, naming: Naming) -> str:
+        """What a Modelfile may call the model in the file `path`.
+
+        Raises:
+            UnknownModelError: The file has no such name that is known.
+        """
+
+    async def find_recipe(self, ref: str) -> Recipe | None:
+        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+
+        Raises:
+            WorkbenchError: The Modelfile cannot be read or is not sound.
+        """
+
+
+class LoadBook(Protocol):
+    """Remembers what loads came to."""
+
+    async def remember(self, record: LoadRecord) -> None:
+        """Keep `record` in the place of an earlier one of the same file and settings. A full disk is no error."""
+
+    async def recall(self, path: str) -> Sequence[LoadRecord]:
+        """What is known of the file `path`, newest first."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 Range = tuple[int, int]
 """A part of a text, from its first character to the one after its last."""
@@ -31,3 +32,19 @@ class PromptText:
                 case _:
                     return cls(text)
         return cls(text, tuple(pastes))
+
+
+class PromptBook(Protocol):
+    """Keeps what the user typed. A full disk is no error."""
+
+    async def recall(self) -> Sequence[PromptText]:
+        """The prompts of earlier sessions, oldest first."""
+
+    async def keep(self, prompt: PromptText) -> None:
+        """Keep a prompt that was sent."""
+
+    async def keep_draft(self, prompt: PromptText) -> None:
+        """Keep what is in the prompt now; nothing, where it is empty."""
+
+    async def lost_drafts(self) -> Sequence[PromptText]:
+        """What was in the prompts of programs that are gone, the newest last. They are told once."""

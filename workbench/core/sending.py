@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
+
+from workbench.core.cancel import CancelToken
+from workbench.core.session import Session
 
 SendPhase = Literal["looking", "reading", "sending", "making", "asking"]
 """Who is there; the digest of a file; its bytes; the model out of them; one question to it."""
@@ -41,3 +44,36 @@ class Sent:
 
 OnSend = Callable[[SendProgress], None]
 """Called in any thread."""
+
+
+class ModelSender(Protocol):
+    """Has Ollama make the model that a session's Modelfile describes."""
+
+    @property
+    def usual_server(self) -> str:
+        """Where Ollama is unless somebody says otherwise."""
+
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        """Make the model `name` at `url`, and ask it something.
+
+        Args:
+            session: What the Modelfile is written of.
+            name: What the model is to be called.
+            url: Where Ollama is.
+            on_progress: Told how far it is, in any thread.
+            cancel: Ends it.
+            overwrite: Whether a model of this name may be replaced.
+
+        Raises:
+            TargetError: There is a model of this name.
+            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
+        """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
 
 from workbench.core.chat import Message
 from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import GIVEN
-from workbench.core.tree import Tree, Turn
+from workbench.core.tree import Node, Tree, Turn, View
 
 TITLE_LENGTH = 60
 
@@ -91,3 +95,128 @@ class SessionHit:
     """Where the words are in the snippet: first character, and the one after the last."""
     message: int = 0
     """The number of that message; 0 where they are in the title."""
+
+
+ExportFormat = Literal["modelfile", "md", "json", "sh"]
+
+
+class Journal(Protocol):
+    """The record of one running session. When a method returns, its words are on disk."""
+
+    @property
+    def id(self) -> str:
+        """The id of the session."""
+
+    async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
+        """Record the settings that hold from here on."""
+
+    async def model(self, entry: ModelEntry) -> None:
+        """Record the model that answers from here on."""
+
+    async def message(self, node: Node) -> None:
+        """Record a message that is complete: what the user wrote, or a finished answer. It ends the conversation."""
+
+    async def partial(self, node: Node) -> None:
+        """Record how far an answer has come; `message` puts the whole of it in its place."""
+
+    async def view(self, view: View) -> None:
+        """Record which messages are the conversation from here on, and which are deleted."""
+
+    async def close(self) -> None:
+        """Record that the session ended well."""
+
+
+class SessionStore(Protocol):
+    """The stored sessions."""
+
+    async def create(self) -> Journal:
+        """Begin a new session. Nothing is stored before its first message."""
+
+    async def resume(self, session_id: str) -> tuple[Session, Journal]:
+        """Go on with a stored session.
+
+        Raises:
+            SessionError: It is not there, cannot be read, or a program has it open.
+        """
+
+    async def open_session(self, session_id: str) -> Session:
+        """Read a stored session, also while a program has it open.
+
+        Raises:
+            SessionError: There is none, or it cannot be read.
+        """
+
+    async def interrupted(self) -> Sequence[Session]:
+        """Sessions whose program died, newest first.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
+
+    async def dismiss(self, session_id: str) -> None:
+        """Do not offer an interrupted session again. It stays stored.
+
+        Raises:
+            SessionError: It is not there, cannot be written, or a program has it open.
+        """
+
+    async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
+        """All stored sessions: the pinned ones, then the others, the one changed last first.
+
+        Args:
+            figures: Whether the figures of the last answer are wanted.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
+
+    async def search(self, words: str) -> Sequence[SessionHit]:
+        """The sessions with all of `words` in one message or in their name, the newest message first.
+
+        Raises:
+            SessionError: They cannot be read.
+        """
+
+    async def rename(self, session_id: str, name: str) -> None:
+        """Call a session by another name; an empty one is the first words of it again.
+
+        Raises:
+            SessionError: It is not there, or cannot be written.
+        """
+
+    async def pin(self, session_id: str, pinned: bool) -> None:
+        """Let a session stand above the others in a list, or no more.
+
+        Raises:
+            SessionError: It is not there, or cannot be written.
+        """
+
+    async def delete(self, session_id: str) -> None:
+        """Take a session out of every list. For a while `restore` has it back.
+
+        Raises:
+            SessionError: It is not there, cannot be written, or a program has it open.
+        """
+
+    async def restore(self, session_id: str) -> None:
+        """Take back that a session was deleted.
+
+        Raises:
+            SessionError: It is not there any more, or cannot be written.
+        """
+
+    async def digest(self, model: ModelEntry) -> str:
+        """What tells the file of a model from others; empty where that is not known."""
+
+    async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
+        """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Args:
+            session: What to write.
+            form: How to write it.
+            path: Where to.
+            base: What FROM names in a Modelfile; empty for the file of the model.
+
+        Raises:
+            WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+        """

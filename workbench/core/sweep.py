@@ -5,8 +5,12 @@ The loop is closed: each user asks, reads to the end, and asks again. All times 
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Protocol
 
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.core.metrics import P95_NEEDS, percentile
 
 LEVELS = (1, 2, 4, 8, 16)
@@ -193,3 +197,37 @@ class SweepLevel:
     def middle(self, name: str) -> float | None:
         """The middle one of `prompt_tokens` or `completion_tokens`."""
         return percentile([value for sample in self.answers if (value := getattr(sample, name)) is not None], 0.5)
+
+
+class LoadClient(Protocol):
+    """A client that stands for several users of a server at the same time, away from the screen."""
+
+    @property
+    def target(self) -> LoadTarget:
+        """Who is asked."""
+
+    def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
+        """Ask everything of a level. Gives each question as it ends, and last what that took of the client.
+
+        A question that fails is a sample with an error, and nothing is raised for it. Cancelling ends it at once; the
+        questions that were under way are left out.
+
+        Raises:
+            ServerError: The client itself ended.
+        """
+
+    async def close(self) -> None:
+        """End the client."""
+
+
+class LoadClients(Protocol):
+    """Makes such clients."""
+
+    async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
+        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
+
+        Without a model it is the one that the server has, where it has only one.
+
+        Raises:
+            WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.
+        """

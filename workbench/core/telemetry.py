@@ -5,8 +5,10 @@ A figure that is not known is None, never 0; where the source said why, `GpuSamp
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from workbench.core.models import EngineInfo
 
@@ -223,3 +225,46 @@ def normal_pci_id(text: str) -> str | None:
     if min(domain, bus, device, unit) < 0 or bus > 0xFF or device > 0x1F or unit > 7:
         return None
     return f"{domain:04x}:{bus:02x}:{device:02x}.{unit:x}"
+
+
+class HostMonitor(Protocol):
+    """Reads the machine's meters."""
+
+    def sample(self) -> HostSample:
+        """Read them now; costs well under a millisecond."""
+
+
+class Telemetry(Protocol):
+    """Reads all meters, in a thread of its own. No method waits for a device."""
+
+    def start(self) -> None:
+        """Begin to read, about once a second."""
+
+    def stop(self) -> None:
+        """Read no more."""
+
+    def latest(self) -> TelemetrySample | None:
+        """The newest sample; None before the first. It stays when a device blocks: `at_ns` says how old it is."""
+
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
+        """A sample that is taken now; None where the meters do not answer in time, or nothing is read."""
+
+    def history(self) -> Sequence[TelemetrySample]:
+        """The samples that are still held, oldest first."""
+
+    def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
+        """What came and went since event number `after`, as far as it is still held."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Read nothing inside the `with` block, while something is timed. A read that has begun is not waited for."""
+
+
+class AlarmWatch(Protocol):
+    """Tells of each trouble once, and again only after it was over."""
+
+    def look(self, situation: Situation) -> Sequence[Alarm]:
+        """The alarms to tell of now. Reads no meters: it looks at the samples that are there."""
+
+    @property
+    def active(self) -> Sequence[Alarm]:
+        """The alarms that hold, told of or not."""

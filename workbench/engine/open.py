@@ -8,9 +8,9 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Engine, EngineHost, ProgressCallback
 from workbench.core.servers import ServerAddress, is_server_ref
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from itertools import islice
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Capabilities, Engine, ProgressCallback, Request
 from workbench.core.errors import (
     CancelledError,
     ContextFullError,
@@ -38,9 +39,8 @@ from workbench.core.events import (
     TokenKind,
     Usage,
 )
-from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry
+from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry, Naming
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Capabilities, Engine, Naming, ProgressCallback, Request
 from workbench.core.recipe import Recipe
 
 Sleep = Callable[[float], Awaitable[None]]

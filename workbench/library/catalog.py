@@ -12,8 +12,7 @@ from pathlib import Path
 from threading import Event, Lock
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
-from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
-from workbench.core.ports import Naming
+from workbench.core.models import LibraryView, ModelEntry, Naming, Place, ScanProblem
 from workbench.core.recipe import Recipe
 from workbench.library.background import Tell, views_of
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo

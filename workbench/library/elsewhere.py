@@ -6,8 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from workbench.core.errors import UnknownModelError
-from workbench.core.models import ModelEntry
-from workbench.core.ports import Naming
+from workbench.core.models import ModelEntry, Naming
 from workbench.library.huggingface import HUGGING_FACE
 from workbench.library.llamacpp import LLAMA_CPP
 from workbench.library.lmstudio import LM_STUDIO

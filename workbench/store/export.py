@@ -10,9 +10,8 @@ from pathlib import Path
 from workbench.core.errors import ModelFileError, SessionError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import changed_values
-from workbench.core.ports import ExportFormat
 from workbench.core.recipe import GIVEN
-from workbench.core.session import Session
+from workbench.core.session import ExportFormat, Session
 from workbench.core.tree import Turn
 from workbench.gguf.reader import read_header
 from workbench.modelfile.from_session import from_session

@@ -60,7 +60,7 @@ class _Recorded:
 
 
 class DatabaseJournal:
-    """Writes one session as it happens; see `core.ports.Journal`.
+    """Writes one session as it happens; see `core.session.Journal`.
 
     All that was recorded stays in memory too, so that it can be written late where the disk refuses, and once more
     where the database is put aside as damaged or somebody removes it.

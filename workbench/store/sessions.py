@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from workbench.core.errors import SessionError, nearest
 from workbench.core.models import ModelEntry
-from workbench.core.ports import ExportFormat
-from workbench.core.session import Session, SessionHit, SessionSummary
+from workbench.core.session import ExportFormat, Session, SessionHit, SessionSummary
 from workbench.store.database import Database, FoundDamage
 from workbench.store.digests import model_digest
 from workbench.store.journal import DatabaseJournal, in_thread
@@ -53,7 +52,7 @@ def new_id(now: float) -> str:
 
 
 class DatabaseSessionStore:
-    """Sessions in a database; see `core.ports.SessionStore`.
+    """Sessions in a database; see `core.session.SessionStore`.
 
     Args:
         path: The database; made when the first message is stored.

@@ -6,8 +6,7 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
-from workbench.core.ports import Telemetry
-from workbench.core.telemetry import Alarm, Situation, TelemetrySample
+from workbench.core.telemetry import Alarm, Situation, Telemetry, TelemetrySample
 from workbench.telemetry import checks
 
 WINDOW_NS = 60 * 10**9

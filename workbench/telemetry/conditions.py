@@ -9,8 +9,7 @@ import psutil
 
 from workbench.core.bench import Conditions
 from workbench.core.energy import energy_between
-from workbench.core.ports import Telemetry
-from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, TelemetrySample
+from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, Telemetry, TelemetrySample
 
 
 class ConditionWatch:

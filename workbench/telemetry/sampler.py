@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from workbench.core.ports import HostMonitor
 from workbench.core.telemetry import (
     GpuInfo,
     GpuSample,
+    HostMonitor,
     HostSample,
     SourceState,
     TelemetryEvent,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from workbench.core.ports import HostMonitor
-from workbench.core.telemetry import ComputeDevice
+from workbench.core.telemetry import ComputeDevice, HostMonitor
 from workbench.telemetry.sampler import Sampler
 from workbench.telemetry.source import GpuSource
 

@@ -23,25 +23,25 @@ from workbench.core.models import ModelEntry, variants_of
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import Alarm
 from workbench.ui._compat import KeptStylesheet, prompt_driver
-from workbench.ui.kit.clipboard import Copier, CopyOut
-from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
-from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.chat.view import ALARM_SECONDS
+from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
+from workbench.ui.kit.clipboard import Copier, CopyOut
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.machine.lines import MachineChanged
+from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
-from workbench.ui.chat.stats_panel import MachineChanged
-from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.transcript.transcript import Earlier
 from workbench.ui.transcript.turns import TurnLines
+from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
 
 if TYPE_CHECKING:
     from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
-    from workbench.ui.race.screen import RaceScreen
     from workbench.ui.quantize.manager import Workshop
+    from workbench.ui.race.screen import RaceScreen
 
 MACHINE_SECONDS = 0.5
 """How often is looked whether the meters of the machine were read again."""
@@ -301,7 +301,7 @@ class WorkbenchApp(App[None]):
 
     def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
         """Go on in the chat with what was said in a lane."""
-        from workbench.ui.race.lines import conversation_of
+        from workbench.ui.race.setup import conversation_of
 
         if event.lane.info is not None:
             self.action_chat()
@@ -436,21 +436,21 @@ def screen_groups() -> list[KeyGroup]:
 
 def key_groups() -> list[KeyGroup]:
     """Every binding that has an id, by the place where it works."""
-    from workbench.ui.bench.screen import BenchScreen
+    from workbench.ui.bench.form import ModelList
     from workbench.ui.bench.kept_runs import KeptRunsDialog
-    from workbench.ui.dialogs.confirm import ConfirmDialog
-    from workbench.ui.dialogs.base import Dialog
+    from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.chat.edit_dialog import EditArea
-    from workbench.ui.quantize.jobs_dialog import JobsDialog
-    from workbench.ui.models.screen import ModelsScreen
-    from workbench.ui.model_files.pages_screen import PagesScreen
+    from workbench.ui.dialogs.base import Dialog
+    from workbench.ui.dialogs.confirm import ConfirmDialog
     from workbench.ui.dialogs.model_picker import ModelPicker
+    from workbench.ui.dialogs.settings import SettingsDialog
+    from workbench.ui.model_files.pages_screen import PagesScreen
+    from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
+    from workbench.ui.quantize.jobs_dialog import JobsDialog
+    from workbench.ui.race.lane import LaneScroll
     from workbench.ui.race.screen import RaceScreen
     from workbench.ui.sessions.dialog import SessionRows
-    from workbench.ui.dialogs.settings import SettingsDialog
-    from workbench.ui.bench.form import ModelList
-    from workbench.ui.race.lane import LaneScroll
     from workbench.ui.widgets.rows import Rows
 
     return [

@@ -8,39 +8,10 @@ from functools import partial
 from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
-from workbench.ui.chat.commands import SLASHES
+from workbench.ui.chat.commands import OF_MESSAGES, SLASHES, WITHOUT_A_KEY
 from workbench.ui.transcript.turns import TurnLines
 
 SKIPPED = frozenset({"command_palette"})
-OF_MESSAGES = (
-    ("turn.regenerate", "Ask again: another answer"),
-    ("turn.edit", "Edit a message"),
-    ("turn.continue", "Go on with an answer that was cut off"),
-    ("turn.branch_before", "Go to the branch before"),
-    ("turn.branch_after", "Go to the branch after"),
-    ("turn.delete", "Delete a message"),
-    ("turn.undo", "Undo the last change of the conversation"),
-    ("turn.redo", "Redo the change that was undone"),
-    ("turn.replay", "Replay an answer"),
-)
-"""The bindings of messages, which work here on the one that has the focus or on the last one."""
-WITHOUT_A_KEY = (
-    ("Sessions", "Show, search and open the stored sessions.", "screen.sessions"),
-    ("Copy the conversation", "Copy all messages of this branch as Markdown.", "screen.copy_conversation"),
-    (
-        "Copy the conversation to a file",
-        "Write all messages of this branch to a file.",
-        "screen.copy_conversation(True)",
-    ),
-    ("Copy code", "Copy a block of code of the last answer; done again, the next one.", "screen.copy_code"),
-    ("Copy code to a file", "Write the block of code that was copied last to a file.", "screen.copy_code(True)"),
-    ("Copy the last answer", "Copy what the model wrote last to the clipboard.", "screen.copy_answer"),
-    ("Copy the last answer to a file", "Write what the model wrote last to a file.", "screen.copy_answer(True)"),
-    ("Save the settings as defaults", "Use them for every new conversation.", "screen.save_defaults"),
-    ("Inspect the model", "Show everything that the file of the open model says of itself.", "app.inspect_model"),
-    ("Quantize the model", "Make another quantization of the open model.", "app.quantize_model"),
-)
-"""Actions of the conversation that have no key of their own."""
 
 
 class ActionProvider(Provider):

@@ -8,27 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from workbench.core.bench import Bencher, ConditionWatch
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
-from workbench.core.ports import (
-    AlarmWatch,
-    Bencher,
-    Catalog,
-    ConditionWatch,
-    EngineHost,
-    ExportFormat,
-    LoadBook,
-    LoadClients,
-    LogBook,
-    MemoryAdviser,
-    ModelSender,
-    PromptBook,
-    RaceBook,
-    Servers,
-    SessionStore,
-    Telemetry,
-)
-from workbench.core.session import Session
+from workbench.core.engine import EngineHost, MemoryAdviser
+from workbench.core.logbook import LogBook
+from workbench.core.models import Catalog, LoadBook
+from workbench.core.prompt_text import PromptBook
+from workbench.core.sending import ModelSender
+from workbench.core.servers import Servers
+from workbench.core.session import ExportFormat, Session, SessionStore
+from workbench.core.sweep import LoadClients
+from workbench.core.telemetry import AlarmWatch, Telemetry
+from workbench.lab.race.report import RaceBook
 
 if TYPE_CHECKING:
     from workbench.core.bench import BenchMachine, MemorySpeed

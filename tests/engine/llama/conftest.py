@@ -9,11 +9,11 @@ import pytest
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Request
 from workbench.engine.llama.host import LlamaHost
 
 QUANTIZE = """

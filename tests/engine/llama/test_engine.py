@@ -11,10 +11,10 @@ import pytest
 from tests.engine.llama.conftest import answer, chat, load
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError, TemplateError
 from workbench.core.events import Failed, Finished, PromptProgress, Token
 from workbench.core.parameters import Sampling
-from workbench.core.ports import Request
 from workbench.engine.llama.host import NO_TEMPLATE, LlamaHost
 
 PROMPTS = [

@@ -6,11 +6,11 @@ import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import TemplateError
 from workbench.core.events import Failed, Finished
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
-from workbench.core.ports import Request
 from workbench.core.recipe import Recipe
 from workbench.engine.llama.host import LlamaHost
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.events import Finished, Token
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Request
 from workbench.engine.remote.http import Timeouts
 
 QUICK = Timeouts(connect=0.5, answer=0.5, first=0.4, between=0.3, end=0.1, load=1.0, probe=0.5)

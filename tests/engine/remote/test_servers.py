@@ -11,11 +11,11 @@ from tests.servers import lmstudio, ollama, tgi, vllm
 from tests.servers.script import Exchange, Pace, Script
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, ServerError, ServerRefusedError, UnknownModelError
 from workbench.core.events import Failed, Finished, PromptProgress, Token
 from workbench.core.metrics import Meter
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Request
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.http import Timeouts

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Capabilities
 from workbench.core.errors import ContextFullError
 from workbench.core.events import Failed, Finished, PromptProgress, Token, Usage
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Capabilities
 from workbench.lab.bench.felt import Felt, FeltAnswer, FeltResult
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from workbench.core.config import Config
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
-from workbench.store.config.read import LARGEST_BYTES, load_config
 from workbench.store.config.fields import KEYS, SETTINGS, TABLE_KEYS
+from workbench.store.config.read import LARGEST_BYTES, load_config
 
 
 @pytest.fixture

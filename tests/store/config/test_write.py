@@ -12,10 +12,10 @@ from workbench.core.config import Config
 from workbench.core.errors import ConfigError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
 from workbench.store import files
-from workbench.store.config.read import load_config
 from workbench.store.config.fields import SETTINGS
-from workbench.store.config.write import default_text, same, save_config
+from workbench.store.config.read import load_config
 from workbench.store.config.toml_scan import scan
+from workbench.store.config.write import default_text, same, save_config
 
 
 @pytest.fixture

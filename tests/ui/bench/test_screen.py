@@ -19,14 +19,14 @@ from workbench.lab.bench.bench import BenchProgress
 from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, SweepRecord
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.bench.fields import DEFAULTS, FIELDS, KINDS, Refusal, fields_of, plan_of, problem_of, size_text
-from workbench.ui.bench.tables import labels_of, table_of
 from workbench.ui.bench.curves import plots_of, ticks_between
-from workbench.ui.bench.summary import interval_lines, kept_row, progress_line, sweep_lines, time_text
-from workbench.ui.bench.screen import BenchScreen
-from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.bench.fields import DEFAULTS, FIELDS, KINDS, Refusal, fields_of, plan_of, problem_of, size_text
 from workbench.ui.bench.form import BenchInput
 from workbench.ui.bench.plot import BenchPlot
+from workbench.ui.bench.screen import BenchScreen
+from workbench.ui.bench.summary import interval_lines, kept_row, progress_line, sweep_lines, time_text
+from workbench.ui.bench.tables import labels_of, table_of
+from workbench.ui.dialogs.confirm import ConfirmDialog
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 

@@ -13,8 +13,8 @@ from workbench.core.session import Session
 from workbench.core.tree import INTERRUPTED, Node, Tree, Turn, View
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.chat.edit_dialog import EditDialog
+from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.transcript.turns import TurnLines
 
 ANSWERS = ("first answer", "second answer", "third answer", "fourth answer")

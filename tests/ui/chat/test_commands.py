@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.parameters import PARAMETERS
-from workbench.ui.chat.commands import SLASHES, Candidate, candidates, common_start, plain_message, read_slash, unquoted
+from workbench.ui.chat.commands import SLASHES, candidates, plain_message, read_slash, unquoted
+from workbench.ui.prompt.completion import Candidate, common_start
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ from workbench.core.recipe import GIVEN, Recipe
 from workbench.core.session import Session
 from workbench.core.tree import Node, Tree, Turn
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui.workspace.workspace import NOTHING
-from workbench.ui.recipes import brought
+from workbench.ui.chat.model_loading import brought
 from workbench.ui.dialogs.text_viewer import ValueDialog
+from workbench.ui.workspace.workspace import NOTHING
 
 RECIPE = Recipe(
     template="{{ .Prompt }}",

@@ -11,8 +11,8 @@ from tests.ui.fakes import FakeClock, FakeSender, app_on, models, settle, shown,
 from workbench.core.errors import ServerUnreachableError, TargetError
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.dialogs.export import ExportDialog
 from workbench.ui.chat.ollama_dialog import SendDialog, proposed_name
+from workbench.ui.dialogs.export import ExportDialog
 
 
 @pytest.fixture

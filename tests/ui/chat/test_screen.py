@@ -13,8 +13,8 @@ from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.prompt.pastes import summary
-from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.transcript.answer import AnswerTurn
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 ENTRY = ModelEntry("tiny", "tiny", "Q4_0")

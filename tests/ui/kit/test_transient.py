@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from textual.message_pump import MessagePump
 
-from workbench.ui.kit.gauges import styled
+from workbench.ui.kit.text import styled
 from workbench.ui.kit.transient import Passing
 
 

@@ -18,8 +18,8 @@ from workbench.core.telemetry import (
     TelemetryEvent,
 )
 from workbench.engine.scripted import ScriptedHost
+from workbench.ui.machine.dialog import page_lines
 from workbench.ui.workspace.machine_watch import PAST_SAMPLES, MachineView, MachineWatch
-from workbench.ui.machinepage import page_lines
 
 CARD = GpuInfo("GPU-1", "nvml", 0, "NVIDIA GeForce RTX 4090", pci_id="0000:01:00.0")
 

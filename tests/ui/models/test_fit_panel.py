@@ -17,15 +17,12 @@ from workbench.engine.scripted import ScriptedHost
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.reader import read_header
-from workbench.ui.models.fit import UNKNOWN, Fitter
+from workbench.ui.models.fit import UNKNOWN, Answer, Fitter, ask, room_without
 from workbench.ui.models.fit_lines import (
-    Answer,
     Verdict,
-    ask,
     family_lines,
     fit_lines,
     record_lines,
-    room_without,
     short_fit,
     short_settings,
     verdict,

@@ -20,10 +20,10 @@ from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.model_files.compare_screen import CompareScreen
 from workbench.ui.model_files.inspect_screen import InspectScreen
-from workbench.ui.models.screen import ModelsScreen
 from workbench.ui.models.dialogs import FilterDialog, ProblemsDialog
-from workbench.ui.quantize.dialog import QuantizeDialog
 from workbench.ui.models.model_list import Heading
+from workbench.ui.models.screen import ModelsScreen
+from workbench.ui.quantize.dialog import QuantizeDialog
 
 WIDE, NARROW = (120, 36), (80, 24)
 MEMORY = MemoryUse(100_000_000, 50_000_000, 20_000_000)

@@ -12,8 +12,8 @@ from workbench.core.models import ModelEntry
 from workbench.core.prompt_text import PromptText
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.prompt.pastes import summary
 from workbench.ui.prompt.chips import OPEN_LIMIT
+from workbench.ui.prompt.pastes import summary
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.transcript.turns import UserTurn
 

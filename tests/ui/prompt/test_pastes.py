@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from workbench.core.prompt_text import PromptText, Range
 from workbench.ui.prompt import pastes as pasting
-from workbench.ui.prompt.pastes import Pastes, folded_lines, is_long, line_count, middle, opened_lines, summary
+from workbench.ui.prompt.pastes import Pastes, is_long, line_count, middle, summary
+from workbench.ui.transcript.folding import folded_lines, opened_lines
 
 LONG = "\n".join(f"line {number}" for number in range(42))
 OTHER = "\n".join(f"zeile {number}" for number in range(42))

@@ -23,9 +23,9 @@ from workbench.gguf.targets import QUANT_TYPES
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.model_files.inspect_screen import InspectScreen
-from workbench.ui.quantize.jobs_dialog import JobsDialog
 from workbench.ui.quantize.dialog import QuantizeDialog
 from workbench.ui.quantize.job_bar import JobBar
+from workbench.ui.quantize.jobs_dialog import JobsDialog
 
 INDEX = {name: index for index, name in enumerate(QUANT_TYPES)}
 

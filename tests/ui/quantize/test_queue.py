@@ -23,8 +23,8 @@ from workbench.gguf.quantization import (
 )
 from workbench.gguf.targets import QUANT_TYPES, TargetSize
 from workbench.ui.quantize.choices import Choices, first_choice, sources_of, type_header, type_row
-from workbench.ui.quantize.queue import Order, QuantizeQueue
 from workbench.ui.quantize.job_bar import duration, order_line
+from workbench.ui.quantize.queue import Order, QuantizeQueue
 
 KINDS = tuple(QUANT_TYPES.values())
 

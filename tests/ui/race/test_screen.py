@@ -16,10 +16,11 @@ from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.race.lines import difference_lines, proposed
 from workbench.ui.dialogs.model_picker import ModelPicker
-from workbench.ui.race.screen import RaceScreen
 from workbench.ui.race.lane import LaneColumn
+from workbench.ui.race.lines import difference_lines
+from workbench.ui.race.screen import RaceScreen
+from workbench.ui.race.setup import proposed
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 ANSWERS = {

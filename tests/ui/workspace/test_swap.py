@@ -10,8 +10,8 @@ from workbench.core.models import LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.dialogs.model_picker import ModelPicker
-from workbench.ui.workspace.swap import Side, Swap, Track, swap_lines
-from workbench.ui.transcript.turns import SwapCard
+from workbench.ui.transcript.swap_card import SwapCard, swap_lines
+from workbench.ui.workspace.swap import Side, Swap, Track
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 MEMORY = MemoryUse(100_000_000, 50_000_000, 20_000_000)

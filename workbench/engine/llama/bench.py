@@ -26,9 +26,9 @@ from workbench.core.bench import (
     as_load_settings,
 )
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import ProgressCallback
 from workbench.engine.llama.plan import Machine, Plan, make_plan
 from workbench.engine.llama.runtime import Job, Runtime, Step, shared_runtime
 from workbench.gguf.check import check_loadable

@@ -1,4 +1,4 @@
-"""The engine that runs in this process: one open model behind `core.ports.Engine`."""
+"""The engine that runs in this process: one open model behind `core.engine.Engine`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Capabilities, Request
 from workbench.core.errors import EngineError, TemplateError
 from workbench.core.events import Batch, Failed, Finished
 from workbench.core.models import EngineInfo
-from workbench.core.ports import Capabilities, Request
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Runtime, Step

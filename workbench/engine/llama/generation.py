@@ -8,9 +8,9 @@ from collections.abc import Callable, Generator, Sequence
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
-from workbench.core.ports import Request
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler

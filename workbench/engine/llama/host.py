@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Engine, ProgressCallback
 from workbench.engine.llama.plan import Machine, Plan, make_plan
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.engine.llama.states import StateCache

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.core.errors import EngineError
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import ProgressCallback
 from workbench.engine.llama import native
 from workbench.engine.llama.adapter import load_adapter, put_on
 from workbench.engine.llama.native import Pointer, api

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, MemoryShortError, ModelLoadError
-from workbench.core.ports import ProgressCallback
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError, ServerAnswerError, WorkbenchError
 from workbench.core.events import Event, Failed, Finished, Token
-from workbench.core.ports import Request
 from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
 from workbench.engine.remote.dialect import Dialect, Question
 from workbench.engine.remote.http import Refusal, ServerClient

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ServerError, WorkbenchError
-from workbench.core.models import LibraryView, ModelEntry, ScanProblem
-from workbench.core.ports import Catalog, Naming
+from workbench.core.models import Catalog, LibraryView, ModelEntry, Naming, ScanProblem
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref, server_url
 from workbench.engine.remote.addresses import AddressBook

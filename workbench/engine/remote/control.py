@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from workbench.core.engine import ProgressCallback
 from workbench.core.errors import ServerError, UnknownModelError, did_you_mean
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import ProgressCallback
 from workbench.core.servers import ServerInfo
 from workbench.engine.remote import ollama
 from workbench.engine.remote.dialect import model_id

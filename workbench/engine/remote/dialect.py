@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from workbench.core.chat import Message
+from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import ProgressCallback, Request
 from workbench.engine.remote.http import Answer
 from workbench.engine.remote.reading import Reading
 from workbench.engine.remote.streams import Frames

@@ -1,4 +1,4 @@
-"""The engine that is a server: one of its models behind `core.ports.Engine`."""
+"""The engine that is a server: one of its models behind `core.engine.Engine`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import time
 from collections.abc import AsyncIterator, Sequence
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Capabilities, Request
 from workbench.core.errors import EngineError
 from workbench.core.events import Batch, Failed, Finished
 from workbench.core.models import EngineInfo
-from workbench.core.ports import Capabilities, Request
 from workbench.engine.outbox import Outbox
 from workbench.engine.remote.asking import Asking, Spoken
 from workbench.engine.remote.dialect import Dialect

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, ProgressCallback
 from workbench.core.errors import CancelledError, UnknownModelError, WorkbenchError, did_you_mean
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Engine, ProgressCallback
 from workbench.core.servers import ServerAddress, ServerInfo, split_ref
 from workbench.engine.remote.control import unload
 from workbench.engine.remote.detect import detect, identify, probe, why_unknown

@@ -10,10 +10,10 @@ from contextlib import suppress
 from typing import Any
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, ServerError, WorkbenchError
-from workbench.core.ports import LoadClient, ProgressCallback
 from workbench.core.servers import ServerAddress, split_ref
-from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
+from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, LoadTarget
 
 WORKER = "workbench.engine.remote.load_worker"
 STOPPED = "The sweep was stopped."

@@ -24,11 +24,11 @@ from typing import Any
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Event, Failed, Finished, Token
 from workbench.core.metrics import percentile
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Request
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress, split_ref
 from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget

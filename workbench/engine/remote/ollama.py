@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import ServerAnswerError
 from workbench.core.events import FinishReason, Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import ProgressCallback, Request
 from workbench.engine.remote.dialect import Opened, Question, as_messages, model_id, refuse_tokens, text_of
 from workbench.engine.remote.http import Answer, ServerClient
 from workbench.engine.remote.problems import error_in_stream, plain

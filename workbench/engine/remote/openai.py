@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import ServerAnswerError
 from workbench.core.events import FinishReason, Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import ProgressCallback, Request
 from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.control import make_ready
 from workbench.engine.remote.dialect import Opened, Question, as_messages, model_id, refuse_tokens, text_of

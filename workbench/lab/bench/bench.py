@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from workbench.core.bench import BenchCase, BenchResult, BenchTest, Sample
+from workbench.core.bench import (
+    BenchCase,
+    Bencher,
+    BenchResult,
+    BenchRun,
+    BenchTarget,
+    BenchTest,
+    ConditionWatch,
+    Sample,
+)
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.core.ports import Bencher, BenchRun, BenchTarget, ConditionWatch
 from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up
 
 Phase = Literal["loading", "warming up", "measuring"]

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, Request
 from workbench.core.events import Failed, Finished
 from workbench.core.metrics import P95_NEEDS, AnswerMetrics, Meter, percentile
 from workbench.core.parameters import Sampling
-from workbench.core.ports import Engine, Request
 from workbench.lab.bench.bench import BenchProgress, OnProgress
 
 WORDS = (

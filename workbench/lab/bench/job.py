@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from workbench.core.bench import BenchResult, MemorySpeed
+from workbench.core.bench import BenchResult, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import ConditionWatch, EngineHost, MemoryAdviser
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.felt import Felt
 from workbench.lab.bench.pairs import Duel, fit_together

@@ -6,9 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.core.bench import Conditions, RunTime, Sample
+from workbench.core.bench import BenchRun, Conditions, ConditionWatch, RunTime, Sample
 from workbench.core.cancel import CancelToken
-from workbench.core.ports import BenchRun, ConditionWatch
 from workbench.core.statistics import is_stable, median
 
 MOST_WARM_UPS = 4

@@ -13,10 +13,20 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from workbench.core.bench import BenchCase, BenchModel, BenchResult, Sample, as_load_settings
+from workbench.core.bench import (
+    BenchCase,
+    Bencher,
+    BenchModel,
+    BenchResult,
+    BenchRun,
+    BenchTarget,
+    ConditionWatch,
+    Sample,
+    as_load_settings,
+)
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
-from workbench.core.ports import Bencher, BenchRun, BenchTarget, ConditionWatch, MemoryAdviser
 from workbench.core.statistics import Comparison, compare, median
 from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, utc_now, weights_key
 from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up

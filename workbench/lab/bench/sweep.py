@@ -13,8 +13,7 @@ from typing import Literal
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ServerError
-from workbench.core.ports import LoadClient
-from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, SweepLevel, SweepSettings
+from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, SweepLevel, SweepSettings
 from workbench.lab.bench.bench import BenchProgress, OnProgress
 from workbench.lab.bench.felt import WORDS
 

@@ -18,12 +18,12 @@ from typing import Literal
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Engine, EngineHost, MemoryAdviser, Request
 from workbench.core.errors import CancelledError, EngineError, WorkbenchError
 from workbench.core.events import Event, Failed, Token
 from workbench.core.metrics import Meter
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.ports import Engine, EngineHost, MemoryAdviser, Request
 from workbench.lab.race.divergence import first_divergence
 
 _logger = logging.getLogger(__name__)

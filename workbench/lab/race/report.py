@@ -7,6 +7,8 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
@@ -261,3 +263,24 @@ def _cell(text: str) -> str:
 
 def _shown(value: float | None, form: str, unit: str = "") -> str:
     return DASH if value is None else f"{value:{form}}{unit}"
+
+
+class RaceBook(Protocol):
+    """Keeps what races came to."""
+
+    def new_id(self) -> str:
+        """An id that no other race has."""
+
+    async def keep(self, race: str, document: Mapping[str, object]) -> None:
+        """Keep a race, in the place of an earlier state of it.
+
+        Raises:
+            WorkbenchError: It cannot be written.
+        """
+
+    async def write(self, path: Path, text: str) -> Path:
+        """Write `text` to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+        Raises:
+            WorkbenchError: It cannot be written.
+        """

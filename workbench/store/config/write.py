@@ -21,9 +21,9 @@ import tomli_w
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
-from workbench.store.config.read import UnreadableError, parse_text, read_text
 from workbench.store.config.edit import edits, toml_key, toml_value
 from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of
+from workbench.store.config.read import UnreadableError, parse_text, read_text
 from workbench.store.config.servers import BadValueError, server_value
 from workbench.store.files import replace_file, write_new_file
 

@@ -18,9 +18,9 @@ from textual.widgets import Input, Label
 
 from workbench.core.models import ModelEntry
 from workbench.lab.bench.record import Kind
-from workbench.ui.kit import figures as fmt
 from workbench.ui.bench.fields import FIELDS, FIELDS_BY_NAME, KIND_NAMES, KINDS, BenchField, note_of, problem_of
-from workbench.ui.kit.gauges import short_label, styled
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.text import short_label, styled
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 

@@ -14,8 +14,8 @@ from textual.widgets import Label
 
 from workbench.lab.bench.record import BenchBook, BenchRecord
 from workbench.ui.bench.summary import kept_row
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.widgets.rows import Rows
 
 

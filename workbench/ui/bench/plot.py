@@ -11,8 +11,7 @@ from textual.getters import query_one
 from textual_plot import HiResMode, PlotWidget
 
 from workbench.ui.bench.curves import Plot, ticks_between
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.lines import Lines
 
 _COLOURS = ("first", "second", "third", "fourth")

@@ -14,12 +14,12 @@ from textual.getters import query_one
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.bench.record import BenchRecord
-from workbench.ui.bench.tables import Table, table_of
 from workbench.ui.bench.curves import Plot, plots_of
-from workbench.ui.bench.summary import sweep_lines, verdict_lines
-from workbench.ui.kit.gauges import styled
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.bench.form import BenchLines
+from workbench.ui.bench.summary import sweep_lines, verdict_lines
+from workbench.ui.bench.tables import Table, table_of
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.rows import Rows
 
 if TYPE_CHECKING:

@@ -19,23 +19,23 @@ from textual.worker import Worker, WorkerFailed, WorkerState
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.servers import is_server_ref
+from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchRecord, Kind, lay_beside
 from workbench.lab.bench.text import FORMS
 from workbench.ui.bench.fields import KIND_NAMES, KIND_WORDS, KINDS, MORE_PAIRS, Refusal, plan_of, size_text
-from workbench.lab.bench.job import BenchJob
-from workbench.ui.bench.tables import change_notes, change_table
-from workbench.ui.bench.summary import progress_line
-from workbench.ui.kit.clipboard import CopyOut
-from workbench.ui.workspace.workspace import Desk
-from workbench.ui.kit.gauges import styled
-from workbench.ui.kit.transient import SAY_SECONDS, Passing
-from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.services import Services
 from workbench.ui.bench.form import BenchForm, BenchLines, KindBar, ModelList
 from workbench.ui.bench.results import BenchResults
+from workbench.ui.bench.summary import progress_line
+from workbench.ui.bench.tables import change_notes, change_table
+from workbench.ui.kit.clipboard import CopyOut
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
+from workbench.ui.kit.transient import SAY_SECONDS, Passing
+from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
+from workbench.ui.workspace.workspace import Desk
 
 if TYPE_CHECKING:
     from workbench.ui.dialogs.export import Export

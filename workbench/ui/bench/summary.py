@@ -13,9 +13,9 @@ from workbench.lab.bench.record import BenchRecord, DuelRecord, SweepRecord
 from workbench.lab.bench.report import sweep_notes
 from workbench.lab.bench.sweep import ENDINGS
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import bar, styled
-from workbench.ui.model_files.pages import cut, padded
+from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, padded, styled
 
 _SPANS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Half the widths of the scale that an interval is drawn on."""

@@ -14,9 +14,9 @@ from workbench.lab.bench.grid import OPTIONS
 from workbench.lab.bench.pairs import Pair
 from workbench.lab.bench.record import BenchRecord, Change, DuelRecord
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import bar, styled
-from workbench.ui.model_files.pages import padded
+from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import padded, styled
 
 LOW_SHARE = 50.0
 """A share of the memory bandwidth, in per cent, under which something is probably wrong."""

@@ -11,14 +11,15 @@ from textual import work
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.answer import Outcome
-from workbench.core.ports import Engine
+from workbench.core.engine import Engine
 from workbench.core.tree import Node
-from workbench.ui.kit.clipboard import CopyOut
-from workbench.ui.workspace.pacing import Clocks, Emit
 from workbench.ui.chat.prompt_input import TypedScreen
+from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.services import Services
 from workbench.ui.transcript.answer import AnswerTurn
-from workbench.ui.transcript.turns import Notice, TurnLines
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.transcript.turns import TurnLines
+from workbench.ui.workspace.pacing import Clocks, Emit
 
 LONGEST_PAUSE_S = 3.0
 """How long a replay waits for the next word, at most: nobody wants to see the prompt being read again."""

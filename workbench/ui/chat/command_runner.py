@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from workbench.core.errors import ParameterError, UnknownModelError, did_you_mean
 from workbench.core.parameters import PARAMETERS, Value, find_parameter, get_value, parse_value
-from workbench.ui.kit import figures as fmt
 from workbench.ui.chat.commands import NOT_HERE, SETS, SHOWS, SLASHES, Typed, unquoted
+from workbench.ui.kit import figures as fmt
 
 if TYPE_CHECKING:
     from workbench.ui.chat.prompt_input import TypedScreen

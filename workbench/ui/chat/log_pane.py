@@ -9,9 +9,9 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.getters import query_one
 
-from workbench.core.ports import LogBook, LogLine
-from workbench.ui.kit.gauges import styled
+from workbench.core.logbook import LogBook, LogLine
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 SHOWN_LINES = 1_000

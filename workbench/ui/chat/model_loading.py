@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import PurePath
 
 from textual import work
 from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_worker
 
+from workbench.core.engine import Engine
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
-from workbench.core.ports import Engine
+from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
-from workbench.ui.kit import figures as fmt
-from workbench.ui.workspace.workspace import NOTHING
-from workbench.ui.workspace.pacing import Clocks
-from workbench.ui.recipes import brought
 from workbench.ui.chat.view import LiveScreen
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
-from workbench.ui.transcript.turns import Notice, SwapCard
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.transcript.swap_card import SwapCard
+from workbench.ui.workspace.pacing import Clocks
+from workbench.ui.workspace.workspace import NOTHING
 
 
 class LoadScreen(LiveScreen):
@@ -161,3 +164,34 @@ class LoadScreen(LiveScreen):
         """Bring the figures of the last swap up to date."""
         if self._card is not None and (swap := self.desk.track.swap) is not None:
             self._card.show(swap)
+
+
+SHOWN_PARAMETERS = 4
+"""So many parameters are told with their values."""
+
+
+def brought(model: ModelEntry, taken: Recipe) -> str:
+    """What came of a model's Modelfile, such as `The Modelfile brings a system prompt and temperature 0.2`.
+
+    Args:
+        model: The model that is open, with its recipe.
+        taken: What the conversation took of it.
+    """
+    own = model.recipe or Recipe()
+    parts = [f"the adapter {PurePath(own.adapter).name}"] if own.adapter else []
+    parts += ["a chat template"] if own.template else []
+    parts += ["a system prompt"] if taken.system else []
+    parts += [f"{name} {_short(value)}" for name, value in taken.parameters[:SHOWN_PARAMETERS]]
+    if more := len(taken.parameters) - SHOWN_PARAMETERS:
+        parts += [f"{more} more {'parameter' if more == 1 else 'parameters'}"] if more > 0 else []
+    if count := len(taken.messages):
+        parts.append("a message" if count == 1 else f"{count} messages")
+    *most, last = parts or ["the model alone"]
+    listed = f"{', '.join(most)} and {last}" if most else last
+    return clean_line(f"The Modelfile brings {listed}.")
+
+
+def _short(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(repr(text) if len(text) <= 12 else f"{text[:11]!r}…" for text in value[:3])
+    return f"{value:g}" if isinstance(value, float) else str(value).lower()

@@ -14,13 +14,12 @@ from textual.widgets import Input, Label
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, TargetError, WorkbenchError
-from workbench.core.ports import ModelSender
-from workbench.core.sending import SendPhase, SendProgress, Sent
+from workbench.core.sending import ModelSender, SendPhase, SendProgress, Sent
 from workbench.core.session import Session
-from workbench.ui.kit.gauges import bar, styled
-from workbench.ui.model_files.pages import cut
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit.gauges import bar
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.lines import Lines
 
 PHASES: dict[SendPhase, str] = {

@@ -13,13 +13,14 @@ from textual import on, work
 
 from workbench.core.errors import ModelFileError, WorkbenchError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import ExportFormat
 from workbench.core.prompt_text import PromptText
-from workbench.ui.workspace.pacing import Clocks
+from workbench.core.session import ExportFormat
+from workbench.ui.chat.commands import Typed, candidates, plain_message
 from workbench.ui.chat.model_loading import LoadScreen
-from workbench.ui.services import Services
-from workbench.ui.chat.commands import Candidate, Typed, candidates, plain_message
+from workbench.ui.prompt.completion import Candidate
 from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.services import Services
+from workbench.ui.workspace.pacing import Clocks
 
 if TYPE_CHECKING:
     from workbench.gguf.inspect import ModelReport

@@ -11,21 +11,22 @@ from textual import on, work
 from textual.binding import Binding, BindingType
 from textual.worker import WorkerCancelled, WorkerFailed
 
+from workbench.core.engine import Engine
 from workbench.core.errors import SessionError, WorkbenchError
-from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat, Naming
+from workbench.core.models import ModelEntry, Naming
 from workbench.core.recipe import Recipe
 from workbench.core.sending import Sent
-from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.workspace.workspace import NOTHING
-from workbench.ui.workspace.pacing import Clocks
+from workbench.core.session import ExportFormat
 from workbench.ui.chat.branch_actions import BranchScreen
-from workbench.ui.services import Services
 from workbench.ui.chat.commands import read_slash
-from workbench.ui.transcript.answer import AnswerTurn
-from workbench.ui.prompt.prompt import Prompt
-from workbench.ui.transcript.turns import Notice
 from workbench.ui.chat.welcome import ResumeOffer
+from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.services import Services
+from workbench.ui.transcript.answer import AnswerTurn
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.workspace.conversation import Conversation
+from workbench.ui.workspace.pacing import Clocks
+from workbench.ui.workspace.workspace import NOTHING
 
 if TYPE_CHECKING:
     from workbench.ui.dialogs.export import Export

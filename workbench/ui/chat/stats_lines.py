@@ -10,23 +10,11 @@ from textual.content import Content
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, estimate_error
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import (
-    SHORT_NAME,
-    WARN_AT,
-    Ranked,
-    Readings,
-    bar,
-    digits,
-    figure_row,
-    graph,
-    heading_row,
-    joined,
-    level,
-    short_label,
-    styled,
-)
-from workbench.ui.machine.lines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
+from workbench.ui.kit.gauges import WARN_AT, Ranked, bar, digits, figure_row, graph, heading_row, joined, level
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import SHORT_NAME, short_label, styled
+from workbench.ui.machine.lines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
+from workbench.ui.workspace.readings import Readings
 
 GAP = 5
 """The rank of the empty rows between the sections."""

@@ -7,32 +7,14 @@ from typing import ClassVar
 
 from textual.content import Content
 from textual.geometry import Size
-from textual.message import Message
 
-from workbench.ui.kit.gauges import Readings
-from workbench.ui.workspace.machine_watch import MachineView
 from workbench.ui.chat.stats_lines import Unmetered, panel_lines, strip_lines
+from workbench.ui.kit.gauges import GAUGE_STYLES
 from workbench.ui.widgets.lines import Lines
-
-GAUGE_STYLES = {
-    "gauge--model",
-    "gauge--heading",
-    "gauge--label",
-    "gauge--value",
-    "gauge--figure",
-    "gauge--graph",
-    "gauge--bar",
-    "gauge--track",
-    "gauge--warn",
-    "gauge--critical",
-}
-
+from workbench.ui.workspace.machine_watch import MachineView
+from workbench.ui.workspace.readings import Readings
 
 NO_FIGURES = MachineView()
-
-
-class MachineChanged(Message):
-    """The meters of the machine were read again; sent to the screen that the user is on."""
 
 
 class Meters(Lines):

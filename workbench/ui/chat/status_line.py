@@ -7,11 +7,11 @@ from textual.content import Content
 from workbench.core.events import PromptProgress
 from workbench.core.telemetry import Alarm
 from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import bar
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, styled
 from workbench.ui.workspace.answer_run import Answering
 from workbench.ui.workspace.model_slot import Load
-from workbench.ui.kit.gauges import bar, styled
-from workbench.ui.model_files.pages import cut
-from workbench.ui.kit.sanitize import clean_line
 
 BAR_WIDTH = 16
 

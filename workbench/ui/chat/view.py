@@ -18,20 +18,21 @@ from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import SessionError
 from workbench.core.telemetry import Alarm
-from workbench.ui.chat.status_line import alarm_line, answering_line, loading_line
-from workbench.ui.workspace.workspace import Desk
-from workbench.ui.kit.gauges import styled
-from workbench.ui.workspace.pacing import Clocks
-from workbench.ui.kit.transient import SAY_SECONDS, Passing
-from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.services import Services
-from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.chat.stats_panel import Activity, Meters, Panel, Strip
-from workbench.ui.prompt.prompt import Prompt
-from workbench.ui.prompt.completion import Suggestions
-from workbench.ui.transcript.transcript import Transcript
-from workbench.ui.transcript.turns import Notice, UserTurn
+from workbench.ui.chat.status_line import alarm_line, answering_line, loading_line
 from workbench.ui.chat.welcome import Welcome
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
+from workbench.ui.kit.transient import SAY_SECONDS, Passing
+from workbench.ui.prompt.completion import Suggestions
+from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.services import Services
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.transcript.transcript import Transcript
+from workbench.ui.transcript.turns import UserTurn
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.workspace.pacing import Clocks
+from workbench.ui.workspace.workspace import Desk
 
 WIDE = 100
 """Columns from which there is room for the panel."""

@@ -11,8 +11,8 @@ from textual.geometry import Size
 from textual.message import Message
 
 from workbench.core.session import Session
-from workbench.ui.kit.gauges import styled
 from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 

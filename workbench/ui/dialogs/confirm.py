@@ -9,8 +9,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import Label
 
-from workbench.ui.kit.sanitize import clean
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit.sanitize import clean
 
 
 class ConfirmDialog(Dialog[bool | None]):

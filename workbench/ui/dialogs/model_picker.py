@@ -17,12 +17,11 @@ from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from workbench.core.errors import ServerAddressError, WorkbenchError
-from workbench.core.models import LibraryView, ModelEntry, variants_of
-from workbench.core.ports import Catalog, Servers
-from workbench.core.servers import is_server_ref, server_url
+from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
+from workbench.core.servers import Servers, is_server_ref, server_url
+from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.dialogs.base import Dialog
 
 _PLACEHOLDER = "Type to search, or the http:// address of a server…"
 _NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9

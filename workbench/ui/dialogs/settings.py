@@ -14,9 +14,9 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
-from workbench.ui.kit.sanitize import clean
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.dialogs.parameter_field import Field, shown, wanted
+from workbench.ui.kit.sanitize import clean
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,10 +13,9 @@ from textual.getters import query_one
 from textual.widgets import Input, Label
 
 from workbench.core.errors import WorkbenchError
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut
-from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import cut, styled
 from workbench.ui.services import ModelFiles
 from workbench.ui.widgets.rows import Rows
 

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 
 from rich.cells import cell_len
-from textual.content import Content, Span
+from textual.content import Content
 
-from workbench.core.events import PromptProgress
-from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo, ModelEntry
 from workbench.ui.kit import figures as fmt
-from workbench.ui.workspace.machine_watch import MachineView
-from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
 
 GRAPH_ROWS = 2
-SHORT_NAME = 22
-"""Columns for the model on a narrow screen."""
 WARN_AT = 0.80
 CRITICAL_AT = 0.95
 _BLOCKS = " ▁▂▃▄▅▆▇█"
@@ -45,57 +38,6 @@ class Ranked:
 
     rank: int
     content: Content
-
-
-@dataclass(frozen=True, slots=True)
-class Readings:
-    """Everything that the panel shows."""
-
-    info: EngineInfo | None = None
-    loading: str = ""
-    """The model that is being loaded; empty where none is."""
-    metrics: AnswerMetrics | None = None
-    """The figures of the answer that streams, or of the last one."""
-    live_tps: float | None = None
-    """Decode speed over the last second; None where nothing streams."""
-    history: tuple[float, ...] = ()
-    """Decode speeds in the order of time."""
-    progress: PromptProgress | None = None
-    context_used: int | None = None
-    machine: MachineView = field(default_factory=MachineView)
-    meters_key: str = ""
-    """The key that shows what is wrong."""
-    needs_reload: bool = False
-    streaming: bool = False
-
-    @property
-    def decode_tps(self) -> float | None:
-        """The speed to show: live while an answer streams, that of the whole answer after it."""
-        if self.streaming:
-            return self.live_tps
-        return self.metrics.decode_tps if self.metrics else None
-
-    @property
-    def prompt_tokens(self) -> tuple[int | None, int | None]:
-        """Cached and all tokens of the prompt."""
-        if self.metrics is None:
-            return None, None
-        return self.metrics.cached_tokens, self.metrics.prompt_tokens
-
-
-@lru_cache(maxsize=1024)
-def styled(*parts: tuple[str, str]) -> Content:
-    """Texts with their component classes, one after the other.
-
-    The same parts give the same object, so that a line that stays as it is is neither made nor compared again.
-    """
-    spans: list[Span] = []
-    length = 0
-    for text, style in parts:
-        if style and text:
-            spans.append(Span(length, length + len(text), style))
-        length += len(text)
-    return Content("".join(text for text, _ in parts), spans)
 
 
 def bar(fraction: float | None, width: int, style: str = "gauge--bar") -> Content:
@@ -154,13 +96,6 @@ def heading_row(title: str, width: int, right: str = "", style: str = "gauge--la
     return styled((title, "gauge--heading"), (" " * gap, ""), (right, style))
 
 
-def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
-    """Name and quantization in few columns; it is the quantization that people compare."""
-    name, quant = clean_line(model.name), clean_line(model.quant or "")
-    room -= len(quant) + 1 if quant else 0
-    return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
-
-
 def joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content:
     """Groups of styled texts with a bar between them, as many as there is room for."""
     shown: list[tuple[str, str]] = []
@@ -175,3 +110,17 @@ def joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content:
         shown += part
         length += gap + size
     return styled(*shown)
+
+
+GAUGE_STYLES = {
+    "gauge--model",
+    "gauge--heading",
+    "gauge--label",
+    "gauge--value",
+    "gauge--figure",
+    "gauge--graph",
+    "gauge--bar",
+    "gauge--track",
+    "gauge--warn",
+    "gauge--critical",
+}

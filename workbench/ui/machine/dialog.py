@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.models import MemoryUse
-from workbench.ui.workspace.machine_watch import MachineWatch
-from workbench.ui.machinepage import page_lines
+from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Alarm, ComputeDevice, GpuSample, SourceState
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import GAUGE_STYLES, bar, level, sparkline
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, paragraph, styled
+from workbench.ui.machine.lines import age_text, amounts, memory_bar, model_share, percent, state_text
 from workbench.ui.widgets.lines import Lines
-from workbench.ui.chat.stats_panel import GAUGE_STYLES
+from workbench.ui.workspace.machine_watch import SOURCES, GpuView, MachineView, MachineWatch
 
 
 class MachinePage(Lines):
@@ -64,3 +69,148 @@ class MachineDialog(Dialog[None]):
     def _show(self) -> None:
         if self.is_attached and (width := self.page.size.width):
             self.page.set_lines(page_lines(self._machine.view, self._memory(), width))
+
+
+LABEL_COLUMNS = 16
+
+
+_MARKS = {"info": ("·", "gauge--label"), "warning": ("▲", "gauge--warn"), "error": ("▲", "gauge--critical")}
+
+
+_STATES = {"working": "answers", "absent": "not on this machine", "down": "does not answer"}
+
+
+def page_lines(machine: MachineView, memory: MemoryUse | None, width: int) -> list[Content]:
+    """The page.
+
+    Args:
+        machine: What the meters say.
+        memory: What the open model takes.
+        width: Columns.
+    """
+    sections = [_wrong(machine, width)]
+    sections += [_gpu(gpu, machine, memory, width) for gpu in machine.gpus]
+    sections.append(_host(machine, width))
+    if machine.devices:
+        sections.append(_devices(machine.devices, width))
+    if machine.sources:
+        sections.append(_sources(machine.sources, width))
+    lines: list[Content] = []
+    for section in sections:
+        lines += ([Content("")] if lines else []) + section
+    return lines
+
+
+def _heading(text: str, width: int) -> Content:
+    return styled((cut(text, width), "gauge--heading"))
+
+
+def _row(label: str, value: str) -> Content:
+    return styled((f"  {label:<{LABEL_COLUMNS}}", "gauge--label"), (value, "gauge--value"))
+
+
+def _wrong(machine: MachineView, width: int) -> list[Content]:
+    lines = [_heading("WHAT IS WRONG", width)]
+    for alarm in machine.alarms:
+        lines += _alarm(alarm, width)
+    if age := age_text(machine):
+        text = f"The figures are {age}: a driver does not answer, or something is being timed."
+        lines += _alarm(Alarm("meters", "warning", text), width)
+    if len(lines) == 1:
+        lines.append(styled(("  Nothing that the meters show. `workbench doctor` looks at more.", "gauge--label")))
+    return lines
+
+
+def _alarm(alarm: Alarm, width: int) -> list[Content]:
+    mark, style = _MARKS[alarm.severity]
+    first, *rest = paragraph(clean_line(alarm.text), width - 4, 0, "gauge--value")
+    lines = [styled((f"  {mark} ", style)) + first, *(Content("    ") + line for line in rest)]
+    return lines + (paragraph(clean_line(alarm.hint), width, 4, "gauge--label") if alarm.hint else [])
+
+
+def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: int) -> list[Content]:
+    sample, info = gpu.sample, gpu.sample.gpu
+    facts = [info.name or f"GPU {info.index}"]
+    if info.capability is not None:
+        facts.append("compute capability {}.{}".format(*info.capability))
+    facts += [info.pci_id] if info.pci_id else []
+    lines = [_heading(f"GPU {info.index}  " + "  ·  ".join(map(clean_line, facts)), width)]
+    room = max(10, width - LABEL_COLUMNS - 4 - 8)
+    if gpu.fill is not None:
+        share = f"{percent(100 * gpu.fill):>8}"
+        lines.append(_row("memory", "") + memory_bar(gpu, room) + styled((share, "gauge--value")))
+        lines.append(_row("  last minute", "") + sparkline(gpu.filled, room))
+    used = amounts(sample.memory_used, sample.memory_total)
+    shared = ", shared with the system" if info.unified else ""
+    lines.append(_row("  used", f"{used}{shared}"))
+    held = model_share(memory, sample, machine)
+    for label, size in (("free", sample.memory_free), ("this program", sample.memory_own), ("this model", held)):
+        if size is not None:
+            lines.append(_row(f"  {label}", fmt.size(size)))
+    if sample.spill_used is not None:
+        lines.append(_row("  in system's", amounts(sample.spill_used, sample.spill_total)))
+    if sample.gpu_percent is not None:
+        share = f"{percent(sample.gpu_percent):>8}"
+        lines.append(_row("busy", "") + sparkline(gpu.busy, room) + styled((share, "gauge--value")))
+    if sample.memory_percent is not None:
+        lines.append(_row("memory busy", percent(sample.memory_percent)))
+    if text := state_text(sample):
+        lines.append(_row("state", text))
+    if sample.memory_clock_mhz is not None:
+        lines.append(_row("memory clock", f"{sample.memory_clock_mhz:,} MHz"))
+    return lines + _throttle(sample, width) + _absent(sample, width)
+
+
+def _throttle(sample: GpuSample, width: int) -> list[Content]:
+    reasons = sample.throttle or ()
+    if not reasons:
+        return []
+    wrong = any(reason in THROTTLE_WARNINGS for reason in reasons)
+    words = ", ".join(THROTTLE_WORDS[reason] for reason in reasons)
+    lines = paragraph(words, width - LABEL_COLUMNS - 2, 0, "gauge--warn" if wrong else "gauge--value")
+    return _beside("clock", lines)
+
+
+def _absent(sample: GpuSample, width: int) -> list[Content]:
+    """What its driver does not tell, and why."""
+    by_reason: dict[str, list[str]] = {}
+    for field, reason in sample.absent:
+        by_reason.setdefault(reason, []).append(field.removesuffix("_mj").removesuffix("_c").replace("_", " "))
+    text = "; ".join(f"{', '.join(fields)} ({reason})" for reason, fields in by_reason.items())
+    return _beside("not told", paragraph(text, width - LABEL_COLUMNS - 2, 0, "gauge--label")) if text else []
+
+
+def _beside(label: str, lines: Sequence[Content]) -> list[Content]:
+    return [_row("" if index else label, "") + line for index, line in enumerate(lines)]
+
+
+def _host(machine: MachineView, width: int) -> list[Content]:
+    host = machine.host
+    lines = [_heading("THIS MACHINE", width)]
+    if host is None:
+        return [*lines, styled(("  Nothing was read yet.", "gauge--label"))]
+    used = 1 - host.free_bytes / host.total_bytes if host.total_bytes else None
+    room = max(10, width - LABEL_COLUMNS - 4 - 8)
+    lines.append(_row("memory", "") + bar(used, room, level(used)))
+    lines.append(_row("  free", f"{fmt.size(host.free_bytes)} of {fmt.size(host.total_bytes)}"))
+    lines.append(_row("  this process", fmt.size(host.rss_bytes)))
+    if host.swap_total_bytes:
+        lines.append(_row("swap", f"{fmt.size(host.swap_used_bytes)} of {fmt.size(host.swap_total_bytes)}"))
+    lines.append(_row("processors", percent(host.cpu_percent)))
+    return lines
+
+
+def _devices(devices: Sequence[ComputeDevice], width: int) -> list[Content]:
+    lines = [_heading("WHAT LLAMA.CPP COMPUTES ON", width)]
+    for device in devices:
+        text = "  ".join(filter(None, (device.description, device.backend, device.pci_id or "")))
+        lines.append(_row(cut(device.name, LABEL_COLUMNS - 1), cut(text, width - LABEL_COLUMNS - 2)))
+    return lines
+
+
+def _sources(sources: Sequence[SourceState], width: int) -> list[Content]:
+    lines = [_heading("DRIVERS", width)]
+    for state in sources:
+        text = _STATES[state.status] + (f": {clean_line(state.reason)}" if state.reason else "")
+        lines += _beside(SOURCES[state.source], paragraph(text, width - LABEL_COLUMNS - 2, 0, "gauge--value"))
+    return lines

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
+from textual.message import Message
 
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WARNINGS, ComputeDevice, GpuInfo, GpuSample, HostSample, Throttle
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import Ranked, bar, figure_row, heading_row, joined, level, sparkline, styled
-from workbench.ui.workspace.machine_watch import GpuView, MachineView
-from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.gauges import Ranked, bar, figure_row, heading_row, joined, level, sparkline
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, styled
+from workbench.ui.workspace.machine_watch import GpuView, MachineView
 
 SHORT_THROTTLE: dict[Throttle, str] = {
     "application clocks": "at the clocks set for it",
@@ -228,3 +229,7 @@ def alarms_text(machine: MachineView) -> str:
 def age_text(machine: MachineView) -> str:
     """How old the figures are; empty where they are fresh."""
     return f"{machine.age_s} s old" if machine.age_s else ""
+
+
+class MachineChanged(Message):
+    """The meters of the machine were read again; sent to the screen that the user is on."""

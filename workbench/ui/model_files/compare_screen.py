@@ -14,10 +14,10 @@ from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.gguf.inspect import ModelReport
 from workbench.ui.kit import figures as fmt
-from workbench.ui.model_files.compare_pages import compare_pages
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import Page, TablePage, cut
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, styled
+from workbench.ui.model_files.compare_pages import compare_pages
+from workbench.ui.model_files.pages import Page, TablePage
 from workbench.ui.model_files.pages_screen import PagesScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.rows import Rows

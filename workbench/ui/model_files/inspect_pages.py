@@ -18,10 +18,10 @@ from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import FoldedArray, FoldedValue, Inspection, ModelReport, TypeShare
 from workbench.gguf.oddities import Oddity
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import Column, Page, TablePage, TextPage, cut, heading, padded, pairs, paragraph
-from workbench.ui.model_files.template_page import TemplatePage, tokenizer_lines
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, heading, padded, pairs, paragraph, styled
+from workbench.ui.model_files.pages import Column, Page, TablePage, TextPage
+from workbench.ui.model_files.template_page import TemplatePage, tokenizer_lines
 
 _NUMBER = re.compile(r"\d{1,8}")
 _BLOCK = re.compile(r"^blk\.\d+\.")

@@ -13,9 +13,9 @@ from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import FoldedArray, ModelReport
-from workbench.ui.kit.gauges import styled
+from workbench.ui.kit.text import cut_path, styled
 from workbench.ui.model_files.inspect_pages import MetadataRow, inspect_pages, tensor_text, title_lines
-from workbench.ui.model_files.pages import Page, TablePage, cut_path
+from workbench.ui.model_files.pages import Page, TablePage
 from workbench.ui.model_files.pages_screen import PagesScreen
 from workbench.ui.services import Services
 from workbench.ui.widgets.rows import Rows

@@ -6,67 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from workbench.ui.kit.gauges import styled
-from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import padded, styled
 
 Item = TypeVar("Item")
 GAP = 2
 """Columns between two columns of a table."""
 WIDE = 100
 """Columns from which there is much room."""
-LONGEST_CELL = 400
-"""Characters of a text that are looked at for one cell: a file may hold megabytes in one value."""
-
-
-def cut(text: str, width: int) -> str:
-    """`text` on one line, harmless, and no wider than `width`."""
-    line = clean_line(text[:LONGEST_CELL])
-    if cell_len(line) <= width and len(text) <= LONGEST_CELL:
-        return line
-    return set_cell_size(line, max(0, width - 1)).rstrip() + "…" if width > 0 else ""
-
-
-def cut_path(text: str, width: int) -> str:
-    """A path no wider than `width`: its end says most."""
-    line = clean_line(text)
-    if cell_len(line) <= width:
-        return line
-    while line and cell_len(line) >= width:
-        line = line[max(1, cell_len(line) - width) :]
-    return f"…{line}"
-
-
-def padded(text: str, width: int, *, right: bool = False) -> str:
-    """`text` cut or filled up to `width` columns."""
-    line = cut(text, width)
-    fill = " " * max(0, width - cell_len(line))
-    return fill + line if right else line + fill
-
-
-def heading(text: str) -> Content:
-    """A heading in running text."""
-    return styled((text, "rows--heading"))
-
-
-def paragraph(text: str, width: int, indent: int = 0, style: str = "") -> list[Content]:
-    """Running text in lines."""
-    lines = Content(text).wrap(max(10, width - indent))
-    filled = [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines]
-    return filled or [Content("")]
-
-
-def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:
-    """Names and values; a value goes on under itself."""
-    names = min(24, max((len(name) for name, _ in rows), default=0))
-    lines = []
-    for name, value in rows:
-        wrapped = Content(value).wrap(max(10, width - names - 4)) or [Content("")]
-        for number, line in enumerate(wrapped):
-            lines.append(styled((f"  {'' if number else name:<{names}}  ", "rows--dim")) + line)
-    return lines
 
 
 class Page:

@@ -19,14 +19,14 @@ from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.clipboard import CopyOut
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import Page, TablePage, paragraph
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import paragraph, styled
+from workbench.ui.model_files.pages import Page, TablePage
+from workbench.ui.model_files.section_bar import SectionBar
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
-from workbench.ui.model_files.section_bar import SectionBar
 
 SECTIONS = 6
 """So many pages have a key of their own."""

@@ -10,7 +10,7 @@ from textual.content import Content
 from textual.events import Click
 from textual.message import Message
 
-from workbench.ui.kit.gauges import styled
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 

@@ -9,10 +9,10 @@ from textual.content import Content, Span
 
 from workbench.gguf.inspect import Inspection, ModelReport
 from workbench.ui.kit import figures as fmt
-from workbench.ui.markdown.code import highlight
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import TextPage, heading, padded, pairs, paragraph
 from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import heading, padded, pairs, paragraph, styled
+from workbench.ui.markdown.code import highlight
+from workbench.ui.model_files.pages import TextPage
 
 BESIDE = 110
 """Columns from which a chat template and what it makes stand side by side."""

@@ -18,17 +18,18 @@ from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
-from workbench.ui.workspace.workspace import Desk
-from workbench.ui.models.fit import Fitter
-from workbench.ui.kit.transient import Passing
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.services import Services
+from workbench.ui.kit.transient import Passing
+from workbench.ui.models.fit import Fitter
+from workbench.ui.models.list_widget import ModelRows, ShelfLines
 from workbench.ui.models.model_list import Filter, Heading, Row, Shelf
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
 from workbench.ui.models.rows import order_at
+from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
-from workbench.ui.models.list_widget import ModelRows, ShelfLines, TextRows
+from workbench.ui.widgets.text_rows import TextRows
+from workbench.ui.workspace.workspace import Desk
 
 WIDE = 108
 """Columns from which there is room for the panel beside the list."""

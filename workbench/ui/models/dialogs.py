@@ -13,12 +13,11 @@ from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
 from workbench.core.models import ScanProblem
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut, cut_path, paragraph
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.models.model_list import Filter
-from workbench.ui.models.list_widget import TextRows
+from workbench.ui.widgets.text_rows import TextRows
 
 _KINDS = {"source": "place", "architecture": "architecture", "state": ""}
 _WORDS = 44

@@ -5,17 +5,17 @@ It holds no widget. Files are read in threads; a price is worked out between two
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import EngineInfo, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import FitModel, Room
-from workbench.ui.models.fit_lines import Answer, ask
+from workbench.gguf.fit import DeviceRoom, Fit, FitModel, FitQuestion, Room
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.services import Services
 from workbench.ui.models.what_if import WhatIf
+from workbench.ui.services import Services
 
 KEPT = 64
 """Files that are kept as read, at most."""
@@ -107,3 +107,92 @@ class Fitter:
     def follow(self) -> None:
         """Begin with the settings that the conversation has now; what is on trial stays on trial."""
         self.what_if = self.what_if.on(self._base())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the arithmetic says of a model with some settings on this machine."""
+
+    question: FitQuestion
+    fit: Fit
+    largest: int
+    """The longest context that fits; 0 for none."""
+    most: int
+    """The most layers that fit on the GPUs."""
+    layers: int
+    trained: int | None
+    gpus: int
+    """How many GPUs there are."""
+    adapter_bytes: int = 0
+    """What of the weights is the adapter's."""
+    closing: str = ""
+    """The open model, where it has to be closed before this one fits."""
+
+    @property
+    def short_of(self) -> Sequence[tuple[str, int]]:
+        """The devices that have no room, and the bytes that are missing there."""
+        return [
+            (share.device.name, share.total_bytes - max(0, _usable(share.device)))
+            for share in self.fit.shares
+            if not share.fits
+        ]
+
+    @property
+    def spare_bytes(self) -> int:
+        """What stays free on the device that is the fullest."""
+        return min((_usable(share.device) - share.total_bytes for share in self.fit.shares), default=0)
+
+
+def _usable(device: DeviceRoom) -> int:
+    return device.free_bytes - device.reserve_bytes
+
+
+def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None) -> Answer | None:
+    """Price a model.
+
+    Args:
+        model: The model.
+        settings: How it would be loaded.
+        room: What is free.
+        open_now: The model that is open, and that would be closed.
+
+    Returns:
+        The answer; None where the arithmetic does not understand the file.
+    """
+    try:
+        question = model.question(settings)
+        cleared = room_without(open_now, room)
+        # A model on a GPU is closed before the next one is loaded; one in the memory of the host only if it has to be.
+        before = cleared if open_now is not None and open_now.gpu_layers else room
+        fit, closing = model.price(question, before), ""
+        if not fit.fits and cleared != before and (second := model.price(question, cleared)).fits:
+            fit, before, closing = second, cleared, open_now.model.label if open_now is not None else ""
+        return Answer(
+            question,
+            fit,
+            model.largest_context(question, before),
+            model.most_layers(question, before),
+            model.layers,
+            model.trained_context,
+            len(room.gpus),
+            model.adapter_bytes,
+            closing,
+        )
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
+
+
+def room_without(open_now: EngineInfo | None, room: Room) -> Room:
+    """What is free once the open model is closed."""
+    memory = open_now.memory if open_now is not None else None
+    if memory is None or open_now is None:
+        return room
+    if open_now.gpu_layers:
+        held = memory.on_gpus or {memory.device: memory.total_bytes}
+        if not any(gpu.name in held for gpu in room.gpus):
+            return room
+        grown = (replace(gpu, free_bytes=gpu.free_bytes + held.get(gpu.name, 0)) for gpu in room.gpus)
+        return Room(room.host, tuple(grown))
+    # The pages of a file that is mapped count as free already.
+    freed = memory.kv_bytes + memory.compute_bytes
+    return Room(replace(room.host, free_bytes=room.host.free_bytes + freed), room.gpus)

@@ -3,112 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from textual.content import Content
 
-from workbench.core.models import EngineInfo, LoadRecord, ModelEntry
-from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DeviceRoom, Fit, FitModel, FitQuestion, Room, Share
+from workbench.core.models import LoadRecord, ModelEntry
+from workbench.gguf.fit import Share
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import bar, level, styled
-from workbench.ui.model_files.pages import cut, paragraph
+from workbench.ui.kit.gauges import bar, level
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, cut_line, paragraph, styled
+from workbench.ui.models.fit import Answer, _usable
 from workbench.ui.models.what_if import WhatIf
 
 FLOATS = ("f16", "f32", "bf16")
 """Types of values that work without flash attention."""
 _DEVICE, _FIGURE = 6, 8
 _LABEL = 17
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the arithmetic says of a model with some settings on this machine."""
-
-    question: FitQuestion
-    fit: Fit
-    largest: int
-    """The longest context that fits; 0 for none."""
-    most: int
-    """The most layers that fit on the GPUs."""
-    layers: int
-    trained: int | None
-    gpus: int
-    """How many GPUs there are."""
-    adapter_bytes: int = 0
-    """What of the weights is the adapter's."""
-    closing: str = ""
-    """The open model, where it has to be closed before this one fits."""
-
-    @property
-    def short_of(self) -> Sequence[tuple[str, int]]:
-        """The devices that have no room, and the bytes that are missing there."""
-        return [
-            (share.device.name, share.total_bytes - max(0, _usable(share.device)))
-            for share in self.fit.shares
-            if not share.fits
-        ]
-
-    @property
-    def spare_bytes(self) -> int:
-        """What stays free on the device that is the fullest."""
-        return min((_usable(share.device) - share.total_bytes for share in self.fit.shares), default=0)
-
-
-def _usable(device: DeviceRoom) -> int:
-    return device.free_bytes - device.reserve_bytes
-
-
-def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None) -> Answer | None:
-    """Price a model.
-
-    Args:
-        model: The model.
-        settings: How it would be loaded.
-        room: What is free.
-        open_now: The model that is open, and that would be closed.
-
-    Returns:
-        The answer; None where the arithmetic does not understand the file.
-    """
-    try:
-        question = model.question(settings)
-        cleared = room_without(open_now, room)
-        # A model on a GPU is closed before the next one is loaded; one in the memory of the host only if it has to be.
-        before = cleared if open_now is not None and open_now.gpu_layers else room
-        fit, closing = model.price(question, before), ""
-        if not fit.fits and cleared != before and (second := model.price(question, cleared)).fits:
-            fit, before, closing = second, cleared, open_now.model.label if open_now is not None else ""
-        return Answer(
-            question,
-            fit,
-            model.largest_context(question, before),
-            model.most_layers(question, before),
-            model.layers,
-            model.trained_context,
-            len(room.gpus),
-            model.adapter_bytes,
-            closing,
-        )
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        return None
-
-
-def room_without(open_now: EngineInfo | None, room: Room) -> Room:
-    """What is free once the open model is closed."""
-    memory = open_now.memory if open_now is not None else None
-    if memory is None or open_now is None:
-        return room
-    if open_now.gpu_layers:
-        held = memory.on_gpus or {memory.device: memory.total_bytes}
-        if not any(gpu.name in held for gpu in room.gpus):
-            return room
-        grown = (replace(gpu, free_bytes=gpu.free_bytes + held.get(gpu.name, 0)) for gpu in room.gpus)
-        return Room(room.host, tuple(grown))
-    # The pages of a file that is mapped count as free already.
-    freed = memory.kv_bytes + memory.compute_bytes
-    return Room(replace(room.host, free_bytes=room.host.free_bytes + freed), room.gpus)
 
 
 def verdict(answer: Answer) -> tuple[str, str]:
@@ -280,8 +191,3 @@ def family_lines(verdicts: Sequence[Verdict], width: int) -> list[Content]:
         needs = fmt.size(answer.fit.total_bytes).rjust(9)
         lines.append(styled(*head, (needs, "rows--figure"), (words, "rows--good" if fits else "rows--error")))
     return [cut_line(line, width) for line in lines]
-
-
-def cut_line(line: Content, width: int) -> Content:
-    """A styled line no wider than `width`."""
-    return line if line.cell_length <= width else line.truncate(width, ellipsis=True)

@@ -12,9 +12,8 @@ from textual.content import Content
 
 from workbench.core.models import ModelEntry
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut, cut_path, padded
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, cut_path, padded, styled
 from workbench.ui.models.model_list import Heading, Row, Shelf, group_of, sources
 
 OPEN, MARKED, BROKEN, DIFFERS = "●", "✓", "!", "≠"

@@ -14,13 +14,13 @@ from textual.widgets import Input
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import Value
-from workbench.core.ports import Servers
-from workbench.ui.kit.clipboard import CopyOut
+from workbench.core.servers import Servers
 from workbench.ui.keys import keys_of
+from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.models.what_if_actions import TrialScreen
 from workbench.ui.models.model_list import Heading
 from workbench.ui.models.rows import short_problem
+from workbench.ui.models.what_if_actions import TrialScreen
 from workbench.ui.widgets.rows import Rows
 
 

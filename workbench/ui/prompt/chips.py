@@ -11,8 +11,8 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from workbench.core.prompt_text import Range
-from workbench.ui.prompt.pastes import Pastes, is_long
 from workbench.ui.kit.sanitize import clean
+from workbench.ui.prompt.pastes import Pastes, is_long
 
 OPEN_LIMIT = 100_000
 """Characters up to which a paste can be opened: with more of them in the text, every key would be felt."""

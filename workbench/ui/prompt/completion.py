@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import ClassVar
 
-from workbench.ui.kit.gauges import styled
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.chat.commands import Candidate
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 ROWS = 6
@@ -33,3 +33,20 @@ class Suggestions(Lines):
             lines.append(styled((f"{len(found) - ROWS} more: Tab completes, more letters choose", "gauge--label")))
         width = self.app.size.width
         self.set_lines([line.truncate(width - 2, ellipsis=True) for line in lines])
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to go on with what was typed."""
+
+    text: str
+    """The whole line as it would be then."""
+    help: str
+
+
+def common_start(found: Sequence[Candidate]) -> str:
+    """As much as all candidates begin with."""
+    texts = [each.text for each in found]
+    low, high = min(texts, default=""), max(texts, default="")
+    same = next((place for place, (one, other) in enumerate(zip(low, high, strict=False)) if one != other), len(low))
+    return low[:same]

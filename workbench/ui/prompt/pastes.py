@@ -6,12 +6,8 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from textual.content import Content, Span
-
 from workbench.core.prompt_text import PromptText, Range
 from workbench.ui.kit import figures as fmt
-from workbench.ui.markdown.plain import PlainDocument
-from workbench.ui.kit.sanitize import clean
 
 FOLD_LINES = 8
 """Lines up to which a paste is put into the prompt as it is."""
@@ -23,8 +19,6 @@ LONG_CHARACTERS = 2_000
 """Characters up to which such a message is shown in full."""
 HEAD, TAIL = (8, 600), (3, 300)
 """Lines and characters that stay of the beginning and of the end of a longer one."""
-OPENED_CHARACTERS = 200_000
-"""Characters that are shown of a message that is opened: wrapping more of them would be felt."""
 
 _CHIP = re.compile(r"\[pasted(?: #\d+)?: [\d,]+ lines?, [\d,.]+ [KMGT]?B\]")
 
@@ -144,47 +138,3 @@ def _cut(text: str, lines: int, characters: int) -> int:
             return end if end > 0 else min(characters, len(text))
         end = following
     return end
-
-
-def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> tuple[list[Content], frozenset[int]]:
-    """A message with parts of it folded.
-
-    Args:
-        text: The message.
-        folds: The parts, in their order.
-        width: The cells of a row.
-        style: The component class of the rows that stand for what is folded.
-
-    Returns:
-        The rows, and the numbers of those that stand for something.
-    """
-    lines: list[Content] = []
-    marks = set()
-    place = 0
-    for start, end in folds:
-        lines += _wrapped(text[place:start], width)
-        marks.add(len(lines))
-        note = f"▸ {summary(text[start:end])}, folded here; all of it is sent"
-        lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
-        # What is typed after a paste stands on its own row, where one blank before it would only be in the way. Several
-        # blanks are the indentation of a line.
-        place = end + (text.startswith(" ", end) and not text.startswith("  ", end))
-    return lines + _wrapped(text[place:], width), frozenset(marks)
-
-
-def opened_lines(text: str, width: int, style: str) -> list[Content]:
-    """A message with nothing folded; of one that is very long, the beginning."""
-    lines = _wrapped(text[:OPENED_CHARACTERS], width)
-    if len(text) > OPENED_CHARACTERS:
-        note = f"… and {len(text) - OPENED_CHARACTERS:,} more characters, which were sent and can be copied"
-        lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
-    return lines
-
-
-def _wrapped(text: str, width: int) -> list[Content]:
-    if not (text := clean(text).strip("\n")):
-        return []
-    document = PlainDocument()
-    document.append(text)
-    document.resize(width)
-    return document.lines

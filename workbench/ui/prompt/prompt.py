@@ -13,9 +13,9 @@ from textual.strip import Strip
 from textual.widgets import TextArea
 
 from workbench.core.prompt_text import PromptText
-from workbench.ui.prompt.pastes import Pastes
-from workbench.ui.chat.commands import Candidate, common_start
 from workbench.ui.prompt.chips import ChipArea
+from workbench.ui.prompt.completion import Candidate, common_start
+from workbench.ui.prompt.pastes import Pastes
 
 PUT_LIMIT = 4_000
 """Characters from which a text that comes back into the prompt is folded as a whole: each key would be felt."""

@@ -11,9 +11,8 @@ from workbench.core.models import ModelEntry
 from workbench.gguf.quantization import QuantizePlan, is_quantized, source_rank
 from workbench.gguf.targets import QuantType
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut, cut_path
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, cut_path, styled
 
 SPARE_BYTES = 16 * 2**20
 """What has to stay free on the disk beside the file."""

@@ -24,11 +24,18 @@ from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
-from workbench.ui.quantize.choices import Choices, first_choice, source_lines, sources_of, type_header, type_row, verdicts
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, styled
+from workbench.ui.quantize.choices import (
+    Choices,
+    first_choice,
+    source_lines,
+    sources_of,
+    type_header,
+    type_row,
+    verdicts,
+)
 from workbench.ui.services import Services
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows

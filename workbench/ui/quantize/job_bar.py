@@ -9,8 +9,8 @@ from textual.message import Message
 
 from workbench.gguf.quantization import QuantizeProgress
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import bar, styled
-from workbench.ui.model_files.pages import cut
+from workbench.ui.kit.gauges import bar
+from workbench.ui.kit.text import cut, styled
 from workbench.ui.quantize.queue import Order, QuantizeQueue
 from workbench.ui.widgets.lines import Lines
 

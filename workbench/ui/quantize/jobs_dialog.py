@@ -11,13 +11,13 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 
-from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import bar, styled
-from workbench.ui.model_files.pages import cut, cut_path, paragraph
-from workbench.ui.quantize.queue import Order, QuantizeQueue
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import bar
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.quantize.job_bar import duration, order_label, speed_text
+from workbench.ui.quantize.queue import Order, QuantizeQueue
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 

@@ -15,13 +15,13 @@ from textual.worker import Worker, WorkerState
 from workbench.core.errors import TargetError, WorkbenchError
 from workbench.core.models import LibraryView
 from workbench.gguf.quantization import QuantizeJob
-from workbench.ui.kit import figures as fmt
-from workbench.ui.quantize.queue import Order, QuantizeQueue
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.confirm import ConfirmDialog
-from workbench.ui.quantize.jobs_dialog import JobsDialog
-from workbench.ui.services import Services
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.quantize.job_bar import JobBar, duration
+from workbench.ui.quantize.jobs_dialog import JobsDialog
+from workbench.ui.quantize.queue import Order, QuantizeQueue
+from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 
 LOOK_SECONDS = 0.25

@@ -14,6 +14,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from workbench.lab.race.race import Lane
+from workbench.ui.kit.sanitize import clean
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.race.lines import (
     answer_lines,
@@ -23,7 +24,6 @@ from workbench.ui.race.lines import (
     question_lines,
     warning_lines,
 )
-from workbench.ui.kit.sanitize import clean
 from workbench.ui.widgets.lines import Lines
 
 STYLES = frozenset(

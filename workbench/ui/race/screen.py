@@ -23,17 +23,18 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import with_values
 from workbench.lab.race.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race.report import FORMS, as_json, result_of
-from workbench.ui.workspace.workspace import Desk
-from workbench.ui.kit.gauges import styled
-from workbench.ui.machine.lines import machine_line
-from workbench.ui.kit.transient import SAY_SECONDS, Passing
-from workbench.ui.race.lines import Terms, conversation_of, proposed, room_for_more, summary_lines
-from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.dialogs.export import Export, ExportDialog, free_path
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
+from workbench.ui.kit.transient import SAY_SECONDS, Passing
+from workbench.ui.machine.lines import machine_line
+from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.race.lane import LaneColumn, LaneScroll, RaceLines
+from workbench.ui.race.lines import summary_lines
+from workbench.ui.race.setup import Terms, conversation_of, proposed, room_for_more
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.race.lane import LaneColumn, LaneScroll, RaceLines
-from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.workspace.workspace import Desk
 
 PAINT_SECONDS = 0.05
 """How often something is drawn while lanes write: one lane, or the table."""

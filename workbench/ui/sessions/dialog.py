@@ -14,12 +14,11 @@ from textual.getters import query_one
 from textual.widgets import Input, Label
 
 from workbench.core.errors import SessionError
-from workbench.core.ports import SessionStore
-from workbench.core.session import Session, SessionHit, SessionSummary
-from workbench.ui.model_files.pages import cut
-from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.core.session import Session, SessionHit, SessionStore, SessionSummary
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
 from workbench.ui.widgets.rows import Rows
 

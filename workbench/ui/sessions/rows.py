@@ -12,9 +12,8 @@ from textual.content import Content
 from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.tree import Turn
 from workbench.ui.kit import figures as fmt
-from workbench.ui.kit.gauges import styled
-from workbench.ui.model_files.pages import cut, padded
 from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import cut, padded, styled
 
 DATE = 17
 """Columns of a date."""

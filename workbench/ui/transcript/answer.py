@@ -12,9 +12,9 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
 from workbench.core.tree import EDITED, Place, Turn
 from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.sanitize import StreamCleaner, clean_line
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
-from workbench.ui.kit.sanitize import StreamCleaner, clean_line
 from workbench.ui.transcript.turns import TurnLines
 
 ENDINGS = {

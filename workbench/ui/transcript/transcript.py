@@ -17,8 +17,8 @@ from textual.widget import AwaitMount, Widget
 from workbench.core.tree import Tree, Turn
 from workbench.ui.prompt.pastes import Folds, middle
 from workbench.ui.transcript.answer import AnswerTurn
-from workbench.ui.widgets.lines import Lines, expect_growth
 from workbench.ui.transcript.turns import TurnLines, UserTurn
+from workbench.ui.widgets.lines import Lines, expect_growth
 
 SHOWN_TURNS = 40
 """Turns of a resumed conversation that are shown at first."""

@@ -10,14 +10,12 @@ from textual.content import Content, Span
 from textual.events import Click
 from textual.geometry import Size
 
-from workbench.core.errors import WorkbenchError
 from workbench.core.prompt_text import Range
 from workbench.core.tree import Place
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.markdown.blocks import code_blocks
-from workbench.ui.prompt.pastes import folded_lines, middle, opened_lines
-from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.workspace.swap import Swap, swap_lines
+from workbench.ui.prompt.pastes import middle
+from workbench.ui.transcript.folding import folded_lines, opened_lines
 from workbench.ui.widgets.lines import Lines
 
 
@@ -181,99 +179,3 @@ class UserTurn(TurnLines):
         """A row that stands for something opens it."""
         if event.y in self._marks:
             self.action_fold()
-
-
-class Notice(Lines):
-    """Something the program has to say between the turns: a title, and what to do about it."""
-
-    DEFAULT_CSS = """
-    Notice {
-        margin: 1 0 0 0;
-        padding: 0 1;
-
-        & > .notice--title {
-            text-style: bold;
-        }
-
-        &.-error {
-            border-left: thick $error;
-            background: $error 10%;
-        }
-
-        &.-warning {
-            border-left: thick $warning;
-            background: $warning 10%;
-        }
-
-        &.-information {
-            border-left: thick $success;
-            background: $success 10%;
-        }
-    }
-    """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"notice--title"}
-
-    def __init__(self, title: str, hint: str = "", severity: str = "error") -> None:
-        super().__init__(classes=f"notice -{severity}")
-        self._title = clean_line(title)
-        self._hint = clean(hint)
-
-    @classmethod
-    def of(cls, error: WorkbenchError) -> Notice:
-        """The notice that tells of `error`."""
-        return cls(error.message, error.hint)
-
-    @property
-    def text(self) -> str:
-        """What it says."""
-        return f"{self._title}\n{self._hint}".rstrip()
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many rows as it takes."""
-        title = Content(self._title, [Span(0, len(self._title), "notice--title")])
-        self._lines = title.wrap(width) + (Content(self._hint).wrap(width) if self._hint else [])
-        self.forget_drawn()
-        return len(self._lines)
-
-
-class SwapCard(Lines):
-    """What a swap of models changed."""
-
-    DEFAULT_CSS = """
-    SwapCard {
-        margin: 1 0 0 0;
-        padding: 0 1;
-        border-left: thick $success;
-
-        & > .swap--title {
-            color: $title;
-            text-style: bold;
-        }
-
-        & > .swap--label {
-            color: $muted;
-        }
-
-        & > .swap--value {
-            color: $foreground;
-        }
-    }
-    """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"swap--title", "swap--label", "swap--value"}
-
-    def __init__(self, swap: Swap) -> None:
-        super().__init__(classes="swap")
-        self._lines = swap_lines(swap)
-
-    @property
-    def text(self) -> str:
-        """What it says."""
-        return "\n".join(line.plain.rstrip() for line in self._lines)
-
-    def show(self, swap: Swap) -> None:
-        """Take new figures."""
-        self.set_lines(swap_lines(swap))
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line."""
-        return len(self._lines)

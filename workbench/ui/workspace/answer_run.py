@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.engine import Engine, Request
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch, Failed, Finished, Token
 from workbench.core.metrics import Meter
-from workbench.core.ports import Engine, Request
 from workbench.core.trace import Tracer
 from workbench.ui.workspace.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 from workbench.core.chat import Message
 from workbench.core.config import Config, Overflow
+from workbench.core.engine import Request
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling, with_values
-from workbench.core.ports import Request
 from workbench.core.recipe import GIVEN
 from workbench.core.session import Session
 from workbench.core.tree import EDITED, INTERRUPTED, History, Making, Node, Tree, Turn, View

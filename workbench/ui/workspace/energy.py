@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from workbench.core.energy import energy_of_span
-from workbench.core.ports import Telemetry
+from workbench.core.telemetry import Telemetry
 
 
 class EnergyMeter:

@@ -9,15 +9,17 @@ from dataclasses import dataclass, replace
 from itertools import islice, takewhile
 from typing import Literal
 
-from workbench.core.ports import AlarmWatch, LogBook, Telemetry
+from workbench.core.logbook import LogBook
 from workbench.core.telemetry import (
     Alarm,
+    AlarmWatch,
     ComputeDevice,
     GpuSample,
     HostSample,
     Situation,
     SourceName,
     SourceState,
+    Telemetry,
     TelemetrySample,
 )
 

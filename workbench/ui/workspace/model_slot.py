@@ -7,9 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from workbench.core.cancel import CancelToken
+from workbench.core.engine import Engine, EngineHost
 from workbench.core.errors import MemoryShortError, WorkbenchError
 from workbench.core.parameters import LoadSettings
-from workbench.core.ports import Engine, EngineHost
 
 
 @dataclass(slots=True)

@@ -6,8 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from workbench.core.errors import SessionError
 from workbench.core.models import ModelEntry
-from workbench.core.ports import Journal, SessionStore
-from workbench.core.session import Session
+from workbench.core.session import Journal, Session, SessionStore
 from workbench.core.tree import Node, View
 from workbench.ui.workspace.conversation import Conversation
 

@@ -13,24 +13,24 @@ from pathlib import Path
 
 from workbench.core.answer import Outcome
 from workbench.core.chat import Message
+from workbench.core.engine import Engine, Request
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import ModelEntry
-from workbench.core.ports import Engine, ExportFormat, Naming, Request
+from workbench.core.models import ModelEntry, Naming
 from workbench.core.recipe import Recipe
-from workbench.core.session import Session
+from workbench.core.session import ExportFormat, Session
 from workbench.core.telemetry import Situation
 from workbench.core.trace import Trace
 from workbench.core.tree import History, Making, Turn, View
-from workbench.ui.workspace.answer_run import Answering
-from workbench.ui.workspace.model_slot import Bay
-from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.kit.gauges import Readings
-from workbench.ui.workspace.machine_watch import MachineWatch
-from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks, Emit
-from workbench.ui.workspace.session_recorder import Scribe
 from workbench.ui.services import Services
+from workbench.ui.workspace.answer_run import Answering
+from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.energy import EnergyMeter
+from workbench.ui.workspace.machine_watch import MachineWatch
+from workbench.ui.workspace.model_slot import Bay
+from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks, Emit
+from workbench.ui.workspace.readings import Readings
+from workbench.ui.workspace.session_recorder import Scribe
 from workbench.ui.workspace.swap import Track
 
 SAMPLE_EVERY_NS = 240_000_000

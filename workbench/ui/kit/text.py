@@ -1,0 +1,94 @@
+"""Short texts for tables and panels: cut, padded, styled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from rich.cells import cell_len, set_cell_size
+from textual.content import Content, Span
+
+from workbench.core.models import ModelEntry
+from workbench.ui.kit.sanitize import clean_line
+
+SHORT_NAME = 22
+"""Columns for the model on a narrow screen."""
+
+
+@lru_cache(maxsize=1024)
+def styled(*parts: tuple[str, str]) -> Content:
+    """Texts with their component classes, one after the other.
+
+    The same parts give the same object, so that a line that stays as it is is neither made nor compared again.
+    """
+    spans: list[Span] = []
+    length = 0
+    for text, style in parts:
+        if style and text:
+            spans.append(Span(length, length + len(text), style))
+        length += len(text)
+    return Content("".join(text for text, _ in parts), spans)
+
+
+def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
+    """Name and quantization in few columns; it is the quantization that people compare."""
+    name, quant = clean_line(model.name), clean_line(model.quant or "")
+    room -= len(quant) + 1 if quant else 0
+    return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
+
+
+LONGEST_CELL = 400
+"""Characters of a text that are looked at for one cell: a file may hold megabytes in one value."""
+
+
+def cut(text: str, width: int) -> str:
+    """`text` on one line, harmless, and no wider than `width`."""
+    line = clean_line(text[:LONGEST_CELL])
+    if cell_len(line) <= width and len(text) <= LONGEST_CELL:
+        return line
+    return set_cell_size(line, max(0, width - 1)).rstrip() + "…" if width > 0 else ""
+
+
+def cut_path(text: str, width: int) -> str:
+    """A path no wider than `width`: its end says most."""
+    line = clean_line(text)
+    if cell_len(line) <= width:
+        return line
+    while line and cell_len(line) >= width:
+        line = line[max(1, cell_len(line) - width) :]
+    return f"…{line}"
+
+
+def padded(text: str, width: int, *, right: bool = False) -> str:
+    """`text` cut or filled up to `width` columns."""
+    line = cut(text, width)
+    fill = " " * max(0, width - cell_len(line))
+    return fill + line if right else line + fill
+
+
+def heading(text: str) -> Content:
+    """A heading in running text."""
+    return styled((text, "rows--heading"))
+
+
+def paragraph(text: str, width: int, indent: int = 0, style: str = "") -> list[Content]:
+    """Running text in lines."""
+    lines = Content(text).wrap(max(10, width - indent))
+    filled = [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines]
+    return filled or [Content("")]
+
+
+def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:
+    """Names and values; a value goes on under itself."""
+    names = min(24, max((len(name) for name, _ in rows), default=0))
+    lines = []
+    for name, value in rows:
+        wrapped = Content(value).wrap(max(10, width - names - 4)) or [Content("")]
+        for number, line in enumerate(wrapped):
+            lines.append(styled((f"  {'' if number else name:<{names}}  ", "rows--dim")) + line)
+    return lines
+
+
+def cut_line(line: Content, width: int) -> Content:
+    """A styled line no wider than `width`."""
+    return line if line.cell_length <= width else line.truncate(width, ellipsis=True)

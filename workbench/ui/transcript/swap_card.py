@@ -1,0 +1,105 @@
+"""The card that compares the model before a swap with the one after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.content import Content
+from textual.geometry import Size
+
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import short_label, styled
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.workspace.swap import Side, Swap
+
+_LABEL, _COLUMN = 24, 12
+"""Columns of the names at most, and of each figure."""
+
+
+def swap_lines(swap: Swap) -> list[Content]:
+    """A swap as a small table, in the component classes `swap--title`, `swap--label` and `swap--value`."""
+    before, after = swap.before, swap.after
+    names = [_name(side, other) for side, other in ((before, after), (after, before))]
+    width = max(len(name) for name in (*names, "ratio"))
+    lines = [
+        styled((" → ".join(names), "swap--title")),
+        _row("", width, ("size", "bits", "memory", "decode"), "swap--label"),
+    ]
+    for name, side in zip(names, (before, after), strict=True):
+        model = side.model
+        bits = fmt.DASH if model.bits_per_weight is None else f"{model.bits_per_weight:.2f}"
+        speed = fmt.DASH if side.decode_tps is None else f"{fmt.rate(side.decode_tps)} tok/s"
+        if side is after and side.decode_tps is None:
+            speed = "next answer"
+        cells = (fmt.size(model.size_bytes), bits, fmt.size(side.memory_bytes), speed)
+        note = styled(("  last time" if side.earlier else "", "swap--label"))
+        lines.append(Content.assemble(_row(name, width, cells, "swap--value"), note))
+    ratios = (
+        _ratio(before.model.size_bytes, after.model.size_bytes),
+        _ratio(before.model.bits_per_weight, after.model.bits_per_weight),
+        _ratio(before.memory_bytes, after.memory_bytes),
+        _ratio(before.decode_tps, after.decode_tps),
+    )
+    return [*lines, _row("ratio", width, ratios, "swap--label")]
+
+
+def _name(side: Side, other: Side) -> str:
+    """The quantization where that is what tells the two apart, else the name too."""
+    model = side.model
+    alike = model.name == other.model.name or (model.group and model.group == other.model.group)
+    if alike and model.quant and model.quant != other.model.quant:
+        return clean_line(model.quant)
+    return short_label(model, _LABEL)
+
+
+def _row(label: str, width: int, cells: Sequence[str], style: str) -> Content:
+    return styled((f"  {label:<{width}}", "swap--label"), ("".join(f"{cell:>{_COLUMN}}" for cell in cells), style))
+
+
+def _ratio(before: float | None, after: float | None) -> str:
+    return f"{after / before:.2f} x" if before and after else fmt.DASH
+
+
+class SwapCard(Lines):
+    """What a swap of models changed."""
+
+    DEFAULT_CSS = """
+    SwapCard {
+        margin: 1 0 0 0;
+        padding: 0 1;
+        border-left: thick $success;
+
+        & > .swap--title {
+            color: $title;
+            text-style: bold;
+        }
+
+        & > .swap--label {
+            color: $muted;
+        }
+
+        & > .swap--value {
+            color: $foreground;
+        }
+    }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"swap--title", "swap--label", "swap--value"}
+
+    def __init__(self, swap: Swap) -> None:
+        super().__init__(classes="swap")
+        self._lines = swap_lines(swap)
+
+    @property
+    def text(self) -> str:
+        """What it says."""
+        return "\n".join(line.plain.rstrip() for line in self._lines)
+
+    def show(self, swap: Swap) -> None:
+        """Take new figures."""
+        self.set_lines(swap_lines(swap))
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """One row a line."""
+        return len(self._lines)
