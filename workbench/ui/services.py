@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from workbench.core.bench import Bencher, ConditionWatch
 from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import EngineHost, MemoryAdviser
@@ -18,19 +16,17 @@ from workbench.core.prompt_text import PromptBook
 from workbench.core.sending import ModelSender
 from workbench.core.servers import Servers
 from workbench.core.session import ExportFormat, Session, SessionStore
-from workbench.core.sweep import LoadClients
 from workbench.core.telemetry import AlarmWatch, Telemetry
+from workbench.lab.bench.job import BenchTools
 from workbench.lab.race.report import RaceBook
 
 if TYPE_CHECKING:
-    from workbench.core.bench import BenchMachine, MemorySpeed
     from workbench.core.telemetry import ComputeDevice
     from workbench.gguf.fit import FitModel, Room
     from workbench.gguf.header import Array
     from workbench.gguf.inspect import ModelReport
     from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
     from workbench.gguf.targets import QuantType
-    from workbench.lab.bench.record import BenchBook
 
 
 class ModelFiles(Protocol):
@@ -90,28 +86,6 @@ class ModelFiles(Protocol):
 
     async def free_bytes(self, folder: Path) -> int | None:
         """What is free on the disk of `folder`; None where that cannot be told."""
-
-
-class BenchTools(Protocol):
-    """What speed is measured with. Nothing of it is loaded before it is asked for."""
-
-    @property
-    def bencher(self) -> Bencher:
-        """Opens models for timing."""
-
-    @property
-    def load_clients(self) -> LoadClients:
-        """Makes clients that stand for many users of a server."""
-
-    @property
-    def bench_runs(self) -> BenchBook:
-        """The kept runs."""
-
-    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
-        """Sees what goes on beside a measurement, inside the `with` block."""
-
-    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
-        """The memory bandwidth of the processors, which takes a moment; None where it cannot be measured."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,9 +27,9 @@ from workbench.core.errors import (
     RequantizeError,
     TargetError,
 )
+from workbench.engine.llama.quantize import target as quantize_target
 from workbench.engine.llama.quantize.process import WORKER
 from workbench.engine.llama.quantize.quantizer import plan_quantizations, quantize
-from workbench.engine.llama.quantize.quantizer import target as quantize_target
 from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.reader import read_header
 from workbench.gguf.targets import QUANT_TYPES, find_quant_type

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import Protocol
 
-from workbench.core.bench import BenchResult, ConditionWatch, MemorySpeed
+from workbench.core.bench import Bencher, BenchMachine, BenchResult, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.parameters import LoadSettings
+from workbench.core.sweep import LoadClients
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.felt import Felt
 from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchRecord, DuelRecord, FeltRecord, record_duel, record_sweep
+from workbench.lab.bench.record import BenchBook, BenchRecord, DuelRecord, FeltRecord, record_duel, record_sweep
 from workbench.lab.bench.sweep import Sweep
-from workbench.ui.services import BenchTools
 
 FELT_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""
@@ -267,3 +269,25 @@ class BenchJob:
         self.progress = progress
         if self._loop is not None and self.running:
             self._loop.call_soon_threadsafe(self._on_change)
+
+
+class BenchTools(Protocol):
+    """What speed is measured with. Nothing of it is loaded before it is asked for."""
+
+    @property
+    def bencher(self) -> Bencher:
+        """Opens models for timing."""
+
+    @property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
+
+    @property
+    def bench_runs(self) -> BenchBook:
+        """The kept runs."""
+
+    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
+        """Sees what goes on beside a measurement, inside the `with` block."""
+
+    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
+        """The memory bandwidth of the processors, which takes a moment; None where it cannot be measured."""
