@@ -42,7 +42,8 @@ def test_core_needs_the_standard_library_alone():
 
 
 @pytest.mark.parametrize(
-    "room", ["engine", "engine.llama", "gguf", "lab", "library", "modelfile", "store", "telemetry", "ui"]
+    "room",
+    ["engine", "engine.llama", "gguf", "lab", "library", "modelfile", "processes", "store", "telemetry", "ui"],
 )
 def test_a_room_can_be_looked_at_without_loading_llama_cpp(room):
     assert not modules_after(f"import workbench.{room}") & {"llama_cpp", "pynvml"}

@@ -42,21 +42,21 @@ def test_a_child_reads_as_this_process_would(play, child):
     assert card.memory_own in {GIB // 4, None}
     assert shared.gpu.unified
     assert child.versions["driver"] == "570.86.15"
-    process = child._process
+    process = child._child
     play.change(_0__used=2 * GIB)
     assert child.read()[0].memory_used == 2 * GIB
-    assert child._process is process
+    assert child._child is process
 
 
 def test_an_updated_driver_gets_a_new_child(play, child):
     play.show(RTX_4090)
     child.read()
-    first = child._process
+    first = child._child
     play.change(error=18, init=18)
     with pytest.raises(SourceError) as caught:
         child.read()
     assert caught.value.code == 18
-    assert first.returncode is not None
+    assert first.status is not None
     play.change(error=None, init=None)
     assert child.read()[0].memory_used == GIB
 
@@ -66,10 +66,10 @@ def test_another_failure_keeps_the_child(play, child):
     with pytest.raises(SourceError) as caught:
         child.read()
     assert caught.value.absent
-    process = child._process
+    process = child._child
     play.show(H200)
     assert child.read()[0].gpu.name == "NVIDIA H200"
-    assert child._process is process
+    assert child._child is process
 
 
 def test_a_library_that_crashes_takes_only_the_child_along(play, child):
@@ -85,7 +85,7 @@ def test_a_driver_that_hangs(play, child):
     play.show(RTX_4090, block_ms=60_000)
     with pytest.raises(SourceError, match="did not answer"):
         child.read()
-    assert child._process is None
+    assert child._child is None
 
 
 def test_without_a_library_no_child_is_started():
@@ -93,7 +93,7 @@ def test_without_a_library_no_child_is_started():
     with pytest.raises(SourceError) as caught:
         source.read()
     assert caught.value.absent
-    assert source._process is None
+    assert source._child is None
     source.close()
 
 

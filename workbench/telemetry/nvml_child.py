@@ -7,17 +7,12 @@ take anything along. A child costs some 20 MB, so the sampler begins without one
 
 from __future__ import annotations
 
-import json
 import os
-import queue
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import IO, Any
+from typing import Any
 
 from workbench.core.telemetry import GpuSample, SourceName
+from workbench.processes import ChildProcess
 from workbench.telemetry.nvml import NO_LIBRARY, REASONS, STALE_CODES, NvmlSource, is_wsl, library_is_there
 from workbench.telemetry.source import GpuSource, SourceError
 from workbench.telemetry.wire import sample_from_dict
@@ -48,8 +43,7 @@ class NvmlChild:
         self._pid = os.getpid() if pid is None else pid
         self._patience_s = patience_s
         self._there = there
-        self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._child: ChildProcess | None = None
         self.versions: dict[str, str] = {}
         """The versions of the driver and of the CUDA that it supports, once something was read."""
 
@@ -59,11 +53,11 @@ class NvmlChild:
         Raises:
             SourceError: There is no NVML, no GPU answers, or the child crashed or hangs.
         """
-        if self._process is None:
+        if self._child is None:
             if not self._there():
                 raise SourceError(REASONS[NO_LIBRARY], absent=True, code=NO_LIBRARY)
-            self._process, self._answers = _start(self._pid)
-        found = self._ask(self._process)
+            self._child = ChildProcess(WORKER, str(self._pid))
+        found = self._ask(self._child)
         if "error" in found:
             if found["code"] in STALE_CODES:
                 # The next child loads the library anew.
@@ -74,67 +68,29 @@ class NvmlChild:
 
     def close(self) -> None:
         """End the child. A later reading starts another one."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with suppress(OSError):
-            process.kill()
-        assert process.stdin is not None
-        with suppress(OSError):
-            process.stdin.close()
-        # A process that the driver holds in the kernel is not gone until the driver lets it go.
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(1)
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
+            child.close(1)
 
-    def _ask(self, process: subprocess.Popen[str]) -> dict[str, Any]:
-        assert process.stdin is not None
+    def _ask(self, child: ChildProcess) -> dict[str, Any]:
+        child.send()
         try:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            line = self._answers.get(timeout=self._patience_s)
-        except OSError:
-            line = ""
-        except queue.Empty:
+            found = child.receive(self._patience_s)
+        except TimeoutError:
             self.close()
             raise SourceError(
                 f"The NVIDIA driver did not answer for {self._patience_s:g} seconds. `nvidia-smi` will hang as well: "
                 "restart the machine."
             ) from None
-        if not line:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(1)
-            status = process.returncode
+        if found is None:
+            status = child.close(1)
             self.close()
             raise SourceError(
                 f"The NVIDIA driver's library crashed the process that asked it (exit status {status}): "
                 "update the driver."
             )
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-
-def _start(pid: int) -> tuple[subprocess.Popen[str], queue.SimpleQueue[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", WORKER, str(pid)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        # Ctrl+C reaches every process of the terminal's group.
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    answers: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(process.stdout, answers), name="nvml answers", daemon=True).start()
-    return process, answers
-
-
-def _listen(stream: IO[str], answers: queue.SimpleQueue[str]) -> None:
-    with stream:
-        for line in stream:
-            answers.put(line)
-    answers.put("")
+        return found
 
 
 class NvmlAnywhere:

@@ -1,15 +1,11 @@
-"""The child process that reads NVML for another process: a line for each question, a line of JSON for each answer.
-
-It ends when nobody can ask any more.
-"""
+"""The child process that reads NVML for another process: one event answers each order."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from typing import Any
 
+from workbench.processes import ParentChannel
 from workbench.telemetry.nvml import NvmlSource
 from workbench.telemetry.source import SourceError
 from workbench.telemetry.wire import sample_to_dict
@@ -26,15 +22,10 @@ def answer(source: NvmlSource) -> dict[str, Any]:
 
 def main() -> None:
     """Answer until the questions end."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    channel = ParentChannel()
     source = NvmlSource(int(sys.argv[1]))
-    for _ in sys.stdin:
-        channel.write(json.dumps(answer(source)) + "\n")
-        channel.flush()
-    # Whatever the driver registered for the end of a process may block.
-    os._exit(0)
+    for _ in channel.orders():
+        channel.emit(**answer(source))
 
 
 if __name__ == "__main__":

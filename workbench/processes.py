@@ -1,0 +1,226 @@
+"""Child processes that exchange JSON lines with the program: orders in, events out.
+
+Work that may crash, hang or compute beside the engine's thread runs in a child. An order is a JSON object on a line of
+the child's standard input; the events that answer it are JSON objects on its standard output, and `END` is the last of
+them. A child exits when its standard input closes, which happens when the parent dies or needs nothing more.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import IO, Any, Final, NoReturn
+
+JsonObject = dict[str, Any]
+
+END: Final = {"event": "end"}
+"""The event that follows the last one of an answer."""
+
+
+class ProcessEndedError(Exception):
+    """A child ended before it had answered."""
+
+
+class _Inbox:
+    """The JSON objects that arrive on a stream, read by a thread of its own.
+
+    A line that holds no JSON object, or is cut off where a process died, is skipped.
+
+    Args:
+        stream: Where they arrive.
+        on_end: Called in the thread when the stream has ended.
+    """
+
+    def __init__(self, stream: IO[bytes], on_end: Callable[[], None] = lambda: None) -> None:
+        self._stream = stream
+        self._on_end = on_end
+        self._arrived: queue.SimpleQueue[JsonObject | None] = queue.SimpleQueue()
+        self._notify: Callable[[], None] = lambda: None
+        threading.Thread(target=self._read, name="JSON lines", daemon=True).start()
+
+    def _read(self) -> None:
+        with self._stream:
+            for line in self._stream:
+                with suppress(ValueError):
+                    value = json.loads(line) if line.endswith(b"\n") else None
+                    if isinstance(value, dict):
+                        self._put(value)
+        self._put(None)
+        self._on_end()
+
+    def _put(self, value: JsonObject | None) -> None:
+        self._arrived.put(value)
+        self._notify()
+
+    def receive(self, within_s: float | None = None) -> JsonObject | None:
+        """The next object; None once the stream has ended.
+
+        Raises:
+            TimeoutError: None came within this time.
+        """
+        try:
+            value = self._arrived.get(timeout=within_s)
+        except queue.Empty:
+            raise TimeoutError from None
+        if value is None:
+            self._arrived.put(None)
+        return value
+
+    async def arrival(self) -> JsonObject | None:
+        """`receive` for an event loop."""
+        import asyncio
+
+        loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+        def notify() -> None:
+            # The loop may be closed by the time that the last line comes.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(arrived.set)
+
+        # Set before the queue is looked at, so that nothing can arrive unseen in between.
+        self._notify = notify
+        while self._arrived.empty():
+            await arrived.wait()
+            arrived.clear()
+        return self.receive()
+
+
+class ChildProcess:
+    """A running child, as its parent sees it.
+
+    Args:
+        module: The module that it runs; its `main` uses a `ParentChannel`.
+        arguments: Its command line.
+        environment: Variables that it gets beside those of this process.
+        errors: A file for its standard error, which `last_error` reads; None discards it.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        errors: IO[bytes] | None = None,
+    ) -> None:
+        self._errors = errors
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            # Unlike a pipe, a file need not be read while the child runs.
+            stderr=subprocess.DEVNULL if errors is None else errors,
+            env={**os.environ, **(environment or {})},
+            # Ctrl+C reaches every process of the terminal's group: only the parent decides whether to stop.
+            start_new_session=True,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin = self._process.stdin
+        self._inbox = _Inbox(self._process.stdout)
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def send(self, **order: object) -> None:
+        """Give an order. That the child has ended shows when its answer is read."""
+        with suppress(OSError, ValueError):
+            self._stdin.write(json.dumps(order).encode() + b"\n")
+            self._stdin.flush()
+
+    def receive(self, within_s: float | None = None) -> JsonObject | None:
+        """The next event; None once the child has ended.
+
+        Raises:
+            TimeoutError: None came within this time.
+        """
+        return self._inbox.receive(within_s)
+
+    async def ask(self, **order: object) -> AsyncIterator[JsonObject]:
+        """Give an order, and yield the events that answer it, without `END`.
+
+        Raises:
+            ProcessEndedError: The child ended before it had answered.
+        """
+        import asyncio
+
+        await asyncio.to_thread(self.send, **order)
+        while (event := await self._inbox.arrival()) != END:
+            if event is None:
+                raise ProcessEndedError
+            yield event
+
+    def kill(self) -> None:
+        """End it at once; from any thread."""
+        with suppress(OSError):
+            self._process.kill()
+
+    def close(self, within_s: float | None = None) -> int | None:
+        """Close its standard input, at which it exits, and wait for that.
+
+        Args:
+            within_s: How long to wait. A process that a driver holds in the kernel is not gone until it lets go.
+
+        Returns:
+            Its exit status; None where it still runs.
+        """
+        with suppress(OSError):
+            self._stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(within_s)
+        return self._process.returncode
+
+    def last_error(self) -> str:
+        """The last line on its standard error; empty where there is none."""
+        if self._errors is None:
+            return ""
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").splitlines()
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+class ParentChannel:
+    """The parent, as its child sees it.
+
+    Standard output belongs to this object from now on: what anything else prints is discarded.
+
+    Args:
+        on_orphaned: Called before the process exits because its standard input has closed.
+    """
+
+    def __init__(self, on_orphaned: Callable[[], None] = lambda: None) -> None:
+        self._output = os.fdopen(os.dup(1), "wb")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        self.on_orphaned = on_orphaned
+        self._inbox = _Inbox(sys.stdin.buffer, self._orphaned)
+
+    def _orphaned(self) -> None:
+        self.on_orphaned()
+        self.exit(1)
+
+    def emit(self, **event: object) -> None:
+        """Send an event; from any thread."""
+        with suppress(BrokenPipeError):
+            self._output.write(json.dumps(event).encode() + b"\n")
+            self._output.flush()
+
+    def orders(self) -> Iterator[JsonObject]:
+        """The orders, as they come."""
+        while (order := self._inbox.receive()) is not None:
+            yield order
+
+    async def next_order(self) -> JsonObject | None:
+        """The next order; None when there are no more."""
+        return await self._inbox.arrival()
+
+    @staticmethod
+    def exit(status: int = 0) -> NoReturn:
+        """End this process without running what a driver registered for that, which may block."""
+        os._exit(status)
