@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import resource
 import shutil
@@ -28,11 +27,11 @@ from workbench.core.errors import (
     TargetError,
 )
 from workbench.engine.llama.quantize import target as quantize_target
-from workbench.engine.llama.quantize.process import WORKER
-from workbench.engine.llama.quantize.quantizer import plan_quantizations, quantize
+from workbench.engine.llama.quantize.quantizer import WORKER, plan_quantizations, quantize
 from workbench.gguf.quantization import QuantizeJob
 from workbench.gguf.reader import read_header
 from workbench.gguf.targets import QUANT_TYPES, find_quant_type
+from workbench.processes import ChildProcess
 
 WIDTH, FEED_FORWARD, LAYERS = 256, 512, 2
 
@@ -403,15 +402,11 @@ async def test_a_broken_source_is_refused(make, source, tmp_path):
         await make("Q8_0", source=tmp_path / "missing.gguf")
 
 
-def test_the_worker_says_what_went_wrong_with_it(tmp_path):
+async def test_the_worker_says_what_went_wrong_with_it(tmp_path):
+    child = ChildProcess(WORKER)
     order = {"order": "plan", "source": str(tmp_path / "missing.gguf"), "types": [7], "imatrix": ""}
-    done = subprocess.run(
-        [sys.executable, "-m", "workbench.engine.llama.quantize.worker"],
-        input=json.dumps(order).encode() + b"\n{}\n",
-        capture_output=True,
-        check=True,
-    )
-    plan, end, failed = map(json.loads, done.stdout.splitlines())
+    (plan,) = [event async for event in child.ask(**order)]
     assert "missing.gguf" in plan["problem"]
-    assert end == {"event": "end"}
+    failed = await anext(child.ask())
     assert "KeyError" in failed["message"]
+    assert child.close(20) == 0

@@ -1,4 +1,4 @@
-"""Who is told when llama.cpp ends the process. Importing this does not load the native library."""
+"""Callbacks for native aborts, in a module that does not load the native library."""
 
 from __future__ import annotations
 

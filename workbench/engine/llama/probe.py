@@ -1,17 +1,18 @@
-"""What llama.cpp is and what it computes on, asked in a child process: some backends end the process that asks."""
+"""Probing llama.cpp's build and its devices in a child process, because some backends end the process that asks."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterable
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.telemetry import ComputeDevice
+from workbench.processes import ChildProcess
 
 WORKER = "workbench.engine.llama.probe_worker"
 PATIENCE_S = 30.0
@@ -57,71 +58,63 @@ class LlamaProbe:
     build: LlamaBuild | None = None
     devices: tuple[ComputeDevice, ...] = ()
     problem: str = ""
-    """Why that is not all; empty where it is."""
+    """Why the findings are incomplete; empty where they are complete."""
     warnings: tuple[str, ...] = ()
-    """What llama.cpp warned of when it looked for devices."""
+    """llama.cpp's warnings from its search for devices."""
 
 
 def probe_llama(patience_s: float = PATIENCE_S) -> LlamaProbe:
-    """Ask a child process. It may take seconds, and never fails: what went wrong is in `problem`.
+    """Probe llama.cpp in a child process. It may take seconds, and never fails: `problem` says what went wrong.
 
     Args:
         patience_s: How long to wait for it.
     """
-    environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
-    # Without this SYCL cannot tell its memory, and asking for it ends the process.
-    environment.setdefault("ZES_ENABLE_SYSMAN", "1")
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", WORKER],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        env=environment,
-    )
-    try:
-        told, complaints = process.communicate(timeout=patience_s)
-        hung = False
-    except subprocess.TimeoutExpired:
-        process.kill()
-        told, complaints = process.communicate()
-        hung = True
-    if hung:
-        trouble = f"it did not answer for {patience_s:g} seconds"
-    elif process.returncode:
-        last = next(reversed([line for line in complaints.splitlines() if line.strip()]), "")
-        trouble = f"it ended with status {process.returncode}" + (f": {last.strip()}" if last else "")
-    else:
-        trouble = ""
-    return read_answer(told.splitlines(), trouble)
+    # Without this SYCL cannot report its memory, and asking for it ends the process.
+    environment = {"GGML_NO_BACKTRACE": "1", "ZES_ENABLE_SYSMAN": os.environ.get("ZES_ENABLE_SYSMAN", "1")}
+    deadline = time.monotonic() + patience_s
+    events = []
+    with tempfile.TemporaryFile() as errors:
+        child = ChildProcess(WORKER, environment=environment, errors=errors)
+        try:
+            while (event := child.receive(max(0.0, deadline - time.monotonic()))) is not None:
+                events.append(event)
+            status = child.close(max(0.0, deadline - time.monotonic()))
+        except TimeoutError:
+            status = None
+        if status is None:
+            trouble = f"it did not answer for {patience_s:g} seconds"
+            child.kill()
+            child.close()
+        elif status:
+            last = child.last_error()
+            trouble = f"it ended with status {status}" + (f": {last}" if last else "")
+        else:
+            trouble = ""
+    return read_answer(events, trouble)
 
 
-def read_answer(lines: Iterable[str], trouble: str = "") -> LlamaProbe:
-    """Make sense of what the child told.
+def read_answer(events: Iterable[Mapping[str, Any]], trouble: str = "") -> LlamaProbe:
+    """Read the findings of the child.
 
     Args:
-        lines: What it printed.
-        trouble: How it ended, where that was not well.
+        events: What it sent.
+        trouble: How it ended, where it did not end well.
     """
     build, devices, warnings, problem = None, [], (), ""
     ended = False
-    for line in lines:
-        try:
-            event: dict[str, Any] = json.loads(line)
-            match event.pop("event"):
+    for event in events:
+        facts = {name: value for name, value in event.items() if name != "event"}
+        # What was found is kept, however strange the rest is.
+        with suppress(ValueError, KeyError, TypeError, AttributeError):
+            match event["event"]:
                 case "build":
-                    build = LlamaBuild(**event | {"backends": tuple(event["backends"])})
+                    build = LlamaBuild(**facts | {"backends": tuple(facts["backends"])})
                 case "device":
-                    devices.append(ComputeDevice(**event))
+                    devices.append(ComputeDevice(**facts))
                 case "end":
-                    ended, warnings = True, tuple(event["log"])
+                    ended, warnings = True, tuple(facts["log"])
                 case "abort" | "failed":
-                    problem = event["message"]
-        except (ValueError, KeyError, TypeError, AttributeError):
-            # The last line of a process that died may be half a line.
-            continue
+                    problem = facts["message"]
     if not ended:
-        problem = problem or trouble or "it ended before it had told everything"
+        problem = problem or trouble or "it ended before its answer was complete"
     return LlamaProbe(build, tuple(devices), problem, warnings)

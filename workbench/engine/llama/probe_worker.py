@@ -1,37 +1,29 @@
-"""The child process that asks llama.cpp what it is and what it computes on: lines of JSON on standard output.
+"""The child process that reports llama.cpp's build and its devices, each as soon as it is known.
 
-Some backends end the process when they are asked. Every line is written as soon as it is known, so that what was found
-before is not lost.
+Some backends end the process when they are asked; what was reported before is not lost.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import logging
-import os
 from dataclasses import asdict
-from typing import TextIO
+
+from workbench.processes import ParentChannel
 
 MOST_LINES = 50
 
 
-def _emit(channel: TextIO, event: str, **facts: object) -> None:
-    channel.write(json.dumps({"event": event, **facts}) + "\n")
-    channel.flush()
-
-
-def _ask(channel: TextIO) -> None:
+def _report(channel: ParentChannel) -> None:
     from workbench.engine.llama import native
     from workbench.engine.llama.aborts import abort_hooks
     from workbench.engine.llama.devices import backend_names, describe_devices, library_version
 
-    abort_hooks.append(lambda message: _emit(channel, "abort", message=message))
+    abort_hooks.append(lambda message: channel.emit(event="abort", message=message))
     with native.log.collect() as lines:
         version, commit = library_version()
-        _emit(
-            channel,
-            "build",
+        channel.emit(
+            event="build",
             binding=importlib.metadata.version("llama-cpp-python"),
             ggml=version,
             commit=commit,
@@ -41,21 +33,19 @@ def _ask(channel: TextIO) -> None:
             system_info=native.api.llama_print_system_info().decode("utf-8", "replace"),
         )
         for device in describe_devices():
-            _emit(channel, "device", **asdict(device))
-    told = [text for level, text in lines if level >= logging.WARNING]
-    _emit(channel, "end", log=told[:MOST_LINES])
+            channel.emit(event="device", **asdict(device))
+    warnings = [text for level, text in lines if level >= logging.WARNING]
+    channel.emit(event="end", log=warnings[:MOST_LINES])
 
 
 def main() -> None:
-    """Tell everything, then end without running what a driver registered for that."""
-    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
+    """Report everything, then exit."""
+    channel = ParentChannel()
     try:
-        _ask(channel)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to tell it
-        _emit(channel, "failed", message=f"{type(error).__name__}: {error}")
-    os._exit(0)
+        _report(channel)
+    except Exception as error:  # noqa: BLE001 - the parent reports it, whichever it is
+        channel.emit(event="failed", message=f"{type(error).__name__}: {error}")
+    channel.exit()
 
 
 if __name__ == "__main__":

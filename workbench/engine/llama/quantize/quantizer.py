@@ -1,22 +1,21 @@
-"""Making quantizations with llama.cpp, in a child process.
+"""Quantizing with llama.cpp in a child process.
 
-A native abort then ends the child and not the program, the engine's thread goes on to be the only one that computes
-here, and stopping is killing the child. The file is written under another name in the folder of its target, and gets
-its own name when it is complete and on the disk.
+A native abort then ends the child and not the program, the engine's thread stays the only one that computes in this
+process, and stopping means killing the child. The file is written under a temporary name in the folder of its target,
+and is renamed when it is complete and on the disk.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, ImatrixError, QuantizeError, RequantizeError
-from workbench.engine.llama.quantize.process import STOPPED, QuantizeProcess, quantize_process
+from workbench.core.errors import CancelledError, ImatrixError, QuantizeError, RequantizeError, TargetError
 from workbench.engine.llama.quantize.target import (
     check_result,
     check_room,
@@ -30,6 +29,47 @@ from workbench.gguf.header import Header
 from workbench.gguf.imatrix import check_imatrix, read_imatrix
 from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QuantType, TargetSize, target_size
+from workbench.processes import ChildProcess, JsonObject, ProcessEndedError
+
+WORKER = "workbench.engine.llama.quantize.worker"
+STOPPED = "Quantizing was stopped."
+
+
+@asynccontextmanager
+async def _worker(cancel: CancelToken) -> AsyncIterator[ChildProcess]:
+    """Start a child process that quantizes. It has ended when the block is left, in whichever way.
+
+    Raises:
+        CancelledError: `cancel` was set, before or in the block.
+    """
+    if cancel.is_set:
+        raise CancelledError(STOPPED)
+    child = ChildProcess(WORKER, environment={"GGML_NO_BACKTRACE": "1"})
+    cancel.on_set(child.kill)
+    completed = False
+    try:
+        yield child
+        completed = not cancel.is_set
+        if not completed:
+            raise CancelledError(STOPPED)
+    except (QuantizeError, TargetError):
+        # Work that a killed process left unfinished is no failure.
+        if cancel.is_set:
+            raise CancelledError(STOPPED) from None
+        raise
+    finally:
+        if not completed:
+            child.kill()
+        await asyncio.to_thread(child.close)
+
+
+async def _events(child: ChildProcess, **order: object) -> AsyncIterator[JsonObject]:
+    """The events of an order; the last one of a child that died is a `failed`."""
+    try:
+        async for event in child.ask(**order):
+            yield event
+    except ProcessEndedError:
+        yield {"event": "failed", "message": "its process ended unexpectedly"}
 
 
 async def plan_quantizations(
@@ -53,7 +93,7 @@ async def plan_quantizations(
             `cancel` was set.
     """
     headers = await asyncio.to_thread(_check_source, source, imatrix)
-    async with quantize_process(cancel or CancelToken()) as child:
+    async with _worker(cancel or CancelToken()) as child:
         return await _plans(child, source, headers, kinds, imatrix, on_plan)
 
 
@@ -74,7 +114,7 @@ async def quantize(
     cancel = cancel or CancelToken()
     headers = await asyncio.to_thread(_check_source, job.source, job.imatrix)
     check_target(job.target, job.source)
-    async with quantize_process(cancel) as child:
+    async with _worker(cancel) as child:
         (plan,) = await _plans(child, job.source, headers, [job.kind], job.imatrix)
         size = _check_plan(job, plan)
         partial = reserve(job.target)
@@ -87,7 +127,7 @@ async def quantize(
         finally:
             # A child that still writes would keep the space, and on Windows the file.
             child.kill()
-            await child.gone()
+            await asyncio.to_thread(child.close)
             with suppress(OSError):
                 partial.unlink()
     return QuantizeResult(
@@ -102,7 +142,7 @@ async def quantize(
 
 
 async def _plans(
-    child: QuantizeProcess,
+    child: ChildProcess,
     source: Path,
     headers: Sequence[Header],
     kinds: Sequence[QuantType],
@@ -111,7 +151,7 @@ async def _plans(
 ) -> list[QuantizePlan]:
     by_number = {kind.file_type: kind for kind in kinds}
     plans = []
-    async for event in child.ask(order="plan", source=str(source), types=[*by_number], imatrix=_named(imatrix)):
+    async for event in _events(child, order="plan", source=str(source), types=[*by_number], imatrix=_named(imatrix)):
         if event["event"] == "failed":
             raise QuantizeError(f"{source}: llama.cpp cannot quantize it: {event['message']}.", "Try another source.")
         plans.append(_plan(by_number[event["type"]], headers, event))
@@ -120,7 +160,7 @@ async def _plans(
 
 
 async def _make(
-    child: QuantizeProcess,
+    child: ChildProcess,
     job: QuantizeJob,
     partial: Path,
     headers: Sequence[Header],
@@ -133,7 +173,7 @@ async def _make(
     began = time.perf_counter()
     native_seconds = 0.0
     order = {"source": str(job.source), "target": str(partial), "type": job.kind.file_type}
-    async for event in child.ask(order="make", **order, imatrix=_named(job.imatrix), threads=job.threads):
+    async for event in _events(child, order="make", **order, imatrix=_named(job.imatrix), threads=job.threads):
         if event["event"] == "failed":
             raise writing_failed(job.target, partial, size, event["message"]) or QuantizeError(
                 f"{job.source}: making {job.kind.name} of it failed: {event['message']}.", "Choose another type."

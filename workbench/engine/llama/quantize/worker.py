@@ -1,22 +1,18 @@
-"""The child process that quantizes: orders in, events out, each a line of JSON.
-
-Standard input stays open for as long as anybody wants the result: when it closes, whoever asked is gone, and the
-unfinished file goes with this process.
-"""
+"""The child process that quantizes with llama.cpp."""
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import re
-import sys
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
+
+from workbench.processes import END, ParentChannel
 
 _TENSOR = re.compile(r"^\[\s*(\d+)/\s*(\d+)\]\s+(\S+)\s+-\s+\[[\d, ]+\], type =")
 _CONVERTING = re.compile(r"converting to (\S+)")
@@ -25,28 +21,32 @@ _FALLBACKS = re.compile(r"(\d+) of \d+ tensor\(s\) required fallback")
 _NEEDS_IMATRIX = "will require an imatrix"
 _FAILED = "failed to quantize: "
 _ERROR_LEVEL = 4
-_TELL_EVERY_S = 0.05
+_REPORT_EVERY_S = 0.05
 _NO_REASON = "llama.cpp gave no reason"
 _OVERRIDE_INT, _OVERRIDE_STRING = 0, 3
 _OVERRIDE_ROOM = 127
 
 
-class _Listener:
-    """Makes sense of what llama.cpp logs while it quantizes."""
+class _QuantizeLog:
+    """Progress, chosen types and errors, parsed from llama.cpp's log of one quantization.
 
-    def __init__(self, channel: BinaryIO | None = None) -> None:
+    Args:
+        channel: Where progress is reported; None for a dry run.
+    """
+
+    def __init__(self, channel: ParentChannel | None = None) -> None:
         self._channel = channel
         self._line = ""
         self._tensor = ""
         self._finished: list[str] = []
-        self._told_at = -1.0
+        self._reported_at = -1.0
         self.chosen: dict[str, str] = {}
         """The new type of each tensor that changes."""
         self.fallbacks = 0
         self.needs_imatrix = False
         self.error = ""
 
-    def hear(self, level: int, text: bytes, _: object) -> None:
+    def add(self, level: int, text: bytes, _: object) -> None:
         # llama.cpp logs a tensor in pieces: what it is, what it becomes, and when that is done the sizes.
         piece = text.decode("utf-8", "replace")
         self._line += piece
@@ -54,7 +54,7 @@ class _Listener:
             if self._tensor != match[3]:
                 self._finished += [self._tensor] if self._tensor else []
                 self._tensor = match[3]
-                self._tell(int(match[1]) - 1, int(match[2]))
+                self._report(int(match[1]) - 1, int(match[2]))
             if becomes := _CONVERTING.search(piece) or _CHOSEN.search(piece):
                 self.chosen[self._tensor] = becomes[1]
         if level == _ERROR_LEVEL and _FAILED in piece:
@@ -65,42 +65,17 @@ class _Listener:
         if piece.endswith("\n"):
             self._line = ""
 
-    def _tell(self, done: int, total: int) -> None:
+    def _report(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if self._channel is not None and now - self._told_at >= _TELL_EVERY_S:
-            # Whoever reads this is woken, and takes the time from those that compute.
-            self._told_at = now
-            _emit(self._channel, event="tensor", done=done, total=total, tensor=self._tensor, finished=self._finished)
+        if self._channel is not None and now - self._reported_at >= _REPORT_EVERY_S:
+            # Each report wakes the parent, which takes time from the threads that compute.
+            self._reported_at = now
+            self._channel.emit(event="tensor", done=done, total=total, tensor=self._tensor, finished=self._finished)
             self._finished = []
 
 
-def _emit(channel: BinaryIO, **event: object) -> None:
-    with suppress(BrokenPipeError):
-        channel.write(json.dumps(event).encode() + b"\n")
-        channel.flush()
-
-
-def _own_output() -> BinaryIO:
-    """Standard output for this module alone: what else is printed goes nowhere."""
-    channel = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
-    return channel
-
-
-def _leave_with_parent(unfinished: str) -> None:
-    """Wait until nobody wants the result any more."""
-    while sys.stdin.buffer.read(4096):
-        pass
-    if unfinished:
-        with suppress(OSError):
-            Path(unfinished).unlink()
-    os._exit(1)
-
-
-class _Imatrix:
-    """An importance matrix as llama.cpp takes it."""
+class _NativeImatrix:
+    """An importance matrix in llama.cpp's structures."""
 
     def __init__(self, path: Path) -> None:
         import numpy as np
@@ -114,7 +89,7 @@ class _Imatrix:
         for slot, (name, entry) in zip(self.data, matrix.entries.items(), strict=False):
             counts = np.array(entry.counts, np.float32)[:, None]
             sums = np.frombuffer(entry.sums, np.float32).reshape(len(entry.counts), -1)
-            # An expert that no token came to counts as if all of its columns mattered the same.
+            # For an expert that no token was routed to, all columns weigh the same.
             values = np.ascontiguousarray(np.where(counts > 0, sums / np.maximum(counts, 1), 1), np.float32)
             self._values.append(values)
             slot.name = name.encode()
@@ -135,62 +110,66 @@ class _Imatrix:
 class _Worker:
     """Carries out orders."""
 
-    def __init__(self, channel: BinaryIO) -> None:
+    def __init__(self, channel: ParentChannel) -> None:
         from workbench.engine.llama import native
         from workbench.engine.llama.aborts import abort_hooks
 
-        abort_hooks.append(lambda message: _emit(channel, event="failed", message=message))
+        abort_hooks.append(lambda message: channel.emit(event="failed", message=message))
         self._api = native.api
         self._channel = channel
-        self._matrices: dict[str, _Imatrix] = {}
+        self._matrices: dict[str, _NativeImatrix] = {}
 
     def plan(self, order: Mapping[str, Any]) -> None:
         """A dry run for each type."""
         for file_type in order["types"]:
-            listener = _Listener()
-            fine = self._quantize(order, file_type, listener)
-            _emit(
-                self._channel,
+            log = _QuantizeLog()
+            succeeded = self._quantize(order, file_type, log)
+            self._channel.emit(
                 event="plan",
                 type=file_type,
-                problem="" if fine else listener.error or _NO_REASON,
-                chosen=listener.chosen,
-                fallbacks=listener.fallbacks,
-                needs_imatrix=listener.needs_imatrix,
+                problem="" if succeeded else log.error or _NO_REASON,
+                chosen=log.chosen,
+                fallbacks=log.fallbacks,
+                needs_imatrix=log.needs_imatrix,
             )
 
     def make(self, order: Mapping[str, Any]) -> None:
-        """The work itself."""
-        threading.Thread(target=_leave_with_parent, args=(order["target"],), daemon=True).start()
-        listener = _Listener(self._channel)
+        """The work itself. Where the parent dies meanwhile, the unfinished file is removed."""
+        self._channel.on_orphaned = partial(_remove, order["target"])
+        log = _QuantizeLog(self._channel)
         began = time.perf_counter()
-        if not self._quantize(order, order["type"], listener, order["target"]):
-            _emit(self._channel, event="failed", message=listener.error or _NO_REASON)
+        if not self._quantize(order, order["type"], log, order["target"]):
+            self._channel.emit(event="failed", message=log.error or _NO_REASON)
             return
         seconds = time.perf_counter() - began
         _sync(order["target"])
-        _emit(self._channel, event="made", seconds=seconds)
+        self._channel.emit(event="made", seconds=seconds)
 
-    def _quantize(self, order: Mapping[str, Any], file_type: int, listener: _Listener, target: str = "") -> bool:
+    def _quantize(self, order: Mapping[str, Any], file_type: int, log: _QuantizeLog, target: str = "") -> bool:
         """Call llama.cpp; without a target it only chooses the types."""
         from workbench.engine.llama.devices import physical_cores
 
         params = self._api.llama_model_quantize_default_params()
         params.nthread = order.get("threads") or physical_cores()
         params.ftype = file_type
-        # Whether that is wanted has been decided by then: the sizes are of interest either way.
+        # Whether that is wanted was decided before: the sizes are of interest either way.
         params.allow_requantize = True
         params.dry_run = not target
         if path := order["imatrix"]:
-            matrix = self._matrices.get(path) or self._matrices.setdefault(path, _Imatrix(Path(path)))
+            matrix = self._matrices.get(path) or self._matrices.setdefault(path, _NativeImatrix(Path(path)))
             params.imatrix = ctypes.cast(matrix.data, type(params.imatrix))
             params.kv_overrides = ctypes.cast(matrix.notes, type(params.kv_overrides))
-        callback = self._api.llama_log_callback(listener.hear)
+        callback = self._api.llama_log_callback(log.add)
         self._api.llama_log_set(callback, None)
         code = self._api.llama_model_quantize(os.fsencode(order["source"]), os.fsencode(target), ctypes.byref(params))
-        # The next one gets a listener of its own, and there is no telling what is logged in between.
+        # llama.cpp may log until the next quantization sets a callback of its own.
         self._kept = callback
         return bool(code == 0)
+
+
+def _remove(path: str) -> None:
+    with suppress(OSError):
+        Path(path).unlink()
 
 
 def _sync(path: str) -> None:
@@ -203,19 +182,17 @@ def _sync(path: str) -> None:
 
 def main() -> None:
     """Take orders until there are no more."""
-    channel = _own_output()
+    channel = ParentChannel()
     try:
         worker = _Worker(channel)
-        while line := sys.stdin.buffer.readline():
-            order = json.loads(line)
+        for order in channel.orders():
             (worker.make if order["order"] == "make" else worker.plan)(order)
-            _emit(channel, event="end")
+            channel.emit(**END)
             if order["order"] == "make":
                 break
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent has to tell it
-        _emit(channel, event="failed", message=f"{type(error).__name__}: {error}")
-    # The thread that watches cannot be woken from its read.
-    os._exit(0)
+    except Exception as error:  # noqa: BLE001 - the parent reports it, whichever it is
+        channel.emit(event="failed", message=f"{type(error).__name__}: {error}")
+    channel.exit()
 
 
 if __name__ == "__main__":
