@@ -1,0 +1,109 @@
+"""The table of this program: columns with widths, alignment and order; cells that are text or styled text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from textual.content import Content
+
+from workbench.ui.kit.text import cut_line, padded
+
+Item = TypeVar("Item")
+WIDE = 100
+"""Width of a table, in terminal columns, from which `Column.wide` applies."""
+LEAST_FLEXIBLE = 8
+"""Width that a column without a fixed width keeps, however narrow the table."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column(Generic[Item]):
+    """One column of a table. All widths are terminal columns."""
+
+    title: str
+    cell: Callable[[Item], str | Content]
+    """Text, which gets `style`, or content that is already styled and harmless."""
+    width: int = 0
+    """0: the columns without a width share what the others leave."""
+    wide: int = 0
+    """The width in a table of at least `WIDE` columns; 0: the same."""
+    right: bool = False
+    style: str = ""
+    key: Callable[[Item], object] | None = None
+    """The sort key; None: the table cannot be sorted by this column."""
+    descending: bool = False
+    """Whether the first press sorts the largest to the top."""
+    least: int = 0
+    """Width of the table below which the column is left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Item]):
+    """Lays out rows in columns.
+
+    Example:
+        >>> table = Table([Column("name", str), Column("letters", lambda text: str(len(text)), 7, right=True)])
+        >>> table.row("llama", 20).plain
+        'llama              5'
+    """
+
+    columns: Sequence[Column[Item]]
+    indent: int = 0
+    """Empty columns before the first one."""
+    gap: int = 2
+    """Empty columns between two of them."""
+    least_flexible: int = LEAST_FLEXIBLE
+    """While the columns without a width would get less, the last column is left out; two always stay."""
+
+    def laid_out(self, width: int) -> list[tuple[Column[Item], int]]:
+        """The columns that fit, with their widths."""
+        shown = [
+            (column, column.wide if column.wide and width >= WIDE else column.width)
+            for column in self.columns
+            if width >= column.least
+        ]
+        while True:
+            flexible = sum(not room for _, room in shown)
+            rest = width - self.indent - sum(room for _, room in shown) - self.gap * (len(shown) - 1)
+            if rest >= flexible * self.least_flexible or len(shown) <= 2:
+                break
+            shown.pop()
+        each = max(LEAST_FLEXIBLE, rest // max(1, flexible))
+        return [(column, room or each) for column, room in shown]
+
+    def header(self, width: int, by: Column[Item] | None = None, *, ascending: bool = True) -> Content:
+        """The titles; the one of column `by` is marked with the direction of the order."""
+        cells = []
+        for column, room in self.laid_out(width):
+            arrow = ("▲" if ascending else "▼") if column is by else ""
+            # Beside a figure the arrow stands in front, so that the title ends where the figures do.
+            title = f"{arrow}{column.title}" if column.right else f"{column.title} {arrow}".rstrip()
+            style = "rows--sorted" if arrow else "rows--header"
+            cells.append(Content.styled(padded(title, room, right=column.right), style))
+        return self._joined(cells)
+
+    def row(self, item: Item, width: int) -> Content:
+        """One item."""
+        cells = []
+        for column, room in self.laid_out(width):
+            cell = column.cell(item)
+            if isinstance(cell, str):
+                cells.append(Content.styled(padded(cell, room, right=column.right), column.style))
+                continue
+            shown = cut_line(cell, room)
+            fill = Content(" " * (room - shown.cell_length))
+            cells.append(fill + shown if column.right else shown + fill)
+        return self._joined(cells)
+
+    def column_at(self, x: int, width: int) -> Column[Item] | None:
+        """The column at offset `x` of a row, the gap behind it included."""
+        start = self.indent
+        for column, room in self.laid_out(width):
+            if start <= x < start + room + self.gap:
+                return column
+            start += room + self.gap
+        return None
+
+    def _joined(self, cells: Sequence[Content]) -> Content:
+        return Content(" " * self.indent) + Content(" " * self.gap).join(cells)
