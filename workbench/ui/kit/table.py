@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from textual.content import Content
@@ -15,6 +17,13 @@ WIDE = 100
 """Width of a table, in terminal columns, from which `Column.wide` applies."""
 LEAST_FLEXIBLE = 8
 """Width that a column without a fixed width keeps, however narrow the table."""
+_NUMBER = re.compile(r"\d{1,12}")
+
+
+@lru_cache(maxsize=8192)
+def natural(text: str) -> str:
+    """A sort key for `text` in which digits count as numbers and upper case is no different from lower case."""
+    return _NUMBER.sub(lambda digits: digits[0].zfill(12), text.casefold())
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +92,31 @@ class Table(Generic[Item]):
             cells.append(Content.styled(padded(title, room, right=column.right), style))
         return self._joined(cells)
 
-    def row(self, item: Item, width: int) -> Content:
-        """One item."""
+    def row(self, item: Item, width: int, span: tuple[int, int, Content] | None = None) -> Content:
+        """One item.
+
+        Args:
+            item: The item.
+            width: The width of the row.
+            span: Content in place of the cells of several columns: the index of the first one, the index behind the
+                last one, and the content.
+        """
         cells = []
-        for column, room in self.laid_out(width):
-            cell = column.cell(item)
+        columns = self.laid_out(width)
+        first, end, spanning = span or (-1, -1, Content(""))
+        for number, (column, room) in enumerate(columns):
+            if first < number < end:
+                continue
+            if number == first:
+                room = sum(each for _, each in columns[first:end]) + self.gap * (end - first - 1)
+            cell = spanning if number == first else column.cell(item)
+            right = column.right and number != first
             if isinstance(cell, str):
-                cells.append(Content.styled(padded(cell, room, right=column.right), column.style))
+                cells.append(Content.styled(padded(cell, room, right=right), column.style))
                 continue
             shown = cut_line(cell, room)
             fill = Content(" " * (room - shown.cell_length))
-            cells.append(fill + shown if column.right else shown + fill)
+            cells.append(fill + shown if right else shown + fill)
         return self._joined(cells)
 
     def column_at(self, x: int, width: int) -> Column[Item] | None:

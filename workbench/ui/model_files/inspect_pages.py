@@ -19,12 +19,11 @@ from workbench.gguf.inspect import FoldedArray, FoldedValue, Inspection, ModelRe
 from workbench.gguf.oddities import Oddity
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.table import Column
+from workbench.ui.kit.table import Column, natural
 from workbench.ui.kit.text import LONGEST_CELL, cut, heading, padded, pairs, paragraph, styled
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
 from workbench.ui.model_files.template_page import TemplatePage, tokenizer_lines
 
-_NUMBER = re.compile(r"\d{1,8}")
 _BLOCK = re.compile(r"^blk\.\d+\.")
 
 
@@ -79,11 +78,6 @@ def title_lines(entry: ModelEntry, report: ModelReport | None, width: int) -> Co
 def bits_text(bits: float | None) -> str:
     """Bits per weight."""
     return f"{bits:.2f} bits" if bits is not None else fmt.DASH
-
-
-def natural(name: str) -> str:
-    """`name` so that its numbers are sorted as numbers."""
-    return _NUMBER.sub(lambda digits: digits[0].zfill(8), name)
 
 
 def shape_text(tensor: TensorInfo) -> str:
