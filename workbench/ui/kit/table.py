@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Generic, TypeVar
 
-from textual.content import Content
+from textual.content import Content, Span
 
 from workbench.ui.kit.text import cut_line, padded
 
@@ -47,7 +47,6 @@ class Column(Generic[Item]):
     """Width of the table below which the column is left out."""
 
 
-@dataclass(frozen=True, slots=True)
 class Table(Generic[Item]):
     """Lays out rows in columns.
 
@@ -55,18 +54,35 @@ class Table(Generic[Item]):
         >>> table = Table([Column("name", str), Column("letters", lambda text: str(len(text)), 7, right=True)])
         >>> table.row("llama", 20).plain
         'llama              5'
+
+    Args:
+        columns: The columns.
+        indent: Empty terminal columns before the first one.
+        gap: Empty terminal columns between two of them.
+        least_flexible: While the columns without a width would get less, the last column is left out; two always stay.
     """
 
-    columns: Sequence[Column[Item]]
-    indent: int = 0
-    """Empty columns before the first one."""
-    gap: int = 2
-    """Empty columns between two of them."""
-    least_flexible: int = LEAST_FLEXIBLE
-    """While the columns without a width would get less, the last column is left out; two always stay."""
+    def __init__(
+        self,
+        columns: Sequence[Column[Item]],
+        *,
+        indent: int = 0,
+        gap: int = 2,
+        least_flexible: int = LEAST_FLEXIBLE,
+    ) -> None:
+        self.columns = columns
+        self._indent = indent
+        self._gap = gap
+        self._least_flexible = least_flexible
+        self._layout: tuple[int, list[tuple[Column[Item], int]]] = (-1, [])
 
     def laid_out(self, width: int) -> list[tuple[Column[Item], int]]:
         """The columns that fit, with their widths."""
+        if width != self._layout[0]:
+            self._layout = (width, self._lay_out(width))
+        return self._layout[1]
+
+    def _lay_out(self, width: int) -> list[tuple[Column[Item], int]]:
         shown = [
             (column, column.wide if column.wide and width >= WIDE else column.width)
             for column in self.columns
@@ -74,8 +90,8 @@ class Table(Generic[Item]):
         ]
         while True:
             flexible = sum(not room for _, room in shown)
-            rest = width - self.indent - sum(room for _, room in shown) - self.gap * (len(shown) - 1)
-            if rest >= flexible * self.least_flexible or len(shown) <= 2:
+            rest = width - self._indent - sum(room for _, room in shown) - self._gap * (len(shown) - 1)
+            if rest >= flexible * self._least_flexible or len(shown) <= 2:
                 break
             shown.pop()
         each = max(LEAST_FLEXIBLE, rest // max(1, flexible))
@@ -83,14 +99,13 @@ class Table(Generic[Item]):
 
     def header(self, width: int, by: Column[Item] | None = None, *, ascending: bool = True) -> Content:
         """The titles; the one of column `by` is marked with the direction of the order."""
-        cells = []
-        for column, room in self.laid_out(width):
+        cells: list[str | Content] = []
+        for column, _ in self.laid_out(width):
             arrow = ("▲" if ascending else "▼") if column is by else ""
             # Beside a figure the arrow stands in front, so that the title ends where the figures do.
             title = f"{arrow}{column.title}" if column.right else f"{column.title} {arrow}".rstrip()
-            style = "rows--sorted" if arrow else "rows--header"
-            cells.append(Content.styled(padded(title, room, right=column.right), style))
-        return self._joined(cells)
+            cells.append(Content.styled(title, "rows--sorted" if arrow else "rows--header"))
+        return self._joined(cells, self.laid_out(width))
 
     def row(self, item: Item, width: int, span: tuple[int, int, Content] | None = None) -> Content:
         """One item.
@@ -101,32 +116,41 @@ class Table(Generic[Item]):
             span: Content in place of the cells of several columns: the index of the first one, the index behind the
                 last one, and the content.
         """
-        cells = []
         columns = self.laid_out(width)
-        first, end, spanning = span or (-1, -1, Content(""))
-        for number, (column, room) in enumerate(columns):
-            if first < number < end:
-                continue
-            if number == first:
-                room = sum(each for _, each in columns[first:end]) + self.gap * (end - first - 1)
-            cell = spanning if number == first else column.cell(item)
-            right = column.right and number != first
-            if isinstance(cell, str):
-                cells.append(Content.styled(padded(cell, room, right=right), column.style))
-                continue
-            shown = cut_line(cell, room)
-            fill = Content(" " * (room - shown.cell_length))
-            cells.append(fill + shown if right else shown + fill)
-        return self._joined(cells)
+        if span is None:
+            return self._joined([column.cell(item) for column, _ in columns], columns)
+        first, end, content = span
+        room = sum(each for _, each in columns[first:end]) + self._gap * (end - first - 1)
+        before, behind = columns[:first], columns[end:]
+        return self._joined(
+            [*(column.cell(item) for column, _ in before), content, *(column.cell(item) for column, _ in behind)],
+            [*before, (Column("", lambda _: content), room), *behind],
+        )
 
     def column_at(self, x: int, width: int) -> Column[Item] | None:
         """The column at offset `x` of a row, the gap behind it included."""
-        start = self.indent
+        start = self._indent
         for column, room in self.laid_out(width):
-            if start <= x < start + room + self.gap:
+            if start <= x < start + room + self._gap:
                 return column
-            start += room + self.gap
+            start += room + self._gap
         return None
 
-    def _joined(self, cells: Sequence[Content]) -> Content:
-        return Content(" " * self.indent) + Content(" " * self.gap).join(cells)
+    def _joined(self, cells: Sequence[str | Content], columns: Sequence[tuple[Column[Item], int]]) -> Content:
+        texts = [" " * self._indent]
+        spans: list[Span] = []
+        length = self._indent
+        for cell, (column, room) in zip(cells, columns, strict=True):
+            if isinstance(cell, str):
+                text = padded(cell, room, right=column.right)
+                if column.style:
+                    spans.append(Span(length, length + len(text), column.style))
+            else:
+                shown = cut_line(cell, room)
+                fill = " " * (room - shown.cell_length)
+                text = fill + shown.plain if column.right else shown.plain + fill
+                offset = length + (len(fill) if column.right else 0)
+                spans += [Span(start + offset, end + offset, style) for start, end, style in shown.spans]
+            texts += [text, " " * self._gap]
+            length += len(text) + self._gap
+        return Content("".join(texts[:-1]), spans)
