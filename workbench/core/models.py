@@ -77,12 +77,13 @@ class ModelEntry:
 
 def variants_of(entry: ModelEntry, models: Iterable[ModelEntry]) -> list[ModelEntry]:
     """The quantizations of `entry`'s base model among `models`, itself included, the smallest file first."""
-    found = [model for model in models if _base(model) == _base(entry)]
+    found = [model for model in models if group_of(model) == group_of(entry)]
     return sorted(found, key=lambda model: (model.size_bytes or 0, model.ref))
 
 
-def _base(entry: ModelEntry) -> tuple[str, str]:
-    return ("group", entry.group) if entry.group else ("name", entry.name)
+def group_of(entry: ModelEntry) -> str:
+    """The same for all quantizations of one base model."""
+    return f"group {entry.group}" if entry.group else f"name {entry.name}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,11 @@ from workbench.core.models import ModelEntry
 from workbench.engine.files import report
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
+from workbench.ui.kit.table import natural
 from workbench.ui.kit.text import cut, cut_path, padded
 from workbench.ui.model_files.compare_pages import strangers
 from workbench.ui.model_files.compare_screen import CompareScreen
-from workbench.ui.model_files.inspect_pages import inspect_pages, natural
+from workbench.ui.model_files.inspect_pages import inspect_pages
 from workbench.ui.model_files.inspect_screen import InspectScreen
 from workbench.ui.model_files.pages import TablePage
 from workbench.ui.model_files.pages_screen import PagesScreen

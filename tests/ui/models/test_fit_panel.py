@@ -17,15 +17,15 @@ from workbench.engine.scripted import ScriptedHost
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.reader import read_header
-from workbench.ui.models.fit import UNKNOWN, Answer, Fitter, ask, room_without
+from workbench.ui.models.fit import UNKNOWN, FitEstimate, FitEstimator, estimate_fit, room_without
 from workbench.ui.models.fit_lines import (
-    Verdict,
+    QuantFit,
     family_lines,
     fit_lines,
+    fit_summary,
     record_lines,
     short_fit,
     short_settings,
-    verdict,
 )
 from workbench.ui.models.what_if import CACHE_TYPES, LONGEST, WhatIf, next_context, typed_context
 
@@ -44,42 +44,42 @@ def demo_entry(demo_path: Path) -> ModelEntry:
     return ModelEntry("demo", "SmolLM2-135M-Instruct", "Q4_1", str(demo_path), 98_432_288, bits_per_weight=5.74)
 
 
-def priced(model: FitModel, room: Room = HOST, **settings: object) -> Answer:
-    answer = ask(model, replace(LoadSettings(), **settings), room)  # type: ignore[arg-type]
-    assert answer is not None
-    return answer
+def priced(model: FitModel, room: Room = HOST, **settings: object) -> FitEstimate:
+    estimate = estimate_fit(model, replace(LoadSettings(), **settings), room)  # type: ignore[arg-type]
+    assert estimate is not None
+    return estimate
 
 
-def text(answer: Answer, width: int = 38, **values: object) -> str:
+def text(estimate: FitEstimate, width: int = 38, **values: object) -> str:
     what_if = WhatIf(LoadSettings(), values)  # type: ignore[arg-type]
-    return "\n".join(line.plain.rstrip() for line in fit_lines(answer, what_if, KEYS, width))
+    return "\n".join(line.plain.rstrip() for line in fit_lines(estimate, what_if, KEYS, width))
 
 
 # Pricing
 
 
 def test_what_fits_says_how_much_is_left(demo: FitModel) -> None:
-    answer = priced(demo)
-    assert verdict(answer)[0].startswith("✓ fits, 4.9 GB to spare")
-    shown = text(answer)
+    estimate = priced(demo)
+    assert fit_summary(estimate)[0].startswith("✓ fits, 4.9 GB to spare")
+    shown = text(estimate)
     assert "8,192 of 8,192" in shown
     assert "none: no GPU" in shown
-    assert answer.spare_bytes == 5_300_000_000 - answer.fit.total_bytes
+    assert estimate.spare_bytes == 5_300_000_000 - estimate.fit.total_bytes
 
 
 def test_what_does_not_fit_says_what_is_missing_and_where(demo: FitModel) -> None:
-    answer = priced(demo, Room(DeviceRoom("CPU", 200_000_000)))
-    missing = answer.fit.total_bytes - 200_000_000
-    assert answer.short_of == [("CPU", missing)]
-    words, style = verdict(answer)
+    estimate = priced(demo, Room(DeviceRoom("CPU", 200_000_000)))
+    missing = estimate.fit.total_bytes - 200_000_000
+    assert estimate.short_of == [("CPU", missing)]
+    words, style = fit_summary(estimate)
     assert words == f"✗ does not fit: {missing / 1e6:.0f} MB on CPU missing"
     assert style == "rows--error"
-    assert 0 < answer.largest < 8192
+    assert 0 < estimate.largest < 8192
 
 
 def test_what_has_to_stay_free_is_not_free(demo: FitModel) -> None:
     total = priced(demo).fit.total_bytes
-    assert verdict(priced(demo, Room(DeviceRoom("CPU", total, 1))))[0] == "✗ does not fit: 1 B on CPU missing"
+    assert fit_summary(priced(demo, Room(DeviceRoom("CPU", total, 1))))[0] == "✗ does not fit: 1 B on CPU missing"
 
 
 def test_smaller_caches_make_room(demo: FitModel) -> None:
@@ -93,29 +93,29 @@ async def test_the_adapter_of_a_modelfile_is_counted_and_told(
 ) -> None:
     adapter = write_lora(tmp_path / "lora.gguf", demo_path, tensors=60, rank=64)
     entry = replace(demo_entry, ref="Modelfile", recipe=Recipe(adapter=str(adapter)))
-    fitter = fitter_on(FakeFiles())
-    await fitter.read(entry)
-    await fitter.look()
-    answer = fitter.answer(entry)
-    assert answer is not None
+    estimator = fitter_on(FakeFiles())
+    await estimator.read(entry)
+    await estimator.look()
+    estimate = estimator.estimate(entry)
+    assert estimate is not None
     size = read_header(adapter).tensor_bytes
-    assert answer.adapter_bytes == size
-    assert answer.fit.weights_bytes == priced(demo).fit.weights_bytes + size
-    assert f"Of the weights, {size / 1e6:.1f} MB are the" in text(answer)
+    assert estimate.adapter_bytes == size
+    assert estimate.fit.weights_bytes == priced(demo).fit.weights_bytes + size
+    assert f"Of the weights, {size / 1e6:.1f} MB are the" in text(estimate)
     assert "adapter" not in text(priced(demo))
 
 
 def test_layers_are_told_where_there_are_gpus(demo: FitModel) -> None:
-    answer = priced(demo, WITH_GPUS)
-    assert answer.gpus == 2
-    assert answer.fit.gpu_layers == answer.most
-    shown = text(answer)
-    assert f"{answer.most} of {answer.layers}, auto" in shown
+    estimate = priced(demo, WITH_GPUS)
+    assert estimate.gpus == 2
+    assert estimate.fit.gpu_layers == estimate.most
+    shown = text(estimate)
+    assert f"{estimate.most} of {estimate.layers}, auto" in shown
     assert "most GPU layers" in shown
-    fixed = priced(demo, WITH_GPUS, num_gpu=answer.layers)
+    fixed = priced(demo, WITH_GPUS, num_gpu=estimate.layers)
     assert not fixed.fit.fits
     assert {name for name, _ in fixed.short_of} <= {"CPU", "CUDA0", "CUDA1"}
-    assert "CUDA0" in text(fixed, num_gpu=answer.layers)
+    assert "CUDA0" in text(fixed, num_gpu=estimate.layers)
 
 
 @given(
@@ -131,13 +131,17 @@ def test_every_question_has_an_answer_that_fits_in_the_panel(
 ) -> None:
     values = {"num_ctx": num_ctx, "type_k": kind, "type_v": kind, "flash_attn": flash, "num_gpu": layers}
     what_if = WhatIf(LoadSettings(), values)
-    answer = ask(demo, what_if.settings, room)
-    assert answer is not None
-    lines = [*fit_lines(answer, what_if, KEYS, width), short_fit(answer, width), short_settings(answer, what_if, width)]
+    estimate = estimate_fit(demo, what_if.settings, room)
+    assert estimate is not None
+    lines = [
+        *fit_lines(estimate, what_if, KEYS, width),
+        short_fit(estimate, width),
+        short_settings(estimate, what_if, width),
+    ]
     if width >= 38:
         assert all(line.cell_length <= width for line in lines)
     assert "\x1b" not in "".join(line.plain for line in lines)
-    assert answer.fit.fits == (not answer.short_of)
+    assert estimate.fit.fits == (not estimate.short_of)
 
 
 def test_a_layout_that_is_not_understood_is_no_answer() -> None:
@@ -148,7 +152,7 @@ def test_a_layout_that_is_not_understood_is_no_answer() -> None:
         def question(self, load: LoadSettings) -> object:  # type: ignore[override]
             raise ValueError("a head of no width")
 
-    assert ask(Odd(), LoadSettings(), HOST) is None
+    assert estimate_fit(Odd(), LoadSettings(), HOST) is None
 
 
 # What is open
@@ -164,9 +168,9 @@ def test_closing_the_open_model_makes_room(demo: FitModel) -> None:
     total = priced(demo).fit.total_bytes
     room = Room(DeviceRoom("CPU", total - 100_000_000))
     assert not priced(demo, room).fit.fits
-    answer = ask(demo, LoadSettings(), room, opened(0, "CPU"))
-    assert answer is not None
-    assert verdict(answer) == ("✓ fits once Big F16 is closed", "rows--warning")
+    estimate = estimate_fit(demo, LoadSettings(), room, opened(0, "CPU"))
+    assert estimate is not None
+    assert fit_summary(estimate) == ("✓ fits once Big F16 is closed", "rows--warning")
 
 
 def test_what_is_on_a_gpu_is_closed_before_anything_is_loaded() -> None:
@@ -203,11 +207,11 @@ def test_types_go_round() -> None:
     seen = []
     for _ in KV_TYPES:
         seen.append(what_if.settings.type_k)
-        what_if = what_if.turn_keys()
+        what_if = what_if.next("type_k")
     assert seen == list(CACHE_TYPES)
     assert sorted(seen) == sorted(KV_TYPES)
     assert what_if.values == {}
-    assert what_if.turn_values().settings.type_v == CACHE_TYPES[1]
+    assert what_if.next("type_v").settings.type_v == CACHE_TYPES[1]
 
 
 def test_contexts_are_doubled_and_stop_at_what_was_trained() -> None:
@@ -254,13 +258,13 @@ def test_the_last_load_is_told_with_the_error_of_its_estimate() -> None:
 def test_the_quantizations_of_a_model_are_judged_one_by_one(demo: FitModel, demo_entry: ModelEntry) -> None:
     fits, short = priced(demo), priced(demo, Room(DeviceRoom("CPU", 200_000_000)))
     broken = replace(demo_entry, quant="Q2_K", problem="It is truncated.")
-    verdicts = [
-        Verdict(demo_entry, fits),
-        Verdict(replace(demo_entry, quant="F16"), short),
-        Verdict(broken, None),
-        Verdict(demo_entry, None, waiting=True),
+    members = [
+        QuantFit(demo_entry, fits),
+        QuantFit(replace(demo_entry, quant="F16"), short),
+        QuantFit(broken, None),
+        QuantFit(demo_entry, None, waiting=True),
     ]
-    lines = [line.plain for line in family_lines(verdicts, 38)]
+    lines = [line.plain for line in family_lines(members, 38)]
     assert "✓ 8,192" in lines[1]
     assert f"✗ {short.largest:,}" in lines[2]
     assert "cannot be read" in lines[3]
@@ -283,85 +287,85 @@ class CountingFiles(FakeFiles):
         return await super().fit_model(path, adapter)
 
 
-def fitter_on(files: FakeFiles, loads: FakeLoads | None = None) -> Fitter:
+def fitter_on(files: FakeFiles, loads: FakeLoads | None = None) -> FitEstimator:
     services = fake_services(ScriptedHost(()), files=files, loads=loads)
-    return Fitter(services, LoadSettings, lambda: None)
+    return FitEstimator(services, LoadSettings, lambda: None)
 
 
 async def test_a_file_is_read_once_and_priced_from_then_on(demo_entry: ModelEntry) -> None:
     files = CountingFiles()
-    fitter = fitter_on(files)
-    assert fitter.answer(demo_entry) is None
+    estimator = fitter_on(files)
+    assert estimator.estimate(demo_entry) is None
     for _ in range(3):
-        await fitter.look()
-        await fitter.read(demo_entry)
+        await estimator.look()
+        await estimator.read(demo_entry)
     assert files.reads == 1
-    first = fitter.answer(demo_entry)
+    first = estimator.estimate(demo_entry)
     assert first is not None
-    assert fitter.answer(demo_entry) is first
-    fitter.what_if = fitter.what_if.put("num_ctx", 512)
-    second = fitter.answer(demo_entry)
+    assert estimator.estimate(demo_entry) is first
+    estimator.what_if = estimator.what_if.put("num_ctx", 512)
+    second = estimator.estimate(demo_entry)
     assert second is not None
     assert second.fit.kv_bytes < first.fit.kv_bytes
 
 
 async def test_what_is_free_is_looked_at_again(demo_entry: ModelEntry) -> None:
     files = FakeFiles()
-    fitter = fitter_on(files)
-    assert await fitter.look()
-    assert not await fitter.look()
-    await fitter.read(demo_entry)
+    estimator = fitter_on(files)
+    assert await estimator.look()
+    assert not await estimator.look()
+    await estimator.read(demo_entry)
     files._room = Room(DeviceRoom("CPU", 1_000_000))
-    assert await fitter.look()
-    answer = fitter.answer(demo_entry)
-    assert answer is not None
-    assert not answer.fit.fits
+    assert await estimator.look()
+    estimate = estimator.estimate(demo_entry)
+    assert estimate is not None
+    assert not estimate.fit.fits
 
 
 async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    fitter = fitter_on(FakeFiles())
+    estimator = fitter_on(FakeFiles())
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"GGUF\x1b[31m")
     bad, none = ModelEntry("bad", "Bad", path=str(path)), ModelEntry("far", "Far")
-    await fitter.look()
+    await estimator.look()
     for model in (bad, none):
-        assert not fitter.knows(model)
-        await fitter.read(model)
-        assert fitter.knows(model)
-        assert fitter.answer(model) is None
-        assert fitter.problem(model)
-        assert "\x1b" not in fitter.problem(model)
+        assert not estimator.knows(model)
+        await estimator.read(model)
+        assert estimator.knows(model)
+        assert estimator.estimate(model) is None
+        assert estimator.problem(model)
+        assert "\x1b" not in estimator.problem(model)
 
 
 async def test_what_the_arithmetic_does_not_understand_is_told(
     demo_entry: ModelEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fitter = fitter_on(FakeFiles())
-    monkeypatch.setattr("workbench.ui.models.fit.ask", lambda *_: None)
-    await fitter.look()
-    await fitter.read(demo_entry)
-    assert fitter.problem(demo_entry) == UNKNOWN
+    estimator = fitter_on(FakeFiles())
+    monkeypatch.setattr("workbench.ui.models.fit.estimate_fit", lambda *_: None)
+    await estimator.look()
+    await estimator.read(demo_entry)
+    assert estimator.problem(demo_entry) == UNKNOWN
 
 
 async def test_files_are_not_kept_without_end(demo_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workbench.ui.models.fit.KEPT", 2)
-    fitter = fitter_on(FakeFiles())
+    estimator = fitter_on(FakeFiles())
     models = [ModelEntry(str(number), "Some", path=str(demo_path)) for number in range(3)]
     for model in models:
-        await fitter.read(model)
-    assert [fitter.knows(model) for model in models] == [False, True, True]
+        await estimator.read(model)
+    assert [estimator.knows(model) for model in models] == [False, True, True]
 
 
 async def test_the_newest_load_is_recalled(demo_entry: ModelEntry) -> None:
     loads = FakeLoads()
-    fitter = fitter_on(FakeFiles(), loads)
-    await fitter.recall(demo_entry)
-    assert fitter.record(demo_entry) is None
+    estimator = fitter_on(FakeFiles(), loads)
+    await estimator.recall(demo_entry)
+    assert estimator.record(demo_entry) is None
     memory = MemoryUse(1, 2, 3)
     for at in (1.0, 2.0):
         await loads.remember(LoadRecord(str(demo_entry.path), LoadSettings(), "CPU", memory, memory, at))
-    await fitter.recall(demo_entry)
-    record = fitter.record(demo_entry)
+    await estimator.recall(demo_entry)
+    record = estimator.record(demo_entry)
     assert record is not None
     assert record.at == 2.0
 
@@ -371,6 +375,6 @@ async def test_reading_raises_nothing_of_its_own(demo_entry: ModelEntry) -> None
         async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
             raise ModelFileError("It is gone.", "Look again.")
 
-    fitter = fitter_on(Gone())
-    await fitter.read(demo_entry)
-    assert fitter.problem(demo_entry) == "It is gone."
+    estimator = fitter_on(Gone())
+    await estimator.read(demo_entry)
+    assert estimator.problem(demo_entry) == "It is gone."

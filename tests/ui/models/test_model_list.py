@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
-from workbench.ui.models.fuzzy import found
-from workbench.ui.models.model_list import ORDERS, Filter, Heading, Shelf, key_of
+from workbench.ui.kit.model_search import match_score
+from workbench.ui.models.model_list import ORDERS, Filter, Heading, ModelList, key_of
 from workbench.ui.models.panel import state_text
-from workbench.ui.models.rows import context_text, header_row, list_row, order_at, place_text, widths_for
+from workbench.ui.models.rows import context_text, header_row, list_row, order_at, place_text, table_for
 
-Act = Callable[[Shelf], object]
+Act = Callable[[ModelList], object]
 
 
 def entry(name: str = "Some-1B", quant: str | None = "Q4_0", *, folder: str = "/m", **more: object) -> ModelEntry:
@@ -22,15 +22,15 @@ def entry(name: str = "Some-1B", quant: str | None = "Q4_0", *, folder: str = "/
     return ModelEntry(path, name, quant, path, **given)  # type: ignore[arg-type]
 
 
-def shelf_of(*models: ModelEntry, complete: bool = True) -> Shelf:
-    shelf = Shelf()
-    shelf.take(LibraryView(models, complete=complete))
-    return shelf
+def list_of(*models: ModelEntry, complete: bool = True) -> ModelList:
+    listed = ModelList()
+    listed.update(LibraryView(models, complete=complete))
+    return listed
 
 
-def names(shelf: Shelf) -> list[str]:
+def names(listed: ModelList) -> list[str]:
     """The rows: headings in brackets, and quantizations."""
-    return [f"[{row.name}]" if isinstance(row, Heading) else str(row.quant) for row in shelf.rows]
+    return [f"[{row.name}]" if isinstance(row, Heading) else str(row.quant) for row in listed.rows]
 
 
 ONE = entry("Alpha-1B", "Q8_0", size_bytes=900, bits_per_weight=8.5, context_length=4096, architecture="llama")
@@ -42,140 +42,140 @@ THREE = entry("Beta-7B", "Q4_0", folder="/n", size_bytes=700, parameters=7_000_0
 
 
 def test_quantizations_stand_below_their_model_the_smallest_first() -> None:
-    assert names(shelf_of(THREE, ONE, TWO)) == ["[Alpha-1B]", "Q4_0", "Q8_0", "[Beta-7B]", "Q4_0"]
+    assert names(list_of(THREE, ONE, TWO)) == ["[Alpha-1B]", "Q4_0", "Q8_0", "[Beta-7B]", "Q4_0"]
 
 
 def test_without_groups_every_file_has_one_row() -> None:
-    shelf = shelf_of(THREE, ONE, TWO)
-    shelf.regroup()
-    assert shelf.rows == [TWO, ONE, THREE]
+    listed = list_of(THREE, ONE, TWO)
+    listed.toggle_groups()
+    assert listed.rows == [TWO, ONE, THREE]
 
 
 def test_each_order_sorts_and_what_is_not_known_comes_last() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    shelf.regroup()
+    listed = list_of(ONE, TWO, THREE)
+    listed.toggle_groups()
     seen = {}
     for _ in ORDERS:
-        seen[shelf.order.title] = list(shelf.rows)
-        shelf.sort()
-    assert shelf.order is ORDERS[0]
+        seen[listed.order.title] = list(listed.rows)
+        listed.next_order()
+    assert listed.order is ORDERS[0]
     assert seen["size"] == [ONE, THREE, TWO]
     assert seen["bits"] == [ONE, TWO, THREE]
     assert seen["parameters"] == [THREE, TWO, ONE]
     assert seen["context"] == [TWO, ONE, THREE]
     assert seen["place"] == [TWO, ONE, THREE]
     assert seen["last used"] == [ONE, TWO, THREE]
-    shelf.sort_by("size")
-    shelf.sort_by("size")
-    assert shelf.turned
-    assert shelf.rows == [TWO, THREE, ONE]
+    listed.sort_by("size")
+    listed.sort_by("size")
+    assert listed.reversed
+    assert listed.rows == [TWO, THREE, ONE]
 
 
 def test_groups_stand_in_the_order_of_the_first_of_each() -> None:
-    shelf = shelf_of(entry("Alpha-1B", "F16", size_bytes=650), TWO, THREE)
-    shelf.sort()
-    assert names(shelf) == ["[Beta-7B]", "Q4_0", "[Alpha-1B]", "F16", "Q4_0"]
+    listed = list_of(entry("Alpha-1B", "F16", size_bytes=650), TWO, THREE)
+    listed.next_order()
+    assert names(listed) == ["[Beta-7B]", "Q4_0", "[Alpha-1B]", "F16", "Q4_0"]
 
 
 def test_numbers_in_names_are_sorted_as_numbers() -> None:
-    shelf = shelf_of(entry("Some-13B"), entry("some-7B"))
-    assert names(shelf) == ["[some-7B]", "Q4_0", "[Some-13B]", "Q4_0"]
+    listed = list_of(entry("Some-13B"), entry("some-7B"))
+    assert names(listed) == ["[some-7B]", "Q4_0", "[Some-13B]", "Q4_0"]
 
 
 def test_a_group_is_folded_and_its_heading_is_in_hand() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    shelf.go_to(lambda model: model is ONE)
-    shelf.fold(folded=True)
-    assert names(shelf) == ["[Alpha-1B]", "[Beta-7B]", "Q4_0"]
-    assert isinstance(shelf.row, Heading)
-    assert shelf.model is None
-    shelf.fold(folded=False)
-    assert len(shelf.rows) == 5
-    assert isinstance(shelf.row, Heading)
+    listed = list_of(ONE, TWO, THREE)
+    listed.select_first(lambda model: model is ONE)
+    listed.fold(folded=True)
+    assert names(listed) == ["[Alpha-1B]", "[Beta-7B]", "Q4_0"]
+    assert isinstance(listed.row, Heading)
+    assert listed.model is None
+    listed.fold(folded=False)
+    assert len(listed.rows) == 5
+    assert isinstance(listed.row, Heading)
 
 
 def test_all_are_folded_and_unfolded() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    shelf.go_to(lambda model: model is THREE)
-    shelf.fold_all()
-    assert names(shelf) == ["[Alpha-1B]", "[Beta-7B]"]
-    assert shelf.cursor == 1
-    shelf.fold_all()
-    assert len(shelf.rows) == 5
+    listed = list_of(ONE, TWO, THREE)
+    listed.select_first(lambda model: model is THREE)
+    listed.toggle_all_folds()
+    assert names(listed) == ["[Alpha-1B]", "[Beta-7B]"]
+    assert listed.cursor == 1
+    listed.toggle_all_folds()
+    assert len(listed.rows) == 5
 
 
 def test_a_search_shows_what_is_folded_and_takes_the_best_in_hand() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    shelf.fold_all()
-    shelf.search("beta")
-    assert names(shelf) == ["[Beta-7B]", "Q4_0"]
-    assert shelf.model is THREE
-    shelf.search("nothing like it")
-    assert shelf.rows == []
-    assert shelf.row is None
-    shelf.search("")
-    assert names(shelf) == ["[Alpha-1B]", "[Beta-7B]"]
+    listed = list_of(ONE, TWO, THREE)
+    listed.toggle_all_folds()
+    listed.search("beta")
+    assert names(listed) == ["[Beta-7B]", "Q4_0"]
+    assert listed.model is THREE
+    listed.search("nothing like it")
+    assert listed.rows == []
+    assert listed.row is None
+    listed.search("")
+    assert names(listed) == ["[Alpha-1B]", "[Beta-7B]"]
 
 
 def test_what_was_found_stays_in_hand_when_the_search_ends() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    shelf.fold_all()
-    shelf.search("q8")
-    assert shelf.model is ONE
-    shelf.search("")
-    assert shelf.model is ONE
-    assert names(shelf) == ["[Alpha-1B]", "Q4_0", "Q8_0", "[Beta-7B]"]
+    listed = list_of(ONE, TWO, THREE)
+    listed.toggle_all_folds()
+    listed.search("q8")
+    assert listed.model is ONE
+    listed.search("")
+    assert listed.model is ONE
+    assert names(listed) == ["[Alpha-1B]", "Q4_0", "Q8_0", "[Beta-7B]"]
 
 
 def test_the_sources_are_kept_one_after_the_other() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    shelf.keep(Filter("architecture", "llama"))
+    listed = list_of(ONE, TWO, THREE)
+    listed.set_filter(Filter("architecture", "llama"))
     kept = []
     for _ in range(3):
-        shelf.next_source()
-        kept.append(shelf.filter)
+        listed.next_source()
+        kept.append(listed.filter)
     assert kept == [Filter("source", "/m"), Filter("source", "/n"), None]
 
 
 def test_filters_count_what_they_keep() -> None:
     broken = entry("Gamma", problem="It is truncated.", label_mismatch="The label lies.")
     twice = entry("Delta", places=(Place("/m", "/m/d", "d"), Place("ollama", "/o/d", "d", "delta:1b")))
-    shelf = shelf_of(ONE, TWO, THREE, broken, twice)
-    counts = {(each.kind, each.value): count for each, count in shelf.filters()}
+    listed = list_of(ONE, TWO, THREE, broken, twice)
+    counts = {(each.kind, each.value): count for each, count in listed.filters()}
     assert counts["source", "/m"] == 4
     assert counts["source", "ollama"] == 1
     assert counts["architecture", "llama"] == 2
-    for each, count in shelf.filters():
-        shelf.keep(each)
-        assert len(shelf.shown) == count
-        assert all(each.keeps(model) for model in shelf.shown)
-        assert each.words
-    shelf.keep(None)
-    assert len(shelf.shown) == 5
+    for each, count in listed.filters():
+        listed.set_filter(each)
+        assert len(listed.shown) == count
+        assert all(each.keeps(model) for model in listed.shown)
+        assert each.value
+    listed.set_filter(None)
+    assert len(listed.shown) == 5
 
 
 def test_marks_keep_their_order_and_go_with_their_models() -> None:
-    shelf = shelf_of(ONE, TWO, THREE)
-    assert not shelf.mark()
+    listed = list_of(ONE, TWO, THREE)
+    assert not listed.toggle_mark()
     for model in (THREE, ONE):
-        shelf.go_to(lambda other, wanted=model: other is wanted)
-        assert shelf.mark()
-    assert shelf.marked == [THREE, ONE]
-    assert shelf.is_marked(ONE)
-    shelf.take(LibraryView((ONE,), complete=False))
-    shelf.take(LibraryView((ONE, TWO, THREE), complete=False))
-    assert shelf.marked == [THREE, ONE]
-    shelf.take(LibraryView((ONE, TWO), complete=True))
-    assert shelf.marked == [ONE]
-    shelf.go_to(lambda model: model is ONE)
-    shelf.mark()
-    assert not shelf.clear_marks()
+        listed.select_first(lambda other, wanted=model: other is wanted)
+        assert listed.toggle_mark()
+    assert listed.marked == [THREE, ONE]
+    assert listed.is_marked(ONE)
+    listed.update(LibraryView((ONE,), complete=False))
+    listed.update(LibraryView((ONE, TWO, THREE), complete=False))
+    assert listed.marked == [THREE, ONE]
+    listed.update(LibraryView((ONE, TWO), complete=True))
+    assert listed.marked == [ONE]
+    listed.select_first(lambda model: model is ONE)
+    listed.toggle_mark()
+    assert not listed.clear_marks()
 
 
 def test_a_view_that_brings_nothing_new_changes_nothing() -> None:
-    shelf = shelf_of(ONE, complete=False)
-    assert not shelf.take(LibraryView((ONE,), read=3, found=4))
-    assert shelf.take(LibraryView((ONE, TWO)))
+    listed = list_of(ONE, complete=False)
+    assert not listed.update(LibraryView((ONE,), read=3, found=4))
+    assert listed.update(LibraryView((ONE, TWO)))
 
 
 # Whatever is done, in whatever order
@@ -194,22 +194,22 @@ _views = st.lists(_models, unique_by=lambda model: model.ref, max_size=12).map(t
 _acts: st.SearchStrategy[Act] = st.one_of(
     st.sampled_from(
         [
-            Shelf.sort,
-            Shelf.turn,
-            Shelf.regroup,
-            Shelf.fold_all,
-            Shelf.mark,
-            Shelf.clear_marks,
-            lambda shelf: shelf.fold(folded=True),
-            lambda shelf: shelf.fold(folded=False),
+            ModelList.next_order,
+            ModelList.reverse,
+            ModelList.toggle_groups,
+            ModelList.toggle_all_folds,
+            ModelList.toggle_mark,
+            ModelList.clear_marks,
+            lambda listed: listed.fold(folded=True),
+            lambda listed: listed.fold(folded=False),
         ]
     ),
-    st.sampled_from(["", "alpha", "q4 llama", "13b", "zzz"]).map(lambda query: lambda shelf: shelf.search(query)),
+    st.sampled_from(["", "alpha", "q4 llama", "13b", "zzz"]).map(lambda query: lambda listed: listed.search(query)),
     st.sampled_from([None, Filter("source", "/m"), Filter("architecture", "llama")]).map(
-        lambda kept: lambda shelf: shelf.keep(kept)
+        lambda kept: lambda listed: listed.set_filter(kept)
     ),
-    st.integers(-1, 20).map(lambda index: lambda shelf: shelf.move_to(index)),
-    _views.map(lambda models: lambda shelf: shelf.take(LibraryView(models, complete=True))),
+    st.integers(-1, 20).map(lambda index: lambda listed: listed.select(index)),
+    _views.map(lambda models: lambda listed: listed.update(LibraryView(models, complete=True))),
 )
 
 
@@ -217,43 +217,43 @@ _acts: st.SearchStrategy[Act] = st.one_of(
 def test_rows_are_always_those_models_that_search_and_filter_leave(
     models: tuple[ModelEntry, ...], acts: Sequence[Act]
 ) -> None:
-    shelf = shelf_of(*models)
+    listed = list_of(*models)
     for act in acts:
-        act(shelf)
-        at_hand = {model.ref for model in shelf.view.models}
-        refs = [model.ref for model in shelf.shown]
+        act(listed)
+        at_hand = {model.ref for model in listed.view.models}
+        refs = [model.ref for model in listed.shown]
         assert len(set(refs)) == len(refs)
         assert set(refs) <= at_hand
-        if not shelf.query and shelf.filter is None:
+        if not listed.query and listed.filter is None:
             assert set(refs) == at_hand
-        in_rows = [row for row in shelf.rows if isinstance(row, ModelEntry)]
+        in_rows = [row for row in listed.rows if isinstance(row, ModelEntry)]
         assert {model.ref for model in in_rows} <= set(refs)
-        folded = [model for row in shelf.rows if isinstance(row, Heading) and row.folded for model in row.members]
+        folded = [model for row in listed.rows if isinstance(row, Heading) and row.folded for model in row.members]
         assert len(in_rows) + len(folded) == len(refs)
-        keys = [key_of(row) for row in shelf.rows]
+        keys = [key_of(row) for row in listed.rows]
         assert len(set(keys)) == len(keys)
-        assert 0 <= shelf.cursor < max(1, len(shelf.rows))
-        assert {model.ref for model in shelf.marked} <= at_hand
+        assert 0 <= listed.cursor < max(1, len(listed.rows))
+        assert {model.ref for model in listed.marked} <= at_hand
 
 
 @given(_views, st.sampled_from(ORDERS), st.booleans())
 def test_sorting_keeps_the_order_of_equals(models: tuple[ModelEntry, ...], order: object, turned: bool) -> None:
-    shelf = shelf_of(*models)
-    shelf.regroup()
-    by_name = [model.ref for model in shelf.shown]
-    while shelf.order is not order:
-        shelf.sort()
+    listed = list_of(*models)
+    listed.toggle_groups()
+    by_name = [model.ref for model in listed.shown]
+    while listed.order is not order:
+        listed.next_order()
     if turned:
-        shelf.turn()
-    value = shelf.order.value
+        listed.reverse()
+    value = listed.order.value
     if value is None:
-        assert list(shelf.shown) == list(models)[:: -1 if turned else 1]
+        assert list(listed.shown) == list(models)[:: -1 if turned else 1]
         return
-    values = [value(model) for model in shelf.shown]
+    values = [value(model) for model in listed.shown]
     known = [each for each in values if each is not None]
     assert values[: len(known)] == known
-    assert known == sorted(known, reverse=shelf.order.descending != turned)  # type: ignore[type-var]
-    for before, after in zip(shelf.shown, shelf.shown[1:], strict=False):
+    assert known == sorted(known, reverse=listed.order.descending != turned)  # type: ignore[type-var]
+    for before, after in zip(listed.shown, listed.shown[1:], strict=False):
         if value(before) == value(after):
             assert by_name.index(before.ref) < by_name.index(after.ref)
 
@@ -262,15 +262,15 @@ def test_sorting_keeps_the_order_of_equals(models: tuple[ModelEntry, ...], order
 def test_the_model_in_hand_stays_in_hand_while_a_search_goes_on(
     first: tuple[ModelEntry, ...], more: tuple[ModelEntry, ...], index: int, grouped: bool
 ) -> None:
-    shelf = shelf_of(*first, complete=False)
+    listed = list_of(*first, complete=False)
     if not grouped:
-        shelf.regroup()
-    shelf.move_to(index)
-    row = shelf.row
+        listed.toggle_groups()
+    listed.select(index)
+    row = listed.row
     known = {model.ref for model in first}
-    shelf.take(LibraryView((*(model for model in more if model.ref not in known), *first)))
-    if row is not None and shelf.row is not None:
-        assert key_of(shelf.row) == key_of(row)
+    listed.update(LibraryView((*(model for model in more if model.ref not in known), *first)))
+    if row is not None and listed.row is not None:
+        assert key_of(listed.row) == key_of(row)
 
 
 # Seeking
@@ -288,24 +288,24 @@ def test_the_model_in_hand_stays_in_hand_while_a_search_goes_on(
     ],
 )
 def test_what_is_found(query: str, text: str) -> None:
-    assert bool(found(query, text)) is bool(query)
+    assert bool(match_score(query, text)) is bool(query)
 
 
 @pytest.mark.parametrize(
     ("query", "text"), [("zzz", "Some"), ("q8", "Some Q4_0"), ("smol big", "smol"), ("sax", "sbbbbbax")]
 )
 def test_what_is_not_found(query: str, text: str) -> None:
-    assert not found(query, text)
+    assert not match_score(query, text)
 
 
 def test_the_start_of_a_word_is_better_than_its_middle_and_both_than_gaps() -> None:
-    start, middle, gaps = (found("lama", text) for text in ("lama", "xlama", "lxama"))
+    start, middle, gaps = (match_score("lama", text) for text in ("lama", "xlama", "lxama"))
     assert start > middle > gaps > 0
 
 
 @given(st.text(max_size=40), st.text(max_size=60))
 def test_seeking_takes_any_text(query: str, text: str) -> None:
-    assert found(query, text) >= 0
+    assert match_score(query, text) >= 0
 
 
 # Rows
@@ -315,35 +315,35 @@ def test_seeking_takes_any_text(query: str, text: str) -> None:
 def test_rows_are_as_wide_as_the_list_and_no_wider(
     models: tuple[ModelEntry, ...], width: int, grouped: bool, acts: Sequence[Act]
 ) -> None:
-    shelf = shelf_of(*models)
+    listed = list_of(*models)
     if not grouped:
-        shelf.regroup()
+        listed.toggle_groups()
     for act in acts:
-        act(shelf)
+        act(listed)
     if width >= 76:
-        for line in (header_row(shelf, width), *(list_row(shelf, row, width, None) for row in shelf.rows)):
+        for line in (header_row(listed, width), *(list_row(listed, row, width, None) for row in listed.rows)):
             assert line.cell_length <= width
 
 
 @pytest.mark.parametrize("width", [76, 80, 96, 120])
 @pytest.mark.parametrize("grouped", [True, False])
 def test_columns_stand_below_their_titles(width: int, grouped: bool) -> None:
-    shelf = shelf_of(ONE)
+    listed = list_of(ONE)
     if not grouped:
-        shelf.regroup()
-    title, row = header_row(shelf, width).plain, list_row(shelf, shelf.rows[-1], width, None).plain
+        listed.toggle_groups()
+    title, row = header_row(listed, width).plain, list_row(listed, listed.rows[-1], width, None).plain
     for name, value in (("bits", "8.50"), ("size", "900 B")):
         assert title.index(name) + len(name) == row.index(value) + len(value)
-    assert order_at(title.index("bits"), shelf, width) == "bits"
-    assert order_at(title.index("size"), shelf, width) == "size"
-    assert order_at(0, shelf, width) == ""
+    assert order_at(title.index("bits"), listed, width) == "bits"
+    assert order_at(title.index("size"), listed, width) == "size"
+    assert order_at(0, listed, width) == ""
 
 
 def test_nothing_in_a_name_reaches_the_terminal() -> None:
     evil = entry("\x1b[31mRed\r\nTwo", "\x1b]0;Q", architecture="\u202ellama", tensor_quant="\x07", folder="\x9b1")
-    shelf = shelf_of(evil)
-    for row in shelf.rows:
-        text = list_row(shelf, row, 120, None).plain
+    listed = list_of(evil)
+    for row in listed.rows:
+        text = list_row(listed, row, 120, None).plain
         assert all(character.isprintable() for character in text)
         assert "\x1b" not in text
 
@@ -351,11 +351,11 @@ def test_nothing_in_a_name_reaches_the_terminal() -> None:
 def test_marks_states_and_flags_are_signs_and_not_colours_alone() -> None:
     broken = entry("Gamma", "Q8_0", problem="/m/Gamma-Q8_0.gguf: it is truncated.")
     lying = entry("Delta", "Q8_0", label_mismatch="Most weights are Q4_K.", tensor_quant="Q4_K")
-    shelf = shelf_of(ONE, broken, lying)
-    shelf.regroup()
-    shelf.move_to(0)
-    shelf.mark()
-    texts = {row.name: list_row(shelf, row, 120, ONE).plain for row in shelf.shown}
+    listed = list_of(ONE, broken, lying)
+    listed.toggle_groups()
+    listed.select(0)
+    listed.toggle_mark()
+    texts = {row.name: list_row(listed, row, 120, ONE).plain for row in listed.shown}
     assert "✓●" in texts["Alpha-1B"]
     assert "!" in texts["Gamma"]
     assert "it is truncated." in texts["Gamma"]
@@ -377,17 +377,17 @@ def test_context_in_few_letters() -> None:
 
 def test_a_row_is_never_narrower_than_its_columns() -> None:
     for grouped in (True, False):
-        widths = widths_for(10, grouped=grouped)
-        assert widths.name > 0
-        assert widths.place > 0
+        widths = {column.title: column.width for column in table_for(10, grouped=grouped).columns}
+        assert widths["model" if grouped else "name"] > 0
+        assert widths[" place"] > 0
 
 
 def test_the_state_says_everything_that_was_not_read() -> None:
     problems = (ScanProblem(Path("/x"), "no"), ScanProblem(Path("/y"), "no"), ScanProblem(Path("/z"), "no"))
-    shelf = Shelf()
-    shelf.take(LibraryView((ONE, TWO), problems, read=40, found=1000))
-    assert state_text(shelf, "p") == "2 models · 3 places could not be read (p) · reading 40 of 1,000"
-    shelf.search("q8")
-    shelf.take(LibraryView((ONE, TWO), complete=True))
-    assert state_text(shelf, "p") == "1 of 2 models"
-    assert state_text(Shelf(), "p") == "Looking for models…"
+    listed = ModelList()
+    listed.update(LibraryView((ONE, TWO), problems, read=40, found=1000))
+    assert state_text(listed, "p") == "2 models · 3 places could not be read (p) · reading 40 of 1,000"
+    listed.search("q8")
+    listed.update(LibraryView((ONE, TWO), complete=True))
+    assert state_text(listed, "p") == "1 of 2 models"
+    assert state_text(ModelList(), "p") == "Looking for models…"

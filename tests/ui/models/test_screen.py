@@ -46,7 +46,7 @@ class Library:
 
     @property
     def in_hand(self) -> str:
-        row = self.screen.shelf.row
+        row = self.screen.models.row
         return f"[{row.name}]" if isinstance(row, Heading) else row.label if row else ""
 
     @property
@@ -65,7 +65,7 @@ class Library:
 
     async def go_to(self, quant: str, name: str = "SmolLM2-135M-Instruct") -> None:
         """Put the cursor on a quantization."""
-        rows = self.screen.shelf.rows
+        rows = self.screen.models.rows
         index = next(
             index
             for index, row in enumerate(rows)
@@ -144,7 +144,7 @@ async def test_models_appear_while_the_search_goes_on(host: ScriptedHost, clock:
             at.screen.library_changed(view)
             await settle(at.pilot)
             assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
-            assert at.screen.list.cursor == at.screen.shelf.cursor
+            assert at.screen.list.cursor == at.screen.models.cursor
         at.screen.library_changed(replace(whole, models=whole.models[:2]))
         await settle(at.pilot)
         assert at.in_hand
@@ -160,10 +160,10 @@ async def test_a_search_that_goes_on_does_not_block(host: ScriptedHost, clock: F
         await until(pilot, lambda: catalog.asked)
         assert isinstance(app.screen, ModelsScreen)
         await pilot.press("s", "slash", *"q", "escape", "space", "l", "c", "m", "enter")
-        assert "Looking for models" in str(app.screen.state.content) or app.screen._said.text
+        assert "Looking for models" in str(app.screen.state.content) or app.screen._message.text
         catalog.release()
         await settle(pilot)
-        assert len(app.screen.shelf.shown) == 7
+        assert len(app.screen.models.shown) == 7
 
 
 async def test_r_searches_again(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -191,7 +191,7 @@ async def test_folding(host: ScriptedHost, clock: FakeClock, demo_path: Path) ->
         assert at.rows[-1].startswith(" ▸")
         assert "Q2_K Q4_K_M" in at.rows[-1]
         await at.press("enter")
-        assert at.rows[at.screen.shelf.cursor].startswith(" ▾")
+        assert at.rows[at.screen.models.cursor].startswith(" ▾")
         await at.press("left", "right", "z")
         assert len(at.rows) == 3
         await at.press("z")
@@ -204,11 +204,11 @@ async def test_sorting_and_grouping(host: ScriptedHost, clock: FakeClock, demo_p
         await at.press("g", "s")
         assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
         assert "by size" in shown(at.app)
-        sizes = [row.size_bytes or 0 for row in at.screen.shelf.rows if isinstance(row, ModelEntry)]
+        sizes = [row.size_bytes or 0 for row in at.screen.models.rows if isinstance(row, ModelEntry)]
         assert sizes == sorted(sizes, reverse=True)
         await at.press("S")
-        assert "turned round" in shown(at.app)
-        sizes = [row.size_bytes or 0 for row in at.screen.shelf.rows if isinstance(row, ModelEntry)]
+        assert "by size, reversed" in shown(at.app)
+        sizes = [row.size_bytes or 0 for row in at.screen.models.rows if isinstance(row, ModelEntry)]
         assert sizes == sorted(sizes)
 
 
@@ -218,7 +218,7 @@ async def test_a_click_on_a_title_sorts(host: ScriptedHost, clock: FakeClock, de
         assert header is not None
         await at.pilot.click("#models-list", offset=(header.plain.index("bits") + 1, 0))
         await settle(at.pilot)
-        assert at.screen.shelf.order.title == "bits"
+        assert at.screen.models.order.title == "bits"
 
 
 async def test_searching(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -231,7 +231,7 @@ async def test_searching(host: ScriptedHost, clock: FakeClock, demo_path: Path) 
         await at.press("down", "enter")
         assert at.app.focused is at.screen.list
         await at.press("escape")
-        assert at.screen.shelf.query == ""
+        assert at.screen.models.query == ""
         assert at.in_hand == "Qwen2.5-0.5B-Instruct Q4_K_M"
         await at.press("slash", *"zzzz")
         assert "Nothing matches" in at.rows[1]
@@ -248,7 +248,7 @@ async def test_who_types_fast_types_into_the_search(host: ScriptedHost, clock: F
         assert at.screen.search.value == "mist l"
         await at.press("backspace", "backspace", "enter", "space")
         assert at.screen.search.value == "mist"
-        assert [model.name for model in at.screen.shelf.marked] == ["Mistral-Nemo-Instruct-2407"]
+        assert [model.name for model in at.screen.models.marked] == ["Mistral-Nemo-Instruct-2407"]
 
 
 async def test_filters(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -258,19 +258,19 @@ async def test_filters(host: ScriptedHost, clock: FakeClock, demo_path: Path) ->
         await at.press("escape")
         assert len(at.rows) == 10
         await at.press("F", "down", "enter")
-        assert at.screen.shelf.filter is not None
-        assert 0 < len(at.screen.shelf.shown) < 7
+        assert at.screen.models.filter is not None
+        assert 0 < len(at.screen.models.shown) < 7
         assert "only " in shown(at.app)
         await at.press("escape")
-        assert len(at.screen.shelf.shown) == 7
+        assert len(at.screen.models.shown) == 7
         await at.press("f")
-        kept = at.screen.shelf.filter
+        kept = at.screen.models.filter
         assert kept is not None
         assert kept.kind == "source"
-        for _ in at.screen.shelf.filters():
+        for _ in at.screen.models.filters():
             await at.press("f")
         await at.press("escape")
-        assert at.screen.shelf.filter is None
+        assert at.screen.models.filter is None
 
 
 async def test_problems_can_be_listed(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -327,7 +327,7 @@ async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClo
         assert isinstance(screen, CompareScreen)
         assert [entry.quant for entry in screen._entries] == ["Q4_K_M", "Q8_0"]
         await at.press("escape", "escape")
-        assert at.screen.shelf.marked == []
+        assert at.screen.models.marked == []
         await at.go_to("Q4_K_M")
         await at.press("space", "c")
         assert isinstance(at.app.screen, CompareScreen)
@@ -414,8 +414,8 @@ async def test_what_nobody_foresaw_is_told(host: ScriptedHost, clock: FakeClock,
 
     async with opened(host, clock, demo_path) as at:
         at.app.services = replace(at.app.services, files=Odd(demo_path))
-        at.screen.fitter._services = at.app.services
-        at.screen.fitter._models.clear()
+        at.screen.estimator._services = at.app.services
+        at.screen.estimator._models.clear()
         at.screen.list.action_last()
         await until(at.pilot, lambda: "failed: RuntimeError" in at.state)
         assert at.screen.is_current
@@ -453,9 +453,9 @@ async def test_what_if_keys_reprice_at_once(host: ScriptedHost, clock: FakeClock
         screen = at.screen
 
         def kv() -> int:
-            model = screen.shelf.model
-            answer = screen.fitter.answer(model) if model else None
-            return answer.fit.kv_bytes if answer else 0
+            model = screen.models.model
+            estimate = screen.estimator.estimate(model) if model else None
+            return estimate.fit.kv_bytes if estimate else 0
 
         before = kv()
         await at.press("left_square_bracket")
@@ -465,16 +465,16 @@ async def test_what_if_keys_reprice_at_once(host: ScriptedHost, clock: FakeClock
         assert kv() == before // 2 * 17 // 32
         assert "• q8_0" in at.panel
         await at.press("right_square_bracket")
-        assert screen.fitter.what_if.values == {"type_k": "q8_0", "type_v": "q8_0", "num_ctx": 8192}
+        assert screen.estimator.what_if.values == {"type_k": "q8_0", "type_v": "q8_0", "num_ctx": 8192}
         await at.press("a", "b")
-        assert {"flash_attn", "num_batch"} <= screen.fitter.what_if.values.keys()
+        assert {"flash_attn", "num_batch"} <= screen.estimator.what_if.values.keys()
         await at.press("minus")
         assert "no GPU" in at.state
         await at.press("backspace")
-        assert screen.fitter.what_if.values == {}
+        assert screen.estimator.what_if.values == {}
         assert kv() == before
         await at.press("x")
-        assert screen.fitter.what_if.values == {"num_ctx": 8192}
+        assert screen.estimator.what_if.values == {"num_ctx": 8192}
 
 
 async def test_a_context_is_typed(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -484,12 +484,12 @@ async def test_a_context_is_typed(host: ScriptedHost, clock: FakeClock, demo_pat
         line = at.screen.query_one("#models-number", Input)
         assert line.value == "3000"
         await at.press("enter")
-        assert at.screen.fitter.what_if.values == {"num_ctx": 3000}
+        assert at.screen.estimator.what_if.values == {"num_ctx": 3000}
         assert at.app.focused is at.screen.list
         await at.press("n", *"x", "enter")
-        assert "no number of tokens" in at.state
+        assert "not a number of tokens" in at.state
         await at.press("escape")
-        assert at.screen.fitter.what_if.values == {"num_ctx": 3000}
+        assert at.screen.estimator.what_if.values == {"num_ctx": 3000}
 
 
 async def test_a_model_is_loaded_with_the_settings_on_trial(
@@ -503,8 +503,8 @@ async def test_a_model_is_loaded_with_the_settings_on_trial(
         load = at.app.chat.desk.conversation.load
         assert (load.num_ctx, load.type_k) == (4096, "q8_0")
         await at.press("f4")
-        assert at.screen.fitter.what_if.values == {}
-        assert at.screen.fitter.what_if.settings.num_ctx == 4096
+        assert at.screen.estimator.what_if.values == {}
+        assert at.screen.estimator.what_if.settings.num_ctx == 4096
 
 
 async def test_what_the_last_load_took_is_shown(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -521,7 +521,7 @@ async def test_what_the_last_load_took_is_shown(host: ScriptedHost, clock: FakeC
 async def test_only_the_model_on_which_the_cursor_rests_is_read(
     host: ScriptedHost, clock: FakeClock, demo_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.ui.models.browser.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("workbench.ui.models.screen.SETTLE_SECONDS", 0.5)
     files = NamedFiles(demo_path)
     async with opened(host, clock, demo_path, files=files) as at:
         files.read.clear()

@@ -11,7 +11,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.fuzzy import FuzzySearch
 from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
@@ -21,6 +20,7 @@ from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
 from workbench.core.servers import Servers, is_server_ref, server_url
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
 
 _PLACEHOLDER = "Type to search, or the http:// address of a server…"
@@ -36,20 +36,22 @@ def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[Mo
     return family + [model for model in models if model not in family]
 
 
-def matching(models: Sequence[ModelEntry], query: str) -> list[ModelEntry]:
-    """The models that a search finds, the best first; all of them where nothing is searched."""
+def matching(models: Sequence[ModelEntry], query: str, search: ModelSearch | None = None) -> list[ModelEntry]:
+    """The models that match, the best first; all of them where nothing is searched.
+
+    Args:
+        models: All models.
+        query: The words, or the address of a server.
+        search: The search that the letters before were put to.
+    """
     query = query.strip()
     if not query:
         return list(models)
     if is_server_ref(query):
         # An address is no handful of letters: whatever is not there is meant to be asked.
         return [model for model in models if model.ref.casefold().startswith(_address_of(query))]
-    search = FuzzySearch()
-    scored = [
-        (search.match(query, f"{model.label} {model.source} {model.architecture or ''}")[0], model) for model in models
-    ]
-    found = [(score, model) for score, model in scored if score > 0]
-    return [model for _, model in sorted(found, key=lambda pair: -pair[0])]
+    scores = (search or ModelSearch()).scores(query, models)
+    return sorted((model for model in models if model.ref in scores), key=lambda model: -scores[model.ref])
 
 
 def _address_of(query: str) -> str:
@@ -106,6 +108,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._hint = hint
         self._models: Sequence[ModelEntry] = ()
         self._shown: Sequence[ModelEntry] = ()
+        self._matcher = ModelSearch()
         self._complete = False
         self._moved = False
         """Whether the user has moved the choice since the last letter."""
@@ -155,7 +158,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         return self._shown[index] if index is not None and index < len(self._shown) else None
 
     def _show(self, query: str, chosen: ModelEntry | None = None) -> None:
-        self._shown = matching(self._models, query)
+        self._shown = matching(self._models, query, self._matcher)
         self.list.clear_options()
         current = self._current
         self.list.add_options(

@@ -11,9 +11,10 @@ from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import Difference, FoldedValue, Inspection, ModelReport, TensorChange, compare
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.table import Column, natural
 from workbench.ui.kit.text import cut, heading, padded, paragraph, styled
-from workbench.ui.model_files.inspect_pages import bits_text, natural, shape_text, value_text
-from workbench.ui.model_files.pages import Column, Page, TablePage, TextPage
+from workbench.ui.model_files.inspect_pages import bits_text, shape_text, value_text
+from workbench.ui.model_files.pages import Page, TablePage, TextPage
 
 _MANY_SHAPES = 0.5
 """So many of all tensors must have the same names and shapes for two files to be of one base model."""

@@ -19,11 +19,11 @@ from workbench.gguf.inspect import FoldedArray, FoldedValue, Inspection, ModelRe
 from workbench.gguf.oddities import Oddity
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, heading, padded, pairs, paragraph, styled
-from workbench.ui.model_files.pages import Column, Page, TablePage, TextPage
+from workbench.ui.kit.table import Column, natural
+from workbench.ui.kit.text import LONGEST_CELL, cut, heading, padded, pairs, paragraph, styled
+from workbench.ui.model_files.pages import Page, TablePage, TextPage
 from workbench.ui.model_files.template_page import TemplatePage, tokenizer_lines
 
-_NUMBER = re.compile(r"\d{1,8}")
 _BLOCK = re.compile(r"^blk\.\d+\.")
 
 
@@ -80,11 +80,6 @@ def bits_text(bits: float | None) -> str:
     return f"{bits:.2f} bits" if bits is not None else fmt.DASH
 
 
-def natural(name: str) -> str:
-    """`name` so that its numbers are sorted as numbers."""
-    return _NUMBER.sub(lambda digits: digits[0].zfill(8), name)
-
-
 def shape_text(tensor: TensorInfo) -> str:
     """The dimensions of a tensor, the one that runs fastest first."""
     return " × ".join(map(str, tensor.shape))
@@ -123,20 +118,22 @@ def _searched(row: MetadataRow) -> str:
     return f"{row.key} {row.value if isinstance(row.value, str) else value_text(row.value)}"
 
 
-def _value_style(row: MetadataRow) -> str:
+def _value_cell(row: MetadataRow) -> Content:
     match row.value:
         case bool():
-            return "doc--builtin"
+            style = "doc--builtin"
         case int() | float():
-            return "doc--number"
+            style = "doc--number"
         case FoldedArray():
-            return "rows--accent"
-    return ""
+            style = "rows--accent"
+        case _:
+            style = ""
+    return styled((cut(value_text(row.value), LONGEST_CELL), style))
 
 
 _METADATA: Sequence[Column[MetadataRow]] = (
     Column("key", lambda row: row.key, 34, wide=42, key=lambda row: row.key),
-    Column("value", lambda row: value_text(row.value), style=_value_style),
+    Column("value", _value_cell),
 )
 _TENSORS: Sequence[Column[TensorInfo]] = (
     Column("tensor", lambda tensor: tensor.name, key=lambda tensor: natural(tensor.name)),

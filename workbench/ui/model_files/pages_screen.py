@@ -247,7 +247,7 @@ class PagesScreen(Screen[None]):
     def action_turn(self) -> None:
         """Turn the order round."""
         if self.page is not None:
-            self.page.sort(turn=True)
+            self.page.sort(reverse=True)
             self._show()
 
     @on(Rows.HeaderClicked)

@@ -68,7 +68,7 @@ def _row(each: Filter | None, count: int) -> Content:
     elif each.kind == "source" and "/" in each.value:
         words = cut_path(each.value, _WORDS - len(kind) - 2)
     else:
-        words = cut(each.words, _WORDS - len(kind) - 2)
+        words = cut(each.value, _WORDS - len(kind) - 2)
     label = (f"{kind}  ", "$text-muted") if kind else ("", "")
     gap = " " * max(1, _WORDS - len(words) - len(label[0]))
     return Content.assemble(label, words, gap, (f"{count:>6,}", "$text-accent"))

@@ -22,7 +22,7 @@ KEPT = 64
 UNKNOWN = "Its layout is unknown here: what it needs cannot be told."
 
 
-class Fitter:
+class FitEstimator:
     """Prices models with settings that can be changed on trial.
 
     Args:
@@ -40,7 +40,7 @@ class Fitter:
         self._room: Room | None = None
         self._models: dict[ModelEntry, FitModel | str] = {}
         self._records: dict[str, LoadRecord | None] = {}
-        self._answers: dict[ModelEntry, Answer | None] = {}
+        self._estimates: dict[ModelEntry, FitEstimate | None] = {}
         self._priced_with: tuple[object, ...] = ()
         self.what_if = WhatIf(base())
 
@@ -67,7 +67,7 @@ class Fitter:
         while len(self._models) > KEPT:
             oldest = next(iter(self._models))
             del self._models[oldest]
-            self._answers.pop(oldest, None)
+            self._estimates.pop(oldest, None)
 
     async def recall(self, model: ModelEntry) -> None:
         """Look up what the last load of a model came to."""
@@ -88,10 +88,10 @@ class Fitter:
         """Why a model cannot be priced; empty where it can, or where that is not known yet."""
         known = self._models.get(model)
         if isinstance(known, FitModel):
-            return UNKNOWN if self._room is not None and self.answer(model) is None else ""
+            return UNKNOWN if self._room is not None and self.estimate(model) is None else ""
         return clean_line(known or "")
 
-    def answer(self, model: ModelEntry) -> Answer | None:
+    def estimate(self, model: ModelEntry) -> FitEstimate | None:
         """What a model would take with the settings on trial; None where that is not known."""
         known, room = self._models.get(model), self._room
         if not isinstance(known, FitModel) or room is None:
@@ -99,10 +99,10 @@ class Fitter:
         settings, open_now = self.what_if.settings, self._open_now()
         if (settings, room, open_now) != self._priced_with:
             self._priced_with = (settings, room, open_now)
-            self._answers.clear()
-        if model not in self._answers:
-            self._answers[model] = ask(known, settings, room, open_now)
-        return self._answers[model]
+            self._estimates.clear()
+        if model not in self._estimates:
+            self._estimates[model] = estimate_fit(known, settings, room, open_now)
+        return self._estimates[model]
 
     def follow(self) -> None:
         """Begin with the settings that the conversation has now; what is on trial stays on trial."""
@@ -110,7 +110,7 @@ class Fitter:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class FitEstimate:
     """What the arithmetic says of a model with some settings on this machine."""
 
     question: FitQuestion
@@ -132,7 +132,7 @@ class Answer:
     def short_of(self) -> Sequence[tuple[str, int]]:
         """The devices that have no room, and the bytes that are missing there."""
         return [
-            (share.device.name, share.total_bytes - max(0, _usable(share.device)))
+            (share.device.name, share.total_bytes - max(0, usable_bytes(share.device)))
             for share in self.fit.shares
             if not share.fits
         ]
@@ -140,14 +140,17 @@ class Answer:
     @property
     def spare_bytes(self) -> int:
         """What stays free on the device that is the fullest."""
-        return min((_usable(share.device) - share.total_bytes for share in self.fit.shares), default=0)
+        return min((usable_bytes(share.device) - share.total_bytes for share in self.fit.shares), default=0)
 
 
-def _usable(device: DeviceRoom) -> int:
+def usable_bytes(device: DeviceRoom) -> int:
+    """The free bytes of a device without its reserve; negative where the reserve is not free."""
     return device.free_bytes - device.reserve_bytes
 
 
-def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None) -> Answer | None:
+def estimate_fit(
+    model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None
+) -> FitEstimate | None:
     """Price a model.
 
     Args:
@@ -157,7 +160,7 @@ def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInf
         open_now: The model that is open, and that would be closed.
 
     Returns:
-        The answer; None where the arithmetic does not understand the file.
+        The estimate; None where the arithmetic does not understand the file.
     """
     try:
         question = model.question(settings)
@@ -167,7 +170,7 @@ def ask(model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInf
         fit, closing = model.price(question, before), ""
         if not fit.fits and cleared != before and (second := model.price(question, cleared)).fits:
             fit, before, closing = second, cleared, open_now.model.label if open_now is not None else ""
-        return Answer(
+        return FitEstimate(
             question,
             fit,
             model.largest_context(question, before),

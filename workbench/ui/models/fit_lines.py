@@ -13,7 +13,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar, level
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_line, paragraph, styled
-from workbench.ui.models.fit import Answer, _usable
+from workbench.ui.models.fit import FitEstimate, usable_bytes
 from workbench.ui.models.what_if import WhatIf
 
 FLOATS = ("f16", "f32", "bf16")
@@ -22,32 +22,32 @@ _DEVICE, _FIGURE = 6, 8
 _LABEL = 17
 
 
-def verdict(answer: Answer) -> tuple[str, str]:
+def fit_summary(estimate: FitEstimate) -> tuple[str, str]:
     """Whether it fits, in words, and the style of them."""
-    if short := answer.short_of:
+    if short := estimate.short_of:
         lacks = ", ".join(f"{fmt.size(missing)} on {clean_line(name)}" for name, missing in short)
         return f"✗ does not fit: {lacks} missing", "rows--error"
-    if answer.closing:
-        return f"✓ fits once {clean_line(answer.closing)} is closed", "rows--warning"
-    return f"✓ fits, {fmt.size(answer.spare_bytes)} to spare", "rows--good"
+    if estimate.closing:
+        return f"✓ fits once {clean_line(estimate.closing)} is closed", "rows--warning"
+    return f"✓ fits, {fmt.size(estimate.spare_bytes)} to spare", "rows--good"
 
 
-def fit_lines(answer: Answer, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
-    """The figures device by device, the verdict, and what can be changed.
+def fit_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
+    """The figures device by device, the fit_summary, and what can be changed.
 
     Args:
-        answer: The figures.
+        estimate: The figures.
         what_if: The settings.
         keys: The keys for context, K, V, GPU layers, flash attention and batch, and for the longest context.
         width: Columns.
     """
-    words, style = verdict(answer)
+    words, style = fit_summary(estimate)
     return [
-        *_device_lines(answer.fit.shares, width),
-        *_adapter_lines(answer, width),
+        *_device_lines(estimate.fit.shares, width),
+        *_adapter_lines(estimate, width),
         *paragraph(words, width, 0, style),
         Content(""),
-        *_setting_lines(answer, what_if, keys, width),
+        *_setting_lines(estimate, what_if, keys, width),
     ]
 
 
@@ -63,7 +63,7 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
                 (fmt.size(share.total_bytes).rjust(_FIGURE), "rows--figure"),
             )
         )
-        usable = max(0, _usable(share.device))
+        usable = max(0, usable_bytes(share.device))
         part = share.total_bytes / usable if usable else 1.0
         free = f" of {fmt.size(usable)} free"
         track = styled(("".ljust(_DEVICE), "")) + bar(min(1.0, part), max(4, min(width, 46) - _DEVICE - len(free)))
@@ -72,8 +72,8 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
     return lines
 
 
-def _adapter_lines(answer: Answer, width: int) -> list[Content]:
-    size = answer.adapter_bytes
+def _adapter_lines(estimate: FitEstimate, width: int) -> list[Content]:
+    size = estimate.adapter_bytes
     return [styled((cut(f"Of the weights, {fmt.size(size)} are the adapter's.", width), "rows--dim"))] if size else []
 
 
@@ -84,11 +84,11 @@ def _restyled(track: Content, full: str) -> Content:
     return styled((text[:filled], full), (text[filled:], "rows--track"))
 
 
-def _setting_lines(answer: Answer, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
-    question, settings, changed = answer.question, what_if.settings, what_if.values
-    too_long = answer.trained is not None and question.n_ctx > answer.trained
-    layers = "none: no GPU" if not answer.gpus else f"{answer.fit.gpu_layers} of {answer.layers}"
-    if answer.gpus and settings.num_gpu < 0:
+def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
+    question, settings, changed = estimate.question, what_if.settings, what_if.values
+    too_long = estimate.trained is not None and question.n_ctx > estimate.trained
+    layers = "none: no GPU" if not estimate.gpus else f"{estimate.fit.gpu_layers} of {estimate.layers}"
+    if estimate.gpus and settings.num_gpu < 0:
         layers += ", auto"
     needs_flash = settings.type_v not in FLOATS and settings.flash_attn == "off"
     rows = [
@@ -104,11 +104,11 @@ def _setting_lines(answer: Answer, what_if: WhatIf, keys: Sequence[str], width: 
         style = "rows--warning" if wrong else "rows--figure" if name in changed else ""
         mark = "• " if name in changed else "  "
         lines.append(_setting(label, mark + value, style, key, width))
-    trained = f" of {answer.trained:,}" if answer.trained else ""
-    largest = f"{answer.largest:,}" if answer.largest else "none"
+    trained = f" of {estimate.trained:,}" if estimate.trained else ""
+    largest = f"{estimate.largest:,}" if estimate.largest else "none"
     lines.append(_setting("longest that fits", "  " + largest + trained, "", keys[6], width))
-    if answer.gpus:
-        lines.append(_setting("most GPU layers", f"  {answer.most} of {answer.layers}", "", "", width))
+    if estimate.gpus:
+        lines.append(_setting("most GPU layers", f"  {estimate.most} of {estimate.layers}", "", "", width))
     if too_long:
         lines += paragraph("The context is longer than the model was trained for.", width, 0, "rows--warning")
     if needs_flash:
@@ -122,29 +122,28 @@ def _setting(label: str, value: str, style: str, key: str, width: int) -> Conten
     return styled((label.ljust(_LABEL), "rows--dim"), (text.ljust(room), style), (f" {key}", "rows--accent"))
 
 
-def short_fit(answer: Answer, width: int) -> Content:
+def short_fit(estimate: FitEstimate, width: int) -> Content:
     """The same in one row; what stays free only where there is room for it."""
-    words, style = verdict(answer)
-    fit = answer.fit
+    words, style = fit_summary(estimate)
+    fit = estimate.fit
     parts = (fit.weights_bytes, "weights"), (fit.kv_bytes, "KV"), (fit.compute_bytes, "compute")
     needs = f"{fmt.size(fit.total_bytes)} = " + " + ".join(f"{fmt.size(size)} {name}" for size, name in parts)
-    if answer.short_of or answer.closing:
+    if estimate.short_of or estimate.closing:
         head = cut(words, width)
         return styled((head, style), (cut(f"  {needs}", width - len(head)), ""))
-    spare = f" · {fmt.size(answer.spare_bytes)} to spare"
+    spare = f" · {fmt.size(estimate.spare_bytes)} to spare"
     head = "✓ fits  "
     rest = needs + spare if len(head + needs + spare) <= width else needs
     return styled((head, style), (cut(rest, width - len(head)), ""))
 
 
-def short_settings(answer: Answer, what_if: WhatIf, width: int) -> Content:
+def short_settings(estimate: FitEstimate, what_if: WhatIf, width: int) -> Content:
     """What it is priced with, in one row."""
-    question, changed = answer.question, what_if.values
+    question, changed = estimate.question, what_if.values
     flash = "" if question.flash_attention else " · flash attention off"
-    layers = f" · GPU {answer.fit.gpu_layers} of {answer.layers}" if answer.gpus else ""
-    text = (
-        f"context {question.n_ctx:,}, longest that fits {answer.largest:,} · K {question.type_k} · V {question.type_v}"
-    )
+    layers = f" · GPU {estimate.fit.gpu_layers} of {estimate.layers}" if estimate.gpus else ""
+    types = f"K {question.type_k} · V {question.type_v}"
+    text = f"context {question.n_ctx:,}, longest that fits {estimate.largest:,} · {types}"
     return styled((cut(f"{text}{layers}{flash}", width), "rows--figure" if changed else "rows--dim"))
 
 
@@ -166,28 +165,28 @@ def record_lines(record: LoadRecord | None, width: int) -> list[Content]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class QuantFit:
     """One quantization among those of its model."""
 
     model: ModelEntry
-    answer: Answer | None
+    estimate: FitEstimate | None
     """None where its file cannot be priced, or was not read yet."""
     waiting: bool = False
 
 
-def family_lines(verdicts: Sequence[Verdict], width: int) -> list[Content]:
+def family_lines(members: Sequence[QuantFit], width: int) -> list[Content]:
     """Which quantizations of a model fit, row by row."""
     lines = [styled((f"{'quant':<12}{'bits':>6}{'needs':>9}  longest", "rows--dim"))]
-    for each in verdicts:
-        model, answer = each.model, each.answer
+    for each in members:
+        model, estimate = each.model, each.estimate
         bits = f"{model.bits_per_weight:.2f}" if model.bits_per_weight is not None else fmt.DASH
         head = (cut(model.quant or fmt.DASH, 11).ljust(12), "rows--accent"), (bits.rjust(6), "")
-        if answer is None:
+        if estimate is None:
             text = "…" if each.waiting else "! cannot be read" if model.problem else fmt.DASH
             lines.append(styled(*head, (f"  {text}", "rows--dim" if each.waiting else "rows--error")))
             continue
-        fits = answer.fit.fits
-        words = f"  ✓ {answer.largest:,}" if fits else f"  ✗ {answer.largest:,}" if answer.largest else "  ✗ none"
-        needs = fmt.size(answer.fit.total_bytes).rjust(9)
+        fits = estimate.fit.fits
+        words = f"  ✓ {estimate.largest:,}" if fits else f"  ✗ {estimate.largest:,}" if estimate.largest else "  ✗ none"
+        needs = fmt.size(estimate.fit.total_bytes).rjust(9)
         lines.append(styled(*head, (needs, "rows--figure"), (words, "rows--good" if fits else "rows--error")))
     return [cut_line(line, width) for line in lines]

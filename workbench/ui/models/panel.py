@@ -10,9 +10,9 @@ from workbench.core.models import ModelEntry, Place
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, heading, paragraph, styled
-from workbench.ui.models.fit import Fitter
-from workbench.ui.models.fit_lines import Verdict, family_lines, fit_lines, record_lines, short_fit, short_settings
-from workbench.ui.models.model_list import Heading, Row, Shelf
+from workbench.ui.models.fit import FitEstimator
+from workbench.ui.models.fit_lines import QuantFit, family_lines, fit_lines, record_lines, short_fit, short_settings
+from workbench.ui.models.model_list import Heading, ModelList, Row
 from workbench.ui.models.rows import context_text, short_problem
 from workbench.ui.services import Services
 
@@ -20,17 +20,17 @@ KeyFor = Callable[[str], str]
 _TRIALS = ("shorter", "type_k", "type_v", "fewer_layers", "flash", "batch", "longest")
 
 
-def title_line(shelf: Shelf, width: int) -> Content:
+def title_line(models: ModelList, width: int) -> Content:
     """What is shown, and in which order."""
-    turned = ", turned round" if shelf.turned else ""
-    marks = len(shelf.marked)
-    parts = [(" Models", "rows--name"), (f"  by {shelf.order.title}{turned}", "rows--dim")]
-    if not shelf.grouped:
+    reverse = ", reversed" if models.reversed else ""
+    marks = len(models.marked)
+    parts = [(" Models", "rows--name"), (f"  by {models.order.title}{reverse}", "rows--dim")]
+    if not models.grouped:
         parts.append(("  every file", "rows--dim"))
-    if shelf.filter is not None:
-        parts.append((f"  only {_short(shelf.filter.words, 32)}", "rows--figure"))
-    if shelf.query:
-        parts.append((f"  “{cut(shelf.query, 24)}”", "rows--figure"))
+    if models.filter is not None:
+        parts.append((f"  only {_short(models.filter.value, 32)}", "rows--figure"))
+    if models.query:
+        parts.append((f"  “{cut(models.query, 24)}”", "rows--figure"))
     if marks:
         parts.append((f"  ✓ {marks} marked", "rows--accent"))
     shown: list[tuple[str, str]] = []
@@ -45,10 +45,10 @@ def _short(text: str, width: int) -> str:
     return cut_path(text, width) if "/" in text else cut(text, width)
 
 
-def state_text(shelf: Shelf, problems_key: str) -> str:
+def state_text(models: ModelList, problems_key: str) -> str:
     """How far the search is, and what it could not read."""
-    view = shelf.view
-    count, shown = len(view.models), len(shelf.shown)
+    view = models.view
+    count, shown = len(view.models), len(models.shown)
     if not view.complete and not view.models and not view.found:
         return "Looking for models…"
     some = f"{shown:,} of " if shown != count else ""
@@ -62,10 +62,10 @@ def state_text(shelf: Shelf, problems_key: str) -> str:
     return " · ".join(parts)
 
 
-def empty_lines(shelf: Shelf, services: Services, key_for: KeyFor, width: int) -> list[Content]:
+def empty_lines(models: ModelList, services: Services, key_for: KeyFor, width: int) -> list[Content]:
     """What stands in place of a list without rows."""
     width = max(20, width - 2)
-    view = shelf.view
+    view = models.view
     if view.models:
         text = f"Nothing matches. {key_for('models.back')} shows all {len(view.models):,} models again."
         return [Content(""), *paragraph(text, width, 1, "rows--dim")]
@@ -96,25 +96,25 @@ def _trial_keys(key_for: KeyFor) -> list[str]:
     return keys
 
 
-def panel_lines(row: Row | None, fitter: Fitter, key_for: KeyFor, width: int) -> list[Content]:
+def panel_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
     """Everything about the row in hand."""
     if row is None:
         return []
     if isinstance(row, Heading):
-        return _family(row, fitter, width)
+        return _family(row, estimator, width)
     return [
         *title_lines(row, width),
         *warning_lines(row, width),
         Content(""),
-        *_fit(row, fitter, key_for, width),
+        *_fit(row, estimator, key_for, width),
         *detail_lines(row, width),
     ]
 
 
-def _family(row: Heading, fitter: Fitter, width: int) -> list[Content]:
-    settings = fitter.what_if.settings
+def _family(row: Heading, estimator: FitEstimator, width: int) -> list[Content]:
+    settings = estimator.what_if.settings
     members = sorted(row.members, key=lambda model: (model.size_bytes or 0, model.ref))
-    verdicts = [Verdict(model, fitter.answer(model), not fitter.knows(model)) for model in members]
+    verdicts = [QuantFit(model, estimator.estimate(model), not estimator.knows(model)) for model in members]
     context = f"of {settings.num_ctx:,} tokens" if settings.num_ctx else "that each has by default"
     return [
         *heading_lines(row, width),
@@ -125,21 +125,21 @@ def _family(row: Heading, fitter: Fitter, width: int) -> list[Content]:
     ]
 
 
-def _fit(model: ModelEntry, fitter: Fitter, key_for: KeyFor, width: int) -> list[Content]:
+def _fit(model: ModelEntry, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
     if model.loaded is not None:
         return _served(model, key_for, width)
     title = heading("DOES IT FIT IN WHAT IS FREE NOW?")
-    answer = fitter.answer(model)
+    estimate = estimator.estimate(model)
     if model.problem:
         return []
-    if answer is None:
-        text = fitter.problem(model) or ("Reading the file…" if not fitter.knows(model) else "")
+    if estimate is None:
+        text = estimator.problem(model) or ("Reading the file…" if not estimator.knows(model) else "")
         return [title, *paragraph(text, width, 0, "rows--dim"), Content("")]
-    lines = [title, *fit_lines(answer, fitter.what_if, _trial_keys(key_for), width)]
-    if fitter.what_if.values:
+    lines = [title, *fit_lines(estimate, estimator.what_if, _trial_keys(key_for), width)]
+    if estimator.what_if.values:
         with_these, reset = key_for("models.load_with"), key_for("models.reset")
         lines += paragraph(f"• on trial: {with_these} loads it so, {reset} resets.", width, 0, "rows--figure")
-    return [*lines, *record_lines(fitter.record(model), width), Content("")]
+    return [*lines, *record_lines(estimator.record(model), width), Content("")]
 
 
 def _served(model: ModelEntry, key_for: KeyFor, width: int) -> list[Content]:
@@ -155,7 +155,7 @@ def _served(model: ModelEntry, key_for: KeyFor, width: int) -> list[Content]:
     ]
 
 
-def strip_lines(row: Row | None, fitter: Fitter, details_key: str, width: int) -> list[Content]:
+def strip_lines(row: Row | None, estimator: FitEstimator, details_key: str, width: int) -> list[Content]:
     """The same in two rows, where there is no room for the panel."""
     empty = Content("")
     hint = f"{details_key} shows the panel"
@@ -163,19 +163,19 @@ def strip_lines(row: Row | None, fitter: Fitter, details_key: str, width: int) -
         return [empty, empty]
     if isinstance(row, Heading):
         sizes = [model.size_bytes for model in row.members if model.size_bytes is not None]
-        fitting = [answer.fit.fits for model in row.members if (answer := fitter.answer(model)) is not None]
+        fitting = [estimate.fit.fits for model in row.members if (estimate := estimator.estimate(model)) is not None]
         together = f" · {fmt.size(sum(sizes))} together" if sizes else ""
         text = f"{sum(fitting)} of {len(row.members)} fit in what is free now{together}"
         return [styled((cut(text, width), "")), styled((cut(f"{hint}: which of them", width), "rows--dim"))]
     if row.loaded is not None:
         state = "loaded there" if row.loaded else "not loaded there"
         return [styled((cut(f"on a server: {clean_line(row.source)}", width), "")), styled((state, "rows--dim"))]
-    answer = fitter.answer(row)
-    if answer is None:
-        words = warning_lines(row, 10_000) or paragraph(fitter.problem(row) or "Reading the file…", 10_000)
+    estimate = estimator.estimate(row)
+    if estimate is None:
+        words = warning_lines(row, 10_000) or paragraph(estimator.problem(row) or "Reading the file…", 10_000)
         line = words[0]
         return [line if line.cell_length <= width else line.truncate(width, ellipsis=True), empty]
-    return [short_fit(answer, width), short_settings(answer, fitter.what_if, width)]
+    return [short_fit(estimate, width), short_settings(estimate, estimator.what_if, width)]
 
 
 def title_lines(model: ModelEntry, width: int) -> list[Content]:

@@ -1,195 +1,174 @@
 """The rows of the list of models, computed without any widget.
 
-Names come from files that nobody vouches for: they are made harmless on their way into a row.
+Names come from untrusted files: they are sanitized on their way into a row.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from textual.content import Content
 
-from workbench.core.models import ModelEntry
+from workbench.core.models import ModelEntry, group_of
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, cut_path, padded, styled
-from workbench.ui.models.model_list import Heading, Row, Shelf, group_of, sources
+from workbench.ui.kit.table import Column, Table
+from workbench.ui.kit.text import cut, cut_path, styled
+from workbench.ui.models.model_list import Heading, ModelList, Row, sources
 
 OPEN, MARKED, BROKEN, DIFFERS = "●", "✓", "!", "≠"
-_STATE, _TENSORS, _BITS, _SIZE, _PARAMETERS, _CONTEXT = 4, 8, 6, 9, 8, 6
-_ARCHITECTURE, _PLACE, _QUANT = 10, 14, 14
-_LEAST_NAME, _MOST_NAME = 14, 60
+_GAP = 1
+_STATE, _TENSORS, _BITS, _SIZE, _PARAMETERS, _CONTEXT = 3, 7, 6, 8, 7, 5
+_ARCHITECTURE, _PLACE, _QUANT = 9, 13, 13
+_LEAST_NAME, _MOST_NAME = 13, 59
 _WIDE = 96
-"""Columns from which a list without groups has room for everything."""
+"""Width from which a list without groups has room for all columns."""
 
 
 @dataclass(frozen=True, slots=True)
-class Widths:
-    """Columns of the parts of a row; 0 for a part that is left out."""
+class ListedModel:
+    """A model in the list."""
 
-    name: int
-    quant: int
-    tensors: int
-    parameters: int
-    architecture: int
-    place: int
-
-    @property
-    def heading(self) -> int:
-        """Columns that the name of a group may take: up to the parameters."""
-        return self.name + self.quant + self.tensors + _BITS + _SIZE
-
-    @property
-    def common(self) -> int:
-        """Columns of what the quantizations of a model have in common."""
-        return self.parameters + self.architecture + _CONTEXT
-
-    @property
-    def problem(self) -> int:
-        """Columns between name and place."""
-        return self.tensors + _BITS + _SIZE + self.common
+    model: ModelEntry
+    above: Heading | None = None
+    """The heading above it; None where every file has a row, and for the heading itself."""
+    is_open: bool = False
+    """Whether it is open in the chat."""
+    is_marked: bool = False
+    place: str = ""
+    """The text of the last column; empty for the place of the model."""
 
 
-def widths_for(width: int, *, grouped: bool) -> Widths:
-    """How a row of so many columns is divided."""
-    wide = width >= _WIDE
-    quant = 0 if grouped else _QUANT
-    tensors = _TENSORS if grouped or wide else 0
-    architecture = _ARCHITECTURE if grouped or wide else 0
-    parameters = _PARAMETERS if grouped or wide else 0
-    rest = width - _STATE - quant - tensors - parameters - architecture - _BITS - _SIZE - _CONTEXT - _PLACE
+@lru_cache(maxsize=8)
+def table_for(width: int, *, grouped: bool) -> Table[ListedModel]:
+    """The columns of the list at a width."""
+    full = grouped or width >= _WIDE
+    fixed = [_STATE, _BITS, _SIZE, _CONTEXT, _PLACE]
+    fixed += [_TENSORS, _PARAMETERS, _ARCHITECTURE] if full else []
+    fixed += [] if grouped else [_QUANT]
+    rest = width - sum(fixed) - _GAP * len(fixed)
     spare = max(0, rest - _LEAST_NAME)
     name = _LEAST_NAME + (spare // 2 if grouped else min(spare, _MOST_NAME - _LEAST_NAME))
-    return Widths(name, quant, tensors, parameters, architecture, max(8, _PLACE + rest - name))
+    place = max(7, _PLACE + rest - name)
+    columns: list[Column[ListedModel]] = [Column("", _state, _STATE)]
+    if grouped:
+        columns.append(Column("model", lambda row: _quant_below_heading(row, name), name))
+    else:
+        columns.append(Column("name", lambda row: row.model.name, name, style="rows--strong"))
+        columns.append(Column("quant", _quant, _QUANT))
+    if full:
+        columns.append(Column("tensors", _tensors, _TENSORS))
+    columns.append(Column("bits", _bits, _BITS, right=True))
+    columns.append(Column("size", lambda row: fmt.size(row.model.size_bytes), _SIZE, right=True, style="rows--figure"))
+    if full:
+        columns.append(Column("params", _parameters, _PARAMETERS, right=True))
+        columns.append(Column(" arch", _architecture, _ARCHITECTURE))
+    columns.append(Column("ctx", _context, _CONTEXT, right=True))
+    columns.append(
+        Column(" place", lambda row: f" {row.place or place_text(row.model, place - 1)}", place, style="rows--dim")
+    )
+    return Table(columns, gap=_GAP)
 
 
-def header_row(shelf: Shelf, width: int) -> Content:
-    """The titles, an arrow where the list is sorted."""
-    widths = widths_for(width, grouped=shelf.grouped)
-    parts: list[tuple[str, str]] = [(" " * _STATE, "")]
-    for title, order, room, right in _titles(shelf, widths):
-        chosen = shelf.order.title == order
-        arrow = (" ▲" if shelf.turned == shelf.order.descending else " ▼") if chosen else ""
-        # The arrow of a column of figures stands in the gap before it.
-        text = padded(f"{arrow.strip()}{title}" if right else f"{title}{arrow}", room, right=right)
-        parts.append((text, "rows--sorted" if chosen else "rows--header"))
-    return styled(*parts)
+_ORDERS = {
+    "model": "name", "name": "name", "bits": "bits", "size": "size", "params": "parameters", "ctx": "context",
+    " place": "place",
+}  # fmt: skip
+"""The order that a click on the title of a column chooses."""
 
 
-def _titles(shelf: Shelf, widths: Widths) -> list[tuple[str, str, int, bool]]:
-    """Title, order, columns, and whether it stands to the right."""
-    titles = [
-        ("model" if shelf.grouped else "name", "name", widths.name, False),
-        ("quant", "", widths.quant, False),
-        ("tensors", "", widths.tensors, False),
-        ("bits", "bits", _BITS, True),
-        ("size", "size", _SIZE, True),
-        ("params", "parameters", widths.parameters, True),
-        ("  arch", "", widths.architecture, False),
-        ("ctx", "context", _CONTEXT, True),
-        ("  place", "place", widths.place, False),
-    ]
-    return [title for title in titles if title[2]]
+def header_row(models: ModelList, width: int) -> Content:
+    """The titles, with an arrow where the list is sorted."""
+    table = table_for(width, grouped=models.grouped)
+    by = next((column for column in table.columns if _ORDERS.get(column.title) == models.order.title), None)
+    return table.header(width, by, ascending=models.order.descending == models.reversed)
 
 
-def order_at(x: int, shelf: Shelf, width: int) -> str:
-    """By what a click on the titles at `x` sorts; empty for nothing."""
-    start = _STATE
-    for _, order, room, _ in _titles(shelf, widths_for(width, grouped=shelf.grouped)):
-        if start <= x < start + room:
-            return order
-        start += room
-    return ""
+def order_at(x: int, models: ModelList, width: int) -> str:
+    """The order that a click on the titles at offset `x` chooses; empty for none."""
+    column = table_for(width, grouped=models.grouped).column_at(x, width)
+    return _ORDERS.get(column.title, "") if column is not None else ""
 
 
-def list_row(shelf: Shelf, row: Row, width: int, current: ModelEntry | None) -> Content:
+def list_row(models: ModelList, row: Row, width: int, current: ModelEntry | None) -> Content:
     """A row of the list.
 
     Args:
-        shelf: The list.
+        models: The list.
         row: One of its rows.
-        width: Columns.
+        width: The width of the list.
         current: The model that is open in the chat.
     """
-    widths = widths_for(width, grouped=shelf.grouped)
+    table = table_for(width, grouped=models.grouped)
+    last = len(table.columns) - 1
     if isinstance(row, Heading):
-        return _heading_row(row, widths)
-    state = _state(shelf, row, current)
-    above = shelf.headings.get(group_of(row)) if shelf.grouped else None
-    name = _name(row, widths, above.name if above is not None else None)
-    place = ("  " + place_text(row, widths.place - 2), "rows--dim")
-    if row.problem:
-        problem = cut(short_problem(row), max(1, widths.problem - 2))
-        return styled(*state, *name, (padded(problem, widths.problem), "rows--error"), place)
-    bits = f"{row.bits_per_weight:.2f}" if row.bits_per_weight is not None else fmt.DASH
-    parts = [
-        *state,
-        *name,
-        (_cell(row.tensor_quant, widths.tensors), "rows--warning" if row.label_mismatch else "rows--dim"),
-        (bits.rjust(_BITS), ""),
-        (fmt.size(row.size_bytes).rjust(_SIZE), "rows--figure"),
-        *_common_parts(row, widths, above),
-        place,
-    ]
-    return styled(*parts)
-
-
-def _common_parts(of: ModelEntry, widths: Widths, above: Heading | None) -> list[tuple[str, str]]:
-    """Parameters, architecture and context; below a heading only where it does not say the same."""
-    other = above.common if above is not None else None
-    parameters = "" if other and other.parameters == of.parameters else fmt.parameters(of.parameters)
-    architecture = "" if other and other.architecture == of.architecture else of.architecture or fmt.DASH
-    context = "" if other and other.context_length == of.context_length else context_text(of.context_length)
-    indented = f"  {padded(architecture, widths.architecture - 3)} " if widths.architecture else ""
-    return [
-        (parameters.rjust(widths.parameters) if widths.parameters else "", ""),
-        (indented, ""),
-        (context.rjust(_CONTEXT), ""),
-    ]
-
-
-def _cell(text: str | None, room: int) -> str:
-    """A text with a gap behind it, in a column of its own."""
-    return padded(text or fmt.DASH, room - 1) + " " if room else ""
-
-
-def _state(shelf: Shelf, model: ModelEntry, current: ModelEntry | None) -> list[tuple[str, str]]:
-    is_open = current is not None and model.is_same(current)
-    middle = (OPEN, "rows--good") if is_open else (BROKEN, "rows--error") if model.problem else (" ", "")
-    return [(" ", ""), (MARKED if shelf.is_marked(model) else " ", "rows--accent"), middle, (" ", "")]
-
-
-def _name(model: ModelEntry, widths: Widths, above: str | None) -> list[tuple[str, str]]:
-    """Name and quantization; below a heading the name only where it is another one."""
-    flag = f" {DIFFERS}" if model.label_mismatch else ""
-    quant = cut(model.quant or fmt.DASH, 11)
-    style = "rows--warning" if flag else "rows--accent"
-    if above is None:
-        name = (padded(model.name, widths.name - 1) + " ", "rows--strong")
-        return [name, (quant, style), ((flag + " " * _QUANT)[: widths.quant - len(quant)], "rows--warning")]
-    room = widths.name - 2 - len(quant) - len(flag)
-    other = cut(f"  {model.name}", room - 1) if model.name != above and room > 7 else ""
-    return [("  ", ""), (quant, style), (flag, "rows--warning"), (padded(other, max(0, room)), "rows--dim")]
-
-
-def _heading_row(row: Heading, widths: Widths) -> Content:
-    """Name and common figures of a base model, and how many quantizations there are."""
-    count = len(row.members)
-    kinds = f"{count} quant{'s' * (count != 1)}"
-    room = widths.heading - 1
-    name = cut(row.name, room)
-    more = ""
-    if row.folded and (labels := quants(row.members)):
-        more = cut(f"  {labels}", max(0, room - len(name)))
-    return styled(
-        (" ▸ " if row.folded else " ▾ ", "rows--dim"),
-        (" " * (_STATE - 3), ""),
-        (name, "rows--heading"),
-        (padded(more, widths.heading - len(name)), "rows--accent"),
-        *(_common_parts(row.common, widths, None) if not row.common.problem else [(" " * widths.common, "")]),
-        ("  " + cut(kinds, widths.place - 2), "rows--dim"),
+        count = len(row.members)
+        item = ListedModel(row.common, place=f"{count} quant{'s' * (count != 1)}")
+        more = f"  {quants(row.members)}" if row.folded else ""
+        arrow = " ▸  " if row.folded else " ▾  "
+        name = styled((arrow, "rows--dim"), (clean_line(row.name), "rows--heading"), (more, "rows--accent"))
+        # The name takes the columns in which the quantizations of the model differ.
+        return table.row(item, width, (0, last if row.common.problem else last - 3, name))
+    item = ListedModel(
+        row,
+        models.headings.get(group_of(row)) if models.grouped else None,
+        current is not None and row.is_same(current),
+        models.is_marked(row),
     )
+    if row.problem:
+        problem = styled((clean_line(short_problem(row)), "rows--error"))
+        return table.row(item, width, (2 if models.grouped else 3, last, problem))
+    return table.row(item, width)
+
+
+def _state(row: ListedModel) -> Content:
+    middle = (OPEN, "rows--good") if row.is_open else (BROKEN, "rows--error") if row.model.problem else (" ", "")
+    return styled((" ", ""), (MARKED if row.is_marked else " ", "rows--accent"), middle)
+
+
+def _quant(row: ListedModel) -> Content:
+    flag = f" {DIFFERS}" if row.model.label_mismatch else ""
+    quant = cut(row.model.quant or fmt.DASH, 11)
+    return styled((quant, "rows--warning" if flag else "rows--accent"), (flag, "rows--warning"))
+
+
+def _quant_below_heading(row: ListedModel, width: int) -> Content:
+    """The quantization, and the name where it is another one than that of the heading."""
+    quant = Content("  ") + _quant(row)
+    room = width - quant.cell_length
+    if row.above is None or row.model.name == row.above.name or room <= 7:
+        return quant
+    return quant + styled((cut(f"  {row.model.name}", room), "rows--dim"))
+
+
+def _tensors(row: ListedModel) -> Content:
+    style = "rows--warning" if row.model.label_mismatch else "rows--dim"
+    return styled((cut(row.model.tensor_quant or fmt.DASH, _TENSORS), style))
+
+
+def _bits(row: ListedModel) -> str:
+    bits = row.model.bits_per_weight
+    return f"{bits:.2f}" if bits is not None else fmt.DASH
+
+
+# Below a heading, only what differs from it is shown.
+
+
+def _parameters(row: ListedModel) -> str:
+    value = row.model.parameters
+    return "" if row.above and row.above.common.parameters == value else fmt.parameters(value)
+
+
+def _architecture(row: ListedModel) -> str:
+    value = row.model.architecture
+    return "" if row.above and row.above.common.architecture == value else f" {value or fmt.DASH}"
+
+
+def _context(row: ListedModel) -> str:
+    value = row.model.context_length
+    return "" if row.above and row.above.common.context_length == value else context_text(value)
 
 
 def quants(models: Sequence[ModelEntry]) -> str:
@@ -209,7 +188,7 @@ def context_text(value: int | None) -> str:
 
 
 def place_text(model: ModelEntry, width: int) -> str:
-    """Where a model was found, and in how many places more."""
+    """The place of a model, and the number of further places."""
     more = len(model.places) - 1
     also = f" +{more}" if more > 0 else " ●" if model.loaded else ""
     source = sources(model)[0]
@@ -218,7 +197,7 @@ def place_text(model: ModelEntry, width: int) -> str:
 
 
 def short_problem(model: ModelEntry) -> str:
-    """Why a model cannot be opened, without the path that stands elsewhere."""
+    """Why a model cannot be opened, without the path, which is shown elsewhere."""
     problem = model.problem
     if model.path is not None:
         problem = problem.removeprefix(f"{model.path}: ")

@@ -1,94 +1,66 @@
-"""Every model on the machine: found, understood, compared, and fitted to memory before it is loaded."""
+"""The Models screen: every model on the machine, searched, compared, and fitted to memory before it is loaded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events, on, work
-from textual.binding import Binding, BindingType
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.getters import query_one
 from textual.message import Message
-from textual.widgets import Input
+from textual.screen import Screen
+from textual.widgets import Input, Label
+from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.models import ModelEntry, variants_of
+from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.parameters import Value
-from workbench.core.servers import Servers
 from workbench.ui.keys import keys_of
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.models.model_list import Heading
+from workbench.ui.kit.transient import Passing
+from workbench.ui.models.browser import ARRANGEMENTS, HiddenLine, ListLines, ModelBrowser
+from workbench.ui.models.fit import FitEstimator
+from workbench.ui.models.keys import KEYS, SEARCH
+from workbench.ui.models.model_actions import ModelActions
+from workbench.ui.models.model_list import Filter, Heading, Row
+from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
 from workbench.ui.models.rows import short_problem
-from workbench.ui.models.what_if_actions import TrialScreen
+from workbench.ui.models.what_if_actions import WhatIfActions
+from workbench.ui.services import Services
+from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.text_rows import TextRows
+from workbench.ui.workspace.workspace import Desk
+
+WIDE = 108
+"""Width of the screen from which the panel is beside the list."""
+SETTLE_SECONDS = 0.08
+"""How long the cursor has to rest on a model before its file is read."""
+LOOK_SECONDS = 2.0
+"""Interval at which the free memory is measured."""
 
 
-class ModelsScreen(TrialScreen):
-    """The list of models, and what the one in hand would take.
+class ModelsScreen(Screen[None]):
+    """The list of models, and the memory that the selected one would take.
 
     Args:
         services: What the program works with.
         desk: The conversation of the chat: its model and its settings.
-        key_for: Tells the key that a binding has.
+        key_for: Gives the key of a binding.
     """
 
-    # fmt: off
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("l", "load", "Load", id="models.load",
-                tooltip="Load the model in the chat; the conversation goes on with it."),
-        Binding("slash", "search", "Search", id="models.search", tooltip="Find models by a few letters."),
-        Binding("s", "sort", "Sort", id="models.sort", tooltip="Sort by what comes next."),
-        Binding("f", "next_source", "Filter", id="models.source",
-                tooltip="Keep the models of one source, with each press of the next one; at last all."),
-        Binding("space", "mark", "Mark", id="models.mark", tooltip="Mark the model; two can be compared."),
-        Binding("c", "compare", "Compare", id="models.compare",
-                tooltip="Compare the two marked models, or the marked one with the one in hand."),
-        Binding("m", "quantize", "Quantize", id="models.quantize", tooltip="Make another quantization of the model."),
-        Binding("L", "load_with", "Load so", id="models.load_with",
-                tooltip="Load the model with the settings on trial; they become those of the conversation."),
-        Binding("tab", "details", "Panel", id="models.details",
-                tooltip="Go to the panel and back; on a narrow screen, show it."),
-        Binding("escape", "back", "Back", id="models.back", show=False,
-                tooltip="End the search, close the panel, then take marks and filter away."),
-        Binding("S", "turn", "Turn round", id="models.turn", show=False, tooltip="Turn the order round."),
-        Binding("F", "filter", "Filters", id="models.filter", show=False,
-                tooltip="Keep the models of one source, of one architecture, or in one state."),
-        Binding("g", "regroup", "Group", id="models.group", show=False,
-                tooltip="Show quantizations under their models, or every file in one row."),
-        Binding("left", "fold(True)", "Fold", id="models.fold", show=False, tooltip="Fold the group in hand."),
-        Binding("right", "fold(False)", "Unfold", id="models.unfold", show=False, tooltip="Unfold the group in hand."),
-        Binding("z", "fold_all", "Fold all", id="models.fold_all", show=False,
-                tooltip="Fold all groups, or unfold all."),
-        Binding("u", "unload", "Unload", id="models.unload", show=False,
-                tooltip="Have the server give the memory of the model in hand back."),
-        Binding("y", "copy", "Copy path", id="models.copy", show=False, tooltip="Copy the path of the model in hand."),
-        Binding("r", "scan", "Scan again", id="models.scan", show=False, tooltip="Look for models again."),
-        Binding("p", "problems", "Problems", id="models.problems", show=False, tooltip="List what could not be read."),
-        Binding("left_square_bracket", "context(-1)", "Shorter context", id="models.shorter", show=False,
-                tooltip="What if: half the context."),
-        Binding("right_square_bracket", "context(1)", "Longer context", id="models.longer", show=False,
-                tooltip="What if: twice the context."),
-        Binding("n", "number", "Context", id="models.number", show=False,
-                tooltip="What if: type the context, such as 16384 or 16k; a digit begins it too."),
-        Binding("x", "longest", "Longest context", id="models.longest", show=False,
-                tooltip="What if: the longest context that fits."),
-        Binding("k", "next('type_k')", "K type", id="models.type_k", show=False,
-                tooltip="What if: another type of the keys in the cache."),
-        Binding("v", "next('type_v')", "V type", id="models.type_v", show=False,
-                tooltip="What if: another type of the values in the cache."),
-        Binding("minus", "layers(-1)", "Fewer GPU layers", id="models.fewer_layers", show=False,
-                tooltip="What if: one layer fewer on the GPUs."),
-        Binding("plus,equals_sign", "layers(1)", "More GPU layers", id="models.more_layers", show=False,
-                tooltip="What if: one layer more on the GPUs."),
-        Binding("a", "next('flash_attn')", "Flash attention", id="models.flash", show=False,
-                tooltip="What if: flash attention on, off, or left to llama.cpp."),
-        Binding("b", "next('num_batch')", "Batch", id="models.batch", show=False,
-                tooltip="What if: another batch size."),
-        Binding("0,backspace", "reset", "Reset", id="models.reset", show=False,
-                tooltip="What if: back to the settings of the conversation."),
-    ]
-    # fmt: on
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#models-list"
+    BINDINGS: ClassVar[list[BindingType]] = KEYS
 
     @dataclass
     class Load(Message):
@@ -96,17 +68,232 @@ class ModelsScreen(TrialScreen):
 
         model: ModelEntry
         values: Mapping[str, Value]
-        """Load settings that the conversation is to have, by parameter name."""
+        """Load settings that the conversation takes over, by parameter name."""
 
-    @on(Rows.Chosen, "#models-list")
-    def _open(self) -> None:
-        row = self.shelf.row
-        if isinstance(row, Heading):
-            self._rearrange(lambda: self.shelf.fold(folded=not row.folded))
-        elif row is not None and self._has_file(row):
-            from workbench.ui.model_files.inspect_screen import InspectScreen
+    title_line = query_one("#models-title", ListLines)
+    search = query_one("#models-search", HiddenLine)
+    number = query_one("#models-number", HiddenLine)
+    panel = query_one("#models-panel", TextRows)
+    strip = query_one("#models-strip", ListLines)
+    state = query_one("#models-state", Label)
 
-            self.app.push_screen(InspectScreen(self._services, row))
+    def __init__(self, services: Services, desk: Desk, key_for: Callable[[str], str]) -> None:
+        super().__init__(id="models")
+        self._services = services
+        self._key_for = key_for
+        self._message = Passing(self, self._show_state)
+        self._failure = ""
+        self._shown_row: Row | None = None
+        """The row that the panel shows."""
+        self._show_pending = False
+        self.list = ModelBrowser(
+            lambda: desk.model, lambda models, width: empty_lines(models, services, key_for, width)
+        )
+        self.models = self.list.models
+        self.estimator = FitEstimator(
+            services, lambda: desk.conversation.load, lambda: desk.engine.info if desk.engine else None
+        )
+        self.what_if = WhatIfActions(self.estimator, lambda: self.models.model, self.say, self._show_panel)
+        self.actions = ModelActions(services, self.models, key_for, self.say, self._push)
+
+    def compose(self) -> ComposeResult:
+        """Title, input lines, list and panel, state and keys."""
+        yield ListLines(widget_id="models-title")
+        for name, hint in (("search", "Type a few letters…"), ("number", "Context in tokens, such as 16384 or 16k…")):
+            yield HiddenLine(hint, f"models-{name}")
+        with Horizontal(id="models-body"):
+            yield self.list
+            yield TextRows("models-panel")
+        yield ListLines(widget_id="models-strip")
+        yield Label("", id="models-state", markup=False)
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        """Measure the free memory at an interval."""
+        self._timer = self.set_interval(LOOK_SECONDS, self._look)
+
+    def on_screen_resume(self) -> None:
+        """Look for models, and take over what has changed meanwhile."""
+        self._timer.resume()
+        self.estimator.follow()
+        self._shown_row = None
+        self._find()
+        self._show_soon()
+
+    def on_screen_suspend(self) -> None:
+        """Measure nothing while another screen is shown."""
+        self._timer.pause()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Show the panel beside the list where there is room for it."""
+        self.set_class(event.size.width < WIDE, "-narrow")
+        self._show_soon()
+
+    @work(group="library", exclusive=True, exit_on_error=False, description="look for models")
+    async def _find(self, again: bool = False) -> None:
+        self._failure = ""
+        try:
+            async with aclosing(self._services.catalog.watch(again=again)) as views:
+                async for view in views:
+                    self.library_changed(view)
+        except WorkbenchError as error:
+            self._failure = str(error)
+            self._show_state()
+
+    def library_changed(self, view: LibraryView) -> None:
+        """Show what a scan has found so far."""
+        if self.list.update(view) or not view.models:
+            self._show()
+        else:
+            self._show_state()
+
+    def action_scan(self) -> None:
+        """Look for models again."""
+        self._find(again=True)
+
+    def _push(self, screen: Screen[None]) -> None:
+        self.app.push_screen(screen)
+
+    # Drawing
+
+    def _show_soon(self) -> None:
+        """Show everything once, after the layout that is on its way."""
+        if not self._show_pending:
+            self._show_pending = True
+            self.call_after_refresh(self._show)
+
+    def _show(self) -> None:
+        self._show_pending = False
+        if self.is_attached and self.size.width:
+            self.list.show_models()
+            self._show_rest()
+
+    @on(ModelBrowser.Rearranged)
+    def _show_rest(self) -> None:
+        """Show what depends on the list."""
+        self._show_state()
+        self._show_selected()
+
+    def _show_state(self) -> None:
+        self.title_line.set_lines([title_line(self.models, self.size.width)])
+        problems_key = self._key_for("models.problems")
+        text = self._message.text or clean_line(self._failure) or state_text(self.models, problems_key)
+        self.state.update(text, layout=False)
+
+    def _show_panel(self, *, top: bool = False) -> None:
+        row = self.models.row
+        panel = panel_lines(row, self.estimator, self._key_for, max(20, self.panel.room or self.size.width - 4))
+        self.panel.show_lines(panel, top=top)
+        if self.has_class("-narrow"):
+            details_key = self._key_for("models.details")
+            self.strip.set_lines(strip_lines(row, self.estimator, details_key, self.size.width - 2))
+
+    def say(self, text: str) -> None:
+        """Show a message below the list for a moment."""
+        self._message.say(Content(clean_line(text)))
+
+    # The selected model
+
+    @on(Rows.Moved, "#models-list")
+    def _show_selected(self) -> None:
+        """Show what is known of the selected row, and read what is not."""
+        row = self.models.row
+        changed = row != self._shown_row
+        self._shown_row = row
+        self._show_panel(top=changed)
+        if changed and row is not None:
+            self._estimate(row.members if isinstance(row, Heading) else (row,))
+
+    @work(group="fit", exclusive=True, exit_on_error=False, description="read the model's header")
+    async def _estimate(self, models: Sequence[ModelEntry]) -> None:
+        if not all(self.estimator.knows(model) for model in models):
+            await asyncio.sleep(SETTLE_SECONDS)
+        if not self.estimator.has_looked:
+            await self.estimator.look()
+        for model in models:
+            await self.estimator.read(model)
+            await self.estimator.recall(model)
+            self._show_panel()
+
+    @work(group="room", exclusive=True, exit_on_error=False, description="measure the free memory")
+    async def _look(self) -> None:
+        if await self.estimator.look():
+            self._show_panel()
+
+    # Keys
+
+    def action_arrange(self, change: str) -> None:
+        """Rearrange the list in one of the `ARRANGEMENTS`."""
+        self.list.arrange(ARRANGEMENTS[change])
+
+    def action_filter(self) -> None:
+        """Ask which models to show."""
+        from workbench.ui.models.dialogs import FilterDialog
+
+        def chosen(choice: tuple[Filter | None] | None) -> None:
+            if choice is not None:
+                self.list.arrange(lambda models: models.set_filter(choice[0]))
+
+        models = self.models
+        self.app.push_screen(FilterDialog(models.filters(), models.filter, len(models.view.models)), chosen)
+
+    def action_what_if(self, name: str, step: int = 1) -> None:
+        """Change a load setting on trial."""
+        if name != "longest" or self.actions.selected() is not None:
+            self.what_if.change(name, step)
+
+    def action_type(self, line: str, begun: str = "") -> None:
+        """Open an input line: `search` or `number`."""
+        if line == "search":
+            self._close_line(self.number)
+            self.remove_class("-details")
+            self.search.open()
+        else:
+            self.number.open(begun)
+
+    def _close_line(self, line: HiddenLine) -> bool:
+        """Close an input line. Returns whether it was open."""
+        if not line.close():
+            return False
+        (self.panel if self.has_class("-details") else self.list).focus()
+        return True
+
+    @on(Input.Changed, "#models-search")
+    def _search(self, event: Input.Changed) -> None:
+        if event.value.strip() != self.models.query:
+            self.list.arrange(lambda models: models.search(event.value))
+
+    @on(Input.Submitted, "#models-search")
+    def _searched(self) -> None:
+        self.search.is_typed_in = False
+        self.list.focus()
+
+    @on(Input.Submitted, "#models-number")
+    def _take_context(self, event: Input.Submitted) -> None:
+        if self.what_if.try_context(event.value):
+            self._close_line(self.number)
+
+    def on_key(self, event: events.Key) -> None:
+        """A digit begins a context; while a search is typed, up and down move through the list."""
+        typing = isinstance(self.focused, Input)
+        typed_in = next((line for line in (self.search, self.number) if line.is_typed_in), None)
+        if typed_in is not None and event.is_printable and event.character:
+            # It was pressed before the line had the focus.
+            event.stop()
+            event.prevent_default()
+            typed_in.insert_text_at_cursor(event.character)
+        elif not typing and event.key in keys_of(SEARCH, self._services.config.keymap):
+            # Bindings are looked up later, when letters typed fast are on their way as keys already.
+            event.stop()
+            self.action_type("search")
+        elif not typing and event.character is not None and event.character in "123456789":
+            event.stop()
+            self.action_type("number", event.character)
+        elif self.focused is self.search and event.key in {"up", "down", "pageup", "pagedown"}:
+            event.stop()
+            event.prevent_default()
+            step = 1 if "down" in event.key else -1
+            self.list.action_page(step) if "page" in event.key else self.list.action_move(step)
 
     def action_back(self) -> None:
         """End what was begun last."""
@@ -114,10 +301,10 @@ class ModelsScreen(TrialScreen):
             return
         if self.has_class("-details") or self.focused is self.panel:
             self.action_details()
-        elif self.shelf.clear_marks():
+        elif self.models.clear_marks():
             self._show()
-        elif self.shelf.filter is not None:
-            self._rearrange(lambda: self.shelf.keep(None))
+        elif self.models.filter is not None:
+            self.list.arrange(lambda models: models.set_filter(None))
         else:
             self.say(f"{self._key_for('app.chat')} goes to the chat.")
 
@@ -127,119 +314,59 @@ class ModelsScreen(TrialScreen):
         to_panel = not self.has_class("-details") if narrow else self.focused is not self.panel
         self.set_class(narrow and to_panel, "-details")
         (self.panel if to_panel else self.list).focus()
-        self.call_after_refresh(self._show)
+        self._show_soon()
 
-    @property
-    def _search_keys(self) -> list[str]:
-        binding = next(each for each in self.BINDINGS if isinstance(each, Binding) and each.id == "models.search")
-        return keys_of(binding, self._services.config.keymap)
-
-    def on_key(self, event: events.Key) -> None:
-        """A digit begins a context; while a search is typed, the list can be gone through."""
-        typing = isinstance(self.focused, Input)
-        if self._typing is not None and event.is_printable and event.character:
-            # It was pressed before the line had the focus.
-            event.stop()
-            event.prevent_default()
-            self._typing.insert_text_at_cursor(event.character)
-        elif not typing and event.key in self._search_keys:
-            # Bindings are looked up later, when letters typed fast are on their way as keys already.
-            event.stop()
-            self.action_search()
-        elif not typing and event.character is not None and event.character in "123456789":
-            event.stop()
-            self._ask_context(event.character)
-        elif self.focused is self.search and event.key in {"up", "down", "pageup", "pagedown"}:
-            event.stop()
-            event.prevent_default()
-            step = 1 if "down" in event.key else -1
-            self.list.action_page(step) if "page" in event.key else self.list.action_move(step)
-
-    # Marks, and what is done with models
+    # What is done with models
 
     def action_mark(self) -> None:
-        """Mark the model in hand and go on to the next."""
-        if self._wanted() is not None:
-            self.shelf.mark()
-            self._show_list()
-            self._show_title()
+        """Mark the selected model, and select the next one."""
+        if self.actions.selected() is not None:
+            self.list.arrange(lambda models: models.toggle_mark())
             self.list.action_move(1)
+
+    @on(Rows.Chosen, "#models-list")
+    def _open(self) -> None:
+        row = self.models.row
+        if isinstance(row, Heading):
+            self.list.arrange(lambda models: models.fold(folded=not row.folded))
+        elif row is not None:
+            self.actions.inspect(row)
 
     def action_compare(self) -> None:
         """Compare two models."""
-        chosen, here = self.shelf.marked, self.shelf.model
-        if len(chosen) == 1 and here is not None and here not in chosen:
-            chosen = [*chosen, here]
-        if len(chosen) != 2:
-            key = self._key_for("models.mark")
-            self.say(f"{key} marks the models to compare: two of them, and {len(chosen)} marked now.")
-        elif all(self._has_file(model) for model in chosen):
-            from workbench.ui.model_files.compare_screen import CompareScreen
-
-            self.app.push_screen(CompareScreen(self._services, chosen[0], chosen[1]))
+        self.actions.compare()
 
     def action_quantize(self) -> None:
-        """Make another quantization of the model in hand."""
-        row = self.shelf.row
-        model = row.members[0] if isinstance(row, Heading) else self._wanted()
-        if model is not None and self._has_file(model):
-            from workbench.ui.quantize.dialog import QuantizeDialog
-
-            variants = variants_of(model, self.shelf.view.models)
-            self.app.push_screen(QuantizeDialog(self._services, model, variants))
-
-    def action_copy(self) -> None:
-        """Copy the path of the model in hand."""
-        model = self._wanted()
-        if model is not None and self._has_file(model):
-            self.post_message(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
-
-    def action_unload(self) -> None:
-        """Have the server give the memory of the model in hand back."""
-        model, servers = self._wanted(), self._services.servers
-        if model is None:
-            return
-        if model.loaded is None or servers is None:
-            self.say(f"{model.label} is not on a server: it is closed when another model is opened.")
-        elif not model.loaded:
-            self.say(f"{model.label} is not loaded.")
-        else:
-            self._unload(model, servers)
-
-    @work(group="servers", exit_on_error=False, description="unload a model of a server")
-    async def _unload(self, model: ModelEntry, servers: Servers) -> None:
-        self.say(f"Unloading {model.label}…")
-        try:
-            await servers.unload(model.ref)
-        except WorkbenchError as error:
-            self._services.logs.add("error", "servers", str(error))
-            self.say(str(error))
-        else:
-            self.say(f"{model.label} is unloaded.")
-            self._find()
+        """Make another quantization of the selected model."""
+        self.actions.quantize()
 
     def action_problems(self) -> None:
-        """List what could not be read."""
-        from workbench.ui.models.dialogs import ProblemsDialog
+        """List the places that could not be read."""
+        self.actions.list_problems()
 
-        if self.shelf.view.problems:
-            self.app.push_screen(ProblemsDialog(self.shelf.view.problems))
-        else:
-            self.say("Every place could be read.")
+    def action_copy(self) -> None:
+        """Copy the path of the selected model."""
+        model = self.actions.selected()
+        if model is not None and self.actions.has_file(model):
+            self.post_message(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
 
-    def action_load(self) -> None:
-        """Load the model in hand in the chat."""
-        self._load({})
+    @work(group="servers", exit_on_error=False, description="unload a model of a server")
+    async def action_unload(self) -> None:
+        """Ask the server to unload the selected model."""
+        if await self.actions.unload():
+            self._find()
 
-    def action_load_with(self) -> None:
-        """Load the model in hand with the settings on trial."""
-        self._load(self.fitter.what_if.values)
-
-    def _load(self, values: Mapping[str, Value]) -> None:
-        model = self._wanted()
-        if model is None:
-            return
-        if model.problem:
+    def action_load(self, with_trial: bool = False) -> None:
+        """Load the selected model in the chat, with the settings on trial or without."""
+        model = self.actions.selected()
+        if model is not None and model.problem:
             self.say(f"It cannot be loaded: {short_problem(model)}")
-            return
-        self.post_message(self.Load(model, dict(values)))
+        elif model is not None:
+            self.post_message(self.Load(model, dict(self.estimator.what_if.values) if with_trial else {}))
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Report an unexpected worker error; it does not end the program."""
+        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
+            for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
+                self._services.logs.add("error", "screen", line)
+            self.say(f"{event.worker.description} failed: {type(error).__name__}. The log has more.")

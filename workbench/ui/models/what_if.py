@@ -1,4 +1,4 @@
-"""What if: other load settings, tried on a model before it is loaded."""
+"""Load settings on trial: changed to see what a model would need before it is loaded."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ BATCHES = (64, 128, 256, 512, 1024, 2048)
 CACHE_TYPES = ("f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl", "bf16", "f32")
 """The types of keys and values, the smaller ones first that are tried for their size."""
 FLASH = ("auto", "on", "off")
-NAMES = ("num_ctx", "type_k", "type_v", "num_gpu", "flash_attn", "num_batch")
-"""What can be changed, in the order of the panel."""
+CHOICES: Mapping[str, Sequence[Value]] = {
+    "type_k": CACHE_TYPES,
+    "type_v": CACHE_TYPES,
+    "flash_attn": FLASH,
+    "num_batch": BATCHES,
+}
+"""The values of each setting that is changed by going through a list."""
 _TYPED = re.compile(r"\s*([0-9][0-9,_ ]*(?:\.[0-9]+)?)\s*([kKmM]?)\s*")
 _FACTORS = {"": 1, "k": 1024, "m": 2**20}
 
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """Load settings with changes on trial."""
+    """The settings of the conversation with changes on trial."""
 
     base: LoadSettings
     """The settings of the conversation."""
     values: Mapping[str, Value] = field(default_factory=dict)
-    """What is changed, by parameter name."""
+    """The changes, by parameter name."""
 
     @property
     def settings(self) -> LoadSettings:
@@ -38,11 +43,11 @@ class WhatIf:
         return with_values(Sampling(), self.base, self.values)[1]
 
     def on(self, base: LoadSettings) -> WhatIf:
-        """The same changes of other settings."""
+        """The same changes, applied to other settings."""
         return WhatIf(base, {name: value for name, value in self.values.items() if value != getattr(base, name)})
 
     def put(self, name: str, value: Value) -> WhatIf:
-        """With another value; one that the settings have anyway is no change.
+        """With another value; a value that the settings have anyway is not a change.
 
         Raises:
             ParameterError: The value is out of its range.
@@ -54,27 +59,19 @@ class WhatIf:
         """With no changes."""
         return WhatIf(self.base)
 
-    def turn(self, name: str, choices: Sequence[Value]) -> WhatIf:
-        """With the next of some values, and after the last the first."""
-        value = getattr(self.settings, name)
+    def next(self, name: str) -> WhatIf:
+        """With the next of a setting's `CHOICES`; the first follows the last."""
+        value, choices = getattr(self.settings, name), CHOICES[name]
         return self.put(name, choices[(choices.index(value) + 1) % len(choices)] if value in choices else choices[0])
-
-    def turn_keys(self) -> WhatIf:
-        """With the next type of keys."""
-        return self.turn("type_k", CACHE_TYPES)
-
-    def turn_values(self) -> WhatIf:
-        """With the next type of values."""
-        return self.turn("type_v", CACHE_TYPES)
 
 
 def next_context(now: int, step: int, trained: int | None) -> int:
-    """The next longer or shorter context: doubled each time, and what the model was trained for.
+    """The next longer or shorter context: a power of two, or the context that the model was trained for.
 
     Args:
         now: The context in tokens.
         step: 1 for a longer one, -1 for a shorter one.
-        trained: What the model was trained for, in tokens.
+        trained: The context that the model was trained for, in tokens.
     """
     steps = {CELLS * 2**power for power in range(LONGEST.bit_length()) if CELLS * 2**power <= LONGEST}
     steps |= {trained} if trained else set()
@@ -87,11 +84,11 @@ def typed_context(text: str) -> int:
     """The context that a user typed, such as `16384`, `16,384` or `16k`.
 
     Raises:
-        ParameterError: It is no number of tokens.
+        ParameterError: It is not a number of tokens.
     """
     match = _TYPED.fullmatch(text)
     if match is None:
-        raise ParameterError(f"{text.strip()!r} is no number of tokens.", "Type one such as 16384 or 16k.")
+        raise ParameterError(f"{text.strip()!r} is not a number of tokens.", "Type one such as 16384 or 16k.")
     number = re.sub(r"[,_ ]", "", match[1])
     tokens = float(number) * _FACTORS[match[2].casefold()]
     if not 1 <= round(min(tokens, LONGEST + 1)) <= LONGEST:

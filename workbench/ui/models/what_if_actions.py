@@ -1,91 +1,98 @@
-"""What-if keys: other load settings, tried on the model in hand before it is loaded."""
+"""The what-if keys: each changes a load setting on trial and shows the new estimate."""
 
 from __future__ import annotations
 
-from textual import on
-from textual.widgets import Input
+from collections.abc import Callable
 
 from workbench.core.errors import ParameterError
+from workbench.core.models import ModelEntry
 from workbench.core.parameters import Value
-from workbench.ui.models.browser import ModelListScreen
-from workbench.ui.models.what_if import BATCHES, FLASH, next_context, typed_context
+from workbench.ui.models.fit import FitEstimate, FitEstimator
+from workbench.ui.models.what_if import next_context, typed_context
 
 
-class TrialScreen(ModelListScreen):
-    """Prices the model in hand with other settings, key by key.
+class WhatIfActions:
+    """Tries other load settings on the selected model.
 
     Args:
-        services: What the program works with.
-        desk: The conversation of the chat: its model and its settings.
-        key_for: Tells the key that a binding has.
+        estimator: Holds the settings on trial.
+        selected: Gives the selected model; None where it is a heading.
+        say: Shows a message.
+        changed: Called after a setting has changed.
     """
+
+    def __init__(
+        self,
+        estimator: FitEstimator,
+        selected: Callable[[], ModelEntry | None],
+        say: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._estimator = estimator
+        self._selected = selected
+        self._say = say
+        self._changed = changed
+
+    def change(self, name: str, step: int) -> None:
+        """Try the value of a setting that comes next.
+
+        Args:
+            name: The parameter, `longest` for the longest context that fits, or `reset`.
+            step: 1 for more of it, -1 for less, where there is an order.
+        """
+        match name:
+            case "num_ctx":
+                self._change_context(step)
+            case "longest":
+                self._take_longest_context()
+            case "num_gpu":
+                self._change_layers(step)
+            case "reset":
+                self._estimator.what_if = self._estimator.what_if.reset()
+                self._changed()
+            case _:
+                self._estimator.what_if = self._estimator.what_if.next(name)
+                self._changed()
+
+    def try_context(self, text: str) -> bool:
+        """Try the context that was typed; no text changes nothing. Returns whether it could be read."""
+        try:
+            tokens = typed_context(text) if text.strip() else None
+        except ParameterError as error:
+            self._say(str(error))
+            return False
+        if tokens is not None:
+            self._try("num_ctx", tokens)
+        return True
 
     def _try(self, name: str, value: Value) -> None:
         try:
-            self.fitter.what_if = self.fitter.what_if.put(name, value)
+            self._estimator.what_if = self._estimator.what_if.put(name, value)
         except ParameterError as error:
-            self.say(str(error))
-        self._show_panel(top=False)
+            self._say(str(error))
+        self._changed()
 
-    def action_context(self, step: int) -> None:
-        """Try a longer or shorter context."""
-        model = self.shelf.model
-        answer = self.fitter.answer(model) if model is not None else None
-        now = answer.question.n_ctx if answer else self.fitter.what_if.settings.num_ctx or 8192
-        self._try("num_ctx", next_context(now, step, answer.trained if answer else None))
+    def _estimate(self) -> FitEstimate | None:
+        model = self._selected()
+        return self._estimator.estimate(model) if model is not None else None
 
-    def action_longest(self) -> None:
-        """Try the longest context that fits."""
-        model = self._wanted()
-        answer = self.fitter.answer(model) if model is not None else None
-        if answer is not None and answer.largest:
-            self._try("num_ctx", answer.largest)
-        elif answer is not None:
-            self.say("No context fits with these settings.")
+    def _change_context(self, step: int) -> None:
+        estimate = self._estimate()
+        now = estimate.question.n_ctx if estimate else self._estimator.what_if.settings.num_ctx or 8192
+        self._try("num_ctx", next_context(now, step, estimate.trained if estimate else None))
 
-    def action_number(self) -> None:
-        """Ask for a context."""
-        self._ask_context("")
+    def _take_longest_context(self) -> None:
+        estimate = self._estimate()
+        if estimate is not None and estimate.largest:
+            self._try("num_ctx", estimate.largest)
+        elif estimate is not None:
+            self._say("No context fits with these settings.")
 
-    def _ask_context(self, begun: str) -> None:
-        self.number.value = begun
-        self._open_line(self.number)
-        self.number.cursor_position = len(begun)
-
-    @on(Input.Submitted, "#models-number")
-    def _take_context(self, event: Input.Submitted) -> None:
-        try:
-            tokens = typed_context(event.value) if event.value.strip() else None
-        except ParameterError as error:
-            self.say(str(error))
+    def _change_layers(self, step: int) -> None:
+        estimate = self._estimate()
+        if estimate is None:
             return
-        self._close_line(self.number)
-        if tokens is not None:
-            self._try("num_ctx", tokens)
-
-    def action_next(self, name: str) -> None:
-        """Try the next value of a setting."""
-        what_if = self.fitter.what_if
-        if name == "type_k":
-            self.fitter.what_if = what_if.turn_keys()
-        elif name == "type_v":
-            self.fitter.what_if = what_if.turn_values()
-        else:
-            self.fitter.what_if = what_if.turn(name, FLASH if name == "flash_attn" else BATCHES)
-        self._show_panel(top=False)
-
-    def action_layers(self, step: int) -> None:
-        """Try more or fewer layers on the GPUs."""
-        model = self._wanted()
-        answer = self.fitter.answer(model) if model is not None else None
-        if answer is None:
+        if not estimate.gpus:
+            self._say("This build of llama.cpp sees no GPU.")
             return
-        if not answer.gpus:
-            self.say("This build of llama.cpp sees no GPU.")
-            return
-        self._try("num_gpu", max(0, min(answer.layers, answer.fit.gpu_layers + step)))
-
-    def action_reset(self) -> None:
-        """Go back to the settings of the conversation."""
-        self.fitter.what_if = self.fitter.what_if.reset()
-        self._show_panel(top=False)
+        self._try("num_gpu", max(0, min(estimate.layers, estimate.fit.gpu_layers + step)))

@@ -1,4 +1,4 @@
-"""A list of any length, of which only what is in sight is laid out and drawn."""
+"""A list of any length, of which only the visible rows are laid out and drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -14,17 +13,15 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
-from textual.style import Style
 
-KEPT_STRIPS = 2_000
-"""Rows that are kept as drawn, at most."""
+from workbench.ui.widgets.painter import LinePainter
 
 RowMaker = Callable[[int, int], Content]
 """Lays out one row: its number and the width."""
 
 
 class Rows(ScrollView, can_focus=True):
-    """Shows rows below a header that stays, and a cursor where rows can be chosen.
+    """Shows rows below a header that stays, with a cursor where rows can be chosen.
 
     A span's style is the name of a component class, so that colours stay in the style sheets.
     """
@@ -151,45 +148,36 @@ class Rows(ScrollView, can_focus=True):
                 tooltip="Go one page down."),
         Binding("home,g", "first", "Top", id="rows.top", show=False, tooltip="Go to the first row."),
         Binding("end,G", "last", "End", id="rows.end", show=False, tooltip="Go to the last row."),
-        Binding("enter", "choose", "Open", id="rows.choose", tooltip="Open or take the row in hand."),
+        Binding("enter", "choose", "Open", id="rows.choose", tooltip="Open or choose the selected row."),
     ]
     # fmt: on
 
     @dataclass
-    class Moved(Message):
+    class _RowsMessage(Message):
+        rows: Rows
+
+        @property
+        def control(self) -> Rows:
+            """The list."""
+            return self.rows
+
+    @dataclass
+    class Moved(_RowsMessage):
         """Another row has the cursor."""
 
-        rows: Rows
         index: int
 
-        @property
-        def control(self) -> Rows:
-            """The list."""
-            return self.rows
-
     @dataclass
-    class Chosen(Message):
+    class Chosen(_RowsMessage):
         """A row was chosen."""
 
-        rows: Rows
         index: int
 
-        @property
-        def control(self) -> Rows:
-            """The list."""
-            return self.rows
-
     @dataclass
-    class HeaderClicked(Message):
+    class HeaderClicked(_RowsMessage):
         """The header was clicked."""
 
-        rows: Rows
         x: int
-
-        @property
-        def control(self) -> Rows:
-            """The list."""
-            return self.rows
 
     def __init__(self, widget_id: str | None = None) -> None:
         super().__init__(id=widget_id)
@@ -198,8 +186,7 @@ class Rows(ScrollView, can_focus=True):
         self._header: Content | None = None
         self._choosable = False
         self._cursor = 0
-        self._strips: dict[int, Strip] = {}
-        self._styles_by_name: dict[str, Style] = {}
+        self._painter = LinePainter(self)
 
     @property
     def count(self) -> int:
@@ -208,7 +195,7 @@ class Rows(ScrollView, can_focus=True):
 
     @property
     def cursor(self) -> int | None:
-        """The row in hand; None where none is."""
+        """The selected row; None where none is."""
         return self._cursor if self._choosable and self._count else None
 
     @property
@@ -223,38 +210,37 @@ class Rows(ScrollView, can_focus=True):
 
         Args:
             count: How many.
-            row: Lays out each when it comes into sight.
+            row: Lays out each when it becomes visible.
             header: A row above them that stays.
-            choosable: Whether one of them has a cursor.
-            cursor: The row that gets it.
+            choosable: Whether one of them is selected.
+            cursor: The row that is.
         """
         self._count, self._row, self._header, self._choosable = count, row, header, choosable
         self._cursor = max(0, min(count - 1, cursor))
-        self._strips.clear()
+        self._painter.forget()
         # The scrollbar has a gutter of its own, so that the width does not depend on how many rows there are.
         self.virtual_size = Size(self.room, count + (header is not None))
         self.refresh()
-        # How far it can be scrolled is known only when it is laid out with as many rows.
+        # How far it can be scrolled is known only after the layout.
         self.call_after_refresh(self._keep_in_sight if choosable else self._to_the_top)
 
     def _to_the_top(self) -> None:
         self.scroll_to(y=0, animate=False)
 
-    def redraw(self) -> None:
-        """Lay the rows out anew; they are as many as before."""
-        self._strips.clear()
-        self.refresh()
+    def redraw(self, *rows: int) -> None:
+        """Draw some rows anew; without an argument, all of them. Their number stays the same."""
+        self._painter.forget(*rows)
+        top = round(self.scroll_y) - (self._header is not None)
+        self.refresh(*(Region(0, row - top, self.room, 1) for row in rows))
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row."""
         index = max(0, min(self._count - 1, index))
         if not self._choosable or index == self._cursor:
             return
-        for each in (self._cursor, index):
-            self._strips.pop(each, None)
-        self._cursor = index
+        before, self._cursor = self._cursor, index
+        self.redraw(before, index)
         self._keep_in_sight()
-        self.refresh()
         self.post_message(self.Moved(self, index))
 
     def _rows_in_sight(self) -> int:
@@ -268,14 +254,14 @@ class Rows(ScrollView, can_focus=True):
             self.scroll_to(y=self._cursor - height + 1, animate=False)
 
     def action_move(self, step: int) -> None:
-        """Go some rows on."""
+        """Move the cursor by some rows; without one, scroll."""
         if self._choosable:
             self.move_to(self._cursor + step)
         else:
             self.scroll_relative(y=step, animate=False)
 
     def action_page(self, direction: int) -> None:
-        """Go a page on."""
+        """Move by a page."""
         self.action_move(direction * max(1, self._rows_in_sight() - 1))
 
     def action_first(self) -> None:
@@ -287,16 +273,16 @@ class Rows(ScrollView, can_focus=True):
         self.action_move(self._count)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A row can be chosen only where one is in hand."""
+        """A row can be chosen only where one is selected."""
         return self.cursor is not None if action == "choose" else True
 
     def action_choose(self) -> None:
-        """Choose the row in hand."""
+        """Choose the selected row."""
         if self.cursor is not None:
             self.post_message(self.Chosen(self, self._cursor))
 
     def on_click(self, event: events.Click) -> None:
-        """A click takes a row in hand, a second one chooses it."""
+        """A click selects a row, a second one chooses it."""
         if self._header is not None and event.y == 0:
             self.post_message(self.HeaderClicked(self, event.x))
             return
@@ -312,48 +298,34 @@ class Rows(ScrollView, can_focus=True):
     def notify_style_update(self) -> None:
         """Forget what was drawn in the old colours."""
         super().notify_style_update()
-        self._strips.clear()
-        self._styles_by_name.clear()
+        self._painter.forget_styles()
 
     def watch_has_focus(self, focused: bool) -> None:
         """The cursor is brighter with the focus."""
         super().watch_has_focus(focused)
-        self._styles_by_name.clear()
-        self._strips.clear()
-
-    def _style(self, name: str | Style) -> Style:
-        if isinstance(name, Style):
-            return name
-        style = self._styles_by_name.get(name)
-        if style is None:
-            style = self._styles_by_name[name] = self.get_visual_style(name, partial=True)
-        return style
+        self._painter.forget_styles()
 
     def render_lines(self, crop: Region) -> list[Strip]:
         """Draw rows; those that were drawn before are kept."""
-        if len(self._strips) > KEPT_STRIPS:
-            self._strips.clear()
-        return super().render_lines(crop)
+        drawn = self._painter.render_lines(crop, self.room, self._row_at, self.render_line)
+        return super().render_lines(crop) if drawn is None else drawn
+
+    def _row_at(self, y: int) -> int | None:
+        """The index of the row at a height of the widget; -1 for the header, None where there is none."""
+        if self._header is not None:
+            if y == 0:
+                return -1
+            y -= 1
+        index = round(self.scroll_y) + y
+        return index if 0 <= index < self._count else None
 
     def render_line(self, y: int) -> Strip:
         """Draw one row."""
-        width = self.room
-        if self._header is not None:
-            if y == 0:
-                return self._draw(self._header, width)
-            y -= 1
-        index = round(self.scroll_y) + y
-        if not 0 <= index < self._count:
-            return Strip.blank(width, self.visual_style.rich_style)
-        strip = self._strips.get(index)
-        if strip is None or strip.cell_length != width:
-            line = self._row(index, width)
-            strip = self._strips[index] = self._draw(line, width, cursor=index == self.cursor)
-        return strip
-
-    def _draw(self, line: Content, width: int, *, cursor: bool = False) -> Strip:
-        base = self.visual_style
-        if cursor:
-            base += self._style("rows--cursor")
-        segments = [Segment(text, style.rich_style) for text, style in line.render(base, "", self._style) if text]
-        return Strip(segments, line.cell_length).adjust_cell_length(width, base.rich_style)
+        width, base, index = self.room, self.visual_style, self._row_at(y)
+        if index is None:
+            return Strip.blank(width, base.rich_style)
+        if index < 0 and self._header is not None:
+            return self._painter.draw(self._header, width, base)
+        if index == self.cursor:
+            base += self._painter.style("rows--cursor")
+        return self._painter.draw(self._row(index, width), width, base)

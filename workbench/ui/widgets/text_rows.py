@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import zip_longest
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
@@ -13,7 +14,7 @@ from workbench.ui.widgets.rows import Rows
 
 
 def without_letters(bindings: Sequence[BindingType]) -> list[BindingType]:
-    """Those of a list without letters and the space bar, which mean something else beside it."""
+    """The bindings of a list without letters and the space bar, which its screen uses for other actions."""
     kept: list[BindingType] = []
     for binding in bindings:
         if isinstance(binding, Binding):
@@ -23,7 +24,7 @@ def without_letters(bindings: Sequence[BindingType]) -> list[BindingType]:
 
 
 class TextRows(Rows, inherit_bindings=False):
-    """Lines that can be scrolled. What is shown anew stays scrolled to where it was."""
+    """Lines that can be scrolled. New lines keep the scroll position."""
 
     BINDINGS: ClassVar[list[BindingType]] = without_letters(Rows.BINDINGS)
 
@@ -36,15 +37,18 @@ class TextRows(Rows, inherit_bindings=False):
 
         Args:
             lines: All of them.
-            top: Whether they are about something else than those before.
+            top: Whether to scroll to the top: they are about something else than those before.
         """
-        same = len(lines) == len(self.lines) and all(
-            new is old or new.is_same(old) for new, old in zip(lines, self.lines, strict=True)
-        )
-        if same and not top:
+        blank = Content("")
+        changed = [
+            number
+            for number, (new, old) in enumerate(zip_longest(lines, self.lines, fillvalue=blank))
+            if new is not old and not new.is_same(old)
+        ]
+        if len(lines) == len(self.lines) and not changed and not top:
             return
         self.lines = lines
-        # As many rows as there is room for, so that the screen is not laid out anew for each model in hand.
+        # As many rows as there is room for, so that the screen is not laid out anew for each selected model.
         count = max(len(lines), self.scrollable_content_region.height)
         if count != self.count:
             place = 0 if top else self.scroll_y
@@ -52,7 +56,8 @@ class TextRows(Rows, inherit_bindings=False):
             if place:
                 self.call_after_refresh(self.scroll_to, y=place, animate=False)
             return
-        self.redraw()
+        if changed:
+            self.redraw(*changed)
         if top:
             self.scroll_to(y=0, animate=False)
 
