@@ -339,18 +339,19 @@ async def test_a_folder_that_cannot_be_made(tmp_path, path):
     store.close()
 
 
-async def test_a_database_of_a_later_version_is_left_alone(store, other, path):
+@pytest.mark.parametrize("version", [1, 1000])
+async def test_a_database_of_another_version_is_left_alone(store, other, path, version):
     journal = await one_turn(store)
     await journal.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 1000")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     before = path.read_bytes()
     for ask in (other.summaries, other.interrupted):
-        with pytest.raises(SessionError, match="later version"):
+        with pytest.raises(SessionError, match="another version"):
             await ask()
     fresh = await other.create()
-    with pytest.raises(SessionError, match="later version"):
+    with pytest.raises(SessionError, match="another version"):
         await fresh.message(Talk().user("kept in memory"))
     assert path.read_bytes() == before
 

@@ -58,7 +58,7 @@ class Workers:
     @cached_property
     def sessions(self) -> DatabaseSessionStore:
         """The stored sessions."""
-        return DatabaseSessionStore(self.paths.sessions_file, self.paths.sessions_dir)
+        return DatabaseSessionStore(self.paths.sessions_file)
 
     @cached_property
     def loads(self) -> FileLoadBook:

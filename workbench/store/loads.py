@@ -11,7 +11,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from workbench.core.models import LoadRecord, MemoryUse
+from typing_extensions import override
+
+from workbench.core.models import LoadBook, LoadRecord, MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.store.files import replace_file
 
@@ -21,7 +23,7 @@ KEPT = 200
 """So many records are kept where nothing else is said."""
 
 
-class FileLoadBook:
+class FileLoadBook(LoadBook):
     """Keeps what loads came to in a file.
 
     What cannot be read in it is left out, and a file that cannot be written is only logged: a load is not to fail for
@@ -37,12 +39,12 @@ class FileLoadBook:
         self._kept = kept
         self._lock = Lock()
 
+    @override
     async def remember(self, record: LoadRecord) -> None:
-        """Keep `record` in the place of an earlier one of the same file and settings."""
         await asyncio.to_thread(self._remember, record)
 
+    @override
     async def recall(self, path: str) -> Sequence[LoadRecord]:
-        """What is known of the file `path`, newest first."""
         records = await asyncio.to_thread(self._read)
         return [record for record in records if record.path == path]
 

@@ -2,7 +2,7 @@
 
 Version 2 holds the tree: each message has a number and the number of the one before it, 0 where it begins the
 conversation, and `leaf` is the message that the conversation ends with. Deleted messages are not in it. `trace` is
-the times of an answer's tokens, in the form of `workbench.core.trace`, as Base64. Version 1 was one branch.
+the times of an answer's tokens, in the form of `workbench.core.trace`, as Base64.
 
 What is read was written by anybody: what does not fit is refused, with its name and its place.
 """
@@ -154,13 +154,10 @@ def session_from_json(text: str) -> Session:
     if not isinstance(values, dict) or values.get("kind") != JSON_KIND:
         raise SessionError("This is no session exported as JSON.", f"One says {JSON_KIND!r} under 'kind'.")
     version = values.get("version")
-    if version == 1 and not isinstance(version, bool):
-        values = _from_first_version(values)
-    elif version != JSON_VERSION:
+    if version != JSON_VERSION:
         raise SessionError(
-            f"This session was exported in version {str(version)[:40]} of the format; versions 1 and {JSON_VERSION} "
-            "can be read.",
-            "A later version of workbench may read it.",
+            f"This session was exported in version {str(version)[:40]} of the format, not in {JSON_VERSION}.",
+            "Another version of workbench may read it.",
         )
     top = _Fields(values, "the session", _FIELDS)
     sampling, load = top.parameters()
@@ -177,14 +174,6 @@ def session_from_json(text: str) -> Session:
         name=top.text("name", ""),
         pinned=top.flag("pinned"),
     )
-
-
-def _from_first_version(values: dict[str, Any]) -> dict[str, Any]:
-    messages = values.get("messages")
-    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
-        raise _refused("'messages' of the session is no list of objects")
-    placed = [{"number": number, "parent": number - 1} | message for number, message in enumerate(messages, 1)]
-    return {"pinned": False, "leaf": len(placed)} | values | {"messages": placed}
 
 
 def _read_tree(top: _Fields) -> Tree:

@@ -70,7 +70,7 @@ def insert_session(connection: sqlite3.Connection, session: Session, holder: str
         Its key and its id, which has a number after it where the wanted one was taken.
     """
     name, number = session.id, 1
-    while connection.execute("SELECT 1 FROM session WHERE id = ?", (name,)).fetchone():
+    while connection.execute("SELECT 1 FROM session WHERE id = ?", (to_text(name),)).fetchone():
         number += 1
         name = f"{session.id}-{number}"
     values = (

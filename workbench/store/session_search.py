@@ -101,11 +101,7 @@ def _said(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
     sources = []
     if not runs.has_runs(words):
         sources.append(_found(connection, "words", expression))
-    # A database that can only be read may be of an earlier version.
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
-        sources.append(_found(connection, "runs", runs_expression(words)))
-    elif not sources:
-        sources.append(_found(connection, "words", expression))
+    sources.append(_found(connection, "runs", runs_expression(words)))
     finder = runs.finder(terms_of(words))
     seen = set()
     for key, session, number, index in heapq.merge(*sources, key=lambda found: found[0], reverse=True):
