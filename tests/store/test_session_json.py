@@ -78,7 +78,7 @@ async def test_a_session_that_was_imported_is_identical(tmp_path):
         (with_message(1, parent=1), "no tree"),
         (with_message(3, parent=7), "message 7, which is not there"),
         (with_message(2, number=1), "has the number 1"),
-        (with_message(2, number=0), "0"),
+        (with_message(2, number=0), "from 1"),
         (with_message(2, number=9), "no|order"),
         (with_message(2, number=2**70), "'number'"),
         (with_message(2, at="x"), "'at'"),

@@ -14,7 +14,7 @@ from workbench.core.errors import SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
-from workbench.store import runs, schema
+from workbench.store import schema
 from workbench.store.digests import model_digest
 from workbench.store.session_rows import insert_session, read_session, to_text
 from workbench.store.session_search import match_expression, runs_expression, search

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
 from typing_extensions import override
 
-from workbench.core.models import LoadBook, LoadRecord, MemoryUse
-from workbench.core.parameters import LoadSettings
+from workbench.core.json_reader import read_json
+from workbench.core.models import LoadBook, LoadRecord
 from workbench.store.files import replace_file
 
 log = logging.getLogger(__name__)
@@ -73,29 +72,8 @@ class FileLoadBook(LoadBook):
 
 
 def _record(item: object) -> LoadRecord | None:
-    """A record as it was written; None where it is none."""
-    if not isinstance(item, dict):
-        return None
+    """A record as it was written; None where it cannot be read."""
     try:
-        estimate = item["estimate"]
-        return LoadRecord(
-            path=str(item["path"]),
-            settings=LoadSettings(**item["settings"]),
-            backend=str(item["backend"]),
-            memory=_memory(item["memory"]),
-            estimate=None if estimate is None else _memory(estimate),
-            at=float(item["at"]),
-            decode_tps=None if item["decode_tps"] is None else float(item["decode_tps"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        return read_json(LoadRecord, item, strict=True)
+    except ValueError:
         return None
-
-
-def _memory(item: Mapping[str, Any]) -> MemoryUse:
-    return MemoryUse(
-        int(item["weights_bytes"]),
-        int(item["kv_bytes"]),
-        int(item["compute_bytes"]),
-        str(item["device"]),
-        tuple((str(name), int(size)) for name, size in item.get("by_device", ())),
-    )
