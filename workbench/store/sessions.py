@@ -263,7 +263,7 @@ class DatabaseSessionStore(SessionStore):
     @override
     async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
         # Imported late: the screen can be there before anything is exported.
-        from workbench.store.export import export_session
+        from workbench.store.export.session import export_session
 
         return await asyncio.to_thread(export_session, session, form, path, base=base)
 

@@ -8,7 +8,7 @@ from tests.store.session_values import FIGURES, MADE, Talk
 from workbench.core.errors import SessionError
 from workbench.core.session import Session
 from workbench.core.tree import Tree, View
-from workbench.store.session_json import session_from_json, session_json
+from workbench.store.export.session_json import session_from_json, session_json
 from workbench.store.sessions import DatabaseSessionStore
 
 
