@@ -22,7 +22,7 @@ from workbench.store.config.write import save_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 if TYPE_CHECKING:
     from workbench.core.bench import BenchMachine, MemorySpeed

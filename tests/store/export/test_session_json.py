@@ -9,7 +9,7 @@ from workbench.core.errors import SessionError
 from workbench.core.session import Session
 from workbench.core.tree import Tree, View
 from workbench.store.export.session_json import session_from_json, session_json
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 
 def branched():

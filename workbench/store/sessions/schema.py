@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from workbench.store import runs
+from workbench.store.sessions import bigrams
 
 APPLICATION_ID = 0x776B6264
 """Tells `file` and other tools whose database it is: `wkbd`."""
@@ -100,7 +100,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
     The connection gets the functions that the triggers call: without them it can read, but not write.
     """
-    runs.register(connection)
+    bigrams.register(connection)
     if _version(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
@@ -108,7 +108,7 @@ def prepare(connection: sqlite3.Connection) -> None:
         # Another program may have done it while this one waited.
         if not _version(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            for statement in _statements(_TABLES + runs.TABLE):
+            for statement in _statements(_TABLES + bigrams.TABLE):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")

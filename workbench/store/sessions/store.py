@@ -17,11 +17,11 @@ from typing_extensions import override
 from workbench.core.errors import SessionError, nearest
 from workbench.core.models import ModelEntry
 from workbench.core.session import ExportFormat, Session, SessionHit, SessionStore, SessionSummary
-from workbench.store.database import Database, FoundDamage
-from workbench.store.digests import model_digest
-from workbench.store.journal import DatabaseJournal, in_thread
-from workbench.store.presence import Presence
-from workbench.store.session_rows import (
+from workbench.store.sessions.database import Database, FoundDamage
+from workbench.store.sessions.digests import model_digest
+from workbench.store.sessions.journal import DatabaseJournal, in_thread
+from workbench.store.sessions.presence import Presence
+from workbench.store.sessions.rows import (
     SUMMARY,
     fold_pieces,
     from_text,
@@ -31,7 +31,7 @@ from workbench.store.session_rows import (
     rescue,
     to_text,
 )
-from workbench.store.session_search import search
+from workbench.store.sessions.search import search
 
 log = logging.getLogger(__name__)
 

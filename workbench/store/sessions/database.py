@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Literal, TypeVar
 
 from workbench.core.errors import DamagedSessionsError, SessionError
-from workbench.store.schema import is_from_another_version, prepare
+from workbench.store.sessions.schema import is_from_another_version, prepare
 
 T = TypeVar("T")
 Role = Literal["writer", "reader"]

@@ -14,11 +14,11 @@ from workbench.core.errors import SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
-from workbench.store import schema
-from workbench.store.digests import model_digest
-from workbench.store.session_rows import insert_session, read_session, to_text
-from workbench.store.session_search import match_expression, runs_expression, search
-from workbench.store.sessions import PURGE_SECONDS, DatabaseSessionStore
+from workbench.store.sessions import schema
+from workbench.store.sessions.digests import model_digest
+from workbench.store.sessions.rows import insert_session, read_session, to_text
+from workbench.store.sessions.search import match_expression, runs_expression, search
+from workbench.store.sessions.store import PURGE_SECONDS, DatabaseSessionStore
 
 T0 = 1_787_322_725.0
 runny = st.text("图书 aส้\ud800", max_size=8)

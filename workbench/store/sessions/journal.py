@@ -18,9 +18,9 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Journal, Session
 from workbench.core.tree import Making, Node, View
-from workbench.store.database import Database
-from workbench.store.presence import Presence
-from workbench.store.session_rows import (
+from workbench.store.sessions.database import Database
+from workbench.store.sessions.presence import Presence
+from workbench.store.sessions.rows import (
     fold_pieces,
     insert_session,
     keep_making,

@@ -12,7 +12,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import GIVEN
 from workbench.core.tree import View
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 MODEL = ModelEntry("demo", "SmolLM2", "F16", path="/models/demo.gguf")
 
@@ -314,7 +314,7 @@ async def test_a_database_that_may_not_be_written(store):
 
 
 async def test_a_database_that_another_program_keeps_locked(store, path, monkeypatch):
-    monkeypatch.setattr("workbench.store.database.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("workbench.store.sessions.database.BUSY_SECONDS", 0.01)
     journal = await one_turn(store)
     with sqlite3.connect(path, isolation_level=None) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
