@@ -25,9 +25,9 @@ from workbench.core.chat import Message
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
-from workbench.store import schema
-from workbench.store.session_rows import insert_session
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions import schema
+from workbench.store.sessions.rows import insert_session
+from workbench.store.sessions.store import DatabaseSessionStore
 
 MESSAGES = 20
 """In each session."""
@@ -87,7 +87,7 @@ def write_sessions(path: Path, count: int) -> None:
     metrics = AnswerMetrics(ttft_ms=100.5, decode_tps=40.25, prompt_tokens=100, completion_tokens=50)
     connection = sqlite3.connect(path, isolation_level=None)
     connection.execute("PRAGMA journal_mode = WAL")
-    schema.migrate(connection)
+    schema.prepare(connection)
     connection.execute("BEGIN")
     for number in range(count):
         at = T0 + 60 * number

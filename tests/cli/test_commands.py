@@ -14,7 +14,7 @@ from workbench.core.config import Config
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Sampling
 from workbench.store.paths import find_paths
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.llama.runtime import BEHIND_A_SCREEN, Runtime
 from workbench.store.paths import find_paths
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 
 @pytest.fixture

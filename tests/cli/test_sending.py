@@ -17,7 +17,7 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.remote.ollama_create import QUESTION
 from workbench.store.paths import find_paths
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 HELLO = Exchange(QUESTION, ("Hello", "."))
 

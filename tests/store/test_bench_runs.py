@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -11,12 +10,12 @@ from hypothesis import strategies as st
 from tests.lab.bench.fake_bencher import MACHINE, case, model_of
 from workbench.core.bench import BenchResult, BenchTest, Conditions, MemorySpeed, RunTime, Sample
 from workbench.core.errors import BenchRunError
+from workbench.core.json_reader import read_json
 from workbench.lab.bench.felt import FeltAnswer, FeltResult
 from workbench.lab.bench.pairs import Pair
 from workbench.lab.bench.record import BenchRecord, DuelRecord, FeltRecord
 from workbench.store.bench_runs import BenchRunFolder
 from workbench.store.memory_speed import best_memory_speed
-from workbench.store.plain import from_plain
 
 SAMPLE = Sample(RunTime(10, 20, 31), 1, Conditions(0.5, 3000.0, 4.0, 0.1), ("other programs computed",))
 
@@ -63,7 +62,7 @@ def test_any_samples_survive(times, load, text, depth):
     samples = tuple(Sample(time, 1, Conditions(load_average=load), (text,)) for time in times)
     result = BenchResult(case("a", BenchTest(n_gen=1, n_depth=depth)), model_of("a"), text, samples)
     made = record(results=(result,))
-    assert from_plain(BenchRecord, json.loads(json.dumps(dataclasses.asdict(made)))) == made
+    assert read_json(BenchRecord, json.loads(json.dumps(dataclasses.asdict(made)))) == made
 
 
 def test_a_run_has_an_id_of_its_own(runs):
@@ -109,41 +108,6 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     with pytest.raises(BenchRunError, match="cannot be kept"):
         BenchRunFolder(tmp_path / "file" / "bench").save(record())
     assert BenchRunFolder(tmp_path / "nowhere").records() == []
-
-
-@dataclasses.dataclass(frozen=True)
-class Small:
-    number: float
-    word: Literal["yes", "no"] = "yes"
-    pair: tuple[int, str] = (1, "a")
-    maybe: int | None = None
-
-
-def test_plain_values():
-    assert from_plain(Small, {"number": 1, "unknown": 5}) == Small(1)
-    assert from_plain(Small, {"number": 0.5, "word": "no", "pair": [2, "b"], "maybe": 3}) == Small(
-        0.5, "no", (2, "b"), 3
-    )
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        [],
-        {},
-        {"number": "1"},
-        {"number": True},
-        {"number": 1, "word": "maybe"},
-        {"number": 1, "pair": [1]},
-        {"number": 1, "pair": "ab"},
-        {"number": 1, "maybe": "x"},
-        {"number": 1, "maybe": False},
-    ],
-)
-def test_what_is_no_such_value_is_refused(value):
-    with pytest.raises(ValueError, match=r".+"):
-        from_plain(Small, value)
 
 
 def test_the_best_memory_bandwidth_is_kept(tmp_path):

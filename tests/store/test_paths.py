@@ -20,7 +20,6 @@ def test_the_names_of_files():
     paths = Paths(Path("c"), Path("d"), Path("s"), Path("x"))
     assert paths.config_file == Path("c/config.toml")
     assert paths.themes_dir == Path("c/themes")
-    assert paths.sessions_dir == Path("d/sessions")
     assert paths.exports_dir == Path("d/exports")
     assert paths.models_dir == Path("d/models")
     assert paths.log_file == Path("s/workbench.log")

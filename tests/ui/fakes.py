@@ -48,7 +48,7 @@ from workbench.gguf.lora import check_adapter
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.race.report import RaceBook
-from workbench.store.export import session_text
+from workbench.store.export.session import session_text
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.services import ModelFiles, Services
 from workbench.ui.transcript.notice import Notice

@@ -22,13 +22,13 @@ from workbench.store.config.write import save_config
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.store.races import RaceFolder
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 if TYPE_CHECKING:
-    from workbench.cli.sending import SessionSender
     from workbench.core.bench import BenchMachine, MemorySpeed
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.catalog import ServedCatalog
+    from workbench.engine.remote.session_sender import SessionSender
     from workbench.store.bench_runs import BenchRunFolder
 
 RECENT_SESSIONS = 20
@@ -58,7 +58,7 @@ class Workers:
     @cached_property
     def sessions(self) -> DatabaseSessionStore:
         """The stored sessions."""
-        return DatabaseSessionStore(self.paths.sessions_file, self.paths.sessions_dir)
+        return DatabaseSessionStore(self.paths.sessions_file)
 
     @cached_property
     def loads(self) -> FileLoadBook:
@@ -99,9 +99,9 @@ class Workers:
 
     @cached_property
     def sender(self) -> SessionSender:
-        """Hands conversations over to Ollama."""
-        from workbench.cli.sending import SessionSender
-        from workbench.store.export import session_text
+        """Sends conversations to Ollama."""
+        from workbench.engine.remote.session_sender import SessionSender
+        from workbench.store.export.session import session_text
 
         return SessionSender(lambda session, base: session_text(session, "modelfile", base), self.addresses)
 

@@ -17,7 +17,7 @@ from workbench.cli.progress import INTERRUPTED
 from workbench.cli.sending import add_sending_arguments, check_sending, send_session, sent_fields, sent_text
 from workbench.core.errors import ParameterError
 from workbench.core.session import ExportFormat, Session
-from workbench.store.export import export_session, session_text
+from workbench.store.export.session import export_session, session_text
 
 STANDARD_OUTPUT = "-"
 PATH = "path"

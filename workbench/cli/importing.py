@@ -12,7 +12,7 @@ from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json
 from workbench.core.errors import SessionError
 from workbench.core.session import Session
-from workbench.store.session_json import session_from_json
+from workbench.store.export.session_json import session_from_json
 
 STANDARD_INPUT = "-"
 

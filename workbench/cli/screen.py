@@ -25,8 +25,8 @@ from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config.write import save_config
-from workbench.store.copies import write_copy
-from workbench.store.export import session_text
+from workbench.store.export.session import session_text
+from workbench.store.files import write_copy
 from workbench.store.prompts import PromptFolder
 from workbench.telemetry.system import system_sampler
 from workbench.ui.services import Services

@@ -1,4 +1,4 @@
-"""Handing a model over to a server: how far that is, and what came of it."""
+"""Send a model to Ollama: the progress, the result and the port."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from workbench.core.cancel import CancelToken
 from workbench.core.session import Session
 
 SendPhase = Literal["looking", "reading", "sending", "making", "asking"]
-"""Who is there; the digest of a file; its bytes; the model out of them; one question to it."""
+"""Detecting the server; hashing a file; uploading it; creating the model; asking it one question."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendProgress:
-    """How far it is."""
+    """The progress of one phase."""
 
     phase: SendPhase
     what: str
-    """The file or the model that is worked at, or what the server says that it does."""
+    """The file or the model, or the status that the server reports."""
     fraction: float | None = None
-    """Of this phase, from 0 to 1; None where nobody knows."""
+    """The share of this phase that is done, from 0 to 1; None where it is not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A model that a server has made."""
+    """A model that a server has created."""
 
     url: str
     model: str
-    """What the server calls it."""
+    """Its name on the server."""
     sent_bytes: int
-    """What had to be sent; 0 where the server had it all."""
+    """The bytes that were uploaded; 0 where the server had all files."""
     answer: str
-    """What the model said when it was asked something."""
+    """The answer of the model to a test question."""
 
     @property
     def ref(self) -> str:
@@ -47,11 +47,11 @@ OnSend = Callable[[SendProgress], None]
 
 
 class ModelSender(Protocol):
-    """Has Ollama make the model that a session's Modelfile describes."""
+    """Creates the model that a session's Modelfile describes on an Ollama server."""
 
     @property
     def usual_server(self) -> str:
-        """Where Ollama is unless somebody says otherwise."""
+        """The default address of Ollama."""
 
     async def send(
         self,
@@ -63,17 +63,17 @@ class ModelSender(Protocol):
         *,
         overwrite: bool = False,
     ) -> Sent:
-        """Make the model `name` at `url`, and ask it something.
+        """Create the model `name` at `url`, and ask it a question.
 
         Args:
-            session: What the Modelfile is written of.
-            name: What the model is to be called.
-            url: Where Ollama is.
-            on_progress: Told how far it is, in any thread.
-            cancel: Ends it.
+            session: The source of the Modelfile.
+            name: The name of the new model.
+            url: The address of Ollama.
+            on_progress: Called in any thread.
+            cancel: Stops it.
             overwrite: Whether a model of this name may be replaced.
 
         Raises:
             TargetError: There is a model of this name.
-            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
+            WorkbenchError: It cannot be created, or does not answer; CancelledError when `cancel` was set.
         """

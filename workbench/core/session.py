@@ -105,7 +105,7 @@ class Journal(Protocol):
 
     @property
     def id(self) -> str:
-        """The id of the session."""
+        """The id of the session; of a new one it may change until its first message is on disk."""
 
     async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
         """Record the settings that hold from here on."""

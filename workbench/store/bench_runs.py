@@ -13,9 +13,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from workbench.core.errors import BenchRunError, did_you_mean
+from workbench.core.json_reader import read_json
 from workbench.lab.bench.record import BenchRecord
 from workbench.store.files import replace_file
-from workbench.store.plain import from_plain
 
 log = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class BenchRunFolder:
         path = self._folder / f"{run}.json"
         try:
             content = json.loads(path.read_bytes())
-            return replace(from_plain(BenchRecord, content), id=run)
+            return replace(read_json(BenchRecord, content, "the run"), id=run)
         except OSError as error:
             raise BenchRunError(f"{path} cannot be read: {error.strerror or error}.") from error
         except (ValueError, RecursionError) as error:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from workbench.core.errors import TargetError
 
 
 def sync_folder(folder: Path) -> None:
@@ -114,3 +117,27 @@ def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
         written = next(name for name in _numbered(path) if _claim(temporary, name, data, mode))
     sync_folder(path.parent)
     return written
+
+
+def write_copy(folder: Path, text: str, clock: Callable[[], float] = time.time) -> Path:
+    """Write a copied text to a new file, which only its owner may read.
+
+    Args:
+        folder: The folder of the file, which is named after the time; made where it is missing.
+        text: What to write.
+        clock: Seconds since 1970.
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        TargetError: It cannot be written.
+    """
+    path = folder / time.strftime("copied-%Y%m%d-%H%M%S.txt", time.localtime(clock()))
+    try:
+        return write_new_file(path, text.encode("utf-8", "replace"), 0o600)
+    except OSError as error:
+        raise TargetError(
+            f"The copy cannot be written to {path}: {error.strerror or error}.",
+            "Free some space there, or see its permissions.",
+        ) from error

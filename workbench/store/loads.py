@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
-from typing import Any
 
-from workbench.core.models import LoadRecord, MemoryUse
-from workbench.core.parameters import LoadSettings
+from typing_extensions import override
+
+from workbench.core.json_reader import read_json
+from workbench.core.models import LoadBook, LoadRecord
 from workbench.store.files import replace_file
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ KEPT = 200
 """So many records are kept where nothing else is said."""
 
 
-class FileLoadBook:
+class FileLoadBook(LoadBook):
     """Keeps what loads came to in a file.
 
     What cannot be read in it is left out, and a file that cannot be written is only logged: a load is not to fail for
@@ -37,12 +38,12 @@ class FileLoadBook:
         self._kept = kept
         self._lock = Lock()
 
+    @override
     async def remember(self, record: LoadRecord) -> None:
-        """Keep `record` in the place of an earlier one of the same file and settings."""
         await asyncio.to_thread(self._remember, record)
 
+    @override
     async def recall(self, path: str) -> Sequence[LoadRecord]:
-        """What is known of the file `path`, newest first."""
         records = await asyncio.to_thread(self._read)
         return [record for record in records if record.path == path]
 
@@ -71,29 +72,8 @@ class FileLoadBook:
 
 
 def _record(item: object) -> LoadRecord | None:
-    """A record as it was written; None where it is none."""
-    if not isinstance(item, dict):
-        return None
+    """A record as it was written; None where it cannot be read."""
     try:
-        estimate = item["estimate"]
-        return LoadRecord(
-            path=str(item["path"]),
-            settings=LoadSettings(**item["settings"]),
-            backend=str(item["backend"]),
-            memory=_memory(item["memory"]),
-            estimate=None if estimate is None else _memory(estimate),
-            at=float(item["at"]),
-            decode_tps=None if item["decode_tps"] is None else float(item["decode_tps"]),
-        )
-    except (KeyError, TypeError, ValueError):
+        return read_json(LoadRecord, item, strict=True)
+    except ValueError:
         return None
-
-
-def _memory(item: Mapping[str, Any]) -> MemoryUse:
-    return MemoryUse(
-        int(item["weights_bytes"]),
-        int(item["kv_bytes"]),
-        int(item["compute_bytes"]),
-        str(item["device"]),
-        tuple((str(name), int(size)) for name, size in item.get("by_device", ())),
-    )

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from workbench.core.bench import MemorySpeed
+from workbench.core.json_reader import read_json
 from workbench.store.files import replace_file
-from workbench.store.plain import from_plain
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,6 @@ def best_memory_speed(path: Path, processor: str, measured: MemorySpeed | None) 
 def _kept(path: Path, processor: str) -> MemorySpeed | None:
     try:
         content = json.loads(path.read_bytes())
-        return from_plain(MemorySpeed, content[processor])
+        return read_json(MemorySpeed, content[processor])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -44,11 +44,6 @@ class Paths:
         return self.data_dir / "sessions.db"
 
     @property
-    def sessions_dir(self) -> Path:
-        """One file for each session of the first version, which the database has taken over."""
-        return self.data_dir / "sessions"
-
-    @property
     def exports_dir(self) -> Path:
         """Where an export goes when no folder is named."""
         return self.data_dir / "exports"
@@ -101,7 +96,6 @@ class Paths:
             "themes_dir": self.themes_dir,
             "data_dir": self.data_dir,
             "sessions_file": self.sessions_file,
-            "sessions_dir": self.sessions_dir,
             "exports_dir": self.exports_dir,
             "races_dir": self.races_dir,
             "models_dir": self.models_dir,

@@ -12,7 +12,9 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from workbench.core.prompt_text import PromptText, Range
+from typing_extensions import override
+
+from workbench.core.prompt_text import PromptBook, PromptText, Range
 from workbench.store.files import replace_file
 from workbench.store.locks import try_lock
 
@@ -26,7 +28,7 @@ PASTES = ".pastes"
 _log = logging.getLogger("workbench.prompts")
 
 
-class PromptFolder:
+class PromptFolder(PromptBook):
     """Keeps prompts in a folder. What cannot be written or read is logged, and is no error: it is a convenience.
 
     `history.jsonl` has a prompt on each line; programs that run at the same time all add to it. A line is a JSON
@@ -48,20 +50,20 @@ class PromptFolder:
         self._pastes: Path | None = None
         self._lock = threading.Lock()
 
+    @override
     async def recall(self) -> Sequence[PromptText]:
-        """The prompts of earlier sessions, oldest first."""
         return await asyncio.to_thread(self._recall)
 
+    @override
     async def keep(self, prompt: PromptText) -> None:
-        """Keep a prompt that was sent."""
         await asyncio.to_thread(self._keep, prompt)
 
+    @override
     async def keep_draft(self, prompt: PromptText) -> None:
-        """Keep what is in the prompt now; nothing, where it is empty."""
         await asyncio.to_thread(self._keep_draft, prompt)
 
+    @override
     async def lost_drafts(self) -> Sequence[PromptText]:
-        """What was in the prompts of programs that are gone. They are told once."""
         return await asyncio.to_thread(self._lost_drafts)
 
     def _recall(self) -> list[PromptText]:

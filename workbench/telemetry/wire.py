@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
-from workbench.core.telemetry import GpuInfo, GpuSample
+from workbench.core.json_reader import read_json
+from workbench.core.telemetry import GpuSample
 
 
 def sample_to_dict(sample: GpuSample) -> dict[str, Any]:
     """A sample as plain values."""
-    found = asdict(sample)
-    found["absent"] = dict(sample.absent)
-    return found
+    return asdict(sample) | {"absent": dict(sample.absent)}
 
 
 def sample_from_dict(values: Mapping[str, Any]) -> GpuSample:
     """The sample that `sample_to_dict` wrote.
 
     Raises:
-        KeyError, TypeError: It is not one.
+        ValueError: It is not one.
     """
-    gpu = dict(values["gpu"])
-    if gpu["capability"] is not None:
-        major, minor = gpu["capability"]
-        gpu["capability"] = (major, minor)
-    known = {each.name: values[each.name] for each in fields(GpuSample)}
-    throttle = known["throttle"]
-    return GpuSample(
-        **known
-        | {
-            "gpu": GpuInfo(**gpu),
-            "throttle": None if throttle is None else tuple(throttle),
-            "absent": tuple(dict(known["absent"]).items()),
-        }
-    )
+    absent = [list(item) for item in dict(values.get("absent", {})).items()]
+    return read_json(GpuSample, {**values, "absent": absent}, "the sample", strict=True)

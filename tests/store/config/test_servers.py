@@ -67,7 +67,7 @@ def test_a_key_that_others_may_read_is_not_used(config):
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 def test_a_file_with_a_key_stays_private_when_it_is_written(config):
-    # A table in one line is what cannot be edited in place.
+    # A value in the place of a table cannot be edited in place.
     path = config(f'servers = [{{url = "http://a", key = "{KEY}"}}]\nsampling = {{}}\n')
     save_config(path, {"theme": "x", "sampling.temperature": 0.5})
     assert load_config(path)[0].servers[0].key == Secret(KEY)

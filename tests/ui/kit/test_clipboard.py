@@ -134,7 +134,7 @@ async def test_message_block_and_conversation_go_to_files_by_key_and_palette(
 async def test_the_file_is_written_for_the_user_alone(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
     from functools import partial
 
-    from workbench.store.copies import write_copy
+    from workbench.store.files import write_copy
 
     app = app_on(host, clock, keep_copy=partial(write_copy, tmp_path))
     async with app.run_test(size=(120, 36)) as pilot:

@@ -1,13 +1,14 @@
-"""Changing the config file: only what was asked for changes, and nothing that the user typed is lost.
+"""Change the config file: only the requested keys change, and nothing that the user typed is lost.
 
-A file that is there is edited in place, line by line, and what comes out is parsed again before it is written. Where
-that does not give just the change (a table written in one line, a key that is something else), the file is written
-anew and the old one is kept beside it.
+An existing file is edited in place, with its comments, order and style, and the result is parsed again before it is
+written. Where an edit would drop something (a table that becomes a value, or the reverse) or does not yield exactly the
+change, the file is written anew and the old one is kept beside it.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import stat
 import textwrap
 import threading
@@ -16,15 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
-from workbench.store.config.edit import edits, toml_key, toml_value
 from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of
 from workbench.store.config.read import UnreadableError, parse_text, read_text
 from workbench.store.config.servers import BadValueError, server_value
+from workbench.store.config.toml_scan import Statement, scan
 from workbench.store.files import replace_file, write_new_file
 
 Keys = tuple[str, ...]
@@ -131,7 +130,7 @@ def _save(path: Path, wanted: Mapping[Keys, object], whole: Collection[str]) -> 
     if text.strip():
         if same(old, new):
             return
-        edited = _edited(text, changes, old, new)
+        edited = _edited(text, changes, new)
     else:
         edited = None
     if edited is None:
@@ -158,20 +157,68 @@ def _merged(old: Mapping[str, Any], changes: Mapping[Keys, object]) -> dict[str,
     return new
 
 
-def _edited(text: str, changes: Mapping[Keys, object], old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """`text` with the changes made in place; None where that does not come out right."""
-    made = old
-    for keys, value in changes.items():
-        made = _merged(made, {keys: value})
-        for edit in edits(text, keys, value):
-            try:
-                if same(parse_text(edit), made):
-                    text = edit
-                    break
-            except UnreadableError:
-                continue
-        else:
-            return None
+def _edited(text: str, changes: Mapping[Keys, object], new: dict[str, Any]) -> str | None:
+    """`text` with the changes made in place; None where that is not possible without loss."""
+    import tomlkit  # late: it takes a tenth of a second, which most runs never need
+    from tomlkit.exceptions import TOMLKitError
+
+    if any(_is_lossy(parse_text(text), scan(text), keys) for keys in changes):
+        return None
+    try:
+        for keys in changes:
+            text = _with_placeholder(text, keys)
+        document = tomlkit.parse(text)
+        for (*tables, key), value in changes.items():
+            table: Any = document
+            for name in tables:
+                table = table.setdefault(name, tomlkit.table())
+            table[key] = value
+        edited = document.as_string()
+        if "\r\n" in text and text.count("\n") == text.count("\r\n"):
+            edited = re.sub(r"\r?\n", "\r\n", edited)
+        return edited if same(parse_text(edited), new) else None
+    except (UnreadableError, TOMLKitError, AttributeError, LookupError, TypeError, ValueError):
+        return None
+
+
+def _is_lossy(values: Mapping[str, Any], statements: list[Statement], keys: Keys) -> bool:
+    """Whether setting `keys` would replace a table by a value, or a value by a table."""
+    if any(statement.is_header and statement.keys[: len(keys)] == keys for statement in statements):
+        return True
+    inner: object = values
+    for key in keys:
+        if not isinstance(inner, dict):
+            return True
+        if key not in inner:
+            return False
+        inner = inner[key]
+    return isinstance(inner, dict)
+
+
+def _with_placeholder(text: str, keys: Keys) -> str:
+    """`text` with a value for `keys` where a person would put it, if tomlkit would put it elsewhere.
+
+    That is below the comment that shows the key with its default, and else, for a first key above all tables, above the
+    comments of the first table.
+    """
+    statements = scan(text)
+    if any(statement.keys == keys for statement in statements):
+        return text
+    ending = "\r\n" if "\r\n" in text else "\n"
+    headers = [statement for statement in statements if statement.is_header]
+    ends = [*(header.start for header in headers), len(text)]
+    sections = [(header.end, ends[count]) for count, header in enumerate(headers, 1) if header.keys == keys[:-1]]
+    if len(keys) == 1:
+        sections = [(0, ends[0])]
+    explained = re.compile(rf"^#[ \t]*{re.escape(keys[-1])}[ \t]*=[^\n]*\n", re.MULTILINE)
+    for start, end in sections:
+        for match in explained.finditer(text, start, end):
+            if not any(each.value_start < match.start() < each.end for each in statements):
+                return f"{text[: match.end()]}{_toml_key(keys[-1])} = 0{ending}{text[match.end() :]}"
+    if len(keys) == 1 and headers and statements[0].is_header:
+        above = re.search(r"(?:^#[^\n]*\n)*[ \t]*\Z", text[: headers[0].start], re.MULTILINE)
+        start = above.start() if above else 0
+        return f"{text[:start]}{_toml_key(keys[0])} = 0{ending}{ending}{text[start:]}"
     return text
 
 
@@ -197,16 +244,25 @@ def _comment(text: str) -> str:
     return textwrap.fill(text, _COMMENT_WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
+def _toml(values: Mapping[str, Any]) -> str:
+    import tomlkit
+
+    return tomlkit.dumps(values)
+
+
+def _toml_key(name: str) -> str:
+    """A key as TOML, in quotes where it needs them."""
+    return _toml({name: 0}).removesuffix(" = 0\n")
+
+
 def _entry(name: str, values: Mapping[str, Any], default: object, explanation: str) -> str:
-    line = f"{toml_key(name)} = {toml_value(values.get(name, default))}"
-    if name not in values:
-        line = textwrap.indent(line, "# ")
-    return f"{_comment(explanation)}\n{line}\n"
+    line = _toml({name: values.get(name, default)})
+    return f"{_comment(explanation)}\n{'' if name in values else '# '}{line}"
 
 
 def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is written as `key = value`, and what gets a header of its own and so must come after all of that."""
-    headed = {key for key, value in values.items() if tomli_w.dumps({key: value}).startswith("[")}
+    headed = {key for key, value in values.items() if _toml({key: value}).startswith("[")}
     plain = {key: value for key, value in values.items() if key not in headed}
     return plain, {key: value for key, value in values.items() if key in headed}
 
@@ -221,11 +277,11 @@ def _rendered(values: Mapping[str, Any]) -> str:
         if setting.name not in headed
     ]
     if unknown := {key: value for key, value in plain.items() if key not in SETTINGS}:
-        parts.append(tomli_w.dumps(unknown))
+        parts.append(_toml(unknown))
     ours = {name: values.get(name, {}) for name in TABLES if isinstance(values.get(name, {}), dict)}
     parts += [_table(name, inner) for name, inner in ours.items()]
     if others := {key: value for key, value in headed.items() if key not in ours}:
-        parts.append(tomli_w.dumps(others))
+        parts.append(_toml(others))
     return "\n".join(parts)
 
 
@@ -234,5 +290,5 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
     known = [key for key in TABLE_KEYS.get(name, ()) if key not in headed]
     entries = [_entry(key, plain, _plain(PARAMETERS[key].default), PARAMETERS[key].help) for key in known]
     others = {key: value for key, value in plain.items() if key not in known}
-    text = f"{_comment(TABLES[name])}\n[{name}]\n" + "".join(entries) + tomli_w.dumps(others)
-    return text + ("\n" + tomli_w.dumps({name: headed}) if headed else "")
+    text = f"{_comment(TABLES[name])}\n[{name}]\n" + "".join(entries) + _toml(others)
+    return text + ("\n" + _toml({name: headed}) if headed else "")

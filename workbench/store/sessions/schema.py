@@ -1,20 +1,17 @@
-"""The tables of the sessions database, and how an older one becomes one of this version.
-
-The version is SQLite's `user_version`. Each migration takes a database one version on; together they also make a new
-one, so that there is one way to every table.
-"""
+"""The tables of the sessions database. Their version is SQLite's `user_version`."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 
-from workbench.store import runs
+from workbench.store.sessions import bigrams
 
 APPLICATION_ID = 0x776B6264
 """Tells `file` and other tools whose database it is: `wkbd`."""
 
-_FIRST = """
+VERSION = 2
+
+_TABLES = """
 CREATE TABLE making (
     -- What an answer was made with, as JSON: model file and digest, system prompt, parameters. Each one once.
     key INTEGER PRIMARY KEY,
@@ -69,11 +66,6 @@ CREATE TABLE piece (
     reasoning TEXT NOT NULL,
     PRIMARY KEY (message, number)
 ) WITHOUT ROWID;
-CREATE TABLE imported (
-    -- Session files of the first version that were taken over.
-    name TEXT PRIMARY KEY,
-    at REAL NOT NULL
-) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (
     content, reasoning,
     content = 'message', content_rowid = 'key', tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
@@ -91,12 +83,6 @@ END;
 """
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    for statement in _statements(_FIRST):
-        connection.execute(statement)
-
-
 def _statements(script: str) -> list[str]:
     """The statements of a script one by one: `executescript` would commit the transaction that they belong in."""
     found, lines = [], list[str]()
@@ -109,32 +95,21 @@ def _statements(script: str) -> list[str]:
     return found
 
 
-def _index_runs(connection: sqlite3.Connection) -> None:
-    for statement in _statements(runs.TABLE):
-        connection.execute(statement)
-    connection.execute(runs.FILL)
+def prepare(connection: sqlite3.Connection) -> None:
+    """Create the tables of a new database, in one transaction; one that has them is left alone.
 
-
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_create, _index_runs)
-"""The first makes a new database, and each of the others takes one from the version before."""
-
-VERSION = len(MIGRATIONS)
-
-
-def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database to this version, in one transaction; one of this version or a later one is left alone.
-
-    The connection gets what the triggers call: without this it can read, and not write.
+    The connection gets the functions that the triggers call: without them it can read, but not write.
     """
-    runs.register(connection)
-    if _version(connection) >= VERSION:
+    bigrams.register(connection)
+    if _version(connection):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Another program may have done it while this one waited.
-        for migration in MIGRATIONS[_version(connection) :]:
-            migration(connection)
-        if _version(connection) < VERSION:
+        if not _version(connection):
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            for statement in _statements(_TABLES + bigrams.TABLE):
+                connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
@@ -146,6 +121,6 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def is_from_later_version(connection: sqlite3.Connection) -> bool:
-    """Whether a later version of the program made it."""
-    return _version(connection) > VERSION
+def is_from_another_version(connection: sqlite3.Connection) -> bool:
+    """Whether another version of the program, with other tables, made the database."""
+    return _version(connection) not in (0, VERSION)

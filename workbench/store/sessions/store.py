@@ -12,15 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from typing_extensions import override
+
 from workbench.core.errors import SessionError, nearest
 from workbench.core.models import ModelEntry
-from workbench.core.session import ExportFormat, Session, SessionHit, SessionSummary
-from workbench.store.database import Database, FoundDamage
-from workbench.store.digests import model_digest
-from workbench.store.journal import DatabaseJournal, in_thread
-from workbench.store.old_sessions import old_files, read_old_session
-from workbench.store.presence import Presence
-from workbench.store.session_rows import (
+from workbench.core.session import ExportFormat, Session, SessionHit, SessionStore, SessionSummary
+from workbench.store.sessions.database import Database, FoundDamage
+from workbench.store.sessions.digests import model_digest
+from workbench.store.sessions.journal import DatabaseJournal, in_thread
+from workbench.store.sessions.presence import Presence
+from workbench.store.sessions.rows import (
     SUMMARY,
     fold_pieces,
     from_text,
@@ -30,7 +31,7 @@ from workbench.store.session_rows import (
     rescue,
     to_text,
 )
-from workbench.store.session_search import search
+from workbench.store.sessions.search import search
 
 log = logging.getLogger(__name__)
 
@@ -42,26 +43,21 @@ LAST = "last"
 PURGE_SECONDS = 30 * 86_400.0
 """So long what was deleted can be had back."""
 
-DEAD = "-"
-"""The holder of a session that an older version of the program left without an end."""
-
 
 def new_id(now: float) -> str:
     """An id that sorts by time and can be typed: date and time in UTC."""
     return time.strftime("%y%m%d-%H%M%S", time.gmtime(now))
 
 
-class DatabaseSessionStore:
+class DatabaseSessionStore(SessionStore):
     """Sessions in a database; see `core.session.SessionStore`.
 
     Args:
         path: The database; made when the first message is stored.
-        old_folder: Where the first version kept its session files, which are taken over once and left where they are.
         clock: Seconds since the epoch.
     """
 
-    def __init__(self, path: Path, old_folder: Path | None = None, clock: Callable[[], float] = time.time) -> None:
-        self._old_folder = old_folder
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._presence = Presence(path.with_name("running"))
         self._database = Database(path, self._opened, rescue)
@@ -71,10 +67,9 @@ class DatabaseSessionStore:
         """Ids of this program's new sessions, which may not be stored yet."""
 
     def _opened(self, connection: sqlite3.Connection) -> None:
-        """Take over the files of the first version, and drop what was deleted long ago."""
+        """Drop what was deleted long ago."""
         connection.execute("BEGIN IMMEDIATE")
         try:
-            self._import_old(connection)
             before = self._clock() - PURGE_SECONDS
             connection.execute("DELETE FROM session WHERE deleted_at < ?", (before,))
             connection.execute(
@@ -87,35 +82,14 @@ class DatabaseSessionStore:
             connection.execute("ROLLBACK")
             raise
 
-    def _import_old(self, connection: sqlite3.Connection) -> None:
-        if self._old_folder is None:
-            return
-        known = {name for (name,) in connection.execute("SELECT name FROM imported")}
-        for path in old_files(self._old_folder):
-            if path.name in known:
-                continue
-            try:
-                old = read_old_session(path)
-            except OSError as error:
-                log.warning("%s: the session cannot be read: %s", path, error)
-                continue
-            if old is None:
-                continue
-            if old.session.turns:
-                insert_session(connection, old.session, None if old.closed else DEAD)
-            connection.execute("INSERT INTO imported VALUES (?, ?)", (path.name, self._clock()))
-
     # Reading and writing
-
-    def _is_there(self) -> bool:
-        return self._database.exists() or (self._old_folder is not None and bool(old_files(self._old_folder)))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await in_thread(self._writer, partial(self._database.write, work))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
         """What `work` gives; `nothing` where nothing is stored yet."""
-        if not self._is_there():
+        if not self._database.exists():
             return nothing
         if not self._database.generation:
             # A database that cannot be written can still be read.
@@ -142,8 +116,8 @@ class DatabaseSessionStore:
 
     # The port
 
+    @override
     async def create(self) -> DatabaseJournal:
-        """Begin a new session. Nothing is stored before its first message."""
         now = self._clock()
         stem = new_id(now)
         name, number = stem, 1
@@ -156,12 +130,8 @@ class DatabaseSessionStore:
     def _journal(self, session: Session, key: int | None = None) -> DatabaseJournal:
         return DatabaseJournal(self._database, self._writer, self._presence, self._clock, session, key)
 
+    @override
     async def resume(self, session_id: str) -> tuple[Session, DatabaseJournal]:
-        """Go on with a stored session; `session_id` may be short, or `last`.
-
-        Raises:
-            SessionError: It is not there, cannot be read, or a program has it open.
-        """
         name = await self.find(session_id)
 
         def resume(connection: sqlite3.Connection) -> tuple[int, Session]:
@@ -184,9 +154,8 @@ class DatabaseSessionStore:
             raise SessionError(f"The session {name} is open {where}.", "Close it there, or start a new one here.")
         return int(row[0])
 
+    @override
     async def interrupted(self) -> Sequence[Session]:
-        """Sessions whose program died, newest first."""
-
         def interrupted(connection: sqlite3.Connection) -> list[Session]:
             rows = connection.execute(
                 "SELECT key, holder FROM session WHERE holder IS NOT NULL AND deleted_at IS NULL AND messages > 0 "
@@ -196,12 +165,8 @@ class DatabaseSessionStore:
 
         return await self._read(interrupted, [])
 
+    @override
     async def dismiss(self, session_id: str) -> None:
-        """Do not offer an interrupted session again. It stays stored.
-
-        Raises:
-            SessionError: It is not there, cannot be written, or a program has it open.
-        """
         name = await self.find(session_id)
 
         def dismiss(connection: sqlite3.Connection) -> None:
@@ -211,12 +176,8 @@ class DatabaseSessionStore:
 
         await self._write(dismiss)
 
+    @override
     async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
-        """All stored sessions: the pinned ones, then the others, the one changed last first.
-
-        Args:
-            figures: Whether the figures of the last answer are wanted; reading them takes longer than all else.
-        """
         columns = SUMMARY if figures else SUMMARY.replace("metrics", "NULL")
 
         def summaries(connection: sqlite3.Connection) -> list[SessionSummary]:
@@ -228,24 +189,16 @@ class DatabaseSessionStore:
 
         return await self._read(summaries, [])
 
+    @override
     async def search(self, words: str) -> Sequence[SessionHit]:
-        """The sessions with all of `words` in one message or in their name, the newest message first."""
         return await self._read(lambda connection: search(connection, words), [])
 
+    @override
     async def rename(self, session_id: str, name: str) -> None:
-        """Call a session by another name; an empty one is the first words of it again.
-
-        Raises:
-            SessionError: It is not there, or cannot be written.
-        """
         await self._change(session_id, "name", to_text(" ".join(name.split())))
 
+    @override
     async def pin(self, session_id: str, pinned: bool) -> None:
-        """Let a session stand above the others in a list, or no more.
-
-        Raises:
-            SessionError: It is not there, or cannot be written.
-        """
         await self._change(session_id, "pinned", pinned)
 
     async def _change(self, session_id: str, column: str, value: str | bytes | float | None) -> None:
@@ -253,16 +206,11 @@ class DatabaseSessionStore:
             values = (value, to_text(session_id))
             return connection.execute(f"UPDATE session SET {column} = ? WHERE id = ?", values).rowcount
 
-        if not self._is_there() or not await self._write(change):
+        if not self._database.exists() or not await self._write(change):
             raise SessionError(f"There is no session {session_id!r}.")
 
+    @override
     async def delete(self, session_id: str) -> None:
-        """Take a session out of every list. For a while it can be had back.
-
-        Raises:
-            SessionError: It is not there, cannot be written, or a program has it open.
-        """
-
         def delete(connection: sqlite3.Connection) -> None:
             key = self._free(connection, session_id)
             values = (self._clock(), key)
@@ -270,12 +218,8 @@ class DatabaseSessionStore:
 
         await self._write(delete)
 
+    @override
     async def restore(self, session_id: str) -> None:
-        """Take back that a session was deleted.
-
-        Raises:
-            SessionError: It is not there any more, or cannot be written.
-        """
         await self._change(session_id, "deleted_at", None)
 
     async def find(self, session_id: str) -> str:
@@ -294,12 +238,8 @@ class DatabaseSessionStore:
         found = await self._read(find, "")
         return found or _named(session_id, [])
 
+    @override
     async def open_session(self, session_id: str) -> Session:
-        """Read a stored session, also while a program has it open; `session_id` may be short, or `last`.
-
-        Raises:
-            SessionError: There is none, or it cannot be read.
-        """
         name = await self.find(session_id)
 
         def read(connection: sqlite3.Connection) -> Session | None:
@@ -316,18 +256,14 @@ class DatabaseSessionStore:
         _, name = await self._write(lambda connection: insert_session(connection, session, None))
         return name
 
+    @override
     async def digest(self, model: ModelEntry) -> str:
-        """What tells the file of a model from others; empty where that is not known."""
         return await asyncio.to_thread(model_digest, model)
 
+    @override
     async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
-        """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
-
-        Raises:
-            WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
-        """
         # Imported late: the screen can be there before anything is exported.
-        from workbench.store.export import export_session
+        from workbench.store.export.session import export_session
 
         return await asyncio.to_thread(export_session, session, form, path, base=base)
 

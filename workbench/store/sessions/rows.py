@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
 from typing import Any
 
 from workbench.core.chat import Message
+from workbench.core.json_reader import salvage_json
+from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, SessionSummary, first_words
 from workbench.core.trace import Trace
 from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn, View
-from workbench.store.values import making_values, metrics_values, read_making, read_metrics
 
 Row = tuple[Any, ...]
 
@@ -50,7 +52,8 @@ def keep_making(connection: sqlite3.Connection, making: Making | None) -> int | 
     """The key of what an answer was made with; it is stored where it is not there yet."""
     if making is None:
         return None
-    made = _dumped(making_values(making))
+    # The seed belongs to one answer; everything else is shared by many.
+    made = _dumped({name: value for name, value in asdict(making).items() if name != "seed"})
     connection.execute("INSERT OR IGNORE INTO making (made) VALUES (?)", (made,))
     return int(connection.execute("SELECT key FROM making WHERE made = ?", (made,)).fetchone()[0])
 
@@ -70,7 +73,7 @@ def insert_session(connection: sqlite3.Connection, session: Session, holder: str
         Its key and its id, which has a number after it where the wanted one was taken.
     """
     name, number = session.id, 1
-    while connection.execute("SELECT 1 FROM session WHERE id = ?", (name,)).fetchone():
+    while connection.execute("SELECT 1 FROM session WHERE id = ?", (to_text(name),)).fetchone():
         number += 1
         name = f"{session.id}-{number}"
     values = (
@@ -101,7 +104,8 @@ def insert_session(connection: sqlite3.Connection, session: Session, holder: str
 def put_message(connection: sqlite3.Connection, session: int, node: Node) -> int:
     """Store a message, in the place of what there is of it already, as the end of the conversation. Gives its key."""
     turn, message = node.turn, node.turn.message
-    metrics = _dumped(metrics_values(turn.metrics))
+    known = {} if turn.metrics is None else asdict(turn.metrics)
+    metrics = _dumped({name: value for name, value in known.items() if value is not None} if known else None)
     values = (
         node.parent or None,
         message.role,
@@ -228,7 +232,7 @@ def read_session(connection: sqlite3.Connection, key: int) -> Session:
         "LEFT JOIN making ON making.key = session.making WHERE session.key = ?",
         (key,),
     ).fetchone()
-    making = read_making(_loaded(row[5]), None) or Making()
+    making = _read_making(row[5]) or Making()
     return Session(
         id=from_text(row[0]),
         created_at=row[1],
@@ -255,6 +259,15 @@ def _read_tree(connection: sqlite3.Connection, session: int, leaf: int) -> Tree:
     return _tree(rows, leaf, lambda row: pieces.get(row[13], ("", "")))
 
 
+def _read_making(text: str | None, seed: object = None) -> Making | None:
+    making = salvage_json(Making, _loaded(text))
+    return None if making is None else replace(making, seed=seed if isinstance(seed, int) else None)
+
+
+def _read_metrics(text: str | None) -> AnswerMetrics | None:
+    return salvage_json(AnswerMetrics, _loaded(text))
+
+
 def _tree(rows: Iterable[Row], leaf: int, pieces_of: Callable[[Row], tuple[str, str]]) -> Tree:
     nodes, deleted = [], set()
     for row in rows:
@@ -264,9 +277,9 @@ def _tree(rows: Iterable[Row], leaf: int, pieces_of: Callable[[Row], tuple[str, 
             message,
             row[5],
             from_text(row[6]),
-            read_metrics(_loaded(row[8])),
+            _read_metrics(row[8]),
             from_text(row[7]),
-            read_making(_loaded(row[9]), row[10]),
+            _read_making(row[9], row[10]),
             Trace(row[11] or b""),
         )
         nodes.append(Node(row[0], row[1] or 0, turn))
@@ -284,7 +297,7 @@ def read_summary(row: Row) -> SessionSummary:
         from_text(row[3]),
         row[4],
         row[5],
-        read_metrics(_loaded(row[6])),
+        _read_metrics(row[6]),
         bool(row[7]),
         bool(row[8]),
     )

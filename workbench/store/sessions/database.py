@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Literal, TypeVar
 
 from workbench.core.errors import DamagedSessionsError, SessionError
-from workbench.store.schema import is_from_later_version, migrate
+from workbench.store.sessions.schema import is_from_another_version, prepare
 
 T = TypeVar("T")
 Role = Literal["writer", "reader"]
@@ -163,14 +163,14 @@ class Database:
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = self._connect(role)
         try:
-            if is_from_later_version(connection):
+            if is_from_another_version(connection):
                 raise SessionError(
-                    f"The sessions in {self.path} were stored by a later version of workbench.",
-                    "Use that version. This one leaves them as they are, and keeps what is said now in memory.",
+                    f"The sessions in {self.path} were stored by another version of workbench.",
+                    "Use that version. This one leaves them as they are, and keeps this session in memory.",
                 )
             if role == "writer":
                 connection.execute("PRAGMA journal_mode = WAL")
-                migrate(connection)
+                prepare(connection)
                 self._opened(connection)
             file = self._stat()
             assert file is not None

@@ -14,11 +14,11 @@ from workbench.core.errors import SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
-from workbench.store import runs, schema
-from workbench.store.digests import model_digest
-from workbench.store.session_rows import insert_session, read_session, to_text
-from workbench.store.session_search import match_expression, runs_expression, search
-from workbench.store.sessions import PURGE_SECONDS, DatabaseSessionStore
+from workbench.store.sessions import schema
+from workbench.store.sessions.digests import model_digest
+from workbench.store.sessions.rows import insert_session, read_session, to_text
+from workbench.store.sessions.search import match_expression, runs_expression, search
+from workbench.store.sessions.store import PURGE_SECONDS, DatabaseSessionStore
 
 T0 = 1_787_322_725.0
 runny = st.text("图书 aส้\ud800", max_size=8)
@@ -204,7 +204,7 @@ async def test_nothing_to_look_for(store, three, words):
 @given(st.text())
 def test_nothing_that_is_typed_is_an_error(words):
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrate(connection)
+    schema.prepare(connection)
     for index, expression in (("words", match_expression(words)), ("runs", runs_expression(words))):
         typed = expression.encode(errors="ignore").decode()
         if typed:
@@ -214,6 +214,10 @@ def test_nothing_that_is_typed_is_an_error(words):
 
 # Scripts that set no spaces between words.
 
+FILL = """
+INSERT INTO runs (rowid, content, reasoning)
+SELECT key, in_pairs(content), in_pairs(reasoning) FROM message WHERE has_runs(content) OR has_runs(reasoning)
+"""
 CHINESE = "我今天在图书馆用Python编写了一个显存计算程序。"
 JAPANESE = "昨日は図書館でGPUのメモリーを調べました。"
 THAI = "สวัสดีครับ วันนี้ผมไปห้องสมุดกับเพื่อน"
@@ -299,14 +303,14 @@ async def test_what_is_changed_and_deleted_is_found_no_more(store, path):
 @given(st.lists(st.tuples(runny, runny), min_size=1, max_size=6))
 def test_the_index_holds_what_is_stored_and_nothing_else(states):
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrate(connection)
+    schema.prepare(connection)
     insert_session(connection, session("x", "a"), None)
     for content, reasoning in states:
         connection.execute("UPDATE message SET content = ?, reasoning = ?", (to_text(content), to_text(reasoning)))
         kept = indexed_runs(connection)
         connection.execute("INSERT INTO runs (runs) VALUES ('integrity-check')")
         connection.execute("INSERT INTO runs (runs) VALUES ('delete-all')")
-        connection.execute(runs.FILL)
+        connection.execute(FILL)
         assert indexed_runs(connection) == kept
     connection.close()
 
@@ -315,7 +319,7 @@ def test_the_index_holds_what_is_stored_and_nothing_else(states):
 def test_any_piece_of_a_run_is_found(text, data):
     """What is cut out of a text inside of its runs is found in it, and what does not stand in it is not."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrate(connection)
+    schema.prepare(connection)
     insert_session(connection, session("x", text), None)
     for run in re.findall("[图书馆显存]+|[ส้ม]+", text):
         start = data.draw(st.integers(0, len(run) - 1))
@@ -340,7 +344,7 @@ def indexed_runs(connection):
 def test_any_session_is_read_back(given_session):
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.execute("PRAGMA foreign_keys = ON")
-    schema.migrate(connection)
+    schema.prepare(connection)
     key, name = insert_session(connection, given_session, None)
     assert name == given_session.id
     assert read_session(connection, key) == given_session
@@ -361,72 +365,31 @@ def test_any_session_is_read_back(given_session):
 @given(texts, texts)
 def test_any_words_can_be_searched_beside_any_text(content, words):
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrate(connection)
+    schema.prepare(connection)
     insert_session(connection, session("x", content), None)
     search(connection, words)
     connection.close()
 
 
-# Migrations.
+# Creating the tables.
 
 
-def test_a_migration_that_fails_changes_nothing(monkeypatch):
-    def broken(connection):
-        connection.execute("CREATE TABLE half (x)")
-        raise sqlite3.OperationalError("no")
-
+def test_tables_are_created_whole_or_not_at_all(monkeypatch):
+    monkeypatch.setattr(schema, "_TABLES", "CREATE TABLE half (x);\nCREATE TABLE wrong (;\n")
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    schema.migrate(connection)
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
     with pytest.raises(sqlite3.OperationalError):
-        schema.migrate(connection)
-    assert connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION - 1,)
-    assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'half'").fetchone() == (0,)
+        schema.prepare(connection)
+    assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+    assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
     connection.close()
 
 
-async def test_an_older_database_is_brought_up_to_date_once(store, path, monkeypatch):
-    await store.keep(session("x", "hi"))
-    store.close()
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, lambda c: c.execute("CREATE TABLE more (x)")))
-    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+async def test_programs_that_start_at_once_create_one_database(path):
     stores = [DatabaseSessionStore(path) for _ in range(3)]
-    found = await asyncio.gather(*(each.summaries() for each in stores))
-    assert [len(each) for each in found] == [1, 1, 1]
+    names = await asyncio.gather(*(each.keep(session(f"s{number}", "hi")) for number, each in enumerate(stores)))
+    assert {each.id for each in await stores[0].summaries()} == set(names)
     for each in stores:
         each.close()
-
-
-def first_version(path):
-    """A database as the first version made it."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
-        patch.setattr(schema, "VERSION", 1)
-        schema.migrate(connection)
-        insert_session(connection, session("x", "Hello", CHINESE), None)
-        insert_session(connection, session("y", "Hello", "No runs.", at=T0 + 1), None)
-    return connection
-
-
-async def test_what_an_older_version_stored_is_found(path):
-    first_version(path).close()
-    store = DatabaseSessionStore(path)
-    await store.keep(session("z", "显存", at=T0 + 2))
-    assert await found(store, "显存") == ["z", "x"]
-    await store.delete("x")
-    assert await found(store, "显存") == ["z"]
-    assert await found(store, "Hello") == ["y"]
-    store.close()
-
-
-def test_an_older_database_that_is_only_read_is_searched_as_it_was(path):
-    connection = first_version(path)
-    assert [hit.session.id for hit in search(connection, "hello")] == ["y", "x"]
-    assert search(connection, "显存") == []
-    assert [hit.session.id for hit in search(connection, "我今天")] == ["x"]
-    connection.close()
 
 
 # Digests.

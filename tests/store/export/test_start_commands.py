@@ -12,8 +12,8 @@ from workbench.core.errors import SessionError
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
 from workbench.core.tree import Tree, View
-from workbench.store.export import session_text
-from workbench.store.start_commands import LOAD_OPTIONS, SAMPLING_OPTIONS
+from workbench.store.export.session import session_text
+from workbench.store.export.start_commands import LOAD_OPTIONS, SAMPLING_OPTIONS
 
 
 def session(model: Path, text: str = "Why is the sky blue?") -> Session:

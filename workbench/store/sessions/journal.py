@@ -10,15 +10,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from typing_extensions import override
+
 from workbench.core.chat import Message
 from workbench.core.errors import DamagedSessionsError, SessionError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.session import Session
+from workbench.core.session import Journal, Session
 from workbench.core.tree import Making, Node, View
-from workbench.store.database import Database
-from workbench.store.presence import Presence
-from workbench.store.session_rows import (
+from workbench.store.sessions.database import Database
+from workbench.store.sessions.presence import Presence
+from workbench.store.sessions.rows import (
     fold_pieces,
     insert_session,
     keep_making,
@@ -59,7 +61,7 @@ class _Recorded:
     """The number of the answer that it is a piece of; 0 for what is no piece."""
 
 
-class DatabaseJournal:
+class DatabaseJournal(Journal):
     """Writes one session as it happens; see `core.session.Journal`.
 
     All that was recorded stays in memory too, so that it can be written late where the disk refuses, and once more
@@ -102,31 +104,31 @@ class DatabaseJournal:
         self._closed = False
 
     @property
+    @override
     def id(self) -> str:
-        """The id of the session; of a new one it may still change until its first message is on disk."""
         return self._id
 
+    @override
     async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
-        """Record the settings that hold from here on."""
         before = self._now
         self._now = replace(before, system=system, sampling=sampling, load=load)
         if self._started and self._now != before:
             await self._record(partial(_set_making, making=next_making(self._now)))
 
+    @override
     async def model(self, entry: ModelEntry) -> None:
-        """Record the model that answers from here on."""
         before = self._now
         self._now = replace(before, model=entry.ref, model_path=entry.path or "")
         if self._started and self._now != before:
             await self._record(partial(_set_model, ref=entry.ref, path=entry.path or ""))
 
+    @override
     async def message(self, node: Node) -> None:
-        """Record a message that is complete: what the user wrote, or a finished answer."""
         self._growing = None
         await self._record(partial(put_message, node=node), replaces=node.number)
 
+    @override
     async def partial(self, node: Node) -> None:
-        """Record how far an answer has come; `message` puts the whole of it in its place."""
         message, growing = node.turn.message, self._growing
         before = growing.message if growing is not None and growing.number == node.number else Message("assistant", "")
         if not (message.content.startswith(before.content) and message.reasoning.startswith(before.reasoning)):
@@ -139,12 +141,12 @@ class DatabaseJournal:
         bare = replace(node, turn=replace(node.turn, message=Message("assistant", ""), at=self._clock()))
         await self._record(partial(put_piece, node=bare, content=content, reasoning=reasoning), piece_of=node.number)
 
+    @override
     async def view(self, view: View) -> None:
-        """Record which messages are the conversation from here on, and which are deleted."""
         await self._record(partial(set_view, view=view, at=self._clock()))
 
+    @override
     async def close(self) -> None:
-        """Record that the session ended well."""
         if self._started and not self._closed:
             # A session whose end cannot be written stays open, so that closing it again can still save its words.
             await self._record(_release)

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from workbench.store.presence import Presence
+from workbench.store.sessions.presence import Presence
 
 
 def test_a_program_is_alive_until_it_leaves(tmp_path):
@@ -26,7 +26,7 @@ def test_nobody_is_not_alive(tmp_path, token):
 
 def test_the_mark_of_a_killed_program_is_swept_away(tmp_path):
     code = (
-        "import os, sys, pathlib; from workbench.store.presence import Presence; "
+        "import os, sys, pathlib; from workbench.store.sessions.presence import Presence; "
         "print(Presence(pathlib.Path(sys.argv[1])).token(), flush=True); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False)

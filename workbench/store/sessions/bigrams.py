@@ -47,17 +47,13 @@ CREATE TRIGGER message_runs_changed AFTER UPDATE OF content, reasoning ON messag
     WHERE has_runs(new.content) OR has_runs(new.reasoning);
 END;
 """
-FILL = """
-INSERT INTO runs (rowid, content, reasoning)
-SELECT key, in_pairs(content), in_pairs(reasoning) FROM message WHERE has_runs(content) OR has_runs(reasoning)
-"""
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Give a connection that writes what the triggers call.
+    """Give a connection that writes the functions that the triggers call.
 
-    What stands in the index was made by these: with another outcome they could not take it out again, and need a
-    migration that fills the index anew.
+    The index holds what these returned: a function that returns something else could not remove it, and needs a new
+    `VERSION` of the tables.
     """
     connection.execute("PRAGMA trusted_schema = ON")
     connection.create_function("has_runs", 1, has_runs, deterministic=True)

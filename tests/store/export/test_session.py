@@ -16,9 +16,9 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.modelfile.meaning import read
 from workbench.store import files
-from workbench.store.export import export_session, session_text
-from workbench.store.session_json import session_from_json
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.export.session import export_session, session_text
+from workbench.store.export.session_json import session_from_json
+from workbench.store.sessions.store import DatabaseSessionStore
 
 SESSION = Session(
     id="260821-143205",

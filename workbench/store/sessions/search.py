@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from workbench.core.session import SessionHit
-from workbench.store import runs
-from workbench.store.session_rows import SUMMARY, from_text, read_summary
+from workbench.store.sessions import bigrams
+from workbench.store.sessions.rows import SUMMARY, from_text, read_summary
 
 MOST_HITS = 100
 """Sessions that a search gives, at most."""
@@ -53,7 +53,7 @@ def runs_expression(words: str) -> str:
     terms = terms_of(words)
     last = len(terms) - 1
     return " ".join(
-        runs.phrase(term, begins=number == last and _begins(words, term)) for number, term in enumerate(terms)
+        bigrams.phrase(term, begins=number == last and _begins(words, term)) for number, term in enumerate(terms)
     )
 
 
@@ -99,14 +99,10 @@ def _found(connection: sqlite3.Connection, index: str, expression: str) -> Itera
 def _said(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
     expression = match_expression(words)
     sources = []
-    if not runs.has_runs(words):
+    if not bigrams.has_runs(words):
         sources.append(_found(connection, "words", expression))
-    # A database that can only be read may be of an earlier version.
-    if connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'runs'").fetchone():
-        sources.append(_found(connection, "runs", runs_expression(words)))
-    elif not sources:
-        sources.append(_found(connection, "words", expression))
-    finder = runs.finder(terms_of(words))
+    sources.append(_found(connection, "runs", runs_expression(words)))
+    finder = bigrams.finder(terms_of(words))
     seen = set()
     for key, session, number, index in heapq.merge(*sources, key=lambda found: found[0], reverse=True):
         if session in seen:

@@ -12,7 +12,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 KILLS = 200
 SECOND_NS = 1_000_000_000
 
@@ -23,7 +23,7 @@ def graves():
     # In memory where that can be: what is tested is the death of a program, and a slow disk only takes time.
     shared = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=shared if os.access(shared, os.W_OK) else None))
-    command = [sys.executable, "-m", "tests.store.crash_child", str(folder), str(KILLS), "20260821"]
+    command = [sys.executable, "-m", "tests.store.sessions.crash_child", str(folder), str(KILLS), "20260821"]
     try:
         subprocess.run(command, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, cwd=ROOT)
         yield [folder / str(number) for number in range(KILLS)]
@@ -62,8 +62,9 @@ def promises(home):
 
 async def check(home):
     """What is on disk against what was promised; gives how many characters of an answer were cut off."""
-    from tests.store.crash_child import answer, question
-    from workbench.store.sessions import DatabaseSessionStore
+    from tests.store.sessions.crash_child import answer, question
+
+    from workbench.store.sessions.store import DatabaseSessionStore
 
     promised = promises(home)
     assert promised.how == "9", "it died by itself"

@@ -1,6 +1,6 @@
 """Programs that hold a conversation with the scripted engine until they are killed.
 
-Usage: `python -m tests.store.crash_child FOLDER KILLS SEED`. Everything is imported once; each program is a fork, with
+Usage: `python -m tests.store.sessions.crash_child FOLDER KILLS SEED`. Everything is imported once; each program is a fork, with
 a database and a log of its own in FOLDER. The log says, in the order of the events, what was promised to be stored:
 
     asked TURN            the engine was given the question TURN
@@ -27,7 +27,7 @@ from workbench.core.config import Config
 from workbench.core.events import Token
 from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 from workbench.ui.workspace.pacing import Clocks
 from workbench.ui.workspace.workspace import Desk
 

@@ -12,7 +12,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import GIVEN
 from workbench.core.tree import View
-from workbench.store.sessions import DatabaseSessionStore
+from workbench.store.sessions.store import DatabaseSessionStore
 
 MODEL = ModelEntry("demo", "SmolLM2", "F16", path="/models/demo.gguf")
 
@@ -314,7 +314,7 @@ async def test_a_database_that_may_not_be_written(store):
 
 
 async def test_a_database_that_another_program_keeps_locked(store, path, monkeypatch):
-    monkeypatch.setattr("workbench.store.database.BUSY_SECONDS", 0.01)
+    monkeypatch.setattr("workbench.store.sessions.database.BUSY_SECONDS", 0.01)
     journal = await one_turn(store)
     with sqlite3.connect(path, isolation_level=None) as blocker:
         blocker.execute("BEGIN IMMEDIATE")
@@ -339,18 +339,19 @@ async def test_a_folder_that_cannot_be_made(tmp_path, path):
     store.close()
 
 
-async def test_a_database_of_a_later_version_is_left_alone(store, other, path):
+@pytest.mark.parametrize("version", [1, 1000])
+async def test_a_database_of_another_version_is_left_alone(store, other, path, version):
     journal = await one_turn(store)
     await journal.close()
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 1000")
+        connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
     before = path.read_bytes()
     for ask in (other.summaries, other.interrupted):
-        with pytest.raises(SessionError, match="later version"):
+        with pytest.raises(SessionError, match="another version"):
             await ask()
     fresh = await other.create()
-    with pytest.raises(SessionError, match="later version"):
+    with pytest.raises(SessionError, match="another version"):
         await fresh.message(Talk().user("kept in memory"))
     assert path.read_bytes() == before
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import TargetError
-from workbench.store.copies import write_copy
+from workbench.store.files import write_copy
 
 
 def noon() -> float:

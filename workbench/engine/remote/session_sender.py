@@ -1,0 +1,52 @@
+"""Create a model on an Ollama server from a session: the Modelfile that an export would write, and its files."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from typing_extensions import override
+
+from workbench.core.cancel import CancelToken
+from workbench.core.sending import ModelSender, OnSend, Sent
+from workbench.core.servers import server_url
+from workbench.core.session import Session
+from workbench.engine.remote.addresses import AddressBook
+from workbench.engine.remote.ollama_create import OllamaSender
+from workbench.modelfile.meaning import read
+
+
+@dataclass(frozen=True)
+class SessionSender(ModelSender):
+    """Sends sessions to Ollama.
+
+    Args:
+        text_of: Writes the Modelfile of a session, given the value of FROM; an empty one means the file of the model.
+        addresses: The known servers.
+        base: The value of FROM.
+    """
+
+    text_of: Callable[[Session, str], str]
+    addresses: AddressBook
+    base: str = ""
+
+    @property
+    @override
+    def usual_server(self) -> str:
+        return self.addresses.ollama
+
+    @override
+    async def send(
+        self,
+        session: Session,
+        name: str,
+        url: str,
+        on_progress: OnSend,
+        cancel: CancelToken,
+        *,
+        overwrite: bool = False,
+    ) -> Sent:
+        modelfile = read(await asyncio.to_thread(self.text_of, session, self.base))
+        sender = OllamaSender(self.addresses.address)
+        return await sender.send(modelfile, name, server_url(url), on_progress, cancel, overwrite=overwrite)

@@ -1,0 +1,1 @@
+"""The stored conversations: one SQLite database, written as the words come."""
