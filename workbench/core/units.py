@@ -1,0 +1,38 @@
+"""Numbers of bytes as text, in binary units, for the screen, the command line and every message.
+
+Memory and files are both counted in powers of 1024, as nvidia-smi and llama.cpp count, so that a file and the memory
+that it needs compare directly. Amounts are rounded to the nearest tenth. JSON and stored values stay plain bytes;
+bandwidths stay in GB/s (powers of 1000), as the makers of memory state them.
+"""
+
+from __future__ import annotations
+
+UNKNOWN = "—"
+"""Stands for a figure that is not known."""
+KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
+_UNITS = ((1, "B"), (KIB, "KiB"), (MIB, "MiB"), (GIB, "GiB"), (TIB, "TiB"))
+
+
+def size_text(count: int | None) -> str:
+    """A number of bytes: `82.7 GiB`, `100.6 MiB`, `512 B`; a dash where it is not known."""
+    if count is None:
+        return UNKNOWN
+    factor, unit = _unit_for(count)
+    return f"{_amount(count, factor)} {unit}"
+
+
+def size_pair(part: int | None, whole: int | None, between: str = " of ") -> str:
+    """A number of bytes out of another, both in the unit of the second: `81.5 of 100.6 MiB`."""
+    if whole is None:
+        return f"{size_text(part)}{between}{UNKNOWN}"
+    factor, unit = _unit_for(whole)
+    return f"{UNKNOWN if part is None else _amount(part, factor)}{between}{_amount(whole, factor)} {unit}"
+
+
+def _unit_for(count: int) -> tuple[int, str]:
+    # From 1000 on the next unit, so that no amount has more than three digits before the point.
+    return next((each for each in _UNITS if abs(count) < 999.95 * each[0]), _UNITS[-1])
+
+
+def _amount(count: int, factor: int) -> str:
+    return str(count) if factor == 1 else f"{count / factor:.1f}"
