@@ -39,9 +39,9 @@ from benchmarks.common import (
 from benchmarks.program import Program, home_folder
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource
-from workbench.telemetry.host import HostMonitor
+from workbench.telemetry.host import PsutilHostMonitor
 from workbench.telemetry.nvml import NvmlSource
-from workbench.telemetry.sampler import Sampler
+from workbench.telemetry.sampler import TelemetrySampler
 
 STUB = ROOT / "tests" / "telemetry" / "stub_nvml.c"
 BAR_PERCENT = 0.5
@@ -49,7 +49,7 @@ BAR_MS = 2.0
 WARM_UP = 5
 SETTLE_S = 12.0
 """How long the screen takes to come to rest: alarms are told for some seconds."""
-UNREAD = "from workbench.telemetry.sampler import Sampler; Sampler.start = lambda self: None"
+UNREAD = "from workbench.telemetry.sampler import TelemetrySampler; TelemetrySampler.start = lambda self: None"
 TIMED = """
 import atexit, functools, json, os, time
 from textual.screen import Screen
@@ -97,12 +97,12 @@ def load_stub(folder: Path) -> bool:
     return True
 
 
-def sampler_with(folder: Path, gpus: int) -> tuple[Sampler, Path]:
+def sampler_with(folder: Path, gpus: int) -> tuple[TelemetrySampler, Path]:
     """A sampler, and the file that the stub has to be played by."""
     play = folder / f"{gpus}.txt"
     write_play(play, gpus)
     nvml = NvmlSource() if gpus else NvmlSource(there=lambda: False)
-    return Sampler(HostMonitor(), [nvml, AmdSource(), AppleSource()]), play
+    return TelemetrySampler(PsutilHostMonitor(), [nvml, AmdSource(), AppleSource()]), play
 
 
 def write_play(play: Path, gpus: int, moved: int = 0) -> None:
@@ -125,7 +125,7 @@ def write_play(play: Path, gpus: int, moved: int = 0) -> None:
     beside.rename(play)
 
 
-def time_samples(sampler: Sampler, play: Path, gpus: int, count: int) -> Callable[[], Mapping[str, float]]:
+def time_samples(sampler: TelemetrySampler, play: Path, gpus: int, count: int) -> Callable[[], Mapping[str, float]]:
     """An arm: so many samples, one after the other."""
 
     def run() -> dict[str, float]:
@@ -143,7 +143,7 @@ def time_samples(sampler: Sampler, play: Path, gpus: int, count: int) -> Callabl
     return run
 
 
-def running_percent(sampler: Sampler, seconds: float) -> float:
+def running_percent(sampler: TelemetrySampler, seconds: float) -> float:
     """Processor time of this process while the sampler's thread runs, in per cent of one core."""
     sampler.start()
     # The first sample loads what it needs.

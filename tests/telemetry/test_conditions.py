@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from workbench.core.telemetry import GpuInfo, GpuSample, TelemetrySample
-from workbench.telemetry.conditions import ConditionWatch
+from workbench.telemetry.conditions import SystemConditionWatch
 
 
 class FakeTelemetry:
@@ -30,7 +30,7 @@ def gpu(**figures):
 
 
 async def test_own_work_is_no_disturbance():
-    watch = ConditionWatch()
+    watch = SystemConditionWatch()
     await watch.begin()
     deadline = time.process_time() + 0.05
     while time.process_time() < deadline:
@@ -44,7 +44,7 @@ async def test_own_work_is_no_disturbance():
 
 
 async def test_processor_time_of_others_is_what_is_neither_idle_nor_own(monkeypatch):
-    watch = ConditionWatch()
+    watch = SystemConditionWatch()
     reads = iter([(10.0, 5.0, 2.0), (12.0, 8.0, 4.0)])
     monkeypatch.setattr(watch, "_read", lambda: next(reads))
     monkeypatch.setattr(watch, "_cores", 4)
@@ -57,7 +57,7 @@ async def test_gpus_are_looked_at_before_and_after_and_never_in_between():
     first = gpu(clock_mhz=1500, throttle=("power cap", "software thermal"), memory_used=900, memory_own=600)
     second = gpu(clock_mhz=1200, throttle=("idle",), memory_used=100)
     meters = FakeTelemetry(TelemetrySample(1), TelemetrySample(2, gpus=(first, second)))
-    watch = ConditionWatch(meters)
+    watch = SystemConditionWatch(meters)
     await watch.begin()
     assert meters.pauses == 1
     found = await watch.end()
@@ -68,7 +68,7 @@ async def test_gpus_are_looked_at_before_and_after_and_never_in_between():
 
 @pytest.mark.parametrize("samples", [(None, None), (None, TelemetrySample(1)), (TelemetrySample(1), None)])
 async def test_meters_that_do_not_answer_say_nothing(samples):
-    watch = ConditionWatch(FakeTelemetry(*samples))
+    watch = SystemConditionWatch(FakeTelemetry(*samples))
     await watch.begin()
     found = await watch.end()
     assert (found.gpu_mhz, found.gpu_joules) == (None, None)
@@ -76,6 +76,6 @@ async def test_meters_that_do_not_answer_say_nothing(samples):
 
 async def test_energy_is_what_the_counters_say():
     samples = (TelemetrySample(at, gpus=(gpu(energy_mj=energy),)) for at, energy in ((1, 5_000), (2, 47_500)))
-    watch = ConditionWatch(FakeTelemetry(*samples))
+    watch = SystemConditionWatch(FakeTelemetry(*samples))
     await watch.begin()
     assert (await watch.end()).gpu_joules == 42.5

@@ -7,18 +7,19 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from workbench.telemetry.host import HostMonitor
+from tests.telemetry.stub import GIB
+from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, memory_limit
 
 
 def test_a_sample_is_plausible() -> None:
-    sample = HostMonitor().sample()
+    sample = PsutilHostMonitor().sample()
     assert 1 << 20 < sample.rss_bytes < sample.total_bytes
     assert 0 < sample.free_bytes <= sample.total_bytes
     assert 0 <= sample.cpu_percent <= 100
 
 
 def test_memory_that_is_taken_shows() -> None:
-    monitor = HostMonitor()
+    monitor = PsutilHostMonitor()
     before = monitor.sample().rss_bytes
     taken = bytearray(b"x" * (64 << 20))
     assert monitor.sample().rss_bytes >= before + len(taken) // 2
@@ -31,7 +32,7 @@ def meters(monkeypatch):
     def show(cpu=50.0, swap=None):
         monkeypatch.setattr(psutil, "cpu_percent", lambda interval: cpu)
         monkeypatch.setattr(psutil, "swap_memory", swap or (lambda: SimpleNamespace(total=8, used=3)))
-        return HostMonitor().sample()
+        return PsutilHostMonitor().sample()
 
     return show
 
@@ -59,3 +60,39 @@ def test_swap_that_is_hidden(meters, error):
 def test_the_module_does_not_load_psutil() -> None:
     code = "import sys, workbench.telemetry.host; assert 'psutil' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# What a container allows
+
+
+@pytest.mark.parametrize(("files", "limit"), [
+    ({}, None), ({"memory.max": "max"}, None), ({"memory.max": "junk"}, None),
+    ({"memory.max": "4294967296"}, (4 * GIB, None)),
+    ({"memory.max": "4294967296", "memory.current": "1073741824"}, (4 * GIB, GIB)),
+    ({"memory.max": "4294967296", "memory.current": "1073741824", "memory.stat": "anon 5\ninactive_file 1000\n"},
+     (4 * GIB, GIB - 1000)),
+    ({"memory.max": "4294967296", "memory.current": "9", "memory.stat": "inactive_file 1000"}, (4 * GIB, 0)),
+    ({"memory.max": "4294967296", "memory.current": "9", "memory.stat": "inactive_file x\ninactive_files 3"},
+     (4 * GIB, 9)),
+    ({"memory.max": str(64 * GIB)}, None), ({"memory.max": str(32 * GIB)}, None),
+    ({"memory/memory.limit_in_bytes": "4294967296"}, (4 * GIB, None)),
+    ({"memory/memory.limit_in_bytes": "9223372036854771712"}, None),
+])  # fmt: skip
+def test_the_memory_that_a_container_allows(tmp_path, files, limit):
+    (tmp_path / "memory").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert memory_limit(32 * GIB, tmp_path) == limit
+
+
+@pytest.mark.parametrize(("files", "quota"), [
+    ({}, None), ({"cpu.max": "max 100000"}, None), ({"cpu.max": "250000 100000"}, 2.5), ({"cpu.max": ""}, None),
+    ({"cpu.max": "1 0"}, None),
+    ({"cpu/cpu.cfs_quota_us": "150000", "cpu/cpu.cfs_period_us": "100000"}, 1.5),
+    ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+])  # fmt: skip
+def test_the_time_that_a_container_is_given(tmp_path, files, quota):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text + "\n")
+    assert cpu_quota(tmp_path) == quota

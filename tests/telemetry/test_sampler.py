@@ -9,7 +9,7 @@ import pytest
 
 from tests.telemetry.stub import GIB, H200, RTX_4090
 from workbench.core.telemetry import GpuInfo, GpuSample, HostSample
-from workbench.telemetry.sampler import ABSENT_DELAY_S, FIRST_DELAY_S, LONGEST_DELAY_S, Sampler
+from workbench.telemetry.sampler import ABSENT_DELAY_S, FIRST_DELAY_S, LONGEST_DELAY_S, TelemetrySampler
 from workbench.telemetry.source import SourceError
 
 
@@ -64,7 +64,7 @@ def source():
 
 @pytest.fixture
 def sampler(host, source, clock):
-    return Sampler(host, [source], clock_ns=clock)
+    return TelemetrySampler(host, [source], clock_ns=clock)
 
 
 def texts(sampler, after=0):
@@ -83,7 +83,7 @@ def test_a_sample_holds_everything(sampler, clock):
 
 
 def test_history_is_bounded_and_in_order(host, clock):
-    sampler = Sampler(host, [], history=3, clock_ns=clock)
+    sampler = TelemetrySampler(host, [], history=3, clock_ns=clock)
     for _ in range(5):
         clock.turn(1)
         sampler.tick()
@@ -201,7 +201,7 @@ def test_the_host_fails_and_the_gpus_go_on(sampler, host):
 def test_one_source_fails_and_the_other_goes_on(host, clock):
     broken, sound = FakeSource(), FakeSource("b")
     broken.error = SourceError("x")
-    sampler = Sampler(host, [broken, sound], clock_ns=clock)
+    sampler = TelemetrySampler(host, [broken, sound], clock_ns=clock)
     assert [gpu.gpu.key for gpu in sampler.tick().gpus] == ["b"]
 
 
@@ -233,7 +233,7 @@ def test_the_interval_has_a_floor(host):
         waits.append(seconds)
         sampler.stop()
 
-    sampler = Sampler(host, [], interval_s=0.01, wait=wait)
+    sampler = TelemetrySampler(host, [], interval_s=0.01, wait=wait)
     sampler.start()
     sampler._thread.join(5)
     assert waits == [0.5]
@@ -249,7 +249,7 @@ def test_a_thread_of_its_own_reads_until_it_is_stopped(host, source):
         taken.release()
         go.acquire(timeout=5)
 
-    sampler = Sampler(host, [source], wait=wait)
+    sampler = TelemetrySampler(host, [source], wait=wait)
     sampler.start()
     sampler.start()
     for expected in (1, 2, 3):
@@ -283,7 +283,7 @@ def test_a_driver_that_blocks_keeps_nobody_waiting(host, clock):
     def wait(stop, seconds):
         pass
 
-    sampler = Sampler(host, [Blocking("a")], clock_ns=clock, wait=wait)
+    sampler = TelemetrySampler(host, [Blocking("a")], clock_ns=clock, wait=wait)
     sampler.start()
     assert entered.wait(5)
     assert sampler.latest() is not None
@@ -298,7 +298,7 @@ def test_a_driver_that_blocks_keeps_nobody_waiting(host, clock):
 
 def test_with_the_stub(host, play, nvml, clock):
     play.show(RTX_4090, H200)
-    sampler = Sampler(host, [nvml], clock_ns=clock)
+    sampler = TelemetrySampler(host, [nvml], clock_ns=clock)
     assert [gpu.memory_total for gpu in sampler.tick().gpus] == [24 * GIB, 141 * GIB]
     play.change(error=999, init=999)
     assert sampler.tick().gpus == ()
@@ -318,7 +318,7 @@ def test_meters_that_are_opened_late_are_opened_once_and_by_the_reader(host, sou
         opened.append(threading.current_thread().name)
         return host, [source]
 
-    sampler = Sampler.late(open_meters)
+    sampler = TelemetrySampler.late(open_meters)
     assert sampler.latest() is None
     assert opened == []
     assert len(sampler.tick().gpus) == 2
@@ -339,7 +339,7 @@ def test_a_sampler_that_is_not_started_imports_no_binding_and_no_driver():
 
 
 async def test_a_sample_can_be_had_at_once(host, source):
-    sampler = Sampler(host, [source], interval_s=3600)
+    sampler = TelemetrySampler(host, [source], interval_s=3600)
     assert await sampler.fresh() is None
     sampler.start()
     first = await sampler.fresh(5)
@@ -361,7 +361,7 @@ async def test_a_driver_that_blocks_does_not_keep_who_asks(host):
             leave.wait(5)
             return super().read()
 
-    sampler = Sampler(host, [Blocking("a")])
+    sampler = TelemetrySampler(host, [Blocking("a")])
     sampler.start()
     assert await sampler.fresh(0.01) is None
     leave.set()

@@ -148,16 +148,16 @@ class Workers:
     @contextmanager
     def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
         """Sees what goes on beside a measurement, inside the `with` block."""
-        from workbench.telemetry.conditions import ConditionWatch
+        from workbench.telemetry.conditions import SystemConditionWatch
         from workbench.telemetry.system import system_sampler
 
         if not machine.gpu_info:
-            yield ConditionWatch()
+            yield SystemConditionWatch()
             return
         sampler = system_sampler()
         sampler.start()
         try:
-            yield ConditionWatch(sampler)
+            yield SystemConditionWatch(sampler)
         finally:
             sampler.stop()
 
@@ -166,8 +166,8 @@ class Workers:
         import psutil
 
         from workbench.core.bench import MemorySpeed
+        from workbench.lab.bench.memory_speed import measure_bandwidth
         from workbench.store.memory_speed import best_memory_speed
-        from workbench.telemetry.memory_speed import measure_bandwidth
 
         found = measure_bandwidth(machine.cores, psutil.virtual_memory().available)
         measured = None if found is None else MemorySpeed(found.bytes_per_second, found.method)

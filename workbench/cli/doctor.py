@@ -20,15 +20,15 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import ComputeDevice, GpuSample, SourceState
 from workbench.engine.llama.probe import LlamaProbe, probe_llama
+from workbench.lab.bench.memory_speed import measure_bandwidth
 from workbench.store.config.read import load_config
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource
-from workbench.telemetry.environment import variables_that_matter
-from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
-from workbench.telemetry.host import HostMonitor, cpu_quota, memory_limit
-from workbench.telemetry.machine import find_pci_cards, look_at_machine
-from workbench.telemetry.memory_speed import measure_bandwidth
+from workbench.telemetry.doctor.environment import variables_that_matter
+from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
+from workbench.telemetry.doctor.machine import find_pci_cards, machine_info
+from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, memory_limit
 from workbench.telemetry.nvml_child import NvmlChild
 from workbench.telemetry.source import GpuSource, SourceError
 
@@ -71,10 +71,10 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         asked_engine = pool.submit(probe_llama)
         asked_gpus = pool.submit(look_at_gpus)
         asked_servers = pool.submit(look_at_servers, config)
-        machine = look_at_machine()
+        machine = machine_info()
         folders = tuple(_folders(paths, config))
         probe, (gpus, sources, driver), looked = asked_engine.result(), asked_gpus.result(), asked_servers.result()
-    host = HostMonitor().sample()
+    host = PsutilHostMonitor().sample()
     limit = memory_limit(host.total_bytes)
     free = host.free_bytes
     if limit is not None:

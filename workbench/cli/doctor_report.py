@@ -12,9 +12,9 @@ from workbench.cli.output import print_table, size_text
 from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import THROTTLE_WORDS, Alarm, GpuSample
 from workbench.engine.llama.probe import LlamaBuild
-from workbench.telemetry.findings import Facts
-from workbench.telemetry.match import match_devices
-from workbench.telemetry.memory_speed import Bandwidth
+from workbench.lab.bench.memory_speed import Bandwidth
+from workbench.telemetry.doctor.findings import Facts
+from workbench.telemetry.doctor.gpus import match_devices
 from workbench.telemetry.wire import sample_to_dict
 from workbench.ui.kit.sanitize import clean_line
 

@@ -154,9 +154,9 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
 
 
 def _alarms_of(telemetry: Telemetry) -> AlarmWatch:
-    from workbench.telemetry.alarms import Watch
+    from workbench.telemetry.alarms import TelemetryAlarmWatch
 
-    return Watch(telemetry)
+    return TelemetryAlarmWatch(telemetry)
 
 
 def _find_devices() -> Sequence[ComputeDevice] | None:

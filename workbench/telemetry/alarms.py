@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from workbench.core.telemetry import Alarm, Situation, Telemetry, TelemetrySample
 from workbench.telemetry import checks
+from workbench.telemetry.doctor.gpus import unused_gpus
 
 WINDOW_NS = 60 * 10**9
 """How far back the checks look."""
@@ -69,7 +70,7 @@ def alarms_of(
     of_answer = [sample for sample in samples if answer_from_ns is not None and sample.at_ns >= answer_from_ns]
     return [
         *checks.fewer_layers(situation.info, situation.asked_layers),
-        *checks.unused_gpus(gpus, situation.devices, environment),
+        *unused_gpus(gpus, situation.devices, environment),
         *checks.spilled(samples, situation.info),
         *checks.throttled(samples),
         *checks.memory_taken(samples, situation.settled_ns),
@@ -77,7 +78,7 @@ def alarms_of(
     ]
 
 
-class Watch:
+class TelemetryAlarmWatch:
     """Looks at the samples of a sampler.
 
     Args:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from workbench.core.models import EngineInfo
 from workbench.core.telemetry import (
     THROTTLE_WARNINGS,
     THROTTLE_WORDS,
     Alarm,
-    ComputeDevice,
     GpuInfo,
     GpuSample,
     TelemetrySample,
 )
-from workbench.telemetry.install import advice_for, why_too_old
-from workbench.telemetry.match import match_devices
+from workbench.core.units import GIB, MIB, size_text
+from workbench.telemetry.doctor.gpus import gpu_name
 
-GIB = 2**30
 THROTTLE_SAMPLES = 3
 """So many of the last `THROTTLE_WINDOW` samples have to be throttled: a short dip is no news."""
 THROTTLE_WINDOW = 5
@@ -27,22 +25,7 @@ SHORT_SHARE = 0.10
 """And so little of the memory has to be left."""
 SPILL_BYTES = GIB // 4
 FULL_SHARE = 0.95
-SWAP_BYTES = 64 * 2**20
-_HIDING = {
-    "nvml": ("CUDA_VISIBLE_DEVICES",),
-    "amdgpu": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
-    "apple": (),
-}
-
-
-def size_text(size: int) -> str:
-    """A size for a sentence."""
-    return f"{size / GIB:.1f} GiB" if size >= GIB else f"{size / 2**20:.0f} MiB"
-
-
-def gpu_name(gpu: GpuInfo) -> str:
-    """What a GPU is called in a sentence."""
-    return gpu.name or f"GPU {gpu.index}"
+SWAP_BYTES = 64 * MIB
 
 
 def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
@@ -70,91 +53,6 @@ def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
             info.model.ref,
         )
     ]
-
-
-def unused_gpus(
-    gpus: Sequence[GpuInfo],
-    devices: Sequence[ComputeDevice] | None,
-    environment: Mapping[str, str],
-    *,
-    cuda: str = "",
-    archs: Sequence[int] = (),
-) -> list[Alarm]:
-    """GPUs that the driver knows and this build of llama.cpp cannot use, each with the way out.
-
-    Args:
-        gpus: What the driver knows.
-        devices: What llama.cpp computes on; None where it was not asked.
-        environment: For variables that hide GPUs.
-        cuda: The CUDA version that the driver supports.
-        archs: The compute capabilities that this build holds code for, such as 750; empty where that is not known.
-    """
-    if devices is None:
-        return []
-    used = {gpu.key for gpu in match_devices(devices, gpus).values()}
-    backends = {device.backend.lower() for device in devices if device.is_gpu}
-    alarms = []
-    for gpu in gpus:
-        # The parts of a split GPU have no address of their own to be told by.
-        if gpu.key in used or gpu.partition == "part":
-            continue
-        alarms.append(_too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda))
-    return alarms
-
-
-def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
-    if gpu.source != "nvml" or gpu.capability is None:
-        return None
-    reason = why_too_old(gpu.capability)
-    if reason:
-        return Alarm(
-            "gpu-too-old", "info", f"{gpu_name(gpu)} is too old: {reason}. The processor computes.", "", gpu.key
-        )
-    have = gpu.capability[0] * 100 + gpu.capability[1] * 10
-    if archs and have < min(archs):
-        lowest = f"{min(archs) // 100}.{min(archs) % 100 // 10}"
-        return Alarm(
-            "gpu-too-old",
-            "warning",
-            f"{gpu_name(gpu)} is too old for this build of llama.cpp: it has compute capability "
-            f"{'{}.{}'.format(*gpu.capability)}, and the build begins at {lowest}.",
-            advice_for(gpu).text,
-            gpu.key,
-        )
-    return None
-
-
-def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
-    for name in _HIDING[gpu.source]:
-        if name in environment:
-            return Alarm(
-                "gpu-hidden",
-                "info",
-                f"{gpu_name(gpu)} is not used: {name} is set to {environment[name]!r}.",
-                f"Type: unset {name} (if that is not what you want)",
-                gpu.key,
-            )
-    return None
-
-
-def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
-    advice = advice_for(gpu, cuda)
-    names = {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]
-    if backends & names:
-        return Alarm(
-            "gpu-unused",
-            "warning",
-            f"{gpu_name(gpu)} is there, and llama.cpp does not list it, though this build has the backend for it.",
-            "Look at what llama.cpp says when it starts: press F12. Often the driver is older than the build.",
-            gpu.key,
-        )
-    return Alarm(
-        "gpu-unused",
-        "warning",
-        f"{gpu_name(gpu)} is there, and this build of llama.cpp cannot use it.",
-        advice.text,
-        gpu.key,
-    )
 
 
 def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:

@@ -12,7 +12,7 @@ from workbench.core.energy import energy_between
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, Telemetry, TelemetrySample
 
 
-class ConditionWatch:
+class SystemConditionWatch:
     """Looks at the machine and its GPUs before and after; in between, no meter is read.
 
     Args:

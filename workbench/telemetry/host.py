@@ -12,7 +12,7 @@ _STATISTICS = (("memory.stat", "inactive_file"), ("memory/memory.stat", "total_i
 _USAGE_FILES = ("memory.current", "memory/memory.usage_in_bytes")
 
 
-class HostMonitor:
+class PsutilHostMonitor:
     """Reads the memory of this process and of the machine, and the load of its processors.
 
     psutil is imported with the first object: whoever shows no meters does not wait for it.

@@ -74,7 +74,7 @@ class _Watched:
     known: dict[str, GpuInfo] | None = None
 
 
-class Sampler:
+class TelemetrySampler:
     """Reads all meters about once a second, in a daemon thread, and keeps the last samples.
 
     A source that fails is left alone for longer each time; that it failed, and that it is back, is told once.
@@ -115,7 +115,7 @@ class Sampler:
         self._thread: threading.Thread | None = None
 
     @classmethod
-    def late(cls, open_meters: OpenMeters) -> Sampler:
+    def late(cls, open_meters: OpenMeters) -> TelemetrySampler:
         """A sampler that opens its meters, and imports what they need, only in its own thread."""
         sampler = cls(None, ())
         sampler._open = open_meters

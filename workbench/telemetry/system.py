@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from workbench.core.telemetry import ComputeDevice, HostMonitor
-from workbench.telemetry.sampler import Sampler
+from workbench.telemetry.sampler import TelemetrySampler
 from workbench.telemetry.source import GpuSource
 
 
-def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None) -> Sampler:
+def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None) -> TelemetrySampler:
     """A sampler that is not started yet. No driver is touched, and no binding imported, before its thread runs.
 
     Args:
@@ -21,6 +21,6 @@ def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None) -> 
         from workbench.telemetry import amd, apple, host, nvml_child
 
         sources: list[GpuSource] = [nvml_child.nvml_anywhere(), amd.AmdSource(), apple.AppleSource(metal=metal)]
-        return host.HostMonitor(), sources
+        return host.PsutilHostMonitor(), sources
 
-    return Sampler.late(open_meters)
+    return TelemetrySampler.late(open_meters)

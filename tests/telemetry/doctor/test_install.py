@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from workbench.core.telemetry import GpuInfo
-from workbench.telemetry import install
-from workbench.telemetry.install import advice_for, cuda_index, why_too_old
+from workbench.telemetry.doctor import install
+from workbench.telemetry.doctor.install import advice_for, cuda_index, why_too_old
 
 CARD = GpuInfo("GPU-1", "nvml", 0, capability=(8, 9))
 
@@ -23,7 +23,7 @@ def test_the_wheel_index_that_driver_and_gpu_take(cuda, capability, index):
 
 
 def test_the_tables_are_those_of_the_set_up():
-    path = Path(__file__).resolve().parents[2] / "scripts/bootstrap.py"
+    path = Path(__file__).resolve().parents[3] / "scripts/bootstrap.py"
     spec = importlib.util.spec_from_file_location("bootstrap_tables", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules["bootstrap_tables"] = module

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, SourceName, SourceState
-from workbench.telemetry.checks import GIB, size_text, unused_gpus
-from workbench.telemetry.install import BINDING
-from workbench.telemetry.machine import Machine, PciCard
+from workbench.core.units import GIB, size_text
+from workbench.telemetry.doctor.gpus import unused_gpus
+from workbench.telemetry.doctor.install import BINDING
+from workbench.telemetry.doctor.machine import MachineInfo, PciCard
 
 LITTLE_MEMORY = GIB
 LITTLE_DISK = GIB
@@ -71,7 +72,7 @@ class Folder:
 class Facts:
     """Everything that the doctor looks at."""
 
-    machine: Machine
+    machine: MachineInfo
     total_bytes: int
     free_bytes: int
     swap_used_bytes: int | None = None
@@ -182,7 +183,7 @@ def _undriven(facts: Facts) -> list[Alarm]:
     return alarms
 
 
-def _features(machine: Machine, build: Mapping[str, bool] | None) -> list[Alarm]:
+def _features(machine: MachineInfo, build: Mapping[str, bool] | None) -> list[Alarm]:
     if build is None or machine.features is None:
         return []
     unused = [name for name in machine.features if name in _USED_FEATURES and not build.get(_USED_FEATURES[name])]

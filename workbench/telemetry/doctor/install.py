@@ -46,7 +46,7 @@ _NEEDS: dict[Backend, str] = {
     "vulkan": "the Vulkan development files and glslc",
 }
 BINDING = "llama-cpp-python"
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True, slots=True)

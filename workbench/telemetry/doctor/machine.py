@@ -21,7 +21,7 @@ _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineInfo:
     """A machine."""
 
     system: str
@@ -39,7 +39,7 @@ class Machine:
     container: bool
 
 
-def look_at_machine(root: Path = Path("/")) -> Machine:
+def machine_info(root: Path = Path("/")) -> MachineInfo:
     """What this machine is.
 
     Args:
@@ -49,7 +49,7 @@ def look_at_machine(root: Path = Path("/")) -> Machine:
 
     cpuinfo = _read(root / "proc/cpuinfo")
     version = _read(root / "proc/version")
-    return Machine(
+    return MachineInfo(
         system=platform.system(),
         release=platform.release(),
         architecture=platform.machine(),

@@ -7,10 +7,12 @@ import pytest
 
 from tests.telemetry.stub import GIB
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceState
-from workbench.telemetry.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
-from workbench.telemetry.machine import Machine, PciCard
+from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
+from workbench.telemetry.doctor.machine import MachineInfo, PciCard
 
-MACHINE = Machine("Linux", "6.8", "x86_64", "a processor", ("avx2", "fma", "f16c", "avx512f"), 8, 16, 16, False, False)
+MACHINE = MachineInfo(
+    "Linux", "6.8", "x86_64", "a processor", ("avx2", "fma", "f16c", "avx512f"), 8, 16, 16, False, False
+)
 BUILD = {"AVX2": True, "FMA": True, "F16C": True, "AVX512": True}
 CPU = ComputeDevice("CPU", "cpu", backend="CPU")
 SOUND = Facts(MACHINE, 32 * GIB, 20 * GIB, build_features=BUILD, devices=(CPU,))
@@ -110,7 +112,9 @@ def test_less_time_than_cores():
 
 
 def test_memory():
-    assert only(free_bytes=GIB // 2, swap_used_bytes=GIB).text == "512 MiB of memory are free, and 1.0 GiB are in swap."
+    assert only(free_bytes=GIB // 2, swap_used_bytes=GIB).text == (
+        "512.0 MiB of memory are free, and 1.0 GiB are in swap."
+    )
     assert only(limit_bytes=4 * GIB).id == "memory-limit"
     assert ids(limit_bytes=64 * GIB) == []
 
@@ -132,7 +136,7 @@ def test_folders():
     assert only(folders=(folder(writable=False),)).severity == "error"
     assert ids(folders=(folder(free_bytes=None, total_bytes=None),)) == []
     full = folder(free_bytes=GIB // 2), folder("cache_dir", free_bytes=GIB // 2)
-    assert only(folders=full).text == "512 MiB are free on the disk of data_dir, cache_dir."
+    assert only(folders=full).text == "512.0 MiB are free on the disk of data_dir, cache_dir."
 
 
 def test_a_model_folder_may_be_read_only_and_must_be_there():

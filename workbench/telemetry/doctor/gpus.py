@@ -1,0 +1,157 @@
+"""GPUs of the driver and compute devices of llama.cpp: which is which, and why a GPU is not used.
+
+The two number GPUs in different orders, so they are matched by PCI address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from workbench.core.telemetry import Alarm, ComputeDevice, GpuInfo, SourceName
+from workbench.telemetry.doctor.install import advice_for, why_too_old
+
+_BACKENDS: dict[SourceName, frozenset[str]] = {
+    "nvml": frozenset({"cuda", "vulkan", "opencl"}),
+    "amdgpu": frozenset({"rocm", "hip", "vulkan", "opencl"}),
+    "apple": frozenset({"metal", "mtl", "vulkan"}),
+}
+"""The backends of ggml that can drive the GPUs of a source."""
+
+
+_HIDING = {
+    "nvml": ("CUDA_VISIBLE_DEVICES",),
+    "amdgpu": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+    "apple": (),
+}
+"""Environment variables that hide GPUs of a source."""
+
+
+def gpu_name(gpu: GpuInfo) -> str:
+    """What a GPU is called in a sentence."""
+    return gpu.name or f"GPU {gpu.index}"
+
+
+def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> dict[str, GpuInfo]:
+    """The GPU of each device, by the device's name, as far as it can be told.
+
+    Where ggml names no address, the name of the GPU decides if it is the only one of that name, and with one device and
+    one GPU that fit there is nothing to decide.
+    """
+    gpus = [gpu for gpu in gpus if gpu.partition != "part"]
+    by_address = {gpu.pci_id: gpu for gpu in gpus if gpu.pci_id is not None}
+    found: dict[str, GpuInfo] = {}
+    unknown = []
+    for device in devices:
+        if not device.is_gpu:
+            continue
+        if device.pci_id is not None:
+            gpu = by_address.get(device.pci_id)
+            if gpu is not None:
+                found[device.name] = gpu
+        else:
+            unknown.append(device)
+    # One GPU may be two devices, where a build has two backends.
+    for device in unknown:
+        fitting = [gpu for gpu in gpus if _may_drive(device, gpu)]
+        same_name = [gpu for gpu in fitting if gpu.name and _same_name(gpu.name, device.description)]
+        rivals = [other for other in unknown if other.backend == device.backend]
+        if len(same_name) == 1:
+            found[device.name] = same_name[0]
+        elif len(fitting) == 1 and len(rivals) == 1:
+            found[device.name] = fitting[0]
+    return found
+
+
+def _may_drive(device: ComputeDevice, gpu: GpuInfo) -> bool:
+    backend = (device.backend or device.name.rstrip("0123456789")).lower()
+    return backend in _BACKENDS[gpu.source]
+
+
+def _same_name(one: str, other: str) -> bool:
+    first, second = (text.lower().removeprefix("nvidia ").strip() for text in (one, other))
+    return first == second
+
+
+def unused_gpus(
+    gpus: Sequence[GpuInfo],
+    devices: Sequence[ComputeDevice] | None,
+    environment: Mapping[str, str],
+    *,
+    cuda: str = "",
+    archs: Sequence[int] = (),
+) -> list[Alarm]:
+    """GPUs that the driver knows and this build of llama.cpp cannot use, each with the way out.
+
+    Args:
+        gpus: What the driver knows.
+        devices: What llama.cpp computes on; None where it was not asked.
+        environment: For variables that hide GPUs.
+        cuda: The CUDA version that the driver supports.
+        archs: The compute capabilities that this build holds code for, such as 750; empty where that is not known.
+    """
+    if devices is None:
+        return []
+    used = {gpu.key for gpu in match_devices(devices, gpus).values()}
+    backends = {device.backend.lower() for device in devices if device.is_gpu}
+    alarms = []
+    for gpu in gpus:
+        # The parts of a split GPU have no address of their own to be told by.
+        if gpu.key in used or gpu.partition == "part":
+            continue
+        alarms.append(_too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda))
+    return alarms
+
+
+def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
+    if gpu.source != "nvml" or gpu.capability is None:
+        return None
+    reason = why_too_old(gpu.capability)
+    if reason:
+        return Alarm(
+            "gpu-too-old", "info", f"{gpu_name(gpu)} is too old: {reason}. The processor computes.", "", gpu.key
+        )
+    have = gpu.capability[0] * 100 + gpu.capability[1] * 10
+    if archs and have < min(archs):
+        lowest = f"{min(archs) // 100}.{min(archs) % 100 // 10}"
+        return Alarm(
+            "gpu-too-old",
+            "warning",
+            f"{gpu_name(gpu)} is too old for this build of llama.cpp: it has compute capability "
+            f"{'{}.{}'.format(*gpu.capability)}, and the build begins at {lowest}.",
+            advice_for(gpu).text,
+            gpu.key,
+        )
+    return None
+
+
+def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
+    for name in _HIDING[gpu.source]:
+        if name in environment:
+            return Alarm(
+                "gpu-hidden",
+                "info",
+                f"{gpu_name(gpu)} is not used: {name} is set to {environment[name]!r}.",
+                f"Type: unset {name} (if that is not what you want)",
+                gpu.key,
+            )
+    return None
+
+
+def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
+    advice = advice_for(gpu, cuda)
+    names = {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]
+    if backends & names:
+        return Alarm(
+            "gpu-unused",
+            "warning",
+            f"{gpu_name(gpu)} is there, and llama.cpp does not list it, though this build has the backend for it.",
+            "Look at what llama.cpp says when it starts: press F12. Often the driver is older than the build.",
+            gpu.key,
+        )
+    return Alarm(
+        "gpu-unused",
+        "warning",
+        f"{gpu_name(gpu)} is there, and this build of llama.cpp cannot use it.",
+        advice.text,
+        gpu.key,
+    )
