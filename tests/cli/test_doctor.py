@@ -10,7 +10,6 @@ import pytest
 from tests.servers.ollama import OllamaServer
 from tests.telemetry.stub import GB10, GIB, H200, QUADRO_600, RTX_4090, Play, compile_stub
 from workbench.cli import doctor
-from workbench.cli.doctor_report import Servers
 from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceState
 from workbench.engine.llama.probe import LlamaBuild, LlamaProbe
@@ -36,7 +35,7 @@ def machine(monkeypatch):
     def be(probe=None, gpus=(), states=(), driver=None, servers=(), silent=()):
         monkeypatch.setattr(doctor, "probe_llama", lambda: probe or LlamaProbe(BUILD, (CPU,)))
         monkeypatch.setattr(doctor, "look_at_gpus", lambda: (tuple(gpus), tuple(states), driver or {}))
-        monkeypatch.setattr(doctor, "look_at_servers", lambda _: Servers(tuple(servers), tuple(silent)))
+        monkeypatch.setattr(doctor, "look_at_servers", lambda _: (tuple(servers), tuple(silent)))
 
     for name in list(os.environ):
         if name.startswith(("CUDA_", "OMP_", "GGML_", "HIP_")):
@@ -72,12 +71,12 @@ def test_for_people(call, machine):
     machine()
     status, out, err = call("doctor", "--no-bandwidth")
     assert (status, err) == (0, "")
-    sections = ["llama.cpp", "GPUs, as their drivers see them", "folders", "servers", "versions"]
+    sections = ["llama.cpp", "GPUs reported by drivers", "folders", "servers", "versions"]
     for section in (*sections, "findings"):
         assert f"\n\n{section}\n" in out
     assert out.startswith("machine\n")
     assert "llama-cpp-python 0.3.36, ggml 0.25.3, commit 0c1e570" in out
-    assert "none answers on the usual ports" in out
+    assert "no server answers on the usual ports" in out
     assert "(not measured)" in out
 
 
@@ -122,7 +121,7 @@ def test_llama_cpp_crashes_and_the_rest_is_told(call, machine):
     assert (found["llama_cpp"], found["backends"], found["devices"]) == (None, [], [])
     status, out, _ = call("doctor", "--no-bandwidth")
     assert status == 0
-    assert "It could not be asked." in out
+    assert "It could not be loaded." in out
     assert "error: llama.cpp does not load: OSError: no such library" in out
 
 

@@ -44,7 +44,7 @@ def test_inspect_as_json(call, demo_path):
 def test_inspect_for_people(call):
     status, out, err = call("inspect", "demo")
     assert (status, err) == (0, "")
-    for section in ("model", "types", "tokenizer", "metadata", "tensors", "chat template", "a conversation in it"):
+    for section in ("model", "types", "tokenizer", "metadata", "tensors", "chat template", "sample conversation"):
         assert f"\n{section}\n" in out
     assert "Q4_1, 5.74 bits per weight" in out
 
@@ -120,7 +120,7 @@ def test_fit_takes_parameters(call):
 def test_fit_for_people(call):
     status, out, _ = call("fit", "demo")
     assert status == 0
-    assert "context 8192: it fits" in out
+    assert "context 8,192: it fits" in out
 
 
 @pytest.mark.parametrize("arguments", [("--ctx", "-5"), ("--ctx", "many"), ("--set", "type_k=q3"), ("--set", "x=1")])

@@ -61,7 +61,7 @@ def ollama(serve):
 def test_a_conversation_becomes_a_model_of_ollama(call, stored, ollama, model, tmp_path):
     status, out, err = call("export", stored, "--to-ollama", "blue", "--server", ollama.url)
     assert status == 0, err
-    assert out == f"{ollama.url}#blue\n3.1 MB sent; it answers: Hello.\n"
+    assert out == f"{ollama.url}#blue\n3.0 MiB sent; it answers: Hello.\n"
     made = ollama.server.models["blue:latest"]
     assert (made.system, made.parameters["temperature"], made.parameters["stop"]) == ("Be brief.", 0.25, ["END"])
     assert [message["content"] for message in made.messages] == ["Why is the sky blue?", "It scatters."]

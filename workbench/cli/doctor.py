@@ -1,4 +1,4 @@
-"""`workbench doctor`: what this machine is, what computes on it, what is wrong and what to type."""
+"""`workbench doctor`: describes the machine and the build of llama.cpp, and lists problems with their fixes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from workbench import __version__
-from workbench.cli.doctor_report import Report, Servers, print_report, report_as_json
+from workbench.cli.composition import describe_problem
+from workbench.cli.doctor_report import Report, print_report, report_as_json
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json
-from workbench.core.config import Config, ConfigProblem
+from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
 from workbench.core.servers import ServerInfo
-from workbench.core.telemetry import ComputeDevice, GpuSample, SourceState
-from workbench.engine.llama.probe import LlamaProbe, probe_llama
+from workbench.core.telemetry import GpuSample, SourceState
+from workbench.engine.llama.probe import probe_llama
 from workbench.lab.bench.memory_speed import measure_bandwidth
 from workbench.store.config.read import load_config
 from workbench.store.paths import Paths, expanded, find_paths
@@ -38,18 +39,18 @@ PACKAGES = (
 )
 
 SET_HERE = frozenset({"GGML_NO_BACKTRACE"})
-"""Variables that the program sets for itself."""
+"""Environment variables that the program sets itself."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.description = "What this machine is, what computes on it, what is wrong and what to type."
-    parser.add_argument("--no-bandwidth", action="store_true", help="do not measure the speed of the memory")
+    parser.description = "This machine, the devices that compute, problems, and the commands that fix them."
+    parser.add_argument("--no-bandwidth", action="store_true", help="skip the memory bandwidth measurement")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look at everything, and print it. That something is wrong is a result and no failure."""
+    """Print the report. Problems that it finds do not make the command fail."""
     report = examine(with_bandwidth=not options.no_bandwidth)
     if options.json:
         print_json(report_as_json(report))
@@ -59,10 +60,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(*, with_bandwidth: bool = True) -> Report:
-    """Look at everything. Whatever may crash or hang is asked in a child process.
+    """Collect the report. Libraries that may crash or hang are called in child processes.
 
     Args:
-        with_bandwidth: Whether to measure the speed of the memory.
+        with_bandwidth: Whether to measure the memory bandwidth.
     """
     began = time.perf_counter()
     paths = find_paths()
@@ -73,7 +74,8 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         asked_servers = pool.submit(look_at_servers, config)
         machine = machine_info()
         folders = tuple(_folders(paths, config))
-        probe, (gpus, sources, driver), looked = asked_engine.result(), asked_gpus.result(), asked_servers.result()
+        probe, (gpus, sources, driver) = asked_engine.result(), asked_gpus.result()
+        answering, silent = asked_servers.result()
     host = PsutilHostMonitor().sample()
     limit = memory_limit(host.total_bytes)
     free = host.free_bytes
@@ -81,7 +83,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         free = min(free, max(0, limit[0] - (limit[1] or 0)))
     bandwidth = None
     if with_bandwidth:
-        # Alone, once everything else is done: two at once would both be too slow.
+        # After everything else has finished: anything that runs beside it slows it down.
         bandwidth = measure_bandwidth(min(filter(None, (machine.cores, machine.allowed_cores)), default=1), free)
     facts = Facts(
         machine=machine,
@@ -94,14 +96,14 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         engine_warnings=probe.warnings,
         build_features=None if probe.build is None else probe.build.features,
         archs=() if probe.build is None else probe.build.archs,
-        devices=_known_devices(probe),
+        devices=None if probe.build is None else probe.devices,
         gpus=gpus,
         sources=sources,
         cards=tuple(find_pci_cards()),
         cuda=driver.get("cuda", ""),
         environment=os.environ,
         folders=folders,
-        config_problems=tuple(_problem_text(problem, paths.config_file) for problem in problems),
+        config_problems=tuple(describe_problem(problem, paths.config_file) for problem in problems),
     )
     return Report(
         facts=facts,
@@ -111,15 +113,19 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         swap_total_bytes=host.swap_total_bytes,
         bandwidth=bandwidth,
         versions={"workbench": __version__, "python": platform.python_version()} | _versions(),
-        servers=looked.answering,
-        silent_servers=looked.silent,
+        servers=answering,
+        silent_servers=silent,
         variables={name: value for name, value in variables_that_matter(os.environ).items() if name not in SET_HERE},
         seconds=time.perf_counter() - began,
     )
 
 
-def look_at_servers(config: Config) -> Servers:
-    """Who answers at the addresses that are known, and on the usual ports of this machine."""
+def look_at_servers(config: Config) -> tuple[tuple[ServerInfo, ...], tuple[tuple[str, str], ...]]:
+    """Ask the configured servers and the usual ports of this machine.
+
+    Returns:
+        The servers that answer; and the address of each configured one that does not, with the reason.
+    """
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.host import RemoteHost
 
@@ -135,11 +141,11 @@ def look_at_servers(config: Config) -> Servers:
 
     found = asyncio.run(look())
     silent = [(url, str(each)) for url, each in zip(named, found, strict=False) if isinstance(each, WorkbenchError)]
-    return Servers(tuple(each for each in found if isinstance(each, ServerInfo)), tuple(silent))
+    return tuple(each for each in found if isinstance(each, ServerInfo)), tuple(silent)
 
 
 def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict[str, str]]:
-    """The GPUs as their drivers see them, how each source fares, and the versions of NVIDIA's driver and its CUDA."""
+    """The GPUs that drivers report, the state of each source, and the versions of NVIDIA's driver and its CUDA."""
     nvml = NvmlChild()
     sources: list[GpuSource] = [nvml, AmdSource(), AppleSource()]
     gpus: list[GpuSample] = []
@@ -156,10 +162,6 @@ def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict
     return tuple(gpus), tuple(states), nvml.versions
 
 
-def _known_devices(probe: LlamaProbe) -> tuple[ComputeDevice, ...] | None:
-    return None if probe.build is None else probe.devices
-
-
 def _versions() -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for name in PACKAGES:
@@ -174,8 +176,3 @@ def _folders(paths: Paths, config: Config) -> list[Folder]:
     folders = [(name, path) for name, path in paths.as_dict().items() if name.endswith("_dir")]
     folders += [(MODEL_FOLDER, expanded(Path(folder))) for folder in config.model_folders]
     return [look_at_folder(name, path) for name, path in folders]
-
-
-def _problem_text(problem: ConfigProblem, path: Path) -> str:
-    place = f"{path}, line {problem.line}" if problem.line else str(path)
-    return f"{place}: {problem.message}"

@@ -1,4 +1,4 @@
-"""From a model reference to the file that it means."""
+"""Resolves a model reference to a file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from workbench.core.models import ModelEntry
 
 
 def find_file(workers: Workers, ref: str) -> tuple[ModelEntry, Path]:
-    """The model that `ref` means, and its file.
+    """The model that `ref` names, and its file.
 
     Raises:
-        WorkbenchError: It names nothing, or a model that has no file.
+        WorkbenchError: `ref` names no model, or one that has no file.
     """
     entry = workers.catalog.resolve(ref)
     if entry.path is None:
-        raise ModelFileError(f"{entry.name} has no file to look at.", "Name a .gguf file, or `demo`.")
+        raise ModelFileError(f"{entry.name} has no file to read.", "Name a .gguf file, or `demo`.")
     return entry, Path(entry.path)

@@ -8,8 +8,9 @@ from dataclasses import replace
 from workbench.cli.composition import compose
 from workbench.cli.files import find_file
 from workbench.cli.options import add_json, settings
-from workbench.cli.output import print_json, print_table, size_text
+from workbench.cli.output import print_json, print_table
 from workbench.core.parameters import check_value
+from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import Fit, FitModel, FitQuestion
 from workbench.gguf.lora import check_adapter
@@ -18,10 +19,10 @@ from workbench.gguf.lora import check_adapter
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
-        "What a model takes of memory with a context of so many tokens, against what is free now. Nothing is loaded. "
-        "Of the parameters, num_batch, num_gpu, type_k, type_v, flash_attn and use_mmap count."
+        "The memory that a model needs with a given context length, against the memory that is free now. Nothing is "
+        "loaded. Of the parameters, num_batch, num_gpu, type_k, type_v, flash_attn and use_mmap matter."
     )
-    parser.add_argument("file", metavar="FILE", help="a .gguf file, or another name of a model")
+    parser.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model")
     parser.add_argument("--ctx", type=int, metavar="N", help="the context length in tokens")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="such as type_k=q8_0")
     parser.set_defaults(seed=None, max_tokens=None)
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what it takes; 0 whether it fits or not."""
+    """Print the memory that the model needs; the exit status is 0 whether it fits or not."""
     workers = compose()
     _, load = settings(options, workers.config)
     if options.ctx is not None:
@@ -101,11 +102,11 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
         )
         for share in fit.shares
     ]
-    print_table(("device", "weights", "KV cache", "compute", "together", "free", ""), rows)
+    print_table(("device", "weights", "KV cache", "compute", "total", "free", ""), rows)
     if model.adapter_bytes:
-        print(f"\nof the weights, {size_text(model.adapter_bytes)} are the adapter's")
-    trained = f" of {model.trained_context} that it was trained for" if model.trained_context else ""
-    print(f"\ncontext {question.n_ctx}: {'it fits' if fit.fits else 'it does not fit'}")
-    print(f"the largest context that fits: {largest or 'none'}{trained}")
+        print(f"\nthe weights include {size_text(model.adapter_bytes)} of the adapter")
+    trained = f" of {model.trained_context:,} that it was trained for" if model.trained_context else ""
+    print(f"\ncontext {question.n_ctx:,}: {'it fits' if fit.fits else 'it does not fit'}")
+    print(f"largest context that fits: {f'{largest:,}' if largest else 'none'}{trained}")
     if len(fit.shares) > 1 or most:
-        print(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; the most that fit: {most}")
+        print(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; at most {most} fit")

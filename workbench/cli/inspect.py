@@ -1,15 +1,16 @@
-"""`workbench inspect`: a model file laid open."""
+"""`workbench inspect`: the contents of a model file, and how two files differ."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 from workbench.cli.composition import compose
 from workbench.cli.files import find_file
 from workbench.cli.options import add_json
-from workbench.cli.output import print_json, print_table, size_text
+from workbench.cli.output import print_json, print_pairs, print_section, print_table
+from workbench.core.units import UNKNOWN, size_text
 from workbench.engine.files import report
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import Difference, FoldedArray, FoldedValue, ModelReport, compare
@@ -21,14 +22,16 @@ _BAR = 24
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.description = "What a model file says of itself; of two files also how they differ. Nothing is loaded."
-    parser.add_argument("file", metavar="FILE", help="a .gguf file, or another name of a model")
+    parser.description = (
+        "The metadata, tensors and chat template of a model file; with two files, their differences. Nothing is loaded."
+    )
+    parser.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model")
     parser.add_argument("other", metavar="FILE2", nargs="?", help="a file to compare it with")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is in the file."""
+    """Print the contents of the file."""
     workers = compose()
     reports = [report(find_file(workers, ref)[1]) for ref in (options.file, options.other) if ref is not None]
     first = reports[0]
@@ -75,7 +78,7 @@ def _plain(value: FoldedValue | None) -> object:
 
 
 def _utf8(value: object) -> object:
-    # Bytes of a vocabulary that are no UTF-8 stand as lone surrogates, which JSON cannot carry to other programs.
+    # Vocabulary bytes that are not UTF-8 are kept as lone surrogates, which JSON of other programs cannot hold.
     return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
@@ -109,96 +112,88 @@ def _shown(value: FoldedValue | None) -> str:
         more = ["…"] if value.length > len(items) else []
         text = f"{value.element_type}[{value.length}] {', '.join(items + more)}"
     else:
-        text = "—" if value is None else str(value)
+        text = UNKNOWN if value is None else str(value)
     line = clean_line(text)
     return line if len(line) <= _LONGEST_VALUE else f"{line[: _LONGEST_VALUE - 1]}…"
 
 
 def _print(view: ModelReport) -> None:
     found, facts = view.inspection, view.inspection.facts
-    _section("model")
-    bits = f"{facts.bits_per_weight:.2f} bits per weight" if facts.bits_per_weight else "—"
+    print_section("model")
+    bits = f"{facts.bits_per_weight:.2f} bits per weight" if facts.bits_per_weight else UNKNOWN
     rows = [
         ("file", found.paths[0] + (f" and {len(found.paths) - 1} more parts" if len(found.paths) > 1 else "")),
-        ("name", facts.name or "—"),
-        ("architecture", facts.architecture or "—"),
-        ("quantization", f"{facts.quant or '—'}, {bits}"),
+        ("name", facts.name or UNKNOWN),
+        ("architecture", facts.architecture or UNKNOWN),
+        ("quantization", f"{facts.quant or UNKNOWN}, {bits}"),
         ("size", f"{size_text(found.file_bytes)}, {facts.parameters / 1e6:.1f} million weights"),
-        ("context", str(facts.context_length or "—")),
+        ("context", str(facts.context_length or UNKNOWN)),
     ]
-    _print_pairs(rows)
+    print_pairs(rows)
     if view.warnings:
-        _section("warnings")
+        print_section("warnings")
         for warning in view.warnings:
             print(f"  {warning.kind}: {clean_line(warning.message)}")
-    _section("types")
+    print_section("types")
     for share in found.types:
         bar = "█" * max(1, round(share.fraction * _BAR))
         size, count = size_text(share.bytes), f"{share.tensors} tensor{'s' * (share.tensors != 1)}"
         print(f"  {share.type:<8} {bar:<{_BAR}} {share.fraction:6.1%}  {size:>9}  {count}")
-    _section("tokenizer")
+    print_section("tokenizer")
     tokenizer = found.tokenizer
     rows = [
-        ("kind", f"{tokenizer.model or '—'}, {tokenizer.rule or '—'}"),
-        ("tokens", str(tokenizer.vocab_size or "—")),
+        ("kind", f"{tokenizer.model or UNKNOWN}, {tokenizer.rule or UNKNOWN}"),
+        ("tokens", str(tokenizer.vocab_size or UNKNOWN)),
     ]
     rows += [(token.role, f"{token.id} {token.text or ''}") for token in tokenizer.special]
     rows.append(
-        ("adds", ", ".join(n for n, on in (("bos", tokenizer.adds_bos), ("eos", tokenizer.adds_eos)) if on) or "—")
+        ("adds", ", ".join(n for n, on in (("bos", tokenizer.adds_bos), ("eos", tokenizer.adds_eos)) if on) or UNKNOWN)
     )
-    _print_pairs(rows)
-    _section("metadata")
-    _print_pairs([(key, _shown(value)) for key, value in found.metadata.items()])
-    _section("tensors")
+    print_pairs(rows)
+    print_section("metadata")
+    print_pairs([(key, _shown(value)) for key, value in found.metadata.items()])
+    print_section("tensors")
     print_table(
         ("name", "type", "shape", "size"),
-        [
-            (clean_line(t.name), t.type.name, " × ".join(map(str, t.shape)), size_text(t.size_bytes))
-            for t in found.tensors
-        ],
+        [(t.name, t.type.name, " × ".join(map(str, t.shape)), size_text(t.size_bytes)) for t in found.tensors],
     )
     if facts.chat_template is not None:
-        _section("chat template")
+        print_section("chat template")
         print(clean(facts.chat_template))
     if view.sample is not None:
-        _section("a conversation in it")
+        print_section("sample conversation")
         print(clean(view.sample))
 
 
 def _print_difference(views: Sequence[ModelReport], difference: Difference) -> None:
     for view in views:
         facts = view.inspection.facts
-        bits = f"{facts.bits_per_weight:.2f} bits" if facts.bits_per_weight else "—"
-        print(f"{view.inspection.paths[0]}: {facts.quant or '—'}, {bits}, {size_text(view.inspection.file_bytes)}")
-    _section("types")
+        bits = f"{facts.bits_per_weight:.2f} bits" if facts.bits_per_weight else UNKNOWN
+        print(f"{view.inspection.paths[0]}: {facts.quant or UNKNOWN}, {bits}, {size_text(view.inspection.file_bytes)}")
+    print_section("types")
     print_table(
         ("first", "second", "tensors", "first size", "second size"),
         [
-            (c.first or "—", c.second or "—", str(c.tensors), size_text(c.first_bytes), size_text(c.second_bytes))
+            (
+                c.first or UNKNOWN,
+                c.second or UNKNOWN,
+                str(c.tensors),
+                size_text(c.first_bytes),
+                size_text(c.second_bytes),
+            )
             for c in difference.types
         ],
     )
-    print(f"{difference.same_tensors} tensors are of one type and shape in both.")
+    print(f"{difference.same_tensors} tensors have the same type and shape in both files.")
     if difference.metadata:
-        _section("metadata")
-        rows = [(clean_line(key), _shown(one), _shown(other)) for key, (one, other) in difference.metadata.items()]
+        print_section("metadata")
+        rows = [(key, _shown(one), _shown(other)) for key, (one, other) in difference.metadata.items()]
         print_table(("key", "first", "second"), rows)
     if difference.tensors:
-        _section("tensors")
-        rows = [(clean_line(c.name), _form(c.first), _form(c.second)) for c in difference.tensors]
+        print_section("tensors")
+        rows = [(c.name, _form(c.first), _form(c.second)) for c in difference.tensors]
         print_table(("name", "first", "second"), rows)
 
 
 def _form(tensor: TensorInfo | None) -> str:
-    return f"{tensor.type.name} {' × '.join(map(str, tensor.shape))}" if tensor else "—"
-
-
-def _section(title: str) -> None:
-    print(f"\n{title}")
-
-
-def _print_pairs(rows: Iterable[tuple[str, str]]) -> None:
-    pairs = [(clean_line(key), clean_line(value)) for key, value in rows]
-    width = max((len(key) for key, _ in pairs), default=0)
-    for key, value in pairs:
-        print(f"  {key:<{width}}  {value}".rstrip())
+    return f"{tensor.type.name} {' × '.join(map(str, tensor.shape))}" if tensor else UNKNOWN

@@ -1,4 +1,4 @@
-"""`workbench models`: the models at hand."""
+"""`workbench models`: the models on this machine, and those of servers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from typing import Any
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.options import add_json
-from workbench.cli.output import note, print_json, print_table, size_text
+from workbench.cli.output import note, print_json, print_table
 from workbench.core.models import LibraryView, ModelEntry
+from workbench.core.units import UNKNOWN, size_text
 from workbench.library.catalog import LibraryCatalog
 from workbench.library.entries import printable
 from workbench.store.paths import expanded
 
-HEADINGS = ("model", "quant", "bits", "size", "weights", "context", "where", "to open")
+HEADINGS = ("model", "quant", "bits", "size", "weights", "context", "location", "open with")
 LONGEST = 60
-"""Characters of a cell. What to type to open a model is never cut."""
+"""Characters of a cell. The reference that opens a model is never truncated."""
 
 SORTINGS: Mapping[str, Callable[[ModelEntry], Any]] = {
     "name": lambda entry: entry.name.casefold(),
@@ -28,19 +29,19 @@ SORTINGS: Mapping[str, Callable[[ModelEntry], Any]] = {
     "parameters": lambda entry: entry.parameters or 0,
     "context": lambda entry: entry.context_length or 0,
 }
-"""What models can be sorted by, the least first."""
+"""Sort keys by name; all ascending."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
-        "The models at hand: the demo model, recent files, those in the configured folders, and those that Ollama, "
-        "Hugging Face, LM Studio and llama.cpp keep. Quantizations of one model stand together."
+        "All models on this machine: the demo model, recent files, the configured folders, and the stores of Ollama, "
+        "Hugging Face, LM Studio and llama.cpp. Quantizations of one model are listed together."
     )
-    parser.add_argument("folders", nargs="*", metavar="DIR", help="look in these folders only")
-    parser.add_argument("--filter", metavar="TEXT", default="", help="only models whose name, type or place has TEXT")
-    parser.add_argument("--servers", action="store_true", help="also what servers have, which takes a second or two")
-    parser.add_argument("--sort", choices=tuple(SORTINGS), help="by what to sort; as the screen does it by default")
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="search these folders only")
+    parser.add_argument("--filter", metavar="TEXT", default="", help="only models whose name or location has TEXT")
+    parser.add_argument("--servers", action="store_true", help="include models of servers, which takes a second or two")
+    parser.add_argument("--sort", choices=tuple(SORTINGS), help="sort key; by default the order of the models screen")
     add_json(parser)
 
 
@@ -59,13 +60,13 @@ def run(options: argparse.Namespace) -> int:
     if options.sort:
         entries.sort(key=SORTINGS[options.sort])
     for problem in problems:
-        note(printable(f"{problem}"))
+        note(printable(str(problem)))
     if options.json:
         print_json([_as_json(entry) for entry in entries])
         return 0
     if not entries:
         found = "No model matches." if options.filter else "No models."
-        note(f"{found} Put their folders into `model_folders` of the config file (`workbench paths`).")
+        note(f"{found} Add their folders to `model_folders` in the config file (`workbench paths` shows where it is).")
         return 0
     ordered = entries if options.sort else grouped(entries)
     print_table(HEADINGS, _rows(ordered))
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _with_servers(workers: Workers) -> LibraryView:
-    """All models, those of servers too."""
+    """All models, including those of servers."""
     view = LibraryView()
     try:
         async for each in workers.served.watch():
@@ -92,7 +93,7 @@ def _matches(entry: ModelEntry, text: str) -> bool:
 
 
 def grouped(entries: Sequence[ModelEntry]) -> list[ModelEntry]:
-    """The entries with the quantizations of one model together, the models in the order of their first."""
+    """The entries with the quantizations of one model together, in the order of the first entry of each model."""
     order: dict[str, int] = {}
     for entry in entries:
         order.setdefault(_base(entry), len(order))
@@ -110,19 +111,19 @@ def _rows(entries: Iterable[ModelEntry]) -> Iterator[tuple[str, ...]]:
         more = f" +{len(entry.places) - 1}" if len(entry.places) > 1 else ""
         yield (
             "" if same else _cut(entry.name),
-            (entry.quant or "—") + (" ?" if entry.label_mismatch else ""),
-            "—" if entry.bits_per_weight is None else f"{entry.bits_per_weight:.2f}",
+            (entry.quant or UNKNOWN) + (" ?" if entry.label_mismatch else ""),
+            UNKNOWN if entry.bits_per_weight is None else f"{entry.bits_per_weight:.2f}",
             size_text(entry.size_bytes),
-            "—" if entry.parameters is None else count_text(entry.parameters),
-            str(entry.context_length or "—"),
+            UNKNOWN if entry.parameters is None else count_text(entry.parameters),
+            str(entry.context_length or UNKNOWN),
             _cut(printable(entry.source)) + more,
-            "—" if entry.problem else printable(entry.ref),
+            UNKNOWN if entry.problem else printable(entry.ref),
         )
         above = entry
 
 
 def count_text(count: int) -> str:
-    """A number of weights for people: `8.03 B`."""
+    """A number of weights, such as `8.03 B`."""
     return f"{count / 1e9:.2f} B" if count >= 10**9 else f"{count / 1e6:.0f} M"
 
 

@@ -1,12 +1,17 @@
-"""What commands print."""
+"""Output of commands: one JSON document, or sections, pairs and tables for people."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 
 from workbench.core.errors import WorkbenchError
+from workbench.ui.kit.sanitize import clean_line
+
+_WIDEST = 110
 
 
 def print_json(value: object) -> None:
@@ -14,7 +19,7 @@ def print_json(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False)
     try:
         text.encode()
-    except UnicodeEncodeError:  # The name of a file need not be text; escaped, it can be read back.
+    except UnicodeEncodeError:  # A file name need not be valid text; escaped, it can still be read back.
         text = json.dumps(value)
     print(text)
 
@@ -25,22 +30,38 @@ def error_document(error: WorkbenchError) -> dict[str, str]:
 
 
 def note(text: str) -> None:
-    """Tell something that is no result, on standard error."""
+    """Print what is not part of the result, on standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
-def size_text(size: int | None) -> str:
-    """A size in bytes for people: `98.4 MB`; an em dash where it is not known."""
-    if size is None:
-        return "—"
-    if size >= 10**9:
-        return f"{size / 1e9:.1f} GB"
-    return f"{size / 1e6:.1f} MB"
+def print_section(title: str) -> None:
+    """Print the heading of a section, after an empty line."""
+    print(f"\n{title}")
+
+
+def print_pairs(rows: Iterable[tuple[str, str]], *, wrap: bool = False) -> None:
+    """Print keys and values in two columns; no control character reaches the terminal.
+
+    Args:
+        rows: Keys and values.
+        wrap: Whether long values continue below themselves.
+    """
+    pairs = [(clean_line(key), clean_line(value)) for key, value in rows]
+    width = max((len(key) for key, _ in pairs), default=0) + 2
+    for key, value in pairs:
+        line = f"{key:<{width}}{value}".rstrip()
+        print(wrapped(line, indent=" " * width) if wrap else line)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print columns as wide as they need."""
-    table = [tuple(headings), *map(tuple, rows)]
-    widths = [max(len(row[column]) for row in table) for column in range(len(headings))]
+    """Print columns as wide as they need; no control character reaches the terminal."""
+    table = [tuple(headings), *(tuple(map(clean_line, row)) for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def wrapped(text: str, indent: str = "  ") -> str:
+    """`text` in lines that fit the terminal; lines after the first begin with `indent`."""
+    width = max(40, min(_WIDEST, shutil.get_terminal_size().columns))
+    return textwrap.fill(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""`workbench paths`: every folder that the program uses."""
+"""`workbench paths`: every folder and file that the program uses."""
 
 from __future__ import annotations
 

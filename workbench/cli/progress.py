@@ -27,11 +27,11 @@ class ProgressLine:
     def __init__(self) -> None:
         self._told_at = -SPEAK_INTERVAL_S
 
-    def say(self, text: str) -> None:
-        """Say something in the place of what was said last."""
+    def say(self, text: str, *, last: bool = False) -> None:
+        """Replace the line; where it cannot be replaced, print one every few seconds, and always the `last`."""
         if sys.stderr.isatty():
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
-        elif time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
+        elif last or time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
             self._told_at = time.monotonic()
             note(text)
 

@@ -5,44 +5,42 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.files import find_file
 from workbench.cli.options import add_json
-from workbench.cli.output import note, print_json, print_table, size_text
-from workbench.cli.progress import INTERRUPTED, stoppable
+from workbench.cli.output import note, print_json, print_table
+from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
 from workbench.core.errors import CancelledError, QuantizeError
 from workbench.core.models import ModelEntry
+from workbench.core.units import UNKNOWN, size_text
 from workbench.engine.llama.quantize.quantizer import plan_quantizations
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
 from workbench.store.paths import expanded
 
-_Result = TypeVar("_Result")
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
-        "Make a quantization of a model with llama.cpp, in a process of its own. Ctrl+C stops it and leaves nothing "
-        f"behind. Types: {', '.join(QUANT_TYPES)}; `all` with --dry-run."
+        "Quantize a model with llama.cpp, in a separate process. Ctrl+C cancels it and removes the unfinished file. "
+        f"Types: {', '.join(QUANT_TYPES)}; `all` with --dry-run."
     )
-    parser.add_argument("source", metavar="SRC", help="a .gguf file in F32, BF16 or F16, or another name of a model")
+    parser.add_argument("source", metavar="SRC", help="a .gguf file in F32, BF16 or F16, or the name of a model")
     parser.add_argument("type", metavar="TYPE", help="such as Q4_K_M")
-    parser.add_argument("-o", "--output", metavar="OUT", help="a file or folder; otherwise beside the source")
-    parser.add_argument("--imatrix", metavar="FILE", help="an importance matrix, as llama-imatrix makes it")
-    parser.add_argument("--allow-requantize", action="store_true", help="take a source that is quantized already")
-    parser.add_argument("--dry-run", action="store_true", help="say how large it would be, and write nothing")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="0 is one for each physical core")
+    parser.add_argument("-o", "--output", metavar="OUT", help="a file or folder; by default the folder of the source")
+    parser.add_argument("--imatrix", metavar="FILE", help="an importance matrix made by llama-imatrix")
+    parser.add_argument("--allow-requantize", action="store_true", help="accept a source that is already quantized")
+    parser.add_argument("--dry-run", action="store_true", help="show the resulting size without writing a file")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="0: one per physical core")
     add_json(parser)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Make it; 130 where the user stopped it."""
+    """Quantize; the exit status is 130 where the user interrupted it."""
     everything = options.type.casefold() == "all" and options.dry_run
     kinds = list(QUANT_TYPES.values()) if everything else [find_quant_type(options.type)]
     workers = compose()
@@ -61,7 +59,9 @@ def run(options: argparse.Namespace) -> int:
             allow_requantize=options.allow_requantize,
             threads=max(0, options.threads),
         )
-        result = asyncio.run(stoppable(lambda cancel: workers.files.quantize(job, _Progress().show, cancel)))
+        line = ProgressLine()
+        work = partial(workers.files.quantize, job, partial(_show_progress, line))
+        result = asyncio.run(stoppable(work))
     except CancelledError as error:
         note(f"workbench: {error.message}")
         return INTERRUPTED
@@ -70,34 +70,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _target(options: argparse.Namespace, workers: Workers, entry: ModelEntry, source: Path, kind: QuantType) -> Path:
-    """Where to write: what was named, else where such files belong."""
+    """The file to write: the one that was named, else one in the default folder for the source."""
     if options.output:
         chosen = expanded(Path(options.output)).absolute()
         return chosen / target_name(source.name, kind, entry.name) if chosen.is_dir() else chosen
     return workers.files.target(source, entry.name, kind)
 
 
-class _Progress:
-    """A line on standard error, written over where that is a terminal."""
-
-    def __init__(self) -> None:
-        self._told_at = 0.0
-
-    def show(self, progress: QuantizeProgress) -> None:
-        if sys.stderr.isatty():
-            end = "\r\x1b[K" if progress.fraction >= 1.0 else ""
-            line = f"{progress.fraction:4.0%}  tensor {progress.done} of {progress.total}  {progress.tensor}"
-            print(f"\r\x1b[K{line}{end}", end="", file=sys.stderr, flush=True)
-            return
-        now = time.monotonic()
-        if now - self._told_at >= 1.0 or progress.fraction >= 1.0:
-            self._told_at = now
-            note(f"{progress.fraction:4.0%}  tensor {progress.done} of {progress.total}")
+def _show_progress(line: ProgressLine, progress: QuantizeProgress) -> None:
+    text = f"{progress.fraction:4.0%}  tensor {progress.done} of {progress.total}"
+    finished = progress.fraction >= 1.0
+    line.say(f"{text}  {progress.tensor}" if sys.stderr.isatty() else text, last=finished)
+    if finished:
+        line.clear()
 
 
 def _show_plans(options: argparse.Namespace, plans: Sequence[QuantizePlan], targets: Sequence[Path]) -> None:
     if len(plans) == 1 and plans[0].size is None:
-        raise QuantizeError(f"{plans[0].kind.name} cannot be made of it: {plans[0].problem}.", "Choose another type.")
+        raise QuantizeError(f"{plans[0].kind.name} cannot be made from it: {plans[0].problem}.", "Choose another type.")
     found = [_plan_as_json(plan, target) for plan, target in zip(plans, targets, strict=True)]
     if options.json:
         print_json(found[0] if len(found) == 1 else found)
@@ -114,7 +104,7 @@ def _show_plans(options: argparse.Namespace, plans: Sequence[QuantizePlan], targ
                 )
             )
         else:
-            rows.append((plan.kind.name, "—", "—", plan.problem))
+            rows.append((plan.kind.name, UNKNOWN, UNKNOWN, plan.problem))
     print_table(("type", "size", "bits", "file"), rows)
     if len(plans) == 1:
         for warning in plans[0].warnings:

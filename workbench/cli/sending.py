@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 
-from workbench.cli.output import note, size_text
+from workbench.cli.output import note
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.errors import CancelledError, ParameterError
 from workbench.core.sending import ModelSender, SendPhase, SendProgress, Sent
 from workbench.core.session import Session
+from workbench.core.units import size_text
 
 PHASES: dict[SendPhase, str] = {
     "looking": "looking who is at",
