@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, normal_pci_id
+from workbench.core.telemetry import ComputeDevice, normal_pci_id
 
 
 @pytest.mark.parametrize(("text", "normal"), [
@@ -22,12 +22,6 @@ def test_pci_addresses_in_one_form(text, normal):
 def test_no_text_breaks_the_reading_of_an_address(text):
     normal = normal_pci_id(text)
     assert normal is None or normal_pci_id(normal) == normal
-
-
-def test_why_a_figure_is_absent():
-    sample = GpuSample(GpuInfo("a", "nvml", 0), absent=(("power_w", "not permitted"),))
-    assert sample.why_not("power_w") == "not permitted"
-    assert sample.why_not("energy_mj") is None
 
 
 def test_which_devices_take_layers():

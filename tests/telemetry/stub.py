@@ -72,3 +72,8 @@ class Play:
         beside = self.path.with_suffix(".new")
         beside.write_text("".join(f"{name} {value}\n" for name, value in self.values.items()))
         beside.rename(self.path)
+
+
+def why_not(sample, field):
+    """The reason why a figure is absent; None where it is not."""
+    return dict(sample.absent).get(field)

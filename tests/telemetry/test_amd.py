@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.telemetry.stub import GIB
+from tests.telemetry.stub import GIB, why_not
 from workbench.telemetry.amd import AmdSource, held_by_pci_id, read_number
 from workbench.telemetry.source import SourceError
 
@@ -59,8 +59,8 @@ def test_a_card(add, source):
     assert (sample.gpu_percent, sample.memory_percent) == (97, 61)
     assert (sample.power_w, sample.power_limit_w, sample.temperature_c) == (310, 355, 61.5)
     assert (sample.clock_mhz, sample.memory_clock_mhz) == (2431, 1249)
-    assert sample.why_not("energy_mj") == "not supported"
-    assert sample.why_not("memory_own") == "not identified"
+    assert why_not(sample, "energy_mj") == "not supported"
+    assert why_not(sample, "memory_own") == "not identified"
 
 
 def test_an_apu_shows_both_pools_as_one(add, source):
@@ -69,7 +69,7 @@ def test_an_apu_shows_both_pools_as_one(add, source):
     assert sample.gpu.unified
     assert sample.gpu.name == "AMD GPU 15bf"
     assert (sample.memory_total, sample.memory_used) == (GIB // 2 + 15 * GIB, GIB // 4 + GIB)
-    assert (sample.spill_total, sample.why_not("spill_total")) == (None, "not supported")
+    assert (sample.spill_total, why_not(sample, "spill_total")) == (None, "not supported")
     assert sample.power_w == 9
 
 
@@ -82,14 +82,14 @@ def test_an_old_card_without_load_of_its_memory_is_no_apu(add, source):
     add(0, {name: value for name, value in CARD.items() if name != "mem_busy_percent"})
     (sample,) = source.read()
     assert not sample.gpu.unified
-    assert sample.why_not("memory_percent") == "not supported"
+    assert why_not(sample, "memory_percent") == "not supported"
 
 
 def test_a_card_without_meters(add, source):
     add(0, {name: value for name, value in CARD.items() if not name.startswith("hwmon")})
     (sample,) = source.read()
     assert (sample.power_w, sample.temperature_c, sample.clock_mhz) == (None, None, None)
-    assert sample.why_not("power_w") == "not supported"
+    assert why_not(sample, "power_w") == "not supported"
     assert sample.memory_used == 5 * GIB
 
 
@@ -123,15 +123,15 @@ def test_a_file_that_holds_no_figure(add, source, value, reason):
     add(0, CARD | {"mem_info_vram_used": value, "hwmon/hwmon3/temp1_input": value})
     (sample,) = source.read()
     assert (sample.memory_used, sample.temperature_c) == (None, None)
-    assert (sample.why_not("memory_used"), sample.why_not("temperature_c")) == (reason, reason)
-    assert sample.why_not("memory_free") == reason
+    assert (why_not(sample, "memory_used"), why_not(sample, "temperature_c")) == (reason, reason)
+    assert why_not(sample, "memory_free") == reason
     assert sample.memory_total == 24 * GIB
 
 
 def test_a_folder_in_the_place_of_a_file(add, source):
     device = add(0, CARD | {"mem_info_vram_used": None})
     (device / "mem_info_vram_used").mkdir()
-    assert source.read()[0].why_not("memory_used") == "failed"
+    assert why_not(source.read()[0], "memory_used") == "failed"
 
 
 def test_a_file_that_may_not_be_read(add, source, monkeypatch):
@@ -144,14 +144,14 @@ def test_a_file_that_may_not_be_read(add, source, monkeypatch):
         return open_file(path, *arguments, **options)
 
     monkeypatch.setattr(Path, "open", guarded)
-    assert source.read()[0].why_not("memory_used") == "not permitted"
+    assert why_not(source.read()[0], "memory_used") == "not permitted"
 
 
 def test_more_used_than_there_is(add, source):
     add(0, CARD | {"mem_info_vram_used": 25 * GIB})
     (sample,) = source.read()
     assert (sample.memory_used, sample.memory_free) == (None, None)
-    assert sample.why_not("memory_used") == "implausible"
+    assert why_not(sample, "memory_used") == "implausible"
 
 
 def test_a_full_card_that_is_busy(add, source):
@@ -164,7 +164,7 @@ def test_a_full_card_that_is_busy(add, source):
 def test_a_total_of_nothing(add, source):
     add(0, CARD | {"mem_info_vram_total": 0})
     (sample,) = source.read()
-    assert (sample.memory_total, sample.why_not("memory_total")) == (None, "implausible")
+    assert (sample.memory_total, why_not(sample, "memory_total")) == (None, "implausible")
     assert sample.memory_free is None
 
 

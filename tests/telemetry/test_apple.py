@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.telemetry.stub import GIB
+from tests.telemetry.stub import GIB, why_not
 from workbench.core.telemetry import ComputeDevice
 from workbench.telemetry.apple import AppleSource
 from workbench.telemetry.source import SourceError
@@ -25,8 +25,8 @@ def test_before_ggml_was_asked_the_whole_memory_is_the_budget():
     assert sample.gpu.name == "Apple M3 Max"
     assert sample.gpu.unified
     assert (sample.memory_total, sample.memory_free) == (32 * GIB, 20 * GIB)
-    assert (sample.memory_own, sample.why_not("memory_own")) == (None, "not supported")
-    assert sample.why_not("power_w") == "not supported"
+    assert (sample.memory_own, why_not(sample, "memory_own")) == (None, "not supported")
+    assert why_not(sample, "power_w") == "not supported"
 
 
 def test_ggml_knows_the_budget_and_the_own_share():

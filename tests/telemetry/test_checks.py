@@ -47,9 +47,9 @@ def test_fewer_layers(asked, got, told):
 
 def test_fewer_layers_in_words():
     (alarm,) = checks.fewer_layers(info(gpu_layers=12), 99)
-    assert alarm.text == "12 of the 31 layers that were asked for are on the GPU."
+    assert alarm.text == "12 of the 31 requested layers are on the GPU."
     (alarm,) = checks.fewer_layers(info(gpu_layers=0), 20)
-    assert alarm.text.startswith("None of the 20 layers that were asked for are on any GPU;")
+    assert alarm.text.startswith("None of the 20 requested layers are on any GPU;")
     assert "workbench doctor" in alarm.hint
 
 
@@ -66,7 +66,7 @@ def test_throttling_needs_more_than_a_dip():
     fine = {"throttle": ("power cap",)}
     assert checks.throttled(history(fine, fine, fine, hot, hot)) == []
     (alarm,) = checks.throttled(history(fine, fine, hot, hot, hot))
-    assert alarm.text == "NVIDIA GeForce RTX 4090 is slowed down by the driver: too hot. It has 91 °C."
+    assert alarm.text == "NVIDIA GeForce RTX 4090 is slowed down by the driver: too hot. It is at 91 °C."
     assert checks.throttled(history(hot, hot, hot, hot, fine)) == []
 
 
@@ -98,7 +98,7 @@ def test_spilling_on_amd():
     assert checks.spilled(history(card(GIB, 0), card(full, GIB // 8), gpu=RADEON), None) == []
     assert checks.spilled(history(card(GIB, 0), card(GIB, GIB), gpu=RADEON), None) == []
     (alarm,) = checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=RADEON), None)
-    assert alarm.text.startswith("1.9 GiB of its work lies in the system's memory")
+    assert alarm.text.startswith("1.9 GiB of its data spilled into system memory")
     unified = replace(RADEON, unified=True)
     assert checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=unified), None) == []
 
@@ -125,7 +125,7 @@ def memory(used, own, free=GIB):
 
 def test_another_program_takes_the_memory():
     (alarm,) = checks.memory_taken(history(memory(10 * GIB, 9 * GIB), memory(23 * GIB, 9 * GIB)), None)
-    assert alarm.text == ("Another program has taken 13.0 GiB of NVIDIA GeForce RTX 4090's memory; 1.0 GiB are free.")
+    assert alarm.text == ("Another program has taken 13.0 GiB of NVIDIA GeForce RTX 4090's memory; 1.0 GiB is free.")
     assert "nvidia-smi" in alarm.hint
 
 
@@ -172,29 +172,29 @@ def alarm(name, subject=""):
 
 def test_each_alarm_is_told_once_and_again_after_it_was_over():
     book = AlarmBook(calm_looks=3)
-    assert book.tell([alarm("a"), alarm("b")]) == [alarm("a"), alarm("b")]
-    assert book.tell([alarm("a"), alarm("b", "x")]) == [alarm("b", "x")]
+    assert book.update([alarm("a"), alarm("b")]) == [alarm("a"), alarm("b")]
+    assert book.update([alarm("a"), alarm("b", "x")]) == [alarm("b", "x")]
     for _ in range(2):
-        assert book.tell([]) == []
-    assert book.tell([alarm("a")]) == []
+        assert book.update([]) == []
+    assert book.update([alarm("a")]) == []
     for _ in range(3):
-        assert book.tell([]) == []
+        assert book.update([]) == []
     assert book.active == ()
-    assert book.tell([alarm("a")]) == [alarm("a")]
+    assert book.update([alarm("a")]) == [alarm("a")]
 
 
 def test_the_words_of_an_alarm_that_holds_are_the_newest():
     book = AlarmBook()
-    book.tell([alarm("a")])
+    book.update([alarm("a")])
     newer = replace(alarm("a"), text="newer")
-    assert book.tell([newer]) == []
+    assert book.update([newer]) == []
     assert book.active == (newer,)
 
 
 def test_without_news_no_alarm_ends():
     book = AlarmBook(calm_looks=1)
-    book.tell([alarm("a")])
-    book.tell([], fresh=False)
+    book.update([alarm("a")])
+    book.update([], fresh=False)
     assert book.active == (alarm("a"),)
 
 

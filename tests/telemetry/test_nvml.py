@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.telemetry.stub import GB10, GIB, GTX_770, H200, QUADRO_600, RTX_4090
+from tests.telemetry.stub import GB10, GIB, GTX_770, H200, QUADRO_600, RTX_4090, why_not
 from workbench.core.telemetry import GpuSample
 from workbench.telemetry.nvml import LOOK_AGAIN_EVERY, NvmlSource, is_wsl, library_is_there
 from workbench.telemetry.nvml_device import foreign_pids, throttle_reasons
@@ -51,11 +51,11 @@ def test_a_figure_that_is_not_there_is_absent_with_its_reason(play, nvml):
     play.show(RTX_4090 | {"power.error": 3, "temperature.error": 4, "clock.error": 27, "energy": 2**64 - 1})
     sample = only(nvml)
     assert (sample.power_w, sample.temperature_c, sample.clock_mhz, sample.energy_mj) == (None, None, None, None)
-    assert sample.why_not("power_w") == "not supported"
-    assert sample.why_not("temperature_c") == "not permitted"
-    assert sample.why_not("clock_mhz") == "failed"
-    assert sample.why_not("energy_mj") == "implausible"
-    assert sample.why_not("memory_used") is None
+    assert why_not(sample, "power_w") == "not supported"
+    assert why_not(sample, "temperature_c") == "not permitted"
+    assert why_not(sample, "clock_mhz") == "failed"
+    assert why_not(sample, "energy_mj") == "implausible"
+    assert why_not(sample, "memory_used") is None
     assert sample.memory_used == GIB
 
 
@@ -89,7 +89,7 @@ def test_what_is_not_supported_is_not_asked_for_again(play, nvml):
     play.change(**{"_0__power.error": None, "_0__temperature.error": None})
     sample = only(nvml)
     assert sample.power_w is None
-    assert sample.why_not("power_w") == "not supported"
+    assert why_not(sample, "power_w") == "not supported"
     assert sample.temperature_c == 61
 
 
@@ -105,7 +105,7 @@ def test_a_gpu_that_shares_the_memory_of_the_system(play, nvml):
     assert sample.gpu.unified
     assert (sample.memory_total, sample.memory_free, sample.memory_used) == (128 * GIB, 100 * GIB, 28 * GIB)
     assert sample.memory_own == 1_000_000
-    assert sample.why_not("energy_mj") == "not supported"
+    assert why_not(sample, "energy_mj") == "not supported"
     assert sample.gpu.pci_id == "000f:01:00.0"
 
 
@@ -119,14 +119,14 @@ def test_memory_that_is_not_permitted_is_not_taken_for_shared(play, nvml):
     play.show(RTX_4090 | {"total.error": 4})
     sample = only(nvml)
     assert not sample.gpu.unified
-    assert (sample.memory_total, sample.why_not("memory_total")) == (None, "not permitted")
+    assert (sample.memory_total, why_not(sample, "memory_total")) == (None, "not permitted")
 
 
 def test_more_used_than_there_is(play, nvml):
     play.show(RTX_4090 | {"used": 25 * GIB, "free": 0})
     sample = only(nvml)
     assert (sample.memory_total, sample.memory_used, sample.memory_free) == (24 * GIB, None, None)
-    assert sample.why_not("memory_used") == "implausible"
+    assert why_not(sample, "memory_used") == "implausible"
 
 
 def test_this_process_holds_nothing(play, nvml):
@@ -142,21 +142,21 @@ def test_a_process_in_two_lists_counts_once(play, nvml):
 def test_a_size_that_windows_does_not_tell(play, nvml):
     play.show(RTX_4090 | {"compute": "self:-1"})
     sample = only(nvml)
-    assert (sample.memory_own, sample.why_not("memory_own")) == (None, "not supported")
+    assert (sample.memory_own, why_not(sample, "memory_own")) == (None, "not supported")
 
 
 def test_process_ids_of_another_namespace(play):
     play.show(RTX_4090)
     source = NvmlSource(pids_are_foreign=lambda: True)
     sample = only(source)
-    assert (sample.memory_own, sample.why_not("memory_own")) == (None, "not identified")
+    assert (sample.memory_own, why_not(sample, "memory_own")) == (None, "not identified")
     source._forget()
 
 
 def test_all_lists_of_processes_fail(play, nvml):
     play.show(RTX_4090 | {"compute.error": 4, "graphics.error": 4})
     sample = only(nvml)
-    assert (sample.memory_own, sample.why_not("memory_own")) == (None, "not permitted")
+    assert (sample.memory_own, why_not(sample, "memory_own")) == (None, "not permitted")
 
 
 def test_a_split_gpu(play, nvml):
@@ -172,7 +172,7 @@ def test_a_split_gpu(play, nvml):
     assert (first.memory_total, first.memory_used, first.gpu.pci_id) == (16 * GIB, GIB, "0000:c1:00.0")
     assert first.gpu.capability == (9, 0)
     assert (second.gpu.key, second.gpu.index, second.memory_used) == ("MIG-b", 3, 2 * GIB)
-    assert first.why_not("power_w") == "not supported"
+    assert why_not(first, "power_w") == "not supported"
 
 
 def test_a_gpu_that_will_be_split_after_a_reset_is_whole_until_then(play, nvml):
@@ -191,7 +191,7 @@ def test_several_cards(play, nvml):
     samples = nvml.read()
     assert [sample.gpu.capability for sample in samples] == [(2, 1), (3, 0), (8, 9)]
     assert [sample.gpu.index for sample in samples] == [0, 1, 2]
-    assert samples[0].why_not("energy_mj") == "not supported"
+    assert why_not(samples[0], "energy_mj") == "not supported"
 
 
 @pytest.mark.parametrize("code", [15, 16])
@@ -249,7 +249,7 @@ def test_a_driver_that_is_not_loaded_is_no_news(play, nvml):
 
 def test_an_error_without_words(play, nvml):
     play.show(init=24)
-    with pytest.raises(SourceError, match="answers with an error"):
+    with pytest.raises(SourceError, match="reports an error"):
         nvml.read()
 
 

@@ -74,7 +74,7 @@ def test_another_failure_keeps_the_child(play, child):
 
 def test_a_library_that_crashes_takes_only_the_child_along(play, child):
     play.show(RTX_4090, crash=1)
-    with pytest.raises(SourceError, match=r"crashed the process that asked it \(exit status -6\)"):
+    with pytest.raises(SourceError, match=r"crashed the process that called it \(exit status -6\)"):
         child.read()
     play.show(RTX_4090)
     assert len(child.read()) == 1
@@ -83,7 +83,7 @@ def test_a_library_that_crashes_takes_only_the_child_along(play, child):
 def test_a_driver_that_hangs(play, child):
     child._patience_s = 0.2
     play.show(RTX_4090, block_ms=60_000)
-    with pytest.raises(SourceError, match="did not answer"):
+    with pytest.raises(SourceError, match="did not respond"):
         child.read()
     assert child._child is None
 

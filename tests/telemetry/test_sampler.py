@@ -144,7 +144,7 @@ def test_that_it_failed_and_that_it_is_back_is_told_once(sampler, source, clock)
     for _ in range(200):
         clock.turn(1)
         sampler.tick()
-    assert texts(sampler) == ["There are no figures of NVIDIA GPUs: The GPU is lost."]
+    assert texts(sampler) == ["No figures of NVIDIA GPUs: The GPU is lost."]
     assert sampler.latest().gpus == ()
     assert sampler.latest().sources[0].status == "down"
     source.error = None
@@ -154,7 +154,7 @@ def test_that_it_failed_and_that_it_is_back_is_told_once(sampler, source, clock)
     assert len(sampler.latest().gpus) == 2
     source.error = SourceError("again")
     sampler.tick()
-    assert texts(sampler, 2) == ["There are no figures of NVIDIA GPUs: again"]
+    assert texts(sampler, 2) == ["No figures of NVIDIA GPUs: again"]
 
 
 def test_after_it_was_back_it_rests_shortly_again(sampler, source, clock):
@@ -176,7 +176,7 @@ def test_a_driver_that_is_unloaded_while_it_is_used_is_told(sampler, source, clo
     sampler.tick()
     source.error = SourceError("not loaded", absent=True, code=9)
     sampler.tick()
-    assert texts(sampler) == ["There are no figures of NVIDIA GPUs: not loaded"]
+    assert texts(sampler) == ["No figures of NVIDIA GPUs: not loaded"]
     source.error = None
     clock.turn(FIRST_DELAY_S)
     sampler.tick()
@@ -210,7 +210,7 @@ def test_gpus_come_and_go(sampler, source):
     source.keys = ("b", "c")
     sampler.tick()
     assert [(event.kind, event.text) for event in sampler.events()] == [
-        ("gpu gone", "A does not answer any more."), ("gpu new", "C is there.")
+        ("gpu gone", "A no longer responds."), ("gpu new", "C was found.")
     ]  # fmt: skip
     sampler.tick()
     assert len(sampler.events()) == 2
@@ -308,7 +308,7 @@ def test_with_the_stub(host, play, nvml, clock):
     assert len(sampler.tick().gpus) == 2
     play.change(_0__error=15)
     assert len(sampler.tick().gpus) == 1
-    assert texts(sampler, 2) == ["NVIDIA GeForce RTX 4090 does not answer any more."]
+    assert texts(sampler, 2) == ["NVIDIA GeForce RTX 4090 no longer responds."]
 
 
 def test_meters_that_are_opened_late_are_opened_once_and_by_the_reader(host, source):
@@ -329,7 +329,7 @@ def test_meters_that_are_opened_late_are_opened_once_and_by_the_reader(host, sou
 def test_a_sampler_that_is_not_started_imports_no_binding_and_no_driver():
     code = (
         "import sys\n"
-        "from workbench.telemetry.system import system_sampler\n"
+        "from workbench.telemetry.sampler import system_sampler\n"
         "system_sampler()\n"
         "late = {'psutil', 'pynvml', 'subprocess', 'workbench.telemetry.nvml'}\n"
         "print(sorted(late.intersection(sys.modules)))"

@@ -149,7 +149,7 @@ class Workers:
     def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
         """Sees what goes on beside a measurement, inside the `with` block."""
         from workbench.telemetry.conditions import SystemConditionWatch
-        from workbench.telemetry.system import system_sampler
+        from workbench.telemetry.sampler import system_sampler
 
         if not machine.gpu_info:
             yield SystemConditionWatch()

@@ -28,7 +28,7 @@ from workbench.store.config.write import save_config
 from workbench.store.export.session import session_text
 from workbench.store.files import write_copy
 from workbench.store.prompts import PromptFolder
-from workbench.telemetry.system import system_sampler
+from workbench.telemetry.sampler import system_sampler
 from workbench.ui.services import Services
 
 LOG_FILE_BYTES = 2_000_000

@@ -325,10 +325,10 @@ class Bencher(Protocol):
 
 
 class ConditionWatch(Protocol):
-    """Sees what goes on beside a repetition."""
+    """Records the conditions during a repetition: other programs, clocks, throttling."""
 
     async def begin(self) -> None:
-        """A repetition begins."""
+        """Start of a repetition."""
 
     async def end(self) -> Conditions:
-        """It has ended; tells what went on meanwhile."""
+        """End of the repetition, and the conditions during it."""

@@ -1,6 +1,6 @@
-"""What the meters of the machine show, as frozen values.
+"""Readings of the meters of the machine, as frozen values, and the ports that deliver them.
 
-A figure that is not known is None, never 0; where the source said why, `GpuSample.why_not` repeats it.
+An unknown figure is None, never 0; `GpuSample.absent` holds the reason, where the source gave one.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Literal, Protocol
 from workbench.core.models import EngineInfo
 
 Absence = Literal["not supported", "not permitted", "gone", "not identified", "implausible", "failed"]
-"""Why there is no figure.
+"""Why a figure is absent.
 
-`gone`: the device stopped answering. `not identified`: in a container, process ids are not those that the driver knows.
-`implausible`: there was an answer that cannot be true.
+`gone`: the device stopped responding. `not identified`: process ids in a container differ from those of the driver.
+`implausible`: the reported value cannot be right.
 """
 
 SourceName = Literal["nvml", "amdgpu", "apple"]
@@ -32,90 +32,86 @@ Throttle = Literal[
     "power brake",
     "display clocks",
 ]
-"""Why a GPU does not run at its highest clock."""
+"""Why a GPU runs below its highest clock."""
 
 THROTTLE_WORDS: dict[Throttle, str] = {
     "idle": "idle",
-    "application clocks": "at the clocks that were set for it",
+    "application clocks": "limited to its configured clocks",
     "power cap": "power-limited",
     "hardware slowdown": "slowed down by the hardware (heat, power supply or a brake signal)",
-    "sync boost": "held to the clock of another GPU",
+    "sync boost": "limited to the clock of another GPU",
     "software thermal": "slowed down by the driver: too hot",
     "hardware thermal": "slowed down by the hardware: too hot",
     "power brake": "slowed down by the power supply's brake signal",
-    "display clocks": "held to the clock of the display",
+    "display clocks": "limited to the clock of the display",
 }
-"""Each reason in plain words."""
+"""Each reason as a phrase."""
 
 THROTTLE_WARNINGS: frozenset[Throttle] = frozenset(
     {"hardware slowdown", "software thermal", "hardware thermal", "power brake"}
 )
-"""The reasons that mean that something is wrong. A power cap is how a busy GPU normally runs."""
+"""The reasons that indicate a fault. A busy GPU normally runs at its power cap."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuInfo:
-    """What does not change about a GPU."""
+    """The constant properties of a GPU."""
 
     key: str
-    """The same for the same GPU as long as it is there: its UUID, else its PCI address, else its place in the list."""
+    """A stable identifier: the UUID, else the PCI address, else the index."""
     source: SourceName
     index: int
-    """Counted as the source counts; ggml may count otherwise."""
+    """The number that the source gives it; ggml may number GPUs differently."""
     name: str | None = None
     uuid: str | None = None
     pci_id: str | None = None
-    """As `normal_pci_id` writes it, such as `0000:c1:00.0`."""
+    """In the form of `normal_pci_id`, such as `0000:c1:00.0`."""
     capability: tuple[int, int] | None = None
     """The CUDA compute capability."""
     unified: bool = False
-    """Whether its memory is that of the system, shared with everything else."""
+    """Whether it uses system memory."""
     partition: Literal["", "whole", "part"] = ""
-    """`part` for a MIG device; `whole` for the GPU that is split into such, whose memory is theirs."""
+    """`part` for a MIG device; `whole` for the GPU that is partitioned into MIG devices, which own its memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuSample:
-    """A GPU at one moment. Sizes in bytes."""
+    """One reading of a GPU. Sizes in bytes."""
 
     gpu: GpuInfo
     memory_total: int | None = None
     memory_used: int | None = None
     memory_free: int | None = None
     memory_own: int | None = None
-    """What of it this process holds."""
+    """The share that this process holds."""
     spill_total: int | None = None
-    """System memory that the GPU may use beside its own (GTT)."""
+    """System memory that the GPU may use in addition to its own (GTT)."""
     spill_used: int | None = None
     gpu_percent: float | None = None
-    """The share of time in which anything ran at all; about 100 while tokens are made, however slow that is."""
+    """Share of time with any kernel running; about 100 while tokens are generated, at any speed."""
     memory_percent: float | None = None
-    """The share of time in which its memory was read or written."""
+    """Share of time with memory accesses."""
     temperature_c: float | None = None
     power_w: float | None = None
     power_limit_w: float | None = None
     clock_mhz: int | None = None
     memory_clock_mhz: int | None = None
     throttle: tuple[Throttle, ...] | None = None
-    """Why it does not run at its highest clock; empty where it does."""
+    """Why it runs below its highest clock; empty where it does not."""
     energy_mj: int | None = None
     """Millijoules since the driver was loaded."""
     absent: tuple[tuple[str, Absence], ...] = ()
-    """The fields that are not known, with the reason."""
-
-    def why_not(self, field: str) -> Absence | None:
-        """Why `field` is not known; None where it is, or where nobody said."""
-        return next((reason for name, reason in self.absent if name == field), None)
+    """The unknown fields, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostSample:
-    """The machine at one moment."""
+    """One reading of the host."""
 
     rss_bytes: int
     """Resident memory of this process."""
     free_bytes: int
-    """Memory that can still be had without swapping."""
+    """Memory that is available without swapping."""
     total_bytes: int
     cpu_percent: float
     """Load over all cores, 0 to 100."""
@@ -125,19 +121,19 @@ class HostSample:
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """How a source of GPU figures fares."""
+    """The state of a source of GPU figures."""
 
     source: SourceName
     status: Literal["working", "absent", "down"]
-    """`absent`: this machine has no such thing. `down`: it has, and it does not answer."""
+    """`absent`: this machine has no such GPU. `down`: it has one, which does not respond."""
     reason: str = ""
     code: int | None = None
-    """The number of the error, where the source has numbers."""
+    """The error number, where the source has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySample:
-    """All meters at one moment."""
+    """One reading of all meters."""
 
     at_ns: int
     """`time.perf_counter_ns`, as in the events of an answer."""
@@ -148,7 +144,7 @@ class TelemetrySample:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryEvent:
-    """A source or a GPU that came or went. Told once."""
+    """The appearance or loss of a source or a GPU."""
 
     number: int
     """Counted from 1, without gaps."""
@@ -159,7 +155,7 @@ class TelemetryEvent:
 
 @dataclass(frozen=True, slots=True)
 class ComputeDevice:
-    """A device that this build of llama.cpp computes on, as ggml sees it."""
+    """A device that this build of llama.cpp computes on, as ggml lists it."""
 
     name: str
     """ggml's name: `CPU`, `CUDA0`, `Metal`, …"""
@@ -167,50 +163,50 @@ class ComputeDevice:
     description: str = ""
     backend: str = ""
     pci_id: str | None = None
-    """As `normal_pci_id` writes it; None where ggml does not say."""
+    """In the form of `normal_pci_id`; None where ggml reports none."""
     free_bytes: int | None = None
-    """None for the CPU, of which ggml has no such figure."""
+    """None for the CPU, for which ggml has no figure."""
     total_bytes: int | None = None
 
     @property
     def is_gpu(self) -> bool:
-        """Whether layers can be put on it."""
+        """Whether layers can be offloaded to it."""
         return self.kind in {"gpu", "integrated"}
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """Something that is not as it should be."""
+    """A problem to report."""
 
     id: str
-    """What kind of trouble it is; stable."""
+    """The kind of problem; stable."""
     severity: Literal["info", "warning", "error"]
     text: str
-    """What is wrong, in plain words."""
+    """The problem, as a sentence."""
     hint: str = ""
-    """What to type or change; empty where nothing helps."""
+    """The fix: a command or a change; empty where there is none."""
     subject: str = ""
-    """What it is about, where there may be several: the key of a GPU."""
+    """The object, where there may be several: the key of a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the program is doing, for judging what the meters show."""
+    """The activity of the program, by which readings are judged."""
 
     info: EngineInfo | None = None
     """The open model."""
     asked_layers: int | None = None
-    """Layers that the user wants on the GPU, as `LoadSettings.num_gpu`; None where nothing was asked for."""
+    """Layers requested on the GPU, as `LoadSettings.num_gpu`; None where none were requested."""
     decoding: bool = False
-    """Whether an answer is being written."""
+    """Whether an answer is being generated."""
     settled_ns: int | None = None
-    """Since when this program neither loads nor closes anything; None while it does."""
+    """Since when this program neither loads nor closes a model; None while it does."""
     devices: tuple[ComputeDevice, ...] | None = None
-    """What llama.cpp computes on; None before it was asked."""
+    """The devices of llama.cpp; None before they were listed."""
 
 
 def normal_pci_id(text: str) -> str | None:
-    """A PCI address in one form, `0000:c1:00.0`; None where it is none.
+    """A PCI address in the form `0000:c1:00.0`; None for any other text.
 
     NVML writes `00000000:C1:00.0`, ggml and Linux `0000:c1:00.0`.
     """
@@ -228,43 +224,43 @@ def normal_pci_id(text: str) -> str | None:
 
 
 class HostMonitor(Protocol):
-    """Reads the machine's meters."""
+    """Reads the meters of the host."""
 
     def sample(self) -> HostSample:
-        """Read them now; costs well under a millisecond."""
+        """Read them now, in well under a millisecond. The CPU load is that since the last call."""
 
 
 class Telemetry(Protocol):
-    """Reads all meters, in a thread of its own. No method waits for a device."""
+    """Reads all meters in its own thread. No method waits for a device."""
 
     def start(self) -> None:
-        """Begin to read, about once a second."""
+        """Start reading, about once a second; no effect while running."""
 
     def stop(self) -> None:
-        """Read no more."""
+        """Stop reading, without waiting for a device."""
 
     def latest(self) -> TelemetrySample | None:
-        """The newest sample; None before the first. It stays when a device blocks: `at_ns` says how old it is."""
+        """The newest sample; None before the first. While a device blocks it ages: `at_ns` is when it was taken."""
 
     async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
-        """A sample that is taken now; None where the meters do not answer in time, or nothing is read."""
+        """A sample taken now; None where no meter responds within `patience_s`, or reading is stopped or paused."""
 
     def history(self) -> Sequence[TelemetrySample]:
-        """The samples that are still held, oldest first."""
+        """The samples kept, oldest first."""
 
     def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
-        """What came and went since event number `after`, as far as it is still held."""
+        """The events after event number `after` that are still kept."""
 
     def paused(self) -> AbstractContextManager[None]:
-        """Read nothing inside the `with` block, while something is timed. A read that has begun is not waited for."""
+        """Pause reading inside the `with` block, for a measurement; a read in progress is not waited for."""
 
 
 class AlarmWatch(Protocol):
-    """Tells of each trouble once, and again only after it was over."""
+    """Reports each alarm once, and again only after it has ended."""
 
     def look(self, situation: Situation) -> Sequence[Alarm]:
-        """The alarms to tell of now. Reads no meters: it looks at the samples that are there."""
+        """The alarms to report now, from the samples that were taken."""
 
     @property
     def active(self) -> Sequence[Alarm]:
-        """The alarms that hold, told of or not."""
+        """The alarms that hold, including those already reported."""

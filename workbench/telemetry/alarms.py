@@ -1,4 +1,4 @@
-"""Tells of each trouble once, and again only after it was over."""
+"""Alarms: each one is reported once, and again only after it has ended."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ import os
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
-from workbench.core.telemetry import Alarm, Situation, Telemetry, TelemetrySample
+from typing_extensions import override
+
+from workbench.core.telemetry import Alarm, AlarmWatch, Situation, Telemetry, TelemetrySample
 from workbench.telemetry import checks
 from workbench.telemetry.doctor.gpus import unused_gpus
 
 WINDOW_NS = 60 * 10**9
 """How far back the checks look."""
 CALM_LOOKS = 10
-"""So often in a row a trouble must not be seen before it counts as over: figures waver around any limit."""
+"""Looks in a row without an alarm before it counts as ended: figures waver around any threshold."""
 
 
 class AlarmBook:
-    """Remembers which alarms were told.
-
-    Args:
-        calm_looks: So often in a row an alarm must not be seen before it counts as over.
-    """
+    """The alarms that are active, and which of them were reported."""
 
     def __init__(self, calm_looks: int = CALM_LOOKS) -> None:
         self._calm_looks = max(1, calm_looks)
@@ -30,15 +28,15 @@ class AlarmBook:
 
     @property
     def active(self) -> Sequence[Alarm]:
-        """The alarms that are not over, in the order in which they came, each with its newest words."""
+        """The alarms that have not ended, oldest first, each with its latest text."""
         return tuple(self._active.values())
 
-    def tell(self, seen: Iterable[Alarm], *, fresh: bool = True) -> list[Alarm]:
-        """Take note of the alarms that hold now; gives those that nobody has been told of.
+    def update(self, seen: Iterable[Alarm], *, fresh: bool = True) -> list[Alarm]:
+        """Record the alarms that hold now, and return the new ones.
 
         Args:
             seen: The alarms that hold now.
-            fresh: Whether this is news. Otherwise no alarm comes nearer to being over.
+            fresh: Whether the samples are new; only then does an alarm that is not seen come closer to its end.
         """
         current = {(alarm.id, alarm.subject): alarm for alarm in seen}
         new = [alarm for key, alarm in current.items() if key not in self._active]
@@ -61,10 +59,10 @@ def alarms_of(
     """Every alarm that holds now.
 
     Args:
-        samples: The last ones, in the order of time.
+        samples: The most recent ones, oldest first.
         situation: What the program is doing.
-        environment: For variables that hide GPUs.
-        answer_from_ns: When the answer began that is being written.
+        environment: Environment variables, some of which hide GPUs.
+        answer_from_ns: When the current answer began.
     """
     gpus = [sample.gpu for sample in samples[-1].gpus] if samples else []
     of_answer = [sample for sample in samples if answer_from_ns is not None and sample.at_ns >= answer_from_ns]
@@ -78,13 +76,13 @@ def alarms_of(
     ]
 
 
-class TelemetryAlarmWatch:
-    """Looks at the samples of a sampler.
+class TelemetryAlarmWatch(AlarmWatch):
+    """Checks the samples of a sampler for alarms.
 
     Args:
-        telemetry: Where the samples are.
-        environment: The environment of the process; the real one by default.
-        book: Remembers what was told.
+        telemetry: The sampler.
+        environment: Environment variables; those of the process by default.
+        book: The alarms that are active.
     """
 
     def __init__(
@@ -100,20 +98,20 @@ class TelemetryAlarmWatch:
         self._answer_from_ns: int | None = None
 
     @property
+    @override
     def active(self) -> Sequence[Alarm]:
-        """The alarms that hold, told of or not."""
         return self._book.active
 
+    @override
     def look(self, situation: Situation) -> Sequence[Alarm]:
-        """The alarms to tell of now."""
         samples = self._telemetry.history()
         latest = samples[-1].at_ns if samples else -1
         if not situation.decoding:
             self._answer_from_ns = None
         elif self._answer_from_ns is None:
             self._answer_from_ns = latest
-        # Looking twice at one sample must not make its troubles end sooner.
+        # Looking twice at one sample must not end its alarms sooner.
         fresh, self._seen_ns = latest != self._seen_ns, latest
         window = samples[bisect_left(samples, latest - WINDOW_NS, key=lambda sample: sample.at_ns) :]
         seen = alarms_of(window, situation, self._environment, self._answer_from_ns)
-        return self._book.tell(seen, fresh=fresh)
+        return self._book.update(seen, fresh=fresh)

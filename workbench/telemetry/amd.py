@@ -1,4 +1,4 @@
-"""AMD GPUs on Linux, read from the files of the amdgpu driver."""
+"""Readings of AMD GPUs on Linux, from the files of the amdgpu driver."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from typing_extensions import override
+
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, SourceName, normal_pci_id
-from workbench.telemetry.source import SourceError
+from workbench.core.units import GIB, KIB, MIB
+from workbench.telemetry.source import GpuSource, SourceError
 
 AMD_VENDOR: Final = 0x1002
-_SMALL_CARVE_OUT = 4 * 2**30
+_SMALL_CARVE_OUT = 4 * GIB
 _CARD = re.compile(r"card[0-9]{1,6}")
 _LONGEST = 4096
-"""No figure has more characters; whatever is longer is none."""
+"""Characters of a figure at most; longer texts are not figures."""
 
 
-class AmdSource:
+class AmdSource(GpuSource):
     """Reads AMD GPUs.
 
     Args:
@@ -31,12 +34,8 @@ class AmdSource:
         self._cards = sys / "class" / "drm"
         self._fdinfo = fdinfo
 
+    @override
     def read(self) -> Sequence[GpuSample]:
-        """Every GPU that answers.
-
-        Raises:
-            SourceError: There is none.
-        """
         cards = find_cards(self._cards)
         if not cards:
             raise SourceError("There is no AMD GPU.", absent=True)
@@ -45,7 +44,7 @@ class AmdSource:
 
 
 def find_cards(folder: Path) -> list[Path]:
-    """The device folders of AMD's cards, in the order of their numbers."""
+    """The device folders of AMD cards, in the order of their numbers."""
     try:
         cards = [path for path in folder.iterdir() if _CARD.fullmatch(path.name)]
     except OSError:
@@ -62,7 +61,7 @@ def _vendor(device: Path) -> int | None:
 
 
 class _Card:
-    """Reads the files of one card, and notes why a figure cannot be had."""
+    """Reads the files of one card, and records why a figure is absent."""
 
     def __init__(self, device: Path) -> None:
         self._device = device
@@ -81,7 +80,7 @@ class _Card:
             return None
 
     def number(self, figure: str, *names: str) -> int | None:
-        """The first of these files that holds a number; `hwmon/` stands for the folder of the meters."""
+        """The number in the first of these files that holds one; `hwmon/` stands for the folder of the sensors."""
         reason: Absence = "not supported"
         for name in names:
             path = self._path(name)
@@ -107,7 +106,7 @@ class _Card:
 
 
 def read_number(path: Path) -> tuple[int | None, Absence | None]:
-    """The number that a file of sysfs holds, or why there is none."""
+    """The number in a sysfs file, or why there is none."""
     try:
         with path.open("rb") as file:
             text = file.read(_LONGEST).strip()
@@ -115,7 +114,7 @@ def read_number(path: Path) -> tuple[int | None, Absence | None]:
         return None, "not supported"
     except PermissionError:
         return None, "not permitted"
-    except OSError:  # A card that sleeps or is gone answers so.
+    except OSError:  # A suspended or removed card.
         return None, "failed"
     if not text.isdigit():
         return None, "failed"
@@ -134,7 +133,7 @@ def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:
         total = None
     unified = is_apu(card, total)
     if unified and total is not None and used is not None and spill_total is not None and spill_used is not None:
-        # What the firmware set apart is small; the rest comes out of the same memory on demand.
+        # The firmware reserves a small part; the rest is taken from the same memory on demand.
         total, used = total + spill_total, used + spill_used
         spill_total = spill_used = None
         card.absent |= {"spill_total": "not supported", "spill_used": "not supported"}
@@ -175,10 +174,10 @@ def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:
 
 
 def is_apu(card: _Card, vram_total: int | None) -> bool:
-    """Whether a GPU computes in the memory of the system.
+    """Whether a GPU uses system memory.
 
-    amdgpu shows no load of the memory on those, and on few others. They have no power limit of their own, or so little
-    memory set apart as no such card has.
+    For those, and few others, amdgpu reports no memory load. They have no power limit of their own, or less reserved
+    memory than any discrete card.
     """
     if vram_total is None or card.has("mem_busy_percent"):
         return False
@@ -203,7 +202,7 @@ def _describe(card: _Card, device: Path, index: int, *, unified: bool) -> GpuInf
 
 
 def read_fdinfo(folder: Path) -> list[str]:
-    """What the kernel says of each file that this process has open on a graphics device."""
+    """The kernel's description of each file that this process has open on a graphics device."""
     texts = []
     try:
         files = list(folder.iterdir())
@@ -211,7 +210,7 @@ def read_fdinfo(folder: Path) -> list[str]:
         return []
     for file in files:
         try:
-            # Looking where a descriptor leads is cheaper than reading what the kernel says of it.
+            # Resolving the link is cheaper than reading the description.
             if str((folder.parent / "fd" / file.name).readlink()).startswith("/dev/dri/"):
                 texts.append(file.read_text("utf-8", "replace"))
         except OSError:  # Closed in the meantime.
@@ -219,14 +218,11 @@ def read_fdinfo(folder: Path) -> list[str]:
     return texts
 
 
-_UNITS = {"": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_UNITS = {"": 1, "kib": KIB, "mib": MIB, "gib": GIB}
 
 
 def held_by_pci_id(texts: Iterable[str]) -> dict[str, int]:
-    """Bytes of graphics memory that this process holds, by PCI address.
-
-    A device that is opened twice is one client, and counts once.
-    """
+    """Bytes of graphics memory held by this process, by PCI address. A device that is opened twice counts once."""
     clients: dict[tuple[str, str], int] = {}
     for text in texts:
         facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}

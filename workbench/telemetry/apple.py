@@ -1,6 +1,6 @@
-"""The GPU of a Mac with an Apple chip. It computes in the memory of the system; ggml and psutil say how much there is.
+"""Readings of the GPU of a Mac with an Apple chip. It shares system memory, whose size ggml and psutil report.
 
-Load, power and clocks need private interfaces or administrator rights, and are left out.
+Load, power and clocks need private interfaces or administrator rights, and are not read.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from workbench.core.telemetry import Absence, ComputeDevice, GpuInfo, GpuSample, SourceName
-from workbench.telemetry.source import SourceError
+from typing_extensions import override
 
-_NOT_TOLD: tuple[tuple[str, Absence], ...] = tuple(
+from workbench.core.telemetry import Absence, ComputeDevice, GpuInfo, GpuSample, SourceName
+from workbench.telemetry.host import system_memory
+from workbench.telemetry.source import GpuSource, SourceError
+
+_NOT_READ: tuple[tuple[str, Absence], ...] = tuple(
     (name, "not supported")
     for name in (
         *("spill_total", "spill_used", "gpu_percent", "memory_percent", "temperature_c", "power_w", "power_limit_w"),
@@ -29,7 +32,7 @@ def is_apple_chip() -> bool:
 
 
 def sysctl(name: str) -> bytes | None:
-    """A value of the kernel of a Mac; None where it has none of that name."""
+    """A kernel value of a Mac; None where there is none of that name."""
     with suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None)
         size = ctypes.c_size_t(0)
@@ -41,22 +44,14 @@ def sysctl(name: str) -> bytes | None:
     return None
 
 
-def _system_memory() -> tuple[int, int]:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    return memory.total, memory.available
-
-
-class AppleSource:
+class AppleSource(GpuSource):
     """Reads the GPU of an Apple chip.
 
     Args:
         here: Whether there is one.
-        metal: What ggml says of it, once that is known: the most that Metal lends to this process, and what of it is
-            free.
-        system_memory: The total and the available memory of the system.
-        kernel_value: A value of the kernel by its name.
+        metal: ggml's view of it, once known: the memory that Metal allows this process, and how much of it is free.
+        system_memory: The total and available memory of the system, in bytes.
+        kernel_value: Reads a kernel value by name.
     """
 
     name: SourceName = "apple"
@@ -66,7 +61,7 @@ class AppleSource:
         *,
         here: Callable[[], bool] = is_apple_chip,
         metal: Callable[[], ComputeDevice | None] = lambda: None,
-        system_memory: Callable[[], tuple[int, int]] = _system_memory,
+        system_memory: Callable[[], tuple[int, int]] = system_memory,
         kernel_value: Callable[[str], bytes | None] = sysctl,
     ) -> None:
         self._here = here
@@ -75,12 +70,8 @@ class AppleSource:
         self._kernel_value = kernel_value
         self._chip: str | None = None
 
+    @override
     def read(self) -> Sequence[GpuSample]:
-        """The GPU.
-
-        Raises:
-            SourceError: This is no such machine.
-        """
         if not self._here():
             raise SourceError("There is no Apple GPU.", absent=True)
         if self._chip is None:
@@ -93,7 +84,7 @@ class AppleSource:
         own = None
         if metal is not None and metal.total_bytes:
             limit = limit or metal.total_bytes
-            # Metal counts what this process has taken, and nobody else.
+            # Metal counts the memory of this process alone.
             own = None if metal.free_bytes is None else max(0, metal.total_bytes - metal.free_bytes)
         budget = min(total, limit) if limit else total
         free = min(available, budget)
@@ -106,6 +97,6 @@ class AppleSource:
                 memory_used=budget - free,
                 memory_free=free,
                 memory_own=own,
-                absent=absent + _NOT_TOLD,
+                absent=absent + _NOT_READ,
             )
         ]

@@ -1,4 +1,4 @@
-"""What the meters say is wrong. Each check is a plain function of what is known, and gives the alarms that hold now."""
+"""Checks on the samples of the meters: each is a plain function that returns the alarms that hold now."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from workbench.core.units import GIB, MIB, size_text
 from workbench.telemetry.doctor.gpus import gpu_name
 
 THROTTLE_SAMPLES = 3
-"""So many of the last `THROTTLE_WINDOW` samples have to be throttled: a short dip is no news."""
+"""How many of the last `THROTTLE_WINDOW` samples must be throttled: a short dip is not reported."""
 THROTTLE_WINDOW = 5
 TAKEN_BYTES = GIB // 2
-"""What another process has to take before it is news."""
+"""Memory that another process must take before it is reported."""
 SHORT_SHARE = 0.10
-"""And so little of the memory has to be left."""
+"""The share of memory below which it is reported."""
 SPILL_BYTES = GIB // 4
 FULL_SHARE = 0.95
 SWAP_BYTES = 64 * MIB
@@ -33,7 +33,7 @@ def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
 
     Args:
         info: The open model.
-        asked: As `LoadSettings.num_gpu`: -1 is as many as fit, which is never too few.
+        asked: As `LoadSettings.num_gpu`; -1 means as many as fit, which is never too few.
     """
     if info is None or asked is None or asked <= 0 or info.gpu_layers is None:
         return []
@@ -46,9 +46,9 @@ def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
         Alarm(
             "fewer-layers",
             "warning",
-            f"{info.gpu_layers or 'None'} of the {wanted} layers that were asked for are on {where}"
-            f"{'' if info.gpu_layers else '; the processor computes all of them'}.",
-            "`workbench doctor` says which GPUs this build of llama.cpp can use. A shorter context (num_ctx) or a "
+            f"{info.gpu_layers or 'None'} of the {wanted} requested layers are on {where}"
+            f"{'' if info.gpu_layers else '; the CPU computes all of them'}.",
+            "`workbench doctor` shows which GPUs this build of llama.cpp can use. A shorter context (num_ctx) or a "
             "smaller quantization leaves room for more layers.",
             info.model.ref,
         )
@@ -56,7 +56,7 @@ def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
 
 
 def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:
-    """GPUs that are slowed down for a reason that ought not to be. A power cap is none."""
+    """GPUs that are throttled for a reason that indicates a fault; a power cap does not."""
     window = samples[-THROTTLE_WINDOW:]
     alarms = []
     for sample in _latest_gpus(samples):
@@ -69,13 +69,13 @@ def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:
         if not reasons:
             continue
         words = " and ".join(THROTTLE_WORDS[reason] for reason in reasons)
-        heat = f" It has {sample.temperature_c:.0f} °C." if sample.temperature_c is not None else ""
+        heat = f" It is at {sample.temperature_c:.0f} °C." if sample.temperature_c is not None else ""
         alarms.append(
             Alarm(
                 "throttling",
                 "warning",
                 f"{gpu_name(sample.gpu)} is {words}.{heat}",
-                "Figures that are measured now are too low. See to its air, its fans and its power cables.",
+                "Speeds measured now are too low. Check its airflow, its fans and its power cables.",
                 sample.gpu.key,
             )
         )
@@ -83,7 +83,7 @@ def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:
 
 
 def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> list[Alarm]:
-    """GPUs whose work lies in the memory of the system, from where it is many times slower."""
+    """GPUs whose data has spilled into system memory, where access is many times slower."""
     alarms = []
     for sample in _latest_gpus(samples):
         total, used = sample.memory_total, sample.memory_used
@@ -93,7 +93,7 @@ def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> list
         lowest = min((each.spill_used for each in before if each.spill_used is not None), default=None)
         if lowest is None or sample.spill_used is None or sample.spill_used - lowest < SPILL_BYTES:
             continue
-        alarms.append(_spill_alarm(sample.gpu, f"{size_text(sample.spill_used - lowest)} of its work"))
+        alarms.append(_spill_alarm(sample.gpu, f"{size_text(sample.spill_used - lowest)} of its data"))
     cards = [sample for sample in _latest_gpus(samples) if not sample.gpu.unified and sample.gpu.partition != "whole"]
     if info is not None and info.memory is not None and info.memory.device != "CPU" and len(cards) == 1 and not alarms:
         total = cards[0].memory_total
@@ -109,19 +109,19 @@ def _spill_alarm(gpu: GpuInfo, what: str) -> Alarm:
     return Alarm(
         "spill",
         "warning",
-        f"{what} lies in the system's memory, since that of {gpu_name(gpu)} is full: it is much slower from there.",
+        f"{what} spilled into system memory, because that of {gpu_name(gpu)} is full: access is much slower there.",
         "Choose a smaller quantization, a shorter context (num_ctx), or fewer layers on the GPU (num_gpu).",
         gpu.key,
     )
 
 
 def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> list[Alarm]:
-    """GPUs on which another process takes the memory that is left.
+    """GPUs on which another process takes the remaining memory.
 
     Args:
-        samples: In the order of time.
-        settled_ns: Since when this program's own use does not change. Where the driver does not tell the share of this
-            process, any growth after that is somebody else's.
+        samples: Oldest first.
+        settled_ns: Since when this program's own use is constant. Where the driver does not report the share of this
+            process, any growth after that belongs to another one.
     """
     alarms = []
     for sample in _latest_gpus(samples):
@@ -142,7 +142,7 @@ def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> 
                 "memory-taken",
                 "warning",
                 f"Another program has taken {size_text(others[-1] - min(others))} of {gpu_name(sample.gpu)}'s memory; "
-                f"{size_text(sample.memory_free)} are free.",
+                f"{size_text(sample.memory_free)} is free.",
                 "Type: nvidia-smi (it lists the programs)" if sample.gpu.source == "nvml" else "",
                 sample.gpu.key,
             )
@@ -151,7 +151,7 @@ def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> 
 
 
 def _others(sample: GpuSample, *, settled: bool) -> int | None:
-    """What is not this program's, or differs from that by the same amount all the time."""
+    """Memory of other programs, or a figure that differs from it by a constant."""
     if sample.memory_used is None:
         return None
     if sample.memory_own is not None:
@@ -160,11 +160,11 @@ def _others(sample: GpuSample, *, settled: bool) -> int | None:
 
 
 def swapping(samples: Sequence[TelemetrySample], *, decoding: bool) -> list[Alarm]:
-    """Swap that grows while an answer is written: the model does not fit.
+    """Swap that grows during an answer: the model does not fit.
 
     Args:
         samples: Those since the answer began.
-        decoding: Whether an answer is being written.
+        decoding: Whether an answer is being generated.
     """
     used = [
         one.host.swap_used_bytes for one in samples if one.host is not None and one.host.swap_used_bytes is not None
@@ -175,8 +175,8 @@ def swapping(samples: Sequence[TelemetrySample], *, decoding: bool) -> list[Alar
         Alarm(
             "swapping",
             "warning",
-            f"The system has put {size_text(used[-1] - min(used))} into swap while this answer is written: "
-            "the memory is full, and every token waits for the disk.",
+            f"The system has swapped out {size_text(used[-1] - min(used))} during this answer: "
+            "memory is full, and every token waits for the disk.",
             "Close other programs, or choose a smaller quantization or a shorter context (num_ctx).",
         )
     ]

@@ -1,4 +1,4 @@
-"""What goes on beside a measurement: other programs, clocks, and what slows a GPU down."""
+"""Disturbances during a measurement: other programs, clocks, and GPU throttling."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ import time
 from contextlib import ExitStack, suppress
 
 import psutil
+from typing_extensions import override
 
-from workbench.core.bench import Conditions
+from workbench.core.bench import Conditions, ConditionWatch
 from workbench.core.energy import energy_between
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, Telemetry, TelemetrySample
 
 
-class SystemConditionWatch:
-    """Looks at the machine and its GPUs before and after; in between, no meter is read.
+class SystemConditionWatch(ConditionWatch):
+    """Reads the meters of the machine and its GPUs before and after a repetition, and none in between.
 
     Args:
-        telemetry: The sampler of the GPUs; it runs already. None where there are none to look at.
+        telemetry: The running sampler of the GPUs; None without GPUs.
     """
 
     def __init__(self, telemetry: Telemetry | None = None) -> None:
@@ -27,16 +28,16 @@ class SystemConditionWatch:
         self._first: TelemetrySample | None = None
         self._before = self._read()
 
+    @override
     async def begin(self) -> None:
-        """A repetition begins."""
         self._pause.close()
         if self._telemetry is not None:
             self._first = await self._telemetry.fresh()
             self._pause.enter_context(self._telemetry.paused())
         self._before = self._read()
 
+    @override
     async def end(self) -> Conditions:
-        """It has ended; tells what went on meanwhile."""
         wall, busy, own = (now - then for now, then in zip(self._read(), self._before, strict=True))
         self._pause.close()
         others = max(0.0, busy - own)
@@ -55,7 +56,7 @@ class SystemConditionWatch:
         )
 
     def _read(self) -> tuple[float, float, float]:
-        """The time, and the processor time of everything and of this process, in seconds."""
+        """The time, and the CPU time of all processes and of this one, in seconds."""
         times = psutil.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0) + getattr(times, "guest", 0.0)
         own = self._process.cpu_times()

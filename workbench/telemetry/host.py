@@ -1,10 +1,12 @@
-"""The meters of the machine itself: memory, swap and processor."""
+"""Memory, swap and CPU load of the machine, and the limits of its container."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from workbench.core.telemetry import HostSample
+from typing_extensions import override
+
+from workbench.core.telemetry import HostMonitor, HostSample
 
 CGROUP = Path("/sys/fs/cgroup")
 _LIMIT_FILES = ("memory.max", "memory/memory.limit_in_bytes")
@@ -12,11 +14,16 @@ _STATISTICS = (("memory.stat", "inactive_file"), ("memory/memory.stat", "total_i
 _USAGE_FILES = ("memory.current", "memory/memory.usage_in_bytes")
 
 
-class PsutilHostMonitor:
-    """Reads the memory of this process and of the machine, and the load of its processors.
+def system_memory() -> tuple[int, int]:
+    """The total and the available memory of the machine, in bytes."""
+    import psutil
 
-    psutil is imported with the first object: whoever shows no meters does not wait for it.
-    """
+    memory = psutil.virtual_memory()
+    return memory.total, memory.available
+
+
+class PsutilHostMonitor(HostMonitor):
+    """Reads the meters of the host with psutil, which is imported with the first object and not with the module."""
 
     def __init__(self) -> None:
         import psutil
@@ -25,15 +32,15 @@ class PsutilHostMonitor:
         self._virtual_memory = psutil.virtual_memory
         self._swap_memory = psutil.swap_memory
         self._cpu_percent = psutil.cpu_percent
-        # The load is measured from one call to the next; without this the first sample would always say 0.
+        # The load is measured between two calls; without this one the first sample would always be 0.
         self._cpu_percent(interval=None)
 
+    @override
     def sample(self) -> HostSample:
-        """Read the meters now. The load is that since the last call."""
         memory = self._virtual_memory()
         try:
             swap = self._swap_memory()
-        except (OSError, RuntimeError):  # Containers hide the file that it is read from.
+        except (OSError, RuntimeError):  # Containers may hide its source file.
             swap = None
         return HostSample(
             rss_bytes=self._process.memory_info().rss,
@@ -46,12 +53,12 @@ class PsutilHostMonitor:
 
 
 def memory_limit(total_bytes: int, root: Path = CGROUP) -> tuple[int, int | None] | None:
-    """The memory that a container allows, and what of it is in use; None where nothing below `total_bytes` is set."""
+    """The memory limit of the container and its use, in bytes; None where no limit below `total_bytes` is set."""
     limit = next(filter(None, (_number(root / name) for name in _LIMIT_FILES)), None)
     if limit is None or limit >= total_bytes:
         return None
     used = next(filter(None, (_number(root / name) for name in _USAGE_FILES)), None)
-    # Files that were read are in it, model files above all; the kernel drops them before anything is short.
+    # It includes cached files, above all model files, which the kernel drops before memory runs short.
     return limit, None if used is None else max(0, used - _droppable(root))
 
 
@@ -76,7 +83,7 @@ def _number(path: Path) -> int | None:
 
 
 def cpu_quota(root: Path = CGROUP) -> float | None:
-    """How many cores' worth of time a container is given; None where nothing is set."""
+    """The CPU time limit of the container in cores; None where none is set."""
     try:
         words = (root / "cpu.max").read_text("ascii", "replace").split()
     except OSError:

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs, through NVML. pynvml is imported only once the driver's library was found."""
+"""Readings of NVIDIA GPUs through NVML. pynvml is imported only once the library of the driver has been found."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from typing_extensions import override
+
 from workbench.core.telemetry import GpuSample, SourceName
+from workbench.telemetry.host import system_memory
 from workbench.telemetry.nvml_device import (
     GPU_IS_LOST,
     RESET_REQUIRED,
@@ -21,7 +24,7 @@ from workbench.telemetry.nvml_device import (
     SystemMemory,
     foreign_pids,
 )
-from workbench.telemetry.source import SourceError
+from workbench.telemetry.source import GpuSource, SourceError
 
 LIBRARY = "libnvidia-ml.so.1"
 NO_LIBRARY = 12
@@ -30,36 +33,36 @@ _INSUFFICIENT_RESOURCES = 23
 _NOT_READY = 27
 
 STALE_CODES = frozenset({UNKNOWN, VERSION_MISMATCH})
-"""After these only a new process can go on: the library stays loaded, and it no longer fits the driver."""
+"""Errors after which only a new process can continue: the loaded library no longer matches the driver."""
 
 _LOST = frozenset({GPU_IS_LOST, RESET_REQUIRED})
 LOOK_AGAIN_EVERY = 30
-"""Readings after which the devices are counted anew."""
+"""Readings after which the devices are counted again."""
 
 CORRUPTED = (
-    "The Python module pynvml is not NVIDIA's: an old package of that name lies over it. "
+    "The Python module pynvml is not NVIDIA's: an old package of that name replaces it. "
     "Type: pip uninstall --yes nvidia-ml-py3 pynvml && pip install --force-reinstall nvidia-ml-py"
 )
 
 REASONS = {
-    NO_LIBRARY: "There is no NVIDIA driver library.",
+    NO_LIBRARY: "No NVIDIA driver library was found.",
     NO_DRIVER: "The NVIDIA driver is not loaded. Type: sudo modprobe nvidia",
     VERSION_MISMATCH: "The NVIDIA driver was updated and the old one is still loaded: restart the machine.",
     GPU_IS_LOST: "The GPU fell off the bus: the machine has to be restarted.",
     RESET_REQUIRED: "The GPU has to be reset. Type: sudo nvidia-smi --gpu-reset",
-    4: "This user may not talk to the NVIDIA driver: the device files /dev/nvidia* are not permitted.",
-    _INSUFFICIENT_RESOURCES: "The NVIDIA driver has no resources left to answer with.",
+    4: "This user may not access the NVIDIA driver: permission to the device files /dev/nvidia* is missing.",
+    _INSUFFICIENT_RESOURCES: "The NVIDIA driver has run out of resources.",
     _NOT_READY: "The NVIDIA driver is not ready yet.",
     UNKNOWN: (
-        "The NVIDIA driver does not answer (unknown error). In a container this happens when the host reloads its "
+        "The NVIDIA driver does not respond (unknown error). In a container this happens when the host reloads its "
         "services: start the container again."
     ),
 }
-"""What the errors mean, in plain words."""
+"""Error messages by NVML error code."""
 
 
 def library_is_there() -> bool:
-    """Whether NVML can be loaded. Finding out costs microseconds where it cannot."""
+    """Whether NVML can be loaded; takes microseconds where it cannot."""
     if sys.platform == "darwin":
         return False
     if sys.platform == "win32":
@@ -83,28 +86,21 @@ def is_wsl(version: Path = Path("/proc/version")) -> bool:
         return False
 
 
-def _system_memory() -> tuple[int, int]:
-    import psutil
-
-    memory = psutil.virtual_memory()
-    return memory.total, memory.available
-
-
 def _load() -> Nvml:
     import pynvml
 
     return pynvml
 
 
-class NvmlSource:
+class NvmlSource(GpuSource):
     """Reads NVIDIA GPUs in this process.
 
     Args:
-        pid: The process whose share of the memory is wanted; this one by default.
-        load: Gives the module pynvml.
-        there: Whether the driver's library is there.
+        pid: The process whose share of the memory is read; this one by default.
+        load: Imports the module pynvml.
+        there: Whether the library of the driver exists.
         pids_are_foreign: Whether the driver knows processes by other ids than this process does.
-        system_memory: The memory of the system, for GPUs that share it.
+        system_memory: The total and available memory of the system, for GPUs that share it.
     """
 
     name: SourceName = "nvml"
@@ -116,7 +112,7 @@ class NvmlSource:
         load: Callable[[], Nvml] = _load,
         there: Callable[[], bool] = library_is_there,
         pids_are_foreign: Callable[[], bool] = foreign_pids,
-        system_memory: SystemMemory = _system_memory,
+        system_memory: SystemMemory = system_memory,
     ) -> None:
         self._pid = os.getpid() if pid is None else pid
         self._load = load
@@ -129,12 +125,8 @@ class NvmlSource:
         self._lost = 0
         self._readings = 0
 
+    @override
     def read(self) -> Sequence[GpuSample]:
-        """Every GPU that answers.
-
-        Raises:
-            SourceError: There is no NVML, or no GPU answers.
-        """
         if self._nvml is None:
             self._nvml = self._start()
         try:
@@ -144,7 +136,7 @@ class NvmlSource:
             raise _source_error(error) from None
 
     def versions(self) -> dict[str, str]:
-        """The versions of the driver and of the CUDA that it supports, once something was read."""
+        """The versions of the driver and of the CUDA that it supports, after the first reading."""
         found: dict[str, str] = {}
         if self._nvml is None:
             return found
@@ -204,7 +196,7 @@ class NvmlSource:
                 device = NvmlDevice(reader, nvml.nvmlDeviceGetHandleByIndex(index), index)
                 found += [device, *device.parts()]
             except nvml.NVMLError as error:
-                # One card may be lost or not permitted while its neighbours work.
+                # One card may be lost or not permitted while others work.
                 failure = error
                 self._lost += 1
         if failure is not None and not found:
@@ -212,17 +204,14 @@ class NvmlSource:
         return found
 
     def _forget(self) -> None:
-        """Begin anew with the next reading."""
+        """Start afresh with the next reading."""
         nvml, self._nvml, self._devices = self._nvml, None, None
         with suppress(nvml.NVMLError):
             nvml.nvmlShutdown()
 
 
 def _wants_former_lists(nvml: Nvml) -> bool:
-    """Whether this is one of the drivers whose lists of processes have another layout in the third version.
-
-    They are those with the one function and without the other.
-    """
+    """Whether this driver lays out version 3 of its process lists differently: it has only one of two functions."""
 
     def has(symbol: str) -> bool:
         try:
@@ -236,5 +225,5 @@ def _wants_former_lists(nvml: Nvml) -> bool:
 
 def _source_error(error: Nvml) -> SourceError:
     code = error.value
-    reason = REASONS.get(code, f"The NVIDIA driver answers with an error: {error}.")
+    reason = REASONS.get(code, f"The NVIDIA driver reports an error: {error}.")
     return SourceError(reason, absent=code in {NO_LIBRARY, NO_DRIVER}, code=code)

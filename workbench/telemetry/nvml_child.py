@@ -1,8 +1,8 @@
-"""NVML in a process of its own.
+"""Readings of NVIDIA GPUs through NVML in a child process.
 
-It is needed in three cases: under WSL, where some drivers' NVML crashes the process that calls it; once the driver was
-updated, since the library that this process has loaded never fits it again; and wherever a driver that hangs must not
-take anything along. A child costs some 20 MB, so the sampler begins without one where it can.
+It is needed in three cases: under WSL, where NVML of some drivers crashes the calling process; after a driver update,
+when the library loaded in this process no longer matches; and where a driver that hangs must not block the caller. A
+child takes some 20 MiB, so the sampler starts without one where it can.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from typing_extensions import override
 
 from workbench.core.telemetry import GpuSample, SourceName
 from workbench.processes import ChildProcess
@@ -19,16 +21,16 @@ from workbench.telemetry.wire import sample_from_dict
 
 WORKER = "workbench.telemetry.nvml_worker"
 PATIENCE_S = 10.0
-"""The first call may take seconds: it wakes a GPU that sleeps."""
+"""Time to wait for an answer; the first one may take seconds, because it wakes a suspended GPU."""
 
 
-class NvmlChild:
+class NvmlChild(GpuSource):
     """Reads NVIDIA GPUs in a child process.
 
     Args:
-        pid: The process whose share of the memory is wanted; this one by default.
+        pid: The process whose share of the memory is read; this one by default.
         patience_s: How long to wait for an answer.
-        there: Whether the driver's library is there.
+        there: Whether the library of the driver exists.
     """
 
     name: SourceName = "nvml"
@@ -45,14 +47,10 @@ class NvmlChild:
         self._there = there
         self._child: ChildProcess | None = None
         self.versions: dict[str, str] = {}
-        """The versions of the driver and of the CUDA that it supports, once something was read."""
+        """The versions of the driver and of the CUDA that it supports, after the first reading."""
 
+    @override
     def read(self) -> Sequence[GpuSample]:
-        """Every GPU that answers.
-
-        Raises:
-            SourceError: There is no NVML, no GPU answers, or the child crashed or hangs.
-        """
         if self._child is None:
             if not self._there():
                 raise SourceError(REASONS[NO_LIBRARY], absent=True, code=NO_LIBRARY)
@@ -60,14 +58,14 @@ class NvmlChild:
         found = self._ask(self._child)
         if "error" in found:
             if found["code"] in STALE_CODES:
-                # The next child loads the library anew.
+                # The next child loads the library again.
                 self.close()
             raise SourceError(found["error"], absent=found["absent"], code=found["code"])
         self.versions = found["versions"]
         return [sample_from_dict(sample) for sample in found["samples"]]
 
     def close(self) -> None:
-        """End the child. A later reading starts another one."""
+        """Kill the child; a later reading starts another one."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()
@@ -80,26 +78,26 @@ class NvmlChild:
         except TimeoutError:
             self.close()
             raise SourceError(
-                f"The NVIDIA driver did not answer for {self._patience_s:g} seconds. `nvidia-smi` will hang as well: "
-                "restart the machine."
+                f"The NVIDIA driver did not respond within {self._patience_s:g} seconds. `nvidia-smi` will hang as "
+                "well: restart the machine."
             ) from None
         if found is None:
             status = child.close(1)
             self.close()
             raise SourceError(
-                f"The NVIDIA driver's library crashed the process that asked it (exit status {status}): "
+                f"The NVIDIA driver's library crashed the process that called it (exit status {status}): "
                 "update the driver."
             )
         return found
 
 
-class NvmlAnywhere:
-    """Reads NVIDIA GPUs in this process as long as that works, and in a child process where it cannot.
+class NvmlAnywhere(GpuSource):
+    """Reads NVIDIA GPUs in this process while that works, and otherwise in a child process.
 
     Args:
         here: Reads in this process.
         child: Reads in a child process.
-        only_child: Whether it is not safe to read in this process.
+        only_child: Whether reading in this process is unsafe.
     """
 
     name: SourceName = "nvml"
@@ -108,12 +106,8 @@ class NvmlAnywhere:
         self._source = child if only_child else here
         self._child = child
 
+    @override
     def read(self) -> Sequence[GpuSample]:
-        """Every GPU that answers.
-
-        Raises:
-            SourceError: There is no NVML, or no GPU answers.
-        """
         try:
             return self._source.read()
         except SourceError as error:
@@ -123,5 +117,5 @@ class NvmlAnywhere:
 
 
 def nvml_anywhere() -> NvmlAnywhere:
-    """The source of this machine."""
+    """The NVML source for this machine."""
     return NvmlAnywhere(NvmlSource(), NvmlChild(), only_child=is_wsl())

@@ -1,7 +1,7 @@
-"""One NVIDIA GPU, read through NVML figure by figure.
+"""Reading of one NVIDIA GPU through NVML, figure by figure.
 
-An error of one figure makes that figure absent and nothing else. Only the errors in `STATE_ERRORS` say that the device
-or the driver itself is gone, and are handed on.
+An error makes only its own figure absent. The errors in `STATE_ERRORS` mean that the device or the driver is lost, and
+are raised.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VERSION_MISMATCH = 18
 ARGUMENT_VERSION_MISMATCH = 25
 UNKNOWN = 999
 STATE_ERRORS = frozenset({UNINITIALIZED, GPU_IS_LOST, RESET_REQUIRED, VERSION_MISMATCH, UNKNOWN})
-"""These are about the device or the driver, not about one figure."""
+"""Errors of the device or the driver, not of one figure."""
 
 _ABSENCE: dict[int, Absence] = {
     NOT_SUPPORTED: "not supported",
@@ -32,7 +32,7 @@ _ABSENCE: dict[int, Absence] = {
     NO_PERMISSION: "not permitted",
 }
 _FOR_GOOD = frozenset({NOT_SUPPORTED, FUNCTION_NOT_FOUND, ARGUMENT_VERSION_MISMATCH})
-"""Errors that will be the same the next time: such a figure is not asked for again."""
+"""Permanent errors: such a figure is not requested again."""
 
 _THROTTLE: tuple[tuple[int, Throttle], ...] = (
     (0x1, "idle"),
@@ -47,7 +47,7 @@ _THROTTLE: tuple[tuple[int, Throttle], ...] = (
 )
 _CLOCK_SM, _CLOCK_MEMORY, _SENSOR_GPU = 1, 2, 0
 _NOT_A_SIZE = 2**63
-"""NVML says 2^64 - 1 for a size that it does not know."""
+"""NVML returns 2^64 - 1 for an unknown size."""
 
 _PROCESS_LISTS = (
     "nvmlDeviceGetComputeRunningProcesses",
@@ -55,17 +55,17 @@ _PROCESS_LISTS = (
     "nvmlDeviceGetMPSComputeRunningProcesses",
 )
 _FIRST_PID_NAMESPACE = "pid:[4026531836]"
-"""The kernel's fixed number of the namespace in which process ids are those that drivers know."""
+"""The kernel's fixed number of the initial namespace, whose process ids drivers report."""
 
 _T = TypeVar("_T")
 Nvml: TypeAlias = Any
-"""The module pynvml, or something of it: it has no types."""
+"""The module pynvml or one of its objects, which have no types."""
 SystemMemory = Callable[[], tuple[int, int]]
-"""Gives the total and the available memory of the system."""
+"""Returns the total and the available memory of the system, in bytes."""
 
 
 def foreign_pids(link: Path = Path("/proc/self/ns/pid")) -> bool:
-    """Whether this process lives in a container, where it has another id than the one that the driver reports."""
+    """Whether this process runs in a container, where its id differs from the one that the driver reports."""
     try:
         return str(link.readlink()) != _FIRST_PID_NAMESPACE
     except OSError:  # Not Linux, or no namespaces.
@@ -73,32 +73,32 @@ def foreign_pids(link: Path = Path("/proc/self/ns/pid")) -> bool:
 
 
 def throttle_reasons(bits: int) -> tuple[Throttle, ...]:
-    """The reasons in a bit mask; bits that nobody has named yet are passed over."""
+    """The reasons in a bit mask; unknown bits are ignored."""
     return tuple(reason for bit, reason in _THROTTLE if bits & bit)
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What the devices have in common."""
+    """What all devices share."""
 
     nvml: Nvml
     """The module pynvml."""
     pid: int
-    """The process whose share of the memory is wanted."""
+    """The process whose share of the memory is read."""
     foreign_pids: bool
     former_lists: bool
-    """Whether processes have to be asked for by the functions of the second version."""
+    """Whether process lists must be read with version 2 of the functions."""
     system_memory: SystemMemory
 
 
 class NvmlDevice:
-    """One GPU, or one part of a GPU that is split (MIG).
+    """A GPU, or a MIG device of a partitioned GPU.
 
     Args:
         reader: What all devices share.
         handle: NVML's handle.
-        index: NVML's number of it.
-        whole: The GPU that this is a part of.
+        index: NVML's index.
+        whole: The partitioned GPU, for a MIG device.
     """
 
     def __init__(self, reader: Reader, handle: object, index: int, whole: GpuInfo | None = None) -> None:
@@ -137,7 +137,7 @@ class NvmlDevice:
         )
 
     def parts(self) -> list[NvmlDevice]:
-        """The parts of a GPU that is split."""
+        """The MIG devices of a partitioned GPU."""
         if self.info.partition != "whole":
             return []
         most = self._ask("parts", self._nvml.nvmlDeviceGetMaxMigDeviceCount) or 0
@@ -146,7 +146,7 @@ class NvmlDevice:
             try:
                 handle = self._nvml.nvmlDeviceGetMigDeviceHandleByIndex(self._handle, index)
                 parts.append(NvmlDevice(self._reader, handle, index, self.info))
-            except self._nvml.NVMLError:  # A place that no part takes.
+            except self._nvml.NVMLError:  # A slot without a MIG device.
                 continue
         return parts
 
@@ -154,7 +154,7 @@ class NvmlDevice:
         """Read every figure.
 
         Raises:
-            NVMLError: The device or the driver is gone.
+            NVMLError: The device or the driver is lost.
         """
         self._absent = {}
         nvml = self._nvml
@@ -197,10 +197,10 @@ class NvmlDevice:
         return total, used, free
 
     def _memory(self) -> tuple[int, int, int] | None:
-        """Total, used and free; None where NVML has none, as on GPUs that share the system's memory."""
+        """Total, used and free bytes; None where NVML has none, as for GPUs that share system memory."""
         memory = None
         if self._memory_v2:
-            # Version 2 tells what the driver keeps for itself apart; old drivers do not have it.
+            # Version 2 excludes memory reserved by the driver; old drivers lack it.
             memory = self._ask("memory_v2", self._nvml.nvmlDeviceGetMemoryInfo, self._nvml.nvmlMemory_v2)
             self._memory_v2 = "memory_v2" not in self._never
             self._absent.pop("memory_v2", None)
@@ -214,7 +214,7 @@ class NvmlDevice:
         return memory.total, memory.used, memory.free
 
     def _own_memory(self) -> int | None:
-        """What this process holds on the device."""
+        """Bytes that this process holds on the device."""
         if self._reader.foreign_pids:
             self._absent["memory_own"] = "not identified"
             return None
@@ -227,7 +227,7 @@ class NvmlDevice:
                 self._absent.setdefault("memory_own", reason or "failed")
                 continue
             answered = True
-            # A process that computes and draws is in two lists, with the same size.
+            # A process with compute and graphics contexts is in two lists, with the same size.
             held += [_size_of(process.usedGpuMemory) for process in processes if process.pid == self._reader.pid]
         if not answered:
             return None
@@ -253,7 +253,7 @@ class NvmlDevice:
         nvml = self._nvml
         bits = self._ask("throttle", nvml.nvmlDeviceGetCurrentClocksEventReasons)
         if bits is None:
-            # Older drivers know the same figure by its former name.
+            # Older drivers have the figure under its former name.
             former = getattr(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", None)
             bits = None if former is None else self._ask("throttle_former", former)
             self._absent.pop("throttle_former", None)
@@ -274,7 +274,7 @@ class NvmlDevice:
         return value
 
     def _ask(self, figure: str, call: Callable[..., _T], *arguments: object) -> _T | None:
-        """One figure; where it cannot be had, note why."""
+        """One figure; where it is absent, record why."""
         reason = self._never.get(figure)
         if reason is not None:
             self._absent[figure] = reason

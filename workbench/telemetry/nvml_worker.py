@@ -21,7 +21,7 @@ def answer(source: NvmlSource) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Answer until the questions end."""
+    """Answer until the parent closes the channel."""
     channel = ParentChannel()
     source = NvmlSource(int(sys.argv[1]))
     for _ in channel.orders():

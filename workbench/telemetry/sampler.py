@@ -1,4 +1,4 @@
-"""The one thread that reads the meters."""
+"""The thread that reads all meters."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from typing_extensions import override
+
 from workbench.core.telemetry import (
+    ComputeDevice,
     GpuInfo,
     GpuSample,
     HostMonitor,
     HostSample,
     SourceState,
+    Telemetry,
     TelemetryEvent,
     TelemetrySample,
 )
@@ -28,29 +32,26 @@ if TYPE_CHECKING:
 
 INTERVAL_S = 1.0
 SHORTEST_INTERVAL_S = 0.5
-"""Faster says nothing more: the drivers' own figures are means over about as long."""
+"""A shorter interval adds nothing: the drivers average over about this time."""
 HISTORY = 600
 EVENTS = 200
-FRESH_S = 0.5
-"""How long to wait for a sample that is wanted now."""
 
 FIRST_DELAY_S = 2.0
 LONGEST_DELAY_S = 60.0
 ABSENT_DELAY_S = 300.0
-"""How long a source rests after a failure: twice as long each time; one that is not there at all is asked rarely."""
+"""Delays after a failure, doubled each time; a source that is absent is retried rarely."""
 
 _TITLES = {"nvml": "NVIDIA GPUs", "amdgpu": "AMD GPUs", "apple": "the Apple GPU"}
 _logger = logging.getLogger("workbench.telemetry")
 
 OpenMeters = Callable[[], tuple[HostMonitor, Sequence[GpuSource]]]
-"""Gives the meters of the machine itself, and the sources of GPU figures."""
+"""Returns the meters of the host and the sources of GPU figures."""
 
 Wait = Callable[[threading.Event, float], None]
-"""Waits until the event is set, or for so many seconds."""
-
+"""Waits until the event is set, or for that many seconds."""
 
 _Asked: TypeAlias = "tuple[int, asyncio.AbstractEventLoop, asyncio.Future[TelemetrySample]]"
-"""When a sample was asked for, and who waits for it."""
+"""When a sample was requested, and the future that waits for it."""
 
 
 def _answer(future: asyncio.Future[TelemetrySample], sample: TelemetrySample) -> None:
@@ -64,27 +65,27 @@ def _wait(event: threading.Event, seconds: float) -> None:
 
 @dataclass
 class _Watched:
-    """A source, and how it fares."""
+    """A source and its state."""
 
     source: GpuSource
     state: SourceState | None = None
     delay_s: float = 0.0
     again_ns: int = 0
-    told_down: bool = False
+    reported_down: bool = False
     known: dict[str, GpuInfo] | None = None
 
 
-class TelemetrySampler:
-    """Reads all meters about once a second, in a daemon thread, and keeps the last samples.
+class TelemetrySampler(Telemetry):
+    """Reads all meters about once a second, in a daemon thread, and keeps the latest samples.
 
-    A source that fails is left alone for longer each time; that it failed, and that it is back, is told once.
+    A source that fails is retried after increasing delays; its failure and its return are each reported once.
 
     Args:
-        host: The meters of the machine itself; None for none.
+        host: The meters of the host; None for none.
         sources: The sources of GPU figures.
-        interval_s: Seconds between two samples, half a second at least.
-        history: Samples to hold.
-        clock_ns: The clock, the one that the events of an answer are stamped by.
+        interval_s: Seconds between two samples, at least half a second.
+        history: Samples to keep.
+        clock_ns: The clock that stamps the events of an answer.
         wait: How the thread waits.
     """
 
@@ -116,30 +117,27 @@ class TelemetrySampler:
 
     @classmethod
     def late(cls, open_meters: OpenMeters) -> TelemetrySampler:
-        """A sampler that opens its meters, and imports what they need, only in its own thread."""
+        """A sampler that opens its meters, and imports what they need, in its own thread."""
         sampler = cls(None, ())
         sampler._open = open_meters
         return sampler
 
+    @override
     def start(self) -> None:
-        """Begin to read. A sampler that runs goes on."""
         if self._thread is not None and self._thread.is_alive() and not self._stop.is_set():
             return
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._stop,), name="telemetry", daemon=True)
         self._thread.start()
 
+    @override
     def stop(self) -> None:
-        """Read no more. Nothing is waited for: a driver that blocks must not keep the program from ending."""
+        # The thread is not joined: a driver that blocks must not keep the program from ending.
         self._stop.set()
         self._wake.set()
 
-    async def fresh(self, patience_s: float = FRESH_S) -> TelemetrySample | None:
-        """A sample that is taken now; None where the meters do not answer in time, or nothing is read.
-
-        Args:
-            patience_s: How long to wait for it.
-        """
+    @override
+    async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
         import asyncio
 
         if self._thread is None or self._stop.is_set():
@@ -158,25 +156,25 @@ class TelemetrySampler:
                 self._asked = [asked for asked in self._asked if asked[2] is not future]
             return None
 
+    @override
     def latest(self) -> TelemetrySample | None:
-        """The newest sample; None before the first."""
         with self._lock:
             return self._samples[-1] if self._samples else None
 
+    @override
     def history(self) -> Sequence[TelemetrySample]:
-        """The samples that are still held, oldest first."""
         with self._lock:
             return tuple(self._samples)
 
+    @override
     def events(self, after: int = 0) -> Sequence[TelemetryEvent]:
-        """What came and went since event number `after`, as far as it is still held."""
         with self._lock:
             skip = max(0, after - (self._event_count - len(self._events)))
             return tuple(islice(self._events, skip, None))
 
     @contextmanager
+    @override
     def paused(self) -> Iterator[None]:
-        """Read nothing inside the `with` block, while something is timed. Blocks may overlap."""
         with self._lock:
             self._pauses += 1
         try:
@@ -186,7 +184,7 @@ class TelemetrySampler:
                 self._pauses -= 1
 
     def tick(self) -> TelemetrySample | None:
-        """Take one sample, as the thread does each time; None while paused."""
+        """Take one sample; None while paused."""
         with self._lock:
             if self._pauses:
                 return None
@@ -199,7 +197,7 @@ class TelemetrySampler:
             gpus += self._read(watched)
         states = tuple(watched.state for watched in self._watched if watched.state is not None)
         host = self._read_host()
-        # Stamped last: a figure is at most as old as it claims to be, even where a driver kept us waiting.
+        # Stamped last, so that no figure is older than its stamp says, even where a driver blocked.
         sample = TelemetrySample(self._clock_ns(), host, tuple(gpus), states)
         with self._lock:
             self._samples.append(sample)
@@ -216,9 +214,9 @@ class TelemetrySampler:
             try:
                 taken = self.tick()
             except Exception:
-                # Meters are a convenience: whatever goes wrong with them, the program goes on.
+                # Meters are a convenience: no error of theirs may end the program.
                 _logger.exception("the meters could not be read")
-            # Whoever asks for a sample while this one was taken gets the next one, and that at once.
+            # A request that arrived while this sample was taken gets the next one, at once.
             if taken is None or not self._asked:
                 self._wait(self._wake, self._interval_s)
             self._wake.clear()
@@ -245,9 +243,9 @@ class TelemetrySampler:
             return ()
         watched.state = SourceState(source.name, "working")
         watched.delay_s, watched.again_ns = 0.0, 0
-        if watched.told_down:
-            watched.told_down = False
-            self._tell("back", f"The figures of {_TITLES[source.name]} are back.")
+        if watched.reported_down:
+            watched.reported_down = False
+            self._report("back", f"The figures of {_TITLES[source.name]} are back.")
         self._compare(watched, {sample.gpu.key: sample.gpu for sample in found})
         return found
 
@@ -255,13 +253,13 @@ class TelemetrySampler:
         name = watched.source.name
         worked = watched.state is not None and watched.state.status == "working"
         watched.state = SourceState(name, "absent" if error.absent else "down", error.reason, error.code)
-        if error.absent and not worked and not watched.told_down:
+        if error.absent and not worked and not watched.reported_down:
             watched.delay_s = ABSENT_DELAY_S
         else:
             watched.delay_s = min(LONGEST_DELAY_S, watched.delay_s * 2) or FIRST_DELAY_S
-            if not watched.told_down:
-                watched.told_down = True
-                self._tell("down", f"There are no figures of {_TITLES[name]}: {error.reason}")
+            if not watched.reported_down:
+                watched.reported_down = True
+                self._report("down", f"No figures of {_TITLES[name]}: {error.reason}")
         watched.again_ns = self._clock_ns() + int(watched.delay_s * 1e9)
 
     def _compare(self, watched: _Watched, found: dict[str, GpuInfo]) -> None:
@@ -270,13 +268,30 @@ class TelemetrySampler:
             return
         for key, gpu in before.items():
             if key not in found:
-                self._tell("gpu gone", f"{gpu.name or 'A GPU'} does not answer any more.")
+                self._report("gpu gone", f"{gpu.name or 'A GPU'} no longer responds.")
         for key, gpu in found.items():
             if key not in before:
-                self._tell("gpu new", f"{gpu.name or 'A GPU'} is there.")
+                self._report("gpu new", f"{gpu.name or 'A GPU'} was found.")
 
-    def _tell(self, kind: Literal["down", "back", "gpu gone", "gpu new"], text: str) -> None:
+    def _report(self, kind: Literal["down", "back", "gpu gone", "gpu new"], text: str) -> None:
         _logger.info("%s", text)
         with self._lock:
             self._event_count += 1
             self._events.append(TelemetryEvent(self._event_count, self._clock_ns(), kind, text))
+
+
+def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None) -> TelemetrySampler:
+    """A sampler of this machine with all sources, not started. No driver is touched or imported before its thread runs.
+
+    Args:
+        metal: Returns ggml's view of the GPU of an Apple chip, once known. It is called in the thread of the sampler,
+            and must not call llama.cpp.
+    """
+
+    def open_meters() -> tuple[HostMonitor, Sequence[GpuSource]]:
+        from workbench.telemetry import amd, apple, host, nvml_child
+
+        sources: list[GpuSource] = [nvml_child.nvml_anywhere(), amd.AmdSource(), apple.AppleSource(metal=metal)]
+        return host.PsutilHostMonitor(), sources
+
+    return TelemetrySampler.late(open_meters)

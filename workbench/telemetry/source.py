@@ -1,4 +1,4 @@
-"""What every source of GPU figures looks like to the sampler."""
+"""The port between the sampler and the sources of GPU figures."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from workbench.core.telemetry import GpuSample, SourceName
 
 
 class SourceError(Exception):
-    """A source that gives no figures now.
+    """A source that has no figures now.
 
     Args:
         reason: Why, as a sentence.
-        absent: Whether this machine simply has no such thing, which nobody has to be told.
-        code: The number of the error, where there is one.
+        absent: Whether this machine has no such GPU, which is not reported.
+        code: The error number, where there is one.
     """
 
     def __init__(self, reason: str, *, absent: bool = False, code: int | None = None) -> None:
@@ -29,13 +29,11 @@ class GpuSource(Protocol):
 
     @property
     def name(self) -> SourceName:
-        """What it is called."""
+        """Its name."""
 
     def read(self) -> Sequence[GpuSample]:
-        """Every GPU that answers.
-
-        After a failure the next call begins anew; whoever calls waits longer each time.
+        """Every GPU that responds. After a failure the next call starts afresh; the caller waits longer each time.
 
         Raises:
-            SourceError: None can be read at all.
+            SourceError: No GPU can be read, or there is none.
         """
