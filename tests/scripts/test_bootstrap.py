@@ -28,8 +28,12 @@ def checkout(tmp_path):
     """As much of a checkout as setting up looks at."""
     for name in ("Makefile", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
+    package = Path("workbench/telemetry/doctor")
+    (tmp_path / package).mkdir(parents=True)
     (tmp_path / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts" / "bootstrap.py", tmp_path / "scripts")
+    inits = [folder / "__init__.py" for folder in (package, *package.parents[:2])]
+    for file in (*inits, package / "cuda_wheels.py", "scripts/bootstrap.py"):
+        shutil.copy(ROOT / file, tmp_path / file)
     return tmp_path
 
 

@@ -67,7 +67,7 @@ def test_a_driver_that_is_down_and_one_that_is_absent():
 NO_DRIVER = SourceState("nvml", "absent", "no library", 12)
 
 
-@pytest.mark.parametrize(("driver", "words"), [("nouveau", "drives it by nouveau"), (None, "no driver of the kernel")])
+@pytest.mark.parametrize(("driver", "words"), [("nouveau", "uses nouveau for it"), (None, "no driver for it")])
 def test_a_card_without_the_driver_that_computing_needs(driver, words):
     alarm = only(cards=(PciCard("0000:01:00.0", 0x10DE, driver),), sources=(NO_DRIVER,))
     assert (alarm.id, alarm.subject) == ("gpu-driver", "0000:01:00.0")
@@ -105,7 +105,7 @@ def test_fewer_cores_than_there_are():
 
 def test_less_time_than_cores():
     alarm = only(cpu_quota=2.5)
-    assert "2.5 cores' worth" in alarm.text
+    assert "CPU time of 2.5 cores" in alarm.text
     assert alarm.hint == "Type: workbench --set num_thread=2"
     assert only(cpu_quota=0.5).hint.endswith("num_thread=1")
     assert ids(cpu_quota=8.0) == []
@@ -113,7 +113,7 @@ def test_less_time_than_cores():
 
 def test_memory():
     assert only(free_bytes=GIB // 2, swap_used_bytes=GIB).text == (
-        "512.0 MiB of memory are free, and 1.0 GiB are in swap."
+        "512.0 MiB of memory is free, and 1.0 GiB is in swap."
     )
     assert only(limit_bytes=4 * GIB).id == "memory-limit"
     assert ids(limit_bytes=64 * GIB) == []
@@ -136,7 +136,7 @@ def test_folders():
     assert only(folders=(folder(writable=False),)).severity == "error"
     assert ids(folders=(folder(free_bytes=None, total_bytes=None),)) == []
     full = folder(free_bytes=GIB // 2), folder("cache_dir", free_bytes=GIB // 2)
-    assert only(folders=full).text == "512.0 MiB are free on the disk of data_dir, cache_dir."
+    assert only(folders=full).text == "512.0 MiB is free on the disk of data_dir, cache_dir."
 
 
 def test_a_model_folder_may_be_read_only_and_must_be_there():

@@ -23,7 +23,7 @@ def unused(gpus, devices, environment=None, **more):
 def test_a_gpu_that_the_build_cannot_use():
     (alarm,) = unused([CARD], [CPU], cuda="12.4")
     assert (alarm.id, alarm.severity, alarm.subject) == ("gpu-unused", "warning", "GPU-1")
-    assert alarm.text == "NVIDIA GeForce RTX 4090 is there, and this build of llama.cpp cannot use it."
+    assert alarm.text == "This build of llama.cpp cannot use NVIDIA GeForce RTX 4090."
     assert 'CMAKE_ARGS="-DGGML_CUDA=on" pip install' in alarm.hint
     assert "make run BACKEND=cuda CUDA=cu124" in alarm.hint
 
@@ -51,7 +51,7 @@ def test_an_empty_variable_hides_as_well():
 def test_the_backend_is_there_and_the_gpu_is_not_listed():
     other = replace(CARD, key="GPU-2", pci_id="0000:c1:00.0")
     (alarm,) = unused([CARD, other], [CUDA0])
-    assert "does not list it" in alarm.text
+    assert "does not list NVIDIA GeForce RTX 4090" in alarm.text
     assert "pip" not in alarm.hint
 
 
@@ -60,7 +60,7 @@ def test_a_gpu_too_old_for_any_build(gpu, words):
     (alarm,) = unused([gpu], [CPU], {"CUDA_VISIBLE_DEVICES": ""})
     assert (alarm.id, alarm.severity) == ("gpu-too-old", "info")
     assert f"compute capability {words}" in alarm.text
-    assert "The processor computes" in alarm.text
+    assert "The CPU computes" in alarm.text
     assert alarm.hint == ""
 
 
@@ -68,7 +68,7 @@ def test_a_gpu_too_old_for_this_build():
     old = replace(CARD, name="GTX 1080", capability=(6, 1))
     (alarm,) = unused([old], [CPU, replace(CUDA0, pci_id="0000:09:00.0")], archs=(750, 800))
     assert alarm.id == "gpu-too-old"
-    assert "it has compute capability 6.1, and the build begins at 7.5" in alarm.text
+    assert "it has compute capability 6.1, and the build needs at least 7.5" in alarm.text
     assert "-DGGML_CUDA=on" in alarm.hint
 
 

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
+import importlib.metadata
 
 import pytest
 
 from workbench.core.telemetry import GpuInfo
-from workbench.telemetry.doctor import install
 from workbench.telemetry.doctor.install import advice_for, cuda_index, why_too_old
 
 CARD = GpuInfo("GPU-1", "nvml", 0, capability=(8, 9))
@@ -20,20 +17,6 @@ CARD = GpuInfo("GPU-1", "nvml", 0, capability=(8, 9))
 ])  # fmt: skip
 def test_the_wheel_index_that_driver_and_gpu_take(cuda, capability, index):
     assert cuda_index(cuda, capability) == index
-
-
-def test_the_tables_are_those_of_the_set_up():
-    path = Path(__file__).resolve().parents[3] / "scripts/bootstrap.py"
-    spec = importlib.util.spec_from_file_location("bootstrap_tables", path)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bootstrap_tables"] = module
-    spec.loader.exec_module(module)
-    del sys.modules["bootstrap_tables"]
-    assert module.CUDA_INDEXES == install.CUDA_INDEXES
-    versions = {major: tuple(int(low * 10) for low in span) for major, span in module.CUDA_CAPABILITY.items()}
-    assert versions == {
-        major: tuple(10 * high + low for high, low in span) for major, span in install.CUDA_CAPABILITY.items()
-    }
 
 
 def test_the_command_compiles_the_version_that_is_installed():

@@ -1,9 +1,8 @@
-"""How fast this machine reads its memory: the roof of decode speed on a processor, which reads every weight per token.
+"""Benchmark of memory bandwidth: the upper bound of decode speed on a CPU, which reads every weight for each token.
 
-The C library's `memchr` looks for a byte that is not there through a buffer larger than most caches, in as many threads
-as there are cores, each through a part of its own. That only reads, as decoding does; a copy would write as well. The
-fastest pass counts: nothing makes memory faster than it is, and much makes it slower. Where there is no such `memchr`,
-as on Windows, a copy is timed, and what it reads and what it writes are both counted.
+The C library's `memchr` searches a buffer larger than most caches for a byte that it does not contain, with one thread
+per core, each in its own part. This only reads, as decoding does. The fastest pass counts, because disturbances only
+make it slower. Where `memchr` is not available, as on Windows, a copy is timed, and the bytes read and written count.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from dataclasses import dataclass
 
 BUFFER_BYTES = 256 * 2**20
 SMALLEST_BUFFER = 64 * 2**20
-"""With less the caches would be measured."""
+"""A smaller buffer would measure the caches."""
 MEMORY_SHARE = 8
-"""At most one part in so many of the free memory is taken."""
+"""The buffer takes at most this fraction of the free memory: one part in 8."""
 BUDGET_S = 0.4
 MOST_PASSES = 50
 _PAGE = 4096
@@ -29,7 +28,7 @@ _PAGE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Bandwidth:
-    """What was measured."""
+    """A measured memory bandwidth."""
 
     bytes_per_second: float
     method: str
@@ -39,22 +38,22 @@ class Bandwidth:
 
 
 class _Part:
-    """What one thread goes through."""
+    """The part of the buffer of one thread."""
 
     def __init__(self, address: int, size: int, *, reads: bool) -> None:
         half = size // 2
-        # A copy goes from one half to the other, so that as many bytes move.
+        # A copy goes from one half to the other, so that the same number of bytes moves.
         self._arguments = (address, 0xFF, size) if reads else (address + half, address, half)
         self.bytes = size if reads else 2 * half
         self._address, self._size = address, size
         self.began = self.ended = 0.0
 
     def touch(self) -> None:
-        """Make the system give real memory, from beside the core that runs this."""
+        """Write to every page, so that the system allocates it, close to the core that runs this."""
         ctypes.memset(self._address, 1, self._size)
 
     def go(self, function: Callable[..., object], clock: Callable[[], float]) -> None:
-        """Move every byte once, and note when."""
+        """Move every byte once, and record start and end."""
         self.began = clock()
         function(*self._arguments)
         self.ended = clock()
@@ -78,18 +77,18 @@ def measure_bandwidth(
     clock: Callable[[], float] = time.perf_counter,
     reads: bool = sys.platform != "win32",
 ) -> Bandwidth | None:
-    """Measure it. Takes `budget_s`, and a little more to get the memory.
+    """Measure the memory bandwidth. Takes `budget_s`, and some time to allocate the memory.
 
     Args:
         threads: How many threads read, one for each core.
         free_bytes: The memory that is free; a small part of it is used.
-        buffer_bytes: How much memory to go through.
-        budget_s: How long to repeat.
-        clock: What times it.
+        buffer_bytes: Size of the buffer.
+        budget_s: How long to repeat, in seconds.
+        clock: Returns the time in seconds.
         reads: Whether to read; otherwise to copy.
 
     Returns:
-        None where there is not enough free memory to say anything.
+        None where there is too little free memory for a measurement.
     """
     size = min(buffer_bytes, free_bytes // MEMORY_SHARE)
     share = size // threads // _PAGE * _PAGE
@@ -98,7 +97,7 @@ def measure_bandwidth(
     function = _function(reads=reads)
     with mmap.mmap(-1, share * threads) as memory:
         if hasattr(mmap, "MADV_HUGEPAGE"):
-            # Getting memory in small pages takes longer than all that is measured.
+            # Allocating small pages takes longer than the measurement.
             with suppress(OSError):
                 memory.madvise(mmap.MADV_HUGEPAGE)
         holder = ctypes.c_char.from_buffer(memory)
@@ -107,7 +106,7 @@ def measure_bandwidth(
             parts = [_Part(start + index * share, share, reads=reads) for index in range(threads)]
             seconds, passes = _fastest_pass(parts, function, budget_s, clock)
         finally:
-            # The memory cannot be given back as long as something points into it.
+            # The memory cannot be released while something points into it.
             del holder
     moved = sum(part.bytes for part in parts)
     method = f"{'reading (memchr)' if reads else 'copying (memmove), read and written bytes'}, the fastest pass"
@@ -117,7 +116,7 @@ def measure_bandwidth(
 def _fastest_pass(
     parts: list[_Part], function: Callable[..., object], budget_s: float, clock: Callable[[], float]
 ) -> tuple[float, int]:
-    """The seconds of the fastest pass through all parts at once, and how many there were."""
+    """The duration of the fastest pass over all parts in seconds, and the number of passes."""
     gate = threading.Barrier(len(parts) + 1)
     done = threading.Event()
 
@@ -139,7 +138,7 @@ def _fastest_pass(
     while passes == 0 or (clock() - began < budget_s and passes < MOST_PASSES):
         gate.wait()
         gate.wait()
-        # By the threads' own clocks: this one may be woken long after they began.
+        # Timed in the threads: this one may be woken long after they began.
         best = min(best, max(part.ended for part in parts) - min(part.began for part in parts))
         passes += 1
     done.set()

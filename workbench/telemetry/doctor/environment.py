@@ -1,4 +1,4 @@
-"""The environment variables that change how models run, safe to show to others."""
+"""The environment variables that affect how models run, with secrets masked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECRET_VALUE = re.compile(
 
 
 def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that change how models run, in the order of their names; what may be a secret is not in it."""
+    """The variables that affect how models run, sorted by name, with values that may be secret masked."""
     chosen = {
         name: value for name, value in environment.items() if name.upper() in NAMES or name.upper().startswith(PREFIXES)
     }
@@ -30,13 +30,13 @@ def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def masked(name: str, value: str) -> str:
-    """`value` as it can be shown: no tokens, and no passwords in addresses."""
+    """`value` without access tokens, and without passwords in addresses."""
     if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
         return HIDDEN if value else ""
     if "@" not in value:
         return value
     if "://" not in value:
-        # A proxy may be named without its scheme.
+        # A proxy address may lack its scheme.
         return HIDDEN if ":" in value.rpartition("@")[0] else value
     try:
         parts = urlsplit(value)

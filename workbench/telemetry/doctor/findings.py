@@ -1,4 +1,4 @@
-"""What the doctor finds: plain functions of the facts that it gathered."""
+"""Findings of the doctor: plain functions of the facts that it collected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.telemetry.doctor.machine import MachineInfo, PciCard
 LITTLE_MEMORY = GIB
 LITTLE_DISK = GIB
 MODEL_FOLDER = "model folder"
-"""The name of a folder that is searched for models, and need not be writable."""
+"""The name of a folder that is searched for models and need not be writable."""
 
 _USED_FEATURES = {
     "avx2": "AVX2",
@@ -31,7 +31,7 @@ _USED_FEATURES = {
     "i8mm": "MATMUL_INT8",
     "sve": "SVE",
 }
-"""Linux's names of what a processor can do, and llama.cpp's names of the code for it."""
+"""CPU features by Linux's name, and llama.cpp's names for them."""
 _AGAIN = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING} {BINDING}"
 _MUCH_SLOWER_WITHOUT = frozenset({"avx2", "fma", "f16c", "asimddp"})
 
@@ -52,44 +52,44 @@ _WANTED_DRIVERS = {
     ),
     0x1002: _Wanted("AMD", "amdgpu", "Type: sudo modprobe amdgpu"),
 }
-"""By the vendor's number on the PCI bus."""
+"""By PCI vendor id."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A folder that the program uses, or a file of its own."""
+    """A folder that the program uses."""
 
     name: str
     path: Path
     exists: bool
     writable: bool
-    """Whether it can be written, or made where it is missing."""
+    """Whether it can be written, or created where it is missing."""
     free_bytes: int | None
     total_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the doctor looks at."""
+    """The facts that the doctor checks."""
 
     machine: MachineInfo
     total_bytes: int
     free_bytes: int
     swap_used_bytes: int | None = None
     limit_bytes: int | None = None
-    """What a container allows, where that is less than there is."""
+    """The memory limit of a container, where it is below the total."""
     cpu_quota: float | None = None
-    """How many cores' worth of time a container is given."""
+    """The CPU time limit of a container, in cores."""
     engine_problem: str = ""
     engine_warnings: tuple[str, ...] = ()
     build_features: Mapping[str, bool] | None = None
-    """None where llama.cpp could not be asked."""
+    """None where llama.cpp could not be loaded."""
     archs: tuple[int, ...] = ()
     devices: tuple[ComputeDevice, ...] | None = None
     gpus: tuple[GpuSample, ...] = ()
     sources: tuple[SourceState, ...] = ()
     cards: tuple[PciCard, ...] = ()
-    """What is in the slots, driven or not."""
+    """All graphics cards on the PCI bus, with or without a driver."""
     cuda: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[Folder, ...] = ()
@@ -97,7 +97,7 @@ class Facts:
 
 
 def look_at_folder(name: str, path: Path) -> Folder:
-    """A folder and the disk that it is or would be on."""
+    """A folder, and the free space of its disk."""
     import psutil
 
     there = path
@@ -113,14 +113,14 @@ def look_at_folder(name: str, path: Path) -> Folder:
 
 
 def find(facts: Facts) -> list[Alarm]:
-    """Everything that is not as it should be, the worst first."""
+    """All problems, the worst first."""
     found = [
         *_engine(facts),
         *_sources(facts.sources),
         *_undriven(facts),
         *unused_gpus(
             [sample.gpu for sample in facts.gpus],
-            # A list that ends with a crash says nothing of what is missing from it.
+            # After a crash the list is incomplete.
             None if facts.engine_problem else facts.devices,
             facts.environment,
             cuda=facts.cuda,
@@ -131,7 +131,7 @@ def find(facts: Facts) -> list[Alarm]:
         *_memory(facts),
         *_variables(facts.environment),
         *_folders(facts.folders),
-        *(Alarm("config", "warning", problem, "Correct the file; until then that setting keeps its default.", problem)
+        *(Alarm("config", "warning", problem, "Correct the file; until then the setting keeps its default.", problem)
           for problem in facts.config_problems),
     ]  # fmt: skip
     order = ["error", "warning", "info"]
@@ -162,7 +162,7 @@ def _sources(sources: Sequence[SourceState]) -> list[Alarm]:
 
 
 def _undriven(facts: Facts) -> list[Alarm]:
-    """Cards that no driver tells of. One that is down has its own finding."""
+    """Cards without a driver that reports them. A driver that is down has its own finding."""
     seen = {sample.gpu.pci_id for sample in facts.gpus}
     absent = {state.source for state in facts.sources if state.status == "absent"}
     alarms = []
@@ -170,12 +170,12 @@ def _undriven(facts: Facts) -> list[Alarm]:
         wanted = _WANTED_DRIVERS.get(card.vendor)
         if wanted is None or card.pci_id in seen or wanted.source not in absent:
             continue
-        has = f"the kernel drives it by {card.driver}" if card.driver else "no driver of the kernel has it"
+        has = f"the kernel uses {card.driver} for it" if card.driver else "the kernel has no driver for it"
         alarms.append(
             Alarm(
                 "gpu-driver",
                 "warning",
-                f"There is a GPU of {wanted.maker} at {card.pci_id} without the driver that computing needs; {has}.",
+                f"The {wanted.maker} GPU at {card.pci_id} lacks the driver that computing needs; {has}.",
                 wanted.hint,
                 card.pci_id,
             )
@@ -191,14 +191,14 @@ def _features(machine: MachineInfo, build: Mapping[str, bool] | None) -> list[Al
         return []
     severity: Literal["warning", "info"]
     if any(name in _MUCH_SLOWER_WITHOUT for name in unused):
-        severity, cost = "warning", "it computes much slower than it could"
+        severity, cost = "warning", "computing is much slower than it could be"
     else:
-        severity, cost = "info", "some models compute slower than they could"
+        severity, cost = "info", "some models run slower than they could"
     return [
         Alarm(
             "cpu-features",
             severity,
-            f"This build of llama.cpp does not use what the processor can do ({', '.join(unused)}): {cost}.",
+            f"This build of llama.cpp does not use CPU features that the processor has ({', '.join(unused)}): {cost}.",
             f'Type: CMAKE_ARGS="-DGGML_NATIVE=on" {_AGAIN}',
         )
     ]  # fmt: skip
@@ -221,8 +221,8 @@ def _cores(facts: Facts) -> list[Alarm]:
             Alarm(
                 "cpu-quota",
                 "warning",
-                f"The container is given {facts.cpu_quota:g} cores' worth of time and sees {usable} cores: with a "
-                "thread for each, all are stopped again and again.",
+                f"The container is limited to the CPU time of {facts.cpu_quota:g} cores and sees {usable}: with one "
+                "thread per core, all of them are throttled.",
                 f"Type: workbench --set num_thread={threads}",
             )
         )
@@ -237,17 +237,17 @@ def _memory(facts: Facts) -> list[Alarm]:
                 "memory-limit",
                 "info",
                 f"The container allows {size_text(facts.limit_bytes)} of this machine's {size_text(facts.total_bytes)} "
-                "of memory; whatever needs more is killed.",
+                "of memory; a process that needs more is killed.",
             )
         )
     if facts.free_bytes < LITTLE_MEMORY:
-        swap = f", and {size_text(facts.swap_used_bytes)} are in swap" if facts.swap_used_bytes else ""
+        swap = f", and {size_text(facts.swap_used_bytes)} is in swap" if facts.swap_used_bytes else ""
         alarms.append(
             Alarm(
                 "memory",
                 "warning",
-                f"{size_text(facts.free_bytes)} of memory are free{swap}.",
-                "Close other programs, or take a smaller model; `workbench fit FILE` says what one needs.",
+                f"{size_text(facts.free_bytes)} of memory is free{swap}.",
+                "Close other programs, or choose a smaller model; `workbench fit FILE` shows how much one needs.",
             )
         )
     return alarms
@@ -260,8 +260,8 @@ def _variables(environment: Mapping[str, str]) -> list[Alarm]:
             Alarm(
                 "omp-wait-policy",
                 "warning",
-                "OMP_WAIT_POLICY is set to passive: tokens are made about a third as fast, since the threads sleep "
-                "between the steps.",
+                "OMP_WAIT_POLICY is set to passive: decoding runs at about a third of its speed, because the threads "
+                "sleep between steps.",
                 "Type: unset OMP_WAIT_POLICY",
             )
         )
@@ -270,8 +270,8 @@ def _variables(environment: Mapping[str, str]) -> list[Alarm]:
             Alarm(
                 "unified-memory",
                 "info",
-                "GGML_CUDA_ENABLE_UNIFIED_MEMORY is set: what does not fit on the GPU goes into the system's memory "
-                "without a word, and is many times slower from there.",
+                "GGML_CUDA_ENABLE_UNIFIED_MEMORY is set: data that does not fit on the GPU goes to system memory "
+                "without notice, where access is many times slower.",
                 "Type: unset GGML_CUDA_ENABLE_UNIFIED_MEMORY",
             )
         )
@@ -283,8 +283,8 @@ def _folders(folders: Sequence[Folder]) -> list[Alarm]:
         Alarm(
             "folder",
             "error",
-            f"{folder.path} ({folder.name}) cannot be written.",
-            "Make it writable, or move everything with WORKBENCH_HOME=/another/folder.",
+            f"{folder.path} ({folder.name}) is not writable.",
+            "Make it writable, or move all folders with WORKBENCH_HOME=/another/folder.",
             folder.name,
         )
         for folder in folders
@@ -294,7 +294,7 @@ def _folders(folders: Sequence[Folder]) -> list[Alarm]:
         Alarm(
             "model-folder",
             "warning",
-            f"The model folder {folder.path} is not there.",
+            f"The model folder {folder.path} does not exist.",
             "Correct model_folders in the config file, or connect the disk that it is on.",
             str(folder.path),
         )
@@ -308,6 +308,6 @@ def _folders(folders: Sequence[Folder]) -> list[Alarm]:
     for (free, _), on_it in disks.items():
         names = ", ".join(dict.fromkeys(folder.name for folder in on_it))
         alarms.append(
-            Alarm("disk", "warning", f"{size_text(free)} are free on the disk of {names}.", "Make room there.", names)
+            Alarm("disk", "warning", f"{size_text(free)} is free on the disk of {names}.", "Free some space.", names)
         )
     return alarms

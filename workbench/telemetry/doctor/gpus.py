@@ -15,7 +15,7 @@ _BACKENDS: dict[SourceName, frozenset[str]] = {
     "amdgpu": frozenset({"rocm", "hip", "vulkan", "opencl"}),
     "apple": frozenset({"metal", "mtl", "vulkan"}),
 }
-"""The backends of ggml that can drive the GPUs of a source."""
+"""The ggml backends that can use the GPUs of a source."""
 
 
 _HIDING = {
@@ -27,15 +27,14 @@ _HIDING = {
 
 
 def gpu_name(gpu: GpuInfo) -> str:
-    """What a GPU is called in a sentence."""
+    """The name of a GPU in a sentence."""
     return gpu.name or f"GPU {gpu.index}"
 
 
 def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> dict[str, GpuInfo]:
-    """The GPU of each device, by the device's name, as far as it can be told.
+    """The GPU of each device, by the name of the device, as far as it can be determined.
 
-    Where ggml names no address, the name of the GPU decides if it is the only one of that name, and with one device and
-    one GPU that fit there is nothing to decide.
+    Where ggml reports no address, a unique name of a GPU decides, and else a single candidate.
     """
     gpus = [gpu for gpu in gpus if gpu.partition != "part"]
     by_address = {gpu.pci_id: gpu for gpu in gpus if gpu.pci_id is not None}
@@ -50,7 +49,7 @@ def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> 
                 found[device.name] = gpu
         else:
             unknown.append(device)
-    # One GPU may be two devices, where a build has two backends.
+    # With two backends in a build, one GPU is two devices.
     for device in unknown:
         fitting = [gpu for gpu in gpus if _may_drive(device, gpu)]
         same_name = [gpu for gpu in fitting if gpu.name and _same_name(gpu.name, device.description)]
@@ -80,14 +79,14 @@ def unused_gpus(
     cuda: str = "",
     archs: Sequence[int] = (),
 ) -> list[Alarm]:
-    """GPUs that the driver knows and this build of llama.cpp cannot use, each with the way out.
+    """GPUs that this build of llama.cpp does not use, each with the fix.
 
     Args:
-        gpus: What the driver knows.
-        devices: What llama.cpp computes on; None where it was not asked.
-        environment: For variables that hide GPUs.
+        gpus: The GPUs of the driver.
+        devices: The devices of llama.cpp; None where they were not listed.
+        environment: Environment variables, some of which hide GPUs.
         cuda: The CUDA version that the driver supports.
-        archs: The compute capabilities that this build holds code for, such as 750; empty where that is not known.
+        archs: The compute capabilities that this build has code for, such as 750; empty where they are unknown.
     """
     if devices is None:
         return []
@@ -95,7 +94,7 @@ def unused_gpus(
     backends = {device.backend.lower() for device in devices if device.is_gpu}
     alarms = []
     for gpu in gpus:
-        # The parts of a split GPU have no address of their own to be told by.
+        # MIG devices have no address of their own to be matched by.
         if gpu.key in used or gpu.partition == "part":
             continue
         alarms.append(_too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda))
@@ -107,9 +106,7 @@ def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
         return None
     reason = why_too_old(gpu.capability)
     if reason:
-        return Alarm(
-            "gpu-too-old", "info", f"{gpu_name(gpu)} is too old: {reason}. The processor computes.", "", gpu.key
-        )
+        return Alarm("gpu-too-old", "info", f"{gpu_name(gpu)} is too old: {reason}. The CPU computes.", "", gpu.key)
     have = gpu.capability[0] * 100 + gpu.capability[1] * 10
     if archs and have < min(archs):
         lowest = f"{min(archs) // 100}.{min(archs) % 100 // 10}"
@@ -117,7 +114,7 @@ def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:
             "gpu-too-old",
             "warning",
             f"{gpu_name(gpu)} is too old for this build of llama.cpp: it has compute capability "
-            f"{'{}.{}'.format(*gpu.capability)}, and the build begins at {lowest}.",
+            f"{'{}.{}'.format(*gpu.capability)}, and the build needs at least {lowest}.",
             advice_for(gpu).text,
             gpu.key,
         )
@@ -131,7 +128,7 @@ def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
                 "gpu-hidden",
                 "info",
                 f"{gpu_name(gpu)} is not used: {name} is set to {environment[name]!r}.",
-                f"Type: unset {name} (if that is not what you want)",
+                f"Type: unset {name} (unless it is intended)",
                 gpu.key,
             )
     return None
@@ -144,14 +141,14 @@ def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
         return Alarm(
             "gpu-unused",
             "warning",
-            f"{gpu_name(gpu)} is there, and llama.cpp does not list it, though this build has the backend for it.",
-            "Look at what llama.cpp says when it starts: press F12. Often the driver is older than the build.",
+            f"llama.cpp does not list {gpu_name(gpu)}, although this build has the backend for it.",
+            "Read the log of llama.cpp: press F12. Often the driver is older than the build.",
             gpu.key,
         )
     return Alarm(
         "gpu-unused",
         "warning",
-        f"{gpu_name(gpu)} is there, and this build of llama.cpp cannot use it.",
+        f"This build of llama.cpp cannot use {gpu_name(gpu)}.",
         advice.text,
         gpu.key,
     )

@@ -1,4 +1,4 @@
-"""What to type to get the build of llama.cpp that a GPU needs."""
+"""Commands that install the build of llama.cpp that a GPU needs."""
 
 from __future__ import annotations
 
@@ -10,28 +10,12 @@ from pathlib import Path
 from typing import Literal
 
 from workbench.core.telemetry import GpuInfo
+from workbench.telemetry.doctor.cuda_wheels import newest_index
 
 Backend = Literal["cuda", "rocm", "metal", "vulkan"]
 
-CUDA_INDEXES = {
-    (11, 8): "cu118",
-    (12, 1): "cu121",
-    (12, 2): "cu122",
-    (12, 3): "cu123",
-    (12, 4): "cu124",
-    (12, 5): "cu125",
-    (13, 0): "cu130",
-    (13, 2): "cu132",
-}
-"""The CUDA versions that llama-cpp-python publishes wheels for, by the names of their indexes."""
-
-CUDA_CAPABILITY = {11: ((6, 0), (8, 9)), 12: ((6, 0), (99, 0)), 13: ((7, 5), (99, 0))}
-"""The compute capabilities, lowest and highest, that the wheels of a CUDA major version run on."""
-
 LOWEST_CAPABILITY = (5, 0)
-"""No CUDA build of llama.cpp runs below this."""
-
-LOWEST_OF_WHEELS = min(low for low, _ in CUDA_CAPABILITY.values())
+"""The lowest compute capability that CUDA builds of llama.cpp support."""
 
 _FLAGS: dict[Backend, str] = {
     "cuda": "-DGGML_CUDA=on",
@@ -51,30 +35,30 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """How to get a build."""
+    """How to install a build."""
 
     command: str
-    """Compiles it."""
+    """The command that compiles it."""
     needs: str
-    """What has to be installed for that."""
+    """What must be installed first."""
     checkout: str = ""
-    """Takes a prebuilt one instead, in a checkout of this program; empty where there is none."""
+    """The command that installs a prebuilt one, in a checkout of this program; empty where there is none."""
 
     @property
     def text(self) -> str:
-        """All of it, as a hint."""
+        """The advice as a hint."""
         prebuilt = f"{self.checkout} (prebuilt), or " if self.checkout else ""
         return f"Type: {prebuilt}{self.command} (compiles; needs {self.needs})"
 
 
 def backend_of(gpu: GpuInfo) -> Backend:
-    """The backend that is meant for a GPU."""
+    """The native backend of a GPU."""
     backends: dict[str, Backend] = {"nvml": "cuda", "amdgpu": "rocm", "apple": "metal"}
     return backends[gpu.source]
 
 
 def cuda_index(cuda: str, capability: tuple[int, int] | None) -> str | None:
-    """The newest wheel index that a driver and a GPU take; None where none fits or the driver is not known.
+    """The newest wheel index for a driver and a GPU; None where none fits or the driver is unknown.
 
     Args:
         cuda: The CUDA version that the driver supports, such as `12.4`.
@@ -84,16 +68,10 @@ def cuda_index(cuda: str, capability: tuple[int, int] | None) -> str | None:
         major, minor = (int(part) for part in cuda.split("."))
     except ValueError:
         return None
-    fitting = [
-        name
-        for version, name in CUDA_INDEXES.items()
-        if version <= (major, minor)
-        and (capability is None or CUDA_CAPABILITY[version[0]][0] <= capability <= CUDA_CAPABILITY[version[0]][1])
-    ]
-    return fitting[-1] if fitting else None
+    return newest_index((major, minor), () if capability is None else (capability,))
 
 
-# Alarms ask for it with every sample of the meters, and it reads files.
+# Called with every sample of the meters, and it reads files.
 @lru_cache(maxsize=64)
 def advice_for(
     gpu: GpuInfo,
@@ -103,14 +81,14 @@ def advice_for(
     platform: str = sys.platform,
     checkout: bool | None = None,
 ) -> Advice:
-    """How to get a build of llama.cpp for `gpu`.
+    """How to install a build of llama.cpp for `gpu`.
 
     Args:
         gpu: The GPU.
-        cuda: The CUDA version that the driver supports, where that is known.
-        backend: The backend, where it is not the one that is meant for this GPU.
+        cuda: The CUDA version that the driver supports, where it is known.
+        backend: The backend, where it is not the native one.
         platform: As `sys.platform`.
-        checkout: Whether this program runs from a checkout; found out by default.
+        checkout: Whether this program runs from a checkout; detected by default.
     """
     backend = backend or backend_of(gpu)
     flags = _FLAGS[backend]
@@ -140,8 +118,8 @@ def _version() -> str:
 
 
 def why_too_old(capability: tuple[int, int]) -> str:
-    """Why a GPU of this compute capability cannot be used by any CUDA build; empty where one can."""
+    """Why no CUDA build supports a GPU of this compute capability; empty where one does."""
     if capability >= LOWEST_CAPABILITY:
         return ""
     have, need = ("{}.{}".format(*version) for version in (capability, LOWEST_CAPABILITY))
-    return f"it has compute capability {have}, and llama.cpp's CUDA code needs {need} at least"
+    return f"it has compute capability {have}, and CUDA builds of llama.cpp need at least {need}"

@@ -1,4 +1,4 @@
-"""What kind of machine this is: system, processor and its features, container or not."""
+"""Description of the machine: operating system, processor and its features, container, graphics cards."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FEATURES = (
     *("avx512_bf16", "amx_tile", "amx_int8", "amx_bf16"),
     *("neon", "asimd", "asimddp", "asimdhp", "i8mm", "bf16", "sve", "sve2", "sme"),
 )
-"""The features of processors that llama.cpp has code for, by Linux's names."""
+"""The CPU features that llama.cpp has code for, by Linux's names."""
 
 _DISPLAY_CLASS = 0x03
 _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
@@ -29,21 +29,21 @@ class MachineInfo:
     architecture: str
     processor: str | None
     features: tuple[str, ...] | None
-    """Those of `FEATURES` that it has; None where the system does not say."""
+    """Those of `FEATURES` that it has; None where the system does not report them."""
     cores: int | None
     """Physical ones."""
     logical_cores: int | None
     allowed_cores: int | None
-    """Those that this process may run on."""
+    """Cores that this process may run on."""
     wsl: bool
     container: bool
 
 
 def machine_info(root: Path = Path("/")) -> MachineInfo:
-    """What this machine is.
+    """Describe this machine.
 
     Args:
-        root: Where `proc` and the marks of containers are.
+        root: The folder that holds `proc` and the marker files of containers.
     """
     import psutil
 
@@ -65,19 +65,19 @@ def machine_info(root: Path = Path("/")) -> MachineInfo:
 
 @dataclass(frozen=True, slots=True)
 class PciCard:
-    """A graphics card in a slot, whether or not anything drives it."""
+    """A graphics card on the PCI bus, with or without a driver."""
 
     pci_id: str
     vendor: int
     driver: str | None
-    """The kernel's driver that has it; None where none has."""
+    """Its kernel driver; None where it has none."""
 
 
 def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
     """The graphics cards on Linux's PCI bus.
 
     Args:
-        root: Where `sys` is.
+        root: The folder that holds `sys`.
     """
     try:
         slots = sorted((root / "sys/bus/pci/devices").iterdir())
@@ -98,12 +98,12 @@ def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
 
 
 def processor_name(cpuinfo: str) -> str | None:
-    """The name of the processor in Linux's `/proc/cpuinfo`; None where it has none."""
+    """The name of the processor in Linux's `/proc/cpuinfo`; None where there is none."""
     return next((value for key, value in _facts(cpuinfo) if key in {"model name", "Model"} and value), None)
 
 
 def processor_features(cpuinfo: str) -> tuple[str, ...] | None:
-    """Those of `FEATURES` in Linux's `/proc/cpuinfo`; None where it lists none."""
+    """The members of `FEATURES` in Linux's `/proc/cpuinfo`; None where it lists no features."""
     words = next((value for key, value in _facts(cpuinfo) if key in {"flags", "Features"}), None)
     if words is None:
         return None
