@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from tests.telemetry.stub import GB10, GIB, H200, RTX_4090
 from workbench.core.telemetry import THROTTLE_WORDS, GpuInfo, GpuSample
 from workbench.telemetry.nvml_child import NvmlAnywhere, NvmlChild
-from workbench.telemetry.source import SourceError
-from workbench.telemetry.wire import sample_from_dict, sample_to_dict
+from workbench.telemetry.source import SourceError, sample_from_dict, sample_to_dict
 
 SIZES = st.none() | st.integers(0, 2**63 - 1)
 

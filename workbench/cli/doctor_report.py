@@ -14,7 +14,7 @@ from workbench.engine.llama.probe import LlamaBuild
 from workbench.lab.bench.memory_speed import Bandwidth
 from workbench.telemetry.doctor.findings import Facts
 from workbench.telemetry.doctor.gpus import match_devices
-from workbench.telemetry.wire import sample_to_dict
+from workbench.telemetry.source import sample_to_dict
 from workbench.ui.kit.sanitize import clean_line
 
 MOST_MODELS = 3

@@ -16,8 +16,7 @@ from typing_extensions import override
 from workbench.core.telemetry import GpuSample, SourceName
 from workbench.processes import ChildProcess
 from workbench.telemetry.nvml import NO_LIBRARY, REASONS, STALE_CODES, NvmlSource, is_wsl, library_is_there
-from workbench.telemetry.source import GpuSource, SourceError
-from workbench.telemetry.wire import sample_from_dict
+from workbench.telemetry.source import GpuSource, SourceError, sample_from_dict
 
 WORKER = "workbench.telemetry.nvml_worker"
 PATIENCE_S = 10.0

@@ -7,8 +7,7 @@ from typing import Any
 
 from workbench.processes import ParentChannel
 from workbench.telemetry.nvml import NvmlSource
-from workbench.telemetry.source import SourceError
-from workbench.telemetry.wire import sample_to_dict
+from workbench.telemetry.source import SourceError, sample_to_dict
 
 
 def answer(source: NvmlSource) -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""The port between the sampler and the sources of GPU figures."""
+"""The port between the sampler and the sources of GPU figures, and their samples as JSON values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, Protocol
 
+from workbench.core.json_reader import read_json
 from workbench.core.telemetry import GpuSample, SourceName
 
 
@@ -37,3 +39,18 @@ class GpuSource(Protocol):
         Raises:
             SourceError: No GPU can be read, or there is none.
         """
+
+
+def sample_to_dict(sample: GpuSample) -> dict[str, Any]:
+    """A sample as JSON values."""
+    return asdict(sample) | {"absent": dict(sample.absent)}
+
+
+def sample_from_dict(values: Mapping[str, Any]) -> GpuSample:
+    """The inverse of `sample_to_dict`.
+
+    Raises:
+        ValueError: The values are not those of a sample.
+    """
+    absent = [list(item) for item in dict(values.get("absent", {})).items()]
+    return read_json(GpuSample, {**values, "absent": absent}, "the sample", strict=True)
