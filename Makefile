@@ -1,25 +1,34 @@
 # Setting up, running and checking workbench in a checkout. `make help` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench clean setup setup-dev
+.PHONY: help run test quick lint bench clean setup setup-dev
 .SUFFIXES:
 
 # A model to open: a path, a name from the library, demo. The configured one where it is empty.
 MODEL ?=
-# Take a prebuilt llama.cpp: cuda, rocm, metal, vulkan or cpu; source compiles it again. Empty keeps what is installed.
+# Install a prebuilt llama.cpp: cuda, rocm, metal, vulkan or cpu; source compiles it. Empty keeps the installed one.
 BACKEND ?=
-# The CUDA wheel index, such as cu124; found out from the toolkit or the driver where it is empty.
+# The CUDA wheel index, such as cu124; detected from the toolkit or the driver where it is empty.
 CUDA ?=
 # More arguments for pytest.
 ARGS ?=
-# Print the commands that would set up, and run none of them.
+# How many tests run side by side: a number, logical (one for each core), or 0 for none, such as for a debugger.
+WORKERS ?= logical
+# Print the commands that would set up, without running them.
 DRY_RUN ?=
 
 # The documented home of llama-cpp-python's prebuilt wheels: below it one index for each backend.
 LLAMA_WHEELS := https://abetlen.github.io/llama-cpp-python/whl
 
 BIN := .venv/bin
-# Through the environment, so that a path with spaces or quotes arrives as it is.
+# Tests that share a fixture run in the same worker: SHARED in tests/conftest.py.
+PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
+# What takes most of the time: real models, servers, terminals, whole screens, crashes, thousands of simulations.
+QUICK := tests/architecture tests/core tests/gguf tests/lab tests/library tests/modelfile tests/store \
+	$(wildcard $(addprefix tests/ui/,kit markdown prompt transcript workspace)) \
+	--ignore tests/architecture/test_wheel.py --ignore tests/gguf/test_memory_of_llama_cpp.py \
+	--ignore tests/store/test_crash.py
+# Through the environment, so that a path with spaces or quotes arrives unchanged.
 export MODEL
 
 # The named Python, or the environment's own, checks fast whether everything is there; else the first Python that is new
@@ -43,7 +52,8 @@ help: ## This list
 	@echo
 	@echo "make run MODEL=path/to/model.gguf       opens that model"
 	@echo "make run BACKEND=cuda                   prebuilt llama.cpp: cuda (CUDA=cu124), rocm, metal, vulkan, cpu"
-	@echo "make test ARGS='-k sampler'             arguments for pytest"
+	@echo "make test ARGS='-k sampler' WORKERS=0   arguments for pytest; WORKERS: tests side by side"
+	@echo "make test PYTHON=python3.13             another Python, in an environment made again for it"
 
 setup:
 	$(call BOOTSTRAP,)
@@ -55,15 +65,18 @@ run: setup ## Set up what is missing, and open the program
 	$(if $(DRY_RUN),,@exec $(BIN)/workbench $${MODEL:+"$$MODEL"})
 
 test: setup-dev ## Set up what is missing, and run the tests
-	$(if $(DRY_RUN),,$(BIN)/pytest $(ARGS))
+	$(if $(DRY_RUN),,$(PYTEST) $(ARGS))
 
-lint: setup-dev ## Lint, formatting, types, and who may import whom
+quick: setup-dev ## The tests that take less than a minute together
+	$(if $(DRY_RUN),,$(PYTEST) $(QUICK) $(ARGS))
+
+lint: setup-dev ## Lint, formatting, types, and the import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: setup-dev ## Measure what docs/performance.md promises, on a machine that does nothing else
+bench: setup-dev ## Measure what docs/performance.md promises, on an otherwise idle machine
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove what was set up and built in this checkout

@@ -13,20 +13,32 @@ pytest_plugins = ("tests.servers.fixtures",)
 
 # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
 os.environ["GGML_NO_BACKTRACE"] = "1"
-
+# llama.cpp computes on one thread, whatever is set: the threads of two tests on the same cores wait for each other at
+# every barrier, and take many times as long. Programs that a test starts inherit it.
+os.environ["OMP_THREAD_LIMIT"] = "1"
 
 STORE_VARIABLES = (
     "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "OLLAMA_HOST",
     "OPENAI_BASE_URL", "OPENAI_API_KEY",
 )  # fmt: skip
-"""What names the folders in which other programs keep models, and the servers that they ask."""
+"""The environment variables that name other programs' folders of models, and the servers that they ask."""
 
 FEWER_COLLECTIONS = (10_000, 10, 10)
-"""A test of the screen makes and drops some twenty thousand objects that refer to each other."""
+"""Thresholds of the garbage collector: a test of the screen makes and drops some 20,000 objects in cycles."""
+
+SHARED = {"llama_server": "servers", "python_server": "servers", "variants": "variants", "wheel": "wheel"}
+"""Fixtures that take seconds to make: one worker of pytest-xdist runs all the tests that use them, by its name."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for name in {SHARED[name] for name in getattr(item, "fixturenames", ()) if name in SHARED}:
+            item.add_marker(pytest.mark.xdist_group(name))
 
 
 def pytest_collection_finish():
-    """Modules and tests stay to the end: no collection of garbage has to walk through them again and again."""
+    """Keep modules and tests, which live to the end, out of every collection of garbage."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(*FEWER_COLLECTIONS)
@@ -34,7 +46,7 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def _isolated_home(tmp_path, monkeypatch):
-    """Keeps the tests away from the user's own configuration, sessions and models, also those of other programs.
+    """Keep the user's own configuration, sessions and models, and those of other programs, out of the tests.
 
     The places are replaced for this process, because services keep models in folders that no variable names; the
     variables are for the programs that a test starts.
@@ -45,7 +57,7 @@ def _isolated_home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     nobody = Places(tmp_path / "nobody", {}, root=tmp_path / "nothing")
     monkeypatch.setattr("workbench.library.catalog.find_places", lambda: nobody)
-    # Whatever serves models on the machine of the tests is not asked.
+    # Servers that happen to run on this machine are not asked.
     monkeypatch.setattr("workbench.engine.remote.addresses.PORTS", ())
 
 

@@ -1,17 +1,27 @@
-"""What a command loads decides how fast it starts, and what can break in it."""
+"""Who may import whom, and what a command loads: that decides how fast it starts, and what can break in it.
+
+The floors of the house are contracts of import-linter, in pyproject.toml. The tests here hold what those cannot see, and
+that the contracts name every room.
+"""
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = ROOT / "workbench"
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 HEAVY = {"httpx", "llama_cpp", "numpy", "pynvml", "textual"}
-CORE = sorted(path.stem for path in (ROOT / "workbench" / "core").glob("*.py"))
+CORE = sorted(path.stem for path in (PACKAGE / "core").glob("*.py"))
+HANDED_IN = ("engine", "library", "store", "telemetry")
+"""The rooms whose objects the screen is given through ports."""
 
 
 def modules_after(code, *arguments):
@@ -28,6 +38,29 @@ def modules_after(code, *arguments):
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
+def imports_below(folder):
+    """Every import in the modules of a folder, wherever it stands: the file and the dotted name."""
+    for path in sorted((PACKAGE / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                yield from ((path, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from ((path, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+def imported_from(folder, *packages):
+    """The imports in a folder that name one of these packages."""
+    return [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, name in imports_below(folder)
+        if any(f"{name}.".startswith(f"{package}.") for package in packages)
+    ]
+
+
+def contracts():
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+
+
 @pytest.mark.parametrize("argument", ["--help", "--version"])
 def test_asking_for_help_loads_nothing_heavy(argument):
     loaded = modules_after("from workbench.cli.main import main; sys.exit(main())", argument)
@@ -41,17 +74,36 @@ def test_core_needs_the_standard_library_alone():
     assert loaded - bare - sys.stdlib_module_names == {"workbench"}
 
 
-@pytest.mark.parametrize(
-    "room",
-    ["engine", "engine.llama", "gguf", "lab", "library", "modelfile", "processes", "store", "telemetry", "ui"],
-)
-def test_a_room_can_be_looked_at_without_loading_llama_cpp(room):
-    assert not modules_after(f"import workbench.{room}") & {"llama_cpp", "pynvml"}
+def test_every_room_can_be_looked_at_without_loading_a_native_library():
+    code = "; ".join(f"import workbench.{room}" for room in (*ROOMS, "engine.llama", "engine.remote"))
+    assert not modules_after(code) & {"llama_cpp", "pynvml"}
 
 
-@pytest.mark.parametrize("room", ["core", "engine", "gguf", "lab", "library", "modelfile", "store", "telemetry"])
+@pytest.mark.parametrize("room", [room for room in ROOMS if room not in {"cli", "ui"}] + ["ui/workspace"])
 def test_no_room_below_the_screen_names_textual(room):
-    for path in (ROOT / "workbench" / room).rglob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        assert "import textual" not in text, path
-        assert "from textual" not in text, path
+    assert not imported_from(room, "textual")
+
+
+def test_the_screen_is_handed_its_workers():
+    assert not imported_from("ui", *(f"workbench.{room}" for room in HANDED_IN))
+
+
+def test_the_kit_is_functions_on_text_and_knows_no_widget():
+    assert not imported_from("ui/kit", "textual.widget", "textual.widgets", "textual.screen", "textual.containers")
+    assert [line for line in imported_from("ui/kit", "workbench.ui") if "workbench.ui.kit" not in line] == []
+
+
+def test_the_contracts_name_every_room():
+    """A room that no contract names is a room that no contract holds."""
+    floors, textual, llama_cpp, shared = contracts()
+    on_floors = {room.strip() for layer in floors["layers"] for room in layer.split("|")}
+    assert on_floors == {f"workbench.{room}" for room in ROOMS}
+    assert set(textual["source_modules"]) - {"workbench.ui.workspace"} == on_floors - {"workbench.cli", "workbench.ui"}
+    assert set(llama_cpp["source_modules"]) == on_floors - {"workbench.cli", "workbench.engine"}
+    parts = {f"workbench.ui.{path.parent.name}" for path in (PACKAGE / "ui").glob("*/__init__.py")}
+    assert parts <= {*shared["source_modules"], *shared["forbidden_modules"]}
+
+
+def test_each_contract_says_why():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert text.count("[[tool.importlinter.contracts]]\n# ") == len(contracts())

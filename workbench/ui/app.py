@@ -102,7 +102,7 @@ class WorkbenchApp(App[None]):
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         super().__init__(driver_class=prompt_driver())
-        self.stylesheet = KeptStylesheet(variables=self.stylesheet._variables)
+        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
         self.services = services
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
