@@ -17,7 +17,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "workbench"
-ROOMS = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
+ROOMS = sorted(
+    {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {path.stem for path in PACKAGE.glob("[!_]*.py")}
+)
 HEAVY = {"httpx", "llama_cpp", "numpy", "pynvml", "textual"}
 CORE = sorted(path.stem for path in (PACKAGE / "core").glob("*.py"))
 HANDED_IN = ("engine", "library", "store", "telemetry")
@@ -38,9 +40,9 @@ def modules_after(code, *arguments):
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
-def imports_below(folder):
-    """Every import in the modules of a folder, wherever it stands: the file and the dotted name."""
-    for path in sorted((PACKAGE / folder).rglob("*.py")):
+def imports_below(room):
+    """Every import in the modules of a room, wherever it stands: the file and the dotted name."""
+    for path in sorted([*(PACKAGE / room).rglob("*.py"), *PACKAGE.glob(f"{room}.py")]):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from ((path, alias.name) for alias in node.names)
@@ -48,11 +50,11 @@ def imports_below(folder):
                 yield from ((path, f"{node.module}.{alias.name}") for alias in node.names)
 
 
-def imported_from(folder, *packages):
-    """The imports in a folder that name one of these packages."""
+def imported_from(room, *packages):
+    """The imports in a room that name one of these packages."""
     return [
         f"{path.relative_to(ROOT)}: {name}"
-        for path, name in imports_below(folder)
+        for path, name in imports_below(room)
         if any(f"{name}.".startswith(f"{package}.") for package in packages)
     ]
 
