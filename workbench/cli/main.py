@@ -15,8 +15,8 @@ from contextlib import nullcontext
 from typing import NoReturn, Protocol
 
 from workbench import __version__
-from workbench.core.collecting import collecting_later
 from workbench.core.errors import ParameterError, WorkbenchError, did_you_mean
+from workbench.core.gc_tuning import collect_later
 
 COMMANDS = {
     "run": "one answer, streamed to standard output",
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(_help())
         return 0
     module = MODULES.get(name, name) if name in COMMANDS else "screen"
-    with collecting_later() if module == "screen" else nullcontext():
+    with collect_later() if module == "screen" else nullcontext():
         command: Command = importlib.import_module(f"workbench.cli.{module}")
         parser = _Parser(prog=f"workbench {name}" if name in COMMANDS else "workbench")
         command.add_arguments(parser)

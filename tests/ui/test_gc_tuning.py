@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from tests.ui.fakes import FakeClock, app_on, settle
-from workbench.core.collecting import collecting_later
+from workbench.core.gc_tuning import collect_later
 from workbench.engine.scripted import ScriptedHost
 
 
@@ -16,7 +16,7 @@ async def test_garbage_is_collected_once_the_first_screen_is_drawn(
     # A real freeze would last to the end of the tests.
     monkeypatch.setattr(gc, "freeze", lambda: drawn.append(bool(app.chat.prompt.region)))
     app = app_on(host, clock)
-    with collecting_later():
+    with collect_later():
         async with app.run_test(size=(120, 36)) as pilot:
             await settle(pilot)
             assert gc.isenabled()

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from workbench.core.collecting import SELDOM, collect_from_now, collecting_later
+from workbench.core.gc_tuning import SELDOM, collect_from_now, collect_later
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def frozen(monkeypatch):
 
 
 def test_nothing_is_collected_until_it_is_said_and_then_what_is_there_stays(frozen):
-    with collecting_later():
+    with collect_later():
         assert not gc.isenabled()
         collect_from_now()
         assert gc.isenabled()
@@ -26,7 +26,7 @@ def test_nothing_is_collected_until_it_is_said_and_then_what_is_there_stays(froz
 
 
 def test_a_start_that_fails_leaves_collecting_on(frozen):
-    with pytest.raises(KeyError), collecting_later():
+    with pytest.raises(KeyError), collect_later():
         raise KeyError
     assert gc.isenabled()
     assert frozen == []
@@ -40,7 +40,7 @@ def test_where_collecting_was_not_put_off_nothing_is_taken_to_stay(frozen):
 
 def test_what_is_old_is_looked_at_seldom_until_the_program_ends(frozen):
     before = gc.get_threshold()
-    with collecting_later():
+    with collect_later():
         collect_from_now()
         assert gc.get_threshold() == (*before[:2], SELDOM)
     assert gc.get_threshold() == before

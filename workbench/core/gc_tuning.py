@@ -14,7 +14,7 @@ With Python's own 10 that is every three seconds while three answers stream.
 
 
 @contextmanager
-def collecting_later() -> Iterator[None]:
+def collect_later() -> Iterator[None]:
     """Within it nothing is collected until `collect_from_now`: what a start makes stays, and walking it is dear.
 
     Imports and the first screen make some seventy thousand objects, which would be walked through dozens of times.
