@@ -129,10 +129,10 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
     )
     app = WorkbenchApp(services, "scripted")
     async with app.run_test(size=(120, 36)) as pilot:
-        while app.chat.desk.engine is None:
+        while app.workspace.engine is None:
             await pilot.pause(0.05)
         await pilot.press("g", "o", "enter")
-        while app.chat.desk.answering is None or watch.tokens < MARKS[-1] + WINDOW:
+        while app.workspace.answering is None or watch.tokens < MARKS[-1] + WINDOW:
             await asyncio.sleep(0.2)
     return {mark: watch.cost_ms(mark) for mark in MARKS}
 

@@ -53,8 +53,8 @@ UNREAD = "from workbench.telemetry.sampler import TelemetrySampler; TelemetrySam
 TIMED = """
 import atexit, functools, json, os, time
 from textual.screen import Screen
-from workbench.ui.app import WorkbenchApp
-from workbench.ui.chat.view import LiveScreen
+from workbench.ui.chat.screen import ChatScreen
+from workbench.ui.machine.monitor import MachineMonitor
 
 def timed(owner, name, step):
     inner = getattr(owner, name)
@@ -68,8 +68,8 @@ def timed(owner, name, step):
     setattr(owner, name, around)
 
 times = []
-timed(WorkbenchApp, "_look_at_machine", "look")
-timed(LiveScreen, "on_machine_changed", "lay out")
+timed(MachineMonitor, "look", "look")
+timed(ChatScreen, "on_machine_changed", "lay out")
 timed(Screen, "_on_timer_update", "draw")
 def write():
     with open(os.environ["BENCH_TIMES"], "w") as file:

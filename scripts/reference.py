@@ -15,7 +15,7 @@ from pathlib import Path
 
 from workbench.core.parameters import PARAMETERS
 from workbench.store.config.write import default_text
-from workbench.ui.app import key_groups
+from workbench.ui.bindings import key_groups
 from workbench.ui.themes import COLOURS, NUMBERS, OWN_VARIABLES
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"

@@ -176,8 +176,8 @@ def test_loading(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
     clock.hold_after(8)
 
     async def steps(pilot: Pilot[None]) -> None:
-        await until(pilot, lambda: app.chat.desk.bay.load is not None and app.chat.desk.bay.load.fraction == 0.4)
-        app.chat._look()
+        await until(pilot, lambda: app.workspace.slot.load is not None and app.workspace.slot.load.fraction == 0.4)
+        app.chat.view.look()
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=steps)
@@ -195,12 +195,12 @@ def test_prefill(snap_compare: SnapCompare, size: tuple[int, int]) -> None:
         await until(
             pilot,
             lambda: bool(
-                (answering := app.chat.desk.answering)
+                (answering := app.workspace.answering)
                 and answering.answer.progress
                 and answering.answer.progress.done == 96
             ),
         )
-        app.chat._look()
+        app.chat.view.look()
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=size, run_before=steps)
@@ -211,7 +211,7 @@ def test_failure_and_reload(snap_compare: SnapCompare) -> None:
 
     async def steps(pilot: Pilot[None]) -> None:
         await ask(pilot)
-        await app.chat.desk.change("", {"num_ctx": 2048})
+        await app.workspace.change("", {"num_ctx": 2048})
         await pilot.press("ctrl+o", *"broken", "enter")
         await settle(pilot)
 

@@ -589,7 +589,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
 
 def writing(app: WorkbenchApp) -> Answer | None:
     """What there is of the answer that streams; None where none does."""
-    return app.chat.desk.answering.answer if app.chat.desk.answering else None
+    return app.workspace.answering.answer if app.workspace.answering else None
 
 
 def shown(app: WorkbenchApp) -> str:

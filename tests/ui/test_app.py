@@ -26,7 +26,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui.app import key_groups
+from workbench.ui.bindings import key_groups
 from workbench.ui.chat.welcome import ResumeOffer
 from workbench.ui.dialogs.export import ExportDialog, free_path
 from workbench.ui.dialogs.help import HelpText
@@ -90,7 +90,7 @@ async def test_a_wrong_value_says_why_and_is_not_taken(host: ScriptedHost, clock
         assert str(field.query_one(".field-note", Label).content) == "a number from 0 to 1"
         await pilot.press("escape")
         await settle(pilot)
-        assert app.chat.desk.conversation.sampling == Sampling()
+        assert app.workspace.conversation.sampling == Sampling()
         assert "Top-p" in messages_of(app)
 
 
@@ -207,9 +207,9 @@ async def test_an_interrupted_session_is_offered_and_resumed(host: ScriptedHost,
         await pilot.press("ctrl+r")
         await settle(pilot)
         assert turns(app) == ["question 0", "answer 0"]
-        assert app.chat.desk.conversation.system == "Be kind."
-        assert app.chat.desk.model is not None
-        assert app.chat.desk.model.ref == "smol:Q8_0"
+        assert app.workspace.conversation.system == "Be kind."
+        assert app.workspace.model is not None
+        assert app.workspace.model.ref == "smol:Q8_0"
         await pilot.press(*"more", "enter")
         await settle(pilot)
         assert [message.role for message in host.opened[-1].requests[0].messages] == [
@@ -246,8 +246,8 @@ async def test_a_session_named_at_the_start_is_resumed(host: ScriptedHost, clock
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert turns(app) == ["question 0", "answer 0"]
-        assert app.chat.desk.model is not None
-        assert app.chat.desk.model.ref == "qwen"
+        assert app.workspace.model is not None
+        assert app.workspace.model.ref == "qwen"
 
 
 async def test_a_session_that_is_not_there_is_told(host: ScriptedHost, clock: FakeClock) -> None:

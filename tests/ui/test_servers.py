@@ -93,8 +93,8 @@ async def test_a_server_is_added_by_its_address_and_its_model_opened(serve, prog
         assert "2 of 3 models" in state(app)
         assert app.kept == [(ServerSetting(served.url),)]
         await pilot.press("enter")
-        await until(pilot, lambda: app.chat.desk.model is not None)
-        assert app.chat.desk.model.ref == f"{served.url}#qwen3:0.6b"
+        await until(pilot, lambda: app.workspace.model is not None)
+        assert app.workspace.model.ref == f"{served.url}#qwen3:0.6b"
         assert "Ollama" in shown(app)
 
 
@@ -119,17 +119,17 @@ async def test_each_figure_says_who_measured_it(serve, program):
     served = serve(OllamaServer(Script((THINKS,))))
     app = program(served.url, model=f"{served.url}#qwen3:0.6b")
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.chat.desk.model is not None)
+        await until(pilot, lambda: app.workspace.model is not None)
         await pilot.press(*"Why?", "enter")
-        await until(pilot, lambda: app.chat.desk.readings().metrics and not app.chat.desk.answering)
+        await until(pilot, lambda: app.workspace.readings().metrics and not app.workspace.answering)
         await settle(pilot)
-        metrics = app.chat.desk.readings().metrics
+        metrics = app.workspace.readings().metrics
         assert (metrics.source, metrics.latency_source) == ("server", "client")
         panel = shown(app)
         assert "tok/s, server" in panel
         assert "ms client" in panel
         assert "19 of 31" in panel
-        message = app.chat.desk.conversation.turns[-1].message
+        message = app.workspace.conversation.turns[-1].message
         assert (message.reasoning, message.content) == ("Hm, why?", "Rivers carry salt.")
         assert any("context of 4096" in text for text in turns(app))
 
@@ -137,7 +137,7 @@ async def test_each_figure_says_who_measured_it(serve, program):
 async def test_figures_of_a_model_in_process_say_nothing_of_it(program):
     app = program(model="scripted")
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.chat.desk.model is not None)
+        await until(pilot, lambda: app.workspace.model is not None)
         assert AnswerMetrics().latency_source == "engine"
         assert "client" not in shown(app)
 
@@ -147,7 +147,7 @@ async def test_a_model_is_unloaded(serve, program):
     served = serve(server)
     app = program(served.url, model=f"{served.url}#qwen3:0.6b")
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: app.chat.desk.model is not None)
+        await until(pilot, lambda: app.workspace.model is not None)
         await pilot.press("f4")
         await settle(pilot)
         app.screen.models.select_first(lambda model: model.name == "qwen3:0.6b")
@@ -180,7 +180,7 @@ async def test_a_server_takes_part_in_a_race(serve, program):
     one, other = serve(OllamaServer(Script((THINKS,)))), serve(VllmServer(Script((THINKS,))))
     app = program(one.url, other.url, model=f"{one.url}#qwen3:0.6b")
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: app.chat.desk.model is not None)
+        await until(pilot, lambda: app.workspace.model is not None)
         await pilot.press("f3")
         await settle(pilot)
         race = app.screen._race

@@ -1,4 +1,4 @@
-"""What reaches into Textual where it offers no public way. Checked against Textual 8.2.8, which is pinned."""
+"""Access to private parts of Textual where it has no public API. Checked against Textual 8.2.8, which is pinned."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ if TYPE_CHECKING:
 
 ESCAPE = "\x1b"
 ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
-"""What most terminals send for Alt+Enter, which Textual would take for Enter alone; and what stands for a new line."""
+"""The bytes of Alt+Enter in most terminals, which Textual would read as Enter; and of a new line."""
 QUIET_SECONDS = 0.1
-"""How often the thread that reads keys looks whether the program ends."""
+"""How often the thread that reads keys checks whether the program ends."""
 PENDING_SECONDS = 0.01
-"""How often it looks after an Escape: whether that was the key, or the start of a sequence, only time tells."""
+"""How often it checks after an Escape: only time shows whether that was the key or the start of a sequence."""
 THEMES_KEPT = 8
-"""For so many themes the style sheets are kept parsed."""
+"""The number of themes whose parsed style sheets are cached."""
 SHEETS_KEPT = 256
-"""So many sheets are kept of each; there is one for each kind of widget and of screen."""
+"""The number of sheets that are cached for each theme; there is one for each class of widget and of screen."""
 
 
 def prompt_driver() -> type[Driver] | None:
-    """A terminal driver that tells an Escape key within `ESCDELAY`; None where Textual's own has to do.
+    """A terminal driver that reports an Escape key within `ESCDELAY`; None where Textual's own driver is used.
 
-    Textual's driver looks for the end of that delay ten times a second only, so that a key which stops a model would
-    be late by up to a tenth of a second.
+    Textual's driver checks for the end of that delay ten times a second only, so that a key which stops a model would
+    be late by up to 0.1 s.
     """
     if sys.platform == "win32" or "TEXTUAL_DRIVER" in os.environ:
         return None
@@ -42,10 +42,10 @@ def prompt_driver() -> type[Driver] | None:
     from textual.drivers.linux_driver import LinuxDriver
 
     class PromptDriver(LinuxDriver):
-        """Reads keys as its base does, and looks more often while an Escape is pending."""
+        """Reads keys as its base does, and checks more often while an Escape is pending."""
 
         def run_input_thread(self) -> None:
-            """Turn what the terminal sends into events until the program ends."""
+            """Turn input of the terminal into events until the program ends."""
             parser = XTermParser()
             decode = getincrementaldecoder("utf-8")("replace").decode
             pending_until = 0.0
@@ -66,10 +66,10 @@ def prompt_driver() -> type[Driver] | None:
 
 
 class KeptStylesheet(Stylesheet):
-    """Parses the same text with the same variables once in a process, whoever needs it.
+    """Parses the same text with the same variables once in a process.
 
-    Textual parses every sheet anew whenever the variables are set, even to what they were: twice before the first
-    screen is drawn, and all sheets of all screens with each step through the themes.
+    Textual parses every sheet again whenever the variables are set, even to the same values: twice before the first
+    screen is drawn, and all sheets of all screens for each theme that is tried.
     """
 
     def __init__(self, *, variables: dict[str, str] | None = None) -> None:
@@ -78,22 +78,22 @@ class KeptStylesheet(Stylesheet):
 
     def set_variables(self, variables: dict[str, str]) -> None:
         """Parse with other variables from now on."""
-        # What is kept is not this sheet's to clear.
+        # The base class clears the cache, which other sheets share.
         self._parse_cache = LRUCache(1)
         super().set_variables(variables)
         self._parse_cache = _parsed_with(variables)
 
     def reparse(self) -> None:
-        """Take the variables in.
+        """Parse with the current variables.
 
         Raises:
-            StylesheetParseError: A sheet is not valid; the rules are what they were.
+            StylesheetParseError: A sheet is not valid; the rules are unchanged.
         """
         self.parse()
 
 
 _parsed: LRUCache[frozenset[tuple[str, str]], LRUCache[tuple, list[RuleSet]]] = LRUCache(THEMES_KEPT)
-"""The rules of what was parsed, by the variables. No sheet changes a rule once it is parsed."""
+"""The parsed rules by the variables. No sheet changes a rule after parsing."""
 
 
 def _parsed_with(variables: dict[str, str]) -> LRUCache[tuple, list[RuleSet]]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -17,24 +15,24 @@ from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
-from workbench.core.collecting import collect_from_now
-from workbench.core.errors import ConfigError, WorkbenchError
-from workbench.core.models import ModelEntry, variants_of
+from workbench.core.errors import ConfigError
+from workbench.core.gc_tuning import collect_from_now
+from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import Alarm
 from workbench.ui._compat import KeptStylesheet, prompt_driver
+from workbench.ui.bindings import APP_BINDINGS, key_groups, screen_groups
 from workbench.ui.chat.screen import ChatScreen
-from workbench.ui.chat.view import ALARM_SECONDS
+from workbench.ui.chat.status_line import ALARM_SECONDS
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.kit.clipboard import Copier, CopyOut
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.machine.lines import MachineChanged
-from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.kit.worker_errors import report_worker_error
+from workbench.ui.machine.monitor import MachineMonitor
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
-from workbench.ui.transcript.transcript import Earlier
-from workbench.ui.transcript.turns import TurnLines
 from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
+from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.bench.screen import BenchScreen
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
     from workbench.ui.quantize.manager import Workshop
     from workbench.ui.race.screen import RaceScreen
 
-MACHINE_SECONDS = 0.5
-"""How often is looked whether the meters of the machine were read again."""
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
 
@@ -56,14 +52,14 @@ def _action_provider() -> type[Provider]:
 
 
 class WorkbenchApp(App[None]):
-    """Shows the screens, and holds what is the same on all of them: themes, keys, help and the way out.
+    """Shows the screens, and holds what they share: workspace, themes, keys, help and the way out.
 
     Args:
-        services: What the program works with.
+        services: The services of the program.
         model: The model to open first; None for none.
-        resume: The id of a stored session to go on with.
-        recipe: What the first conversation takes of the model's Modelfile; None for everything.
-        clocks: What the time is read from; tests move it by hand.
+        resume: The id of a stored session to continue.
+        recipe: The part of the model's Modelfile that the first conversation uses; None for all.
+        clocks: The clocks to read; tests advance them by hand.
     """
 
     TITLE = "workbench"
@@ -72,25 +68,7 @@ class WorkbenchApp(App[None]):
     MODES: ClassVar[dict[str, str | Callable[[], Screen]]] = {"chat": "chat"}
     DEFAULT_MODE = "chat"
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {_action_provider}
-    # fmt: off
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
-        Binding("f2", "chat", "Chat", id="app.chat", show=False, tooltip="Go to the chat, and to its prompt."),
-        Binding("f3", "race", "Race", id="app.race", tooltip="Put one prompt to several models, side by side."),
-        Binding("f4", "library", "Models", id="app.models",
-                tooltip="Show every model on this machine, and what it would take of memory."),
-        Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
-        Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
-        Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
-                tooltip="Show the quantizations that are being made, stop them, and load what is ready."),
-        Binding("f10", "meters", "What is wrong", id="app.meters", show=False,
-                tooltip="Show what is wrong with the machine and what to do, and all its meters."),
-        Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
-        Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
-                tooltip="Copy what is selected; else stop what runs. Pressed twice, quit."),
-        Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, tooltip="End the program."),
-    ]
-    # fmt: on
+    BINDINGS: ClassVar[list[BindingType]] = APP_BINDINGS
 
     def __init__(
         self,
@@ -104,10 +82,13 @@ class WorkbenchApp(App[None]):
         super().__init__(driver_class=prompt_driver())
         self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
         self.services = services
+        self.workspace = Workspace(services, lambda error: self.chat.report_journal_error(error), clocks)
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
         self._workshop: Workshop | None = None
-        self._devices_asked = False
+        self.monitor = MachineMonitor(
+            self, self.workspace, services.find_devices, show_alarm=self._show_alarm, others_run=self._others_run
+        )
         self._race: RaceScreen | None = None
         self._bench: BenchScreen | None = None
         self._models: ModelsScreen | None = None
@@ -120,110 +101,93 @@ class WorkbenchApp(App[None]):
         keymap = services.config.keymap
         self.set_keymap(dict(keymap))
         self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
-        self.chat = ChatScreen(services, model, resume, clocks, self.key_for, recipe)
-        self.install_screen(self.chat, "chat")
         self._bindings_by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
+        self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
+        self.install_screen(self.chat, "chat")
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """What our own variables are under a theme that does not set them."""
+        """The values of our own variables under a theme that does not set them."""
         return variable_defaults(self.current_theme or FALLBACK)
 
     def on_mount(self) -> None:
-        """Once the screen is there, begin to read the meters, and say what of the config could not be taken."""
+        """Once the first screen is drawn, start the meters, and report problems of the config."""
         self.call_after_refresh(collect_from_now)
-        self.call_after_refresh(self._watch_machine)
-        self.call_after_refresh(self._report)
+        self.call_after_refresh(self.monitor.start)
+        self.call_after_refresh(self._report_problems)
 
     def on_unmount(self) -> None:
-        """Read the meters no more."""
-        self.chat.desk.machine.stop()
+        """Stop the meters."""
+        self.monitor.stop()
 
-    def _watch_machine(self) -> None:
-        self.chat.desk.machine.start()
-        self.set_interval(MACHINE_SECONDS, self._look_at_machine)
-        self._look_at_machine()
+    # The machine
 
-    def _look_at_machine(self) -> None:
-        desk = self.chat.desk
-        race = self._race is not None and self._race.running
-        if not desk.look_at_machine(others_run=race or (self._bench is not None and self._bench.running)):
-            return
-        for alarm in desk.machine.take_news():
-            self._tell_alarm(alarm)
-        self.screen.post_message(MachineChanged())
-        if desk.machine.view.gpus and desk.engine is not None and not self._devices_asked and not desk.bay.loading:
-            self._devices_asked = True
-            self._find_devices()
+    def _others_run(self) -> bool:
+        return any(screen is not None and screen.running for screen in (self._race, self._bench))
 
-    def _tell_alarm(self, alarm: Alarm) -> None:
-        self.chat.tell_alarm(alarm)
+    def _show_alarm(self, alarm: Alarm) -> None:
+        self.chat.show_alarm(alarm)
         if self.screen is not self.chat:
             severity: SeverityLevel = "information" if alarm.severity == "info" else alarm.severity
             self.notify(clean_line(alarm.text), severity=severity, timeout=ALARM_SECONDS, markup=False)
 
-    @work(group="devices", exit_on_error=False, description="find devices")
-    async def _find_devices(self) -> None:
-        """What llama.cpp computes on: late, since it takes a process of its own a second, and only beside a GPU."""
-        found = await asyncio.to_thread(self.services.find_devices)
-        self.chat.desk.machine.devices = None if found is None else tuple(found)
-
     def action_meters(self) -> None:
-        """Show what is wrong with the machine, and all its meters."""
-        from workbench.ui.machine.dialog import MachineDialog
+        """Show the alarms and all meters of the machine."""
+        self.chat.dismiss_alarm()
+        self.monitor.open_dialog()
 
-        if not isinstance(self.screen, MachineDialog):
-            self.chat.put_off_alarm()
-            desk = self.chat.desk
-            self.push_screen(MachineDialog(desk.machine, lambda: desk.engine.info.memory if desk.engine else None))
+    # Problems
 
-    def _report(self) -> None:
+    def _report_problems(self) -> None:
         problems = [
             f"line {problem.line}: {problem.message}" if problem.line else problem.message
             for problem in self.services.config_problems
         ]
         problems += self._keymap_problems
-        self._tell("Not everything in the config was taken", problems)
+        self._warn("Parts of the config are ignored", problems)
         themes = [str(problem) for problem in self._theme_problems]
         if self._theme_missing:
             themes.append(f"There is no theme {self.services.config.theme!r}: {self.theme!r} is used.")
-        self._tell("Not every theme was taken", themes)
+        self._warn("Some themes are ignored", themes)
 
-    def _tell(self, title: str, problems: Sequence[str]) -> None:
+    def _warn(self, title: str, problems: Sequence[str]) -> None:
         if problems:
             text = "\n".join(clean_line(problem) for problem in problems)
             self.notify(text, title=title, severity="warning", timeout=12, markup=False)
 
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Report an unexpected error of a worker of the whole program."""
+        key = self.key_for("chat.log")
+
+        def show(text: str) -> None:
+            self.notify(f"{clean_line(text)} {key} shows the details.", severity="error", timeout=12, markup=False)
+
+        report_worker_error(event, self.services.logs, show)
+
     # Keys
 
     def get_key_display(self, binding: Binding) -> str:
-        """A key as it is written on the screen."""
+        """A key as people write it."""
         return spoken(binding.key)
 
     def key_for(self, binding_id: str) -> str:
-        """The key that an action has, as it is shown to the user."""
+        """The key of an action, as people write it."""
         if binding_id not in self._bindings_by_id:
             self._bindings_by_id = {binding.id: binding for group in key_groups() for binding in group.bindings}
-        binding = self._bindings_by_id[binding_id]
-        return spoken(keys_of(binding, self.services.config.keymap)[0])
-
-    def _keys_for(self, binding: Binding) -> str:
-        return "  ".join(spoken(key) for key in keys_of(binding, self.services.config.keymap))
+        return spoken(keys_of(self._bindings_by_id[binding_id], self.services.config.keymap)[0])
 
     def action_help(self) -> None:
         """Explain the screen."""
         from workbench.ui.dialogs.help import HelpDialog, KeyRow, KeyTable
 
-        tables = [
-            KeyTable(
-                group.title,
-                [KeyRow(self._keys_for(binding), binding.description, binding.tooltip) for binding in group.bindings],
-            )
-            for group in sorted(key_groups(), key=self._is_elsewhere)
-        ]
-        self.push_screen(HelpDialog(tables))
+        def row(binding: Binding) -> KeyRow:
+            keys = keys_of(binding, self.services.config.keymap)
+            return KeyRow("  ".join(map(spoken, keys)), binding.description, binding.tooltip)
+
+        groups = sorted(key_groups(), key=self._is_elsewhere)
+        self.push_screen(HelpDialog([KeyTable(group.title, [*map(row, group.bindings)]) for group in groups]))
 
     def _is_elsewhere(self, group: KeyGroup) -> bool:
-        """Whether the bindings of a group mean nothing to the screen that the user is on."""
+        """Whether the bindings of a group do not work on the current screen."""
         return not group.everywhere and not any(binding in self.screen.BINDINGS for binding in group.bindings)
 
     # Themes
@@ -244,44 +208,47 @@ class WorkbenchApp(App[None]):
 
     # Screens
 
+    def _go_to(self, mode: str) -> None:
+        """Close what is open over the current screen, and go to another one."""
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
+        self.switch_mode(mode)
+
+    def _add_mode(self, screen: Screen[None], mode: str) -> None:
+        self.install_screen(screen, mode)
+        self.add_mode(mode, mode)
+
     def action_chat(self) -> None:
         """Go to the chat, and to its prompt."""
-        self._leave_pages()
-        self.switch_mode("chat")
+        self._go_to("chat")
         self.chat.prompt.focus()
 
     def action_race(self) -> None:
         """Go to the race."""
-        self._leave_pages()
         if self._race is None:
             from workbench.ui.race.screen import RaceScreen
 
-            self._race = RaceScreen(self.services, self.chat.desk, self.key_for)
-            self.install_screen(self._race, "race")
-            self.add_mode("race", "race")
-        self.switch_mode("race")
+            self._race = RaceScreen(self.services, self.workspace, self.key_for)
+            self._add_mode(self._race, "race")
+        self._go_to("race")
 
     def action_bench(self) -> None:
         """Go to the bench."""
-        self._leave_pages()
         if self._bench is None:
             from workbench.ui.bench.screen import BenchScreen
 
-            self._bench = BenchScreen(self.services, self.chat.desk, self.key_for)
-            self.install_screen(self._bench, "bench")
-            self.add_mode("bench", "bench")
-        self.switch_mode("bench")
+            self._bench = BenchScreen(self.services, self.workspace, self.key_for)
+            self._add_mode(self._bench, "bench")
+        self._go_to("bench")
 
     def action_library(self) -> None:
         """Go to the models of this machine."""
-        self._leave_pages()
         if self._models is None:
             from workbench.ui.models.screen import ModelsScreen
 
-            self._models = ModelsScreen(self.services, self.chat.desk, self.key_for)
-            self.install_screen(self._models, "models")
-            self.add_mode("models", "models")
-        self.switch_mode("models")
+            self._models = ModelsScreen(self.services, self.workspace, self.key_for)
+            self._add_mode(self._models, "models")
+        self._go_to("models")
 
     def on_models_screen_load(self, event: ModelsScreen.Load) -> None:
         """Load a model from the list in the chat."""
@@ -289,18 +256,16 @@ class WorkbenchApp(App[None]):
         self.run_worker(self._load_from_list(event), group="load", exit_on_error=False, description="load a model")
 
     async def _load_from_list(self, event: ModelsScreen.Load) -> None:
-        desk = self.chat.desk
         if event.values:
-            await desk.change(desk.conversation.system, event.values)
+            await self.workspace.change(self.workspace.conversation.system, event.values)
         self.chat.load_model(event.model.ref, event.model.label)
 
-    def _leave_pages(self) -> None:
-        """Close what was opened over the screen of this mode."""
-        while len(self.screen_stack) > 1:
-            self.pop_screen()
+    def _load_in_chat(self, ref: str, label: str) -> None:
+        self.action_chat()
+        self.chat.load_model(ref, label)
 
     def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
-        """Go on in the chat with what was said in a lane."""
+        """Continue the conversation of a lane in the chat."""
         from workbench.ui.race.setup import conversation_of
 
         if event.lane.info is not None:
@@ -310,7 +275,7 @@ class WorkbenchApp(App[None]):
     # Model files
 
     def action_inspect_model(self) -> None:
-        """Lay the file of the open model open."""
+        """Inspect the file of the open model."""
         from workbench.ui.model_files.inspect_screen import InspectScreen
 
         if (model := self._model_with_file()) is not None:
@@ -319,37 +284,27 @@ class WorkbenchApp(App[None]):
     def action_quantize_model(self) -> None:
         """Make another quantization of the open model."""
         if (model := self._model_with_file()) is not None:
-            self.run_worker(self._quantize(model), group="library", exit_on_error=False, description="list models")
+            self.workshop.choose_type(model)
 
     def _model_with_file(self) -> ModelEntry | None:
-        model = self.chat.desk.model
+        model = self.workspace.model
         if model is None or model.path is None:
             text = "No model is open." if model is None else "The open model has no file that can be read."
             self.notify(text, severity="warning", timeout=4)
             return None
         return model
 
-    async def _quantize(self, model: ModelEntry) -> None:
-        from workbench.ui.quantize.dialog import QuantizeDialog
-
-        try:
-            models = await self.services.catalog.models()
-        except WorkbenchError:
-            # What is open can be quantized all the same.
-            models = ()
-        self.push_screen(QuantizeDialog(self.services, model, variants_of(model, models)))
-
     @property
     def workshop(self) -> Workshop:
-        """Where quantizations are made."""
+        """The quantizations in progress."""
         if self._workshop is None:
             from workbench.ui.quantize.manager import Workshop
 
-            self._workshop = Workshop(self, self.services, self.key_for("app.jobs"), self._load_made)
+            self._workshop = Workshop(self, self.services, self.key_for("app.jobs"), self._load_in_chat)
         return self._workshop
 
     def on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
-        """Have a quantization made, wherever the user goes meanwhile."""
+        """Start a quantization, which runs whatever screen is open."""
         self.workshop.begin(event.job, event.model)
 
     def on_job_bar_clicked(self) -> None:
@@ -357,23 +312,14 @@ class WorkbenchApp(App[None]):
         self.action_jobs()
 
     def action_jobs(self) -> None:
-        """Show the quantizations that are being made."""
+        """Show the quantizations in progress."""
         self.workshop.show()
 
-    def _load_made(self, ref: str, label: str) -> None:
-        self.action_chat()
-        self.chat.load_model(ref, label)
-
-    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Work for the whole program that failed in a way that nobody foresaw is told."""
-        if self._workshop is not None:
-            self._workshop.failed(event)
+    # The way out
 
     def on_copy_out(self, event: CopyOut) -> None:
         """Copy a text."""
         self._copier.copy(event)
-
-    # The way out
 
     def action_interrupt(self) -> None:
         """Copy a selection, else stop what runs; the second press in a row quits."""
@@ -387,17 +333,15 @@ class WorkbenchApp(App[None]):
             self.run_worker(self.action_quit(), group="quit", exit_on_error=False, description="quit")
             return
         again = f"{self.key_for('app.interrupt')} again quits."
-        if self._race is not None and self.screen is self._race:
-            self._race.action_stop()
-            self._race.say(again, QUIT_SECONDS)
-        elif self._bench is not None and self.screen is self._bench:
-            self._bench.action_stop()
-            self._bench.say(again, QUIT_SECONDS)
-        else:
-            self.chat.desk.stop()
-            self.chat.say(again, QUIT_SECONDS)
-            if self._models is not None and self.screen is self._models:
-                self._models.say(again)
+        for screen in (self._race, self._bench):
+            if screen is not None and self.screen is screen:
+                screen.action_stop()
+                screen.say(again, QUIT_SECONDS)
+                return
+        self.workspace.stop()
+        self.chat.say(again, QUIT_SECONDS)
+        if self._models is not None and self.screen is self._models:
+            self._models.say(again)
 
     def _selected_text(self) -> str:
         focused = self.screen.focused
@@ -405,7 +349,7 @@ class WorkbenchApp(App[None]):
         return own or self.screen.get_selected_text() or ""
 
     async def action_quit(self) -> None:
-        """Stop what runs, store the session, and end. What takes long to make is not stopped without being asked."""
+        """Stop what runs, store the session, and end; ask first where a quantization would be lost."""
         if self._workshop is None or not self._workshop.ask_to_leave(self._leave_soon):
             await self._leave()
 
@@ -415,60 +359,8 @@ class WorkbenchApp(App[None]):
     async def _leave(self) -> None:
         if self._workshop is not None:
             await self._workshop.close()
-        if self._race is not None:
-            await self._race.leave()
-        if self._bench is not None:
-            await self._bench.leave()
+        for screen in (self._race, self._bench):
+            if screen is not None:
+                await screen.leave()
         await self.chat.leave()
         self.exit()
-
-
-def screen_groups() -> list[KeyGroup]:
-    """The bindings of the screen itself, by the place where they work."""
-    return [
-        KeyGroup.of("Everywhere", WorkbenchApp.BINDINGS, everywhere=True),
-        KeyGroup.of("Conversation", ChatScreen.BINDINGS),
-        KeyGroup.of("Prompt", Prompt.BINDINGS),
-        KeyGroup.of("A turn that has the focus", TurnLines.BINDINGS),
-        KeyGroup.of("The line above the turns", Earlier.BINDINGS),
-    ]
-
-
-def key_groups() -> list[KeyGroup]:
-    """Every binding that has an id, by the place where it works."""
-    from workbench.ui.bench.form import ModelList
-    from workbench.ui.bench.kept_runs import KeptRunsDialog
-    from workbench.ui.bench.screen import BenchScreen
-    from workbench.ui.chat.edit_dialog import EditArea
-    from workbench.ui.dialogs.base import Dialog
-    from workbench.ui.dialogs.confirm import ConfirmDialog
-    from workbench.ui.dialogs.model_picker import ModelPicker
-    from workbench.ui.dialogs.settings import SettingsDialog
-    from workbench.ui.model_files.pages_screen import PagesScreen
-    from workbench.ui.models.screen import ModelsScreen
-    from workbench.ui.quantize.dialog import QuantizeDialog
-    from workbench.ui.quantize.jobs_dialog import JobsDialog
-    from workbench.ui.race.lane import LaneScroll
-    from workbench.ui.race.screen import RaceScreen
-    from workbench.ui.sessions.dialog import SessionRows
-    from workbench.ui.widgets.rows import Rows
-
-    return [
-        *screen_groups(),
-        KeyGroup.of("Race", RaceScreen.BINDINGS),
-        KeyGroup.of("A lane of a race that has the focus", LaneScroll.BINDINGS),
-        KeyGroup.of("Bench", BenchScreen.BINDINGS),
-        KeyGroup.of("The models of a bench", ModelList.BINDINGS),
-        KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
-        KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
-        KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
-        KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),
-        KeyGroup.of("Editing a message", EditArea.BINDINGS),
-        KeyGroup.of("Settings", SettingsDialog.BINDINGS),
-        KeyGroup.of("A model file laid open, or two compared", PagesScreen.BINDINGS),
-        KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),
-        KeyGroup.of("Quantizations in the making", JobsDialog.BINDINGS),
-        KeyGroup.of("Questions", ConfirmDialog.BINDINGS),
-        KeyGroup.of("Rows of a list", Rows.BINDINGS),
-        KeyGroup.of("Dialogs", Dialog.BINDINGS),
-    ]

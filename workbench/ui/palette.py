@@ -1,55 +1,61 @@
-"""The palette: every action that works here and now, by its name."""
+"""The command palette: every action that works here and now, by its name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from typing import Protocol, runtime_checkable
 
-from textual.binding import Binding
 from textual.command import DiscoveryHit, Hit, Hits, Provider
-
-from workbench.ui.chat.commands import OF_MESSAGES, SLASHES, WITHOUT_A_KEY
-from workbench.ui.transcript.turns import TurnLines
 
 SKIPPED = frozenset({"command_palette"})
 
 
-class ActionProvider(Provider):
-    """Offers the actions of the bindings in force, with their keys."""
+@dataclass(frozen=True, slots=True)
+class PaletteEntry:
+    """An action."""
 
-    def _actions(self) -> Iterator[tuple[str, str, str]]:
-        """Name, help and action of each."""
+    name: str
+    help: str
+    run: Callable[[], object]
+
+
+@runtime_checkable
+class PaletteSource(Protocol):
+    """A screen with actions that are no bindings of its own."""
+
+    def palette_entries(self) -> Iterable[PaletteEntry]:
+        """The actions, in the order of the list."""
+
+
+class ActionProvider(Provider):
+    """Offers the bindings in force, with their keys, and the entries of the screen."""
+
+    def _entries(self) -> Iterator[PaletteEntry]:
         seen = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
             if not binding.id or binding.action in SKIPPED or binding.id in seen or not active.enabled:
                 continue
             seen.add(binding.id)
-            key = self.app.get_key_display(binding)
             namespace = "" if "." in binding.action else ("app." if active.node is self.app else "screen.")
             if active.node in (self.app, self.screen):
-                yield f"{binding.description}  ({key})", binding.tooltip, f"{namespace}{binding.action}"
-
-        if self.screen.id == "chat":
-            bindings = {each.id: each for each in TurnLines.BINDINGS if isinstance(each, Binding)}
-            for name, title in OF_MESSAGES:
-                key = self.app.get_key_display(bindings[name])
-                yield f"{title}  ({key})", bindings[name].tooltip, bindings[name].action
-            yield from WITHOUT_A_KEY
-            for each in SLASHES:
-                # The others are actions, which are listed by their own names.
-                if each.usage:
-                    yield f"{each.line} …", each.help, f"screen.type('/{each.name} ')"
+                name = f"{binding.description}  ({self.app.get_key_display(binding)})"
+                run = partial(self.app.run_action, f"{namespace}{binding.action}")
+                yield PaletteEntry(name, binding.tooltip, run)
+        if isinstance(self.screen, PaletteSource):
+            yield from self.screen.palette_entries()
 
     async def discover(self) -> Hits:
         """All of them, before anything is typed."""
-        for name, text, action in self._actions():
-            yield DiscoveryHit(name, partial(self.app.run_action, action), help=text)
+        for entry in self._entries():
+            yield DiscoveryHit(entry.name, entry.run, help=entry.help)
 
     async def search(self, query: str) -> Hits:
         """Those whose name or help matches."""
         matcher = self.matcher(query)
-        for name, text, action in self._actions():
-            score = max(matcher.match(name), matcher.match(text) * 0.8)
+        for entry in self._entries():
+            score = max(matcher.match(entry.name), matcher.match(entry.help) * 0.8)
             if score > 0:
-                yield Hit(score, matcher.highlight(name), partial(self.app.run_action, action), help=text)
+                yield Hit(score, matcher.highlight(entry.name), entry.run, help=entry.help)

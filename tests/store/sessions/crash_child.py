@@ -29,7 +29,7 @@ from workbench.core.models import ModelEntry
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.store.sessions.store import DatabaseSessionStore
 from workbench.ui.workspace.pacing import Clocks
-from workbench.ui.workspace.workspace import Desk
+from workbench.ui.workspace.workspace import Workspace
 
 FASTER = 4
 AT_ONCE = 14
@@ -83,7 +83,7 @@ async def talk(folder: Path, log: int) -> None:
     host = ScriptedHost([model], clock=FakeClock(), sleep=sleep)
     store = DatabaseSessionStore(folder / "sessions.db")
     services = fake_services(host, store=store, config=Config())
-    desk = Desk(services, lambda error: os._exit(7), Clocks(now_ns, lambda: 0.0))
+    desk = Workspace(services, lambda error: os._exit(7), Clocks(now_ns, lambda: 0.0))
     engine = Logged(await desk.open("tiny", "tiny"), log)
     for turn in range(len(scripts)):
         engine.turn = turn

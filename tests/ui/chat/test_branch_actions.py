@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pytest
 from textual.pilot import Pilot
@@ -154,7 +155,7 @@ async def test_a_cut_answer_goes_on(host: ScriptedHost, clock: FakeClock) -> Non
         assert [message.content for message in request.messages] == ["why", beginning]
         assert turns(app) == ["why", f"{beginning}second answer"]
         await press(pilot, f"{beginning}second answer", "g")
-        assert "Only an answer that was cut off" in shown(app)
+        assert "Only a truncated answer" in shown(app)
         await pilot.press("u")
         await settle(pilot)
         assert turns(app) == ["why", beginning]
@@ -165,7 +166,7 @@ async def test_a_regeneration_of_which_nothing_comes_changes_nothing(host: Scrip
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await ask(pilot, "one", "two")
-        before = app.chat.desk.conversation.tree
+        before = app.workspace.conversation.tree
         clock.hold_after(0)
         focus(app, "first answer")
         await pilot.press("r")
@@ -173,7 +174,7 @@ async def test_a_regeneration_of_which_nothing_comes_changes_nothing(host: Scrip
         assert turns(app)[0] == "one"
         await pilot.press("escape")
         await settle(pilot)
-        assert app.chat.desk.conversation.tree == before
+        assert app.workspace.conversation.tree == before
         assert turns(app) == ["one", "first answer", "two", "second answer"]
 
 
@@ -187,16 +188,16 @@ async def test_undo_and_redo_lead_through_everything(host: ScriptedHost, clock: 
         states = [["one", "third answer"], ["one", "first answer", "two", "second answer"], ["one", "first answer"], []]
         for state in states:
             assert turns(app) == state
-            app.chat.action_undo()
+            app.chat.branches.perform("undo")
             await settle(pilot)
         assert "nothing to undo" in shown(app)
         for state in reversed(states[:-1]):
-            app.chat.action_redo()
+            app.chat.branches.perform("redo")
             await settle(pilot)
             assert turns(app) == state
         await press(pilot, "one", "U")
         assert "nothing to redo" in shown(app)
-        assert store.journals[0].records[-1] == ("view", app.chat.desk.conversation.tree.view)
+        assert store.journals[0].records[-1] == ("view", app.workspace.conversation.tree.view)
 
 
 async def test_deleting_asks_first_and_can_be_undone(host: ScriptedHost, clock: FakeClock) -> None:
@@ -242,13 +243,13 @@ async def test_without_anything_said_every_action_says_so(host: ScriptedHost, cl
     app = app_on(host, clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        chat = app.chat
-        for act in (chat.action_regenerate, chat.action_edit, chat.action_go_on, chat.action_delete,
-                    chat.action_copy_conversation):  # fmt: skip
-            chat.say("")
+        branches = app.chat.branches
+        actions = [partial(branches.perform, name) for name in ("regenerate", "edit", "continue", "delete")]
+        for act in (*actions, branches.copy_conversation):
+            app.chat.view.status.say("")
             act()
             assert "There is no message yet" in shown(app), act
-        chat.action_walk(1)
+        branches.perform("branch_after")
         await settle(pilot)
         assert "no other branch" in shown(app)
 
@@ -268,7 +269,7 @@ async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, cl
         focus(app, "code?")
         await pilot.press("b")
         assert app.clipboard == "print(1)"
-        app.chat.action_copy_conversation()
+        app.chat.branches.copy_conversation()
         await pilot.pause()
         assert app.clipboard.startswith("# code?")
         assert text in app.clipboard
@@ -285,7 +286,7 @@ async def test_a_resumed_session_with_branches_goes_on(host: ScriptedHost, clock
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert turns(app)[:2] == ["q", "b cut"]
-        assert "g lets it go on" in turns(app)[2]
+        assert "g continues it" in turns(app)[2]
         await press(pilot, "b cut", "left")
         assert turns(app) == ["q", "a"]
         await ask(pilot, "more")

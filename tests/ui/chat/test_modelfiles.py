@@ -40,12 +40,12 @@ async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, cloc
     app = app_on(described, clock, REF, store=store, config=Config(sampling=Sampling(temperature=1.0, top_k=7)))
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        conversation = app.chat.desk.conversation
+        conversation = app.workspace.conversation
         assert turns(app) == ["Two and two?", "Four.", BROUGHT]
         assert "given by the Modelfile" in shown(app)
         assert conversation.system == "Be brief."
         assert (conversation.sampling.temperature, conversation.sampling.top_k) == (0.1, 7)
-        assert not app.chat.desk.needs_reload
+        assert not app.workspace.needs_reload
         assert described.opened[0].info.settings.num_ctx == 2048
         await pilot.press(*"why", "enter")
         await settle(pilot)
@@ -69,7 +69,7 @@ async def test_a_new_chat_begins_so_again(described: ScriptedHost, clock: FakeCl
         await pilot.press("ctrl+n")
         await settle(pilot)
         assert turns(app) == ["Two and two?", "Four."]
-        assert app.chat.desk.conversation.system == "Be brief."
+        assert app.workspace.conversation.system == "Be brief."
 
 
 async def test_what_was_written_while_it_loaded_comes_after_its_turns(
@@ -78,7 +78,7 @@ async def test_what_was_written_while_it_loaded_comes_after_its_turns(
     app = app_on(described, clock, REF)
     async with app.run_test(size=(120, 36)) as pilot:
         clock.hold_after(0)
-        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await until(pilot, lambda: app.workspace.slot.loading)
         await pilot.press(*"why", "enter")
         clock.release()
         await settle(pilot)
@@ -93,7 +93,7 @@ async def test_a_conversation_that_has_begun_keeps_its_beginning(described: Scri
         await settle(pilot)
         app.chat.load_model(REF, "brief")
         await settle(pilot)
-        conversation = app.chat.desk.conversation
+        conversation = app.workspace.conversation
         assert [turn.message.content for turn in conversation.turns] == ["why", ANSWER]
         assert conversation.system == "Be brief."
         assert "stand at the beginning of a new chat" in shown(app)
@@ -116,10 +116,10 @@ async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost,
     app = app_on(described, clock, REF)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await app.chat.desk.change("Mine.", {"num_ctx": 4096})
+        await app.workspace.change("Mine.", {"num_ctx": 4096})
         await pilot.press("f9")
         await settle(pilot)
-        assert app.chat.desk.conversation.system == "Mine."
+        assert app.workspace.conversation.system == "Mine."
         assert described.opened[-1].info.settings.num_ctx == 4096
 
 
@@ -129,10 +129,10 @@ async def test_a_stored_conversation_keeps_its_own_settings(described: ScriptedH
         app = app_on(described, clock, first, "s", store=FakeStore([stored]))
         async with app.run_test(size=(120, 36)) as pilot:
             await settle(pilot)
-            conversation = app.chat.desk.conversation
+            conversation = app.workspace.conversation
             assert (conversation.system, len(conversation.turns)) == ("Old.", 1)
-            assert app.chat.desk.model is not None
-            assert app.chat.desk.model.recipe == RECIPE
+            assert app.workspace.model is not None
+            assert app.workspace.model.recipe == RECIPE
 
 
 async def test_the_command_line_counts_more(described: ScriptedHost, clock: FakeClock) -> None:
@@ -140,8 +140,8 @@ async def test_the_command_line_counts_more(described: ScriptedHost, clock: Fake
     app = app_on(described, clock, REF, recipe=given)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        assert app.chat.desk.conversation.sampling.temperature == 0.9
-        assert app.chat.desk.conversation.system == ""
+        assert app.workspace.conversation.sampling.temperature == 0.9
+        assert app.workspace.conversation.system == ""
 
 
 async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock) -> None:
@@ -152,7 +152,7 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
         await settle(pilot)
         app.chat.load_model("broken", "broken")
         await settle(pilot)
-        conversation = app.chat.desk.conversation
+        conversation = app.workspace.conversation
         assert (conversation.system, conversation.turns) == ("", ())
 
 

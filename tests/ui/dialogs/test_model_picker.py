@@ -76,8 +76,8 @@ async def test_a_load_that_fails_leaves_the_old_model(host: ScriptedHost, clock:
         await pilot.press("ctrl+o", *"broken", "enter")
         await settle(pilot)
         assert turns(app) == ["The file /m/b is truncated.\nDownload it again."]
-        assert app.chat.desk.model is not None
-        assert app.chat.desk.model.ref == "smol:Q4_K_M"
+        assert app.workspace.model is not None
+        assert app.workspace.model.ref == "smol:Q4_K_M"
         assert not host.opened[0].closed
         await pilot.press(*"why", "enter")
         await settle(pilot)
@@ -89,7 +89,7 @@ async def test_an_unknown_first_model_names_the_nearest(host: ScriptedHost, cloc
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert "Did you mean 'smol:Q4_K_M'" in turns(app)[0]
-        assert app.chat.desk.engine is None
+        assert app.workspace.engine is None
 
 
 async def test_escape_stops_a_load_and_the_old_model_stays(host: ScriptedHost, clock: FakeClock) -> None:
@@ -98,13 +98,13 @@ async def test_escape_stops_a_load_and_the_old_model_stays(host: ScriptedHost, c
         await settle(pilot)
         clock.hold_after(2)
         await pilot.press("ctrl+o", "enter")
-        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await until(pilot, lambda: app.workspace.slot.loading)
         await pilot.press(*"later", "enter", "escape")
         clock.release()
         await settle(pilot)
         assert "was stopped" in shown(app)
-        assert app.chat.desk.model is not None
-        assert app.chat.desk.model.ref == "smol:Q4_K_M"
+        assert app.workspace.model is not None
+        assert app.workspace.model.ref == "smol:Q4_K_M"
         assert app.chat.prompt.text == "later"
 
 
@@ -112,9 +112,9 @@ async def test_another_choice_stops_the_load_before_it(host: ScriptedHost, clock
     clock.hold_after(2)
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36)) as pilot:
-        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await until(pilot, lambda: app.workspace.slot.loading)
         await pilot.press("ctrl+o", *"qwen", "enter")
-        await until(pilot, lambda: app.chat.desk.bay.load is None or app.chat.desk.bay.load.ref == "qwen")
+        await until(pilot, lambda: app.workspace.slot.load is None or app.workspace.slot.load.ref == "qwen")
         clock.release()
         await settle(pilot)
         assert [engine.info.model.ref for engine in host.opened] == ["qwen"]
@@ -128,12 +128,12 @@ async def test_swapping_stops_the_answer_first(host: ScriptedHost, clock: FakeCl
         await pilot.press(*"why", "enter")
         await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
         await pilot.press("ctrl+o", *"qwen", "enter")
-        await until(pilot, lambda: app.chat.desk.answering is None)
+        await until(pilot, lambda: app.workspace.answering is None)
         clock.release()
         await settle(pilot)
-        assert app.chat.desk.conversation.turns[-1].finish_reason == "cancelled"
-        assert app.chat.desk.model is not None
-        assert app.chat.desk.model.ref == "qwen"
+        assert app.workspace.conversation.turns[-1].finish_reason == "cancelled"
+        assert app.workspace.model is not None
+        assert app.workspace.model.ref == "qwen"
 
 
 async def test_warnings_of_a_model_are_told(make_host: MakeHost, clock: FakeClock) -> None:
@@ -165,13 +165,13 @@ async def test_what_does_not_fit_beside_the_old_model_takes_its_place(clock: Fak
         await settle(pilot)
         await pilot.press("ctrl+o", "enter")
         await settle(pilot)
-        assert app.chat.desk.model == BIG
+        assert app.workspace.model == BIG
         assert host.opened_beside == 1
         await pilot.press("ctrl+o", *"other", "enter")
         await settle(pilot)
         assert turns(app) == ["broken"]
-        assert app.chat.desk.model == BIG
-        engine = app.chat.desk.engine
+        assert app.workspace.model == BIG
+        engine = app.workspace.engine
         assert isinstance(engine, ScriptedEngine)
         assert not engine.closed
 
@@ -180,12 +180,12 @@ async def test_changed_load_settings_need_a_reload(host: ScriptedHost, clock: Fa
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        await app.chat.desk.change("", {"num_ctx": 512})
-        app.chat._look()
+        await app.workspace.change("", {"num_ctx": 512})
+        app.chat.view.look()
         assert "settings need a reload" in shown(app)
         await pilot.press("f9")
         await settle(pilot)
         assert "settings need a reload" not in shown(app)
-        engine = app.chat.desk.engine
+        engine = app.workspace.engine
         assert engine is not None
         assert engine.info.settings.num_ctx == 512

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from textual.message_pump import MessagePump
 
 from workbench.ui.kit.text import styled
-from workbench.ui.kit.transient import Passing
+from workbench.ui.kit.transient import TransientText
 
 
 class Timers(MessagePump):
@@ -21,7 +21,7 @@ class Timers(MessagePump):
 
 def test_what_is_said_again_stays_its_whole_time() -> None:
     timers, changes = Timers(), list[str]()
-    said = Passing(timers, lambda: changes.append(said.text.plain))
+    said = TransientText(timers, lambda: changes.append(said.text.plain))
     for _ in range(2):
         said.say(styled(("Copied.", "gauge--value")))
     first, second = timers.ends
@@ -33,7 +33,7 @@ def test_what_is_said_again_stays_its_whole_time() -> None:
 
 def test_the_end_of_what_was_cleared_is_no_change() -> None:
     timers, changes = Timers(), list[str]()
-    said = Passing(timers, lambda: changes.append(said.text.plain))
+    said = TransientText(timers, lambda: changes.append(said.text.plain))
     said.say(styled(("Copied.", "")))
     said.clear()
     timers.ends[0]()

@@ -500,7 +500,7 @@ async def test_a_model_is_loaded_with_the_settings_on_trial(
         await at.press("left_square_bracket", "k", "L")
         assert at.app.screen is at.app.chat
         assert host.opened[0].info.settings.num_ctx == 4096
-        load = at.app.chat.desk.conversation.load
+        load = at.app.workspace.conversation.load
         assert (load.num_ctx, load.type_k) == (4096, "q8_0")
         await at.press("f4")
         assert at.screen.estimator.what_if.values == {}

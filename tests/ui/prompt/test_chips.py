@@ -213,7 +213,7 @@ async def test_another_branch_is_folded_where_it_was(host: ScriptedHost, clock: 
         await pasted_between(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        await app.chat.transcript.show_tree(app.chat.desk.conversation.tree, {}, show_thoughts=True)
+        await app.chat.transcript.show_tree(app.workspace.conversation.tree, {}, show_thoughts=True)
         await settle(pilot)
         assert MARK in shown(app)
 
@@ -261,7 +261,7 @@ async def test_a_command_gets_the_paste_in_full(host: ScriptedHost, clock: FakeC
         await paste(pilot, LONG)
         await pilot.press("enter")
         await settle(pilot)
-        assert app.chat.desk.conversation.system == LONG
+        assert app.workspace.conversation.system == LONG
         assert app.chat.prompt.text == ""
 
 
@@ -302,7 +302,7 @@ async def test_a_paste_is_a_chip_again_in_the_next_session(
         await pilot.press("enter")
         await settle(pilot)
         await paste(pilot, LONG + "\nmore")
-        app.chat._draft_due()
+        app.chat.input.keep_draft()
         await settle(pilot)
     assert prompts.prompts == [PromptText(f"ab {LONG} yz", ((3, 3 + len(LONG)),))]
     lost = prompts.draft

@@ -50,18 +50,18 @@ async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: 
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await burst(app, pilot, "/set parameter temperature 0.25\n")
-        assert app.chat.desk.conversation.sampling.temperature == 0.25
+        assert app.workspace.conversation.sampling.temperature == 0.25
         assert "temperature is 0.25" in shown(app)
         assert (app.chat.prompt.text, prompts.kept) == ("", ["/set parameter temperature 0.25"])
         await command(app, pilot, "/set num_ctx 2048")
         assert "num_ctx is 2048: needs a reload" in shown(app)
         await command(app, pilot, '/set system """Be brief.\nBe kind."""')
-        assert app.chat.desk.conversation.system == "Be brief.\nBe kind."
+        assert app.workspace.conversation.system == "Be brief.\nBe kind."
         await command(app, pilot, "/set stop a b")
-        assert app.chat.desk.conversation.sampling.stop == ("a", "b")
+        assert app.workspace.conversation.sampling.stop == ("a", "b")
         await command(app, pilot, "/seed 7")
         await command(app, pilot, "/set nothink")
-        assert app.chat.desk.conversation.sampling.seed == 7
+        assert app.workspace.conversation.sampling.seed == 7
         assert "Thinking is folded" in shown(app)
         assert turns(app) == []
 
@@ -78,7 +78,7 @@ async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: 
         ("/show weather", "There is nothing called 'weather'"),
         ("/load nosuch", "There is no model 'nosuch'"),
         ("/save", "/save needs a name"),
-        ("/clear now", "/clear takes nothing"),
+        ("/clear now", "/clear takes no argument"),
     ],
 )
 async def test_what_cannot_be_done_is_said_and_the_text_stays(
@@ -124,7 +124,7 @@ async def test_models_and_conversations_are_swapped_by_command(host: ScriptedHos
         await command(app, pilot, "//etc is what?")
         assert turns(app) == ["/etc is what?", ANSWER]
         await command(app, pilot, "/load smol:Q8_0")
-        assert app.chat.desk.model.quant == "Q8_0"  # type: ignore[union-attr]
+        assert app.workspace.model.quant == "Q8_0"  # type: ignore[union-attr]
         await command(app, pilot, "/save my-coder")
         assert store.exports[-1][2] == Path("/exports/my-coder.modelfile")
         await command(app, pilot, "/clear")
@@ -159,7 +159,7 @@ async def test_what_was_being_typed_when_the_program_died_is_in_the_prompt(
         assert any("when the program ended" in note.message for note in app._notifications)
         assert prompts.kept == ["older half", "half a quest"]
         await burst(app, pilot, "ion")
-        app.chat._draft_due()
+        app.chat.input.keep_draft()
         await settle(pilot)
         assert prompts.draft == PromptText("half a question")
 

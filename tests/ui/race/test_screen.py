@@ -268,8 +268,8 @@ async def test_going_on_in_the_chat_with_a_lane(host: ScriptedHost, clock: FakeC
         await settle(pilot)
         assert app.screen is app.chat
         assert turns(app)[:2] == ["why", ANSWERS["Q4_K_M"]]
-        assert app.chat.desk.model is not None
-        assert app.chat.desk.model.ref == "Sea-1B:Q4_K_M"
+        assert app.workspace.model is not None
+        assert app.workspace.model.ref == "Sea-1B:Q4_K_M"
         assert "answer" in store.journals[-1].kinds()
         await pilot.press(*"and", "enter")
         await settle(pilot)

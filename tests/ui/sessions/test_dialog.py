@@ -123,7 +123,7 @@ async def test_the_session_that_is_open(host: ScriptedHost, clock: FakeClock, st
         assert "is open" in state(app)
         await pilot.press("n", "end", "!", "enter")
         await settle(pilot)
-        assert app.chat.desk.conversation.name == "Why is the sky blue?!"
+        assert app.workspace.conversation.name == "Why is the sky blue?!"
         await pilot.press("enter")
         await settle(pilot)
         assert app.screen is app.chat

@@ -11,7 +11,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.transcript.swap_card import SwapCard, swap_lines
-from workbench.ui.workspace.swap import Side, Swap, Track
+from workbench.ui.workspace.swap import Side, Swap, SwapTracker
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 MEMORY = MemoryUse(100_000_000, 50_000_000, 20_000_000)
@@ -94,7 +94,7 @@ async def test_two_presses_before_the_load_lead_two_further(make_host: MakeHost,
         await settle(pilot)
         clock.hold_after(1)
         await pilot.press("ctrl+l")
-        await until(pilot, lambda: app.chat.desk.bay.load is not None and app.chat.desk.bay.load.ref == "some:Q8_0")
+        await until(pilot, lambda: app.workspace.slot.load is not None and app.workspace.slot.load.ref == "some:Q8_0")
         await pilot.press("ctrl+l")
         clock.release()
         await settle(pilot)
@@ -110,7 +110,7 @@ async def test_a_message_that_waits_goes_to_the_model_that_was_chosen_last(
         await settle(pilot)
         clock.hold_after(1)
         await pilot.press("ctrl+l")
-        await until(pilot, lambda: app.chat.desk.bay.loading)
+        await until(pilot, lambda: app.workspace.slot.loading)
         await pilot.press(*"why", "enter", "ctrl+l")
         clock.release()
         await settle(pilot)
@@ -159,7 +159,7 @@ async def test_the_speed_of_an_earlier_load_is_shown_as_such(make_host: MakeHost
 
 async def test_too_short_an_answer_says_nothing_about_the_speed(host: ScriptedHost) -> None:
     loads = FakeLoads()
-    track = Track(loads, lambda: 1.0)
+    track = SwapTracker(loads, lambda: 1.0)
     engine = await host.open("smol:Q4_K_M", LoadSettings(), lambda _: None, CancelToken())
     await track.opened(engine)
     await track.answered(AnswerMetrics(decode_tps=900.0, completion_tokens=3))

@@ -31,11 +31,11 @@ from workbench.ui.bench.tables import change_notes, change_table
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
-from workbench.ui.kit.transient import SAY_SECONDS, Passing
+from workbench.ui.kit.transient import SAY_SECONDS, TransientText
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
-from workbench.ui.workspace.workspace import Desk
+from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.dialogs.export import Export
@@ -87,7 +87,7 @@ class BenchScreen(Screen[None]):
     progress = query_one("#bench-progress", BenchLines)
     state = query_one("#bench-state", BenchLines)
 
-    def __init__(self, services: Services, desk: Desk, key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, desk: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="bench")
         self._services = services
         self._desk = desk
@@ -102,7 +102,7 @@ class BenchScreen(Screen[None]):
         """An earlier run that is open."""
         self._beside = False
         """Whether two earlier runs stand beside each other."""
-        self._said = Passing(self, self._paint)
+        self._said = TransientText(self, self._paint)
         self._dirty = False
 
     def compose(self) -> ComposeResult:

@@ -1,339 +1,219 @@
-"""What is done with the messages of the conversation: asked again, edited, gone on with, deleted, copied."""
+"""Actions on the messages of the conversation: regenerate, edit, continue, branches, delete, undo, replay, copy."""
 
 from __future__ import annotations
 
 from asyncio import sleep as pause
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
-from textual import work
-from textual.worker import Worker, WorkerCancelled, WorkerFailed
-
-from workbench.core.answer import Outcome
-from workbench.core.engine import Engine
+from workbench.core.session import ExportFormat, Session
 from workbench.core.tree import Node
-from workbench.ui.chat.prompt_input import TypedScreen
+from workbench.ui.chat.answers import Ask, ChatAnswers
+from workbench.ui.chat.view import ChatView
 from workbench.ui.kit.clipboard import CopyOut
-from workbench.ui.services import Services
 from workbench.ui.transcript.answer import AnswerTurn
-from workbench.ui.transcript.notice import Notice
-from workbench.ui.transcript.turns import TurnLines
-from workbench.ui.workspace.pacing import Clocks, Emit
+from workbench.ui.transcript.turns import TurnAction, TurnLines
+from workbench.ui.workspace.workspace import Workspace
 
 LONGEST_PAUSE_S = 3.0
-"""How long a replay waits for the next word, at most: nobody wants to see the prompt being read again."""
+"""The longest pause of a replay between two pieces of text: nobody wants to wait for the prefill again."""
 SHORTEST_PAUSE_S = 0.04
-"""Words that came closer together are shown together."""
-
-Ask = Callable[[Engine, Emit], Awaitable[Outcome]]
-"""Has an answer made."""
+"""Tokens that came closer together are shown together."""
+NO_MESSAGE = "There is no message yet."
 
 
-class BranchScreen(TypedScreen):
-    """Answers, and goes from branch to branch of the conversation.
+class BranchActions:
+    """Performs actions on one message: the given one, or the last one that the action applies to.
 
     Args:
-        services: What the program works with.
-        clocks: What the time is read from.
-        key_for: Tells the key that a binding has.
+        view: Shows the conversation.
+        workspace: Holds the conversation.
+        answers: Has answers generated.
+        session_text: Writes a session in a format.
     """
 
-    def __init__(self, services: Services, clocks: Clocks, key_for: Callable[[str], str]) -> None:
-        super().__init__(services, clocks, key_for)
-        self._show_thoughts = True
-        self._answering: Worker[None] | None = None
-        self._labels: dict[str, str] = {}
-        """What models are called, by their references."""
-
-    # Answering
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether an answer is being made."""
-        return self._answering is not None and not self._answering.is_finished
-
-    def _is_free(self) -> bool:
-        """Whether the conversation can be changed now; says why not."""
-        if self.is_answering:
-            self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it.")
-            return False
-        return True
-
-    def _free_engine(self) -> Engine | None:
-        """The model that can answer now; None, and it is said why, where none can."""
-        if not self._is_free():
-            return None
-        if self.desk.bay.loading:
-            self.say("The model is still being loaded.")
-            return None
-        if self.desk.engine is None:
-            self.say(f"No model is open: {self._key_for('chat.models')} chooses one.")
-        return self.desk.engine
-
-    async def _stop_answer(self) -> None:
-        if self.is_answering and self._answering is not None:
-            self.desk.stop()
-            with suppress(WorkerFailed, WorkerCancelled):
-                await self._answering.wait()
-
-    @work(group="answer", exit_on_error=False, description="answer")
-    async def _answer(self, text: str) -> None:
-        engine = self.desk.engine
-        if engine is not None:
-            outcome = await self._run(engine, lambda *given: self.desk.answer(engine, text, given[1]))
-            if not outcome.message.content and not outcome.message.reasoning:
-                self._give_back(text)
-
-    def _give_back(self, text: str) -> None:
-        """A question that was not answered is in the prompt again, unless the user has gone on."""
-        if not self.prompt.text:
-            self.prompt.put_message(text)
-
-    @work(group="answer", exit_on_error=False, description="answer")
-    async def _answer_anew(
-        self, ask: Ask, keep: int, question: str | None = None, beginning: Node | None = None
+    def __init__(
+        self,
+        view: ChatView,
+        workspace: Workspace,
+        answers: ChatAnswers,
+        session_text: Callable[[Session, ExportFormat], str],
     ) -> None:
-        """Have another answer, in a branch of its own.
+        self._view = view
+        self._workspace = workspace
+        self._answers = answers
+        self._session_text = session_text
+        self._actions: dict[TurnAction, Callable[[TurnLines | None], object]] = {
+            "regenerate": self._regenerate,
+            "edit": self._edit,
+            "continue": self._continue,
+            "branch_before": lambda turn: self._run(self._walk(turn, -1), "go to a branch"),
+            "branch_after": lambda turn: self._run(self._walk(turn, 1), "go to a branch"),
+            "delete": self._delete,
+            "undo": lambda _: self._run(self._undo(), "undo"),
+            "redo": lambda _: self._run(self._redo(), "redo"),
+            "replay": lambda turn: view.run(self._replay(turn), "replay", "replay", exclusive=True),
+        }
 
-        Args:
-            ask: Has it made.
-            keep: The last message that the branches have in common.
-            question: The question of the new branch, where it has its own.
-            beginning: The answer that is gone on with.
-        """
-        engine = self.desk.engine
-        if engine is None:
-            return
-        await self.transcript.keep_to(keep)
-        if question is not None:
-            self._add(self.transcript.user_turn(question))
-        count = len(self.desk.conversation.tree.nodes)
-        try:
-            await self._run(engine, ask, beginning)
-        finally:
-            if len(self.desk.conversation.tree.nodes) == count:
-                # Nothing came of it, and the conversation is what it was.
-                await self._redraw()
+    def perform(self, action: TurnAction, turn: TurnLines | None = None) -> None:
+        """Perform an action on a turn; without one, on the turn that has the focus or on the last one."""
+        self._actions[action](turn or self._view.focused_turn)
 
-    async def _run(self, engine: Engine, ask: Ask, beginning: Node | None = None) -> Outcome:
-        turn = AnswerTurn(show_thoughts=self._show_thoughts)
-        if beginning is not None:
-            turn.write(beginning.turn.message.content, beginning.turn.message.reasoning)
-        self._add(turn)
-        model = engine.info.model
-        self._labels[model.ref] = model.label
-        self._begin_work()
-        self.transcript.follow(True)
+    def _run(self, work: Coroutine[Any, Any, None], description: str) -> None:
+        self._view.run(work, "branch", description)
 
-        def draw(answer: str, thoughts: str) -> None:
-            self.transcript.make_room(turn.write(answer, thoughts))
-            self._look_if_due()
-
-        try:
-            outcome = await ask(engine, draw)
-        except BaseException:
-            turn.finish(model.label, None, "failed")
-            raise
-        finally:
-            self.transcript.follow(False)
-            self._set_busy()
-        turn.finish(model.label, outcome.metrics, outcome.reason)
-        self.transcript.put_places(self.desk.conversation.tree)
-        self._show_speeds()
-        if outcome.dropped:
-            count = f"{outcome.dropped} of the oldest messages were left out"
-            self._add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
-        if outcome.notice:
-            self._add(Notice(outcome.notice, severity="warning"))
-        if outcome.error is not None:
-            self._services.logs.add("error", "engine", str(outcome.error))
-            self._add(Notice.of(outcome.error))
-        return outcome
-
-    # Which message is meant
-
-    def _node(self, *roles: str) -> Node | None:
-        """The message that has the focus, or else the last one of one of `roles`; None, and it is said, without any."""
-        tree = self.desk.conversation.tree
-        focused = self.focused
-        number = focused.number if isinstance(focused, TurnLines) else 0
-        path = tree.path()
-        found = next((node for node in path if node.number == number), None)
+    def _node(self, turn: TurnLines | None, *roles: str) -> Node | None:
+        """The message of `turn`, or else the last one of one of `roles`; where there is none, that is shown."""
+        path = self._workspace.conversation.tree.path()
+        found = next((node for node in path if turn is not None and node.number == turn.number), None)
         found = found or next((node for node in reversed(path) if node.turn.message.role in roles), None)
         if found is None:
-            self.say("There is no message yet.")
+            self._view.status.say(NO_MESSAGE)
         return found
 
-    async def _redraw(self, focus: int = 0) -> None:
-        """Show the conversation as it is now.
+    # Other answers
 
-        Args:
-            focus: The message that is to have the focus; 0 for none.
-        """
-        tree = self.desk.conversation.tree
-        await self.transcript.show_tree(tree, self._labels, show_thoughts=self._show_thoughts)
-        if not tree.leaf:
-            self._welcome()
-        self._look()
-        turn = self.transcript.turn_of(focus)
-        if turn is not None:
-            turn.focus()
-        elif not isinstance(self.focused, TurnLines):
-            self.prompt.focus()
-
-    # Actions
-
-    def action_regenerate(self) -> None:
-        """Have another answer to the question that has the focus, or to the last one."""
-        engine, node = self._free_engine(), self._node("assistant", "user")
+    def _regenerate(self, turn: TurnLines | None) -> None:
+        engine, node = self._answers.free_engine(), self._node(turn, "assistant", "user")
         if engine is None or node is None:
             return
         question = node.number if node.turn.message.role == "user" else node.parent
         if not question:
-            self.say("There is no question before this message.")
+            self._view.status.say("There is no question before this message.")
             return
-        desk = self.desk
-        self._answering = self._answer_anew(lambda model, emit: desk.regenerate(model, question, emit), question)
-        self.prompt.focus()
+        workspace = self._workspace
+        self._answers.branch(lambda model, emit: workspace.regenerate(model, question, emit), question)
 
-    def action_go_on(self) -> None:
-        """Let an answer go on that was cut off: the one that has the focus, or the last one."""
-        engine, node = self._free_engine(), self._node("assistant")
+    def _continue(self, turn: TurnLines | None) -> None:
+        engine, node = self._answers.free_engine(), self._node(turn, "assistant")
         if engine is None or node is None:
             return
         if not node.turn.is_cut:
-            self.say("Only an answer that was cut off can go on.")
+            self._view.status.say("Only a truncated answer can continue.")
             return
-        desk, number = self.desk, node.number
-        ask: Ask = lambda model, emit: desk.go_on(model, number, emit)  # noqa: E731
-        self._answering = self._answer_anew(ask, node.parent, beginning=node)
-        self.prompt.focus()
+        workspace, number = self._workspace, node.number
+        ask: Ask = lambda model, emit: workspace.go_on(model, number, emit)  # noqa: E731
+        self._answers.branch(ask, node.parent, beginning=node)
 
-    def action_edit(self) -> None:
-        """Edit the message that has the focus, or the last question, and go on from there."""
+    def _edit(self, turn: TurnLines | None) -> None:
         from workbench.ui.chat.edit_dialog import EditDialog
 
-        node = self._node("user")
-        if node is None or not self._is_free():
+        node = self._node(turn, "user")
+        if node is None or not self._answers.is_free():
             return
         is_answer = node.turn.message.role == "assistant"
-        if not is_answer and self._free_engine() is None:
+        if not is_answer and self._answers.free_engine() is None:
             return
         title, done = ("Edit the answer", "keeps it") if is_answer else ("Edit the message", "sends it")
-        self.app.push_screen(EditDialog(title, node.turn.message.content, done), partial(self._edited, node))
+        dialog = EditDialog(title, node.turn.message.content, done)
+        self._view.app.push_screen(dialog, partial(self._edited, node))
 
     def _edited(self, node: Node, text: str | None) -> None:
         if text is None or text == node.turn.message.content:
             return
         if node.turn.message.role == "assistant":
-            self._rewrite(node.number, text)
-        elif self._free_engine() is None:
-            # What was typed is not lost.
-            self.prompt.put(f"{self.prompt.text}\n{text}".strip())
+            self._run(self._rewrite(node.number, text), "edit")
+        elif self._answers.free_engine() is None:
+            # The edited text is not lost.
+            prompt = self._view.prompt
+            prompt.put(f"{prompt.text}\n{text}".strip())
         else:
-            desk = self.desk
-            ask: Ask = lambda model, emit: desk.edit(model, node.number, text, emit)  # noqa: E731
-            self._answering = self._answer_anew(ask, node.parent, text)
-            self.prompt.focus()
+            workspace = self._workspace
+            ask: Ask = lambda model, emit: workspace.edit(model, node.number, text, emit)  # noqa: E731
+            self._answers.branch(ask, node.parent, text)
 
-    @work(group="branch", exit_on_error=False, description="edit")
     async def _rewrite(self, number: int, text: str) -> None:
-        await self.desk.rewrite(number, text)
-        await self._redraw(self.desk.conversation.tree.leaf)
+        await self._workspace.rewrite(number, text)
+        await self._view.redraw(self._workspace.conversation.tree.leaf)
 
-    @work(group="branch", exit_on_error=False, description="go to a branch")
-    async def action_walk(self, step: int) -> None:
-        """Go to the branch beside the message that has the focus, or beside the last one that has any.
+    # Branches
 
-        Args:
-            step: How many branches to go on, or back.
-        """
-        if not self._is_free():
+    async def _walk(self, turn: TurnLines | None, step: int) -> None:
+        """Go to the branch beside `turn`, or beside the last message that has any."""
+        if not self._answers.is_free():
             return
-        tree = self.desk.conversation.tree
+        tree = self._workspace.conversation.tree
         places = tree.places()
-        number = self.focused.number if isinstance(self.focused, TurnLines) else 0
+        number = turn.number if turn is not None else 0
         if number not in places:
             number = next((each for each in reversed(places) if places[each].count > 1), 0)
-        if not number or not await self.desk.walk(number, step):
-            self.say("There is no other branch here.")
+        if not number or not await self._workspace.walk(number, step):
+            self._view.status.say("There is no other branch here.")
             return
         siblings = tree.siblings(number)
-        await self._redraw(siblings[(siblings.index(number) + step) % len(siblings)])
+        await self._view.redraw(siblings[(siblings.index(number) + step) % len(siblings)])
 
-    def action_delete(self) -> None:
-        """Delete the message that has the focus, or the last one, after asking."""
+    def _delete(self, turn: TurnLines | None) -> None:
         from workbench.ui.dialogs.confirm import ConfirmDialog
 
-        node = self._node("user", "assistant")
-        if node is None or not self._is_free():
+        node = self._node(turn, "user", "assistant")
+        if node is None or not self._answers.is_free():
             return
-        tree = self.desk.conversation.tree
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._run(self._delete_agreed(node.number), "delete")
+
+        tree = self._workspace.conversation.tree
         count = sum(tree.is_alive(number) for number in tree.below(node.number)) - 1
         more = f" and the {count} that follow it in any branch" if count > 1 else " and the one that follows it"
-        text = f"Delete this message{more if count else ''}? {self._key_for('turn.undo')} on a message undoes it."
-        self.app.push_screen(ConfirmDialog("Delete", text, "deletes"), partial(self._delete_agreed, node.number))
+        undo = self._view.key_for("turn.undo")
+        text = f"Delete this message{more if count else ''}? {undo} on a message undoes it."
+        self._view.app.push_screen(ConfirmDialog("Delete", text, "deletes"), answered)
 
-    def _delete_agreed(self, number: int, agreed: bool | None) -> None:
-        if agreed:
-            self._delete(number)
+    async def _delete_agreed(self, number: int) -> None:
+        await self._workspace.delete(number)
+        await self._view.redraw(self._workspace.conversation.tree.leaf)
+        self._view.status.say("Deleted.")
 
-    @work(group="branch", exit_on_error=False, description="delete")
-    async def _delete(self, number: int) -> None:
-        await self.desk.delete(number)
-        await self._redraw(self.desk.conversation.tree.leaf)
-        self.say("Deleted.")
+    async def _undo(self) -> None:
+        if self._answers.is_free():
+            await self._show_change(await self._workspace.undo(), "Undone.", "There is nothing to undo.")
 
-    @work(group="branch", exit_on_error=False, description="undo")
-    async def action_undo(self) -> None:
-        """Take back the last change of the conversation."""
-        if self._is_free():
-            await self._changed(await self.desk.undo(), "Undone.", "There is nothing to undo.")
+    async def _redo(self) -> None:
+        if self._answers.is_free():
+            await self._show_change(await self._workspace.redo(), "Redone.", "There is nothing to redo.")
 
-    @work(group="branch", exit_on_error=False, description="redo")
-    async def action_redo(self) -> None:
-        """Make the change again that was taken back last."""
-        if self._is_free():
-            await self._changed(await self.desk.redo(), "Done again.", "There is nothing to redo.")
-
-    async def _changed(self, changed: bool, said: str, otherwise: str) -> None:
+    async def _show_change(self, changed: bool, done: str, otherwise: str) -> None:
         if changed:
-            focus = self.desk.conversation.tree.leaf if isinstance(self.focused, TurnLines) else 0
-            await self._redraw(focus)
-        self.say(said if changed else otherwise)
+            await self._view.redraw(self._workspace.conversation.tree.leaf if self._view.focused_turn else 0)
+        self._view.status.say(done if changed else otherwise)
 
-    def action_copy_conversation(self, to_file: bool = False) -> None:
-        """Copy the whole conversation as Markdown, into a file too if that is wanted."""
-        conversation = self.desk.conversation
-        if not conversation.tree.leaf:
-            self.say("There is no message yet.")
+    # Copies and replays
+
+    def copy_conversation(self, *, to_file: bool = False) -> None:
+        """Copy the current branch as Markdown to the clipboard, or to a file as well."""
+        if not self._workspace.conversation.tree.leaf:
+            self._view.status.say(NO_MESSAGE)
             return
-        session = conversation.session(self.desk.scribe.session_id, self.desk.model)
-        text = self._services.session_text(session, "md")
-        self.post_message(CopyOut(text, "The conversation was copied as Markdown.", to_file))
+        text = self._session_text(self._workspace.session(), "md")
+        self._view.transcript.post_message(CopyOut(text, "The conversation was copied as Markdown.", to_file))
 
-    def action_copy_code(self, to_file: bool = False) -> None:
+    def copy_answer(self, *, to_file: bool = False) -> None:
+        """Copy the last answer to the clipboard, or to a file as well."""
+        if answers := self._view.transcript.query(AnswerTurn):
+            answers.last().action_copy(to_file)
+
+    def copy_code(self, *, to_file: bool = False) -> None:
         """Copy a block of code of the turn that has the focus, or of the last answer."""
-        turn = self.focused if isinstance(self.focused, TurnLines) else None
-        answers: Sequence[TurnLines] = list(self.query(AnswerTurn))
-        turn = turn or (answers[-1] if answers else None)
+        answers = self._view.transcript.query(AnswerTurn)
+        turn = self._view.focused_turn or (answers.last() if answers else None)
         if turn is not None:
             turn.action_copy_code(to_file)
 
-    @work(group="replay", exclusive=True, exit_on_error=False, description="replay")
-    async def action_replay(self) -> None:
-        """Show the answer that has the focus, or the last one, again at the speed at which it came."""
-        node = self._node("assistant")
-        if node is None or not self._is_free():
+    async def _replay(self, turn: TurnLines | None) -> None:
+        """Show an answer again at the speed at which it came."""
+        node = self._node(turn, "assistant")
+        if node is None or not self._answers.is_free():
             return
-        shown = self.transcript.turn_of(node.number)
+        shown = self._view.transcript.turn_of(node.number)
         steps = list(node.turn.trace.steps())
         if shown is None or not steps:
-            self.say("It is not known when the words of this message came.")
+            self._view.status.say("The timing of this message is not known.")
             return
-        again = AnswerTurn(show_thoughts=self._show_thoughts)
-        await self.transcript.mount(again, after=shown)
+        again = AnswerTurn(show_thoughts=self._view.show_thoughts)
+        await self._view.transcript.mount(again, after=shown)
         shown.display = False
         message = node.turn.message
         places = {"answer": 0, "reasoning": 0}

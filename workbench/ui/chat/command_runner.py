@@ -1,48 +1,50 @@
-"""What the commands that are typed into the prompt do."""
+"""Running the commands that are typed into the prompt."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.core.errors import ParameterError, UnknownModelError, did_you_mean
+from workbench.core.errors import ModelFileError, ParameterError, UnknownModelError, did_you_mean
 from workbench.core.parameters import PARAMETERS, Value, find_parameter, get_value, parse_value
 from workbench.ui.chat.commands import NOT_HERE, SETS, SHOWS, SLASHES, Typed, unquoted
+from workbench.ui.chat.model_loading import ModelLoader
+from workbench.ui.chat.view import ChatView
 from workbench.ui.kit import figures as fmt
+from workbench.ui.services import Services
+from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
-    from workbench.ui.chat.prompt_input import TypedScreen
-
-Doing = Callable[[str], Awaitable[None]]
+    from workbench.gguf.inspect import ModelReport
 
 
-class SlashRunner:
-    """Carries out commands.
+class CommandRunner:
+    """Runs commands.
 
     Args:
-        screen: The chat that they are typed into.
+        view: Shows the results.
+        workspace: The state that they change.
+        services: The services of the program.
+        loader: Loads models.
+        actions: The commands that take no argument, by name.
     """
 
-    def __init__(self, screen: TypedScreen) -> None:
-        self._screen = screen
-        actions = {
-            "clear": "screen.new",
-            "bye": "app.quit",
-            "export": "screen.export",
-            "settings": "screen.settings",
-            "reload": "screen.reload",
-            "copy": "screen.copy_answer",
-            "models": "app.library",
-            "race": "app.race",
-            "bench": "app.bench",
-            "log": "screen.log",
-            "theme": "app.themes",
-            "keys": "app.help",
-        }
-        self._doing: dict[str, Doing] = {name: self._action(name, action) for name, action in actions.items()}
-        self._doing |= {
+    def __init__(
+        self,
+        view: ChatView,
+        workspace: Workspace,
+        services: Services,
+        loader: ModelLoader,
+        actions: Mapping[str, Callable[[], object]],
+    ) -> None:
+        self._view = view
+        self._workspace = workspace
+        self._services = services
+        self._loader = loader
+        self._actions = actions
+        self._commands: dict[str, Callable[[str], Awaitable[None]]] = {
             "set": self._set,
             "show": self._show,
             "load": self._load,
@@ -52,23 +54,27 @@ class SlashRunner:
         }
 
     async def run(self, typed: Typed) -> None:
-        """Carry out a command.
+        """Run a command.
 
         Raises:
-            WorkbenchError: It cannot be done; nothing is changed.
+            WorkbenchError: It cannot be run; nothing is changed.
         """
         command = typed.command
         if command is None:
             raise ParameterError(f"There is no command /{typed.name}.", typed.advice)
-        await self._doing[command.name](typed.rest)
+        if command.name in self._commands:
+            await self._commands[command.name](typed.rest)
+            return
+        if typed.rest:
+            raise ParameterError(f"/{command.name} takes no argument.")
+        done = self._actions[command.name]()
+        if isinstance(done, Awaitable):
+            await done
 
-    def _action(self, name: str, action: str) -> Doing:
-        async def do(rest: str) -> None:
-            if rest:
-                raise ParameterError(f"/{name} takes nothing after it.")
-            await self._screen.app.run_action(action, self._screen)
+    def _read(self, title: str, text: str) -> None:
+        from workbench.ui.dialogs.text_viewer import ValueDialog
 
-        return do
+        self._view.app.push_screen(ValueDialog(title, text))
 
     async def _list(self, _rest: str) -> None:
         width = max(len(each.line) for each in SLASHES)
@@ -79,11 +85,6 @@ class SlashRunner:
         shown = [f"  {word:<{width}}{text}" for word, text in SHOWS.items()]
         more = "Tab completes a command. // at the start of a message sends it with one slash."
         self._read("Commands", "\n".join([*lines, "", "/show", *shown, "", more]))
-
-    def _read(self, title: str, text: str) -> None:
-        from workbench.ui.dialogs.text_viewer import ValueDialog
-
-        self._screen.app.push_screen(ValueDialog(title, text))
 
     # Settings
 
@@ -96,11 +97,11 @@ class SlashRunner:
             case "system":
                 await self._change_system(unquoted(value))
             case "think" | "nothink":
-                self._screen.think(shown=name.casefold() == "think")
+                self._view.think(name.casefold() == "think")
             case "parameter":
                 await self._set_parameter(*_split(value))
             case word if word in NOT_HERE:
-                raise ParameterError(f"/set {word} is not to be had: {NOT_HERE[word]}.")
+                raise ParameterError(f"/set {word} is not available: {NOT_HERE[word]}.")
             case word if word in PARAMETERS:
                 await self._set_parameter(word, value)
             case word:
@@ -109,21 +110,20 @@ class SlashRunner:
                 )
 
     async def _change_system(self, text: str) -> None:
-        desk = self._screen.desk
-        await desk.change(text, {})
-        self._screen.say(
-            "The system prompt holds from the next answer on." if text else "There is no system prompt now."
+        await self._workspace.change(text, {})
+        self._view.status.say(
+            "The system prompt applies from the next answer on." if text else "There is no system prompt now."
         )
 
     async def _set_parameter(self, name: str, text: str) -> None:
         parameter = find_parameter(name)
         if not text:
             raise ParameterError(f"/set {name} needs a value.", f"It takes {parameter.range_text}.")
-        desk = self._screen.desk
+        workspace = self._workspace
         value: Value = tuple(map(unquoted, text.split())) if parameter.kind == "strings" else parse_value(name, text)
-        await desk.change(desk.conversation.system, {name: value})
-        when = "needs a reload" if desk.needs_reload and parameter.reload else "from the next answer on"
-        self._screen.say(f"{name} is {_text(value)}: {when}.")
+        await workspace.change(workspace.conversation.system, {name: value})
+        when = "needs a reload" if workspace.needs_reload and parameter.reload else "from the next answer on"
+        self._view.status.say(f"{name} is {_text(value)}: {when}.")
 
     async def _seed(self, rest: str) -> None:
         await self._set_parameter("seed", rest or "-1")
@@ -147,7 +147,7 @@ class SlashRunner:
         self._read((what or "info").capitalize(), text)
 
     async def _info(self) -> str:
-        engine = self._screen.desk.engine
+        engine = self._workspace.engine
         if engine is None:
             return "No model is open."
         info, model = engine.info, engine.info.model
@@ -166,15 +166,15 @@ class SlashRunner:
         return "\n".join(f"{name:<16}{value or fmt.DASH}" for name, value in rows.items())
 
     async def _license(self) -> str:
-        metadata = (await self._screen.inspect_model()).inspection.metadata
+        metadata = (await self._inspect_model()).inspection.metadata
         rows = [f"{key}  {value}" for key, value in metadata.items() if key.startswith("general.license")]
         return "\n".join(rows) or "The file names no license."
 
     async def _modelfile(self) -> str:
-        return self._screen.export_text("modelfile")
+        return self._services.session_text(self._workspace.session(), "modelfile")
 
     async def _parameters(self) -> str:
-        conversation = self._screen.desk.conversation
+        conversation = self._workspace.conversation
         lines = []
         for parameter in PARAMETERS.values():
             value = get_value(conversation.sampling, conversation.load, parameter.name)
@@ -183,28 +183,34 @@ class SlashRunner:
         return "\n".join(lines)
 
     async def _system(self) -> str:
-        return self._screen.desk.conversation.system or "There is no system prompt."
+        return self._workspace.conversation.system or "There is no system prompt."
 
     async def _template(self) -> str:
-        model = self._screen.desk.model
+        model = self._workspace.model
         if model is not None and model.recipe is not None and model.recipe.template:
             return model.recipe.template
-        template = (await self._screen.inspect_model()).inspection.facts.chat_template
+        template = (await self._inspect_model()).inspection.facts.chat_template
         return template or "The file brings no chat template; ChatML is assumed."
+
+    async def _inspect_model(self) -> ModelReport:
+        model = self._workspace.model
+        if model is None or not model.path:
+            raise ModelFileError("There is no model file to inspect.", "Open a model first.")
+        return await self._services.files.inspect(Path(model.path))
 
     # Models and files
 
     async def _load(self, rest: str) -> None:
         if not rest:
-            self._screen.action_models()
+            self._loader.choose()
             return
-        models = await self._screen.known_models()
+        models = await self._services.catalog.models()
         found = next((model for model in models if rest in (model.ref, model.label, model.name, model.path)), None)
         is_file = "/" in rest or rest.casefold().endswith((".gguf", "modelfile"))
         if found is None and not is_file and rest not in ("demo",):
             names = [model.ref for model in models]
             raise UnknownModelError(f"There is no model {rest!r}.", did_you_mean(rest, names) or "Tab completes names.")
-        self._screen.load_model(found.ref if found else rest, found.label if found else rest)
+        self._loader.load(found.ref if found else rest, found.label if found else rest)
 
     async def _save(self, rest: str) -> None:
         if not rest:
@@ -213,9 +219,9 @@ class SlashRunner:
         if path.suffix.casefold() != ".modelfile":
             path = path.with_name(f"{path.name}.modelfile")
         if os.sep not in rest:
-            path = self._screen.export_folder / path.name
-        written = await self._screen.desk.export("modelfile", path)
-        self._screen.say(f"Written to {written}", 8.0)
+            path = self._services.export_folder / path.name
+        written = await self._workspace.export("modelfile", path)
+        self._view.status.say(f"Written to {written}", 8.0)
 
 
 def _split(text: str) -> tuple[str, str]:

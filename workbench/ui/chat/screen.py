@@ -1,327 +1,334 @@
-"""Talking to a model, and seeing what it does with the machine."""
+"""The chat screen: the conversation on the left, its figures on the right."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
+from textual import events, on
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.worker import WorkerCancelled, WorkerFailed
+from textual.screen import Screen
+from textual.widgets import Input, TextArea
+from textual.worker import Worker
 
-from workbench.core.engine import Engine
 from workbench.core.errors import SessionError, WorkbenchError
-from workbench.core.models import ModelEntry, Naming
+from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
-from workbench.core.sending import Sent
-from workbench.core.session import ExportFormat
-from workbench.ui.chat.branch_actions import BranchScreen
-from workbench.ui.chat.commands import read_slash
+from workbench.core.telemetry import Alarm
+from workbench.ui.chat.answers import ChatAnswers
+from workbench.ui.chat.branch_actions import BranchActions
+from workbench.ui.chat.commands import SLASHES, Typed
+from workbench.ui.chat.model_loading import ModelLoader
+from workbench.ui.chat.prompt_input import PromptInput
+from workbench.ui.chat.session_actions import SessionActions
+from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
+from workbench.ui.kit.transient import SAY_SECONDS
+from workbench.ui.kit.worker_errors import report_worker_error
+from workbench.ui.palette import PaletteEntry
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
-from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.transcript.notice import Notice
+from workbench.ui.transcript.turns import TurnAction, TurnLines
 from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.workspace.pacing import Clocks
-from workbench.ui.workspace.workspace import NOTHING
+from workbench.ui.workspace.workspace import NOTHING, Workspace
 
 if TYPE_CHECKING:
-    from workbench.ui.dialogs.export import Export
     from workbench.ui.dialogs.settings import Settings
 
 # The dialogs are imported when they are opened: the first paint does not wait for them.
 LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
 
+TURN_ENTRIES: tuple[tuple[TurnAction, str], ...] = (
+    ("regenerate", "Ask again: another answer"),
+    ("edit", "Edit a message"),
+    ("continue", "Continue a truncated answer"),
+    ("branch_before", "Go to the previous branch"),
+    ("branch_after", "Go to the next branch"),
+    ("delete", "Delete a message"),
+    ("undo", "Undo the last change of the conversation"),
+    ("redo", "Redo the change that was undone"),
+    ("replay", "Replay an answer"),
+)
+"""The actions of a turn, as the palette names them; there they apply to the focused turn, else to the last one."""
 
-EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
-    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
-    ".md": ("md", None, "Markdown    the conversation, to read"),
-    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
-    ".sh": ("sh", None, "Commands    that start the model in llama-server, and in Ollama"),
-    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
-    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
-}
-"""How a conversation is written, and by whose name a Modelfile calls the model, by the suffix of the file."""
 
-TO_OLLAMA = "ollama"
-TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
+class ChatScreen(Screen[None]):
+    """Wires the parts of the chat, and maps keys and palette entries to them.
 
+    Args:
+        services: The services of the program.
+        workspace: The state behind the chat.
+        key_for: Returns the key of a binding id.
+        model: The model to open first; None for none.
+        resume: The id of a stored session to continue.
+        recipe: The part of the model's Modelfile that the first conversation uses; None for all.
+    """
 
-class ChatScreen(BranchScreen):
-    """The conversation on the left, its figures on the right."""
-
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#prompt"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop what runs; what was written stays."),
+        Binding("escape", "stop", "Stop", id="chat.stop", tooltip="Stop what runs; the text so far stays."),
         Binding("ctrl+o", "models", "Model", id="chat.models", tooltip="Choose another model for this conversation."),
         Binding("ctrl+l", "cycle", "Quant", id="chat.cycle",
-                tooltip="Swap to the next quantization of this model; the conversation goes on with it."),
+                tooltip="Swap to the next quantization of this model; the conversation continues with it."),
         Binding("f6", "settings", "Settings", id="chat.settings", tooltip="Change system prompt and parameters."),
         Binding("f7", "export", "Export", id="chat.export", tooltip="Write the conversation to a Modelfile or a text."),
-        Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the settings of now."),
+        Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the current settings."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
-        Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold what models think."),
+        Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold the thoughts of models."),
         Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
-                tooltip="Go on with the interrupted session that is offered; else show all that are stored."),
-        Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide what the workers logged."),
+                tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
+        Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide the log of the workers."),
     ]
     # fmt: on
 
     def __init__(
         self,
         services: Services,
-        model: str | None,
-        resume: str | None,
-        clocks: Clocks,
+        workspace: Workspace,
         key_for: Callable[[str], str],
+        model: str | None = None,
+        resume: str | None = None,
         recipe: Recipe | None = None,
     ) -> None:
-        super().__init__(services, clocks, key_for)
-        self._first_model = model
-        self._first_recipe = recipe
-        self._first_session = resume
+        super().__init__(id="chat")
+        self._services = services
+        self._workspace = workspace
+        self._key_for = key_for
+        self._first = model, resume, recipe
+        self.view = view = ChatView(self, workspace, services.logs, key_for)
+        self.prompt, self.transcript = view.prompt, view.transcript
+        self.answers = ChatAnswers(view, workspace)
+        self.loader = ModelLoader(view, workspace, services, self.answers.stop, self.answers.load_ended)
+        self.branches = BranchActions(view, workspace, self.answers, services.session_text)
+        self.sessions = SessionActions(view, workspace, self.answers, self.loader, services.sessions, services.catalog)
+        self.input = PromptInput(view, self.answers, services.prompts, services.catalog, self._run_command)
+
+    def compose(self) -> ComposeResult:
+        """The parts of the view."""
+        yield from self.view.compose()
 
     def on_mount(self) -> None:
         """Open the first model as soon as the screen is there."""
-        self._welcome("" if self._first_model else self._services.no_model_hint)
-        self.transcript.folds = self.prompt.pastes.folds
+        self.view.start()
+        self.input.start()
+        self.view.welcome("" if self._first[0] else self._services.no_model_hint)
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        self._look()
-        if self._first_model:
-            # A stored conversation that is gone on with has its settings and its beginning.
-            recipe = self._first_recipe if self._first_session is None else NOTHING
-            self.load_model(self._first_model, self._first_model, recipe)
-        self._find_sessions()
+        model, session, recipe = self._first
+        self.view.look()
+        if model:
+            # A stored conversation has its own settings and its own beginning.
+            self.loader.load(model, model, recipe if session is None else NOTHING)
+        self.sessions.begin(session)
 
-    # Asking and answering
+    # Messages from below
+
+    def on_machine_changed(self) -> None:
+        """Show the new sample of the meters; while something runs, the next figures include it."""
+        if not self.view.busy:
+            self.view.look()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Choose between panel and strip."""
+        self.view.fit_width(event.size.width)
+
+    def on_key(self, event: events.Key) -> None:
+        """Send typed characters to the prompt, wherever the focus is."""
+        typing = isinstance(self.focused, Input | TextArea)
+        if event.character and event.is_printable and not typing and event.key not in self.active_bindings:
+            event.stop()
+            self.prompt.focus()
+            self.prompt.insert(event.character)
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        """Report an unexpected error of a worker."""
+        hint = f"{self._key_for('chat.log')} shows the details."
+        report_worker_error(event, self._services.logs, lambda text: self.view.add(Notice(text, hint)))
 
     @on(Prompt.Submitted)
-    def _submit(self, event: Prompt.Submitted) -> None:
-        if (typed := read_slash(event.shown)) is not None:
-            self._run_slash(typed, event.shown)
-        elif self.is_answering:
-            self.say(f"An answer is being written: {self._key_for('chat.stop')} stops it. Your text stays here.")
-        elif self._queued is not None:
-            self.say("A message waits for the model already. Your text stays here.")
-        elif self.desk.bay.loading:
-            text = self._take_message(event.shown)
-            self._queued = (text, self.transcript.user_turn(text))
-            self._add(self._queued[1])
-            self._show_activity()
-        elif self.desk.engine is None:
-            key = self._key_for("chat.models")
-            self.say(f"No model is open: {key} chooses one. Your text stays here.")
-        else:
-            text = self._take_message(event.shown)
-            self._add(self.transcript.user_turn(text))
-            self._answering = self._answer(text)
+    def _submitted(self, event: Prompt.Submitted) -> None:
+        self.input.submit(event.shown)
+
+    @on(Prompt.Changed, "#prompt")
+    def _prompt_changed(self) -> None:
+        self.input.changed()
+
+    @on(TurnLines.Asked)
+    def _turn_asked(self, event: TurnLines.Asked) -> None:
+        self.branches.perform(event.action, event.turn)
+
+    @on(ResumeOffer.Clicked)
+    def _offer_clicked(self) -> None:
+        self.sessions.answer_offer(resume=True)
+
+    # Calls from the program
+
+    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
+        """Show a message in the status line for some seconds."""
+        self.view.status.say(text, seconds)
+
+    def show_alarm(self, alarm: Alarm) -> None:
+        """Show an alarm of the machine."""
+        self.view.status.show_alarm(alarm)
+
+    def dismiss_alarm(self) -> None:
+        """Dismiss the alarm that is shown."""
+        self.view.status.dismiss_alarm()
+
+    def report_journal_error(self, error: SessionError) -> None:
+        """Report that the session is not being stored."""
+        self._services.logs.add("error", "session", str(error))
+        self.view.add(Notice(f"The session is not being stored: {error.message}", error.hint))
+
+    def load_model(self, ref: str, label: str) -> None:
+        """Load a model for the conversation."""
+        self.loader.load(ref, label)
+
+    def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
+        """Continue a conversation that was held elsewhere."""
+        self.sessions.adopt(conversation, model)
+
+    async def leave(self) -> None:
+        """Stop what runs, store the draft, and close the session as one that ended well."""
+        await self.input.store_draft()
+        self._workspace.stop()
+        await self.answers.wait(LEAVE_SECONDS)
+        await self._workspace.shut_down()
+
+    # Actions
 
     def action_stop(self) -> None:
-        """Stop what runs; otherwise put off what is offered, or go back to the prompt."""
-        if self.desk.stop():
-            self._show_activity()
+        """Stop what runs; else dismiss an offer or an alarm; else focus the prompt."""
+        if self._workspace.stop():
+            self.view.status.show()
         elif any(worker.group == "replay" and not worker.is_finished for worker in self.workers):
             self.workers.cancel_group(self, "replay")
-        elif offers := self.query(ResumeOffer):
-            offers.first().answer(resume=False)
-        elif not self.put_off_alarm():
+        elif not self.sessions.answer_offer(resume=False) and not self.view.status.dismiss_alarm():
             self.prompt.focus()
 
+    def action_models(self) -> None:
+        """Choose a model."""
+        self.loader.choose()
+
+    def action_cycle(self) -> None:
+        """Swap to the next quantization."""
+        self.loader.cycle()
+
+    def action_reload(self) -> None:
+        """Load the open model again."""
+        self.loader.reload()
+
+    def action_new(self) -> None:
+        """Begin a new conversation."""
+        self.sessions.new()
+
     def action_resume(self) -> None:
-        """Go on with the session that is offered; where none is, show those that are stored."""
-        if offers := self.query(ResumeOffer):
-            offers.first().answer(resume=True)
-        else:
-            self.action_sessions()
+        """Resume the offered session, else show all stored sessions."""
+        if not self.sessions.answer_offer(resume=True):
+            self.sessions.choose()
 
-    def action_sessions(self) -> None:
-        """Show the stored sessions."""
-        from workbench.ui.sessions.dialog import SessionsDialog
+    def action_thoughts(self) -> None:
+        """Show or fold the thoughts of models."""
+        self.view.think(not self.view.show_thoughts)
 
-        dialog = SessionsDialog(self._services.sessions, self.desk.scribe.session_id, self._take_name)
-        self.app.push_screen(dialog, self._take_session)
+    def action_log(self) -> None:
+        """Show or hide the log."""
+        self.view.toggle_log()
 
-    def _take_name(self, name: str) -> None:
-        self.desk.conversation.name = name
+    def action_export(self) -> None:
+        """Write the conversation to a file."""
+        from workbench.ui.chat.export_actions import open_export
 
-    def _take_session(self, session_id: str | None) -> None:
-        if session_id is not None and session_id != self.desk.scribe.session_id:
-            self._open_session(session_id)
-
-    @work(group="session", exit_on_error=False, description="open a session")
-    async def _open_session(self, session_id: str) -> None:
-        await self._stop_answer()
-        try:
-            await self._resume(session_id)
-        except SessionError as error:
-            self._add(Notice.of(error))
-
-    # What a load means for the conversation
-
-    def _load_ended(self, engine: Engine | None) -> None:
-        if self._queued is None:
-            return
-        text, turn = self._queued
-        self._queued = None
-        if engine is not None:
-            self._answering = self._answer(text)
-        else:
-            turn.remove()
-            self._give_back(text)
-
-    # Settings, export, and what else there is a key for
+        open_export(self.view, self._workspace, self._services)
 
     def action_settings(self) -> None:
         """Change the settings."""
         from workbench.ui.dialogs.settings import SettingsDialog
 
-        conversation = self.desk.conversation
+        def taken(settings: Settings | None) -> None:
+            if settings is not None:
+                self.view.run(self._change_settings(settings), "settings", "settings")
+
+        conversation = self._workspace.conversation
         dialog = SettingsDialog(conversation.system, conversation.sampling, conversation.load)
-        self.app.push_screen(dialog, self._take_settings)
+        self.app.push_screen(dialog, taken)
 
-    def _take_settings(self, settings: Settings | None) -> None:
-        if settings is not None:
-            self._tune(settings)
-
-    @work(group="settings", exit_on_error=False, description="settings")
-    async def _tune(self, settings: Settings) -> None:
-        await self.desk.change(settings.system, settings.values)
+    async def _change_settings(self, settings: Settings) -> None:
+        await self._workspace.change(settings.system, settings.values)
         if settings.save:
-            self.action_save_defaults()
+            self._save_defaults()
         if settings.reload:
-            self.action_reload()
-        self._look()
+            self.loader.reload()
+        self.view.look()
 
-    def action_save_defaults(self) -> None:
-        """Make the settings those of every new conversation."""
+    def _save_defaults(self) -> None:
         try:
-            self.desk.save_defaults()
+            self._workspace.save_defaults()
         except WorkbenchError as error:
-            self._add(Notice.of(error))
+            self.view.add_error(error)
         else:
-            self.say("Saved: every new conversation begins with these settings.")
+            self.view.status.say("Saved: new conversations begin with these settings.")
 
-    def action_copy_answer(self, to_file: bool = False) -> None:
-        """Copy what the model wrote last, into a file too if that is wanted."""
-        if answers := self.query(AnswerTurn):
-            answers.last().action_copy(to_file)
+    # Commands and the palette
 
-    def action_export(self) -> None:
-        """Write the conversation to a file."""
-        from workbench.ui.dialogs.export import ExportDialog
+    async def _run_command(self, typed: Typed) -> None:
+        from workbench.ui.chat.command_runner import CommandRunner
 
-        title = self.desk.conversation.session("", self.desk.model).title
-        texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
-        dialog = ExportDialog("the conversation", texts, self._services.export_folder, title)
-        self.app.push_screen(dialog, self._take_export)
+        program = {
+            "bye": "quit",
+            "models": "library",
+            "race": "race",
+            "bench": "bench",
+            "theme": "themes",
+            "keys": "help",
+        }
+        actions: dict[str, Callable[[], object]] = {
+            "clear": self.sessions.new,
+            "export": self.action_export,
+            "settings": self.action_settings,
+            "reload": self.loader.reload,
+            "copy": self.branches.copy_answer,
+            "log": self.view.toggle_log,
+            **{name: partial(self.app.run_action, f"app.{action}") for name, action in program.items()},
+        }
+        await CommandRunner(self.view, self._workspace, self._services, self.loader, actions).run(typed)
 
-    def _take_export(self, export: Export | None) -> None:
-        if export is not None and export.form == TO_OLLAMA:
-            self._send_to_ollama()
-        elif export is not None:
-            self._export(export)
-
-    def _send_to_ollama(self) -> None:
-        from workbench.ui.chat.ollama_dialog import SendDialog
-
-        def made(sent: Sent | None) -> None:
-            if sent is not None:
-                text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
-                self._add(Notice(text, severity="information"))
-
-        session = self.desk.conversation.session(self.desk.scribe.session_id, self.desk.model)
-        self.app.push_screen(SendDialog(self._services.sender, session), made)
-
-    @work(group="export", exit_on_error=False, description="export")
-    async def _export(self, export: Export) -> None:
-        try:
-            form, naming, _ = EXPORTS[export.form]
-            written = await self.desk.export(form, export.path, naming)
-        except WorkbenchError as error:
-            self._add(Notice.of(error))
-        else:
-            self._add(Notice(f"Written to {written}", severity="information"))
-
-    def action_thoughts(self) -> None:
-        """Show or fold what models think."""
-        self.think(shown=not self._show_thoughts)
-
-    def think(self, *, shown: bool) -> None:
-        """Show what models think, or fold it."""
-        self._show_thoughts = shown
-        for turn in self.query(AnswerTurn):
-            turn.show_thoughts(self._show_thoughts)
-        self.say("Thinking is shown." if self._show_thoughts else "Thinking is folded.")
-
-    @work(group="session", exit_on_error=False, description="go on with a lane")
-    async def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
-        """Go on with a conversation that was held elsewhere, and with the model that answered there."""
-        await self._stop_answer()
-        await self.desk.adopt(conversation, model)
-        self._labels[model.ref] = model.label
-        await self._redraw()
-        self.load_model(model.ref, model.label, NOTHING)
-        self.prompt.focus()
-
-    @work(group="session", exit_on_error=False, description="new chat")
-    async def action_new(self) -> None:
-        """Begin an empty conversation."""
-        await self._stop_answer()
-        await self.desk.new()
-        await self._redraw()
-        self.prompt.focus()
-
-    # Stored sessions
-
-    @work(group="session", exit_on_error=False, description="look for interrupted sessions")
-    async def _find_sessions(self) -> None:
-        try:
-            if self._first_session is not None:
-                await self._resume(self._first_session)
-            elif sessions := await self._services.sessions.interrupted():
-                offer = ResumeOffer(sessions[0], self._key_for("chat.resume"), self._key_for("chat.stop"))
-                await self.mount(offer, before=self.activity)
-        except SessionError as error:
-            self._add(Notice.of(error))
-
-    @on(ResumeOffer.Answered)
-    @work(group="session", exit_on_error=False, description="resume")
-    async def _offer_answered(self, event: ResumeOffer.Answered) -> None:
-        self.prompt.focus()
-        await event.offer.remove()
-        try:
-            if event.resume:
-                await self._resume(event.session.id)
-            else:
-                await self._services.sessions.dismiss(event.session.id)
-        except SessionError as error:
-            self._add(Notice.of(error))
-
-    async def _resume(self, session_id: str) -> None:
-        session = await self.desk.resume(session_id)
-        labels = self._labels
-        labels |= {model.ref: model.label for model in await self._services.catalog.models()}
-        await self._redraw()
-        model = self.desk.model
-        if session.model and not self.desk.bay.loading and (model is None or model.ref != session.model):
-            self.load_model(session.model, labels.get(session.model, session.model), NOTHING)
-        if session.turns and session.turns[-1].is_cut:
-            keys = self._key_for("turn.continue"), self._key_for("turn.regenerate")
-            hint = f"Select it: {keys[0]} lets it go on, {keys[1]} asks for another one."
-            self._add(Notice("The last answer was cut off.", hint, "warning"))
-
-    async def leave(self) -> None:
-        """Stop what runs, keep what is in the prompt, and close the session as one that ended well."""
-        await self._services.prompts.keep_draft(self.prompt.pastes.expanded(self.prompt.text))
-        self.desk.stop()
-        running = self._answering
-        if running is not None and not running.is_finished:
-            with suppress(WorkerFailed, WorkerCancelled, TimeoutError):
-                await asyncio.wait_for(running.wait(), LEAVE_SECONDS)
-        await self.desk.shut_down()
+    def palette_entries(self) -> Iterator[PaletteEntry]:
+        """The actions of the conversation that are no bindings of the screen."""
+        tooltips = {each.id: each.tooltip for each in TurnLines.BINDINGS if isinstance(each, Binding)}
+        for action, title in TURN_ENTRIES:
+            name = f"turn.{action}"
+            yield PaletteEntry(
+                f"{title}  ({self._key_for(name)})", tooltips[name], partial(self.branches.perform, action)
+            )
+        branches, sessions = self.branches, self.sessions
+        inspect, quantize = (partial(self.app.run_action, f"app.{name}_model") for name in ("inspect", "quantize"))
+        # fmt: off
+        actions: tuple[tuple[str, str, Callable[[], object]], ...] = (
+            ("Sessions", "Show, search and open the stored sessions.", sessions.choose),
+            ("Copy the conversation", "Copy all messages of this branch as Markdown.", branches.copy_conversation),
+            ("Copy the conversation to a file", "Write all messages of this branch to a file.",
+             partial(branches.copy_conversation, to_file=True)),
+            ("Copy code", "Copy a block of code of the last answer; repeated, the next one.", branches.copy_code),
+            ("Copy code to a file", "Write the block of code that was copied last to a file.",
+             partial(branches.copy_code, to_file=True)),
+            ("Copy the last answer", "Copy the last answer to the clipboard.", branches.copy_answer),
+            ("Copy the last answer to a file", "Write the last answer to a file.",
+             partial(branches.copy_answer, to_file=True)),
+            ("Save the settings as defaults", "Use them for every new conversation.", self._save_defaults),
+            ("Inspect the model", "Show everything in the file of the open model.", inspect),
+            ("Quantize the model", "Make another quantization of the open model.", quantize),
+        )
+        # fmt: on
+        yield from (PaletteEntry(*action) for action in actions)
+        for each in SLASHES:
+            # The others are actions, which are listed by their own names.
+            if each.usage:
+                yield PaletteEntry(f"{each.line} …", each.help, partial(self.input.type, f"/{each.name} "))

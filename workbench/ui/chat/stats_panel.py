@@ -1,4 +1,4 @@
-"""The widgets that show the figures: a panel on a wide screen, a strip on a narrow one, and the line of activity."""
+"""The statistics: a panel on a wide screen, a strip of two rows on a narrow one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workbench.ui.workspace.readings import Readings
 NO_FIGURES = MachineView()
 
 
-class Meters(Lines):
+class StatsView(Lines):
     """Shows readings."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = GAUGE_STYLES
@@ -28,17 +28,17 @@ class Meters(Lines):
 
     @property
     def readings(self) -> Readings:
-        """What is shown."""
+        """The readings that are shown."""
         return self._readings
 
     def show(self, readings: Readings) -> None:
-        """Show `readings`; what looks the same is not drawn again."""
+        """Show `readings`; rows that look the same are not drawn again."""
         self._readings = readings
         if self.size.width:
             self.set_lines(self.lay_out(self.size))
 
     def on_resize(self) -> None:
-        """Lay out anew in the new size."""
+        """Lay out in the new size."""
         self.show(self._readings)
 
     def lay_out(self, size: Size) -> list[Content]:
@@ -46,11 +46,11 @@ class Meters(Lines):
         raise NotImplementedError
 
 
-class Panel(Meters):
+class StatsPanel(StatsView):
     """The figures beside the conversation."""
 
-    def __init__(self, widget_id: str) -> None:
-        super().__init__(widget_id)
+    def __init__(self) -> None:
+        super().__init__("panel")
         self._unmetered: tuple[Readings, int, Unmetered] | None = None
 
     def lay_out(self, size: Size) -> list[Content]:
@@ -62,25 +62,12 @@ class Panel(Meters):
         return panel_lines(self._readings, size.width, size.height, kept[2])
 
 
-class Strip(Meters):
+class StatsStrip(StatsView):
     """The figures in two rows."""
+
+    def __init__(self) -> None:
+        super().__init__("strip")
 
     def lay_out(self, size: Size) -> list[Content]:
         """As many figures as there is room for."""
         return strip_lines(self._readings, size.width)
-
-
-class Activity(Lines):
-    """One row that says what the program is doing, and how to stop it."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "gauge--value",
-        "gauge--label",
-        "gauge--bar",
-        "gauge--track",
-        "gauge--warn",
-    }
-
-    def say(self, line: Content) -> None:
-        """Show one line."""
-        self.set_lines([line])

@@ -1,9 +1,8 @@
-"""What stands in an empty conversation, and the offer to go on with one that was cut off."""
+"""The welcome text of an empty conversation, and the offer to resume an interrupted session."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.content import Content
@@ -27,7 +26,7 @@ class Welcome(Lines):
         self._hint = clean(hint)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many rows as it takes."""
+        """One row for each key, and the hint below."""
         lines = [
             styled(("▌", "welcome--name"), ("workbench", "welcome--name")),
             styled(("  the right model, quantization and settings for your machine", "welcome--text")),
@@ -42,12 +41,12 @@ class Welcome(Lines):
 
 
 class ResumeOffer(Lines):
-    """Offers a session whose program died. It does not stand in the way: the prompt keeps the focus.
+    """Offers a session whose program died; the prompt keeps the focus.
 
     Args:
-        session: What is offered.
-        resume_key: The key that goes on with it.
-        dismiss_key: The key that puts it off for good.
+        session: The interrupted session.
+        resume_key: The key that resumes it.
+        dismiss_key: The key that dismisses the offer for good.
     """
 
     DEFAULT_CSS = """
@@ -65,36 +64,19 @@ class ResumeOffer(Lines):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"offer--title", "offer--key"}
 
-    @dataclass
-    class Answered(Message):
-        """The user has decided."""
-
-        offer: ResumeOffer
-        session: Session
-        resume: bool
-        """Whether to go on with it."""
-
-        @property
-        def control(self) -> ResumeOffer:
-            """The offer."""
-            return self.offer
+    class Clicked(Message):
+        """The user accepts the offer."""
 
     def __init__(self, session: Session, resume_key: str, dismiss_key: str) -> None:
         super().__init__(widget_id="offer")
-        self._session = session
+        self.session = session
         count = len(session.turns)
         words = clean_line(session.title)
         self._lines = [
             styled(("A session was interrupted: ", "offer--title"), (f"“{words}”, {count} turns", "")),
-            styled(
-                (resume_key, "offer--key"), (" goes on with it   ", ""), (dismiss_key, "offer--key"), (" not now", "")
-            ),
+            styled((resume_key, "offer--key"), (" resumes it   ", ""), (dismiss_key, "offer--key"), (" not now", "")),
         ]
 
     def on_click(self) -> None:
-        """A click goes on with it."""
-        self.answer(resume=True)
-
-    def answer(self, *, resume: bool) -> None:
-        """Take the user's decision."""
-        self.post_message(self.Answered(self, self._session, resume))
+        """Accept the offer."""
+        self.post_message(self.Clicked())

@@ -11,7 +11,7 @@ SAY_SECONDS = 4.0
 """How long a sentence is read."""
 
 
-class Passing:
+class TransientText:
     """A line of text that goes away by itself.
 
     Args:

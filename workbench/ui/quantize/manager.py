@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from textual.app import App
 from textual.screen import ModalScreen, Screen
-from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import TargetError, WorkbenchError
-from workbench.core.models import LibraryView
+from workbench.core.models import LibraryView, ModelEntry, variants_of
 from workbench.gguf.quantization import QuantizeJob
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.quantize.dialog import QuantizeDialog
 from workbench.ui.quantize.job_bar import JobBar, duration
 from workbench.ui.quantize.jobs_dialog import JobsDialog
 from workbench.ui.quantize.queue import Order, QuantizeQueue
@@ -55,6 +54,18 @@ class Workshop:
         self.queue = QuantizeQueue(services.files, self._ended)
         self._timer = app.set_interval(LOOK_SECONDS, self.look, pause=True)
         self._asked = False
+
+    def choose_type(self, model: ModelEntry) -> None:
+        """Let the user choose a quantization of `model` to make."""
+        self._app.run_worker(self._choose_type(model), group="library", exit_on_error=False, description="list models")
+
+    async def _choose_type(self, model: ModelEntry) -> None:
+        try:
+            models = await self._services.catalog.models()
+        except WorkbenchError:
+            # The model can be quantized without the list.
+            models = ()
+        self._app.push_screen(QuantizeDialog(self._services, model, variants_of(model, models)))
 
     def begin(self, job: QuantizeJob, model: str) -> None:
         """Have a quantization made."""
@@ -142,13 +153,6 @@ class Workshop:
                 for screen in self._app.screen_stack:
                     if isinstance(screen, ShowsLibrary):
                         screen.library_changed(view)
-
-    def failed(self, event: Worker.StateChanged) -> None:
-        """Work that failed in a way that nobody foresaw is told, and does not end the program."""
-        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
-            for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
-                self._services.logs.add("error", "quantize", line)
-            self._tell(f"{type(error).__name__}. The log has more.", f"{event.worker.description} failed", "error")
 
     # The way out
 

@@ -26,7 +26,7 @@ from workbench.lab.race.report import FORMS, as_json, result_of
 from workbench.ui.dialogs.export import Export, ExportDialog, free_path
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
-from workbench.ui.kit.transient import SAY_SECONDS, Passing
+from workbench.ui.kit.transient import SAY_SECONDS, TransientText
 from workbench.ui.machine.lines import machine_line
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.race.lane import LaneColumn, LaneScroll, RaceLines
@@ -34,7 +34,7 @@ from workbench.ui.race.lines import summary_lines
 from workbench.ui.race.setup import Terms, conversation_of, proposed, room_for_more
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.workspace.workspace import Desk
+from workbench.ui.workspace.workspace import Workspace
 
 PAINT_SECONDS = 0.05
 """How often something is drawn while lanes write: one lane, or the table."""
@@ -91,7 +91,7 @@ class RaceScreen(Screen[None]):
             self.lane = lane
             self.questions = questions
 
-    def __init__(self, services: Services, desk: Desk, key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, desk: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="race")
         self._services = services
         self._desk = desk
@@ -104,7 +104,7 @@ class RaceScreen(Screen[None]):
         self._diff = False
         self._first = 0
         """The index of the first lane that is on the screen."""
-        self._said = Passing(self, partial(self.call_after_refresh, self._paint))
+        self._said = TransientText(self, partial(self.call_after_refresh, self._paint))
         self._dirty = False
         self._part = 0
         """What was drawn last while lanes write: the place of a lane, or the number of lanes for the table."""

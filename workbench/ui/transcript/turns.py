@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
 from textual.content import Content, Span
 from textual.events import Click
 from textual.geometry import Size
+from textual.message import Message
 
 from workbench.core.prompt_text import Range
 from workbench.core.tree import Place
@@ -17,6 +19,11 @@ from workbench.ui.markdown.blocks import code_blocks
 from workbench.ui.prompt.pastes import middle
 from workbench.ui.transcript.folding import folded_lines, opened_lines
 from workbench.ui.widgets.lines import Lines
+
+TurnAction = Literal[
+    "regenerate", "edit", "continue", "branch_before", "branch_after", "delete", "undo", "redo", "replay"
+]
+"""An action on a message of the conversation, by the last part of its binding id."""
 
 
 class TurnLines(Lines, can_focus=True):
@@ -29,13 +36,13 @@ class TurnLines(Lines, can_focus=True):
     """
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "screen.regenerate", "Again", id="turn.regenerate",
+        Binding("r", "ask('regenerate')", "Again", id="turn.regenerate",
                 tooltip="Have another answer, in a branch beside this one."),
-        Binding("e", "screen.edit", "Edit", id="turn.edit", tooltip="Edit this message and go on from there."),
-        Binding("g", "screen.go_on", "Go on", id="turn.continue", tooltip="Let an answer go on that was cut off."),
-        Binding("left,left_square_bracket", "screen.walk(-1)", "Branch before", id="turn.branch_before",
+        Binding("e", "ask('edit')", "Edit", id="turn.edit", tooltip="Edit this message and go on from there."),
+        Binding("g", "ask('continue')", "Go on", id="turn.continue", tooltip="Let an answer go on that was cut off."),
+        Binding("left,left_square_bracket", "ask('branch_before')", "Branch before", id="turn.branch_before",
                 show=False, tooltip="Go to the branch before this one."),
-        Binding("right,right_square_bracket", "screen.walk(1)", "Branch after", id="turn.branch_after",
+        Binding("right,right_square_bracket", "ask('branch_after')", "Branch after", id="turn.branch_after",
                 show=False, tooltip="Go to the branch after this one."),
         Binding("y,c", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
         Binding("b", "copy_code", "Copy code", id="turn.copy_code",
@@ -44,12 +51,12 @@ class TurnLines(Lines, can_focus=True):
                 tooltip="Write the text of this turn to a file of its own in the export folder."),
         Binding("B", "copy_code(True)", "Copy code to a file", id="turn.copy_code_to_file", show=False,
                 tooltip="Write the block of code that was copied last, else the first one, to a file."),
-        Binding("d,delete", "screen.delete", "Delete", id="turn.delete",
+        Binding("d,delete", "ask('delete')", "Delete", id="turn.delete",
                 tooltip="Delete this message and all that follows it."),
-        Binding("u", "screen.undo", "Undo", id="turn.undo", tooltip="Take back the last change of the conversation."),
-        Binding("U,ctrl+y", "screen.redo", "Redo", id="turn.redo", show=False,
+        Binding("u", "ask('undo')", "Undo", id="turn.undo", tooltip="Take back the last change of the conversation."),
+        Binding("U,ctrl+y", "ask('redo')", "Redo", id="turn.redo", show=False,
                 tooltip="Make the change again that was taken back last."),
-        Binding("p", "screen.replay", "Replay", id="turn.replay", show=False,
+        Binding("p", "ask('replay')", "Replay", id="turn.replay", show=False,
                 tooltip="Show this answer again at the speed at which it came."),
         Binding(
             "up,k", "app.focus_previous", "Previous", id="turn.previous", show=False, tooltip="Go to the turn above."
@@ -58,6 +65,18 @@ class TurnLines(Lines, can_focus=True):
         Binding("enter,space", "fold", "Fold", id="turn.fold", tooltip="Show or hide what is folded in this turn."),
     ]
     # fmt: on
+
+    @dataclass
+    class Asked(Message):
+        """The user wants an action on the message."""
+
+        turn: TurnLines
+        action: TurnAction
+
+        @property
+        def control(self) -> TurnLines:
+            """The turn."""
+            return self.turn
 
     def __init__(self, classes: str) -> None:
         super().__init__(classes=classes)
@@ -88,6 +107,10 @@ class TurnLines(Lines, can_focus=True):
         if self.lay_out(width):
             self.forget_drawn()
         return len(self.lines)
+
+    def action_ask(self, action: TurnAction) -> None:
+        """Ask for an action on the message."""
+        self.post_message(self.Asked(self, action))
 
     def action_copy(self, to_file: bool = False) -> None:
         """Copy the text, into a file too if that is wanted."""

@@ -1,1 +1,1 @@
-"""The state behind the chat, without Textual: open model, conversation, running answer, recorder."""
+"""The state behind the chat, without Textual: open model, conversation, running answer, session recorder."""

@@ -1,4 +1,4 @@
-"""One answer, from the request to its last word; it knows the engine and the clock, and no widget."""
+"""Running one answer, from the request to its last token; it knows the engine and the clock, and no widget."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from workbench.core.trace import Tracer
 from workbench.ui.workspace.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
 
 PARTIAL_EVERY_NS = 500_000_000
-"""How often a growing answer is put on disk: well within the second that may be lost."""
+"""How often a growing answer is written to disk: a crash may lose one second of it, at most."""
 
 KeepPartial = Callable[[Message], Coroutine[None, None, None]]
 
 
-class Answering:
+class AnswerRun:
     """Runs one answer.
 
     Args:
-        engine: Who answers.
-        request: What is asked.
-        emit: Takes new text, at the pace at which it is to be drawn.
+        engine: The model that answers.
+        request: The request.
+        emit: Takes new text, at the rate at which it is drawn.
         paints_per_second: How often `emit` is called, at most.
-        keep_partial: Puts what there is of the answer on disk.
-        clocks: What the time is read from.
+        keep_partial: Writes the unfinished answer to disk.
+        clocks: The clocks to read.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Answering:
         self._keeping: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
         self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
-        """What there is of it."""
+        """The answer so far."""
         self.tracer = Tracer(self._clock())
-        """When its words came."""
+        """The arrival times of its tokens."""
 
     @property
     def stopping(self) -> bool:
@@ -64,11 +64,11 @@ class Answering:
         return self._cancel.is_set
 
     def stop(self) -> None:
-        """Ask it to stop; what was written stays."""
+        """Ask it to stop; the text so far stays."""
         self._cancel.set()
 
     async def run(self) -> Outcome:
-        """Answer, and tell how it ended; an engine that fails is an outcome, not an exception."""
+        """Run the answer to its end. A failing engine is an outcome, not an exception."""
         self.answer = Answer(Meter(self._clock(), source=self._engine.info.measured_by))
         self.tracer = Tracer(self._clock())
         try:
@@ -77,7 +77,7 @@ class Answering:
         except WorkbenchError as error:
             self.answer.feed(Failed(error, self._clock()))
         finally:
-            # On every way out: an engine that nobody listens to any more must not go on computing.
+            # On every way out: an engine that nobody reads from must not keep computing.
             self._cancel.set()
             self._pacer.flush()
             if self._later is not None:
@@ -101,7 +101,7 @@ class Answering:
         if not self.answer.has_text:
             return
         if busy or now - self._kept_ns < PARTIAL_EVERY_NS:
-            # Where the engine says nothing for a while, what it said last is kept all the same.
+            # If the engine pauses, its last tokens are still written to disk.
             if self._later is None:
                 self._later = asyncio.get_running_loop().call_later(PARTIAL_EVERY_NS / 1e9, self._keep_late)
             return

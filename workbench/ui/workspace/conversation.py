@@ -1,4 +1,4 @@
-"""The conversation on the screen: its messages and its settings, without any widget."""
+"""The current conversation: its messages and its settings, without any widget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from workbench.core.tree import EDITED, INTERRUPTED, History, Making, Node, Tree
 
 @dataclass(slots=True)
 class Conversation:
-    """What has been said, and how the next answer is to be made."""
+    """The messages, and the settings of the next answer."""
 
     system: str = ""
     sampling: Sampling = field(default_factory=Sampling)
@@ -32,12 +32,12 @@ class Conversation:
 
     @classmethod
     def new(cls, config: Config) -> Conversation:
-        """An empty conversation with the settings of the config."""
+        """A new conversation with the settings of the config."""
         return cls(config.system, config.sampling, config.load, config.when_context_full)
 
     @classmethod
     def resumed(cls, session: Session, config: Config) -> Conversation:
-        """A stored conversation, to go on with."""
+        """A stored conversation that continues."""
         return cls(
             session.system,
             session.sampling,
@@ -51,14 +51,14 @@ class Conversation:
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """The messages of the branch that is open."""
+        """The messages of the current branch."""
         return self.tree.turns
 
     def messages(self, to: int | None = None) -> tuple[Message, ...]:
-        """What the model is given, up to the message `to` or to the end.
+        """The messages for the model, up to the message `to` or to the end.
 
-        A question whose answer is empty, because it was stopped or failed before its first word, is left out together
-        with that answer: templates refuse two questions in a row, and the user has gone on to another one.
+        A question with an empty answer, which was stopped or failed before its first token, is left out together with
+        that answer: templates refuse two questions in a row, and the user has moved on to another one.
         """
         messages = [Message("system", self.system)] if self.system.strip() else []
         for turn in (node.turn for node in self.tree.path(to)):
@@ -70,25 +70,25 @@ class Conversation:
             messages.append(message)
         return tuple(messages)
 
-    def request(self, goes_on: int | None = None) -> Request:
-        """What is asked of the engine next.
+    def request(self, continues: int | None = None) -> Request:
+        """The next request to the engine.
 
         Args:
-            goes_on: The number of the answer that is to be gone on with; None for a new one at the end.
+            continues: The number of the truncated answer to continue; None for a new answer at the end.
         """
         return Request(
-            messages=self.messages(goes_on),
+            messages=self.messages(continues),
             sampling=self.sampling,
             when_context_full=self.when_context_full,
-            continues=goes_on is not None,
+            continues=continues is not None,
         )
 
     def ask(self, text: str) -> Node:
-        """Add what the user wrote."""
+        """Add a message of the user."""
         return self._grow(Turn(Message("user", text), time.time()))
 
     def edit(self, number: int, text: str) -> Node:
-        """Put a message of the user, or an answer, in other words: beside the old one, which stays."""
+        """Add an edited message or answer beside the old one, which stays."""
         old = self.tree.node(number)
         turn = Turn(replace(old.turn.message, content=text), time.time())
         if old.turn.message.role == "assistant":
@@ -96,36 +96,36 @@ class Conversation:
         return self._grow(turn, old.parent)
 
     def go_back_to(self, number: int) -> None:
-        """End the conversation with an earlier message, so that the next one is another answer to it."""
+        """Make an earlier message the last one, so that the next answer is a branch beside the existing ones."""
         self._see(replace(self.tree.view, leaf=number))
 
     @property
     def state(self) -> tuple[View, History]:
-        """What is the conversation, and what can be undone."""
+        """The current branch and the undo history, for `return_to`."""
         return self.tree.view, self.history
 
     def return_to(self, state: tuple[View, History]) -> None:
-        """Be again what `state` was, as if nothing had been done since."""
+        """Restore an earlier `state`."""
         view, self.history = state
         self.tree = self.tree.seen(view)
 
     def walk(self, number: int, step: int) -> bool:
-        """Go to the branch beside a message, `step` on or back. Returns whether there is one."""
+        """Go to the branch beside a message, `step` forward or back. Returns whether there is one."""
         if len(self.tree.siblings(number)) < 2:
             return False
         self._see(self.tree.walked(number, step).view)
         return True
 
     def delete(self, number: int) -> None:
-        """Take out a message with all that follows it in any branch."""
+        """Delete a message and all that follows it in any branch."""
         self._see(self.tree.without(number).view)
 
     def undo(self) -> bool:
-        """Take back the last change. Returns whether there was one."""
+        """Undo the last change. Returns whether there was one."""
         return self._turn_to(self.history.undone(self.tree.view))
 
     def redo(self) -> bool:
-        """Make the change again that was taken back last. Returns whether there was one."""
+        """Redo the change that was undone last. Returns whether there was one."""
         return self._turn_to(self.history.redone(self.tree.view))
 
     def _turn_to(self, found: tuple[History, View] | None) -> bool:
@@ -145,25 +145,25 @@ class Conversation:
         return self.tree.nodes[-1]
 
     def draft(self, message: Message, model: str, making: Making | None = None) -> Node:
-        """What there is of an answer that is being written; it is no part of the conversation yet."""
+        """An unfinished answer; it is not part of the conversation yet."""
         turn = Turn(message, time.time(), model, None, INTERRUPTED, making)
         return Node(self.tree.next_number, self.tree.leaf, turn)
 
     def answer(self, turn: Turn) -> Node:
-        """Add what a model answered. It is undone together with what it answers."""
+        """Add an answer. It is undone together with its question."""
         self.tree = self.tree.grown(turn)
         return self.tree.nodes[-1]
 
     def begin_with(self, messages: Iterable[Message]) -> None:
-        """Put the turns of a Modelfile at the beginning; nothing may have been said yet."""
+        """Add the messages of a Modelfile to an empty conversation."""
         for message in messages:
             self.tree = self.tree.grown(Turn(message, time.time(), finish_reason=GIVEN))
 
     def change(self, system: str, values: Mapping[str, object]) -> None:
-        """Take new settings, by parameter name.
+        """Change settings, by parameter name.
 
         Raises:
-            ParameterError: A name is unknown, or a value is out of its range; nothing is changed then.
+            ParameterError: A name is unknown, or a value is out of its range; nothing is changed.
         """
         self.sampling, self.load = with_values(self.sampling, self.load, values)
         self.system = system

@@ -10,13 +10,13 @@ from workbench.core.telemetry import Telemetry
 
 
 class EnergyMeter:
-    """What the GPUs take from now on.
+    """Measures the energy that the GPUs use from now on.
 
-    The counters are read at both ends: samples that are a second apart say little of an answer that takes two.
+    The counters are read at both ends: samples a second apart are too coarse for an answer of two seconds.
 
     Args:
         telemetry: Reads the counters.
-        now_ns: The clock that samples are stamped by.
+        now_ns: The clock of the samples' timestamps, in ns.
     """
 
     def __init__(self, telemetry: Telemetry, now_ns: Callable[[], int]) -> None:
@@ -28,7 +28,7 @@ class EnergyMeter:
         self._first = asyncio.create_task(telemetry.fresh()) if counted else None
 
     async def joules(self) -> float | None:
-        """What they took until now; None where no GPU has a counter, or they were not read in time."""
+        """The energy used until now, in joules; None where no GPU has a counter, or it was not read in time."""
         if self._first is None:
             return None
         ended_ns = self._now_ns()

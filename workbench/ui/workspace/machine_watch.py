@@ -1,4 +1,4 @@
-"""What the meters of the machine say, as the screen shows it: the newest sample, what came before it, what is wrong."""
+"""The state of the machine for the screen: the newest sample, the last minute and the active alarms."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from workbench.core.telemetry import (
 PAST_SAMPLES = 60
 """How far back a graph goes: a minute, at one sample a second."""
 STALE_NS = 4 * 10**9
-"""From this age on, a sample is said to be old: a driver blocks, or something is being timed."""
+"""From this age on, a sample is shown as old: a driver blocks, or a benchmark has paused the meters."""
 
 METERS = "meters"
-"""The id of what the meters tell of themselves."""
+"""The alarm id of events of the meters themselves."""
 NO_FIGURES = "no-figures"
-"""The id of a source that does not answer."""
+"""The alarm id of a source that does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,63 +40,63 @@ class GpuView:
 
     sample: GpuSample
     busy: tuple[float | None, ...] = ()
-    """Shares of time in which anything ran, 0 to 1, oldest first; None where there was no figure."""
+    """Utilization, 0 to 1, oldest first; None where it is unknown."""
     filled: tuple[float | None, ...] = ()
-    """Shares of its memory that were in use, 0 to 1, oldest first."""
+    """Share of its memory in use, 0 to 1, oldest first; None where it is unknown."""
 
     @property
     def fill(self) -> float | None:
-        """The share of its memory that is in use now."""
+        """The share of its memory that is in use now, 0 to 1."""
         return memory_share(self.sample)
 
 
 @dataclass(frozen=True, slots=True)
 class MachineView:
-    """Everything that the meters say."""
+    """All figures of the meters at one moment."""
 
     host: HostSample | None = None
     gpus: tuple[GpuView, ...] = ()
     devices: tuple[ComputeDevice, ...] = ()
-    """What llama.cpp computes on; empty before it was asked."""
+    """The devices that llama.cpp computes on; empty before they are known."""
     sources: tuple[SourceState, ...] = ()
-    """How the sources of GPU figures fare."""
+    """The state of each source of GPU figures."""
     alarms: tuple[Alarm, ...] = ()
-    """What is wrong now, told of or not."""
+    """The active alarms, shown or not."""
     age_s: int = 0
-    """How old the figures are in whole seconds; 0 while they are fresh."""
+    """The age of the figures in whole seconds; 0 while they are fresh."""
 
-    def others(self, told: Alarm) -> int:
-        """How many alarms hold beside one that was told."""
-        return sum(not _is_same(told, each) for each in self.alarms)
+    def others(self, shown: Alarm) -> int:
+        """The number of active alarms beside one that is shown."""
+        return sum(not _is_same(shown, each) for each in self.alarms)
 
-    def holds(self, told: Alarm) -> bool:
-        """Whether an alarm that was told holds still."""
-        return any(_is_same(told, each) for each in self.alarms)
+    def holds(self, shown: Alarm) -> bool:
+        """Whether an alarm that was shown is still active."""
+        return any(_is_same(shown, each) for each in self.alarms)
 
 
 SOURCES: dict[SourceName, str] = {"nvml": "NVIDIA", "amdgpu": "AMD", "apple": "Apple"}
-"""Whose GPUs a source knows."""
+"""The GPU vendor of each source."""
 _NOTHING = Situation()
 _Shares = tuple[float | None, float | None]
-"""The share of time in which a GPU was busy, and that of its memory which was in use."""
+"""Utilization of a GPU and share of its memory in use, each 0 to 1."""
 _UNKNOWN: _Shares = (None, None)
 
 
 def memory_share(sample: GpuSample) -> float | None:
-    """The share of a GPU's memory that is in use, 0 to 1."""
+    """The share of a GPU's memory that is in use, 0 to 1; None where it is unknown."""
     if sample.memory_used is None or not sample.memory_total:
         return None
     return min(1.0, sample.memory_used / sample.memory_total)
 
 
 class MachineWatch:
-    """Looks at the samples of the meters, and works out what is shown of them once a sample.
+    """Reads the samples of the meters, and works out once per sample what the screen shows.
 
     Args:
-        telemetry: Reads the meters in a thread of its own.
-        make_alarms: Makes what judges the samples; called with the first sample.
+        telemetry: Reads the meters in its own thread.
+        make_alarms: Makes the alarm rules; called with the first sample.
         logs: Takes every alarm.
-        now_ns: The clock that samples are stamped by.
+        now_ns: The clock of the samples' timestamps, in ns.
     """
 
     def __init__(
@@ -118,23 +118,23 @@ class MachineWatch:
         self._news: list[Alarm] = []
         self._events = 0
         self.devices: tuple[ComputeDevice, ...] | None = None
-        """What llama.cpp computes on; None before it was asked."""
+        """The devices that llama.cpp computes on; None before they are known."""
         self.view = MachineView()
-        """What was seen last."""
+        """The state after the last call of `look`."""
 
     def start(self) -> None:
-        """Have the meters read."""
+        """Start reading the meters."""
         self._telemetry.start()
 
     def stop(self) -> None:
-        """Have them read no more."""
+        """Stop reading the meters."""
         self._telemetry.stop()
 
     def look(self, situation: Situation = _NOTHING, *, changing: bool = False) -> bool:
-        """Take the newest sample; gives whether there is anything new to show. Waits for nothing.
+        """Take the newest sample without waiting. Returns whether there is anything new to show.
 
         Args:
-            situation: What the program is doing. Since when it is settled, and its devices, are filled in here.
+            situation: What the program is doing; `settled_ns` and `devices` are filled in here.
             changing: Whether the program loads or closes something, so that its own use of the GPUs changes.
         """
         if changing:
@@ -162,12 +162,12 @@ class MachineWatch:
         return True
 
     def take_news(self) -> Sequence[Alarm]:
-        """The alarms that nobody was told of yet; they count as told."""
+        """The alarms that were not shown yet; each is returned once."""
         news, self._news = self._news, []
         return news
 
     def _remember(self, history: Sequence[TelemetrySample]) -> None:
-        """Take note of the shares in the samples that are new: those before them were worked out already."""
+        """Append the shares of the new samples; those of the earlier ones are already stored."""
         new = list(takewhile(lambda sample: sample.at_ns > self._past_ns, islice(reversed(history), PAST_SAMPLES)))
         for sample in reversed(new):
             self._past.append({gpu.gpu.key: _shares(gpu) for gpu in sample.gpus})
@@ -191,11 +191,11 @@ class MachineWatch:
         return (*self._alarms.active, *(_no_figures(state) for state in sources if state.status == "down"))
 
 
-def _is_same(told: Alarm, holds: Alarm) -> bool:
-    # A source that is down is told in the sampler's words, and holds in those of its state.
-    if told.id == METERS:
-        return holds.id == NO_FIGURES
-    return (told.id, told.subject) == (holds.id, holds.subject)
+def _is_same(shown: Alarm, active: Alarm) -> bool:
+    # A source that is down is shown in the sampler's words, and active in those of its state.
+    if shown.id == METERS:
+        return active.id == NO_FIGURES
+    return (shown.id, shown.subject) == (active.id, active.subject)
 
 
 def _no_figures(state: SourceState) -> Alarm:

@@ -1,8 +1,7 @@
-"""The one model that is open, and how another one takes its place."""
+"""The open model, and how another one replaces it."""
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -14,34 +13,33 @@ from workbench.core.parameters import LoadSettings
 
 @dataclass(slots=True)
 class Load:
-    """A load that goes on."""
+    """A running load."""
 
     ref: str
     label: str
     cancel: CancelToken = field(default_factory=CancelToken)
     fraction: float = 0.0
-    """How far it is, 0 to 1; written by whatever thread loads."""
-    started: float = field(default_factory=time.monotonic)
+    """How far it is, 0 to 1; written by the thread that loads."""
 
     def progress(self, fraction: float) -> None:
-        """Take a report."""
+        """Set how far it is, from any thread."""
         self.fraction = fraction
 
 
-class Bay:
-    """Opens models one after the other, and keeps the old one until the new one works.
+class ModelSlot:
+    """Holds one open model; a new one replaces it once it works.
 
     Args:
-        host: Who opens models.
+        host: Opens models.
     """
 
     def __init__(self, host: EngineHost) -> None:
         self._host = host
         self.engine: Engine | None = None
         self.asked: LoadSettings | None = None
-        """The settings that the open model was asked for with."""
+        """The settings that were requested for the open model."""
         self.load: Load | None = None
-        """The load that goes on; None where none does."""
+        """The running load; None where none runs."""
 
     @property
     def loading(self) -> bool:
@@ -49,19 +47,19 @@ class Bay:
         return self.load is not None
 
     def needs_reload(self, settings: LoadSettings) -> bool:
-        """Whether the open model has to be loaded again for `settings` to hold."""
+        """Whether the open model must be loaded again for `settings` to apply."""
         engine = self.engine
         return engine is not None and engine.capabilities.reload and settings != self.asked
 
     async def open(self, ref: str, label: str, settings: LoadSettings) -> Engine:
         """Load the model `ref` and close the one before it.
 
-        The old model stays open until the new one works, so that a load that fails costs nothing. Only where both do
-        not fit together is the old one closed first, and opened again if the new one fails all the same. A model on a
-        GPU is always closed first: beside it, the new one would be given too few layers without a word.
+        The old model stays open until the new one works, so that a failed load costs nothing. If both do not fit in
+        memory, the old one is closed first, and opened again if the new one fails. A model on a GPU is always closed
+        first: beside it, the new one would silently get fewer layers on the GPU.
 
         Raises:
-            WorkbenchError: It could not be opened. The old model is open, where that could be had.
+            WorkbenchError: It could not be opened. The old model is open again, where that was possible.
         """
         load = self.load = Load(ref, label)
         try:
@@ -88,7 +86,7 @@ class Bay:
             engine = await self._host.open(load.ref, settings, load.progress, load.cancel)
         except WorkbenchError:
             if old is not None and old_settings is not None:
-                # If the old one cannot be had again either, it is the first failure that the user must hear of.
+                # If the old one cannot be opened again either, the first failure is the one to report.
                 with suppress(WorkbenchError):
                     again = await self._host.open(old.info.model.ref, old_settings, load.progress, CancelToken())
                     self._take(again, old_settings)
@@ -101,6 +99,6 @@ class Bay:
         self.asked = settings
 
     def stop(self) -> None:
-        """Stop the load that goes on."""
+        """Stop the running load."""
         if self.load is not None:
             self.load.cancel.set()

@@ -1,4 +1,4 @@
-"""When to draw: text that comes in pieces is handed to the screen a few times a second, however fast it comes."""
+"""Limiting how often streamed text is drawn, however fast the tokens arrive."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from workbench.core.events import TokenKind
 
 CPU_SHARE = 0.03
-"""What part of a processor the event loop may take while a model computes on the same ones."""
+"""The share of one CPU core that the event loop may use while a model computes on the CPU."""
 FREE_SHARE = 0.30
-"""What part it may take where the model computes elsewhere."""
+"""The share of one CPU core that it may use where the model computes elsewhere."""
 SLOWEST_INTERVAL = 0.25
-"""Seconds between two paints at the most, however dear they are."""
+"""The most seconds between two paints, however expensive they are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
-    """What the screen reads the time from; tests move it by hand."""
+    """The clocks of the screen; tests advance them by hand."""
 
     now_ns: Callable[[], int] = time.perf_counter_ns
     """The engine's clock, in nanoseconds."""
@@ -34,15 +34,15 @@ Emit = Callable[[str, str], None]
 
 
 class Pacer:
-    """Hands text on at most every so many seconds: the first piece at once, the last one on `flush`.
+    """Collects text and emits it at a limited rate: the first piece at once, the last one on `flush`.
 
-    Where drawing takes more than its share of the processor, the interval grows until it does not.
+    Where drawing takes more than its share of a CPU core, the interval grows until it does not.
 
     Args:
-        emit: Takes the gathered text.
+        emit: Takes the collected text.
         interval: The least time between two calls of `emit`, in seconds.
-        share: What part of a processor the event loop may take.
-        clocks: What the time is read from.
+        share: The share of one CPU core that the event loop may use.
+        clocks: The clocks to read.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class Pacer:
 
     @property
     def interval(self) -> float:
-        """The time between two paints that is kept now, in seconds."""
+        """The current time between two paints, in seconds."""
         return self._interval
 
     def add(self, text: str, kind: TokenKind) -> None:
-        """Take a piece of text."""
+        """Add a piece of text."""
         if text:
             self._pending[kind].append(text)
 
     def pulse(self) -> None:
-        """Hand on what there is if it is time, or see to it that it will be."""
+        """Emit the collected text if it is due, else schedule it."""
         if not any(self._pending.values()):
             return
         wait = 0.0 if self._last is None else self._last + self._interval - self._now()
@@ -84,7 +84,7 @@ class Pacer:
             self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
 
     def flush(self) -> None:
-        """Hand on everything now."""
+        """Emit the collected text now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from workbench.core.events import PromptProgress
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
 from workbench.ui.workspace.machine_watch import MachineView
@@ -12,7 +11,7 @@ from workbench.ui.workspace.machine_watch import MachineView
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """Everything that the panel shows."""
+    """The figures of one moment."""
 
     info: EngineInfo | None = None
     loading: str = ""
@@ -20,27 +19,26 @@ class Readings:
     metrics: AnswerMetrics | None = None
     """The figures of the answer that streams, or of the last one."""
     live_tps: float | None = None
-    """Decode speed over the last second; None where nothing streams."""
+    """Decode speed over the last second, in tokens/s; None where nothing streams."""
     history: tuple[float, ...] = ()
-    """Decode speeds in the order of time."""
-    progress: PromptProgress | None = None
+    """Past decode speeds in tokens/s, oldest first."""
     context_used: int | None = None
     machine: MachineView = field(default_factory=MachineView)
     meters_key: str = ""
-    """The key that shows what is wrong."""
+    """The key that lists the alarms."""
     needs_reload: bool = False
     streaming: bool = False
 
     @property
     def decode_tps(self) -> float | None:
-        """The speed to show: live while an answer streams, that of the whole answer after it."""
+        """Decode speed in tokens/s: over the last second while an answer streams, over the whole answer afterwards."""
         if self.streaming:
             return self.live_tps
         return self.metrics.decode_tps if self.metrics else None
 
     @property
     def prompt_tokens(self) -> tuple[int | None, int | None]:
-        """Cached and all tokens of the prompt."""
+        """Cached tokens and all tokens of the prompt."""
         if self.metrics is None:
             return None, None
         return self.metrics.cached_tokens, self.metrics.prompt_tokens

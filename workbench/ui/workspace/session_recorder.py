@@ -1,4 +1,4 @@
-"""Writes the session down. A disk that fails is reported once, and the conversation goes on."""
+"""Writes the conversation to its journal. A failing disk is reported once, and the conversation continues."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from workbench.core.tree import Node, View
 from workbench.ui.workspace.conversation import Conversation
 
 
-class Scribe:
-    """Keeps the journal of the conversation on the screen.
+class SessionRecorder:
+    """Records the current conversation in a journal.
 
     Args:
-        store: Where sessions are stored.
-        on_error: Told of a failure: once when it begins, and again only after something could be written.
+        store: The store of sessions.
+        on_error: Called with the first failure, and again only after a write has succeeded.
     """
 
     def __init__(self, store: SessionStore, on_error: Callable[[SessionError], None]) -> None:
@@ -44,20 +44,20 @@ class Scribe:
             self._failing = False
 
     async def model(self, entry: ModelEntry) -> None:
-        """The model that answers from here on."""
+        """Record the model that answers from here on."""
         self._model = entry
         if self._journal:
             await self._try(self._journal.model(entry))
 
     async def settings(self, conversation: Conversation) -> None:
-        """The settings that hold from here on."""
+        """Record the settings that apply from here on."""
         if self._journal:
             await self._try(self._journal.settings(conversation.system, conversation.sampling, conversation.load))
 
     async def record(self, conversation: Conversation) -> None:
-        """Whatever was said and is not recorded yet; it is on disk when this returns.
+        """Record all messages that are not recorded yet; they are on disk when this returns.
 
-        What a Modelfile has put before the first message is stored together with it.
+        The messages of a Modelfile are stored together with the first message of the user.
         """
         new = [node for node in conversation.tree.nodes if node.number > self._last]
         if new and self._journal is None:
@@ -76,20 +76,20 @@ class Scribe:
             await self._journal.model(self._model)
 
     async def partial(self, node: Node) -> None:
-        """How far an answer has come."""
+        """Record an answer that is still being written."""
         if self._journal:
             await self._try(self._journal.partial(node))
 
     async def view(self, view: View) -> None:
-        """Which messages are the conversation from here on."""
+        """Record the branch that is the conversation from here on."""
         if self._journal:
             await self._try(self._journal.view(view))
 
     async def resume(self, session_id: str) -> Session:
-        """Go on with a stored session instead.
+        """Continue a stored session instead.
 
         Raises:
-            SessionError: It cannot be had; the running session stays as it is.
+            SessionError: It cannot be read; the current session is unchanged.
         """
         session, journal = await self._store.resume(session_id)
         await self.close()
@@ -98,7 +98,7 @@ class Scribe:
         return session
 
     async def close(self) -> None:
-        """The session ended well."""
+        """Record that the session ended well."""
         if self._journal:
             await self._try(self._journal.close())
             self._journal = None

@@ -1,4 +1,4 @@
-"""What a swap of models changed: size, bits, memory and speed of the old one and of the new one."""
+"""The comparison of the model before a swap with the one after it: size, bits, memory and speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import LoadBook, LoadRecord, ModelEntry
 
 TOKENS_OF_A_SPEED = 16
-"""Answers of fewer tokens say too little about the speed to be remembered."""
+"""The speed of a shorter answer is too uncertain to be remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,22 +23,22 @@ class Side:
     decode_tps: float | None = None
     """The speed of its last answer, in tokens per second."""
     earlier: bool = False
-    """Whether that answer was given when the model was loaded an earlier time."""
+    """Whether that answer belongs to an earlier load of the model."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """A model that took the place of another one."""
+    """A model that replaced another one."""
 
     before: Side
     after: Side
 
 
-class Track:
-    """Follows which model is open and how fast it was, and remembers what loads came to.
+class SwapTracker:
+    """Tracks which model is open and how fast it was, and remembers the memory and speed of each load.
 
     Args:
-        loads: Where it is remembered.
+        loads: Stores the loads.
         now: The time, in seconds since 1970.
     """
 
@@ -48,10 +48,10 @@ class Track:
         self._record: LoadRecord | None = None
         self._side: Side | None = None
         self.swap: Swap | None = None
-        """The last swap; its figures of the new model grow with the first answer. None before there was one."""
+        """The last swap, completed with the first answer of the new model; None before there was one."""
 
     async def opened(self, engine: Engine) -> None:
-        """Take a model that was just opened."""
+        """Note a model that was just opened."""
         info = engine.info
         memory, path = info.memory, info.model.path
         side = Side(info.model, memory.total_bytes if memory else None)
@@ -67,7 +67,7 @@ class Track:
         self.swap = Swap(before, side) if before is not None and before.model.ref != side.model.ref else None
 
     async def answered(self, metrics: AnswerMetrics) -> None:
-        """Take the figures of an answer of the open model."""
+        """Note the figures of an answer of the open model."""
         if self._side is None or metrics.decode_tps is None or (metrics.completion_tokens or 0) < TOKENS_OF_A_SPEED:
             return
         self._side = replace(self._side, decode_tps=metrics.decode_tps, earlier=False)

@@ -1,6 +1,6 @@
-"""What the chat screen works on: the open model, the conversation, its journal and the answer that streams.
+"""The state behind the chat screen: the open model, the conversation, its journal and the answer that streams.
 
-It holds no widget and draws nothing, so that what it does can be read, and tested, without a screen.
+It knows no widget, so that its behaviour can be tested without a screen.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from workbench.core.telemetry import Situation
 from workbench.core.trace import Trace
 from workbench.core.tree import History, Making, Turn, View
 from workbench.ui.services import Services
-from workbench.ui.workspace.answer_run import Answering
+from workbench.ui.workspace.answer_run import AnswerRun
 from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.energy import EnergyMeter
 from workbench.ui.workspace.machine_watch import MachineWatch
-from workbench.ui.workspace.model_slot import Bay
+from workbench.ui.workspace.model_slot import ModelSlot
 from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks, Emit
 from workbench.ui.workspace.readings import Readings
-from workbench.ui.workspace.session_recorder import Scribe
-from workbench.ui.workspace.swap import Track
+from workbench.ui.workspace.session_recorder import SessionRecorder
+from workbench.ui.workspace.swap import SwapTracker
 
 SAMPLE_EVERY_NS = 240_000_000
-"""The time between two columns of the graph, at least."""
+"""The least time between two columns of the speed graph."""
 NOTHING = Recipe()
-"""What a model brings that no Modelfile describes."""
+"""The recipe of a model without a Modelfile."""
 HISTORY = 120
 """Speeds that the graph remembers."""
 
 
-class Desk:
+class Workspace:
     """The state behind the chat screen.
 
     Args:
-        services: What the program works with.
-        on_journal_error: Told when the session cannot be written down.
-        clocks: What the time is read from.
+        services: The services of the program.
+        on_journal_error: Called when the session cannot be written to disk.
+        clocks: The clocks to read.
     """
 
     def __init__(
@@ -57,7 +57,6 @@ class Desk:
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         self._services = services
-        self._on_journal_error = on_journal_error
         self._clocks = clocks
         self._sampled_ns = 0
         self._config = services.config
@@ -65,69 +64,70 @@ class Desk:
         self._metrics: AnswerMetrics | None = None
         self._digest = ""
         self.machine = MachineWatch(services.telemetry, services.make_alarms, services.logs, clocks.now_ns)
-        """The meters of the machine."""
-        self.bay = Bay(services.engines)
-        self.track = Track(services.loads)
+        self.slot = ModelSlot(services.engines)
+        self.swaps = SwapTracker(services.loads)
         self.conversation = Conversation.new(self._config)
-        self.scribe = Scribe(services.sessions, on_journal_error)
-        self.answering: Answering | None = None
+        self.recorder = SessionRecorder(services.sessions, on_journal_error)
+        self.answering: AnswerRun | None = None
         """The answer that streams; None where none does."""
+        self.queued: str | None = None
+        """The message that is sent as soon as the model is loaded; None where none waits."""
 
     @property
     def engine(self) -> Engine | None:
         """The open model."""
-        return self.bay.engine
+        return self.slot.engine
 
     @property
     def model(self) -> ModelEntry | None:
-        """What is known of the open model."""
+        """The library entry of the open model."""
         return self.engine.info.model if self.engine else None
 
     @property
     def needs_reload(self) -> bool:
-        """Whether settings were changed that the open model does not know of."""
-        return self.bay.needs_reload(self.conversation.load)
+        """Whether the open model was loaded with other settings than the current ones."""
+        return self.slot.needs_reload(self.conversation.load)
 
     async def open(self, ref: str, label: str, recipe: Recipe = NOTHING) -> Engine:
-        """Load a model; the conversation goes on with it, and takes what `recipe` says.
+        """Load a model; the conversation continues with it, and takes the settings and messages of `recipe`.
 
         Raises:
-            WorkbenchError: It could not be opened; the conversation is as it was.
+            WorkbenchError: It could not be opened; the conversation is unchanged.
         """
         _, load = recipe.settings(self.conversation.sampling, self.conversation.load)
-        engine = await self.bay.open(ref, label, load)
+        engine = await self.slot.open(ref, label, load)
         if recipe.system or recipe.parameters:
             await self.change(recipe.system or self.conversation.system, dict(recipe.parameters))
         if not self.conversation.turns:
             self.conversation.begin_with(recipe.messages)
-        await self.track.opened(engine)
-        await self.scribe.model(engine.info.model)
+        await self.swaps.opened(engine)
+        await self.recorder.model(engine.info.model)
         self._digest = await self._services.sessions.digest(engine.info.model)
         return engine
 
     async def answer(self, engine: Engine, text: str, emit: Emit) -> Outcome:
-        """Put a question to the open model. Returns how the answer ended; it is part of the conversation then."""
+        """Ask the open model a question. Returns how the answer ended; it is part of the conversation then."""
         self.conversation.ask(text)
         return await self._answer(engine, emit)
 
     async def edit(self, engine: Engine, number: int, text: str, emit: Emit) -> Outcome:
-        """Put a question in other words to the open model, in a branch beside the old one."""
+        """Ask an edited question, in a branch beside the old one."""
         self.conversation.edit(number, text)
         return await self._answer(engine, emit)
 
     async def regenerate(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Have another answer to the question `number`, in a branch beside the answers that are there.
+        """Generate another answer to the question `number`, in a branch beside the existing answers.
 
-        Where nothing comes of it, the conversation is again what it was.
+        If it stays empty, the conversation is restored.
         """
         before = self.conversation.state
         self.conversation.go_back_to(number)
         return await self._answer(engine, emit, before=before)
 
     async def go_on(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Have an answer gone on with that was cut off; the longer one stands beside it.
+        """Continue a truncated answer; the longer one stands beside it.
 
-        Where nothing comes of it, the conversation is again what it was.
+        If nothing is added, the conversation is restored.
         """
         before, node = self.conversation.state, self.conversation.tree.node(number)
         request = self.conversation.request(number)
@@ -152,11 +152,10 @@ class Desk:
             return Message("assistant", first.content + message.content, first.reasoning + message.reasoning)
 
         async def keep(message: Message) -> None:
-            await self.scribe.partial(conversation.draft(whole(message), model.ref, self._making(engine)))
+            await self.recorder.partial(conversation.draft(whole(message), model.ref, self._making(engine)))
 
-        self._speeds.clear()
-        self._metrics = None
-        self.answering = answering = Answering(
+        self._start_over()
+        self.answering = run = AnswerRun(
             engine,
             request or conversation.request(),
             emit,
@@ -166,10 +165,10 @@ class Desk:
         )
         energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
         try:
-            await self.scribe.record(conversation)
-            outcome = await answering.run()
+            await self.recorder.record(conversation)
+            outcome = await run.run()
         except BaseException:
-            answer = answering.answer
+            answer = run.answer
             # Without an answer the question would stand before the next one, and templates refuse that.
             if before is None or answer.has_text:
                 turn = Turn(whole(answer.message()), time.time(), model.ref, answer.meter.metrics(), "failed")
@@ -181,22 +180,15 @@ class Desk:
             self.answering = None
         outcome = replace(outcome, metrics=replace(outcome.metrics, energy_joules=await energy.joules()))
         self._metrics = outcome.metrics
-        if before is not None and not answering.answer.has_text:
+        if before is not None and not run.answer.has_text:
             conversation.return_to(before)
             return outcome
-        trace = Trace((beginning.trace.data if beginning else b"") + answering.tracer.trace().data)
-        turn = Turn(
-            whole(outcome.message),
-            time.time(),
-            model.ref,
-            outcome.metrics,
-            outcome.reason,
-            self._making(engine, outcome.seed),
-            trace,
-        )
+        trace = Trace((beginning.trace.data if beginning else b"") + run.tracer.trace().data)
+        making = self._making(engine, outcome.seed)
+        turn = Turn(whole(outcome.message), time.time(), model.ref, outcome.metrics, outcome.reason, making, trace)
         conversation.answer(turn)
-        await self.scribe.record(conversation)
-        await self.track.answered(outcome.metrics)
+        await self.recorder.record(conversation)
+        await self.swaps.answered(outcome.metrics)
         return outcome
 
     def _making(self, engine: Engine, seed: int | None = None) -> Making:
@@ -208,54 +200,54 @@ class Desk:
     # Branches
 
     async def rewrite(self, number: int, text: str) -> None:
-        """Put an answer in other words, in a branch beside the old one."""
+        """Add an edited answer, in a branch beside the old one."""
         self.conversation.edit(number, text)
-        await self.scribe.record(self.conversation)
+        await self.recorder.record(self.conversation)
 
     async def walk(self, number: int, step: int) -> bool:
         """Go to the branch beside a message. Returns whether there is one."""
-        return await self._see(self.conversation.walk(number, step))
+        return await self._record_view(self.conversation.walk(number, step))
 
     async def delete(self, number: int) -> None:
-        """Take out a message with all that follows it in any branch."""
+        """Delete a message and all that follows it in any branch."""
         self.conversation.delete(number)
-        await self._see(True)
+        await self._record_view(True)
 
     async def undo(self) -> bool:
-        """Take back the last change of the conversation. Returns whether there was one."""
-        return await self._see(self.conversation.undo())
+        """Undo the last change of the conversation. Returns whether there was one."""
+        return await self._record_view(self.conversation.undo())
 
     async def redo(self) -> bool:
-        """Make the change again that was taken back last. Returns whether there was one."""
-        return await self._see(self.conversation.redo())
+        """Redo the change that was undone last. Returns whether there was one."""
+        return await self._record_view(self.conversation.redo())
 
-    async def _see(self, changed: bool) -> bool:
+    async def _record_view(self, changed: bool) -> bool:
         if changed:
             self._metrics = None
-            await self.scribe.view(self.conversation.tree.view)
+            await self.recorder.view(self.conversation.tree.view)
         return changed
 
     def stop(self) -> bool:
-        """Stop what runs, an answer before a load. Returns whether anything did."""
+        """Stop the answer that streams, else the load. Returns whether anything ran."""
         if self.answering is not None:
             self.answering.stop()
             return True
-        if self.bay.loading:
-            self.bay.stop()
+        if self.slot.loading:
+            self.slot.stop()
             return True
         return False
 
     async def change(self, system: str, values: Mapping[str, object]) -> None:
-        """Take new settings; they hold from the next answer on.
+        """Change settings; they apply from the next answer on.
 
         Raises:
             ParameterError: A value is out of its range.
         """
         self.conversation.change(system, values)
-        await self.scribe.settings(self.conversation)
+        await self.recorder.settings(self.conversation)
 
     def save_defaults(self) -> None:
-        """Make the settings those of every new conversation.
+        """Make the current settings the defaults of new conversations.
 
         Raises:
             ConfigError: The config file could not be written.
@@ -268,65 +260,73 @@ class Desk:
         )
 
     async def new(self) -> None:
-        """Begin a new conversation with the settings of this one."""
-        await self.scribe.close()
+        """Begin a new conversation with the current settings."""
         old = self.conversation
-        self.conversation = Conversation(old.system, old.sampling, old.load, old.when_context_full)
+        await self._switch_to(Conversation(old.system, old.sampling, old.load, old.when_context_full))
         if self.model is not None and self.model.recipe is not None:
             self.conversation.begin_with(self.model.recipe.messages)
-        self._start_over()
 
     async def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
-        """Go on with a conversation that was held elsewhere; from now on it is a session like any other."""
-        await self.scribe.close()
+        """Continue a conversation that was held elsewhere; from now on it is a session like any other."""
+        await self._switch_to(conversation)
+        await self.recorder.model(model)
+        await self.recorder.record(conversation)
+
+    async def _switch_to(self, conversation: Conversation) -> None:
+        await self.recorder.close()
         self.conversation = conversation
         self._start_over()
-        await self.scribe.model(model)
-        await self.scribe.record(conversation)
 
     def _start_over(self) -> None:
         self._metrics = None
         self._speeds.clear()
 
     async def resume(self, session_id: str) -> Session:
-        """Go on with a stored conversation.
+        """Continue a stored conversation.
 
         Raises:
-            SessionError: It cannot be had.
+            SessionError: It cannot be read.
         """
-        session = await self.scribe.resume(session_id)
+        session = await self.recorder.resume(session_id)
         self.conversation = Conversation.resumed(session, self._config)
         self._start_over()
         return session
 
+    def session(self) -> Session:
+        """The conversation as it would be stored."""
+        return self.conversation.session(self.recorder.session_id, self.model)
+
     async def export(self, form: ExportFormat, path: Path, naming: Naming | None = None) -> Path:
-        """Write the conversation to a file; gives the path that was written, numbered where that one was taken.
+        """Write the conversation to a file.
 
         Args:
-            form: How to write it.
-            path: Where to.
-            naming: By whose name a Modelfile calls the model; None for its file.
+            form: The format.
+            path: The file; a number is appended to its name where it exists.
+            naming: Which name of the model a Modelfile uses; None for the path of its file.
+
+        Returns:
+            The path that was written.
 
         Raises:
             WorkbenchError: It cannot be written.
         """
-        session = self.conversation.session(self.scribe.session_id, self.model)
+        session = self.session()
         base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
         return await self._services.sessions.export(session, form, path, base)
 
     def look_at_machine(self, *, others_run: bool = False) -> bool:
-        """See what the meters say; gives whether there is anything new to show.
+        """Take the newest sample of the machine's meters. Returns whether there is anything new to show.
 
         Args:
-            others_run: Whether anything but the chat loads models or makes tokens.
+            others_run: Whether anything but the chat loads models or generates tokens.
         """
-        asked = self.bay.asked.num_gpu if self.bay.asked is not None else None
+        asked = self.slot.asked.num_gpu if self.slot.asked is not None else None
         info = self.engine.info if self.engine is not None else None
         situation = Situation(info, asked, decoding=self.answering is not None or others_run)
-        return self.machine.look(situation, changing=self.bay.loading or others_run)
+        return self.machine.look(situation, changing=self.slot.loading or others_run)
 
     def sample_speed(self) -> None:
-        """Put the speed of this moment into the graph, unless that was done a moment ago."""
+        """Add the current speed to the graph, at most once in `SAMPLE_EVERY_NS`."""
         now = self._clocks.now_ns()
         if self.answering is None or now - self._sampled_ns < SAMPLE_EVERY_NS:
             return
@@ -335,27 +335,26 @@ class Desk:
             self._speeds.append(speed)
 
     def readings(self) -> Readings:
-        """The figures of this moment."""
-        answering = self.answering
-        metrics = answering.answer.meter.metrics(percentiles=False) if answering else self._metrics
+        """The current figures."""
+        answer = self.answering.answer if self.answering else None
+        metrics = answer.meter.metrics(percentiles=False) if answer else self._metrics
         last = next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
         shown = metrics or last
-        load = self.bay.load
+        load = self.slot.load
         return Readings(
             info=self.engine.info if self.engine else None,
             loading=load.label if load else "",
             metrics=metrics,
-            live_tps=answering.answer.meter.live_tps() if answering else None,
+            live_tps=answer.meter.live_tps() if answer else None,
             history=tuple(self._speeds),
-            progress=answering.answer.progress if answering else None,
             context_used=shown.context_used if shown else None,
             machine=self.machine.view,
             needs_reload=self.needs_reload,
-            streaming=answering is not None,
+            streaming=answer is not None,
         )
 
     async def shut_down(self) -> None:
         """Stop everything, and close the session as one that ended well."""
         self.stop()
-        await self.scribe.close()
+        await self.recorder.close()
         await self._services.engines.shutdown()

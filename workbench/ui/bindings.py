@@ -1,0 +1,83 @@
+"""Every binding of the program, by the place where it works."""
+
+from __future__ import annotations
+
+from textual.binding import Binding, BindingType
+
+from workbench.ui.chat.screen import ChatScreen
+from workbench.ui.keys import KeyGroup
+from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.transcript.transcript import Earlier
+from workbench.ui.transcript.turns import TurnLines
+
+# fmt: off
+APP_BINDINGS: list[BindingType] = [
+    Binding("ctrl+p", "command_palette", "Palette", id="app.palette", tooltip="Find any action by its name."),
+    Binding("f2", "chat", "Chat", id="app.chat", show=False, tooltip="Go to the chat, and to its prompt."),
+    Binding("f3", "race", "Race", id="app.race", tooltip="Put one prompt to several models, side by side."),
+    Binding("f4", "library", "Models", id="app.models",
+            tooltip="Show every model on this machine, and the memory that it needs."),
+    Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
+    Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
+    Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
+            tooltip="Show the quantizations in progress, stop them, and load those that are ready."),
+    Binding("f10", "meters", "What is wrong", id="app.meters", show=False,
+            tooltip="Show what is wrong with the machine and what to do, and all its meters."),
+    Binding("f8", "themes", "Theme", id="app.themes", show=False, tooltip="Choose another theme."),
+    Binding("ctrl+c", "interrupt", "Stop, copy or quit", id="app.interrupt", show=False, priority=True,
+            tooltip="Copy the selection, else stop what runs. Pressed twice, quit."),
+    Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, tooltip="End the program."),
+]
+# fmt: on
+"""The bindings that work on every screen."""
+
+
+def screen_groups() -> list[KeyGroup]:
+    """The bindings of the chat, which the first paint needs."""
+    return [
+        KeyGroup.of("Everywhere", APP_BINDINGS, everywhere=True),
+        KeyGroup.of("Conversation", ChatScreen.BINDINGS),
+        KeyGroup.of("Prompt", Prompt.BINDINGS),
+        KeyGroup.of("A turn that has the focus", TurnLines.BINDINGS),
+        KeyGroup.of("The line above the turns", Earlier.BINDINGS),
+    ]
+
+
+def key_groups() -> list[KeyGroup]:
+    """Every binding that has an id; imports all screens."""
+    from workbench.ui.bench.form import ModelList
+    from workbench.ui.bench.kept_runs import KeptRunsDialog
+    from workbench.ui.bench.screen import BenchScreen
+    from workbench.ui.chat.edit_dialog import EditArea
+    from workbench.ui.dialogs.base import Dialog
+    from workbench.ui.dialogs.confirm import ConfirmDialog
+    from workbench.ui.dialogs.model_picker import ModelPicker
+    from workbench.ui.dialogs.settings import SettingsDialog
+    from workbench.ui.model_files.pages_screen import PagesScreen
+    from workbench.ui.models.screen import ModelsScreen
+    from workbench.ui.quantize.dialog import QuantizeDialog
+    from workbench.ui.quantize.jobs_dialog import JobsDialog
+    from workbench.ui.race.lane import LaneScroll
+    from workbench.ui.race.screen import RaceScreen
+    from workbench.ui.sessions.dialog import SessionRows
+    from workbench.ui.widgets.rows import Rows
+
+    return [
+        *screen_groups(),
+        KeyGroup.of("Race", RaceScreen.BINDINGS),
+        KeyGroup.of("A lane of a race that has the focus", LaneScroll.BINDINGS),
+        KeyGroup.of("Bench", BenchScreen.BINDINGS),
+        KeyGroup.of("The models of a bench", ModelList.BINDINGS),
+        KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
+        KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
+        KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
+        KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),
+        KeyGroup.of("Editing a message", EditArea.BINDINGS),
+        KeyGroup.of("Settings", SettingsDialog.BINDINGS),
+        KeyGroup.of("Inspecting a model file, or comparing two", PagesScreen.BINDINGS),
+        KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),
+        KeyGroup.of("Quantizations in progress", JobsDialog.BINDINGS),
+        KeyGroup.of("Questions", ConfirmDialog.BINDINGS),
+        KeyGroup.of("Rows of a list", Rows.BINDINGS),
+        KeyGroup.of("Dialogs", Dialog.BINDINGS),
+    ]

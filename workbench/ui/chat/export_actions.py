@@ -1,0 +1,67 @@
+"""Writing the conversation to files, and making a model of it in Ollama."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.models import Naming
+from workbench.core.sending import Sent
+from workbench.core.session import ExportFormat
+from workbench.ui.chat.view import ChatView
+from workbench.ui.services import Services
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.ui.dialogs.export import Export
+
+EXPORTS: Mapping[str, tuple[ExportFormat, Naming | None, str]] = {
+    ".modelfile": ("modelfile", None, "Modelfile   model, settings and messages, for ollama create"),
+    ".md": ("md", None, "Markdown    the conversation, to read"),
+    ".json": ("json", None, "JSON        everything, with the figures of each answer"),
+    ".sh": ("sh", None, "Commands    that start the model in llama-server, and in Ollama"),
+    ".ollama.modelfile": ("modelfile", "ollama", "Modelfile   FROM the model's name in Ollama's store"),
+    ".hf.modelfile": ("modelfile", "hf", "Modelfile   FROM hf.co/…, the model's name at Hugging Face"),
+}
+"""Format, name of the model in a Modelfile, and description, by the suffix of the file."""
+
+TO_OLLAMA = "ollama"
+TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
+
+
+def open_export(view: ChatView, workspace: Workspace, services: Services) -> None:
+    """Let the user write the conversation to a file, or send it to Ollama."""
+    from workbench.ui.dialogs.export import ExportDialog
+
+    def chosen(export: Export | None) -> None:
+        if export is not None and export.form == TO_OLLAMA:
+            _open_ollama(view, workspace, services)
+        elif export is not None:
+            view.run(_export(view, workspace, export), "export", "export")
+
+    texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
+    dialog = ExportDialog("the conversation", texts, services.export_folder, workspace.session().title)
+    view.app.push_screen(dialog, chosen)
+
+
+async def _export(view: ChatView, workspace: Workspace, export: Export) -> None:
+    form, naming, _ = EXPORTS[export.form]
+    try:
+        written = await workspace.export(form, export.path, naming)
+    except WorkbenchError as error:
+        view.add_error(error)
+    else:
+        view.add(Notice(f"Written to {written}", severity="information"))
+
+
+def _open_ollama(view: ChatView, workspace: Workspace, services: Services) -> None:
+    from workbench.ui.chat.ollama_dialog import SendDialog
+
+    def made(sent: Sent | None) -> None:
+        if sent is not None:
+            text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
+            view.add(Notice(text, severity="information"))
+
+    view.app.push_screen(SendDialog(services.sender, workspace.session()), made)

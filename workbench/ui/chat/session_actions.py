@@ -1,0 +1,139 @@
+"""Beginning, resuming and choosing conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from workbench.core.errors import SessionError
+from workbench.core.models import Catalog, ModelEntry
+from workbench.core.session import SessionStore
+from workbench.ui.chat.answers import ChatAnswers
+from workbench.ui.chat.model_loading import ModelLoader
+from workbench.ui.chat.view import ChatView
+from workbench.ui.chat.welcome import ResumeOffer
+from workbench.ui.transcript.notice import Notice
+from workbench.ui.workspace.conversation import Conversation
+from workbench.ui.workspace.workspace import NOTHING, Workspace
+
+
+class SessionActions:
+    """Replaces the current conversation by a new, a stored or an adopted one.
+
+    Args:
+        view: Shows the conversation.
+        workspace: Holds the conversation.
+        answers: Has a running answer stopped.
+        loader: Loads the model of a stored conversation.
+        sessions: The stored sessions.
+        catalog: The labels of models.
+    """
+
+    def __init__(
+        self,
+        view: ChatView,
+        workspace: Workspace,
+        answers: ChatAnswers,
+        loader: ModelLoader,
+        sessions: SessionStore,
+        catalog: Catalog,
+    ) -> None:
+        self._view = view
+        self._workspace = workspace
+        self._answers = answers
+        self._loader = loader
+        self._sessions = sessions
+        self._catalog = catalog
+        self._offer: ResumeOffer | None = None
+
+    def _run(self, work: Coroutine[Any, Any, None], description: str) -> None:
+        async def reported() -> None:
+            try:
+                await work
+            except SessionError as error:
+                self._view.add_error(error)
+
+        self._view.run(reported(), "session", description)
+
+    def new(self) -> None:
+        """Begin an empty conversation."""
+        self._run(self._new(), "new chat")
+
+    async def _new(self) -> None:
+        await self._answers.stop()
+        await self._workspace.new()
+        await self._view.redraw()
+        self._view.prompt.focus()
+
+    def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
+        """Continue a conversation that was held elsewhere, with the model that answered there."""
+        self._run(self._adopt(conversation, model), "continue a lane")
+
+    async def _adopt(self, conversation: Conversation, model: ModelEntry) -> None:
+        await self._answers.stop()
+        await self._workspace.adopt(conversation, model)
+        self._view.labels[model.ref] = model.label
+        await self._view.redraw()
+        self._loader.load(model.ref, model.label, NOTHING)
+        self._view.prompt.focus()
+
+    # Stored sessions
+
+    def choose(self) -> None:
+        """Let the user choose a stored session."""
+        from workbench.ui.sessions.dialog import SessionsDialog
+
+        def renamed(name: str) -> None:
+            self._workspace.conversation.name = name
+
+        def chosen(session_id: str | None) -> None:
+            if session_id is not None and session_id != self._workspace.recorder.session_id:
+                self._run(self._open(session_id), "open a session")
+
+        dialog = SessionsDialog(self._sessions, self._workspace.recorder.session_id, renamed)
+        self._view.app.push_screen(dialog, chosen)
+
+    async def _open(self, session_id: str) -> None:
+        await self._answers.stop()
+        await self._resume(session_id)
+
+    def begin(self, session_id: str | None) -> None:
+        """Resume a session at the start of the program; without one, offer an interrupted one."""
+        if session_id is not None:
+            self._run(self._resume(session_id), "resume")
+        else:
+            self._run(self._find_interrupted(), "look for interrupted sessions")
+
+    async def _find_interrupted(self) -> None:
+        if sessions := await self._sessions.interrupted():
+            self._offer = ResumeOffer(sessions[0], self._view.key_for("chat.resume"), self._view.key_for("chat.stop"))
+            await self._view.add_above_status(self._offer)
+
+    def answer_offer(self, *, resume: bool) -> bool:
+        """Resume the offered session, or dismiss the offer. Returns whether there is one."""
+        if self._offer is None:
+            return False
+        offer, self._offer = self._offer, None
+        self._run(self._answer_offer(offer, resume=resume), "resume")
+        return True
+
+    async def _answer_offer(self, offer: ResumeOffer, *, resume: bool) -> None:
+        self._view.prompt.focus()
+        await offer.remove()
+        if resume:
+            await self._resume(offer.session.id)
+        else:
+            await self._sessions.dismiss(offer.session.id)
+
+    async def _resume(self, session_id: str) -> None:
+        session = await self._workspace.resume(session_id)
+        labels = self._view.labels
+        labels |= {model.ref: model.label for model in await self._catalog.models()}
+        await self._view.redraw()
+        model = self._workspace.model
+        if session.model and not self._workspace.slot.loading and (model is None or model.ref != session.model):
+            self._loader.load(session.model, labels.get(session.model, session.model), NOTHING)
+        if session.turns and session.turns[-1].is_cut:
+            keys = self._view.key_for("turn.continue"), self._view.key_for("turn.regenerate")
+            hint = f"Select it: {keys[0]} continues it, {keys[1]} generates another one."
+            self._view.add(Notice("The last answer was truncated.", hint, "warning"))
