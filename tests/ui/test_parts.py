@@ -24,7 +24,7 @@ from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.machine_watch import MachineView
 from workbench.ui.workspace.pacing import SLOWEST_INTERVAL, Clocks, Pacer
-from workbench.ui.workspace.readings import Readings
+from workbench.ui.workspace.readings import StatsReadings
 
 
 @pytest.mark.parametrize(
@@ -63,12 +63,12 @@ INFO = EngineInfo(
     MemoryUse(1_000_000, 2_000_000, 3_000_000),
 )
 HOST = HostSample(1, 100, 1000, 0.0)
-FULL = Readings(info=INFO, machine=MachineView(HOST), context_used=970, history=(1.0, 2.0, 0.0))
+FULL = StatsReadings(info=INFO, machine=MachineView(HOST), context_used=970, history=(1.0, 2.0, 0.0))
 
 
 @pytest.mark.parametrize("height", [60, 33, 30, 20])
-@pytest.mark.parametrize("readings", [Readings(), FULL], ids=["empty", "full"])
-def test_the_panel_never_is_wider_than_its_place(readings: Readings, height: int) -> None:
+@pytest.mark.parametrize("readings", [StatsReadings(), FULL], ids=["empty", "full"])
+def test_the_panel_never_is_wider_than_its_place(readings: StatsReadings, height: int) -> None:
     lines = panel_lines(readings, 31, height)
     assert all(line.cell_length <= 31 for line in lines)
     assert not any(ord(char) < 32 for line in lines for char in line.plain)
@@ -76,14 +76,14 @@ def test_the_panel_never_is_wider_than_its_place(readings: Readings, height: int
 
 
 def test_what_is_not_known_is_a_dash() -> None:
-    text = "\n".join(line.plain for line in panel_lines(Readings(), 31, 40))
+    text = "\n".join(line.plain for line in panel_lines(StatsReadings(), 31, 40))
     assert "0" not in text.replace("p50", "")
     assert text.count("—") >= 10
 
 
 def test_estimates_are_marked_and_the_source_is_named() -> None:
     metrics = AnswerMetrics(decode_tps=12.0, prompt_tokens=7, completion_tokens=9, estimated=True, source="client")
-    text = "\n".join(line.plain for line in panel_lines(Readings(metrics=metrics), 31, 40))
+    text = "\n".join(line.plain for line in panel_lines(StatsReadings(metrics=metrics), 31, 40))
     assert "≈9" in text
     assert "client" in text
 
@@ -97,7 +97,7 @@ def test_a_context_that_fills_up_is_marked() -> None:
 
 @pytest.mark.parametrize("width", [20, 78])
 def test_the_strip_has_two_rows_that_fit(width: int) -> None:
-    lines = strip_lines(Readings(info=INFO, machine=MachineView(HOST), needs_reload=True), width)
+    lines = strip_lines(StatsReadings(info=INFO, machine=MachineView(HOST), needs_reload=True), width)
     assert len(lines) == 2
     assert all(line.cell_length <= width for line in lines)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
@@ -19,12 +18,10 @@ from workbench.core.errors import ConfigError
 from workbench.core.gc_tuning import collect_from_now
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
-from workbench.core.telemetry import Alarm
 from workbench.ui._compat import KeptStylesheet, prompt_driver
-from workbench.ui.bindings import APP_BINDINGS, key_groups, screen_groups
+from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
-from workbench.ui.chat.status_line import ALARM_SECONDS
-from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
+from workbench.ui.keys import spoken
 from workbench.ui.kit.clipboard import Copier, CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.worker_errors import report_worker_error
@@ -86,24 +83,31 @@ class WorkbenchApp(App[None]):
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
         self._workshop: Workshop | None = None
-        self.monitor = MachineMonitor(
-            self, self.workspace, services.find_devices, show_alarm=self._show_alarm, others_run=self._others_run
-        )
         self._race: RaceScreen | None = None
         self._bench: BenchScreen | None = None
         self._models: ModelsScreen | None = None
-        self._themes, self._theme_problems = load_themes(services.theme_folders)
+        self._themes, theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
             self.register_theme(theme)
         wanted = services.config.theme
-        self._theme_missing = wanted not in self._themes
-        self.theme = next(iter(self._themes)) if self._theme_missing else wanted
-        keymap = services.config.keymap
-        self.set_keymap(dict(keymap))
-        self._keymap_problems = keymap_problems(key_groups(), keymap) if keymap else []
-        self._bindings_by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
+        self.theme = wanted if wanted in self._themes else next(iter(self._themes))
+        self.set_keymap(dict(services.config.keymap))
+        self._keys = KeyNames(services.config.keymap)
+        missing = [] if self.theme == wanted else [f"There is no theme {wanted!r}: {self.theme!r} is used."]
+        self._problems: dict[str, list[str]] = {
+            "Parts of the config are ignored": [
+                *(
+                    f"line {each.line}: {each.message}" if each.line else each.message
+                    for each in services.config_problems
+                ),
+                *self._keys.problems(),
+            ],
+            "Some themes are ignored": [*map(str, theme_problems), *missing],
+        }
         self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
         self.install_screen(self.chat, "chat")
+        others = self._others_run
+        self.monitor = MachineMonitor(self, self.workspace, services.find_devices, self.chat.show_alarm, others)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The values of our own variables under a theme that does not set them."""
@@ -119,16 +123,14 @@ class WorkbenchApp(App[None]):
         """Stop the meters."""
         self.monitor.stop()
 
-    # The machine
+    # The machine and its meters
 
     def _others_run(self) -> bool:
-        return any(screen is not None and screen.running for screen in (self._race, self._bench))
+        return any(screen.running for screen in self._experiments)
 
-    def _show_alarm(self, alarm: Alarm) -> None:
-        self.chat.show_alarm(alarm)
-        if self.screen is not self.chat:
-            severity: SeverityLevel = "information" if alarm.severity == "info" else alarm.severity
-            self.notify(clean_line(alarm.text), severity=severity, timeout=ALARM_SECONDS, markup=False)
+    @property
+    def _experiments(self) -> list[RaceScreen | BenchScreen]:
+        return [screen for screen in (self._race, self._bench) if screen is not None]
 
     def action_meters(self) -> None:
         """Show the alarms and all meters of the machine."""
@@ -138,21 +140,10 @@ class WorkbenchApp(App[None]):
     # Problems
 
     def _report_problems(self) -> None:
-        problems = [
-            f"line {problem.line}: {problem.message}" if problem.line else problem.message
-            for problem in self.services.config_problems
-        ]
-        problems += self._keymap_problems
-        self._warn("Parts of the config are ignored", problems)
-        themes = [str(problem) for problem in self._theme_problems]
-        if self._theme_missing:
-            themes.append(f"There is no theme {self.services.config.theme!r}: {self.theme!r} is used.")
-        self._warn("Some themes are ignored", themes)
-
-    def _warn(self, title: str, problems: Sequence[str]) -> None:
-        if problems:
-            text = "\n".join(clean_line(problem) for problem in problems)
-            self.notify(text, title=title, severity="warning", timeout=12, markup=False)
+        for title, problems in self._problems.items():
+            if problems:
+                text = "\n".join(map(clean_line, problems))
+                self.notify(text, title=title, severity="warning", timeout=12, markup=False)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Report an unexpected error of a worker of the whole program."""
@@ -171,24 +162,13 @@ class WorkbenchApp(App[None]):
 
     def key_for(self, binding_id: str) -> str:
         """The key of an action, as people write it."""
-        if binding_id not in self._bindings_by_id:
-            self._bindings_by_id = {binding.id: binding for group in key_groups() for binding in group.bindings}
-        return spoken(keys_of(self._bindings_by_id[binding_id], self.services.config.keymap)[0])
+        return self._keys.key_for(binding_id)
 
     def action_help(self) -> None:
         """Explain the screen."""
-        from workbench.ui.dialogs.help import HelpDialog, KeyRow, KeyTable
+        from workbench.ui.dialogs.help import HelpDialog
 
-        def row(binding: Binding) -> KeyRow:
-            keys = keys_of(binding, self.services.config.keymap)
-            return KeyRow("  ".join(map(spoken, keys)), binding.description, binding.tooltip)
-
-        groups = sorted(key_groups(), key=self._is_elsewhere)
-        self.push_screen(HelpDialog([KeyTable(group.title, [*map(row, group.bindings)]) for group in groups]))
-
-    def _is_elsewhere(self, group: KeyGroup) -> bool:
-        """Whether the bindings of a group do not work on the current screen."""
-        return not group.everywhere and not any(binding in self.screen.BINDINGS for binding in group.bindings)
+        self.push_screen(HelpDialog(self._keys.tables(self.screen)))
 
     # Themes
 
@@ -333,8 +313,8 @@ class WorkbenchApp(App[None]):
             self.run_worker(self.action_quit(), group="quit", exit_on_error=False, description="quit")
             return
         again = f"{self.key_for('app.interrupt')} again quits."
-        for screen in (self._race, self._bench):
-            if screen is not None and self.screen is screen:
+        for screen in self._experiments:
+            if self.screen is screen:
                 screen.action_stop()
                 screen.say(again, QUIT_SECONDS)
                 return
@@ -350,17 +330,17 @@ class WorkbenchApp(App[None]):
 
     async def action_quit(self) -> None:
         """Stop what runs, store the session, and end; ask first where a quantization would be lost."""
-        if self._workshop is None or not self._workshop.ask_to_leave(self._leave_soon):
-            await self._leave()
 
-    def _leave_soon(self) -> None:
-        self.run_worker(self._leave(), group="quit", exit_on_error=False, description="quit")
+        def leave() -> None:
+            self.run_worker(self._leave(), group="quit", exit_on_error=False, description="quit")
+
+        if self._workshop is None or not self._workshop.ask_to_leave(leave):
+            await self._leave()
 
     async def _leave(self) -> None:
         if self._workshop is not None:
             await self._workshop.close()
-        for screen in (self._race, self._bench):
-            if screen is not None:
-                await screen.leave()
+        for screen in self._experiments:
+            await screen.leave()
         await self.chat.leave()
         self.exit()

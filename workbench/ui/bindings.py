@@ -1,14 +1,21 @@
-"""Every binding of the program, by the place where it works."""
+"""Every binding of the program, by the place where it works, and its keys under the keymap of the user."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from textual.binding import Binding, BindingType
+from textual.screen import Screen
 
 from workbench.ui.chat.screen import ChatScreen
-from workbench.ui.keys import KeyGroup
+from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.transcript.transcript import Earlier
 from workbench.ui.transcript.turns import TurnLines
+
+if TYPE_CHECKING:
+    from workbench.ui.dialogs.help import KeyTable
 
 # fmt: off
 APP_BINDINGS: list[BindingType] = [
@@ -81,3 +88,39 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Rows of a list", Rows.BINDINGS),
         KeyGroup.of("Dialogs", Dialog.BINDINGS),
     ]
+
+
+class KeyNames:
+    """The keys of the bindings under a keymap, as people write them.
+
+    Args:
+        keymap: Keys by binding id, for the bindings that the user has moved.
+    """
+
+    def __init__(self, keymap: Mapping[str, str]) -> None:
+        self._keymap = keymap
+        self._by_id = {binding.id: binding for group in screen_groups() for binding in group.bindings}
+
+    def key_for(self, binding_id: str) -> str:
+        """The first key of a binding."""
+        if binding_id not in self._by_id:
+            self._by_id = {binding.id: binding for group in key_groups() for binding in group.bindings}
+        return spoken(keys_of(self._by_id[binding_id], self._keymap)[0])
+
+    def problems(self) -> list[str]:
+        """Unknown ids and clashing keys in the keymap."""
+        return keymap_problems(key_groups(), self._keymap) if self._keymap else []
+
+    def tables(self, screen: Screen[Any]) -> list[KeyTable]:
+        """All bindings for the help; those that work on `screen` come first."""
+        from workbench.ui.dialogs.help import KeyRow, KeyTable
+
+        def row(binding: Binding) -> KeyRow:
+            keys = "  ".join(map(spoken, keys_of(binding, self._keymap)))
+            return KeyRow(keys, binding.description, binding.tooltip)
+
+        def is_elsewhere(group: KeyGroup) -> bool:
+            return not group.everywhere and not any(binding in screen.BINDINGS for binding in group.bindings)
+
+        groups = sorted(key_groups(), key=is_elsewhere)
+        return [KeyTable(group.title, [*map(row, group.bindings)]) for group in groups]

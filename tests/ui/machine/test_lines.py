@@ -14,7 +14,7 @@ from workbench.engine.scripted import ScriptedHost
 from workbench.ui.chat.stats_lines import panel_lines, strip_lines
 from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_share
 from workbench.ui.workspace.machine_watch import GpuView, MachineView, MachineWatch
-from workbench.ui.workspace.readings import Readings
+from workbench.ui.workspace.readings import StatsReadings
 
 GB = 10**9
 WIDTH = 31
@@ -46,7 +46,7 @@ def view(*gpus: GpuSample, devices: tuple[ComputeDevice, ...] = ()) -> MachineVi
 
 
 def panel(machine: MachineView, height: int = 60) -> list[str]:
-    return [line.plain for line in panel_lines(Readings(machine=machine), WIDTH, height)]
+    return [line.plain for line in panel_lines(StatsReadings(machine=machine), WIDTH, height)]
 
 
 def test_a_gpu_has_a_block_with_everything() -> None:
@@ -110,8 +110,8 @@ def test_whatever_the_driver_says_it_fits(
         for index in range(count)
     )  # fmt: skip
     machine = view(*gpus)
-    lines = panel_lines(Readings(machine=machine), WIDTH, height)
-    strip = strip_lines(Readings(machine=machine), 78)
+    lines = panel_lines(StatsReadings(machine=machine), WIDTH, height)
+    strip = strip_lines(StatsReadings(machine=machine), 78)
     assert len(strip) == 2
     assert all(line.cell_length <= WIDTH for line in lines)
     assert all(line.cell_length <= 78 for line in [*strip, machine_line(machine, 78)])

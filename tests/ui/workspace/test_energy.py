@@ -5,7 +5,7 @@ import pytest
 from tests.ui.fakes import FakeTelemetry
 from workbench.core.telemetry import GpuInfo, GpuSample, TelemetrySample
 from workbench.ui.kit import figures as fmt
-from workbench.ui.workspace.energy import EnergyMeter
+from workbench.ui.workspace.answer_run import EnergyMeter
 
 
 class Counters(FakeTelemetry):

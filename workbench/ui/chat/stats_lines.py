@@ -14,7 +14,7 @@ from workbench.ui.kit.gauges import WARN_AT, Ranked, bar, digits, figure_row, gr
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import SHORT_NAME, short_label, styled
 from workbench.ui.machine.lines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
-from workbench.ui.workspace.readings import Readings
+from workbench.ui.workspace.readings import StatsReadings
 
 GAP = 5
 """The rank of the empty rows between the sections."""
@@ -22,7 +22,7 @@ EMPTY = 8
 """The rank of a row that stands empty most of the time."""
 
 
-def _model_lines(readings: Readings, width: int) -> list[Content]:
+def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
     info = readings.info
     if info is None:
         name = f"loading {clean_line(readings.loading)}" if readings.loading else "no model"
@@ -37,7 +37,7 @@ def _model_lines(readings: Readings, width: int) -> list[Content]:
     return [styled((clean_line(model.name)[:width], "gauge--model")), styled((second, "gauge--label"))]
 
 
-def _speed_lines(readings: Readings, width: int) -> list[Content]:
+def _speed_lines(readings: StatsReadings, width: int) -> list[Content]:
     metrics = readings.metrics
     source = metrics.source if metrics is not None and readings.decode_tps is not None else ""
     big = digits(fmt.rate(readings.decode_tps))
@@ -48,7 +48,7 @@ def _speed_lines(readings: Readings, width: int) -> list[Content]:
     return lines + graph(readings.history, width)
 
 
-def _latency_lines(readings: Readings, width: int) -> list[Ranked]:
+def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     metrics = readings.metrics or AnswerMetrics()
     cached, total = readings.prompt_tokens
     mark = "≈" if metrics.estimated else ""
@@ -76,7 +76,7 @@ def _by(figure: str, width: int, who: str) -> tuple[str, int, str]:
     return figure, width, "" if figure == fmt.DASH else who
 
 
-def _context_lines(readings: Readings, width: int) -> list[Content]:
+def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
     # 0: a server does not say how long it is.
     size = (readings.info.settings.num_ctx or None) if readings.info else None
     used = readings.context_used
@@ -85,7 +85,7 @@ def _context_lines(readings: Readings, width: int) -> list[Content]:
     return [heading_row("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
 
 
-def _memory_lines(readings: Readings, width: int) -> list[Ranked]:
+def _memory_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     memory = readings.info.memory if readings.info else None
     total = fmt.size(memory.total_bytes if memory else None)
     return [
@@ -104,7 +104,7 @@ def _estimate_note(info: EngineInfo | None) -> str:
     return f"  est {fmt.change(error)}" if error is not None else ""
 
 
-def _state_line(readings: Readings) -> Ranked:
+def _state_line(readings: StatsReadings) -> Ranked:
     """What needs attention, in a row that is empty otherwise."""
     parts = []
     alarms, age = alarms_text(readings.machine), age_text(readings.machine)
@@ -126,7 +126,7 @@ class Unmetered:
     sections: list[list[Ranked]]
 
     @classmethod
-    def of(cls, readings: Readings, width: int) -> Unmetered:
+    def of(cls, readings: StatsReadings, width: int) -> Unmetered:
         """Lay it out."""
         return cls(
             _always(_model_lines(readings, width)),
@@ -135,7 +135,7 @@ class Unmetered:
         )
 
 
-def panel_lines(readings: Readings, width: int, height: int, unmetered: Unmetered | None = None) -> list[Content]:
+def panel_lines(readings: StatsReadings, width: int, height: int, unmetered: Unmetered | None = None) -> list[Content]:
     """The panel beside the conversation; where it is too high, what matters least is left out.
 
     Args:
@@ -165,7 +165,7 @@ def _always(lines: Sequence[Content]) -> list[Ranked]:
     return [Ranked(1, line) for line in lines]
 
 
-def strip_lines(readings: Readings, width: int) -> list[Content]:
+def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
     """The same in two rows, for a narrow screen."""
     info, metrics, machine = readings.info, readings.metrics or AnswerMetrics(), readings.machine
     label, value = "gauge--label", "gauge--value"

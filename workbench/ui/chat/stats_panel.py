@@ -12,7 +12,7 @@ from workbench.ui.chat.stats_lines import Unmetered, panel_lines, strip_lines
 from workbench.ui.kit.gauges import GAUGE_STYLES
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.machine_watch import MachineView
-from workbench.ui.workspace.readings import Readings
+from workbench.ui.workspace.readings import StatsReadings
 
 NO_FIGURES = MachineView()
 
@@ -24,14 +24,14 @@ class StatsView(Lines):
 
     def __init__(self, widget_id: str) -> None:
         super().__init__(widget_id=widget_id)
-        self._readings = Readings()
+        self._readings = StatsReadings()
 
     @property
-    def readings(self) -> Readings:
+    def readings(self) -> StatsReadings:
         """The readings that are shown."""
         return self._readings
 
-    def show(self, readings: Readings) -> None:
+    def show(self, readings: StatsReadings) -> None:
         """Show `readings`; rows that look the same are not drawn again."""
         self._readings = readings
         if self.size.width:
@@ -51,7 +51,7 @@ class StatsPanel(StatsView):
 
     def __init__(self) -> None:
         super().__init__("panel")
-        self._unmetered: tuple[Readings, int, Unmetered] | None = None
+        self._unmetered: tuple[StatsReadings, int, Unmetered] | None = None
 
     def lay_out(self, size: Size) -> list[Content]:
         """One figure a row."""

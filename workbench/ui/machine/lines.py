@@ -15,6 +15,8 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.workspace.machine_watch import GpuView, MachineView
 
+ALARM_SECONDS = 8.0
+"""How long a new alarm is shown over everything else."""
 SHORT_THROTTLE: dict[Throttle, str] = {
     "application clocks": "at the clocks set for it",
     "power cap": "power-limited",

@@ -6,9 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from textual.app import App
+from textual.notifications import SeverityLevel
 
 from workbench.core.telemetry import Alarm, ComputeDevice
-from workbench.ui.machine.lines import MachineChanged
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.machine.lines import ALARM_SECONDS, MachineChanged
 from workbench.ui.workspace.workspace import Workspace
 
 LOOK_SECONDS = 0.5
@@ -22,7 +24,7 @@ class MachineMonitor:
         app: The program.
         workspace: Reads the meters.
         find_devices: Lists the devices that llama.cpp computes on; for a thread.
-        show_alarm: Shows a new alarm.
+        show_alarm: Shows a new alarm in the chat.
         others_run: Whether anything but the chat loads models or generates tokens.
     """
 
@@ -31,7 +33,6 @@ class MachineMonitor:
         app: App[None],
         workspace: Workspace,
         find_devices: Callable[[], Sequence[ComputeDevice] | None],
-        *,
         show_alarm: Callable[[Alarm], None],
         others_run: Callable[[], bool],
     ) -> None:
@@ -59,6 +60,9 @@ class MachineMonitor:
             return
         for alarm in workspace.machine.take_news():
             self._show_alarm(alarm)
+            if self._app.screen.id != "chat":
+                severity: SeverityLevel = "information" if alarm.severity == "info" else alarm.severity
+                self._app.notify(clean_line(alarm.text), severity=severity, timeout=ALARM_SECONDS, markup=False)
         self._app.screen.post_message(MachineChanged())
         on_gpu = workspace.machine.view.gpus and workspace.engine is not None
         if on_gpu and not self._devices_asked and not workspace.slot.loading:

@@ -1,4 +1,4 @@
-"""Running one answer, from the request to its last token; it knows the engine and the clock, and no widget."""
+"""Running one answer, from the request to its last token, and measuring its energy."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
+from workbench.core.energy import energy_of_span
 from workbench.core.engine import Engine, Request
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Batch, Failed, Finished, Token
 from workbench.core.metrics import Meter
+from workbench.core.telemetry import Telemetry
 from workbench.core.trace import Tracer
 from workbench.ui.workspace.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
 
@@ -117,3 +119,32 @@ class AnswerRun:
     def _keep_soon(self, now: int) -> None:
         self._kept_ns = now
         self._keeping = asyncio.create_task(self._keep_partial(self.answer.message()))
+
+
+class EnergyMeter:
+    """Measures the energy that the GPUs use from now on.
+
+    The counters are read at both ends: samples a second apart are too coarse for an answer of two seconds.
+
+    Args:
+        telemetry: Reads the counters.
+        now_ns: The clock of the samples' timestamps, in ns.
+    """
+
+    def __init__(self, telemetry: Telemetry, now_ns: Callable[[], int]) -> None:
+        self._telemetry = telemetry
+        self._now_ns = now_ns
+        self._began_ns = now_ns()
+        latest = telemetry.latest()
+        counted = latest is not None and any(gpu.energy_mj is not None for gpu in latest.gpus)
+        self._first = asyncio.create_task(telemetry.fresh()) if counted else None
+
+    async def joules(self) -> float | None:
+        """The energy used until now, in joules; None where no GPU has a counter, or it was not read in time."""
+        if self._first is None:
+            return None
+        ended_ns = self._now_ns()
+        await self._first
+        await self._telemetry.fresh()
+        use = energy_of_span(self._telemetry.history(), self._began_ns, ended_ns)
+        return None if use is None else use.joules

@@ -10,7 +10,7 @@ from workbench.ui.workspace.machine_watch import MachineView
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class StatsReadings:
     """The figures of one moment."""
 
     info: EngineInfo | None = None

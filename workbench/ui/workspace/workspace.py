@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from workbench.core.answer import Outcome
 from workbench.core.chat import Message
@@ -23,13 +24,12 @@ from workbench.core.telemetry import Situation
 from workbench.core.trace import Trace
 from workbench.core.tree import History, Making, Turn, View
 from workbench.ui.services import Services
-from workbench.ui.workspace.answer_run import AnswerRun
+from workbench.ui.workspace.answer_run import AnswerRun, EnergyMeter
 from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.workspace.energy import EnergyMeter
 from workbench.ui.workspace.machine_watch import MachineWatch
 from workbench.ui.workspace.model_slot import ModelSlot
 from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks, Emit
-from workbench.ui.workspace.readings import Readings
+from workbench.ui.workspace.readings import StatsReadings
 from workbench.ui.workspace.session_recorder import SessionRecorder
 from workbench.ui.workspace.swap import SwapTracker
 
@@ -51,10 +51,7 @@ class Workspace:
     """
 
     def __init__(
-        self,
-        services: Services,
-        on_journal_error: Callable[[SessionError], None],
-        clocks: Clocks = REAL_CLOCKS,
+        self, services: Services, on_journal_error: Callable[[SessionError], None], clocks: Clocks = REAL_CLOCKS
     ) -> None:
         self._services = services
         self._clocks = clocks
@@ -168,11 +165,10 @@ class Workspace:
             await self.recorder.record(conversation)
             outcome = await run.run()
         except BaseException:
-            answer = run.answer
             # Without an answer the question would stand before the next one, and templates refuse that.
-            if before is None or answer.has_text:
-                turn = Turn(whole(answer.message()), time.time(), model.ref, answer.meter.metrics(), "failed")
-                conversation.answer(turn)
+            if before is None or run.answer.has_text:
+                metrics = run.answer.meter.metrics()
+                conversation.answer(Turn(whole(run.answer.message()), time.time(), model.ref, metrics, "failed"))
             else:
                 conversation.return_to(before)
             raise
@@ -192,10 +188,8 @@ class Workspace:
         return outcome
 
     def _making(self, engine: Engine, seed: int | None = None) -> Making:
-        info, conversation = engine.info, self.conversation
-        return Making(
-            info.model.path or "", self._digest, conversation.system, conversation.sampling, info.settings, seed
-        )
+        path, conversation = engine.info.model.path or "", self.conversation
+        return Making(path, self._digest, conversation.system, conversation.sampling, engine.info.settings, seed)
 
     # Branches
 
@@ -252,12 +246,9 @@ class Workspace:
         Raises:
             ConfigError: The config file could not be written.
         """
-        conversation = self.conversation
-        changes = {"system": conversation.system, "sampling": conversation.sampling, "load": conversation.load}
+        changes: dict[str, Any] = {name: getattr(self.conversation, name) for name in ("system", "sampling", "load")}
         self._services.save_config(changes)
-        self._config = replace(
-            self._config, system=conversation.system, sampling=conversation.sampling, load=conversation.load
-        )
+        self._config = replace(self._config, **changes)
 
     async def new(self) -> None:
         """Begin a new conversation with the current settings."""
@@ -334,23 +325,21 @@ class Workspace:
             self._sampled_ns = now
             self._speeds.append(speed)
 
-    def readings(self) -> Readings:
+    def readings(self) -> StatsReadings:
         """The current figures."""
-        answer = self.answering.answer if self.answering else None
-        metrics = answer.meter.metrics(percentiles=False) if answer else self._metrics
-        last = next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
-        shown = metrics or last
-        load = self.slot.load
-        return Readings(
+        meter = self.answering.answer.meter if self.answering else None
+        metrics = meter.metrics(percentiles=False) if meter else self._metrics
+        shown = metrics or next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
+        return StatsReadings(
             info=self.engine.info if self.engine else None,
-            loading=load.label if load else "",
+            loading=self.slot.load.label if self.slot.load else "",
             metrics=metrics,
-            live_tps=answer.meter.live_tps() if answer else None,
+            live_tps=meter.live_tps() if meter else None,
             history=tuple(self._speeds),
             context_used=shown.context_used if shown else None,
             machine=self.machine.view,
             needs_reload=self.needs_reload,
-            streaming=answer is not None,
+            streaming=meter is not None,
         )
 
     async def shut_down(self) -> None:
