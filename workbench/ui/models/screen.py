@@ -26,7 +26,7 @@ from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.transient import Passing
+from workbench.ui.kit.transient import TransientText
 from workbench.ui.models.browser import ARRANGEMENTS, HiddenLine, ListLines, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH
@@ -39,7 +39,7 @@ from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
-from workbench.ui.workspace.workspace import Desk
+from workbench.ui.workspace.workspace import Workspace
 
 WIDE = 108
 """Width of the screen from which the panel is beside the list."""
@@ -77,11 +77,11 @@ class ModelsScreen(Screen[None]):
     strip = query_one("#models-strip", ListLines)
     state = query_one("#models-state", Label)
 
-    def __init__(self, services: Services, desk: Desk, key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, desk: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="models")
         self._services = services
         self._key_for = key_for
-        self._message = Passing(self, self._show_state)
+        self._message = TransientText(self, self._show_state)
         self._failure = ""
         self._shown_row: Row | None = None
         """The row that the panel shows."""
