@@ -224,7 +224,7 @@ def test_offer_to_resume(snap_compare: SnapCompare) -> None:
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)
-        app.chat.say("")
+        app.chat.status.say("")
         await pilot.pause()
 
     assert snap_compare(app, terminal_size=(120, 36), run_before=steps)

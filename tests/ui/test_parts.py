@@ -15,7 +15,7 @@ from workbench.core.session import Session
 from workbench.core.telemetry import HostSample
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui.chat.stats_lines import panel_lines, strip_lines
+from workbench.ui.chat.stats_panel import panel_lines, strip_lines
 from workbench.ui.dialogs.parameter_field import shown as shown_value
 from workbench.ui.dialogs.parameter_field import typed
 from workbench.ui.kit import figures as fmt

@@ -107,7 +107,7 @@ class WorkbenchApp(App[None]):
         self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
         self.install_screen(self.chat, "chat")
         others = self._others_run
-        self.monitor = MachineMonitor(self, self.workspace, services.find_devices, self.chat.show_alarm, others)
+        self.monitor = MachineMonitor(self, self.workspace, services.find_devices, self.chat.status.show_alarm, others)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The values of our own variables under a theme that does not set them."""
@@ -134,7 +134,7 @@ class WorkbenchApp(App[None]):
 
     def action_meters(self) -> None:
         """Show the alarms and all meters of the machine."""
-        self.chat.dismiss_alarm()
+        self.chat.status.dismiss_alarm()
         self.monitor.open_dialog()
 
     # Problems
@@ -238,11 +238,11 @@ class WorkbenchApp(App[None]):
     async def _load_from_list(self, event: ModelsScreen.Load) -> None:
         if event.values:
             await self.workspace.change(self.workspace.conversation.system, event.values)
-        self.chat.load_model(event.model.ref, event.model.label)
+        self.chat.loader.load(event.model.ref, event.model.label)
 
     def _load_in_chat(self, ref: str, label: str) -> None:
         self.action_chat()
-        self.chat.load_model(ref, label)
+        self.chat.loader.load(ref, label)
 
     def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
         """Continue the conversation of a lane in the chat."""
@@ -250,7 +250,7 @@ class WorkbenchApp(App[None]):
 
         if event.lane.info is not None:
             self.action_chat()
-            self.chat.adopt(conversation_of(event.lane, event.questions), event.lane.info.model)
+            self.chat.sessions.adopt(conversation_of(event.lane, event.questions), event.lane.info.model)
 
     # Model files
 
@@ -319,7 +319,7 @@ class WorkbenchApp(App[None]):
                 screen.say(again, QUIT_SECONDS)
                 return
         self.workspace.stop()
-        self.chat.say(again, QUIT_SECONDS)
+        self.chat.status.say(again, QUIT_SECONDS)
         if self._models is not None and self.screen is self._models:
             self._models.say(again)
 

@@ -63,7 +63,6 @@ def promises(home):
 async def check(home):
     """What is on disk against what was promised; gives how many characters of an answer were cut off."""
     from tests.store.sessions.crash_child import answer, question
-
     from workbench.store.sessions.store import DatabaseSessionStore
 
     promised = promises(home)

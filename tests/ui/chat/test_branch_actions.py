@@ -246,7 +246,7 @@ async def test_without_anything_said_every_action_says_so(host: ScriptedHost, cl
         branches = app.chat.branches
         actions = [partial(branches.perform, name) for name in ("regenerate", "edit", "continue", "delete")]
         for act in (*actions, branches.copy_conversation):
-            app.chat.view.status.say("")
+            app.chat.status.say("")
             act()
             assert "There is no message yet" in shown(app), act
         branches.perform("branch_after")

@@ -91,7 +91,7 @@ async def test_a_conversation_that_has_begun_keeps_its_beginning(described: Scri
         await settle(pilot)
         await pilot.press(*"why", "enter")
         await settle(pilot)
-        app.chat.load_model(REF, "brief")
+        app.chat.loader.load(REF, "brief")
         await settle(pilot)
         conversation = app.workspace.conversation
         assert [turn.message.content for turn in conversation.turns] == ["why", ANSWER]
@@ -150,7 +150,7 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
     app = app_on(ScriptedHost([*fine, replace(broken, entry=entry)], clock=clock, sleep=clock.sleep), clock)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
-        app.chat.load_model("broken", "broken")
+        app.chat.loader.load("broken", "broken")
         await settle(pilot)
         conversation = app.workspace.conversation
         assert (conversation.system, conversation.turns) == ("", ())

@@ -11,7 +11,7 @@ from workbench.core.logbook import RingLogBook
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui.chat.stats_lines import panel_lines, strip_lines
+from workbench.ui.chat.stats_panel import panel_lines, strip_lines
 from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_share
 from workbench.ui.workspace.machine_watch import GpuView, MachineView, MachineWatch
 from workbench.ui.workspace.readings import StatsReadings

@@ -207,7 +207,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
     app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
 
     def line() -> str:
-        return app.chat.view.status.lines[0].plain
+        return app.chat.status.lines[0].plain
 
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
@@ -221,7 +221,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
         assert line().endswith("+2 more: F10 lists them  Esc hides it")
         assert len(line()) <= size[0] - 4
         # Once it is told, it stays, and the count is that of the moment.
-        app.chat.view.status.clear()
+        app.chat.status.clear()
         alarms.active.remove(OLD)
         telemetry.show()
         await until(pilot, lambda: line().endswith("+1 more: F10 lists them  Esc hides it"))
@@ -238,7 +238,7 @@ async def test_what_is_no_trouble_does_not_hide_one_that_holds(host: ScriptedHos
         alarms.ring(HOT, OLD)
         telemetry.show()
         await until(pilot, lambda: "Quadro 600" in shown(app))
-        app.chat.view.status.clear()
+        app.chat.status.clear()
         telemetry.show()
         await until(pilot, lambda: "The card is too hot." in shown(app))
         assert "+1 more: F10 lists them" in shown(app)

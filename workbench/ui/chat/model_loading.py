@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import PurePath
 
@@ -13,6 +12,7 @@ from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
+from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
@@ -28,8 +28,7 @@ class ModelLoader:
         view: Shows the load.
         workspace: Gets the model.
         services: The catalog of models, and the servers.
-        stop_answer: Stops the running answer, and waits for its end.
-        load_ended: Called after the last load; with None where it failed.
+        answers: Stopped before a load; a message may wait for its end.
     """
 
     def __init__(
@@ -37,14 +36,12 @@ class ModelLoader:
         view: ChatView,
         workspace: Workspace,
         services: Services,
-        stop_answer: Callable[[], Awaitable[None]],
-        load_ended: Callable[[Engine | None], None],
+        answers: ChatAnswers,
     ) -> None:
         self._view = view
         self._workspace = workspace
         self._services = services
-        self._stop_answer = stop_answer
-        self._load_ended = load_ended
+        self._answers = answers
         self._loading: Worker[None] | None = None
         self._wanted: ModelEntry | None = None
         """The quantization that is being swapped to."""
@@ -108,7 +105,7 @@ class ModelLoader:
         self._loading = self._view.run(work, "load", "load a model")
 
     async def _load(self, ref: str, label: str, recipe: Recipe | None, before: Worker[None] | None) -> None:
-        await self._stop_answer()
+        await self._answers.stop()
         if before is not None and not before.is_finished:
             self._workspace.stop()
             with suppress(WorkerFailed, WorkerCancelled):
@@ -136,7 +133,7 @@ class ModelLoader:
             self._view.end_work()
         if self._loading is get_current_worker():
             self._wanted = None
-            self._load_ended(engine)
+            self._answers.load_ended(engine)
 
     async def _show_opening(self, recipe: Recipe, had: int) -> None:
         """Show the messages that the Modelfile has put before everything else."""

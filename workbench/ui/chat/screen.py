@@ -14,9 +14,7 @@ from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
 from workbench.core.errors import SessionError, WorkbenchError
-from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
-from workbench.core.telemetry import Alarm
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.branch_actions import BranchActions
 from workbench.ui.chat.commands import SLASHES, Typed
@@ -25,14 +23,12 @@ from workbench.ui.chat.prompt_input import PromptInput
 from workbench.ui.chat.session_actions import SessionActions
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
-from workbench.ui.kit.transient import SAY_SECONDS
 from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.palette import PaletteEntry
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
 from workbench.ui.transcript.turns import TurnAction, TurnLines
-from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.workspace import NOTHING, Workspace
 
 if TYPE_CHECKING:
@@ -102,9 +98,9 @@ class ChatScreen(Screen[None]):
         self._key_for = key_for
         self._first = model, resume, recipe
         self.view = view = ChatView(self, workspace, services.logs, key_for)
-        self.prompt, self.transcript = view.prompt, view.transcript
+        self.prompt, self.transcript, self.status = view.prompt, view.transcript, view.status
         self.answers = ChatAnswers(view, workspace)
-        self.loader = ModelLoader(view, workspace, services, self.answers.stop, self.answers.load_ended)
+        self.loader = ModelLoader(view, workspace, services, self.answers)
         self.branches = BranchActions(view, workspace, self.answers, services.session_text)
         self.sessions = SessionActions(view, workspace, self.answers, self.loader, services.sessions, services.catalog)
         self.input = PromptInput(view, self.answers, services.prompts, services.catalog, self._run_command)
@@ -170,30 +166,10 @@ class ChatScreen(Screen[None]):
 
     # Calls from the program
 
-    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        """Show a message in the status line for some seconds."""
-        self.view.status.say(text, seconds)
-
-    def show_alarm(self, alarm: Alarm) -> None:
-        """Show an alarm of the machine."""
-        self.view.status.show_alarm(alarm)
-
-    def dismiss_alarm(self) -> None:
-        """Dismiss the alarm that is shown."""
-        self.view.status.dismiss_alarm()
-
     def report_journal_error(self, error: SessionError) -> None:
         """Report that the session is not being stored."""
         self._services.logs.add("error", "session", str(error))
         self.view.add(Notice(f"The session is not being stored: {error.message}", error.hint))
-
-    def load_model(self, ref: str, label: str) -> None:
-        """Load a model for the conversation."""
-        self.loader.load(ref, label)
-
-    def adopt(self, conversation: Conversation, model: ModelEntry) -> None:
-        """Continue a conversation that was held elsewhere."""
-        self.sessions.adopt(conversation, model)
 
     async def leave(self) -> None:
         """Stop what runs, store the draft, and close the session as one that ended well."""
@@ -207,10 +183,10 @@ class ChatScreen(Screen[None]):
     def action_stop(self) -> None:
         """Stop what runs; else dismiss an offer or an alarm; else focus the prompt."""
         if self._workspace.stop():
-            self.view.status.show()
+            self.status.show()
         elif any(worker.group == "replay" and not worker.is_finished for worker in self.workers):
             self.workers.cancel_group(self, "replay")
-        elif not self.sessions.answer_offer(resume=False) and not self.view.status.dismiss_alarm():
+        elif not self.sessions.answer_offer(resume=False) and not self.status.dismiss_alarm():
             self.prompt.focus()
 
     def action_models(self) -> None:
@@ -274,7 +250,7 @@ class ChatScreen(Screen[None]):
         except WorkbenchError as error:
             self.view.add_error(error)
         else:
-            self.view.status.say("Saved: new conversations begin with these settings.")
+            self.status.say("Saved: new conversations begin with these settings.")
 
     # Commands and the palette
 

@@ -2,72 +2,230 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import ClassVar
 
 from textual.content import Content
 from textual.geometry import Size
 
-from workbench.ui.chat.stats_lines import Unmetered, panel_lines, strip_lines
-from workbench.ui.kit.gauges import GAUGE_STYLES
+from workbench.core.metrics import AnswerMetrics
+from workbench.core.models import EngineInfo, estimate_error
+from workbench.ui.kit import figures as fmt
+from workbench.ui.kit.gauges import (
+    GAUGE_STYLES,
+    WARN_AT,
+    Ranked,
+    bar,
+    digits,
+    figure_row,
+    graph,
+    heading_row,
+    joined,
+    level,
+)
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import SHORT_NAME, short_label, styled
+from workbench.ui.machine.lines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.machine_watch import MachineView
 from workbench.ui.workspace.readings import StatsReadings
 
 NO_FIGURES = MachineView()
+GAP = 5
+"""The rank of the empty rows between the sections."""
+EMPTY = 8
+"""The rank of a row that is empty most of the time."""
+
+
+def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
+    info = readings.info
+    if info is None:
+        name = f"loading {clean_line(readings.loading)}" if readings.loading else "no model"
+        return [styled((name[:width], "gauge--model")), Content("")]
+    model = info.model
+    facts = [clean_line(part) for part in (model.quant or "", info.backend) if part]
+    if model.bits_per_weight is not None:
+        facts.insert(1 if model.quant else 0, f"{model.bits_per_weight:.2f} bpw")
+    if info.gpu_layers:
+        facts.append(f"{info.gpu_layers} of {fmt.count(info.layers)} layers on the GPU")
+    second = "  ".join(facts)[:width]
+    return [styled((clean_line(model.name)[:width], "gauge--model")), styled((second, "gauge--label"))]
+
+
+def _speed_lines(readings: StatsReadings, width: int) -> list[Content]:
+    metrics = readings.metrics
+    source = metrics.source if metrics is not None and readings.decode_tps is not None else ""
+    big = digits(fmt.rate(readings.decode_tps))
+    lines = [heading_row("DECODE", width, source)]
+    for row, text in enumerate(big):
+        unit = " tokens/s" if row == 2 else ""
+        lines.append(styled((text, "gauge--figure"), (unit, "gauge--label")))
+    return lines + graph(readings.history, width)
+
+
+def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
+    metrics = readings.metrics or AnswerMetrics()
+    cached, total = readings.prompt_tokens
+    mark = "≈" if metrics.estimated else ""
+    prompt = fmt.DASH if total is None else f"{mark}{fmt.count(total)}"
+    # During prefill, an answer of 0 tokens is not a figure yet.
+    tokens = None if readings.streaming and not metrics.completion_tokens else metrics.completion_tokens
+    reused = fmt.DASH if cached is None else f"{fmt.count(cached)} of {prompt}"
+    written = fmt.DASH if tokens is None else f"{mark}{fmt.count(tokens)}"
+    seen_by = "" if metrics.latency_source == "engine" else f" {metrics.latency_source}"
+    prefill_by = "" if metrics.source == "engine" or metrics.prefill_tps is None else f", {metrics.source}"
+    p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
+    return [
+        Ranked(1, figure_row("First token", *_by(fmt.milliseconds(metrics.ttft_ms), width, seen_by))),
+        Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}")),
+        Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
+        Ranked(7, figure_row("  cached", reused, width)),
+        Ranked(1, figure_row("Answer", written, width, " tokens")),
+        Ranked(6, figure_row("Gap p50", *_by(p50, width, seen_by))),
+        Ranked(6, figure_row("Gap p95", *_by(p95, width, seen_by))),
+    ]
+
+
+def _by(figure: str, width: int, who: str) -> tuple[str, int, str]:
+    """A figure with its source, where there is one."""
+    return figure, width, "" if figure == fmt.DASH else who
+
+
+def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
+    # 0: a server does not say how long it is.
+    size = (readings.info.settings.num_ctx or None) if readings.info else None
+    used = readings.context_used
+    share = used / size if used is not None and size else None
+    amount = fmt.DASH if size is None and used is None else f"{fmt.count(used)} / {fmt.count(size)}"
+    return [heading_row("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
+
+
+def _memory_lines(readings: StatsReadings, width: int) -> list[Ranked]:
+    memory = readings.info.memory if readings.info else None
+    total = fmt.size(memory.total_bytes if memory else None)
+    return [
+        Ranked(1, heading_row("MEMORY", width, clean_line(memory.device) if memory else "")),
+        Ranked(1, figure_row("Model", total, width, _estimate_note(readings.info))),
+        Ranked(7, figure_row("  weights", fmt.size(memory.weights_bytes if memory else None), width)),
+        Ranked(7, figure_row("  KV cache", fmt.size(memory.kv_bytes if memory else None), width)),
+        Ranked(7, figure_row("  compute", fmt.size(memory.compute_bytes if memory else None), width)),
+        *host_lines(readings.machine.host, width),
+    ]
+
+
+def _estimate_note(info: EngineInfo | None) -> str:
+    """The error of the estimate before loading; empty where it is unknown."""
+    error = estimate_error(info.estimate, info.memory) if info else None
+    return f"  est {fmt.change(error)}" if error is not None else ""
+
+
+def _state_line(readings: StatsReadings) -> Ranked:
+    """The row of warnings, which is empty most of the time."""
+    parts = []
+    alarms, age = alarms_text(readings.machine), age_text(readings.machine)
+    if readings.needs_reload:
+        parts.append(("● reload  " if alarms else "● settings need a reload", "gauge--warn"))
+    if alarms:
+        parts += [(f"{alarms} ", "gauge--warn"), (readings.meters_key, "gauge--value")]
+    if age and not readings.needs_reload:
+        parts.append((f"  {age}" if alarms else f"▲ figures are {age}", "gauge--warn"))
+    return Ranked(1 if parts else EMPTY, styled(*parts))
+
+
+_Sections = list[list[Ranked]]
+
+
+@lru_cache(maxsize=1)
+def _unmetered(readings: StatsReadings, width: int) -> tuple[list[Ranked], list[Ranked], _Sections]:
+    """The lines on the model, on its speed, and below: a sample of the meters changes none of them."""
+    return (
+        _always(_model_lines(readings, width)),
+        _always(_speed_lines(readings, width)),
+        [_latency_lines(readings, width), _always(_context_lines(readings, width))],
+    )
+
+
+def panel_lines(readings: StatsReadings, width: int, height: int) -> list[Content]:
+    """The lines of the panel for a size in cells; where they are too many, the least important are left out."""
+    memory = readings.info.memory if readings.info else None
+    model, speed, below = _unmetered(replace(readings, machine=NO_FIGURES), width)
+    sections = [
+        [*model, _state_line(readings), *speed],
+        *below,
+        [line for gpu in readings.machine.gpus for line in gpu_lines(gpu, readings.machine, memory, width)],
+        _memory_lines(readings, width),
+    ]
+    lines: list[Ranked] = []
+    for section in filter(None, sections):
+        lines += [Ranked(GAP, Content(""))] if lines else []
+        lines += section
+    while len(lines) > height and (lowest := max(line.rank for line in lines)) > 1:
+        lines = [line for line in lines if line.rank < lowest]
+    return [line.content for line in lines]
+
+
+def _always(lines: Sequence[Content]) -> list[Ranked]:
+    return [Ranked(1, line) for line in lines]
+
+
+def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
+    """The two rows of the strip."""
+    info, metrics, machine = readings.info, readings.metrics or AnswerMetrics(), readings.machine
+    label, value = "gauge--label", "gauge--value"
+    cached, total = readings.prompt_tokens
+    name = short_label(info.model) if info else clean_line(readings.loading or "no model")
+    size = (info.settings.num_ctx or None) if info else None
+    share = readings.context_used / size if readings.context_used is not None and size else None
+    context = level(share) if share is not None and share >= WARN_AT else value
+    memory = info.memory.total_bytes if info and info.memory else None
+    first = [
+        ((fmt.rate(readings.decode_tps), "gauge--figure"), (" tok/s", label)),
+        (("TTFT ", label), (fmt.milliseconds(metrics.ttft_ms), value)),
+        (("prefill ", label), (f"{fmt.rate(metrics.prefill_tps)}", value), (" tok/s", label)),
+        (("cached ", label), (f"{fmt.count(cached)}/{fmt.count(total)}", value)),
+    ]
+    marks = "●" if readings.needs_reload else ""
+    marks += "▲ " if machine.alarms or machine.age_s else ""
+    second = [
+        ((marks, "gauge--warn"), (name[:SHORT_NAME], "gauge--model")),
+        (("ctx ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
+        *(gpu_parts(machine) or ((("mem ", label), (fmt.size(memory), value)), *host_parts(machine.host))),
+    ]
+    return [joined(first, width), joined(second, width)]
 
 
 class StatsView(Lines):
-    """Shows readings."""
+    """Shows readings; rows that look the same are not drawn again."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = GAUGE_STYLES
 
-    def __init__(self, widget_id: str) -> None:
+    def __init__(self, widget_id: str, lay_out: Callable[[StatsReadings, Size], list[Content]]) -> None:
         super().__init__(widget_id=widget_id)
         self._readings = StatsReadings()
-
-    @property
-    def readings(self) -> StatsReadings:
-        """The readings that are shown."""
-        return self._readings
+        self._lay_out = lay_out
 
     def show(self, readings: StatsReadings) -> None:
-        """Show `readings`; rows that look the same are not drawn again."""
+        """Show `readings`."""
         self._readings = readings
         if self.size.width:
-            self.set_lines(self.lay_out(self.size))
+            self.set_lines(self._lay_out(readings, self.size))
 
     def on_resize(self) -> None:
         """Lay out in the new size."""
         self.show(self._readings)
 
-    def lay_out(self, size: Size) -> list[Content]:
-        """The lines for a size."""
-        raise NotImplementedError
-
 
 class StatsPanel(StatsView):
-    """The figures beside the conversation."""
+    """One figure a row."""
 
     def __init__(self) -> None:
-        super().__init__("panel")
-        self._unmetered: tuple[StatsReadings, int, Unmetered] | None = None
-
-    def lay_out(self, size: Size) -> list[Content]:
-        """One figure a row."""
-        # A sample of the meters changes only its own figures.
-        others, kept = replace(self._readings, machine=NO_FIGURES), self._unmetered
-        if kept is None or kept[:2] != (others, size.width):
-            kept = self._unmetered = (others, size.width, Unmetered.of(others, size.width))
-        return panel_lines(self._readings, size.width, size.height, kept[2])
+        super().__init__("panel", lambda readings, size: panel_lines(readings, size.width, size.height))
 
 
 class StatsStrip(StatsView):
-    """The figures in two rows."""
+    """As many figures as there is room for in two rows."""
 
     def __init__(self) -> None:
-        super().__init__("strip")
-
-    def lay_out(self, size: Size) -> list[Content]:
-        """As many figures as there is room for."""
-        return strip_lines(self._readings, size.width)
+        super().__init__("strip", lambda readings, size: strip_lines(readings, size.width))

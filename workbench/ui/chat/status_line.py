@@ -21,6 +21,7 @@ from workbench.ui.workspace.model_slot import Load
 from workbench.ui.workspace.workspace import Workspace
 
 BAR_WIDTH = 16
+_VALUE, _LABEL = "gauge--value", "gauge--label"
 
 
 class StatusLine(Lines):
@@ -47,23 +48,23 @@ class StatusLine(Lines):
         self.set_lines([self._line()])
 
     def _line(self) -> Content:
-        workspace, stop = self._workspace, self._key_for("chat.stop")
+        workspace = self._workspace
         if self._message.text:
             return self._message.text
         if workspace.slot.load is not None:
-            return loading_line(workspace.slot.load, stop, queued=workspace.queued is not None)
+            return self._loading_line(workspace.slot.load)
         if workspace.answering is not None:
-            return answering_line(workspace.answering, stop)
+            return self._answering_line(workspace.answering)
         if self._alarm is not None:
             return self._alarm_line(self._alarm)
         if workspace.needs_reload:
             key = self._key_for("chat.reload")
-            return styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, "gauge--value"))
+            return styled(("● ", "gauge--warn"), ("The settings need a reload: ", ""), (key, _VALUE))
         return Content("")
 
     def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
         """Show a message for some seconds."""
-        self._message.say(styled((clean_line(text), "gauge--value")), seconds)
+        self._message.say(styled((clean_line(text), _VALUE)), seconds)
 
     def clear(self) -> None:
         """Drop the message, without drawing."""
@@ -86,75 +87,46 @@ class StatusLine(Lines):
         return shown
 
     def _alarm_line(self, alarm: Alarm) -> Content:
+        """An alarm, the number of the others, and the keys that list and hide them."""
         others = self._workspace.machine.view.others(alarm)
-        return alarm_line(alarm, others, self._key_for("app.meters"), self._key_for("chat.stop"), self.size.width)
+        style = "gauge--label" if alarm.severity == "info" else "gauge--warn"
+        count = ((f"+{others}", style), (" more: ", _LABEL)) if others else ()
+        what = " lists them  " if others else " more  "
+        keys = (self._key_for("app.meters"), _VALUE), (what, _LABEL), (self._key_for("chat.stop"), _VALUE)
+        tail = styled(*count, *keys, (" hides it", _LABEL))
+        # A long text is cut, the keys after it are not.
+        room = max(20, self.size.width - tail.cell_length - 5)
+        return styled(("▲ ", style), (cut(alarm.text, room), _VALUE), ("   ", "")) + tail
 
+    def _stop_hint(self) -> Content:
+        return styled(("   ", ""), (self._key_for("chat.stop"), _VALUE), (" stops", _LABEL))
 
-def _hint(stop_key: str) -> Content:
-    return styled(("   ", ""), (stop_key, "gauge--value"), (" stops", "gauge--label"))
+    def _loading_line(self, load: Load) -> Content:
+        label = clean_line(load.label)
+        if load.cancel.is_set:
+            return styled((f"Stopping the load of {label}…", _LABEL))
+        waits = "  your message goes out when it is ready" if self._workspace.queued is not None else ""
+        progress = bar(load.fraction, BAR_WIDTH) + styled((f" {load.fraction:4.0%}", _VALUE))
+        return styled((f"Loading {label}  ", _VALUE)) + progress + self._stop_hint() + styled((waits, _LABEL))
 
-
-def alarm_line(alarm: Alarm, others: int, list_key: str, stop_key: str, width: int) -> Content:
-    """An alarm of the machine.
-
-    Args:
-        alarm: The alarm.
-        others: How many other alarms are active.
-        list_key: The key that lists all of them with their remedies.
-        stop_key: The key that hides the line.
-        width: Columns.
-    """
-    style = "gauge--label" if alarm.severity == "info" else "gauge--warn"
-    value, label = "gauge--value", "gauge--label"
-    count = ((f"+{others}", style), (" more: ", label)) if others else ()
-    what = " lists them  " if others else " more  "
-    tail = styled(*count, (list_key, value), (what, label), (stop_key, value), (" hides it", label))
-    # A long text is cut, the keys after it are not.
-    room = max(20, width - tail.cell_length - 5)
-    return styled(("▲ ", style), (cut(alarm.text, room), value), ("   ", "")) + tail
-
-
-def loading_line(load: Load, stop_key: str, *, queued: bool) -> Content:
-    """A model is being loaded."""
-    if load.cancel.is_set:
-        return styled((f"Stopping the load of {clean_line(load.label)}…", "gauge--label"))
-    waits = styled(("  your message goes out when it is ready", "gauge--label")) if queued else Content("")
-    return Content("").join(
-        [
-            styled((f"Loading {clean_line(load.label)}  ", "gauge--value")),
-            bar(load.fraction, BAR_WIDTH),
-            styled((f" {load.fraction:4.0%}", "gauge--value")),
-            _hint(stop_key),
-            waits,
-        ]
-    )
+    def _answering_line(self, run: AnswerRun) -> Content:
+        if run.stopping:
+            return styled(("Stopping…", _LABEL))
+        answer, progress = run.answer, run.answer.progress
+        if answer.phase == "prefill" and progress is not None:
+            todo = progress.total - progress.cached
+            share = (progress.done - progress.cached) / todo if todo > 0 else 1.0
+            figures = styled(
+                (f" {progress.done:,} of {progress.total:,} tokens", _VALUE),
+                (f"  {_prefill_rate(progress)} tok/s", _LABEL),
+            )
+            return styled(("Reading the prompt  ", _VALUE)) + bar(share, BAR_WIDTH) + figures + self._stop_hint()
+        if answer.phase == "decode":
+            text = f"{answer.meter.tokens:,} tokens  {fmt.rate(answer.meter.live_tps())} tok/s"
+            return styled(("Writing  ", _VALUE), (text, _LABEL)) + self._stop_hint()
+        return styled(("Waiting for the first token…", _VALUE)) + self._stop_hint()
 
 
 def _prefill_rate(progress: PromptProgress) -> str:
     computed = progress.done - progress.cached
     return fmt.rate(computed * 1e9 / progress.lane_ns) if computed > 0 and progress.lane_ns > 0 else fmt.DASH
-
-
-def answering_line(run: AnswerRun, stop_key: str) -> Content:
-    """An answer is being generated."""
-    if run.stopping:
-        return styled(("Stopping…", "gauge--label"))
-    answer, progress = run.answer, run.answer.progress
-    if answer.phase == "prefill" and progress is not None:
-        todo = progress.total - progress.cached
-        share = (progress.done - progress.cached) / todo if todo > 0 else 1.0
-        return Content("").join(
-            [
-                styled(("Reading the prompt  ", "gauge--value")),
-                bar(share, BAR_WIDTH),
-                styled(
-                    (f" {progress.done:,} of {progress.total:,} tokens", "gauge--value"),
-                    (f"  {_prefill_rate(progress)} tok/s", "gauge--label"),
-                ),
-                _hint(stop_key),
-            ]
-        )
-    if answer.phase == "decode":
-        text = f"{answer.meter.tokens:,} tokens  {fmt.rate(answer.meter.live_tps())} tok/s"
-        return styled(("Writing  ", "gauge--value"), (text, "gauge--label")) + _hint(stop_key)
-    return styled(("Waiting for the first token…", "gauge--value")) + _hint(stop_key)
