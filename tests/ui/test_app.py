@@ -303,7 +303,7 @@ async def test_what_is_wrong_with_the_config_is_told(host: ScriptedHost, clock: 
         text = messages_of(app)
         assert "line 3: There is no key 'tmeperature'." in text
         assert "Did you mean 'chat.models'" in text
-        assert "'ctrl+o' is wanted by" in text
+        assert "'ctrl+o' is used by" in text
         assert "mine.toml: primary = 'no colour' is no colour" in text
         assert "There is no theme 'nowhere'" in text
         await pilot.press(*"why", "enter")

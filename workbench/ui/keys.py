@@ -1,4 +1,4 @@
-"""Every binding of the program by its id: for keymaps, for the help, and wherever a sentence names a key."""
+"""Keys and keymaps: the keys of a binding, how people write them, and the problems of a keymap."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from workbench.core.errors import did_you_mean
 
 @dataclass(frozen=True, slots=True)
 class KeyGroup:
-    """The bindings of one place on the screen."""
+    """The bindings of one part of the screen."""
 
     title: str
-    """The place, in words."""
+    """The part, as the help names it."""
     bindings: tuple[Binding, ...]
     everywhere: bool = False
-    """Whether they work in every place, so that no other may have their keys."""
+    """Whether they work everywhere, so that no other binding may use their keys."""
 
     @classmethod
     def of(cls, title: str, bindings: Iterable[BindingType], *, everywhere: bool = False) -> KeyGroup:
-        """The group of those bindings that have an id."""
+        """A group of the bindings with an id."""
         own = tuple(binding for binding in bindings if isinstance(binding, Binding) and binding.id)
         return cls(title, own, everywhere)
 
 
 def keys_of(binding: Binding, keymap: Mapping[str, str]) -> list[str]:
-    """The keys that a binding has under a keymap."""
+    """The keys of a binding under a keymap."""
     text = keymap.get(binding.id or "", binding.key)
     return [key.strip() for key in text.split(",") if key.strip()]
 
@@ -65,7 +65,7 @@ def spoken(key: str) -> str:
 
 
 def keymap_problems(groups: Sequence[KeyGroup], keymap: Mapping[str, str]) -> list[str]:
-    """What is wrong with a keymap: ids that nothing has, and keys that two actions of one place want."""
+    """The problems of a keymap: unknown ids, and keys that two actions of one group share."""
     known = {binding.id for group in groups for binding in group.bindings if binding.id}
     problems = [
         f"Keymap: there is no action {name!r}. {did_you_mean(name, known)}".rstrip()
@@ -80,5 +80,5 @@ def keymap_problems(groups: Sequence[KeyGroup], keymap: Mapping[str, str]) -> li
                 other = owners.setdefault(key, binding)
                 moved = keymap.keys() & {binding.id, other.id}
                 if other.id != binding.id and moved:
-                    problems.append(f"Keymap: {key!r} is wanted by {other.id!r} and by {binding.id!r}.")
+                    problems.append(f"Keymap: {key!r} is used by {other.id!r} and by {binding.id!r}.")
     return list(dict.fromkeys(problems))

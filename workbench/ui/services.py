@@ -1,4 +1,4 @@
-"""What the screen is handed by the command line, and what it asks for in terms of model files."""
+"""The services that the command line hands to the screens, and the port of the model files."""
 
 from __future__ import annotations
 
@@ -30,30 +30,30 @@ if TYPE_CHECKING:
 
 
 class ModelFiles(Protocol):
-    """Looks into model files."""
+    """Reads, estimates and quantizes model files."""
 
     async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
-        """The model in `path`, to be asked what fits; with the LoRA in `adapter`, where there is one.
+        """Read the model in `path`, and the LoRA in `adapter`, for memory estimates.
 
         Raises:
-            ModelFileError: It cannot be read, is no model, or the adapter does not fit it.
+            ModelFileError: It cannot be read, is no model, or does not match the adapter.
         """
 
     async def room(self) -> Room:
-        """What is free on this machine now."""
+        """The free memory of this machine."""
 
     async def inspect(self, path: Path) -> ModelReport:
-        """Everything that the file says of itself.
+        """Read the metadata, tensors and template of a file.
 
         Raises:
             ModelFileError: It cannot be read, or is no model.
         """
 
     async def array(self, path: Path, key: str) -> Array:
-        """An array of the metadata, with all of its elements.
+        """Read an array of the metadata, with all of its elements.
 
         Raises:
-            ModelFileError: It cannot be read, or is not there.
+            ModelFileError: It cannot be read, or does not exist.
         """
 
     async def plan(
@@ -64,33 +64,33 @@ class ModelFiles(Protocol):
         on_plan: Callable[[QuantizePlan], None],
         cancel: CancelToken,
     ) -> None:
-        """Work out what quantizations of `source` would come to, and tell each as it comes, in the event loop.
+        """Estimate quantizations of `source`, and call `on_plan` with each of them, in the event loop.
 
         Raises:
-            WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError
-                when `cancel` was set.
+            WorkbenchError: The source cannot be read, or the importance matrix does not match it; CancelledError when
+                `cancel` was set.
         """
 
     async def quantize(self, job: QuantizeJob, on_progress: ProgressListener, cancel: CancelToken) -> QuantizeResult:
-        """Make a quantization. When this ends in any other way than well, nothing is left of it on the disk.
+        """Make a quantization. If it fails or is stopped, the partial file is deleted.
 
         Raises:
             WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
         """
 
     def target(self, source: Path, model: str, kind: QuantType) -> Path:
-        """Where a quantization of the file `source` of `model` is written if nobody says where."""
+        """The default path of a quantization of the file `source` of `model`."""
 
     async def target_problem(self, job: QuantizeJob) -> str:
-        """Why nothing can be written to the target of `job`; empty where nothing is known against it."""
+        """Why the target of `job` cannot be written; empty where no problem is known."""
 
     async def free_bytes(self, folder: Path) -> int | None:
-        """What is free on the disk of `folder`; None where that cannot be told."""
+        """The free space on the disk of `folder`; None where it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that the screen is handed."""
+    """All services of the program."""
 
     engines: EngineHost
     catalog: Catalog
@@ -103,25 +103,25 @@ class Services:
     sessions: SessionStore
     sender: ModelSender
     telemetry: Telemetry
-    """The meters of the machine; the screen starts and stops them."""
+    """The meters of the machine; the program starts and stops them."""
     make_alarms: Callable[[], AlarmWatch]
-    """Makes what tells of trouble in what the meters show."""
+    """Makes the alarm rules."""
     find_devices: Callable[[], Sequence[ComputeDevice] | None]
-    """Asks what llama.cpp computes on, which may take seconds; None where that cannot be told. For a thread."""
+    """Lists the devices that llama.cpp computes on; None where they are unknown. Takes seconds: for a thread."""
     logs: LogBook
     config: Config
     config_problems: Sequence[ConfigProblem]
     save_config: Callable[[Mapping[str, object]], None]
-    """Write these top-level config keys, and leave the rest of the file as it is. Raises ConfigError."""
+    """Writes these top-level config keys, and leaves the rest of the file unchanged. Raises ConfigError."""
     theme_folders: Sequence[Path]
-    """Folders with theme files; of two themes with one name the later folder's counts."""
+    """Folders with theme files; of two themes with one name, the one in the later folder counts."""
     export_folder: Path
-    """Where an export goes when no folder is named."""
+    """The default folder of exports."""
     keep_copy: Callable[[str], Path]
-    """Write a text that was copied to a file of its own in the export folder. Raises WorkbenchError. For a thread."""
+    """Writes a copied text to a new file in the export folder. Raises WorkbenchError. For a thread."""
     session_text: Callable[[Session, ExportFormat], str]
-    """A session in one of the forms. Raises WorkbenchError where the form cannot hold one of its values."""
+    """Writes a session in a format. Raises WorkbenchError where the format cannot hold one of its values."""
     no_model_hint: str = ""
-    """How to get a model, for when none is named and none is at hand."""
+    """How to get a model, where none is named and none is found."""
     servers: Servers | None = None
-    """The servers whose models are in the catalog; None where none can be asked."""
+    """The servers whose models are in the catalog; None where there are none."""

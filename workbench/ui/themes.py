@@ -1,4 +1,4 @@
-"""Themes as files: one TOML file a theme, its keys the fields of Textual's `Theme`, and a table `[variables]`."""
+"""Reading themes: one TOML file per theme, with the fields of Textual's `Theme` and a table `[variables]`."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ FALLBACK = Theme(
     panel="#1e222e",
     dark=True,
 )
-"""What is used when no theme file can be read."""
+"""The theme that is used when no file can be read."""
 
-# Which theme colour one of our own variables takes where the theme does not name it.
+# The default of each of our own variables: a colour of the theme.
 _FOLLOWS = {
     "you": "primary",
     "figure": "accent",
@@ -65,12 +65,12 @@ _FOLLOWS = {
     "code-comment": "foreground",
 }
 OWN_VARIABLES = tuple(_FOLLOWS)
-"""The variables that the style sheets use beyond Textual's own; a theme's `[variables]` may set each."""
+"""The variables of the style sheets beyond Textual's own; the `[variables]` of a theme may set each."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThemeProblem:
-    """A theme file that was not taken, and why."""
+    """A theme file that is ignored, and why."""
 
     file: Path
     reason: str
@@ -80,11 +80,11 @@ class ThemeProblem:
 
 
 class _Refused(Exception):
-    """Why a theme is not taken."""
+    """Why a theme is ignored."""
 
 
 def variable_defaults(theme: Theme) -> dict[str, str]:
-    """What our own variables are under a theme that does not set them."""
+    """The values of our own variables under a theme that does not set them."""
     generated = theme.to_color_system().generate()
     return {name: generated[follows] for name, follows in _FOLLOWS.items()}
 
@@ -95,7 +95,7 @@ def _colour(key: str, value: object) -> str:
     try:
         Color.parse(value)
     except ColorParseError:
-        raise _Refused(f"{key} = {value!r} is no colour; write it as #rrggbb or by its CSS name.") from None
+        raise _Refused(f"{key} = {value!r} is no colour; write #rrggbb or a CSS name.") from None
     return value
 
 
@@ -114,13 +114,7 @@ def _variables(own: object, known: Iterable[str]) -> dict[str, str]:
 
 
 def theme_from(name: str, values: Mapping[str, object], variables: Iterable[str]) -> Theme:
-    """The theme that a file describes.
-
-    Args:
-        name: Its name.
-        values: What the file holds.
-        variables: The names that its `[variables]` may set.
-    """
+    """The theme with the `values` of a file; `variables` are the names that its `[variables]` may set."""
     unknown = [key for key in values if key not in KEYS]
     if unknown:
         raise _Refused(f"{unknown[0]!r} is no key of a theme. {did_you_mean(unknown[0], KEYS)}".rstrip())
@@ -141,9 +135,9 @@ def theme_from(name: str, values: Mapping[str, object], variables: Iterable[str]
 
 
 def load_themes(folders: Sequence[Path]) -> tuple[dict[str, Theme], list[ThemeProblem]]:
-    """Every theme in `folders` by its name, and the files that were not taken.
+    """Every theme in `folders` by its name, and the files that are ignored.
 
-    Of two themes with one name the later folder's counts. There is always one: the built-in theme, if no other.
+    Of two themes with one name, the one in the later folder counts. Without any theme, there is the built-in one.
     """
     known = [*FALLBACK.to_color_system().generate(), *OWN_VARIABLES]
     themes: dict[str, Theme] = {}

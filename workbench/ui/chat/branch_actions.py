@@ -24,14 +24,7 @@ NO_MESSAGE = "There is no message yet."
 
 
 class BranchActions:
-    """Performs actions on one message: the given one, or the last one that the action applies to.
-
-    Args:
-        view: Shows the conversation.
-        workspace: Holds the conversation.
-        answers: Has answers generated.
-        session_text: Writes a session in a format.
-    """
+    """Performs actions on one message: the given one, or the last one that the action applies to."""
 
     def __init__(
         self,

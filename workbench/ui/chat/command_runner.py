@@ -24,10 +24,6 @@ class CommandRunner:
     """Runs commands.
 
     Args:
-        view: Shows the results.
-        workspace: The state that they change.
-        services: The services of the program.
-        loader: Loads models.
         actions: The commands that take no argument, by name.
     """
 
@@ -49,7 +45,7 @@ class CommandRunner:
             "show": self._show,
             "load": self._load,
             "save": self._save,
-            "seed": self._seed,
+            "seed": lambda rest: self._set_parameter("seed", rest or "-1"),
             "?": self._list,
         }
 
@@ -89,15 +85,14 @@ class CommandRunner:
     # Settings
 
     async def _set(self, rest: str) -> None:
-        name, _, value = rest.partition(" ")
-        value = value.strip()
-        match name.casefold():
+        name, value = _split(rest)
+        match name:
             case "":
                 await self._show("parameters")
             case "system":
                 await self._change_system(unquoted(value))
             case "think" | "nothink":
-                self._view.think(name.casefold() == "think")
+                self._view.think(name == "think")
             case "parameter":
                 await self._set_parameter(*_split(value))
             case word if word in NOT_HERE:
@@ -125,28 +120,30 @@ class CommandRunner:
         when = "needs a reload" if workspace.needs_reload and parameter.reload else "from the next answer on"
         self._view.status.say(f"{name} is {_text(value)}: {when}.")
 
-    async def _seed(self, rest: str) -> None:
-        await self._set_parameter("seed", rest or "-1")
-
     # Showing
 
     async def _show(self, rest: str) -> None:
-        what = rest.strip().casefold()
-        shown: dict[str, Callable[[], Awaitable[str]]] = {
-            "": self._info,
-            "info": self._info,
-            "license": self._license,
-            "modelfile": self._modelfile,
-            "parameters": self._parameters,
-            "system": self._system,
-            "template": self._template,
-        }
-        if what not in shown:
-            raise ParameterError(f"There is nothing called {what!r} to show.", f"There are {', '.join(SHOWS)}.")
-        text = await shown[what]()
-        self._read((what or "info").capitalize(), text)
+        what = rest.strip().casefold() or "info"
+        match what:
+            case "info":
+                text = self._info()
+            case "license":
+                metadata = (await self._inspect_model()).inspection.metadata
+                rows = [f"{key}  {value}" for key, value in metadata.items() if key.startswith("general.license")]
+                text = "\n".join(rows) or "The file names no license."
+            case "modelfile":
+                text = self._services.session_text(self._workspace.session(), "modelfile")
+            case "parameters":
+                text = self._parameters()
+            case "system":
+                text = self._workspace.conversation.system or "There is no system prompt."
+            case "template":
+                text = await self._template()
+            case _:
+                raise ParameterError(f"There is nothing called {what!r} to show.", f"There are {', '.join(SHOWS)}.")
+        self._read(what.capitalize(), text)
 
-    async def _info(self) -> str:
+    def _info(self) -> str:
         engine = self._workspace.engine
         if engine is None:
             return "No model is open."
@@ -165,15 +162,7 @@ class CommandRunner:
         }
         return "\n".join(f"{name:<16}{value or fmt.DASH}" for name, value in rows.items())
 
-    async def _license(self) -> str:
-        metadata = (await self._inspect_model()).inspection.metadata
-        rows = [f"{key}  {value}" for key, value in metadata.items() if key.startswith("general.license")]
-        return "\n".join(rows) or "The file names no license."
-
-    async def _modelfile(self) -> str:
-        return self._services.session_text(self._workspace.session(), "modelfile")
-
-    async def _parameters(self) -> str:
+    def _parameters(self) -> str:
         conversation = self._workspace.conversation
         lines = []
         for parameter in PARAMETERS.values():
@@ -181,9 +170,6 @@ class CommandRunner:
             mark = "" if value == parameter.default else f"   (default {_text(parameter.default)})"
             lines.append(f"{parameter.name:<20}{_text(value)}{mark}")
         return "\n".join(lines)
-
-    async def _system(self) -> str:
-        return self._workspace.conversation.system or "There is no system prompt."
 
     async def _template(self) -> str:
         model = self._workspace.model

@@ -1,4 +1,4 @@
-"""Putting a message in other words."""
+"""The dialog that edits a message."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class EditArea(TextArea):
     """The text, with the keys of the prompt."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "take", "Done", id="edit.done", priority=True, tooltip="Take the text as it is now."),
+        Binding("enter", "take", "Done", id="edit.done", priority=True, tooltip="Take the edited text."),
         Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="edit.newline", priority=True, show=False,
                 tooltip="Begin a new line in the text."),
     ]  # fmt: skip
 
     def action_take(self) -> None:
-        """The text is as the user wants it."""
+        """Take the text."""
         # A priority key overtakes the keys that were typed before it and still wait in the widget's queue.
         self.call_later(self._take)
 
@@ -31,7 +31,7 @@ class EditArea(TextArea):
         if self.text.strip():
             self.screen.dismiss(self.text)
         else:
-            self.notify("An empty message says nothing: Esc goes back.", timeout=3)
+            self.notify("A message cannot be empty: Esc goes back.", timeout=3)
 
     def action_newline(self) -> None:
         """Begin a new line."""
@@ -39,12 +39,12 @@ class EditArea(TextArea):
 
 
 class EditDialog(Dialog[str | None]):
-    """A message to be put in other words; gives the new text.
+    """Edits a message; returns the new text.
 
     Args:
-        title: What it is.
-        text: The message as it is.
-        done: What Enter does.
+        title: The title of the dialog.
+        text: The message.
+        done: What Enter does, such as `sends it`.
     """
 
     CSS_PATH = "edit_dialog.tcss"
@@ -68,5 +68,5 @@ class EditDialog(Dialog[str | None]):
             yield area
 
     def on_mount(self) -> None:
-        """Write on at the end."""
+        """Put the cursor at the end."""
         self.area.move_cursor(self.area.document.end)

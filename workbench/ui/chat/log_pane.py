@@ -1,4 +1,4 @@
-"""What the workers logged, at the foot of the screen."""
+"""The log of the workers, at the bottom of the screen."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LogLines(Lines):
 
 
 class LogPane(VerticalScroll):
-    """Shows the newest log lines, and looks for new ones as long as it is there."""
+    """Follows the log while it is shown."""
 
     DEFAULT_CSS = """
     LogPane {
@@ -74,13 +74,13 @@ class LogPane(VerticalScroll):
         yield LogLines()
 
     def on_mount(self) -> None:
-        """Stay at the end, and look for new lines from now on."""
+        """Stay at the end, and look for new lines regularly."""
         self.anchor()
         self.look()
         self.set_interval(REFRESH_SECONDS, self.look)
 
     def look(self) -> None:
-        """Show what was logged since the last time."""
+        """Show the new lines."""
         new = self._logs.since(self._last)
         if not new:
             if not self._last:

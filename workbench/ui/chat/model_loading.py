@@ -22,22 +22,9 @@ from workbench.ui.workspace.workspace import NOTHING, Workspace
 
 
 class ModelLoader:
-    """Loads models; the last one that was asked for counts.
+    """Loads models, the last one that was asked for; a running answer is stopped, and a message may wait."""
 
-    Args:
-        view: Shows the load.
-        workspace: Gets the model.
-        services: The catalog of models, and the servers.
-        answers: Stopped before a load; a message may wait for its end.
-    """
-
-    def __init__(
-        self,
-        view: ChatView,
-        workspace: Workspace,
-        services: Services,
-        answers: ChatAnswers,
-    ) -> None:
+    def __init__(self, view: ChatView, workspace: Workspace, services: Services, answers: ChatAnswers) -> None:
         self._view = view
         self._workspace = workspace
         self._services = services

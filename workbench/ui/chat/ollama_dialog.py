@@ -1,4 +1,4 @@
-"""Having Ollama make the model that a conversation's Modelfile describes."""
+"""The dialog that makes a model in Ollama from the Modelfile of a conversation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from workbench.ui.kit.text import cut, styled
 from workbench.ui.widgets.lines import Lines
 
 PHASES: dict[SendPhase, str] = {
-    "looking": "Looking who is at",
+    "looking": "Looking for a server at",
     "reading": "Reading",
     "sending": "Sending",
     "making": "Making:",
@@ -33,12 +33,12 @@ PAINT_SECONDS = 0.2
 
 
 def proposed_name(title: str) -> str:
-    """What a model might be called that is made of a conversation."""
+    """The default name of a model that is made from a conversation."""
     return re.sub(r"[^a-z0-9]+", "-", title.casefold()).strip("-")[:32].strip("-") or "my-model"
 
 
 class SendLines(Lines):
-    """How far it is, or what went wrong."""
+    """The progress, or the error."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "send--bar", "send--figure", "send--dim", "send--error", "gauge--track",
@@ -46,10 +46,10 @@ class SendLines(Lines):
 
 
 class SendDialog(Dialog[Sent | None]):
-    """Asks for a name and a server, and hands over; gives what was made.
+    """Asks for a name and a server, and sends the model; returns the result.
 
     Args:
-        sender: Who does it.
+        sender: Sends the model.
         session: The conversation.
     """
 
@@ -64,13 +64,13 @@ class SendDialog(Dialog[Sent | None]):
         self._sender = sender
         self._session = session
         self._cancel: CancelToken | None = None
-        """Stops what runs; None where nothing does."""
+        """Stops the running transfer; None where none runs."""
         self._progress: SendProgress | None = None
         self._taken: tuple[str, str] | None = None
-        """The name and the server of a model that would be replaced."""
+        """The name and the server of the model that a second Enter replaces."""
 
     def compose(self) -> ComposeResult:
-        """Two fields above how far it is."""
+        """Two fields above the progress."""
         with Vertical(id="send-box", classes="dialog-box") as box:
             box.border_title = "Make a model in Ollama"
             box.border_subtitle = "Enter makes it · Tab to the other field · Esc stops, then closes"
@@ -81,10 +81,10 @@ class SendDialog(Dialog[Sent | None]):
             yield SendLines()
 
     def on_mount(self) -> None:
-        """The name is what people change."""
+        """Focus the name."""
         for field in (self.name_input, self.server):
             field.cursor_blink = False
-        self._say("The model's file goes there too, unless Ollama has it.", "send--dim")
+        self._say("The model file is sent too, unless Ollama has it.", "send--dim")
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
         self.name_input.focus()
 
@@ -102,13 +102,13 @@ class SendDialog(Dialog[Sent | None]):
             self._cancel = CancelToken()
             self._send(self._cancel)
 
-    @work(group="send", exit_on_error=False, description="hand the model over")
+    @work(group="send", exit_on_error=False, description="send the model")
     async def _send(self, cancel: CancelToken) -> None:
         name, url = self.name_input.value.strip(), self.server.value.strip()
         self._painter.resume()
         try:
             sent = await self._sender.send(
-                self._session, name, url, self._told, cancel, overwrite=self._taken == (name, url)
+                self._session, name, url, self._note, cancel, overwrite=self._taken == (name, url)
             )
         except CancelledError as error:
             self._end(error.message, "send--dim")
@@ -126,8 +126,8 @@ class SendDialog(Dialog[Sent | None]):
         self._painter.pause()
         self._say(text, style)
 
-    def _told(self, progress: SendProgress) -> None:
-        """Note how far it is; from any thread."""
+    def _note(self, progress: SendProgress) -> None:
+        """Note the progress, from any thread."""
         self._progress = progress
 
     def _paint(self) -> None:
@@ -145,7 +145,7 @@ class SendDialog(Dialog[Sent | None]):
         self.state.set_lines([line, bar(progress.fraction, room, "send--bar") + figure])
 
     def action_close(self) -> None:
-        """Stop what runs; else close."""
+        """Stop the transfer, else close."""
         if self._cancel is not None:
             self._cancel.set()
         else:

@@ -22,10 +22,6 @@ class PromptInput:
     """Takes messages and commands out of the prompt.
 
     Args:
-        view: Shows the prompt.
-        answers: Sends messages.
-        prompts: Stores prompts and drafts.
-        catalog: The models that `/load` completes.
         run_command: Runs a command. Raises WorkbenchError.
     """
 

@@ -18,16 +18,7 @@ from workbench.ui.workspace.workspace import NOTHING, Workspace
 
 
 class SessionActions:
-    """Replaces the current conversation by a new, a stored or an adopted one.
-
-    Args:
-        view: Shows the conversation.
-        workspace: Holds the conversation.
-        answers: Has a running answer stopped.
-        loader: Loads the model of a stored conversation.
-        sessions: The stored sessions.
-        catalog: The labels of models.
-    """
+    """Replaces the current conversation by a new, a stored or an adopted one; a running answer is stopped."""
 
     def __init__(
         self,

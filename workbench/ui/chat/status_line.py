@@ -25,12 +25,7 @@ _VALUE, _LABEL = "gauge--value", "gauge--label"
 
 
 class StatusLine(Lines):
-    """One row below the transcript.
-
-    Args:
-        workspace: The state to show.
-        key_for: Returns the key of a binding id.
-    """
+    """One row below the transcript."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "gauge--value", "gauge--label", "gauge--bar", "gauge--track", "gauge--warn",

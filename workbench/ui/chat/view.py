@@ -46,14 +46,7 @@ FIRST_KEYS = (
 
 
 class ChatView:
-    """The widgets of the chat screen, and what of the workspace they show.
-
-    Args:
-        screen: Holds the widgets, and runs the workers.
-        workspace: The state to show.
-        logs: The log book of the program.
-        key_for: Returns the key of a binding id.
-    """
+    """The widgets of the chat screen, which show the workspace; `screen` holds them and runs the workers."""
 
     def __init__(
         self, screen: Screen[None], workspace: Workspace, logs: LogBook, key_for: Callable[[str], str]
