@@ -14,7 +14,11 @@ from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from textual.binding import Binding
     from textual.driver import Driver
+    from textual.widget import Widget
 
 ESCAPE = "\x1b"
 ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
@@ -63,6 +67,11 @@ def prompt_driver() -> type[Driver] | None:
                         self.process_message(event)
 
     return PromptDriver
+
+
+def bindings_of(widget: Widget, key: str) -> Sequence[Binding]:
+    """The bindings that a widget itself has for a key, without those of its parents."""
+    return widget._bindings.key_to_bindings.get(key, ())
 
 
 class KeptStylesheet(Stylesheet):

@@ -13,6 +13,7 @@ from textual.strip import Strip
 from textual.widgets import TextArea
 
 from workbench.core.prompt_text import PromptText
+from workbench.ui._compat import bindings_of
 from workbench.ui.prompt.chips import ChipArea
 from workbench.ui.prompt.completion import Candidate, common_start
 from workbench.ui.prompt.pastes import Pastes
@@ -137,7 +138,7 @@ class Prompt(ChipArea, inherit_bindings=False):
         Textual looks for bindings only after a key has gone from the widget up to the program. By then letters that
         were typed after it are in the text, and it is one of those that a backspace takes away.
         """
-        for binding in self._bindings.key_to_bindings.get(event.key, ()):
+        for binding in bindings_of(self, event.key):
             if not binding.priority:
                 event.stop()
                 event.prevent_default()
