@@ -1,7 +1,7 @@
 """Who may import whom, and what a command loads: that decides how fast it starts, and what can break in it.
 
-The floors of the house are contracts of import-linter, in pyproject.toml. The tests here hold what those cannot see, and
-that the contracts name every room.
+The floors of the house are contracts of import-linter, in pyproject.toml. The tests here hold what those cannot see,
+and that the contracts name every room.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "workbench"
 ROOMS = sorted(
-    {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {path.stem for path in PACKAGE.glob("[!_]*.py")}
+    [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
+    + [path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]
 )
 HEAVY = {"httpx", "llama_cpp", "numpy", "pynvml", "textual"}
 CORE = sorted(path.stem for path in (PACKAGE / "core").glob("*.py"))
@@ -40,9 +41,10 @@ def modules_after(code, *arguments):
     return set(json.loads(done.stderr.splitlines()[-1]))
 
 
-def imports_below(room):
+def imports_of(room):
     """Every import in the modules of a room, wherever it stands: the file and the dotted name."""
-    for path in sorted([*(PACKAGE / room).rglob("*.py"), *PACKAGE.glob(f"{room}.py")]):
+    module = PACKAGE / f"{room}.py"
+    for path in [module] if module.is_file() else sorted((PACKAGE / room).rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 yield from ((path, alias.name) for alias in node.names)
@@ -54,7 +56,7 @@ def imported_from(room, *packages):
     """The imports in a room that name one of these packages."""
     return [
         f"{path.relative_to(ROOT)}: {name}"
-        for path, name in imports_below(room)
+        for path, name in imports_of(room)
         if any(f"{name}.".startswith(f"{package}.") for package in packages)
     ]
 
