@@ -1,4 +1,4 @@
-"""Options that mean the same everywhere."""
+"""Options that mean the same in every command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from workbench.core.config import Config
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
 from workbench.core.recipe import Recipe
+
+MODEL_HELP = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
@@ -21,14 +23,14 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter, such as temperature=0.2"
     )
     parser.add_argument("--system", metavar="TEXT", help="the system prompt")
-    parser.add_argument("--seed", type=int, metavar="N", help="the seed; the same one gives the same answer")
-    parser.add_argument("--max-tokens", type=int, metavar="N", help="the longest answer, in tokens")
+    parser.add_argument("--seed", type=int, metavar="N", help="the seed; the same seed repeats the answer")
+    parser.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens of the answer")
 
 
 def settings(
     options: argparse.Namespace, config: Config, recipe: Recipe | None = None
 ) -> tuple[Sampling, LoadSettings]:
-    """The configured parameters, with those of the model's Modelfile, and then those of the command line, put in.
+    """The parameters of the command line over those of the model's Modelfile over the configured ones.
 
     Raises:
         ParameterError: A parameter is unknown, or its value out of range.
@@ -38,7 +40,7 @@ def settings(
 
 
 def system_prompt(options: argparse.Namespace, config: Config, recipe: Recipe | None = None) -> str:
-    """The system prompt: of the command line, else of the model's Modelfile, else of the config."""
+    """The system prompt of the command line, else of the model's Modelfile, else of the config."""
     if options.system is not None:
         return str(options.system)
     return recipe.system if recipe is not None and recipe.system else config.system

@@ -1,4 +1,4 @@
-"""How commands that take long tell how far they are, and how they are stopped."""
+"""Progress of long commands, and stopping them."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from workbench.cli.output import note
 from workbench.core.cancel import CancelToken
 
 INTERRUPTED = 130
-"""The exit status of a command that was stopped."""
+"""The exit status of a command that the user stopped."""
 SPEAK_INTERVAL_S = 2.0
-"""How often progress is told where it cannot be written over."""
+"""How often progress is printed where the line cannot be overwritten."""
 
 _Result = TypeVar("_Result")
 
 
 class ProgressLine:
-    """A line on standard error, written over where that is a terminal."""
+    """A line on standard error that is overwritten on a terminal, and printed every few seconds elsewhere.
 
-    def __init__(self) -> None:
-        self._told_at = -SPEAK_INTERVAL_S
+    Args:
+        on_terminals_only: Whether nothing is printed elsewhere.
+    """
+
+    def __init__(self, *, on_terminals_only: bool = False) -> None:
+        self._told_at = float("inf") if on_terminals_only else -SPEAK_INTERVAL_S
 
     def say(self, text: str, *, last: bool = False) -> None:
-        """Replace the line; where it cannot be replaced, print one every few seconds, and always the `last`."""
+        """Replace the line; the `last` one is printed in any case."""
         if sys.stderr.isatty():
             print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
         elif last or time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
@@ -36,7 +40,7 @@ class ProgressLine:
             note(text)
 
     def clear(self) -> None:
-        """Make room for what comes next."""
+        """Clear the line on a terminal."""
         if sys.stderr.isatty():
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
@@ -45,7 +49,7 @@ async def stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Resul
     """Do `work` until it is done, or until a signal asks to stop."""
     cancel = CancelToken()
     for number in (signal.SIGINT, signal.SIGTERM):
-        # Windows has no such handler; there, Ctrl+C raises KeyboardInterrupt, and the work cleans up behind itself.
+        # Windows has no such handlers: there, Ctrl+C raises KeyboardInterrupt, and the work cleans up after itself.
         with suppress(NotImplementedError):
             asyncio.get_running_loop().add_signal_handler(number, cancel.set)
     return await work(cancel)
