@@ -19,7 +19,7 @@ from workbench.store.sessions.store import DatabaseSessionStore
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The model that the screen is to open first, and the session that it is to go on with."""
+    """The model that the screen opens first, and the session that it continues."""
     found = []
 
     class App:
@@ -33,8 +33,7 @@ def opened(monkeypatch):
 
     monkeypatch.setattr(workbench.ui.app, "WorkbenchApp", App)
     monkeypatch.setattr("workbench.cli.screen.shared_runtime", Runtime())
-    monkeypatch.setattr("workbench.cli.screen._terminal_restorer", lambda: None)
-    monkeypatch.setattr("workbench.cli.screen._watch_native_aborts", lambda restore: None)
+    monkeypatch.setattr("workbench.cli.screen._restore_terminal_on_abort", lambda: None)
     monkeypatch.setattr("workbench.cli.screen._has_terminal", lambda: True)
     return found
 
@@ -55,13 +54,13 @@ def keep(model):
     ("stored", "named", "first"),
     [("http://gpu:8000#m", (), "http://gpu:8000#m"), ("scripted", ("demo",), "demo"), ("", ("scripted",), "scripted")],
 )
-def test_a_session_that_is_gone_on_with_brings_its_model(call, opened, stored, named, first):
+def test_a_resumed_session_opens_its_model(call, opened, stored, named, first):
     name = keep(stored)
     call(*named, "--resume", "last")
     assert opened == [(first, name)]
 
 
-def test_what_is_logged_goes_where_it_went_once_the_screen_is_left(call, opened, caplog):
+def test_after_the_screen_log_lines_go_where_they_went_before(call, opened, caplog):
     keep("scripted")
     call("--resume", "last")
     logging.getLogger("workbench.store").warning("seen")
@@ -69,7 +68,7 @@ def test_what_is_logged_goes_where_it_went_once_the_screen_is_left(call, opened,
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness of single threads")
-def test_what_computes_steps_back_behind_the_screen(call, opened):
+def test_the_inference_thread_lowers_its_priority_while_the_screen_runs(call, opened):
     keep("scripted")
     call("--resume", "last")
     niceness = workbench.cli.screen.shared_runtime.call(os.getpriority, os.PRIO_PROCESS, 0).result()

@@ -1,10 +1,10 @@
-"""Puts the workers together."""
+"""The composition root: makes the workers of all rooms and gives them to each other."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from workbench.store.bench_runs import BenchRunFolder
 
 RECENT_SESSIONS = 20
-"""So many of the last sessions are looked at for the models that were opened lately."""
+"""How many of the last sessions name the recent models."""
 
 
 @dataclass
 class Workers:
-    """Everything that commands work with, made when it is first asked for."""
+    """Everything that commands work with; each is made, and its modules imported, on first use."""
 
     paths: Paths
     config: Config
@@ -45,12 +45,11 @@ class Workers:
 
     @cached_property
     def catalog(self) -> LibraryCatalog:
-        """The models at hand."""
-        made = [folder for folder in (self._quantize_folder,) if folder is not None]
-        own = [folder for folder in (self.paths.models_dir,) if folder.is_dir()]
+        """The models of this machine."""
+        own = [self.paths.models_dir] if self.paths.models_dir.is_dir() else []
         return LibraryCatalog(
-            [*self._model_folders, *made, *own],
-            self._recent_models,
+            [*self._model_folders, *filter(None, [self._quantize_folder]), *own],
+            lambda: self.sessions.recent_model_paths(RECENT_SESSIONS),
             stores=self.config.model_stores,
             cache=self.paths.library_cache,
         )
@@ -62,7 +61,7 @@ class Workers:
 
     @cached_property
     def loads(self) -> FileLoadBook:
-        """What loads came to."""
+        """The outcomes of earlier loads."""
         return FileLoadBook(self.paths.loads_file)
 
     @cached_property
@@ -82,7 +81,7 @@ class Workers:
 
     @cached_property
     def served(self) -> ServedCatalog:
-        """The models at hand, with those of servers."""
+        """The models of this machine and of servers."""
         from workbench.engine.remote.catalog import ServedCatalog
 
         def keep(servers: Sequence[ServerSetting]) -> None:
@@ -92,7 +91,7 @@ class Workers:
 
     @cached_property
     def addresses(self) -> AddressBook:
-        """The servers that are known, and which key is for whom."""
+        """The known servers and their keys."""
         from workbench.engine.remote.addresses import AddressBook
 
         return AddressBook(self.config.servers, os.environ, find=self.config.find_servers)
@@ -107,7 +106,7 @@ class Workers:
 
     @cached_property
     def files(self) -> LocalFiles:
-        """Looks into model files, and makes quantizations of them."""
+        """Inspects model files, and makes quantizations of them."""
         return LocalFiles(self._quantize_folder, self._model_folders)
 
     @property
@@ -121,7 +120,7 @@ class Workers:
 
     @cached_property
     def adviser(self) -> LocalAdviser:
-        """Tells what fits in memory together."""
+        """Estimates which models fit in memory together."""
         return LocalAdviser(self.catalog.resolve, self.files)
 
     @cached_property
@@ -133,7 +132,7 @@ class Workers:
 
     @cached_property
     def load_clients(self) -> LoadClients:
-        """Makes clients that stand for many users of a server."""
+        """Makes clients that simulate many users of a server."""
         from workbench.engine.remote.load import ChildLoadClients
 
         return ChildLoadClients(self.addresses.address)
@@ -145,24 +144,14 @@ class Workers:
 
         return BenchRunFolder(self.paths.bench_dir)
 
-    @contextmanager
-    def watching(self, machine: BenchMachine) -> Iterator[ConditionWatch]:
-        """Sees what goes on beside a measurement, inside the `with` block."""
-        from workbench.telemetry.conditions import SystemConditionWatch
-        from workbench.telemetry.sampler import system_sampler
+    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
+        """Records disturbances of measurements inside the `with` block."""
+        from workbench.telemetry.conditions import system_conditions
 
-        if not machine.gpu_info:
-            yield SystemConditionWatch()
-            return
-        sampler = system_sampler()
-        sampler.start()
-        try:
-            yield SystemConditionWatch(sampler)
-        finally:
-            sampler.stop()
+        return system_conditions(gpus=bool(machine.gpu_info))
 
     def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
-        """The memory bandwidth of the processors: the best that was ever measured here; None where it cannot be."""
+        """The best memory bandwidth ever measured on this machine; None where it cannot be measured."""
         import psutil
 
         from workbench.core.bench import MemorySpeed
@@ -173,12 +162,9 @@ class Workers:
         measured = None if found is None else MemorySpeed(found.bytes_per_second, found.method)
         return best_memory_speed(self.paths.memory_speed_file, f"{machine.cpu_info}, {machine.cores} cores", measured)
 
-    def _recent_models(self) -> list[str]:
-        return self.sessions.recent_model_paths(RECENT_SESSIONS)
-
 
 def compose() -> Workers:
-    """The workers, for this user and environment."""
+    """The workers for this user and environment."""
     paths = find_paths()
     config, problems = load_config(paths.config_file)
     return Workers(paths, config, problems)

@@ -1,7 +1,7 @@
-"""The entry point: finds the command, and turns every error into a sentence and an exit status.
+"""The entry point: runs the command, and reports errors as a sentence and an exit status.
 
-Exit status: 0 done, 1 the work failed, 2 bad usage, 130 interrupted. Commands are imported when they are called, so
-that `workbench --help` pays for none of them.
+Exit status: 0 success, 1 the work failed, 2 bad usage, 130 interrupted. Only the command that runs is imported, so that
+`workbench --help` answers at once.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from workbench.core.errors import ParameterError, WorkbenchError, did_you_mean
 from workbench.core.gc_tuning import collect_later
 
 COMMANDS = {
-    "run": "one answer, streamed to standard output",
-    "compare": "a race: one prompt to several models, side by side",
-    "bench": "how fast models are, and which of two is faster",
-    "models": "the models at hand",
-    "inspect": "what a model file says of itself, and what is odd about it",
-    "fit": "whether a model fits in memory, and with how long a context",
+    "run": "stream one answer to standard output",
+    "compare": "race several models on one prompt, side by side",
+    "bench": "measure the speed of models, and which of two is faster",
+    "models": "list the models on this machine",
+    "inspect": "show the metadata, tensors and template of a model file, and warnings",
+    "fit": "estimate whether a model fits in memory, and with how long a context",
     "quantize": "make a smaller variant of a model",
-    "sessions": "the stored conversations",
+    "sessions": "list and search the stored conversations",
     "export": "write a conversation as a Modelfile, Markdown or JSON",
     "import": "store a conversation that was exported as JSON",
     "modelfile": "check a Modelfile",
-    "doctor": "this machine, what computes on it, what is wrong and what to type",
-    "paths": "every folder that the program uses",
+    "doctor": "check this machine and the llama.cpp build, and say how to fix what is wrong",
+    "paths": "list the folders that the program uses",
 }
-"""Command names, each a module of this package, and what `--help` says of them."""
+"""The commands with their summaries for `--help`; each is a module of this package."""
 MODULES = {"import": "importing"}
-"""The modules of commands whose names Python keeps for itself."""
+"""The modules of commands whose names are keywords of Python."""
 
 _USAGE = """\
 usage: workbench [MODEL] [--resume SESSION] [--set NAME=VALUE] [--system TEXT]
@@ -50,7 +50,7 @@ commands:
 
 
 class Command(Protocol):
-    """What a command module holds."""
+    """The functions of a command's module."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Declare the command's arguments."""
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Command = importlib.import_module(f"workbench.cli.{module}")
         parser = _Parser(prog=f"workbench {name}" if name in COMMANDS else "workbench")
         command.add_arguments(parser)
-        # Options may stand before, between and after the words.
+        # Options may stand before, between and after the arguments.
         options = parser.parse_intermixed_args(arguments[1:] if name in COMMANDS else arguments)
         return _run(command, options, parser)
 
@@ -123,13 +123,13 @@ def _run(command: Command, options: argparse.Namespace, parser: argparse.Argumen
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone. Python would complain again when it flushes the stream at exit.
+        # The reader of the output is gone. Python would complain again when it flushes the stream at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 
 def unknown_word(word: str, known: Sequence[str], what: str) -> ParameterError:
-    """The error of a word on the command line that is none of those known."""
+    """The error of an unknown word on the command line, with the nearest known ones."""
     hint = did_you_mean(word, known) or f"It is one of {', '.join(known)}."
     return ParameterError(f"There is no {what} {word!r}.", hint)
 

@@ -13,9 +13,12 @@ from dataclasses import replace
 from functools import partial
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import cast
+
+from typing_extensions import override
 
 from workbench.cli.composition import Workers, compose
-from workbench.cli.options import add_settings, given_values, settings, system_prompt
+from workbench.cli.options import MODEL_HELP, add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogLevel, RingLogBook
 from workbench.core.recipe import Recipe
@@ -34,25 +37,17 @@ from workbench.ui.services import Services
 LOG_FILE_BYTES = 2_000_000
 LOG_FILES = 3
 
-LEVELS: tuple[tuple[int, LogLevel], ...] = (
-    (logging.ERROR, "error"),
-    (logging.WARNING, "warning"),
-    (logging.INFO, "info"),
-)
-LOWEST_LEVEL: LogLevel = "debug"
-
 ESCAPE_DELAY_MS = "30"
 """How long Textual waits after an Escape byte for the rest of a key's sequence; a slow line may need more."""
 
 RESTORE_TERMINAL = "\x1b[?1049l\x1b[?25h\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[0m\r\n"
-"""Leaves the alternate screen, and ends mouse reports, bracketed paste and the extended keyboard."""
+"""Leaves the alternate screen, and ends mouse reports, bracketed paste and the extended keyboard protocol."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    known = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
-    parser.add_argument("model", metavar="MODEL", nargs="?", help=known)
-    parser.add_argument("--resume", metavar="SESSION", help="go on with a conversation: its id, or `last`")
+    parser.add_argument("model", metavar="MODEL", nargs="?", help=MODEL_HELP)
+    parser.add_argument("--resume", metavar="SESSION", help="continue a conversation: its id, or `last`")
     add_settings(parser)
 
 
@@ -62,26 +57,27 @@ def run(options: argparse.Namespace) -> int:
     sampling, load = settings(options, workers.config)
     system = system_prompt(options, workers.config)
     with suppress(OSError):
-        # What is made of a model in a store or a package is written there, and has to be found from the first day.
+        # Variants of models in stores and packages are written there, and the catalog has to list them at once.
         workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
     workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
-    resume = None if options.resume is None else asyncio.run(workers.sessions.find(options.resume))
-    stored = "" if resume is None else asyncio.run(workers.sessions.open_session(resume)).model
-    model = _first_model(options.model or stored or None, workers)
+    resume, stored = None, ""
+    if options.resume is not None:
+        resume = asyncio.run(workers.sessions.find(options.resume))
+        stored = asyncio.run(workers.sessions.open_session(resume)).model
+    model = options.model or stored or _configured_model(workers)
     recipe = _first_recipe(model, options, workers)
     if not _has_terminal():
-        raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` works without.")
+        raise WorkbenchError("The full-screen program needs a terminal.", "`workbench run MODEL PROMPT` does not.")
     os.environ.setdefault("ESCDELAY", ESCAPE_DELAY_MS)
-    # Textual is imported only now, so that bad usage is answered at once.
+    # Importing Textual takes long: bad usage is answered before.
     from workbench.ui.app import WorkbenchApp
 
     shared_runtime.step_back()
     book = RingLogBook()
     with _logged(workers, book):
-        restore = _terminal_restorer()
         app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
-        _watch_native_aborts(restore)
+        _restore_terminal_on_abort()
         try:
             app.run()
         finally:
@@ -94,10 +90,8 @@ def _has_terminal() -> bool:
     return sys.stdin.isatty() and sys.stderr.isatty()
 
 
-def _first_model(named: str | None, workers: Workers) -> str | None:
-    """The model to open; None where none is named and the demo model is not there."""
-    if named is not None:
-        return named
+def _configured_model(workers: Workers) -> str | None:
+    """The model of the config; None where there is none, or where the demo model is not installed."""
     wanted = workers.config.model
     if wanted == DEMO:
         try:
@@ -108,10 +102,10 @@ def _first_model(named: str | None, workers: Workers) -> str | None:
 
 
 def _first_recipe(model: str | None, options: argparse.Namespace, workers: Workers) -> Recipe | None:
-    """What the conversation takes of the model's Modelfile, under what the command line says; None without one.
+    """The model's Modelfile under the settings of the command line; None without a Modelfile.
 
     Raises:
-        WorkbenchError: The Modelfile cannot be read or is not sound.
+        WorkbenchError: The Modelfile cannot be read or is invalid.
     """
     recipe = None if model is None else workers.catalog.recipe(model)
     if recipe is None:
@@ -121,9 +115,9 @@ def _first_recipe(model: str | None, options: argparse.Namespace, workers: Worke
 
 
 def services_of(workers: Workers, book: RingLogBook) -> Services:
-    """What the screen is handed."""
+    """Everything that the screen works with."""
     shipped = Path(__file__).parent.parent
-    # In a checkout the themes lie beside the package, in an installed wheel inside it.
+    # In a checkout the themes are beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
     sampler = system_sampler()
     return Services(
@@ -160,7 +154,7 @@ def _alarms_of(telemetry: Telemetry) -> AlarmWatch:
 
 
 def _find_devices() -> Sequence[ComputeDevice] | None:
-    """What llama.cpp computes on, asked in a child process: some backends end the process that asks."""
+    """The devices of llama.cpp, asked for in a child process: some backends end the process that asks."""
     from workbench.engine.llama.probe import probe_llama
 
     probe = probe_llama()
@@ -168,27 +162,25 @@ def _find_devices() -> Sequence[ComputeDevice] | None:
 
 
 class _BookHandler(logging.Handler):
-    """Puts what Python logs into the book that the log pane shows."""
+    """Adds log records to the book that the log pane shows."""
 
     def __init__(self, book: RingLogBook) -> None:
         super().__init__()
         self._book = book
 
+    @override
     def emit(self, record: logging.LogRecord) -> None:
-        """Add the lines of a record."""
-        level = next((name for floor, name in LEVELS if record.levelno >= floor), LOWEST_LEVEL)
+        level = cast(LogLevel, "error" if record.levelno >= logging.ERROR else record.levelname.lower())
         for line in self.format(record).splitlines():
             self._book.add(level, record.name.removeprefix("workbench."), line)
 
 
 @contextmanager
 def _logged(workers: Workers, book: RingLogBook) -> Iterator[None]:
-    """Meanwhile every log line goes to the book and to the log file; none to the terminal."""
+    """Send log lines to the book and to the log file, and none to the terminal, inside the `with` block."""
     logger = logging.getLogger("workbench")
-    before = logger.level, logger.propagate, list(logger.handlers)
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    logger.addHandler(_BookHandler(book))
+    before = logger.level, logger.propagate
+    handlers: list[logging.Handler] = [_BookHandler(book)]
     path = workers.paths.log_file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,39 +189,35 @@ def _logged(workers: Workers, book: RingLogBook) -> Iterator[None]:
         book.add("warning", "log", f"There is no log file: {error}")
     else:
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-        logger.addHandler(file)
+        handlers.append(file)
+    logger.setLevel(logging.DEBUG)
+    logger.propagate = False
+    for handler in handlers:
+        logger.addHandler(handler)
     try:
         yield
     finally:
-        for handler in [handler for handler in logger.handlers if handler not in before[2]]:
+        for handler in handlers:
             logger.removeHandler(handler)
             handler.close()
         logger.setLevel(before[0])
         logger.propagate = before[1]
 
 
-def _terminal_restorer() -> Callable[[], None]:
-    """A function that gives the terminal back as it is now, for when the process is about to die."""
-    if sys.platform == "win32":
-        return lambda: None
-    import termios
+def _restore_terminal_on_abort() -> None:
+    """Restore the terminal's present state, and print the reason, before a failed native assertion ends the process."""
+    restore: list[Callable[[], None]] = []
+    if sys.platform != "win32":
+        import termios
 
-    descriptor = sys.stdin.fileno()
-    attributes = termios.tcgetattr(descriptor)
-
-    def restore() -> None:
-        sys.__stderr__.write(RESTORE_TERMINAL) if sys.__stderr__ else None
-        termios.tcsetattr(descriptor, termios.TCSANOW, attributes)
-
-    return restore
-
-
-def _watch_native_aborts(restore: Callable[[], None]) -> None:
-    """Before a failed native assertion ends the process, give the terminal back and say what happened."""
+        terminal = sys.stdin.fileno()
+        restore.append(partial(termios.tcsetattr, terminal, termios.TCSANOW, termios.tcgetattr(terminal)))
 
     def on_abort(message: str) -> None:
-        restore()
+        for put_back in restore:
+            print(end=RESTORE_TERMINAL, file=sys.__stderr__)
+            put_back()
         print(f"workbench: llama.cpp ended the program: {message}", file=sys.__stderr__)
-        print("  What was written is stored; `workbench --resume last` goes on with it.", file=sys.__stderr__)
+        print("  What was written is stored; `workbench --resume last` continues it.", file=sys.__stderr__)
 
     abort_hooks.append(on_abort)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 from typing_extensions import override
@@ -11,6 +12,7 @@ from typing_extensions import override
 from workbench.core.bench import Conditions, ConditionWatch
 from workbench.core.energy import energy_between
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, Telemetry, TelemetrySample
+from workbench.telemetry.sampler import system_sampler
 
 
 class SystemConditionWatch(ConditionWatch):
@@ -76,6 +78,20 @@ def _cpu_mhz() -> float | None:
         if clock is not None and clock.current > 0:
             return float(clock.current)
     return None
+
+
+@contextmanager
+def system_conditions(*, gpus: bool) -> Iterator[SystemConditionWatch]:
+    """A watch of this machine, and of its GPUs where it has any, inside the `with` block."""
+    if not gpus:
+        yield SystemConditionWatch()
+        return
+    sampler = system_sampler()
+    sampler.start()
+    try:
+        yield SystemConditionWatch(sampler)
+    finally:
+        sampler.stop()
 
 
 def _throttle(gpus: tuple[GpuSample, ...]) -> tuple[str, ...]:
