@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import split_graphemes
 
-from workbench.ui.kit.sanitize import StreamCleaner, clean, clean_line
+from workbench.ui.kit.sanitize import MAX_MARKS, StreamCleaner, clean, clean_line
 
+LETTERS = "aé日👨❤"
+MARKS = "\u0301\u0e47\u200d\ufe0f\u1160\xad"
+FLOODS = st.lists(
+    st.tuples(st.sampled_from(LETTERS + MARKS), st.integers(1, 2 * MAX_MARKS)).map(lambda pair: pair[0] * pair[1])
+    | st.tuples(st.sampled_from(LETTERS), st.integers(1, MAX_MARKS)).map(lambda pair: f"{pair[0]}\u200d" * pair[1]),
+    max_size=8,
+).map("".join)
 EVIL = st.text(alphabet=st.sampled_from("ab\r\n\t\x1b[31m]0;\x07\x9b\u202e\u2066\u2028\ud800\x00\x7f🙂"), max_size=60)
 
 
@@ -31,6 +41,28 @@ def test_pieces_come_out_as_the_whole(chunks: list[str]) -> None:
 @given(st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp"))))
 def test_text_stays_as_it_is(text: str) -> None:
     assert clean(text) == text
+
+
+@given(FLOODS, st.data())
+def test_one_cell_holds_a_bounded_number_of_characters(text: str, data: st.DataObject) -> None:
+    cleaned = clean(text)
+    spans, _ = split_graphemes(cleaned)
+    assert max((end - start for start, end, _ in spans), default=0) <= 2 * MAX_MARKS + 2
+    assert clean(cleaned) == cleaned
+    cuts = sorted(data.draw(st.sets(st.integers(0, len(text)), max_size=8)))
+    cleaner = StreamCleaner()
+    assert "".join(cleaner.feed(text[start:end]) for start, end in pairwise([0, *cuts, len(text)])) == cleaned
+
+
+def test_what_people_write_is_never_too_much():
+    for text in (
+        "e\u0301\u0323",
+        "\u0e01\u0e49\u0e33",
+        "👨\u200d👩\u200d👧\u200d👦 👩🏽\u200d🚀",
+        "日本語" * 40,
+        "नमस्ते " * 20,
+    ):
+        assert clean(text) == text
 
 
 def test_an_escape_sequence_is_seen_and_harmless() -> None:

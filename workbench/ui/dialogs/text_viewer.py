@@ -15,7 +15,7 @@ from textual.widgets import Input, Label
 from workbench.core.errors import WorkbenchError
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import cut, styled
+from workbench.ui.kit.text import cut, fold, styled
 from workbench.ui.services import ModelFiles
 from workbench.ui.widgets.rows import Rows
 
@@ -59,8 +59,7 @@ class ValueDialog(Dialog[None]):
         width = max(10, self.rows.room)
         lines: list[Content] = []
         for line in clean(self._text[:LONGEST_TEXT]).split("\n"):
-            content = Content(line.expandtabs(4))
-            lines += content.fold(width) if content.cell_length > width else [content]
+            lines += fold(Content(line.expandtabs(4)), width)
         if len(self._text) > LONGEST_TEXT:
             lines.append(styled((f"… cut after {LONGEST_TEXT:,} of {len(self._text):,} characters", "rows--warning")))
         # A short value gets a small box.

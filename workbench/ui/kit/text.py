@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, get_character_cell_size, set_cell_size
 from textual.content import Content, Span
 
 from workbench.core.models import ModelEntry
@@ -92,3 +92,21 @@ def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:
 def cut_line(line: Content, width: int) -> Content:
     """A styled line no wider than `width`."""
     return line if line.cell_length <= width else line.truncate(width, ellipsis=True)
+
+
+def fold(line: Content, width: int) -> list[Content]:
+    """A styled line cut into rows of at most `width` cells, wherever that is in a word.
+
+    `Content.fold` looks at all spans of the line for each of its rows.
+    """
+    if line.cell_length <= width:
+        return [line]
+    cuts: list[int] = []
+    filled = 0
+    for place, character in enumerate(line.plain):
+        size = get_character_cell_size(character)
+        filled += size
+        if filled > width and place:
+            cuts.append(place)
+            filled = size
+    return line.divide(cuts)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content, Span
 
@@ -14,12 +15,17 @@ from workbench.ui.markdown.tables import table_lines
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from markdown_it.token import Token
     from markdown_it.tree import SyntaxTreeNode
 
 BLANK = Content("")
 BULLETS = ("•", "◦", "▪")
 MIN_WIDTH = 8
 """Nested blocks are never laid out narrower than this; what does not fit is cropped."""
+MAX_NESTING = 20
+"""Levels of quotes and lists, and of emphasis, that are laid out; what is nested deeper is plain text."""
+MAX_FILLED_CELLS = 2_000
+"""Missing cells that the rows of a table are filled up with; the parser's own bound is 65,536."""
 _INLINE_STYLES = {"em": "doc--em", "strong": "doc--strong", "s": "doc--strike"}
 _LISTS = ("bullet_list", "ordered_list")
 _TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
@@ -30,14 +36,56 @@ def parser() -> MarkdownIt:
     """The parser: CommonMark with tables and strikethrough; HTML is text like any other."""
     from markdown_it import MarkdownIt
 
-    return MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    table: Any = import_module("markdown_it.rules_block.table")
+    table.MAX_AUTOCOMPLETED_CELLS = MAX_FILLED_CELLS
+    options = {"html": False, "maxNesting": MAX_NESTING}
+    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
 
 
-def parse(source: str) -> list[SyntaxTreeNode]:
-    """The top-level blocks of `source`."""
+def parse(source: str, env: dict[str, Any] | None = None) -> list[SyntaxTreeNode]:
+    """The top-level blocks of `source`.
+
+    Args:
+        source: The Markdown.
+        env: Gets the reference definitions of `source`, as markdown-it writes them.
+    """
     from markdown_it.tree import SyntaxTreeNode
 
-    return SyntaxTreeNode(parser().parse(source)).children
+    return SyntaxTreeNode(_bounded(parser().parse(source, env), source)).children
+
+
+def _bounded(tokens: Sequence[Token], source: str) -> list[Token]:
+    """Tokens of bounded nesting: a tree is built and drawn by recursion.
+
+    The parser drops what is in quotes and lists beyond `MAX_NESTING`; it is put back as plain text.
+    """
+    from markdown_it.token import Token
+
+    lines: list[str] = []
+    kept: list[Token] = []
+    for index, token in enumerate(tokens):
+        if token.children:
+            token.children = _bounded_inline(token.children)
+        kept.append(token)
+        is_empty = token.nesting == 1 and tokens[index + 1].nesting == -1
+        if is_empty and token.level + 1 >= MAX_NESTING and token.map:
+            lines = lines or source.split("\n")
+            kept.append(Token("plain", "", 0, content="\n".join(lines[slice(*token.map)]), map=token.map))
+    return kept
+
+
+def _bounded_inline(tokens: Sequence[Token]) -> list[Token]:
+    """Inline tokens in which emphasis beyond `MAX_NESTING` is the text of its marks."""
+    from markdown_it.token import Token
+
+    level = 0
+    kept: list[Token] = []
+    for token in tokens:
+        level += max(0, token.nesting)
+        is_plain = token.nesting and level > MAX_NESTING
+        kept.append(Token("text", "", 0, content=token.markup) if is_plain else token)
+        level += min(0, token.nesting)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +99,12 @@ class CodeBlock:
 
 
 def code_blocks(source: str) -> list[CodeBlock]:
-    """Every block of code in a text, in order, however deep it lies."""
-    from markdown_it.tree import SyntaxTreeNode
-
-    tree = SyntaxTreeNode(parser().parse(source))
-    found = [node for node in tree.walk() if node.type in ("fence", "code_block")]
-    return [CodeBlock(node.content.removesuffix("\n"), language_of(node)) for node in found]
+    """Every block of code in a text, in order, at any level."""
+    found = [token for token in parser().parse(source) if token.type in ("fence", "code_block")]
+    return [CodeBlock(token.content.removesuffix("\n"), language_of(token)) for token in found]
 
 
-def language_of(node: SyntaxTreeNode) -> str:
+def language_of(node: SyntaxTreeNode | Token) -> str:
     """The language that a fence names; empty where it names none."""
     words = node.info.split()
     return words[0].strip("{}.") if words else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from functools import lru_cache
 from importlib import import_module
@@ -9,9 +10,13 @@ from typing import Protocol
 
 from textual.content import Content, Span
 
+from workbench.ui.kit.text import fold
+
 HIGHLIGHT_LIMIT = 60_000
 """Characters up to which a block is highlighted: some lexers are slow on long input, and output is untrusted."""
 TAB = "    "
+
+_logger = logging.getLogger(__name__)
 
 _STYLES: dict[str, str] = {
     "Comment": "doc--comment",
@@ -62,21 +67,21 @@ def highlight(code: str, language: str) -> list[Content]:
     lexer = _lexer(language.lower()) if language and len(code) <= HIGHLIGHT_LIMIT else None
     spans: list[Span] = []
     if lexer is not None:
-        for start, token, text in lexer.get_tokens_unprocessed(code):
-            if (style := _style(token)) and not text.isspace():
-                spans.append(Span(start, start + len(text), style))
+        try:
+            for start, token, text in lexer.get_tokens_unprocessed(code):
+                if (style := _style(token)) and not text.isspace():
+                    spans.append(Span(start, start + len(text), style))
+        except Exception:
+            # Hundreds of lexers, on the text of a model: the rest of the code stays plain.
+            _logger.warning("The %s lexer failed; the code stays plain", language, exc_info=True)
     return Content(code, spans).split("\n", allow_blank=True)
 
 
 def code_lines(code: str, language: str, width: int) -> list[Content]:
     """The rows of a code block, without its label."""
     room = max(1, width - 2)
-    rows: list[Content] = []
-    for line in highlight(code, language):
-        for part in line.fold(room) if line.cell_length > room else (line,):
-            padded = part.pad(1, max(1, width - 1 - part.cell_length))
-            rows.append(padded.stylize_before("doc--code-block"))
-    return rows
+    parts = (part for line in highlight(code, language) for part in fold(line, room))
+    return [part.pad(1, max(1, width - 1 - part.cell_length)).stylize_before("doc--code-block") for part in parts]
 
 
 def label_lines(language: str, width: int) -> list[Content]:

@@ -10,8 +10,8 @@ from workbench.ui.markdown.code import TAB
 class PlainDocument:
     """Text that is appended to, wrapped to a width that may change.
 
-    Only the last row is open, and those before it that its word is folded over: a word that grows can at most leave
-    them for the next one.
+    Only the last row is open, and the one before it where a word is folded over both: a word that is wider than a row
+    begins on a row of its own, and its full rows never change.
 
     Args:
         style: The component class of all of it.
@@ -63,11 +63,9 @@ class PlainDocument:
 
     def _open_at(self, line: str, rows: list[Content]) -> tuple[int, int]:
         """Where in `line` the open rows begin, and how many of `rows` they are."""
-        if not line.strip():
-            return 0, len(rows)
         start, count = len(line.rstrip()), 0
-        for row in reversed(rows):
-            # The row's own text, without the blank that wrapping took off its end.
+        for row in reversed(rows[-2:]):
+            # Wrapping takes blanks off the end of a row, but never off its beginning.
             start -= len(row.plain.rstrip())
             count += 1
             if start <= 0 or line[start - 1].isspace():
@@ -76,5 +74,5 @@ class PlainDocument:
 
     def _wrap(self, line: str) -> list[Content]:
         # A blank after a word that fills its row would get a row of its own, but only where it came with the word.
-        rows = Content(line.rstrip() or line).wrap(self._width)
+        rows = Content(line.rstrip()).wrap(self._width)
         return [row.stylize_before(self._style) for row in rows] if self._style else rows

@@ -1,18 +1,21 @@
-"""A Markdown document that grows at its end, at a cost that does not depend on how long it is.
+"""A Markdown document that grows at its end; what a fragment costs does not depend on the length of the document.
 
 What can no longer change is settled: laid out once and never looked at again. Only the last block is open. A fence is
 taken line by line, a list item by item, and any other block that grows long is laid out anew only when it has grown by
-a good part; what came in between is shown as plain text until then.
+a quarter; what came in between is shown as plain text until then.
 """
 
 from __future__ import annotations
 
+import logging
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from textual.content import Content
 
+from workbench.ui.kit.text import fold
 from workbench.ui.markdown.blocks import (
     BLANK,
     ListPlace,
@@ -25,31 +28,35 @@ from workbench.ui.markdown.blocks import (
     needs_air,
     parse,
 )
-from workbench.ui.markdown.code import code_lines, label_lines
+from workbench.ui.markdown.code import TAB, code_lines, label_lines
+from workbench.ui.markdown.plain import PlainDocument
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
 
 LONG_BLOCK = 1200
 """Characters from which an open block is no longer laid out anew with every fragment."""
+LONG_LINE = 400
+"""Characters from which the full rows of an open line of code are settled."""
 GROWTH = 1.25
 """By what factor a long open block has grown when it is laid out anew."""
 
+_logger = logging.getLogger(__name__)
 _PERHAPS_MARKER = re.compile(r"[ \t]*(?:\d{1,9}[.)]?|[-+*])?[ \t]*")
 
 
 @dataclass(slots=True)
 class _OpenFence:
-    """A fenced block whose end has not come."""
+    """A fenced block that is not closed yet."""
 
     language: str
     closing: re.Pattern[str]
     maybe_closing: re.Pattern[str]
     indent: int
-    code: list[str] = field(default_factory=list)
-    """The complete lines so far."""
     rest: str = ""
-    """The beginning of the next line."""
+    """The open part of the last line."""
+    within: bool = False
+    """Whether the beginning of that line is settled, because it is long."""
 
     @classmethod
     def of(cls, node: SyntaxTreeNode, opening: str) -> _OpenFence:
@@ -63,7 +70,7 @@ class _OpenFence:
         )
 
     def dedent(self, line: str) -> str:
-        spaces = len(line) - len(line.lstrip(" "))
+        spaces = 0 if self.within else len(line) - len(line.lstrip(" "))
         return line[min(spaces, self.indent) :]
 
 
@@ -92,6 +99,9 @@ class StreamingDocument:
         self._settled = 0
         self._tail = ""
         self._parsed = 0
+        self._changed = 0
+        self._plain: PlainDocument | None = None
+        """The whole text, where its layout failed."""
         self._fence: _OpenFence | None = None
         self._list: _ListSoFar | None = None
 
@@ -106,10 +116,7 @@ class StreamingDocument:
             return False
         self._width = width
         self._reset()
-        if self._done:
-            self.lines = blocks_lines(parse(self.source), width)
-        else:
-            self._take(self.source)
+        self._lay_out(self._whole if self._done else lambda: self._take(self.source))
         return True
 
     def append(self, text: str) -> int:
@@ -117,16 +124,34 @@ class StreamingDocument:
         self._source.append(text)
         if not self._width:
             return 0
-        start = self._settled
-        self._take(text)
-        return start
+        if self._plain is not None:
+            return self._plain.append(text)
+        self._changed = self._settled
+        self._lay_out(lambda: self._take(text))
+        return self._changed
 
     def finish(self) -> None:
-        """The document is complete: it is laid out once more as a whole, as a reader of the file would see it."""
+        """The document is complete: lay it out once more as a whole, as a reader of the file would see it."""
         self._done = True
         if self._width:
             self._reset()
-            self.lines = blocks_lines(parse(self.source), self._width)
+            self._lay_out(self._whole)
+
+    def _whole(self) -> None:
+        self.lines = blocks_lines(parse(self.source), self._width)
+
+    def _lay_out(self, work: Callable[[], None]) -> None:
+        """Do a part of the layout; where it fails the text is shown as it is."""
+        try:
+            work()
+        except Exception:
+            # The text comes from a model or a server: nothing in it may end the program.
+            _logger.exception("The layout of a Markdown text failed; it is shown as plain text")
+            self._plain = PlainDocument()
+            self._plain.append(self.source)
+            self._plain.resize(self._width)
+            self.lines = self._plain.lines
+            self._changed = 0
 
     def _take(self, text: str) -> None:
         if self._fence is not None:
@@ -148,14 +173,18 @@ class StreamingDocument:
         self._settled = len(self.lines)
 
     def _lay_out_tail(self) -> None:
-        # The beginning of a list marker would end the list before it, which its next letter may continue.
+        # What may be the beginning of a list marker is left out: it would end the list that it continues.
         unfinished = self._tail.rpartition("\n")[2]
         known = self._tail.removesuffix(unfinished) if _PERHAPS_MARKER.fullmatch(unfinished) else self._tail
-        nodes = parse(known)
+        definitions: dict[str, Any] = {}
+        nodes = parse(known, definitions)
+        tail_lines = self._tail.splitlines(keepends=True)
         if not nodes:
+            # Blank lines and reference definitions show nothing; only the last line may still become something else.
+            self._tail = "".join(tail_lines[_open_definition(definitions, known) :]) or unfinished
+            self._parsed = len(self._tail)
             self._open([])
             return
-        tail_lines = self._tail.splitlines(keepends=True)
         for node in nodes[:-1]:
             self._settle_block(node)
         last = nodes[-1]
@@ -209,6 +238,7 @@ class StreamingDocument:
         before = self._tail[-len(text) - 1]
         space = " " if before.isspace() and not text[0].isspace() else ""
         last = self.lines.pop() if len(self.lines) > self._settled else BLANK
+        self._changed = len(self.lines)
         self.lines += (last + Content(space + text)).wrap(self._width)
 
     def _begin_fence(self, node: SyntaxTreeNode, tail_lines: list[str], start: int) -> bool:
@@ -231,26 +261,44 @@ class StreamingDocument:
         """Take more of the open fence. Returns the text after its end; empty while it has none."""
         *complete, rest = (fence.rest + text).split("\n")
         for index, line in enumerate(complete):
-            if fence.closing.fullmatch(line):
+            if fence.closing.fullmatch(line) and not (fence.within and index == 0):
                 self._settle_code(fence, complete[:index])
-                self._close_fence(fence)
+                self._fence = None
+                self._open([])
                 return "\n".join([*complete[index + 1 :], rest])
         self._settle_code(fence, complete)
+        if len(rest) > LONG_LINE:
+            rest = self._settle_rows(fence, rest)
         fence.rest = rest
-        shown = rest and not fence.maybe_closing.fullmatch(rest)
+        shown = rest and (fence.within or not fence.maybe_closing.fullmatch(rest))
         self._open(code_lines(fence.dedent(rest), fence.language, self._width) if shown else [])
         return ""
 
     def _settle_code(self, fence: _OpenFence, lines: list[str]) -> None:
         if not lines:
             return
-        dedented = [fence.dedent(line) for line in lines]
-        fence.code += dedented
-        self._settle(code_lines("\n".join(dedented), fence.language, self._width), blank=False)
+        first = fence.dedent(lines[0])
+        fence.within = False
+        code = "\n".join([first, *(fence.dedent(line) for line in lines[1:])])
+        self._settle(code_lines(code, fence.language, self._width), blank=False)
 
-    def _close_fence(self, fence: _OpenFence) -> None:
-        self._fence = None
-        self._open([])
+    def _settle_rows(self, fence: _OpenFence, line: str) -> str:
+        """Settle the full rows of a long line. Returns the text of its last row."""
+        *full, last = fold(Content(fence.dedent(line).replace("\t", TAB)), max(1, self._width - 2))
+        if not full:
+            return line
+        code = "".join(row.plain for row in full)
+        self._settle(code_lines(code, fence.language, self._width), blank=False)
+        fence.within = True
+        return last.plain
+
+
+def _open_definition(definitions: dict[str, Any], source: str) -> int:
+    """The line of `source` where the last reference definition begins, if it may still go on; else its last line."""
+    references = [*definitions.get("references", {}).values(), *definitions.get("duplicate_refs", ())]
+    start, end = max((reference["map"] for reference in references), default=(0, 0))
+    lines = source.count("\n")
+    return start if end == lines and references else lines
 
 
 def _first_line(node: SyntaxTreeNode) -> int:

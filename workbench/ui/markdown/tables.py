@@ -41,7 +41,8 @@ def _place(cell: Content, width: int, alignment: str) -> Content:
 
 def table_lines(rows: Sequence[Sequence[Content]], alignments: Sequence[str], width: int) -> list[Content]:
     """A table; the first of `rows` is its header."""
-    count = len(alignments)
+    # A row that is too wide is cropped: columns beyond the width would never be seen.
+    count = min(len(alignments), width // (MIN_COLUMN + len(_GAP)) + 1)
     natural = [
         max((row[column].cell_length for row in rows if column < len(row)), default=0) for column in range(count)
     ]
