@@ -53,7 +53,7 @@ def test_a_tiny_model_passes(tiny_model: Path) -> None:
         ({".attention.layer_norm_epsilon": math.nan}, "layer_norm_epsilon' is nan"),
         ({"general.type": "adapter"}, "LoRA adapter"),
         ({"general.type": "imatrix"}, "importance matrix"),
-        ({"general.type": "mmproj"}, "sees or hears"),
+        ({"general.type": "mmproj"}, "vision or audio"),
     ],
     ids=str,
 )
@@ -83,7 +83,7 @@ def test_an_architecture_must_be_named(tmp_path: Path, raw) -> None:
 def test_a_vision_part_is_named_as_such(tmp_path: Path, raw) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(raw.file([raw.string("general.architecture", "clip")], [raw.tensor("t")], data=b"\0" * 128))
-    assert "sees or hears" in refusal(path).message
+    assert "vision or audio" in refusal(path).message
 
 
 def test_a_vocabulary_alone_is_no_model(tmp_path: Path, raw) -> None:

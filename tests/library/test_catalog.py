@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import ModelFileError, UnknownModelError
-from workbench.library import readings
+from workbench.library import file_facts
 from workbench.library.catalog import LibraryCatalog
 
 
@@ -107,13 +107,13 @@ def test_a_split_file(tmp_path: Path, model) -> None:
 def test_headers_are_read_once_until_the_file_changes(tmp_path: Path, model, monkeypatch) -> None:
     path = model(tmp_path / "m-F32.gguf")
     reads: list[Path] = []
-    real = readings.read_header
+    real = file_facts.read_header
 
     def counting(file: Path, **options):
         reads.append(file)
         return real(file, **options)
 
-    monkeypatch.setattr(readings, "read_header", counting)
+    monkeypatch.setattr(file_facts, "read_header", counting)
     library = catalog(tmp_path)
     assert library.list_models() == library.list_models()
     assert len(reads) == 1

@@ -15,9 +15,9 @@ import pytest
 
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.library import catalog as catalog_module
-from workbench.library import readings, search
-from workbench.library.background import Tell, views_of
+from workbench.library import file_facts, search
 from workbench.library.catalog import LibraryCatalog
+from workbench.library.search import Report, views_of
 
 PATIENCE = 20
 
@@ -37,7 +37,7 @@ class Gate:
         self.asked = Event()
         self.open = Event()
         self.files: list[str] = []
-        self._read = readings.read_header
+        self._read = file_facts.read_header
 
     def __call__(self, path: Path, **options):
         self.files.append(Path(path).name)
@@ -52,7 +52,7 @@ class Gate:
 @pytest.fixture
 def gate(monkeypatch):
     gate = Gate()
-    monkeypatch.setattr(readings, "read_header", gate)
+    monkeypatch.setattr(file_facts, "read_header", gate)
     monkeypatch.setattr(search, "READERS", 1)
     yield gate
     gate.open.set()
@@ -261,12 +261,12 @@ def view(*names: str, complete: bool = False) -> LibraryView:
     return LibraryView(tuple(ModelEntry(name, name) for name in names), complete=complete)
 
 
-async def collected(run: Callable[[Tell, Event], LibraryView | None]) -> list[LibraryView]:
+async def collected(run: Callable[[Report, Event], LibraryView | None]) -> list[LibraryView]:
     return [item async for item in views_of(run)]
 
 
 async def test_views_that_nobody_took_in_time_are_left_out() -> None:
-    def run(tell: Tell, stop: Event) -> LibraryView:
+    def run(tell: Report, stop: Event) -> LibraryView:
         for number in range(1000):
             tell(view(str(number)))
         return view("last", complete=True)
@@ -278,7 +278,7 @@ async def test_views_that_nobody_took_in_time_are_left_out() -> None:
 
 
 async def test_an_error_of_the_search_is_raised_where_the_views_are_awaited() -> None:
-    def run(tell: Tell, stop: Event) -> LibraryView:
+    def run(tell: Report, stop: Event) -> LibraryView:
         raise OSError("broken disk")
 
     with pytest.raises(OSError, match="broken disk"):
@@ -292,7 +292,7 @@ async def test_a_stopped_search_gives_nothing() -> None:
 def test_a_loop_that_ended_before_the_search_does_no_harm() -> None:
     go_on, told = Event(), Event()
 
-    def run(tell: Tell, stop: Event) -> None:
+    def run(tell: Report, stop: Event) -> None:
         assert go_on.wait(PATIENCE)
         tell(view("late"))
         told.set()
@@ -312,7 +312,7 @@ def test_a_loop_that_ended_before_the_search_does_no_harm() -> None:
 
 def test_files_that_vanish_or_appear_while_they_are_looked_for(tmp_path: Path, model, monkeypatch) -> None:
     paths = [model(tmp_path / f"{rows}-F32.gguf", rows=rows) for rows in (1, 2, 3)]
-    real = readings.read_header
+    real = file_facts.read_header
 
     def vanishing(path: Path, **options):
         if Path(path) == paths[1]:
@@ -320,7 +320,7 @@ def test_files_that_vanish_or_appear_while_they_are_looked_for(tmp_path: Path, m
             model(tmp_path / "9-F32.gguf", rows=9)
         return real(path, **options)
 
-    monkeypatch.setattr(readings, "read_header", vanishing)
+    monkeypatch.setattr(file_facts, "read_header", vanishing)
     library = catalog(tmp_path)
     said = {entry.name: entry.problem for entry in library.list_models()}
     assert (said["1"], said["3"]) == ("", "")

@@ -196,30 +196,30 @@ Naming = Literal["ollama", "hf"]
 
 
 class Catalog(Protocol):
-    """The models at hand."""
+    """The models that can be opened."""
 
     async def models(self) -> Sequence[ModelEntry]:
-        """Every model that can be opened, in the order to show."""
+        """Every model: the demo model first, then recently opened ones, then all others by name."""
 
     def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
-        """The models: at once those that are known, then more as a search finds them; the last view is complete.
+        """Views of the models: at once the known ones, then more as a search finds them; the last view is complete.
 
         Args:
-            again: Whether to search even where a search was finished a moment ago.
+            again: Whether to search even where the last search is still current.
         """
 
     async def name_elsewhere(self, path: str, naming: Naming) -> str:
-        """What a Modelfile may call the model in the file `path`.
+        """The name of the model file `path` in another program, for a Modelfile.
 
         Raises:
-            UnknownModelError: The file has no such name that is known.
+            UnknownModelError: The file has no known name there.
         """
 
     async def find_recipe(self, ref: str) -> Recipe | None:
-        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
+        """The recipe of the model that `ref` stands for; None where no Modelfile describes it.
 
         Raises:
-            WorkbenchError: The Modelfile cannot be read or is not sound.
+            WorkbenchError: The Modelfile cannot be read, or is not valid.
         """
 
 

@@ -11,7 +11,7 @@ from typing import NoReturn
 from workbench.core.errors import ModelFileError
 from workbench.gguf.header import Array, Header, Value
 from workbench.gguf.layers import MAX_LAYERS, LayerKind, cache_widths, is_hybrid, plan_layers
-from workbench.gguf.model import get_int, get_per_layer, get_text
+from workbench.gguf.model import get_int, get_per_layer, get_text, other_kind
 from workbench.gguf.names import parse_shard
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import ValueType
@@ -98,16 +98,11 @@ class _Check:
         raise ModelFileError(f"{self.path}: {what}.", hint)
 
     def _kind(self) -> str:
-        kind = get_text(self.metadata, "general.type") or "model"
-        if kind == "adapter":
-            self._fail("this is a LoRA adapter, not a model", "Open the model that it was made for.")
-        if kind == "imatrix":
-            self._fail("this is an importance matrix, not a model", "It is for making quantizations.")
+        if other := other_kind(self.metadata):
+            self._fail(f"this is {other.name}, not a model", other.hint)
         architecture = get_text(self.metadata, "general.architecture")
         if architecture is None:
-            self._fail("the metadata key 'general.architecture' is missing, so that nobody knows what model this is")
-        if architecture == "clip" or kind in {"mmproj", "clip-vision"}:
-            self._fail("this is the part of a model that sees or hears, not the model", "Open the model beside it.")
+            self._fail("the metadata key 'general.architecture' is missing, which names the kind of model")
         return architecture
 
     def _tensors(self) -> None:

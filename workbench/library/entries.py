@@ -1,47 +1,47 @@
-"""A model file as an entry that a user can choose."""
+"""Library entries from found model files and their facts."""
 
 from __future__ import annotations
 
 from workbench.core.models import ModelEntry
 from workbench.gguf.names import parse_name
+from workbench.library.file_facts import FileFacts
 from workbench.library.folders import Found, ModelFile
 from workbench.library.groups import group_of, is_generic
 from workbench.library.labels import find_mismatch, tensor_quant
-from workbench.library.readings import Reading
 
 
-def make_entry(found: Found, reading: Reading | None) -> ModelEntry:
+def make_entry(found: Found, facts: FileFacts | None) -> ModelEntry:
     """The entry of a model that a source has found.
 
     Args:
-        found: What the source says.
-        reading: What its file says; None where it has none.
+        found: What the source states.
+        facts: What its file states; None where it has no file.
     """
-    reading = reading or Reading()
+    facts = facts or FileFacts()
     file = found.file
-    problem = found.problem or (_incomplete(file) if file.missing else "") or reading.problem
+    problem = found.problem or (_incomplete(file) if file.missing else "") or facts.problem
     parts = parse_name(file.path.name if file.paths else found.name)
-    identity = reading.identity
+    identity = facts.identity
     base = parts.base
     if is_generic(base):
         base = identity.name or parse_name(found.name).base or base
-    # A file called `model.gguf` that has no name inside is known by its folder.
+    # A file called `model.gguf` without a name in its metadata is named after its folder.
     alias = parse_name(found.name).base or (file.path.parent.name if file.paths else "")
-    quant = parts.quant or found.quant or reading.label or reading.main_type
+    quant = parts.quant or found.quant or facts.label or facts.main_type
     return ModelEntry(
         ref=found.place.ref,
         name=printable(found.name or base),
         quant=quant,
         path=str(file.path) if file.paths else None,
         size_bytes=file.size_bytes or None,
-        parameters=(None if file.missing else reading.parameters) or found.parameters,
+        parameters=(None if file.missing else facts.parameters) or found.parameters,
         architecture=printable(identity.architecture) or None,
-        bits_per_weight=reading.bits_per_weight,
-        context_length=reading.context_length,
+        bits_per_weight=facts.bits_per_weight,
+        context_length=facts.context_length,
         source=found.place.source,
         problem=printable(problem),
-        tensor_quant=tensor_quant(reading.mix),
-        label_mismatch=find_mismatch(quant, reading.mix, reading.label),
+        tensor_quant=tensor_quant(facts.mix),
+        label_mismatch=find_mismatch(quant, facts.mix, facts.label),
         group=printable(group_of(parts.base, identity, alias)),
         digest=found.digest,
         places=(found.place,),
@@ -55,5 +55,5 @@ def _incomplete(file: ModelFile) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` without anything that a terminal would act upon."""
+    """`text` without characters that a terminal would interpret."""
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

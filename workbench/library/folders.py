@@ -1,4 +1,4 @@
-"""The model files below a folder."""
+"""Search for model files below a folder, and what the stores of other programs share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from pathlib import Path
 from workbench.core.models import Place, ScanProblem
 from workbench.gguf.names import SUFFIX, is_sidecar, parse_shard
 
-Identity = tuple[int, int]
-"""Device and inode: the same for every name of one file or folder."""
+FileId = tuple[int, int]
+"""Device and inode: equal for every name of one file or folder."""
+MOST_JSON = 1 << 20
+"""Size limit of manifests and settings, in bytes; they take some kilobytes."""
+UNFINISHED = "incomplete: the download was not finished. Start it again to resume it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +23,10 @@ class ModelFile:
     """A model on disk: one file, or all parts of a split one."""
 
     paths: tuple[Path, ...]
-    """The file, or the parts that are there, in order; the first is the one to open."""
+    """The file, or the parts that exist, in order; the first is the one to open."""
     size_bytes: int
     missing: tuple[str, ...] = ()
-    """The file names of the parts that are not there."""
+    """The file names of missing parts."""
 
     @property
     def path(self) -> Path:
@@ -33,18 +36,18 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A model that a source knows of, before its file is read. What the source does not tell is empty."""
+    """A model that a source lists, before its file is read. What the source does not state is empty."""
 
     file: ModelFile
     place: Place
     name: str = ""
-    """What to call it; empty for the name of its file."""
+    """Its name; empty for the name of its file."""
     quant: str | None = None
-    """The quantization by the source's own account."""
+    """The quantization that the source states."""
     parameters: int | None = None
     digest: str | None = None
     problem: str = ""
-    """Why it cannot be opened, as far as that is known without reading it."""
+    """Why it cannot be opened, where that is known without reading it."""
 
 
 Finding = Found | ScanProblem
@@ -53,10 +56,10 @@ Finding = Found | ScanProblem
 def find_in_folders(folders: Iterable[Path]) -> Iterator[Finding]:
     """Search `folders` and everything below them for model files.
 
-    Symbolic links are followed. A folder that several names lead to is searched once, under the first of them, so that
-    loops end. What cannot be read is reported and left out.
+    Symbolic links are followed. A folder with several names is searched once, under the first of them, so that loops
+    end. What cannot be read is reported and skipped.
     """
-    seen: set[Identity] = set()
+    seen: set[FileId] = set()
     for folder in folders:
         for item in walk(folder, seen):
             if isinstance(item, ModelFile):
@@ -66,23 +69,23 @@ def find_in_folders(folders: Iterable[Path]) -> Iterator[Finding]:
 
 
 def found_in(file: ModelFile, source: str) -> Found:
-    """A model that has no other name than its path."""
+    """A model whose only name is its path."""
     return Found(file, Place(source, str(file.path), str(file.path)))
 
 
-def walk(root: Path, seen: set[Identity] | None = None) -> Iterator[ModelFile | ScanProblem]:
+def walk(root: Path, seen: set[FileId] | None = None) -> Iterator[ModelFile | ScanProblem]:
     """The model files in `root` and below.
 
     Args:
-        root: The folder to begin at.
-        seen: The folders that were searched already; those searched now are added.
+        root: The folder to start at.
+        seen: The folders already searched; those searched now are added.
     """
     seen = set() if seen is None else seen
     pending = [root]
     while pending:
         folder = pending.pop()
         try:
-            identity = identity_of(folder.stat())
+            identity = file_id(folder.stat())
             if identity in seen:
                 continue
             seen.add(identity)
@@ -111,22 +114,19 @@ def walk(root: Path, seen: set[Identity] | None = None) -> Iterator[ModelFile | 
 def model_file(path: Path) -> ModelFile:
     """The model that the file `path` is, or is a part of."""
     shard = parse_shard(path.name)
-    if shard is None:
-        return ModelFile((path,), size_of(path))
-    parts = [path.with_name(name) for name in shard.names]
-    present = tuple(part for part in parts if stat.S_ISREG(mode_of(part))) or (path,)
-    missing = tuple(part.name for part in parts if part not in present)
-    return ModelFile(present, sum(size_of(part) for part in present), missing)
+    parts = map(path.with_name, shard.names) if shard else (path,)
+    present = {part: size_of(part) for part in parts if stat.S_ISREG(mode_of(part))}
+    return next(put_together(present or {path: size_of(path)}))
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a file of this name may be a model, and is not a part that goes with one."""
+    """Whether a file of this name may be a model, and not an accessory of one."""
     folded = name.casefold()
     return folded.endswith(SUFFIX) and not is_sidecar(name) and "mmproj" not in folded
 
 
 def mode_of(path: Path) -> int:
-    """The file mode of what is at `path`; 0 where nothing is, or where no path can be like that."""
+    """The file mode of `path`; 0 where nothing exists there, or where it is not a valid path."""
     try:
         return path.stat().st_mode
     except (OSError, ValueError):
@@ -134,20 +134,20 @@ def mode_of(path: Path) -> int:
 
 
 def size_of(path: Path) -> int:
-    """The size of the file `path`; 0 where there is none."""
+    """The size of the file `path` in bytes; 0 where there is none."""
     try:
         return path.stat().st_size
     except (OSError, ValueError):
         return 0
 
 
-def identity_of(status: os.stat_result) -> Identity:
-    """What tells a file or folder from all others, whatever it is called."""
+def file_id(status: os.stat_result) -> FileId:
+    """The identity of a file or folder, regardless of its name."""
     return status.st_dev, status.st_ino
 
 
 def reason(error: OSError) -> str:
-    """Why something could not be looked at, in words."""
+    """Why something could not be read."""
     if isinstance(error, FileNotFoundError):
         return "there is no such folder or file"
     if isinstance(error, PermissionError):
@@ -156,7 +156,7 @@ def reason(error: OSError) -> str:
 
 
 def put_together(files: dict[Path, int]) -> Iterator[ModelFile]:
-    """The models among `files` (path to size), with the parts of a split one put together."""
+    """The models among `files` (path to size), with the parts of a split one joined."""
     done: set[Path] = set()
     for path, size in files.items():
         if path in done:
@@ -172,12 +172,42 @@ def put_together(files: dict[Path, int]) -> Iterator[ModelFile]:
         yield ModelFile(present, sum(files[part] for part in present), missing)
 
 
+def model_files(children: Iterable[Path | ScanProblem]) -> Iterator[ModelFile | ScanProblem]:
+    """The models among the files of a folder, and the problems among `children` and of their own."""
+    files: dict[Path, int] = {}
+    for child in children:
+        if isinstance(child, ScanProblem):
+            yield child
+        elif is_model_name(child.name):
+            try:
+                status = child.stat()
+            except OSError as error:
+                yield ScanProblem(child, reason(error))
+                continue
+            if not stat.S_ISDIR(status.st_mode):
+                files[child] = status.st_size
+    yield from put_together(files)
+
+
+def read_small(path: Path, most: int = MOST_JSON) -> bytes:
+    """The content of a regular file of at most `most` bytes.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is larger, or not a regular file.
+    """
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+        raise ValueError(path)
+    return path.read_bytes()
+
+
 def subfolders(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
-    """The folders in `folder` by name, hidden ones left out, or why they cannot be listed.
+    """The folders in `folder` by name, without hidden ones, or why they cannot be listed.
 
     Args:
         folder: The folder to list.
-        optional: Whether it is all right that it is not there.
+        optional: Whether it may be missing.
     """
     for child in listed(folder, optional=optional):
         if isinstance(child, ScanProblem):
@@ -192,11 +222,11 @@ def subfolders(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanPr
 
 
 def listed(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
-    """Everything in `folder` by name, hidden names left out, or why it cannot be listed.
+    """Everything in `folder` by name, without hidden names, or why it cannot be listed.
 
     Args:
         folder: The folder to list.
-        optional: Whether it is all right that it is not there.
+        optional: Whether it may be missing.
     """
     try:
         with os.scandir(folder) as entries:

@@ -1,4 +1,4 @@
-"""The Hugging Face cache: snapshots of repositories, whose files are links to blobs named after their content."""
+"""The models in the Hugging Face cache: snapshots of repositories, with links to blobs named by their content hash."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from pathlib import Path
 
 from workbench.core.models import Place, ScanProblem
 from workbench.library.folders import (
+    UNFINISHED,
+    FileId,
     Finding,
     Found,
-    Identity,
     ModelFile,
     is_model_name,
     listed,
@@ -25,14 +26,13 @@ from workbench.library.folders import (
 from workbench.library.places import Places
 
 HUGGING_FACE = "huggingface"
-UNFINISHED = ".incomplete"
 _PREFIX = "models--"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def cache_folder(places: Places) -> Path:
-    """The folder of the cache, whether it is there or not."""
+    """The folder of the cache, which need not exist."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if (named := places.named(variable)) is not None:
             return named
@@ -46,11 +46,11 @@ def find_hugging_face(places: Places) -> Iterator[Finding]:
 
 
 def find_in_cache(cache: Path, source: str) -> Iterator[Finding]:
-    """Every GGUF in a folder that is laid out like the Hugging Face cache.
+    """Every GGUF in a folder that is laid out as the Hugging Face cache.
 
     Args:
-        cache: The folder; it need not be there.
-        source: Whose folder it is.
+        cache: The folder, which need not exist.
+        source: The program that it belongs to.
     """
     for folder in subfolders(cache):
         if isinstance(folder, ScanProblem):
@@ -62,7 +62,7 @@ def find_in_cache(cache: Path, source: str) -> Iterator[Finding]:
 
 def _find_in_repository(folder: Path, repository: str, source: str) -> Iterator[Finding]:
     taken: set[tuple[str, Path]] = set()
-    seen: set[Identity] = set()
+    seen: set[FileId] = set()
     for snapshot in _snapshots(folder):
         if isinstance(snapshot, ScanProblem):
             yield snapshot
@@ -71,7 +71,7 @@ def _find_in_repository(folder: Path, repository: str, source: str) -> Iterator[
             if isinstance(item, ScanProblem):
                 yield _broken_link(item, repository, source) or item
                 continue
-            # Two snapshots of a repository mostly have the same files.
+            # The snapshots of a repository mostly share files.
             key = str(item.path.relative_to(snapshot)), item.path.resolve()
             if key not in taken:
                 taken.add(key)
@@ -100,7 +100,7 @@ def _found(file: ModelFile, repository: str, source: str, digest: str | None = N
 
 
 def _digest(file: ModelFile) -> str | None:
-    """SHA-256 of a file in one part: the name of the blob that it is a link to."""
+    """SHA-256 of a file in one part: the name of the blob that it links to."""
     if len(file.paths) > 1 or file.missing or not file.path.is_symlink():
         return None
     name = file.path.readlink().name
@@ -117,11 +117,11 @@ def _broken_link(problem: ScanProblem, repository: str, source: str) -> Found | 
 
 
 def _unfinished(blobs: Path, repository: str, source: str) -> Iterator[Finding]:
-    """Downloads that were not finished: no snapshot has their names yet."""
+    """Unfinished downloads, which no snapshot names yet."""
     for item in listed(blobs):
         if isinstance(item, ScanProblem):
             yield item
-        elif item.name.endswith(UNFINISHED) and stat.S_ISREG(mode_of(item)):
+        elif item.name.endswith(".incomplete") and stat.S_ISREG(mode_of(item)):
             try:
                 with item.open("rb") as file:
                     is_model = file.read(4) == b"GGUF"
@@ -133,5 +133,5 @@ def _unfinished(blobs: Path, repository: str, source: str) -> Iterator[Finding]:
                     ModelFile((item,), size_of(item)),
                     Place(source, str(item), str(item), repository),
                     name=repository.rpartition("/")[2],
-                    problem="incomplete: the download was not finished. Start it again to go on with it.",
+                    problem=UNFINISHED,
                 )

@@ -1,29 +1,29 @@
-"""llama.cpp's own caches: the older one is flat, the newer one laid out like the Hugging Face cache."""
+"""The models in llama.cpp's caches: the older one is flat, the newer one is laid out as the Hugging Face cache."""
 
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.core.models import Place, ScanProblem
 from workbench.gguf.names import SUFFIX, parse_name
 from workbench.library.folders import (
+    UNFINISHED,
     Finding,
     Found,
     ModelFile,
     is_model_name,
     listed,
-    put_together,
-    reason,
+    model_files,
     size_of,
 )
 from workbench.library.huggingface import find_in_cache
 from workbench.library.places import Places
 
 LLAMA_CPP = "llama.cpp"
-UNFINISHED = ".downloadInProgress"
+_SUFFIX = ".downloadInProgress"
+"""The end of the names of unfinished downloads."""
 _MANIFEST = re.compile(r"manifest=(?P<user>[^=]+)=(?P<repo>[^=]+)=[^=]*\.json")
 
 
@@ -47,29 +47,20 @@ def _older_cache(places: Places) -> Path:
 
 
 def _flat(folder: Path, *, optional: bool = True) -> Iterator[Finding]:
-    files: dict[Path, int] = {}
+    others: list[Path | ScanProblem] = []
     unfinished: list[Path] = []
     repositories: dict[str, str] = {}
     for item in listed(folder, optional=optional):
-        if isinstance(item, ScanProblem):
-            yield item
-        elif manifest := _MANIFEST.fullmatch(item.name):
+        if isinstance(item, Path) and (manifest := _MANIFEST.fullmatch(item.name)):
             repositories[f"{manifest['user']}_{manifest['repo']}_"] = f"{manifest['user']}/{manifest['repo']}"
-        elif item.name.endswith(UNFINISHED) and is_model_name(item.name.removesuffix(UNFINISHED)):
+        elif isinstance(item, Path) and item.name.endswith(_SUFFIX) and is_model_name(item.name.removesuffix(_SUFFIX)):
             unfinished.append(item)
-        elif is_model_name(item.name):
-            try:
-                status = item.stat()
-            except OSError as error:
-                yield ScanProblem(item, reason(error))
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                files[item] = status.st_size
-    for file in put_together(files):
-        yield _found(file, file.path.name, repositories)
+        else:
+            others.append(item)
+    for file in model_files(others):
+        yield file if isinstance(file, ScanProblem) else _found(file, file.path.name, repositories)
     for path in unfinished:
-        problem = "incomplete: the download was not finished. Start it again to go on with it."
-        yield _found(ModelFile((path,), size_of(path)), path.name.removesuffix(UNFINISHED), repositories, problem)
+        yield _found(ModelFile((path,), size_of(path)), path.name.removesuffix(_SUFFIX), repositories, UNFINISHED)
 
 
 def _found(file: ModelFile, name: str, repositories: dict[str, str], problem: str = "") -> Found:
@@ -81,11 +72,11 @@ def _found(file: ModelFile, name: str, repositories: dict[str, str], problem: st
 
 
 def _repository(name: str, repositories: dict[str, str]) -> tuple[str, str]:
-    """The beginning of a file name that stands for a repository, and the repository."""
+    """The prefix of a file name that stands for a repository, and the repository."""
     for prefix, repository in repositories.items():
         if name.startswith(prefix) and name[len(prefix) :].casefold() != SUFFIX:
             return prefix, repository
-    # Without a manifest beside it: repositories of GGUF files are mostly called so, and users have no underscores.
+    # Without a manifest: repositories of GGUF files mostly end in -GGUF, and user names have no underscores.
     repository, found, rest = name.partition("-GGUF_")
     if found and "_" in repository and rest.casefold() != SUFFIX:
         return f"{repository}{found}", f"{repository.replace('_', '/', 1)}-GGUF"

@@ -1,4 +1,4 @@
-"""LM Studio's folder: publisher, model, file."""
+"""The models in LM Studio's folder, which is laid out as publisher, model, file."""
 
 from __future__ import annotations
 
@@ -8,26 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.core.models import Place, ScanProblem
-from workbench.library.folders import (
-    Finding,
-    Found,
-    is_model_name,
-    listed,
-    mode_of,
-    put_together,
-    reason,
-    size_of,
-    subfolders,
-)
+from workbench.library.folders import Finding, Found, listed, mode_of, model_files, read_small, subfolders
 from workbench.library.places import Places
 
 LM_STUDIO = "lmstudio"
-MAX_SETTINGS = 1 << 20
-"""Settings take some kilobytes, in bytes."""
 
 
 def models_folders(places: Places) -> list[Path]:
-    """The folders in which LM Studio keeps models, whether they are there or not: the chosen one, and the usual one."""
+    """The folders in which LM Studio keeps models: the chosen one, and the default one. They need not exist."""
     home = _home(places)
     chosen = _setting(home / "settings.json", "downloadsFolder")
     return [*([places.expanded(chosen)] if chosen else []), home / "models"]
@@ -42,10 +30,8 @@ def _home(places: Places) -> Path:
 
 
 def _text(path: Path) -> str:
-    if not stat.S_ISREG(mode_of(path)) or size_of(path) > MAX_SETTINGS:
-        return ""
     try:
-        return path.read_text(encoding="utf-8")
+        return read_small(path).decode()
     except (OSError, ValueError):
         return ""
 
@@ -72,17 +58,8 @@ def find_lm_studio(places: Places) -> Iterator[Finding]:
 
 def _files(folder: Path) -> Iterator[Finding]:
     name = f"{folder.parent.name}/{folder.name}"
-    files: dict[Path, int] = {}
-    for item in listed(folder):
-        if isinstance(item, ScanProblem):
-            yield item
-        elif is_model_name(item.name):
-            try:
-                status = item.stat()
-            except OSError as error:
-                yield ScanProblem(item, reason(error))
-                continue
-            if not stat.S_ISDIR(status.st_mode):
-                files[item] = status.st_size
-    for file in put_together(files):
-        yield Found(file, Place(LM_STUDIO, str(file.path), str(file.path), name))
+    for file in model_files(listed(folder)):
+        if isinstance(file, ScanProblem):
+            yield file
+        else:
+            yield Found(file, Place(LM_STUDIO, str(file.path), str(file.path), name))

@@ -1,57 +1,48 @@
-"""One row for each file, however often and wherever it was found."""
+"""Merging of findings: one entry for each file, with all places where it was found."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from workbench.core.models import ModelEntry, Place
 from workbench.library.entries import make_entry
-from workbench.library.folders import Found, ModelFile, identity_of
-from workbench.library.readings import Reading
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A model that was found, and what its file says."""
-
-    found: Found
-    reading: Reading | None
+from workbench.library.file_facts import FileFacts
+from workbench.library.folders import Found, ModelFile, file_id
 
 
 @dataclass(slots=True)
-class _Row:
-    """An entry in the making."""
+class _MergedEntry:
+    """An entry, while findings are merged into it."""
 
     entry: ModelEntry
     file: ModelFile
     digests: set[str] = field(default_factory=set)
 
 
-def merged(candidates: Sequence[Candidate], sample: Callable[[ModelFile], str]) -> list[ModelEntry]:
-    """The entries of `candidates`; of one file that was found several times, the first one with all places.
+def merged(findings: Iterable[tuple[Found, FileFacts | None]], sample: Callable[[ModelFile], str]) -> list[ModelEntry]:
+    """The entries of `findings`, one for each file, in the order of the first finding.
 
-    Two are one file where they have the same inode, or the same digest, or where size, header and samples of the
-    weights are the same.
+    Two findings are of one file where inode or digest are equal, or where size, header and samples of the weights are.
 
     Args:
-        candidates: What was found, the places that are to stand first before the others.
-        sample: Gives a hash of some of the bytes of a file; asked for files that cannot be told apart otherwise.
+        findings: The models found, with the facts of their files, in order of preference.
+        sample: Hashes some of the bytes of a file; called for files that are alike in all else.
     """
-    rows: list[_Row] = []
-    by_key: dict[Hashable, _Row] = {}
-    alike: dict[Hashable, list[_Row]] = {}
-    for candidate in candidates:
-        file, entry = candidate.found.file, make_entry(candidate.found, candidate.reading)
+    rows: list[_MergedEntry] = []
+    by_key: dict[Hashable, _MergedEntry] = {}
+    alike: dict[Hashable, list[_MergedEntry]] = {}
+    for found, facts in findings:
+        file, entry = found.file, make_entry(found, facts)
         keys = list(_keys(file, entry))
         row = next((by_key[key] for key in keys if key in by_key), None)
-        likeness = _likeness(candidate, entry)
+        likeness = _likeness(file, facts, entry)
         if row is None and likeness is not None:
             same = (other for other in alike.get(likeness, ()) if _are_one(other, entry, file, sample))
             row = next(same, None)
         if row is None:
-            row = _Row(entry, file)
+            row = _MergedEntry(entry, file)
             rows.append(row)
             if likeness is not None:
                 alike.setdefault(likeness, []).append(row)
@@ -65,26 +56,25 @@ def merged(candidates: Sequence[Candidate], sample: Callable[[ModelFile], str]) 
 
 
 def _keys(file: ModelFile, entry: ModelEntry) -> Iterator[Hashable]:
-    """What every finding of the same file has."""
+    """Keys that all findings of one file share."""
     if not file.paths:
         yield entry.ref
         return
     with suppress(OSError, ValueError):
-        yield ("inode", *identity_of(file.path.stat()))
+        yield ("inode", *file_id(file.path.stat()))
     if entry.digest and not entry.problem:
         yield ("digest", entry.digest)
 
 
-def _likeness(candidate: Candidate, entry: ModelEntry) -> Hashable | None:
-    """What a copy of the file would have too, and another file may have by chance; None for what cannot be read."""
-    reading, file = candidate.reading, candidate.found.file
-    if entry.problem or reading is None or not reading.header_hash:
+def _likeness(file: ModelFile, facts: FileFacts | None, entry: ModelEntry) -> Hashable | None:
+    """A key that copies of the file share, and other files may by chance; None for an unreadable file."""
+    if entry.problem or facts is None or not facts.header_hash:
         return None
-    return file.size_bytes, len(file.paths), reading.header_hash
+    return file.size_bytes, len(file.paths), facts.header_hash
 
 
-def _are_one(row: _Row, entry: ModelEntry, file: ModelFile, sample: Callable[[ModelFile], str]) -> bool:
-    """Whether two files that are alike are copies of each other."""
+def _are_one(row: _MergedEntry, entry: ModelEntry, file: ModelFile, sample: Callable[[ModelFile], str]) -> bool:
+    """Whether two files with equal likeness are copies."""
     if entry.digest and row.digests and entry.digest not in row.digests:
         return False
     first = sample(row.file)
@@ -92,7 +82,7 @@ def _are_one(row: _Row, entry: ModelEntry, file: ModelFile, sample: Callable[[Mo
 
 
 def _together(one: ModelEntry, other: ModelEntry) -> ModelEntry:
-    """`one` with the places of `other`, and with what only that knows."""
+    """`one` with the places of `other`, and with its digest and quantization where `one` has none."""
     places = list(one.places)
     for place in other.places:
         same = next((index for index, known in enumerate(places) if _is_same_place(known, place)), None)
@@ -104,12 +94,12 @@ def _together(one: ModelEntry, other: ModelEntry) -> ModelEntry:
 
 
 def _is_same_place(known: Place, place: Place) -> bool:
-    """Whether `place` is known already; a path says nothing new where a name of the file at that path is known."""
+    """Whether `place` is known; a path adds nothing where a name for the file at that path is known."""
     return known.path == place.path and place.ref in {known.ref, place.path}
 
 
 def _joined(entries: list[ModelEntry]) -> list[ModelEntry]:
-    """The entries, with those whose files are not whole in the group of the only model of their name."""
+    """The entries, with incomplete files put into the group of the only model of their name."""
     by_words: dict[str, set[str]] = {}
     for entry in entries:
         if not entry.problem:

@@ -1,6 +1,6 @@
-"""Ollama's store: manifests that name blobs. It is only read, and Ollama need not run.
+"""The models in Ollama's store: manifests that name blobs. Ollama need not run.
 
-Nothing is ever put there: a running Ollama deletes blobs that no manifest names.
+The store is only read: a running Ollama deletes blobs that no manifest names.
 """
 
 from __future__ import annotations
@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.core.models import Place, ScanProblem
-from workbench.gguf.names import parse_name
+from workbench.gguf.names import parameter_count, parse_name
 from workbench.library.folders import (
+    FileId,
     Finding,
     Found,
-    Identity,
     ModelFile,
-    identity_of,
+    file_id,
     listed,
     mode_of,
+    read_small,
     reason,
     size_of,
     subfolders,
@@ -32,10 +33,7 @@ OLLAMA = "ollama"
 PREFIX = "ollama:"
 DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG = "registry.ollama.ai", "library", "latest"
 SERVICE_FOLDERS = ("usr/share/ollama/.ollama/models", "var/lib/ollama/models", "var/lib/ollama/.ollama/models")
-"""Where Ollama keeps models when it runs for all users, by its own installer and by distributions."""
-
-MAX_JSON = 1 << 20
-"""Manifests and configurations take some kilobytes, in bytes."""
+"""The model folders of system-wide installations, by Ollama's installer and by distributions."""
 
 _MODEL = "application/vnd.ollama.image.model"
 _ADAPTER = "application/vnd.ollama.image.adapter"
@@ -43,13 +41,11 @@ _OTHER_FORMS = frozenset({"application/vnd.ollama.image.tensor", "application/vn
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,349}")
-_COUNT = re.compile(r"(\d+(?:\.\d+)?)([KMBT])", re.IGNORECASE)
-_SCALE = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 
 @dataclass(frozen=True, slots=True)
 class OllamaName:
-    """A name as Ollama understands it."""
+    """A model name of Ollama, in its parts."""
 
     host: str
     namespace: str
@@ -57,7 +53,7 @@ class OllamaName:
     tag: str
 
     def __str__(self) -> str:
-        """The form in which Ollama shows it: what goes without saying is left out, the tag never is."""
+        """The form in which Ollama shows it: without the default host and namespace, always with the tag."""
         place = "" if self.namespace == DEFAULT_NAMESPACE else f"{self.namespace}/"
         if self.host != DEFAULT_HOST:
             place = f"{self.host}/{self.namespace}/"
@@ -65,7 +61,7 @@ class OllamaName:
 
     @property
     def folded(self) -> OllamaName:
-        """The same for all spellings in capitals and small letters."""
+        """The name in lower case, for comparisons."""
         return OllamaName(self.host.casefold(), self.namespace.casefold(), self.model.casefold(), self.tag.casefold())
 
 
@@ -79,7 +75,7 @@ class Manifest:
 
 
 def parse_ollama_name(text: str) -> OllamaName | None:
-    """Take a name apart, from the right; None where it cannot be one. What is not said is filled in."""
+    """Parse a name, from the right, and fill in defaults; None where it is not valid."""
     rest = text.partition("://")[2] or text
     cut = rest.rfind(":")
     tag = DEFAULT_TAG
@@ -99,7 +95,7 @@ def _is_valid(name: OllamaName) -> bool:
 
 
 def ollama_stores(places: Places) -> Iterator[Path]:
-    """The folders in which Ollama may keep models, whether they are there or not."""
+    """The folders in which Ollama may keep models; they need not exist."""
     if (named := places.named("OLLAMA_MODELS")) is not None:
         yield named
     yield places.home / ".ollama" / "models"
@@ -114,15 +110,15 @@ def find_ollama(places: Places) -> Iterator[Finding]:
 
 
 def manifests(places: Places) -> Iterator[Manifest | ScanProblem]:
-    """Every manifest, by its name alone: exactly four levels down, host, namespace, model and tag."""
-    seen: set[Identity] = set()
+    """Every manifest, by its path alone: four levels, which are host, namespace, model and tag."""
+    seen: set[FileId] = set()
     for store in ollama_stores(places):
         root = store / "manifests"
         try:
-            identity = identity_of(root.stat())
+            identity = file_id(root.stat())
         except FileNotFoundError:
             if store == places.named("OLLAMA_MODELS") and not mode_of(store):
-                yield ScanProblem(store, "OLLAMA_MODELS names this folder, and it is not there")
+                yield ScanProblem(store, "OLLAMA_MODELS names this folder, which does not exist")
             continue
         except OSError as error:
             yield ScanProblem(root, reason(error))
@@ -154,24 +150,22 @@ def _below(root: Path, store: Path) -> Iterator[Manifest | ScanProblem]:
 
 
 def read_manifest(manifest: Manifest) -> Finding:
-    """The model that a manifest describes, with its weights found among the blobs."""
+    """The model that a manifest describes, with the blob of its weights."""
     try:
-        content = _read_json(manifest.path)
-        layers = _layers(content)
+        layers, config = layers_and_config(manifest)
     except ValueError:
         return ScanProblem(manifest.path, "this manifest of Ollama is damaged")
     except OSError as error:
         return ScanProblem(manifest.path, reason(error))
-    config = _config(manifest, content.get("config"))
     weights = next((layer for layer in layers if layer.get("mediaType") == _MODEL), None)
     kinds = {kind for layer in layers if isinstance(kind := layer.get("mediaType"), str)}
     if weights is None:
         file, digest = ModelFile((), 0), None
         problem = _why_no_weights(config, bool(kinds & _OTHER_FORMS))
     elif _ADAPTER in kinds:
-        # Its weights alone are another model, which must not answer under this name.
+        # Its weights alone are another model, which must not be opened under this name.
         file, digest = ModelFile((), 0), None
-        problem = f"it puts an adapter (LoRA) onto a model. Open a Modelfile with the line: FROM {manifest.name}"
+        problem = f"it applies an adapter (LoRA) to a model. Open a Modelfile with the line: FROM {manifest.name}"
     else:
         digest = _hex(weights.get("digest"))
         if digest is None:
@@ -184,59 +178,35 @@ def read_manifest(manifest: Manifest) -> Finding:
         ),
         name=str(manifest.name),
         quant=_quant(manifest.name.tag, config.get("file_type")),
-        parameters=_count(config.get("model_type")),
+        parameters=parameter_count(config.get("model_type")),
         digest=digest,
         problem=problem,
     )
 
 
-def layers_of(manifest: Manifest) -> list[dict[str, object]]:
-    """The layers that a manifest names.
+def layers_and_config(manifest: Manifest) -> tuple[list[dict[str, object]], Mapping[str, object]]:
+    """The layers that a manifest names, and its configuration, which is empty where it cannot be read.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The manifest cannot be read.
         ValueError: It is damaged.
     """
-    return _layers(_read_json(manifest.path))
-
-
-def config_of(manifest: Manifest) -> Mapping[str, object]:
-    """The details that Ollama keeps of a model; empty where they cannot be read."""
-    try:
-        return _config(manifest, _read_json(manifest.path).get("config"))
-    except (OSError, ValueError):
-        return {}
+    content = _read_json(manifest.path)
+    layers = content.get("layers")
+    if not isinstance(layers, list):
+        raise ValueError("no layers")
+    return [layer for layer in layers if isinstance(layer, dict)], _config(manifest, content.get("config"))
 
 
 def blob_of(manifest: Manifest, layer: Mapping[str, object]) -> Path:
-    """The file of a layer, which need not be there.
+    """The file of a layer, which need not exist.
 
     Raises:
-        ValueError: The layer names none.
+        ValueError: The layer has no digest.
     """
     if (digest := _hex(layer.get("digest"))) is None:
         raise ValueError("a layer without a digest")
     return _blob(manifest, digest)[0].path
-
-
-def read_small(path: Path, most: int) -> bytes:
-    """What is in an ordinary file of at most `most` bytes.
-
-    Raises:
-        OSError: It cannot be read.
-        ValueError: It is larger, or no ordinary file.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > most:
-        raise ValueError(path)
-    return path.read_bytes()
-
-
-def _layers(content: Mapping[str, object]) -> list[dict[str, object]]:
-    layers = content.get("layers")
-    if not isinstance(layers, list):
-        raise ValueError("no layers")
-    return [layer for layer in layers if isinstance(layer, dict)]
 
 
 def _why_no_weights(config: Mapping[str, object], other_form: bool) -> str:
@@ -244,7 +214,7 @@ def _why_no_weights(config: Mapping[str, object], other_form: bool) -> str:
     if host or config.get("remote_model"):
         return f"it runs in the cloud ({host or 'remote'}); there are no weights on this machine."
     if other_form:
-        return "its weights are in safetensors form, which llama.cpp does not read. Get a GGUF of this model."
+        return "its weights are in safetensors format, which llama.cpp does not read. Get a GGUF of this model."
     return "its manifest names no weights."
 
 
@@ -254,7 +224,7 @@ def _blob(manifest: Manifest, digest: str) -> tuple[ModelFile, str]:
     try:
         return ModelFile((path,), path.stat().st_size), ""
     except OSError as error:
-        # Very old stores have the name that the manifest uses; Windows knows no such file names.
+        # Very old stores use the name in the manifest, which Windows does not allow.
         old = blobs / f"sha256:{digest}"
         if mode_of(old):
             return ModelFile((old,), size_of(old)), ""
@@ -266,7 +236,7 @@ def _blob(manifest: Manifest, digest: str) -> tuple[ModelFile, str]:
 
 
 def _config(manifest: Manifest, layer: object) -> Mapping[str, object]:
-    """The details that Ollama keeps of a model; empty where they cannot be read."""
+    """The configuration of a model; empty where it cannot be read."""
     digest = _hex(layer.get("digest")) if isinstance(layer, dict) else None
     if digest is None:
         return {}
@@ -279,7 +249,7 @@ def _config(manifest: Manifest, layer: object) -> Mapping[str, object]:
 
 
 def _read_json(path: Path) -> dict[str, object]:
-    data = read_small(path, MAX_JSON)
+    data = read_small(path)
     try:
         value = json.loads(data)
     except RecursionError:
@@ -295,12 +265,6 @@ def _hex(digest: object) -> str | None:
 
 
 def _quant(tag: str, file_type: object) -> str | None:
-    """The quantization by the tag, which the user sees; else by the configuration."""
+    """The quantization by the tag, which the user sees, else by the configuration."""
     named = parse_name(tag).quant
     return named or (parse_name(file_type).quant if isinstance(file_type, str) else None)
-
-
-def _count(model_type: object) -> int | None:
-    """Parameters of a model that calls itself `8.0B`."""
-    match = _COUNT.fullmatch(model_type) if isinstance(model_type, str) else None
-    return round(float(match[1]) * _SCALE[match[2].upper()]) if match else None

@@ -1,4 +1,4 @@
-"""What a model in Ollama's store brings beside its weights: the layers that its own Modelfile became."""
+"""The recipe of a model in Ollama's store: the layers beside its weights, which were made from its Modelfile."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from workbench.core.errors import ModelFileError, ModelfileError
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.library.entries import printable
-from workbench.library.ollama import MAX_JSON, Manifest, blob_of, config_of, layers_of, read_small
+from workbench.library.folders import read_small
+from workbench.library.ollama import Manifest, blob_of, layers_and_config
 from workbench.modelfile.syntax import ROLES
 from workbench.modelfile.values import IGNORED, kind_of, out_of_range, used_values
 
@@ -21,21 +22,20 @@ MEDIA = "application/vnd.ollama.image."
 
 @dataclass(frozen=True, slots=True)
 class OllamaModel:
-    """A model of Ollama's store, for a Modelfile that builds on it."""
+    """A model of Ollama's store that a Modelfile builds on."""
 
     weights: Path
     recipe: Recipe
 
 
 def read_layers(manifest: Manifest) -> OllamaModel:
-    """The weights of a model, and what goes with them.
+    """The weights of a model and its recipe.
 
     Raises:
         ModelFileError: The manifest or a blob that it names cannot be read, or there are no weights for llama.cpp.
     """
     try:
-        layers = layers_of(manifest)
-        config = config_of(manifest)
+        layers, config = layers_and_config(manifest)
         by_kind = {kind: blob_of(manifest, layer) for kind, layer in _kinds(layers)}
         if (weights := by_kind.get("model")) is None:
             raise ModelFileError(
@@ -53,7 +53,7 @@ def read_layers(manifest: Manifest) -> OllamaModel:
         )
     except (OSError, ValueError) as error:
         raise ModelFileError(
-            f"{manifest.path}: what this manifest of Ollama names cannot be read: {error}.",
+            f"{manifest.path}: a file that this manifest of Ollama names cannot be read: {error}.",
             f"Run `ollama pull {manifest.name}`.",
         ) from error
     return OllamaModel(weights, recipe)
@@ -69,30 +69,30 @@ def _kinds(layers: list[dict[str, object]]) -> Iterator[tuple[str, dict[str, obj
 def _not_honoured(name: str, by_kind: Mapping[str, Path], config: Mapping[str, object]) -> Iterator[str]:
     for key in ("renderer", "parser"):
         if config.get(key):
-            yield f"{name} has the {key} {config[key]} of Ollama, which is not honoured here."
+            yield f"{name} has the {key} {config[key]} of Ollama, which is not supported here."
     if "projector" in by_kind:
-        yield f"{name} can take pictures in Ollama, and text alone here."
+        yield f"{name} accepts images in Ollama, but only text here."
     if "draft" in by_kind:
         yield f"{name} has a draft model, which is not used here."
 
 
 def _text(path: Path | None) -> str:
-    return "" if path is None else read_small(path, MAX_JSON).decode("utf-8", "replace")
+    return "" if path is None else read_small(path).decode("utf-8", "replace")
 
 
 def _parameters(path: Path | None, notes: list[str]) -> Iterator[tuple[str, Value]]:
     if path is None:
         return
-    content = json.loads(read_small(path, MAX_JSON))
+    content = json.loads(read_small(path))
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: no JSON object")
+        raise ValueError(f"{path}: not a JSON object")
     for name, value in content.items():
         if name in IGNORED:
             continue
         try:
             taken = _as_kind(name, value)
         except (ModelfileError, ValueError, OverflowError):
-            notes.append(f"The parameter {name} of the base is not understood.")
+            notes.append(f"The parameter {name} of the base is not valid.")
             continue
         if reason := out_of_range(name, taken):
             notes.append(f"The parameter {name} of the base is not used: {reason.removesuffix('.')}.")
@@ -100,7 +100,7 @@ def _parameters(path: Path | None, notes: list[str]) -> Iterator[tuple[str, Valu
 
 
 def _as_kind(name: str, value: object) -> Value:
-    """A JSON value as the type of its parameter: Go has written whole numbers as fractions at times."""
+    """A JSON value as the type of its parameter; Go sometimes writes whole numbers as fractions."""
     match kind_of(name), value:
         case "int", int() | float() if not isinstance(value, bool) and float(value).is_integer():
             return int(value)
@@ -118,12 +118,12 @@ def _as_kind(name: str, value: object) -> Value:
 def _messages(path: Path | None) -> Iterator[Message]:
     if path is None:
         return
-    content = json.loads(read_small(path, MAX_JSON))
+    content = json.loads(read_small(path))
     if not isinstance(content, list):
-        raise ValueError(f"{path}: no JSON array")
+        raise ValueError(f"{path}: not a JSON array")
     for item in content:
         role = next((role for role in ROLES if isinstance(item, dict) and role == item.get("role")), None)
         text = item.get("content") if role else None
         if role is None or not isinstance(text, str):
-            raise ValueError(f"{path}: no message")
+            raise ValueError(f"{path}: not a message")
         yield Message(role, text)

@@ -1,4 +1,4 @@
-"""Whose machine it is: the home folder, the environment and the system, by which the stores of models are found."""
+"""The home folder, the environment and the system of a user, by which the stores of models are found."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SYSTEM_ROOT = Path("/")
-"""Below it lie the folders of services that run for all users."""
+"""The folders of system-wide services are below it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the stores of one user are looked for."""
+    """Where the stores of one user are searched for."""
 
     home: Path
     environ: Mapping[str, str]
@@ -35,7 +35,7 @@ class Places:
 
     @property
     def cache(self) -> Path:
-        """Where programs keep what can be fetched again, as the XDG rules have it."""
+        """The cache folder by the XDG specification."""
         return self.named("XDG_CACHE_HOME") or self.home / ".cache"
 
 

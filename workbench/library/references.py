@@ -1,27 +1,34 @@
-"""What a user may write to name a model."""
+"""Names of models: the references that a user may write, and the names that other programs use."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
-from workbench.core.models import ModelEntry
+from workbench.core.models import ModelEntry, Naming
 from workbench.gguf.names import SUFFIX, parse_name
+from workbench.library.huggingface import HUGGING_FACE
+from workbench.library.llamacpp import LLAMA_CPP
+from workbench.library.lmstudio import LM_STUDIO
+from workbench.library.ollama import OLLAMA
 
 PREFERRED_QUANT = "Q4_K_M"
-"""Which of several quantizations a bare name means."""
+"""The quantization that a bare name stands for."""
 PREFERRED_BITS = 4.85
-"""Where that one is not there: the one with about as many bits per weight."""
+"""Without it, the quantization with about this many bits per weight."""
 
 _REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*(?:[:@][\w.-]+)?")
-"""A repository of Hugging Face or LM Studio; a relative path may look like that too."""
+"""A repository of Hugging Face or LM Studio; a relative path may look the same."""
+
+_TITLES: Mapping[Naming, str] = {"ollama": "Ollama's store", "hf": "Hugging Face"}
+_EXAMPLES: Mapping[Naming, str] = {"ollama": "llama3.2:3b", "hf": "hf.co/USER/REPOSITORY:QUANT"}
 
 
 def names_of(entry: ModelEntry) -> set[str]:
-    """Every spelling that means `entry`, folded: its own name and those of its places, also with the quantization."""
+    """Every reference to `entry`, in lower case: its names, and those of its places, with and without quantization."""
     names = {(entry.name, entry.quant)}
     stems = set()
     for place in entry.places:
@@ -34,7 +41,7 @@ def names_of(entry: ModelEntry) -> set[str]:
 
 
 def preferred(entries: Iterable[ModelEntry]) -> ModelEntry:
-    """The one of several variants that is meant where no quantization is named."""
+    """The one of several quantizations that a name without quantization stands for."""
     return min(
         entries,
         key=lambda entry: (
@@ -46,22 +53,22 @@ def preferred(entries: Iterable[ModelEntry]) -> ModelEntry:
 
 
 def refuse_other_kinds(ref: str) -> None:
-    """Refuse what names something else than a model file.
+    """Refuse an empty reference, and the address of a server.
 
     Raises:
-        UnknownModelError: It does, or it is empty.
+        UnknownModelError: `ref` is one of them.
     """
     folded = ref.casefold()
     if not ref.strip():
         raise UnknownModelError("The name of the model is empty.", "Name a .gguf file, or `demo`.")
     if folded.startswith(("http://", "https://")):
         raise UnknownModelError(
-            f"{ref}: this names a model of a server, and a file is needed here.", "Name a .gguf file, or `demo`."
+            f"{ref}: this is the address of a server; a file is needed here.", "Name a .gguf file, or `demo`."
         )
 
 
 def absolute(ref: str) -> Path:
-    """`ref` as an absolute path; as it is where it can be none."""
+    """`ref` as an absolute path; unchanged where it is not a valid path."""
     try:
         return Path(ref).expanduser().absolute()
     except (RuntimeError, ValueError):
@@ -69,7 +76,7 @@ def absolute(ref: str) -> Path:
 
 
 def is_path(ref: str) -> bool:
-    """Whether `ref` can only be meant as a path."""
+    """Whether `ref` can only be a path."""
     if _REPOSITORY.fullmatch(ref) and not ref.casefold().endswith(SUFFIX):
         return False
     separators = {"/", os.sep, os.altsep or "/"}
@@ -77,18 +84,50 @@ def is_path(ref: str) -> bool:
 
 
 def directory_error(path: Path, count: int) -> ModelFileError:
-    """The error of a folder with `count` models in the place of a model."""
+    """The error for a reference to a folder that holds `count` models."""
     files = {0: "no GGUF file", 1: "one GGUF file"}.get(count, f"{count} GGUF files")
     hint = "Name a .gguf file."
     if count:
-        hint = f"Name one of them, or put the folder into `model_folders` of the config: {path}"
+        hint = f"Name one of them, or add the folder to `model_folders` in the config: {path}"
     return ModelFileError(f"{path}: this is a directory; it holds {files}.", hint)
 
 
 def nearest_file(path: Path) -> str:
-    """A hint for a file that is not there."""
+    """A hint for a file that does not exist."""
     try:
         siblings = [child.name for child in path.parent.iterdir() if child.name.casefold().endswith(SUFFIX)]
     except (OSError, ValueError):
-        return "Its folder is not there either, or cannot be read."
+        return "Its folder does not exist either, or cannot be read."
     return did_you_mean(path.name, siblings)
+
+
+def name_elsewhere(path: str, naming: Naming, models: Iterable[ModelEntry]) -> str:
+    """The name of the file `path` in another program, for a FROM line.
+
+    Args:
+        path: The file of the model.
+        naming: The program whose names are wanted.
+        models: The models on this machine.
+
+    Raises:
+        UnknownModelError: The file has no known name there.
+    """
+    real = os.path.realpath(path)
+    for model in models:
+        if any(os.path.realpath(place.path) == real for place in model.places):
+            for name in _names_of_stores(model, naming):
+                return name
+    raise UnknownModelError(
+        f"{path} has no known name in {_TITLES[naming]}.",
+        f"Write the name yourself, such as {_EXAMPLES[naming]}, or keep the path.",
+    )
+
+
+def _names_of_stores(model: ModelEntry, naming: Naming) -> Iterator[str]:
+    for place in model.places:
+        if naming == "ollama" and place.source == OLLAMA:
+            yield place.name
+        elif naming == "hf" and place.source in (HUGGING_FACE, LM_STUDIO, LLAMA_CPP) and place.name.count("/") == 1:
+            yield f"hf.co/{place.name}:{model.quant}" if model.quant else f"hf.co/{place.name}"
+        elif naming == "hf" and place.source == OLLAMA and place.name.startswith(("hf.co/", "huggingface.co/")):
+            yield place.name

@@ -1,31 +1,36 @@
-"""Searching for models: where, in which order, and what is told while it goes on."""
+"""Search for models: the places, their order, and the views reported meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.library.file_facts import FileFacts, FileFactsCache
 from workbench.library.folders import Finding, Found, find_in_folders, found_in, mode_of, model_file
 from workbench.library.huggingface import HUGGING_FACE, find_hugging_face
 from workbench.library.llamacpp import LLAMA_CPP, find_llama_cpp
 from workbench.library.lmstudio import LM_STUDIO, find_lm_studio
-from workbench.library.merge import Candidate, merged
+from workbench.library.merge import merged
 from workbench.library.ollama import OLLAMA, find_ollama
 from workbench.library.places import Places
-from workbench.library.readings import Reading, Readings
 
 DEMO = "demo"
 RECENT = "recent"
 READERS = 4
-"""Files that are read at once: a disk is faster where it is asked for several, and more would only wait for Python."""
+"""Files read at once: a disk serves several faster, and more threads would only wait for the GIL."""
 VIEW_SECONDS = 0.25
-"""The time between two views of a search that goes on, at least."""
+"""The least time between two views of a running search."""
+
+Report = Callable[[LibraryView], None]
+"""Receives what is known so far, in any thread."""
 
 STORES: Mapping[str, Callable[[Places], Iterator[Finding]]] = {
     OLLAMA: find_ollama,
@@ -33,21 +38,21 @@ STORES: Mapping[str, Callable[[Places], Iterator[Finding]]] = {
     LM_STUDIO: find_lm_studio,
     LLAMA_CPP: find_llama_cpp,
 }
-"""What finds the models that other programs keep, by the name of the program."""
+"""Functions that find the models of other programs, by the name of the program."""
 
 
 class Search:
     """One search.
 
     Args:
-        places: Where the stores of other programs are looked for.
-        stores: Which of `STORES` to look into.
-        folders: Folders to search, with everything below them.
+        places: The user's folders, by which the stores of other programs are found.
+        stores: Which of `STORES` to search.
+        folders: Folders to search recursively.
         demo: The file of the demo model; None where it is not installed.
-        recent: Paths that were opened lately, newest first.
-        readings: Reads the files.
-        gentle: Whether a screen is drawn meanwhile. Readers take Python from it, each as much as it has itself: there
-            is one then, which rests as long as it reads.
+        recent: Recently opened paths, newest first.
+        facts: Reads the files.
+        gentle: Whether a screen is drawn meanwhile. As readers compete with it for the GIL, there is only one then,
+            which pauses for as long as it reads.
     """
 
     def __init__(
@@ -58,7 +63,7 @@ class Search:
         folders: Sequence[Path],
         demo: Path | None,
         recent: Sequence[str],
-        readings: Readings,
+        facts: FileFactsCache,
         gentle: bool = False,
     ) -> None:
         self._places = places
@@ -66,30 +71,30 @@ class Search:
         self._folders = folders
         self._demo = demo
         self._recent = recent
-        self._readings = readings
+        self._facts = facts
         self._gentle = gentle
         self._found: list[Found] = []
         self._problems: list[ScanProblem] = []
-        self._read: dict[int, Reading | None] = {}
+        self._read: dict[int, FileFacts | None] = {}
         self._shown_at = time.monotonic()
 
-    def run(self, tell: Callable[[LibraryView], None], stop: Event) -> LibraryView | None:
+    def run(self, report: Report, stop: Event) -> LibraryView | None:
         """Search, in this thread.
 
         Args:
-            tell: Given what is known so far, now and then.
+            report: Receives what is known so far, now and then.
             stop: Ends the search.
 
         Returns:
             The complete view; None where it was stopped.
         """
         try:
-            return self._run(tell, stop)
+            return self._run(report, stop)
         finally:
-            # What was read before it was stopped need not be read again.
-            self._readings.save()
+            # What a stopped search has read need not be read again.
+            self._facts.save()
 
-    def _run(self, tell: Callable[[LibraryView], None], stop: Event) -> LibraryView | None:
+    def _run(self, report: Report, stop: Event) -> LibraryView | None:
         unread: list[int] = []
         for item in self._findings():
             if stop.is_set():
@@ -99,14 +104,14 @@ class Search:
                 continue
             index = len(self._found)
             self._found.append(item)
-            # What its source knows to be broken, such as half of a download, is not worth reading.
-            reading = None if item.problem or not item.file.paths else self._readings.get(item.file)
-            if reading is None and item.file.paths and not item.problem:
+            # What its source knows to be broken, such as half of a download, is not worth facts.
+            facts = None if item.problem or not item.file.paths else self._facts.get(item.file)
+            if facts is None and item.file.paths and not item.problem:
                 unread.append(index)
             else:
-                self._read[index] = reading
-            self._show(tell)
-        if not self._read_all(unread, tell, stop):
+                self._read[index] = facts
+            self._show(report)
+        if not self._read_all(unread, report, stop):
             return None
         return self._view(complete=True)
 
@@ -122,19 +127,19 @@ class Search:
             if stat.S_ISREG(mode_of(path)):
                 yield found_in(model_file(path), RECENT)
 
-    def _read_all(self, indices: Sequence[int], tell: Callable[[LibraryView], None], stop: Event) -> bool:
-        """Read these files; False where that was stopped."""
+    def _read_all(self, indices: Sequence[int], report: Report, stop: Event) -> bool:
+        """Read these files; False where it was stopped."""
         if not indices:
             return True
 
-        def read(index: int) -> Reading | None:
+        def read(index: int) -> FileFacts | None:
             if stop.is_set():
                 return None
             began = time.monotonic()
-            reading = self._readings.read(self._found[index].file)
+            facts = self._facts.read(self._found[index].file)
             if self._gentle:
                 stop.wait(time.monotonic() - began)
-            return reading
+            return facts
 
         with ThreadPoolExecutor(1 if self._gentle else READERS, "library") as pool:
             try:
@@ -143,28 +148,70 @@ class Search:
                     if stop.is_set():
                         return False
                     self._read[futures[future]] = future.result()
-                    self._show(tell)
+                    self._show(report)
             finally:
-                # Whoever stops it, or interrupts the program, does not wait for what was not begun.
+                # Stopping the search or the program does not wait for files that were not begun.
                 pool.shutdown(wait=False, cancel_futures=True)
         return True
 
-    def _show(self, tell: Callable[[LibraryView], None]) -> None:
+    def _show(self, report: Report) -> None:
         now = time.monotonic()
         if now - self._shown_at >= VIEW_SECONDS:
-            tell(self._view())
-            # Counted from the end, so that showing never takes most of the time.
+            report(self._view())
+            # Measured from the end, so that reporting never takes most of the time.
             self._shown_at = time.monotonic()
 
     def _view(self, *, complete: bool = False) -> LibraryView:
-        candidates = [Candidate(self._found[index], reading) for index, reading in sorted(self._read.items())]
-        models = sorted(merged(candidates, self._readings.sample), key=self._order)
+        found = [(self._found[index], facts) for index, facts in sorted(self._read.items())]
+        models = sorted(merged(found, self._facts.sample), key=self._order)
         return LibraryView(
             tuple(models), tuple(dict.fromkeys(self._problems)), len(self._read), len(self._found), complete
         )
 
     def _order(self, entry: ModelEntry) -> tuple[bool, int, str, int]:
-        """The demo model first, then what was opened lately, then all others by name and size."""
+        """The demo model first, then recently opened ones, then all others by name and size."""
         paths = {os.path.normpath(place.path) for place in entry.places}
         lately = next((index for index, path in enumerate(self._recent) if path in paths), len(self._recent))
         return entry.source != DEMO, lately, entry.name.casefold(), entry.size_bytes or 0
+
+
+async def views_of(search: Callable[[Report, Event], LibraryView | None]) -> AsyncGenerator[LibraryView, None]:
+    """The views that `search` reports, and last the one that it returns. A view that is superseded early is dropped.
+
+    Args:
+        search: Runs in its own daemon thread. Its arguments are the function to report views to, and an event that is
+            set when nobody listens any more; it returns None where it was stopped.
+    """
+    loop, stop, news = asyncio.get_running_loop(), Event(), asyncio.Event()
+    latest: list[LibraryView] = []
+    ended: list[BaseException | None] = []
+
+    def report(view: LibraryView) -> None:
+        latest[:] = [view]
+        # Nobody listens to a closed loop.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(news.set)
+
+    def run() -> None:
+        failure: BaseException | None = None
+        try:
+            if (view := search(report, stop)) is not None:
+                latest[:] = [view]
+        except BaseException as error:  # noqa: BLE001 - raised again where the views are awaited
+            failure = error
+        ended.append(failure)
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(news.set)
+
+    Thread(target=run, name="library search", daemon=True).start()
+    try:
+        while not (ended and not latest):
+            await news.wait()
+            news.clear()
+            views, latest[:] = list(latest), []
+            for view in views:
+                yield view
+        if (failure := ended[0]) is not None:
+            raise failure
+    finally:
+        stop.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,10 +10,8 @@ from workbench.core.servers import ServerInfo
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.ollama import same_name
 from workbench.engine.remote.reading import count, number
-from workbench.gguf.names import SUFFIX, parse_name
+from workbench.gguf.names import SUFFIX, parameter_count, parse_name
 
-_SIZES = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
-_PARAMETERS = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMBT])", re.IGNORECASE)
 LM_STUDIO_PATHS = ("/api/v1/models", "/api/v0/models")
 
 
@@ -49,12 +46,6 @@ async def list_models(client: ServerClient, server: ServerInfo) -> tuple[ModelEn
         case _:
             found = await _of_openai(client, server)
     return tuple(sorted(found, key=lambda entry: (entry.name.casefold(), entry.ref)))
-
-
-def parameter_count(text: object) -> int | None:
-    """A number of parameters such as `8.0B`; None where that is none."""
-    match = _PARAMETERS.fullmatch(text.strip()) if isinstance(text, str) else None
-    return round(float(match["number"]) * _SIZES[match["unit"].upper()]) if match else None
 
 
 def _dicts(value: object) -> Iterator[dict[str, Any]]:

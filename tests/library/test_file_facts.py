@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import ModelFileError
-from workbench.library import readings
+from workbench.library import file_facts
+from workbench.library.file_facts import FileFacts, FileFactsCache
 from workbench.library.folders import model_file
-from workbench.library.readings import Reading, Readings
 
 
 @pytest.fixture
@@ -25,18 +25,18 @@ def cache(tmp_path: Path) -> Path:
 def headers_read(monkeypatch) -> list[Path]:
     """The files whose headers were read."""
     read: list[Path] = []
-    real = readings.read_header
+    real = file_facts.read_header
 
     def counting(path: Path, **options):
         read.append(path)
         return real(path, **options)
 
-    monkeypatch.setattr(readings, "read_header", counting)
+    monkeypatch.setattr(file_facts, "read_header", counting)
     return read
 
 
-def read_and_save(cache: Path | None, *paths: Path) -> list[Reading]:
-    known = Readings(cache)
+def read_and_save(cache: Path | None, *paths: Path) -> list[FileFacts]:
+    known = FileFactsCache(cache)
     found = [known.read(model_file(path)) for path in paths]
     known.save()
     return found
@@ -46,7 +46,7 @@ def test_what_a_file_says(tmp_path: Path, model) -> None:
     path = model(
         tmp_path / "a.gguf", name="Some 3B Chat", basename="Some", size_label="3B", finetune="Chat", file_type=7
     )
-    reading = Readings().read(model_file(path))
+    reading = FileFactsCache().read(model_file(path))
     assert (reading.label, reading.main_type, reading.parameters) == ("Q8_0", "F32", 128)
     assert (reading.bits_per_weight, reading.context_length, reading.problem) == (32.0, 2048, "")
     assert reading.mix == (("F32", 32, 128),)
@@ -79,7 +79,7 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path, model, cache: Path, h
 
 def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
     path = model(tmp_path / "a.gguf")
-    real = readings.read_header
+    real = file_facts.read_header
 
     def growing(place: Path, **options):
         header = real(place, **options)
@@ -87,9 +87,9 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path, model,
             file.write(b"more")
         return header
 
-    known = Readings(cache)
+    known = FileFactsCache(cache)
     with monkeypatch.context() as patch:
-        patch.setattr(readings, "read_header", growing)
+        patch.setattr(file_facts, "read_header", growing)
         known.read(model_file(path))
     assert known.get(model_file(path)) is None
 
@@ -101,7 +101,7 @@ def test_what_is_wrong_with_a_file_is_not_remembered(tmp_path: Path, model, cach
         raise ModelFileError(f"{place}: reading it is not permitted.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(readings, "read_header", refusing)
+        patch.setattr(file_facts, "read_header", refusing)
         (reading,) = read_and_save(cache, path)
     assert reading.problem == "reading it is not permitted."
     (reading,) = read_and_save(cache, path)
@@ -109,7 +109,7 @@ def test_what_is_wrong_with_a_file_is_not_remembered(tmp_path: Path, model, cach
 
 
 def test_a_file_that_vanished_has_a_problem(tmp_path: Path) -> None:
-    reading = Readings().read(model_file(tmp_path / "gone.gguf"))
+    reading = FileFactsCache().read(model_file(tmp_path / "gone.gguf"))
     assert "no such file" in reading.problem
 
 
@@ -118,8 +118,8 @@ def test_a_file_that_vanished_has_a_problem(tmp_path: Path) -> None:
     [
         ("llama", "adapter", "LoRA adapter"),
         ("llama", "imatrix", "importance matrix"),
-        ("clip", "", "sees or hears"),
-        ("llama", "mmproj", "sees or hears"),
+        ("clip", "", "vision or audio"),
+        ("llama", "mmproj", "vision or audio"),
         ("llama", "model", "only a vocabulary"),
     ],
 )
@@ -130,7 +130,7 @@ def test_sound_files_that_are_no_model(tmp_path: Path, architecture: str, kind: 
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.close()
-    assert said in Readings().read(model_file(tmp_path / "a.gguf")).problem
+    assert said in FileFactsCache().read(model_file(tmp_path / "a.gguf")).problem
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_a_row_that_is_damaged_in_one_place_is_read_again_or_is_sound(tmp_path: 
     else:
         target[key] = data.draw(values)
     cache.write_text(json.dumps(content))
-    known = Readings(cache)
+    known = FileFactsCache(cache)
     reading = known.read(model_file(path))
     assert reading.problem == "" or isinstance(reading.problem, str)
     assert all(isinstance(number, int) for number in reading.identity.shape)
@@ -200,7 +200,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, model, caplo
     blocked.write_text("")
     (reading,) = read_and_save(blocked / "library.json", model(tmp_path / "a.gguf"))
     assert reading.parameters == 128
-    assert "is not kept" in caplog.text
+    assert "cannot be written" in caplog.text
 
 
 def test_without_a_cache_nothing_is_written(tmp_path: Path, model) -> None:
@@ -220,7 +220,7 @@ def test_nothing_is_written_where_nothing_is_new(tmp_path: Path, model, cache: P
 
 def test_what_another_program_wrote_meanwhile_is_kept(tmp_path: Path, model, cache: Path) -> None:
     one, other = (model(tmp_path / f"{number}.gguf") for number in (1, 2))
-    first, second = Readings(cache), Readings(cache)
+    first, second = FileFactsCache(cache), FileFactsCache(cache)
     first.read(model_file(one))
     second.read(model_file(other))
     first.save()
@@ -239,7 +239,7 @@ def test_programs_that_write_at_once_leave_a_sound_cache(tmp_path: Path, model, 
 
 
 def test_only_so_many_files_are_remembered(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
-    monkeypatch.setattr(readings, "KEPT", 2)
+    monkeypatch.setattr(file_facts, "KEPT", 2)
     paths = [model(tmp_path / f"{number}.gguf") for number in range(3)]
     for path in paths:
         read_and_save(cache, path)
@@ -259,19 +259,19 @@ def test_samples_tell_files_apart(tmp_path: Path, model) -> None:
     one, same, other = (
         model(tmp_path / name, fill=fill, rows=4096) for name, fill in (("a.gguf", 1), ("b.gguf", 1), ("c.gguf", 2))
     )
-    known = Readings()
+    known = FileFactsCache()
     assert known.sample(model_file(one)) == known.sample(model_file(same)) != known.sample(model_file(other))
     assert known.sample(model_file(tmp_path / "gone.gguf")) == ""
 
 
 def test_samples_are_remembered_until_the_file_changes(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
     path = model(tmp_path / "a.gguf", fill=1)
-    known = Readings(cache)
+    known = FileFactsCache(cache)
     known.read(model_file(path))
     first = known.sample(model_file(path))
     known.save()
     with monkeypatch.context() as patch:
-        patch.setattr(readings, "sample", lambda file: "taken anew")
-        assert Readings(cache).sample(model_file(path)) == first
+        patch.setattr(file_facts, "sample_hash", lambda file: "taken anew")
+        assert FileFactsCache(cache).sample(model_file(path)) == first
         model(path, fill=2, rows=5)
-        assert Readings(cache).sample(model_file(path)) == "taken anew"
+        assert FileFactsCache(cache).sample(model_file(path)) == "taken anew"

@@ -6,7 +6,7 @@ import pytest
 
 from workbench.core.errors import UnknownModelError
 from workbench.core.models import ModelEntry, Place
-from workbench.library.elsewhere import name_elsewhere
+from workbench.library.references import name_elsewhere
 
 
 def entry(path: Path, source: str, name: str, quant: str | None = "Q8_0") -> ModelEntry:
