@@ -23,7 +23,8 @@ from pathlib import Path
 
 from benchmarks.common import SAMPLE_HEADERS, WORKBENCH, Bar, finish, interleave, log, parser, print_table, sample_rows
 from workbench.gguf.reader import read_header
-from workbench.gguf.types import FILE_TYPES, TENSOR_TYPES_BY_NAME
+from workbench.gguf.targets import FILE_TYPES
+from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 from workbench.library.catalog import LibraryCatalog
 
 QUANTS = {"F16": "F16", "Q8_0": "Q8_0", "Q6_K": "Q6_K", "Q5_K_M": "Q5_K", "Q4_K_M": "Q4_K", "Q4_K_S": "Q4_K"} | {

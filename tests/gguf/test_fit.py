@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.gguf.estimates import estimate
 from tests.lora import write_lora
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.fit import ALL_THAT_FIT, DeviceRoom, FitModel, FitQuestion, Room
 from workbench.gguf.header import Header
-from workbench.gguf.memory import CacheSettings, estimate
+from workbench.gguf.memory import CacheSettings
 from workbench.gguf.reader import read_header
 
 MIB, GIB = 2**20, 2**30

@@ -6,19 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.gguf.estimates import compute_bytes, estimate, kv_bytes
 from workbench.gguf.header import Array, Value
 from workbench.gguf.layers import LayerKind, plan_layers
-from workbench.gguf.memory import (
-    CacheSettings,
-    cache_bytes_by_layer,
-    compute_bytes,
-    estimate,
-    kv_bytes,
-    row_bytes,
-    weights_by_layer,
-)
+from workbench.gguf.memory import CacheSettings, cache_bytes_by_layer, row_bytes
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import ValueType
+from workbench.gguf.weights import weights_by_layer
 
 GIB = 1 << 30
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.gguf.estimates import estimate, kv_bytes
 from tests.lora import write_lora
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, FitQuestion, Room
 from workbench.gguf.lora import check_adapter
-from workbench.gguf.memory import CacheSettings, estimate, kv_bytes
+from workbench.gguf.memory import CacheSettings
 
 CHILD = """
 import ctypes, json, re, sys

@@ -4,8 +4,8 @@ import pytest
 
 from workbench.core.errors import ParameterError
 from workbench.gguf.header import Header, TensorInfo
-from workbench.gguf.targets import QUANT_TYPES, find_quant_type, target_name, target_size
-from workbench.gguf.types import FILE_TYPES, TENSOR_TYPES_BY_NAME
+from workbench.gguf.targets import FILE_TYPES, QUANT_TYPES, find_quant_type, target_name, target_size
+from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 
 
 def header(*tensors: TensorInfo, **metadata) -> Header:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.gguf.header import Array, Value
+from workbench.gguf.header import Value
 from workbench.gguf.layers import cache_widths, layer_count, plan_layers
-from workbench.gguf.model import get_int, get_per_layer, get_text
+from workbench.gguf.model import get_int, get_per_layer, get_text, vocab_size
 
 _F32 = 4
 
@@ -75,10 +75,9 @@ def graph_widths(metadata: Mapping[str, Value]) -> GraphWidths:
     head = number("attention.key_length") or (embedding // heads if heads else 0)
     used = widest("expert_used_count") if number("expert_count") else 0
     experts = used * (number("expert_feed_forward_length") or widest("feed_forward_length"))
-    tokens = metadata.get("tokenizer.ggml.tokens")
     return GraphWidths(
         layers=count,
-        vocab=tokens.length if isinstance(tokens, Array) else number("vocab_size"),
+        vocab=vocab_size(metadata, architecture) or 0,
         embedding=embedding,
         feed_forward=experts or widest("feed_forward_length"),
         query=heads * head,

@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import stat
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from operator import length_hint
 from pathlib import Path
+from threading import Lock
 
 from workbench.core.errors import ModelFileError
-from workbench.gguf.known import WORTH_KNOWING, KnownStrings
 
 WINDOW_BYTES = 1 << 20
 """Bytes that are read at once."""
@@ -24,6 +25,9 @@ MAX_STRING = 16 << 20
 
 KNOWN_BY = 4096
 """By how many first bytes a string array is recognised, before all of it is compared."""
+
+WORTH_KNOWING = 1000
+"""Arrays with fewer strings are walked as fast as they are compared."""
 
 _U32 = struct.Struct("<I").unpack_from
 _U64 = struct.Struct("<Q").unpack_from
@@ -37,7 +41,43 @@ class StringTooLongError(Exception):
     """A string is longer than `MAX_STRING`."""
 
 
-class Cursor:
+class KnownStrings:
+    """A cache of the bytes of string arrays: the same array in another file is skipped by comparing them.
+
+    The quantizations of a model all have the same vocabulary. Thread-safe.
+
+    Args:
+        budget: Bytes to hold; the least recently used array is dropped first.
+    """
+
+    def __init__(self, budget: int = 32 << 20) -> None:
+        self._budget = budget
+        self._lock = Lock()
+        self._arrays: OrderedDict[tuple[int, bytes], bytes] = OrderedDict()
+        self._held = 0
+
+    def find(self, count: int, start: bytes) -> bytes | None:
+        """The array of `count` strings that begins with `start`; None where it is unknown."""
+        with self._lock:
+            found = self._arrays.get((count, start))
+            if found is not None:
+                self._arrays.move_to_end((count, start))
+            return found
+
+    def remember(self, count: int, start: bytes, raw: bytes) -> None:
+        """Keep an array of `count` strings, in place of one with the same beginning."""
+        if len(raw) > self._budget:
+            return
+        with self._lock:
+            replaced = self._arrays.pop((count, start), b"")
+            self._arrays[count, start] = raw
+            self._held += len(raw) - len(replaced)
+            while self._held > self._budget:
+                _, dropped = self._arrays.popitem(last=False)
+                self._held -= len(dropped)
+
+
+class HeaderCursor:
     """A position in a file that moves forward.
 
     Args:

@@ -13,9 +13,9 @@ from itertools import accumulate
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.compute import graph_widths
 from workbench.gguf.header import Header
-from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer, weights_by_layer
+from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer
 from workbench.gguf.model import get_int, get_text
-from workbench.gguf.repack import host_weights_bytes
+from workbench.gguf.weights import host_weights_bytes, weights_by_layer
 
 ALL_THAT_FIT = -1
 """The value of `gpu_layers` that leaves their number to be chosen."""

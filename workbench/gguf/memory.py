@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from workbench.gguf.compute import graph_widths
-from workbench.gguf.header import Header, TensorInfo, Value
+from workbench.gguf.header import Value
 from workbench.gguf.layers import CacheWidths, LayerKind, cache_widths, layer_count, plan_layers
 from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 
 CELL_PADDING = 256
 """llama.cpp rounds the context up to a multiple of this."""
-
-_LAYER = re.compile(r"blk\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,66 +124,3 @@ def _state_bytes(metadata: Mapping[str, Value], architecture: str, sequences: in
         convolution = (kernel - 1 if kernel else 0) * (inner + 2 * number("ssm.group_count") * state)
         recurrence = state * inner
     return 4 * max(1, sequences) * (convolution + recurrence)
-
-
-def kv_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
-    """Bytes of all caches."""
-    return sum(cache_bytes_by_layer(metadata, settings))
-
-
-def compute_bytes(metadata: Mapping[str, Value], settings: CacheSettings) -> int:
-    """About what llama.cpp takes to compute in."""
-    tokens = min(settings.ubatch, settings.cells)
-    return graph_widths(metadata).bytes(tokens, settings.cells, flash_attention=settings.flash_attention)
-
-
-def estimate(headers: Sequence[Header], settings: CacheSettings) -> MemoryEstimate:
-    """What the model in `headers` (one for each part of a split file) will take, copies for the processor aside."""
-    metadata = headers[0].metadata
-    return MemoryEstimate(
-        weights_bytes=sum(header.tensor_bytes for header in headers),
-        kv_bytes=kv_bytes(metadata, settings),
-        compute_bytes=compute_bytes(metadata, settings),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class WeightPlan:
-    """Where the bytes of the weights are."""
-
-    layers: tuple[int, ...]
-    output: int
-    """What goes with the output layer."""
-    input: int
-    """The token embeddings, which stay in the memory of the host."""
-
-
-def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -> WeightPlan:
-    """The bytes of the weights by layer.
-
-    Args:
-        headers: The headers of the model's file, one for each of its parts.
-        adapter: That of a LoRA: each of its matrices lies where the tensor is that it changes.
-    """
-    metadata = headers[0].metadata
-    layers = [0] * layer_count(metadata, get_text(metadata, "general.architecture") or "")
-    tensors = [tensor for header in headers for tensor in header.tensors]
-    # Where the output has no matrix of its own, the device gets a copy of the token embeddings for it.
-    tied = all(tensor.name != "output.weight" for tensor in tensors)
-    output = into = 0
-    for tensor in (*tensors, *(adapter.tensors if adapter is not None else ())):
-        layer = _layer_of(tensor)
-        if layer is not None and layer < len(layers):
-            layers[layer] += tensor.size_bytes
-        elif tensor.name.startswith(("token_embd", "per_layer_token_embd", "position_embd", "token_types")):
-            into += tensor.size_bytes
-            if tied and tensor.name == "token_embd.weight":
-                output += tensor.size_bytes
-        else:
-            output += tensor.size_bytes
-    return WeightPlan(tuple(layers), output, into)
-
-
-def _layer_of(tensor: TensorInfo) -> int | None:
-    match = _LAYER.match(tensor.name)
-    return int(match[1]) if match else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from workbench.gguf.header import Array, Header
-from workbench.gguf.types import FILE_TYPES, GUESSED_FILE_TYPE
+from workbench.gguf.targets import FILE_TYPES, GUESSED_FILE_TYPE
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +38,9 @@ class ModelFacts:
     """Attention heads of each layer; 0 for a layer without attention."""
     kv_head_counts: tuple[int, ...]
     """Key and value heads of each layer; 0 for a layer without a KV cache."""
-    key_length: int | None
-    """Width of one key head."""
-    value_length: int | None
     expert_count: int | None
     vocab_size: int | None
-    tokenizer: str | None
     chat_template: str | None
-    bos_token_id: int | None
-    eos_token_id: int | None
 
     @property
     def main_type(self) -> str | None:
@@ -114,6 +108,12 @@ def layer_values(value: Array, layers: int) -> tuple[int, ...] | None:
     return numbers if len(numbers) == layers else None
 
 
+def vocab_size(metadata: Mapping[str, object], architecture: str | None) -> int | None:
+    """The number of tokens of the vocabulary."""
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    return tokens.length if isinstance(tokens, Array) else get_int(metadata, f"{architecture}.vocab_size")
+
+
 def describe(header: Header, shards: Sequence[Header] = ()) -> ModelFacts:
     """The facts of the model in `header`.
 
@@ -130,12 +130,12 @@ def describe(header: Header, shards: Sequence[Header] = ()) -> ModelFacts:
         type_bytes[tensor.type.name] += tensor.size_bytes
 
     architecture = get_text(meta, "general.architecture")
+    file_type = get_int(meta, "general.file_type")
     layers = get_int(meta, f"{architecture}.block_count")
     count = layers if layers is not None and 0 < layers <= 512 else 0
     embedding = get_int(meta, f"{architecture}.embedding_length")
     heads = get_per_layer(meta, f"{architecture}.attention.head_count", count) or (0,) * count
     kv_heads = get_per_layer(meta, f"{architecture}.attention.head_count_kv", count) or heads
-    head_width = embedding // heads[0] if embedding and heads and heads[0] > 0 else None
     feed_forward = get_per_layer(meta, f"{architecture}.feed_forward_length", count)
     return ModelFacts(
         architecture=architecture,
@@ -143,7 +143,7 @@ def describe(header: Header, shards: Sequence[Header] = ()) -> ModelFacts:
         parameters=parameters,
         weights_bytes=weights_bytes,
         bits_per_weight=8 * weights_bytes / parameters if parameters else None,
-        label=_label(get_int(meta, "general.file_type")),
+        label=None if file_type is None else FILE_TYPES.get(file_type & ~GUESSED_FILE_TYPE),
         type_bytes=dict(type_bytes.most_common()),
         context_length=get_int(meta, f"{architecture}.context_length"),
         block_count=layers,
@@ -151,25 +151,7 @@ def describe(header: Header, shards: Sequence[Header] = ()) -> ModelFacts:
         feed_forward_length=max(feed_forward, default=None) if feed_forward else None,
         head_counts=heads,
         kv_head_counts=kv_heads,
-        key_length=_either(get_int(meta, f"{architecture}.attention.key_length"), head_width),
-        value_length=_either(get_int(meta, f"{architecture}.attention.value_length"), head_width),
         expert_count=get_int(meta, f"{architecture}.expert_count"),
-        vocab_size=_vocab_size(header, architecture),
-        tokenizer=get_text(meta, "tokenizer.ggml.model"),
+        vocab_size=vocab_size(meta, architecture),
         chat_template=get_text(meta, "tokenizer.chat_template"),
-        bos_token_id=get_int(meta, "tokenizer.ggml.bos_token_id"),
-        eos_token_id=get_int(meta, "tokenizer.ggml.eos_token_id"),
     )
-
-
-def _either(first: int | None, second: int | None) -> int | None:
-    return second if first is None else first
-
-
-def _label(file_type: int | None) -> str | None:
-    return None if file_type is None else FILE_TYPES.get(file_type & ~GUESSED_FILE_TYPE)
-
-
-def _vocab_size(header: Header, architecture: str | None) -> int | None:
-    tokens = header.metadata.get("tokenizer.ggml.tokens")
-    return tokens.length if isinstance(tokens, Array) else get_int(header.metadata, f"{architecture}.vocab_size")

@@ -15,13 +15,17 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
-from workbench.gguf.cursor import MAX_STRING, Cursor, EndOfFileError, StringTooLongError, open_regular
+from workbench.gguf.cursor import (
+    MAX_STRING,
+    EndOfFileError,
+    HeaderCursor,
+    KnownStrings,
+    StringTooLongError,
+    open_regular,
+)
 from workbench.gguf.header import Array, Header, TensorInfo, Value
-from workbench.gguf.known import KnownStrings
 from workbench.gguf.sniff import what_it_is
 from workbench.gguf.types import REMOVED_TENSOR_TYPES, TENSOR_TYPES, TensorType, ValueType
-
-__all__ = ["Array", "Header", "TensorInfo", "Value", "read_header"]
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -42,19 +46,21 @@ _INT64_MAX = 2**63 - 1
 _DAMAGED = "The file is damaged, or its writer is at fault: get it again, or from somewhere else."
 _INCOMPLETE = "The download is not complete: download the rest, or the whole file again."
 
-_SCALARS: Mapping[ValueType, struct.Struct] = {
-    ValueType.UINT8: struct.Struct("<B"),
-    ValueType.INT8: struct.Struct("<b"),
-    ValueType.UINT16: struct.Struct("<H"),
-    ValueType.INT16: struct.Struct("<h"),
-    ValueType.UINT32: struct.Struct("<I"),
-    ValueType.INT32: struct.Struct("<i"),
-    ValueType.FLOAT32: struct.Struct("<f"),
-    ValueType.BOOL: struct.Struct("<?"),
-    ValueType.UINT64: struct.Struct("<Q"),
-    ValueType.INT64: struct.Struct("<q"),
-    ValueType.FLOAT64: struct.Struct("<d"),
+_CODES: Mapping[ValueType, str] = {
+    ValueType.UINT8: "B",
+    ValueType.INT8: "b",
+    ValueType.UINT16: "H",
+    ValueType.INT16: "h",
+    ValueType.UINT32: "I",
+    ValueType.INT32: "i",
+    ValueType.FLOAT32: "f",
+    ValueType.BOOL: "?",
+    ValueType.UINT64: "Q",
+    ValueType.INT64: "q",
+    ValueType.FLOAT64: "d",
 }
+"""The codes of `struct`; `array` has the same ones, except for booleans."""
+_SCALARS = {kind: struct.Struct(f"<{code}") for kind, code in _CODES.items()}
 
 _TENSOR_FORMS = tuple(struct.Struct(f"<{count}QIQ") for count in range(MAX_DIMENSIONS + 1))
 """Sizes, type and offset of a tensor, by the number of its dimensions."""
@@ -76,13 +82,13 @@ def read_header(
     """
     place = Path(path)
     with open_regular(place) as (descriptor, size):
-        return _HeaderReader(place, Cursor(descriptor, size, known), arrays).read()
+        return _HeaderReader(place, HeaderCursor(descriptor, size, known), arrays).read()
 
 
 class _HeaderReader:
     """Reads one header. `_where` says at any time what is being read, for the error message."""
 
-    def __init__(self, path: Path, cursor: Cursor, arrays: bool | Container[str]) -> None:
+    def __init__(self, path: Path, cursor: HeaderCursor, arrays: bool | Container[str]) -> None:
         self._path = path
         self._cursor = cursor
         self._arrays = arrays
@@ -286,25 +292,10 @@ class _HeaderReader:
             self._fail(f"truncated: {end - size} of {end} bytes are missing at its end", _INCOMPLETE)
 
 
-_ARRAY_CODES: Mapping[ValueType, str] = {
-    ValueType.UINT8: "B",
-    ValueType.INT8: "b",
-    ValueType.UINT16: "H",
-    ValueType.INT16: "h",
-    ValueType.UINT32: "I",
-    ValueType.INT32: "i",
-    ValueType.FLOAT32: "f",
-    ValueType.UINT64: "Q",
-    ValueType.INT64: "q",
-    ValueType.FLOAT64: "d",
-}
-
-
 def _numbers(kind: ValueType, raw: bytes) -> Sequence[int] | Sequence[float] | Sequence[bool]:
     if kind is ValueType.BOOL:
         return [byte != 0 for byte in raw]
-    numbers: array[int] | array[float] = array(_ARRAY_CODES[kind])
-    numbers.frombytes(raw)
+    numbers: array[int] | array[float] = array(_CODES[kind], raw)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers

@@ -11,7 +11,7 @@ from workbench.core.errors import ParameterError, did_you_mean
 from workbench.gguf.header import Header
 from workbench.gguf.names import SUFFIX, parse_name
 from workbench.gguf.reader import DEFAULT_ALIGNMENT
-from workbench.gguf.types import FILE_TYPES, TENSOR_TYPES_BY_NAME, TensorType
+from workbench.gguf.types import TENSOR_TYPES_BY_NAME, TensorType
 
 NOT_QUANTIZED = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
 """Tensor types that hold numbers as they are."""
@@ -35,53 +35,57 @@ class QuantType:
     """Whether an importance matrix makes it better, or it cannot do without."""
 
 
-_BY_NAME = {name: number for number, name in FILE_TYPES.items()}
-
 # fmt: off
-_TABLE: tuple[tuple[str, str, str, Literal["", "better", "needed"]], ...] = (
-    ("F32", "F32", "full precision", ""),
-    ("BF16", "BF16", "half the size of F32, with its range", ""),
-    ("F16", "F16", "half the size of F32; the usual source of quantizations", ""),
-    ("Q8_0", "Q8_0", "hardly to be told from F16", ""),
-    ("Q6_K", "Q6_K", "very close to F16", ""),
-    ("Q5_K_M", "Q5_K", "close to F16; sensitive tensors in more bits", "better"),
-    ("Q5_K_S", "Q5_K", "a little smaller than Q5_K_M", "better"),
-    ("Q5_1", "Q5_1", "older form of five bits", ""),
-    ("Q5_0", "Q5_0", "older form of five bits", ""),
-    ("Q4_K_M", "Q4_K", "the usual choice; sensitive tensors in more bits", "better"),
-    ("Q4_K_S", "Q4_K", "a little smaller than Q4_K_M", "better"),
-    ("Q4_1", "Q4_1", "older form of four bits", ""),
-    ("Q4_0", "Q4_0", "older form of four bits; quick on CPUs", ""),
-    ("IQ4_NL", "IQ4_NL", "four bits on a curved scale", "better"),
-    ("IQ4_XS", "IQ4_XS", "four bits on a curved scale, smaller", "better"),
-    ("MXFP4_MOE", "MXFP4", "four-bit floating point for the experts of a mixture", ""),
-    ("Q3_K_L", "Q3_K", "three bits, the largest form", "better"),
-    ("Q3_K_M", "Q3_K", "three bits, the middle form", "better"),
-    ("Q3_K_S", "Q3_K", "three bits, the smallest form", "better"),
-    ("IQ3_M", "IQ3_S", "three bits by codebook, the largest form", "better"),
-    ("IQ3_S", "IQ3_S", "three bits by codebook", "better"),
-    ("IQ3_XS", "IQ3_S", "three bits by codebook, smaller", "needed"),
-    ("IQ3_XXS", "IQ3_XXS", "three bits by codebook, the smallest form", "needed"),
-    ("Q2_K", "Q2_K", "two bits; small, and a good deal worse", "better"),
-    ("Q2_K_S", "Q2_K", "two bits, smaller", "needed"),
-    ("IQ2_M", "IQ2_S", "two bits by codebook, the largest form", "needed"),
-    ("IQ2_S", "IQ2_XS", "two bits by codebook", "needed"),
-    ("IQ2_XS", "IQ2_XS", "two bits by codebook, smaller", "needed"),
-    ("IQ2_XXS", "IQ2_XXS", "two bits by codebook, the smallest form", "needed"),
-    ("Q2_0", "Q2_0", "two bits in groups of 64, for models trained for it", ""),
-    ("TQ2_0", "TQ2_0", "for models trained with three values a weight", ""),
-    ("TQ1_0", "TQ1_0", "for models trained with three values a weight, packed", ""),
-    ("IQ1_M", "IQ1_M", "less than two bits; a last resort", "needed"),
-    ("IQ1_S", "IQ1_S", "one and a half bits; a last resort", "needed"),
-    ("Q1_0", "Q1_0", "one bit, for models trained for it", ""),
+_TABLE: tuple[tuple[int, str, str, str, Literal["", "better", "needed"]], ...] = (
+    (0, "F32", "F32", "full precision", ""),
+    (32, "BF16", "BF16", "half the size of F32, with its range", ""),
+    (1, "F16", "F16", "half the size of F32; the usual source of quantizations", ""),
+    (7, "Q8_0", "Q8_0", "hardly to be told from F16", ""),
+    (18, "Q6_K", "Q6_K", "very close to F16", ""),
+    (17, "Q5_K_M", "Q5_K", "close to F16; sensitive tensors in more bits", "better"),
+    (16, "Q5_K_S", "Q5_K", "a little smaller than Q5_K_M", "better"),
+    (9, "Q5_1", "Q5_1", "older form of five bits", ""),
+    (8, "Q5_0", "Q5_0", "older form of five bits", ""),
+    (15, "Q4_K_M", "Q4_K", "the usual choice; sensitive tensors in more bits", "better"),
+    (14, "Q4_K_S", "Q4_K", "a little smaller than Q4_K_M", "better"),
+    (3, "Q4_1", "Q4_1", "older form of four bits", ""),
+    (2, "Q4_0", "Q4_0", "older form of four bits; quick on CPUs", ""),
+    (25, "IQ4_NL", "IQ4_NL", "four bits on a curved scale", "better"),
+    (30, "IQ4_XS", "IQ4_XS", "four bits on a curved scale, smaller", "better"),
+    (38, "MXFP4_MOE", "MXFP4", "four-bit floating point for the experts of a mixture", ""),
+    (13, "Q3_K_L", "Q3_K", "three bits, the largest form", "better"),
+    (12, "Q3_K_M", "Q3_K", "three bits, the middle form", "better"),
+    (11, "Q3_K_S", "Q3_K", "three bits, the smallest form", "better"),
+    (27, "IQ3_M", "IQ3_S", "three bits by codebook, the largest form", "better"),
+    (26, "IQ3_S", "IQ3_S", "three bits by codebook", "better"),
+    (22, "IQ3_XS", "IQ3_S", "three bits by codebook, smaller", "needed"),
+    (23, "IQ3_XXS", "IQ3_XXS", "three bits by codebook, the smallest form", "needed"),
+    (10, "Q2_K", "Q2_K", "two bits; small, and a good deal worse", "better"),
+    (21, "Q2_K_S", "Q2_K", "two bits, smaller", "needed"),
+    (29, "IQ2_M", "IQ2_S", "two bits by codebook, the largest form", "needed"),
+    (28, "IQ2_S", "IQ2_XS", "two bits by codebook", "needed"),
+    (20, "IQ2_XS", "IQ2_XS", "two bits by codebook, smaller", "needed"),
+    (19, "IQ2_XXS", "IQ2_XXS", "two bits by codebook, the smallest form", "needed"),
+    (41, "Q2_0", "Q2_0", "two bits in groups of 64, for models trained for it", ""),
+    (37, "TQ2_0", "TQ2_0", "for models trained with three values a weight", ""),
+    (36, "TQ1_0", "TQ1_0", "for models trained with three values a weight, packed", ""),
+    (31, "IQ1_M", "IQ1_M", "less than two bits; a last resort", "needed"),
+    (24, "IQ1_S", "IQ1_S", "one and a half bits; a last resort", "needed"),
+    (40, "Q1_0", "Q1_0", "one bit, for models trained for it", ""),
 )
 # fmt: on
 
 QUANT_TYPES: Mapping[str, QuantType] = {
-    name: QuantType(name, _BY_NAME[name], TENSOR_TYPES_BY_NAME[default], about, imatrix)
-    for name, default, about, imatrix in _TABLE
+    name: QuantType(name, number, TENSOR_TYPES_BY_NAME[default], about, imatrix)
+    for number, name, default, about, imatrix in _TABLE
 }
 """Every file type that llama.cpp makes, by name, the largest first."""
+
+FILE_TYPES: Mapping[int, str] = {kind.file_type: name for name, kind in QUANT_TYPES.items()} | {39: "NVFP4"}
+"""The labels of `general.file_type`, including one that llama.cpp reads but does not make."""
+
+GUESSED_FILE_TYPE = 1024
+"""The bit of `general.file_type` that marks a type guessed from the tensors."""
 
 ALIASES: Mapping[str, str] = {
     "Q3_K": "Q3_K_M",

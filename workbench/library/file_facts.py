@@ -16,9 +16,8 @@ from typing import Any
 
 from workbench.core.errors import ModelFileError
 from workbench.core.json_reader import read_json
-from workbench.gguf.cursor import open_regular
+from workbench.gguf.cursor import KnownStrings, open_regular
 from workbench.gguf.header import Header
-from workbench.gguf.known import KnownStrings
 from workbench.gguf.model import ModelFacts, describe, get_text, other_kind
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME

@@ -32,10 +32,10 @@ from workbench.core.models import ModelEntry
 from workbench.engine.llama.plan import Machine, Plan, make_plan
 from workbench.engine.llama.runtime import Job, Runtime, Step, shared_runtime
 from workbench.gguf.check import check_loadable
-from workbench.gguf.decode import decode_bytes
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
+from workbench.gguf.weights import decode_bytes
 
 if TYPE_CHECKING:
     from workbench.engine.llama.bench_context import BenchContext

@@ -11,7 +11,7 @@ from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.header import Header
 from workbench.gguf.memory import MemoryEstimate
 from workbench.gguf.model import describe
-from workbench.gguf.repack import host_weights_bytes
+from workbench.gguf.weights import host_weights_bytes
 
 GPU_MARGIN_BYTES = 512 * 2**20
 """What stays free on a GPU beside the estimate: the driver's own context, and what the estimate does not see."""

@@ -7,8 +7,8 @@ import pytest
 
 from workbench.core.errors import ModelFileError
 from workbench.gguf import cursor
+from workbench.gguf.cursor import KnownStrings
 from workbench.gguf.header import Array, Header
-from workbench.gguf.known import KnownStrings
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import ValueType
 
@@ -34,13 +34,13 @@ def check(header: Header, count: int = len(TEXTS)) -> None:
 def walks(monkeypatch) -> list[int]:
     """The arrays that are walked through string by string, by their length."""
     lengths: list[int] = []
-    walk = cursor.Cursor._walk_strings
+    walk = cursor.HeaderCursor._walk_strings
 
-    def counting(self: cursor.Cursor, count: int) -> None:
+    def counting(self: cursor.HeaderCursor, count: int) -> None:
         lengths.append(count)
         walk(self, count)
 
-    monkeypatch.setattr(cursor.Cursor, "_walk_strings", counting)
+    monkeypatch.setattr(cursor.HeaderCursor, "_walk_strings", counting)
     return lengths
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from tests.gguf.conftest import write_model
 from workbench.gguf.check import check_loadable
-from workbench.gguf.decode import decode_bytes
+from workbench.gguf.weights import decode_bytes
 
 
 def header(tmp_path, **options):

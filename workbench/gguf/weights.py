@@ -1,0 +1,121 @@
+"""The bytes of a model's weights: by layer, in the memory of the host, and read for each decoded token."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+
+from workbench.gguf.header import Header, TensorInfo
+from workbench.gguf.layers import layer_count
+from workbench.gguf.model import get_int, get_text
+
+_LAYER = re.compile(r"blk\.(\d+)\.")
+_LOOKED_UP = ("token_embd", "per_layer_token_embd", "position_embd", "token_types")
+"""Tables of which a token reads one row, by the beginning of their names."""
+_ROWS = 8
+"""Rows that are interleaved; llama.cpp does not repack a tensor whose rows are not a multiple of it."""
+
+
+def _is_tied(tensors: Iterable[TensorInfo]) -> bool:
+    """Whether the output layer has no matrix of its own, and multiplies by the token embeddings."""
+    return all(tensor.name != "output.weight" for tensor in tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightPlan:
+    """The bytes of the weights by their place in the model."""
+
+    layers: tuple[int, ...]
+    output: int
+    """Tensors offloaded with the output layer."""
+    input: int
+    """The token embeddings, which stay in the memory of the host."""
+
+
+def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -> WeightPlan:
+    """The bytes of the weights by layer.
+
+    Args:
+        headers: The headers of the model, one for each part of a split file.
+        adapter: The header of a LoRA, whose matrices are placed with the tensors that they change.
+    """
+    metadata = headers[0].metadata
+    layers = [0] * layer_count(metadata, get_text(metadata, "general.architecture") or "")
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    # With a tied output, the device of the output layer gets a copy of the token embeddings.
+    tied = _is_tied(tensors)
+    output = into = 0
+    for tensor in (*tensors, *(adapter.tensors if adapter is not None else ())):
+        layer = _layer_of(tensor)
+        if layer is not None and layer < len(layers):
+            layers[layer] += tensor.size_bytes
+        elif tensor.name.startswith(_LOOKED_UP):
+            into += tensor.size_bytes
+            if tied and tensor.name == "token_embd.weight":
+                output += tensor.size_bytes
+        else:
+            output += tensor.size_bytes
+    return WeightPlan(tuple(layers), output, into)
+
+
+def _layer_of(tensor: TensorInfo) -> int | None:
+    match = _LAYER.match(tensor.name)
+    return int(match[1]) if match else None
+
+
+def host_weights_bytes(headers: Sequence[Header], repacked: Container[str], *, mapped: bool = True) -> int:
+    """Bytes of the weights in the memory of the host, where no layer is on a GPU.
+
+    Args:
+        headers: The headers of the model, one for each part of a split file.
+        repacked: Tensor types that llama.cpp repacks for this CPU.
+        mapped: Whether the file is memory-mapped; its pages stay beside repacked copies.
+    """
+    tied = _is_tied(tensor for header in headers for tensor in header.tensors)
+    total = 0
+    for header in headers:
+        begin, end = header.file_size, 0
+        for tensor in header.tensors:
+            copied = is_repacked(tensor, repacked, tied=tied)
+            stays = not copied or tensor.name.startswith(_LOOKED_UP)
+            total += tensor.size_bytes if copied or not mapped else 0
+            if copied and stays and not mapped:
+                total += tensor.size_bytes
+            if stays:
+                begin, end = min(begin, tensor.offset), max(end, tensor.offset + tensor.size_bytes)
+        # The mapping is kept from the first to the last byte that is still needed.
+        total += max(0, end - begin) if mapped else 0
+    return total
+
+
+def is_repacked(tensor: TensorInfo, repacked: Container[str], *, tied: bool) -> bool:
+    """Whether llama.cpp makes a repacked copy of `tensor`.
+
+    Args:
+        tensor: A tensor of the model.
+        repacked: Tensor types that llama.cpp repacks for this CPU.
+        tied: Whether the token embeddings are the output matrix as well.
+    """
+    if tensor.type.name not in repacked or not 2 <= len(tensor.shape) <= 3 or tensor.shape[1] % _ROWS:
+        return False
+    return not tensor.name.startswith(_LOOKED_UP) or (tied and tensor.name == "token_embd.weight")
+
+
+def decode_bytes(headers: Sequence[Header]) -> int:
+    """Bytes of weights read for one decoded token; of a mixture of experts, those of the experts used."""
+    metadata = headers[0].metadata
+    architecture = get_text(metadata, "general.architecture")
+    experts = get_int(metadata, f"{architecture}.expert_count") or 0
+    used = get_int(metadata, f"{architecture}.expert_used_count") or 0
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    tied = _is_tied(tensors)
+    total = 0
+    for tensor in tensors:
+        if tensor.name.startswith(_LOOKED_UP) and not (tied and tensor.name == "token_embd.weight"):
+            continue
+        if "_exps." in tensor.name and 0 < used <= experts:
+            total += tensor.size_bytes * used // experts
+        else:
+            total += tensor.size_bytes
+    return total
