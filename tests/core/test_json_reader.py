@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import pytest
 
-from workbench.core.json_reader import Range, read_json, salvage_json
+from workbench.core.json_reader import NumberRange, read_json, salvage_json
 from workbench.core.parameters import LoadSettings, Sampling
 
 
@@ -15,7 +15,7 @@ class Small:
     word: Literal["yes", "no"] = "yes"
     pair: tuple[int, str] = (1, "a")
     maybe: int | None = None
-    digit: Annotated[int, Range(0, 9, "a digit")] = 0
+    digit: Annotated[int, NumberRange(0, 9, "a digit")] = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workbench.modelfile.syntax import COMMANDS, ROLES, Command, ModelfileSyntaxError, check, decode, parse
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, ModelfileSyntaxError, check, decode, parse
 
 
 def read(text):
     """The commands after `FROM m`, each as its name, its second word where it has one, and its value."""
     first, *rest = parse(f"FROM m\n{text}")
-    assert first == Command("from", "m")
+    assert first == Instruction("from", "m")
     return [(*filter(None, (each.name, each.parameter, each.role)), each.args) for each in rest]
 
 
@@ -149,7 +149,7 @@ def test_the_text_of_a_bad_command():
 
 
 def test_a_parameter_called_model_is_a_model_as_in_ollama():
-    assert parse("PARAMETER model x") == (Command("parameter", "x", parameter="model"),)
+    assert parse("PARAMETER model x") == (Instruction("parameter", "x", parameter="model"),)
 
 
 def test_commands_know_their_place():
@@ -193,7 +193,7 @@ def test_an_error_survives_pickling():
     ],
 )
 def test_encodings(data):
-    assert parse(data) == (Command("from", "é🙂"),)
+    assert parse(data) == (Instruction("from", "é🙂"),)
 
 
 def test_a_byte_order_mark_is_no_column():
@@ -364,4 +364,4 @@ def test_places_are_those_of_an_editor(text):
 )
 def test_a_large_file_is_read_in_linear_time(text):
     commands, _ = check(text)
-    assert commands[0] == Command("from", "a")
+    assert commands[0] == Instruction("from", "a")

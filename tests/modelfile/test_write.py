@@ -7,10 +7,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workbench.core.errors import ModelfileError
-from workbench.modelfile.syntax import COMMANDS, ROLES, Command, parse
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, parse
 from workbench.modelfile.write import write
 
-FROM = Command("from", "model")
+FROM = Instruction("from", "model")
 
 hard_text = st.text(st.sampled_from('"" \t\r\na#x:é🙂')) | st.text()
 writable_text = st.text(
@@ -22,10 +22,10 @@ parameter_names = st.from_regex(r"[A-Za-z0-9_]+", fullmatch=True)
 def commands(texts):
     plain = st.sampled_from([name for name in COMMANDS if name not in ("from", "parameter", "message")])
     return st.one_of(
-        st.builds(Command, plain, texts),
-        st.builds(Command, st.just("from"), texts),
-        st.builds(Command, st.just("parameter"), texts, parameter=parameter_names),
-        st.builds(Command, st.just("message"), texts, role=st.sampled_from(ROLES)),
+        st.builds(Instruction, plain, texts),
+        st.builds(Instruction, st.just("from"), texts),
+        st.builds(Instruction, st.just("parameter"), texts, parameter=parameter_names),
+        st.builds(Instruction, st.just("message"), texts, role=st.sampled_from(ROLES)),
     )
 
 
@@ -40,15 +40,15 @@ def test_what_is_written_is_read_back_or_refused(some):
 
 
 @given(st.lists(commands(writable_text), max_size=6), st.lists(st.text(), max_size=3))
-@example([Command("system", 'ends in "')], [])
-@example([Command("system", '"')], [])
-@example([Command("system", '""')], [])
-@example([Command("system", '"""')], [])
-@example([Command("system", 'a"""')], [])
-@example([Command("system", '"\n"')], [])
-@example([Command("system", "\r")], [])
-@example([Command("system", "\t")], [])
-@example([Command("parameter", "", parameter="stop")], ["# a\r\nFROM evil"])
+@example([Instruction("system", 'ends in "')], [])
+@example([Instruction("system", '"')], [])
+@example([Instruction("system", '""')], [])
+@example([Instruction("system", '"""')], [])
+@example([Instruction("system", 'a"""')], [])
+@example([Instruction("system", '"\n"')], [])
+@example([Instruction("system", "\r")], [])
+@example([Instruction("system", "\t")], [])
+@example([Instruction("parameter", "", parameter="stop")], ["# a\r\nFROM evil"])
 def test_only_what_cannot_be_held_is_refused(some, header):
     unholdable = any(re.search(r'"""[ \t]*[\r\n]', command.args) for command in some)
     if unholdable or any(command.name == "from" and not command.args for command in some):
@@ -76,22 +76,22 @@ def test_only_what_cannot_be_held_is_refused(some, header):
     ],
 )
 def test_quotes(value, written):
-    assert write([Command("system", value)]) == f"SYSTEM {written}\n"
+    assert write([Instruction("system", value)]) == f"SYSTEM {written}\n"
 
 
 @pytest.mark.parametrize(
     ("command", "named"),
     [
-        (Command("system", "a\u00a0b"), r"SYSTEM .* 2 .*U\+00A0 \(NO-BREAK SPACE\)"),
-        (Command("message", "👩\u200d💻", role="user"), r"MESSAGE user \(number 1\).*U\+200D"),
-        (Command("parameter", "\x00", parameter="stop"), r"PARAMETER stop.*U\+0000"),
-        (Command("system", "\ud800"), r"U\+D800"),
-        (Command("template", 'a"""\nb'), r'TEMPLATE has a line that ends in """'),
-        (Command("from", ""), "FROM needs a model"),
-        (Command("parameter", "1", parameter="a-b"), "'a-b'"),
-        (Command("parameter", "1"), "''"),
-        (Command("message", "x", role="tool"), "'tool'"),
-        (Command("model", "x"), "'model'"),
+        (Instruction("system", "a\u00a0b"), r"SYSTEM .* 2 .*U\+00A0 \(NO-BREAK SPACE\)"),
+        (Instruction("message", "👩\u200d💻", role="user"), r"MESSAGE user \(number 1\).*U\+200D"),
+        (Instruction("parameter", "\x00", parameter="stop"), r"PARAMETER stop.*U\+0000"),
+        (Instruction("system", "\ud800"), r"U\+D800"),
+        (Instruction("template", 'a"""\nb'), r'TEMPLATE has a line that ends in """'),
+        (Instruction("from", ""), "FROM needs a model"),
+        (Instruction("parameter", "1", parameter="a-b"), "'a-b'"),
+        (Instruction("parameter", "1"), "''"),
+        (Instruction("message", "x", role="tool"), "'tool'"),
+        (Instruction("model", "x"), "'model'"),
     ],
 )
 def test_a_refusal_names_the_value(command, named):
@@ -101,7 +101,7 @@ def test_a_refusal_names_the_value(command, named):
 
 def test_messages_are_counted_in_a_refusal():
     with pytest.raises(ModelfileError, match="number 2"):
-        write([Command("message", "good", role="user"), Command("message", "\x07", role="assistant")])
+        write([Instruction("message", "good", role="user"), Instruction("message", "\x07", role="assistant")])
 
 
 def test_a_header_stays_a_comment():

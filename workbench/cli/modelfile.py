@@ -10,7 +10,7 @@ from workbench.cli.options import add_json
 from workbench.cli.output import print_json
 from workbench.modelfile.meaning import Finding
 from workbench.modelfile.source import examine_file
-from workbench.modelfile.syntax import Command
+from workbench.modelfile.syntax import Instruction
 from workbench.store.paths import expanded
 
 
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if reading.errors else 0
 
 
-def _as_json(command: Command) -> dict[str, object]:
+def _as_json(command: Instruction) -> dict[str, object]:
     names = {"parameter": command.parameter} if command.name == "parameter" else {}
     names |= {"role": command.role} if command.name == "message" else {}
     return {"name": command.name, **names, "args": command.args, "line": command.line}

@@ -20,8 +20,8 @@ _WORDS: Mapping[Any, str] = {str: "a text", bool: "true or false", int: "a whole
 
 
 @dataclass(frozen=True, slots=True)
-class Range:
-    """The bounds of a number, both included: `Annotated[int, Range(0, 9, "a digit")]`."""
+class NumberRange:
+    """The bounds of a number, both included: `Annotated[int, NumberRange(0, 9, "a digit")]`."""
 
     low: float
     high: float
@@ -97,7 +97,7 @@ class _JsonReader:
         except OverflowError:
             raise ValueError(f"{place} is too large") from None
 
-    def _number_in_range(self, kind: Any, bounds: Range, value: Any, place: str) -> Any:  # noqa: ANN401
+    def _number_in_range(self, kind: Any, bounds: NumberRange, value: Any, place: str) -> Any:  # noqa: ANN401
         number = self._scalar(kind, value, place)
         if not bounds.low <= number <= bounds.high:
             raise ValueError(f"{place} is not {bounds.text}")

@@ -89,7 +89,7 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class BranchPosition:
     """Which of its siblings a message is."""
 
     index: int = 1
@@ -155,7 +155,7 @@ class Tree:
         parent = self.node(number).parent
         return tuple(node.number for node in self.nodes if node.parent == parent and self.is_alive(node.number))
 
-    def places(self) -> dict[int, Place]:
+    def places(self) -> dict[int, BranchPosition]:
         """Which of its siblings each message of the conversation is."""
         siblings: dict[int, list[int]] = {}
         for node in self.nodes:
@@ -165,7 +165,7 @@ class Tree:
         found = {}
         for node in path:
             others = siblings[node.parent]
-            found[node.number] = Place(others.index(node.number) + 1, len(others))
+            found[node.number] = BranchPosition(others.index(node.number) + 1, len(others))
         return found
 
     def below(self, number: int) -> frozenset[int]:

@@ -277,7 +277,7 @@ def _as_run(model: OllamaModel) -> Recipe:
     if not model.recipe.template:
         return model.recipe
     # Late: the screen does not wait for what reads templates.
-    from workbench.modelfile.template_choice import prefers_jinja
+    from workbench.modelfile.template import prefers_jinja
 
     jinja = read_header(model.weights).metadata.get("tokenizer.chat_template")
     leave = prefers_jinja(model.recipe.template, jinja if isinstance(jinja, str) else "")

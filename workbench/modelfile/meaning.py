@@ -9,7 +9,7 @@ from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError, TemplateError
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
-from workbench.modelfile.syntax import ROLES, Command, ModelfileSyntaxError, check
+from workbench.modelfile.syntax import ROLES, Instruction, ModelfileSyntaxError, check
 from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
@@ -65,27 +65,27 @@ class Modelfile:
             messages=self.messages,
         )
 
-    def commands(self) -> tuple[Command, ...]:
+    def commands(self) -> tuple[Instruction, ...]:
         """The commands that say this, in the order of `ollama show --modelfile`."""
         return tuple(self._commands())
 
-    def _commands(self) -> Iterator[Command]:
+    def _commands(self) -> Iterator[Instruction]:
         for base in self.bases:
-            yield Command("from", base)
+            yield Instruction("from", base)
         if self.adapter:
-            yield Command("adapter", self.adapter)
+            yield Instruction("adapter", self.adapter)
         for draft in self.drafts:
-            yield Command("draft", draft)
+            yield Instruction("draft", draft)
         for name in ("template", "system", "renderer", "parser", "requires"):
             if value := getattr(self, name):
-                yield Command(name, value)
+                yield Instruction(name, value)
         for name, value in self.parameters.items():
             for item in value if isinstance(value, tuple) else (value,):
-                yield Command("parameter", written_value(item), parameter=name)
+                yield Instruction("parameter", written_value(item), parameter=name)
         for text in self.licenses:
-            yield Command("license", text)
+            yield Instruction("license", text)
         for message in self.messages:
-            yield Command("message", message.content, role=message.role)
+            yield Instruction("message", message.content, role=message.role)
 
     def text(self) -> str:
         """The file's text.
@@ -107,10 +107,10 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ModelfileReport:
     """A Modelfile as far as it can be read."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[Instruction, ...]
     modelfile: Modelfile | None
     """None where there are errors."""
     errors: tuple[Finding, ...]
@@ -135,17 +135,17 @@ class _Collector:
         self.parameters: dict[str, Value] = {}
         self.messages: list[Message] = []
 
-    def take(self, command: Command) -> None:
+    def take(self, command: Instruction) -> None:
         """Add one command."""
         try:
             self._take(_as_ollama_has_it(command))
         except ModelfileError as error:
             self.errors.append(Finding(error.message, error.hint, command.line, command.column))
 
-    def _warn(self, command: Command, message: str) -> None:
+    def _warn(self, command: Instruction, message: str) -> None:
         self.warnings.append(Finding(message, "", command.line, command.column))
 
-    def _take(self, command: Command) -> None:
+    def _take(self, command: Instruction) -> None:
         name, args = command.name, command.args
         if name == "parameter":
             self._take_parameter(command)
@@ -163,7 +163,7 @@ class _Collector:
                 raise ModelfileError("requires must be a valid semver (e.g. 0.14.0)")
             self.texts[name] = args.removeprefix("v")
 
-    def _take_parameter(self, command: Command) -> None:
+    def _take_parameter(self, command: Instruction) -> None:
         name = command.parameter
         if name in IGNORED:
             self._warn(command, f"{name} is no longer a parameter of Ollama and is passed over")
@@ -196,7 +196,7 @@ class _Collector:
         )
 
 
-def _as_ollama_has_it(command: Command) -> Command:
+def _as_ollama_has_it(command: Instruction) -> Instruction:
     name = _COMMAND_OF_PARAMETER.get(command.parameter) if command.name == "parameter" else None
     if name is None:
         return command
@@ -206,7 +206,7 @@ def _as_ollama_has_it(command: Command) -> Command:
     return replace(command, name=name, args=args, parameter="", role=role)
 
 
-def read_commands(commands: Iterable[Command]) -> Reading:
+def read_commands(commands: Iterable[Instruction]) -> ModelfileReport:
     """What commands mean together."""
     commands = tuple(commands)
     collector = _Collector()
@@ -215,10 +215,10 @@ def read_commands(commands: Iterable[Command]) -> Reading:
     if not collector.errors and not collector.lists["from"]:
         collector.errors.append(Finding("no FROM line", line=1, column=1))
     modelfile = None if collector.errors else collector.modelfile()
-    return Reading(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
+    return ModelfileReport(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
 
 
-def examine(source: bytes | str) -> Reading:
+def examine(source: bytes | str) -> ModelfileReport:
     """Read a Modelfile as far as it goes, with everything that is wrong in it."""
     commands, error = check(source)
     reading = read_commands(commands)
@@ -230,7 +230,7 @@ def examine(source: bytes | str) -> Reading:
     return replace(reading, modelfile=None, errors=(*others, finding))
 
 
-def _with_template_checked(reading: Reading) -> Reading:
+def _with_template_checked(reading: ModelfileReport) -> ModelfileReport:
     """`reading`, and what is wrong with the template, which Ollama looks at when it creates the model."""
     if reading.modelfile is None or not reading.modelfile.template:
         return reading

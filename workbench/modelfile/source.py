@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from workbench.core.errors import ModelfileError
-from workbench.modelfile.meaning import Modelfile, Reading, examine
+from workbench.modelfile.meaning import Modelfile, ModelfileReport, examine
 from workbench.modelfile.syntax import ModelfileSyntaxError, check
 
 MAX_BYTES = 256 * 2**20
@@ -80,7 +80,7 @@ def _reason(error: OSError | ValueError) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
 
 
-def examine_file(path: Path) -> Reading:
+def examine_file(path: Path) -> ModelfileReport:
     """Read the Modelfile `path` as far as it goes, with everything that is wrong in it.
 
     Raises:
@@ -89,7 +89,7 @@ def examine_file(path: Path) -> Reading:
     return examine(read_bytes(path))
 
 
-def read_file(path: Path) -> tuple[Modelfile, Reading]:
+def read_file(path: Path) -> tuple[Modelfile, ModelfileReport]:
     """The values of the Modelfile `path`, and how it was read.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Reading the text of a Modelfile just as Ollama does, quirks included, with the place of every error.
+"""Parse a Modelfile exactly as Ollama does, quirks included, with the position of every error.
 
 The grammar is a small state machine over characters. Nothing is escaped, single quotes are not quotes, and a value
 that begins with a double quote goes on over line ends until a line ends with that quote. Characters that do not print
-are dropped from values, tabs and line ends excepted. Reading takes time linear in the text.
+are dropped from values, tabs and line ends excepted. Parsing takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ENDED = "unexpected EOF"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class Instruction:
     """One command of a Modelfile."""
 
     name: str
@@ -139,13 +139,13 @@ class _Places:
         return self._line, position - self._line_start + 1
 
 
-class _Reader:
+class _ModelfileReader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
         self._places = _Places(text)
 
-    def commands(self) -> Iterator[Command]:
+    def commands(self) -> Iterator[Instruction]:
         """The commands in turn.
 
         Raises:
@@ -165,7 +165,7 @@ class _Reader:
     def _error(self, position: int, problem: str, hint: str) -> ModelfileSyntaxError:
         return ModelfileSyntaxError(problem, hint, *self._places.at(position))
 
-    def _command(self) -> Command:
+    def _command(self) -> Instruction:
         text, start = self._text, self._position
         line, column = self._places.at(start)
         end = _end(_COMMAND_WORD, text, start)
@@ -189,7 +189,7 @@ class _Reader:
             if role not in ROLES:
                 hint = did_you_mean(role, ROLES) or "Write the role after just one blank: MESSAGE user Hello"
                 raise self._error(role_start, _BAD_ROLE, hint)
-        return Command(name, self._value(), parameter, role, line, column)
+        return Instruction(name, self._value(), parameter, role, line, column)
 
     def _command_hint(self, word: str, end: int, *, known: bool) -> str:
         if not known:
@@ -234,12 +234,12 @@ def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
     return match.end() if match else position
 
 
-def check(source: bytes | str) -> tuple[tuple[Command, ...], ModelfileSyntaxError | None]:
+def check(source: bytes | str) -> tuple[tuple[Instruction, ...], ModelfileSyntaxError | None]:
     """The commands of a Modelfile up to its first error, and that error."""
     text = decode(source) if isinstance(source, bytes) else source.removeprefix("\ufeff")
-    commands: list[Command] = []
+    commands: list[Instruction] = []
     try:
-        commands.extend(_Reader(text).commands())
+        commands.extend(_ModelfileReader(text).commands())
     except ModelfileSyntaxError as error:
         return tuple(commands), error
     # Ollama keeps FROM under the name `model`, and cannot tell it from a parameter of that name.
@@ -250,7 +250,7 @@ def check(source: bytes | str) -> tuple[tuple[Command, ...], ModelfileSyntaxErro
     return tuple(commands), None
 
 
-def parse(source: bytes | str) -> tuple[Command, ...]:
+def parse(source: bytes | str) -> tuple[Instruction, ...]:
     """The commands of a Modelfile.
 
     Raises:

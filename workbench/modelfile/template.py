@@ -9,13 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
+from workbench.core.errors import TemplateError
 from workbench.modelfile.gotemplate.evaluate import evaluate
-from workbench.modelfile.gotemplate.expressions import Settings
+from workbench.modelfile.gotemplate.expressions import EvaluationSettings
 from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
 from workbench.modelfile.gotemplate.prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
-from workbench.modelfile.gotemplate.tree import Tree
+from workbench.modelfile.gotemplate.tree import TemplateTree, identifiers
 from workbench.modelfile.gotemplate.values import Value, sound_text
+
+_OWN_SPLIT = ("content.split('</think>')", 'content.split("</think>")')
+"""How templates take the thoughts out of an earlier answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +27,12 @@ class Template:
     """A parsed template."""
 
     source: str
-    tree: Tree
+    tree: TemplateTree
     """As it is written."""
-    prompt_tree: Tree = field(repr=False)
+    prompt_tree: TemplateTree = field(repr=False)
     """As Ollama has it, with the response at its end where it speaks of none."""
 
-    def render(self, data: Value, settings: Settings | None = None) -> str:
+    def render(self, data: Value, settings: EvaluationSettings | None = None) -> str:
         """The text that this template makes of `data`, as Go itself does it.
 
         Raises:
@@ -70,3 +74,32 @@ def parse(text: str) -> Template:
     source = sound_text(text)
     tree = parse_tree(source, FUNCTIONS)
     return Template(source, tree, with_response(tree))
+
+
+def prefers_jinja(go: str, jinja: str) -> bool:
+    """Whether Ollama leaves the Go template aside: the one in Jinja can do more, of tools and thinking.
+
+    A Go template that does not parse is left aside too.
+
+    Args:
+        go: The template in Go's syntax.
+        jinja: The template of the GGUF file; empty where it has none.
+    """
+    if not jinja:
+        return False
+    try:
+        names = identifiers(parse(go).tree)
+    except TemplateError:
+        return True
+    return _jinja_abilities(jinja) > {ability for ability in ("tools", "thinking") if ability in names}
+
+
+def _jinja_abilities(source: str) -> set[str]:
+    """What a Jinja template can do, by the words in it, as Ollama looks for them."""
+    found = set()
+    if "tools" in source or "tool_call" in source:
+        found.add("tools")
+    splits = any(idiom in source for idiom in _OWN_SPLIT) and "reasoning_content" not in source
+    if splits or ("<think>" in source and "</think>" in source):
+        found.add("thinking")
+    return found

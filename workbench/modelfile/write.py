@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from workbench.core.errors import ModelfileError
-from workbench.modelfile.syntax import COMMANDS, ROLES, Command, is_kept, visible
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, is_kept, visible
 
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_]+")
 # A value in triple quotes ends where a line does that ends in them.
@@ -18,7 +18,7 @@ _DROPPED_HINT = (
 )
 
 
-def write(commands: Iterable[Command], header: Iterable[str] = ()) -> str:
+def write(commands: Iterable[Instruction], header: Iterable[str] = ()) -> str:
     """The text of a Modelfile with these commands, one after the other.
 
     Args:
@@ -38,7 +38,7 @@ def write(commands: Iterable[Command], header: Iterable[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _written(command: Command, number: int) -> str:
+def _written(command: Instruction, number: int) -> str:
     if command.name not in COMMANDS:
         raise ModelfileError(f"A Modelfile has no command {command.name!r}.")
     words = [command.name.upper()]

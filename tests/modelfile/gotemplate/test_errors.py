@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from workbench.modelfile.gotemplate.cursor import MAX_NESTING
-from workbench.modelfile.gotemplate.expressions import MAX_DEPTH, Limits, Settings
+from workbench.modelfile.gotemplate.expressions import MAX_DEPTH, EvaluationSettings, Limits
 from workbench.modelfile.gotemplate.lexer import GoTemplateError
 from workbench.modelfile.gotemplate.parser import MAX_LENGTH
 from workbench.modelfile.template import parse
@@ -231,7 +231,7 @@ def test_a_template_of_many_megabytes_is_refused():
     ids=lambda template: template[:50],
 )
 def test_what_would_take_too_much_is_stopped(template):
-    limits = Settings(limits=Limits(steps=20_000, characters=2_000_000))
+    limits = EvaluationSettings(limits=Limits(steps=20_000, characters=2_000_000))
     data = {"many": ["x"] * 30_000, "long": "é" * 100_000, "floats": [1.5] * 1_500, "zeros": [0] * 1_500}
     with pytest.raises(GoTemplateError, match=r"more than|too long"):
         parse(template).render(data, limits)
@@ -277,7 +277,7 @@ SOUP = st.lists(st.sampled_from([*PIECES.split(), *"\n\0\ud800"]) | st.text(max_
 def test_any_text_parses_and_renders_or_is_a_typed_error(text):
     try:
         template = parse(text)
-        template.render(DATA, Settings(limits=Limits(steps=5_000, characters=100_000)))
+        template.render(DATA, EvaluationSettings(limits=Limits(steps=5_000, characters=100_000)))
         template.render_chat([])
     except GoTemplateError as error:
         places = text.count("\n") + 1, len(text) + 1

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.modelfile.gotemplate.expressions import Limits, Settings
+from workbench.modelfile.gotemplate.expressions import EvaluationSettings, Limits
 from workbench.modelfile.gotemplate.lexer import GoTemplateError
 from workbench.modelfile.template import parse
 
@@ -150,4 +150,4 @@ def test_a_range_that_would_never_end_is_stopped():
 def test_text_that_grows_without_bound_is_stopped():
     template = parse("{{$x := `xxxxxxxxxx`}}{{range 1000}}{{$x = print $x $x}}{{end}}")
     with pytest.raises(GoTemplateError, match="too long"):
-        template.render({}, Settings(limits=Limits(characters=10_000)))
+        template.render({}, EvaluationSettings(limits=Limits(characters=10_000)))

@@ -1,7 +1,8 @@
 """Programs that hold a conversation with the scripted engine until they are killed.
 
-Usage: `python -m tests.store.sessions.crash_child FOLDER KILLS SEED`. Everything is imported once; each program is a fork, with
-a database and a log of its own in FOLDER. The log says, in the order of the events, what was promised to be stored:
+Usage: `python -m tests.store.sessions.crash_child FOLDER KILLS SEED`. Everything is imported once; each program is a
+fork, with a database and a log of its own in FOLDER. The log says, in the order of the events, what was promised to be
+stored:
 
     asked TURN            the engine was given the question TURN
     token TURN LENGTH AT  the answer had LENGTH characters at AT

@@ -12,7 +12,7 @@ MAX_NESTING = 50
 """How deep actions and parentheses may lie in one another."""
 
 
-class Cursor:
+class TokenCursor:
     """Goes through the tokens of a template.
 
     Args:

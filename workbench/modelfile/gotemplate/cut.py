@@ -6,15 +6,14 @@ from dataclasses import replace
 
 from workbench.modelfile.gotemplate.tree import (
     Action,
-    Command,
-    Field,
-    If,
+    Conditional,
+    FieldPath,
     Node,
     Nodes,
     Operand,
     Pipeline,
+    PipelineCommand,
     Range,
-    With,
 )
 
 
@@ -48,12 +47,10 @@ class _Cut:
             case Action():
                 pipeline = self._pipeline(node.pipeline)
                 return replace(node, pipeline=pipeline) if pipeline is not None else None
-            case If() | With():
-                branches: list[tuple[Pipeline, Nodes]] = []
-                for pipeline, body in node.branches:
-                    # A condition stays even when its body is gone, so that no later branch is taken in its place.
-                    branches.append((pipeline, self.nodes(body)))
-                return replace(node, branches=tuple(branches), otherwise=self._otherwise(node.otherwise))
+            case Conditional():
+                # A condition stays even when its body is gone, so that no later branch is taken in its place.
+                branches = tuple([(pipeline, self.nodes(body)) for pipeline, body in node.branches])
+                return replace(node, branches=branches, otherwise=self._otherwise(node.otherwise))
             case Range():
                 body = self.nodes(node.body)
                 return replace(node, body=body, otherwise=self._otherwise(node.otherwise))
@@ -64,7 +61,7 @@ class _Cut:
         return None if nodes is None else self.nodes(nodes)
 
     def _pipeline(self, pipeline: Pipeline) -> Pipeline | None:
-        commands: list[Command] = []
+        commands: list[PipelineCommand] = []
         for command in pipeline.commands:
             operands = [kept for operand in command.operands if (kept := self._operand(operand)) is not None]
             if not operands:
@@ -73,7 +70,7 @@ class _Cut:
         return replace(pipeline, commands=tuple(commands))
 
     def _operand(self, operand: Operand) -> Operand | None:
-        if isinstance(operand, Field) and self._name in operand.names:
+        if isinstance(operand, FieldPath) and self._name in operand.names:
             self._done = True
             return operand
         if self._done:

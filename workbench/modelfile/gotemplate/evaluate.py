@@ -6,8 +6,18 @@ from collections.abc import Iterable
 from typing import Literal
 
 from workbench.core.errors import did_you_mean
-from workbench.modelfile.gotemplate.expressions import Bounds, Expressions, Settings, Variables
-from workbench.modelfile.gotemplate.tree import Action, Call, If, Jump, Nodes, Pipeline, Range, Text, Tree, With
+from workbench.modelfile.gotemplate.expressions import Bounds, EvaluationSettings, Expressions, Variables
+from workbench.modelfile.gotemplate.tree import (
+    Action,
+    Call,
+    Conditional,
+    Jump,
+    Nodes,
+    Pipeline,
+    Range,
+    TemplateTree,
+    Text,
+)
 from workbench.modelfile.gotemplate.values import NOTHING, FunctionError, Nothing, Value, as_bytes, described, is_true
 from workbench.modelfile.gotemplate.verbs import printed
 
@@ -15,7 +25,11 @@ _Outcome = Literal["break", "continue"] | None
 
 
 def evaluate(
-    source: str, tree: Tree, data: Value, settings: Settings | None = None, bounds: Bounds | None = None
+    source: str,
+    tree: TemplateTree,
+    data: Value,
+    settings: EvaluationSettings | None = None,
+    bounds: Bounds | None = None,
 ) -> str:
     """The text that a template makes of `data`.
 
@@ -29,12 +43,12 @@ def evaluate(
     Raises:
         GoTemplateError: Go would fail, or a limit is reached.
     """
-    settings = settings or Settings()
+    settings = settings or EvaluationSettings()
     return _Evaluator(tree, data, settings, bounds or Bounds(source, settings.limits)).run()
 
 
 class _Evaluator:
-    def __init__(self, tree: Tree, data: Value, settings: Settings, bounds: Bounds) -> None:
+    def __init__(self, tree: TemplateTree, data: Value, settings: EvaluationSettings, bounds: Bounds) -> None:
         self._tree = tree
         self._bounds = bounds
         self._expressions = Expressions(self._bounds, settings, data)
@@ -58,7 +72,7 @@ class _Evaluator:
                     value = self._expressions.value(dot, node.pipeline)
                     if not node.pipeline.declared:
                         self._print(node.position, value)
-                case If() | With():
+                case Conditional():
                     outcome = self._branch(dot, node)
                 case Range():
                     self._range(dot, node)
@@ -91,14 +105,14 @@ class _Evaluator:
             except FunctionError as error:
                 self._bounds.fail(position, str(error))
 
-    def _branch(self, dot: Value, node: If | With) -> _Outcome:
+    def _branch(self, dot: Value, node: Conditional) -> _Outcome:
         mark = self._expressions.variables.mark()
         outcome: _Outcome = None
         for pipeline, body in node.branches:
             self._bounds.step(node.position)
             value = self._expressions.value(dot, pipeline)
             if is_true(value):
-                outcome = self._body(value if isinstance(node, With) else dot, body, node.position)
+                outcome = self._body(value if node.word == "with" else dot, body, node.position)
                 break
         else:
             outcome = self._body(dot, node.otherwise or (), node.position)

@@ -13,13 +13,13 @@ from workbench.modelfile.gotemplate.lexer import error_at
 from workbench.modelfile.gotemplate.printf import format_steps
 from workbench.modelfile.gotemplate.tree import (
     Chain,
-    Command,
     Constant,
     Dot,
-    Field,
+    FieldPath,
     Function,
     Operand,
     Pipeline,
+    PipelineCommand,
     Variable,
 )
 from workbench.modelfile.gotemplate.values import (
@@ -59,7 +59,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class EvaluationSettings:
     """How to evaluate."""
 
     functions: Mapping[str, Signature] = field(default_factory=lambda: FUNCTIONS)
@@ -168,7 +168,7 @@ class Expressions:
         data: What `$` is.
     """
 
-    def __init__(self, bounds: Bounds, settings: Settings, data: Value) -> None:
+    def __init__(self, bounds: Bounds, settings: EvaluationSettings, data: Value) -> None:
         self._bounds = bounds
         self._settings = settings
         self._today = settings.today or date.today()
@@ -206,7 +206,7 @@ class Expressions:
         self._bounds.leave()
         return value
 
-    def _command(self, dot: Value, command: Command, final: Value | _Absent) -> Value:
+    def _command(self, dot: Value, command: PipelineCommand, final: Value | _Absent) -> Value:
         first, *arguments = command.operands
         if isinstance(first, Function):
             return self._call(dot, first, arguments, final)
@@ -222,7 +222,7 @@ class Expressions:
                 return operand.value
             case Dot():
                 return dot
-            case Field():
+            case FieldPath():
                 return self._fields(dot, operand.names, operand.position)
             case Variable():
                 values = self.variables.find(operand.name)

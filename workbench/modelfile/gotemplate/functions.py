@@ -185,18 +185,6 @@ def _url_query(values: Sequence[Value], around: Surroundings) -> str:
     return quote_plus(as_bytes(_text_of(values, around)))
 
 
-def _print(values: Sequence[Value], around: Surroundings) -> str:
-    return sprint(values, around.room)
-
-
-def _println(values: Sequence[Value], around: Surroundings) -> str:
-    return sprintln(values, around.room)
-
-
-def _printf(values: Sequence[Value], around: Surroundings) -> str:
-    return sprintf(str(values[0]), values[1:], around.room)
-
-
 def _escape_for_js(match: re.Match[str]) -> str:
     character = match.group()
     if character in "\\'\"":
@@ -253,9 +241,15 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
     "len": Signature(_plain(_length), 1, 1),
     "index": Signature(_plain(_index), 1, None),
     "slice": Signature(_plain(_slice), 1, None),
-    "print": Signature(_print, 0, None),
-    "println": Signature(_println, 0, None),
-    "printf": Signature(_printf, 1, None, first_is_text=True, pace=64, is_formatted=True),
+    "print": Signature(lambda values, around: sprint(values, around.room), 0, None),
+    "println": Signature(lambda values, around: sprintln(values, around.room), 0, None),
+    "printf": Signature(
+        lambda values, around: sprintf(str(values[0]), values[1:], around.room),
+        *(1, None),
+        first_is_text=True,
+        pace=64,
+        is_formatted=True,
+    ),
     "html": Signature(_html, 0, None),
     "js": Signature(_js, 0, None, pace=4),
     "urlquery": Signature(_url_query, 0, None, pace=8),

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
-from workbench.modelfile.gotemplate.cursor import Cursor
+from workbench.modelfile.gotemplate.cursor import TokenCursor
 from workbench.modelfile.gotemplate.lexer import GoTemplateError, Token
 from workbench.modelfile.gotemplate.pipelines import PipelineReader
 from workbench.modelfile.gotemplate.tree import (
     Action,
     Call,
-    If,
+    Conditional,
     Jump,
     Node,
     Nodes,
     Pipeline,
     Range,
+    TemplateTree,
     Text,
-    Tree,
-    With,
 )
 
 MAX_LENGTH = 100_000
 """The longest template, in characters."""
 
 
-def parse_tree(source: str, functions: Collection[str]) -> Tree:
+def parse_tree(source: str, functions: Collection[str]) -> TemplateTree:
     """The tree of a template.
 
     Args:
@@ -37,7 +36,7 @@ def parse_tree(source: str, functions: Collection[str]) -> Tree:
     """
     if len(source) > MAX_LENGTH:
         raise GoTemplateError(f"it has {len(source):,} characters, and {MAX_LENGTH:,} are the most that it may have")
-    return _Parser(source, functions).tree()
+    return _TemplateParser(source, functions).tree()
 
 
 def _is_blank(nodes: Nodes) -> bool:
@@ -48,14 +47,14 @@ def _is_keyword(token: Token, *words: str) -> bool:
     return token.kind == "keyword" and token.text in words
 
 
-class _Parser:
+class _TemplateParser:
     def __init__(self, source: str, functions: Collection[str]) -> None:
-        self._cursor = Cursor(source)
+        self._cursor = TokenCursor(source)
         self._pipelines = PipelineReader(self._cursor, functions)
         self._ranges = 0
         self._defined: dict[str, Nodes] = {}
 
-    def tree(self) -> Tree:
+    def tree(self) -> TemplateTree:
         root: list[Node] = []
         while self._cursor.peek().kind != "end of text":
             if self._cursor.peek().kind == "left" and _is_keyword(self._cursor.peek_in_action(), "define"):
@@ -65,7 +64,7 @@ class _Parser:
             if isinstance(node, Token):
                 self._cursor.fail(node.position, f"{node} closes nothing here")
             root.append(node)
-        return Tree(tuple(root), self._defined)
+        return TemplateTree(tuple(root), self._defined)
 
     # Actions.
 
@@ -86,7 +85,7 @@ class _Parser:
             if word.text == "end" or not _is_keyword(self._cursor.peek_solid(), "if", "with"):
                 self._cursor.expect("right", "}}" if word.text == "end" else "}}, or if")
             return word
-        read = {
+        read: Mapping[str, Callable[[Token], Node]] = {
             "if": self._branches,
             "with": self._branches,
             "range": self._range,
@@ -124,7 +123,7 @@ class _Parser:
             self._cursor.fail(closer.position, "a second {{else}}", "Only {{end}} can follow {{else}}.")
         return nodes
 
-    def _branches(self, word: Token) -> If | With:
+    def _branches(self, word: Token) -> Conditional:
         known = len(self._cursor.variables)
         branches: list[tuple[Pipeline, Nodes]] = []
         otherwise: Nodes | None = None
@@ -139,8 +138,7 @@ class _Parser:
                 break
             self._cursor.next()
         del self._cursor.variables[known:]
-        kind = If if word.text == "if" else With
-        return kind(tuple(branches), otherwise, word.position)
+        return Conditional(word.text, tuple(branches), otherwise, word.position)
 
     def _range(self, word: Token) -> Range:
         known = len(self._cursor.variables)

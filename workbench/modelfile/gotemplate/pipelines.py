@@ -6,18 +6,18 @@ from collections.abc import Collection
 from typing import NoReturn
 
 from workbench.core.errors import did_you_mean
-from workbench.modelfile.gotemplate.cursor import Cursor
+from workbench.modelfile.gotemplate.cursor import TokenCursor
 from workbench.modelfile.gotemplate.lexer import Kind, Token
 from workbench.modelfile.gotemplate.literals import character_value, number_value, unquote
 from workbench.modelfile.gotemplate.tree import (
     Chain,
-    Command,
     Constant,
     Dot,
-    Field,
+    FieldPath,
     Function,
     Operand,
     Pipeline,
+    PipelineCommand,
     Variable,
 )
 
@@ -32,7 +32,7 @@ class PipelineReader:
         functions: The names that can be called.
     """
 
-    def __init__(self, cursor: Cursor, functions: Collection[str]) -> None:
+    def __init__(self, cursor: TokenCursor, functions: Collection[str]) -> None:
         self._cursor = cursor
         self._functions = functions
 
@@ -50,7 +50,7 @@ class PipelineReader:
         start = self._cursor.peek_solid()
         with self._cursor.deeper():
             declared, assigns = self._declarations(context, loop=loop)
-            commands: list[Command] = []
+            commands: list[PipelineCommand] = []
             while self._cursor.peek_solid().kind != closer:
                 commands.append(self._command(context))
             end = self._cursor.next()
@@ -84,7 +84,7 @@ class PipelineReader:
         self._cursor.variables += names
         return tuple(names), False
 
-    def _command(self, context: str) -> Command:
+    def _command(self, context: str) -> PipelineCommand:
         start = self._cursor.peek_solid()
         operands: list[Operand] = []
         while True:
@@ -103,7 +103,7 @@ class PipelineReader:
             break
         if not operands:
             self._cursor.fail(start.position, f"a value is missing before {start}")
-        return Command(tuple(operands), start.position)
+        return PipelineCommand(tuple(operands), start.position)
 
     def _unexpected(self, token: Token, context: str, *, after_operand: bool) -> NoReturn:
         if token.kind == "end of text":
@@ -127,8 +127,8 @@ class PipelineReader:
         while self._cursor.peek().kind == "field":
             names.append(self._cursor.next().text)
         match operand:
-            case Field():
-                return Field((*operand.names, *names), operand.position)
+            case FieldPath():
+                return FieldPath((*operand.names, *names), operand.position)
             case Variable():
                 return Variable(operand.name, (*operand.names, *names), operand.position)
             case Function() | Pipeline() | Chain():
@@ -156,7 +156,7 @@ class PipelineReader:
                 return Variable(token.text, (), token.position)
             case "field":
                 self._cursor.next()
-                return Field((token.text,), token.position)
+                return FieldPath((token.text,), token.position)
             case "left paren":
                 self._cursor.next()
                 return self.read("parentheses", "right paren")

@@ -16,9 +16,9 @@ from workbench.modelfile.gotemplate.cut import cut_after
 from workbench.modelfile.gotemplate.data import messages as message_values
 from workbench.modelfile.gotemplate.data import tools
 from workbench.modelfile.gotemplate.evaluate import evaluate
-from workbench.modelfile.gotemplate.expressions import Bounds, Limits, Settings
+from workbench.modelfile.gotemplate.expressions import Bounds, EvaluationSettings, Limits
 from workbench.modelfile.gotemplate.functions import GO_FUNCTIONS
-from workbench.modelfile.gotemplate.tree import Action, Command, Field, Pipeline, Tree, identifiers
+from workbench.modelfile.gotemplate.tree import Action, FieldPath, Pipeline, PipelineCommand, TemplateTree, identifiers
 from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
 
 Mode = Literal["insert", "messages", "turns"]
@@ -51,16 +51,16 @@ class PromptRequest:
     """The date that the template is told; None is that of now."""
 
 
-def with_response(tree: Tree) -> Tree:
+def with_response(tree: TemplateTree) -> TemplateTree:
     """`tree` with `.Response` at its end where it mentions neither that nor messages, as Ollama adds it."""
     if identifiers(tree) & {"messages", "response"}:
         return tree
-    response = Command((Field(("Response",), 0),), 0)
+    response = PipelineCommand((FieldPath(("Response",), 0),), 0)
     end = Action(Pipeline((response,), (), assigns=False, position=0), 0)
     return replace(tree, root=(*tree.root, end))
 
 
-def mode_for(tree: Tree, request: PromptRequest) -> Mode:
+def mode_for(tree: TemplateTree, request: PromptRequest) -> Mode:
     """How Ollama would render `request`."""
     if request.prompt and request.suffix:
         return "insert"
@@ -91,7 +91,7 @@ def limits_for(request: PromptRequest) -> Limits:
     )
 
 
-def render_prompt(source: str, tree: Tree, request: PromptRequest) -> str:
+def render_prompt(source: str, tree: TemplateTree, request: PromptRequest) -> str:
     """The prompt that a template makes.
 
     Args:
@@ -102,7 +102,7 @@ def render_prompt(source: str, tree: Tree, request: PromptRequest) -> str:
     Raises:
         GoTemplateError: The template fails on it, or a limit is reached.
     """
-    settings = Settings(today=request.today, limits=limits_for(request))
+    settings = EvaluationSettings(today=request.today, limits=limits_for(request))
     level = request.think if isinstance(request.think, str) else ""
     thought: dict[str, Value] = {
         "Think": bool(request.think),
@@ -148,10 +148,10 @@ def _merged(messages: Sequence[Mapping[str, object]]) -> tuple[str, list[Mapping
 
 def _turn_by_turn(
     source: str,
-    tree: Tree,
+    tree: TemplateTree,
     messages: Sequence[Mapping[str, object]],
     thought: Mapping[str, Value],
-    settings: Settings,
+    settings: EvaluationSettings,
 ) -> str:
     bounds = Bounds(source, settings.limits)
     turns: list[str] = []
@@ -175,7 +175,7 @@ def _turn_by_turn(
                 turn["Response"] = _content(each)
     # Ollama makes a new template of what is left for the last turn: without its own functions, without the templates
     # that this one defines, and without its choice for keys that are missing.
-    last = Tree(cut_after(tree.root, "Response"), {})
+    last = TemplateTree(cut_after(tree.root, "Response"), {})
     bare = replace(settings, functions=GO_FUNCTIONS, missing=NOTHING)
     turns.append(evaluate(source, last, {**turn, **thought}, bare, bounds))
     return "".join(turns)

@@ -1,4 +1,4 @@
-"""What a template is made of, once it is parsed."""
+"""The syntax tree of a template."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Dot:
-    """The value at hand."""
+    """`.`: the current value."""
 
     position: int
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """`.A.B`: fields of the value at hand."""
+class FieldPath:
+    """`.A.B`: fields of the current value."""
 
     names: tuple[str, ...]
     position: int
@@ -41,7 +41,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function by its name."""
+    """The name of a function."""
 
     name: str
     position: int
@@ -49,7 +49,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """`(…).A.B`: fields of what a function or a pipeline in parentheses gives."""
+    """`(…).A.B`: fields of the result of a function or of a pipeline in parentheses."""
 
     operand: Function | Pipeline
     names: tuple[str, ...]
@@ -57,8 +57,8 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """Operands beside one another: a call of the first one, or a single value."""
+class PipelineCommand:
+    """Operands in a row: a call of the first one, or a single value."""
 
     operands: tuple[Operand, ...]
     position: int
@@ -66,17 +66,17 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Commands, each of which hands its value to the next one as the last argument."""
+    """Commands; the value of each is the last argument of the next one."""
 
-    commands: tuple[Command, ...]
+    commands: tuple[PipelineCommand, ...]
     declared: tuple[str, ...]
     """The variables that get the value, with their `$`."""
     assigns: bool
-    """Whether the variables are there already (`=`), and are not new (`:=`)."""
+    """Whether the variables exist already (`=`) instead of being new (`:=`)."""
     position: int
 
 
-Operand = Constant | Dot | Field | Variable | Function | Chain | Pipeline
+Operand = Constant | Dot | FieldPath | Variable | Function | Chain | Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,25 +89,17 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A pipeline whose value is written, or goes to a variable."""
+    """A pipeline whose value is written, or assigned to a variable."""
 
     pipeline: Pipeline
     position: int
 
 
 @dataclass(frozen=True, slots=True)
-class If:
-    """`if`, with each of its `else if`."""
+class Conditional:
+    """`if` or `with`, and each of its `else if` or `else with`."""
 
-    branches: tuple[tuple[Pipeline, Nodes], ...]
-    otherwise: Nodes | None
-    position: int
-
-
-@dataclass(frozen=True, slots=True)
-class With:
-    """`with`, with each of its `else with`."""
-
+    word: str
     branches: tuple[tuple[Pipeline, Nodes], ...]
     otherwise: Nodes | None
     position: int
@@ -140,20 +132,20 @@ class Call:
     position: int
 
 
-Node = Text | Action | If | With | Range | Jump | Call
+Node = Text | Action | Conditional | Range | Jump | Call
 Nodes = tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Tree:
+class TemplateTree:
     """A parsed template."""
 
     root: Nodes
     defined: Mapping[str, Nodes]
-    """What `define` and `block` gave names to."""
+    """The bodies of `define` and `block` by name."""
 
 
-def identifiers(tree: Tree) -> frozenset[str]:
+def identifiers(tree: TemplateTree) -> frozenset[str]:
     """The names of fields and variables that the template mentions, in lower case, as Ollama collects them.
 
     Names after a parenthesis, and variables where they are declared, do not count.
@@ -172,7 +164,7 @@ def pipelines(nodes: Nodes) -> Iterator[Pipeline]:
             case Action() | Call():
                 if node.pipeline is not None:
                     yield node.pipeline
-            case If() | With():
+            case Conditional():
                 for pipeline, body in node.branches:
                     yield pipeline
                     yield from pipelines(body)
@@ -187,7 +179,7 @@ def _names(pipeline: Pipeline) -> Iterator[str]:
     for command in pipeline.commands:
         for operand in command.operands:
             match operand:
-                case Field():
+                case FieldPath():
                     yield from operand.names
                 case Variable():
                     yield operand.name

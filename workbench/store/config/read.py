@@ -99,7 +99,7 @@ def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
         return DEFAULTS, ()
     except UnreadableError as error:
         return DEFAULTS, (error.problem,)
-    reader = _Reader({statement.keys: statement.line for statement in reversed(scan(text))})
+    reader = _ConfigReader({statement.keys: statement.line for statement in reversed(scan(text))})
     config = reader.config(values)
     if any(server.key is not None for server in config.servers) and not is_private(path):
         reader.note(
@@ -115,7 +115,7 @@ def is_private(path: Path) -> bool:
     return os.name == "nt" or not path.stat().st_mode & 0o077
 
 
-class _Reader:
+class _ConfigReader:
     """Takes what can be taken, and notes the rest.
 
     Args:

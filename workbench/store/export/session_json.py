@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from workbench.core.chat import Message, Role
 from workbench.core.errors import SessionError
-from workbench.core.json_reader import LARGEST_INT, Range, read_json
+from workbench.core.json_reader import LARGEST_INT, NumberRange, read_json
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
@@ -30,8 +30,8 @@ JSON_VERSION = 2
 _LAST_YEAR = 253402300799
 """The end of the year 9999, after which no calendar function of Python works, in seconds since the epoch."""
 
-Seconds = Annotated[float, Range(0, _LAST_YEAR, "a time in seconds since 1970")]
-Count = Annotated[int, Range(0, LARGEST_INT, "a whole number from 0")]
+Seconds = Annotated[float, NumberRange(0, _LAST_YEAR, "a time in seconds since 1970")]
+Count = Annotated[int, NumberRange(0, LARGEST_INT, "a whole number from 0")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class _MakingDocument:
 
 @dataclass(frozen=True, slots=True)
 class _MessageDocument:
-    number: Annotated[int, Range(1, LARGEST_INT, "a whole number from 1")]
+    number: Annotated[int, NumberRange(1, LARGEST_INT, "a whole number from 1")]
     parent: Count
     role: Role
     content: str

@@ -10,7 +10,7 @@ from textual.events import Click
 
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
-from workbench.core.tree import EDITED, Place, Turn
+from workbench.core.tree import EDITED, BranchPosition, Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import StreamCleaner, clean_line
 from workbench.ui.markdown.plain import PlainDocument
@@ -208,7 +208,7 @@ class AnswerTurn(TurnLines):
         """The answer as the model wrote it."""
         return "".join(self._written)
 
-    def put(self, number: int, place: Place) -> None:
+    def put(self, number: int, place: BranchPosition) -> None:
         """Say which message it is, and which of its siblings."""
         super().put(number, place)
         if self._width:

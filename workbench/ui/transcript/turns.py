@@ -13,7 +13,7 @@ from textual.geometry import Size
 from textual.message import Message
 
 from workbench.core.prompt_text import Range
-from workbench.core.tree import Place
+from workbench.core.tree import BranchPosition
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.markdown.blocks import code_blocks
 from workbench.ui.prompt.pastes import middle
@@ -82,10 +82,10 @@ class TurnLines(Lines, can_focus=True):
         super().__init__(classes=classes)
         self.number = 0
         """Which message of the conversation it is; 0 as long as that is not known."""
-        self._place = Place()
+        self._place = BranchPosition()
         self._copied = -1
 
-    def put(self, number: int, place: Place) -> None:
+    def put(self, number: int, place: BranchPosition) -> None:
         """Say which message it is, and which of its siblings."""
         self.number, self._place = number, place
 
@@ -166,7 +166,7 @@ class UserTurn(TurnLines):
         self._marks: frozenset[int] = frozenset()
         self._width = 0
 
-    def put(self, number: int, place: Place) -> None:
+    def put(self, number: int, place: BranchPosition) -> None:
         """Say which message it is, and which of its siblings."""
         if self._place.count != place.count:
             self._width = 0

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.modelfile.template_choice import prefers_jinja
+from workbench.modelfile.template import prefers_jinja
 
 PLAIN, TOOLS, BOTH = (
     "{{ .Prompt }}",
