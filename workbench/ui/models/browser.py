@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import on
 from textual.binding import BindingType
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Input
 
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.ui.models.model_list import ModelList
-from workbench.ui.models.rows import header_row, list_row, order_at
+from workbench.ui.models.rows import header_row, list_row
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import without_letters
@@ -92,10 +90,6 @@ class ModelBrowser(Rows, inherit_bindings=False):
 
     BINDINGS: ClassVar[list[BindingType]] = without_letters(Rows.BINDINGS)
 
-    @dataclass
-    class Rearranged(Message):
-        """The list has other rows, or the same in another order."""
-
     def __init__(
         self, current: Callable[[], ModelEntry | None], empty: Callable[[ModelList, int], Sequence[Content]]
     ) -> None:
@@ -114,7 +108,6 @@ class ModelBrowser(Rows, inherit_bindings=False):
             lines = self._empty(models, self.room)
             self.show(len(lines), lambda index, _: lines[index])
             return
-        offset = (self.cursor or 0) - round(self.scroll_y) if self.count else 0
         current = self._current()
         self.show(
             len(rows),
@@ -122,13 +115,8 @@ class ModelBrowser(Rows, inherit_bindings=False):
             header=header_row(models, self.room),
             choosable=True,
             cursor=models.cursor,
+            hold=True,
         )
-        self.call_after_refresh(self._hold, models.cursor, offset)
-
-    def _hold(self, cursor: int, offset: int) -> None:
-        if self.cursor == cursor and offset >= 0:
-            self.scroll_to(y=max(0, cursor - offset), animate=False)
-            self.call_after_refresh(self._keep_in_sight)
 
     def update(self, view: LibraryView) -> bool:
         """Take over what a scan has found. Returns whether any row may have changed."""
@@ -144,14 +132,8 @@ class ModelBrowser(Rows, inherit_bindings=False):
         self._moved = True
         change(self.models)
         self.show_models()
-        self.post_message(self.Rearranged())
 
     @on(Rows.Moved)
     def _select(self, event: Rows.Moved) -> None:
         self._moved = True
         self.models.select(event.index)
-
-    @on(Rows.HeaderClicked)
-    def _sort_at(self, event: Rows.HeaderClicked) -> None:
-        if order := order_at(event.x, self.models, self.room):
-            self.arrange(lambda models: models.sort_by(order))

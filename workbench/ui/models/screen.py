@@ -31,9 +31,9 @@ from workbench.ui.models.browser import ARRANGEMENTS, HiddenLine, ListLines, Mod
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH
 from workbench.ui.models.model_actions import ModelActions
-from workbench.ui.models.model_list import Filter, Heading, Row
+from workbench.ui.models.model_list import Filter, Heading, ModelList, Row
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
-from workbench.ui.models.rows import short_problem
+from workbench.ui.models.rows import order_at, short_problem
 from workbench.ui.models.what_if_actions import WhatIfActions
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
@@ -168,7 +168,6 @@ class ModelsScreen(Screen[None]):
             self.list.show_models()
             self._show_rest()
 
-    @on(ModelBrowser.Rearranged)
     def _show_rest(self) -> None:
         """Show what depends on the list."""
         self._show_state()
@@ -222,9 +221,18 @@ class ModelsScreen(Screen[None]):
 
     # Keys
 
+    def _arrange(self, change: Callable[[ModelList], object]) -> None:
+        self.list.arrange(change)
+        self._show_rest()
+
+    @on(Rows.HeaderClicked, "#models-list")
+    def _sort_at(self, event: Rows.HeaderClicked) -> None:
+        if order := order_at(event.x, self.models, self.list.room):
+            self._arrange(lambda models: models.sort_by(order))
+
     def action_arrange(self, change: str) -> None:
         """Rearrange the list in one of the `ARRANGEMENTS`."""
-        self.list.arrange(ARRANGEMENTS[change])
+        self._arrange(ARRANGEMENTS[change])
 
     def action_filter(self) -> None:
         """Ask which models to show."""
@@ -232,7 +240,7 @@ class ModelsScreen(Screen[None]):
 
         def chosen(choice: tuple[Filter | None] | None) -> None:
             if choice is not None:
-                self.list.arrange(lambda models: models.set_filter(choice[0]))
+                self._arrange(lambda models: models.set_filter(choice[0]))
 
         models = self.models
         self.app.push_screen(FilterDialog(models.filters(), models.filter, len(models.view.models)), chosen)
@@ -261,7 +269,7 @@ class ModelsScreen(Screen[None]):
     @on(Input.Changed, "#models-search")
     def _search(self, event: Input.Changed) -> None:
         if event.value.strip() != self.models.query:
-            self.list.arrange(lambda models: models.search(event.value))
+            self._arrange(lambda models: models.search(event.value))
 
     @on(Input.Submitted, "#models-search")
     def _searched(self) -> None:
@@ -304,7 +312,7 @@ class ModelsScreen(Screen[None]):
         elif self.models.clear_marks():
             self._show()
         elif self.models.filter is not None:
-            self.list.arrange(lambda models: models.set_filter(None))
+            self._arrange(lambda models: models.set_filter(None))
         else:
             self.say(f"{self._key_for('app.chat')} goes to the chat.")
 
@@ -321,14 +329,14 @@ class ModelsScreen(Screen[None]):
     def action_mark(self) -> None:
         """Mark the selected model, and select the next one."""
         if self.actions.selected() is not None:
-            self.list.arrange(lambda models: models.toggle_mark())
+            self._arrange(lambda models: models.toggle_mark())
             self.list.action_move(1)
 
     @on(Rows.Chosen, "#models-list")
     def _open(self) -> None:
         row = self.models.row
         if isinstance(row, Heading):
-            self.list.arrange(lambda models: models.fold(folded=not row.folded))
+            self._arrange(lambda models: models.fold(folded=not row.folded))
         elif row is not None:
             self.actions.inspect(row)
 

@@ -204,7 +204,14 @@ class Rows(ScrollView, can_focus=True):
         return self.scrollable_content_region.width
 
     def show(
-        self, count: int, row: RowMaker, *, header: Content | None = None, choosable: bool = False, cursor: int = 0
+        self,
+        count: int,
+        row: RowMaker,
+        *,
+        header: Content | None = None,
+        choosable: bool = False,
+        cursor: int = 0,
+        hold: bool = False,
     ) -> None:
         """Show other rows.
 
@@ -214,18 +221,27 @@ class Rows(ScrollView, can_focus=True):
             header: A row above them that stays.
             choosable: Whether one of them is selected.
             cursor: The row that is.
+            hold: Whether it appears at the height of the row that was selected before, if that is possible.
         """
+        height = self._cursor - round(self.scroll_y) if hold and self._count else -1
         self._count, self._row, self._header, self._choosable = count, row, header, choosable
         self._cursor = max(0, min(count - 1, cursor))
         self._painter.forget()
         # The scrollbar has a gutter of its own, so that the width does not depend on how many rows there are.
         self.virtual_size = Size(self.room, count + (header is not None))
         self.refresh()
-        # How far it can be scrolled is known only after the layout.
-        self.call_after_refresh(self._keep_in_sight if choosable else self._to_the_top)
+        if self.show_vertical_scrollbar:
+            self._scroll_to_cursor(self._cursor, height)
+        # A list that was short can be scrolled only after the layout.
+        self.call_after_refresh(self._scroll_to_cursor, self._cursor, height)
 
-    def _to_the_top(self) -> None:
-        self.scroll_to(y=0, animate=False)
+    def _scroll_to_cursor(self, cursor: int, height: int) -> None:
+        if not self._choosable:
+            self.scroll_to(y=0, animate=False)
+        elif cursor == self._cursor:
+            if height >= 0:
+                self.scroll_to(y=max(0, cursor - height), animate=False)
+            self._keep_in_sight()
 
     def redraw(self, *rows: int) -> None:
         """Draw some rows anew; without an argument, all of them. Their number stays the same."""
