@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
-    from workbench.ui.quantize.manager import Workshop
+    from workbench.ui.quantize.manager import QuantizeManager
     from workbench.ui.race.screen import RaceScreen
 
 QUIT_SECONDS = 2.0
@@ -82,7 +82,7 @@ class WorkbenchApp(App[None]):
         self.workspace = Workspace(services, lambda error: self.chat.report_journal_error(error), clocks)
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
-        self._workshop: Workshop | None = None
+        self._workshop: QuantizeManager | None = None
         self._race: RaceScreen | None = None
         self._bench: BenchScreen | None = None
         self._models: ModelsScreen | None = None
@@ -275,12 +275,12 @@ class WorkbenchApp(App[None]):
         return model
 
     @property
-    def workshop(self) -> Workshop:
+    def workshop(self) -> QuantizeManager:
         """The quantizations in progress."""
         if self._workshop is None:
-            from workbench.ui.quantize.manager import Workshop
+            from workbench.ui.quantize.manager import QuantizeManager
 
-            self._workshop = Workshop(self, self.services, self.key_for("app.jobs"), self._load_in_chat)
+            self._workshop = QuantizeManager(self, self.services, self.key_for("app.jobs"), self._load_in_chat)
         return self._workshop
 
     def on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:

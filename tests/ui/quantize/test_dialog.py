@@ -75,11 +75,11 @@ async def choose(pilot: Pilot[None], dialog: QuantizeDialog, kind: str) -> None:
 
 
 def said(dialog: QuantizeDialog) -> str:
-    return "\n".join(line.plain for line in dialog.verdict.lines)
+    return "\n".join(line.plain for line in dialog.notes.lines)
 
 
 def made(app: WorkbenchApp) -> list[str]:
-    return [order.state for order in app.workshop.queue.orders]
+    return [queued.state for queued in app.workshop.queue.jobs]
 
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
@@ -96,7 +96,7 @@ async def test_from_the_choice_to_the_chat(program, model, monkeypatch, size):
         await settle(pilot)
         assert read_header(target).tensors
         assert sorted(path.name for path in target.parent.glob("*Tiny*")) == ["Tiny-F32.gguf", target.name]
-        assert "Tiny Q4_K_M is made" in shown(app)
+        assert "Tiny Q4_K_M is ready" in shown(app)
         await pilot.press("ctrl+s")
         await settle(pilot)
         assert isinstance(app.screen, JobsDialog)
@@ -153,7 +153,7 @@ async def test_a_quantized_source_is_asked_for(program, model, tmp_path):
         ("IQ1_S", None, "needs an importance matrix"),
         ("Q8_0", "Tiny-F32.gguf", "this is the source itself"),
         ("Q8_0", "missing/x.gguf", "there is no such folder"),
-        ("Q8_0", "", "Say where to write it"),
+        ("Q8_0", "", "Type the path of the file"),
     ],
 )
 async def test_what_cannot_be_done_is_said(program, model, tmp_path, kind, target, why):

@@ -22,9 +22,9 @@ from workbench.gguf.quantization import (
     target_folder,
 )
 from workbench.gguf.targets import QUANT_TYPES, TargetSize
-from workbench.ui.quantize.choices import Choices, first_choice, sources_of, type_header, type_row
-from workbench.ui.quantize.job_bar import duration, order_line
-from workbench.ui.quantize.queue import Order, QuantizeQueue
+from workbench.ui.quantize.choices import Choices, first_choice, sources_of
+from workbench.ui.quantize.job_bar import duration, job_line
+from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 
 KINDS = tuple(QUANT_TYPES.values())
 
@@ -76,7 +76,7 @@ async def test_one_after_the_other():
     assert len(files.begun) == 1
     files.go_on.set()
     await running
-    assert [order.state for order in queue.orders] == ["done", "done"]
+    assert [queued.state for queued in queue.jobs] == ["done", "done"]
     assert ended == [first, second]
     assert not queue.is_busy
 
@@ -123,16 +123,16 @@ async def test_a_failure_does_not_hold_up_the_others():
     assert third.error is not None
     assert "Permission denied" in third.error.message
     queue.forget(first)
-    assert queue.orders == (second, third)
+    assert queue.jobs == (second, third)
 
 
 async def test_one_file_is_not_made_twice_at_once():
     files = SlowFiles()
     queue = QuantizeQueue(files, lambda _: None)
-    order = queue.add(job("a"), "Tiny")
+    queued = queue.add(job("a"), "Tiny")
     with pytest.raises(TargetError):
         queue.add(job("a"), "Tiny")
-    queue.stop(order)
+    queue.stop(queued)
     assert queue.add(job("a"), "Tiny").state == "waiting"
 
 
@@ -141,10 +141,10 @@ async def test_what_nobody_foresaw_does_not_leave_it_running():
     queue = QuantizeQueue(files, lambda _: None)
     files.error = ValueError("unforeseen")
     files.go_on.set()
-    order = queue.add(job("a"), "Tiny")
+    queued = queue.add(job("a"), "Tiny")
     with pytest.raises(ValueError, match="unforeseen"):
         await queue.run()
-    assert order.state == "stopped"
+    assert queued.state == "stopped"
     await asyncio.wait_for(queue.shut_down(), 5)
 
 
@@ -166,7 +166,7 @@ def test_the_first_choice_is_not_there_yet():
 
 
 def row(name: str, choices: Choices, width: int = 100) -> str:
-    return type_row(QUANT_TYPES[name], choices, width).plain.rstrip()
+    return choices.table().row(QUANT_TYPES[name], width).plain.rstrip()
 
 
 def test_rows_of_types():
@@ -183,7 +183,7 @@ def test_rows_of_types():
     assert "cannot be made: no tensor type fallback␛[2J" in row("Q1_0", choices)
     choices.free_bytes = 50_000_000
     assert choices.lacks_room(choices.plans["Q4_K_M"])
-    assert len(type_header(60)) <= 60
+    assert len(Choices(frozenset()).table().header(60)) <= 60
 
 
 def test_where_it_is_written(tmp_path):
@@ -207,17 +207,20 @@ def test_times():
 
 @pytest.mark.parametrize("width", [40, 65, 80, 120])
 def test_the_line_of_a_job_fits_and_names_the_quantization(width):
-    order = Order(job(), "A-Model-With-A-Very-Long-Name-Of-Its-Own-70B")
+    queued = QueuedJob(job(), "A-Model-With-A-Very-Long-Name-Of-Its-Own-70B")
     for state in ("waiting", "running", "stopped"):
-        order.state = state
-        line = order_line(order, "^G", 2, width).plain
+        queued.state = state
+        line = job_line(queued, "^G", 2, width).plain
         assert "Q4_K_M" in line
-    order.progress = QuantizeProgress(10, 40, "blk.3.ffn_up.weight", 0.25, 2.0, 400_000_000)
-    order.state = "running"
-    line = order_line(order, "^G", 2, width)
+    queued.progress = QuantizeProgress(10, 40, "blk.3.ffn_up.weight", 0.25, 2.0, 400_000_000)
+    queued.state = "running"
+    line = job_line(queued, "^G", 2, width)
     assert line.cell_length <= max(width, 50)
     assert "25 %" in line.plain
-    order.state, order.result = "done", QuantizeResult(order.job.target, order.job.kind, 10**8, 6.17, 12.0, 11.0, ())
-    assert "Q4_K_M is made: 100 MB in 0:12" in order_line(order, "^G", 0, width).plain
-    order.state, order.error = "failed", DiskFullError("/m: the disk is full.")
-    assert "failed: /m" in order_line(order, "^G", 0, width).plain
+    queued.state, queued.result = (
+        "done",
+        QuantizeResult(queued.job.target, queued.job.kind, 10**8, 6.17, 12.0, 11.0, ()),
+    )
+    assert "Q4_K_M is ready: 100 MB in 0:12" in job_line(queued, "^G", 0, width).plain
+    queued.state, queued.error = "failed", DiskFullError("/m: the disk is full.")
+    assert "failed: /m" in job_line(queued, "^G", 0, width).plain

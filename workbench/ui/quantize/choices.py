@@ -1,4 +1,4 @@
-"""What a user chooses from when a quantization is to be made: the sources, and the types with their sizes."""
+"""The choices of a quantization, without widgets: its source, and the types with their sizes."""
 
 from __future__ import annotations
 
@@ -12,97 +12,106 @@ from workbench.gguf.quantization import QuantizePlan, is_quantized, source_rank
 from workbench.gguf.targets import QuantType
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, cut_path, styled
+from workbench.ui.kit.table import Column, Table
+from workbench.ui.kit.text import cut_path, styled
 
 SPARE_BYTES = 16 * 2**20
-"""What has to stay free on the disk beside the file."""
+"""Has to stay free on the disk beside the file."""
 _USUAL = ("Q4_K_M", "Q8_0", "Q6_K", "Q5_K_M", "Q4_0", "F16")
-"""What most users want next, in this order."""
-_TYPE, _BITS, _SIZE, _SHARE, _MATRIX = 11, 7, 10, 7, 10
+"""The types that most users want, the most wanted one first."""
 _MATRIX_WORDS = {"": "", "better": "helps", "needed": "needed"}
 
 
 @dataclass(slots=True)
 class Choices:
-    """What is known of the types that can be made."""
+    """What is known about the types that can be made."""
 
-    at_hand: frozenset[str]
-    """Quantizations of the model that are there already."""
+    present: frozenset[str]
+    """The quantizations of the model that exist already."""
     source_bytes: int | None = None
     free_bytes: int | None = None
-    """What is free where it would be written."""
+    """Free on the disk of the target."""
     has_imatrix: bool = False
     """Whether an importance matrix is given."""
     plans: dict[str, QuantizePlan] = field(default_factory=dict)
-    """What each would come to, as far as that is worked out, by the name of the type."""
+    """The plans worked out so far, by the name of the type."""
 
     def lacks_room(self, plan: QuantizePlan) -> bool:
-        """Whether the disk has no room for it."""
-        return (
-            plan.size is not None
-            and self.free_bytes is not None
-            and (plan.size.file_bytes + SPARE_BYTES > self.free_bytes)
+        """Whether the disk has no room for the file."""
+        size, free = plan.size, self.free_bytes
+        return size is not None and free is not None and size.file_bytes + SPARE_BYTES > free
+
+    def table(self) -> Table[QuantType]:
+        """The types with their bits and sizes, as far as these are known, and their purpose."""
+        return Table(
+            [
+                Column("  type", self._name, 12),
+                Column("bits", self._bits, 5, right=True),
+                Column("size", self._size, 8, right=True),
+                Column("share", self._share, 5, right=True, style="rows--dim"),
+                Column("imatrix", self._matrix, 8),
+                Column("purpose", self._purpose),
+            ]
         )
+
+    def _plan(self, kind: QuantType) -> QuantizePlan | None:
+        return self.plans.get(kind.name)
+
+    def _cell(self, kind: QuantType, text: str, style: str = "") -> Content:
+        plan = self._plan(kind)
+        blocked = plan is not None and (plan.size is None or plan.needs_imatrix or self.lacks_room(plan))
+        return styled((clean_line(text), "rows--dim" if blocked else style))
+
+    def _name(self, kind: QuantType) -> Content:
+        mark = ("✓ ", "rows--good") if kind.name in self.present else ("  ", "")
+        return styled(mark) + self._cell(kind, kind.name, "rows--strong")
+
+    def _bits(self, kind: QuantType) -> Content:
+        if (plan := self._plan(kind)) is None:
+            return styled((f"≈{kind.default.bits_per_weight:.1f}", "rows--dim"))
+        return self._cell(kind, f"{plan.size.bits_per_weight:.2f}" if plan.size else fmt.DASH)
+
+    def _size(self, kind: QuantType) -> Content:
+        if (plan := self._plan(kind)) is None:
+            return styled(("…", "rows--dim"))
+        text = fmt.size(plan.size.file_bytes if plan.size else None)
+        return styled((text, "rows--error")) if self.lacks_room(plan) else self._cell(kind, text, "rows--figure")
+
+    def _share(self, kind: QuantType) -> str:
+        size = plan.size if (plan := self._plan(kind)) else None
+        return fmt.share(size.file_bytes, self.source_bytes) if size and self.source_bytes else ""
+
+    def _matrix(self, kind: QuantType) -> Content:
+        plan = self._plan(kind)
+        text = "given" if kind.imatrix and self.has_imatrix else _MATRIX_WORDS[kind.imatrix]
+        return styled((text, "rows--warning" if plan is not None and plan.needs_imatrix else "rows--dim"))
+
+    def _purpose(self, kind: QuantType) -> Content:
+        plan = self._plan(kind)
+        return self._cell(kind, f"cannot be made: {plan.problem}" if plan and plan.size is None else kind.about)
 
 
 def sources_of(entry: ModelEntry, variants: Sequence[ModelEntry]) -> list[ModelEntry]:
-    """What a quantization can be made of, the best first: F32, BF16 and F16, then what lost something already."""
+    """The files a quantization can be made from, the best first: F32, BF16 and F16 before those that are quantized."""
     usable = [model for model in (*variants, entry) if model.path is not None and not model.problem]
     unique = {model.path: model for model in reversed(usable)}.values()
     return sorted(unique, key=lambda model: (source_rank(model.quant), -(model.size_bytes or 0), model.ref))
 
 
-def first_choice(kinds: Sequence[QuantType], at_hand: frozenset[str]) -> int:
-    """The type to begin with: a usual one that is not there yet."""
+def first_choice(kinds: Sequence[QuantType], present: frozenset[str]) -> int:
+    """The index of the type that is selected first: a usual one that does not exist yet."""
     names = [kind.name for kind in kinds]
-    return names.index(next((name for name in _USUAL if name not in at_hand), _USUAL[0]))
-
-
-def type_header(width: int) -> Content:
-    """The titles of the columns."""
-    titles = f"  {'type':<{_TYPE}}{'bits':>{_BITS}}{'size':>{_SIZE}}{'share':>{_SHARE}}  {'imatrix':<{_MATRIX}}"
-    return styled((cut(f"{titles}what it is for", width), "rows--header"))
-
-
-def type_row(kind: QuantType, choices: Choices, width: int) -> Content:
-    """A type: its bits and size as far as they are known, and what it is for."""
-    plan = choices.plans.get(kind.name)
-    size = plan.size if plan else None
-    impossible = plan is not None and size is None
-    lacking = plan is not None and choices.lacks_room(plan)
-    blocked = impossible or lacking or (plan is not None and plan.needs_imatrix)
-    bits, amount, share = f"≈{kind.default.bits_per_weight:.1f}", "…", ""
-    if size is not None:
-        bits, amount = f"{size.bits_per_weight:.2f}", fmt.size(size.file_bytes)
-        share = fmt.share(size.file_bytes, choices.source_bytes) if choices.source_bytes else ""
-    elif impossible:
-        bits = amount = fmt.DASH
-    matrix = "given" if kind.imatrix and choices.has_imatrix else _MATRIX_WORDS[kind.imatrix]
-    about = f"cannot be made: {plan.problem}" if plan is not None and impossible else kind.about
-    room = max(8, width - 4 - _TYPE - _BITS - _SIZE - _SHARE - _MATRIX)
-    plain = "rows--dim" if blocked else ""
-    return styled(
-        ("✓ ", "rows--good") if kind.name in choices.at_hand else ("  ", ""),
-        (f"{kind.name:<{_TYPE}}", "rows--dim" if blocked else "rows--strong"),
-        (f"{bits:>{_BITS}}", "rows--dim" if size is None else plain),
-        (
-            f"{amount:>{_SIZE}}",
-            "rows--error" if lacking else "rows--dim" if blocked or size is None else "rows--figure",
-        ),
-        (f"{share:>{_SHARE}}", "rows--dim"),
-        (f"  {matrix:<{_MATRIX}}", "rows--warning" if plan is not None and plan.needs_imatrix else "rows--dim"),
-        (cut(about, room), plain),
-    )
+    return names.index(next((name for name in _USUAL if name not in present), _USUAL[0]))
 
 
 def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list[Content]:
-    """A source in two rows: what it is, and where it lies.
+    """A source in two rows: its quantization, and its path.
 
     Args:
         source: The file.
-        index: Its place among all sources.
-        count: How many there are.
-        width: Columns.
+        index: Its index among all sources.
+        count: The number of sources.
+        width: The width of the rows.
     """
     bits = f"{source.bits_per_weight:.2f} bits" if source.bits_per_weight is not None else fmt.DASH
     first = styled(
@@ -115,30 +124,30 @@ def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list
     return [first, styled((f"      {cut_path(source.path or '', max(10, width - 7))}", "source--label"))]
 
 
-def verdicts(kind: QuantType, choices: Choices, problems: Sequence[str]) -> list[tuple[str, str]]:
-    """What is to be said about a choice, and how bad it is: `error`, `warning`, `good` or `dim`; the worst first.
+def choice_notes(kind: QuantType, choices: Choices, problems: Sequence[str]) -> list[tuple[str, str]]:
+    """Notes on a choice, each with its severity: `error`, `warning`, `good` or `dim`; the worst first.
 
     Args:
         kind: The type.
-        choices: What is known of it.
-        problems: What stands against making anything.
+        choices: What is known about it.
+        problems: The reasons why nothing can be made at all.
     """
     plan = choices.plans.get(kind.name)
-    said = [(problem, "error") for problem in problems]
+    notes = [(problem, "error") for problem in problems]
     if plan is None:
-        return said or [("Working out the sizes…", "dim")]
+        return notes or [("Working out the sizes…", "dim")]
     if plan.size is None:
-        return [(f"{kind.name} cannot be made of it: {plan.problem}.", "error"), *said]
+        return [(f"{kind.name} cannot be made from this source: {plan.problem}.", "error"), *notes]
     if plan.needs_imatrix:
-        return [*said, (f"{kind.name} needs an importance matrix: without one it would be garbage.", "error")]
+        return [*notes, (f"{kind.name} needs an importance matrix: without one it would be garbage.", "error")]
     room = f"{kind.name} takes {fmt.size(plan.size.file_bytes)}, {plan.size.bits_per_weight:.2f} bits per weight"
     free = choices.free_bytes
     if free is None:
-        said.append((f"{room}.", "good"))
+        notes.append((f"{room}.", "good"))
     elif choices.lacks_room(plan):
-        said.append((f"{room}, and only {fmt.size(free)} are free there.", "error"))
+        notes.append((f"{room}, and only {fmt.size(free)} are free there.", "error"))
     else:
-        said.append((f"{room}; {fmt.size(free)} are free there.", "good"))
-    if kind.name in choices.at_hand:
-        said.append((f"There is a {kind.name} of this model already.", "dim"))
-    return [*said, *((warning, "warning") for warning in plan.warnings)]
+        notes.append((f"{room}; {fmt.size(free)} are free there.", "good"))
+    if kind.name in choices.present:
+        notes.append((f"There is a {kind.name} of this model already.", "dim"))
+    return [*notes, *((warning, "warning") for warning in plan.warnings)]

@@ -1,4 +1,4 @@
-"""Making a quantization: of what, which one, and where to."""
+"""The dialog in which a quantization is chosen: the source, the type, and the file to write."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Label
 from textual.worker import WorkerCancelled, WorkerFailed
+from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
@@ -26,58 +27,56 @@ from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, styled
+from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.quantize.choices import (
     Choices,
+    choice_notes,
     first_choice,
     source_lines,
     sources_of,
-    type_header,
-    type_row,
-    verdicts,
 )
 from workbench.ui.services import Services
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
 TYPING_SECONDS = 0.4
-"""How long nothing has to be typed before a path is looked at."""
+"""Pause in typing after which a path is looked at."""
 _KINDS: Sequence[QuantType] = tuple(QUANT_TYPES.values())
 
 
 class SourceLine(Lines):
-    """The source in hand, in two rows."""
+    """The selected source, in two rows."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "source--label", "source--name", "source--figure", "source--key", "source--warning",
     }  # fmt: skip
 
 
-class Verdict(Lines):
-    """What is to be said about the choice."""
+class ChoiceNotes(Lines):
+    """Problems and figures of the choice."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"verdict--good", "verdict--warning", "verdict--error", "verdict--dim"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"note--good", "note--warning", "note--error", "note--dim"}
 
 
 class QuantizeDialog(Dialog[None]):
-    """Asks what to make, with the sizes that come out, and has it made.
+    """Asks for a quantization, with the size of each type, and posts what was chosen.
 
     Args:
         services: What the program works with.
         entry: The model.
-        variants: Its quantizations that are at hand, itself included.
+        variants: Its quantizations on this machine, itself included.
     """
 
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = "#quantize-types"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left", "source(-1)", "Source before", id="quantize.previous", tooltip="Take the source before."),
+        Binding("left", "source(-1)", "Previous source", id="quantize.previous", tooltip="Take the previous source."),
         Binding("right", "source(1)", "Next source", id="quantize.next", tooltip="Take the next source."),
     ]
 
     @dataclass
     class Wanted(Message):
-        """A quantization is to be made."""
+        """A quantization was chosen."""
 
         job: QuantizeJob
         model: str
@@ -88,7 +87,7 @@ class QuantizeDialog(Dialog[None]):
     imatrix = query_one("#quantize-imatrix", Input)
     imatrix_note = query_one("#quantize-imatrix-note", Label)
     target = query_one("#quantize-target", Input)
-    verdict = query_one(Verdict)
+    notes = query_one(ChoiceNotes)
 
     def __init__(self, services: Services, entry: ModelEntry, variants: Sequence[ModelEntry]) -> None:
         super().__init__()
@@ -105,8 +104,8 @@ class QuantizeDialog(Dialog[None]):
         self._typing: Timer | None = None
         self._cancel = CancelToken()
 
+    @override
     def compose(self) -> ComposeResult:
-        """Source, types, importance matrix, target, and what is to be said about them."""
         with Vertical(id="quantize-box", classes="dialog-box") as box:
             box.border_title = cut(f"Quantize {self._entry.name}", 60)
             box.border_subtitle = "Enter makes it · ← → source · Tab to the fields · Esc closes"
@@ -114,23 +113,23 @@ class QuantizeDialog(Dialog[None]):
             yield Rows("quantize-types")
             with Horizontal(classes="quantize-field"):
                 yield Label("importance matrix", classes="quantize-label")
-                yield _field("quantize-imatrix", "a file made by llama-imatrix; none is needed for most types")
+                yield _field("quantize-imatrix", "a file written by llama-imatrix; most types need none")
                 yield Label("", id="quantize-imatrix-note", markup=False)
             with Horizontal(classes="quantize-field"):
                 yield Label("write to", classes="quantize-label")
                 yield _field("quantize-target", "")
-            yield Verdict()
+            yield ChoiceNotes()
 
     def on_mount(self) -> None:
-        """Begin with the best source and a type that is not there yet."""
+        """Begin with the best source and a type that does not exist yet."""
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
-        self._show_types(first_choice(_KINDS, self._choices.at_hand))
+        self._show_types(first_choice(_KINDS, self._choices.present))
         self._take_source()
 
     def on_resize(self) -> None:
-        """Lay out anew."""
+        """Lay out for the new size."""
         self.call_after_refresh(self._lay_out)
 
     def _lay_out(self) -> None:
@@ -139,10 +138,10 @@ class QuantizeDialog(Dialog[None]):
         self._say()
 
     def on_unmount(self) -> None:
-        """Nobody wants the sizes any more."""
+        """Stop working out the sizes."""
         self._cancel.set()
 
-    # Of what
+    # The source
 
     @property
     def source(self) -> ModelEntry | None:
@@ -151,7 +150,7 @@ class QuantizeDialog(Dialog[None]):
 
     @property
     def kind(self) -> QuantType:
-        """What is made of it."""
+        """The selected type."""
         return _KINDS[self.types.cursor or 0]
 
     def action_source(self, step: int) -> None:
@@ -170,7 +169,7 @@ class QuantizeDialog(Dialog[None]):
         width = self.source_line.size.width
         source = self.source
         if source is None or source.path is None:
-            text = "None of its files can be read: there is nothing to make a quantization of."
+            text = "None of its files can be read: there is no source for a quantization."
             self.source_line.set_lines([styled((text, "source--warning")), Content("")])
             return
         self.source_line.set_lines(source_lines(source, self._source_index, len(self._sources), width))
@@ -197,7 +196,7 @@ class QuantizeDialog(Dialog[None]):
         except WorkbenchError as error:
             self._plan_problem = error.message
         if imatrix is not None:
-            self.imatrix_note.update("not taken" if self._imatrix_problem else "✓ of this model")
+            self.imatrix_note.update("not usable" if self._imatrix_problem else "✓ of this model")
             self.imatrix_note.set_class(bool(self._imatrix_problem), "-wrong")
         self._redraw()
 
@@ -205,14 +204,14 @@ class QuantizeDialog(Dialog[None]):
         self._choices.plans[plan.kind.name] = plan
         self._redraw()
 
-    # What
+    # The type
 
     def _show_types(self, cursor: int) -> None:
-        width = self.types.room
+        table = self._choices.table()
         self.types.show(
             len(_KINDS),
-            lambda index, room: type_row(_KINDS[index], self._choices, room),
-            header=type_header(width),
+            lambda index, width: table.row(_KINDS[index], width),
+            header=table.header(self.types.room),
             choosable=True,
             cursor=cursor,
         )
@@ -248,14 +247,14 @@ class QuantizeDialog(Dialog[None]):
     def _submitted(self) -> None:
         self._make()
 
-    # Where to
+    # The target
 
     def _propose(self) -> None:
         source = self.source
         if source is None or source.path is None or self.target.value != self._proposed:
             return
         path = str(self._files.target(Path(source.path), source.name, self.kind))
-        # What cannot be typed cannot be proposed either.
+        # A path that cannot be typed is not proposed.
         self._proposed = path if clean_line(path) == path else ""
         self.target.value = self._proposed
 
@@ -280,36 +279,35 @@ class QuantizeDialog(Dialog[None]):
         self._redraw()
 
     def _say(self) -> None:
-        width = self.verdict.size.width
         lines: list[Content] = []
-        for text, style in self._verdicts():
-            lines += [line.stylize(f"verdict--{style}") for line in Content(clean_line(text)).wrap(max(20, width))]
-        self.verdict.set_lines(lines[:3] or [Content("")])
+        for text, severity in self._notes():
+            lines += paragraph(clean_line(text), max(20, self.notes.size.width), 0, f"note--{severity}")
+        self.notes.set_lines(lines[:3] or [Content("")])
 
-    def _verdicts(self) -> list[tuple[str, str]]:
+    def _notes(self) -> list[tuple[str, str]]:
         problems = (self._imatrix_problem, self._plan_problem, self._target_problem)
-        said = [problem for problem in problems if problem]
-        return verdicts(self.kind, self._choices, said) if self.source is not None else []
+        found = [problem for problem in problems if problem]
+        return choice_notes(self.kind, self._choices, found) if self.source is not None else []
 
-    # Doing it
+    # The job
 
     @work(group="make", exclusive=True, exit_on_error=False, description="quantize")
     async def _make(self) -> None:
         if self._typing is not None:
-            # A path was typed a moment ago, and nobody has looked at it yet.
+            # A path that was typed a moment ago was not looked at yet.
             self._typing.stop()
             self._typing = None
             with suppress(WorkerFailed, WorkerCancelled):
                 await self._plan().wait()
         job = self._job()
         if job is None:
-            self._refuse("There is no source." if self.source is None else "Say where to write it.")
+            self._refuse("There is no source." if self.source is None else "Type the path of the file to write.")
             return
         self._target_problem = await self._files.target_problem(job)
         self._choices.free_bytes = await self._files.free_bytes(job.target.parent)
         self._redraw()
         plan = self._choices.plans.get(job.kind.name)
-        if wrong := [text for text, style in self._verdicts() if style == "error"]:
+        if wrong := [text for text, severity in self._notes() if severity == "error"]:
             self._refuse(wrong[0])
             return
         again = plan.size.requantized if plan and plan.size else is_quantized(self.source.quant if self.source else "")
@@ -317,8 +315,8 @@ class QuantizeDialog(Dialog[None]):
             from workbench.ui.dialogs.confirm import ConfirmDialog
 
             text = (
-                f"{self.source.label if self.source else 'The source'} is quantized already. What that lost does not "
-                f"come back, and {job.kind.name} made of it is worse than the same made from F16, BF16 or F32."
+                f"{self.source.label if self.source else 'The source'} is quantized already. What that lost is lost "
+                f"for good: {job.kind.name} made from it is worse than {job.kind.name} made from F16, BF16 or F32."
             )
             if not await self.app.push_screen_wait(ConfirmDialog("The source is quantized", text, "makes it anyway")):
                 return
@@ -327,7 +325,7 @@ class QuantizeDialog(Dialog[None]):
         self.dismiss(None)
 
     def _refuse(self, text: str) -> None:
-        self.notify(clean_line(text), title="It is not begun", severity="error", markup=False)
+        self.notify(clean_line(text), title="Not started", severity="error", markup=False)
 
 
 def _field(widget_id: str, placeholder: str) -> Input:
@@ -337,7 +335,7 @@ def _field(widget_id: str, placeholder: str) -> Input:
 
 
 def _path(text: str) -> Path | None:
-    """The path that was typed; None where none was."""
+    """The typed path; None where there is none."""
     if not (text := text.strip()):
         return None
     try:

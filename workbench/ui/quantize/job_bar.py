@@ -1,4 +1,4 @@
-"""What is being quantized, in one row above the keys of whatever screen the user is on."""
+"""The progress of the quantization that runs, in one row above the keys of every screen."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from workbench.gguf.quantization import QuantizeProgress
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.text import cut, styled
-from workbench.ui.quantize.queue import Order, QuantizeQueue
+from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.widgets.lines import Lines
 
 
 def duration(seconds: float | None) -> str:
-    """A time as clocks show it."""
+    """A duration as minutes and seconds, or hours, minutes and seconds."""
     if seconds is None:
         return fmt.DASH
     minutes, rest = divmod(round(seconds), 60)
@@ -25,46 +25,46 @@ def duration(seconds: float | None) -> str:
 
 
 def speed_text(progress: QuantizeProgress | None) -> str:
-    """How fast the source is worked through."""
+    """How much of the source is read per second."""
     speed = progress.bytes_per_second if progress else None
     return f"{fmt.size(round(speed))}/s" if speed is not None else fmt.DASH
 
 
-def order_label(order: Order, width: int) -> str:
-    """The model and its quantization; of a long name the end of the model is left out, never the quantization."""
-    kind = order.job.kind.name
-    return f"{cut(order.model, max(6, width - len(kind) - 1))} {kind}"
+def job_label(queued: QueuedJob, width: int) -> str:
+    """The model and its quantization; a long name is cut before the quantization."""
+    kind = queued.job.kind.name
+    return f"{cut(queued.model, max(6, width - len(kind) - 1))} {kind}"
 
 
-def order_line(order: Order, key: str, waiting: int, width: int) -> Content:
-    """An order in one row, with the key that shows more of it."""
+def job_line(queued: QueuedJob, key: str, waiting: int, width: int) -> Content:
+    """A job in one row, with the key that shows all jobs."""
     more = f" · {waiting} waiting" if waiting else ""
     end = f" {key} "
-    if order.state == "running":
-        return _running_line(order, end, more, width)
+    if queued.state == "running":
+        return _running_line(queued, end, more, width)
     room = width - len(more) - len(end)
-    if order.state == "done" and order.result is not None:
-        said = f" is made: {fmt.size(order.result.size_bytes)} in {duration(order.result.seconds)}{more}"
-        name = order_label(order, min(40, room - len(said) + len(more) - 14))
+    if queued.state == "done" and queued.result is not None:
+        said = f" is ready: {fmt.size(queued.result.size_bytes)} in {duration(queued.result.seconds)}{more}"
+        name = job_label(queued, min(40, room - len(said) + len(more) - 14))
         return styled(
             (" ✓ ", "job--done"), (name, "job--name"), (f"{said} ", ""), (f"{end}Enter", "job--key"), (" loads it", "")
         )
-    name = order_label(order, min(40, room // 2))
-    if order.state == "failed" and order.error is not None:
-        said = f" failed: {cut(order.error.message, max(10, room - len(name) - 14))} "
+    name = job_label(queued, min(40, room // 2))
+    if queued.state == "failed" and queued.error is not None:
+        said = f" failed: {cut(queued.error.message, max(10, room - len(name) - 14))} "
         return styled((" ✗ ", "job--failed"), (name, "job--name"), (said, "job--failed"), (end, "job--key"))
-    said = " waits" if order.state == "waiting" else " was stopped; nothing is left of it"
+    said = " waits" if queued.state == "waiting" else " was stopped and left no file behind"
     return styled((" · ", ""), (name, "job--name"), (f"{said}{more} ", ""), (end, "job--key"))
 
 
-def _running_line(order: Order, end: str, more: str, width: int) -> Content:
-    progress = order.progress
+def _running_line(queued: QueuedJob, end: str, more: str, width: int) -> Content:
+    progress = queued.progress
     fraction = progress.fraction if progress else 0.0
     left = f"  {duration(progress.seconds_left if progress else None)} left"
     percent = f" {100 * fraction:3.0f} %"
-    # What there is no room for goes, the least important first; the bar takes what is left.
+    # What there is no room for is left out, the least important first; the bar takes the rest.
     for details in (f"  {speed_text(progress)}{left}{more}", f"{left}{more}", left, ""):
-        name = order_label(order, 36 if width >= 100 else 24)
+        name = job_label(queued, 36 if width >= 100 else 24)
         room = width - len(f" ▸ {name}  {percent}{details} {end}")
         if room >= 10:
             break
@@ -73,10 +73,10 @@ def _running_line(order: Order, end: str, more: str, width: int) -> Content:
 
 
 class JobBar(Lines):
-    """Shows the order in work, else the last one that ended.
+    """Shows the job that runs, else the last one that ended.
 
     Args:
-        queue: The orders.
+        queue: The jobs.
         key: The key that shows all of them.
     """
 
@@ -116,7 +116,7 @@ class JobBar(Lines):
     }  # fmt: skip
 
     class Clicked(Message):
-        """The user wants to see more."""
+        """The bar was clicked."""
 
     def __init__(self, queue: QuantizeQueue, key: str) -> None:
         super().__init__(classes="job-bar")
@@ -124,19 +124,19 @@ class JobBar(Lines):
         self._key = key
 
     def on_mount(self) -> None:
-        """Show what is."""
+        """Show the job once the width is known."""
         self.call_after_refresh(self.look)
 
     def on_resize(self) -> None:
-        """Use the room there is."""
+        """Lay out for the new width."""
         self.look()
 
     def look(self) -> None:
-        """Show how far it has come."""
-        order = self._queue.running or next(iter(reversed(self._queue.orders)), None)
-        if order is not None and self.size.width:
-            self.set_lines([order_line(order, self._key, self._queue.waiting, self.size.width)])
+        """Show the progress."""
+        queued = self._queue.running or next(iter(reversed(self._queue.jobs)), None)
+        if queued is not None and self.size.width:
+            self.set_lines([job_line(queued, self._key, self._queue.waiting, self.size.width)])
 
     def on_click(self) -> None:
-        """A click shows all of them."""
+        """A click shows all jobs."""
         self.post_message(self.Clicked())

@@ -1,4 +1,4 @@
-"""The quantizations that are being made, that wait, and that are ready."""
+"""The dialog of the quantizations that run, wait, or have ended."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
+from typing_extensions import override
 
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
-from workbench.ui.quantize.job_bar import duration, order_label, speed_text
-from workbench.ui.quantize.queue import Order, QuantizeQueue
+from workbench.ui.quantize.job_bar import duration, job_label, speed_text
+from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
@@ -31,15 +32,15 @@ _MARKS = {
 
 
 class JobDetails(Lines):
-    """The job in hand."""
+    """The selected job."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "job--label", "job--bar", "job--figure", "rows--error", "rows--dim", "rows--warning", "gauge--track",
     }  # fmt: skip
 
 
-class JobsDialog(Dialog[Order | None]):
-    """Shows how far each job is; Enter takes what is ready.
+class JobsDialog(Dialog[QueuedJob | None]):
+    """Shows the progress of each job; Enter loads one that is ready.
 
     Args:
         queue: The jobs.
@@ -48,7 +49,7 @@ class JobsDialog(Dialog[Order | None]):
     CSS_PATH = "jobs_dialog.tcss"
     AUTO_FOCUS = "#jobs-list"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("s,delete", "stop", "Stop", id="jobs.stop", tooltip="Stop the job in hand, or take it off the list."),
+        Binding("s,delete", "stop", "Stop", id="jobs.stop", tooltip="Stop the selected job, or take it off the list."),
     ]
 
     rows = query_one("#jobs-list", Rows)
@@ -58,111 +59,105 @@ class JobsDialog(Dialog[Order | None]):
         super().__init__()
         self._queue = queue
 
+    @override
     def compose(self) -> ComposeResult:
-        """The list above the job in hand."""
         with Vertical(id="jobs-box", classes="dialog-box") as box:
             box.border_title = "Quantizations"
-            box.border_subtitle = "Enter loads what is ready · s stops · Esc closes, and they go on"
+            box.border_subtitle = "Enter loads a ready one · s stops · Esc closes, and they continue"
             yield Rows("jobs-list")
             yield JobDetails()
 
     def on_mount(self) -> None:
-        """Begin with the job that runs."""
-        orders = self._queue.orders
-        running = self._queue.running
-        start = orders.index(running) if running else len(orders) - 1
-        self.call_after_refresh(self._show, start)
+        """Select the job that runs."""
+        jobs, running = self._queue.jobs, self._queue.running
+        self.call_after_refresh(self._show, jobs.index(running) if running else len(jobs) - 1)
 
     def on_resize(self) -> None:
-        """Lay out anew."""
+        """Lay out for the new size."""
         self.call_after_refresh(self.look)
 
     def _show(self, cursor: int) -> None:
-        orders = self._queue.orders
-        if orders:
-            self.rows.show(len(orders), self._row, choosable=True, cursor=cursor)
+        if jobs := self._queue.jobs:
+            self.rows.show(len(jobs), self._row, choosable=True, cursor=cursor)
         else:
-            empty = styled(("Nothing is being made. Choose a model and quantize it.", "rows--dim"))
+            empty = styled(("Nothing is being made. Select a model and quantize it.", "rows--dim"))
             self.rows.show(1, lambda *_: empty)
         self._show_details()
 
     def look(self) -> None:
-        """Show how far they are."""
+        """Show the progress."""
         if self.is_attached:
             self._show(self.rows.cursor or 0)
 
     def _row(self, index: int, width: int) -> Content:
-        orders = self._queue.orders
-        if index >= len(orders):
+        jobs = self._queue.jobs
+        if index >= len(jobs):
             return Content("")
-        order = orders[index]
-        mark, style, word = _MARKS[order.state]
-        if order.state == "running":
-            word = f"{100 * order.progress.fraction:.0f} %" if order.progress else "begins"
-        name = order_label(order, max(10, width - 24))
-        said = f"{fmt.size(order.result.size_bytes)}  {word}" if order.result else word
-        gap = " " * max(1, width - 4 - Content(name).cell_length - len(said))
-        return styled((f" {mark} ", style), (name, "rows--strong"), (gap, ""), (said, style))
+        queued = jobs[index]
+        mark, style, word = _MARKS[queued.state]
+        if queued.state == "running":
+            word = f"{100 * queued.progress.fraction:.0f} %" if queued.progress else "begins"
+        name = job_label(queued, max(10, width - 24))
+        state = f"{fmt.size(queued.result.size_bytes)}  {word}" if queued.result else word
+        gap = " " * max(1, width - 4 - Content(name).cell_length - len(state))
+        return styled((f" {mark} ", style), (name, "rows--strong"), (gap, ""), (state, style))
 
     @property
-    def order(self) -> Order | None:
-        """The job in hand."""
-        orders, cursor = self._queue.orders, self.rows.cursor
-        return orders[cursor] if cursor is not None and cursor < len(orders) else None
+    def selected(self) -> QueuedJob | None:
+        """The selected job."""
+        jobs, cursor = self._queue.jobs, self.rows.cursor
+        return jobs[cursor] if cursor is not None and cursor < len(jobs) else None
 
     @on(Rows.Moved)
-    def _moved(self) -> None:
-        self._show_details()
-
     def _show_details(self) -> None:
-        order, width = self.order, self.details.size.width
-        if order is None or not width:
-            self.details.set_lines([])
-            return
-        job, progress = order.job, order.progress
-        lines = [_pair("from", cut_path(str(job.source), width - 12))]
-        lines.append(_pair("to", cut_path(str(job.target), width - 12)))
-        if order.error is not None:
-            lines += paragraph(clean_line(order.error.message), width, 0, "rows--error")
-            lines += paragraph(clean_line(order.error.hint), width, 0, "rows--dim")
-        elif order.result is not None:
-            result = order.result
-            figures = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits per weight"
-            lines.append(_pair("made", f"{figures}, in {duration(result.seconds)}"))
-            for warning in result.warnings:
-                lines += paragraph(clean_line(warning), width, 0, "rows--warning")
-        elif order.state == "running" and progress is not None:
-            lines.append(
-                _pair("tensor", f"{progress.done:,} of {progress.total:,}  {cut(progress.tensor, width - 30)}")
-            )
-            times = f"{duration(progress.seconds)} so far, {duration(progress.seconds_left)} left"
-            lines.append(_pair("speed", f"{speed_text(progress)}, {times}"))
-            lines.append(
-                bar(progress.fraction, max(10, width - 8), "job--bar")
-                + styled((f" {100 * progress.fraction:5.1f} %", "job--figure"))
-            )
-        elif order.state == "running":
-            lines.append(_pair("state", "works out the types of its tensors"))
-        elif order.state == "stopped":
-            lines.append(_pair("state", "stopped; nothing is left of it"))
-        else:
-            lines.append(_pair("state", "waits until the ones before it are made"))
-        self.details.set_lines(lines)
+        queued, width = self.selected, self.details.size.width
+        self.details.set_lines(_details(queued, width) if queued is not None and width else [])
 
     @on(Rows.Chosen)
     def _chosen(self) -> None:
-        if self.order is not None and self.order.state == "done":
-            self.dismiss(self.order)
+        if self.selected is not None and self.selected.state == "done":
+            self.dismiss(self.selected)
 
     def action_stop(self) -> None:
-        """Stop the job in hand, or take it off the list."""
-        if (order := self.order) is None:
+        """Stop the selected job, or take it off the list."""
+        if (queued := self.selected) is None:
             return
-        if order.is_over:
-            self._queue.forget(order)
+        if queued.is_over:
+            self._queue.forget(queued)
         else:
-            self._queue.stop(order)
+            self._queue.stop(queued)
         self.look()
+
+
+def _details(queued: QueuedJob, width: int) -> list[Content]:
+    job, progress, result = queued.job, queued.progress, queued.result
+    lines = [_pair("from", cut_path(str(job.source), width - 12)), _pair("to", cut_path(str(job.target), width - 12))]
+    if queued.error is not None:
+        lines += paragraph(clean_line(queued.error.message), width, 0, "rows--error")
+        lines += paragraph(clean_line(queued.error.hint), width, 0, "rows--dim")
+    elif result is not None:
+        figures = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits per weight"
+        lines.append(_pair("made", f"{figures}, in {duration(result.seconds)}"))
+        for warning in result.warnings:
+            lines += paragraph(clean_line(warning), width, 0, "rows--warning")
+    elif queued.state == "running" and progress is not None:
+        times = f"{duration(progress.seconds)} so far, {duration(progress.seconds_left)} left"
+        lines += [
+            _pair("tensor", f"{progress.done:,} of {progress.total:,}  {cut(progress.tensor, width - 30)}"),
+            _pair("speed", f"{speed_text(progress)}, {times}"),
+            bar(progress.fraction, max(10, width - 8), "job--bar")
+            + styled((f" {100 * progress.fraction:5.1f} %", "job--figure")),
+        ]
+    else:
+        lines.append(_pair("state", _STATES[queued.state]))
+    return lines
+
+
+_STATES = {
+    "running": "works out the types of its tensors",
+    "stopped": "stopped; it left no file behind",
+    "waiting": "waits for the jobs before it",
+}
 
 
 def _pair(name: str, value: str) -> Content:

@@ -1,4 +1,4 @@
-"""Where quantizations are made while the user is elsewhere: it shows how far they are, and tells when one is ready."""
+"""Runs quantizations while the user is on any screen: shows their progress, and reports each that has ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.quantize.dialog import QuantizeDialog
 from workbench.ui.quantize.job_bar import JobBar, duration
 from workbench.ui.quantize.jobs_dialog import JobsDialog
-from workbench.ui.quantize.queue import Order, QuantizeQueue
+from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 
@@ -33,11 +33,11 @@ class ShowsLibrary(Protocol):
     """A screen that lists models."""
 
     def library_changed(self, view: LibraryView) -> None:
-        """Show what another search has found."""
+        """Show what a scan has found."""
 
 
-class Workshop:
-    """Makes quantizations for a program.
+class QuantizeManager:
+    """Runs the quantizations of a program.
 
     Args:
         app: The program.
@@ -53,7 +53,7 @@ class Workshop:
         self._load = load
         self.queue = QuantizeQueue(services.files, self._ended)
         self._timer = app.set_interval(LOOK_SECONDS, self.look, pause=True)
-        self._asked = False
+        self._is_asking = False
 
     def choose_type(self, model: ModelEntry) -> None:
         """Let the user choose a quantization of `model` to make."""
@@ -68,123 +68,111 @@ class Workshop:
         self._app.push_screen(QuantizeDialog(self._services, model, variants_of(model, models)))
 
     def begin(self, job: QuantizeJob, model: str) -> None:
-        """Have a quantization made."""
-        for order in self.queue.orders:
-            # What went wrong or was stopped is out of date by now; what is ready can still be loaded.
-            if order.state in {"failed", "stopped"}:
-                self.queue.forget(order)
+        """Add a quantization to the queue."""
+        self._forget_failed()
         try:
             self.queue.add(job, model)
         except TargetError as error:
-            self._tell(str(error), "It is not begun", "error")
+            self._notify(str(error), "Not started", is_error=True)
             return
         self._app.run_worker(self.queue.run(), group="quantize", exit_on_error=False, description="quantize")
         self._timer.resume()
         self.look()
 
+    def _forget_failed(self) -> None:
+        """Remove the jobs that made nothing; what is ready can still be loaded."""
+        for queued in self.queue.jobs:
+            if queued.state in {"failed", "stopped"}:
+                self.queue.forget(queued)
+
     def look(self) -> None:
-        """Show how far it is on the screen that the user is on."""
-        screen = self._base()
+        """Show the progress on the screen below all dialogs, and in the dialog of the jobs."""
+        screen = next((each for each in reversed(self._app.screen_stack) if not isinstance(each, ModalScreen)), None)
         if screen is None:
             return
         bars = screen.query_children(JobBar)
-        if not bars and self.queue.orders:
+        if not bars and self.queue.jobs:
             keybars = screen.query_children(KeyBar)
-            screen.mount(
-                JobBar(self.queue, self._key.replace("Ctrl+", "^")), before=keybars.first() if keybars else None
-            )
+            bar = JobBar(self.queue, self._key.replace("Ctrl+", "^"))
+            screen.mount(bar, before=keybars.first() if keybars else None)
         for bar in bars:
-            if self.queue.orders:
+            if self.queue.jobs:
                 bar.look()
             else:
                 bar.remove()
         if isinstance(self._app.screen, JobsDialog):
             self._app.screen.look()
-        if not self.queue.is_busy and not self.queue.orders:
+        if not self.queue.jobs:
             self._timer.pause()
-
-    def _base(self) -> Screen[object] | None:
-        """The screen below all dialogs."""
-        return next((each for each in reversed(self._app.screen_stack) if not isinstance(each, ModalScreen)), None)
 
     def show(self) -> None:
         """Show all jobs."""
         if not isinstance(self._app.screen, JobsDialog):
             self._app.push_screen(JobsDialog(self.queue), self._chosen)
 
-    def _chosen(self, order: Order | None) -> None:
-        """A job was chosen: load what it made."""
-        if order is not None and order.result is not None:
-            self.queue.forget(order)
-            self._load(str(order.result.path), order.label)
-        for ended in self.queue.orders:
-            # The user has seen how these ended.
-            if ended.state in {"failed", "stopped"}:
-                self.queue.forget(ended)
+    def _chosen(self, queued: QueuedJob | None) -> None:
+        if queued is not None and queued.result is not None:
+            self.queue.forget(queued)
+            self._load(str(queued.result.path), queued.label)
+        self._forget_failed()
         self.look()
 
-    def _ended(self, order: Order) -> None:
-        looking = isinstance(self._app.screen, JobsDialog)
-        if order.result is not None:
-            result = order.result
+    def _ended(self, queued: QueuedJob) -> None:
+        is_shown = isinstance(self._app.screen, JobsDialog)
+        if (result := queued.result) is not None:
             text = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits, in {duration(result.seconds)}."
-            if not looking:
-                self._tell(f"{text} {self._key}, then Enter, loads it.", f"{order.label} is made", "", 8)
-            self._app.run_worker(self._search(), group="library", exit_on_error=False, description="search for models")
-        elif order.error is not None:
-            self._services.logs.add("error", "quantize", str(order.error))
-            if not looking:
-                self._tell(str(order.error), f"{order.label} could not be made", "error", 12)
+            if not is_shown:
+                self._notify(f"{text} {self._key}, then Enter, loads it.", f"{queued.label} is ready", 8)
+            self._app.run_worker(self._search(), group="library", exit_on_error=False, description="look for models")
+        elif queued.error is not None:
+            self._services.logs.add("error", "quantize", str(queued.error))
+            if not is_shown:
+                self._notify(str(queued.error), f"{queued.label} could not be made", 12, is_error=True)
         self.look()
 
-    def _tell(self, text: str, title: str, severity: str, seconds: float = 6) -> None:
-        self._app.notify(
-            clean_line(text),
-            title=clean_line(title),
-            severity="error" if severity == "error" else "information",
-            timeout=seconds,
-            markup=False,
-        )
+    def _notify(self, text: str, title: str, seconds: float = 6, *, is_error: bool = False) -> None:
+        severity = "error" if is_error else "information"
+        self._app.notify(clean_line(text), title=clean_line(title), severity=severity, timeout=seconds, markup=False)
 
     async def _search(self) -> None:
-        """Search for models again, so that what was made is among them."""
+        """Look for models again: there is a new one."""
         with suppress(WorkbenchError):
             async for view in self._services.catalog.watch(again=True):
                 for screen in self._app.screen_stack:
                     if isinstance(screen, ShowsLibrary):
                         screen.library_changed(view)
 
-    # The way out
+    # Quitting
 
     def ask_to_leave(self, leave: Callable[[], None]) -> bool:
-        """Ask before something that runs is stopped.
+        """Ask before quitting stops a quantization.
 
         Args:
-            leave: What is done if the user agrees.
+            leave: Called if the user agrees.
 
         Returns:
-            Whether the user is asked. Who wants to leave once more while being asked is not asked again.
+            Whether the user is asked. A user who is being asked already is not asked again.
         """
-        running = self.queue.running
-        if not self.queue.is_busy or self._asked:
+        if not self.queue.is_busy or self._is_asking:
             return False
-        self._asked = True
+        self._is_asking = True
 
         def answered(agreed: bool | None) -> None:
-            self._asked = False
+            self._is_asking = bool(agreed)
             if agreed:
-                self._asked = True
                 leave()
 
-        progress = running.progress if running else None
-        how_far = f" is at {100 * progress.fraction:.0f} %" if progress else " has just begun"
-        name = f"{running.label}{how_far}" if running else "A quantization waits"
-        more = f", and {self.queue.waiting} more would not be made" if running and self.queue.waiting else ""
-        text = f"{clean_line(name)}. Quitting stops it and leaves nothing of it behind{more}."
-        self._app.push_screen(ConfirmDialog("A quantization is being made", text, "quits"), answered)
+        name, more = "A quantization waits", ""
+        if (running := self.queue.running) is not None:
+            progress = running.progress
+            state = f"is at {100 * progress.fraction:.0f} %" if progress else "has just begun"
+            name = f"{running.label} {state}"
+            more = f", and {self.queue.waiting} more would not be made" if self.queue.waiting else ""
+        text = f"{clean_line(name)}. Quitting stops it and leaves no file behind{more}."
+        self._app.push_screen(ConfirmDialog("A quantization is running", text, "quits"), answered)
         return True
 
     async def close(self) -> None:
-        """Stop everything. Nothing is left of what is not finished."""
+        """Stop all jobs. An unfinished one leaves no file behind."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.queue.shut_down(), LEAVE_SECONDS)

@@ -1,7 +1,4 @@
-"""Quantizations in the making: one at a time, the others wait. It knows no widget; whoever shows it asks it.
-
-It lives as long as the program, so that a job goes on whatever screen the user is on.
-"""
+"""The queue of quantizations: one runs at a time. It holds no widget, and lives as long as the program."""
 
 from __future__ import annotations
 
@@ -15,135 +12,135 @@ from workbench.core.errors import CancelledError, QuantizeError, TargetError, Wo
 from workbench.gguf.quantization import QuantizeJob, QuantizeProgress, QuantizeResult
 from workbench.ui.services import ModelFiles
 
-OrderState = Literal["waiting", "running", "done", "stopped", "failed"]
-
 
 @dataclass(slots=True, eq=False)
-class Order:
-    """One quantization that was asked for."""
+class QueuedJob:
+    """A quantization in the queue."""
 
     job: QuantizeJob
     model: str
     """The name of the model."""
-    state: OrderState = "waiting"
+    state: Literal["waiting", "running", "done", "stopped", "failed"] = "waiting"
     progress: QuantizeProgress | None = None
-    """How far it has come; None before its first tensor."""
+    """None before its first tensor."""
     result: QuantizeResult | None = None
     error: WorkbenchError | None = None
     cancel: CancelToken = field(default_factory=CancelToken)
 
     @property
     def label(self) -> str:
-        """What comes out, as models are named."""
+        """The label of the model that it makes."""
         return f"{self.model} {self.job.kind.name}"
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
+        """Whether it has ended, in one way or another."""
         return self.state in {"done", "stopped", "failed"}
 
 
 class QuantizeQueue:
-    """Makes one quantization after the other.
+    """Runs one quantization after the other.
 
     Args:
-        files: Who makes them.
-        on_end: Told of each that ended, in whichever way.
+        files: Runs them.
+        on_end: Called with each job that has ended, in one way or another.
     """
 
-    def __init__(self, files: ModelFiles, on_end: Callable[[Order], None]) -> None:
+    def __init__(self, files: ModelFiles, on_end: Callable[[QueuedJob], None]) -> None:
         self._files = files
         self._on_end = on_end
-        self._orders: list[Order] = []
-        self._at_work = False
+        self._jobs: list[QueuedJob] = []
+        self._is_running = False
         self._idle = asyncio.Event()
         self._idle.set()
 
     @property
-    def orders(self) -> tuple[Order, ...]:
-        """Everything that was asked for, in that order."""
-        return tuple(self._orders)
+    def jobs(self) -> tuple[QueuedJob, ...]:
+        """All jobs in the order in which they were added."""
+        return tuple(self._jobs)
 
     @property
-    def running(self) -> Order | None:
-        """What is being made."""
-        return next((order for order in self._orders if order.state == "running"), None)
+    def running(self) -> QueuedJob | None:
+        """The job that runs."""
+        return next((job for job in self._jobs if job.state == "running"), None)
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
-        return sum(order.state == "waiting" for order in self._orders)
+        """The number of jobs that wait."""
+        return sum(job.state == "waiting" for job in self._jobs)
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything runs or waits."""
-        return any(not order.is_over for order in self._orders)
+        """Whether a job runs or waits."""
+        return any(not job.is_over for job in self._jobs)
 
-    def add(self, job: QuantizeJob, model: str) -> Order:
-        """Have a quantization made; `run` does it.
+    def add(self, job: QuantizeJob, model: str) -> QueuedJob:
+        """Add a job, which `run` runs.
 
         Raises:
-            TargetError: Another one that waits or runs is to be written to the same file.
+            TargetError: A job that waits or runs has the same target file.
         """
-        if any(order.job.target == job.target and not order.is_over for order in self._orders):
+        if any(each.job.target == job.target and not each.is_over for each in self._jobs):
             raise TargetError(f"{job.target}: this file is being made already.", "Name another one.")
-        order = Order(job, model)
-        self._orders.append(order)
+        queued = QueuedJob(job, model)
+        self._jobs.append(queued)
         self._idle.clear()
-        return order
+        return queued
 
     async def run(self) -> None:
-        """Make everything that waits. A second call while one is at work does nothing."""
-        if self._at_work:
+        """Run all jobs that wait. A second call while one is running does nothing."""
+        if self._is_running:
             return
-        self._at_work = True
+        self._is_running = True
         try:
-            while (order := next((each for each in self._orders if each.state == "waiting"), None)) is not None:
-                await self._make(order)
+            while (queued := next((each for each in self._jobs if each.state == "waiting"), None)) is not None:
+                await self._run(queued)
         finally:
-            self._at_work = False
-            if not self.is_busy:
-                self._idle.set()
+            self._is_running = False
+            self._note_idle()
 
-    async def _make(self, order: Order) -> None:
-        order.state = "running"
+    async def _run(self, queued: QueuedJob) -> None:
+        queued.state = "running"
 
         def progress(progress: QuantizeProgress) -> None:
-            order.progress = progress
+            queued.progress = progress
 
         try:
-            order.result = await self._files.quantize(order.job, progress, order.cancel)
-            order.state = "done"
+            queued.result = await self._files.quantize(queued.job, progress, queued.cancel)
+            queued.state = "done"
         except CancelledError:
-            order.state = "stopped"
+            queued.state = "stopped"
         except WorkbenchError as error:
-            order.state, order.error = "failed", error
+            queued.state, queued.error = "failed", error
         except OSError as error:
-            order.state = "failed"
-            order.error = QuantizeError(f"{order.job.target}: {error.strerror or error}.", "Try another place.")
+            queued.state = "failed"
+            queued.error = QuantizeError(f"{queued.job.target}: {error.strerror or error}.", "Try another place.")
         finally:
-            if order.state == "running":
-                # Whatever ended it, nothing is being made any more.
-                order.state = "stopped"
-        self._on_end(order)
+            if queued.state == "running":
+                # An unexpected error ended it: it is not running any more.
+                queued.state = "stopped"
+        self._on_end(queued)
 
-    def stop(self, order: Order) -> None:
-        """Stop one that runs, or take back one that waits. Nothing is left of it."""
-        if order.state == "waiting":
-            order.state = "stopped"
-            self._on_end(order)
-            if not self.is_busy:
-                self._idle.set()
-        elif order.state == "running":
-            order.cancel.set()
+    def _note_idle(self) -> None:
+        if not self.is_busy:
+            self._idle.set()
 
-    def forget(self, order: Order) -> None:
-        """List one that is over no longer."""
-        if order.is_over and order in self._orders:
-            self._orders.remove(order)
+    def stop(self, queued: QueuedJob) -> None:
+        """Stop a job that runs, or withdraw one that waits. It leaves no file behind."""
+        if queued.state == "waiting":
+            queued.state = "stopped"
+            self._on_end(queued)
+            self._note_idle()
+        elif queued.state == "running":
+            queued.cancel.set()
+
+    def forget(self, queued: QueuedJob) -> None:
+        """Remove a job that is over from the list."""
+        if queued.is_over and queued in self._jobs:
+            self._jobs.remove(queued)
 
     async def shut_down(self) -> None:
-        """Stop everything, and wait until nothing of it is left."""
-        for order in reversed(self._orders):
-            self.stop(order)
+        """Stop all jobs, and wait until none runs."""
+        for queued in reversed(self._jobs):
+            self.stop(queued)
         await self._idle.wait()
