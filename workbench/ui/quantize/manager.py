@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from textual.app import App
-from textual.screen import ModalScreen, Screen
+from textual.screen import ModalScreen
 
 from workbench.core.errors import TargetError, WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry, variants_of
