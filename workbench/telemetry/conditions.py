@@ -54,7 +54,7 @@ class SystemConditionWatch(ConditionWatch):
             gpu_mhz=next((float(gpu.clock_mhz) for gpu in gpus if gpu.clock_mhz is not None), None),
             gpu_throttle=_throttle(gpus),
             gpu_others_bytes=_held_by_others(gpus),
-            gpu_joules=None if energy is None else energy.joules,
+            gpu_joules=energy,
         )
 
     def _read(self) -> tuple[float, float, float]:

@@ -146,5 +146,4 @@ class EnergyMeter:
         ended_ns = self._now_ns()
         await self._first
         await self._telemetry.fresh()
-        use = energy_of_span(self._telemetry.history(), self._began_ns, ended_ns)
-        return None if use is None else use.joules
+        return energy_of_span(self._telemetry.history(), self._began_ns, ended_ns)
