@@ -151,7 +151,7 @@ def test_pairs_in_words(call, bencher, monkeypatch):
     assert status == 0
     assert "pp8: no difference larger than 0.0 % seen, 3 pairs" in out
     assert "tg4: no difference" in out
-    assert "each was loaded anew for every pair" in out
+    assert "each was loaded again for every pair" in out
 
 
 def test_pairs_of_which_one_fails(call, bencher):

@@ -11,9 +11,9 @@ from tests.lab.bench.fake_bencher import MACHINE, case, model_of
 from workbench.core.bench import BenchResult, BenchTest, Conditions, MemorySpeed, RunTime, Sample
 from workbench.core.errors import BenchRunError
 from workbench.core.json_reader import read_json
-from workbench.lab.bench.felt import FeltAnswer, FeltResult
+from workbench.lab.bench.latency import LatencyAnswer, LatencyResult
 from workbench.lab.bench.pairs import Pair
-from workbench.lab.bench.record import BenchRecord, DuelRecord, FeltRecord
+from workbench.lab.bench.record import BenchRecord, DuelRecord, LatencyRecord
 from workbench.store.bench_runs import BenchRunFolder
 from workbench.store.memory_speed import best_memory_speed
 
@@ -34,7 +34,7 @@ def record(run="260101-120000-ab12", **changes):
                 case("a"), case("b"), (model_of("a"), model_of("b")), "blocks", (Pair("b", (SAMPLE,), (SAMPLE,)),)
             ),
         ),
-        felt=(FeltRecord("a Q4_0", (FeltResult(8, 4, False, (FeltAnswer(1.5, 2.5, 8, None, 4),)),)),),
+        felt=(LatencyRecord("a Q4_0", (LatencyResult(8, 4, False, (LatencyAnswer(1.5, 2.5, 8, None, 4),)),)),),
     )
     return dataclasses.replace(made, **changes)
 

@@ -1,4 +1,4 @@
-"""`workbench bench --list` and `--show`: the runs that are kept."""
+"""`workbench bench --list` and `--show`: the kept runs."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import argparse
 import shlex
 from dataclasses import asdict
 
-from workbench.cli.bench_print import print_changes, print_kept
 from workbench.cli.output import note, print_json, print_table
 from workbench.core.errors import BenchRunError, ParameterError
 from workbench.lab.bench.record import lay_beside
+from workbench.lab.bench.report import DIFFERENT_MACHINES, UNPAIRED, markdown
+from workbench.lab.bench.text import kept_text
 from workbench.store.bench_runs import BenchRunFolder
 
 
 def list_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
-    """Print what is kept, the newest first."""
+    """Print the kept runs, the newest first."""
     records = runs.records()
     if options.json:
         print_json(
@@ -42,7 +43,7 @@ def list_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
 
 
 def show_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
-    """Print one run, or two beside each other."""
+    """Print one run, or compare two."""
     if len(options.show) > 2:
         raise ParameterError("--show takes one run or two.", "Write --show ID, or --show ID ID.")
     records = [runs.load(name) for name in options.show]
@@ -50,14 +51,22 @@ def show_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
         if options.json:
             print_json(asdict(records[0]))
         else:
-            print_kept(records[0])
+            print(kept_text(records[0]))
         return 0
-    changes = lay_beside(*records)
+    first, second = records
+    changes = lay_beside(first, second)
     if not changes:
         raise BenchRunError("The two runs have no test in common.", "Compare runs with the same -p, -n and -d.")
     if options.json:
         found = [{**asdict(change), "ratio": change.ratio} for change in changes]
-        print_json({"first": records[0].id, "second": records[1].id, "tests": found})
-    else:
-        print_changes(records[0], records[1], changes)
+        print_json({"first": first.id, "second": second.id, "tests": found})
+        return 0
+    rows = [
+        (change.label, f"{change.first:.2f}", f"{change.second:.2f}", f"{(change.ratio - 1) * 100:+.1f} %")
+        for change in changes
+    ]
+    print(markdown(("test", first.id, second.id, "change"), rows))
+    if first.machine != second.machine:
+        print(f"\n{DIFFERENT_MACHINES}")
+    print(f"\n{UNPAIRED} `--pairs` is fair.")
     return 0

@@ -1,4 +1,4 @@
-"""`workbench bench --server`: what is asked of a server, and whether that is all right."""
+"""`workbench bench --server`: the plan of a sweep, and the consent that another machine needs."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "a server under load",
         "As many users as --concurrency says ask at the same time, each -r times, with prompts of -p tokens (128) and "
-        "answers of -n (64) that nobody has asked before. It ends by itself where more users only wait longer.",
+        "answers of -n (64), no prompt twice. It ends by itself where more users only wait longer.",
     )
     group.add_argument("--server", metavar="URL", help="the server, as http://HOST:PORT or http://HOST:PORT#MODEL")
     group.add_argument("--concurrency", metavar="LIST", help="numbers of users (1,2,4,8,16)")
     group.add_argument("--model", metavar="NAME", help="which of its models; needed where it has several")
-    group.add_argument("--seconds", metavar="N", help="after so long nobody asks any more at a level (60)")
-    group.add_argument("--all-levels", action="store_true", help="go on where more users only wait longer")
-    group.add_argument("--yes", action="store_true", help="the server may be on another machine, and I may ask it")
+    group.add_argument("--seconds", metavar="N", help="the longest time of a level, in seconds (60)")
+    group.add_argument("--all-levels", action="store_true", help="continue where more users only wait longer")
+    group.add_argument("--yes", action="store_true", help="consent to load a server on another machine")
 
 
 def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
-    """What is asked of a server; None where no server is named.
+    """The plan of a sweep; None where no server is named.
 
     Raises:
         ParameterError: The arguments make no sense.
@@ -46,10 +46,10 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
             raise ParameterError(f"{option} belongs to --server.", "Write --server http://HOST:PORT.")
         return None
     if options.models:
-        raise ParameterError("--server measures no models of this machine.", "Leave them away, or write --model NAME.")
+        raise ParameterError("--server measures no models of this machine.", "Leave them out, or write --model NAME.")
     for option in _given(options, _LOCAL_ONLY):
         raise ParameterError(
-            f"{option} means nothing to a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
+            f"{option} has no meaning for a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
         )
     url, named = split_ref(options.server)
     usual = SweepSettings()
@@ -70,34 +70,30 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
 
 
 def _given(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[str]:
-    """Those of the options that were written."""
+    """The options that the command line has."""
     for name in names:
         if getattr(options, name.lstrip("-").replace("-", "_")) not in (None, False, []):
             yield name
 
 
 def _one(given: list[str] | str | None, option: str, usual: int, most: int) -> int:
-    """The one number of an option.
-
-    Raises:
-        ParameterError: It is none, or there are several.
-    """
+    """The one number of an option. Raises ParameterError where it is none, or there are several."""
     text = ",".join(given) if isinstance(given, list) else given
     return parse_number(text, option, 1, most) if text else usual
 
 
 def confirm(plan: SweepPlan, *, yes: bool) -> None:
-    """See that somebody wants this of a server that is not on this machine.
+    """Ask for consent before a server on another machine is loaded.
 
     Raises:
-        ParameterError: Nobody is there to be asked.
-        CancelledError: The user does not want it.
+        ParameterError: Standard input is no terminal to ask on.
+        CancelledError: The user declined.
     """
     if yes or not plan.warning:
         return
     if not sys.stdin.isatty():
-        raise ParameterError(plan.warning, "Write --yes where you may load it so.")
+        raise ParameterError(plan.warning, "Write --yes if you are allowed to load it.")
     note(plan.warning)
-    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    print("Continue? [y/N] ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
-        raise CancelledError("Nothing was asked.", "--yes goes on without a question.")
+        raise CancelledError("Nothing was asked.", "--yes continues without a question.")

@@ -9,15 +9,15 @@ import pytest
 from tests.lab.bench.fake_bencher import MACHINE, case, model_of
 from workbench.core.bench import BenchResult, BenchTest, Conditions, RunTime, Sample, part_speeds
 from workbench.core.statistics import compare
-from workbench.lab.bench.felt import FeltAnswer, FeltResult
+from workbench.lab.bench.latency import LatencyAnswer, LatencyResult
 from workbench.lab.bench.pairs import Pair
 from workbench.lab.bench.record import BenchRecord, DuelRecord, lay_beside
 from workbench.lab.bench.report import (
     as_fields,
     build_line,
     comparison_fields,
-    felt_fields,
-    felt_table,
+    latency_fields,
+    latency_table,
     markdown,
     notes,
     parallel_fields,
@@ -153,16 +153,16 @@ def test_disturbed_results_have_a_mark_that_is_explained():
     assert "± 0.00 *" in result_table([disturbed])
     assert notes([disturbed, result()]) == [
         "* a Q4_0 pp100: 1 of 2 disturbed: other programs computed",
-        "a Q4_0 pp100: still not steady after 4 warm-up runs",
+        "a Q4_0 pp100: still not stable after 4 warm-up runs",
     ]
 
 
 def test_what_is_felt():
-    found = FeltResult(64, 8, True, (FeltAnswer(10.0, 30.0, 65, 64, 8), FeltAnswer(20.0, None, 65, None, 8)))
-    fields = felt_fields(found, "a Q4_0")
+    found = LatencyResult(64, 8, True, (LatencyAnswer(10.0, 30.0, 65, 64, 8), LatencyAnswer(20.0, None, 65, None, 8)))
+    fields = latency_fields(found, "a Q4_0")
     assert (fields["ttft_p50_ms"], fields["ttft_p95_ms"], fields["total_p50_ms"]) == (15, None, 30)
     assert (fields["cached_tokens"], fields["again"]) == (64, True)
-    assert "a Q4_0, again" in felt_table([found], "a Q4_0")
+    assert "a Q4_0, again" in latency_table([found], "a Q4_0")
 
 
 def test_a_comparison_as_fields():

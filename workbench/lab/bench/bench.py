@@ -1,7 +1,8 @@
-"""Times models in llama-bench's sense: every case in turn, warmed up and repeated. Stopping keeps what is done."""
+"""Timing models as llama-bench does: every case in turn, warmed up and repeated. Stopping keeps the results so far."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,12 +26,12 @@ from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sam
 Phase = Literal["loading", "warming up", "measuring"]
 
 GEN_WEIGHT = 8
-"""About so many prompt tokens take as long as one generated token, for the time that is left."""
+"""A generated token takes about as long as so many prompt tokens; for the estimate of the time left."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchProgress:
-    """How far it has come."""
+    """The progress of a measurement."""
 
     phase: Phase
     label: str
@@ -39,9 +40,9 @@ class BenchProgress:
     """The repetition or pair that is running, counted from 1; 0 before the first."""
     steps: int
     fraction: float
-    """How much of the whole is done, from 0 to 1."""
+    """The share of the whole that is done, from 0 to 1."""
     left_s: float | None = None
-    """About how long the rest takes; None where nothing is known yet."""
+    """An estimate of the time left, in seconds; None where nothing is known yet."""
 
 
 OnProgress = Callable[[BenchProgress], None]
@@ -57,14 +58,25 @@ class BenchFailure:
 
 
 def effort(test: BenchTest) -> float:
-    """About how long one repetition takes, in prompt tokens."""
-    # Each further sequence makes a step of generating a little longer, and not as much as the first.
+    """An estimate of the time of one repetition, in prompt tokens."""
+    # Each further sequence makes a decode step a little longer, but less than the first.
     gen = GEN_WEIGHT * test.n_gen * (1 + 0.4 * (test.sequences - 1))
     return test.sequences * test.n_prompt + gen + 1
 
 
+def time_left(fraction: float, spent_s: float) -> float | None:
+    """An estimate of the time left, in seconds, from the share that is done; None before anything is."""
+    return spent_s * (1 - fraction) / fraction if fraction > 0 else None
+
+
+def time_text(seconds: float) -> str:
+    """A time still to come: `12 s`, `2 min 10 s`."""
+    whole = max(0, math.ceil(seconds))
+    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
+
+
 def utc_now() -> str:
-    """The time, as llama-bench writes it."""
+    """The current time, as llama-bench writes it."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -78,13 +90,13 @@ class Bench:
 
     Args:
         bencher: Opens the models.
-        cases: What to time, those that share weights beside each other.
+        cases: What to time, those that share weights next to each other.
         repetitions: How often each is repeated.
         warm: Whether to warm up.
-        seed: What the random tokens of the first repetition are drawn with; each later one takes the next number.
-        watch: Sees what goes on beside.
+        seed: The seed of the random tokens of the first repetition; each later one takes the next number.
+        watch: Watches the machine during each repetition.
         memory_bytes_per_s: The memory bandwidth of the processors, where it is known.
-        clock: Seconds, for the time that is left.
+        clock: Seconds, for the estimate of the time left.
     """
 
     def __init__(
@@ -113,7 +125,7 @@ class Bench:
         self._on_progress: OnProgress = lambda _: None
         self._on_result: Callable[[BenchResult], None] = lambda _: None
         self.results: list[BenchResult] = []
-        """What came of the cases; the last one has fewer repetitions where it was stopped."""
+        """The last one has fewer repetitions where it was stopped."""
         self.failures: list[BenchFailure] = []
 
     async def run(
@@ -122,13 +134,7 @@ class Bench:
         on_progress: OnProgress | None = None,
         on_result: Callable[[BenchResult], None] | None = None,
     ) -> None:
-        """Time everything, or until `cancel` is set. What came of it is in `results` and `failures`.
-
-        Args:
-            cancel: Stops it.
-            on_progress: Told how far it has come.
-            on_result: Given each result as soon as it is there.
-        """
+        """Time everything, or until `cancel` is set; fills `results` and `failures`, and gives each result at once."""
         self._on_progress = on_progress or self._on_progress
         self._on_result = on_result or self._on_result
         self._began = self._clock()
@@ -164,11 +170,11 @@ class Bench:
         self._total -= effort(case.test) * (self._repetitions + 1)
 
     async def _open(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:
-        self._tell("loading", case.ref, 0)
+        self._report("loading", case.ref, 0)
         sharing = [each for each in self._cases if weights_key(each) == weights_key(case)]
         longest = max(sharing, key=lambda each: each.test.context)
         return await self._bencher.open(
-            longest, lambda fraction: self._tell("loading", f"{case.ref} {fraction:.0%}", 0), cancel
+            longest, lambda fraction: self._report("loading", f"{case.ref} {fraction:.0%}", 0), cancel
         )
 
     async def _time(self, target: BenchTarget, case: BenchCase, cancel: CancelToken) -> None:
@@ -179,14 +185,14 @@ class Bench:
         began, samples, warmed = utc_now(), list[Sample](), WarmUp(0, None)
         try:
             if self._warm:
-                self._tell("warming up", label, 0)
+                self._report("warming up", label, 0)
                 warmed = await warm_up(run, cancel, self._clock)
             self._done += effort(case.test)
             await self._repeat(run, case, label, samples, cancel)
         finally:
             await run.close()
             if samples:
-                # Of the processors' bandwidth, only what they read themselves can be a share.
+                # What a GPU reads is no share of the processors' bandwidth.
                 known = None if target.model.gpu_layers else self._memory_bytes_per_s
                 result = BenchResult(case, target.model, began, mark(samples), warmed.runs, warmed.stable, known)
                 self.results.append(result)
@@ -196,12 +202,11 @@ class Bench:
         self, run: BenchRun, case: BenchCase, label: str, samples: list[Sample], cancel: CancelToken
     ) -> None:
         for number in range(self._repetitions):
-            self._tell("measuring", label, number + 1)
+            self._report("measuring", label, number + 1)
             samples.append(await take_sample(run, self._seed + number, self._watch, cancel))
             self._done += effort(case.test)
 
-    def _tell(self, phase: Phase, label: str, step: int) -> None:
+    def _report(self, phase: Phase, label: str, step: int) -> None:
         fraction = min(1.0, self._done / max(self._total, 1))
-        spent = self._clock() - self._began
-        left = spent * (1 - fraction) / fraction if fraction > 0 else None
+        left = time_left(fraction, self._clock() - self._began)
         self._on_progress(BenchProgress(phase, label, step, self._repetitions, fraction, left))

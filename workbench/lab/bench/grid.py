@@ -1,4 +1,4 @@
-"""From comma lists to what is timed, in an order that loads every model once."""
+"""The grid of a bench: comma lists of options, and the cases they make, ordered so that each model is loaded once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def parse_numbers(text: str, option: str, low: int = 0, high: int = LARGEST) -> 
 
     Args:
         text: What the user wrote, such as `512` or `128,256-1024*2`.
-        option: The option that it stands after, for the message.
+        option: The option that it belongs to, for the message.
         low: The smallest number that is allowed.
         high: The largest.
 
@@ -108,9 +108,23 @@ def parse_pairs(text: str, option: str) -> tuple[int, int]:
     return prompt, gen
 
 
+class PlanError(ParameterError):
+    """A measurement that makes no sense.
+
+    Args:
+        message: What is wrong.
+        hint: What to do.
+        field: The field of the form that is to blame; empty where it is none alone.
+    """
+
+    def __init__(self, message: str, hint: str = "", field: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Everything that is to be timed: the cross product of the lists."""
+    """Everything that is timed: the cross product of the lists."""
 
     models: tuple[str, ...]
     n_prompt: tuple[int, ...] = (512,)
@@ -127,18 +141,18 @@ class Grid:
     sequences: tuple[int, ...] = ()
     """Numbers of sequences that are computed together; empty for the ordinary tests of one."""
     own: Mapping[str, Mapping[str, int]] = field(default_factory=dict, hash=False)
-    """For some of the models: fields, and what the model's Modelfile says of them."""
+    """By model: the fields that its Modelfile sets."""
     given: frozenset[str] = frozenset()
-    """The fields of which the user has said something, which then counts for all models."""
+    """The fields that the user has set for all models, against their Modelfiles."""
 
     def described(self, recipes: Mapping[str, Recipe | None], given: Iterable[str]) -> Grid:
-        """The same with what Modelfiles say of some of the models, but for the fields that were `given`."""
+        """The same with what the Modelfiles of the models set, except for the fields that were `given`."""
         found = ((model, recipes.get(model)) for model in self.models)
         own = {model: values for model, recipe in found if recipe is not None and (values := _said_by(recipe))}
         return replace(self, own=own, given=frozenset(given) if own else frozenset())
 
     def own_words(self, model: str) -> tuple[str, ...]:
-        """What the Modelfile of a model says and nobody has overruled, as options."""
+        """What the Modelfile of a model sets and no option overrides, as options."""
         names = {name: option for option, name in OPTIONS.items()}
         return tuple(f"{names[name]} {value}" for name, value in self._own(model).items())
 
@@ -189,17 +203,18 @@ class Grid:
         """Everything, in order.
 
         Raises:
-            ParameterError: There is nothing to time, or a batch has no room for all sequences.
+            PlanError: There is nothing to time, or a batch has no room for all sequences.
         """
         tests = self.tests
         if not tests:
-            raise ParameterError("There is nothing to time.", "Give -p or -n a length above 0.")
+            raise PlanError("There is nothing to time.", "Give -p or -n a length above 0.", "n_prompt")
         arms = self.arms()
         smallest = min((settings.n_batch for _, settings in arms), default=min(self.n_batch))
         if max(self.sequences, default=1) > smallest:
-            raise ParameterError(
+            raise PlanError(
                 f"A batch of {smallest} tokens cannot hold one of each of {max(self.sequences)} sequences.",
                 "Make -b larger, or --parallel smaller.",
+                "sequences",
             )
         return tuple(BenchCase(model, settings, test) for model, settings in arms for test in tests)
 
@@ -217,15 +232,15 @@ class Grid:
 
 
 UBATCH = 512
-"""Tokens that are computed at once where no more than `num_batch` says are handed over."""
+"""Tokens that are computed at once, at most, where a Modelfile sets `num_batch`."""
 _PARAMETERS = {"num_gpu": "n_gpu_layers", "num_thread": "n_threads", "num_batch": "n_batch"}
-"""The parameters of a Modelfile that llama-bench has an option for. The context, it makes as long as each test is."""
+"""The parameters of a Modelfile that llama-bench has an option for; the context is as long as each test needs."""
 FROM_MODELFILES = frozenset({*_PARAMETERS.values(), "n_ubatch"})
-"""The fields of `Grid` that a Modelfile can have a word about."""
+"""The fields of `Grid` that a Modelfile can set."""
 
 
 def _said_by(recipe: Recipe) -> dict[str, int]:
-    """What a Modelfile says of fields of `Grid`."""
+    """The fields of `Grid` that a Modelfile sets."""
     said = dict(recipe.parameters)
     found = {name: value for own, name in _PARAMETERS.items() if isinstance(value := said.get(own), int)}
     if "n_batch" in found:

@@ -1,9 +1,9 @@
-"""A measurement as the bench screen runs it: it can be looked at while it goes on, stopped, and continued."""
+"""The one orchestrator of the bench, for the screen and the command line: a job runs a plan and keeps its record."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -15,26 +15,44 @@ from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.parameters import LoadSettings
 from workbench.core.sweep import LoadClients
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
-from workbench.lab.bench.felt import Felt
+from workbench.lab.bench.latency import LatencyTest
 from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchBook, BenchRecord, DuelRecord, FeltRecord, record_duel, record_sweep
+from workbench.lab.bench.record import BenchBook, BenchRecord, DuelRecord, LatencyRecord, record_duel, record_sweep
 from workbench.lab.bench.sweep import Sweep
 
-FELT_MARGIN = 256
-"""Tokens of context beyond the longest prompt and answer: the length of a prompt is only met about."""
+
+class BenchTools(Protocol):
+    """Everything that a measurement needs. Nothing is loaded before it is asked for."""
+
+    @property
+    def bencher(self) -> Bencher:
+        """Opens models for timing."""
+
+    @property
+    def load_clients(self) -> LoadClients:
+        """Makes clients that stand for many users of a server."""
+
+    @property
+    def bench_runs(self) -> BenchBook:
+        """The kept runs."""
+
+    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
+        """Watches the machine during a measurement, inside the `with` block."""
+
+    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
+        """Measure the memory bandwidth of the processors, which takes a moment; None where that is not possible."""
 
 
 class BenchJob:
-    """One measurement.
+    """One measurement. It can be observed while it runs, stopped, and continued where it compares pairs.
 
     Args:
         plan: What is measured.
         tools: What it is measured with.
-        engines: Opens models for what the user feels.
-        adviser: Tells whether two models fit in memory together.
-        load: Settings that such a model is opened with, apart from its context.
-        on_change: Told, in the event loop, that something is new.
+        engines: Opens models for latency tests.
+        adviser: Knows whether two models fit in memory together.
+        on_change: Called in the event loop when `progress`, `record` or `failures` has changed.
     """
 
     def __init__(
@@ -43,114 +61,123 @@ class BenchJob:
         tools: BenchTools,
         engines: EngineHost,
         adviser: MemoryAdviser,
-        load: LoadSettings,
-        on_change: Callable[[], None],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self.plan = plan
         self._tools = tools
         self._engines = engines
         self._adviser = adviser
-        self._load = load
         self._on_change = on_change
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cancel = CancelToken()
         self._duels: list[Duel] = []
-        self._kept_duels: dict[int, tuple[int, DuelRecord]] = {}
+        self._duel_records: dict[int, tuple[int, DuelRecord]] = {}
+        """By the index of a duel: its number of pairs, and its record at that time."""
         self._results: Sequence[BenchResult] = ()
-        self._felt: list[FeltRecord] = []
+        self._latencies: list[LatencyRecord] = []
         self._sweep: Sweep | None = None
         self._base: BenchRecord | None = None
         self.progress: BenchProgress | None = None
-        """How far it is; None before it began and after it ended."""
+        """None before it began and after it ended."""
         self.running = False
         self.failures: list[WorkbenchError] = []
+        """Why a part of it could not be measured."""
+        self.unkept: WorkbenchError | None = None
+        """Why the record could not be kept."""
         self.added = 0
         """Pairs that were added after those that were planned."""
 
     @property
     def record(self) -> BenchRecord | None:
-        """What came of it so far; None before the machine was looked at."""
+        """The results so far; None before the machine is known."""
         if self._base is None:
             return None
         return replace(
             self._base,
-            interrupted=self._cancel.is_set,
+            interrupted=self.stopped,
             results=tuple(self._results),
-            duels=tuple(self._duel_records()),
-            felt=tuple(self._felt),
+            duels=tuple(self._recorded_duels()),
+            felt=tuple(self._latencies),
             sweep=None if self._sweep is None else record_sweep(self._sweep),
         )
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing came of it."""
+        """Whether there is no result."""
         record = self.record
         return record is None or record.is_empty
 
     @property
+    def stopped(self) -> bool:
+        """Whether it was ended before its plan was done."""
+        return self._cancel.is_set
+
+    @property
     def can_continue(self) -> bool:
-        """Whether pairs can be added to it."""
+        """Whether pairs can be added."""
         return not self.running and any(duel.pairs for duel in self._duels)
 
-    def _duel_records(self) -> list[DuelRecord]:
-        found = []
+    def _recorded_duels(self) -> list[DuelRecord]:
+        """The records of the duels; the statistics of a pair are computed once."""
         for index, duel in enumerate(self._duels):
-            kept = self._kept_duels.get(index)
             count = len(duel.pairs)
-            if kept is None or kept[0] != count:
-                record = record_duel(duel)
-                if record is None:
-                    continue
-                kept = self._kept_duels[index] = (count, record)
-            found.append(kept[1])
-        return found
+            if self._duel_records.get(index, (0,))[0] != count and (record := record_duel(duel)) is not None:
+                self._duel_records[index] = (count, record)
+        return [record for _, record in self._duel_records.values()]
 
     def stop(self) -> None:
-        """End it soon; what is done stays."""
+        """End it soon, with the results so far."""
         self._cancel.set()
 
     async def run(self) -> None:
-        """Measure everything, or until `stop`; what failed is in `failures`."""
-        await self._work(self._first)
+        """Measure everything, or until `stop`, and keep the record."""
+        await self._work(self._measure)
 
     async def more_pairs(self, count: int) -> None:
-        """Add pairs to a comparison."""
+        """Add pairs to a comparison, and keep the record again."""
         self._cancel = CancelToken()
         self.failures.clear()
+        await self._work(lambda _: self._add_pairs(count))
 
-        async def add(watch: ConditionWatch) -> None:
-            before = max(len(duel.pairs) for duel in self._duels)
-            for duel in self._duels:
-                await self._fight(duel, count)
-            self.added += max(len(duel.pairs) for duel in self._duels) - before
-            # The command is to make as many pairs as there are now.
-            total = max(len(duel.pairs) for duel in self._duels)
-            self.plan = replace(self.plan, pairs=total)
-            if self._base is not None:
-                self._base = replace(self._base, command=self.plan.command)
+    async def _add_pairs(self, count: int) -> None:
+        before = max(len(duel.pairs) for duel in self._duels)
+        for duel in self._duels:
+            await self._fight(duel, count)
+        total = max(len(duel.pairs) for duel in self._duels)
+        self.added += total - before
+        self.plan = replace(self.plan, pairs=total)
+        if self._base is not None:
+            self._base = replace(self._base, command=self.plan.command)
 
-        await self._work(add)
-
-    async def _work(self, step: Callable[[ConditionWatch], object]) -> None:
-        self.running = True
+    async def _work(self, step: Callable[[ConditionWatch], Awaitable[None]]) -> None:
+        self.running, self.unkept = True, None
         self._loop = asyncio.get_running_loop()
         try:
-            if self._base is None:
-                await self._begin()
-            record = self._base
-            if record is None or self._cancel.is_set:
-                return
-            with self._tools.watching(record.machine) as watch:
-                await step(watch)  # type: ignore[misc]
+            base = self._base or await self._begin()
+            if not self._cancel.is_set:
+                with self._tools.watching(base.machine) as watch:
+                    await step(watch)
         except CancelledError:
             pass
         except WorkbenchError as error:
             self.failures.append(error)
         finally:
-            self.running, self.progress = False, None
-            self._on_change()
+            try:
+                await self._keep()
+            finally:
+                self.running, self.progress = False, None
+                self._on_change()
 
-    async def _begin(self) -> None:
+    async def _keep(self) -> None:
+        record = self.record
+        if record is None or record.is_empty:
+            return
+        try:
+            await self._tools.bench_runs.keep(record)
+        except WorkbenchError as error:
+            self.unkept = error
+
+    async def _begin(self) -> BenchRecord:
         machine = await self._tools.bencher.machine()
         memory: MemorySpeed | None = None
         if machine.backends == "CPU" and self.plan.wants_memory_speed:
@@ -158,19 +185,20 @@ class BenchJob:
             memory = await asyncio.to_thread(self._tools.measure_memory, machine)
         run = self._tools.bench_runs.new_id()
         self._base = BenchRecord(run, utc_now(), self.plan.kind, self.plan.command, machine, memory)
+        return self._base
 
-    async def _first(self, watch: ConditionWatch) -> None:
+    async def _measure(self, watch: ConditionWatch) -> None:
         match self.plan.kind:
             case "pairs":
-                await self._pairs(watch)
+                await self._compare(watch)
             case "felt":
-                await self._feel()
+                await self._time_answers()
             case "sweep":
                 await self._load_server()
             case _:
-                await self._tests(watch)
+                await self._time_tests(watch)
 
-    async def _tests(self, watch: ConditionWatch) -> None:
+    async def _time_tests(self, watch: ConditionWatch) -> None:
         memory = self._base.memory if self._base else None
         bench = Bench(
             self._tools.bencher,
@@ -187,7 +215,7 @@ class BenchJob:
         finally:
             self.failures += dict.fromkeys(failure.error for failure in bench.failures)
 
-    async def _pairs(self, watch: ConditionWatch) -> None:
+    async def _compare(self, watch: ConditionWatch) -> None:
         cases = self.plan.grid.cases()
         half = len(cases) // 2
         for a, b in zip(cases[:half], cases[half:], strict=True):
@@ -201,7 +229,7 @@ class BenchJob:
             await self._fight(duel, self.plan.pairs or 0)
 
     async def _fight(self, duel: Duel, pairs: int) -> None:
-        """Add pairs to one comparison. Between runs nothing stays loaded: who looks at figures needs the memory."""
+        """Add pairs to one comparison. Between runs nothing stays loaded, so that the memory is free."""
         if self._cancel.is_set:
             return
         try:
@@ -209,54 +237,49 @@ class BenchJob:
         finally:
             await duel.close()
 
-    async def _feel(self) -> None:
-        grid, plan = self.plan.grid, self.plan
-        longest = max(grid.n_gen)
-        load = replace(self._load, num_ctx=round(max(plan.felt) * 1.1) + longest + FELT_MARGIN)
-        for ref in dict.fromkeys(grid.models):
+    async def _time_answers(self) -> None:
+        for ref in dict.fromkeys(self.plan.grid.models):
             if self._cancel.is_set:
                 return
             try:
-                await self._feel_one(ref, load, longest)
+                await self._time_answers_of(ref, self.plan.load_of(ref))
             except CancelledError:
                 return
             except WorkbenchError as error:
                 self.failures.append(error)
 
-    async def _feel_one(self, ref: str, load: LoadSettings, longest: int) -> None:
-        def loading(fraction: float) -> None:
-            self._show(BenchProgress("loading", f"{ref} {fraction:.0%}", 0, 0, 0.0))
-
-        engine = await self._engines.open(ref, load, loading, self._cancel)
-        label, place = engine.info.model.label, len(self._felt)
-        work = Felt(
+    async def _time_answers_of(self, ref: str, load: LoadSettings) -> None:
+        plan = self.plan
+        engine = await self._engines.open(ref, load, self._loading(ref), self._cancel)
+        label, place = engine.info.model.label, len(self._latencies)
+        test = LatencyTest(
             engine,
-            self.plan.felt,
-            repetitions=self.plan.repetitions,
-            n_gen=longest,
-            again=self.plan.cache,
-            seed=self.plan.seed,
+            plan.latency,
+            repetitions=plan.repetitions,
+            n_gen=max(plan.grid.n_gen),
+            again=plan.cache,
+            seed=plan.seed,
         )
 
+        def take() -> None:
+            if test.results:
+                self._latencies[place:] = [LatencyRecord(label, test.results)]
+
         def show(progress: BenchProgress) -> None:
-            if work.results:
-                self._felt[place:] = [FeltRecord(label, work.results)]
+            take()
             self._show(progress)
 
         try:
-            await work.run(self._cancel, show)
+            await test.run(self._cancel, show)
         finally:
-            if work.results:
-                self._felt[place:] = [FeltRecord(label, work.results)]
+            take()
             await engine.close()
 
     async def _load_server(self) -> None:
         plan = self.plan.sweep
         assert plan is not None
-
-        def loading(fraction: float) -> None:
-            self._show(BenchProgress("loading", f"{plan.model} {fraction:.0%}", 0, 0, 0.0))
-
+        loading = self._loading(plan.ref)
+        loading(0.0)
         client = await self._tools.load_clients.open(plan.ref, loading, self._cancel)
         self._sweep = Sweep(client, plan.settings, seed=self.plan.seed)
         try:
@@ -264,30 +287,19 @@ class BenchJob:
         finally:
             await client.close()
 
+    def _loading(self, ref: str) -> Callable[[float], None]:
+        return lambda fraction: self._show(BenchProgress("loading", f"{ref} {fraction:.0%}", 0, 0, 0.0))
+
     def _show(self, progress: BenchProgress) -> None:
-        """Progress comes from any thread while a model loads."""
+        """Take progress, which comes from any thread while a model loads."""
         self.progress = progress
-        if self._loop is not None and self.running:
+        if self._loop is None or not self.running:
+            return
+        try:
+            in_loop = asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            in_loop = False
+        if in_loop:
+            self._on_change()
+        else:
             self._loop.call_soon_threadsafe(self._on_change)
-
-
-class BenchTools(Protocol):
-    """What speed is measured with. Nothing of it is loaded before it is asked for."""
-
-    @property
-    def bencher(self) -> Bencher:
-        """Opens models for timing."""
-
-    @property
-    def load_clients(self) -> LoadClients:
-        """Makes clients that stand for many users of a server."""
-
-    @property
-    def bench_runs(self) -> BenchBook:
-        """The kept runs."""
-
-    def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
-        """Sees what goes on beside a measurement, inside the `with` block."""
-
-    def measure_memory(self, machine: BenchMachine) -> MemorySpeed | None:
-        """The memory bandwidth of the processors, which takes a moment; None where it cannot be measured."""

@@ -1,7 +1,7 @@
-"""A against B, in pairs that were run side by side.
+"""Comparing A with B, in pairs that run side by side.
 
 Where both fit in memory, they stay loaded and take turns in the order AB BA AB BA. Where they do not, every pair loads
-both again, one after the other and in random order, and the middle one of a few runs counts for each load.
+both again, one after the other and in random order, and the median of a few runs counts for each load.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
 from workbench.core.statistics import Comparison, compare, median
-from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, utc_now, weights_key
+from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, utc_now, weights_key
 from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up
 
 Design = Literal["interleaved", "blocks"]
@@ -72,9 +72,9 @@ class Duel:
         b: What is compared with it.
         together: Whether both fit in memory at once.
         warm: Whether to warm up.
-        seed: What the random tokens of the first pair are drawn with; both of a pair get the same.
-        watch: Sees what goes on beside.
-        clock: Seconds, for the time that is left.
+        seed: The seed of the random tokens of the first pair; both of a pair get the same.
+        watch: Watches the machine during each repetition.
+        clock: Seconds, for the estimate of the time left.
     """
 
     def __init__(
@@ -127,12 +127,12 @@ class Duel:
 
     @property
     def comparison(self) -> Comparison | None:
-        """B against A, from the pairs so far; None before the first."""
+        """B compared with A, from the pairs so far; None before the first."""
         return judge(self._raw, self._cases["a"], self._cases["b"]) if self._raw else None
 
     @property
     def results(self) -> tuple[BenchResult, ...]:
-        """A's repetitions and B's, as far as there are any."""
+        """The repetitions of A and of B, as far as there are any."""
         pairs = self.pairs
         found = []
         for side in _SIDES:
@@ -196,7 +196,7 @@ class Duel:
         order: tuple[Side, Side] = ("a", "b") if number % 2 == 0 else ("b", "a")
         taken: dict[Side, Sample] = {}
         for side in order:
-            self._tell("measuring", side)
+            self._report_side("measuring", side)
             taken[side] = await take_sample(self._runs[side], self._seed + number, self._watch, cancel)
             self._turns += 1
         return Pair(order[0], (taken["a"],), (taken["b"],))
@@ -221,7 +221,7 @@ class Duel:
             await self._warm_up(side, run, cancel)
             samples = []
             for number in range(BLOCK_RUNS):
-                self._tell("measuring", side)
+                self._report_side("measuring", side)
                 samples.append(await take_sample(run, first + number, self._watch, cancel))
             return tuple(samples)
 
@@ -229,24 +229,22 @@ class Duel:
         if cancel.is_set:
             raise CancelledError("The measurement was stopped.")
 
-        def told(fraction: float) -> None:
-            self._report("loading", f"{case.ref} {fraction:.0%}")
-
-        return await self._bencher.open(case, told, cancel)
+        return await self._bencher.open(
+            case, lambda fraction: self._report("loading", f"{case.ref} {fraction:.0%}"), cancel
+        )
 
     async def _warm_up(self, side: Side, run: BenchRun, cancel: CancelToken) -> None:
         if self._warm:
-            self._tell("warming up", side)
+            self._report_side("warming up", side)
             self._warmed[side] = await warm_up(run, cancel, self._clock)
 
-    def _tell(self, phase: Phase, side: Side) -> None:
+    def _report_side(self, phase: Phase, side: Side) -> None:
         self._report(phase, f"{side.upper()} {self._models[side].label} {self._cases[side].test.label}")
 
     def _report(self, phase: Phase, label: str) -> None:
         number = len(self._raw) - self._already + 1
         fraction = min(1.0, self._turns / max(1, 2 * self._asked))
-        spent = self._clock() - self._began_s
-        left = spent * (1 - fraction) / fraction if fraction else None
+        left = time_left(fraction, self._clock() - self._began_s)
         self._on_progress(BenchProgress(phase, label, number, self._asked, fraction, left))
 
 
@@ -257,10 +255,15 @@ def _of(pair: Pair, side: Side) -> tuple[Sample, ...]:
     return pair.a if side == "a" else pair.b
 
 
+def pair_speeds(pairs: Sequence[Pair], a: BenchCase, b: BenchCase) -> list[tuple[float, float]]:
+    """The speeds of A and of B in each pair, in tokens/s; of a block, the median run counts."""
+    return [(_speed(pair.a, a), _speed(pair.b, b)) for pair in pairs]
+
+
 def _speed(samples: Sequence[Sample], case: BenchCase) -> float:
     return median([case.test.tokens * 1e9 / sample.time.ns for sample in samples])
 
 
 def judge(pairs: Sequence[Pair], a: BenchCase, b: BenchCase) -> Comparison:
-    """B against A, from all pairs, the disturbed ones too."""
-    return compare([_speed(pair.a, a) for pair in pairs], [_speed(pair.b, b) for pair in pairs])
+    """Compare B with A, from all pairs, the disturbed ones too."""
+    return compare(*zip(*pair_speeds(pairs, a, b), strict=True))

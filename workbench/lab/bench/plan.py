@@ -1,13 +1,27 @@
-"""What is asked for, as a whole: the kind of run, and the command that makes it again."""
+"""A run as it was asked for: its kind, its checks, the settings that models are loaded with, and its command."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from workbench.core.servers import is_loopback
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_loopback, is_server_ref
 from workbench.core.sweep import SweepSettings
-from workbench.lab.bench.grid import Grid
-from workbench.lab.bench.record import Kind
+from workbench.lab.bench.grid import FROM_MODELFILES, Grid, PlanError
+from workbench.lab.bench.record import SETTING_OPTIONS, Kind
+
+MOST_REPETITIONS = 10_000
+
+LATENCY_MARGIN = 256
+"""Tokens of context beyond the longest prompt and answer: a prompt has only about the length that was asked for."""
+
+_LOAD_PARAMETERS = {
+    "num_thread": "n_threads", "num_gpu": "n_gpu_layers", "num_batch": "n_ubatch", "type_k": "type_k",
+    "type_v": "type_v", "flash_attn": "flash_attn",
+}  # fmt: skip
+"""The load parameters of an ordinary engine that have an option of the bench, and the fields of `Grid` for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +41,7 @@ class SweepPlan:
 
     @property
     def warning(self) -> str:
-        """What has to be agreed to before a server is loaded that is not on this machine; empty where it is."""
+        """What the user has to agree to before a server on another machine is loaded; empty for this machine."""
         if is_loopback(self.server):
             return ""
         settings = self.settings
@@ -57,20 +71,24 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True)
 class BenchPlan:
-    """A whole run: what is measured, and in which way."""
+    """A whole run. The screen and the command line each make one, and `resolved` gives both the same settings."""
 
     grid: Grid
     repetitions: int = 5
     pairs: int | None = None
-    """Pairs of a comparison of two; None for what is none."""
-    felt: tuple[int, ...] = ()
-    """Lengths of prompts for what the user feels; empty for another kind of run."""
+    """Pairs of a comparison of two; None for another kind of run."""
+    latency: tuple[int, ...] = ()
+    """Prompt lengths of a latency test, in tokens; empty for another kind of run."""
     cache: bool = False
     """Whether each of these prompts is asked a second time."""
     seed: int = 1
     warm: bool = True
     sweep: SweepPlan | None = None
     """What is asked of a server; None for another kind of run."""
+    configured: LoadSettings = field(default_factory=LoadSettings)
+    """The load parameters of the config file, which a latency test starts from."""
+    recipes: Mapping[str, Recipe | None] = field(default_factory=dict, hash=False)
+    """The Modelfiles of the models, by reference."""
 
     @property
     def kind(self) -> Kind:
@@ -79,7 +97,7 @@ class BenchPlan:
             return "sweep"
         if self.pairs is not None:
             return "pairs"
-        if self.felt:
+        if self.latency:
             return "felt"
         return "parallel" if self.grid.sequences else "tests"
 
@@ -87,6 +105,64 @@ class BenchPlan:
     def wants_memory_speed(self) -> bool:
         """Whether a figure can be a share of the memory bandwidth."""
         return self.kind == "tests" and any(self.grid.n_gen)
+
+    def resolved(
+        self, recipes: Mapping[str, Recipe | None], configured: LoadSettings, given: Iterable[str]
+    ) -> BenchPlan:
+        """The same plan with everything else that decides how its models are loaded.
+
+        Tests, pairs and parallel sequences start from llama-bench's defaults, a latency test from the configured load
+        parameters. Above them stands each model's Modelfile, and above that what was given.
+
+        Args:
+            recipes: The Modelfiles of the models, by reference.
+            configured: The load parameters of the config file; not those of a conversation.
+            given: The fields of `Grid` that the user has set.
+        """
+        given = frozenset(given)
+        grid = self.grid.described(recipes, given & FROM_MODELFILES)
+        if self.kind == "felt":
+            grid = _carrying(replace(grid, given=given & set(SETTING_OPTIONS)), recipes, configured)
+        return replace(self, grid=grid, recipes=recipes, configured=configured)
+
+    def load_of(self, model: str) -> LoadSettings:
+        """The settings that a latency test loads a model with."""
+        grid = self.grid
+        _, load = (self.recipes.get(model) or Recipe()).settings(Sampling(), self.configured)
+        own = {name: getattr(grid, of)[0] for name, of in _LOAD_PARAMETERS.items() if of in grid.given}
+        if {"n_batch", "n_ubatch"} & grid.given:
+            own["num_batch"] = min(grid.n_batch[0], grid.n_ubatch[0])
+        num_ctx = round(max(self.latency) * 1.1) + max(grid.n_gen) + LATENCY_MARGIN
+        return replace(load, **own, num_ctx=num_ctx)
+
+    def check(self) -> None:
+        """See that it can be measured.
+
+        Raises:
+            ParameterError: It cannot; a PlanError names the field.
+        """
+        grid = self.grid
+        if self.kind == "sweep":
+            return
+        if not grid.models:
+            raise PlanError("No model is chosen.", "`workbench models` lists them.")
+        if self.kind == "felt":
+            if not all(grid.n_gen):
+                raise PlanError("-n cannot be 0 in a latency test.", "Ask for an answer of one token or more.", "n_gen")
+            for name, option in SETTING_OPTIONS.items():
+                if len(getattr(grid, name)) > 1:
+                    raise PlanError(f"A latency test takes one value for {option}.", "Run it once for each.", name)
+            return
+        if any(map(is_server_ref, grid.models)):
+            hint = "Measure its latency (--felt), or put it under load (--server URL)."
+            raise PlanError("A server's model cannot be timed this way.", hint)
+        grid.cases()
+        arms = len(grid.arms())
+        if self.kind == "pairs" and arms != 2:
+            hint = "Add a second model, or give one option two values, such as -ctk f16,q8_0."
+            if arms > 2:
+                hint = "Name two models, or one model and one option with two values."
+            raise PlanError(f"--pairs compares two, and this makes {arms}.", hint)
 
     @property
     def command(self) -> tuple[str, ...]:
@@ -98,8 +174,8 @@ class BenchPlan:
             words += ["-r", str(self.repetitions)]
         if self.pairs is not None:
             words += ["--pairs", str(self.pairs)]
-        if self.felt:
-            words += ["--felt", ",".join(map(str, self.felt))]
+        if self.latency:
+            words += ["--felt", ",".join(map(str, self.latency))]
         if self.cache:
             words.append("--cache")
         if self.seed != 1:
@@ -107,3 +183,22 @@ class BenchPlan:
         if not self.warm:
             words.append("--no-warmup")
         return tuple(words)
+
+
+def _carrying(grid: Grid, recipes: Mapping[str, Recipe | None], configured: LoadSettings) -> Grid:
+    """A grid that has the configured load parameters as options, so that its command needs no config file.
+
+    What a Modelfile sets stays out: as an option it would win over the Modelfile.
+    """
+    usual, given = LoadSettings(), set(grid.given)
+    described = {name for recipe in recipes.values() if recipe is not None for name, _ in recipe.parameters}
+    for parameter, name in _LOAD_PARAMETERS.items():
+        value = getattr(configured, parameter)
+        known = name in given or parameter in described or (parameter == "num_batch" and "n_batch" in given)
+        if not known and value != getattr(usual, parameter):
+            given.add(name)
+            if parameter == "num_batch":
+                grid = replace(grid, n_batch=(max(value, *grid.n_batch),), n_ubatch=(value,))
+            else:
+                grid = replace(grid, **{name: (value,)})  # type: ignore[arg-type]
+    return replace(grid, given=frozenset(given))

@@ -1,4 +1,4 @@
-"""A whole run, as it is kept: what timed, what was timed in which order, and every raw sample."""
+"""The record of a run, as it is kept: the machine, the cases in their order, and every raw sample."""
 
 from __future__ import annotations
 
@@ -9,11 +9,18 @@ from typing import Literal, Protocol
 from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResult, MemorySpeed
 from workbench.core.statistics import Comparison
 from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
-from workbench.lab.bench.felt import FeltResult
-from workbench.lab.bench.pairs import Design, Duel, Pair, judge
+from workbench.lab.bench.latency import LatencyResult
+from workbench.lab.bench.pairs import Design, Duel, Pair, judge, pair_speeds
 from workbench.lab.bench.sweep import Ending, Sweep
 
 Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
+"""Kinds of run. `felt`, the latency of answers, has the name of its option."""
+
+SETTING_OPTIONS = {
+    "n_threads": "-t", "n_batch": "-b", "n_ubatch": "-ub", "n_gpu_layers": "-ngl", "type_k": "-ctk", "type_v": "-ctv",
+    "flash_attn": "-fa",
+}  # fmt: skip
+"""The fields of `BenchSettings`, and their options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +35,18 @@ class DuelRecord:
 
     @property
     def comparison(self) -> Comparison:
-        """B against A."""
+        """B compared with A."""
         return judge(self.pairs, self.a, self.b)
+
+    @property
+    def speeds(self) -> list[tuple[float, float]]:
+        """The speeds of A and of B in each pair, in tokens/s."""
+        return pair_speeds(self.pairs, self.a, self.b)
+
+    def results(self, at: str) -> tuple[BenchResult, BenchResult]:
+        """The repetitions of A and of B, as results of tests that began `at`."""
+        a, b = (tuple(sample for pair in self.pairs for sample in getattr(pair, side)) for side in ("a", "b"))
+        return BenchResult(self.a, self.models[0], at, a), BenchResult(self.b, self.models[1], at, b)
 
     @property
     def disturbed(self) -> int:
@@ -38,33 +55,33 @@ class DuelRecord:
 
     @property
     def names(self) -> tuple[str, str]:
-        """What the two are called: by model, or by the settings in which they differ."""
+        """Names for the two: their models, or the settings in which they differ."""
         a, b = (model.label for model in self.models)
         return (a, b) if a != b else _ways(self.a, self.b)
 
 
 @dataclass(frozen=True, slots=True)
-class FeltRecord:
-    """What the user felt of one model."""
+class LatencyRecord:
+    """The latency of one model."""
 
     model: str
-    results: tuple[FeltResult, ...]
+    results: tuple[LatencyResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SweepRecord:
-    """How a server held up when more and more users asked it."""
+    """A server under the load of more and more users."""
 
     target: LoadTarget
     settings: SweepSettings
     levels: tuple[SweepLevel, ...]
     warm_up: tuple[LoadSample, ...] = ()
-    """The first questions, which count for nothing else."""
+    """The first questions, which are in no level."""
     ending: Ending = ""
 
     @property
     def label(self) -> str:
-        """Which model was asked, and where."""
+        """The model and its server."""
         return f"{self.target.model} at {self.target.url.partition('://')[2]}"
 
 
@@ -85,13 +102,13 @@ class BenchRecord:
     results: tuple[BenchResult, ...] = ()
     """In the order in which they were run."""
     duels: tuple[DuelRecord, ...] = ()
-    felt: tuple[FeltRecord, ...] = field(default=())
+    felt: tuple[LatencyRecord, ...] = field(default=())
     sweep: SweepRecord | None = None
     """None for another kind of run; the machine is then that of the client."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing came of it."""
+        """Whether there is no result."""
         return not (self.results or self.duels or self.felt or (self.sweep and self.sweep.levels))
 
     @property
@@ -121,19 +138,13 @@ class BenchBook(Protocol):
         """All runs that can be read, the newest first."""
 
 
-_SETTING_OPTIONS = {
-    "n_threads": "-t", "n_batch": "-b", "n_ubatch": "-ub", "n_gpu_layers": "-ngl", "type_k": "-ctk", "type_v": "-ctv",
-    "flash_attn": "-fa",
-}  # fmt: skip
-
-
 def _ways(a: BenchCase, b: BenchCase) -> tuple[str, str]:
     """How two cases of one model differ, as options; their references where the settings are the same."""
-    differing = [name for name in _SETTING_OPTIONS if getattr(a.settings, name) != getattr(b.settings, name)]
+    differing = [name for name in SETTING_OPTIONS if getattr(a.settings, name) != getattr(b.settings, name)]
     if not differing:
         return (a.ref, b.ref) if a.ref != b.ref else ("A", "B")
     first, second = (
-        " ".join(f"{_SETTING_OPTIONS[name]} {getattr(case.settings, name)}" for name in differing) for case in (a, b)
+        " ".join(f"{SETTING_OPTIONS[name]} {getattr(case.settings, name)}" for name in differing) for case in (a, b)
     )
     return first, second
 
@@ -168,9 +179,9 @@ class Change:
 
 
 def lay_beside(first: BenchRecord, second: BenchRecord) -> tuple[Change, ...]:
-    """What both runs timed, in the order of the first.
+    """The tests that both runs have, in the order of the first.
 
-    Where neither has the same model and settings, the same test of another model or setting stands beside it.
+    Where no test has the same model and settings in both, tests are matched whatever their model and settings.
     """
     if first.sweep is not None and second.sweep is not None:
         return _levels_beside(first.sweep, second.sweep)
@@ -187,7 +198,7 @@ def lay_beside(first: BenchRecord, second: BenchRecord) -> tuple[Change, ...]:
 
 
 def _levels_beside(first: SweepRecord, second: SweepRecord) -> tuple[Change, ...]:
-    """The same numbers of users in two sweeps: all tokens/s of the server."""
+    """The levels that two sweeps have in common, by the tokens/s of all users."""
     others = {level.concurrency: level.tps_total for level in second.levels}
     return tuple(
         Change(f"{level.concurrency} at a time", level.tps_total, other)
@@ -205,19 +216,9 @@ def _by_test(case: BenchCase, _: BenchModel) -> object:
 
 
 def _figures(record: BenchRecord, key: Callable[[BenchCase, BenchModel], object]) -> dict[object, tuple[str, float]]:
-    """The mean speed of each case of a run, under what tells it from the others."""
-    results: Sequence[BenchResult] = record.results
-    for duel in record.duels:
-        sides = zip((duel.a, duel.b), duel.models, ("a", "b"), strict=True)
-        results = [
-            *results,
-            *(
-                BenchResult(case, model, record.at, tuple(s for pair in duel.pairs for s in getattr(pair, side)))
-                for case, model, side in sides
-            ),
-        ]
+    """The mean speed of each case of a run, by its key."""
     found: dict[object, tuple[str, float]] = {}
-    for result in results:
+    for result in (*record.results, *(side for duel in record.duels for side in duel.results(record.at))):
         label = f"{result.model.label} {result.case.test.label}"
         found.setdefault(key(result.case, result.model), (label, result.avg_ts))
     return found

@@ -1,4 +1,4 @@
-"""Results as others read them: llama-bench's fields, and Markdown tables."""
+"""Results as llama-bench's fields, and as Markdown tables."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from collections.abc import Iterable, Sequence
 from workbench.core.bench import BenchMachine, BenchResult, part_speeds
 from workbench.core.statistics import Comparison, deviation, mean
 from workbench.core.sweep import SweepLevel
-from workbench.lab.bench.felt import FeltResult
+from workbench.lab.bench.latency import LatencyResult
 
 _FLASH_NUMBERS = {"auto": -1, "off": 0, "on": 1}
 
 DASH = "—"
-"""What is not known."""
+"""Stands for an unknown figure."""
+
+DIFFERENT_MACHINES = "The two ran on different machines or builds."
+UNPAIRED = "Two runs at different times: the change includes whatever changed on the machine in between."
+"""Warnings about two runs beside each other."""
 
 MUCH_CACHED = 50.0
-"""Prompt tokens from the cache, in per cent, from which on the figures mean something else."""
+"""The share of cached prompt tokens, in per cent, from which the figures have another meaning."""
 SHORT = 0.9
-"""Answers shorter than this share of what was wanted make another workload."""
+"""Answers shorter than this share of the requested length are another workload."""
 BUSY_CLIENT = 70.0
-"""A share of a core, in per cent, from which on the client may be what is slow."""
+"""The share of a core, in per cent, from which the client may be the bottleneck."""
 
 
 def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
-    """A result with llama-bench's names, in its order; after them those that it does not have."""
+    """A result with llama-bench's names, in its order; the program's own fields come last."""
     case, model = result.case, result.model
     settings, test = case.settings, case.test
     return {
@@ -115,8 +119,8 @@ def parallel_fields(result: BenchResult) -> dict[str, object]:
     }
 
 
-def felt_fields(result: FeltResult, label: str) -> dict[str, object]:
-    """What the user felt, of one length of prompt."""
+def latency_fields(result: LatencyResult, label: str) -> dict[str, object]:
+    """The latency for prompts of one length."""
     ttft, total = result.times("ttft_ms"), result.times("total_ms")
     return {
         "model": label,
@@ -135,7 +139,7 @@ def felt_fields(result: FeltResult, label: str) -> dict[str, object]:
 
 
 def sweep_fields(level: SweepLevel) -> dict[str, object]:
-    """What a number of users at the same time came to."""
+    """One level of a sweep."""
     return {
         "concurrency": level.concurrency,
         "requests": len(level.samples),
@@ -239,8 +243,8 @@ def parallel_table(results: Sequence[BenchResult]) -> str:
     return markdown(["model", "PP", "TG", "sequences", "PP t/s", "TG t/s", "TG t/s each"], rows)
 
 
-def felt_table(results: Sequence[FeltResult], label: str) -> str:
-    """What the user felt."""
+def latency_table(results: Sequence[LatencyResult], label: str) -> str:
+    """The latency of one model."""
     rows = []
     for result in results:
         ttft, total = result.times("ttft_ms"), result.times("total_ms")
@@ -254,7 +258,7 @@ def felt_table(results: Sequence[FeltResult], label: str) -> str:
 
 
 def sweep_table(levels: Sequence[SweepLevel]) -> str:
-    """How a server held up."""
+    """The levels of a sweep."""
     headings = ["users", "requests", "failed", "TTFT p50 ms", "p95", "t/s each", "t/s in all", "cached", "client CPU"]
     rows = [
         [
@@ -274,11 +278,11 @@ def sweep_table(levels: Sequence[SweepLevel]) -> str:
 
 
 def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
-    """What a reader of a sweep ought to know, in sentences.
+    """Warnings about the figures of a sweep, in sentences.
 
     Args:
-        levels: What came of it.
-        wanted: How long the answers were to be, in tokens.
+        levels: The levels.
+        wanted: The requested length of answers, in tokens.
     """
     found = [
         f"{level.concurrency} users: {count} of {len(level.samples)} failed: {error}"
@@ -286,13 +290,13 @@ def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
         for error, count in level.errors.items()
     ]
     if any(level.estimated for level in levels):
-        found.append("~ the server does not count tokens: pieces of text were counted in their place")
+        found.append("~ the server does not count tokens: pieces of text were counted instead")
     cached = [level for level in levels if (level.cached_pct or 0.0) >= MUCH_CACHED]
     if cached:
-        found.append("part of the prompts came from the server's cache, which makes the first words come sooner")
+        found.append("part of the prompts came from the server's cache, which makes the first tokens come sooner")
     lengths = [length for level in levels if (length := level.middle("completion_tokens")) is not None]
     if lengths and min(lengths) < SHORT * wanted:
-        found.append(f"answers ended early: a median of {min(lengths):.0f} tokens, of the {wanted} that were wanted")
+        found.append(f"answers ended early: a median of {min(lengths):.0f} tokens, of the {wanted} requested")
     if any(level.cost is not None and level.cost.cpu_pct > BUSY_CLIENT for level in levels):
         found.append("the client itself was busy: the figures of those levels may be its own, not the server's")
     return found
@@ -303,7 +307,7 @@ def _share(value: float | None) -> str:
 
 
 def notes(results: Sequence[BenchResult]) -> list[str]:
-    """What a reader of the figures ought to know, in sentences."""
+    """Warnings about the figures, in sentences."""
     found = []
     for result in results:
         reasons = dict.fromkeys(reason for sample in result.samples for reason in sample.disturbed)
@@ -311,10 +315,10 @@ def notes(results: Sequence[BenchResult]) -> list[str]:
         if reasons:
             found.append(f"* {what}: {result.disturbed} of {len(result.samples)} disturbed: {'; '.join(reasons)}")
         if result.stable is False:
-            found.append(f"{what}: still not steady after {result.warm_up_runs} warm-up runs")
+            found.append(f"{what}: still not stable after {result.warm_up_runs} warm-up runs")
     return found
 
 
 def build_line(machine: BenchMachine) -> str:
-    """What timed it, on one line."""
+    """The build and its versions, on one line."""
     return f"build: {machine.build_commit} ({', '.join(f'{name} {version}' for name, version in machine.versions)})"

@@ -15,7 +15,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ServerError
 from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, SweepLevel, SweepSettings
 from workbench.lab.bench.bench import BenchProgress, OnProgress
-from workbench.lab.bench.felt import WORDS
+from workbench.lab.bench.latency import WORDS
 
 Ending = Literal["", "saturated", "failing"]
 """Why a sweep ended before its last level: more users only wait longer, or most questions fail."""

@@ -1,20 +1,19 @@
-"""A whole run as a text: Markdown to read, lines of JSON for scripts. The command and the screen write the same."""
+"""A run as text: Markdown to read, and lines of JSON for scripts. The command line and the screen write the same."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from workbench.core.bench import BenchResult
 from workbench.lab.bench.pairs import Design
 from workbench.lab.bench.record import BenchRecord, DuelRecord, SweepRecord
 from workbench.lab.bench.report import (
     as_fields,
     build_line,
     comparison_fields,
-    felt_fields,
-    felt_table,
+    latency_fields,
+    latency_table,
     notes,
     parallel_fields,
     parallel_table,
@@ -27,40 +26,30 @@ from workbench.lab.bench.sweep import ENDINGS
 
 DESIGNS: dict[Design, str] = {
     "interleaved": "both loaded, in the order AB BA AB BA",
-    "blocks": "not both fit in memory: each was loaded anew for every pair, in random order",
+    "blocks": "the two do not fit in memory together: each was loaded again for every pair, in random order",
 }
 
 
-def result_line(result: BenchResult, record: BenchRecord) -> dict[str, object]:
-    """A result as one line of JSON."""
-    return parallel_fields(result) if record.kind == "parallel" else as_fields(result, record.machine)
+def record_lines(record: BenchRecord, skip: int = 0) -> Iterator[dict[str, object]]:
+    """A run as lines of JSON.
 
-
-def record_lines(record: BenchRecord) -> Iterator[dict[str, object]]:
-    """A run as lines of JSON."""
-    for result in record.results:
-        yield result_line(result, record)
+    Args:
+        record: The run.
+        skip: The number of results, or of levels of a sweep, to leave out.
+    """
+    for result in record.results[skip:]:
+        yield parallel_fields(result) if record.kind == "parallel" else as_fields(result, record.machine)
     for duel in record.duels:
-        for result in _sides(record, duel):
+        for result in duel.results(record.at):
             yield as_fields(result, record.machine)
         found = comparison_fields(duel.comparison, duel.disturbed, duel.names)
         more = {"test": duel.a.test.label, "a": duel.names[0], "b": duel.names[1], "design": duel.design}
         yield {**found, "ahead": duel.comparison.ahead, **more}
     for felt in record.felt:
         for one in felt.results:
-            yield felt_fields(one, felt.model)
+            yield latency_fields(one, felt.model)
     if record.sweep is not None:
-        yield from map(sweep_fields, record.sweep.levels)
-
-
-def _sides(record: BenchRecord, duel: DuelRecord) -> Sequence[BenchResult]:
-    """The repetitions of either side of a comparison."""
-    a = tuple(sample for pair in duel.pairs for sample in pair.a)
-    b = tuple(sample for pair in duel.pairs for sample in pair.b)
-    return (
-        BenchResult(duel.a, duel.models[0], record.at, a),
-        BenchResult(duel.b, duel.models[1], record.at, b),
-    )
+        yield from map(sweep_fields, record.sweep.levels[skip:])
 
 
 def record_text(record: BenchRecord) -> str:
@@ -73,12 +62,12 @@ def record_text(record: BenchRecord) -> str:
     for duel in record.duels:
         found = duel.comparison
         lines += [
-            result_table(_sides(record, duel)),
+            result_table(duel.results(record.at)),
             f"\n{duel.a.test.label}: {found.sentence(*duel.names)}",
             f"{duel.names[1]} was ahead in {found.ahead} of {found.pairs}; {DESIGNS[duel.design]}",
             *_disturbed(duel),
         ]
-    lines += [felt_table(felt.results, felt.model) for felt in record.felt]
+    lines += [latency_table(felt.results, felt.model) for felt in record.felt]
     if record.sweep is not None:
         lines += _sweep_lines(record.sweep)
     else:
@@ -111,7 +100,7 @@ def _disturbed(duel: DuelRecord) -> list[str]:
 
 
 def kept_text(record: BenchRecord) -> str:
-    """A kept run as Markdown, with what reproduces it."""
+    """A kept run as Markdown, with the command that reproduces it."""
     early = "  (stopped early)" if record.interrupted else ""
     return f"{record.id}  {record.at}{early}\nworkbench {shlex.join(record.command)}\n\n{record_text(record)}"
 
@@ -127,4 +116,4 @@ def as_json_lines(record: BenchRecord) -> str:
 
 
 FORMS = {".md": as_markdown, ".jsonl": as_json_lines}
-"""The forms that a run can be exported in."""
+"""How a run is exported, by the suffix of the file."""

@@ -102,7 +102,7 @@ def table_of(record: BenchRecord, failures: Sequence[WorkbenchError] = ()) -> Ta
         case "pairs":
             table = _pair_table(record)
         case "felt":
-            table = _felt_table(record)
+            table = _latency_table(record)
         case "sweep":
             table = _sweep_table(record)
         case _:
@@ -208,7 +208,7 @@ def _parallel_table(record: BenchRecord) -> Table:
     return Table(columns, tuple(rows))
 
 
-def _felt_table(record: BenchRecord) -> Table:
+def _latency_table(record: BenchRecord) -> Table:
     columns = (
         Column("Prompt", 0), Column("first words", 11), Column("p95", 8), Column("end", 8), Column("p95", 8),
         Column("cached", 7), Column("n", 4),

@@ -1,8 +1,8 @@
-"""What the user feels: from asking to the first words, and to the end of the answer.
+"""The latency test: the time from a question to the first token and to the end of the answer, as a user waits for it.
 
-It goes through the ordinary engine, which turns the prompt into tokens, samples and writes text. Every prompt is
-another one from its first word on, so that nothing of it is in the KV cache; on request each is asked a second time,
-which shows what the cache gives.
+It uses the ordinary engine, with tokenizing, sampling and text. Every prompt differs from all others from its first
+word on, so that nothing of it is in the KV cache; on request each is asked a second time, which shows the effect of the
+cache.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from workbench.core.engine import Engine, Request
 from workbench.core.events import Failed, Finished
 from workbench.core.metrics import P95_NEEDS, AnswerMetrics, Meter, percentile
 from workbench.core.parameters import Sampling
-from workbench.lab.bench.bench import BenchProgress, OnProgress
+from workbench.lab.bench.bench import BenchProgress, OnProgress, time_left
 
 WORDS = (
     "time", "year", "people", "way", "day", "man", "thing", "woman", "life", "child", "world", "school", "state",
@@ -30,12 +30,12 @@ WORDS = (
 """Words that are one token each in most vocabularies."""
 
 TRIAL_WORDS = 48
-"""Words of the prompt that shows how many tokens a word has."""
+"""Words of the warm-up prompt, which also shows how many tokens a word has."""
 
 
 @dataclass(frozen=True, slots=True)
-class FeltAnswer:
-    """One answer as its reader felt it."""
+class LatencyAnswer:
+    """The figures of one answer."""
 
     ttft_ms: float | None
     total_ms: float | None
@@ -45,16 +45,16 @@ class FeltAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class FeltResult:
+class LatencyResult:
     """The answers to prompts of one length."""
 
     n_prompt: int
-    """The length that was asked for, in tokens; `prompt_tokens` says what came of it."""
+    """The requested length, in tokens; `prompt_tokens` of the answers is the actual one."""
     n_gen: int
     """The longest answer, in tokens."""
     again: bool
-    """Whether each prompt had been asked just before."""
-    answers: tuple[FeltAnswer, ...]
+    """Whether each prompt had been asked just before, so that the cache had it."""
+    answers: tuple[LatencyAnswer, ...]
 
     def times(self, name: str) -> tuple[float | None, float | None]:
         """The p50 and the p95 of `ttft_ms` or `total_ms`; the p95 only from 20 answers on."""
@@ -62,12 +62,12 @@ class FeltResult:
         return percentile(values, 0.5), percentile(values, 0.95) if len(values) >= P95_NEEDS else None
 
     def count(self, name: str) -> float | None:
-        """The middle one of `prompt_tokens`, `cached_tokens` or `completion_tokens`."""
+        """The median of `prompt_tokens`, `cached_tokens` or `completion_tokens`."""
         return percentile([value for answer in self.answers if (value := getattr(answer, name)) is not None], 0.5)
 
 
-class Felt:
-    """Asks an engine, again and again.
+class LatencyTest:
+    """Times answers of an open model.
 
     Args:
         engine: The open model.
@@ -75,7 +75,7 @@ class Felt:
         repetitions: Answers for each length.
         n_gen: The longest answer, in tokens.
         again: Whether each prompt is asked a second time.
-        seed: What the prompts are drawn with.
+        seed: The seed of the words of the prompts.
         clock: Nanoseconds; those of the engine's events.
     """
 
@@ -97,13 +97,14 @@ class Felt:
         self._again = again
         self._rng = random.Random(seed)
         self._clock = clock
-        self._answers: dict[tuple[int, bool], list[FeltAnswer]] = {}
+        self._answers: dict[tuple[int, bool], list[LatencyAnswer]] = {}
 
     @property
-    def results(self) -> tuple[FeltResult, ...]:
-        """What came of it so far."""
+    def results(self) -> tuple[LatencyResult, ...]:
+        """The results so far."""
         return tuple(
-            FeltResult(length, self._n_gen, again, tuple(answers)) for (length, again), answers in self._answers.items()
+            LatencyResult(length, self._n_gen, again, tuple(answers))
+            for (length, again), answers in self._answers.items()
         )
 
     async def run(self, cancel: CancelToken, on_progress: OnProgress | None = None) -> None:
@@ -112,10 +113,10 @@ class Felt:
         Raises:
             WorkbenchError: An answer failed.
         """
-        tell = on_progress or (lambda _: None)
+        report = on_progress or (lambda _: None)
         began, total, done = self._clock(), len(self._lengths) * self._repetitions, 0
-        tell(BenchProgress("warming up", self._engine.info.model.label, 0, total, 0.0))
-        # The first prompt also wakes the engine up; its times are thrown away.
+        report(BenchProgress("warming up", self._engine.info.model.label, 0, total, 0.0))
+        # The first prompt warms the engine up; its times are thrown away.
         trial = await self._ask(self.prompt(TRIAL_WORDS), cancel)
         if trial is None:
             return
@@ -124,20 +125,26 @@ class Felt:
             for length in self._lengths:
                 if cancel.is_set:
                     return
-                fraction = done / total
-                left = (self._clock() - began) / 1e9 * (1 - fraction) / fraction if done else None
+                left = time_left(done / total, (self._clock() - began) / 1e9)
                 label = f"{self._engine.info.model.label}, prompt of {length}"
-                tell(BenchProgress("measuring", label, number + 1, self._repetitions, fraction, left))
+                report(BenchProgress("measuring", label, number + 1, self._repetitions, done / total, left))
                 prompt = self.prompt(max(1, round(length / per_word)))
                 for again in (False, True)[: 1 + self._again]:
                     metrics = await self._ask(prompt, cancel)
                     if metrics is None:
                         return
-                    self._answers.setdefault((length, again), []).append(_felt(metrics))
+                    answer = LatencyAnswer(
+                        metrics.ttft_ms,
+                        metrics.total_ms,
+                        metrics.prompt_tokens,
+                        metrics.cached_tokens,
+                        metrics.completion_tokens,
+                    )
+                    self._answers.setdefault((length, again), []).append(answer)
                 done += 1
 
     def prompt(self, words: int) -> str:
-        """A prompt of so many words that nobody has asked before."""
+        """A new prompt of so many words."""
         return " ".join(self._rng.choices(WORDS, k=words))
 
     async def _ask(self, prompt: str, cancel: CancelToken) -> AnswerMetrics | None:
@@ -152,9 +159,3 @@ class Felt:
                     raise event.error
                 stopped = isinstance(event, Finished) and event.reason == "cancelled"
         return None if stopped else meter.metrics()
-
-
-def _felt(metrics: AnswerMetrics) -> FeltAnswer:
-    return FeltAnswer(
-        metrics.ttft_ms, metrics.total_ms, metrics.prompt_tokens, metrics.cached_tokens, metrics.completion_tokens
-    )

@@ -8,7 +8,7 @@ from workbench.core.errors import ContextFullError
 from workbench.core.events import Failed, Finished, PromptProgress, Token, Usage
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.lab.bench.felt import Felt, FeltAnswer, FeltResult
+from workbench.lab.bench.latency import LatencyTest, LatencyAnswer, LatencyResult
 
 
 class FakeEngine:
@@ -43,7 +43,7 @@ class FakeEngine:
 
 
 def felt(engine, lengths=(20, 100), **options):
-    return Felt(engine, lengths, clock=lambda: engine.now_ns, **{"repetitions": 3, "n_gen": 4, **options})
+    return LatencyTest(engine, lengths, clock=lambda: engine.now_ns, **{"repetitions": 3, "n_gen": 4, **options})
 
 
 async def test_prompts_have_the_length_that_was_asked_for():
@@ -110,7 +110,7 @@ async def test_a_failed_answer_is_an_error_and_keeps_the_others():
 
 def test_p95_needs_twenty():
     def result(count):
-        return FeltResult(8, 4, False, tuple(FeltAnswer(float(n), None, 8, 0, 4) for n in range(count)))
+        return LatencyResult(8, 4, False, tuple(LatencyAnswer(float(n), None, 8, 0, 4) for n in range(count)))
 
     assert result(19).times("ttft_ms") == (9, None)
     assert result(21).times("ttft_ms") == (10, 19)
