@@ -19,17 +19,7 @@ async def test_a_race_is_kept_and_kept_again(tmp_path: Path) -> None:
     assert json.loads(path.read_text()) == {"questions": ["ä", "ä"]}
 
 
-async def test_nothing_is_overwritten(tmp_path: Path) -> None:
-    races = RaceFolder(tmp_path)
-    assert await races.write(tmp_path / "race.md", "one") == tmp_path / "race.md"
-    assert await races.write(tmp_path / "race.md", "two\udcff") == tmp_path / "race-2.md"
-    assert (tmp_path / "race.md").read_text() == "one"
-
-
-async def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+async def test_a_race_that_cannot_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    races = RaceFolder(tmp_path / "file")
     with pytest.raises(TargetError):
-        await races.keep("x", {})
-    with pytest.raises(TargetError):
-        await races.write(tmp_path / "file" / "race.md", "x")
+        await RaceFolder(tmp_path / "file").keep("x", {})

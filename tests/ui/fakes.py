@@ -349,7 +349,6 @@ class FakeRaces:
 
     def __init__(self) -> None:
         self.kept: dict[str, Mapping[str, object]] = {}
-        self.written: list[tuple[Path, str]] = []
         self.error: WorkbenchError | None = None
 
     def new_id(self) -> str:
@@ -360,7 +359,14 @@ class FakeRaces:
             raise self.error
         self.kept[race] = document
 
-    async def write(self, path: Path, text: str) -> Path:
+
+class FakeDocuments:
+    """Takes the documents that would be written to files."""
+
+    def __init__(self) -> None:
+        self.written: list[tuple[Path, str]] = []
+
+    async def __call__(self, path: Path, text: str) -> Path:
         self.written.append((path, text))
         return path
 
@@ -500,6 +506,7 @@ def fake_services(
     find_devices: Callable[[], Sequence[ComputeDevice] | None] = lambda: None,
     save: FakeConfigFile | None = None,
     export_folder: Path = Path("/exports"),
+    documents: FakeDocuments | None = None,
     keep_copy: Callable[[str], Path] | None = None,
     logs: RingLogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
@@ -525,6 +532,7 @@ def fake_services(
         save_config=save or FakeConfigFile(),
         theme_folders=themes,
         export_folder=export_folder,
+        write_document=documents or FakeDocuments(),
         keep_copy=keep_copy or FakeCopies(),
         session_text=session_text,
         no_model_hint=no_model_hint,

@@ -19,6 +19,7 @@ from workbench.core.events import Event
 from workbench.core.parameters import Value, parse_value, with_values
 from workbench.lab.race.race import MOST_LANES, Lane, LaneSpec, Race
 from workbench.lab.race.report import FORMS, RaceResult, as_json, as_markdown, result_of
+from workbench.store.documents import write_document
 from workbench.store.paths import expanded
 from workbench.ui.kit.sanitize import clean
 
@@ -153,7 +154,7 @@ async def _report(options: argparse.Namespace, workers: Workers, result: RaceRes
     await workers.races.keep(workers.races.new_id(), as_json(result))
     if options.output:
         path = expanded(Path(options.output))
-        note(f"Written to {await workers.races.write(path, FORMS[path.suffix.casefold()](result))}")
+        note(f"Written to {await write_document(path, FORMS[path.suffix.casefold()](result))}")
 
 
 class _Told:

@@ -28,6 +28,7 @@ from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
 from workbench.store.config.write import save_config
+from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
 from workbench.store.files import write_copy
 from workbench.store.prompts import PromptFolder
@@ -141,6 +142,7 @@ def services_of(workers: Workers, book: RingLogBook) -> Services:
         save_config=partial(save_config, workers.paths.config_file),
         theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
         export_folder=workers.paths.exports_dir,
+        write_document=write_document,
         keep_copy=partial(write_copy, workers.paths.exports_dir),
         session_text=session_text,
         no_model_hint=HOW_TO_GET_DEMO,

@@ -6,16 +6,17 @@ import asyncio
 import json
 import logging
 import re
-import secrets
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from typing_extensions import override
+
 from workbench.core.errors import BenchRunError, did_you_mean
 from workbench.core.json_reader import read_json
-from workbench.lab.bench.record import BenchRecord
-from workbench.store.files import replace_file
+from workbench.lab.bench.record import BenchBook, BenchRecord
+from workbench.store.documents import new_id, replace_json
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,11 @@ VERSION = 1
 _ID = re.compile(r"\d{6}-\d{6}-[0-9a-f]{4}")
 
 
-class BenchRunFolder:
+class BenchRunFolder(BenchBook):
     """Keeps runs in a folder, one file each.
 
     Args:
-        folder: The folder; it need not be there.
+        folder: The folder; it need not exist.
         clock: Seconds since 1970.
     """
 
@@ -36,36 +37,31 @@ class BenchRunFolder:
         self._folder = folder
         self._clock = clock
 
+    @override
     def new_id(self) -> str:
-        """An id that no other run has."""
-        return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(self._clock()))}-{secrets.token_hex(2)}"
+        return new_id(self._clock)
 
     def save(self, record: BenchRecord) -> Path:
-        """Keep a run, in the place of an earlier state of it; gives its file.
+        """The blocking form of `keep`; gives the file.
 
         Raises:
             BenchRunError: It cannot be written.
         """
         path = self._folder / f"{record.id}.json"
-        content = {"version": VERSION, **asdict(record)}
         try:
-            replace_file(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+            replace_json(path, {"version": VERSION, **asdict(record)})
         except OSError as error:
             raise BenchRunError(
                 f"The run cannot be kept in {path}: {error.strerror or error}.", "The figures are on the screen."
             ) from error
         return path
 
+    @override
     async def keep(self, record: BenchRecord) -> None:
-        """As `save`, without making the event loop wait.
-
-        Raises:
-            BenchRunError: It cannot be written.
-        """
         await asyncio.to_thread(self.save, record)
 
+    @override
     async def kept(self) -> Sequence[BenchRecord]:
-        """As `records`, without making the event loop wait."""
         return await asyncio.to_thread(self.records)
 
     def ids(self) -> list[str]:
@@ -77,7 +73,7 @@ class BenchRunFolder:
         return sorted((name for name in names if _ID.fullmatch(name)), reverse=True)
 
     def records(self) -> list[BenchRecord]:
-        """All runs that can be read, the newest first."""
+        """The blocking form of `kept`."""
         found = []
         for run in self.ids():
             try:
@@ -97,7 +93,7 @@ class BenchRunFolder:
         if name in found:
             found = [name]
         if not found:
-            hint = did_you_mean(name, ids) or "`workbench bench --list` shows those that are kept."
+            hint = did_you_mean(name, ids) or "`workbench bench --list` shows the kept runs."
             raise BenchRunError(f"There is no benchmark run {name!r}.", hint)
         if len(found) > 1:
             raise BenchRunError(f"{len(found)} runs begin with {name!r}.", f"They are {', '.join(found[:5])} ….")

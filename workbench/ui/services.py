@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -117,6 +117,11 @@ class Services:
     """Folders with theme files; of two themes with one name, the one in the later folder counts."""
     export_folder: Path
     """The default folder of exports."""
+    write_document: Callable[[Path, str], Awaitable[Path]]
+    """Writes a text to a path, or to a numbered name beside it where that is taken; returns the path written.
+
+    Raises WorkbenchError.
+    """
     keep_copy: Callable[[str], Path]
     """Writes a copied text to a new file in the export folder. Raises WorkbenchError. For a thread."""
     session_text: Callable[[Session, ExportFormat], str]

@@ -8,7 +8,7 @@ from workbench.core.errors import ContextFullError
 from workbench.core.events import Failed, Finished, PromptProgress, Token, Usage
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.lab.bench.latency import LatencyTest, LatencyAnswer, LatencyResult
+from workbench.lab.bench.latency import LatencyAnswer, LatencyResult, LatencyTest
 
 
 class FakeEngine:

@@ -8,23 +8,23 @@ import pytest
 from textual.pilot import Pilot
 
 from tests.lab.bench.fake_bencher import MACHINE, FakeBencher, model_of
-from tests.ui.fakes import FakeBench, FakeBenchBook, FakeClock, FakeRaces, app_on, models, settle, until
+from tests.ui.fakes import FakeBench, FakeBenchBook, FakeClock, FakeDocuments, app_on, models, settle, until
 from workbench.core.bench import BenchCase, BenchResult, BenchSettings, BenchTest, Conditions, RunTime, Sample
 from workbench.core.errors import BenchRunError, MemoryShortError, ModelLoadError, ServerUnreachableError
 from workbench.core.recipe import Recipe
 from workbench.core.statistics import compare
 from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.engine.scripted import ScriptedHost, ScriptedModel
-from workbench.lab.bench.bench import BenchProgress
-from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchRecord, SweepRecord
+from workbench.lab.bench.bench import BenchProgress, time_text
+from workbench.lab.bench.grid import PlanError
+from workbench.lab.bench.record import BenchRecord, Kind, SweepRecord
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.bench.curves import plots_of, ticks_between
-from workbench.ui.bench.fields import DEFAULTS, FIELDS, KINDS, Refusal, fields_of, plan_of, problem_of, size_text
+from workbench.ui.bench.fields import DEFAULTS, FIELDS, KINDS, fields_of, plan_of, problem_of, size_text
 from workbench.ui.bench.form import BenchInput
 from workbench.ui.bench.plot import BenchPlot
 from workbench.ui.bench.screen import BenchScreen
-from workbench.ui.bench.summary import interval_lines, kept_row, progress_line, sweep_lines, time_text
+from workbench.ui.bench.summary import interval_lines, kept_row, progress_line, sweep_lines
 from workbench.ui.bench.tables import labels_of, table_of
 from workbench.ui.dialogs.confirm import ConfirmDialog
 
@@ -214,7 +214,7 @@ async def test_stopping_keeps_what_is_done(host: ScriptedHost, clock: FakeClock)
         await go(pilot)
         await pilot.press("f9")
         await settle(pilot)
-        assert "stopped, and kept as far as it is" in seen(app)
+        assert "stopped, results so far kept" in seen(app)
         (kept,) = bench.bench_runs.records
         assert kept.interrupted
         assert [len(one.samples) for one in kept.results] == [5, 3]
@@ -265,7 +265,7 @@ async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench)
         assert len(plots_of(bench.bench_runs.records[0])) == 2
 
 
-async def test_what_the_user_feels(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
+async def test_latency(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     app = app_on(host, clock, bench=bench)
     async with app.run_test(size=(120, 36)) as pilot:
         await go(pilot)
@@ -310,8 +310,8 @@ async def test_earlier_runs_one_and_two(host: ScriptedHost, clock: FakeClock) ->
 async def test_the_command_is_copied_and_the_run_exported(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench, tmp_path
 ) -> None:
-    races = FakeRaces()
-    app = app_on(host, clock, bench=bench, races=races, export_folder=tmp_path)
+    documents = FakeDocuments()
+    app = app_on(host, clock, bench=bench, documents=documents, export_folder=tmp_path)
     async with app.run_test(size=(120, 36)) as pilot:
         await go(pilot)
         await pilot.press("f7")
@@ -326,7 +326,7 @@ async def test_the_command_is_copied_and_the_run_exported(
         await settle(pilot)
         await pilot.press("f7", "down", "enter")
         await settle(pilot)
-        (first, text), (second, lines) = races.written
+        (first, text), (second, lines) = documents.written
         assert first.suffix == ".md"
         assert " pp64 " in text
         assert second.suffix == ".jsonl"
@@ -378,7 +378,6 @@ async def test_quitting_stops_a_measurement(host: ScriptedHost, clock: FakeClock
 def test_the_defaults_are_a_plan_of_every_kind() -> None:
     for kind in KINDS:
         plan = plan_of(kind, ["http://127.0.0.1:8000#m"] if kind == "sweep" else ["a", "b"], {})
-        assert isinstance(plan, BenchPlan)
         assert plan.kind == kind
         assert size_text(plan)
     assert all(not problem_of(field, DEFAULTS[field.name]) for field in FIELDS)
@@ -411,7 +410,7 @@ async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, 
         assert "16 at a time" not in text
         assert "more users only wait longer" in text
         assert "vLLM  m at somewhere:8000" in text
-        assert "the client took 10 % of a core" in " ".join(text.split())
+        assert "the client used 10 % of a core" in " ".join(text.split())
         assert [len(plot.curves) for plot in plots_of(bench.bench_runs.records[0])] == [2, 2]
         assert len(app.screen.query(BenchPlot)) == 2
         assert bench.load_clients.opened == [SERVER]
@@ -461,40 +460,39 @@ def test_levels_with_failures_are_marked_and_explained() -> None:
     assert [curve.marked for curve in (*waits.curves, *speeds.curves)] == [(1,), (1,), (1,), (1,)]
     text = "\n".join(line.plain for line in sweep_lines(sweep, 200))
     assert "2 users: 1 of 21 failed: it is busy" in text
-    assert "a median of 20 tokens, of the 64 that were wanted" in text
+    assert "a median of 20 tokens, of the 64 requested" in text
     assert "came from the server's cache" in text
     table = table_of(kept)
-    assert "it is busy" in table.rows[1].detail
+    assert "it is busy" in table.detail(1)
     assert all(table.line(row, width).cell_length <= width for row in (0, 1) for width in (30, 50, 70, 100))
-    assert "400 tokens/s in all" in kept_row(kept, 100, marked=False).plain
+    assert "400 tokens/s total" in kept_row(kept, 100, marked=False).plain
+
+
+def refusal(kind: Kind, models: Sequence[str], **texts: str) -> PlanError:
+    with pytest.raises(PlanError) as caught:
+        plan_of(kind, models, texts)
+    return caught.value
 
 
 def test_what_is_no_server_is_refused_at_its_field() -> None:
-    for texts in ({"server": "ftp://x"}, {"server": "http://a:b@c"}, {"server": ""}):
-        plan = plan_of("sweep", ["a"], texts)
-        assert isinstance(plan, Refusal)
-        assert plan.field == "server"
-    assert "as felt" in plan_of("tests", [f"{SERVER}#m"], {}).message  # type: ignore[union-attr]
+    for server in ("ftp://x", "http://a:b@c", ""):
+        assert refusal("sweep", ["a"], server=server).field == "server"
+    assert "latency" in refusal("tests", [f"{SERVER}#m"]).hint
     plan = plan_of("sweep", ["a", f"{SERVER}#m"], {})
-    assert isinstance(plan, BenchPlan)
     assert plan.sweep is not None
     assert (plan.sweep.server, plan.sweep.model) == (SERVER, "m")
 
 
 def test_plans_that_make_no_sense_are_refused_at_a_field() -> None:
-    def refusal(kind: str, models: Sequence[str], **texts: str) -> Refusal:
-        plan = plan_of(kind, models, texts)  # type: ignore[arg-type]
-        assert isinstance(plan, Refusal)
-        return plan
-
     assert refusal("tests", ["a"], n_prompt="0", n_gen="0").field == "n_prompt"
     assert refusal("parallel", ["a"], n_batch="2").field == "sequences"
     assert refusal("felt", ["a"], n_gen="0").field == "n_gen"
     assert refusal("felt", ["a"], cache="perhaps").field == "cache"
+    assert refusal("felt", ["a"], type_k="f16,q8_0").field == "type_k"
     assert "makes 3" in refusal("pairs", ["a", "b", "c"]).message
-    assert isinstance(plan_of("pairs", ["a"], {"type_k": "f16,q8_0"}), BenchPlan)
-    # What belongs to another kind of run is not looked at.
-    assert isinstance(plan_of("tests", ["a"], {"pairs": "x"}), BenchPlan)
+    assert plan_of("pairs", ["a"], {"type_k": "f16,q8_0"}).pairs == 10
+    # Fields of another kind of run are ignored.
+    assert plan_of("tests", ["a"], {"pairs": "x"}).pairs is None
     assert "pairs" not in {field.name for field in fields_of("tests")}
 
 
@@ -509,7 +507,7 @@ def test_a_row_is_named_by_what_tells_it_from_the_others() -> None:
 def test_a_table_fits_its_width(width: int) -> None:
     table = table_of(record(result(BenchTest(n_gen=8)), result(BenchTest(n_prompt=8))))
     assert table.header(width).cell_length <= width
-    assert all(table.line(index, width).cell_length <= width for index in range(len(table.rows)))
+    assert all(table.line(index, width).cell_length <= width for index in range(len(table)))
 
 
 def test_the_share_of_the_memory_speed_is_a_bar() -> None:
@@ -551,7 +549,6 @@ def test_a_kept_run_is_one_row() -> None:
 def test_what_a_modelfile_says_counts_where_a_field_is_as_it_was_found() -> None:
     recipes = {"a": Recipe(parameters=(("num_thread", 2), ("num_batch", 64))), "b": None}
     plan = plan_of("tests", ["a", "b"], {"n_batch": "128"}, recipes)
-    assert isinstance(plan, BenchPlan)
     found = [(model, one.n_threads, one.n_batch) for model, one in plan.grid.arms()]
     assert found == [("a", 2, 128), ("b", 0, 128)]
     assert plan.grid.own_words("a") == ("-t 2",)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.ui.fakes import FakeAdviser, FakeClock, FakeRaces, FakeStore, app_on, settle, turns, until
+from tests.ui.fakes import FakeAdviser, FakeClock, FakeDocuments, FakeRaces, FakeStore, app_on, settle, turns, until
 from workbench.core.errors import ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.recipe import Recipe
@@ -278,8 +278,8 @@ async def test_going_on_in_the_chat_with_a_lane(host: ScriptedHost, clock: FakeC
 
 
 async def test_leaving_with_a_lane_and_with_the_race(host: ScriptedHost, clock: FakeClock, tmp_path) -> None:
-    store, races = FakeStore(), FakeRaces()
-    app = program(host, clock, store=store, races=races, export_folder=tmp_path)
+    store, documents = FakeStore(), FakeDocuments()
+    app = program(host, clock, store=store, documents=documents, export_folder=tmp_path)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await pilot.press("f3")
@@ -298,7 +298,7 @@ async def test_leaving_with_a_lane_and_with_the_race(host: ScriptedHost, clock: 
         assert session.turns[1].message.content == ANSWERS["F16"]
         await pilot.press("f7", "down", "enter")
         await settle(pilot)
-        ((path, text),) = races.written
+        ((path, text),) = documents.written
         assert path.suffix == ".json"
         assert json.loads(text)["lanes"][0]["text"] == ANSWERS["F16"]
 

@@ -1,7 +1,7 @@
-"""How a server holds up when more and more users ask it: one level after the other, until more only wait longer.
+"""A load test of a server: level after level of more users, until more of them only wait longer.
 
-No prompt is like another, from its first word on, and none is like one of an earlier sweep: a server that keeps what it
-has read would else be measured for that.
+No prompt is like another, from its first word on, and none is like one of an earlier sweep: otherwise the server's
+prompt cache would be measured.
 """
 
 from __future__ import annotations
@@ -22,28 +22,28 @@ Ending = Literal["", "saturated", "failing"]
 
 ENDINGS: dict[Ending, str] = {
     "": "",
-    "saturated": "more users only wait longer: there is no more to be had of this server",
+    "saturated": "more users only wait longer: the server is saturated",
     "failing": "more than half of the questions failed",
 }
 
 LEAST_GAIN = 1.05
-"""A level that brings less than this, of the best one before it, brings nothing."""
+"""A level with less than this multiple of the best throughput before it is no gain."""
 LATENCY_GROWTH = 1.5
-"""By so much the middle time to the first words has to have grown since the level before."""
+"""The growth of the median TTFT, since the level before, from which users only wait longer."""
 
 TASK = "Write a long story in which all of these words occur:"
 TRIAL_WORDS = (16, 64)
-"""Words of the two prompts that warm up, and that show how many tokens a word has."""
+"""Words of the two warm-up prompts, which also show how many tokens a word has."""
 
 
 class Sweep:
-    """Asks a server at each level.
+    """Loads a server, level by level.
 
     Args:
-        client: Whoever asks.
-        settings: What, and how much.
-        nonce: Makes what prompts begin with: the same for no other sweep.
-        seed: What the words of the prompts are drawn with.
+        client: Asks the server.
+        settings: What is asked, and how much.
+        nonce: Makes the beginning of the prompts, which no other sweep may have.
+        seed: The seed of the words of the prompts.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class Sweep:
         self._nonce = nonce()
         self._rng = random.Random(seed)
         self._asked = 0
-        self._tell: OnProgress = lambda _: None
+        self._report: OnProgress = lambda _: None
         self._on_level: Callable[[SweepLevel], None] = lambda _: None
         self.warm_up: tuple[LoadSample, ...] = ()
-        """The first questions: what a server takes that was asked nothing before."""
+        """The first questions, which a cold server answers."""
         self.levels: list[SweepLevel] = []
-        """What came of it so far."""
+        """The results so far."""
         self.ending: Ending = ""
 
     async def run(
@@ -73,12 +73,12 @@ class Sweep:
         on_progress: OnProgress | None = None,
         on_level: Callable[[SweepLevel], None] | None = None,
     ) -> None:
-        """Ask at every level, or until `cancel` is set, or until there is no more to be had.
+        """Ask at every level, or until `cancel` is set, or the server is saturated.
 
         Raises:
             WorkbenchError: The server cannot be asked at all.
         """
-        self._tell = on_progress or self._tell
+        self._report = on_progress or self._report
         self._on_level = on_level or self._on_level
         words = await self._warm_up(cancel)
         for concurrency in self.settings.levels:
@@ -86,7 +86,7 @@ class Sweep:
                 return
 
     async def _level(self, concurrency: int, words: int, cancel: CancelToken) -> bool:
-        """Ask at one level; whether to go on."""
+        """Ask at one level; whether to continue."""
         level = await self._ask(concurrency, words, cancel)
         if level is None:
             return False
@@ -104,13 +104,13 @@ class Sweep:
         counts: list[int | None] = []
         settings = self.settings
         for words in TRIAL_WORDS:
-            self._tell(BenchProgress("warming up", self.client.target.model, 0, settings.most_requests, 0.0))
+            self._report(BenchProgress("warming up", self.client.target.model, 0, settings.most_requests, 0.0))
             level = LoadLevel(1, (self.prompt(words),), settings.n_gen, settings.seconds)
             samples, _ = await self._samples(level, cancel)
             if cancel.is_set:
                 return 1
             if samples and samples[0].error:
-                raise ServerError(f"The server does not answer: {samples[0].error}", "Ask it something in the chat.")
+                raise ServerError(f"The server does not answer: {samples[0].error}", "Try it in the chat.")
             self.warm_up += tuple(samples)
             counts.append(samples[0].prompt_tokens if samples else None)
         return words_for(settings.n_prompt, TRIAL_WORDS, counts)
@@ -123,7 +123,7 @@ class Sweep:
 
         def show(done: int) -> None:
             fraction = min(1.0, (before + done) / settings.most_requests)
-            self._tell(BenchProgress("measuring", f"{concurrency} at a time", done, len(prompts), fraction))
+            self._report(BenchProgress("measuring", f"{concurrency} at a time", done, len(prompts), fraction))
 
         show(0)
         samples, cost = await self._samples(level, cancel, show)
@@ -143,22 +143,22 @@ class Sweep:
         return samples, cost
 
     def prompt(self, words: int) -> str:
-        """A prompt with so many words that nobody has asked before."""
+        """A new prompt with so many words."""
         self._asked += 1
         return f"{self._nonce}-{self._asked} {TASK} {' '.join(self._rng.choices(WORDS, k=words))}"
 
 
 def words_for(n_prompt: int, words: Sequence[int], counts: Sequence[int | None]) -> int:
-    """How many words make a prompt of a length.
+    """The number of words in a prompt of a given length.
 
     Args:
         n_prompt: The length, in tokens.
         words: How many words two prompts had.
-        counts: How many tokens these were; None where nobody counted.
+        counts: Their numbers of tokens; None where nobody counted.
     """
     (few, many), (first, second) = words, counts
     if first is None or second is None or second <= first:
-        # A word is about a token, and around them are about as many again as in the shorter prompt.
+        # A word is about a token, and the task around the words has about as many as the shorter prompt.
         return max(1, n_prompt - few)
     each = (second - first) / (many - few)
     return max(1, round((n_prompt - (first - few * each)) / each))

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol
 
 from workbench.core.errors import WorkbenchError
@@ -273,13 +272,6 @@ class RaceBook(Protocol):
 
     async def keep(self, race: str, document: Mapping[str, object]) -> None:
         """Keep a race, in the place of an earlier state of it.
-
-        Raises:
-            WorkbenchError: It cannot be written.
-        """
-
-    async def write(self, path: Path, text: str) -> Path:
-        """Write `text` to `path`, or to a numbered name beside it where that is taken; gives the path written.
 
         Raises:
             WorkbenchError: It cannot be written.

@@ -1,9 +1,9 @@
-"""What is plotted of a measurement: curves with their points, computed without any widget."""
+"""The plots of a measurement: curves with their points, computed without any widget."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workbench.core.bench import BenchResult, part_speeds
@@ -12,7 +12,7 @@ from workbench.lab.bench.record import BenchRecord, DuelRecord
 from workbench.ui.bench.tables import labels_of
 
 MOST_CURVES = 4
-"""Curves in one plot: so many can be told apart."""
+"""Curves in one plot, at most: more could not be distinguished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Curve:
     label: str
     points: tuple[tuple[float, float], ...]
     marked: tuple[int, ...] = ()
-    """The points that something disturbed."""
+    """The indexes of points that something disturbed."""
     line: bool = True
     """Whether the points are joined."""
 
@@ -33,28 +33,28 @@ class Plot:
 
     title: str
     across: str
-    """What goes from left to right."""
+    """The quantity from left to right."""
     curves: tuple[Curve, ...]
     low: float
     high: float
-    """The ends of the scale of the figures."""
+    """The ends of the vertical scale."""
     ticks: tuple[float, ...]
-    """What is written below."""
+    """The labels below."""
     levels: tuple[tuple[float, str], ...] = ()
-    """Lines across the whole plot: the figure, and the style."""
+    """Horizontal lines: the figure, and the style."""
     left_out: int = 0
-    """Curves for which there was no room."""
+    """The number of curves beyond `MOST_CURVES`."""
 
 
 def plots_of(record: BenchRecord) -> tuple[Plot, ...]:
-    """What is plotted of a measurement: at most two plots, which stand beside each other."""
+    """The plots of a measurement: at most two, side by side."""
     match record.kind:
         case "parallel":
             return _parallel(record.results)
         case "pairs":
             return tuple(_pairs(duel) for duel in record.duels if duel.pairs)[:2]
         case "felt":
-            return _felt(record)
+            return _latency(record)
         case "sweep":
             return _sweep(record.sweep.levels if record.sweep else ())
     return _tests(record.results)
@@ -72,20 +72,27 @@ def ticks_between(low: float, high: float, count: int = 4) -> tuple[float, ...]:
     return tuple(round(number * step, 10) for number in range(first, last + 1))
 
 
-def _plot(title: str, across: str, curves: Sequence[Curve], *, from_zero: bool = False) -> Plot | None:
+def _plot(title: str, across: str, curves: Sequence[Curve], *, from_zero: bool = True) -> tuple[Plot, ...]:
+    """One plot; none where there are no points."""
     curves = [curve for curve in curves if curve.points]
     if not curves:
-        return None
+        return ()
     shown = curves[:MOST_CURVES]
     figures = [figure for curve in shown for _, figure in curve.points]
     low, high = min(figures), max(figures)
-    # A scale that is as narrow as the noise makes every measurement look wild.
+    # On a scale as narrow as the noise, every measurement would look unstable.
     room = max(high - low, abs(high) * 0.06) * 0.25
     low = 0.0 if from_zero else max(0.0, low - room)
-    places = sorted({place for curve in shown for place, _ in curve.points})
-    return Plot(
-        title, across, tuple(shown), low, high + room, _thinned(places), left_out=len(curves) - len(shown)
-    )  # fmt: skip
+    ticks = _thinned(sorted({place for curve in shown for place, _ in curve.points}))
+    return (Plot(title, across, tuple(shown), low, high + room, ticks, left_out=len(curves) - len(shown)),)
+
+
+def _curves(points: Iterable[tuple[str, float, float]]) -> list[Curve]:
+    """The curves of points, each a label, a place and a figure."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    for label, place, figure in points:
+        found.setdefault(label, []).append((place, figure))
+    return [Curve(label, tuple(sorted(members))) for label, members in found.items()]
 
 
 def _thinned(places: Sequence[float], most: int = 6) -> tuple[float, ...]:
@@ -99,22 +106,19 @@ def _tests(results: Sequence[BenchResult]) -> tuple[Plot, ...]:
         test = result.case.test
         name = "prefill" if not test.n_gen else "decode" if not test.n_prompt else "both"
         groups.setdefault(name, []).append((label, result))
-    found = []
+    found: tuple[Plot, ...] = ()
     for name, members in groups.items():
-        depths = {result.case.test.n_depth for _, result in members}
-        curves = _by_depth(members) if len(depths) > 1 else _by_repetition(members)
-        across = "depth" if len(depths) > 1 else "repetition"
-        found.append(_plot(f"{name}, tokens/s", across, curves, from_zero=len(depths) > 1))
-    return tuple(plot for plot in found if plot is not None)[:2]
+        title = f"{name}, tokens/s"
+        if len({result.case.test.n_depth for _, result in members}) > 1:
+            found += _plot(title, "depth", _by_depth(members))
+        else:
+            found += _plot(title, "repetition", _by_repetition(members), from_zero=False)
+    return found[:2]
 
 
 def _by_depth(members: Sequence[tuple[str, BenchResult]]) -> list[Curve]:
-    curves: dict[str, list[tuple[float, float]]] = {}
-    for label, result in members:
-        depth = result.case.test.n_depth
-        name = label.replace(f" @ d{depth}", "") if depth else label
-        curves.setdefault(name, []).append((float(depth), result.avg_ts))
-    return [Curve(name, tuple(sorted(points))) for name, points in curves.items()]
+    depths = ((label, result, result.case.test.n_depth) for label, result in members)
+    return _curves((label.replace(f" @ d{depth}", ""), float(depth), result.avg_ts) for label, result, depth in depths)
 
 
 def _by_repetition(members: Sequence[tuple[str, BenchResult]]) -> list[Curve]:
@@ -129,72 +133,52 @@ def _by_repetition(members: Sequence[tuple[str, BenchResult]]) -> list[Curve]:
 
 
 def _parallel(results: Sequence[BenchResult]) -> tuple[Plot, ...]:
-    whole: dict[str, list[tuple[float, float]]] = {}
-    each: dict[str, list[tuple[float, float]]] = {}
+    points = []
     for label, result in zip(labels_of(results), results, strict=True):
         count = result.case.test.sequences
         _, gen = part_speeds(result.samples, result.case.test)
         if gen is not None:
-            name = label.replace(f" x{count}", "") if count > 1 else label
-            whole.setdefault(name, []).append((float(count), gen))
-            each.setdefault(name, []).append((float(count), gen / count))
-    plots = (
-        _plot(
-            title, "sequences", [Curve(name, tuple(sorted(points))) for name, points in found.items()], from_zero=True
-        )
-        for title, found in (("all sequences, tokens/s", whole), ("each sequence, tokens/s", each))
+            points.append((label.replace(f" x{count}", ""), float(count), gen))
+    each = [(name, count, gen / count) for name, count, gen in points]
+    return _plot("all sequences, tokens/s", "sequences", _curves(points)) + _plot(
+        "each sequence, tokens/s", "sequences", _curves(each)
     )
-    return tuple(plot for plot in plots if plot is not None)
 
 
-def _felt(record: BenchRecord) -> tuple[Plot, ...]:
+def _latency(record: BenchRecord) -> tuple[Plot, ...]:
     several = len(record.felt) > 1
-    found = []
-    for title, name in (("to the first words, ms", "ttft_ms"), ("to the end, ms", "total_ms")):
-        curves: dict[str, list[tuple[float, float]]] = {}
-        for felt in record.felt:
-            for result in felt.results:
-                middle = result.times(name)[0]
-                if middle is not None:
-                    label = (felt.model if several else "p50") + (", again" if result.again else "")
-                    curves.setdefault(label, []).append((float(result.n_prompt), middle))
-        drawn = [Curve(label, tuple(sorted(points))) for label, points in curves.items()]
-        found.append(_plot(title, "prompt tokens", drawn, from_zero=True))
-    return tuple(plot for plot in found if plot is not None)
+
+    def curves(name: str) -> list[Curve]:
+        return _curves(
+            ((latency.model if several else "p50") + ", again" * result.again, float(result.n_prompt), median)
+            for latency in record.felt
+            for result in latency.results
+            if (median := result.times(name)[0]) is not None
+        )
+
+    return _plot("TTFT, ms", "prompt tokens", curves("ttft_ms")) + _plot(
+        "to the end, ms", "prompt tokens", curves("total_ms")
+    )
 
 
 def _sweep(levels: Sequence[SweepLevel]) -> tuple[Plot, ...]:
-    """Where all users together get no more, and what each of them waits for it."""
-    waits = [
-        _curve("p50", levels, [level.ttft_p50_ms for level in levels]),
-        _curve("p95", levels, [level.ttft_p95_ms for level in levels]),
-    ]
-    speeds = [
-        _curve("in all", levels, [level.tps_total for level in levels]),
-        _curve("each", levels, [level.tps_per_user for level in levels]),
-    ]
-    plots = (
-        _plot("to the first words, ms", "users", waits, from_zero=True),
-        _plot("tokens/s", "users", speeds, from_zero=True),
+    """The time to the first token and the speed, by the number of users."""
+
+    def curve(label: str, name: str) -> Curve:
+        known = [(level, getattr(level, name)) for level in levels if getattr(level, name) is not None]
+        known.sort(key=lambda each: each[0].concurrency)
+        marked = tuple(number for number, (level, _) in enumerate(known) if level.failures)
+        return Curve(label, tuple((float(level.concurrency), figure) for level, figure in known), marked)
+
+    waits, speeds = {"p50": "ttft_p50_ms", "p95": "ttft_p95_ms"}, {"all": "tps_total", "each": "tps_per_user"}
+    return _plot("TTFT, ms", "users", [curve(*each) for each in waits.items()]) + _plot(
+        "tokens/s", "users", [curve(*each) for each in speeds.items()]
     )
-    return tuple(plot for plot in plots if plot is not None)
-
-
-def _curve(label: str, levels: Sequence[SweepLevel], figures: Sequence[float | None]) -> Curve:
-    known = [(level, figure) for level, figure in zip(levels, figures, strict=True) if figure is not None]
-    known.sort(key=lambda each: each[0].concurrency)
-    marked = tuple(number for number, (level, _) in enumerate(known) if level.failures)
-    return Curve(label, tuple((float(level.concurrency), figure) for level, figure in known), marked)
 
 
 def _pairs(duel: DuelRecord) -> Plot:
-    """B to A, pair by pair, and the interval of what they come to."""
-    points = []
-    for number, pair in enumerate(duel.pairs, 1):
-        a, b = (sorted(sample.time.ns for sample in side) for side in (pair.a, pair.b))
-        # Both sides have one test of their own, so that the ratio is that of speeds, not of times.
-        ratio = duel.b.test.tokens / duel.a.test.tokens * _middle(a) / _middle(b)
-        points.append((float(number), 100 * (ratio - 1)))
+    """The ratio of B's speed to A's in each pair, and the interval of all."""
+    points = [(float(number), 100 * (b / a - 1)) for number, (a, b) in enumerate(duel.speeds, 1)]
     found = duel.comparison
     levels = [(0.0, "zero")]
     levels += [(100 * (end - 1), "end") for end in (found.low, found.high) if end is not None]
@@ -210,7 +194,3 @@ def _pairs(duel: DuelRecord) -> Plot:
         ticks=_thinned([place for place, _ in points]),
         levels=tuple(levels),
     )
-
-
-def _middle(values: Sequence[int]) -> float:
-    return (values[len(values) // 2] + values[(len(values) - 1) // 2]) / 2

@@ -1,4 +1,4 @@
-"""What the bench screen is told to measure, without any widget: its fields, what is typed there, and the plan."""
+"""The form of the bench, without any widget: its fields, the values typed there, and the plan that they make."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.errors import ParameterError, WorkbenchError
+from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref, split_ref
 from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
-from workbench.lab.bench.grid import FROM_MODELFILES, OPTIONS, Grid, parse_number, parse_numbers, parse_option
-from workbench.lab.bench.plan import BenchPlan, SweepPlan
+from workbench.lab.bench.grid import OPTIONS, Grid, PlanError, parse_number, parse_numbers, parse_option
+from workbench.lab.bench.plan import MOST_REPETITIONS, BenchPlan, SweepPlan
 from workbench.lab.bench.record import Kind
 
 KINDS: tuple[Kind, ...] = ("tests", "pairs", "parallel", "felt", "sweep")
@@ -18,41 +19,40 @@ KIND_NAMES: dict[Kind, str] = {
     "tests": "Tests",
     "pairs": "A against B",
     "parallel": "Sequences",
-    "felt": "As felt",
+    "felt": "Latency",
     "sweep": "Under load",
 }
 KIND_WORDS: dict[Kind, str] = {
-    "tests": "How fast a prompt is read and an answer written, as llama-bench measures it.",
+    "tests": "The speed of prefill and decode, as llama-bench measures it.",
     "pairs": "Which of two is faster, and by how much: both take turns, pair by pair.",
-    "parallel": "Several sequences computed together: what all get, and what each gets.",
-    "felt": "What a person waits for: the first words, and the end of the answer.",
-    "sweep": "How a server holds up when more and more users ask it at the same time.",
+    "parallel": "Several sequences computed together: the speed of all, and of each.",
+    "felt": "How long a user waits: for the first token, and for the end of the answer.",
+    "sweep": "A server that more and more users ask at the same time.",
 }
 
-MOST_REPETITIONS = 10_000
 MORE_PAIRS = 10
 """Pairs that are added to a comparison at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class BenchField:
-    """Something that can be typed."""
+    """A field of the form."""
 
     name: str
     label: str
     option: str
-    """The option of `workbench bench` that says the same."""
+    """The option of `workbench bench` with the same meaning."""
     default: str
     about: str
-    """What it means, in a sentence."""
+    """Its meaning, in a sentence."""
     kinds: frozenset[Kind]
-    """The kinds of run that it belongs to."""
+    """The kinds of run that have it."""
     single: bool = False
-    """Whether it takes one value, and no list."""
+    """Whether it takes one value instead of a list."""
     meanings: tuple[tuple[str, str], ...] = ()
-    """What single values stand for."""
+    """The meaning of single values."""
     wide: bool = False
-    """Whether what is typed needs the whole row."""
+    """Whether the value needs the whole row."""
 
     @property
     def id(self) -> str:
@@ -61,46 +61,47 @@ class BenchField:
 
 
 _ENGINE: frozenset[Kind] = frozenset({"tests", "pairs", "parallel"})
+_LOAD: frozenset[Kind] = _ENGINE | {"felt"}
 _ALL: frozenset[Kind] = frozenset(KINDS) - {"sweep"}
 _SWEEP: frozenset[Kind] = frozenset({"sweep"})
 
 FIELDS = (
-    BenchField("felt", "Prompts", "--felt", "128,512", "Lengths of the prompts that are asked, in tokens.",
+    BenchField("felt", "Prompts", "--felt", "128,512", "Lengths of the prompts, in tokens.",
                frozenset({"felt"})),
     BenchField("n_prompt", "Prompt", "-p", "512", "Prompt tokens (pp); 0 leaves the test out.", _ENGINE,
                meanings=(("0", "left out"),)),
     BenchField("n_gen", "Generated", "-n", "128", "Generated tokens (tg); 0 leaves the test out.", _ALL,
                meanings=(("0", "left out"),)),
-    BenchField("n_depth", "Depth", "-d", "0", "Tokens that are in the context before the clock starts.", _ENGINE),
-    BenchField("sequences", "Sequences", "--parallel", "1,2,4,8", "How many sequences are computed together.",
+    BenchField("n_depth", "Depth", "-d", "0", "Tokens in the context before the clock starts.", _ENGINE),
+    BenchField("sequences", "Sequences", "--parallel", "1,2,4,8", "Numbers of sequences computed together.",
                frozenset({"parallel"})),
-    BenchField("repetitions", "Repeats", "-r", "5", "How often each test is repeated. A p95 needs 20.",
+    BenchField("repetitions", "Repeats", "-r", "5", "Repetitions of each test. A p95 needs 20.",
                _ALL - {"pairs"}, single=True),
-    BenchField("pairs", "Pairs", "--pairs", "10", "How many pairs are run. Decide it before you begin.",
+    BenchField("pairs", "Pairs", "--pairs", "10", "The number of pairs. Decide it before you start.",
                frozenset({"pairs"}), single=True),
     BenchField("cache", "Ask again", "--cache", "no", "Ask each prompt a second time, from the cache: yes or no.",
                frozenset({"felt"}), single=True),
-    BenchField("n_threads", "Threads", "-t", "0", "Threads that compute on the processor; 0 is one a physical core.",
-               _ENGINE, meanings=(("0", "one a core"),)),
-    BenchField("n_batch", "Batch", "-b", "2048", "Prompt tokens that are handed over at once.", _ENGINE),
-    BenchField("n_ubatch", "Small batch", "-ub", "512", "Prompt tokens that are computed at once.", _ENGINE),
-    BenchField("type_k", "K type", "-ctk", "f16", "Type of the keys in the cache, such as f16,q8_0.", _ENGINE),
-    BenchField("type_v", "V type", "-ctv", "f16", "Type of the values in the cache, such as f16,q8_0.", _ENGINE),
+    BenchField("n_threads", "Threads", "-t", "0", "CPU threads; 0 is one for each physical core.",
+               _LOAD, meanings=(("0", "one per core"),)),
+    BenchField("n_batch", "Batch", "-b", "2048", "Logical batch: prompt tokens submitted at once.", _ENGINE),
+    BenchField("n_ubatch", "Micro-batch", "-ub", "512", "Physical batch: prompt tokens computed at once.", _LOAD),
+    BenchField("type_k", "K type", "-ctk", "f16", "Type of the keys in the KV cache, such as q8_0.", _LOAD),
+    BenchField("type_v", "V type", "-ctv", "f16", "Type of the values in the KV cache, such as q8_0.", _LOAD),
     BenchField("n_gpu_layers", "GPU layers", "-ngl", "-1", "Layers on the GPUs; -1 is as many as fit, 0 is none.",
-               _ENGINE, meanings=(("-1", "as many as fit"), ("0", "none"))),
-    BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _ENGINE),
+               _LOAD, meanings=(("-1", "as many as fit"), ("0", "none"))),
+    BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _LOAD),
     BenchField("server", "Server", "--server", "", "The server's address, such as http://127.0.0.1:8000#MODEL; "
                "empty for that of the model above.", _SWEEP, single=True, wide=True),
-    BenchField("concurrency", "Users", "--concurrency", "1,2,4,8,16", "How many users ask at the same time.", _SWEEP,
-               wide=True),
+    BenchField("concurrency", "Users", "--concurrency", "1,2,4,8,16", "Numbers of users who ask at the same time.",
+               _SWEEP, wide=True),
     BenchField("read", "Prompt", "-p", "128", "Prompt tokens; no prompt is asked twice.", _SWEEP, single=True),
     BenchField("written", "Answer", "-n", "64", "The longest answer, in tokens.", _SWEEP, single=True),
-    BenchField("questions", "Questions", "-r", "5", "How often each user asks. A p95 needs 20 answers.", _SWEEP,
+    BenchField("questions", "Questions", "-r", "5", "Questions of each user. A p95 needs 20 answers.", _SWEEP,
                single=True),
-    BenchField("seconds", "Seconds", "--seconds", "60", "After so long nobody asks any more at a level.", _SWEEP,
+    BenchField("seconds", "Seconds", "--seconds", "60", "The longest time of a level, in seconds.", _SWEEP,
                single=True, wide=True),
 )  # fmt: skip
-"""Everything that can be typed, in the order in which it stands on the screen."""
+"""All fields, in the order of the screen."""
 
 FIELDS_BY_NAME = {field.name: field for field in FIELDS}
 DEFAULTS: Mapping[str, str] = {field.name: field.default for field in FIELDS}
@@ -108,7 +109,7 @@ _MOST = {
     "repetitions": MOST_REPETITIONS, "pairs": MOST_REPETITIONS, "read": MOST_TOKENS, "written": MOST_TOKENS,
     "questions": MOST_QUESTIONS, "seconds": MOST_SECONDS,
 }  # fmt: skip
-"""The largest number that a field takes, where it takes one."""
+"""The largest value of a field that takes one number."""
 _YES = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
 
 
@@ -118,11 +119,7 @@ def fields_of(kind: Kind) -> list[BenchField]:
 
 
 def value_of(field: BenchField, text: str) -> object:
-    """What was typed into a field.
-
-    Raises:
-        WorkbenchError: It is no value of this field.
-    """
+    """The value that was typed into a field. Raises WorkbenchError where it is none of this field."""
     text = text.strip()
     if field.name == "cache":
         if text.casefold() not in _YES:
@@ -151,7 +148,7 @@ def problem_of(field: BenchField, text: str) -> str:
 
 
 def note_of(field: BenchField, text: str) -> str:
-    """What stands beside a field: what its value means, and how it stands to the default."""
+    """The note beside a field: the meaning of its value, or the default where it has another value."""
     text = text.strip()
     meaning = dict(field.meanings).get(text, "")
     if meaning or text == field.default or not field.default:
@@ -159,64 +156,58 @@ def note_of(field: BenchField, text: str) -> str:
     return f"default {field.default}"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a run cannot begin."""
-
-    message: str
-    field: str = ""
-    """The field that is to blame; empty where it is none alone."""
-
-
 def plan_of(
-    kind: Kind, models: Sequence[str], texts: Mapping[str, str], recipes: Mapping[str, Recipe | None] | None = None
-) -> BenchPlan | Refusal:
-    """What is to be measured.
+    kind: Kind,
+    models: Sequence[str],
+    texts: Mapping[str, str],
+    recipes: Mapping[str, Recipe | None] | None = None,
+    configured: LoadSettings | None = None,
+) -> BenchPlan:
+    """The plan that the form makes.
 
     Args:
         kind: The kind of run.
         models: References of the models, A first.
-        texts: What stands in the fields, by name.
-        recipes: What Modelfiles say of some of the models. It counts where a field is as it was found.
+        texts: The values in the fields, by name.
+        recipes: The Modelfiles of the models, which count where a field has its default.
+        configured: The load parameters of the config file.
 
-    Returns:
-        The plan, or why there is none.
+    Raises:
+        PlanError: The form makes no plan; names the field to blame.
     """
     if not models and kind != "sweep":
-        return Refusal("No model is chosen.")
+        raise PlanError("No model is chosen.")
     values: dict[str, object] = {}
     for field in fields_of(kind):
         text = texts.get(field.name, field.default)
         if problem := problem_of(field, text):
-            return Refusal(problem, field.name)
+            raise PlanError(problem, field=field.name)
         values[field.name] = value_of(field, text)
     if kind == "sweep":
         return _sweep(models, values)
-    if kind != "felt" and any(map(is_server_ref, models)):
-        return Refusal("The model of a server cannot be timed so: measure it as felt, or under load.")
-    grid = Grid(tuple(models))
-    for name in OPTIONS.values():
-        if name in values:
-            grid = replace(grid, **{name: values[name]})  # type: ignore[arg-type]
-    changed = [field.name for field in fields_of(kind) if texts.get(field.name, field.default) != field.default]
-    if kind != "felt":
-        grid = grid.described(recipes or {}, FROM_MODELFILES & frozenset(changed))
+    grid = replace(
+        Grid(tuple(models)),
+        **{name: values[name] for name in OPTIONS.values() if name in values},  # type: ignore[arg-type]
+    )
     plan = BenchPlan(
         grid,
         repetitions=_number(values.get("repetitions", 5)),
         pairs=_number(values["pairs"]) if kind == "pairs" else None,
-        felt=values["felt"] if kind == "felt" else (),  # type: ignore[arg-type]
+        latency=values["felt"] if kind == "felt" else (),  # type: ignore[arg-type]
         cache=values.get("cache") is True,
     )
-    return _refused(plan) or plan
+    changed = {field.name for field in fields_of(kind) if texts.get(field.name, field.default) != field.default}
+    plan = plan.resolved(recipes or {}, configured or LoadSettings(), changed)
+    plan.check()
+    return plan
 
 
-def _sweep(models: Sequence[str], values: Mapping[str, object]) -> BenchPlan | Refusal:
-    """What is asked of a server: the one whose address was typed, else that of the first model that is a server's."""
+def _sweep(models: Sequence[str], values: Mapping[str, object]) -> BenchPlan:
+    """The plan for the server whose address was typed, or else that of the first model of a server."""
     typed = values["server"]
     ref = typed if isinstance(typed, str) and typed else next((ref for ref in models if is_server_ref(ref)), None)
     if ref is None:
-        return Refusal("Which server? Type its address, or add one of its models.", "server")
+        raise PlanError("Which server? Type its address, or add one of its models.", field="server")
     server, model = split_ref(ref)
     settings = SweepSettings(
         levels=values["concurrency"],  # type: ignore[arg-type]
@@ -232,34 +223,13 @@ def _number(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _refused(plan: BenchPlan) -> Refusal | None:
-    """What is wrong with a plan whose fields are all right."""
-    grid = plan.grid
-    if plan.kind == "felt":
-        # An answer of no tokens has no first one.
-        return (
-            Refusal("-n cannot be 0: there would be no answer to wait for.", "n_gen") if not all(grid.n_gen) else None
-        )
-    try:
-        grid.cases()
-    except ParameterError as error:
-        too_many = bool(grid.sequences) and bool(grid.tests)
-        return Refusal(str(error).replace("\n", " "), "sequences" if too_many else "n_prompt")
-    arms = len(grid.arms())
-    if plan.kind == "pairs" and arms != 2:
-        few = "is only one. Add a second model, or give one field two values, such as f16,q8_0."
-        many = f"makes {arms}. Two models, or one in two ways, are right."
-        return Refusal(f"A comparison needs two, and this {few if arms < 2 else many}")
-    return None
-
-
 def size_text(plan: BenchPlan) -> str:
-    """How much there is to measure, in few words."""
+    """The size of a plan, in few words."""
     if plan.sweep is not None:
         settings = plan.sweep.settings
         return f"up to {settings.most_requests:,} questions, up to {max(settings.levels)} at a time"
     if plan.kind == "felt":
-        answers = len(plan.felt) * plan.repetitions * (1 + plan.cache) * len(dict.fromkeys(plan.grid.models))
+        answers = len(plan.latency) * plan.repetitions * (1 + plan.cache) * len(dict.fromkeys(plan.grid.models))
         return f"{answers} answers"
     cases = len(plan.grid.cases())
     if plan.pairs is not None:

@@ -1,4 +1,4 @@
-"""What is to be measured: the kind of run, the models, and the fields."""
+"""The form of the bench: the kind of run, the models, and the fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BenchLines(Lines):
 
 
 class KindBar(BenchLines):
-    """The kinds of run; the one in force is marked."""
+    """The kinds of run, the current one marked."""
 
     @dataclass
     class Wanted(Message):
@@ -68,30 +68,30 @@ class KindBar(BenchLines):
                 self.post_message(self.Wanted(kind))
 
 
-class ModelList(Rows):
+class BenchModelRows(Rows):
     """The models that are measured."""
 
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("delete,backspace", "remove", "Take out", id="bench.remove",
-                tooltip="Take the model in hand out of the list."),
+        Binding("delete,backspace", "remove", "Remove", id="bench.remove",
+                tooltip="Remove the selected model from the list."),
     ]
     # fmt: on
 
     @dataclass
     class Removed(Message):
-        """A model is to be taken out."""
+        """The user removes a model."""
 
         index: int
 
     def action_remove(self) -> None:
-        """Take the model in hand out."""
+        """Remove the selected model."""
         if self.cursor is not None:
             self.post_message(self.Removed(self.cursor))
 
 
 class BenchInput(Horizontal):
-    """A field: its name, the option of the command, its value, and what that means."""
+    """A field: its name, its option on the command line, its value, and a note."""
 
     input = query_one(Input)
     note = query_one(".bench-note", Label)
@@ -101,7 +101,7 @@ class BenchInput(Horizontal):
         self.field = field
 
     def compose(self) -> ComposeResult:
-        """All in one row."""
+        """Everything in one row."""
         yield Label(self.field.label, classes="bench-name", markup=False)
         yield Label(self.field.option, classes="bench-option", markup=False)
         value = Input(self.field.default, compact=True)
@@ -110,21 +110,21 @@ class BenchInput(Horizontal):
         yield Label("", classes="bench-note", markup=False)
 
     def on_mount(self) -> None:
-        """Say what the default means."""
+        """Show the meaning of the default."""
         self.check()
 
     @property
     def text(self) -> str:
-        """What stands in it."""
+        """Its value."""
         return self.input.value
 
     @property
     def problem(self) -> str:
-        """What is wrong with it; empty where nothing is."""
+        """Why the value is not valid; empty where it is."""
         return problem_of(self.field, self.text)
 
     def check(self) -> None:
-        """Mark what is wrong, or say what the value means."""
+        """Mark an error, or show the meaning of the value."""
         wrong = bool(self.problem)
         self.set_class(wrong, "-wrong")
         self.set_class(not wrong and self.text.strip() != self.field.default, "-set")
@@ -132,15 +132,15 @@ class BenchInput(Horizontal):
 
 
 class BenchForm(Vertical):
-    """Models and fields, and what is to be said of the one in hand."""
+    """Models and fields, and a hint about the focused one."""
 
-    models = query_one("#bench-models", ModelList)
+    models = query_one("#bench-models", BenchModelRows)
     heading = query_one("#bench-models-heading", BenchLines)
     fields = query_one("#bench-fields", VerticalScroll)
     hint = query_one("#bench-hint", Label)
 
     class Changed(Message):
-        """Something else is to be measured."""
+        """A value has changed."""
 
     class Submitted(Message):
         """The user pressed Enter in a field."""
@@ -153,7 +153,7 @@ class BenchForm(Vertical):
     def compose(self) -> ComposeResult:
         """Models above fields above the hint."""
         yield BenchLines(widget_id="bench-models-heading")
-        yield ModelList("bench-models")
+        yield BenchModelRows("bench-models")
         with VerticalScroll(id="bench-fields", can_focus=False):
             for field in FIELDS:
                 yield BenchInput(field)
@@ -161,7 +161,7 @@ class BenchForm(Vertical):
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """What stands in the fields, by name."""
+        """The values of the fields, by name."""
         return {each.field.name: each.text for each in self.query(BenchInput)}
 
     def show(self, kind: Kind, models: Sequence[ModelEntry], add_key: str) -> None:
@@ -203,7 +203,7 @@ class BenchForm(Vertical):
         line = event.input.parent
         if isinstance(line, BenchInput):
             line.check()
-            self.tell(line)
+            self.show_hint(line)
         self.post_message(self.Changed())
 
     @on(Input.Submitted)
@@ -215,24 +215,24 @@ class BenchForm(Vertical):
     def _enter(self, event: DescendantFocus) -> None:
         line = event.widget.parent
         if isinstance(line, BenchInput):
-            self.tell(line)
+            self.show_hint(line)
         elif event.widget is self.models:
             self.hint.remove_class("-wrong")
-            self.hint.update("The first one is A, and what the others are held against.")
+            self.hint.update("The first model is A, the reference.")
 
-    def tell(self, line: BenchInput) -> None:
-        """Say what is wrong with a field, or what it means."""
+    def show_hint(self, line: BenchInput) -> None:
+        """Show what is wrong with a field, or its meaning."""
         problem = line.problem
         takes = "" if line.field.single else " A list with commas makes a grid."
         self.hint.set_class(bool(problem), "-wrong")
         self.hint.update(problem or f"{line.field.about}{takes}")
 
     def refuse(self, text: str, name: str = "") -> None:
-        """Say why a run cannot begin, at the field that is to blame."""
+        """Show why a run cannot start, at the field to blame."""
         if name and FIELDS_BY_NAME[name].id:
             self.focus_field(name)
         self.hint.add_class("-wrong")
-        # The field that gets the focus says something of itself first.
+        # The field that gets the focus shows its own hint first.
         self.call_after_refresh(self._say, text)
 
     def _say(self, text: str) -> None:

@@ -1,8 +1,9 @@
-"""The runs that are kept."""
+"""The dialog with the kept runs of the bench."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import ClassVar
 
 from textual import on, work
@@ -32,7 +33,7 @@ class RunRows(Rows, inherit_bindings=False):
 
 
 class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
-    """Lists runs; gives the one that was opened, or the two that are to stand beside each other.
+    """Lists runs; returns the one that was opened, or the two to compare.
 
     Args:
         book: Where they are kept.
@@ -42,7 +43,7 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "mark", "Mark", id="bench_runs.mark",
-                tooltip="Mark the run in hand; the next one that is opened stands beside it."),
+                tooltip="Mark the selected run, to compare the next one with it."),
     ]
     # fmt: on
 
@@ -56,10 +57,10 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
         self._marked: str | None = None
 
     def compose(self) -> ComposeResult:
-        """The list above a line that says what to do."""
+        """The list above a line about the selected run."""
         with Vertical(id="bench-runs-box", classes="dialog-box") as box:
             box.border_title = "Earlier measurements"
-            box.border_subtitle = "Enter opens · Space marks one to compare with · Esc closes"
+            box.border_subtitle = "Enter opens · Space marks one to compare · Esc closes"
             yield RunRows("bench-runs")
             yield Label("", id="bench-runs-state", markup=False)
 
@@ -81,10 +82,10 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
             choosable=True,
             cursor=self.list.cursor or 0,
         )
-        self._tell()
+        self._describe()
 
     @on(Rows.Moved)
-    def _tell(self) -> None:
+    def _describe(self) -> None:
         if not self._records:
             self.state.update("No measurement is kept yet.")
             return
@@ -93,7 +94,7 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
         self.state.update(f"{len(self._records)} kept · {command}")
 
     def action_mark(self) -> None:
-        """Mark the run in hand, or take its mark away."""
+        """Mark the selected run, or remove its mark."""
         if self._records:
             run = self._records[self.list.cursor or 0].id
             self._marked = None if self._marked == run else run
@@ -103,9 +104,7 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
     def _open(self, event: Rows.Chosen) -> None:
         chosen = self._records[event.index]
         marked = next((record for record in self._records if record.id == self._marked), None)
-        # The earlier one is what the later one is held against.
-        self.dismiss((chosen,) if marked is None or marked is chosen else tuple(sorted((marked, chosen), key=_at)))
-
-
-def _at(record: BenchRecord) -> str:
-    return record.id
+        # The later run is compared with the earlier one.
+        self.dismiss(
+            (chosen,) if marked is None or marked is chosen else tuple(sorted((marked, chosen), key=attrgetter("id")))
+        )

@@ -1,9 +1,9 @@
-"""What came of a measurement: verdict, table, raw samples of the row in hand, and plots."""
+"""The results of a measurement: verdict, table, raw samples of the selected row, and plots."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -13,11 +13,11 @@ from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.errors import WorkbenchError
-from workbench.lab.bench.record import BenchRecord
+from workbench.lab.bench.record import BenchRecord, lay_beside
 from workbench.ui.bench.curves import Plot, plots_of
 from workbench.ui.bench.form import BenchLines
-from workbench.ui.bench.summary import sweep_lines, verdict_lines
-from workbench.ui.bench.tables import Table, table_of
+from workbench.ui.bench.summary import beside_lines, sweep_lines, verdict_lines
+from workbench.ui.bench.tables import BenchTable, change_table, table_of
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.widgets.rows import Rows
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 DETAIL_ROWS = 2
 LEAST_PLOT = 34
-"""Columns that a plot needs; the second has to stay away where there is less."""
+"""Terminal columns that a plot needs; with less there is only one."""
 
 
 class ResultRows(Rows, inherit_bindings=False):
-    """The rows of the table. There is nothing to be opened in one: it says more when it is in hand."""
+    """The rows of the table; nothing opens, but the selected row has details."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--track"}
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -50,22 +50,22 @@ class BenchResults(Vertical):
     def __init__(self) -> None:
         super().__init__(id="bench-results")
         self._record: BenchRecord | None = None
-        self._table: Table | None = None
+        self._table: BenchTable[Any] | None = None
         self._failures: tuple[WorkbenchError, ...] = ()
         self._added = 0
         self._plots: tuple[Plot, ...] = ()
         self._follow = True
-        """Whether the newest row is in hand, until the user takes another."""
+        """Whether the newest row is selected, until the user selects another."""
 
     def compose(self) -> ComposeResult:
-        """One below the other."""
+        """Verdict, table, details and plots, from top to bottom."""
         yield BenchLines(widget_id="bench-verdict")
         yield ResultRows("bench-table")
         yield BenchLines(widget_id="bench-detail")
         yield Horizontal(id="bench-plots")
 
     def on_resize(self) -> None:
-        """Lay out anew what is as wide as the screen."""
+        """Lay out again in the new width."""
         self.call_after_refresh(self._lay_out)
 
     def clear(self, lines: Sequence[Content] = ()) -> None:
@@ -85,13 +85,19 @@ class BenchResults(Vertical):
         self._record, self._failures, self._added = record, tuple(failures), added
         self._lay_out()
 
-    def show_table(self, table: Table, lines: Sequence[Content]) -> None:
-        """Show a table of something else, with these lines above it."""
+    def compare(self, first: BenchRecord, second: BenchRecord) -> None:
+        """Show two runs beside each other."""
         self._record, self._follow = None, False
-        self._table = table
-        self.verdict.set_lines(list(lines))
+        changes = lay_beside(first, second)
+        self._table = change_table(changes, first, second)
+        self.verdict.set_lines(beside_lines(first, second, self.room, common=bool(changes)))
         self._show_table(0)
         self._show_plots(())
+
+    @property
+    def room(self) -> int:
+        """Terminal columns for running text."""
+        return max(20, self.size.width - 3)
 
     def _lay_out(self) -> None:
         record = self._record
@@ -101,31 +107,30 @@ class BenchResults(Vertical):
         said = sweep_lines(record.sweep, width) if record.sweep is not None else []
         self.verdict.set_lines([*said, *verdict_lines(record.duels, width, self._added)])
         self._table = table_of(record, self._failures)
-        rows = len(self._table.rows)
-        self._show_table(rows - 1 if self._follow else self.table.cursor or 0)
+        self._show_table(len(self._table) - 1 if self._follow else self.table.cursor or 0)
         self._show_plots(plots_of(record))
 
     def _show_table(self, cursor: int = 0) -> None:
         table = self._table
-        if table is None or not table.rows:
+        if table is None or not len(table):
             self.table.show(0, lambda *_: Content(""))
             self.detail.set_lines([])
             return
         header = table.header(self.table.room) if self.table.room else None
-        self.table.show(len(table.rows), table.line, header=header, choosable=True, cursor=cursor)
-        self._tell(cursor)
+        self.table.show(len(table), table.line, header=header, choosable=True, cursor=cursor)
+        self._show_detail(cursor)
 
     @on(Rows.Moved)
     def _moved(self, event: Rows.Moved) -> None:
         event.stop()
         self._follow = False
-        self._tell(event.index)
+        self._show_detail(event.index)
 
-    def _tell(self, index: int) -> None:
-        if self._table is None or not 0 <= index < len(self._table.rows):
+    def _show_detail(self, index: int) -> None:
+        if self._table is None or not 0 <= index < len(self._table):
             return
         width = max(20, self.detail.size.width or self.size.width - 2)
-        text = clean_line(self._table.rows[index].detail)
+        text = clean_line(self._table.detail(index))
         lines = styled((text, "rows--dim")).wrap(width) if text else []
         if len(lines) > DETAIL_ROWS:
             lines = [*lines[: DETAIL_ROWS - 1], lines[DETAIL_ROWS - 1][: width - 1] + Content("…")]
@@ -135,7 +140,7 @@ class BenchResults(Vertical):
 
     def _show_plots(self, plots: tuple[Plot, ...]) -> None:
         if len(plots) > 1 and self.size.width < 2 * LEAST_PLOT:
-            # What is written matters most to who has no room for both.
+            # The second plot is of decode, which matters most.
             plots = plots[-1:]
         if plots == self._plots and len(self.plots.children) == len(plots):
             return

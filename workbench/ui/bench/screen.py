@@ -1,33 +1,32 @@
-"""Speed, measured so that it can be believed."""
+"""The bench screen: a form for what is measured beside its results."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
-from textual.worker import Worker, WorkerFailed, WorkerState
+from textual.worker import Worker, WorkerState
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.models import ModelEntry
-from workbench.core.servers import is_server_ref
-from workbench.lab.bench.job import BenchJob
+from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchRecord, Kind, lay_beside
+from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.text import FORMS
-from workbench.ui.bench.fields import KIND_NAMES, KIND_WORDS, KINDS, MORE_PAIRS, Refusal, plan_of, size_text
-from workbench.ui.bench.form import BenchForm, BenchLines, KindBar, ModelList
+from workbench.ui.bench.fields import KINDS, plan_of
+from workbench.ui.bench.form import BenchForm, BenchLines, BenchModelRows, KindBar
+from workbench.ui.bench.models import BenchModels
 from workbench.ui.bench.results import BenchResults
-from workbench.ui.bench.summary import progress_line
-from workbench.ui.bench.tables import change_notes, change_table
+from workbench.ui.bench.runner import BenchRunner
+from workbench.ui.bench.summary import job_text, plan_lines, progress_line
+from workbench.ui.dialogs.export import export_document
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
@@ -37,13 +36,10 @@ from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.workspace.workspace import Workspace
 
-if TYPE_CHECKING:
-    from workbench.ui.dialogs.export import Export
-
 PAINT_SECONDS = 0.2
-"""How often progress is drawn: drawing takes time from what is measured."""
+"""The interval at which progress is drawn: drawing takes time from the measurement."""
 WIDE = 100
-"""Columns from which form and results stand beside each other."""
+"""Terminal columns from which form and results stand side by side."""
 EXPORTS = {
     ".md": "Markdown      tables and sentences, to read",
     ".jsonl": "JSON lines    one a test, with llama-bench's names",
@@ -51,33 +47,33 @@ EXPORTS = {
 
 
 class BenchScreen(Screen[None]):
-    """What to measure, beside what came of it.
+    """Measures models and shows the results.
 
     Args:
         services: What the program works with.
-        desk: The conversation of the chat: its model comes first.
-        key_for: Tells the key that a binding has.
+        desk: The conversation of the chat, whose model is measured first.
+        key_for: The key of a binding, by its id.
     """
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = ""
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("f9", "start", "Start", id="bench.start", tooltip="Begin to measure; Enter in a field does it too."),
+        Binding("f9", "start", "Start", id="bench.start", tooltip="Start the measurement; so does Enter in a field."),
         Binding("escape", "stop", "Stop", id="bench.stop",
-                tooltip="Stop and keep what is done; where nothing runs, go back to the fields."),
+                tooltip="Stop and keep the results so far; when nothing runs, go back to the fields."),
         Binding("f6", "kind", "Kind", id="bench.kind",
-                tooltip="Measure something else: tests, A against B, sequences, what a person waits for, a server."),
-        Binding("ctrl+o", "add", "Add model", id="bench.add", tooltip="Measure another model too."),
+                tooltip="Change the kind of run: tests, A against B, sequences, latency, a server under load."),
+        Binding("ctrl+o", "add", "Add model", id="bench.add", tooltip="Add another model."),
         Binding("ctrl+t", "more", "Ten more", id="bench.more", tooltip="Add ten pairs to the comparison."),
         Binding("tab", "turn", "Results", id="bench.turn", tooltip="Go from the fields to the results and back."),
         Binding("ctrl+r", "runs", "Earlier", id="bench.runs",
-                tooltip="Open an earlier measurement, or lay two beside each other."),
-        Binding("f7", "export", "Export", id="bench.export", tooltip="Write the figures as Markdown or JSON lines."),
+                tooltip="Open an earlier measurement, or compare two."),
+        Binding("f7", "export", "Export", id="bench.export", tooltip="Write the results as Markdown or JSON lines."),
         Binding("ctrl+y", "copy", "Copy command", id="bench.copy",
-                tooltip="Copy the command that makes this measurement again."),
+                tooltip="Copy the command that reproduces this measurement."),
         Binding("down", "step(1)", "Next field", id="bench.down", show=False, tooltip="Go to the next field."),
-        Binding("up", "step(-1)", "Field above", id="bench.up", show=False, tooltip="Go to the field above."),
+        Binding("up", "step(-1)", "Previous field", id="bench.up", show=False, tooltip="Go to the previous field."),
     ]
     # fmt: on
 
@@ -93,15 +89,10 @@ class BenchScreen(Screen[None]):
         self._desk = desk
         self._key_for = key_for
         self._kind: Kind = "tests"
-        self._models: list[ModelEntry] = []
-        self._chosen = False
-        """Whether the user has chosen models; until then the chat's model is measured."""
-        self._job: BenchJob | None = None
-        self._worker: Worker[None] | None = None
-        self._kept: BenchRecord | None = None
-        """An earlier run that is open."""
-        self._beside = False
-        """Whether two earlier runs stand beside each other."""
+        self._models = BenchModels(self, services.catalog, services.no_model_hint, self._show_form, self.say)
+        self._runner = BenchRunner(self, services, self._started, self._changed, self._ended)
+        self._earlier: tuple[BenchRecord, ...] = ()
+        """The kept run that is open, or the two that are compared."""
         self._said = TransientText(self, self._paint)
         self._dirty = False
 
@@ -116,94 +107,78 @@ class BenchScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Nothing is drawn before something happens."""
+        """Prepare the timer that draws while something runs."""
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
 
     def on_screen_resume(self) -> None:
-        """Measure the model that is open in the chat, until another is chosen."""
-        model = self._desk.model
-        if model is not None and not self._chosen:
-            self._models = [model]
+        """Follow the chat's model, until another is chosen."""
+        self._models.follow(self._desk.model)
         self._show_form()
         self._paint()
         if self.focused is None:
             self.form.focus_field()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Beside each other where there is room for both."""
+        """Put form and results side by side where there is room for both."""
         self.set_class(event.size.width < WIDE, "-narrow")
         self.call_after_refresh(self._paint)
 
     @property
     def record(self) -> BenchRecord | None:
-        """The measurement in sight."""
-        if self._kept is not None:
-            return self._kept
-        return self._job.record if self._job is not None and not self._beside else None
+        """The record on the screen."""
+        if self._earlier:
+            return self._earlier[0] if len(self._earlier) == 1 else None
+        return self._runner.job.record if self._runner.job is not None else None
 
     @property
     def running(self) -> bool:
-        """Whether something is being measured."""
-        return self._job is not None and self._job.running
+        """Whether a measurement runs."""
+        return self._runner.running
 
-    @property
-    def _shown_models(self) -> list[ModelEntry]:
-        """The models that this kind of run can measure."""
-        if self._kind == "sweep":
-            return [model for model in self._models if is_server_ref(model.ref)]
-        return self._models
-
-    # What is shown
+    # Drawing
 
     def _show_form(self) -> None:
         self.kinds.show(self._kind)
-        self.form.show(self._kind, self._shown_models, self._key_for("bench.add"))
+        self.form.show(self._kind, self._models.of(self._kind), self._key_for("bench.add"))
         self._show_plan()
         self.refresh_bindings()
 
-    def _plan(self) -> BenchPlan | Refusal:
-        """What would be measured now, or why nothing can be."""
-        recipes = {model.ref: model.recipe for model in self._models}
-        return plan_of(self._kind, list(recipes), self.form.texts, recipes)
+    def _plan(self) -> BenchPlan | PlanError:
+        """The plan that the form makes, or why it makes none."""
+        recipes, configured = self._models.recipes, self._services.config.load
+        try:
+            return plan_of(self._kind, list(recipes), self.form.texts, recipes, configured)
+        except PlanError as error:
+            return error
 
+    @on(BenchForm.Changed)
     def _show_plan(self) -> None:
-        """Where there are no figures yet: what will be measured, and how that is written as a command."""
-        if self.record is not None or self._beside:
+        """Show the plan, while there are no results."""
+        if self.record is not None or self._earlier:
             return
-        lines = [styled((KIND_NAMES[self._kind], "rows--heading"))]
-        width = max(20, self.results.size.width - 3)
-        lines += styled((KIND_WORDS[self._kind], "rows--dim")).wrap(width)
         plan = self._plan()
-        lines.append(Content(""))
-        if isinstance(plan, Refusal):
-            lines += styled((plan.message, "rows--warning")).wrap(width)
-        else:
-            command = shlex.join(("workbench", *plan.command))
-            lines += [styled((size_text(plan), "rows--name")), *styled((command, "rows--dim")).wrap(width)]
-            for model in self._models:
-                if words := plan.grid.own_words(model.ref):
-                    said = f"{model.name} itself says {' '.join(words)}"
-                    lines += styled((clean_line(said), "rows--warning")).wrap(width)
-            lines.append(Content(""))
-            lines.append(styled((self._key_for("bench.start"), "rows--figure"), (" begins.", "rows--dim")))
+        lines = plan_lines(plan, self._kind, self._models.names, self.results.room)
+        if isinstance(plan, BenchPlan):
+            key = self._key_for("bench.start")
+            lines += [Content(""), styled((key, "rows--figure"), (" starts it.", "rows--dim"))]
         self.results.clear(lines)
 
     def _changed(self) -> None:
-        """Something is new: it is drawn soon."""
+        """Draw soon."""
         if not self._dirty and self.is_mounted:
             self._dirty = True
             self._painter.resume()
 
     def _paint(self) -> None:
         self._dirty = False
-        job, record = self._job, self.record
+        job, record = self._runner.job, self.record
         with self.app.batch_update():
             if record is not None:
-                own = job if job is not None and self._kept is None else None
+                own = job if not self._earlier else None
                 self.results.show(record, own.failures if own else (), own.added if own else 0)
             width = max(20, self.progress.size.width - 2)
-            running = job.progress if job is not None else None
-            self.progress.set_lines([progress_line(running, width) if running else Content("")])
+            progress = job.progress if job is not None else None
+            self.progress.set_lines([progress_line(progress, width) if progress else Content("")])
             self.state.set_lines([self._state_line()])
         if not self.running:
             self._painter.pause()
@@ -213,86 +188,46 @@ class BenchScreen(Screen[None]):
             return self._said.text
         if self.running and self._desk.answering is not None:
             return styled(("An answer streams in the chat: it disturbs the measurement.", "rows--warning"))
-        if self._kept is not None:
-            return styled((f"{self._kept.id}, kept. {self._key_for('bench.start')} measures anew.", "rows--dim"))
-        job = self._job
-        if self.running or job is None or job.record is None:
-            return Content("")
-        parts = ["stopped, and kept as far as it is" if job.record.interrupted else "done", f"kept as {job.record.id}"]
-        if job.is_empty:
-            parts = ["stopped" if job.record.interrupted else "nothing could be measured"]
-        elif job.can_continue:
-            parts.append(f"{self._key_for('bench.more')} adds {MORE_PAIRS} pairs")
-        return styled((" · ".join(parts), "rows--dim"))
+        if len(self._earlier) == 1:
+            text = f"{self._earlier[0].id}, kept. {self._key_for('bench.start')} starts a new measurement."
+        else:
+            text = job_text(self._runner.job, self._key_for("bench.more"))
+        return styled((text, "rows--dim"))
 
     def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        """Say something for a moment."""
-        self._said.say(Content(clean_line(text)), seconds)
+        """Show a sentence for a moment."""
+        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
 
-    # What is measured
-
-    @on(KindBar.Wanted)
-    def _kind_clicked(self, event: KindBar.Wanted) -> None:
-        self._go_to_kind(event.kind)
+    # The form
 
     def action_kind(self) -> None:
         """Go to the next kind of run."""
-        self._go_to_kind(KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)])
+        self._go_to_kind(KindBar.Wanted(KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]))
 
-    def _go_to_kind(self, kind: Kind) -> None:
-        if self.running:
-            self.say(f"{self._key_for('bench.stop')} stops the measurement first.")
+    @on(KindBar.Wanted)
+    def _go_to_kind(self, event: KindBar.Wanted) -> None:
+        if self._busy():
             return
-        self._kind = kind
-        self._job = self._kept = None
-        self._beside = False
+        self._kind = event.kind
+        self._runner.job, self._earlier = None, ()
         self.set_class(False, "-results")
         self._show_form()
         self._paint()
         self.call_after_refresh(self.form.focus_field)
 
-    @on(BenchForm.Changed)
-    def _field_changed(self) -> None:
-        self._show_plan()
-
-    @on(BenchForm.Submitted)
-    def _field_submitted(self) -> None:
-        self.action_start()
-
-    @on(ModelList.Removed)
-    def _remove(self, event: ModelList.Removed) -> None:
-        self._chosen = True
-        self._models.remove(self._shown_models[event.index])
-        self._show_form()
-        if not self._shown_models:
+    @on(BenchModelRows.Removed)
+    def _remove(self, event: BenchModelRows.Removed) -> None:
+        self._models.remove(self._models.of(self._kind)[event.index])
+        if not self._models.of(self._kind):
             self.form.focus_field()
 
     def action_add(self) -> None:
         """Choose another model."""
-        self._pick(None)
+        self._models.choose(self._desk.model)
 
     @on(Rows.Chosen, "#bench-models")
     def _swap(self, event: Rows.Chosen) -> None:
-        self._pick(event.index)
-
-    def _pick(self, instead: int | None) -> None:
-        from workbench.ui.dialogs.model_picker import ModelPicker
-
-        def chosen(model: ModelEntry | None) -> None:
-            if model is None:
-                return
-            if any(each.is_same(model) for each in self._models):
-                self.say("This model is in the list. One model in two ways: give a field two values.")
-                return
-            self._chosen = True
-            if instead is None:
-                self._models.append(model)
-            else:
-                self._models[self._models.index(self._shown_models[instead])] = model
-            self._show_form()
-
-        picker = ModelPicker(self._services.catalog, self._desk.model, self._services.no_model_hint)
-        self.app.push_screen(picker, chosen)
+        self._models.choose(self._desk.model, self._models.of(self._kind)[event.index])
 
     def action_step(self, step: int) -> None:
         """Go to another field."""
@@ -319,83 +254,61 @@ class BenchScreen(Screen[None]):
 
     # Measuring
 
+    @on(BenchForm.Submitted)
     def action_start(self) -> None:
-        """Begin to measure."""
-        if self.running:
-            self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
+        """Start the measurement."""
+        if self._busy():
             return
         plan = self._plan()
-        if isinstance(plan, Refusal):
+        if isinstance(plan, PlanError):
             self.remove_class("-results")
-            self.form.refuse(plan.message, plan.field)
-            if not self._models:
+            self.form.refuse(str(plan).replace("\n", " "), plan.field)
+            if not self._models.names:
                 self.say(f"{self._key_for('bench.add')} adds a model.")
             return
-        if plan.sweep is None or not plan.sweep.warning:
-            self._begin(plan)
-            return
-        from workbench.ui.dialogs.confirm import ConfirmDialog
+        self._runner.begin(plan)
 
-        def answered(agreed: bool | None) -> None:
-            if agreed:
-                self._begin(plan)
+    def _busy(self) -> bool:
+        """Whether a measurement runs, which the user is then told."""
+        if self.running:
+            self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
+        return self.running
 
-        text = f"{plan.sweep.warning} Go on only where you may load it so."
-        self.app.push_screen(ConfirmDialog("Another machine is asked", text, "goes on"), answered)
-
-    def _begin(self, plan: BenchPlan) -> None:
-        services = self._services
-        self._kept, self._beside = None, False
+    def _started(self) -> None:
+        self._earlier = ()
         self._said.clear()
-        load = self._desk.conversation.load
-        self._job = BenchJob(plan, services.bench, services.engines, services.adviser, load, self._changed)
         self.results.clear()
         self._to_results()
-        self._worker = self._measure(self._job, 0)
 
     def action_more(self) -> None:
         """Add pairs to the comparison."""
-        if self._job is None or self._kept is not None or not self._job.can_continue:
-            self.say("Pairs can be added to a comparison that was just made.")
-            return
         self._said.clear()
-        self._worker = self._measure(self._job, MORE_PAIRS)
+        if self._earlier or not self._runner.add_pairs():
+            self.say("Pairs can only be added to a comparison that has just ended.")
 
-    @work(group="bench", exit_on_error=False, description="measure")
-    async def _measure(self, job: BenchJob, more: int) -> None:
-        await (job.more_pairs(more) if more else job.run())
+    def _ended(self, error: WorkbenchError | None) -> None:
         self._paint()
         self.refresh_bindings()
-        record = job.record
-        if record is None or job.is_empty:
-            if job.failures:
-                self.say(str(job.failures[0]).replace("\n", " "), 12.0)
-            return
-        try:
-            await self._services.bench.bench_runs.keep(record)
-        except WorkbenchError as error:
-            self.say(str(error).replace("\n", " "), 12.0)
+        if error is not None:
+            self.say(str(error), 12.0)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Pairs can only be added to pairs."""
-        if action == "more":
-            return self._kind == "pairs"
-        return True
+        return self._kind == "pairs" if action == "more" else True
 
     def action_stop(self) -> None:
         """Stop what runs; else go back to the form."""
-        if self._job is not None and self._job.running:
-            self._job.stop()
+        if self._runner.job is not None and self.running:
+            self._runner.job.stop()
             self.say("Stopping…", 2.0)
         else:
             self._to_form()
 
-    # Earlier runs
+    # Results
 
     def action_runs(self) -> None:
-        """Choose among the runs that are kept."""
-        if self.running:
-            self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
+        """Open the list of kept runs."""
+        if self._busy():
             return
         from workbench.ui.bench.kept_runs import KeptRunsDialog
 
@@ -404,36 +317,19 @@ class BenchScreen(Screen[None]):
     def _open_runs(self, records: tuple[BenchRecord, ...] | None) -> None:
         if not records:
             return
+        self._earlier = records
         self._to_results()
-        if len(records) == 1:
-            self._kept, self._beside = records[0], False
-            self._paint()
-            return
-        first, second = records
-        self._kept, self._beside = None, True
-        changes = lay_beside(first, second)
-        width = max(20, self.results.size.width - 3)
-        names = [
-            styled((f"{name}  ", "rows--dim"), (record.id, "rows--name"), (f"  {', '.join(record.models)}", ""))
-            for name, record in (("first ", first), ("second", second))
-        ]
-        notes = change_notes(first, second) if changes else ["The two have no test in common."]
-        said = [line for note in notes for line in styled((note, "rows--dim")).wrap(width)]
-        self.results.show_table(change_table(changes, first, second), [*names, *said])
+        if len(records) == 2:
+            self.results.compare(*records)
         self._paint()
 
     def action_copy(self) -> None:
-        """Copy the command that makes the measurement in sight again; else that of what the form says."""
-        record = self.record
-        if record is not None:
-            command = record.command
-        else:
-            plan = self._plan()
-            if isinstance(plan, Refusal):
-                self.say(plan.message)
-                return
-            command = plan.command
-        text = shlex.join(("workbench", *command))
+        """Copy the command of the record on the screen, or of the form."""
+        source = self.record or self._plan()
+        if isinstance(source, PlanError):
+            self.say(source.message)
+            return
+        text = shlex.join(("workbench", *source.command))
         self.post_message(CopyOut(text, clean_line(f"Copied: {text}")))
 
     def action_export(self) -> None:
@@ -442,33 +338,22 @@ class BenchScreen(Screen[None]):
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
-        from workbench.ui.dialogs.export import ExportDialog
-
-        dialog = ExportDialog("the measurement", EXPORTS, self._services.export_folder, f"bench {record.id}")
-
-        def chosen(export: Export | None) -> None:
-            if export is not None:
-                self._export(export, record)
-
-        self.app.push_screen(dialog, chosen)
-
-    @work(group="export", exit_on_error=False, description="export the measurement")
-    async def _export(self, export: Export, record: BenchRecord) -> None:
-        text = FORMS[export.form](record)
-        try:
-            self.say(f"Written to {await self._services.races.write(export.path, text)}", 8.0)
-        except WorkbenchError as error:
-            self.say(str(error).replace("\n", " "), 8.0)
+        export_document(
+            self,
+            self._services,
+            "the measurement",
+            EXPORTS,
+            f"bench {record.id}",
+            lambda form: FORMS[form](record),
+            self.say,
+        )
 
     async def leave(self) -> None:
-        """Stop, and give the memory back."""
-        if self._job is not None and self._worker is not None and self._job.running:
-            self._job.stop()
-            with suppress(WorkerFailed):
-                await self._worker.wait()
+        """Stop, and release the memory."""
+        await self._runner.leave()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Work that failed in a way that nobody foresaw is told, and does not end the program."""
+        """Report an unexpected worker error, and continue."""
         if event.state is WorkerState.ERROR and event.worker.error is not None:
             error = event.worker.error
             self._services.logs.add("error", "bench", f"{event.worker.description}: {error!r}")

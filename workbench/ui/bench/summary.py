@@ -1,28 +1,39 @@
-"""What is said of measurements: verdicts and intervals, progress, and the runs that are kept."""
+"""Measurements in sentences: plans, verdicts with their intervals, progress, and the list of kept runs."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 
 from textual.content import Content
 
 from workbench.core.statistics import Comparison
-from workbench.lab.bench.bench import BenchProgress
-from workbench.lab.bench.record import BenchRecord, DuelRecord, SweepRecord
-from workbench.lab.bench.report import sweep_notes
+from workbench.lab.bench.bench import BenchProgress, time_text
+from workbench.lab.bench.grid import PlanError
+from workbench.lab.bench.job import BenchJob
+from workbench.lab.bench.plan import BenchPlan
+from workbench.lab.bench.record import BenchRecord, DuelRecord, Kind, SweepRecord
+from workbench.lab.bench.report import DIFFERENT_MACHINES, UNPAIRED, sweep_notes
 from workbench.lab.bench.sweep import ENDINGS
+from workbench.ui.bench.fields import KIND_NAMES, KIND_WORDS, MORE_PAIRS, size_text
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, padded, styled
 
+_SHORT_KINDS: dict[Kind, str] = {
+    "tests": "tests",
+    "pairs": "A / B",
+    "parallel": "sequences",
+    "felt": "latency",
+    "sweep": "under load",
+}
 _SPANS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Half the widths of the scale that an interval is drawn on."""
 
 
 def verdict_lines(duels: Sequence[DuelRecord], width: int, added: int = 0) -> list[Content]:
-    """What comparisons came to: a sentence and an interval for each."""
+    """The verdicts of comparisons: a sentence and an interval for each."""
     lines: list[Content] = []
     for duel in duels:
         found = duel.comparison
@@ -31,19 +42,55 @@ def verdict_lines(duels: Sequence[DuelRecord], width: int, added: int = 0) -> li
         lines += styled((label, "rows--dim"), (clean_line(found.sentence(*duel.names)), style)).wrap(max(20, width))
         lines += interval_lines(found, width)
         if duel.disturbed:
-            text = f"{duel.disturbed} of {len(duel.pairs)} pairs were disturbed (*); they count all the same."
+            text = f"{duel.disturbed} of {len(duel.pairs)} pairs were disturbed (*); they still count."
             lines.append(styled((cut(text, width), "rows--warning")))
         if duel.design == "blocks":
-            text = "Not both fit in memory: each is loaded anew for every pair."
+            text = "The two do not fit in memory together: each is loaded again for every pair."
             lines.append(styled((cut(text, width), "rows--dim")))
     if added and duels:
-        text = f"{added} pairs were added after a look: who adds until the result pleases finds what is not there."
+        text = f"{added} pairs were added after a look at the result, which can find differences that do not exist."
         lines += styled((text, "rows--dim")).wrap(max(20, width))
     return lines
 
 
+def plan_lines(plan: BenchPlan | PlanError, kind: Kind, names: Mapping[str, str], width: int) -> list[Content]:
+    """What a kind of run measures, and the plan for it or why there is none.
+
+    Args:
+        plan: The plan, or the error.
+        kind: The kind of run.
+        names: The names of the models, by reference.
+        width: Of a line, in terminal columns.
+    """
+    lines = [styled((KIND_NAMES[kind], "rows--heading")), *styled((KIND_WORDS[kind], "rows--dim")).wrap(width)]
+    lines.append(Content(""))
+    if isinstance(plan, PlanError):
+        return [*lines, *styled((clean_line(str(plan)), "rows--warning")).wrap(width)]
+    command = shlex.join(("workbench", *plan.command))
+    lines += [styled((size_text(plan), "rows--name")), *styled((clean_line(command), "rows--dim")).wrap(width)]
+    for ref, name in names.items():
+        if words := plan.grid.own_words(ref):
+            text = clean_line(f"The Modelfile of {name} sets {' '.join(words)}")
+            lines += styled((text, "rows--warning")).wrap(width)
+    return lines
+
+
+def beside_lines(first: BenchRecord, second: BenchRecord, width: int, *, common: bool) -> list[Content]:
+    """The heading of two runs beside each other, with warnings; `common` tells whether they share a test."""
+    lines = [
+        styled((f"{name}  ", "rows--dim"), (record.id, "rows--name"), (f"  {clean_line(', '.join(record.models))}", ""))
+        for name, record in (("first ", first), ("second", second))
+    ]
+    notes = [f"{UNPAIRED} A against B is fair."]
+    if first.machine != second.machine:
+        notes.insert(0, DIFFERENT_MACHINES)
+    for note in notes if common else ["The two have no test in common."]:
+        lines += styled((note, "rows--dim")).wrap(width)
+    return lines
+
+
 def sweep_lines(sweep: SweepRecord, width: int) -> list[Content]:
-    """Who was asked, why it ended, and what a reader of the figures ought to know."""
+    """The server, why the sweep ended, and warnings about its figures."""
     target = sweep.target
     version = f" {target.version}" if target.version else ""
     lines = [styled((cut(clean_line(f"{target.kind}{version}  {sweep.label}"), max(20, width)), "rows--dim"))]
@@ -55,7 +102,7 @@ def sweep_lines(sweep: SweepRecord, width: int) -> list[Content]:
 
 
 def interval_lines(found: Comparison, width: int) -> list[Content]:
-    """The interval of a comparison on a scale around no difference; where there is none yet, an empty scale."""
+    """The interval of a comparison on a scale around no difference; an empty scale where there is none yet."""
     width = max(24, width)
     reach = max(abs(found.ratio - 1), found.bound or 0.0)
     span = next((span for span in _SPANS if span >= reach * 1.05), max(_SPANS[-1], reach * 1.05))
@@ -69,7 +116,7 @@ def interval_lines(found: Comparison, width: int) -> list[Content]:
     drawn[middle] = "┼"
     if found.low is not None and found.high is not None:
         low, high = place(found.low), place(found.high)
-        # The interval that does not hold "no difference" is drawn in another colour, and does not cross the mark.
+        # An interval without "no difference" has another colour, and does not cross the mark.
         style = "rows--warning" if low <= middle <= high else "rows--good"
         for column in range(low, high + 1):
             drawn[column], styles[column] = ("╋" if column == middle else "━"), style
@@ -82,14 +129,21 @@ def interval_lines(found: Comparison, width: int) -> list[Content]:
     return [line, styled((ends, "rows--dim"))]
 
 
-def time_text(seconds: float) -> str:
-    """A time that is still to come."""
-    whole = max(0, math.ceil(seconds))
-    return f"{whole} s" if whole < 90 else f"{whole // 60} min {whole % 60} s"
+def job_text(job: BenchJob | None, more_key: str) -> str:
+    """How a measurement ended; empty while it runs."""
+    record = job.record if job is not None and not job.running else None
+    if job is None or record is None:
+        return ""
+    if record.is_empty:
+        return "stopped" if job.stopped else "nothing could be measured"
+    parts = ["stopped, results so far kept" if job.stopped else "done", f"kept as {record.id}"]
+    if job.can_continue:
+        parts.append(f"{more_key} adds {MORE_PAIRS} pairs")
+    return " · ".join(parts)
 
 
 def progress_line(progress: BenchProgress, width: int) -> Content:
-    """How far a measurement is: a bar, the phase, the repetition, and the time left."""
+    """The progress of a measurement: a bar, the phase, the repetition, and the time left."""
     room = max(8, min(24, width // 4))
     step = f" {progress.step} of {progress.steps}" if progress.step else ""
     left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
@@ -99,11 +153,8 @@ def progress_line(progress: BenchProgress, width: int) -> Content:
 
 
 def kept_row(record: BenchRecord, width: int, *, marked: bool) -> Content:
-    """A run in the list of those that are kept."""
+    """A run in the list of kept runs."""
     when = record.at.replace("T", " ").removesuffix("Z")[:16]
-    kind = {"tests": "tests", "pairs": "A / B", "parallel": "sequences", "felt": "as felt", "sweep": "under load"}[
-        record.kind
-    ]
     models = ", ".join(record.models) or fmt.DASH
     stopped = "  stopped" if record.interrupted else ""
     tests = kept_figure(record)
@@ -111,7 +162,7 @@ def kept_row(record: BenchRecord, width: int, *, marked: bool) -> Content:
     return styled(
         ("● " if marked else "  ", "rows--good"),
         (when.ljust(18), "rows--dim"),
-        (kind.ljust(11), "rows--accent"),
+        (_SHORT_KINDS[record.kind].ljust(11), "rows--accent"),
         (padded(models, room), "rows--name"),
         (f"  {tests}", "rows--figure"),
         (stopped, "rows--warning"),
@@ -119,15 +170,15 @@ def kept_row(record: BenchRecord, width: int, *, marked: bool) -> Content:
 
 
 def kept_figure(record: BenchRecord) -> str:
-    """The one figure of a run that says most."""
+    """The most important figure of a run."""
     if record.duels:
         return fmt.change(record.duels[-1].comparison.ratio - 1)
     if record.sweep is not None:
         best = max((level.tps_total or 0.0 for level in record.sweep.levels), default=0.0)
-        return f"{fmt.rate(best)} tokens/s in all" if best else ""
+        return f"{fmt.rate(best)} tokens/s total" if best else ""
     if record.felt:
-        felt = record.felt[0]
-        return f"{fmt.milliseconds(felt.results[0].times('ttft_ms')[0])} to the first words" if felt.results else ""
-    written = [result for result in record.results if result.case.test.n_gen and not result.case.test.n_prompt]
-    shown = written or list(record.results)
+        results = record.felt[0].results
+        return f"TTFT {fmt.milliseconds(results[0].times('ttft_ms')[0])}" if results else ""
+    decode = [result for result in record.results if result.case.test.n_gen and not result.case.test.n_prompt]
+    shown = decode or list(record.results)
     return f"{fmt.rate(max(result.avg_ts for result in shown))} tokens/s" if shown else ""

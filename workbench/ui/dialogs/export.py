@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,10 +11,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.getters import query_one
+from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
+from workbench.core.errors import WorkbenchError
 from workbench.ui.dialogs.base import Dialog
+from workbench.ui.services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +97,37 @@ class ExportDialog(Dialog[Export | None]):
     def _write(self) -> None:
         if self.path.value.strip():
             self.dismiss(Export(self._form, Path(self.path.value.strip()).expanduser()))
+
+
+def export_document(
+    screen: Screen[None],
+    services: Services,
+    what: str,
+    forms: Mapping[str, str],
+    title: str,
+    text_of: Callable[[str], str],
+    say: Callable[[str, float], object],
+) -> None:
+    """Ask for a form and a path, and write a document there.
+
+    Args:
+        screen: Shows the dialog, and runs the worker that writes.
+        services: Knows the export folder and writes.
+        what: What is written, in words.
+        forms: Names of the forms, by the suffix of the file.
+        title: What the file is named after.
+        text_of: The document in one of the forms.
+        say: Shows a sentence for some seconds: where it was written, or why not.
+    """
+
+    async def write(export: Export) -> None:
+        try:
+            say(f"Written to {await services.write_document(export.path, text_of(export.form))}", 8.0)
+        except WorkbenchError as error:
+            say(str(error), 8.0)
+
+    def chosen(export: Export | None) -> None:
+        if export is not None:
+            screen.run_worker(write(export), group="export", exit_on_error=False, description=f"export {what}")
+
+    screen.app.push_screen(ExportDialog(what, forms, services.export_folder, title), chosen)

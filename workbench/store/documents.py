@@ -1,0 +1,36 @@
+"""Documents in files: kept runs and races, replaced as a whole, and exports under a free name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from workbench.core.errors import TargetError
+from workbench.store.files import replace_file, write_new_file
+
+
+def new_id(clock: Callable[[], float] = time.time) -> str:
+    """An id that nothing else has, and that sorts by time: `260101-120000-ab12`."""
+    return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(clock()))}-{secrets.token_hex(2)}"
+
+
+def replace_json(path: Path, document: Mapping[str, object]) -> None:
+    """Write a document, in the place of an earlier state of it. Raises OSError."""
+    text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+    replace_file(path, text.encode("utf-8", "replace"))
+
+
+async def write_document(path: Path, text: str) -> Path:
+    """Write `text` to `path`, or to a numbered name beside it where that is taken; gives the path written.
+
+    Raises:
+        TargetError: It cannot be written.
+    """
+    try:
+        return await asyncio.to_thread(write_new_file, path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise TargetError(f"{path}: {error.strerror or error}.", "Name a file in a folder of your own.") from error

@@ -1,0 +1,85 @@
+"""The models that the bench measures: the chat's model, until the user chooses others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from textual.screen import Screen
+
+from workbench.core.models import Catalog, ModelEntry
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref
+from workbench.lab.bench.record import Kind
+
+
+class BenchModels:
+    """The chosen models, and the dialog that chooses one.
+
+    Args:
+        screen: Shows the dialog.
+        catalog: The models to choose from.
+        hint: How to get a model where there is none.
+        changed: Called when the list has changed.
+        say: Shows a sentence for a moment.
+    """
+
+    def __init__(
+        self,
+        screen: Screen[None],
+        catalog: Catalog,
+        hint: str,
+        changed: Callable[[], object],
+        say: Callable[[str], object],
+    ) -> None:
+        self._screen = screen
+        self._catalog = catalog
+        self._hint = hint
+        self._changed = changed
+        self._say = say
+        self._models: list[ModelEntry] = []
+        self._chosen = False
+        """Whether the user has changed the list; until then it follows the chat."""
+
+    def follow(self, model: ModelEntry | None) -> None:
+        """Take the chat's model, unless the user has chosen others."""
+        if model is not None and not self._chosen:
+            self._models = [model]
+
+    @property
+    def recipes(self) -> Mapping[str, Recipe | None]:
+        """By the reference of each model, its Modelfile."""
+        return {model.ref: model.recipe for model in self._models}
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """By the reference of each model, its name."""
+        return {model.ref: model.name for model in self._models}
+
+    def of(self, kind: Kind) -> Sequence[ModelEntry]:
+        """The models that a kind of run can measure."""
+        return [model for model in self._models if kind != "sweep" or is_server_ref(model.ref)]
+
+    def remove(self, model: ModelEntry) -> None:
+        """Take a model out of the list."""
+        self._chosen = True
+        self._models.remove(model)
+        self._changed()
+
+    def choose(self, open_model: ModelEntry | None, instead: ModelEntry | None = None) -> None:
+        """Let the user choose a model, to add or to put in the place of another."""
+        from workbench.ui.dialogs.model_picker import ModelPicker
+
+        def chosen(model: ModelEntry | None) -> None:
+            if model is None:
+                return
+            if any(each.is_same(model) for each in self._models):
+                self._say("This model is in the list. To measure it in two ways, give a field two values.")
+                return
+            self._chosen = True
+            if instead is None:
+                self._models.append(model)
+            else:
+                self._models[self._models.index(instead)] = model
+            self._changed()
+
+        self._screen.app.push_screen(ModelPicker(self._catalog, open_model, self._hint), chosen)

@@ -1,0 +1,93 @@
+"""The measurement of the bench screen: at most one, run by a worker of the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from textual.screen import Screen
+from textual.worker import Worker, WorkerFailed
+
+from workbench.core.errors import WorkbenchError
+from workbench.lab.bench.job import BenchJob
+from workbench.lab.bench.plan import BenchPlan
+from workbench.ui.bench.fields import MORE_PAIRS
+from workbench.ui.services import Services
+
+
+class BenchRunner:
+    """Starts, continues and stops a measurement.
+
+    Args:
+        screen: Runs the worker.
+        services: What is measured with.
+        started: Called when a measurement starts.
+        changed: Called when progress or results have changed.
+        ended: Called at the end, with an error that the user has to see, or None.
+    """
+
+    def __init__(
+        self,
+        screen: Screen[None],
+        services: Services,
+        started: Callable[[], None],
+        changed: Callable[[], None],
+        ended: Callable[[WorkbenchError | None], None],
+    ) -> None:
+        self._screen = screen
+        self._services = services
+        self._started = started
+        self._changed = changed
+        self._ended = ended
+        self._worker: Worker[None] | None = None
+        self.job: BenchJob | None = None
+        """The last measurement; None before the first."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a measurement runs."""
+        return self.job is not None and self.job.running
+
+    def begin(self, plan: BenchPlan) -> None:
+        """Start a measurement; the load of a server on another machine needs the user's consent."""
+        if plan.sweep is None or not plan.sweep.warning:
+            self._begin(plan)
+            return
+        from workbench.ui.dialogs.confirm import ConfirmDialog
+
+        def answered(agreed: bool | None) -> None:
+            if agreed:
+                self._begin(plan)
+
+        text = f"{plan.sweep.warning} Continue only if you are allowed to load it."
+        self._screen.app.push_screen(ConfirmDialog("A server on another machine", text, "continues"), answered)
+
+    def _begin(self, plan: BenchPlan) -> None:
+        services = self._services
+        self.job = BenchJob(plan, services.bench, services.engines, services.adviser, self._changed)
+        self._started()
+        self._start(self.job, 0)
+
+    def add_pairs(self) -> bool:
+        """Add pairs to the comparison; tells whether there is one to add to."""
+        job = self.job
+        if job is None or not job.can_continue:
+            return False
+        self._start(job, MORE_PAIRS)
+        return True
+
+    def _start(self, job: BenchJob, more: int) -> None:
+        self._worker = self._screen.run_worker(
+            self._measure(job, more), group="bench", exit_on_error=False, description="measure"
+        )
+
+    async def _measure(self, job: BenchJob, more: int) -> None:
+        await (job.more_pairs(more) if more else job.run())
+        self._ended(job.unkept or (job.failures[0] if job.is_empty and job.failures else None))
+
+    async def leave(self) -> None:
+        """Stop, and wait until the memory is released."""
+        if self.job is not None and self._worker is not None and self.job.running:
+            self.job.stop()
+            with suppress(WorkerFailed):
+                await self._worker.wait()
