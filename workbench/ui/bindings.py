@@ -52,7 +52,7 @@ def screen_groups() -> list[KeyGroup]:
 
 def key_groups() -> list[KeyGroup]:
     """Every binding that has an id; imports all screens."""
-    from workbench.ui.bench.form import ModelList
+    from workbench.ui.bench.form import BenchModelRows
     from workbench.ui.bench.kept_runs import KeptRunsDialog
     from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.chat.edit_dialog import EditArea
@@ -74,7 +74,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Race", RaceScreen.BINDINGS),
         KeyGroup.of("A lane of a race that has the focus", LaneScroll.BINDINGS),
         KeyGroup.of("Bench", BenchScreen.BINDINGS),
-        KeyGroup.of("The models of a bench", ModelList.BINDINGS),
+        KeyGroup.of("The models of a bench", BenchModelRows.BINDINGS),
         KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),

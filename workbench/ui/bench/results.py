@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.errors import WorkbenchError
+from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.record import BenchRecord, lay_beside
 from workbench.ui.bench.curves import Plot, plots_of
 from workbench.ui.bench.form import BenchLines
@@ -76,8 +77,9 @@ class BenchResults(Vertical):
         self._show_table()
         self._show_plots(())
 
-    def show(self, record: BenchRecord, failures: Sequence[WorkbenchError] = (), added: int = 0) -> None:
-        """Show a measurement."""
+    def show(self, record: BenchRecord, job: BenchJob | None = None) -> None:
+        """Show a measurement, with what only its job knows."""
+        failures, added = (job.failures, job.added) if job is not None else ((), 0)
         if self._record is not None and self._record.id != record.id:
             self._follow = True
         if record == self._record and tuple(failures) == self._failures and added == self._added:

@@ -13,7 +13,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.lab.bench.grid import PlanError
@@ -31,6 +31,7 @@ from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.kit.transient import SAY_SECONDS, TransientText
+from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
@@ -174,11 +175,9 @@ class BenchScreen(Screen[None]):
         job, record = self._runner.job, self.record
         with self.app.batch_update():
             if record is not None:
-                own = job if not self._earlier else None
-                self.results.show(record, own.failures if own else (), own.added if own else 0)
-            width = max(20, self.progress.size.width - 2)
+                self.results.show(record, None if self._earlier else job)
             progress = job.progress if job is not None else None
-            self.progress.set_lines([progress_line(progress, width) if progress else Content("")])
+            self.progress.set_lines([progress_line(progress, max(20, self.progress.size.width - 2))])
             self.state.set_lines([self._state_line()])
         if not self.running:
             self._painter.pause()
@@ -210,7 +209,7 @@ class BenchScreen(Screen[None]):
             return
         self._kind = event.kind
         self._runner.job, self._earlier = None, ()
-        self.set_class(False, "-results")
+        self.remove_class("-results")
         self._show_form()
         self._paint()
         self.call_after_refresh(self.form.focus_field)
@@ -231,17 +230,11 @@ class BenchScreen(Screen[None]):
 
     def action_step(self, step: int) -> None:
         """Go to another field."""
-        if step > 0:
-            self.focus_next("#bench-form *")
-        else:
-            self.focus_previous("#bench-form *")
+        (self.focus_next if step > 0 else self.focus_previous)("#bench-form *")
 
     def action_turn(self) -> None:
         """Go from the form to the results, and back."""
-        if self.results.has_focus_within:
-            self._to_form()
-        else:
-            self._to_results()
+        (self._to_form if self.results.has_focus_within else self._to_results)()
 
     def _to_form(self) -> None:
         self.remove_class("-results")
@@ -338,14 +331,9 @@ class BenchScreen(Screen[None]):
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
+        title = f"bench {record.id}"
         export_document(
-            self,
-            self._services,
-            "the measurement",
-            EXPORTS,
-            f"bench {record.id}",
-            lambda form: FORMS[form](record),
-            self.say,
+            self, self._services, "the measurement", EXPORTS, title, lambda form: FORMS[form](record), self.say
         )
 
     async def leave(self) -> None:
@@ -354,7 +342,4 @@ class BenchScreen(Screen[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Report an unexpected worker error, and continue."""
-        if event.state is WorkerState.ERROR and event.worker.error is not None:
-            error = event.worker.error
-            self._services.logs.add("error", "bench", f"{event.worker.description}: {error!r}")
-            self.say(f"{event.worker.description} failed: {type(error).__name__}. The log has the details.", 8.0)
+        report_worker_error(event, self._services.logs, lambda text: self.say(text, 8.0))

@@ -142,8 +142,10 @@ def job_text(job: BenchJob | None, more_key: str) -> str:
     return " · ".join(parts)
 
 
-def progress_line(progress: BenchProgress, width: int) -> Content:
+def progress_line(progress: BenchProgress | None, width: int) -> Content:
     """The progress of a measurement: a bar, the phase, the repetition, and the time left."""
+    if progress is None:
+        return Content("")
     room = max(8, min(24, width // 4))
     step = f" {progress.step} of {progress.steps}" if progress.step else ""
     left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
