@@ -18,7 +18,8 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
-from workbench.lab.race.race import LaneSpec, Race
+from workbench.lab.race.lane import LaneSpec
+from workbench.lab.race.race import Race
 from workbench.library.catalog import LibraryCatalog
 
 QUANTS = ("F16", "Q8_0", "Q4_K_M")

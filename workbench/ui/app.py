@@ -246,7 +246,7 @@ class WorkbenchApp(App[None]):
 
     def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
         """Continue the conversation of a lane in the chat."""
-        from workbench.ui.race.setup import conversation_of
+        from workbench.ui.race.lane_actions import conversation_of
 
         if event.lane.info is not None:
             self.action_chat()

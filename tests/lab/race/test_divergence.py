@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.lab.race.divergence import Piece, first_divergence, word_difference
+from workbench.lab.race.divergence import TextDifference, first_divergence, word_difference
 
 
 @pytest.mark.parametrize(
@@ -36,10 +36,10 @@ def test_everything_before_it_is_the_same(reference: list[int], other: list[int]
 
 def test_words_that_came_in_the_place_of_others() -> None:
     assert word_difference("The sea is blue.", "The sea was very blue.") == (
-        Piece("same", "The sea "),
-        Piece("missing", "is"),
-        Piece("added", "was very"),
-        Piece("same", " blue."),
+        TextDifference("same", "The sea "),
+        TextDifference("missing", "is"),
+        TextDifference("added", "was very"),
+        TextDifference("same", " blue."),
     )
 
 

@@ -13,8 +13,9 @@ from workbench.core.errors import ContextFullError, ModelLoadError
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import Pace, Script, ScriptedEngine, ScriptedHost, ScriptedModel
-from workbench.lab.race.race import Lane, LaneSpec, Race
-from workbench.lab.race.report import FIELDS, as_csv, as_json, as_markdown, ratio, result_of
+from workbench.lab.race.lane import Lane, LaneSpec
+from workbench.lab.race.race import Race
+from workbench.lab.race.report import as_csv, as_json, as_markdown, ratio, result_of
 
 ONE, OTHER = "The sea is blue and wide.", "The sea is blue and deep."
 NEXT = "And so on."
@@ -274,7 +275,7 @@ async def test_the_figures_of_the_result(make: Callable[..., Race]) -> None:
     assert lanes[1]["peak_bytes"] == 100
     rows = list(csv.DictReader(io.StringIO(as_csv(result))))
     assert [row["model"] for row in rows] == ["a", "b", "c"]
-    assert tuple(rows[0]) == FIELDS
+    assert list(rows[0])[:3] == ["lane", "model", "quant"]
     assert rows[0]["first_divergence"] == ""
 
 

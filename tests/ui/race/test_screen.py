@@ -15,12 +15,12 @@ from workbench.core.errors import ModelLoadError, TargetError
 from workbench.core.models import MemoryUse, ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
+from workbench.lab.race.setup import proposed
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.race.lane import LaneColumn
 from workbench.ui.race.lines import difference_lines
 from workbench.ui.race.screen import RaceScreen
-from workbench.ui.race.setup import proposed
 
 MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 ANSWERS = {
@@ -327,7 +327,7 @@ async def test_a_narrow_screen_shows_the_lanes_that_fit(host: ScriptedHost, cloc
         await ask(pilot)
         columns = list(race_of(app).query(LaneColumn))
         assert [column.display for column in columns] == [True, True, False]
-        assert "1 more beside the screen" in seen(app)
+        assert "1 more off-screen" in seen(app)
         columns[1].scroll.focus()
         await pilot.press("right")
         await settle(pilot)

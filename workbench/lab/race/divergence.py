@@ -1,4 +1,4 @@
-"""Where two answers part: token by token where the vocabularies are the same, word by word where they are not."""
+"""The difference of two answers: by token where the vocabularies are the same, and by word."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 
 
 def first_divergence(reference: Sequence[int], other: Sequence[int], *, ended: bool = False) -> int | None:
-    """The index of the first token of `other` that is not that of `reference`; None where there is none.
+    """The index of the first token of `other` that differs from `reference`; None where none does.
 
     Args:
-        reference: Token ids of the one answer.
+        reference: Token ids of one answer.
         other: Token ids of the other.
-        ended: Whether both ended of their own accord. Then the end is a token like any other, and an answer that is
-            the beginning of the other one leaves it there.
+        ended: Whether the models themselves ended both. Then the end counts as a token: an answer that is the beginning
+            of the other differs from it there.
     """
     shorter = min(len(reference), len(other))
     for index in range(shorter):
@@ -28,24 +28,24 @@ def first_divergence(reference: Sequence[int], other: Sequence[int], *, ended: b
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a text, against a reference."""
+class TextDifference:
+    """A part of a text, compared with a reference."""
 
     kind: Literal["same", "added", "missing"]
-    """`missing` is text of the reference that is not there."""
+    """`missing` is text that only the reference has."""
     text: str
 
 
-def word_difference(reference: str, text: str) -> tuple[Piece, ...]:
-    """`text` in pieces, word by word against `reference`; what is missing stands before what came in its place."""
+def word_difference(reference: str, text: str) -> tuple[TextDifference, ...]:
+    """`text` in parts, compared with `reference` word by word; missing text stands before its replacement."""
     mine, theirs = _WORD.findall(reference), _WORD.findall(text)
     pieces = []
     for tag, begin, end, from_, to in SequenceMatcher(None, mine, theirs, autojunk=False).get_opcodes():
         if tag == "equal":
-            pieces.append(Piece("same", "".join(theirs[from_:to])))
+            pieces.append(TextDifference("same", "".join(theirs[from_:to])))
             continue
         if begin < end:
-            pieces.append(Piece("missing", "".join(mine[begin:end])))
+            pieces.append(TextDifference("missing", "".join(mine[begin:end])))
         if from_ < to:
-            pieces.append(Piece("added", "".join(theirs[from_:to])))
+            pieces.append(TextDifference("added", "".join(theirs[from_:to])))
     return tuple(pieces)

@@ -1,7 +1,7 @@
 """A race: one prompt to several models, live and fair.
 
-Lanes are answered at the same time, and an engine that steps them in turn lets a lane's clock run only during the
-lane's own steps, so that each figure is what the model would show alone. Who is asked first changes from question to
+Lanes answer at the same time, and an engine that steps them in turn lets a lane's clock run only during the lane's own
+steps, so that each figure is what the model would have alone. The first lane to be asked changes from question to
 question. Models that do not fit in memory together are loaded, asked and unloaded one after the other.
 """
 
@@ -12,19 +12,17 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from workbench.core.answer import Answer, Outcome
+from workbench.core.answer import Answer
 from workbench.core.cancel import CancelToken
-from workbench.core.chat import Message
 from workbench.core.engine import Engine, EngineHost, MemoryAdviser, Request
 from workbench.core.errors import CancelledError, EngineError, WorkbenchError
-from workbench.core.events import Event, Failed, Token
+from workbench.core.events import Event, Failed
 from workbench.core.metrics import Meter
-from workbench.core.models import EngineInfo, ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.parameters import Sampling
 from workbench.lab.race.divergence import first_divergence
+from workbench.lab.race.lane import Lane, LaneAnswer, LaneSpec, LaneState
 
 _logger = logging.getLogger(__name__)
 
@@ -33,131 +31,16 @@ WARM_UP = "Hello"
 SEEDS = 2**31
 """Seeds are drawn below this."""
 
-LaneState = Literal["waiting", "loading", "ready", "writing", "done", "stopped", "failed"]
-"""`waiting`: for its turn; `ready`: open, and everything is answered that was asked before it joined."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneSpec:
-    """What runs in a lane."""
-
-    ref: str
-    label: str
-    """What to call it until it is open."""
-    load: LoadSettings
-    sampling: Sampling
-    system: str = ""
-    model: ModelEntry | None = None
-    """What is known of the model before it is open."""
-    own_sampling: bool = False
-    """Whether it keeps its sampling parameters when those of the race change."""
-    opening: tuple[Message, ...] = ()
-    """The turns that stand before the first question, where a Modelfile has some."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaneAnswer:
-    """A lane's answer to one question."""
-
-    outcome: Outcome
-    tokens: tuple[int, ...]
-    """The ids of the tokens that were generated."""
-
-
-class Lane:
-    """One model in a race, with a history of its own.
-
-    Args:
-        spec: What runs in it.
-    """
-
-    def __init__(self, spec: LaneSpec) -> None:
-        self.spec = spec
-        self.state: LaneState = "waiting"
-        self.info: EngineInfo | None = None
-        """What was opened; it stays when the model is unloaded."""
-        self.load_ms: float | None = None
-        """How long it took to open, the first time."""
-        self.error: WorkbenchError | None = None
-        """Why it has failed."""
-        self.load_fraction = 0.0
-        self.answer: Answer | None = None
-        """What is being written, or was written last."""
-        self.tokens: list[int] = []
-        """The ids of its tokens."""
-        self.ends: list[int] = []
-        """For each of its tokens, how long the text was after it: that of the thoughts and of the answer together."""
-        self.answers: list[LaneAnswer] = []
-        """One for each question that it has answered, or failed to."""
-        self.engine: Engine | None = None
-        self.cancel = CancelToken()
-        self.task: asyncio.Task[None] | None = None
-        self.question = -1
-        """The index of the question that `answer` answers; -1 before the first."""
-
-    @property
-    def label(self) -> str:
-        """Its name."""
-        return self.model.label if self.model else self.spec.label
-
-    @property
-    def model(self) -> ModelEntry | None:
-        """What is known of its model."""
-        return self.info.model if self.info else self.spec.model
-
-    @property
-    def running(self) -> bool:
-        """Whether it loads, waits for its turn, or writes."""
-        return self.task is not None and not self.task.done()
-
-    @property
-    def hopeless(self) -> bool:
-        """Whether it could not even be opened."""
-        return self.state == "failed" and self.info is None
-
-    @property
-    def ended(self) -> bool:
-        """Whether the model itself ended the last answer."""
-        return not self.running and bool(self.answers) and self.answers[-1].outcome.reason == "stop"
-
-    def begin(self, answer: Answer) -> Answer:
-        """Take an empty answer to the question that comes next, and give it back."""
-        self.answer, self.question = answer, len(self.answers)
-        self.tokens, self.ends, self.error = [], [], None
-        return answer
-
-    def feed(self, event: Event) -> None:
-        """Take one event of the answer."""
-        if self.answer is not None:
-            self.answer.feed(event)
-        if isinstance(event, Token):
-            self.tokens.append(event.id)
-            self.ends.append((self.ends[-1] if self.ends else 0) + len(event.text))
-
-    def messages(self, questions: Sequence[str]) -> tuple[Message, ...]:
-        """The conversation up to the question that comes next."""
-        messages = [Message("system", self.spec.system)] if self.spec.system.strip() else []
-        messages += self.spec.opening
-        for question, answer in zip(questions, self.answers, strict=False):
-            # Templates refuse two questions in a row, so one that got no answer is left out.
-            if answer.outcome.message.content or answer.outcome.message.reasoning:
-                messages += [Message("user", question), answer.outcome.message]
-        return (*messages, Message("user", questions[len(self.answers)]))
-
-
-def _ignore(_lane: Lane, _event: Event | None) -> None:
-    """Nobody looks."""
-
 
 class Race:
     """Several lanes that answer the same questions.
 
     Args:
         host: Opens models.
-        adviser: Tells what fits in memory together.
-        lanes: What runs; the first is the reference. At most `MOST_LANES`.
-        solo: Whether they write one after the other, where they could at the same time.
-        on_event: Told of every event of a lane, and with None of a new state; in the event loop.
+        adviser: Knows what fits in memory together.
+        lanes: At most `MOST_LANES`; the first is the reference.
+        solo: Whether they answer one after the other, even where all fit in memory.
+        on_event: Called in the event loop with every event of a lane, and with None for a new state.
     """
 
     def __init__(
@@ -167,22 +50,22 @@ class Race:
         lanes: Sequence[LaneSpec],
         *,
         solo: bool = False,
-        on_event: Callable[[Lane, Event | None], None] = _ignore,
+        on_event: Callable[[Lane, Event | None], None] = lambda _lane, _event: None,
     ) -> None:
         self._host = host
         self._adviser = adviser
-        self._tell = on_event
+        self._on_event = on_event
         self._one_at_a_time = asyncio.Lock()
         self._seeds: list[int] = []
         self.lanes = [Lane(spec) for spec in lanes]
         self.questions: list[str] = []
         self.solo = solo
         self.in_turn = False
-        """Whether the models do not fit in memory together, so that each is unloaded after its answer."""
+        """Whether the models do not fit in memory together, and each is unloaded after its answer."""
 
     @property
     def reference(self) -> Lane | None:
-        """The lane that the others are compared with; None where there is no lane."""
+        """The lane that the others are compared with; None without lanes."""
         return self.lanes[0] if self.lanes else None
 
     @property
@@ -191,14 +74,14 @@ class Race:
         return any(lane.running for lane in self.lanes)
 
     async def open(self) -> None:
-        """Load the models, where they fit together. A lane that cannot be opened has failed; the others go on."""
+        """Load the models, where they fit together. A lane that cannot be opened fails; the others continue."""
         await self.weigh()
         if not self.in_turn:
             self._start(self.lanes)
         await self.finished()
 
     def ask(self, question: str) -> None:
-        """Put a question to all lanes; `finished` waits for their answers."""
+        """Ask all lanes a question; `finished` waits for their answers."""
         self._seeds.append(random.randrange(SEEDS))
         first = len(self.questions) % max(1, len(self.lanes))
         self.questions.append(question)
@@ -210,7 +93,7 @@ class Race:
             await asyncio.wait(tasks)
 
     async def add(self, spec: LaneSpec) -> Lane:
-        """Let another model in; it answers everything that was asked so far."""
+        """Add a lane; it answers all questions so far."""
         lane = Lane(spec)
         self.lanes.append(lane)
         if self.questions:
@@ -219,13 +102,13 @@ class Race:
         return lane
 
     async def remove(self, lane: Lane) -> None:
-        """Stop a lane, and throw it out."""
+        """Stop and remove a lane."""
         self.lanes.remove(lane)
         await self._end(lane)
         await self.weigh()
 
     async def swap(self, lane: Lane, spec: LaneSpec) -> Lane:
-        """Put another model in the place of a lane."""
+        """Replace a lane."""
         place = self.lanes.index(lane)
         added = await self.add(spec)
         self.lanes.remove(added)
@@ -233,19 +116,25 @@ class Race:
         await self.remove(lane)
         return added
 
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Use other sampling parameters from the next question on, except in lanes with their own."""
+        for lane in self.lanes:
+            if not lane.spec.own_sampling:
+                lane.spec = replace(lane.spec, sampling=sampling)
+
     def stop(self, lane: Lane | None = None) -> None:
-        """Stop what a lane does, or what all do; what was written stays."""
+        """Stop a lane, or all; what they have written stays."""
         for each in self.lanes if lane is None else [lane]:
             each.cancel.set()
 
     async def close(self) -> None:
-        """Stop everything and give the memory back."""
+        """Stop everything and release the memory."""
         await asyncio.gather(*map(self._end, self.lanes))
 
     def divergence(self, lane: Lane) -> int | None:
-        """The first token at which the last answer of `lane` leaves that of the reference.
+        """The index of the first token of `lane`'s last answer that differs from the reference's.
 
-        None where it has not, and where the two do not have the same vocabulary: see `comparable`.
+        None where none does, and where the two have different vocabularies: see `comparable`.
         """
         reference = self.reference
         if reference is None or lane is reference or reference.question != lane.question or not self.comparable(lane):
@@ -254,14 +143,14 @@ class Race:
         return first_divergence(reference.tokens, lane.tokens, ended=ended)
 
     def comparable(self, lane: Lane) -> bool:
-        """Whether the tokens of `lane` mean the same as those of the reference."""
+        """Whether `lane` has the vocabulary of the reference."""
         reference = self.reference
         if reference is None or reference.info is None or lane.info is None:
             return False
         return bool(lane.info.vocabulary) and lane.info.vocabulary == reference.info.vocabulary
 
     async def weigh(self) -> None:
-        """Find out whether the models that are not open fit in memory together."""
+        """Determine whether the models that are not open yet fit in memory together."""
         closed = [lane for lane in self.lanes if lane.engine is None and not lane.hopeless]
         self.in_turn = not await self._adviser.fit_together([(lane.spec.ref, lane.spec.load) for lane in closed])
 
@@ -279,7 +168,7 @@ class Race:
                 lane.task = asyncio.create_task(self._run(lane))
 
     async def _run(self, lane: Lane) -> None:
-        """Answer everything that was asked and that this lane has not answered."""
+        """Answer all questions that this lane has not answered."""
         try:
             if self.solo or self.in_turn:
                 async with self._one_at_a_time:
@@ -297,7 +186,7 @@ class Race:
             self._fail(lane, EngineError(f"The lane failed: {error!r}.", "The log (F12) has the details."))
 
     async def _make_room(self, lane: Lane | None) -> None:
-        """Where the models do not fit together, unload all but `lane`; what writes is left alone."""
+        """Where the models do not fit together, unload all but `lane` and those that write."""
         for other in self.lanes if self.in_turn else ():
             if other is not lane and other.state not in ("loading", "writing"):
                 await self._unload(other)
@@ -322,7 +211,7 @@ class Race:
         self._set(lane, "ready")
 
     async def _warm_up(self, lane: Lane, engine: Engine) -> None:
-        """Compute once, so that the first lane is not the one that reads its weights from the disk."""
+        """Compute once, so that no lane reads its weights from the disk while it is timed."""
         request = Request(prompt=WARM_UP, sampling=Sampling(temperature=0.0, num_predict=1))
         async for _ in engine.generate(request, lane.cancel):
             pass
@@ -331,7 +220,7 @@ class Race:
         number = len(lane.answers)
         sampling = lane.spec.sampling
         if sampling.seed < 0:
-            # One seed for all, so that it is the models that differ and not the dice.
+            # All lanes get the same seed, so that only the models differ.
             sampling = replace(sampling, seed=self._seeds[number])
         request = Request(messages=lane.messages(self.questions), sampling=sampling)
         answer = lane.begin(
@@ -344,11 +233,11 @@ class Race:
             async for batch in engine.generate(request, lane.cancel):
                 for event in batch:
                     lane.feed(event)
-                    self._tell(lane, event)
+                    self._on_event(lane, event)
         except WorkbenchError as error:
             lane.feed(Failed(error, time.perf_counter_ns()))
         except BaseException:
-            # An engine that nobody listens to any more must not go on computing.
+            # An engine without a listener must not continue to compute.
             lane.cancel.set()
             raise
         outcome = answer.outcome()
@@ -369,4 +258,4 @@ class Race:
 
     def _set(self, lane: Lane, state: LaneState) -> None:
         lane.state = state
-        self._tell(lane, None)
+        self._on_event(lane, None)

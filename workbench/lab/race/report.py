@@ -12,7 +12,8 @@ from typing import Protocol
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
-from workbench.lab.race.race import Lane, Race
+from workbench.lab.race.lane import Lane
+from workbench.lab.race.race import Race
 
 DASH = "—"
 
@@ -41,13 +42,13 @@ class LaneResult:
 
     @property
     def peak_bytes(self) -> int | None:
-        """What it took of memory."""
+        """The memory that it takes."""
         return self.info.memory.total_bytes if self.info and self.info.memory else None
 
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """What a race came to, for one question."""
+    """The result of a race, for one question."""
 
     question: str
     lanes: tuple[LaneResult, ...]
@@ -62,16 +63,16 @@ class RaceResult:
 
     @property
     def smallest(self) -> int | None:
-        """The index of the lane with the smallest file; None where fewer than two told."""
+        """The index of the lane with the smallest file; None where fewer than two are known."""
         return _first_best([lane.size_bytes for lane in self.lanes])
 
     @property
     def leanest(self) -> int | None:
-        """The index of the lane that took least memory; None where fewer than two told."""
+        """The index of the lane that takes least memory; None where fewer than two are known."""
         return _first_best([lane.peak_bytes for lane in self.lanes])
 
     def marks(self, index: int) -> list[str]:
-        """In what a lane is the best. That the smallest file takes least memory, too, goes without saying."""
+        """What a lane is the best in; least memory only where that is not the smallest file."""
         found = {"fastest": self.fastest, "smallest": self.smallest}
         if self.leanest != self.smallest:
             found["least memory"] = self.leanest
@@ -85,7 +86,7 @@ def _first_best(values: Sequence[float | None]) -> int | None:
 
 
 def result_of(race: Race) -> RaceResult:
-    """What the last question of a race came to so far."""
+    """The result of the last question of a race so far."""
     question = race.questions[-1] if race.questions else ""
     lanes = tuple(_result(race, index, lane) for index, lane in enumerate(race.lanes))
     return RaceResult(question, lanes, race.in_turn)
@@ -111,40 +112,12 @@ def _result(race: Race, index: int, lane: Lane) -> LaneResult:
 
 
 def ratio(value: float | None, reference: float | None) -> float | None:
-    """How many times the reference a value is; None where one of them is not known."""
+    """A value as a multiple of the reference; None where one of them is not known."""
     return value / reference if value is not None and reference else None
 
 
-FIELDS = (
-    "lane",
-    "model",
-    "quant",
-    "bits_per_weight",
-    "size_bytes",
-    "size_ratio",
-    "peak_bytes",
-    "peak_ratio",
-    "prompt_tokens",
-    "cached_tokens",
-    "completion_tokens",
-    "load_ms",
-    "ttft_ms",
-    "prefill_tps",
-    "decode_tps",
-    "decode_ratio",
-    "source",
-    "itl_p50_ms",
-    "finish_reason",
-    "seed",
-    "backend",
-    "first_divergence",
-    "error",
-)
-"""What the table of a race has a column for."""
-
-
 def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
-    """The figures of a lane by the names in `FIELDS`; what is not known is None."""
+    """The figures of a lane by name; None where one is not known."""
     info, metrics, reference = lane.info, lane.metrics, result.lanes[0]
     return {
         "lane": lane.lane,
@@ -195,18 +168,24 @@ def as_json(result: RaceResult) -> Mapping[str, object]:
     }
 
 
+def document_of(race: Race) -> Mapping[str, object]:
+    """A race as it is kept: all questions, and the result of the last."""
+    return {"questions": list(race.questions), **as_json(result_of(race))}
+
+
 def as_csv(result: RaceResult) -> str:
     """The figures of the lanes, one row each, with a heading."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, FIELDS, lineterminator="\n")
+    rows = [lane_values(result, lane) for lane in result.lanes]
+    writer = csv.DictWriter(out, rows[0], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(lane_values(result, lane) for lane in result.lanes)
+    writer.writerows(rows)
     return out.getvalue()
 
 
 def as_markdown(result: RaceResult) -> str:
     """The question, a table of the lanes, and their answers."""
-    headings = ("lane", "quant", "bits", "size", "memory", "TTFT", "prefill", "decode", "x", "tokens", "parts at")
+    headings = ("lane", "quant", "bits", "size", "memory", "TTFT", "prefill", "decode", "x", "tokens", "differs at")
     rows = [_row(result, lane) for lane in result.lanes]
     table = [f"| {' | '.join(row)} |" for row in (headings, ("---",) * len(headings), *rows)]
     lines = ["# Race", "", *_quoted(result.question), "", *table, ""]
@@ -265,7 +244,7 @@ def _shown(value: float | None, form: str, unit: str = "") -> str:
 
 
 class RaceBook(Protocol):
-    """Keeps what races came to."""
+    """Keeps races."""
 
     def new_id(self) -> str:
         """An id that no other race has."""

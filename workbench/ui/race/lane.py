@@ -13,7 +13,7 @@ from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 
-from workbench.lab.race.race import Lane
+from workbench.lab.race.lane import Lane
 from workbench.ui.kit.sanitize import clean
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.race.lines import (
@@ -29,13 +29,13 @@ from workbench.ui.widgets.lines import Lines
 STYLES = frozenset(
     f"lane--{name}"
     for name in (
-        "name", "reference", "figure", "value", "dim", "good", "warn", "bad", "heading",
+        "name", "reference", "figure", "value", "dim", "good", "warn", "bad",
         "question", "thought", "parted", "added", "missing",
     )
 )  # fmt: skip
-"""The component classes of everything on the race screen."""
+"""The component classes of the race screen."""
 METER_STYLES = frozenset(f"gauge--{name}" for name in ("bar", "track", "label", "value", "warn", "critical"))
-"""And of the meters of the machine."""
+"""The component classes of the machine's meters."""
 
 
 class RaceLines(Lines):
@@ -49,7 +49,7 @@ class RaceLines(Lines):
         & > .lane--value { color: $foreground; }
         & > .lane--dim, & > .lane--thought { color: $muted; }
         & > .lane--thought { text-style: italic; }
-        & > .lane--heading { color: $muted; text-style: bold; }
+        & > .rows--header { color: $muted; text-style: bold; }
         & > .lane--good { color: $text-success; }
         & > .lane--warn { color: $text-warning; }
         & > .lane--bad { color: $text-error; }
@@ -65,11 +65,11 @@ class RaceLines(Lines):
         & > .gauge--critical { color: $gauge-critical; text-style: bold; }
     }
     """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*STYLES, *METER_STYLES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--header", *STYLES, *METER_STYLES}
 
 
 class LaneText(RaceLines):
-    """What a lane has written."""
+    """The text of a lane."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,12 +85,12 @@ class LaneText(RaceLines):
         """The rows on which differences from the reference begin, where those are shown."""
 
     def show(self, lane: Lane, questions: Sequence[str], divergence: int | None, against: str | None) -> int:
-        """Show a lane; text that only grew is only added to.
+        """Show a lane; text that has only grown is appended.
 
         Args:
             lane: The lane.
-            questions: What was asked.
-            divergence: The token at which it leaves the reference.
+            questions: The questions of the race.
+            divergence: The index of the first token that differs from the reference.
             against: The text to show the difference to; None for none.
 
         Returns:
@@ -129,7 +129,7 @@ class LaneText(RaceLines):
         return [*self._above, *answer_lines(lane, self._divergence, width)]
 
     def _take(self, lane: Lane) -> int:
-        """Take the text that has come; gives the first line of the text that changed."""
+        """Append the new text; gives the first line that changed."""
         message = lane.answer.message() if lane.answer else None
         text = message.reasoning + message.content if message else ""
         changed = self._document.append(clean(text[self._taken :]))
@@ -146,35 +146,45 @@ class LaneText(RaceLines):
 
 
 class LaneScroll(VerticalScroll, can_focus=True):
-    """The text of a lane, to be scrolled; it has the keys of the lane."""
+    """The scrollable text of a lane, with the keys of the lane."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "lane('continue')", "Chat", id="lane.continue", tooltip="Go on in the chat with this lane."),
-        Binding("delete,x", "lane('remove')", "Remove", id="lane.remove", tooltip="Throw this lane out of the race."),
-        Binding("o", "lane('swap')", "Swap", id="lane.swap", tooltip="Put another model into this lane."),
+        Binding("enter", "lane('continue')", "Chat", id="lane.continue", tooltip="Continue this lane in the chat."),
+        Binding("delete,x", "lane('remove')", "Remove", id="lane.remove", tooltip="Remove this lane from the race."),
+        Binding("o", "lane('swap')", "Swap", id="lane.swap", tooltip="Replace the model of this lane."),
         Binding(
             "e",
             "lane('tune')",
             "Settings",
             id="lane.tune",
-            tooltip="Give this lane settings of its own.",
+            tooltip="Give this lane its own settings.",
         ),
-        Binding("s", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others go on."),
+        Binding("s", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others continue."),
         Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
-        Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Show the text word by word against lane 1."),
+        Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
         Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),
         Binding(
-            "p", "lane('previous')", "Before", id="lane.previous", show=False, tooltip="Go to the difference before."
+            "p",
+            "lane('previous')",
+            "Previous",
+            id="lane.previous",
+            show=False,
+            tooltip="Go to the previous difference.",
         ),
         Binding("right,l", "app.focus_next", "Next lane", id="lane.right", show=False, tooltip="Go to the next lane."),
         Binding(
-            "left,h", "app.focus_previous", "Lane before", id="lane.left", show=False, tooltip="Go to the lane before."
+            "left,h",
+            "app.focus_previous",
+            "Previous lane",
+            id="lane.left",
+            show=False,
+            tooltip="Go to the previous lane.",
         ),
     ]
 
     @dataclass
     class Asked(Message):
-        """The user asks for something to be done with this lane."""
+        """The user has pressed a key of this lane."""
 
         what: str
         scroll: LaneScroll
@@ -186,11 +196,11 @@ class LaneScroll(VerticalScroll, can_focus=True):
         scroll: LaneScroll
 
     def action_lane(self, what: str) -> None:
-        """Ask the screen for it."""
+        """Pass the key to the screen."""
         self.post_message(self.Asked(what, self))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Tell of it, for scrolling that is tied."""
+        """Report it, so that the other lanes can follow."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Scrolled(self))
@@ -201,7 +211,7 @@ class LaneColumn(Vertical):
 
     @dataclass
     class Placed(Message):
-        """It has a place on the screen, or another one than before: what it shows has to be laid out."""
+        """It has got a size, or another one: its lines have to be laid out."""
 
     def __init__(self, lane: Lane) -> None:
         super().__init__()
@@ -211,7 +221,7 @@ class LaneColumn(Vertical):
         self.scroll = LaneScroll(self.text)
 
     def on_resize(self) -> None:
-        """Ask for its lines: without a width there could be none."""
+        """Ask for its lines, which need a width."""
         self.post_message(self.Placed())
 
     def compose(self) -> ComposeResult:
@@ -222,7 +232,7 @@ class LaneColumn(Vertical):
     def show(
         self, questions: Sequence[str], divergence: int | None, against: str | None, reference: Lane | None
     ) -> None:
-        """Bring it up to date."""
+        """Update the figures and the text."""
         if not self.size.width:
             return
         self.head.set_lines(head_lines(self.lane, max(8, self.head.size.width), reference))

@@ -1,19 +1,22 @@
-"""What the race screen works on and what it shows, without any widget."""
+"""The race as styled lines, without any widget: heads of lanes, texts, differences and the table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from textual.content import Content, Span
 
 from workbench.core.parameters import PARAMETERS, changed_values, get_value
-from workbench.lab.race.divergence import Piece, word_difference
-from workbench.lab.race.race import Lane, LaneSpec, Race
+from workbench.lab.race.divergence import TextDifference, word_difference
+from workbench.lab.race.lane import Lane, LaneSpec
+from workbench.lab.race.race import Race
 from workbench.lab.race.report import LaneResult, RaceResult, ratio
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import cut, padded, short_label, styled
+from workbench.ui.kit.table import Column, Table
+from workbench.ui.kit.text import cut, short_label, styled
 
 MARKS = {
     "waiting": ("○", "waits"),
@@ -24,7 +27,7 @@ MARKS = {
     "stopped": ("■", "stopped"),
     "failed": ("✗", "failed"),
 }
-"""How the state of a lane is shown: by a sign and a word, never by colour alone."""
+"""The sign and the word of each state of a lane; colour never carries meaning alone."""
 _QUESTION, _THOUGHT, _PARTED, _ADDED, _MISSING, _DIM = (
     "lane--question",
     "lane--thought",
@@ -36,14 +39,14 @@ _QUESTION, _THOUGHT, _PARTED, _ADDED, _MISSING, _DIM = (
 
 
 def own_settings(spec: LaneSpec, reference: LaneSpec) -> list[str]:
-    """In which settings a lane differs from the reference."""
+    """The settings in which a lane differs from the reference."""
     mine, theirs = (changed_values(each.sampling, each.load) for each in (spec, reference))
     names = [name for name in PARAMETERS if mine.get(name) != theirs.get(name)]
     return [f"{name}={get_value(spec.sampling, spec.load, name)}" for name in names]
 
 
 def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
-    """What stands above a lane: its name and state, what it is, and its figures."""
+    """The head of a lane: name and state, model facts, and figures."""
     is_reference = lane is reference
     model = lane.model
     sign, word = MARKS[lane.state] if lane.running or lane.state != "waiting" else ("○", "idle")
@@ -90,14 +93,14 @@ def _cropped(line: Content, width: int) -> Content:
 
 
 def warning_lines(lane: Lane, width: int) -> list[Content]:
-    """What the user ought to know of a lane's model, such as what of its Modelfile is not honoured."""
+    """Warnings about the model of a lane, such as Modelfile directives that are ignored."""
     recipe = lane.model.recipe if lane.model is not None else None
     warnings = lane.info.warnings if lane.info is not None else recipe.notes if recipe is not None else ()
     return [line for text in warnings for line in _wrapped(f"▲ {clean_line(text)}", width, "lane--warn")]
 
 
 def history_lines(lane: Lane, questions: Sequence[str], width: int) -> list[Content]:
-    """The questions before the last one, and what the lane answered."""
+    """The earlier questions and their answers."""
     lines: list[Content] = []
     for question, answer in zip(questions[: lane.question], lane.answers, strict=False):
         lines += [
@@ -109,14 +112,14 @@ def history_lines(lane: Lane, questions: Sequence[str], width: int) -> list[Cont
 
 
 def question_lines(question: str, width: int) -> list[Content]:
-    """A question, as it stands above its answer."""
+    """A question, above its answer."""
     text = f"› {clean_line(question)}"
     rows = Content(text, [Span(0, len(text), _QUESTION)]).wrap(width)
     return [*rows[:3], *([styled(("  …", _QUESTION))] if len(rows) > 3 else [])]
 
 
 def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content]:
-    """The last answer of a lane, with the place marked at which it leaves the reference."""
+    """The last answer of a lane, with its first difference from the reference marked."""
     if lane.answer is None:
         return []
     message = lane.answer.message()
@@ -127,7 +130,7 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
         written = message.reasoning + message.content
         start = len(clean(written[: lane.ends[divergence - 1] if divergence else 0]))
         end = len(clean(written[: lane.ends[divergence]])) if divergence < len(lane.ends) else start
-        # Where a token is blank, or missing, the character after it or before it shows the place.
+        # A blank or missing token is marked at the character next to it.
         if not whole[start:end].strip():
             start, end = (start, start + 1) if start < len(whole) else (max(0, len(whole) - 1), len(whole))
         spans.append(Span(start, end, _PARTED))
@@ -138,7 +141,7 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
 
 
 def difference_lines(reference: str, text: str, width: int) -> tuple[list[Content], list[int]]:
-    """A text word by word against the reference, and the lines on which differences begin."""
+    """A text compared with the reference word by word, and the lines on which differences begin."""
     pieces = word_difference(clean(reference), clean(text))
     content = "".join(piece.text for piece in pieces)
     spans, starts = [], []
@@ -153,14 +156,14 @@ def difference_lines(reference: str, text: str, width: int) -> tuple[list[Conten
     return lines, _rows_of(pieces, lines, starts)
 
 
-def _rows_of(pieces: Sequence[Piece], lines: Sequence[Content], starts: Sequence[int]) -> list[int]:
-    """The rows on which these places of the text are, each row once."""
+def _rows_of(pieces: Sequence[TextDifference], lines: Sequence[Content], starts: Sequence[int]) -> list[int]:
+    """The rows of these offsets of the text, each row once."""
     text = "".join(piece.text for piece in pieces)
     rows: list[int] = []
     place, found = 0, iter(starts)
     wanted = next(found, None)
     for row, line in enumerate(lines):
-        # Wrapping takes blanks off the ends of lines: the text is followed from word to word.
+        # Wrapping removes blanks at the ends of lines, so the text is matched line by line.
         shown = line.plain.strip()
         begin = text.find(shown, place) if shown else place
         end = begin + len(shown)
@@ -179,69 +182,67 @@ def _wrapped(text: str, width: int, style: str = "") -> list[Content]:
     return list(content.wrap(width))
 
 
-COLUMNS = (
-    ("lane", 0),
-    ("TTFT", 9),
-    ("prefill", 9),
-    ("decode", 9),
-    ("x", 7),
-    ("size", 8),
-    ("memory", 8),
-    ("parts at", 11),
-)
-"""The columns of the table, and their widths; the first one takes what is left."""
 WIDE = 110
-"""Columns from which size and memory are told in bytes, too, and not as ratios alone."""
-WITH_BYTES = {"size": 16, "memory": 16}
-"""How wide their columns are then."""
-LEAST_COLUMNS = {"prefill": 90, "size": 76}
-"""How wide the table must be for a column to be in it; the lanes themselves show what is left out."""
+"""Terminal columns from which size and memory are shown in bytes, beside their ratios."""
 
 
 def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
-    """The table under the lanes: every lane against the reference."""
-    widths = dict(COLUMNS) | (WITH_BYTES if width >= WIDE else {})
-    columns = [(name, size) for name, size in widths.items() if width >= LEAST_COLUMNS.get(name, 0)]
-    rest = max(12, width - sum(size for _, size in columns) - 1)
-    heading = "".join(padded(name, size or rest, right=bool(size)) for name, size in columns)
-    lines = [styled((f" {heading}", "lane--heading"))]
-    return lines + [_summary_row(race, result, lane, columns, rest) for lane in result.lanes]
+    """The table under the lanes: every lane compared with the reference."""
+    table = _summary_table(race, result, width)
+    return [table.header(width), *(table.row(lane, width) for lane in result.lanes)]
 
 
-def _summary_row(
-    race: Race, result: RaceResult, lane: LaneResult, columns: Sequence[tuple[str, int]], rest: int
-) -> Content:
-    reference, metrics = result.lanes[0], lane.metrics
-    note = "".join(f" {mark}" for mark in result.marks(lane.lane))
-    room = max(8, rest - max(11, len(note) + 1))
-    label = short_label(lane.info.model, room) if lane.info else cut(lane.label, room)
-    parts = "reference" if lane.lane == 0 else fmt.count(lane.first_divergence)
-    if lane.lane and lane.first_divergence is None:
+def _summary_table(race: Race, result: RaceResult, width: int) -> Table[LaneResult]:
+    reference, with_bytes = result.lanes[0], width >= WIDE
+
+    def name(lane: LaneResult) -> Content:
+        marks = "".join(f" {mark}" for mark in result.marks(lane.lane))
+        room = max(8, table.laid_out(width)[0][1] - max(11, len(marks) + 1))
+        label = short_label(lane.info.model, room) if lane.info else cut(lane.label, room)
+        return styled((label, "lane--name"), (marks, "lane--good"))
+
+    def times(lane: LaneResult) -> str:
+        speed = ratio(lane.metrics.decode_tps, reference.metrics.decode_tps)
+        return fmt.DASH if speed is None else f"{speed:.2f}x"
+
+    def differs(lane: LaneResult) -> str:
+        if lane.lane == 0:
+            return "reference"
+        if lane.first_divergence is not None:
+            return fmt.count(lane.first_divergence)
         same = lane.info is None or race.comparable(race.lanes[lane.lane])
-        parts = fmt.DASH if same else "other vocab"
-    speed = ratio(metrics.decode_tps, reference.metrics.decode_tps)
-    with_bytes = dict(columns)["memory"] == WITH_BYTES["memory"]
-    texts = {
-        "TTFT": fmt.milliseconds(metrics.ttft_ms),
-        "prefill": fmt.rate(metrics.prefill_tps),
-        "decode": fmt.rate(metrics.decode_tps),
-        "x": fmt.DASH if speed is None else f"{speed:.2f}x",
-        "size": _against(lane.size_bytes, reference.size_bytes, with_bytes),
-        "memory": _against(lane.peak_bytes, reference.peak_bytes, with_bytes),
-        "parts at": parts,
-    }
-    cells: list[tuple[str, str]] = [(" ", "")]
-    for name, size in columns:
-        if name == "lane":
-            cells += [(label, "lane--name"), (padded(note, max(0, rest - len(label))), "lane--good")]
-        else:
-            style = "lane--figure" if name == "decode" else "lane--value"
-            cells.append((padded(texts[name], size, right=True), style))
-    return styled(*cells)
+        return fmt.DASH if same else "other vocab"
+
+    def size(lane: LaneResult) -> str:
+        return _beside(lane.size_bytes, reference.size_bytes, with_bytes)
+
+    def memory(lane: LaneResult) -> str:
+        return _beside(lane.peak_bytes, reference.peak_bytes, with_bytes)
+
+    value, figure = partial(_figure_column, style="lane--value"), partial(_figure_column, style="lane--figure")
+    wide = 16 if with_bytes else 8
+    columns = [
+        Column("lane", name),
+        value("TTFT", lambda lane: fmt.milliseconds(lane.metrics.ttft_ms), 9),
+        value("prefill", lambda lane: fmt.rate(lane.metrics.prefill_tps), 9, least=90),
+        figure("decode", lambda lane: fmt.rate(lane.metrics.decode_tps), 9),
+        value("x", times, 7),
+        value("size", size, wide, least=76),
+        value("memory", memory, wide),
+        value("differs at", differs, 11),
+    ]
+    table = Table(columns, indent=1, gap=0, least_flexible=12)
+    return table
 
 
-def _against(size: int | None, reference: int | None, with_bytes: bool) -> str:
-    """A size in bytes against that of the reference, and where there is room, the size itself."""
+def _figure_column(
+    title: str, cell: Callable[[LaneResult], str], width: int, *, style: str, least: int = 0
+) -> Column[LaneResult]:
+    return Column(title, cell, width, right=True, style=style, least=least)
+
+
+def _beside(size: int | None, reference: int | None, with_bytes: bool) -> str:
+    """A size as a multiple of the reference; with room, the size in bytes stands before it."""
     times = ratio(size, reference)
     words = [fmt.size(size)] if with_bytes or times is None else []
     return " ".join(words + ([] if times is None else [f"{times:.2f}x"]))

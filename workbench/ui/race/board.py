@@ -1,0 +1,97 @@
+"""The lanes of a race side by side, as many as fit, painted one after the other while they write."""
+
+from __future__ import annotations
+
+from textual import events, on
+from textual.containers import Horizontal
+
+from workbench.lab.race.race import Race
+from workbench.ui.race.lane import LaneColumn, LaneScroll
+
+LEAST_LANE = 34
+"""Terminal columns that a lane needs. Lanes without room are off-screen until they get the focus."""
+
+
+class LaneBoard(Horizontal):
+    """Shows the lanes of a race.
+
+    Args:
+        race: The race.
+    """
+
+    def __init__(self, race: Race) -> None:
+        super().__init__(id="race-lanes")
+        self.race = race
+        self.tied = True
+        """Whether all lanes scroll together."""
+        self.diff = False
+        """Whether the texts are shown word by word against the reference."""
+        self._first = 0
+        """The index of the first lane on the screen."""
+        self._next = 0
+        """The index, among the lanes on the screen, of the one that is painted next."""
+
+    @property
+    def columns(self) -> list[LaneColumn]:
+        """The columns of all lanes."""
+        return list(self.query(LaneColumn))
+
+    @property
+    def hidden(self) -> int:
+        """The number of lanes off-screen."""
+        return sum(not column.display for column in self.columns)
+
+    def column_of(self, scroll: LaneScroll) -> LaneColumn:
+        """The column of a lane's text."""
+        return next(column for column in self.columns if column.scroll is scroll)
+
+    def arrange_lanes(self) -> None:
+        """Show as many lanes as fit."""
+        columns = self.columns
+        room = max(1, min(len(columns), self.screen.size.width // LEAST_LANE))
+        self._first = max(0, min(self._first, len(columns) - room))
+        for index, column in enumerate(columns):
+            column.display = self._first <= index < self._first + room
+            column.set_class(index == self._first + room - 1, "-last")
+
+    def paint(self) -> None:
+        """Paint all lanes on the screen."""
+        for index, column in enumerate(self.columns):
+            if column.display:
+                self._paint_lane(index, column)
+
+    def paint_next(self) -> bool:
+        """Paint one lane, so that a key never waits for all; tells whether there was one left in this round."""
+        shown = [(index, column) for index, column in enumerate(self.columns) if column.display]
+        self._next = (self._next + 1) % (len(shown) + 1)
+        if self._next == len(shown):
+            return False
+        self._paint_lane(*shown[self._next])
+        return True
+
+    def _paint_lane(self, index: int, column: LaneColumn) -> None:
+        race, reference = self.race, self.race.reference
+        answer = reference.answer if reference is not None else None
+        against = None
+        if self.diff and index and column.lane.question >= 0 and answer is not None:
+            against = answer.message().content
+        column.show(race.questions, race.divergence(column.lane), against, reference)
+
+    def on_descendant_focus(self, event: events.DescendantFocus) -> None:
+        """Bring a lane that gets the focus onto the screen."""
+        columns = self.columns
+        index = next((index for index, column in enumerate(columns) if column.scroll is event.widget), None)
+        if index is None or columns[index].display:
+            return
+        shown = len(columns) - self.hidden
+        self._first = index if index < self._first else index - shown + 1
+        self.arrange_lanes()
+        self.call_after_refresh(self.paint)
+
+    @on(LaneScroll.Scrolled)
+    def _scroll_all(self, event: LaneScroll.Scrolled) -> None:
+        if not self.tied or not event.scroll.has_focus:
+            return
+        for column in self.columns:
+            if column.scroll is not event.scroll and column.display:
+                column.scroll.scroll_to(y=event.scroll.scroll_y, animate=False)

@@ -1,0 +1,176 @@
+"""Changes to the lanes of a race: added, swapped, removed, tuned, compared and exported one by one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Sequence
+
+from textual.screen import Screen
+
+from workbench.core.errors import WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.core.tree import Turn
+from workbench.lab.race.lane import Lane, LaneSpec
+from workbench.lab.race.race import MOST_LANES
+from workbench.lab.race.setup import RaceTerms, proposed
+from workbench.ui.dialogs.export import free_path
+from workbench.ui.race.board import LaneBoard
+from workbench.ui.race.lane import LaneColumn
+from workbench.ui.services import Services
+from workbench.ui.workspace.conversation import Conversation
+from workbench.ui.workspace.workspace import Workspace
+
+
+class LaneActions:
+    """Changes the lanes on a board.
+
+    Args:
+        screen: Shows dialogs, and runs the workers.
+        services: What the program works with.
+        desk: The conversation of the chat.
+        board: Shows the lanes.
+        terms: Gives the settings of a new lane.
+        changed: Called when lanes have changed.
+        say: Shows a sentence for some seconds.
+    """
+
+    def __init__(
+        self,
+        screen: Screen[None],
+        services: Services,
+        desk: Workspace,
+        board: LaneBoard,
+        terms: Callable[[], RaceTerms],
+        changed: Callable[[], object],
+        say: Callable[..., object],
+    ) -> None:
+        self._screen = screen
+        self._services = services
+        self._desk = desk
+        self._board = board
+        self._terms = terms
+        self._changed = changed
+        self._say = say
+
+    def act(self, what: str, column: LaneColumn) -> None:
+        """Do what the user asks of a lane."""
+        match what:
+            case "stop":
+                self._board.race.stop(column.lane)
+            case "remove":
+                self._work(self._remove(column), "remove a lane")
+            case "swap":
+                self.choose(column)
+            case "tune":
+                self._tune(column)
+            case "diff":
+                self._board.diff = not self._board.diff
+                self._changed()
+            case "next" | "previous":
+                self._go_to_difference(column, 1 if what == "next" else -1)
+            case "export":
+                self._work(self._export(column.lane), "export a lane", "export")
+
+    def _work(self, work: Coroutine[None, None, None], description: str, group: str = "lanes") -> None:
+        self._screen.run_worker(work, group=group, exit_on_error=False, description=description)
+
+    async def propose(self) -> None:
+        """Add the quantizations of the chat's model."""
+        model = self._desk.model
+        models: Sequence[ModelEntry] = ()
+        try:
+            models = await self._services.catalog.models() if model is not None else ()
+        except WorkbenchError as error:
+            self._say(str(error))
+        await self.add(*proposed(model, models))
+
+    async def add(self, *models: ModelEntry) -> None:
+        """Add a lane for each model."""
+        for model in models:
+            lane = await self._board.race.add(self._spec(model))
+            await self._board.mount(LaneColumn(lane))
+        self._changed()
+
+    def _spec(self, model: ModelEntry) -> LaneSpec:
+        return self._terms().lane(model.ref, model.label, model.recipe, model)
+
+    def choose(self, instead: LaneColumn | None = None) -> None:
+        """Let the user choose a model, for a new lane or to replace another."""
+        if instead is None and len(self._board.race.lanes) >= MOST_LANES:
+            self._say(f"A race has {MOST_LANES} lanes at most: remove one first.")
+            return
+        from workbench.ui.dialogs.model_picker import ModelPicker
+
+        def chosen(model: ModelEntry | None) -> None:
+            if model is None:
+                return
+            work = self.add(model) if instead is None else self._replace(instead, self._spec(model))
+            self._work(work, "add a lane")
+
+        services = self._services
+        picker = ModelPicker(services.catalog, self._desk.model, services.no_model_hint, services.servers)
+        self._screen.app.push_screen(picker, chosen)
+
+    async def _replace(self, column: LaneColumn, spec: LaneSpec) -> None:
+        had_focus = column.scroll.has_focus
+        new = LaneColumn(await self._board.race.swap(column.lane, spec))
+        await self._board.mount(new, after=column)
+        await column.remove()
+        if had_focus:
+            new.scroll.focus()
+        self._changed()
+
+    async def _remove(self, column: LaneColumn) -> None:
+        await self._board.race.remove(column.lane)
+        await column.remove()
+        self._changed()
+
+    def _tune(self, column: LaneColumn) -> None:
+        """Change the settings of a lane, which then answers all questions again."""
+        from workbench.ui.dialogs.settings import Settings, SettingsDialog
+
+        spec = column.lane.spec
+
+        def chosen(settings: Settings | None) -> None:
+            if settings is not None and (tuned := spec.changed(settings.values, settings.system)) != spec:
+                self._work(self._replace(column, tuned), "change a lane")
+
+        self._screen.app.push_screen(SettingsDialog(spec.system, spec.sampling, spec.load), chosen)
+
+    def _go_to_difference(self, column: LaneColumn, step: int) -> None:
+        if self._board.race.reference is column.lane:
+            self._say("This is the reference: the differences are in the other lanes.")
+            return
+        if not self._board.diff:
+            self._board.diff = True
+            self._board.paint()
+        rows = column.text.differences
+        here = round(column.scroll.scroll_y)
+        further = [row for row in rows if (row > here if step > 0 else row < here)]
+        if not further:
+            self._say("There is no further difference." if rows else "The two texts are the same.")
+            return
+        column.scroll.release_anchor()
+        column.scroll.scroll_to(y=further[0] if step > 0 else further[-1], animate=False)
+
+    async def _export(self, lane: Lane) -> None:
+        conversation = conversation_of(lane, self._board.race.questions)
+        session = conversation.session("", lane.info.model if lane.info else None)
+        path = free_path(self._services.export_folder, f"{lane.label} {session.title}", ".modelfile")
+        try:
+            self._say(f"Written to {await self._services.sessions.export(session, 'modelfile', path)}", 8.0)
+        except WorkbenchError as error:
+            self._say(str(error), 8.0)
+
+
+def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
+    """The conversation of a lane, to continue in the chat or to export."""
+    spec = lane.spec
+    conversation = Conversation(spec.system, spec.sampling, spec.load)
+    conversation.begin_with(spec.opening)
+    ref = lane.info.model.ref if lane.info else spec.ref
+    for question, answer in zip(questions, lane.answers, strict=False):
+        outcome = answer.outcome
+        conversation.ask(question)
+        conversation.answer(Turn(outcome.message, time.time(), ref, outcome.metrics, outcome.reason))
+    return conversation
