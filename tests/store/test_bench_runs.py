@@ -12,8 +12,8 @@ from workbench.core.bench import BenchResult, BenchTest, Conditions, MemorySpeed
 from workbench.core.errors import BenchRunError
 from workbench.core.json_reader import read_json
 from workbench.lab.bench.latency import LatencyAnswer, LatencyResult
-from workbench.lab.bench.pairs import Pair
-from workbench.lab.bench.record import BenchRecord, DuelRecord, LatencyRecord
+from workbench.lab.bench.pairs import DuelRecord, Pair
+from workbench.lab.bench.record import BenchRecord, LatencyRecord
 from workbench.store.bench_runs import BenchRunFolder
 from workbench.store.memory_speed import best_memory_speed
 

@@ -13,7 +13,8 @@ PP, TG = BenchTest(n_prompt=100), BenchTest(n_gen=10)
 
 
 async def bench(bencher, cases, cancel=None, on_progress=None, **options):
-    work = Bench(bencher, cases, clock=bencher.clock, **{"repetitions": 3, "warm": False, **options})
+    watch = options.pop("watch", None) or FakeWatch()
+    work = Bench(bencher, cases, watch, clock=bencher.clock, **{"repetitions": 3, "warm": False, **options})
     await work.run(cancel or CancelToken(), on_progress)
     assert bencher.loaded == 0
     assert bencher.contexts == 0
@@ -91,7 +92,7 @@ async def test_the_others_go_on_where_one_does_not_load():
     bencher = FakeBencher(errors={"b": error})
     work = await bench(bencher, [case("a"), case("b", PP), case("b", TG), case("c")])
     assert [result.case.ref for result in work.results] == ["a", "c"]
-    assert [failure.error for failure in work.failures] == [error, error]
+    assert work.failures == [error, error]
     assert bencher.log.count("load b") == 1
 
 
@@ -115,7 +116,7 @@ async def test_a_model_that_fails_halfway_keeps_its_samples():
 
 async def test_results_come_one_by_one():
     bencher, seen = FakeBencher(), []
-    work = Bench(bencher, [case("a", PP), case("a", TG)], repetitions=1, warm=False)
+    work = Bench(bencher, [case("a", PP), case("a", TG)], FakeWatch(), repetitions=1, warm=False)
     await work.run(CancelToken(), on_result=lambda result: seen.append((result.case.test, bencher.count)))
     assert seen == [(PP, 1), (TG, 2)]
 

@@ -7,12 +7,12 @@ from workbench.core.bench import BenchTest, Conditions
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import MemoryShortError, ModelLoadError
 from workbench.lab.bench.pairs import Duel, fit_together
-from workbench.lab.bench.record import record_duel
 
 
 def duel(bencher, a=None, b=None, **options):
     options = {"warm": False, "clock": bencher.clock, **options}
-    return Duel(bencher, a or case("a"), b or case("b"), **options)
+    watch = options.pop("watch", None) or FakeWatch()
+    return Duel(bencher, a or case("a"), b or case("b"), watch, **options)
 
 
 def order(bencher):
@@ -55,16 +55,16 @@ async def test_more_pairs_go_on_where_the_first_ended():
     assert order(bencher) == "abbaabbaab"
     assert bencher.log.count("load a") == 1
     assert bencher.seeds == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
-    assert work.comparison.pairs == 5
-    assert work.comparison.ratio == pytest.approx(2)
-    assert work.comparison.verdict == "faster"
+    assert work.record.comparison.pairs == 5
+    assert work.record.comparison.ratio == pytest.approx(2)
+    assert work.record.comparison.verdict == "faster"
 
 
 async def test_the_ratio_is_of_speeds_also_where_the_tests_differ():
     bencher = FakeBencher()
     work = duel(bencher, case("a", BenchTest(n_gen=10)), case("b", BenchTest(n_gen=20)))
     await work.run(3, CancelToken())
-    assert work.comparison.ratio == pytest.approx(2)
+    assert work.record.comparison.ratio == pytest.approx(2)
 
 
 async def test_half_a_pair_does_not_count():
@@ -72,16 +72,14 @@ async def test_half_a_pair_does_not_count():
     work = duel(bencher)
     await work.run(10, cancel)
     assert len(work.pairs) == 2
-    assert [len(result.samples) for result in work.results] == [2, 2]
+    assert [len(result.samples) for result in work.record.results("")] == [2, 2]
 
 
 async def test_stopping_while_it_loads_leaves_nothing_open():
     bencher, cancel = FakeBencher(stop_after=0), CancelToken()
     work = duel(bencher, warm=True)
     await work.run(3, cancel)
-    assert work.comparison is None
-    assert work.results == ()
-    assert record_duel(work) is None
+    assert work.record is None
     assert (bencher.loaded, bencher.contexts) == (0, 0)
 
 
@@ -103,8 +101,8 @@ async def test_a_block_counts_as_its_middle_run():
     bencher = FakeBencher(lambda ref, test, number: next(times))
     work = duel(bencher, together=False)
     await work.run(3, CancelToken())
-    assert work.comparison.ratio == pytest.approx(1)
-    assert work.comparison.cv == pytest.approx(0)
+    assert work.record.comparison.ratio == pytest.approx(1)
+    assert work.record.comparison.cv == pytest.approx(0)
 
 
 async def test_a_second_model_without_room_changes_the_design():
@@ -147,8 +145,8 @@ async def test_disturbed_pairs_are_marked_and_count():
         ("other programs computed",),
         (),
     ]
-    assert work.disturbed == 2
-    assert work.comparison.pairs == 4
+    assert work.record.disturbed == 2
+    assert work.record.comparison.pairs == 4
 
 
 async def test_warming_up_comes_before_the_first_pair_alone():
@@ -157,7 +155,6 @@ async def test_warming_up_comes_before_the_first_pair_alone():
     await work.run(2, CancelToken())
     assert [line for line in bencher.log if line.startswith("warm")] == ["warm a tg10", "warm b tg10"]
     assert order(bencher) == "aabb" + "abba"
-    assert [result.warm_up_runs for result in work.results] == [2, 2]
 
 
 async def test_progress_of_pairs():

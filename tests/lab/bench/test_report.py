@@ -10,8 +10,8 @@ from tests.lab.bench.fake_bencher import MACHINE, case, model_of
 from workbench.core.bench import BenchResult, BenchTest, Conditions, RunTime, Sample, part_speeds
 from workbench.core.statistics import compare
 from workbench.lab.bench.latency import LatencyAnswer, LatencyResult
-from workbench.lab.bench.pairs import Pair
-from workbench.lab.bench.record import BenchRecord, DuelRecord, lay_beside
+from workbench.lab.bench.pairs import DuelRecord, Pair
+from workbench.lab.bench.record import BenchRecord, lay_beside
 from workbench.lab.bench.report import (
     as_fields,
     build_line,

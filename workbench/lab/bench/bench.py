@@ -21,7 +21,7 @@ from workbench.core.bench import (
 )
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up
+from workbench.lab.bench.measure import Clock, WarmUp, mark, take_sample, warm_up
 
 Phase = Literal["loading", "warming up", "measuring"]
 
@@ -47,14 +47,6 @@ class BenchProgress:
 
 OnProgress = Callable[[BenchProgress], None]
 """Called in any thread while a model loads, and otherwise in that of the event loop."""
-
-
-@dataclass(frozen=True, slots=True)
-class BenchFailure:
-    """A case that could not be timed."""
-
-    case: BenchCase
-    error: WorkbenchError
 
 
 def effort(test: BenchTest) -> float:
@@ -91,10 +83,10 @@ class Bench:
     Args:
         bencher: Opens the models.
         cases: What to time, those that share weights next to each other.
+        watch: Watches the machine during each repetition.
         repetitions: How often each is repeated.
         warm: Whether to warm up.
         seed: The seed of the random tokens of the first repetition; each later one takes the next number.
-        watch: Watches the machine during each repetition.
         memory_bytes_per_s: The memory bandwidth of the processors, where it is known.
         clock: Seconds, for the estimate of the time left.
     """
@@ -103,11 +95,11 @@ class Bench:
         self,
         bencher: Bencher,
         cases: Sequence[BenchCase],
+        watch: ConditionWatch,
         *,
         repetitions: int = 5,
         warm: bool = True,
         seed: int = 1,
-        watch: ConditionWatch | None = None,
         memory_bytes_per_s: float | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
@@ -116,7 +108,7 @@ class Bench:
         self._repetitions = repetitions
         self._warm = warm
         self._seed = seed
-        self._watch = watch or Unwatched()
+        self._watch = watch
         self._memory_bytes_per_s = memory_bytes_per_s
         self._clock = clock
         self._total = sum(effort(case.test) * (repetitions + 1) for case in cases) or 1
@@ -126,7 +118,8 @@ class Bench:
         self._on_result: Callable[[BenchResult], None] = lambda _: None
         self.results: list[BenchResult] = []
         """The last one has fewer repetitions where it was stopped."""
-        self.failures: list[BenchFailure] = []
+        self.failures: list[WorkbenchError] = []
+        """Why a case could not be timed, once for each."""
 
     async def run(
         self,
@@ -166,7 +159,7 @@ class Bench:
                 await target.close()
 
     def _skip(self, case: BenchCase, error: WorkbenchError) -> None:
-        self.failures.append(BenchFailure(case, error))
+        self.failures.append(error)
         self._total -= effort(case.test) * (self._repetitions + 1)
 
     async def _open(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:

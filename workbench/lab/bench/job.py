@@ -16,9 +16,9 @@ from workbench.core.parameters import LoadSettings
 from workbench.core.sweep import LoadClients
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
-from workbench.lab.bench.pairs import Duel, fit_together
+from workbench.lab.bench.pairs import Duel, DuelRecord, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchBook, BenchRecord, DuelRecord, LatencyRecord, record_duel, record_sweep
+from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord, record_sweep
 from workbench.lab.bench.sweep import Sweep
 
 
@@ -121,7 +121,7 @@ class BenchJob:
         """The records of the duels; the statistics of a pair are computed once."""
         for index, duel in enumerate(self._duels):
             count = len(duel.pairs)
-            if self._duel_records.get(index, (0,))[0] != count and (record := record_duel(duel)) is not None:
+            if self._duel_records.get(index, (0,))[0] != count and (record := duel.record) is not None:
                 self._duel_records[index] = (count, record)
         return [record for _, record in self._duel_records.values()]
 
@@ -203,17 +203,17 @@ class BenchJob:
         bench = Bench(
             self._tools.bencher,
             self.plan.grid.cases(),
+            watch,
             repetitions=self.plan.repetitions,
             warm=self.plan.warm,
             seed=self.plan.seed,
-            watch=watch,
             memory_bytes_per_s=memory.bytes_per_s if memory else None,
         )
         self._results = bench.results
         try:
             await bench.run(self._cancel, self._show, lambda _: self._on_change())
         finally:
-            self.failures += dict.fromkeys(failure.error for failure in bench.failures)
+            self.failures += dict.fromkeys(bench.failures)
 
     async def _compare(self, watch: ConditionWatch) -> None:
         cases = self.plan.grid.cases()
@@ -222,9 +222,7 @@ class BenchJob:
             if self._cancel.is_set:
                 return
             together = await fit_together(self._adviser, a, b)
-            duel = Duel(
-                self._tools.bencher, a, b, together=together, warm=self.plan.warm, seed=self.plan.seed, watch=watch
-            )
+            duel = Duel(self._tools.bencher, a, b, watch, together=together, warm=self.plan.warm, seed=self.plan.seed)
             self._duels.append(duel)
             await self._fight(duel, self.plan.pairs or 0)
 

@@ -1,4 +1,4 @@
-"""One repetition, with what disturbed it; and warming up until the repetitions are nearly equal."""
+"""One repetition and what disturbed it; and warming up until two repetitions are nearly equal."""
 
 from __future__ import annotations
 
@@ -6,47 +6,36 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.core.bench import BenchRun, Conditions, ConditionWatch, RunTime, Sample
+from workbench.core.bench import BenchRun, ConditionWatch, RunTime, Sample
 from workbench.core.cancel import CancelToken
 from workbench.core.statistics import is_stable, median
 
 MOST_WARM_UPS = 4
 WARM_UP_S = 10.0
-"""Warming up ends after so many runs or so long, stable or not."""
+"""Warming up ends after so many runs or seconds, stable or not."""
 
 WARM_UP_SEED = 1_000_000
-"""What the random tokens of the first of them are drawn with."""
+"""The seed of the random tokens of the first warm-up run."""
 
 OTHERS_PERCENT = 8.0
 OTHERS_S = 0.1
-"""Other programs disturb where they took both of these; system clocks tick in hundredths of a second."""
+"""Other programs disturb where they used at least both of these; system clocks tick in hundredths of a second."""
 
 CLOCK_SHARE = 0.05
-"""A clock that differs from its usual value by more than this disturbs."""
+"""A clock disturbs where it differs from its median by more than this fraction."""
 
 OWN_SHARE = 0.02
-"""Other work of this program disturbs where it took more than this of the time."""
+"""Other work of this program disturbs where it took more than this fraction of the time."""
 
 GPU_OTHERS_BYTES = 64 * 2**20
-"""GPU memory that other programs took meanwhile, from which they disturb."""
+"""Other programs disturb where they took more GPU memory than this meanwhile."""
 
 Clock = Callable[[], float]
 
 
-class Unwatched:
-    """Sees nothing."""
-
-    async def begin(self) -> None:
-        """A repetition begins."""
-
-    async def end(self) -> Conditions:
-        """Nothing is known of what went on."""
-        return Conditions()
-
-
 @dataclass(frozen=True, slots=True)
 class WarmUp:
-    """How warming up went."""
+    """The result of warming up."""
 
     runs: int
     stable: bool | None
@@ -54,7 +43,7 @@ class WarmUp:
 
 
 async def warm_up(run: BenchRun, cancel: CancelToken, clock: Clock = time.monotonic) -> WarmUp:
-    """What llama-bench does, and then the test itself until two successive runs are nearly equal.
+    """Warm up as llama-bench does, and then run the test itself until two successive runs are nearly equal.
 
     Raises:
         CancelledError: `cancel` was set.
@@ -81,21 +70,21 @@ async def take_sample(run: BenchRun, seed: int, watch: ConditionWatch, cancel: C
     try:
         taken = await run.repeat(seed, cancel)
     finally:
-        # Whatever came of it, the meters are read again.
+        # The watch pauses the meters, so it has to end after a failure too.
         conditions = await watch.end()
     return Sample(taken, seed, conditions)
 
 
 def mark(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """The samples with what disturbed each. A clock is judged by what it usually was."""
-    cpu = _usual([sample.conditions.cpu_mhz for sample in samples])
-    gpu = _usual([sample.conditions.gpu_mhz for sample in samples])
+    """The samples with what disturbed each; a clock is compared with its median."""
+    cpu = _usual_clock([sample.conditions.cpu_mhz for sample in samples])
+    gpu = _usual_clock([sample.conditions.gpu_mhz for sample in samples])
     held = [sample.conditions.gpu_others_bytes for sample in samples]
     least = min((size for size in held if size is not None), default=0)
     return tuple(replace(sample, disturbed=tuple(_reasons(sample, cpu, gpu, least))) for sample in samples)
 
 
-def _usual(values: Sequence[float | None]) -> float | None:
+def _usual_clock(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return median(known) if len(known) >= 3 else None
 

@@ -28,13 +28,19 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
 from workbench.core.statistics import Comparison, compare, median
-from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, utc_now, weights_key
-from workbench.lab.bench.measure import Clock, Unwatched, WarmUp, mark, take_sample, warm_up
+from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, weights_key
+from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
 Design = Literal["interleaved", "blocks"]
 """`interleaved`: both stay loaded and take turns; `blocks`: each is loaded anew for every pair."""
 
 Side = Literal["a", "b"]
+
+SETTING_OPTIONS = {
+    "n_threads": "-t", "n_batch": "-b", "n_ubatch": "-ub", "n_gpu_layers": "-ngl", "type_k": "-ctk", "type_v": "-ctv",
+    "flash_attn": "-fa",
+}  # fmt: skip
+"""The fields of `BenchSettings`, and their options."""
 
 BLOCK_RUNS = 3
 """Runs after each load of a block."""
@@ -63,6 +69,58 @@ async def fit_together(adviser: MemoryAdviser, a: BenchCase, b: BenchCase) -> bo
     return await adviser.fit_together([(a.ref, first), (b.ref, second)])
 
 
+def _speed(samples: Sequence[Sample], case: BenchCase) -> float:
+    return median([case.test.tokens * 1e9 / sample.time.ns for sample in samples])
+
+
+@dataclass(frozen=True, slots=True)
+class DuelRecord:
+    """A comparison of two cases."""
+
+    a: BenchCase
+    b: BenchCase
+    models: tuple[BenchModel, BenchModel]
+    design: Design
+    pairs: tuple[Pair, ...]
+
+    @property
+    def comparison(self) -> Comparison:
+        """B compared with A."""
+        return compare(*zip(*self.speeds, strict=True))
+
+    @property
+    def speeds(self) -> list[tuple[float, float]]:
+        """The speeds of A and of B in each pair, in tokens/s; of a block, the median run counts."""
+        return [(_speed(pair.a, self.a), _speed(pair.b, self.b)) for pair in self.pairs]
+
+    def results(self, at: str) -> tuple[BenchResult, BenchResult]:
+        """The repetitions of A and of B, as results of tests that began `at`."""
+        a, b = (tuple(sample for pair in self.pairs for sample in getattr(pair, side)) for side in ("a", "b"))
+        return BenchResult(self.a, self.models[0], at, a), BenchResult(self.b, self.models[1], at, b)
+
+    @property
+    def disturbed(self) -> int:
+        """Pairs that something disturbed."""
+        return sum(bool(pair.disturbed) for pair in self.pairs)
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Names for the two: their models, or the settings in which they differ."""
+        a, b = (model.label for model in self.models)
+        return (a, b) if a != b else _ways(self.a, self.b)
+
+
+def _ways(a: BenchCase, b: BenchCase) -> tuple[str, str]:
+    """How two cases of one model differ, as options; their references where the settings are the same."""
+    differing = [name for name in SETTING_OPTIONS if getattr(a.settings, name) != getattr(b.settings, name)]
+    if not differing:
+        return (a.ref, b.ref) if a.ref != b.ref else ("A", "B")
+    first, second = (
+        " ".join(f"{SETTING_OPTIONS[name]} {getattr(case.settings, name)}" for name in differing) for case in (a, b)
+    )
+    return first, second
+
+
 class Duel:
     """Compares two cases. It can be continued: `run` adds pairs, until `close`.
 
@@ -70,10 +128,10 @@ class Duel:
         bencher: Opens the models.
         a: The reference.
         b: What is compared with it.
+        watch: Watches the machine during each repetition.
         together: Whether both fit in memory at once.
         warm: Whether to warm up.
         seed: The seed of the random tokens of the first pair; both of a pair get the same.
-        watch: Watches the machine during each repetition.
         clock: Seconds, for the estimate of the time left.
     """
 
@@ -82,26 +140,24 @@ class Duel:
         bencher: Bencher,
         a: BenchCase,
         b: BenchCase,
+        watch: ConditionWatch,
         *,
         together: bool = True,
         warm: bool = True,
         seed: int = 1,
-        watch: ConditionWatch | None = None,
         clock: Clock = time.monotonic,
     ) -> None:
         self._bencher = bencher
         self._cases: dict[Side, BenchCase] = {"a": a, "b": b}
         self._warm = warm
         self._seed = seed
-        self._watch = watch or Unwatched()
+        self._watch = watch
         self._clock = clock
         self._raw: list[Pair] = []
         self._models: dict[Side, BenchModel] = {}
-        self._warmed: dict[Side, WarmUp] = {}
         self._runs: dict[Side, BenchRun] = {}
         self._open = AsyncExitStack()
         self._order = random.Random(seed)
-        self._began = utc_now()
         self._on_progress: OnProgress = lambda _: None
         self._asked = self._already = self._turns = 0
         self._began_s = 0.0
@@ -121,27 +177,12 @@ class Duel:
         return tuple(found)
 
     @property
-    def disturbed(self) -> int:
-        """Pairs that something disturbed. They count all the same."""
-        return sum(bool(pair.disturbed) for pair in self.pairs)
-
-    @property
-    def comparison(self) -> Comparison | None:
-        """B compared with A, from the pairs so far; None before the first."""
-        return judge(self._raw, self._cases["a"], self._cases["b"]) if self._raw else None
-
-    @property
-    def results(self) -> tuple[BenchResult, ...]:
-        """The repetitions of A and of B, as far as there are any."""
-        pairs = self.pairs
-        found = []
-        for side in _SIDES:
-            samples = tuple(sample for pair in pairs for sample in _of(pair, side))
-            if samples:
-                warmed = self._warmed.get(side, WarmUp(0, None))
-                case, model = self._cases[side], self._models[side]
-                found.append(BenchResult(case, model, self._began, samples, warmed.runs, warmed.stable))
-        return tuple(found)
+    def record(self) -> DuelRecord | None:
+        """The comparison so far; None before the first pair."""
+        if not self._raw:
+            return None
+        models = (self._models["a"], self._models["b"])
+        return DuelRecord(self._cases["a"], self._cases["b"], models, self.design, self.pairs)
 
     async def run(self, pairs: int, cancel: CancelToken, on_progress: OnProgress | None = None) -> None:
         """Add `pairs` more, or as many as there are until `cancel` is set. A pair that is not whole does not count.
@@ -236,7 +277,7 @@ class Duel:
     async def _warm_up(self, side: Side, run: BenchRun, cancel: CancelToken) -> None:
         if self._warm:
             self._report_side("warming up", side)
-            self._warmed[side] = await warm_up(run, cancel, self._clock)
+            await warm_up(run, cancel, self._clock)
 
     def _report_side(self, phase: Phase, side: Side) -> None:
         self._report(phase, f"{side.upper()} {self._models[side].label} {self._cases[side].test.label}")
@@ -253,17 +294,3 @@ _SIDES: tuple[Side, Side] = ("a", "b")
 
 def _of(pair: Pair, side: Side) -> tuple[Sample, ...]:
     return pair.a if side == "a" else pair.b
-
-
-def pair_speeds(pairs: Sequence[Pair], a: BenchCase, b: BenchCase) -> list[tuple[float, float]]:
-    """The speeds of A and of B in each pair, in tokens/s; of a block, the median run counts."""
-    return [(_speed(pair.a, a), _speed(pair.b, b)) for pair in pairs]
-
-
-def _speed(samples: Sequence[Sample], case: BenchCase) -> float:
-    return median([case.test.tokens * 1e9 / sample.time.ns for sample in samples])
-
-
-def judge(pairs: Sequence[Pair], a: BenchCase, b: BenchCase) -> Comparison:
-    """Compare B with A, from all pairs, the disturbed ones too."""
-    return compare(*zip(*pair_speeds(pairs, a, b), strict=True))

@@ -10,7 +10,8 @@ from workbench.core.recipe import Recipe
 from workbench.core.servers import is_loopback, is_server_ref
 from workbench.core.sweep import SweepSettings
 from workbench.lab.bench.grid import FROM_MODELFILES, Grid, PlanError
-from workbench.lab.bench.record import SETTING_OPTIONS, Kind
+from workbench.lab.bench.pairs import SETTING_OPTIONS
+from workbench.lab.bench.record import Kind
 
 MOST_REPETITIONS = 10_000
 

@@ -7,57 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResult, MemorySpeed
-from workbench.core.statistics import Comparison
 from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.lab.bench.latency import LatencyResult
-from workbench.lab.bench.pairs import Design, Duel, Pair, judge, pair_speeds
+from workbench.lab.bench.pairs import DuelRecord
 from workbench.lab.bench.sweep import Ending, Sweep
 
 Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
 """Kinds of run. `felt`, the latency of answers, has the name of its option."""
-
-SETTING_OPTIONS = {
-    "n_threads": "-t", "n_batch": "-b", "n_ubatch": "-ub", "n_gpu_layers": "-ngl", "type_k": "-ctk", "type_v": "-ctv",
-    "flash_attn": "-fa",
-}  # fmt: skip
-"""The fields of `BenchSettings`, and their options."""
-
-
-@dataclass(frozen=True, slots=True)
-class DuelRecord:
-    """A comparison of two cases."""
-
-    a: BenchCase
-    b: BenchCase
-    models: tuple[BenchModel, BenchModel]
-    design: Design
-    pairs: tuple[Pair, ...]
-
-    @property
-    def comparison(self) -> Comparison:
-        """B compared with A."""
-        return judge(self.pairs, self.a, self.b)
-
-    @property
-    def speeds(self) -> list[tuple[float, float]]:
-        """The speeds of A and of B in each pair, in tokens/s."""
-        return pair_speeds(self.pairs, self.a, self.b)
-
-    def results(self, at: str) -> tuple[BenchResult, BenchResult]:
-        """The repetitions of A and of B, as results of tests that began `at`."""
-        a, b = (tuple(sample for pair in self.pairs for sample in getattr(pair, side)) for side in ("a", "b"))
-        return BenchResult(self.a, self.models[0], at, a), BenchResult(self.b, self.models[1], at, b)
-
-    @property
-    def disturbed(self) -> int:
-        """Pairs that something disturbed."""
-        return sum(bool(pair.disturbed) for pair in self.pairs)
-
-    @property
-    def names(self) -> tuple[str, str]:
-        """Names for the two: their models, or the settings in which they differ."""
-        a, b = (model.label for model in self.models)
-        return (a, b) if a != b else _ways(self.a, self.b)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,26 +92,6 @@ class BenchBook(Protocol):
 
     async def kept(self) -> Sequence[BenchRecord]:
         """All runs that can be read, the newest first."""
-
-
-def _ways(a: BenchCase, b: BenchCase) -> tuple[str, str]:
-    """How two cases of one model differ, as options; their references where the settings are the same."""
-    differing = [name for name in SETTING_OPTIONS if getattr(a.settings, name) != getattr(b.settings, name)]
-    if not differing:
-        return (a.ref, b.ref) if a.ref != b.ref else ("A", "B")
-    first, second = (
-        " ".join(f"{SETTING_OPTIONS[name]} {getattr(case.settings, name)}" for name in differing) for case in (a, b)
-    )
-    return first, second
-
-
-def record_duel(duel: Duel) -> DuelRecord | None:
-    """A comparison as it stands; None before its first pair."""
-    pairs = duel.pairs
-    if not pairs:
-        return None
-    a, b = duel.results
-    return DuelRecord(a.case, b.case, (a.model, b.model), duel.design, pairs)
 
 
 def record_sweep(sweep: Sweep) -> SweepRecord:

@@ -6,8 +6,8 @@ import json
 import shlex
 from collections.abc import Iterator
 
-from workbench.lab.bench.pairs import Design
-from workbench.lab.bench.record import BenchRecord, DuelRecord, SweepRecord
+from workbench.lab.bench.pairs import Design, DuelRecord
+from workbench.lab.bench.record import BenchRecord, SweepRecord
 from workbench.lab.bench.report import (
     as_fields,
     build_line,

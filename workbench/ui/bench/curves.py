@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from workbench.core.bench import BenchResult, part_speeds
 from workbench.core.sweep import SweepLevel
-from workbench.lab.bench.record import BenchRecord, DuelRecord
+from workbench.lab.bench.pairs import DuelRecord
+from workbench.lab.bench.record import BenchRecord
 from workbench.ui.bench.tables import labels_of
 
 MOST_CURVES = 4

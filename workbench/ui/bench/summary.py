@@ -11,8 +11,9 @@ from workbench.core.statistics import Comparison
 from workbench.lab.bench.bench import BenchProgress, time_text
 from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.job import BenchJob
+from workbench.lab.bench.pairs import DuelRecord
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchRecord, DuelRecord, Kind, SweepRecord
+from workbench.lab.bench.record import BenchRecord, Kind, SweepRecord
 from workbench.lab.bench.report import DIFFERENT_MACHINES, UNPAIRED, sweep_notes
 from workbench.lab.bench.sweep import ENDINGS
 from workbench.ui.bench.fields import KIND_NAMES, KIND_WORDS, MORE_PAIRS, size_text

@@ -12,8 +12,8 @@ from workbench.core.bench import BenchResult, part_speeds
 from workbench.core.errors import WorkbenchError
 from workbench.core.sweep import SweepLevel
 from workbench.lab.bench.latency import LatencyResult
-from workbench.lab.bench.pairs import Pair
-from workbench.lab.bench.record import SETTING_OPTIONS, BenchRecord, Change
+from workbench.lab.bench.pairs import SETTING_OPTIONS, Pair
+from workbench.lab.bench.record import BenchRecord, Change
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line

@@ -19,9 +19,7 @@ They take no cells, so that without a limit a row would hold a text of any lengt
 _JOINER = "\u200d"
 # What may be a run of characters without a width. The joiner takes the next character into its own cell; the two
 # alternatives exclude each other, which keeps the search linear.
-_PERHAPS_RUN = re.compile(
-    rf"(?:[^\x00-\xac\xae-\u02ff]|(?<={_JOINER})[\x00-\x09\x0b-\xac\xae-\u02ff]){{{MAX_MARKS},}}"
-)
+_PERHAPS_RUN = re.compile(rf"(?:[^\x00-\xac\xae-\u02ff]|(?<={_JOINER})[\x00-\x09\x0b-\xac\xae-\u02ff]){{{MAX_MARKS},}}")
 
 _CONTROL_PICTURES = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
 # Overrides and isolates reorder the text around them, so that it could be made to read as something else.
