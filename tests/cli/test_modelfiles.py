@@ -66,7 +66,7 @@ def test_the_bare_name_in_this_folder(call, tmp_path, monkeypatch):
 def test_what_is_not_honoured_is_on_standard_error(call, tmp_path):
     ref = write(tmp_path / "Modelfile", "FROM demo", "RENDERER qwen3.5", "PARAMETER mirostat 1")
     _, err = answer(call, ref, "Hi")
-    assert "workbench: RENDERER qwen3.5 is not honoured" in err
+    assert "workbench: RENDERER qwen3.5 is ignored" in err
     assert "workbench: Modelfile, line 3: mirostat" in err
 
 
@@ -84,7 +84,7 @@ def test_a_race_between_a_modelfile_and_its_base(call, tmp_path, demo_path):
     plain, adapted = json.loads(out)["lanes"]
     assert plain["model"] != adapted["model"]
     assert adapted["first_divergence"] is not None
-    assert f"workbench: {ref}: PARSER x is not honoured" in err
+    assert f"workbench: {ref}: PARSER x is ignored" in err
     assert "workbench: demo" not in err
 
 

@@ -33,7 +33,7 @@ def test_a_tiny_model_passes(tiny_model: Path) -> None:
     [
         ({".block_count": 0}, "0 layers"),
         ({".block_count": 513}, "513 layers"),
-        ({".nextn_predict_layers": 3}, "predict further tokens"),
+        ({".nextn_predict_layers": 3}, "next-token prediction"),
         ({".expert_count": 1025, ".expert_used_count": 2}, "1025 experts"),
         ({".expert_count": 8, ".expert_used_count": 9}, "9 of its 8 experts"),
         ({".expert_count": 8}, "0 of its 8 experts"),
@@ -42,12 +42,12 @@ def test_a_tiny_model_passes(tiny_model: Path) -> None:
         ({".expert_count": 8, ".expert_used_count": 2, ".expert_group_count": 3}, "of 3 groups"),
         ({".expert_count": 8, ".expert_used_count": 2, ".expert_group_count": 4}, "0 of 4 groups"),
         ({".rope.scaling.type": "spiral"}, "spiral"),
-        ({".rope.dimension_count": 7}, "turn 7"),
-        ({".rope.dimension_count": 18}, "turn 18"),
-        ({".rope.dimension_count": 0}, "turn 0"),
-        ({".rope.dimension_count_swa": 0}, "turn 0"),
+        ({".rope.dimension_count": 7}, "rotates 7"),
+        ({".rope.dimension_count": 18}, "rotates 18"),
+        ({".rope.dimension_count": 0}, "rotates 0"),
+        ({".rope.dimension_count_swa": 0}, "rotates 0"),
         ({".attention.head_count_kv": 3}, "not a multiple of its 3 KV heads"),
-        ({".attention.value_length": 32}, "makes V vectors of 32 numbers where 64 are due"),
+        ({".attention.value_length": 32}, "has V vectors of 32 dimensions instead of 64"),
         ({".full_attention_interval": 0}, "full_attention_interval' is 0"),
         ({".attention.layer_norm_epsilon": -1.0}, "layer_norm_epsilon' is -1.0"),
         ({".attention.layer_norm_epsilon": math.nan}, "layer_norm_epsilon' is nan"),
@@ -95,7 +95,7 @@ def test_a_vocabulary_alone_is_no_model(tmp_path: Path, raw) -> None:
 def test_a_missing_layer_count(tmp_path: Path, raw) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(raw.file([raw.string("general.architecture", "llama")], [raw.tensor("t")], data=b"\0" * 128))
-    assert "no number of layers" in refusal(path).message
+    assert "number of layers is missing" in refusal(path).message
 
 
 def test_windows_without_a_layer_that_uses_them(tmp_path: Path, model_writer) -> None:
@@ -147,7 +147,7 @@ def vocabulary_file(path: Path, raw, tokens: list[bytes], *extra: bytes, tokeniz
     ids=["same", "empty", "zero byte", "no UTF-8"],
 )
 def test_tokens_that_llama_cpp_takes_for_one(tmp_path: Path, raw, tokens: list[bytes]) -> None:
-    assert "are the same" in refusal(vocabulary_file(tmp_path / "m.gguf", raw, tokens)).message
+    assert "are equal" in refusal(vocabulary_file(tmp_path / "m.gguf", raw, tokens)).message
 
 
 def test_tokens_that_only_look_alike(tmp_path: Path, raw) -> None:
@@ -162,7 +162,7 @@ def test_a_first_token_outside_of_the_vocabulary(tmp_path: Path, raw) -> None:
     begin = raw.key("tokenizer.ggml.add_bos_token", raw.BOOL, b"\1")
     first = raw.u32("tokenizer.ggml.bos_token_id", 2)
     path = vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b"], begin, first)
-    assert "begin with a token" in refusal(path).message
+    assert "BOS token" in refusal(path).message
     check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b", b"c"], begin, first))
 
 
@@ -234,7 +234,7 @@ def test_a_part_number_of_the_wrong_type(tmp_path: Path) -> None:
 
 
 def test_a_wrong_total_of_tensors(tmp_path: Path) -> None:
-    assert "hold 3 tensors where 4 are due" in refusal(write_split(tmp_path, total=4)[0]).message
+    assert "hold 3 tensors instead of 4" in refusal(write_split(tmp_path, total=4)[0]).message
 
 
 def test_a_truncated_part(tmp_path: Path) -> None:

@@ -22,9 +22,9 @@ def test_one_that_fits(demo_path: Path, tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({"architecture": "qwen2"}, "it was made for 'qwen2', and the architecture of the model is 'llama'"),
-        ({"kind": "ia3"}, "this is no LoRA adapter"),
+        ({"kind": "ia3"}, "this is not a LoRA adapter"),
         ({"leave_out": "lora_b"}, "one of the two matrices for 'blk.0.attn_q.weight' is missing"),
-        ({"tensors": 0}, "it holds no matrices"),
+        ({"tensors": 0}, "it has no matrices"),
     ],
 )
 def test_one_that_does_not(demo_path: Path, tmp_path: Path, options: dict[str, object], said: str) -> None:
@@ -60,7 +60,7 @@ Q = "blk.0.attn_q.weight"
 @pytest.mark.parametrize(
     ("tensors", "said"),
     [
-        ([("other", ones(2, 2))], "'other', which is no part of a LoRA"),
+        ([("other", ones(2, 2))], "'other', which is not part of a LoRA"),
         ([(f"{Q}.lora_a", ones(4, 577)), (f"{Q}.lora_b", ones(576, 4))], "other shapes"),
         ([(f"{Q}.lora_a", ones(4, 576)), (f"{Q}.lora_b", ones(577, 4))], "other shapes"),
         ([(f"{Q}.lora_a", ones(4, 576)), (f"{Q}.lora_b", ones(576, 5))], "other shapes"),
@@ -69,7 +69,7 @@ Q = "blk.0.attn_q.weight"
         ([("blk.99.x.lora_a", ones(4, 576)), ("blk.99.x.lora_b", ones(576, 4))], "no tensor 'blk.99.x'"),
         (
             [("token_embd.weight.lora_a", ones(49152, 4)), ("token_embd.weight.lora_b", ones(576, 4))],
-            "which this model uses for its output too",
+            "which this model also uses for its output",
         ),
     ],
 )
@@ -83,12 +83,12 @@ def test_matrices_that_llama_cpp_would_end_the_process_for(
 
 def test_types_of_metadata_that_llama_cpp_would_end_the_process_for(demo_path: Path, tmp_path: Path) -> None:
     path = adapter_of(tmp_path / "a.gguf", **{"adapter.lora.alpha": "four"})
-    with pytest.raises(ModelFileError, match="no number"):
+    with pytest.raises(ModelFileError, match="not of the type F32"):
         check_adapter(path, check_loadable(demo_path))
 
 
 def test_a_model_is_no_adapter(demo_path: Path) -> None:
-    with pytest.raises(ModelFileError, match="no LoRA adapter"):
+    with pytest.raises(ModelFileError, match="not a LoRA adapter"):
         check_adapter(demo_path, check_loadable(demo_path))
 
 

@@ -211,7 +211,7 @@ def test_a_name_counts_more_than_files(catalog: LibraryCatalog, model: Model, tm
     entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM demo", "FROM w.gguf"))
     assert entry.path == str(demo_path)
     assert entry.recipe is not None
-    assert "passed over" in entry.recipe.notes[0]
+    assert "ignored" in entry.recipe.notes[0]
 
 
 def test_a_directory(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
@@ -264,7 +264,7 @@ def test_a_link_out_of_a_directory_is_refused(catalog: LibraryCatalog, model: Mo
         (["FROM w.gguf", "DRAFT ./no.gguf"], ModelfileError, "DRAFT ./no.gguf: there is no such file"),
         (["FROM w.gguf", "ADAPTER no.gguf"], ModelfileError, "ADAPTER no.gguf: there is no such file"),
         (["FROM w.gguf", "ADAPTER ."], ModelfileError, "safetensors form"),
-        (["FROM w.gguf", "ADAPTER x.gguf"], ModelfileError, "this is no LoRA adapter"),
+        (["FROM w.gguf", "ADAPTER x.gguf"], ModelfileError, "this is not a LoRA adapter"),
         (["FROM w.gguf", "ADAPTER Modelfile"], ModelFileError, "Modelfile"),
         (["FROM w.gguf", "FOO x"], ModelfileError, "line 2, column 1: command must be one of"),
         (["FROM http://localhost:1/x"], WorkbenchError, "localhost"),

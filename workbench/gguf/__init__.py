@@ -1,1 +1,1 @@
-"""Reading model files without loading them: header, tensors, quantizations, and the arithmetic of memory."""
+"""Reading of model files without loading them: header, tensors, quantizations, memory requirements."""

@@ -1,4 +1,4 @@
-"""Whether llama.cpp can be let near a file: what its loader asserts, and so would end the whole process for."""
+"""Checks a model file against the assertions of llama.cpp's loader, which would abort the process."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from workbench.gguf.types import ValueType
 MAX_EXPERTS = 1024
 ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
 _TOKENS = "tokenizer.ggml.tokens"
-_DAMAGED = "The file is damaged, or its converter is at fault: get it again, or from somewhere else."
+_DAMAGED = "The file is damaged, or was converted wrongly: download it again, or from another source."
 _NO_WEIGHT_TYPES = frozenset({"Q8_1", "Q8_K"})
-"""Types that exist only while llama.cpp computes."""
+"""Types that llama.cpp uses only for intermediate results."""
 _MUST_NOT_BE_ZERO = ("full_attention_interval", "interleave_moe_layer_step")
-"""Keys that llama.cpp divides by."""
+"""Keys whose value llama.cpp divides by."""
 _ELEMENTWISE = (
     ".bias", "norm.weight", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
     "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d",
 )  # fmt: skip
-"""Tensors that are added or multiplied number by number, by the end of their names; the CPU does so in F32 only."""
+"""Suffixes of tensors of element-wise operations, which the CPU computes in F32 only."""
 _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}
-"""The first token of a text, by tokenizer, where the file names none."""
+"""The default BOS token by tokenizer."""
 
 
 def check_loadable(path: str | PathLike[str]) -> tuple[Header, ...]:
-    """Check that llama.cpp will either load the model at `path` or refuse it, and not end the process.
+    """Check that llama.cpp will either load the model at `path` or refuse it, and not abort the process.
 
     Returns:
-        The header of the file; for a split file the headers of all its parts, in order.
+        The headers of the file, one for each part of a split file, in order.
 
     Raises:
-        ModelFileError: The file cannot be read, is no model, or llama.cpp would end the process for it.
+        ModelFileError: The file cannot be read, is not a model, or would make llama.cpp abort.
     """
     first = read_header(path, arrays=frozenset({_TOKENS}))
     headers = (first, *_other_parts(Path(path), first))
-    _Check(Path(path), first.metadata, first.value_types, headers).run()
+    _LoadCheck(Path(path), first.metadata, first.value_types, headers).run()
     return headers
 
 
@@ -76,8 +76,8 @@ def _other_parts(path: Path, first: Header) -> tuple[Header, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Check:
-    """Looks at one model. Each method holds one group of llama.cpp's assertions against it."""
+class _LoadCheck:
+    """Checks one model; each method covers one group of llama.cpp's assertions."""
 
     path: Path
     metadata: Mapping[str, Value]
@@ -85,7 +85,7 @@ class _Check:
     headers: Sequence[Header]
 
     def run(self) -> None:
-        """Everything, the clearest reasons first."""
+        """All checks, those with the clearest reasons first."""
         architecture = self._kind()
         self._tensors()
         self._layers(architecture)
@@ -108,16 +108,16 @@ class _Check:
     def _tensors(self) -> None:
         tensors = [tensor for header in self.headers for tensor in header.tensors]
         if not tensors:
-            self._fail("there are no weights in it, only a vocabulary", "Get the file with the weights.")
+            self._fail("it has no weights, only a vocabulary", "Get the file with the weights.")
         names = {tensor.name for tensor in tensors}
         if len(names) != len(tensors):
             self._fail("two of its parts hold the same tensor")
         total = get_int(self.metadata, "split.tensors.count")
         if len(self.headers) > 1 and total is not None and total != len(tensors):
-            self._fail(f"its parts hold {len(tensors)} tensors where {total} are due")
+            self._fail(f"its parts hold {len(tensors)} tensors instead of {total}")
         for tensor in tensors:
             if tensor.type.name in _NO_WEIGHT_TYPES:
-                self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}, which is none for weights")
+                self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}, which cannot hold weights")
             if tensor.type.name != "F32" and tensor.name.endswith(_ELEMENTWISE):
                 self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}; llama.cpp computes it as F32")
 
@@ -128,14 +128,14 @@ class _Check:
     def _layers(self, architecture: str) -> None:
         count = self._int(architecture, "block_count", -1)
         if not 1 <= count <= MAX_LAYERS:
-            claim = "no number of layers is given" if count < 0 else f"it claims {count} layers"
+            claim = "the number of layers is missing" if count < 0 else f"it claims {count} layers"
             self._fail(f"{claim}; llama.cpp takes 1 to {MAX_LAYERS}")
         nextn = self._int(architecture, "nextn_predict_layers")
         if nextn > count:
-            self._fail(f"{nextn} of its {count} layers are said to predict further tokens")
+            self._fail(f"{nextn} of its {count} layers are declared as next-token prediction layers")
         plan = plan_layers(self.metadata, architecture)
         if plan.window and LayerKind.WINDOW not in plan.kinds:
-            self._fail(f"it has a sliding window of {plan.window} tokens and no layer that uses it")
+            self._fail(f"it has a sliding window of {plan.window} tokens, but no layer that uses it")
         if architecture == "gemma4" and count - self._int(architecture, "attention.shared_kv_layers") < 2:
             self._fail("fewer than two of its layers have a KV cache of their own")
 
@@ -151,19 +151,19 @@ class _Check:
             self._key_value_tensors(architecture)
 
     def _widths(self, architecture: str, heads: int) -> None:
-        """RoPE turns pairs of numbers within a head."""
+        """RoPE rotates pairs of dimensions within a head."""
         embedding = self._int(architecture, "embedding_length")
         width = self._int(architecture, "attention.key_length", embedding // heads if heads else 0)
         turned = self._int(architecture, "rope.dimension_count", width)
         for suffix in ("", "_swa"):
             width = self._int(architecture, f"attention.key_length{suffix}", width)
             turned = self._int(architecture, f"rope.dimension_count{suffix}", turned)
-            # Hybrids may do without RoPE; elsewhere its kernel never comes to an end over no numbers at all.
+            # Hybrid models may lack RoPE; for others its kernel never returns with zero dimensions.
             if turned % 2 or turned > width or (turned == 0 < width and not is_hybrid(architecture)):
-                self._fail(f"RoPE is to turn {turned} of the {width} numbers of its attention heads")
+                self._fail(f"RoPE rotates {turned} of the {width} dimensions of its attention heads")
 
     def _key_value_tensors(self, architecture: str) -> None:
-        """The matrices that make keys and values have to fit the cache."""
+        """The key and value matrices must match the widths of the cache."""
         plan = plan_layers(self.metadata, architecture)
         widths = cache_widths(self.metadata, architecture, plan)
         rows = {t.name: t.shape[1] for header in self.headers for t in header.tensors if len(t.shape) == 2}
@@ -173,7 +173,7 @@ class _Check:
             for letter, width in (("k", widths.key[layer]), ("v", widths.value[layer])):
                 made = rows.get(f"blk.{layer}.attn_{letter}.weight", width)
                 if made != width:
-                    self._fail(f"layer {layer} makes {letter.upper()} vectors of {made} numbers where {width} are due")
+                    self._fail(f"layer {layer} has {letter.upper()} vectors of {made} dimensions instead of {width}")
 
     def _experts(self, architecture: str) -> None:
         count = self._int(architecture, "expert_count")
@@ -186,11 +186,11 @@ class _Check:
         if count > MAX_EXPERTS:
             self._fail(f"it claims {count} experts; llama.cpp takes at most {MAX_EXPERTS}")
         if used > count or (count and not used):
-            self._fail(f"{used} of its {count} experts are said to be used for a token")
+            self._fail(f"{used} of its {count} experts are declared as used per token")
         if groups and groups >= count:
-            self._fail(f"its {count} experts are said to be in {groups} groups")
+            self._fail(f"its {count} experts are declared as {groups} groups")
         if groups > 1 and (count % groups or not 0 < groups_used < groups):
-            self._fail(f"{groups_used} of {groups} groups of its {count} experts are said to be used for a token")
+            self._fail(f"{groups_used} of {groups} groups of its {count} experts are declared as used per token")
 
     def _numbers(self, architecture: str) -> None:
         scaling = get_text(self.metadata, f"{architecture}.rope.scaling.type")
@@ -214,23 +214,23 @@ class _Check:
             return
         if tokenizer in {"none", "no_vocab"}:
             return
-        # llama.cpp ends a token at its first zero byte, and names empty ones after their place.
+        # llama.cpp truncates a token at its first zero byte, and names empty ones after their index.
         words = [str(token).partition("\0")[0] or f"[EMPTY_{index}]" for index, token in enumerate(tokens.values)]
         if len(set(words)) != len(words):
             first: dict[str, int] = {}
             again = next(index for index, word in enumerate(words) if first.setdefault(word, index) != index)
             word = words[again]
-            self._fail(f"the tokens {first[word]} and {again} of its vocabulary are the same: {word[:40]!a}")
+            self._fail(f"the tokens {first[word]} and {again} of its vocabulary are equal: {word[:40]!a}")
         if tokenizer == "llama":
             self._byte_tokens(frozenset(words))
         self._first_token(tokenizer or "", tokens.length)
 
     def _byte_tokens(self, words: frozenset[str]) -> None:
-        """Text that no other token covers is spelled in bytes, and llama.cpp relies on having each of them."""
+        """Text that no other token covers is encoded as bytes; llama.cpp requires a token for each of them."""
         for byte in range(256):
             alone = bytes([byte]).decode("utf-8", "surrogateescape")
             if f"<0x{byte:02X}>" not in words and alone not in words:
-                self._fail(f"its vocabulary has no token for the byte {byte}, so that it cannot take every text")
+                self._fail(f"its vocabulary has no token for the byte {byte}, so it cannot encode every text")
 
     def _first_token(self, tokenizer: str, vocab: int) -> None:
         if self.metadata.get("tokenizer.ggml.add_bos_token", tokenizer == "llama") is not True:
@@ -238,4 +238,4 @@ class _Check:
         named = get_int(self.metadata, "tokenizer.ggml.bos_token_id")
         default = _DEFAULT_BOS.get(tokenizer, vocab)
         if not any(0 <= token < vocab for token in (vocab if named is None else named, default)):
-            self._fail("every text is to begin with a token that its vocabulary does not have")
+            self._fail("its BOS token, which begins every text, is not in its vocabulary")

@@ -1,7 +1,7 @@
-"""How much memory llama.cpp computes in: by which part of its graph is the widest.
+"""Size of llama.cpp's compute buffer, by the widest part of the graph.
 
-The parts of a graph are computed one after the other in the same memory. What is alive at once in each part has been
-found by reading llama.cpp's own account of it over models of many shapes.
+The parts of a graph are computed one after the other in the same memory. The tensors alive at once in each part were
+determined from llama.cpp's own log for models of many shapes.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _F32 = 4
 
 @dataclass(frozen=True, slots=True)
 class GraphWidths:
-    """The widths of a model's graph: how many numbers a token takes in each part, at the most."""
+    """The widths of a model's graph: values per token in each part, at most."""
 
     layers: int
     vocab: int
     embedding: int
     feed_forward: int
-    """The feed-forward network; of a mixture all experts that one token goes to."""
+    """The feed-forward network; of a mixture of experts, all experts used by a token."""
     query: int
     key: int
     value: int
@@ -34,7 +34,7 @@ class GraphWidths:
     experts: bool
 
     def bytes(self, tokens: int, cells: int, *, flash_attention: bool) -> int:
-        """What it takes to compute `tokens` at once with a cache of `cells`."""
+        """Bytes of the compute buffer for batches of `tokens` and a cache of `cells`."""
         embedding = self.embedding
         if not embedding:
             return 0
@@ -47,19 +47,19 @@ class GraphWidths:
             inputs = self.masks * cells + 2 * self.value
             scores = self.heads * cells
         attention = inputs + 3 * embedding + self.query + self.key + self.value + scores
-        # Behind the last attention nobody needs its inputs any more.
+        # After the last attention its inputs are no longer needed.
         kept = inputs if self.layers > 1 else 0
         feed_forward = kept + 3 * self.feed_forward + (4 if self.experts else 3) * embedding
         logits = self.vocab + 2 * embedding
         return _F32 * (tokens * max(attention, feed_forward, logits) + self.vocab)
 
     def host_bytes(self, tokens: int, cells: int) -> int:
-        """What stays with the host where all layers are on GPUs: the embeddings, the masks and the logits."""
+        """Bytes on the host with all layers on GPUs: embeddings, masks and logits."""
         return _F32 * (tokens * (self.embedding + self.masks * cells) + self.vocab)
 
 
 def graph_widths(metadata: Mapping[str, Value]) -> GraphWidths:
-    """The widths of the model that has this metadata."""
+    """The widths of the graph for a model with this metadata."""
     architecture = get_text(metadata, "general.architecture") or ""
     count = layer_count(metadata, architecture)
     plan = plan_layers(metadata, architecture)

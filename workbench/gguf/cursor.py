@@ -1,6 +1,6 @@
-"""Opening a model file, and walking through its header with bounded memory.
+"""Opening of a model file, and sequential reading of its header with bounded memory.
 
-The file is read, not mapped: a file that shrinks while it is mapped kills the process, one that is read comes up short.
+The file is read, not mapped: if a mapped file shrinks, the process is killed; a read merely ends early.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_STRING = 16 << 20
 """The longest string that is accepted, in bytes."""
 
 KNOWN_BY = 4096
-"""By how many first bytes a string array is recognised, before all of it is compared."""
+"""The first bytes by which a string array is recognized, before all of it is compared."""
 
 WORTH_KNOWING = 1000
 """Arrays with fewer strings are walked as fast as they are compared."""
@@ -34,7 +34,7 @@ _U64 = struct.Struct("<Q").unpack_from
 
 
 class EndOfFileError(Exception):
-    """The file ends before what was asked for."""
+    """The file ends before the requested bytes."""
 
 
 class StringTooLongError(Exception):
@@ -82,8 +82,8 @@ class HeaderCursor:
 
     Args:
         descriptor: The open file.
-        size: Its size in bytes; nothing beyond it is asked for.
-        known: String arrays of other files, which are passed over quickly where they are met again.
+        size: Its size in bytes; nothing beyond it is read.
+        known: String arrays of other files, which are skipped quickly where they occur again.
     """
 
     def __init__(self, descriptor: int, size: int, known: KnownStrings | None = None) -> None:
@@ -96,16 +96,16 @@ class HeaderCursor:
 
     @property
     def offset(self) -> int:
-        """Where in the file the next byte comes from."""
+        """The offset of the next byte in the file."""
         return self._base + self._position
 
     @property
     def remaining(self) -> int:
-        """Bytes between here and the end of the file."""
+        """Bytes up to the end of the file."""
         return self.size - self.offset
 
     def _fill(self, count: int) -> None:
-        """Have at least `count` bytes at the position."""
+        """Buffer at least `count` bytes from the position."""
         if count > self.remaining:
             raise EndOfFileError
         self._base += self._position
@@ -132,7 +132,7 @@ class HeaderCursor:
         return taken
 
     def skip(self, count: int) -> None:
-        """Leave out `count` bytes."""
+        """Skip `count` bytes."""
         if count > self.remaining:
             raise EndOfFileError
         self._position += count
@@ -154,20 +154,20 @@ class HeaderCursor:
         return number
 
     def string(self) -> bytes:
-        """The next string: its length in eight bytes, then as many bytes."""
+        """The next string: its length in eight bytes, then its bytes."""
         length = self.u64()
         if length > MAX_STRING:
             raise StringTooLongError
         return self.take(length)
 
     def peek(self, count: int) -> bytes:
-        """The next `count` bytes, or as many as there are, without moving."""
+        """Up to `count` of the next bytes, without moving."""
         ahead = self.take(min(count, self.remaining))
         self._position -= len(ahead)
         return ahead
 
     def skip_strings(self, count: int) -> None:
-        """Leave out `count` strings."""
+        """Skip `count` strings."""
         known = self._known
         if known is None or count < WORTH_KNOWING:
             self._walk_strings(count)
@@ -188,7 +188,7 @@ class HeaderCursor:
         self._base, self._position, self._buffer = offset, 0, b""
 
     def _walk_strings(self, count: int) -> None:
-        """Leave out `count` strings. The vocabulary is most of a header, so this loop decides how fast one is read."""
+        """Skip `count` strings. The vocabulary is most of a header, so the speed of this loop matters."""
         unpack = _U64
         while count:
             self._fill(8)
@@ -202,7 +202,7 @@ class HeaderCursor:
                 count = length_hint(rounds) + 1
             else:
                 count = 0
-            # A string that is too long reaches beyond the window, so that only the last one can have been it.
+            # A string that is too long exceeds the window, so only the last one can be it.
             if length > MAX_STRING:
                 raise StringTooLongError
             if position > self.remaining:
@@ -212,18 +212,18 @@ class HeaderCursor:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[int, int]]:
-    """Open a regular file for reading, without ever waiting for a pipe or touching a device.
+    """Open a regular file for reading, without blocking on a pipe or opening a device.
 
     Yields:
         The file descriptor and the size of the file.
 
     Raises:
-        ModelFileError: It is missing, no regular file, or not permitted.
+        ModelFileError: It is missing, not a regular file, or not permitted.
     """
     descriptor = -1
     try:
         _check_kind(path, _stat(path).st_mode)
-        # What the path names may change between the two looks: a pipe must not block the open either.
+        # The file may be replaced between the two checks: a pipe must not block the open either.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
         descriptor = os.open(path, flags)
         opened = os.fstat(descriptor)
@@ -246,12 +246,12 @@ def _stat(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except ValueError as error:
-        raise ModelFileError(f"{str(path)!r} is no path: {error}.") from None
+        raise ModelFileError(f"{str(path)!r} is not a valid path: {error}.") from None
 
 
 def _missing_hint(path: Path) -> str:
     if path.is_symlink():
-        return "It is a symbolic link to a file that is not there."
+        return "It is a symbolic link to a missing file."
     return "" if path.parent.is_dir() else "Its folder does not exist either."
 
 
@@ -266,5 +266,5 @@ def _check_kind(path: Path, mode: int) -> None:
         (stat.S_ISCHR, "a device"),
         (stat.S_ISBLK, "a device"),
     )
-    kind = next((name for test, name in kinds if test(mode)), "no regular file")
+    kind = next((name for test, name in kinds if test(mode)), "not a regular file")
     raise ModelFileError(f"{path}: this is {kind}, not a model file.", "Name a .gguf file.")

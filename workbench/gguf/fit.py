@@ -1,12 +1,13 @@
-"""What-if: a model at this context, with these cache types and so many layers on the GPUs; does it fit?
+"""Whether a model fits into memory, for a given context length, cache types and number of GPU layers.
 
-`FitModel` is made once for a file and keeps what does not change, so that a question is answered between two key
-presses.
+`FitModel` is created once for a file and caches what does not depend on the question, so that an answer takes less
+than the time between two key presses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -18,49 +19,49 @@ from workbench.gguf.model import get_int, get_text
 from workbench.gguf.weights import host_weights_bytes, weights_by_layer
 
 ALL_THAT_FIT = -1
-"""The value of `gpu_layers` that leaves their number to be chosen."""
+"""The value of `gpu_layers` for as many as fit."""
 
 DEFAULT_CONTEXT = 8192
-"""The context length where none is asked for, as far as the model was trained."""
+"""The default context length, limited by the context that the model was trained for."""
 
 UBATCH = 512
-"""Prompt tokens in one graph at most, however large the batch; llama.cpp's default, and llama-bench's."""
+"""Prompt tokens in one graph at most, for any batch size; the default of llama.cpp and llama-bench."""
 
 LONGEST_CONTEXT = 2**20
-"""How far a context is looked for where the file does not say for how long a one the model was trained."""
+"""The longest context considered where the file does not state the trained one."""
 
 
 @dataclass(frozen=True, slots=True)
 class FitQuestion:
-    """How the model would be loaded."""
+    """Load settings to evaluate."""
 
     n_ctx: int
     batch: int = 512
-    """Tokens that are computed at once."""
+    """Tokens computed at once."""
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attention: bool = True
     gpu_layers: int = ALL_THAT_FIT
     """Layers on the GPUs, the output counted as one; `ALL_THAT_FIT` for as many as fit."""
     mapped: bool = True
-    """Whether the file is mapped into memory."""
+    """Whether the file is memory-mapped."""
     only_gpu: int | None = None
-    """The place of the one GPU that is used; None for all of them."""
+    """The index of the only GPU to use; None for all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceRoom:
-    """What is free on one device."""
+    """The free memory of one device."""
 
     name: str
     free_bytes: int
     reserve_bytes: int = 0
-    """What has to stay free there besides."""
+    """Memory that must stay free there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What is free on the machine."""
+    """The free memory of the machine."""
 
     host: DeviceRoom
     gpus: tuple[DeviceRoom, ...] = ()
@@ -68,7 +69,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """What a model would take of one device."""
+    """The memory that a model needs on one device."""
 
     device: DeviceRoom
     weights_bytes: int = 0
@@ -77,19 +78,19 @@ class Share:
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """The sum."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
     @property
     def fits(self) -> bool:
-        """Whether there is room for it."""
+        """Whether the device has enough free memory."""
         room = self.device.free_bytes - self.device.reserve_bytes
         return not self.total_bytes or self.total_bytes <= room
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The answer: what it takes, device by device."""
+    """The memory that a model needs, by device."""
 
     shares: tuple[Share, ...]
     """The host first."""
@@ -98,7 +99,7 @@ class Fit:
 
     @property
     def weights_bytes(self) -> int:
-        """The weights, with the copies that are made of them and with the adapter."""
+        """The weights, including repacked copies and the adapter."""
         return sum(share.weights_bytes for share in self.shares)
 
     @property
@@ -108,32 +109,32 @@ class Fit:
 
     @property
     def compute_bytes(self) -> int:
-        """What is computed in."""
+        """The compute buffers."""
         return sum(share.compute_bytes for share in self.shares)
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """The sum."""
         return sum(share.total_bytes for share in self.shares)
 
     @property
     def free_bytes(self) -> int:
-        """What is free on the devices that it would be on."""
+        """The free memory of the devices used."""
         return sum(share.device.free_bytes for share in self.shares if share.total_bytes)
 
     @property
     def fits(self) -> bool:
-        """Whether every device has room for its share."""
+        """Whether every device has enough free memory for its share."""
         return all(share.fits for share in self.shares)
 
 
 class FitModel:
-    """A model to ask about.
+    """A model whose memory requirements are calculated.
 
     Args:
         headers: The headers of the file, one for each of its parts.
-        repacked: Tensor types that the processor computes faster in another order, and that are copied for it.
-        adapter: The header of the LoRA that is put on; None for none. llama.cpp copies it, it is never mapped.
+        repacked: Tensor types that llama.cpp repacks for this CPU.
+        adapter: The header of the LoRA adapter; None for none. llama.cpp copies adapters and never maps them.
     """
 
     def __init__(
@@ -141,7 +142,7 @@ class FitModel:
     ) -> None:
         self._metadata = headers[0].metadata
         self.adapter_bytes = adapter.tensor_bytes if adapter is not None else 0
-        """What of the weights is the adapter's."""
+        """The share of the adapter in the weights."""
         weights = weights_by_layer(headers, adapter)
         self._input = weights.input
         self._sums = _sums([*weights.layers, weights.output])
@@ -153,7 +154,7 @@ class FitModel:
 
     @property
     def layers(self) -> int:
-        """The most that `gpu_layers` can be: every layer, and the output."""
+        """The maximum of `gpu_layers`: all layers, and the output."""
         return len(self._sums) - 1
 
     @property
@@ -162,7 +163,7 @@ class FitModel:
         return get_int(self._metadata, f"{get_text(self._metadata, 'general.architecture')}.context_length")
 
     def question(self, load: LoadSettings) -> FitQuestion:
-        """What has to fit where the model is loaded with these settings."""
+        """The question for these load settings."""
         trained = self.trained_context
         return FitQuestion(
             n_ctx=load.num_ctx or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
@@ -176,7 +177,7 @@ class FitModel:
         )
 
     def price(self, question: FitQuestion, room: Room) -> Fit:
-        """What the model takes, loaded like this."""
+        """The memory that the model needs with these settings."""
         room = _used(question, room)
         caches = self._caches(question)
         layers = min(question.gpu_layers, self.layers) if room.gpus else 0
@@ -185,38 +186,31 @@ class FitModel:
         return self._fit(question, room, caches, layers)
 
     def most_layers(self, question: FitQuestion, room: Room) -> int:
-        """The most layers that fit on the GPUs with this context, the output counted as one."""
+        """The most layers that fit on the GPUs with this context; the output counts as one."""
         room = _used(question, room)
         return self._most_layers(question, room, self._caches(question)) if room.gpus else 0
 
     def largest_context(self, question: FitQuestion, room: Room) -> int:
-        """The longest context that fits, up to what the model was trained for; 0 where none does.
+        """The longest context that fits, limited by the trained one; 0 where none fits.
 
-        With `ALL_THAT_FIT`, layers move from the GPUs to the host for it.
+        With `ALL_THAT_FIT`, layers move from the GPUs to the host to make room.
         """
         ceiling = self.trained_context or LONGEST_CONTEXT
-        low, high = 0, max(1, -(-ceiling // CELL_PADDING))
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.price(replace(question, n_ctx=middle * CELL_PADDING), room).fits:
-                low = middle
-            else:
-                high = middle - 1
-        return min(low * CELL_PADDING, ceiling)
+        pads = _largest(
+            max(1, -(-ceiling // CELL_PADDING)),
+            lambda count: self.price(replace(question, n_ctx=count * CELL_PADDING), room).fits,
+        )
+        return min(pads * CELL_PADDING, ceiling)
 
     def _caches(self, question: FitQuestion) -> list[int]:
-        """Bytes of the caches of the first layers, for any number of them."""
+        """Cumulative bytes of the caches of the layers."""
         return _sums(cache_bytes_by_layer(self._metadata, _settings(question)))
 
     def _most_layers(self, question: FitQuestion, room: Room, caches: Sequence[int]) -> int:
-        low, high = 0, self.layers
-        while low < high:
-            middle = (low + high + 1) // 2
-            if all(share.fits for share in self._fit(question, room, caches, middle).shares[1:]):
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return _largest(
+            self.layers,
+            lambda layers: all(share.fits for share in self._fit(question, room, caches, layers).shares[1:]),
+        )
 
     def _fit(self, question: FitQuestion, room: Room, caches: Sequence[int], layers: int) -> Fit:
         settings = _settings(question)
@@ -225,7 +219,7 @@ class FitModel:
         if not layers:
             return Fit((Share(room.host, self._host_weights[question.mapped], caches[-1], compute),), 0)
         first, last = self.layers - layers, len(caches) - 1
-        # With layers left here, a whole graph is computed here too; else only what goes in and comes out.
+        # With layers on the host, a whole graph is computed there too; otherwise only input and output.
         host_compute = compute if first else self._widths.host_bytes(tokens, settings.cells)
         shares = [Share(room.host, self._input + self._sums[first], caches[first], host_compute)]
         begin = first
@@ -239,15 +233,20 @@ class FitModel:
         return Fit(tuple(shares), layers)
 
 
+def _largest(high: int, fits: Callable[[int], bool]) -> int:
+    """The largest number from 1 to `high` that fits, by binary search; 0 where none does."""
+    return bisect_left(range(1, high + 1), True, key=lambda number: not fits(number))
+
+
 def _used(question: FitQuestion, room: Room) -> Room:
-    """The devices that count for the question."""
+    """The devices that the question allows."""
     if question.only_gpu is None:
         return room
     return Room(room.host, room.gpus[question.only_gpu : question.only_gpu + 1])
 
 
 def _sums(sizes: Iterable[int]) -> list[int]:
-    """The sums of the first sizes, from none of them to all."""
+    """Cumulative sums, starting with 0."""
     return [0, *accumulate(sizes)]
 
 
@@ -257,14 +256,14 @@ def _settings(question: FitQuestion) -> CacheSettings:
         type_k=question.type_k,
         type_v=question.type_v,
         ubatch=min(question.batch, UBATCH),
-        # What the engine asks for: a cache of the window alone cannot go back to an earlier turn.
+        # As the engine loads it: a cache limited to the window cannot return to an earlier turn.
         full_window=True,
         flash_attention=question.flash_attention,
     )
 
 
 def _ends(gpus: Sequence[DeviceRoom], layers: int) -> list[int]:
-    """How many of the offloaded layers come to each GPU and those before it: by what is free, as llama.cpp does it."""
+    """Cumulative numbers of layers by GPU, in proportion to free memory, as llama.cpp splits them."""
     free = [max(0, gpu.free_bytes) for gpu in gpus]
     total = sum(free) or 1
     return [*(-(-taken * layers // total) for taken in _sums(free)[1:-1]), layers]

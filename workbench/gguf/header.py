@@ -1,4 +1,4 @@
-"""What is read of a GGUF file: values, tensor infos and the header that holds them."""
+"""The header of a GGUF file: metadata values and tensor descriptions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Array:
     element_type: ValueType
     length: int
     values: Sequence[int] | Sequence[float] | Sequence[bool] | Sequence[str] | None
-    """The elements; None where they were skipped. Bytes of a text that are no UTF-8 stand as lone surrogates."""
+    """The elements; None where they were skipped. Text bytes that are not UTF-8 are lone surrogates."""
 
 
 Value = bool | int | float | str | Array
@@ -23,21 +23,21 @@ Value = bool | int | float | str | Array
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """One tensor of the file."""
+    """The description of one tensor."""
 
     name: str
     shape: tuple[int, ...]
-    """Its dimensions as the file has them: the one that runs fastest comes first."""
+    """Its dimensions in the order of the file, the fastest-varying one first."""
     type: TensorType
     offset: int
-    """Where its data begins, in bytes from `Header.data_offset`."""
+    """Start of its data, in bytes from `Header.data_offset`."""
     elements: int
     size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """Everything in a GGUF file that lies before the tensor data."""
+    """Everything in a GGUF file before the tensor data."""
 
     path: str
     version: int
@@ -46,7 +46,7 @@ class Header:
     tensors: tuple[TensorInfo, ...]
     alignment: int
     data_offset: int
-    """Where the tensor data begins, in bytes from the start of the file."""
+    """Start of the tensor data, in bytes from the start of the file."""
     file_size: int
 
     @property

@@ -1,6 +1,6 @@
-"""Importance matrices: how much each column of a tensor matters, as llama-imatrix measured it on a text.
+"""Importance matrices of llama-imatrix, which state how much each column of a tensor matters for a text.
 
-There are two forms: a GGUF file with the sums and the counts of each tensor, and the older one, a plain list.
+There are two formats: a GGUF file with the sums and counts of each tensor, and an older one, a plain list.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _MAKE_ONE = "llama-imatrix makes one: llama-imatrix -m MODEL -f TEXT -o FILE"
 
 @dataclass(frozen=True, slots=True)
 class ImatrixEntry:
-    """What was measured of one tensor."""
+    """The measurements of one tensor."""
 
     sums: array[float]
-    """Squared activations, summed up, column by column; for a mixture one expert after the other."""
+    """Sums of squared activations by column; for a mixture of experts, one expert after the other."""
     counts: tuple[float, ...]
-    """By what to divide the sums of each expert; 0 for an expert that no token came to."""
+    """The divisors of the sums, by expert; 0 for an expert that no token was routed to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class Imatrix:
     datasets: tuple[str, ...] = ()
     """The texts that it was measured on."""
     chunks: int = 0
-    """Pieces of text that it was measured on; 0 where the file does not say."""
+    """Chunks of text that it was measured on; 0 where the file does not state it."""
 
 
 def read_imatrix(path: Path) -> Imatrix:
-    """Read an importance matrix in either form.
+    """Read an importance matrix in either format.
 
     Raises:
-        ImatrixError: The file cannot be read or is none.
+        ImatrixError: The file cannot be read, or is not an importance matrix.
     """
     try:
         with open_regular(path) as (descriptor, _):
@@ -65,7 +65,7 @@ def read_imatrix(path: Path) -> Imatrix:
         # A sum is finite exactly if all of its parts are.
         total = sum(entry.sums) + sum(entry.counts)
         if not total - total == 0:
-            raise ImatrixError(f"{path}: the values for {name!r} are no numbers.", "Make it again with llama-imatrix.")
+            raise ImatrixError(f"{path}: the values for {name!r} are not finite.", "Make it again with llama-imatrix.")
     return matrix
 
 
@@ -73,12 +73,12 @@ def check_imatrix(matrix: Imatrix, headers: Sequence[Header]) -> None:
     """Check that `matrix` was made for the model in `headers`.
 
     Raises:
-        ImatrixError: It knows none of its tensors, or knows one in another shape.
+        ImatrixError: It has none of its tensors, or one with another shape.
     """
     tensors = {tensor.name: tensor for header in headers for tensor in header.tensors}
     known = [name for name in matrix.entries if name in tensors]
     if not known:
-        raise ImatrixError(f"{matrix.path}: it says nothing of this model's tensors.", "It was made for another model.")
+        raise ImatrixError(f"{matrix.path}: it has none of this model's tensors.", "It was made for another model.")
     for name in known:
         wanted, got = _columns(tensors[name]), len(matrix.entries[name].sums)
         if got != wanted and not name.endswith("token_embd.weight"):
@@ -104,15 +104,15 @@ def _read_gguf(path: Path) -> Imatrix:
     tensors = {tensor.name: tensor for tensor in header.tensors}
     names = [name.removesuffix(_SUMS) for name in tensors if name.endswith(_SUMS)]
     if not names:
-        _fail(path, "this is a model" if "general.architecture" in header.metadata else "there are no sums in it")
+        _fail(path, "this is a model" if "general.architecture" in header.metadata else "it contains no sums")
     entries = {}
     with path.open("rb") as file:
         for name in names:
             sums, counts = tensors[name + _SUMS], tensors.get(name + _COUNTS)
             if counts is None or {sums.type.name, counts.type.name} != {"F32"}:
-                _fail(path, f"the counts for {name!r} are missing, or no F32")
+                _fail(path, f"the counts for {name!r} are missing or not F32")
             if not counts.elements or sums.elements % counts.elements:
-                _fail(path, f"{sums.elements} sums and {counts.elements} counts for {name!r} do not go together")
+                _fail(path, f"{sums.elements} sums and {counts.elements} counts for {name!r} do not match")
             read_counts = tuple(_floats(file, path, header.data_offset + counts.offset, counts.elements))
             entries[name] = ImatrixEntry(
                 _floats(file, path, header.data_offset + sums.offset, sums.elements), tuple(map(round, read_counts))
@@ -139,12 +139,12 @@ def _as_floats(raw: bytes) -> array[float]:
 def _take(file: BinaryIO, path: Path, count: int) -> bytes:
     raw = file.read(count)
     if len(raw) != count:
-        _fail(path, "it ends too early")
+        _fail(path, "it is truncated")
     return raw
 
 
 def _read_list(path: Path) -> Imatrix:
-    """The older form: for each tensor its name, the calls, and values that are to be divided by them."""
+    """The older format: for each tensor its name, the number of calls, and values to divide by it."""
     entries = {}
     with path.open("rb") as file:
         size = path.stat().st_size

@@ -1,4 +1,4 @@
-"""A model file laid open: what is in its header, and what is odd about it."""
+"""Inspection of a model file: the contents of its header, its oddities, and the differences of two files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from workbench.gguf.oddities import Oddity, find_oddities
 from workbench.gguf.tokenizer import TokenizerFacts, describe_tokenizer
 
 SHOWN_ELEMENTS = 8
-"""So many elements of an array are shown; of a shorter one all."""
+"""Elements of an array that are shown."""
 
 ARRAYS = frozenset({"tokenizer.ggml.tokens", "tokenizer.ggml.token_type"})
-"""The long arrays that are worth reading for it. Without them less is known of the tokenizer."""
+"""The long arrays to read for an inspection; without them fewer facts of the tokenizer are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoldedArray:
-    """An array, of which only the beginning is shown."""
+    """An array, truncated for display."""
 
     element_type: str
     length: int
@@ -32,19 +32,19 @@ FoldedValue = bool | int | float | str | FoldedArray
 
 @dataclass(frozen=True, slots=True)
 class TypeShare:
-    """What one tensor type has of a model."""
+    """The share of one tensor type in a model."""
 
     type: str
     tensors: int
     elements: int
     bytes: int
     fraction: float
-    """Of the bytes of all tensors."""
+    """Share of the bytes of all tensors, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """Everything that a model file says of itself."""
+    """The contents of the header of a model file."""
 
     paths: tuple[str, ...]
     """The file, or all of its parts."""
@@ -62,13 +62,13 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True)
 class ModelReport:
-    """A model file laid open, with what its chat template does and whether llama.cpp would load it."""
+    """An inspection, with a sample of the chat template and whether llama.cpp would load the file."""
 
     inspection: Inspection
     sample: str | None
-    """What its chat template makes of `SAMPLE`; None where it has none, or where it fails."""
+    """`SAMPLE` rendered by its chat template; None where it has none, or where it fails."""
     warnings: tuple[Oddity, ...]
-    """Those of the inspection, behind what else was found."""
+    """Warnings of the loader and the template, followed by those of the inspection."""
 
 
 SAMPLE = (
@@ -77,14 +77,14 @@ SAMPLE = (
     Message("assistant", "Because air scatters blue light most."),
     Message("user", "And in the evening?"),
 )
-"""The conversation that shows what a chat template makes of one."""
+"""A sample conversation for chat templates."""
 
 
 def inspect(headers: Sequence[Header]) -> Inspection:
-    """Lay a model open.
+    """Inspect a model.
 
     Args:
-        headers: The header of the file, read with `ARRAYS`; of a split file those of all its parts.
+        headers: The headers of the file, read with `ARRAYS`, one for each part of a split file.
     """
     first = headers[0]
     facts = describe(first, headers[1:])
@@ -104,7 +104,7 @@ def inspect(headers: Sequence[Header]) -> Inspection:
 
 
 def fold(value: Value) -> FoldedValue:
-    """`value` with no more of an array than its beginning."""
+    """`value`, with arrays truncated."""
     if not isinstance(value, Array):
         return value
     first: list[bool | int | float | str] = []
@@ -127,7 +127,7 @@ def _shares(tensors: Sequence[TensorInfo]) -> tuple[TypeShare, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TensorChange:
-    """A tensor that two files do not have alike."""
+    """A tensor that differs between two files."""
 
     name: str
     first: TensorInfo | None
@@ -137,7 +137,7 @@ class TensorChange:
 
 @dataclass(frozen=True, slots=True)
 class TypeChange:
-    """All tensors that are of one type in the first file and of another in the second."""
+    """The tensors that have one type in the first file and another in the second."""
 
     first: str
     second: str
@@ -148,20 +148,20 @@ class TypeChange:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How two model files differ."""
+    """The differences of two model files."""
 
     tensors: tuple[TensorChange, ...]
-    """Tensors of another type or shape, or that one file alone has, in the order of the first file."""
+    """Tensors with another type or shape, or in one file only, in the order of the first file."""
     types: tuple[TypeChange, ...]
-    """The same, summed up by the two types; the one with most bytes first."""
+    """The same, summed by pairs of types, by bytes in descending order."""
     same_tensors: int
-    """Tensors of the same type and shape in both. What is in them is not compared."""
+    """Tensors with the same type and shape in both; their data is not compared."""
     metadata: Mapping[str, tuple[FoldedValue | None, FoldedValue | None]]
-    """Keys with another value, or that one file alone has."""
+    """Keys with different values, or in one file only."""
 
 
 def compare(first: Inspection, second: Inspection) -> Difference:
-    """How two model files differ, tensor type by tensor type."""
+    """Compare two model files."""
     mine = {tensor.name: tensor for tensor in first.tensors}
     theirs = {tensor.name: tensor for tensor in second.tensors}
     changes = []

@@ -1,4 +1,4 @@
-"""Which layers of a model keep which kind of cache: full attention, sliding window, recurrent, or none of its own."""
+"""The kinds of layers of a model by their cache: full attention, sliding window, recurrent, or none."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from workbench.gguf.header import Array, Value
 from workbench.gguf.model import get_int, get_per_layer, layer_values
 
 MAX_LAYERS = 512
-"""The most layers that llama.cpp takes."""
+"""The most layers that llama.cpp supports."""
 
 
 class LayerKind(Enum):
-    """What a layer remembers of the tokens before."""
+    """The memory of a layer for previous tokens."""
 
     FULL = "full"
     """Keys and values of the whole context."""
@@ -23,9 +23,9 @@ class LayerKind(Enum):
     RECURRENT = "recurrent"
     """A state of fixed size."""
     BOTH = "both"
-    """Keys and values of the whole context, and a state besides."""
+    """Keys and values of the whole context, and a state."""
     NONE = "none"
-    """Nothing of its own."""
+    """None of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +39,26 @@ class LayerPlan:
 
 @dataclass(frozen=True, slots=True)
 class CacheWidths:
-    """How many numbers each layer keeps of a token."""
+    """Values that each layer stores for a token."""
 
     key: tuple[int, ...]
     value: tuple[int, ...]
     index_key: int = 0
-    """Width of the key by which sparse attention finds its tokens."""
+    """Width of the index key of sparse attention."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Windowed:
-    """How an architecture mixes windowed and full layers."""
+    """The pattern of windowed and full layers of an architecture."""
 
     period: int = 0
-    """Every so many layers one sees the whole context; 0 where the file lists the layers."""
+    """One in so many layers sees the whole context; 0 where the file lists the layers."""
     dense_first: bool = False
-    """Whether the full layer is the first of each period, and not the last."""
+    """Whether the full layer is the first of each period instead of the last."""
     window: int = 0
-    """The width where the file gives none; 0 where the file has to."""
+    """The default width; 0 where the file must state it."""
     fixed: int = 0
-    """The width whatever the file says; 0 where the file counts."""
+    """The width regardless of the file; 0 where the file decides."""
 
 
 _WINDOWED: Mapping[str, _Windowed] = {
@@ -91,7 +91,7 @@ _CACHELESS = frozenset(
         "modern-bert", "neo-bert", "nomic-bert", "nomic-bert-moe", "rnd1", "wavtokenizer-dec",
     }
 )  # fmt: skip
-"""Encoders and diffusion models: nothing is kept from one call to the next."""
+"""Encoders and diffusion models, which keep nothing between calls."""
 _RECURRENT = frozenset({"arwkv7", "mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7"})
 _HYBRID_BY_HEADS = frozenset(
     {
@@ -99,23 +99,23 @@ _HYBRID_BY_HEADS = frozenset(
         "nemotron_h_moe", "plamo2",
     }
 )  # fmt: skip
-"""A layer without key and value heads is recurrent."""
+"""Architectures whose layers without key and value heads are recurrent."""
 _HYBRID_BY_INTERVAL: Mapping[str, int] = {"minimax-01": 8, "qwen35": 4, "qwen35moe": 4, "qwen3next": 4, "qwen4exp": 4}
-"""Every so many layers one has attention, where the file does not say."""
+"""One in so many layers has attention, where the file does not state it."""
 _GEMMA3N_OWN_KV = 20
 
 
 def layer_count(metadata: Mapping[str, Value], architecture: str) -> int:
-    """All layers of the model, those for predicting further tokens included; 0 where the file says nothing usable."""
+    """All layers of the model, including next-token prediction layers; 0 where the file states no valid number."""
     count = get_int(metadata, f"{architecture}.block_count") or 0
     return count if 0 < count <= MAX_LAYERS else 0
 
 
 def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
-    """The kind of each layer of a model, as llama.cpp lays out its caches for it."""
+    """The kind of each layer, as llama.cpp allocates its caches."""
     count = layer_count(metadata, architecture)
     nextn = get_int(metadata, f"{architecture}.nextn_predict_layers") or 0
-    # Layers that predict further tokens have a cache only where a model consists of nothing else.
+    # Next-token prediction layers have a cache only in a model that has no other layers.
     trunk = count - nextn if 0 < nextn < count else count
     window, windowed = _window(metadata, architecture, trunk)
     recurrent = _recurrent_layers(metadata, architecture, trunk)
@@ -138,7 +138,7 @@ def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
 
 
 def is_hybrid(architecture: str) -> bool:
-    """Whether the architecture has recurrent layers, alone or beside attention."""
+    """Whether the architecture has recurrent layers, alone or in addition to attention."""
     return architecture in _RECURRENT | _HYBRID_BY_HEADS | set(_HYBRID_BY_INTERVAL) | {"falcon-h1"}
 
 
@@ -148,7 +148,7 @@ def _kv_heads(metadata: Mapping[str, Value], architecture: str, count: int) -> t
 
 
 def _window(metadata: Mapping[str, Value], architecture: str, trunk: int) -> tuple[int, frozenset[int]]:
-    """The width of the sliding window, and the layers that have one."""
+    """The width of the sliding window, and the layers that use it."""
     window = get_int(metadata, f"{architecture}.attention.sliding_window")
     if architecture in {"lfm2", "lfm2moe"}:
         return (window, frozenset(range(trunk))) if window else (0, frozenset())
@@ -191,7 +191,7 @@ def _layers_without_heads(metadata: Mapping[str, Value], architecture: str, trun
     kv_heads = _kv_heads(metadata, architecture, count) or ()
     layers = frozenset(layer for layer, heads in enumerate(kv_heads[:trunk]) if heads == 0)
     if architecture.startswith("nemotron_h"):
-        # A layer with a feed-forward network is nothing else.
+        # A layer with a feed-forward network has no other function.
         widths = get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,) * count
         layers = frozenset(layer for layer in layers if widths[layer] == 0)
     return layers
@@ -224,7 +224,7 @@ def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPl
     keys = tuple((key_swa if swa else key) * n for swa, n in zip(windowed, kv_heads, strict=True))
     values = tuple((value_swa if swa else value) * n for swa, n in zip(windowed, kv_heads, strict=True))
     if length("key_length_mla", 0) and length("value_length_mla", 0):
-        # With latent attention the values are part of what is kept as key.
+        # With latent attention, values are part of the stored keys.
         values = (0,) * count
     sparse = length("indexer.key_length", 0) if length("indexer.head_count", 0) else 0
     return CacheWidths(keys, values, sparse)

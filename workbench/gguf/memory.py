@@ -1,4 +1,4 @@
-"""What a model will take of memory, by arithmetic alone: weights, caches, and a rule of thumb for the rest."""
+"""Sizes of the KV cache and of recurrent state, calculated from the metadata of a model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CELL_PADDING = 256
 
 @dataclass(frozen=True, slots=True)
 class CacheSettings:
-    """What decides the size of the caches."""
+    """The settings that determine the size of the caches."""
 
     n_ctx: int
     """Context length in tokens, over all sequences."""
@@ -24,26 +24,26 @@ class CacheSettings:
     type_v: str = "f16"
     sequences: int = 1
     unified: bool = True
-    """Whether all sequences share one row of cells."""
+    """Whether all sequences share one buffer of cells."""
     ubatch: int = 512
-    """Tokens that are computed at once."""
+    """Tokens computed at once."""
     full_window: bool = False
-    """Whether layers with a sliding window keep the whole context all the same."""
+    """Whether layers with a sliding window keep the whole context."""
     flash_attention: bool = True
 
     @property
     def cells(self) -> int:
-        """Cells of a sequence of its own, or of the row that all share."""
+        """Cells of each buffer."""
         padded = _padded(self.n_ctx)
         return padded if self.unified else _padded(padded // max(1, self.sequences))
 
     @property
     def streams(self) -> int:
-        """Rows of cells."""
+        """Buffers of cells."""
         return 1 if self.unified else self.sequences
 
     def window_cells(self, window: int) -> int:
-        """Cells of a layer with a sliding window of so many tokens."""
+        """Cells of a layer with a sliding window of `window` tokens."""
         if self.full_window:
             return self.cells
         return _padded(min(self.cells, window * (self.sequences if self.unified else 1) + self.ubatch))
@@ -51,17 +51,17 @@ class CacheSettings:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEstimate:
-    """What a model will take, in bytes."""
+    """The estimated memory of a model, in bytes."""
 
     weights_bytes: int
     kv_bytes: int
     """Keys and values, recurrent states included."""
     compute_bytes: int
-    """A rule of thumb, where the others are exact."""
+    """An approximation; the others are exact."""
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """The sum."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
 
@@ -70,7 +70,7 @@ def _padded(cells: int) -> int:
 
 
 def row_bytes(type_name: str, elements: int) -> int:
-    """Bytes of `elements` numbers of the cache type `type_name`, such as `q8_0`."""
+    """Bytes of `elements` values of the cache type `type_name`, such as `q8_0`."""
     return TENSOR_TYPES_BY_NAME[type_name.upper()].row_bytes(elements)
 
 
@@ -93,14 +93,14 @@ def cache_bytes_by_layer(metadata: Mapping[str, Value], settings: CacheSettings)
 
 def _cell_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
     """Bytes of one token in the cache of `layer`."""
-    # Without flash attention the values are kept transposed, in rows of one width for all layers.
+    # Without flash attention, values are stored transposed, in rows of the same width for all layers.
     value = widths.value[layer] if settings.flash_attention else max(widths.value, default=0)
     size = row_bytes(settings.type_k, widths.key[layer]) + row_bytes(settings.type_v, value)
     return size + row_bytes(settings.type_k, widths.index_key)
 
 
 def _state_bytes(metadata: Mapping[str, Value], architecture: str, sequences: int) -> int:
-    """Bytes of the state of one recurrent layer: what its convolution and what its recurrence remember, as F32."""
+    """Bytes of the state of one recurrent layer: of its convolution and of its recurrence, in F32."""
 
     def number(key: str) -> int:
         return get_int(metadata, f"{architecture}.{key}") or 0

@@ -1,4 +1,4 @@
-"""What a header says about the model: the facts that a user chooses by."""
+"""Facts of a model from its header."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.gguf.targets import FILE_TYPES, GUESSED_FILE_TYPE
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model as its file describes it. What the file does not tell is None or empty."""
+    """A model as its file describes it. Facts that the file does not state are None or empty."""
 
     architecture: str | None
     name: str | None
@@ -24,16 +24,16 @@ class ModelFacts:
     bits_per_weight: float | None
     """Measured: 8 * bytes / weights. None for a file without tensors."""
     label: str | None
-    """The quantization that `general.file_type` names. It is only a label: the tensors may be of several types."""
+    """The quantization that `general.file_type` names; only a label, as tensors may have several types."""
     type_bytes: Mapping[str, int]
-    """Bytes by tensor type, the type with most bytes first."""
+    """Bytes by tensor type, in descending order."""
     context_length: int | None
     """The longest context that the model was trained for, in tokens."""
     block_count: int | None
     """Layers."""
     embedding_length: int | None
     feed_forward_length: int | None
-    """The widest of all layers, where they differ."""
+    """The maximum of all layers."""
     head_counts: tuple[int, ...]
     """Attention heads of each layer; 0 for a layer without attention."""
     kv_head_counts: tuple[int, ...]
@@ -44,23 +44,23 @@ class ModelFacts:
 
     @property
     def main_type(self) -> str | None:
-        """The tensor type that holds most bytes."""
+        """The tensor type with the most bytes."""
         return next(iter(self.type_bytes), None)
 
     @property
     def quant(self) -> str | None:
-        """The quantization: the label, and where there is none the tensor type that holds most bytes."""
+        """The quantization: the label, or without one the tensor type with the most bytes."""
         return self.label or self.main_type
 
 
 def get_int(metadata: Mapping[str, object], key: str) -> int | None:
-    """The whole number under `key`; None where there is none or something else."""
+    """The integer at `key`; None for a missing key or another type."""
     value = metadata.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def get_text(metadata: Mapping[str, object], key: str) -> str | None:
-    """The text under `key`; None where there is none, an empty one, or something else."""
+    """The text at `key`; None for a missing key, an empty text or another type."""
     value = metadata.get(key)
     return value if isinstance(value, str) and value else None
 
@@ -92,7 +92,7 @@ def other_kind(metadata: Mapping[str, object]) -> OtherKind | None:
 
 
 def get_per_layer(metadata: Mapping[str, object], key: str, layers: int) -> tuple[int, ...] | None:
-    """One number for each layer, where the file gives either a list of them or one that holds for all."""
+    """One number for each layer; the file has either a list of them or one for all."""
     value = metadata.get(key)
     if isinstance(value, Array):
         return layer_values(value, layers)
@@ -101,7 +101,7 @@ def get_per_layer(metadata: Mapping[str, object], key: str, layers: int) -> tupl
 
 
 def layer_values(value: Array, layers: int) -> tuple[int, ...] | None:
-    """The elements of `value` as whole numbers, if there is exactly one for each layer."""
+    """The elements of `value` as integers, if there is exactly one for each layer."""
     if value.values is None or value.length != layers:
         return None
     numbers = tuple(int(item) for item in value.values if isinstance(item, int))

@@ -1,4 +1,4 @@
-"""What the name of a model file says: the model, its quantization, and its part of a split file."""
+"""Names of model files: the model, its quantization, and the part of a split file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 SUFFIX = ".gguf"
 SIDECAR_PREFIXES = ("mmproj-", "mtp-")
-"""Files that belong to a model and are none themselves."""
+"""Prefixes of files that accompany a model."""
 
 _QUANT = re.compile(
     r"(?<![A-Za-z0-9])(?P<quant>"
@@ -25,10 +25,10 @@ _SCALE = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A part of a split file."""
+    """One part of a split file."""
 
     prefix: str
-    """The part of the name that all shards share."""
+    """The beginning of the name, which all shards share."""
     number: int
     """Counted from 1."""
     count: int
@@ -45,17 +45,17 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class FileName:
-    """A file name, taken apart."""
+    """A parsed file name."""
 
     base: str
-    """The name of the model, without quantization and shard number; files of one model share it."""
+    """The name of the model, without quantization and shard number."""
     quant: str | None
-    """The quantization as the name gives it, in capitals; None where it gives none."""
+    """The quantization in the name, in upper case; None where it has none."""
     shard: Shard | None
 
 
 def parse_shard(name: str) -> Shard | None:
-    """The shard that a file of this name is; None where it is a whole file."""
+    """The shard of a file with this name; None for a whole file."""
     match = _SHARD.match(_stem(name))
     if match is None:
         return None
@@ -64,13 +64,13 @@ def parse_shard(name: str) -> Shard | None:
 
 
 def parse_name(name: str) -> FileName:
-    """Take the name of a model file apart."""
+    """Parse the name of a model file."""
     shard = parse_shard(name)
     stem = shard.prefix if shard else _stem(name)
     matches = list(_QUANT.finditer(stem))
     if not matches:
         return FileName(stem, None, shard)
-    # The quantization stands last; what looks like one earlier is part of the model's name.
+    # The quantization comes last; an earlier match is part of the name of the model.
     last = matches[-1]
     rest = stem[: last.start()].rstrip(_SEPARATORS) + stem[last.end() :]
     return FileName(rest.strip(_SEPARATORS) or stem, _spelled(last["quant"]), shard)
@@ -83,7 +83,7 @@ def parameter_count(text: object) -> int | None:
 
 
 def is_sidecar(name: str) -> bool:
-    """Whether a file of this name goes with a model and is none itself."""
+    """Whether a file of this name accompanies a model."""
     return name.casefold().startswith(SIDECAR_PREFIXES)
 
 

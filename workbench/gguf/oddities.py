@@ -1,10 +1,11 @@
-"""What is odd about a model file, and makes for bad answers though the file loads."""
+"""Oddities of a model file that loads, but may give bad answers."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from workbench.core.units import size_text
 from workbench.gguf.header import Array, Header
 from workbench.gguf.model import ModelFacts, get_int, get_text
 from workbench.gguf.names import parse_shard
@@ -12,50 +13,50 @@ from workbench.gguf.reader import DEFAULT_ALIGNMENT
 from workbench.gguf.tokenizer import CONTROL, TokenizerFacts
 
 SHORT_CONTEXT, LONG_CONTEXT = 512, 16 * 2**20
-"""A trained context beyond these is more likely a mistake than the truth, in tokens."""
+"""Plausible limits of the trained context, in tokens."""
 
-_AGAIN = "Get the file again, or from another place."
+_AGAIN = "Download the file again, or from another source."
 _HINTS = {
-    "parts": "Put all parts into one folder, under the names that they came with.",
+    "parts": "Put all parts into one folder, with their original names.",
     "no_weights": "Get the file with the weights.",
     "no_tokenizer": "Get a file that was converted together with its tokenizer.",
-    "token_range": "The file was converted badly: look for a newer one.",
+    "token_range": "The file was converted wrongly: look for a newer one.",
     "adds_eos": "Look for a newer conversion, or continue a text without a template.",
-    "vocab_size": "It does no harm where the embeddings are padded; otherwise look for a newer conversion.",
-    "token_types": "The file was converted badly: look for a newer one.",
-    "no_rule": "Look for a newer conversion: those that name the rule answer better.",
+    "vocab_size": "It is harmless where the embeddings are padded; otherwise look for a newer conversion.",
+    "token_types": "The file was converted wrongly: look for a newer one.",
+    "no_rule": "Look for a newer conversion that names the rule; it answers better.",
     "no_end": "Set a stop text in the settings.",
     "end_is_text": "Set the text of the end token as a stop text in the settings.",
-    "no_template": "Choose an instruct or chat variant to talk to, or let it continue a text.",
-    "double_bos": "Nothing is to be done here.",
+    "no_template": "Choose an instruct or chat variant for conversations, or let it continue a text.",
+    "double_bos": "No action is needed here.",
     "no_context": "Set a context length in the settings.",
     "context": "Set a context length in the settings.",
     "rope": "Keep the context short, or look for a newer conversion.",
     "unaligned": "Look for another conversion.",
     "trailing": _AGAIN,
 }
-"""What to do, by the kind of what is odd."""
+"""Hints by kind of oddity."""
 
 _NONE = frozenset({"none", "no_vocab"})
 
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
-    """Something that a user ought to know of a file."""
+    """A peculiarity of a file that may matter to the user."""
 
     kind: str
     """A stable name, such as `no_template`."""
     message: str
-    """What is wrong, and what comes of it."""
+    """The problem and its consequence."""
     hint: str = ""
-    """What to do about it; empty where nothing need be done."""
+    """What to do; empty where no action is needed."""
 
 
 def find_oddities(headers: Sequence[Header], facts: ModelFacts, tokenizer: TokenizerFacts) -> tuple[Oddity, ...]:
-    """What is odd about a model, the weightiest first.
+    """The oddities of a model, the most important first.
 
     Args:
-        headers: The header of the file; of a split file those of all its parts.
+        headers: The headers of the file, one for each part of a split file.
         facts: The facts of the model.
         tokenizer: The facts of its tokenizer.
     """
@@ -77,14 +78,14 @@ def _about_parts(headers: Sequence[Header]) -> _Found:
     count = get_int(first.metadata, "split.count") or 1
     if count != len(headers):
         named = parse_shard(first.path)
-        yield "parts", f"It is part {named.number if named else '?'} of {count}, and {len(headers)} are here."
+        yield "parts", f"It is part {named.number if named else '?'} of {count}, and {len(headers)} were found."
     if not any(header.tensors for header in headers):
-        yield "no_weights", "There are no weights in it, only metadata."
+        yield "no_weights", "It has no weights, only metadata."
 
 
 def _about_tokens(headers: Sequence[Header], facts: ModelFacts, tokenizer: TokenizerFacts) -> _Found:
     if tokenizer.model is None or tokenizer.model in _NONE:
-        yield "no_tokenizer", "It brings no tokenizer: no text can be given to it."
+        yield "no_tokenizer", "It has no tokenizer, so it cannot process text."
         return
     size = tokenizer.vocab_size or 0
     for token in tokenizer.special:
@@ -92,7 +93,7 @@ def _about_tokens(headers: Sequence[Header], facts: ModelFacts, tokenizer: Token
             yield "token_range", f"The {token.role} token is {token.id}, and the vocabulary has {size}."
     yield from _about_end(tokenizer)
     if tokenizer.adds_eos:
-        yield "adds_eos", "The tokenizer ends every prompt with the end token: answers may be empty or about nothing."
+        yield "adds_eos", "The tokenizer appends the end token to every prompt: answers may be empty or unrelated."
     rows = next(
         (
             tensor.shape[1]
@@ -106,23 +107,23 @@ def _about_tokens(headers: Sequence[Header], facts: ModelFacts, tokenizer: Token
         yield "vocab_size", f"The vocabulary has {size} tokens and the embeddings have {rows} rows."
     types = headers[0].metadata.get("tokenizer.ggml.token_type")
     if isinstance(types, Array) and size and types.length != size:
-        yield "token_types", f"The vocabulary has {size} tokens, and {types.length} of them have a type."
+        yield "token_types", f"The vocabulary has {size} tokens, but {types.length} token types."
     if facts.architecture and tokenizer.model == "gpt2" and tokenizer.rule is None:
-        yield "no_rule", "The rule by which text is split is missing: the tokens may not be those of the training."
+        yield "no_rule", "The pre-tokenizer rule is missing: tokens may differ from those of the training."
 
 
 def _about_end(tokenizer: TokenizerFacts) -> _Found:
     ends = [token for token in tokenizer.special if token.role in {"eos", "eot", "eom"}]
     said = [token for token in ends if not token.by_default]
     if not said:
-        yield "no_end", "No end token is named in the file: answers may never end."
+        yield "no_end", "The file names no end token: answers may never end."
         return
     for token in said:
         if token.role == "eos" and token.type is not None and token.type != CONTROL:
             yield (
                 "end_is_text",
-                f"The end token {token.text!r} is marked as text and not as a control token: it may be written out, "
-                "or not end the answer.",
+                f"The end token {token.text!r} is marked as text and not as a control token: it may appear in "
+                "answers, or not end them.",
             )
 
 
@@ -132,9 +133,9 @@ def _about_template(facts: ModelFacts, tokenizer: TokenizerFacts) -> _Found:
         others = ", ".join(tokenizer.templates)
         yield (
             "no_template",
-            f"It has no default chat template, but others: {others}."
+            f"It has no default chat template, only others: {others}."
             if others
-            else "It brings no chat template: ChatML is assumed in a chat. It may be a base model.",
+            else "It has no chat template: ChatML is assumed for conversations. It may be a base model.",
         )
         return
     bos = tokenizer.text("bos")
@@ -142,23 +143,23 @@ def _about_template(facts: ModelFacts, tokenizer: TokenizerFacts) -> _Found:
     if writes and tokenizer.adds_bos:
         yield (
             "double_bos",
-            "The chat template writes the first token (BOS) and the tokenizer adds it as well. It is left out once "
-            "here; other programs may give the model two.",
+            "Both the chat template and the tokenizer add the first token (BOS). Here it is added once; other "
+            "programs may add it twice.",
         )
 
 
 def _about_context(header: Header, facts: ModelFacts) -> _Found:
     context = facts.context_length
     if context is None:
-        yield "no_context", "The file does not say for how long a context the model was trained."
+        yield "no_context", "The file does not state the context length that the model was trained for."
     elif not SHORT_CONTEXT <= context <= LONG_CONTEXT or context % 2:
-        yield "context", f"The file says that the model was trained for {context} tokens, which is hardly true."
+        yield "context", f"The file states a trained context of {context:,} tokens, which is not plausible."
     original = get_int(header.metadata, f"{facts.architecture}.rope.scaling.original_context_length")
     if context and original and original > context:
         yield "context", f"RoPE scaling begins at {original} tokens, beyond the context of {context}."
     scaling = get_text(header.metadata, f"{facts.architecture}.rope.scaling.type")
     if scaling not in {None, "none"} and not original:
-        yield "rope", f"RoPE is scaled ({scaling}), and from how long a context is not said."
+        yield "rope", f"RoPE is scaled ({scaling}), but the original context length is missing."
 
 
 def _about_layout(headers: Sequence[Header]) -> _Found:
@@ -167,9 +168,9 @@ def _about_layout(headers: Sequence[Header]) -> _Found:
             yield (
                 "unaligned",
                 f"Its tensors are aligned to {header.alignment} bytes instead of a multiple of {DEFAULT_ALIGNMENT}: "
-                "computing on the mapped file is slower, or fails.",
+                "computing on the memory-mapped file is slower, or fails.",
             )
         end = max((header.data_offset + tensor.offset + tensor.size_bytes for tensor in header.tensors), default=0)
         rest = header.file_size - max(end, header.data_offset)
         if rest >= header.alignment:
-            yield "trailing", f"{rest} bytes lie behind its last tensor, and nothing says what they are."
+            yield "trailing", f"The file has {size_text(rest)} of unknown data after its last tensor."

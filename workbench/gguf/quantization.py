@@ -1,4 +1,4 @@
-"""Making a quantization in words and figures: what of what, what it will come to, how far it is, what came out."""
+"""Values of a quantization: the job, its plan, its progress and its result; and where its file goes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workbench.gguf.targets import NOT_QUANTIZED, QuantType, TargetSize
 
 @dataclass(frozen=True, slots=True)
 class QuantizeJob:
-    """What to make of what."""
+    """A quantization to make."""
 
     source: Path
     """The file of the source, or the first of its parts."""
@@ -20,33 +20,33 @@ class QuantizeJob:
     kind: QuantType
     imatrix: Path | None = None
     allow_requantize: bool = False
-    """Whether a source that is quantized already will do."""
+    """Whether to accept a source that is already quantized."""
     threads: int = 0
-    """Threads that compute; 0 is one for each physical core."""
+    """Threads that compute; 0: one per physical core."""
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizePlan:
-    """What a quantization will come to, by llama.cpp's own dry run."""
+    """The outcome of a quantization, predicted by llama.cpp's dry run."""
 
     kind: QuantType
     size: TargetSize | None
     """None where it cannot be made."""
     problem: str = ""
-    """Why it cannot be made of this source; empty where it can."""
+    """Why it cannot be made from this source; empty where it can."""
     fallbacks: int = 0
-    """Tensors whose rows do not fit the type, and which get a larger one."""
+    """Tensors that get a larger type, because their rows do not fit this one."""
     needs_imatrix: bool = False
-    """Whether it takes an importance matrix that was not given."""
+    """Whether it needs an importance matrix, and none was given."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the user ought to know before."""
+        """Warnings for the user, before it is made."""
         found = []
         if self.size is not None and self.size.requantized:
             found.append(
-                f"{_tensors(self.size.requantized, 'is', 'are')} quantized already in the source; what that lost does "
-                "not come back, and the result is worse than one made from F16, BF16 or F32."
+                f"{_tensors(self.size.requantized, 'is', 'are')} already quantized in the source; the lost precision "
+                "does not come back, and the result is worse than one made from F16, BF16 or F32."
             )
         if self.fallbacks:
             found.append(
@@ -63,28 +63,28 @@ def _tensors(count: int, one: str, many: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class QuantizeProgress:
-    """How far it has come."""
+    """The progress of a quantization."""
 
     done: int
-    """Tensors that are finished."""
+    """Finished tensors."""
     total: int
     tensor: str
-    """The one in work."""
+    """The current tensor."""
     fraction: float
-    """By the bytes of the source, from 0 to 1."""
+    """Share of the source that is done, by bytes, from 0 to 1."""
     seconds: float
     total_bytes: int = 0
-    """What there is to read of the source; 0 where that is not known."""
+    """Bytes of the source; 0 where unknown."""
 
     @property
     def bytes_per_second(self) -> float | None:
-        """How fast the source is worked through; None before the first tensor is finished."""
+        """Bytes of the source per second; None before the first tensor is finished."""
         done = self.fraction * self.total_bytes
         return done / self.seconds if done and self.seconds > 0 else None
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it will go on at that speed."""
+        """The remaining time at that speed, in seconds."""
         speed = self.bytes_per_second
         return None if speed is None else (1 - self.fraction) * self.total_bytes / speed
 
@@ -98,43 +98,43 @@ class QuantizeResult:
     size_bytes: int
     bits_per_weight: float
     seconds: float
-    """From the order to the file under its name, the dry run and the disk included."""
+    """Total time until the file has its final name, including the dry run and the disk."""
     native_seconds: float
-    """What llama.cpp itself took."""
+    """The time of llama.cpp alone."""
     warnings: tuple[str, ...]
 
 
 ProgressListener = Callable[[QuantizeProgress], None]
-"""Told how far it has come, some twenty times a second, in the event loop."""
+"""Receives the progress about twenty times a second, in the event loop."""
 
 
 _UNQUANTIZED_FIRST = ("F32", "BF16", "F16")
-"""Sources that lose nothing, or next to nothing, the best first."""
+"""Source types with no or hardly any loss, the best first."""
 _FOREIGN_FOLDERS = frozenset({"blobs", "snapshots", "site-packages", "dist-packages"})
 """Folders of the stores of other programs, and of Python packages."""
 
 
 def is_quantized(quant: str | None) -> bool:
-    """Whether a model of this label has lost precision already; one of an unknown label has not."""
+    """Whether a model with this label is quantized; one with an unknown label counts as not quantized."""
     return quant is not None and quant not in NOT_QUANTIZED
 
 
 def source_rank(quant: str | None) -> int:
-    """How well a file of this label does as a source: the lower, the better."""
+    """The suitability of a file with this label as a source: lower is better."""
     if quant in _UNQUANTIZED_FIRST:
         return _UNQUANTIZED_FIRST.index(quant)
     return len(_UNQUANTIZED_FIRST) + is_quantized(quant)
 
 
 def target_folder(source: Path, configured: Path | None, folders: Sequence[Path], fallback: Path) -> Path:
-    """Where a quantization of `source` is written if nobody says where.
+    """The default folder for a quantization of `source`.
 
     Args:
         source: The file of the source.
-        configured: The folder that the user wants all of them in.
-        folders: The user's folders with models, of which the first that is there is taken for a source which lies in
-            a Python package or in the store of another program.
-        fallback: What is taken where none of them is there.
+        configured: The folder that the user has set for all of them.
+        folders: The user's model folders; the first that exists is used for a source in a Python package or in the
+            store of another program.
+        fallback: Used where none of them exists.
     """
     if configured is not None:
         return configured
@@ -144,8 +144,8 @@ def target_folder(source: Path, configured: Path | None, folders: Sequence[Path]
 
 
 def is_own_folder(source: Path) -> bool:
-    """Whether files may be put beside `source`: not into a Python package, and not into a store of blobs."""
-    # A model that a package brings may be linked to from elsewhere, and a store links its names to its blobs.
+    """Whether new files may be written to the folder of `source`: not in a Python package, nor in a store of blobs."""
+    # A model in a package may be linked from elsewhere, and a store links names to blobs.
     for path in (source.absolute(), Path(os.path.realpath(source))):
         if _FOREIGN_FOLDERS & {part.casefold() for part in path.parts} or (path.parent / "__init__.py").exists():
             return False

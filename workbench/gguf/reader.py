@@ -1,7 +1,7 @@
-"""The header of a GGUF file: metadata and tensor infos, read without a native library and without trusting a byte.
+"""Reader of the header of a GGUF file, in pure Python, which validates every byte.
 
-The limits are those of ggml's own reader or narrower ones, because llama.cpp ends the whole process on some headers
-that it does not like: what passes here has at least the form that ggml demands.
+Its limits are those of ggml's reader or stricter, because llama.cpp aborts the process for some malformed headers: a
+header that passes here has at least the form that ggml requires.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
+from workbench.core.units import size_pair, size_text
 from workbench.gguf.cursor import (
     MAX_STRING,
     EndOfFileError,
@@ -24,7 +25,7 @@ from workbench.gguf.cursor import (
     open_regular,
 )
 from workbench.gguf.header import Array, Header, TensorInfo, Value
-from workbench.gguf.sniff import what_it_is
+from workbench.gguf.sniff import identify
 from workbench.gguf.types import REMOVED_TENSOR_TYPES, TENSOR_TYPES, TensorType, ValueType
 
 MAGIC = b"GGUF"
@@ -32,19 +33,19 @@ VERSIONS = (2, 3)
 MAX_METADATA_KEYS = 65_536
 MAX_TENSORS = 100_000
 MAX_ARRAY = 64 << 20
-"""The longest array that is accepted, in elements."""
+"""The longest accepted array, in elements."""
 MAX_KEPT_BYTES = 32 << 20
-"""What the text in the metadata may take altogether, in bytes, where no array was asked for."""
+"""Total text in the metadata at most, in bytes, where no array is requested."""
 SHORT_ARRAY = 1024
-"""Arrays up to this length are always read: a list with one number for each layer is at most 512 long."""
+"""Arrays up to this length are always read; lists with one number per layer have at most 512."""
 MAX_KEY_BYTES = 65_535
 MAX_TENSOR_NAME_BYTES = 63
 MAX_DIMENSIONS = 4
 DEFAULT_ALIGNMENT = 32
 _INT64_MAX = 2**63 - 1
 
-_DAMAGED = "The file is damaged, or its writer is at fault: get it again, or from somewhere else."
-_INCOMPLETE = "The download is not complete: download the rest, or the whole file again."
+_DAMAGED = "The file is damaged, or was written wrongly: download it again, or from another source."
+_INCOMPLETE = "The download is incomplete: resume it, or download the file again."
 
 _CODES: Mapping[ValueType, str] = {
     ValueType.UINT8: "B",
@@ -63,22 +64,22 @@ _CODES: Mapping[ValueType, str] = {
 _SCALARS = {kind: struct.Struct(f"<{code}") for kind, code in _CODES.items()}
 
 _TENSOR_FORMS = tuple(struct.Struct(f"<{count}QIQ") for count in range(MAX_DIMENSIONS + 1))
-"""Sizes, type and offset of a tensor, by the number of its dimensions."""
+"""Formats of sizes, type and offset of a tensor, by its number of dimensions."""
 
 
 def read_header(
     path: str | PathLike[str], *, arrays: bool | Container[str] = False, known: KnownStrings | None = None
 ) -> Header:
-    """Read the header of the GGUF file `path`, and check that all tensor data that it announces is there.
+    """Read the header of the GGUF file `path`, and check that the file contains all tensor data.
 
     Args:
         path: The file.
-        arrays: Whether to read the elements of long arrays, or the keys of those to read. Of the others only length
-            and element type are told; short arrays are always read.
-        known: For reading many files: what they have in common is looked at once.
+        arrays: Whether to read the elements of long arrays, or the keys of those to read. Of the others, only length
+            and element type are known; short arrays are always read.
+        known: A cache of string arrays that many files share.
 
     Raises:
-        ModelFileError: The file cannot be read, or is no sound GGUF file.
+        ModelFileError: The file cannot be read, or is not a valid GGUF file.
     """
     place = Path(path)
     with open_regular(place) as (descriptor, size):
@@ -86,7 +87,7 @@ def read_header(
 
 
 class _HeaderReader:
-    """Reads one header. `_where` says at any time what is being read, for the error message."""
+    """Reads one header. `_where` is the part being read, for error messages."""
 
     def __init__(self, path: Path, cursor: HeaderCursor, arrays: bool | Container[str]) -> None:
         self._path = path
@@ -105,7 +106,7 @@ class _HeaderReader:
         except EndOfFileError:
             self._fail(f"the file ends in {self._where}, at byte {self._cursor.size}", _INCOMPLETE)
         except StringTooLongError:
-            self._fail(f"a text in {self._where} claims to be longer than {MAX_STRING} bytes")
+            self._fail(f"a text in {self._where} claims to be longer than {size_text(MAX_STRING)}")
         end = self._cursor.offset
         data_offset = -(-end // alignment) * alignment if tensors else end
         self._check_data(tensors, data_offset)
@@ -127,13 +128,13 @@ class _HeaderReader:
         cursor = self._cursor
         start = cursor.peek(64)
         if start[:4] != MAGIC:
-            what, hint = what_it_is(start)
+            what, hint = identify(start)
             self._fail(f"not a GGUF file: {what}", hint)
         version, tensor_count, key_count = struct.unpack_from("<IQQ", cursor.take(24), 4)
         if version & 0xFFFF == 0:
             self._fail(
                 "a big-endian GGUF file, which llama.cpp cannot read on this machine",
-                "Get the little-endian file, or turn it round with the gguf package's `gguf-convert-endian`.",
+                "Get the little-endian file, or convert it with `gguf-convert-endian` of the gguf package.",
             )
         if version == 1:
             self._fail("GGUF version 1, which llama.cpp no longer reads", "Get a newer file of this model.")
@@ -152,7 +153,7 @@ class _HeaderReader:
             self._where = f"metadata key {number}"
             key = self._key(number)
             if key in values:
-                self._fail(f"the metadata key {key!r} is there twice")
+                self._fail(f"the metadata key {key!r} is duplicated")
             self._where = f"the metadata key {key!r}"
             kind = self._value_type()
             types[key] = kind
@@ -162,21 +163,21 @@ class _HeaderReader:
     def _key(self, number: int) -> str:
         raw = self._cursor.string()
         if not raw or len(raw) > MAX_KEY_BYTES or b"\0" in raw:
-            self._fail(f"the name of metadata key {number} is {'too long or not text' if raw else 'empty'}")
+            self._fail(f"the name of metadata key {number} is {'too long or not valid' if raw else 'empty'}")
         self._keep(len(raw))
         return raw.decode("utf-8", "backslashreplace")
 
     def _keep(self, count: int) -> None:
         self._kept += count
         if self._kept > MAX_KEPT_BYTES and not self._arrays:
-            self._fail(f"the metadata holds more than {MAX_KEPT_BYTES >> 20} MiB of text")
+            self._fail(f"the metadata has more than {size_text(MAX_KEPT_BYTES)} of text")
 
     def _value_type(self) -> ValueType:
         number = self._cursor.u32()
         try:
             return ValueType(number)
         except ValueError:
-            self._fail(f"{self._where} has the value type {number}, which is not known")
+            self._fail(f"{self._where} has the unknown value type {number}")
 
     def _scalar(self, kind: ValueType) -> bool | int | float | str:
         if kind is ValueType.STRING:
@@ -194,7 +195,7 @@ class _HeaderReader:
         cursor = self._cursor
         kind = self._value_type()
         if kind is ValueType.ARRAY:
-            self._fail(f"{self._where} is an array of arrays, which ggml does not read")
+            self._fail(f"{self._where} is an array of arrays, which ggml does not support")
         length = cursor.u64()
         if length > MAX_ARRAY:
             self._fail(f"{self._where} claims {length} elements; at most {MAX_ARRAY} are accepted")
@@ -231,9 +232,9 @@ class _HeaderReader:
             self._where = f"the description of tensor {number}"
             tensor = self._tensor(number)
             if tensor.name in names:
-                self._fail(f"the tensor {tensor.name!r} is there twice")
+                self._fail(f"the tensor {tensor.name!r} is duplicated")
             if tensor.offset != expected:
-                self._fail(f"the tensor {tensor.name!r} has the offset {tensor.offset} where {expected} is due")
+                self._fail(f"the tensor {tensor.name!r} has the offset {tensor.offset} instead of {expected}")
             expected += -(-tensor.size_bytes // alignment) * alignment
             names.add(tensor.name)
             tensors.append(tensor)
@@ -243,13 +244,13 @@ class _HeaderReader:
         cursor = self._cursor
         raw = cursor.string()
         if len(raw) > MAX_TENSOR_NAME_BYTES or b"\0" in raw:
-            self._fail(f"the name of tensor {index} is longer than {MAX_TENSOR_NAME_BYTES} bytes or not text")
+            self._fail(f"the name of tensor {index} is longer than {MAX_TENSOR_NAME_BYTES} bytes or not valid")
         name = raw.decode("utf-8", "backslashreplace")
         self._where = f"the description of the tensor {name!r}"
         dimensions = cursor.u32()
         if dimensions > MAX_DIMENSIONS:
-            self._fail(f"the tensor {name!r} has {dimensions} dimensions; at most {MAX_DIMENSIONS} are possible")
-        # Some hundred of these are most of what there is to read of a file, so that they are unpacked at once.
+            self._fail(f"the tensor {name!r} has {dimensions} dimensions; at most {MAX_DIMENSIONS} are supported")
+        # These are most of a header, so each is unpacked in one call.
         form = _TENSOR_FORMS[dimensions]
         *sizes, number, offset = form.unpack(cursor.take(form.size))
         shape = tuple(sizes)
@@ -280,7 +281,7 @@ class _HeaderReader:
             )
         if kind is None:
             self._fail(
-                f"the tensor {name!r} has the type {number}, which is not known",
+                f"the tensor {name!r} has the unknown type {number}",
                 "A newer workbench may read it, or the file is damaged.",
             )
         return kind
@@ -289,7 +290,9 @@ class _HeaderReader:
         size = self._cursor.size
         end = max((data_offset + tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
         if end > size:
-            self._fail(f"truncated: {end - size} of {end} bytes are missing at its end", _INCOMPLETE)
+            missing = end - size
+            amount = size_pair(missing, end) if 1000 * missing > end else size_text(missing)
+            self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
 
 
 def _numbers(kind: ValueType, raw: bytes) -> Sequence[int] | Sequence[float] | Sequence[bool]:

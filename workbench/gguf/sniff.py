@@ -1,4 +1,4 @@
-"""What a file is that calls itself a GGUF and is none."""
+"""Identification of files that are named as GGUF but are not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _AS_GGUF = "get the model as a GGUF."
 _BINARY = (
     (
         (b"lmgg", b"fmgg", b"tjgg", b"algg", b"ggml", b"ggmf", b"ggjt", b"ggla"),
-        "this is a GGML file of the time before GGUF",
+        "this is a file in the older GGML format",
         f"llama.cpp no longer reads it: {_AS_GGUF}",
     ),
     (
@@ -31,10 +31,10 @@ _TEXT = (
 )
 
 
-def what_it_is(start: bytes) -> tuple[str, str]:
-    """What a file that begins with `start` seems to be, and what to do about it."""
+def identify(start: bytes) -> tuple[str, str]:
+    """The apparent kind of a file that begins with `start`, and what to do."""
     if not start:
-        return "the file is empty", "The download did not begin, or the disk was full. Download it again."
+        return "the file is empty", "The download did not start, or the disk was full. Download it again."
     if not start.strip(b"\0"):
         return "it begins with zero bytes", "The download reserved the space and was not finished. Download it again."
     if start[8:10] in (b'{"', b"{ "):
@@ -46,5 +46,5 @@ def what_it_is(start: bytes) -> tuple[str, str]:
                 return what, hint
     words = " ".join(start[:64].decode("utf-8", "replace").split())
     if len(words) >= 4 and words.isprintable() and "\N{REPLACEMENT CHARACTER}" not in words[:-1]:
-        return f"it is a text that begins with {words[:40]!r}", f"It may be a server's error message. {_AGAIN}"
-    return f"it begins with {start[:4].hex(' ')} and not with the letters GGUF", _AGAIN
+        return f"it is text that begins with {words[:40]!r}", f"It may be a server's error message. {_AGAIN}"
+    return f"it begins with {start[:4].hex(' ')} instead of the letters GGUF", _AGAIN

@@ -1,4 +1,4 @@
-"""What a model can be quantized to: llama.cpp's file types, the names of the files, and how large they come out."""
+"""Quantization targets: llama.cpp's file types, conventional file names, and resulting sizes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from workbench.gguf.reader import DEFAULT_ALIGNMENT
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME, TensorType
 
 NOT_QUANTIZED = frozenset({"F32", "F16", "BF16", "F64", "I8", "I16", "I32", "I64"})
-"""Tensor types that hold numbers as they are."""
+"""Tensor types without quantization."""
 
 _ADDED_KEYS = ("general.file_type", "general.quantization_version")
-"""What llama.cpp puts into the metadata where it is not there yet, each a whole number of four bytes."""
+"""Metadata keys that llama.cpp adds, each with a four-byte integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class QuantType:
 
     name: str
     file_type: int
-    """Its number, as `general.file_type` has it."""
+    """Its number in `general.file_type`."""
     default: TensorType
     """The type of most tensors."""
     about: str
-    """What it is for, in a few words."""
+    """A short description."""
     imatrix: Literal["", "better", "needed"] = ""
-    """Whether an importance matrix makes it better, or it cannot do without."""
+    """Whether an importance matrix improves it, or is required."""
 
 
 # fmt: off
@@ -40,35 +40,35 @@ _TABLE: tuple[tuple[int, str, str, str, Literal["", "better", "needed"]], ...] =
     (0, "F32", "F32", "full precision", ""),
     (32, "BF16", "BF16", "half the size of F32, with its range", ""),
     (1, "F16", "F16", "half the size of F32; the usual source of quantizations", ""),
-    (7, "Q8_0", "Q8_0", "hardly to be told from F16", ""),
+    (7, "Q8_0", "Q8_0", "almost identical to F16", ""),
     (18, "Q6_K", "Q6_K", "very close to F16", ""),
     (17, "Q5_K_M", "Q5_K", "close to F16; sensitive tensors in more bits", "better"),
     (16, "Q5_K_S", "Q5_K", "a little smaller than Q5_K_M", "better"),
-    (9, "Q5_1", "Q5_1", "older form of five bits", ""),
-    (8, "Q5_0", "Q5_0", "older form of five bits", ""),
+    (9, "Q5_1", "Q5_1", "older five-bit format", ""),
+    (8, "Q5_0", "Q5_0", "older five-bit format", ""),
     (15, "Q4_K_M", "Q4_K", "the usual choice; sensitive tensors in more bits", "better"),
     (14, "Q4_K_S", "Q4_K", "a little smaller than Q4_K_M", "better"),
-    (3, "Q4_1", "Q4_1", "older form of four bits", ""),
-    (2, "Q4_0", "Q4_0", "older form of four bits; quick on CPUs", ""),
-    (25, "IQ4_NL", "IQ4_NL", "four bits on a curved scale", "better"),
-    (30, "IQ4_XS", "IQ4_XS", "four bits on a curved scale, smaller", "better"),
+    (3, "Q4_1", "Q4_1", "older four-bit format", ""),
+    (2, "Q4_0", "Q4_0", "older four-bit format; fast on CPUs", ""),
+    (25, "IQ4_NL", "IQ4_NL", "four bits on a non-linear scale", "better"),
+    (30, "IQ4_XS", "IQ4_XS", "four bits on a non-linear scale, smaller", "better"),
     (38, "MXFP4_MOE", "MXFP4", "four-bit floating point for the experts of a mixture", ""),
-    (13, "Q3_K_L", "Q3_K", "three bits, the largest form", "better"),
-    (12, "Q3_K_M", "Q3_K", "three bits, the middle form", "better"),
-    (11, "Q3_K_S", "Q3_K", "three bits, the smallest form", "better"),
-    (27, "IQ3_M", "IQ3_S", "three bits by codebook, the largest form", "better"),
+    (13, "Q3_K_L", "Q3_K", "three bits, largest variant", "better"),
+    (12, "Q3_K_M", "Q3_K", "three bits, medium variant", "better"),
+    (11, "Q3_K_S", "Q3_K", "three bits, smallest variant", "better"),
+    (27, "IQ3_M", "IQ3_S", "three bits by codebook, largest variant", "better"),
     (26, "IQ3_S", "IQ3_S", "three bits by codebook", "better"),
     (22, "IQ3_XS", "IQ3_S", "three bits by codebook, smaller", "needed"),
-    (23, "IQ3_XXS", "IQ3_XXS", "three bits by codebook, the smallest form", "needed"),
-    (10, "Q2_K", "Q2_K", "two bits; small, and a good deal worse", "better"),
+    (23, "IQ3_XXS", "IQ3_XXS", "three bits by codebook, smallest variant", "needed"),
+    (10, "Q2_K", "Q2_K", "two bits; small, with a clear loss of quality", "better"),
     (21, "Q2_K_S", "Q2_K", "two bits, smaller", "needed"),
-    (29, "IQ2_M", "IQ2_S", "two bits by codebook, the largest form", "needed"),
+    (29, "IQ2_M", "IQ2_S", "two bits by codebook, largest variant", "needed"),
     (28, "IQ2_S", "IQ2_XS", "two bits by codebook", "needed"),
     (20, "IQ2_XS", "IQ2_XS", "two bits by codebook, smaller", "needed"),
     (19, "IQ2_XXS", "IQ2_XXS", "two bits by codebook, the smallest form", "needed"),
     (41, "Q2_0", "Q2_0", "two bits in groups of 64, for models trained for it", ""),
-    (37, "TQ2_0", "TQ2_0", "for models trained with three values a weight", ""),
-    (36, "TQ1_0", "TQ1_0", "for models trained with three values a weight, packed", ""),
+    (37, "TQ2_0", "TQ2_0", "for models trained with ternary weights", ""),
+    (36, "TQ1_0", "TQ1_0", "for models trained with ternary weights, packed", ""),
     (31, "IQ1_M", "IQ1_M", "less than two bits; a last resort", "needed"),
     (24, "IQ1_S", "IQ1_S", "one and a half bits; a last resort", "needed"),
     (40, "Q1_0", "Q1_0", "one bit, for models trained for it", ""),
@@ -95,11 +95,11 @@ ALIASES: Mapping[str, str] = {
     "FP32": "F32",
     "MXFP4": "MXFP4_MOE",
 }
-"""Other names that people write."""
+"""Alternative names."""
 
 
 def find_quant_type(name: str) -> QuantType:
-    """The file type called `name`, in capitals or not.
+    """The file type called `name`, in any case.
 
     Raises:
         ParameterError: There is none; the nearest names are in the hint.
@@ -120,7 +120,7 @@ def target_name(source: str, kind: QuantType, model: str = "") -> str:
     Args:
         source: The file name of the source.
         kind: The quantization.
-        model: The name of the model, for a source whose file name does not end in `.gguf` and so says nothing.
+        model: The name of the model, for a source whose file name does not end in `.gguf`, such as a blob.
     """
     name = PurePath(source).name
     base = parse_name(name).base if name.casefold().endswith(SUFFIX) or not model else model.replace("/", "-")
@@ -129,23 +129,23 @@ def target_name(source: str, kind: QuantType, model: str = "") -> str:
 
 @dataclass(frozen=True, slots=True)
 class TargetSize:
-    """What a quantization will measure."""
+    """The resulting size of a quantization."""
 
     file_bytes: int
-    """The whole file, to within a hundred bytes, and what is noted of an importance matrix."""
+    """The file; accurate to a hundred bytes, and without the notes on an importance matrix."""
     weights_bytes: int
-    """Its tensors, exactly."""
+    """Its tensors; exact."""
     bits_per_weight: float
     requantized: int
-    """Tensors that are quantized already and would be once more."""
+    """Quantized tensors that would be quantized again."""
 
 
 def target_size(headers: Sequence[Header], chosen: Mapping[str, str]) -> TargetSize:
-    """What comes out where `chosen` tensors get another type.
+    """The resulting size where `chosen` tensors get another type.
 
     Args:
-        headers: The source, one header for each of its parts.
-        chosen: The new type of each tensor that changes, by the tensor's name.
+        headers: The headers of the source, one for each of its parts.
+        chosen: The new type of each tensor that changes, by name.
     """
     weights = padded = elements = requantized = 0
     for tensor in (tensor for header in headers for tensor in header.tensors):
@@ -161,5 +161,5 @@ def target_size(headers: Sequence[Header], chosen: Mapping[str, str]) -> TargetS
 
 
 def _info_bytes(header: Header) -> int:
-    """Bytes of the descriptions of the tensors."""
+    """Bytes of the tensor descriptions."""
     return sum(8 + len(tensor.name.encode()) + 4 + 8 * len(tensor.shape) + 12 for tensor in header.tensors)

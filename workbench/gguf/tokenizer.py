@@ -1,4 +1,4 @@
-"""What a header says about the tokenizer."""
+"""Facts of a tokenizer from the header of a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from workbench.gguf.header import Array, Value
 from workbench.gguf.model import get_int, get_text
 
 CONTROL = 3
-"""The token type of tokens that are no text."""
+"""The token type of control tokens."""
 
 _SPECIAL = {
     "bos": "bos_token_id",
@@ -29,29 +29,29 @@ _DEFAULTS: Mapping[str, Mapping[str, int]] = {
     "gpt2": {"bos": 11, "eos": 11},
     "t5": {"eos": 1, "unknown": 2, "padding": 0},
 }
-"""What llama.cpp takes where the file says nothing, by tokenizer."""
+"""llama.cpp's default token ids, by tokenizer."""
 _BEGINS_BY_ITSELF = frozenset(
     {
         "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano",
         "tekken", "chameleon",
     }
 )  # fmt: skip
-"""Splitting rules whose texts get a first token where the file does not say."""
+"""Pre-tokenizer rules that add a first token by default."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpecialToken:
-    """A token with a part to play."""
+    """A special token."""
 
     role: str
     """`bos`, `eos`, `eot`, …"""
     id: int
     text: str | None
-    """None where the vocabulary was not read, or has no such token."""
+    """None where the vocabulary was not read or has no such token."""
     type: int | None
-    """As the vocabulary has it: 1 normal, 2 unknown, 3 control, 4 made by a user, 6 a byte."""
+    """The token type in the vocabulary: 1 normal, 2 unknown, 3 control, 4 user-defined, 6 byte."""
     by_default: bool = False
-    """Whether it is llama.cpp's choice, for want of one in the file."""
+    """Whether it is llama.cpp's default, because the file names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class TokenizerFacts:
     model: str | None
     """`gpt2`, `llama`, …; None where the file has none."""
     rule: str | None
-    """The name of the rule by which text is split first."""
+    """The name of the pre-tokenizer rule."""
     vocab_size: int | None
     merges: int | None
     special: tuple[SpecialToken, ...]
@@ -69,7 +69,7 @@ class TokenizerFacts:
     """Whether every text gets a first token."""
     adds_eos: bool
     adds_by_default: bool
-    """Whether the file leaves `adds_bos` to llama.cpp."""
+    """Whether `adds_bos` is llama.cpp's default, because the file does not state it."""
     templates: tuple[str, ...]
     """The names of its chat templates; the unnamed one is called `default`."""
 

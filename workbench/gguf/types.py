@@ -1,4 +1,4 @@
-"""The numbers that GGUF files are full of: value types, tensor types with their block sizes, file types."""
+"""The numbered types of GGUF files: value types, and tensor types with their block sizes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ValueType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """How the weights of a tensor are stored: `block` weights in `block_bytes` bytes."""
+    """The storage format of a tensor: `block` weights in `block_bytes` bytes."""
 
     id: int
     name: str
@@ -36,11 +36,11 @@ class TensorType:
 
     @property
     def bits_per_weight(self) -> float:
-        """Bits that one weight takes, the scales of its block included."""
+        """Bits per weight, including the scales of the block."""
         return 8 * self.block_bytes / self.block
 
     def row_bytes(self, elements: int) -> int:
-        """Bytes of a row of `elements` weights, which must be a whole number of blocks."""
+        """Bytes of a row of `elements` weights, which must be a multiple of the block."""
         return elements // self.block * self.block_bytes
 
 
@@ -83,9 +83,9 @@ _TABLE = (
 )
 
 TENSOR_TYPES: Mapping[int, TensorType] = {row[0]: TensorType(*row) for row in _TABLE}
-"""Every tensor type that ggml reads, by its id."""
+"""Every tensor type that ggml reads, by id."""
 
 TENSOR_TYPES_BY_NAME: Mapping[str, TensorType] = {kind.name: kind for kind in TENSOR_TYPES.values()}
 
 REMOVED_TENSOR_TYPES = frozenset({4, 5, 31, 32, 33, 36, 37, 38})
-"""Ids that ggml once read and no longer does."""
+"""Ids that ggml no longer reads."""

@@ -1,8 +1,8 @@
-"""Whether the label of a file is true: what its tensors are, and whether a file of that label could have them.
+"""Comparison of the quantization label of a file with its tensors.
 
-llama.cpp gives some tensors of a quantization more bits than the label says, and falls back to another type where the
-rows of a tensor are no multiple of a block. Both are as they should be. A label is taken for wrong where hardly any
-tensor has the type that the label stands for, or the one that llama.cpp falls back to from it.
+llama.cpp gives some tensors of a quantization more bits than the label states, and falls back to another type where
+the rows of a tensor are not a multiple of a block. Both are normal. A label counts as wrong where hardly any tensor has
+the type of the label, or the one that llama.cpp falls back to.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from workbench.gguf.targets import ALIASES, QUANT_TYPES
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 
 LEAST_SHARE = 0.25
-"""So much of the weights has to be of the label's own type; in llama.cpp's mixtures it is at least a third."""
+"""The least share of weights of the label's type; in llama.cpp's mixtures it is at least a third."""
 DYNAMIC_BITS = (0.6, 1.7)
-"""Mixtures by other recipes than llama.cpp's may have so many times the bits of the label's own type."""
+"""The range of bits in mixtures by other recipes, relative to the label's type."""
 
 Mix = tuple[tuple[str, int, int], ...]
-"""The matrices of a model: tensor type, a block that rows divide into (up to 256 weights), number of weights."""
+"""The matrices of a model: tensor type, block size that divides the rows (at most 256), number of weights."""
 
 _FALLBACK: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("TQ1_0", "TQ2_0"), ("Q4_0",)),
@@ -31,15 +31,15 @@ _FALLBACK: Mapping[str, tuple[str, ...]] = {
     "Q5_K": ("Q5_1",),
     "Q6_K": ("Q8_0",),
 }
-"""What llama.cpp takes, or took in earlier versions, for a tensor whose rows do not fit a type."""
+"""The types that current or earlier versions of llama.cpp fall back to where rows do not fit."""
 _MIXED_TYPES = {"IQ3_XS": frozenset({"IQ3_XXS"}), "IQ2_S": frozenset({"IQ2_S"}), "Q2_K": frozenset({"Q3_K"})}
-"""Labels that stand for two types in about equal parts."""
+"""Labels with two types in about equal parts."""
 _FAMILY = re.compile(r"(?:UD-)?(?P<family>I?Q\d_K|I?Q\d)(?:_|$)")
 _MAX_BLOCK = 256
 
 
 def mix_of(tensors: Iterable[TensorInfo]) -> Mix:
-    """The matrices among `tensors`, summed up. Embeddings and output count only where there is nothing else."""
+    """The matrices among `tensors`, summed. Embeddings and output count only where there are no others."""
     inner: Counter[tuple[str, int]] = Counter()
     outer: Counter[tuple[str, int]] = Counter()
     for tensor in tensors:
@@ -63,9 +63,9 @@ def find_mismatch(label: str | None, mix: Mix, made_as: str | None = None) -> st
     """How the tensors contradict a label; empty where they do not.
 
     Args:
-        label: The quantization as the file or its name gives it.
+        label: The quantization in the name or the metadata of the file.
         mix: The matrices of the model.
-        made_as: What the file itself says that it was made as.
+        made_as: The quantization in the metadata.
     """
     main = tensor_quant(mix)
     if not label or main is None:
@@ -81,30 +81,30 @@ def find_mismatch(label: str | None, mix: Mix, made_as: str | None = None) -> st
 
 
 def _official(label: str) -> str | None:
-    """The label as one that llama.cpp makes; None where it is none of those."""
+    """The label as a file type of llama.cpp; None where it is not one."""
     upper = label.upper()
     name = ALIASES.get(upper, upper)
     return name if name in QUANT_TYPES else None
 
 
 def _types(label: str, mix: Mix) -> frozenset[str]:
-    """The types that a label of llama.cpp's stands for."""
+    """The tensor types of a file type."""
     own = {QUANT_TYPES[label].default.name, *_MIXED_TYPES.get(label, ())}
     if label == "MXFP4_MOE" and not any(name == "MXFP4" for name, _, _ in mix):
-        # Only the experts of a mixture become MXFP4; all else, and so a whole model without experts, becomes Q8_0.
+        # Only experts become MXFP4; all other tensors, and so a whole model without experts, become Q8_0.
         own.add("Q8_0")
     return frozenset(own)
 
 
 def _share(mix: Mix, types: Iterable[str]) -> float:
-    """Which part of the weights has one of `types`, or what a type that does not fit the rows is replaced by."""
+    """The share of weights with one of `types`, or with its fallback where it does not fit the rows."""
     total = sum(elements for _, _, elements in mix)
     kept = sum(elements for name, block, elements in mix if any(name in _instead(kind, block) for kind in types))
     return kept / total if total else 0.0
 
 
 def _instead(kind: str, block: int) -> Sequence[str]:
-    """The types that a tensor with rows of `block` may have where `kind` is wanted."""
+    """The types that a tensor with rows of `block` may have where `kind` is requested."""
     if TENSOR_TYPES_BY_NAME[kind].block <= block:
         return (kind,)
     fitting = tuple(name for name in _FALLBACK.get(kind, ()) if TENSOR_TYPES_BY_NAME[name].block <= block)
@@ -112,7 +112,7 @@ def _instead(kind: str, block: int) -> Sequence[str]:
 
 
 def _bits_agree(label: str, mix: Mix) -> bool:
-    """Whether the weights have about as many bits as a label that is none of llama.cpp's makes one expect."""
+    """Whether the bits of the weights are plausible for a label that is not a file type of llama.cpp."""
     match = _FAMILY.match(label.upper())
     if match is None:
         return True
@@ -122,11 +122,11 @@ def _bits_agree(label: str, mix: Mix) -> bool:
 
 
 def _fallbacks_of(digit: str) -> frozenset[str]:
-    """Types of a number of bits, whatever their form."""
+    """All types with a number of bits."""
     return frozenset(name for name in TENSOR_TYPES_BY_NAME if name.lstrip("I").startswith(f"Q{digit}_"))
 
 
 def _bits(mix: Mix) -> float:
-    """Bits of a weight in the matrices."""
+    """Bits per weight in the matrices."""
     total = sum(elements for _, _, elements in mix)
     return sum(TENSOR_TYPES_BY_NAME[name].bits_per_weight * elements for name, _, elements in mix) / (total or 1)

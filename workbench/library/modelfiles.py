@@ -1,7 +1,7 @@
-"""Opening a Modelfile: from what its lines name to a model that can be loaded.
+"""Opening of Modelfiles: resolves the files and models that they name.
 
-FROM, ADAPTER and DRAFT name files as Ollama reads them: relative to the Modelfile's folder. What is not there as a file
-is the name of a model.
+FROM, ADAPTER and DRAFT name files as Ollama reads them, relative to the folder of the Modelfile. A name without such a
+file is the name of a model.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ _ZIP = b"PK\x03\x04"
 
 @dataclass(frozen=True, slots=True)
 class Lookups:
-    """How models are found that a Modelfile builds on."""
+    """Functions that find the models that a Modelfile builds on."""
 
     path: Callable[[Path], ModelEntry]
     """The model in a file; raises a ModelFileError."""
     name: Callable[[str], ModelEntry]
     """A model of the library; raises an UnknownModelError."""
     ollama: Callable[[str], Manifest | None]
-    """The model that has this name in Ollama's store; None where there is none."""
+    """The model with this name in Ollama's store; None where there is none."""
 
 
 def name_of(path: Path) -> str:
-    """What a model is called that a Modelfile describes: `coder` for `coder.Modelfile` and `coder/Modelfile`."""
+    """The name of the model of a Modelfile: `coder` for `coder.Modelfile` and `coder/Modelfile`."""
     folded = path.name.casefold()
     if folded.startswith("modelfile."):
         return path.name.partition(".")[2]
@@ -60,9 +60,9 @@ def open_modelfile(path: Path, lookups: Lookups) -> ModelEntry:
     """The model that the Modelfile `path` describes, with its recipe.
 
     Raises:
-        WorkbenchError: It cannot be read, is refused by Ollama, or builds on what is not there or cannot be loaded.
+        WorkbenchError: It cannot be read, is not valid in Ollama, or builds on a missing or unusable model.
     """
-    opened = _Opened.read(path, lookups)
+    opened = _OpenedModelfile.read(path, lookups)
     base = opened.base()
     recipe = opened.recipe
     swappable = not (recipe.adapter or recipe.template)
@@ -71,7 +71,7 @@ def open_modelfile(path: Path, lookups: Lookups) -> ModelEntry:
         ref=str(path),
         name=printable(name_of(path)),
         source=MODELFILE,
-        # Another quantization of the base would come without the adapter and the template.
+        # Another quantization of the base would lack the adapter and the template.
         group=base.group if swappable else "",
         places=(),
         recipe=recipe,
@@ -79,17 +79,17 @@ def open_modelfile(path: Path, lookups: Lookups) -> ModelEntry:
 
 
 def recipe_of(path: Path, lookups: Lookups) -> Recipe:
-    """What the Modelfile `path` says beside the weights; nothing is searched for.
+    """The recipe in the Modelfile `path`, without searching for models.
 
     Raises:
-        WorkbenchError: It cannot be read, or names a file that is not there or cannot be used.
+        WorkbenchError: It cannot be read, or names a missing or unusable file.
     """
-    return _Opened.read(path, lookups).recipe
+    return _OpenedModelfile.read(path, lookups).recipe
 
 
 @dataclass(frozen=True, slots=True)
-class _Opened:
-    """A Modelfile whose files are found."""
+class _OpenedModelfile:
+    """A Modelfile with its files resolved."""
 
     path: Path
     lookups: Lookups
@@ -102,18 +102,18 @@ class _Opened:
     recipe: Recipe
 
     @classmethod
-    def read(cls, path: Path, lookups: Lookups) -> _Opened:
-        """Read a Modelfile, and look at the files that it names."""
+    def read(cls, path: Path, lookups: Lookups) -> _OpenedModelfile:
+        """Read a Modelfile, and resolve the files that it names."""
         modelfile, reading = read_file(path)
-        files = _Files(path)
+        files = _NamedFiles(path)
         notes = [f"{path.name}, line {each.line}: {each.message}." for each in reading.warnings]
         adapter = files.adapter(modelfile)
         bases = files.bases(modelfile)
         weights, in_from, names = files.weights(bases, notes), files.adapters, files.names
         if not names and weights is None:
-            raise ModelfileError(f"{path}: FROM names no model.", "Put the line FROM ./model.gguf into it.")
+            raise ModelfileError(f"{path}: FROM names no model.", "Add a line such as FROM ./model.gguf.")
         if names and bases:
-            notes.append(f"FROM names the model {names[-1]} as well as files: the files are passed over, as in Ollama.")
+            notes.append(f"FROM names the model {names[-1]} as well as files: the files are ignored, as in Ollama.")
             weights = None
         found = None
         if names and names[-1] != "demo" and (manifest := lookups.ollama(_SCHEME.sub("", names[-1]))) is not None:
@@ -131,7 +131,7 @@ class _Opened:
         """The model that it builds on.
 
         Raises:
-            WorkbenchError: There is none.
+            WorkbenchError: It was not found.
         """
         if self.weights is not None:
             return self.lookups.path(self.weights)
@@ -153,8 +153,8 @@ class _Opened:
             raise UnknownModelError(f"{self.path}: FROM {name}: {error.message}", hint) from None
 
 
-class _Files:
-    """The files that a Modelfile names, and the names that are none.
+class _NamedFiles:
+    """The files that a Modelfile names.
 
     Args:
         path: The Modelfile.
@@ -163,9 +163,9 @@ class _Files:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.names: list[str] = []
-        """What FROM names that is no file."""
+        """Names in FROM that are not files."""
         self.adapters: list[Path] = []
-        """Adapters that FROM names."""
+        """Adapters in FROM."""
 
     def _error(self, command: str, text: str, problem: str, hint: str = "") -> ModelfileError:
         return ModelfileError(printable(f"{self._path}: {command} {text}: {problem}."), hint)
@@ -177,7 +177,7 @@ class _Files:
             return self._path.absolute().parent / text
 
     def bases(self, modelfile: Modelfile) -> list[Path]:
-        """The model files that FROM names, projectors and adapters among them; a directory is those in it."""
+        """The model files in FROM, including projectors and adapters; of a directory, the files in it."""
         files: list[Path] = []
         places: set[str] = set()
         for text in modelfile.bases:
@@ -201,7 +201,7 @@ class _Files:
         return files
 
     def _inside(self, text: str, folder: Path) -> list[Path]:
-        """The GGUF files of a folder, where Ollama would take those."""
+        """The GGUF files of a folder, where Ollama would use them."""
         for patterns, kind in (
             (("model*.safetensors", "*/model*.safetensors", "consolidated*.safetensors"), "safetensors"),
             (("pytorch_model*.bin", "consolidated*.pth"), "PyTorch"),
@@ -215,7 +215,7 @@ class _Files:
                 self._refuse_escapes(text, folder, found)
                 return list(dict.fromkeys(model_file(path).path for path in found))
             if found:
-                problem = f"the weights in this directory are in {kind} form, which llama.cpp does not read"
+                problem = f"the weights in this directory are in {kind} format, which llama.cpp does not read"
                 raise self._error("FROM", text, problem, "Convert them to GGUF, and name that file.")
         raise self._error("FROM", text, "no Modelfile or safetensors files found", "Name a .gguf file.")
 
@@ -223,18 +223,18 @@ class _Files:
         root = Path(os.path.realpath(folder))
         for path in found:
             if not Path(os.path.realpath(path)).is_relative_to(root):
-                hint = f"It is a link out of the directory. Name the file itself: FROM {path}"
+                hint = f"It links to a file outside the directory. Name that file: FROM {path}"
                 raise self._error("FROM", text, f"insecure path: {path}", hint)
 
     def weights(self, files: Sequence[Path], notes: list[str]) -> Path | None:
-        """The one of `files` that is the model; None where there is none."""
+        """The model among `files`; None where there is none."""
         models: list[Path] = []
         for path in files:
             kind = _kind_of(path)
             if kind == "adapter":
                 self.adapters.append(path)
             elif kind == "projector":
-                notes.append(f"{path.name} is a projector: it takes pictures in Ollama, and is not used here.")
+                notes.append(f"{path.name} is a projector for images in Ollama, and is not used here.")
             else:
                 models.append(path)
         if len(models) > 1:
@@ -251,18 +251,18 @@ class _Files:
         if not mode_of(path):
             raise self._error("ADAPTER", text, "there is no such file", nearest_file(path))
         if path.is_dir():
-            problem = "an adapter in safetensors form is not read by llama.cpp"
+            problem = "llama.cpp does not read adapters in safetensors format"
             raise self._error("ADAPTER", text, problem, "Convert it with llama.cpp's convert_lora_to_gguf.py.")
         if _kind_of(path) != "adapter":
-            raise self._error("ADAPTER", text, "this is no LoRA adapter", "Name a GGUF file of the type adapter.")
+            raise self._error("ADAPTER", text, "this is not a LoRA adapter", "Name a GGUF file of the type adapter.")
         return path
 
 
 def _kind_of(path: Path) -> str:
-    """What a GGUF file is: `model`, `adapter` or `projector`.
+    """The kind of a GGUF file: `model`, `adapter` or `projector`.
 
     Raises:
-        ModelFileError: It cannot be read, or is no GGUF file.
+        ModelFileError: It cannot be read, or is not a GGUF file.
     """
     metadata = read_header(path).metadata
     kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
@@ -273,10 +273,10 @@ def _kind_of(path: Path) -> str:
 
 
 def _as_run(model: OllamaModel) -> Recipe:
-    """The recipe of a model of Ollama, without its template where Ollama takes the one of the GGUF file instead."""
+    """The recipe of a model of Ollama, without its template where Ollama uses that of the GGUF file."""
     if not model.recipe.template:
         return model.recipe
-    # Late: the screen does not wait for what reads templates.
+    # Imported late, so that the first paint does not wait for the template engine.
     from workbench.modelfile.template import prefers_jinja
 
     jinja = read_header(model.weights).metadata.get("tokenizer.chat_template")
@@ -294,10 +294,10 @@ def _begins(path: Path, magic: bytes) -> bool:
 
 def _not_honoured(modelfile: Modelfile) -> Iterator[str]:
     if modelfile.renderer:
-        yield f"RENDERER {modelfile.renderer} is not honoured: the prompt is made by the chat template."
+        yield f"RENDERER {modelfile.renderer} is ignored: the chat template makes the prompt."
     if modelfile.parser:
-        yield f"PARSER {modelfile.parser} is not honoured: the answer is shown as the model writes it."
+        yield f"PARSER {modelfile.parser} is ignored: the answer is shown as the model writes it."
     for draft in modelfile.drafts:
-        yield f"DRAFT {draft} is not used: no model writes ahead here."
+        yield f"DRAFT {draft} is ignored: speculative decoding is not supported."
     if modelfile.requires and is_newer(modelfile.requires):
-        yield f"REQUIRES {modelfile.requires} is newer than the Ollama that is followed here, {FOLLOWED}."
+        yield f"REQUIRES {modelfile.requires} is newer than the supported version of Ollama, {FOLLOWED}."

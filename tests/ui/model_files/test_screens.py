@@ -155,7 +155,7 @@ async def test_a_file_that_is_odd_and_hostile(opened, odd_model, size):
     async with opened(lambda services: InspectScreen(services, entry(odd_model)), size) as (pilot, screen):
         first = in_sight(screen.rows)
         assert first.index("llama.cpp would not load it") < first.index("does not compile")
-        assert "The file was converted badly" in first
+        assert "The file was converted wrongly" in first
         for key in "123456":
             await pilot.press(key)
             await settle(pilot)

@@ -169,7 +169,7 @@ async def test_a_lane_that_cannot_be_opened_is_told_in_its_place(host: ScriptedH
 async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
     make_host: MakeHost, clock: FakeClock
 ) -> None:
-    note = "PARSER qwen3 is not honoured: what the model writes is shown as it is."
+    note = "PARSER qwen3 is ignored: the answer is shown as the model writes it."
     plain, other = scripted("F16", 300), scripted("Q4_K_M", 100)
     described = replace(other, entry=replace(other.entry, recipe=Recipe(notes=(note,))), warnings=(note,))
     app = program(make_host([plain, described]), clock, "Sea-1B:F16")
