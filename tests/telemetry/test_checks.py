@@ -54,8 +54,8 @@ def test_fewer_layers_in_words():
 
 
 def test_layers_are_not_known():
-    assert checks.fewer_layers(None, 99) == []
-    assert checks.fewer_layers(info(gpu_layers=None), 99) == []
+    assert list(checks.fewer_layers(None, 99)) == []
+    assert list(checks.fewer_layers(info(gpu_layers=None), 99)) == []
 
 
 # Throttling
@@ -64,10 +64,10 @@ def test_layers_are_not_known():
 def test_throttling_needs_more_than_a_dip():
     hot = {"throttle": ("software thermal", "power cap"), "temperature_c": 91.0}
     fine = {"throttle": ("power cap",)}
-    assert checks.throttled(history(fine, fine, fine, hot, hot)) == []
+    assert list(checks.throttled(history(fine, fine, fine, hot, hot))) == []
     (alarm,) = checks.throttled(history(fine, fine, hot, hot, hot))
     assert alarm.text == "NVIDIA GeForce RTX 4090 is slowed down by the driver: too hot. It is at 91 °C."
-    assert checks.throttled(history(hot, hot, hot, hot, fine)) == []
+    assert list(checks.throttled(history(hot, hot, hot, hot, fine))) == []
 
 
 def test_several_reasons_at_once():
@@ -78,13 +78,13 @@ def test_several_reasons_at_once():
 
 @pytest.mark.parametrize("reason", ["idle", "application clocks", "power cap", "sync boost", "display clocks"])
 def test_what_is_no_throttling(reason):
-    assert checks.throttled(history(*[{"throttle": (reason,)}] * 5)) == []
+    assert list(checks.throttled(history(*[{"throttle": (reason,)}] * 5))) == []
 
 
 @pytest.mark.parametrize("figures", [{}, {"throttle": None}, {"throttle": ()}])
 def test_throttling_that_is_not_known(figures):
-    assert checks.throttled(history(*[figures] * 5)) == []
-    assert checks.throttled([]) == []
+    assert list(checks.throttled(history(*[figures] * 5))) == []
+    assert list(checks.throttled([])) == []
 
 
 # Spilling
@@ -95,12 +95,12 @@ def test_spilling_on_amd():
         return {"memory_total": 24 * GIB, "memory_used": used, "spill_used": spill}
 
     full = 24 * GIB - 1
-    assert checks.spilled(history(card(GIB, 0), card(full, GIB // 8), gpu=RADEON), None) == []
-    assert checks.spilled(history(card(GIB, 0), card(GIB, GIB), gpu=RADEON), None) == []
+    assert list(checks.spilled(history(card(GIB, 0), card(full, GIB // 8), gpu=RADEON), None)) == []
+    assert list(checks.spilled(history(card(GIB, 0), card(GIB, GIB), gpu=RADEON), None)) == []
     (alarm,) = checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=RADEON), None)
     assert alarm.text.startswith("1.9 GiB of its data spilled into system memory")
     unified = replace(RADEON, unified=True)
-    assert checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=unified), None) == []
+    assert list(checks.spilled(history(card(GIB, GIB // 8), card(full, 2 * GIB), gpu=unified), None)) == []
 
 
 def test_a_model_that_is_larger_than_the_gpu():
@@ -111,9 +111,9 @@ def test_a_model_that_is_larger_than_the_gpu():
     split = replace(memory, by_device=(("CPU", 2 * GIB), ("CUDA0", 9 * GIB)))
     (alarm,) = checks.spilled(history(figures), info(memory=split))
     assert alarm.text.startswith("About 1.0 GiB of the model")
-    assert checks.spilled(history(figures), info(memory=memory, gpu_layers=10)) == []
-    assert checks.spilled(history(figures), info(memory=replace(memory, device="CPU"))) == []
-    assert checks.spilled(history(figures, gpu=replace(CARD, unified=True)), info(memory=memory)) == []
+    assert list(checks.spilled(history(figures), info(memory=memory, gpu_layers=10))) == []
+    assert list(checks.spilled(history(figures), info(memory=replace(memory, device="CPU")))) == []
+    assert list(checks.spilled(history(figures, gpu=replace(CARD, unified=True)), info(memory=memory))) == []
 
 
 # Other programs
@@ -130,24 +130,24 @@ def test_another_program_takes_the_memory():
 
 
 def test_this_program_takes_the_memory():
-    assert checks.memory_taken(history(memory(10 * GIB, 9 * GIB), memory(23 * GIB, 22 * GIB)), None) == []
+    assert list(checks.memory_taken(history(memory(10 * GIB, 9 * GIB), memory(23 * GIB, 22 * GIB)), None)) == []
 
 
 def test_there_is_enough_left():
-    assert checks.memory_taken(history(memory(GIB, 0), memory(12 * GIB, 0, 12 * GIB)), None) == []
+    assert list(checks.memory_taken(history(memory(GIB, 0), memory(12 * GIB, 0, 12 * GIB)), None)) == []
 
 
 def test_without_the_own_share_it_counts_what_comes_after_the_load():
     samples = history(memory(GIB, None), memory(20 * GIB, None), memory(23 * GIB, None))
-    assert checks.memory_taken(samples, None) == []
-    assert checks.memory_taken(samples, 2 * S) == []
+    assert list(checks.memory_taken(samples, None)) == []
+    assert list(checks.memory_taken(samples, 2 * S)) == []
     (alarm,) = checks.memory_taken(samples, 1 * S)
     assert "3.0 GiB" in alarm.text
 
 
 def test_memory_that_is_shared_with_the_system_belongs_to_all():
     samples = history(memory(GIB, 0), memory(23 * GIB, 0), gpu=replace(CARD, unified=True))
-    assert checks.memory_taken(samples, None) == []
+    assert list(checks.memory_taken(samples, None)) == []
 
 
 # Swap
@@ -157,10 +157,10 @@ def test_swap_that_grows_while_an_answer_is_written():
     samples = history(swap=[GIB, GIB, 2 * GIB])
     (alarm,) = checks.swapping(samples, decoding=True)
     assert "1.0 GiB" in alarm.text
-    assert checks.swapping(samples, decoding=False) == []
-    assert checks.swapping(history(swap=[2 * GIB, 2 * GIB]), decoding=True) == []
-    assert checks.swapping(history(swap=[None, None]), decoding=True) == []
-    assert checks.swapping([], decoding=True) == []
+    assert list(checks.swapping(samples, decoding=False)) == []
+    assert list(checks.swapping(history(swap=[2 * GIB, 2 * GIB]), decoding=True)) == []
+    assert list(checks.swapping(history(swap=[None, None]), decoding=True)) == []
+    assert list(checks.swapping([], decoding=True)) == []
 
 
 # Telling once

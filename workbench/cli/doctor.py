@@ -60,11 +60,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(*, with_bandwidth: bool = True) -> Report:
-    """Collect the report. Libraries that may crash or hang are called in child processes.
-
-    Args:
-        with_bandwidth: Whether to measure the memory bandwidth.
-    """
+    """Collect the report. Libraries that may crash or hang are called in child processes."""
     began = time.perf_counter()
     paths = find_paths()
     config, problems = load_config(paths.config_file)

@@ -78,13 +78,7 @@ class KnownStrings:
 
 
 class HeaderCursor:
-    """A position in a file that moves forward.
-
-    Args:
-        descriptor: The open file.
-        size: Its size in bytes; nothing beyond it is read.
-        known: String arrays of other files, which are skipped quickly where they occur again.
-    """
+    """A position in an open file of `size` bytes that moves forward; string arrays in `known` are skipped quickly."""
 
     def __init__(self, descriptor: int, size: int, known: KnownStrings | None = None) -> None:
         self._descriptor = descriptor

@@ -81,11 +81,7 @@ SAMPLE = (
 
 
 def inspect(headers: Sequence[Header]) -> Inspection:
-    """Inspect a model.
-
-    Args:
-        headers: The headers of the file, read with `ARRAYS`, one for each part of a split file.
-    """
+    """Inspect a model by its headers, read with `ARRAYS`, one for each part of a split file."""
     first = headers[0]
     facts = describe(first, headers[1:])
     tokenizer = describe_tokenizer(first.metadata)

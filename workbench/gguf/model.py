@@ -115,12 +115,7 @@ def vocab_size(metadata: Mapping[str, object], architecture: str | None) -> int 
 
 
 def describe(header: Header, shards: Sequence[Header] = ()) -> ModelFacts:
-    """The facts of the model in `header`.
-
-    Args:
-        header: The header of the file, or of the first shard.
-        shards: The headers of the other shards; the metadata comes from the first one alone.
-    """
+    """The facts of a model; the metadata is that of the first shard, whose `header` comes first."""
     meta = header.metadata
     tensors = [tensor for part in (header, *shards) for tensor in part.tensors]
     parameters = sum(tensor.elements for tensor in tensors)

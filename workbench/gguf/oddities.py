@@ -53,13 +53,7 @@ class Oddity:
 
 
 def find_oddities(headers: Sequence[Header], facts: ModelFacts, tokenizer: TokenizerFacts) -> tuple[Oddity, ...]:
-    """The oddities of a model, the most important first.
-
-    Args:
-        headers: The headers of the file, one for each part of a split file.
-        facts: The facts of the model.
-        tokenizer: The facts of its tokenizer.
-    """
+    """The oddities of a model, the most important first; `headers` has one header for each part of a split file."""
     found = [
         *_about_parts(headers),
         *_about_tokens(headers, facts, tokenizer),

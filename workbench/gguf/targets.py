@@ -117,10 +117,7 @@ def find_quant_type(name: str) -> QuantType:
 def target_name(source: str, kind: QuantType, model: str = "") -> str:
     """The conventional file name of a quantization.
 
-    Args:
-        source: The file name of the source.
-        kind: The quantization.
-        model: The name of the model, for a source whose file name does not end in `.gguf`, such as a blob.
+    The name of the model is used where the file name of the source does not end in `.gguf`, as that of a blob.
     """
     name = PurePath(source).name
     base = parse_name(name).base if name.casefold().endswith(SUFFIX) or not model else model.replace("/", "-")
@@ -141,12 +138,7 @@ class TargetSize:
 
 
 def target_size(headers: Sequence[Header], chosen: Mapping[str, str]) -> TargetSize:
-    """The resulting size where `chosen` tensors get another type.
-
-    Args:
-        headers: The headers of the source, one for each of its parts.
-        chosen: The new type of each tensor that changes, by name.
-    """
+    """The resulting size where the tensors in `chosen` get another type, by their names."""
     weights = padded = elements = requantized = 0
     for tensor in (tensor for header in headers for tensor in header.tensors):
         kind = TENSOR_TYPES_BY_NAME[chosen[tensor.name].upper()] if tensor.name in chosen else tensor.type

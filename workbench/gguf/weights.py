@@ -34,12 +34,7 @@ class WeightPlan:
 
 
 def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -> WeightPlan:
-    """The bytes of the weights by layer.
-
-    Args:
-        headers: The headers of the model, one for each part of a split file.
-        adapter: The header of a LoRA, whose matrices are placed with the tensors that they change.
-    """
+    """The bytes of the weights by layer; the matrices of a LoRA adapter belong to the tensors they change."""
     metadata = headers[0].metadata
     layers = [0] * layer_count(metadata, get_text(metadata, "general.architecture") or "")
     tensors = [tensor for header in headers for tensor in header.tensors]
@@ -67,10 +62,7 @@ def _layer_of(tensor: TensorInfo) -> int | None:
 def host_weights_bytes(headers: Sequence[Header], repacked: Container[str], *, mapped: bool = True) -> int:
     """Bytes of the weights in the memory of the host, where no layer is on a GPU.
 
-    Args:
-        headers: The headers of the model, one for each part of a split file.
-        repacked: Tensor types that llama.cpp repacks for this CPU.
-        mapped: Whether the file is memory-mapped; its pages stay beside repacked copies.
+    `repacked` are the tensor types that llama.cpp repacks for this CPU; pages of a mapped file stay beside the copies.
     """
     tied = _is_tied(tensor for header in headers for tensor in header.tensors)
     total = 0
@@ -90,13 +82,7 @@ def host_weights_bytes(headers: Sequence[Header], repacked: Container[str], *, m
 
 
 def is_repacked(tensor: TensorInfo, repacked: Container[str], *, tied: bool) -> bool:
-    """Whether llama.cpp makes a repacked copy of `tensor`.
-
-    Args:
-        tensor: A tensor of the model.
-        repacked: Tensor types that llama.cpp repacks for this CPU.
-        tied: Whether the token embeddings are the output matrix as well.
-    """
+    """Whether llama.cpp makes a repacked copy of `tensor`; with a tied output also of the token embeddings."""
     if tensor.type.name not in repacked or not 2 <= len(tensor.shape) <= 3 or tensor.shape[1] % _ROWS:
         return False
     return not tensor.name.startswith(_LOOKED_UP) or (tied and tensor.name == "token_embd.weight")

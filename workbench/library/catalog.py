@@ -85,11 +85,7 @@ class LibraryCatalog(Catalog):
         return await asyncio.to_thread(self.list_models, again=False)
 
     def list_models(self, *, again: bool = True) -> Sequence[ModelEntry]:
-        """As `models`, in this thread.
-
-        Args:
-            again: Whether to search even where the last search is still current.
-        """
+        """As `models`, in this thread; `again` searches even where the last search is still current."""
         view = self._search(lambda _: None, Event(), again=again)
         return () if view is None else view.models
 

@@ -11,12 +11,7 @@ from workbench.library.labels import find_mismatch, tensor_quant
 
 
 def make_entry(found: Found, facts: FileFacts | None) -> ModelEntry:
-    """The entry of a model that a source has found.
-
-    Args:
-        found: What the source states.
-        facts: What its file states; None where it has no file.
-    """
+    """The entry of a model that a source has found, with the facts of its file; None where it has no file."""
     facts = facts or FileFacts()
     file = found.file
     problem = found.problem or (_incomplete(file) if file.missing else "") or facts.problem

@@ -74,12 +74,7 @@ def found_in(file: ModelFile, source: str) -> Found:
 
 
 def walk(root: Path, seen: set[FileId] | None = None) -> Iterator[ModelFile | ScanProblem]:
-    """The model files in `root` and below.
-
-    Args:
-        root: The folder to start at.
-        seen: The folders already searched; those searched now are added.
-    """
+    """The model files in `root` and below, except in folders in `seen`, to which those searched now are added."""
     seen = set() if seen is None else seen
     pending = [root]
     while pending:
@@ -203,12 +198,7 @@ def read_small(path: Path, most: int = MOST_JSON) -> bytes:
 
 
 def subfolders(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
-    """The folders in `folder` by name, without hidden ones, or why they cannot be listed.
-
-    Args:
-        folder: The folder to list.
-        optional: Whether it may be missing.
-    """
+    """The folders in `folder` by name, without hidden ones, or why they cannot be listed."""
     for child in listed(folder, optional=optional):
         if isinstance(child, ScanProblem):
             yield child
@@ -222,12 +212,7 @@ def subfolders(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanPr
 
 
 def listed(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProblem]:
-    """Everything in `folder` by name, without hidden names, or why it cannot be listed.
-
-    Args:
-        folder: The folder to list.
-        optional: Whether it may be missing.
-    """
+    """Everything in `folder` by name, except hidden ones, or why it cannot be listed; it may be missing if optional."""
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))

@@ -46,12 +46,7 @@ def find_hugging_face(places: Places) -> Iterator[Finding]:
 
 
 def find_in_cache(cache: Path, source: str) -> Iterator[Finding]:
-    """Every GGUF in a folder that is laid out as the Hugging Face cache.
-
-    Args:
-        cache: The folder, which need not exist.
-        source: The program that it belongs to.
-    """
+    """Every GGUF in a folder of a program `source` that is laid out as the Hugging Face cache, and need not exist."""
     for folder in subfolders(cache):
         if isinstance(folder, ScanProblem):
             yield folder

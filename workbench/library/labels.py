@@ -60,12 +60,9 @@ def tensor_quant(mix: Mix) -> str | None:
 
 
 def find_mismatch(label: str | None, mix: Mix, made_as: str | None = None) -> str:
-    """How the tensors contradict a label; empty where they do not.
+    """How the tensors contradict a label in the name or the metadata of a file; empty where they do not.
 
-    Args:
-        label: The quantization in the name or the metadata of the file.
-        mix: The matrices of the model.
-        made_as: The quantization in the metadata.
+    `made_as` is the quantization in the metadata.
     """
     main = tensor_quant(mix)
     if not label or main is None:

@@ -154,11 +154,7 @@ class _OpenedModelfile:
 
 
 class _NamedFiles:
-    """The files that a Modelfile names.
-
-    Args:
-        path: The Modelfile.
-    """
+    """The files that the Modelfile at `path` names."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -104,11 +104,6 @@ def nearest_file(path: Path) -> str:
 def name_elsewhere(path: str, naming: Naming, models: Iterable[ModelEntry]) -> str:
     """The name of the file `path` in another program, for a FROM line.
 
-    Args:
-        path: The file of the model.
-        naming: The program whose names are wanted.
-        models: The models on this machine.
-
     Raises:
         UnknownModelError: The file has no known name there.
     """

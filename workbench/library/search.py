@@ -79,15 +79,7 @@ class Search:
         self._shown_at = time.monotonic()
 
     def run(self, report: Report, stop: Event) -> LibraryView | None:
-        """Search, in this thread.
-
-        Args:
-            report: Receives what is known so far, now and then.
-            stop: Ends the search.
-
-        Returns:
-            The complete view; None where it was stopped.
-        """
+        """Search in this thread, and report views now and then. Returns the complete view; None where stopped."""
         try:
             return self._run(report, stop)
         finally:

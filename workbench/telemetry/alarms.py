@@ -32,12 +32,7 @@ class AlarmBook:
         return tuple(self._active.values())
 
     def update(self, seen: Iterable[Alarm], *, fresh: bool = True) -> list[Alarm]:
-        """Record the alarms that hold now, and return the new ones.
-
-        Args:
-            seen: The alarms that hold now.
-            fresh: Whether the samples are new; only then does an alarm that is not seen come closer to its end.
-        """
+        """Record the alarms that hold now, and return the new ones. Only `fresh` samples bring others to an end."""
         current = {(alarm.id, alarm.subject): alarm for alarm in seen}
         new = [alarm for key, alarm in current.items() if key not in self._active]
         for key in list(self._active):
@@ -56,14 +51,7 @@ class AlarmBook:
 def alarms_of(
     samples: Sequence[TelemetrySample], situation: Situation, environment: Mapping[str, str], answer_from_ns: int | None
 ) -> list[Alarm]:
-    """Every alarm that holds now.
-
-    Args:
-        samples: The most recent ones, oldest first.
-        situation: What the program is doing.
-        environment: Environment variables, some of which hide GPUs.
-        answer_from_ns: When the current answer began.
-    """
+    """Every alarm that holds now, by the most recent samples, oldest first, and the time when the answer began."""
     gpus = [sample.gpu for sample in samples[-1].gpus] if samples else []
     of_answer = [sample for sample in samples if answer_from_ns is not None and sample.at_ns >= answer_from_ns]
     return [
@@ -77,13 +65,7 @@ def alarms_of(
 
 
 class TelemetryAlarmWatch(AlarmWatch):
-    """Checks the samples of a sampler for alarms.
-
-    Args:
-        telemetry: The sampler.
-        environment: Environment variables; those of the process by default.
-        book: The alarms that are active.
-    """
+    """Checks the samples of a sampler for alarms."""
 
     def __init__(
         self,

@@ -21,12 +21,7 @@ _LONGEST = 4096
 
 
 class AmdSource(GpuSource):
-    """Reads AMD GPUs.
-
-    Args:
-        sys: Where sysfs is mounted.
-        fdinfo: The folder in which the kernel describes this process's open files.
-    """
+    """Reads AMD GPUs from sysfs, and this process's share of their memory from its fdinfo."""
 
     name: SourceName = "amdgpu"
 

@@ -47,11 +47,7 @@ def sysctl(name: str) -> bytes | None:
 class AppleSource(GpuSource):
     """Reads the GPU of an Apple chip.
 
-    Args:
-        here: Whether there is one.
-        metal: ggml's view of it, once known: the memory that Metal allows this process, and how much of it is free.
-        system_memory: The total and available memory of the system, in bytes.
-        kernel_value: Reads a kernel value by name.
+    `metal` returns ggml's view of it, once known: the memory that Metal allows this process, and how much is free.
     """
 
     name: SourceName = "apple"

@@ -1,8 +1,8 @@
-"""Checks on the samples of the meters: each is a plain function that returns the alarms that hold now."""
+"""Checks on the samples of the meters: each is a plain function that yields the alarms that hold now."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from workbench.core.models import EngineInfo
 from workbench.core.telemetry import (
@@ -28,37 +28,29 @@ FULL_SHARE = 0.95
 SWAP_BYTES = 64 * MIB
 
 
-def fewer_layers(info: EngineInfo | None, asked: int | None) -> list[Alarm]:
-    """Fewer layers on the GPU than the user asked for.
-
-    Args:
-        info: The open model.
-        asked: As `LoadSettings.num_gpu`; -1 means as many as fit, which is never too few.
-    """
+def fewer_layers(info: EngineInfo | None, asked: int | None) -> Iterator[Alarm]:
+    """Fewer layers on the GPU than `asked` for, as `LoadSettings.num_gpu`; -1 (as many as fit) is never too few."""
     if info is None or asked is None or asked <= 0 or info.gpu_layers is None:
-        return []
+        return
     # The output counts as one more layer.
     wanted = asked if info.layers is None else min(asked, info.layers + 1)
     if info.gpu_layers >= wanted:
-        return []
+        return
     where = "the GPU" if info.gpu_layers else "any GPU"
-    return [
-        Alarm(
-            "fewer-layers",
-            "warning",
-            f"{info.gpu_layers or 'None'} of the {wanted} requested layers are on {where}"
-            f"{'' if info.gpu_layers else '; the CPU computes all of them'}.",
-            "`workbench doctor` shows which GPUs this build of llama.cpp can use. A shorter context (num_ctx) or a "
-            "smaller quantization leaves room for more layers.",
-            info.model.ref,
-        )
-    ]
+    yield Alarm(
+        "fewer-layers",
+        "warning",
+        f"{info.gpu_layers or 'None'} of the {wanted} requested layers are on {where}"
+        f"{'' if info.gpu_layers else '; the CPU computes all of them'}.",
+        "`workbench doctor` shows which GPUs this build of llama.cpp can use. A shorter context (num_ctx) or a "
+        "smaller quantization leaves room for more layers.",
+        info.model.ref,
+    )
 
 
-def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:
+def throttled(samples: Sequence[TelemetrySample]) -> Iterator[Alarm]:
     """GPUs that are throttled for a reason that indicates a fault; a power cap does not."""
     window = samples[-THROTTLE_WINDOW:]
-    alarms = []
     for sample in _latest_gpus(samples):
         reasons = [
             reason
@@ -70,21 +62,18 @@ def throttled(samples: Sequence[TelemetrySample]) -> list[Alarm]:
             continue
         words = " and ".join(THROTTLE_WORDS[reason] for reason in reasons)
         heat = f" It is at {sample.temperature_c:.0f} °C." if sample.temperature_c is not None else ""
-        alarms.append(
-            Alarm(
-                "throttling",
-                "warning",
-                f"{gpu_name(sample.gpu)} is {words}.{heat}",
-                "Speeds measured now are too low. Check its airflow, its fans and its power cables.",
-                sample.gpu.key,
-            )
+        yield Alarm(
+            "throttling",
+            "warning",
+            f"{gpu_name(sample.gpu)} is {words}.{heat}",
+            "Speeds measured now are too low. Check its airflow, its fans and its power cables.",
+            sample.gpu.key,
         )
-    return alarms
 
 
-def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> list[Alarm]:
+def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> Iterator[Alarm]:
     """GPUs whose data has spilled into system memory, where access is many times slower."""
-    alarms = []
+    measured = False
     for sample in _latest_gpus(samples):
         total, used = sample.memory_total, sample.memory_used
         if sample.gpu.unified or total is None or used is None or used < FULL_SHARE * total:
@@ -93,16 +82,22 @@ def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> list
         lowest = min((each.spill_used for each in before if each.spill_used is not None), default=None)
         if lowest is None or sample.spill_used is None or sample.spill_used - lowest < SPILL_BYTES:
             continue
-        alarms.append(_spill_alarm(sample.gpu, f"{size_text(sample.spill_used - lowest)} of its data"))
+        measured = True
+        yield _spill_alarm(sample.gpu, f"{size_text(sample.spill_used - lowest)} of its data")
     cards = [sample for sample in _latest_gpus(samples) if not sample.gpu.unified and sample.gpu.partition != "whole"]
-    if info is not None and info.memory is not None and info.memory.device != "CPU" and len(cards) == 1 and not alarms:
+    if (
+        info is not None
+        and info.memory is not None
+        and info.memory.device != "CPU"
+        and len(cards) == 1
+        and not measured
+    ):
         total = cards[0].memory_total
         if info.gpu_layers and info.layers is not None and info.gpu_layers > info.layers and total is not None:
             held = sum(info.memory.on_gpus.values()) or info.memory.total_bytes
             excess = held - total
             if excess > SPILL_BYTES:
-                alarms.append(_spill_alarm(cards[0].gpu, f"About {size_text(excess)} of the model"))
-    return alarms
+                yield _spill_alarm(cards[0].gpu, f"About {size_text(excess)} of the model")
 
 
 def _spill_alarm(gpu: GpuInfo, what: str) -> Alarm:
@@ -115,7 +110,7 @@ def _spill_alarm(gpu: GpuInfo, what: str) -> Alarm:
     )
 
 
-def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> list[Alarm]:
+def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> Iterator[Alarm]:
     """GPUs on which another process takes the remaining memory.
 
     Args:
@@ -123,7 +118,6 @@ def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> 
         settled_ns: Since when this program's own use is constant. Where the driver does not report the share of this
             process, any growth after that belongs to another one.
     """
-    alarms = []
     for sample in _latest_gpus(samples):
         if sample.gpu.unified or sample.memory_total is None or sample.memory_free is None:
             continue
@@ -137,17 +131,14 @@ def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> 
         ]
         if len(others) < 2 or others[-1] - min(others) < TAKEN_BYTES:
             continue
-        alarms.append(
-            Alarm(
-                "memory-taken",
-                "warning",
-                f"Another program has taken {size_text(others[-1] - min(others))} of {gpu_name(sample.gpu)}'s memory; "
-                f"{size_text(sample.memory_free)} is free.",
-                "Type: nvidia-smi (it lists the programs)" if sample.gpu.source == "nvml" else "",
-                sample.gpu.key,
-            )
+        yield Alarm(
+            "memory-taken",
+            "warning",
+            f"Another program has taken {size_text(others[-1] - min(others))} of {gpu_name(sample.gpu)}'s memory; "
+            f"{size_text(sample.memory_free)} is free.",
+            "Type: nvidia-smi (it lists the programs)" if sample.gpu.source == "nvml" else "",
+            sample.gpu.key,
         )
-    return alarms
 
 
 def _others(sample: GpuSample, *, settled: bool) -> int | None:
@@ -159,27 +150,20 @@ def _others(sample: GpuSample, *, settled: bool) -> int | None:
     return sample.memory_used if settled else None
 
 
-def swapping(samples: Sequence[TelemetrySample], *, decoding: bool) -> list[Alarm]:
-    """Swap that grows during an answer: the model does not fit.
-
-    Args:
-        samples: Those since the answer began.
-        decoding: Whether an answer is being generated.
-    """
+def swapping(samples: Sequence[TelemetrySample], *, decoding: bool) -> Iterator[Alarm]:
+    """Swap that grows during an answer, by the samples since its start: the model does not fit."""
     used = [
         one.host.swap_used_bytes for one in samples if one.host is not None and one.host.swap_used_bytes is not None
     ]
     if not decoding or len(used) < 2 or used[-1] - min(used) < SWAP_BYTES:
-        return []
-    return [
-        Alarm(
-            "swapping",
-            "warning",
-            f"The system has swapped out {size_text(used[-1] - min(used))} during this answer: "
-            "memory is full, and every token waits for the disk.",
-            "Close other programs, or choose a smaller quantization or a shorter context (num_ctx).",
-        )
-    ]
+        return
+    yield Alarm(
+        "swapping",
+        "warning",
+        f"The system has swapped out {size_text(used[-1] - min(used))} during this answer: "
+        "memory is full, and every token waits for the disk.",
+        "Close other programs, or choose a smaller quantization or a shorter context (num_ctx).",
+    )
 
 
 def _latest_gpus(samples: Sequence[TelemetrySample]) -> Sequence[GpuSample]:

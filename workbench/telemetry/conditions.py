@@ -18,8 +18,7 @@ from workbench.telemetry.sampler import system_sampler
 class SystemConditionWatch(ConditionWatch):
     """Reads the meters of the machine and its GPUs before and after a repetition, and none in between.
 
-    Args:
-        telemetry: The running sampler of the GPUs; None without GPUs.
+    `telemetry` is the running sampler of the GPUs; None without GPUs.
     """
 
     def __init__(self, telemetry: Telemetry | None = None) -> None:

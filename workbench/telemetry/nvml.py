@@ -93,15 +93,7 @@ def _load() -> Nvml:
 
 
 class NvmlSource(GpuSource):
-    """Reads NVIDIA GPUs in this process.
-
-    Args:
-        pid: The process whose share of the memory is read; this one by default.
-        load: Imports the module pynvml.
-        there: Whether the library of the driver exists.
-        pids_are_foreign: Whether the driver knows processes by other ids than this process does.
-        system_memory: The total and available memory of the system, for GPUs that share it.
-    """
+    """Reads NVIDIA GPUs in this process; `pid` is the process whose share of memory is read, this one by default."""
 
     name: SourceName = "nvml"
 

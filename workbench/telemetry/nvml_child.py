@@ -24,13 +24,7 @@ PATIENCE_S = 10.0
 
 
 class NvmlChild(GpuSource):
-    """Reads NVIDIA GPUs in a child process.
-
-    Args:
-        pid: The process whose share of the memory is read; this one by default.
-        patience_s: How long to wait for an answer.
-        there: Whether the library of the driver exists.
-    """
+    """Reads NVIDIA GPUs in a child process; `pid` is as for `NvmlSource`."""
 
     name: SourceName = "nvml"
 
@@ -91,13 +85,7 @@ class NvmlChild(GpuSource):
 
 
 class NvmlAnywhere(GpuSource):
-    """Reads NVIDIA GPUs in this process while that works, and otherwise in a child process.
-
-    Args:
-        here: Reads in this process.
-        child: Reads in a child process.
-        only_child: Whether reading in this process is unsafe.
-    """
+    """Reads NVIDIA GPUs in this process while that is possible and safe, and otherwise in a child process."""
 
     name: SourceName = "nvml"
 

@@ -92,14 +92,7 @@ class Reader:
 
 
 class NvmlDevice:
-    """A GPU, or a MIG device of a partitioned GPU.
-
-    Args:
-        reader: What all devices share.
-        handle: NVML's handle.
-        index: NVML's index.
-        whole: The partitioned GPU, for a MIG device.
-    """
+    """A GPU, or a MIG device of the partitioned GPU `whole`. `handle` and `index` are NVML's."""
 
     def __init__(self, reader: Reader, handle: object, index: int, whole: GpuInfo | None = None) -> None:
         self._nvml = reader.nvml

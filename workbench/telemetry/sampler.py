@@ -78,15 +78,8 @@ class _Watched:
 class TelemetrySampler(Telemetry):
     """Reads all meters about once a second, in a daemon thread, and keeps the latest samples.
 
-    A source that fails is retried after increasing delays; its failure and its return are each reported once.
-
-    Args:
-        host: The meters of the host; None for none.
-        sources: The sources of GPU figures.
-        interval_s: Seconds between two samples, at least half a second.
-        history: Samples to keep.
-        clock_ns: The clock that stamps the events of an answer.
-        wait: How the thread waits.
+    A source that fails is retried after increasing delays; its failure and its return are each reported once. The
+    interval is at least half a second; the clock is the one that stamps the events of an answer.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ CUDA0 = ComputeDevice("CUDA0", "gpu", "NVIDIA GeForce RTX 4090", "CUDA", "0000:0
 
 
 def unused(gpus, devices, environment=None, **more):
-    return unused_gpus(gpus, devices, environment or {}, **more)
+    return list(unused_gpus(gpus, devices, environment or {}, **more))
 
 
 def test_a_gpu_that_the_build_cannot_use():

@@ -24,12 +24,7 @@ _CAPABILITIES = {11: ((6, 0), (8, 9)), 12: ((6, 0), (99, 0)), 13: ((7, 5), (99, 
 
 
 def newest_index(cuda: tuple[int, int], capabilities: Iterable[tuple[int, int]] = ()) -> str | None:
-    """The index of the newest wheels for a CUDA version and for GPUs of these compute capabilities; None if none fits.
-
-    Args:
-        cuda: The CUDA version of the toolkit or the driver.
-        capabilities: The compute capability of each GPU, such as (8, 9).
-    """
+    """The index of the newest wheels for a CUDA version and GPUs of these compute capabilities; None if none fits."""
     wanted = tuple(capabilities)
     for version, name in reversed(CUDA_INDEXES.items()):
         low, high = _CAPABILITIES[version[0]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -161,125 +161,101 @@ def _sources(sources: Sequence[SourceState]) -> list[Alarm]:
     ]
 
 
-def _undriven(facts: Facts) -> list[Alarm]:
+def _undriven(facts: Facts) -> Iterator[Alarm]:
     """Cards without a driver that reports them. A driver that is down has its own finding."""
     seen = {sample.gpu.pci_id for sample in facts.gpus}
     absent = {state.source for state in facts.sources if state.status == "absent"}
-    alarms = []
     for card in facts.cards:
         wanted = _WANTED_DRIVERS.get(card.vendor)
         if wanted is None or card.pci_id in seen or wanted.source not in absent:
             continue
         has = f"the kernel uses {card.driver} for it" if card.driver else "the kernel has no driver for it"
-        alarms.append(
-            Alarm(
-                "gpu-driver",
-                "warning",
-                f"The {wanted.maker} GPU at {card.pci_id} lacks the driver that computing needs; {has}.",
-                wanted.hint,
-                card.pci_id,
-            )
+        yield Alarm(
+            "gpu-driver",
+            "warning",
+            f"The {wanted.maker} GPU at {card.pci_id} lacks the driver that computing needs; {has}.",
+            wanted.hint,
+            card.pci_id,
         )
-    return alarms
 
 
-def _features(machine: MachineInfo, build: Mapping[str, bool] | None) -> list[Alarm]:
+def _features(machine: MachineInfo, build: Mapping[str, bool] | None) -> Iterator[Alarm]:
     if build is None or machine.features is None:
-        return []
+        return
     unused = [name for name in machine.features if name in _USED_FEATURES and not build.get(_USED_FEATURES[name])]
     if not unused:
-        return []
+        return
     severity: Literal["warning", "info"]
     if any(name in _MUCH_SLOWER_WITHOUT for name in unused):
         severity, cost = "warning", "computing is much slower than it could be"
     else:
         severity, cost = "info", "some models run slower than they could"
-    return [
-        Alarm(
-            "cpu-features",
-            severity,
-            f"This build of llama.cpp does not use CPU features that the processor has ({', '.join(unused)}): {cost}.",
-            f'Type: CMAKE_ARGS="-DGGML_NATIVE=on" {_AGAIN}',
-        )
-    ]  # fmt: skip
+    yield Alarm(
+        "cpu-features",
+        severity,
+        f"This build of llama.cpp does not use CPU features that the processor has ({', '.join(unused)}): {cost}.",
+        f'Type: CMAKE_ARGS="-DGGML_NATIVE=on" {_AGAIN}',
+    )
 
 
-def _cores(facts: Facts) -> list[Alarm]:
+def _cores(facts: Facts) -> Iterator[Alarm]:
     machine = facts.machine
-    alarms = []
     cores = machine.cores or machine.logical_cores
     if cores and machine.allowed_cores is not None and machine.allowed_cores < cores:
-        alarms.append(
-            Alarm(
-                "cores", "info", f"This process may use {machine.allowed_cores} of the {cores} cores of this machine."
-            )
+        yield Alarm(
+            "cores", "info", f"This process may use {machine.allowed_cores} of the {cores} cores of this machine."
         )
     usable = min(filter(None, (cores, machine.allowed_cores)), default=None)
     if facts.cpu_quota is not None and usable is not None and facts.cpu_quota < usable:
         threads = max(1, int(facts.cpu_quota))
-        alarms.append(
-            Alarm(
-                "cpu-quota",
-                "warning",
-                f"The container is limited to the CPU time of {facts.cpu_quota:g} cores and sees {usable}: with one "
-                "thread per core, all of them are throttled.",
-                f"Type: workbench --set num_thread={threads}",
-            )
+        yield Alarm(
+            "cpu-quota",
+            "warning",
+            f"The container is limited to the CPU time of {facts.cpu_quota:g} cores and sees {usable}: with one "
+            "thread per core, all of them are throttled.",
+            f"Type: workbench --set num_thread={threads}",
         )
-    return alarms
 
 
-def _memory(facts: Facts) -> list[Alarm]:
-    alarms = []
+def _memory(facts: Facts) -> Iterator[Alarm]:
     if facts.limit_bytes is not None and facts.limit_bytes < facts.total_bytes:
-        alarms.append(
-            Alarm(
-                "memory-limit",
-                "info",
-                f"The container allows {size_text(facts.limit_bytes)} of this machine's {size_text(facts.total_bytes)} "
-                "of memory; a process that needs more is killed.",
-            )
+        yield Alarm(
+            "memory-limit",
+            "info",
+            f"The container allows {size_text(facts.limit_bytes)} of this machine's {size_text(facts.total_bytes)} "
+            "of memory; a process that needs more is killed.",
         )
     if facts.free_bytes < LITTLE_MEMORY:
         swap = f", and {size_text(facts.swap_used_bytes)} is in swap" if facts.swap_used_bytes else ""
-        alarms.append(
-            Alarm(
-                "memory",
-                "warning",
-                f"{size_text(facts.free_bytes)} of memory is free{swap}.",
-                "Close other programs, or choose a smaller model; `workbench fit FILE` shows how much one needs.",
-            )
+        yield Alarm(
+            "memory",
+            "warning",
+            f"{size_text(facts.free_bytes)} of memory is free{swap}.",
+            "Close other programs, or choose a smaller model; `workbench fit FILE` shows how much one needs.",
         )
-    return alarms
 
 
-def _variables(environment: Mapping[str, str]) -> list[Alarm]:
-    alarms = []
+def _variables(environment: Mapping[str, str]) -> Iterator[Alarm]:
     if environment.get("OMP_WAIT_POLICY", "").strip().lower() == "passive":
-        alarms.append(
-            Alarm(
-                "omp-wait-policy",
-                "warning",
-                "OMP_WAIT_POLICY is set to passive: decoding runs at about a third of its speed, because the threads "
-                "sleep between steps.",
-                "Type: unset OMP_WAIT_POLICY",
-            )
+        yield Alarm(
+            "omp-wait-policy",
+            "warning",
+            "OMP_WAIT_POLICY is set to passive: decoding runs at about a third of its speed, because the threads "
+            "sleep between steps.",
+            "Type: unset OMP_WAIT_POLICY",
         )
     if environment.get("GGML_CUDA_ENABLE_UNIFIED_MEMORY"):
-        alarms.append(
-            Alarm(
-                "unified-memory",
-                "info",
-                "GGML_CUDA_ENABLE_UNIFIED_MEMORY is set: data that does not fit on the GPU goes to system memory "
-                "without notice, where access is many times slower.",
-                "Type: unset GGML_CUDA_ENABLE_UNIFIED_MEMORY",
-            )
+        yield Alarm(
+            "unified-memory",
+            "info",
+            "GGML_CUDA_ENABLE_UNIFIED_MEMORY is set: data that does not fit on the GPU goes to system memory "
+            "without notice, where access is many times slower.",
+            "Type: unset GGML_CUDA_ENABLE_UNIFIED_MEMORY",
         )
-    return alarms
 
 
-def _folders(folders: Sequence[Folder]) -> list[Alarm]:
-    alarms = [
+def _folders(folders: Sequence[Folder]) -> Iterator[Alarm]:
+    yield from (
         Alarm(
             "folder",
             "error",
@@ -289,8 +265,8 @@ def _folders(folders: Sequence[Folder]) -> list[Alarm]:
         )
         for folder in folders
         if not folder.writable and folder.name != MODEL_FOLDER
-    ]
-    alarms += [
+    )
+    yield from (
         Alarm(
             "model-folder",
             "warning",
@@ -300,14 +276,11 @@ def _folders(folders: Sequence[Folder]) -> list[Alarm]:
         )
         for folder in folders
         if not folder.exists and folder.name == MODEL_FOLDER
-    ]
+    )
     disks: dict[tuple[int, int], list[Folder]] = {}
     for folder in folders:
         if folder.free_bytes is not None and folder.total_bytes is not None and folder.free_bytes < LITTLE_DISK:
             disks.setdefault((folder.free_bytes, folder.total_bytes), []).append(folder)
     for (free, _), on_it in disks.items():
         names = ", ".join(dict.fromkeys(folder.name for folder in on_it))
-        alarms.append(
-            Alarm("disk", "warning", f"{size_text(free)} is free on the disk of {names}.", "Free some space.", names)
-        )
-    return alarms
+        yield Alarm("disk", "warning", f"{size_text(free)} is free on the disk of {names}.", "Free some space.", names)

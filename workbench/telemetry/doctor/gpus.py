@@ -5,7 +5,7 @@ The two number GPUs in different orders, so they are matched by PCI address.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuInfo, SourceName
 from workbench.telemetry.doctor.install import advice_for, why_too_old
@@ -78,27 +78,20 @@ def unused_gpus(
     *,
     cuda: str = "",
     archs: Sequence[int] = (),
-) -> list[Alarm]:
-    """GPUs that this build of llama.cpp does not use, each with the fix.
+) -> Iterator[Alarm]:
+    """GPUs that this build of llama.cpp does not use, each with the fix; none where `devices` is unknown (None).
 
-    Args:
-        gpus: The GPUs of the driver.
-        devices: The devices of llama.cpp; None where they were not listed.
-        environment: Environment variables, some of which hide GPUs.
-        cuda: The CUDA version that the driver supports.
-        archs: The compute capabilities that this build has code for, such as 750; empty where they are unknown.
+    `archs` are the compute capabilities that the build has code for, such as 750; empty where they are unknown.
     """
     if devices is None:
-        return []
+        return
     used = {gpu.key for gpu in match_devices(devices, gpus).values()}
     backends = {device.backend.lower() for device in devices if device.is_gpu}
-    alarms = []
     for gpu in gpus:
         # MIG devices have no address of their own to be matched by.
         if gpu.key in used or gpu.partition == "part":
             continue
-        alarms.append(_too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda))
-    return alarms
+        yield _too_old(gpu, archs) or _hidden(gpu, environment) or _unused(gpu, backends, cuda)
 
 
 def _too_old(gpu: GpuInfo, archs: Sequence[int]) -> Alarm | None:

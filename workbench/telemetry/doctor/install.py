@@ -58,12 +58,7 @@ def backend_of(gpu: GpuInfo) -> Backend:
 
 
 def cuda_index(cuda: str, capability: tuple[int, int] | None) -> str | None:
-    """The newest wheel index for a driver and a GPU; None where none fits or the driver is unknown.
-
-    Args:
-        cuda: The CUDA version that the driver supports, such as `12.4`.
-        capability: The compute capability of the GPU.
-    """
+    """The newest wheel index for a driver, by its CUDA version such as `12.4`, and a GPU; None where none fits."""
     try:
         major, minor = (int(part) for part in cuda.split("."))
     except ValueError:
@@ -81,14 +76,9 @@ def advice_for(
     platform: str = sys.platform,
     checkout: bool | None = None,
 ) -> Advice:
-    """How to install a build of llama.cpp for `gpu`.
+    """How to install a build of llama.cpp for `gpu`, by default with its native backend.
 
-    Args:
-        gpu: The GPU.
-        cuda: The CUDA version that the driver supports, where it is known.
-        backend: The backend, where it is not the native one.
-        platform: As `sys.platform`.
-        checkout: Whether this program runs from a checkout; detected by default.
+    `cuda` is the CUDA version that the driver supports; a prebuilt wheel is offered where this runs from a checkout.
     """
     backend = backend or backend_of(gpu)
     flags = _FLAGS[backend]

@@ -40,11 +40,7 @@ class MachineInfo:
 
 
 def machine_info(root: Path = Path("/")) -> MachineInfo:
-    """Describe this machine.
-
-    Args:
-        root: The folder that holds `proc` and the marker files of containers.
-    """
+    """Describe the machine whose file system is at `root`."""
     import psutil
 
     cpuinfo = _read(root / "proc/cpuinfo")
@@ -74,11 +70,7 @@ class PciCard:
 
 
 def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
-    """The graphics cards on Linux's PCI bus.
-
-    Args:
-        root: The folder that holds `sys`.
-    """
+    """The graphics cards on the PCI bus, from the sysfs of Linux; `root` is the root of the file system."""
     try:
         slots = sorted((root / "sys/bus/pci/devices").iterdir())
     except OSError:
