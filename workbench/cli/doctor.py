@@ -31,7 +31,7 @@ from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, fin
 from workbench.telemetry.doctor.machine import find_pci_cards, machine_info
 from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, memory_limit
 from workbench.telemetry.nvml_child import NvmlChild
-from workbench.telemetry.source import GpuSource, SourceError
+from workbench.telemetry.sampler import TelemetrySampler
 
 PACKAGES = (
     *("llama-cpp-python", "nvidia-ml-py", "psutil", "textual", "rich", "httpx", "jinja2", "platformdirs"),
@@ -143,19 +143,11 @@ def look_at_servers(config: Config) -> tuple[tuple[ServerInfo, ...], tuple[tuple
 def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict[str, str]]:
     """The GPUs that drivers report, the state of each source, and the versions of NVIDIA's driver and its CUDA."""
     nvml = NvmlChild()
-    sources: list[GpuSource] = [nvml, AmdSource(), AppleSource()]
-    gpus: list[GpuSample] = []
-    states = []
     try:
-        for source in sources:
-            try:
-                gpus += source.read()
-                states.append(SourceState(source.name, "working"))
-            except SourceError as error:
-                states.append(SourceState(source.name, "absent" if error.absent else "down", error.reason, error.code))
+        sample = TelemetrySampler(None, [nvml, AmdSource(), AppleSource()]).tick()
     finally:
         nvml.close()
-    return tuple(gpus), tuple(states), nvml.versions
+    return (sample.gpus, sample.sources, nvml.versions) if sample else ((), (), {})
 
 
 def _versions() -> dict[str, str | None]:

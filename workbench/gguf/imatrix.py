@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import struct
-import sys
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from workbench.core.errors import ImatrixError, ModelFileError
 from workbench.gguf.cursor import open_regular
 from workbench.gguf.header import Array, Header, TensorInfo
 from workbench.gguf.model import get_int
-from workbench.gguf.reader import MAGIC, read_header
+from workbench.gguf.reader import MAGIC, numbers_of, read_header
 
 MAX_ENTRIES = 100_000
 MAX_NAME_BYTES = 4096
@@ -125,15 +124,7 @@ def _read_gguf(path: Path) -> Imatrix:
 
 def _floats(file: BinaryIO, path: Path, offset: int, count: int) -> array[float]:
     file.seek(offset)
-    return _as_floats(_take(file, path, 4 * count))
-
-
-def _as_floats(raw: bytes) -> array[float]:
-    numbers = array("f")
-    numbers.frombytes(raw)
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers
+    return numbers_of("f", _take(file, path, 4 * count))
 
 
 def _take(file: BinaryIO, path: Path, count: int) -> bytes:
@@ -164,7 +155,7 @@ def _read_list(path: Path) -> Imatrix:
             calls, values = number(), number()
             if not 0 < values <= size // 4:
                 _fail(path, f"it claims {values} values for {name!r}")
-            entries[name] = ImatrixEntry(_as_floats(_take(file, path, 4 * values)), (float(max(calls, 1)),))
+            entries[name] = ImatrixEntry(numbers_of("f", _take(file, path, 4 * values)), (float(max(calls, 1)),))
         chunks = 0
         datasets: tuple[str, ...] = ()
         rest = file.read(8)

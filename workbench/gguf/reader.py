@@ -9,10 +9,10 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping
 from os import PathLike
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from workbench.core.errors import ModelFileError
 from workbench.core.units import size_pair, size_text
@@ -211,7 +211,10 @@ class _HeaderReader:
             return Array(kind, length, None)
         if kind is ValueType.STRING:
             return Array(kind, length, [self._text("surrogateescape") for _ in range(length)])
-        return Array(kind, length, _numbers(kind, cursor.take(length * width)))
+        raw = cursor.take(length * width)
+        return Array(
+            kind, length, [byte != 0 for byte in raw] if kind is ValueType.BOOL else numbers_of(_CODES[kind], raw)
+        )
 
     def _alignment(self, metadata: Mapping[str, Value], types: Mapping[str, ValueType]) -> int:
         key = "general.alignment"
@@ -295,10 +298,9 @@ class _HeaderReader:
             self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
 
 
-def _numbers(kind: ValueType, raw: bytes) -> Sequence[int] | Sequence[float] | Sequence[bool]:
-    if kind is ValueType.BOOL:
-        return [byte != 0 for byte in raw]
-    numbers: array[int] | array[float] = array(_CODES[kind], raw)
+def numbers_of(code: str, raw: bytes) -> array[Any]:
+    """Little-endian numbers of a type code of `array`."""
+    numbers = array(code, raw)
     if sys.byteorder == "big":
         numbers.byteswap()
     return numbers

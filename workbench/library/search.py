@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
 
@@ -41,38 +42,23 @@ STORES: Mapping[str, Callable[[Places], Iterator[Finding]]] = {
 """Functions that find the models of other programs, by the name of the program."""
 
 
+@dataclass(kw_only=True)
 class Search:
-    """One search.
+    """One search."""
 
-    Args:
-        places: The user's folders, by which the stores of other programs are found.
-        stores: Which of `STORES` to search.
-        folders: Folders to search recursively.
-        demo: The file of the demo model; None where it is not installed.
-        recent: Recently opened paths, newest first.
-        facts: Reads the files.
-        gentle: Whether a screen is drawn meanwhile. As readers compete with it for the GIL, there is only one then,
-            which pauses for as long as it reads.
-    """
+    places: Places
+    stores: Sequence[str]
+    """Names in `STORES`."""
+    folders: Sequence[Path]
+    demo: Path | None
+    recent: Sequence[str]
+    """Recently opened paths, newest first."""
+    facts: FileFactsCache
+    gentle: bool = False
+    """Whether a screen is drawn meanwhile. As readers compete with it for the GIL, there is only one then, which pauses
+    for as long as it reads."""
 
-    def __init__(
-        self,
-        *,
-        places: Places,
-        stores: Sequence[str],
-        folders: Sequence[Path],
-        demo: Path | None,
-        recent: Sequence[str],
-        facts: FileFactsCache,
-        gentle: bool = False,
-    ) -> None:
-        self._places = places
-        self._stores = stores
-        self._folders = folders
-        self._demo = demo
-        self._recent = recent
-        self._facts = facts
-        self._gentle = gentle
+    def __post_init__(self) -> None:
         self._found: list[Found] = []
         self._problems: list[ScanProblem] = []
         self._read: dict[int, FileFacts | None] = {}
@@ -84,7 +70,7 @@ class Search:
             return self._run(report, stop)
         finally:
             # What a stopped search has read need not be read again.
-            self._facts.save()
+            self.facts.save()
 
     def _run(self, report: Report, stop: Event) -> LibraryView | None:
         unread: list[int] = []
@@ -97,7 +83,7 @@ class Search:
             index = len(self._found)
             self._found.append(item)
             # What its source knows to be broken, such as half of a download, is not worth facts.
-            facts = None if item.problem or not item.file.paths else self._facts.get(item.file)
+            facts = None if item.problem or not item.file.paths else self.facts.get(item.file)
             if facts is None and item.file.paths and not item.problem:
                 unread.append(index)
             else:
@@ -108,13 +94,13 @@ class Search:
         return self._view(complete=True)
 
     def _findings(self) -> Iterator[Finding]:
-        if self._demo is not None:
-            file = model_file(self._demo)
+        if self.demo is not None:
+            file = model_file(self.demo)
             yield Found(file, Place(DEMO, str(file.path), DEMO))
-        yield from find_in_folders(self._folders)
-        for name in self._stores:
-            yield from STORES[name](self._places)
-        for text in self._recent:
+        yield from find_in_folders(self.folders)
+        for name in self.stores:
+            yield from STORES[name](self.places)
+        for text in self.recent:
             path = Path(text)
             if stat.S_ISREG(mode_of(path)):
                 yield found_in(model_file(path), RECENT)
@@ -128,12 +114,12 @@ class Search:
             if stop.is_set():
                 return None
             began = time.monotonic()
-            facts = self._facts.read(self._found[index].file)
-            if self._gentle:
+            facts = self.facts.read(self._found[index].file)
+            if self.gentle:
                 stop.wait(time.monotonic() - began)
             return facts
 
-        with ThreadPoolExecutor(1 if self._gentle else READERS, "library") as pool:
+        with ThreadPoolExecutor(1 if self.gentle else READERS, "library") as pool:
             try:
                 futures = {pool.submit(read, index): index for index in indices}
                 for future in as_completed(futures):
@@ -155,7 +141,7 @@ class Search:
 
     def _view(self, *, complete: bool = False) -> LibraryView:
         found = [(self._found[index], facts) for index, facts in sorted(self._read.items())]
-        models = sorted(merged(found, self._facts.sample), key=self._order)
+        models = sorted(merged(found, self.facts.sample), key=self._order)
         return LibraryView(
             tuple(models), tuple(dict.fromkeys(self._problems)), len(self._read), len(self._found), complete
         )
@@ -163,7 +149,7 @@ class Search:
     def _order(self, entry: ModelEntry) -> tuple[bool, int, str, int]:
         """The demo model first, then recently opened ones, then all others by name and size."""
         paths = {os.path.normpath(place.path) for place in entry.places}
-        lately = next((index for index, path in enumerate(self._recent) if path in paths), len(self._recent))
+        lately = next((index for index, path in enumerate(self.recent) if path in paths), len(self.recent))
         return entry.source != DEMO, lately, entry.name.casefold(), entry.size_bytes or 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from workbench.core.models import EngineInfo
@@ -50,13 +51,13 @@ def fewer_layers(info: EngineInfo | None, asked: int | None) -> Iterator[Alarm]:
 
 def throttled(samples: Sequence[TelemetrySample]) -> Iterator[Alarm]:
     """GPUs that are throttled for a reason that indicates a fault; a power cap does not."""
-    window = samples[-THROTTLE_WINDOW:]
     for sample in _latest_gpus(samples):
+        window = [_gpu(each, sample.gpu.key) for each in samples[-THROTTLE_WINDOW:]]
+        counts = Counter(reason for each in window if each is not None for reason in each.throttle or ())
         reasons = [
             reason
             for reason in sample.throttle or ()
-            if reason in THROTTLE_WARNINGS
-            and sum(reason in (_find(each, sample.gpu.key, "throttle") or ()) for each in window) >= THROTTLE_SAMPLES
+            if reason in THROTTLE_WARNINGS and counts[reason] >= THROTTLE_SAMPLES
         ]
         if not reasons:
             continue
@@ -172,8 +173,3 @@ def _latest_gpus(samples: Sequence[TelemetrySample]) -> Sequence[GpuSample]:
 
 def _gpu(sample: TelemetrySample, key: str) -> GpuSample | None:
     return next((each for each in sample.gpus if each.gpu.key == key), None)
-
-
-def _find(sample: TelemetrySample, key: str, field: str) -> tuple[str, ...] | None:
-    found = _gpu(sample, key)
-    return None if found is None else getattr(found, field)

@@ -47,7 +47,7 @@ _logger = logging.getLogger("workbench.telemetry")
 OpenMeters = Callable[[], tuple[HostMonitor, Sequence[GpuSource]]]
 """Returns the meters of the host and the sources of GPU figures."""
 
-Wait = Callable[[threading.Event, float], None]
+Wait = Callable[[threading.Event, float], object]
 """Waits until the event is set, or for that many seconds."""
 
 _Asked: TypeAlias = "tuple[int, asyncio.AbstractEventLoop, asyncio.Future[TelemetrySample]]"
@@ -57,10 +57,6 @@ _Asked: TypeAlias = "tuple[int, asyncio.AbstractEventLoop, asyncio.Future[Teleme
 def _answer(future: asyncio.Future[TelemetrySample], sample: TelemetrySample) -> None:
     if not future.done():
         future.set_result(sample)
-
-
-def _wait(event: threading.Event, seconds: float) -> None:
-    event.wait(seconds)
 
 
 @dataclass
@@ -90,7 +86,7 @@ class TelemetrySampler(Telemetry):
         interval_s: float = INTERVAL_S,
         history: int = HISTORY,
         clock_ns: Callable[[], int] = time.perf_counter_ns,
-        wait: Wait = _wait,
+        wait: Wait = threading.Event.wait,
     ) -> None:
         self._open: OpenMeters | None = None
         self._host = host
