@@ -7,6 +7,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+from tests.gguf_files import finish
 from workbench.gguf.reader import read_header
 
 RANK = 4
@@ -52,8 +53,5 @@ def write_lora(
             if not (leave_out and name.endswith(leave_out)):
                 numbers = random.standard_normal(shape, np.float32) * strength
                 writer.add_tensor(f"{tensor.name}.{name}", numbers)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path

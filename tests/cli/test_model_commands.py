@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.gguf_files import finish
 from workbench.cli.main import main
 from workbench.gguf.reader import read_header
 
@@ -60,10 +61,7 @@ def test_inspect_says_what_is_wrong(call, tmp_path):
     writer.add_token_list(["a", "b"])
     writer.add_chat_template("{% if %}")
     writer.add_tensor("token_embd.weight", np.zeros((2, 32), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     status, out, _ = call("inspect", str(path), "--json")
     assert status == 0
     found = json.loads(out)

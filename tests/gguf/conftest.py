@@ -10,6 +10,8 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf_files import finish
+
 ModelWriter = Callable[..., Path]
 
 
@@ -156,10 +158,7 @@ def write_model(
     writer.add_tensor("output_norm.weight", ones)
     if not tied:
         writer.add_tensor("output.weight", weights(vocab, width))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -9,6 +9,7 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf_files import finish
 from workbench.core.errors import ModelFileError
 from workbench.gguf.check import check_loadable
 
@@ -192,10 +193,7 @@ def write_split(folder: Path, *, count: int = 3, total: int | None = None, numbe
         writer.add_uint16("split.count", count)
         writer.add_int32("split.tensors.count", count if total is None else total)
         writer.add_tensor(f"blk.0.{number}.weight", np.zeros((4, 4), np.float32))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+        finish(writer)
         paths.append(path)
     return paths
 

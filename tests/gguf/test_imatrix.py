@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf_files import finish
 from workbench.core.errors import ImatrixError
 from workbench.gguf.imatrix import check_imatrix, read_imatrix
 from workbench.gguf.reader import read_header
@@ -19,10 +20,7 @@ def write(path: Path, tensors: dict[str, np.ndarray]) -> Path:
     writer.add_uint32("imatrix.chunk_count", 7)
     for name, values in tensors.items():
         writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf_files import finish
 from workbench.gguf.inspect import ARRAYS, FoldedArray, Inspection, compare, fold, inspect
 from workbench.gguf.reader import read_header
 
@@ -41,10 +42,7 @@ def write(path: Path, *, tensors: dict[str, np.ndarray] | None = None, **keys) -
                 writer.add_array(key, value)
     for name, data in (tensors or {"token_embd.weight": np.zeros((4, 32), np.float32)}).items():
         writer.add_tensor(name, data)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -6,6 +6,7 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf_files import finish
 from tests.lora import write_lora
 from workbench.core.errors import ModelFileError
 from workbench.gguf.check import check_loadable
@@ -43,10 +44,7 @@ def adapter_of(path: Path, *tensors: tuple[str, np.ndarray], **texts: str) -> Pa
         writer.add_string(key, value)
     for name, numbers in tensors:
         writer.add_tensor(name, numbers)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -7,6 +7,7 @@ import gguf
 import numpy as np
 import pytest
 
+from tests.gguf_files import finish
 from tests.library.stores import HuggingFaceCache, OllamaStore
 from workbench.library.places import Places
 
@@ -38,10 +39,7 @@ def write_gguf(
     if file_type is not None:
         writer.add_file_type(file_type)
     writer.add_tensor("token_embd.weight", np.full((rows, 32), fill, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import gguf
 import pytest
 
+from tests.gguf_files import finish
 from tests.library.stores import HuggingFaceCache, OllamaStore
 from tests.lora import write_lora
 from workbench.core.chat import Message
@@ -38,10 +39,7 @@ def of_type(path: Path, kind: str, architecture: str = "llama", **counts: int) -
         writer.add_type(kind)
     for key, value in counts.items():
         writer.add_uint32(f"{architecture}.{key.replace('__', '.')}", value)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

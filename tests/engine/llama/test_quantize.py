@@ -16,6 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
+from tests.gguf_files import finish
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import (
     CancelledError,
@@ -81,10 +82,7 @@ def write_source(path: Path, **split) -> Path:
         for name in ("attn_norm", "ffn_norm"):
             writer.add_tensor(f"{block}{name}.weight", np.ones(WIDTH, np.float32))
     writer.add_tensor("output_norm.weight", np.ones(WIDTH, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 
@@ -108,10 +106,7 @@ def write_imatrix(path: Path, values: dict[str, np.ndarray], count: int = 8) -> 
     for name, columns in values.items():
         writer.add_tensor(f"{name}.in_sum2", columns[None, :] * count)
         writer.add_tensor(f"{name}.counts", np.full((1, 1), count, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

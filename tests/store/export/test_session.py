@@ -7,6 +7,7 @@ import gguf
 import pytest
 from hypothesis import given
 
+from tests.gguf_files import finish
 from tests.store.session_values import sessions
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError, SessionError
@@ -225,10 +226,7 @@ async def test_the_store_exports(tmp_path):
 def test_a_model_without_a_chat_template_gets_the_one_that_was_used(demo_path, tmp_path):
     plain = tmp_path / "base.gguf"
     writer = gguf.GGUFWriter(plain, "llama")
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     for path, wanted in ((plain, True), (demo_path, False), (tmp_path / "gone.gguf", False)):
         made = read(session_text(Session("s", 0, 0, "m", str(path)), "modelfile"))
         assert bool(made.template) is wanted

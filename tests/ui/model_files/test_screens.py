@@ -15,6 +15,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from tests.gguf.conftest import write_model
+from tests.gguf_files import finish
 from tests.ui.fakes import FakeClock, FakeFiles, app_on, settle
 from workbench.core.models import ModelEntry
 from workbench.engine.files import report
@@ -54,10 +55,7 @@ def odd_model(tmp_path) -> Path:
     writer.add_eos_token_id(77)
     for number in range(1500):
         writer.add_tensor(f"blk.{number // 9}.\x1b[{number}J", np.zeros((2, 32), np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 
