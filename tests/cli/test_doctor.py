@@ -110,7 +110,7 @@ def test_a_gpu_that_the_build_cannot_use_comes_with_its_command(call, machine):
     assert "\x1b" not in out
 
 
-def test_llama_cpp_crashes_and_the_rest_is_told(call, machine):
+def test_a_crash_of_llama_cpp_does_not_hide_the_rest(call, machine):
     machine(LlamaProbe(BUILD, (CPU,), "it ended with status -6"))
     found = examine(call)
     assert found["engine_problem"] == "it ended with status -6"

@@ -97,7 +97,7 @@ def test_nothing_found_is_said(call, tmp_path: Path) -> None:
     assert "model_folders" in err
 
 
-def test_a_folder_that_is_not_there_is_said(call, tmp_path: Path) -> None:
+def test_a_missing_folder_is_reported(call, tmp_path: Path) -> None:
     status, out, err = call("models", str(tmp_path / "nowhere"), "--json")
     assert (status, json.loads(out)) == (0, [])
     assert "nowhere: there is no such folder or file" in err

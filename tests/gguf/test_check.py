@@ -87,7 +87,7 @@ def test_a_vision_part_is_named_as_such(tmp_path: Path, raw) -> None:
     assert "vision or audio" in refusal(path).message
 
 
-def test_a_vocabulary_alone_is_no_model(tmp_path: Path, raw) -> None:
+def test_a_vocabulary_alone_is_not_a_model(tmp_path: Path, raw) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(raw.file([raw.string("general.architecture", "llama")]))
     assert "no weights" in refusal(path).message

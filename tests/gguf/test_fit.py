@@ -106,7 +106,7 @@ def test_as_many_layers_as_fit(model):
     assert model.most_layers(question, Room(PLENTY)) == 0
 
 
-def test_what_is_asked_for_is_priced_and_no_layer_counts_twice(model):
+def test_requested_layers_are_priced_and_none_counts_twice(model):
     room = Room(PLENTY, gpus(24 * GIB))
     fits = [model.price(FitQuestion(2048, gpu_layers=layers), room) for layers in range(1, 32)]
     assert [fit.gpu_layers for fit in fits] == list(range(1, 32))
@@ -139,7 +139,7 @@ def test_layers_make_way_for_a_longer_context(model):
     st.integers(1, 9000),
     st.integers(-1, 40),
 )
-def test_what_fits_really_fits(model, free, host, n_ctx, layers):
+def test_a_context_that_fits_is_priced_as_fitting(model, free, host, n_ctx, layers):
     room = Room(DeviceRoom("CPU", host), gpus(*free))
     question = FitQuestion(n_ctx, gpu_layers=layers)
     fit = model.price(question, room)
@@ -212,7 +212,7 @@ def test_an_adapter_is_counted_with_the_weights(tmp_path, demo_path, headers, mo
         assert (more.kv_bytes, more.compute_bytes) == (plain.kv_bytes, plain.compute_bytes)
 
 
-def test_the_matrices_of_an_adapter_lie_where_their_layers_are(tmp_path, demo_path, headers, model):
+def test_the_matrices_of_an_adapter_are_placed_with_their_layers(tmp_path, demo_path, headers, model):
     header, adapted = with_adapter(tmp_path, demo_path, headers)
     each = header.tensor_bytes // 30
     for layers in (0, 1, 11, 31):

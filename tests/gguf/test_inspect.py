@@ -63,7 +63,7 @@ def test_a_sound_file_has_no_warnings(look, demo_path):
     assert kinds(inspect([read_header(demo_path, arrays=ARRAYS)])) == set()
 
 
-def test_the_demo_model_laid_open(demo_path):
+def test_inspecting_the_demo_model(demo_path):
     header = read_header(demo_path, arrays=ARRAYS)
     found = inspect([header])
     assert found.tensors == header.tensors
@@ -115,7 +115,7 @@ def test_what_was_not_read_is_still_counted(tmp_path, demo_path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_odd_is_said(look, keys, kind):
+def test_oddities_are_reported(look, keys, kind):
     assert kind in kinds(look(**keys))
 
 
@@ -129,7 +129,7 @@ def test_what_is_odd_is_said(look, keys, kind):
     ],
     ids=str,
 )
-def test_what_is_not_odd_is_not_said(look, keys):
+def test_normal_files_have_no_oddities(look, keys):
     assert kinds(look(**keys)) == set()
 
 

@@ -220,7 +220,7 @@ def test_other_states() -> None:
     assert kv_bytes(kimi, CacheSettings(256)) == 4 * (3 * 3 * 32 * 128 + 32 * 128 * 128)
 
 
-def test_a_header_that_says_nothing_takes_nothing() -> None:
+def test_an_empty_header_needs_no_memory() -> None:
     assert kv_bytes({}, CacheSettings(4096)) == 0
     assert compute_bytes({}, CacheSettings(4096)) == 0
 

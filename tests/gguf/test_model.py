@@ -30,7 +30,7 @@ def test_heads_of_each_layer(tmp_path: Path, model_writer) -> None:
     assert facts.head_counts == (4, 4, 4)
 
 
-def test_a_file_that_tells_nothing(tmp_path: Path, raw) -> None:
+def test_a_file_without_metadata(tmp_path: Path, raw) -> None:
     path = tmp_path / "m.gguf"
     path.write_bytes(raw.file())
     facts = describe(read_header(path))

@@ -283,7 +283,7 @@ def test_a_read_error_of_the_disk_is_translated(tmp_path: Path, raw, monkeypatch
     assert "Input/output error" in refusal(path).message
 
 
-def test_a_path_that_is_none() -> None:
+def test_an_invalid_path() -> None:
     with pytest.raises(ModelFileError):
         read_header("a\0b.gguf")
 

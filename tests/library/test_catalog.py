@@ -47,7 +47,7 @@ async def test_problems_of_the_scan_are_kept(tmp_path: Path) -> None:
     assert [problem.path.name for problem in library.problems] == ["nowhere"]
 
 
-def test_what_an_entry_says(tmp_path: Path, model) -> None:
+def test_fields_of_an_entry(tmp_path: Path, model) -> None:
     path = model(tmp_path / "Tiny-3M-Q8_0.gguf", file_type=0, name="Inner name")
     entry = catalog().resolve(str(path))
     assert (entry.ref, entry.path, entry.source) == (str(path), str(path), str(tmp_path))
@@ -59,7 +59,7 @@ def test_what_an_entry_says(tmp_path: Path, model) -> None:
     assert not entry.problem
 
 
-def test_the_label_counts_where_the_name_says_nothing(tmp_path: Path, model) -> None:
+def test_the_label_counts_where_the_name_has_no_quantization(tmp_path: Path, model) -> None:
     assert catalog().resolve(str(model(tmp_path / "m.gguf", file_type=15))).quant == "Q4_K_M"
 
 
@@ -239,6 +239,6 @@ def test_references_of_later_days(ref: str, said: str) -> None:
     ["a\0b.gguf", "~nobody-at-all/m.gguf", "x" * 5000, "/" + "x" * 5000],
     ids=["zero byte", "no such user", "long name", "long path"],
 )
-def test_references_that_are_no_path_at_all(ref: str) -> None:
+def test_references_that_are_not_paths(ref: str) -> None:
     with pytest.raises((UnknownModelError, ModelFileError)):
         catalog().resolve(ref)

@@ -19,7 +19,7 @@ def test_without_the_package_there_is_no_demo_model(monkeypatch) -> None:
     assert demo.find_demo() is None
 
 
-def test_a_broken_package_is_none_either(monkeypatch) -> None:
+def test_a_broken_demo_package_is_ignored(monkeypatch) -> None:
     monkeypatch.setattr(demo, "PACKAGE", "no_such_package.inner")
     assert demo.find_demo() is None
 

@@ -42,7 +42,7 @@ def read_and_save(cache: Path | None, *paths: Path) -> list[FileFacts]:
     return found
 
 
-def test_what_a_file_says(tmp_path: Path, model) -> None:
+def test_facts_of_a_file(tmp_path: Path, model) -> None:
     path = model(
         tmp_path / "a.gguf", name="Some 3B Chat", basename="Some", size_label="3B", finetune="Chat", file_type=7
     )
@@ -94,7 +94,7 @@ def test_a_file_that_grows_while_it_is_read_is_read_again(tmp_path: Path, model,
     assert known.get(model_file(path)) is None
 
 
-def test_what_is_wrong_with_a_file_is_not_remembered(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
+def test_problems_of_a_file_are_not_cached(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
     path = model(tmp_path / "a.gguf")
 
     def refusing(place: Path, **options):
@@ -195,7 +195,7 @@ def test_unknown_tensor_types_in_the_cache_are_not_trusted(tmp_path: Path, model
     assert headers_read == [path]
 
 
-def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, model, caplog) -> None:
+def test_an_unwritable_cache_is_not_an_error(tmp_path: Path, model, caplog) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     (reading,) = read_and_save(blocked / "library.json", model(tmp_path / "a.gguf"))
@@ -218,7 +218,7 @@ def test_nothing_is_written_where_nothing_is_new(tmp_path: Path, model, cache: P
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
 
 
-def test_what_another_program_wrote_meanwhile_is_kept(tmp_path: Path, model, cache: Path) -> None:
+def test_rows_written_by_another_program_are_kept(tmp_path: Path, model, cache: Path) -> None:
     one, other = (model(tmp_path / f"{number}.gguf") for number in (1, 2))
     first, second = FileFactsCache(cache), FileFactsCache(cache)
     first.read(model_file(one))
@@ -238,7 +238,7 @@ def test_programs_that_write_at_once_leave_a_sound_cache(tmp_path: Path, model, 
     assert [path.name for path in cache.parent.iterdir()] == [cache.name]
 
 
-def test_only_so_many_files_are_remembered(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
+def test_the_number_of_cached_files_is_limited(tmp_path: Path, model, cache: Path, monkeypatch) -> None:
     monkeypatch.setattr(file_facts, "KEPT", 2)
     paths = [model(tmp_path / f"{number}.gguf") for number in range(3)]
     for path in paths:
@@ -246,7 +246,7 @@ def test_only_so_many_files_are_remembered(tmp_path: Path, model, cache: Path, m
     assert list(json.loads(cache.read_bytes())["files"]) == [str(paths[1]), str(paths[2])]
 
 
-def test_names_that_are_no_text_are_remembered_too(tmp_path: Path, model, cache: Path, headers_read) -> None:
+def test_names_that_are_not_text_are_cached(tmp_path: Path, model, cache: Path, headers_read) -> None:
     path = tmp_path / os.fsdecode(b"caf\xe9.gguf")
     model(tmp_path / "plain.gguf").rename(path)
     read_and_save(cache, path)

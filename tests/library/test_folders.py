@@ -72,7 +72,7 @@ def test_the_same_folder_twice(tmp_path: Path) -> None:
     assert len(scan([tmp_path, tmp_path, tmp_path / "."]).files) == 1
 
 
-def test_what_cannot_be_read_is_reported(tmp_path: Path, monkeypatch) -> None:
+def test_unreadable_folders_are_reported(tmp_path: Path, monkeypatch) -> None:
     touch(tmp_path / "open" / "a.gguf")
     (tmp_path / "closed").mkdir()
     real_scandir = os.scandir

@@ -54,7 +54,7 @@ def test_what_llama_cpp_makes_is_what_the_label_says(label: str, mix: Mix) -> No
 
 @pytest.mark.parametrize("label", ["Q8_0", "Q4_0", "F16", "BF16", "Q5_K_M", "IQ4_XS", "Q2_K"])
 @pytest.mark.parametrize("kind", ["F32", "Q6_K"])
-def test_another_type_is_told(label: str, kind: str) -> None:
+def test_another_type_is_reported(label: str, kind: str) -> None:
     said = find_mismatch(label, ((kind, 256, 1000),))
     assert said.startswith(f"The label says {label}, but most weights are {kind}")
 

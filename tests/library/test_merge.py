@@ -111,7 +111,7 @@ def test_broken_files_are_never_taken_for_copies(tmp_path: Path) -> None:
     assert len(listed(tmp_path)) == 2
 
 
-def test_quantizations_are_grouped_wherever_they_lie(
+def test_quantizations_are_grouped_across_folders(
     tmp_path: Path, ollama: OllamaStore, hub: HuggingFaceCache, home: Path, places, weights, model
 ) -> None:
     inside = {"name": "Tiny 3B Instruct", "basename": "Tiny", "size_label": "3B", "finetune": "Instruct"}
@@ -135,7 +135,7 @@ def test_files_that_have_no_name_are_known_by_their_folder(tmp_path: Path, model
     assert groups["Tiny-Q4"] == groups["Tiny-Q8"] != groups["Other"]
 
 
-def test_what_is_not_whole_stands_with_its_whole_sisters(tmp_path: Path, model) -> None:
+def test_incomplete_files_are_grouped_with_complete_ones(tmp_path: Path, model) -> None:
     model(tmp_path / "Tiny-3B-F32.gguf")
     model(tmp_path / "Tiny-3B-Q8_0-00002-of-00002.gguf")
     (tmp_path / "Tiny-3B-Q4_0.gguf").write_bytes(b"")

@@ -139,7 +139,7 @@ def test_adapters(catalog: LibraryCatalog, demo_path: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "name", ["hf.co/bart/Tiny-GGUF:Q8_0", "bart/Tiny-GGUF", "https://huggingface.co/bart/Tiny-GGUF"]
 )
-def test_a_repository_of_hugging_face_that_is_at_hand(
+def test_a_hugging_face_repository_in_the_library(
     catalog: LibraryCatalog, hub: HuggingFaceCache, weights: Callable[..., bytes], tmp_path: Path, name: str
 ) -> None:
     link = hub.add("bart/Tiny-GGUF", "Tiny-Q8_0.gguf", weights())
@@ -290,7 +290,7 @@ def test_what_is_not_honoured_is_said(catalog: LibraryCatalog, model: Model, tmp
     assert [note.split()[0] for note in recipe.notes] == ["Modelfile,", "RENDERER", "PARSER", "DRAFT", "REQUIRES"]
 
 
-def test_a_modelfile_that_is_not_there(catalog: LibraryCatalog, tmp_path: Path) -> None:
+def test_a_missing_modelfile(catalog: LibraryCatalog, tmp_path: Path) -> None:
     for ref in (str(tmp_path / "Modelfile"), "my.Modelfile"):
         with pytest.raises(ModelfileError, match="there is no such file"):
             catalog.resolve(ref)

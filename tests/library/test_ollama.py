@@ -146,7 +146,7 @@ def test_a_blob_that_is_missing(ollama: OllamaStore, places, weights) -> None:
     assert model.problem.startswith("incomplete: the download was not finished")
 
 
-def test_a_cloud_stub_and_a_safetensors_model_and_an_adapter_say_so(ollama: OllamaStore, places, weights) -> None:
+def test_cloud_stubs_safetensors_models_and_adapters_are_reported(ollama: OllamaStore, places, weights) -> None:
     ollama.add("big/cloud", config={"remote_host": "https://ollama.com:443", "remote_model": "big"})
     ollama.add("mlx/latest", layers=[ollama.layer("tensor", b"t"), ollama.layer("json", b"{}")])
     ollama.add("tuned/latest", weights(), layers=[ollama.layer("adapter", b"a")])
@@ -190,7 +190,7 @@ def test_one_store_under_two_names_is_searched_once(ollama: OllamaStore, tmp_pat
     assert len(models) == 1
 
 
-def test_a_store_that_is_named_and_not_there_is_a_problem(tmp_path: Path, places) -> None:
+def test_a_configured_store_that_is_missing_is_a_problem(tmp_path: Path, places) -> None:
     assert found_in(places()) == ([], [])
     (_, [problem]) = found_in(places(OLLAMA_MODELS=tmp_path / "no"))
     assert "OLLAMA_MODELS" in problem.message
@@ -230,7 +230,7 @@ def test_damaged_manifests_are_problems(ollama: OllamaStore, places, content: by
 
 
 @pytest.mark.parametrize("kind", ["fifo", "directory", "dangling"])
-def test_what_is_no_file_is_no_manifest(ollama: OllamaStore, places, kind: str) -> None:
+def test_only_files_are_manifests(ollama: OllamaStore, places, kind: str) -> None:
     path = ollama.add("a/latest")
     path.unlink()
     if kind == "fifo":

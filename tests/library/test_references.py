@@ -84,7 +84,7 @@ def test_a_store_that_cannot_be_read_is_part_of_the_answer(tmp_path: Path, libra
     assert "unplugged" in caught.value.hint
 
 
-def test_what_cannot_be_opened_says_why(ollama: OllamaStore, library, weights) -> None:
+def test_entries_that_cannot_be_opened_have_a_reason(ollama: OllamaStore, library, weights) -> None:
     ollama.add("big/cloud", config={"remote_host": "https://ollama.com\x1b[2J", "remote_model": "big"})
     ollama.add("mlx/latest", layers=[ollama.layer("tensor", b"t")])
     ollama.add("half/latest", layers=[ollama.layer("model", b"weights", there=False)])

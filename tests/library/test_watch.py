@@ -82,7 +82,7 @@ async def test_an_empty_library_is_complete_too(tmp_path: Path) -> None:
     assert await watched(catalog(tmp_path)) == [LibraryView(complete=True)]
 
 
-async def test_more_is_told_as_it_is_found(tmp_path: Path, model, monkeypatch) -> None:
+async def test_models_are_reported_as_they_are_found(tmp_path: Path, model, monkeypatch) -> None:
     monkeypatch.setattr(search, "VIEW_SECONDS", 0)
     monkeypatch.setattr(search, "READERS", 1)
     for rows in (1, 2, 3):
@@ -96,7 +96,7 @@ async def test_more_is_told_as_it_is_found(tmp_path: Path, model, monkeypatch) -
     assert not any(view.complete for view in told)
 
 
-async def test_views_are_told_no_more_often_than_they_can_be_shown(tmp_path: Path, model, monkeypatch) -> None:
+async def test_views_are_not_reported_more_often_than_they_are_shown(tmp_path: Path, model, monkeypatch) -> None:
     monkeypatch.setattr(search, "VIEW_SECONDS", 1e9)
     for rows in range(1, 9):
         model(tmp_path / f"{rows}-F32.gguf", rows=rows)
@@ -118,7 +118,7 @@ async def test_a_search_that_was_finished_a_moment_ago_is_taken(tmp_path: Path, 
     assert len(await library.models()) == 1
 
 
-async def test_what_is_known_is_told_at_once_and_stays_until_it_is_known_to_be_gone(
+async def test_known_models_are_reported_at_once_and_stay_until_they_are_missing(
     tmp_path: Path, model, gate, monkeypatch
 ) -> None:
     monkeypatch.setattr(search, "VIEW_SECONDS", 0)
@@ -201,13 +201,13 @@ def test_an_interrupt_does_not_wait_for_all_files(tmp_path: Path, model, gate, m
     assert len(gate.files) < 29
 
 
-def test_a_problem_is_told_once(tmp_path: Path) -> None:
+def test_a_problem_is_reported_once(tmp_path: Path) -> None:
     library = catalog(tmp_path / "nowhere", tmp_path / "nowhere")
     library.list_models()
     assert len(library.problems) == 1
 
 
-async def test_the_event_loop_goes_on_while_files_are_read(tmp_path: Path, model, gate) -> None:
+async def test_the_event_loop_runs_while_files_are_read(tmp_path: Path, model, gate) -> None:
     model(tmp_path / "a-F32.gguf")
     task = asyncio.create_task(watched(catalog(tmp_path)))
     await gate.reached()
@@ -265,10 +265,10 @@ async def collected(run: Callable[[Report, Event], LibraryView | None]) -> list[
     return [item async for item in views_of(run)]
 
 
-async def test_views_that_nobody_took_in_time_are_left_out() -> None:
-    def run(tell: Report, stop: Event) -> LibraryView:
+async def test_superseded_views_are_dropped() -> None:
+    def run(report: Report, stop: Event) -> LibraryView:
         for number in range(1000):
-            tell(view(str(number)))
+            report(view(str(number)))
         return view("last", complete=True)
 
     views = await collected(run)
@@ -278,7 +278,7 @@ async def test_views_that_nobody_took_in_time_are_left_out() -> None:
 
 
 async def test_an_error_of_the_search_is_raised_where_the_views_are_awaited() -> None:
-    def run(tell: Report, stop: Event) -> LibraryView:
+    def run(report: Report, stop: Event) -> LibraryView:
         raise OSError("broken disk")
 
     with pytest.raises(OSError, match="broken disk"):
@@ -286,15 +286,15 @@ async def test_an_error_of_the_search_is_raised_where_the_views_are_awaited() ->
 
 
 async def test_a_stopped_search_gives_nothing() -> None:
-    assert await collected(lambda tell, stop: None) == []
+    assert await collected(lambda report, stop: None) == []
 
 
 def test_a_loop_that_ended_before_the_search_does_no_harm() -> None:
     go_on, told = Event(), Event()
 
-    def run(tell: Report, stop: Event) -> None:
+    def run(report: Report, stop: Event) -> None:
         assert go_on.wait(PATIENCE)
-        tell(view("late"))
+        report(view("late"))
         told.set()
 
     async def leave() -> None:

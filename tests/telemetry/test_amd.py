@@ -168,7 +168,7 @@ def test_a_total_of_nothing(add, source):
     assert sample.memory_free is None
 
 
-def test_a_card_goes(add, source, tmp_path):
+def test_a_card_is_removed(add, source, tmp_path):
     add(0, CARD)
     source.read()
     (tmp_path / "class/drm/card0").rename(tmp_path / "gone")

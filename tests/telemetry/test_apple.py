@@ -14,7 +14,7 @@ def source(values=None, metal=None, memory=(32 * GIB, 20 * GIB)):
     )
 
 
-def test_elsewhere_there_is_none():
+def test_other_platforms_have_no_such_gpu():
     with pytest.raises(SourceError) as caught:
         AppleSource(here=lambda: False).read()
     assert caught.value.absent

@@ -77,7 +77,7 @@ def test_several_reasons_at_once():
 
 
 @pytest.mark.parametrize("reason", ["idle", "application clocks", "power cap", "sync boost", "display clocks"])
-def test_what_is_no_throttling(reason):
+def test_normal_clock_limits_are_not_throttling(reason):
     assert list(checks.throttled(history(*[{"throttle": (reason,)}] * 5))) == []
 
 
@@ -133,7 +133,7 @@ def test_this_program_takes_the_memory():
     assert list(checks.memory_taken(history(memory(10 * GIB, 9 * GIB), memory(23 * GIB, 22 * GIB)), None)) == []
 
 
-def test_there_is_enough_left():
+def test_enough_memory_is_left():
     assert list(checks.memory_taken(history(memory(GIB, 0), memory(12 * GIB, 0, 12 * GIB)), None)) == []
 
 
@@ -170,7 +170,7 @@ def alarm(name, subject=""):
     return checks.Alarm(name, "warning", f"{name} {subject}", subject=subject)
 
 
-def test_each_alarm_is_told_once_and_again_after_it_was_over():
+def test_each_alarm_is_reported_once_and_again_after_it_has_ended():
     book = AlarmBook(calm_looks=3)
     assert book.update([alarm("a"), alarm("b")]) == [alarm("a"), alarm("b")]
     assert book.update([alarm("a"), alarm("b", "x")]) == [alarm("b", "x")]
@@ -206,7 +206,7 @@ class FakeTelemetry:
         return tuple(self.samples)
 
 
-def test_the_watch_tells_of_swap_in_this_answer_only():
+def test_only_swap_during_this_answer_is_reported():
     telemetry = FakeTelemetry(history(swap=[0, 2 * GIB]))
     watch = TelemetryAlarmWatch(telemetry, environment={})
     assert watch.look(Situation()) == []
@@ -233,7 +233,7 @@ def test_the_watch_counts_samples_and_not_looks():
     assert watch.active == ()
 
 
-def test_the_watch_needs_no_samples_for_what_the_engine_says():
+def test_alarms_of_the_engine_need_no_samples():
     watch = TelemetryAlarmWatch(FakeTelemetry(), environment={})
     situation = Situation(info(gpu_layers=3), asked_layers=99)
     assert watch.look(Situation()) == []
@@ -248,7 +248,7 @@ def test_the_watch_sees_unused_gpus():
     assert [each.id for each in watch.look(Situation(devices=(CPU,)))] == ["gpu-hidden"]
 
 
-def test_the_watch_forgets_what_is_long_ago():
+def test_the_watch_ignores_old_samples():
     early, late = history(memory(GIB, 0), memory(23 * GIB, 0))
     telemetry = FakeTelemetry([early, replace(late, at_ns=3600 * S)])
     assert TelemetryAlarmWatch(telemetry, environment={}).look(Situation()) == []

@@ -67,7 +67,7 @@ async def test_gpus_are_looked_at_before_and_after_and_never_in_between():
 
 
 @pytest.mark.parametrize("samples", [(None, None), (None, TelemetrySample(1)), (TelemetrySample(1), None)])
-async def test_meters_that_do_not_answer_say_nothing(samples):
+async def test_meters_that_do_not_respond_give_no_sample(samples):
     watch = SystemConditionWatch(FakeTelemetry(*samples))
     await watch.begin()
     found = await watch.end()

@@ -47,7 +47,7 @@ def test_figures_follow_the_device(play, nvml):
     assert sample.throttle == ("idle", "hardware thermal")
 
 
-def test_a_figure_that_is_not_there_is_absent_with_its_reason(play, nvml):
+def test_an_absent_figure_has_a_reason(play, nvml):
     play.show(RTX_4090 | {"power.error": 3, "temperature.error": 4, "clock.error": 27, "energy": 2**64 - 1})
     sample = only(nvml)
     assert (sample.power_w, sample.temperature_c, sample.clock_mhz, sample.energy_mj) == (None, None, None, None)
@@ -83,7 +83,7 @@ def test_an_error_of_one_figure_takes_no_other_along(play, nvml, figure, code):
     assert {name for name, _ in sample.absent} == none
 
 
-def test_what_is_not_supported_is_not_asked_for_again(play, nvml):
+def test_unsupported_figures_are_not_requested_again(play, nvml):
     play.show(RTX_4090 | {"power.error": 3, "temperature.error": 4})
     only(nvml)
     play.change(**{"_0__power.error": None, "_0__temperature.error": None})
@@ -139,7 +139,7 @@ def test_a_process_in_two_lists_counts_once(play, nvml):
     assert only(nvml).memory_own == GIB // 2
 
 
-def test_a_size_that_windows_does_not_tell(play, nvml):
+def test_a_size_that_windows_does_not_report(play, nvml):
     play.show(RTX_4090 | {"compute": "self:-1"})
     sample = only(nvml)
     assert (sample.memory_own, why_not(sample, "memory_own")) == (None, "not supported")
@@ -239,7 +239,7 @@ def test_the_driver_goes_and_comes_back(play, nvml, code):
     assert only(nvml).memory_used == GIB
 
 
-def test_a_driver_that_is_not_loaded_is_no_news(play, nvml):
+def test_a_driver_that_is_not_loaded_is_not_reported(play, nvml):
     play.show(init=9)
     with pytest.raises(SourceError) as caught:
         nvml.read()

@@ -109,7 +109,7 @@ def test_a_pause_ends_with_a_failure(sampler):
     assert sampler.tick() is not None
 
 
-def test_a_source_that_is_absent_is_no_news_and_is_asked_rarely(sampler, source, clock):
+def test_an_absent_source_is_not_reported_and_rarely_retried(sampler, source, clock):
     source.error = SourceError("no library", absent=True, code=12)
     for _ in range(10):
         sampler.tick()
@@ -138,7 +138,7 @@ def test_a_source_that_fails_rests_longer_each_time(sampler, source, clock):
     assert waits[-1] == LONGEST_DELAY_S
 
 
-def test_that_it_failed_and_that_it_is_back_is_told_once(sampler, source, clock):
+def test_failure_and_return_are_each_reported_once(sampler, source, clock):
     sampler.tick()
     source.error = SourceError("The GPU is lost.", code=15)
     for _ in range(200):
@@ -172,7 +172,7 @@ def test_after_it_was_back_it_rests_shortly_again(sampler, source, clock):
     assert source.reads == reads + 1
 
 
-def test_a_driver_that_is_unloaded_while_it_is_used_is_told(sampler, source, clock):
+def test_unloading_a_driver_in_use_is_reported(sampler, source, clock):
     sampler.tick()
     source.error = SourceError("not loaded", absent=True, code=9)
     sampler.tick()
@@ -198,7 +198,7 @@ def test_the_host_fails_and_the_gpus_go_on(sampler, host):
     assert len(sample.gpus) == 2
 
 
-def test_one_source_fails_and_the_other_goes_on(host, clock):
+def test_one_source_fails_and_the_other_continues(host, clock):
     broken, sound = FakeSource(), FakeSource("b")
     broken.error = SourceError("x")
     sampler = TelemetrySampler(host, [broken, sound], clock_ns=clock)
@@ -270,7 +270,7 @@ def test_a_thread_of_its_own_reads_until_it_is_stopped(host, source):
     go.release()
 
 
-def test_a_driver_that_blocks_keeps_nobody_waiting(host, clock):
+def test_a_blocked_driver_does_not_block_callers(host, clock):
     entered, leave = threading.Event(), threading.Event()
 
     class Blocking(FakeSource):

@@ -43,7 +43,7 @@ class GraphWidths:
             inputs = self.masks * cells // 2
             scores = 0
         else:
-            # Where each value goes is told one by one, in eight bytes: the cache holds them transposed.
+            # The target index of each value takes eight bytes, as the cache holds values transposed.
             inputs = self.masks * cells + 2 * self.value
             scores = self.heads * cells
         attention = inputs + 3 * embedding + self.query + self.key + self.value + scores

@@ -38,7 +38,7 @@ def test_a_gpu_that_the_build_cannot_use():
     assert "GGML_CUDA=on" in alarm.hint
 
 
-def test_after_a_crash_nobody_knows_which_gpus_are_missing():
+def test_after_a_crash_unused_gpus_are_unknown():
     assert ids(gpus=(CARD,), engine_problem="it ended with status -6") == ["engine"]
 
 
@@ -92,7 +92,7 @@ def test_a_build_for_lesser_processors(build, severity):
     assert "GGML_NATIVE=on" in alarm.hint
 
 
-def test_features_that_nobody_told():
+def test_unknown_cpu_features():
     assert ids(machine=replace(MACHINE, features=None)) == []
 
 

@@ -32,7 +32,7 @@ def test_a_gpu_that_is_used():
     assert unused([CARD], [CPU, CUDA0]) == []
 
 
-def test_nobody_asked_llama_cpp():
+def test_devices_that_were_not_listed():
     assert unused([CARD], None) == []
 
 
@@ -83,7 +83,7 @@ def test_each_kind_of_gpu_has_its_command(gpu, flag):
     assert flag in unused([gpu], [CPU])[0].hint
 
 
-def test_the_parts_of_a_split_gpu_are_not_told_of():
+def test_mig_devices_are_not_reported():
     whole = replace(CARD, partition="whole")
     part = replace(CARD, key="MIG-a", partition="part")
     assert unused([whole, part], [CUDA0]) == []

@@ -46,5 +46,5 @@ def test_in_a_checkout_there_is_a_prebuilt_one():
 
 @pytest.mark.parametrize(("capability", "old"), [((2, 1), True), ((3, 0), True), ((3, 7), True), ((5, 0), False),
                                                  ((12, 1), False)])  # fmt: skip
-def test_what_is_too_old(capability, old):
+def test_gpus_that_are_too_old(capability, old):
     assert bool(why_too_old(capability)) is old
