@@ -44,10 +44,8 @@ class StringTooLongError(Exception):
 class KnownStrings:
     """A cache of the bytes of string arrays: the same array in another file is skipped by comparing them.
 
-    The quantizations of a model all have the same vocabulary. Thread-safe.
-
-    Args:
-        budget: Bytes to hold; the least recently used array is dropped first.
+    The quantizations of a model all have the same vocabulary. Thread-safe; holds up to `budget` bytes, and drops the
+    least recently used array first.
     """
 
     def __init__(self, budget: int = 32 << 20) -> None:

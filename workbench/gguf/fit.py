@@ -1,4 +1,4 @@
-"""Whether a model fits into memory, for a given context length, cache types and number of GPU layers.
+"""Calculation of whether a model fits into memory, for a context length, cache types and number of GPU layers.
 
 `FitModel` is created once for a file and caches what does not depend on the question, so that an answer takes less
 than the time between two key presses.

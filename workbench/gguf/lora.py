@@ -25,14 +25,7 @@ _DAMAGED = "The file is damaged, or was converted wrongly: convert it again with
 
 
 def check_adapter(path: Path, model: Sequence[Header]) -> Header:
-    """Check that llama.cpp will apply the adapter at `path` to a model, and not abort the process.
-
-    Args:
-        path: The adapter.
-        model: The headers of the model.
-
-    Returns:
-        The header of the adapter.
+    """Check that llama.cpp will apply the adapter at `path` to a model, and not abort the process; its header.
 
     Raises:
         ModelFileError: It cannot be read, is not a LoRA adapter, or does not fit the model.

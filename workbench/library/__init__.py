@@ -1,1 +1,1 @@
-"""Where model files lie, and what their names mean."""
+"""The models on this machine: search, names, groups, and Modelfiles."""

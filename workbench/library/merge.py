@@ -24,11 +24,8 @@ class _MergedEntry:
 def merged(findings: Iterable[tuple[Found, FileFacts | None]], sample: Callable[[ModelFile], str]) -> list[ModelEntry]:
     """The entries of `findings`, one for each file, in the order of the first finding.
 
-    Two findings are of one file where inode or digest are equal, or where size, header and samples of the weights are.
-
-    Args:
-        findings: The models found, with the facts of their files, in order of preference.
-        sample: Hashes some of the bytes of a file; called for files that are alike in all else.
+    Two findings are of one file where inode or digest are equal, or where size, header and samples of the weights are;
+    `sample` hashes some of the bytes of a file.
     """
     rows: list[_MergedEntry] = []
     by_key: dict[Hashable, _MergedEntry] = {}

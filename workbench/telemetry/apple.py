@@ -10,20 +10,13 @@ import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import fields, replace
 
 from typing_extensions import override
 
-from workbench.core.telemetry import Absence, ComputeDevice, GpuInfo, GpuSample, SourceName
+from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceName
 from workbench.telemetry.host import system_memory
 from workbench.telemetry.source import GpuSource, SourceError
-
-_NOT_READ: tuple[tuple[str, Absence], ...] = tuple(
-    (name, "not supported")
-    for name in (
-        *("spill_total", "spill_used", "gpu_percent", "memory_percent", "temperature_c", "power_w", "power_limit_w"),
-        *("clock_mhz", "memory_clock_mhz", "throttle", "energy_mj"),
-    )
-)
 
 
 def is_apple_chip() -> bool:
@@ -85,14 +78,6 @@ class AppleSource(GpuSource):
         budget = min(total, limit) if limit else total
         free = min(available, budget)
         info = GpuInfo("apple 0", self.name, 0, self._chip, unified=True)
-        absent: tuple[tuple[str, Absence], ...] = () if own is not None else (("memory_own", "not supported"),)
-        return [
-            GpuSample(
-                info,
-                memory_total=budget,
-                memory_used=budget - free,
-                memory_free=free,
-                memory_own=own,
-                absent=absent + _NOT_READ,
-            )
-        ]
+        sample = GpuSample(info, memory_total=budget, memory_used=budget - free, memory_free=free, memory_own=own)
+        unread = (each.name for each in fields(sample) if getattr(sample, each.name) is None)
+        return [replace(sample, absent=tuple((name, "not supported") for name in unread))]

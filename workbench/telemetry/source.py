@@ -11,13 +11,7 @@ from workbench.core.telemetry import GpuSample, SourceName
 
 
 class SourceError(Exception):
-    """A source that has no figures now.
-
-    Args:
-        reason: Why, as a sentence.
-        absent: Whether this machine has no such GPU, which is not reported.
-        code: The error number, where there is one.
-    """
+    """A source that has no figures now; `absent` where this machine has no such GPU, which is not reported."""
 
     def __init__(self, reason: str, *, absent: bool = False, code: int | None = None) -> None:
         super().__init__(reason)

@@ -1,1 +1,1 @@
-"""What `workbench doctor` looks at and finds: the machine, its GPUs, the build of llama.cpp, the environment."""
+"""The doctor: facts of the machine, its GPUs and the build of llama.cpp, and findings with their fixes."""
