@@ -252,7 +252,7 @@ async def test_a_quantized_source_is_taken_only_where_that_is_allowed(make, tmp_
         await make("Q4_0", source=first.path)
     assert "--allow-requantize" in caught.value.hint
     second = await make("Q4_0", source=first.path, allow_requantize=True)
-    assert any("quantized already" in warning for warning in second.warnings)
+    assert any("already quantized" in warning for warning in second.warnings)
 
 
 async def test_what_is_there_stays_there(make, source, tmp_path):

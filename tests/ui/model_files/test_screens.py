@@ -181,7 +181,7 @@ async def test_a_file_that_cannot_be_read(opened, demo_path, tmp_path, kind):
     if kind == "no file":
         model = replace(model, path=None)
     async with opened(lambda services: InspectScreen(services, model)) as (pilot, screen):
-        said = {"truncated": "not complete", "random": "not a GGUF", "missing": "no such file", "no file": "no file"}
+        said = {"truncated": "incomplete", "random": "not a GGUF", "missing": "no such file", "no file": "no file"}
         assert said[kind] in in_sight(screen.rows)
         await pilot.press("1", "tab", "slash", "s", "r", "y", "enter", "escape")
         await settle(pilot)

@@ -133,7 +133,7 @@ async def test_a_quantized_source_is_asked_for(program, model, tmp_path):
         await pilot.press("right")
         await settle(pilot)
         assert dialog.source == q8
-        assert "quantized already" in said(dialog)
+        assert "already quantized" in said(dialog)
         await choose(pilot, dialog, "Q4_0")
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(pilot.app.screen, ConfirmDialog))
