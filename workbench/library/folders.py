@@ -184,15 +184,15 @@ def model_files(children: Iterable[Path | ScanProblem]) -> Iterator[ModelFile | 
     yield from put_together(files)
 
 
-def read_small(path: Path, most: int = MOST_JSON) -> bytes:
-    """The content of a regular file of at most `most` bytes.
+def read_small(path: Path) -> bytes:
+    """The content of a regular file of at most `MOST_JSON` bytes.
 
     Raises:
         OSError: It cannot be read.
         ValueError: It is larger, or not a regular file.
     """
     status = path.stat()
-    if not stat.S_ISREG(status.st_mode) or status.st_size > most:
+    if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_JSON:
         raise ValueError(path)
     return path.read_bytes()
 

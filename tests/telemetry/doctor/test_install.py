@@ -40,7 +40,6 @@ def test_in_a_checkout_there_is_a_prebuilt_one():
     assert advice_for(CARD, "10.2", checkout=True).checkout == ""
     radeon = GpuInfo("a", "amdgpu", 0)
     assert advice_for(radeon, checkout=True).checkout == "make run BACKEND=rocm"
-    assert advice_for(radeon, backend="vulkan", checkout=True).checkout == "make run BACKEND=vulkan"
     assert advice_for(radeon, checkout=True).text.startswith("Type: make run BACKEND=rocm (prebuilt), or CMAKE_ARGS=")
 
 

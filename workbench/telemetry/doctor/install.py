@@ -9,25 +9,24 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from workbench.core.telemetry import GpuInfo
+from workbench.core.telemetry import GpuInfo, SourceName
 from workbench.telemetry.doctor.cuda_wheels import newest_index
 
-Backend = Literal["cuda", "rocm", "metal", "vulkan"]
+Backend = Literal["cuda", "rocm", "metal"]
 
 LOWEST_CAPABILITY = (5, 0)
 """The lowest compute capability that CUDA builds of llama.cpp support."""
 
+_BACKENDS: dict[SourceName, Backend] = {"nvml": "cuda", "amdgpu": "rocm", "apple": "metal"}
 _FLAGS: dict[Backend, str] = {
     "cuda": "-DGGML_CUDA=on",
     "rocm": "-DGGML_HIP=on",
     "metal": "-DGGML_METAL=on",
-    "vulkan": "-DGGML_VULKAN=on",
 }
 _NEEDS: dict[Backend, str] = {
     "cuda": "the CUDA toolkit (nvcc)",
     "rocm": "ROCm (hipcc)",
     "metal": "Xcode's command line tools (xcode-select --install)",
-    "vulkan": "the Vulkan development files and glslc",
 }
 BINDING = "llama-cpp-python"
 CHECKOUT = Path(__file__).resolve().parents[3]
@@ -51,12 +50,6 @@ class Advice:
         return f"Type: {prebuilt}{self.command} (compiles; needs {self.needs})"
 
 
-def backend_of(gpu: GpuInfo) -> Backend:
-    """The native backend of a GPU."""
-    backends: dict[str, Backend] = {"nvml": "cuda", "amdgpu": "rocm", "apple": "metal"}
-    return backends[gpu.source]
-
-
 def cuda_index(cuda: str, capability: tuple[int, int] | None) -> str | None:
     """The newest wheel index for a driver, by its CUDA version such as `12.4`, and a GPU; None where none fits."""
     try:
@@ -72,15 +65,14 @@ def advice_for(
     gpu: GpuInfo,
     cuda: str = "",
     *,
-    backend: Backend | None = None,
     platform: str = sys.platform,
     checkout: bool | None = None,
 ) -> Advice:
-    """How to install a build of llama.cpp for `gpu`, by default with its native backend.
+    """How to install a build of llama.cpp with the native backend of `gpu`.
 
     `cuda` is the CUDA version that the driver supports; a prebuilt wheel is offered where this runs from a checkout.
     """
-    backend = backend or backend_of(gpu)
+    backend = _BACKENDS[gpu.source]
     flags = _FLAGS[backend]
     pip = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING}"
     wanted = f"{BINDING}=={_version()}"
