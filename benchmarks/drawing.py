@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
 from workbench.core.config import Config
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogBook
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.telemetry import HostSample
@@ -120,7 +120,7 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
         quiet,
         quiet,
         quiet,
-        RingLogBook(),
+        LogBook(),
         Config(),
         (),
         lambda _: None,

@@ -22,7 +22,7 @@ from benchmarks.models import variant
 from benchmarks.program import answers
 from workbench.cli.composition import compose
 from workbench.cli.screen import services_of
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogBook
 from workbench.ui.app import WorkbenchApp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -71,7 +71,7 @@ def take(app: WorkbenchApp, name: str) -> None:
 async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp], object]) -> None:
     """Start the program on a home, ask both questions, and let `show` take its pictures."""
     workers = compose()
-    app = WorkbenchApp(services_of(workers, RingLogBook()), "demo")
+    app = WorkbenchApp(services_of(workers, LogBook()), "demo")
     before = len(list(answers(home)))
     async with app.run_test(size=SIZE) as pilot:
         app.theme = theme

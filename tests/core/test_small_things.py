@@ -12,8 +12,8 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import WorkbenchError, did_you_mean, nearest
-from workbench.core.events import Alternative, Failed, Finished, PromptProgress, Timings, Token, Usage
-from workbench.core.logbook import LogLine, RingLogBook
+from workbench.core.events import Failed, Finished, PromptProgress, Timings, Token, Usage
+from workbench.core.logbook import LogBook, LogLine
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry, estimate_error
 from workbench.core.parameters import LoadSettings
 from workbench.core.session import TITLE_LENGTH, Session
@@ -88,7 +88,7 @@ def test_the_nearest_names_are_known_ones(word: str, known: list[str]) -> None:
     "value",
     [
         PromptProgress(1, 2, 0, 3, 4),
-        Token("x", 1, "answer", 2, 3, (Alternative("y", 2, -0.5),)),
+        Token("x", 1, "answer", 2, 3),
         Finished("stop", Usage(1, 0, 2), 3, 4, seed=5, timings=Timings(1.0, 2.0)),
         Request((Message("user", "hello"),)),
         EngineInfo(ModelEntry("demo", "Demo"), LoadSettings(), "CPU", 1.0, MemoryUse(1, 2, 3)),
@@ -154,7 +154,7 @@ def test_no_callback_is_lost_between_threads() -> None:
 
 
 def test_the_log_keeps_the_newest_lines() -> None:
-    book = RingLogBook(capacity=3)
+    book = LogBook(capacity=3)
     for number in range(1, 6):
         book.add("info", "test", f"line {number}")
     assert [line.number for line in book.since(0)] == [3, 4, 5]
@@ -163,17 +163,9 @@ def test_the_log_keeps_the_newest_lines() -> None:
     assert book.since(99) == ()
 
 
-def test_every_line_goes_to_the_sink() -> None:
-    lines: list[LogLine] = []
-    book = RingLogBook(capacity=1, sink=lines.append)
-    book.add("warning", "here", "a")
-    book.add("error", "there", "b")
-    assert lines == [LogLine(1, "warning", "here", "a"), LogLine(2, "error", "there", "b")]
-
-
 @given(st.integers(1, 20), st.integers(0, 50), st.integers(0, 60))
 def test_reading_on_where_one_stopped(capacity: int, count: int, number: int) -> None:
-    book = RingLogBook(capacity)
+    book = LogBook(capacity)
     for _ in range(count):
         book.add("debug", "s", "t")
     held = range(max(1, count - capacity + 1), count + 1)
@@ -181,7 +173,7 @@ def test_reading_on_where_one_stopped(capacity: int, count: int, number: int) ->
 
 
 def test_threads_may_log_at_once() -> None:
-    book = RingLogBook(capacity=10_000)
+    book = LogBook(capacity=10_000)
 
     def log() -> None:
         for _ in range(500):

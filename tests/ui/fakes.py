@@ -19,7 +19,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import MemoryAdviser, ProgressCallback
 from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.prompt_text import PromptBook, PromptText
@@ -508,7 +508,7 @@ def fake_services(
     export_folder: Path = Path("/exports"),
     documents: FakeDocuments | None = None,
     keep_copy: Callable[[str], Path] | None = None,
-    logs: RingLogBook | None = None,
+    logs: LogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
     servers: Servers | None = None,
 ) -> Services:
@@ -526,7 +526,7 @@ def fake_services(
         telemetry=telemetry or FakeTelemetry(),
         make_alarms=lambda: alarms or FakeAlarms(),
         find_devices=find_devices,
-        logs=logs or RingLogBook(),
+        logs=logs or LogBook(),
         config=config or Config(),
         config_problems=problems,
         save_config=save or FakeConfigFile(),

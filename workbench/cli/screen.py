@@ -20,7 +20,7 @@ from typing_extensions import override
 from workbench.cli.composition import Workers, compose
 from workbench.cli.options import MODEL_HELP, add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
-from workbench.core.logbook import LogLevel, RingLogBook
+from workbench.core.logbook import LogBook, LogLevel
 from workbench.core.recipe import Recipe
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     from workbench.ui.app import WorkbenchApp
 
     shared_runtime.step_back()
-    book = RingLogBook()
+    book = LogBook()
     with _logged(workers, book):
         app = WorkbenchApp(services_of(workers, book), model, resume, recipe=recipe)
         _restore_terminal_on_abort()
@@ -115,7 +115,7 @@ def _first_recipe(model: str | None, options: argparse.Namespace, workers: Worke
     return merged if options.system is None else replace(merged, system=options.system)
 
 
-def services_of(workers: Workers, book: RingLogBook) -> Services:
+def services_of(workers: Workers, book: LogBook) -> Services:
     """Everything that the screen works with."""
     shipped = Path(__file__).parent.parent
     # In a checkout the themes are beside the package, in an installed wheel inside it.
@@ -166,7 +166,7 @@ def _find_devices() -> Sequence[ComputeDevice] | None:
 class _BookHandler(logging.Handler):
     """Adds log records to the book that the log pane shows."""
 
-    def __init__(self, book: RingLogBook) -> None:
+    def __init__(self, book: LogBook) -> None:
         super().__init__()
         self._book = book
 
@@ -178,7 +178,7 @@ class _BookHandler(logging.Handler):
 
 
 @contextmanager
-def _logged(workers: Workers, book: RingLogBook) -> Iterator[None]:
+def _logged(workers: Workers, book: LogBook) -> Iterator[None]:
     """Send log lines to the book and to the log file, and none to the terminal, inside the `with` block."""
     logger = logging.getLogger("workbench")
     before = logger.level, logger.propagate

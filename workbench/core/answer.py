@@ -1,4 +1,4 @@
-"""One answer as it grows, put together from the events of an engine."""
+"""An answer in progress, assembled from the events of an engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Phase = Literal["waiting", "prefill", "decode", "done"]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an answer ended."""
+    """The result of an answer."""
 
     message: Message
     metrics: AnswerMetrics
@@ -23,30 +23,30 @@ class Outcome:
     """The finish reason, or `failed`."""
     error: WorkbenchError | None = None
     dropped: int = 0
-    """Messages that were left out so that the conversation fits in the context."""
+    """Messages left out so that the conversation fits in the context."""
     seed: int | None = None
     notice: str = ""
-    """What the user ought to know of how it came about; empty for nothing."""
+    """A note to the user about how it was made; empty for none."""
 
 
 class Answer:
-    """What there is of an answer.
+    """An answer in progress.
 
     Args:
-        meter: Takes its figures.
+        meter: Computes its metrics.
     """
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        """The figures so far."""
+        """The metrics so far."""
         self.phase: Phase = "waiting"
         self.progress: PromptProgress | None = None
-        """How far the prefill is."""
+        """The progress of prefill."""
         self._texts: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._end: Finished | Failed | None = None
 
     def feed(self, event: Event) -> None:
-        """Take one event of the answer."""
+        """Add one event of the answer."""
         self.meter.feed(event)
         match event:
             case PromptProgress():
@@ -65,7 +65,7 @@ class Answer:
 
     @property
     def has_text(self) -> bool:
-        """Whether anything was written."""
+        """Whether any text was generated."""
         return any(map(any, self._texts.values()))
 
     def message(self) -> Message:
@@ -73,7 +73,7 @@ class Answer:
         return Message("assistant", "".join(self._texts["answer"]), "".join(self._texts["reasoning"]))
 
     def outcome(self) -> Outcome:
-        """How it ended; an engine that broke off without a word has failed."""
+        """The result; an engine that stopped without a final event has failed."""
         metrics = self.meter.metrics()
         dropped = self.progress.dropped if self.progress else 0
         match self._end:
@@ -82,5 +82,5 @@ class Answer:
                 return Outcome(self.message(), metrics, end.reason, dropped=dropped, seed=end.seed, notice=end.notice)
             case Failed() as failed:
                 return Outcome(self.message(), metrics, "failed", failed.error, dropped)
-        error = EngineError("The engine ended the answer without saying why.", "Look in the log, and try again.")
+        error = EngineError("The engine ended the answer without a reason.", "See the log, and try again.")
         return Outcome(self.message(), metrics, "failed", error, dropped)

@@ -1,4 +1,4 @@
-"""Stopping work from any thread."""
+"""Cancel work from any thread."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class CancelToken:
-    """A flag that is raised once and stays up, and that calls back whoever has to be woken for it."""
+    """A flag that is set once and stays set, with callbacks to wake whoever waits."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -16,11 +16,11 @@ class CancelToken:
 
     @property
     def is_set(self) -> bool:
-        """Whether the work is to stop."""
+        """Whether the work should stop."""
         return self._set
 
     def set(self) -> None:
-        """Ask the work to stop. Callbacks run in this thread, each once, however often this is called."""
+        """Ask the work to stop. Each callback runs once, in the thread of the first call."""
         with self._lock:
             self._set = True
             callbacks, self._callbacks = self._callbacks, []
@@ -28,7 +28,7 @@ class CancelToken:
             callback()
 
     def on_set(self, callback: Callable[[], None]) -> None:
-        """Call `callback` when the flag goes up; at once if it is up already."""
+        """Call `callback` when the flag is set; immediately if it is set already."""
         with self._lock:
             if not self._set:
                 self._callbacks.append(callback)

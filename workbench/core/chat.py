@@ -15,4 +15,4 @@ class Message:
     role: Role
     content: str
     reasoning: str = ""
-    """What the model thought before it answered; shown apart, and given back to the template as `reasoning_content`."""
+    """The reasoning before the answer; shown separately, and passed to the template as `reasoning_content`."""

@@ -1,4 +1,4 @@
-"""What a user can configure, with its defaults. The attribute docstrings are the manual of the config file."""
+"""The configuration and its defaults; the attribute docstrings are its reference."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Overflow = Literal["stop", "drop_oldest"]
 
 @dataclass(frozen=True, slots=True)
 class ServerSetting:
-    """A server whose models are offered."""
+    """A server whose models are listed."""
 
     url: str
-    """As `core.servers.server_url` writes it."""
+    """In the form of `core.servers.server_url`."""
     key_env: str = ""
-    """The environment variable that holds the key for it; empty for none."""
+    """The environment variable that holds its API key; empty for none."""
     key: Secret | None = None
-    """The key itself, where it stands in the file."""
+    """The API key, where the file holds it directly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,43 +29,44 @@ class Config:
     """The configuration in force."""
 
     theme: str = "workbench-dark"
-    """The name of the theme: the file name in `themes/`, without `.toml`."""
+    """The theme: a file name in `themes/`, without `.toml`."""
     model: str = "demo"
-    """The model that opens when none is named on the command line; empty for none."""
+    """The model to open when the command line names none; empty for none."""
     model_folders: tuple[str, ...] = ()
-    """Folders that are searched for GGUF files, with everything below them."""
+    """Folders that are searched for GGUF files, with their subfolders."""
     model_stores: tuple[str, ...] = ("ollama", "huggingface", "lmstudio", "llama.cpp")
-    """Other programs whose models are looked for too; empty for none. Their folders are only read."""
+    """Other programs whose models are listed too; empty for none. Their folders are only read."""
     quantize_folder: str = ""
-    """Where quantizations are written; empty for beside their source."""
+    """The folder for quantizations; empty for the folder of their source."""
     system: str = ""
     """The system prompt of a new conversation."""
     when_context_full: Overflow = "stop"
-    """`stop` says that the context is full; `drop_oldest` leaves out the oldest turns, never the system prompt."""
+    """What to do when the context is full: `stop` reports it; `drop_oldest` leaves out the oldest turns, never the
+    system prompt."""
     state_cache_mb: int = 1024
-    """Memory for the sequence states of models that were swapped out, in MiB; 0 keeps none."""
+    """Memory for the KV states of models that were swapped out, in MiB; 0 keeps none."""
     memory_guard: bool = True
-    """Whether a model that cannot fit in memory is refused before it is loaded."""
+    """Whether to refuse a model that cannot fit in memory before it is loaded."""
     paints_per_second: int = 15
-    """How often a streaming answer is drawn, at most."""
+    """The highest frame rate of a streaming answer, per second."""
     servers: tuple[ServerSetting, ...] = ()
-    """Servers whose models are offered too."""
+    """Servers whose models are listed too."""
     find_servers: bool = True
-    """Whether servers are looked for on the usual ports of this machine."""
+    """Whether to look for servers on the usual ports of this machine."""
     sampling: Sampling = field(default_factory=Sampling)
     """The sampling parameters of a new conversation."""
     load: LoadSettings = field(default_factory=LoadSettings)
     """The load parameters of a new conversation."""
     keymap: Mapping[str, str] = field(default_factory=dict)
-    """Other keys for actions: binding id to key, or to several keys with commas between."""
+    """Key bindings by id: a key, or several separated by commas."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConfigProblem:
-    """Something in the config file that was not taken."""
+    """An entry of the config file that was ignored."""
 
     message: str
-    """What is wrong and what would be right."""
+    """What is wrong, and what would be right."""
     key: str = ""
     line: int | None = None
-    """The line in the file, counted from 1; None where it is not known."""
+    """The line in the file, counted from 1; None where it is unknown."""

@@ -1,4 +1,4 @@
-"""What every engine is: one open model that answers requests with batches of events."""
+"""The port of an engine: one open model that answers requests with batches of events."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ ProgressCallback = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of an engine: a conversation, or one of the raw forms."""
+    """A request to an engine: a conversation, or raw input."""
 
     messages: tuple[Message, ...] = ()
     """The conversation, rendered by the model's chat template."""
     prompt: str | None = None
-    """A text given to the model as it is, with no template."""
+    """Raw text, without a template."""
     tokens: tuple[int, ...] | None = None
-    """Token ids given to the model as they are."""
+    """Raw token ids."""
     sampling: Sampling = field(default_factory=Sampling)
     when_context_full: Overflow = "stop"
     continues: bool = False
-    """Whether the last message is the beginning of the answer, which goes on where it ends."""
+    """Whether the last message is the beginning of the answer, to be continued."""
 
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What an engine can do beyond generating."""
+    """The optional abilities of an engine."""
 
     score: bool = False
     """Whether `score` works."""
     reload: bool = True
-    """Whether load settings mean anything to it."""
+    """Whether load settings have an effect."""
 
 
 class Engine(Protocol):
@@ -48,23 +48,23 @@ class Engine(Protocol):
 
     @property
     def info(self) -> EngineInfo:
-        """What was opened."""
+        """The open model and its settings."""
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
+        """The optional abilities of this engine."""
 
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
-        """Answer `request`. The last event is a `Finished` or a `Failed`; nothing is raised for a failed answer.
+        """Answer `request`. The last event is a `Finished` or a `Failed`; a failed answer raises nothing.
 
-        Cancelling ends it within one decode step, and within 100 ms during prefill on a CPU or one chunk on a GPU.
+        `cancel` stops it within one decode step, and during prefill within 100 ms on a CPU or one chunk on a GPU.
         """
 
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """The natural-log probability of each token after the first, given those before it."""
+        """The natural log of the probability of each token after the first, given those before it."""
 
     async def close(self) -> None:
-        """Give the memory back. What streams is stopped first."""
+        """Stop running answers and release the memory."""
 
 
 class EngineHost(Protocol):
@@ -73,21 +73,21 @@ class EngineHost(Protocol):
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
-        """Open the model that `ref` names.
+        """Open the model of the reference `ref`.
 
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
         """
 
     async def shutdown(self) -> None:
-        """Close whatever is open."""
+        """Close all open models."""
 
 
 class MemoryAdviser(Protocol):
-    """Knows what models take before they are loaded."""
+    """Estimates the memory of models before they are loaded."""
 
     async def fit_together(self, models: Sequence[tuple[str, LoadSettings]]) -> bool:
-        """Whether these models, by reference and settings, fit together in what is free now.
+        """Whether these models, by reference and settings, fit together in the memory that is free now.
 
-        One whose need cannot be told counts as fitting: loading it will tell.
+        A model without an estimate counts as fitting: loading it will show.
         """

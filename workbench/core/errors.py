@@ -1,5 +1,33 @@
 """The errors that a user can meet, each with what is wrong, where, and what to do.
 
+WorkbenchError
+├── UnknownModelError
+├── ModelFileError
+├── ModelLoadError
+├── MemoryShortError
+├── TemplateError
+├── ContextFullError
+├── EngineError
+├── ServerError
+│   ├── ServerAddressError
+│   ├── ServerUnreachableError
+│   ├── ServerTimeoutError
+│   ├── ServerRefusedError
+│   ├── ServerBusyError
+│   └── ServerAnswerError
+├── CancelledError
+├── ParameterError
+├── QuantizeError
+│   ├── RequantizeError
+│   └── ImatrixError
+├── TargetError
+│   └── DiskFullError
+├── ConfigError
+├── SessionError
+│   └── DamagedSessionsError
+├── BenchRunError
+└── ModelfileError
+
 Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
 `hint` that says what to type or change next. They survive pickling, so that an engine may live in another process.
 """
@@ -11,11 +39,11 @@ from collections.abc import Iterable
 
 
 class WorkbenchError(Exception):
-    """Base of all errors that are shown to the user as a sentence and not as a traceback.
+    """Base of the errors that a user sees as a sentence instead of a traceback.
 
     Args:
         message: What is wrong, and where.
-        hint: What the user can do about it; empty where nothing helps.
+        hint: What the user can do; empty where nothing helps.
     """
 
     kind = "error"
@@ -36,13 +64,13 @@ class UnknownModelError(WorkbenchError):
 
 
 class ModelFileError(WorkbenchError):
-    """A model file that cannot be read: missing, not permitted, no GGUF, truncated or of an unknown version."""
+    """A model file that cannot be read: missing, not permitted, not GGUF, truncated or of an unknown version."""
 
     kind = "model_file"
 
 
 class ModelLoadError(WorkbenchError):
-    """llama.cpp refused a model whose header is sound."""
+    """A model that llama.cpp refuses although its header is valid."""
 
     kind = "model_load"
 
@@ -66,19 +94,19 @@ class ContextFullError(WorkbenchError):
 
 
 class EngineError(WorkbenchError):
-    """The engine failed while it worked."""
+    """A failure inside the engine."""
 
     kind = "engine"
 
 
 class ServerError(WorkbenchError):
-    """A server that could not do what was asked of it."""
+    """A server that could not serve a request."""
 
     kind = "server"
 
 
 class ServerAddressError(ServerError):
-    """What is no address of a server."""
+    """Text that is not the address of a server."""
 
     kind = "server_address"
 
@@ -90,25 +118,25 @@ class ServerUnreachableError(ServerError):
 
 
 class ServerTimeoutError(ServerError):
-    """A server that took longer than it may."""
+    """A server that did not answer in time."""
 
     kind = "server_timeout"
 
 
 class ServerRefusedError(ServerError):
-    """A server that wants a key, or another one."""
+    """A server that wants a key, or a different one."""
 
     kind = "server_refused"
 
 
 class ServerBusyError(ServerError):
-    """A server that has too much to do, or still loads."""
+    """A server that is overloaded, or still loading."""
 
     kind = "server_busy"
 
 
 class ServerAnswerError(ServerError):
-    """An answer that breaks off, or that is not what the server's API says."""
+    """A response that is truncated, or does not conform to the API of the server."""
 
     kind = "server_answer"
 
@@ -126,13 +154,13 @@ class ParameterError(WorkbenchError):
 
 
 class QuantizeError(WorkbenchError):
-    """A quantization that cannot be made of this model, or that llama.cpp gave up."""
+    """A quantization that this model does not allow, or that failed in llama.cpp."""
 
     kind = "quantize"
 
 
 class RequantizeError(QuantizeError):
-    """A source that is quantized already, where nobody said that this is all right."""
+    """A source that is already quantized, without permission to quantize it again."""
 
     kind = "requantize"
 
@@ -144,13 +172,13 @@ class ImatrixError(QuantizeError):
 
 
 class TargetError(WorkbenchError):
-    """A place where nothing can be written, or where something lies already."""
+    """A path that cannot be written, or that exists already."""
 
     kind = "target"
 
 
 class DiskFullError(TargetError):
-    """A disk without the room for what is to be written."""
+    """A disk with too little free space for a file."""
 
     kind = "disk_full"
 
@@ -168,7 +196,7 @@ class SessionError(WorkbenchError):
 
 
 class DamagedSessionsError(SessionError):
-    """A database of sessions that was damaged; it was put aside, and there is a new one."""
+    """A database of sessions that was damaged; it was moved aside, and a new one was created."""
 
     kind = "damaged_sessions"
 

@@ -4,41 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal, Protocol
-
-
-class RingLogBook:
-    """Keeps the last `capacity` lines; any thread may add to it.
-
-    Args:
-        capacity: Lines to hold.
-        sink: Called with every line as it comes, in the thread that logged it; for a file.
-    """
-
-    def __init__(self, capacity: int = 5000, sink: Callable[[LogLine], None] | None = None) -> None:
-        self._lines: deque[LogLine] = deque(maxlen=capacity)
-        self._lock = threading.Lock()
-        self._count = 0
-        self._sink = sink
-
-    def add(self, level: LogLevel, source: str, text: str) -> None:
-        """Log one line."""
-        with self._lock:
-            self._count += 1
-            line = LogLine(self._count, level, source, text)
-            self._lines.append(line)
-            if self._sink is not None:
-                self._sink(line)
-
-    def since(self, number: int) -> Sequence[LogLine]:
-        """The lines after line `number` that are still held."""
-        with self._lock:
-            skip = max(0, number - (self._count - len(self._lines)))
-            return tuple(islice(self._lines, skip, None))
-
+from typing import Literal
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -54,11 +23,22 @@ class LogLine:
     text: str
 
 
-class LogBook(Protocol):
-    """What the workers logged, the newest lines of it."""
+class LogBook:
+    """Keeps the last `capacity` lines; any thread may add to it."""
+
+    def __init__(self, capacity: int = 5000) -> None:
+        self._lines: deque[LogLine] = deque(maxlen=capacity)
+        self._lock = threading.Lock()
+        self._count = 0
 
     def add(self, level: LogLevel, source: str, text: str) -> None:
         """Log one line."""
+        with self._lock:
+            self._count += 1
+            self._lines.append(LogLine(self._count, level, source, text))
 
     def since(self, number: int) -> Sequence[LogLine]:
         """The lines after line `number` that are still held."""
+        with self._lock:
+            skip = max(0, number - (self._count - len(self._lines)))
+            return tuple(islice(self._lines, skip, None))

@@ -1,4 +1,4 @@
-"""What is known of a model: before it is opened, and once it is."""
+"""Models: what is known before they are opened, and while they are open."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from workbench.core.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One of the places where a model lies."""
+    """One of the locations of a model file."""
 
     source: str
     """As in `ModelEntry.source`."""
     path: str
     ref: str
-    """The name by which it is opened from there."""
+    """The reference by which it is opened from there."""
     name: str = ""
-    """What it is called there, such as `llama3.2:3b` or `user/repo`; empty where only its file has a name."""
+    """Its name there, such as `llama3.2:3b` or `user/repo`; empty where only the file has a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,48 +30,48 @@ class ModelEntry:
     """A model that can be opened."""
 
     ref: str
-    """What `EngineHost.open` takes."""
+    """The reference for `EngineHost.open`."""
     name: str
     quant: str | None = None
-    """The quantization by its label, such as `Q4_K_M`; None where it is not known."""
+    """The label of the quantization, such as `Q4_K_M`; None where it is unknown."""
     path: str | None = None
     size_bytes: int | None = None
     parameters: int | None = None
     architecture: str | None = None
     bits_per_weight: float | None = None
     context_length: int | None = None
-    """The longest context that the model was trained for, in tokens."""
+    """The context length that the model was trained with, in tokens."""
     source: str = ""
-    """Where it was found: a folder, `demo`, `recent`, the name of a store such as `ollama`, or that of a server."""
+    """Where it was found: a folder, `demo`, `recent`, a store such as `ollama`, or a server."""
     problem: str = ""
-    """Why it cannot be opened; empty where nothing is known against it."""
+    """Why it cannot be opened; empty for no known reason."""
     tensor_quant: str | None = None
-    """The tensor type that most weights have; it may differ from `quant`, which is only a label."""
+    """The tensor type of most weights; it may differ from `quant`, which is only a label."""
     label_mismatch: str = ""
-    """How the tensors contradict `quant`; empty where they do not."""
+    """How the tensors contradict `quant`; empty if they do not."""
     group: str = ""
     """The same for all quantizations of one base model."""
     digest: str | None = None
-    """SHA-256 of the file, where a store names it."""
+    """The SHA-256 of the file, where a store records it."""
     loaded: bool | None = None
-    """Whether the server that has it holds it in memory; None for what no server has, or where it does not say."""
+    """Whether its server has it in memory; None without a server, or where the server does not report it."""
     places: tuple[Place, ...] = ()
-    """Everywhere that this file lies; the first one is that of `path`. Empty for what has no file."""
+    """All locations of this file; the first is that of `path`. Empty without a file."""
     recipe: Recipe | None = None
-    """What goes with the weights; None where no Modelfile describes the model."""
+    """What accompanies the weights; None where no Modelfile describes the model."""
 
     @property
     def label(self) -> str:
-        """Name and quantization, as shown wherever a model is named."""
+        """Name and quantization, the form in which models are shown."""
         return f"{self.name} {self.quant}" if self.quant else self.name
 
     @property
     def adapter_path(self) -> Path | None:
-        """The file of the LoRA that goes with the weights; None where none does."""
+        """The file of the LoRA adapter; None for none."""
         return Path(self.recipe.adapter) if self.recipe is not None and self.recipe.adapter else None
 
     def is_same(self, other: ModelEntry) -> bool:
-        """Whether `other`, which may have been found in another way, is the same model in the same file."""
+        """Whether `other` is the same model in the same file, however it was found."""
         return self.ref == other.ref or (self.path is not None and self.path == other.path)
 
 
@@ -88,7 +88,7 @@ def group_of(entry: ModelEntry) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ScanProblem:
-    """A place that could not be looked at."""
+    """A place that could not be searched."""
 
     path: Path | str
     """A folder, a file, or the address of a server."""
@@ -100,45 +100,45 @@ class ScanProblem:
 
 @dataclass(frozen=True, slots=True)
 class LibraryView:
-    """The models at hand, as far as a search has come."""
+    """The models found by a search so far."""
 
     models: tuple[ModelEntry, ...] = ()
-    """In the order to show."""
+    """In display order."""
     problems: tuple[ScanProblem, ...] = ()
-    """What could not be looked at."""
+    """What could not be searched."""
     read: int = 0
-    """Model files that are understood so far."""
+    """Model files whose header was read so far."""
     found: int = 0
-    """Model files that were found so far."""
+    """Model files found so far."""
     complete: bool = False
-    """Whether the search is over."""
+    """Whether the search has finished."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryUse:
-    """What a loaded model takes, in bytes, by llama.cpp's own account."""
+    """The memory of a loaded model in bytes, as llama.cpp reports it."""
 
     weights_bytes: int
     kv_bytes: int
     compute_bytes: int
     device: str = "CPU"
-    """The device that holds most of it, as llama.cpp names it."""
+    """The device that holds most of it, by llama.cpp's name."""
     by_device: tuple[tuple[str, int], ...] = ()
-    """What each device holds, by llama.cpp's name of it; `CPU` is the memory of the host. Empty where nobody said."""
+    """Bytes by device, under llama.cpp's names; `CPU` is host memory. Empty where it is unknown."""
 
     @property
     def total_bytes(self) -> int:
-        """All of it."""
+        """The sum."""
         return self.weights_bytes + self.kv_bytes + self.compute_bytes
 
     @property
     def on_gpus(self) -> dict[str, int]:
-        """What each device holds beside the memory of the host, by llama.cpp's name of it."""
+        """Bytes by device without host memory, under llama.cpp's names."""
         return {name: size for name, size in self.by_device if name != "CPU"}
 
 
 def estimate_error(estimate: MemoryUse | None, taken: MemoryUse | None) -> float | None:
-    """By what fraction an estimate was too high (positive) or too low; None where it or the truth is not known."""
+    """The relative error of an estimate, positive where it was too high; None where either figure is unknown."""
     if estimate is None or taken is None or not taken.total_bytes:
         return None
     return estimate.total_bytes / taken.total_bytes - 1
@@ -150,49 +150,49 @@ class EngineInfo:
 
     model: ModelEntry
     settings: LoadSettings
-    """The settings in force: what was left to be chosen (0, -1) is filled in."""
+    """The settings in force, with automatic values (0, -1) resolved."""
     backend: str
-    """What computes: `CPU`, `CUDA0`, …"""
+    """The device that computes: `CPU`, `CUDA0`, …"""
     load_ms: float
     memory: MemoryUse | None = None
     estimate: MemoryUse | None = None
-    """What it was expected to take, before it was loaded."""
+    """The estimate before it was loaded."""
     layers: int | None = None
     gpu_layers: int | None = None
     vocabulary: str = ""
-    """The same for models whose tokens mean the same; empty where that is not known."""
+    """An id shared by models with the same tokens; empty where it is unknown."""
     has_template: bool = True
-    """Whether the model brings a chat template of its own."""
+    """Whether the model has a chat template."""
     warnings: tuple[str, ...] = ()
-    """What the user ought to know: a context longer than trained for, a template that does not compile, …"""
+    """Notes to the user: a context longer than trained, a template that does not compile, …"""
     measured_by: Source = "engine"
-    """Who stamps the events of its answers."""
+    """Who timestamps the events of its answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadRecord:
-    """What became of one load: what was expected, what it took, and how fast it was."""
+    """One load: the estimate, the memory in use, and the speed."""
 
     path: str
     """The file of the model."""
     settings: LoadSettings
-    """The settings that were in force, with nothing left to be chosen."""
+    """The settings in force, with automatic values resolved."""
     backend: str
     memory: MemoryUse
     estimate: MemoryUse | None
     at: float
     """When it was loaded, in seconds since 1970."""
     decode_tps: float | None = None
-    """The speed of its last answer, in tokens per second; None before the first."""
+    """The decode speed of its last answer, in tokens/s; None before the first."""
 
     @property
     def error(self) -> float | None:
-        """As `estimate_error` has it."""
+        """See `estimate_error`."""
         return estimate_error(self.estimate, self.memory)
 
 
 Naming = Literal["ollama", "hf"]
-"""Whose name a model goes by: that of Ollama's own store, or that of Hugging Face, which Ollama takes as `hf.co/…`."""
+"""Whose name for a model: that of Ollama's store, or that of Hugging Face, which Ollama accepts as `hf.co/…`."""
 
 
 class Catalog(Protocol):
@@ -224,10 +224,10 @@ class Catalog(Protocol):
 
 
 class LoadBook(Protocol):
-    """Remembers what loads came to."""
+    """Records the memory and the speed of loads."""
 
     async def remember(self, record: LoadRecord) -> None:
-        """Keep `record` in the place of an earlier one of the same file and settings. A full disk is no error."""
+        """Store `record`, replacing one of the same file and settings. A full disk is not an error."""
 
     async def recall(self, path: str) -> Sequence[LoadRecord]:
-        """What is known of the file `path`, newest first."""
+        """The records of the file `path`, newest first."""

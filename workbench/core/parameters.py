@@ -21,7 +21,7 @@ KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_n
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How the next token is chosen, and when an answer ends. All of it can change from one answer to the next."""
+    """How the next token is chosen, and when an answer ends; all of it may change between answers."""
 
     temperature: float = 0.8
     top_k: int = 40
@@ -55,7 +55,7 @@ class LoadSettings:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """What is known of one parameter."""
+    """The definition of one parameter."""
 
     name: str
     label: str
@@ -63,17 +63,18 @@ class Parameter:
     kind: Literal["int", "float", "bool", "choice", "strings"]
     default: Value
     help: str
-    low: float = -math.inf
-    high: float = math.inf
+    low: int = 0
+    """The bounds of a number, both included."""
+    high: int = 0
     choices: tuple[str, ...] = ()
     reload: bool = False
-    """Whether the model has to be loaded again before a change takes effect."""
+    """Whether a change takes effect only when the model is loaded again."""
     in_modelfile: bool = True
     """Whether Ollama's Modelfile has a PARAMETER of this name."""
 
     @property
     def range_text(self) -> str:
-        """The values that are allowed, in words."""
+        """The allowed values in words, such as "a whole number from 0 to 1,024"."""
         if self.kind == "choice":
             return f"one of {', '.join(self.choices)}"
         if self.kind == "bool":
@@ -81,10 +82,7 @@ class Parameter:
         if self.kind == "strings":
             return "text"
         noun = "a whole number" if self.kind == "int" else "a number"
-        low, high = (f"{bound:g}" for bound in (self.low, self.high))
-        if math.isinf(self.high):
-            return noun if math.isinf(self.low) else f"{noun}, {low} or more"
-        return f"{noun} from {low} to {high}"
+        return f"{noun} from {self.low:,} to {self.high:,}"
 
 
 def _table() -> dict[str, Parameter]:
@@ -101,38 +99,38 @@ def _table() -> dict[str, Parameter]:
                   "Drop tokens less likely than this share of the likeliest one; 0 drops none.", 0, 1),
         Parameter("typical_p", "Typical-p", "float", sampling.typical_p, "Locally typical sampling; 1 is off.", 0, 1),
         Parameter("repeat_last_n", "Repeat window", "int", sampling.repeat_last_n,
-                  "How many last tokens the penalties look at; 0 is off, -1 is the whole context.", -1, int32),
+                  "How many of the last tokens the penalties consider; 0 is off, -1 is the whole context.", -1, int32),
         Parameter("repeat_penalty", "Repeat penalty", "float", sampling.repeat_penalty,
                   "Divides the logits of tokens already seen; 1 is off.", 0, 100),
         Parameter("presence_penalty", "Presence penalty", "float", sampling.presence_penalty,
                   "Subtracted from the logits of tokens already seen; 0 is off.", -100, 100),
         Parameter("frequency_penalty", "Frequency penalty", "float", sampling.frequency_penalty,
                   "Subtracted once for each time that a token was seen; 0 is off.", -100, 100),
-        Parameter("seed", "Seed", "int", sampling.seed, "-1 draws a new one for each answer.", -1, 2**32 - 2),
+        Parameter("seed", "Seed", "int", sampling.seed, "-1 draws a random one for each answer.", -1, 2**32 - 2),
         Parameter("num_predict", "Max tokens", "int", sampling.num_predict,
-                  "The longest answer in tokens; -1 is until the model ends or the context is full.", -1, int32),
-        Parameter("stop", "Stop strings", "strings", sampling.stop, "The answer ends before any of these texts."),
+                  "The longest answer, in tokens; -1 is until the model ends it or the context is full.", -1, int32),
+        Parameter("stop", "Stop strings", "strings", sampling.stop, "The answer ends before any of these strings."),
         Parameter("num_ctx", "Context length", "int", load.num_ctx,
-                  "Tokens that the model can see at once; 0 is up to 8192, as far as it was trained.",
+                  "Tokens that the model can see at once; 0 is its training context, but at most 8192.",
                   0, int32, reload=True),
         Parameter("num_batch", "Batch size", "int", load.num_batch,
                   "Prompt tokens computed in one step.", 1, 65536, reload=True),
         Parameter("num_gpu", "GPU layers", "int", load.num_gpu,
-                  "Layers on the GPU; -1 is as many as fit, 0 is none.", -1, 100000, reload=True),
+                  "Layers offloaded to the GPU; -1 is as many as fit, 0 is none.", -1, 100000, reload=True),
         Parameter("split_mode", "Split over GPUs", "choice", load.split_mode,
-                  "layer gives each GPU whole layers, row a part of each matrix, none everything to the main GPU.",
+                  "layer gives each GPU whole layers, row a part of each matrix, none uses only the main GPU.",
                   choices=SPLIT_MODES, reload=True, in_modelfile=False),
         Parameter("main_gpu", "Main GPU", "int", load.main_gpu,
-                  "The GPU that has everything where split_mode is none, as llama.cpp counts them.",
+                  "The GPU that holds the model where split_mode is none, by llama.cpp's numbering.",
                   0, 255, reload=True),
         Parameter("num_thread", "Threads", "int", load.num_thread,
-                  "CPU threads; 0 is one for each physical core.", 0, 1024, reload=True),
+                  "CPU threads; 0 is one per physical core.", 0, 1024, reload=True),
         Parameter("use_mmap", "Memory map", "bool", load.use_mmap,
-                  "Map the file instead of reading it; pages come in when they are used.", reload=True),
-        Parameter("type_k", "K cache type", "choice", load.type_k, "Type of the keys in the KV cache.",
+                  "Map the file instead of reading it; pages are loaded when they are used.", reload=True),
+        Parameter("type_k", "K cache type", "choice", load.type_k, "The type of the keys in the KV cache.",
                   choices=KV_TYPES, reload=True, in_modelfile=False),
         Parameter("type_v", "V cache type", "choice", load.type_v,
-                  "Type of the values in the KV cache; a quantized one needs flash attention.",
+                  "The type of the values in the KV cache; a quantized one needs flash attention.",
                   choices=KV_TYPES, reload=True, in_modelfile=False),
         Parameter("flash_attn", "Flash attention", "choice", load.flash_attn,
                   "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
@@ -164,7 +162,7 @@ def _refuse(parameter: Parameter, value: object) -> ParameterError:
 
 
 def check_value(name: str, value: object) -> Value:
-    """`value` as the type of the parameter `name`, if it lies in its range.
+    """`value` in the type of the parameter `name`, if it is in range.
 
     Raises:
         ParameterError: The name is unknown, or the value is of a wrong type or out of range.
@@ -218,7 +216,7 @@ _SAMPLING_NAMES = frozenset(field.name for field in fields(Sampling))
 
 
 def with_values(sampling: Sampling, load: LoadSettings, values: Mapping[str, object]) -> tuple[Sampling, LoadSettings]:
-    """Both settings with `values` (parameter name to value) put in.
+    """Both settings with `values` (by parameter name) applied.
 
     Raises:
         ParameterError: A name is unknown, or a value is of a wrong type or out of range.

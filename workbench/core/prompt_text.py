@@ -1,4 +1,4 @@
-"""What was typed into a prompt."""
+"""Text typed into the prompt, and the port that keeps it."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 Range = tuple[int, int]
-"""A part of a text, from its first character to the one after its last."""
+"""A part of a text: its first character, and the one after its last."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptText:
-    """A text that was typed, and what of it was pasted."""
+    """A typed text, and the pasted parts of it."""
 
     text: str
-    """All of it."""
+    """The whole text."""
     pastes: tuple[Range, ...] = ()
-    """The long pastes in it, which the prompt shows as chips; in their order, and apart from one another."""
+    """The long pastes, which the prompt shows as chips; in order, without overlap."""
 
     @classmethod
     def of(cls, text: str, ranges: Sequence[object]) -> PromptText:
-        """A text with the pastes that somebody says it has; without any, where they cannot be in it."""
+        """A text with the stored ranges of its pastes; without pastes where the ranges do not fit."""
         pastes = []
         end = 0
         for each in ranges:
@@ -35,16 +35,16 @@ class PromptText:
 
 
 class PromptBook(Protocol):
-    """Keeps what the user typed. A full disk is no error."""
+    """Stores what the user typed. A full disk is not an error."""
 
     async def recall(self) -> Sequence[PromptText]:
         """The prompts of earlier sessions, oldest first."""
 
     async def keep(self, prompt: PromptText) -> None:
-        """Keep a prompt that was sent."""
+        """Store a sent prompt."""
 
     async def keep_draft(self, prompt: PromptText) -> None:
-        """Keep what is in the prompt now; nothing, where it is empty."""
+        """Store the current text of the prompt; nothing if it is empty."""
 
     async def lost_drafts(self) -> Sequence[PromptText]:
-        """What was in the prompts of programs that are gone, the newest last. They are told once."""
+        """The unsent texts of programs that have died, newest last; each is returned once."""

@@ -1,4 +1,4 @@
-"""What goes with the weights of a model: an adapter, a template, and how its conversations begin."""
+"""What accompanies the weights of a model: an adapter, a template, parameters and opening messages."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from workbench.core.chat import Message
 from workbench.core.parameters import LoadSettings, Sampling, Value, with_values
 
 GIVEN = "given"
-"""Why a message ended that nobody wrote in this conversation: it stands in a Modelfile."""
+"""The finish reason of a message that comes from a Modelfile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a Modelfile says of a model beside its weights. What is empty it does not say."""
+    """The directives of a Modelfile except the weights; empty where it has none."""
 
     adapter: str = ""
-    """The file of a LoRA that is put onto the weights."""
+    """The file of a LoRA adapter."""
     template: str = ""
-    """The chat template in Go's syntax, in the place of the one that the model brings."""
+    """A chat template in Go's syntax, which replaces that of the model."""
     system: str = ""
     parameters: tuple[tuple[str, Value], ...] = ()
-    """Name and value of each parameter, all of them such as `with_values` takes."""
+    """The name and value of each parameter, valid for `with_values`."""
     messages: tuple[Message, ...] = ()
-    """The turns that stand at the beginning of every conversation."""
+    """The messages that begin every conversation."""
     notes: tuple[str, ...] = ()
-    """What of it is not honoured, or not to the letter; a sentence each."""
+    """Directives ignored or approximated; one sentence each."""
 
     def settings(self, sampling: Sampling, load: LoadSettings) -> tuple[Sampling, LoadSettings]:
-        """Both settings with these parameters put in."""
+        """Both settings with these parameters applied."""
         return with_values(sampling, load, dict(self.parameters))
 
     def onto(self, base: Recipe) -> Recipe:
-        """This recipe where it says something, and `base` where it does not.
+        """This recipe, with the values of `base` where this one is empty.
 
-        Each parameter counts for itself; messages are taken whole from one of the two.
+        Parameters are merged one by one; messages come from one of the two.
         """
         return replace(
             self,

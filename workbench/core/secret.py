@@ -1,4 +1,4 @@
-"""Values that nobody may read by accident."""
+"""Values that must not be shown or stored by accident."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ MASK = "•••"
 
 
 class Secret:
-    """A key. It shows itself nowhere: not in a repr, a log line, an error or a pickle.
+    """An API key that appears in no repr, log line, error or pickle.
 
     Args:
-        value: What is kept.
+        value: The key.
     """
 
     __slots__ = ("_value",)
@@ -20,11 +20,11 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """What is kept; for the header of a request, and for nothing else."""
+        """The key; only for the header of a request."""
         return self._value
 
     def masked_in(self, text: str) -> str:
-        """`text` without what is kept."""
+        """`text` with the key masked."""
         return text.replace(self._value, MASK) if self._value else text
 
     def __repr__(self) -> str:
@@ -37,9 +37,9 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("A key is not written anywhere.")
+        raise TypeError("A key cannot be pickled.")
 
 
 def is_key(text: str) -> bool:
-    """Whether a text can be sent as a key."""
+    """Whether a text can be sent as an API key."""
     return bool(text) and text.isascii() and text.isprintable() and " " not in text

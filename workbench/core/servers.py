@@ -1,4 +1,4 @@
-"""What is known of a server: its address, and what answers there."""
+"""Servers: their addresses, what answers there, and the port that manages them."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from workbench.core.models import ModelEntry
 from workbench.core.secret import Secret
 
 ServerKind = Literal["Ollama", "llama-server", "vLLM", "LM Studio", "TGI", "OpenAI-compatible", "unknown"]
-"""`unknown`: something answers, and nobody knows what."""
+"""`unknown`: something answers that is not recognized."""
 
 SCHEMES = ("http://", "https://")
 BIND_ADDRESSES = {"0.0.0.0": "127.0.0.1", "::": "::1", "[::]": "[::1]"}
-"""Addresses that a server listens at and nobody can connect to, and the one that reaches it from here."""
+"""Addresses on which a server listens but which no client can connect to, and those that reach it from here."""
 _EXAMPLE = "Write it as http://HOST:PORT."
 
 
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
-    """Where a server is, and the key for it."""
+    """The address of a server, and its API key."""
 
     url: str
-    """As `server_url` writes it."""
+    """In the form of `server_url`."""
     key: Secret | None = None
 
     @property
     def label(self) -> str:
-        """The host and the port, as they are shown."""
+        """The host and the port, for display."""
         return self.url.partition("://")[2]
 
 
@@ -43,9 +43,9 @@ class ServerInfo:
     kind: ServerKind
     version: str | None = None
     models: tuple[str, ...] | None = None
-    """None where it did not say."""
+    """None where it reported none."""
     router: bool = False
-    """Whether it loads and unloads its models itself when they are asked for."""
+    """Whether it loads and unloads models itself on demand."""
 
 
 def is_server_ref(ref: str) -> bool:
@@ -54,23 +54,23 @@ def is_server_ref(ref: str) -> bool:
 
 
 def split_ref(ref: str) -> tuple[str, str]:
-    """The address and the model, empty where none is named, of a reference `http://host:port#MODEL`.
+    """The address and the model of a reference `http://host:port#MODEL`; the model may be empty.
 
     Raises:
-        ServerAddressError: There is no such address.
+        ServerAddressError: The address is not valid.
     """
     address, _, model = ref.partition("#")
     return server_url(address), model
 
 
 def server_url(text: str) -> str:
-    """An address in the one form in which addresses are compared: no `/v1` and no slash at its end.
+    """An address in normal form, for comparisons: no `/v1` and no slash at its end.
 
     Args:
-        text: What a user wrote; `http://` may be missing.
+        text: The address as a user wrote it; `http://` may be missing.
 
     Raises:
-        ServerAddressError: It is no address of a server, or it has a password or a key in it.
+        ServerAddressError: It is not the address of a server, or contains a password or a key.
     """
     written = text.strip()
     if "://" not in written:
@@ -90,15 +90,15 @@ def server_url(text: str) -> str:
 
 
 def _check(text: str, parts: SplitResult) -> None:
-    """Refuse what is no plain address.
+    """Accept only a plain address.
 
     Raises:
-        ServerAddressError: It is none. What may be secret is not repeated.
+        ServerAddressError: It is not one. The message does not repeat what may be secret.
     """
     if parts.username is not None or parts.password is not None or parts.query:
         raise ServerAddressError(
-            "The address of a server may hold no password, key or question mark: it is shown and stored.",
-            "Put the key into an environment variable, and name that as `key_env` of the server in the config.",
+            "The address of a server may not contain a password, a key or a question mark: it is shown and stored.",
+            "Put the key into an environment variable, and name it as `key_env` of the server in the config.",
         )
     if parts.scheme.casefold() not in {"http", "https"}:
         raise ServerAddressError(f"{text!r} is no address of a server: it is neither http nor https.", _EXAMPLE)
@@ -115,7 +115,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine for sure."""
+    """Whether an address is certainly on this machine."""
     host = origin(url)[1]
     if host == "localhost" or host.endswith(".localhost"):
         return True
@@ -126,17 +126,17 @@ def is_loopback(url: str) -> bool:
 
 
 class Servers(Protocol):
-    """The servers whose models are offered."""
+    """The servers whose models are listed."""
 
     async def add(self, address: str) -> Sequence[ModelEntry]:
-        """Ask a server for its models, and offer them from now on.
+        """Add a server to the configuration; returns its models.
 
         Raises:
-            WorkbenchError: It does not answer, or it cannot be kept.
+            WorkbenchError: It does not answer, or the configuration cannot be saved.
         """
 
     async def unload(self, ref: str) -> None:
-        """Have a server give the memory of a model back.
+        """Make a server release the memory of a model.
 
         Raises:
             WorkbenchError: It cannot.

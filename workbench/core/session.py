@@ -1,4 +1,4 @@
-"""A stored conversation."""
+"""Stored conversations, and the ports that store them."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ class Session:
     """Seconds since the epoch."""
     updated_at: float
     model: str = ""
-    """The reference of the last model; empty before the first one was opened."""
+    """The reference of the last model; empty before the first one is opened."""
     model_path: str = ""
-    """The file of the last model; empty where it has none."""
+    """The file of the last model; empty for none."""
     system: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)
     tree: Tree = field(default_factory=Tree)
     name: str = ""
-    """What the user called it; empty where nobody has named it."""
+    """The name that the user gave it; empty for none."""
     pinned: bool = False
-    """Whether it stands above the others in a list."""
+    """Whether lists show it above the others."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
-        """The conversation: the messages of the branch that is open."""
+        """The conversation: the messages of the current branch."""
         return self.tree.turns
 
     @property
     def title(self) -> str:
-        """Its name, or else the first words of the first message that no Modelfile has given."""
+        """Its name, or the first words of the first message that is not from a Modelfile."""
         if self.name:
             return self.name
         for turn in self.turns:
@@ -61,14 +61,14 @@ class Session:
 
     @property
     def messages(self) -> tuple[Message, ...]:
-        """The conversation as an engine takes it: the system prompt first, where there is one."""
+        """The conversation for an engine: the system prompt first, if there is one."""
         opening = (Message("system", self.system),) if self.system else ()
         return opening + tuple(turn.message for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionSummary:
-    """What a list of sessions shows of one."""
+    """The row of a session in a list."""
 
     id: str
     title: str
@@ -79,48 +79,48 @@ class SessionSummary:
     updated_at: float
     """Seconds since the epoch."""
     metrics: AnswerMetrics | None = None
-    """The figures of the last answer that has some."""
+    """The metrics of the last answer that has some."""
     pinned: bool = False
     deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SessionHit:
-    """A session in which words were found."""
+    """A session that matches a search."""
 
     session: SessionSummary
     snippet: str = ""
-    """Where they stand in the newest message that has them."""
+    """An excerpt of the newest message that matches."""
     marks: tuple[tuple[int, int], ...] = ()
-    """Where the words are in the snippet: first character, and the one after the last."""
+    """The matches in the snippet: the first character, and the one after the last."""
     message: int = 0
-    """The number of that message; 0 where they are in the title."""
+    """The number of that message; 0 for a match in the title."""
 
 
 ExportFormat = Literal["modelfile", "md", "json", "sh"]
 
 
 class Journal(Protocol):
-    """The record of one running session. When a method returns, its words are on disk."""
+    """The record of one running session. When a method returns, its data is on disk."""
 
     @property
     def id(self) -> str:
         """The id of the session; of a new one it may change until its first message is on disk."""
 
     async def settings(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
-        """Record the settings that hold from here on."""
+        """Record the settings from here on."""
 
     async def model(self, entry: ModelEntry) -> None:
-        """Record the model that answers from here on."""
+        """Record the model from here on."""
 
     async def message(self, node: Node) -> None:
-        """Record a message that is complete: what the user wrote, or a finished answer. It ends the conversation."""
+        """Record a complete message, of the user or the model. It becomes the end of the conversation."""
 
     async def partial(self, node: Node) -> None:
-        """Record how far an answer has come; `message` puts the whole of it in its place."""
+        """Record an answer in progress; `message` replaces it by the whole answer."""
 
     async def view(self, view: View) -> None:
-        """Record which messages are the conversation from here on, and which are deleted."""
+        """Record which messages form the conversation from here on, and which are deleted."""
 
     async def close(self) -> None:
         """Record that the session ended well."""
@@ -133,17 +133,17 @@ class SessionStore(Protocol):
         """Begin a new session. Nothing is stored before its first message."""
 
     async def resume(self, session_id: str) -> tuple[Session, Journal]:
-        """Go on with a stored session.
+        """Continue a stored session; `session_id` may be the beginning of an id, or `last`.
 
         Raises:
-            SessionError: It is not there, cannot be read, or a program has it open.
+            SessionError: It does not exist, cannot be read, or a program has it open.
         """
 
     async def open_session(self, session_id: str) -> Session:
-        """Read a stored session, also while a program has it open.
+        """Read a stored session, also while a program has it open; `session_id` as in `resume`.
 
         Raises:
-            SessionError: There is none, or it cannot be read.
+            SessionError: It does not exist, or cannot be read.
         """
 
     async def interrupted(self) -> Sequence[Session]:
@@ -154,69 +154,69 @@ class SessionStore(Protocol):
         """
 
     async def dismiss(self, session_id: str) -> None:
-        """Do not offer an interrupted session again. It stays stored.
+        """Mark an interrupted session as ended. It stays stored.
 
         Raises:
-            SessionError: It is not there, cannot be written, or a program has it open.
+            SessionError: It does not exist, cannot be written, or a program has it open.
         """
 
     async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
-        """All stored sessions: the pinned ones, then the others, the one changed last first.
+        """All stored sessions: the pinned ones, then the others, each by their last change, newest first.
 
         Args:
-            figures: Whether the figures of the last answer are wanted.
+            figures: Include the metrics of the last answer; reading them takes longer than everything else.
 
         Raises:
             SessionError: They cannot be read.
         """
 
     async def search(self, words: str) -> Sequence[SessionHit]:
-        """The sessions with all of `words` in one message or in their name, the newest message first.
+        """The sessions with all of `words` in one message or in their name, newest message first.
 
         Raises:
             SessionError: They cannot be read.
         """
 
     async def rename(self, session_id: str, name: str) -> None:
-        """Call a session by another name; an empty one is the first words of it again.
+        """Rename a session; an empty name restores its first words.
 
         Raises:
-            SessionError: It is not there, or cannot be written.
+            SessionError: It does not exist, or cannot be written.
         """
 
     async def pin(self, session_id: str, pinned: bool) -> None:
-        """Let a session stand above the others in a list, or no more.
+        """Pin or unpin a session.
 
         Raises:
-            SessionError: It is not there, or cannot be written.
+            SessionError: It does not exist, or cannot be written.
         """
 
     async def delete(self, session_id: str) -> None:
-        """Take a session out of every list. For a while `restore` has it back.
+        """Delete a session; for 30 days `restore` brings it back.
 
         Raises:
-            SessionError: It is not there, cannot be written, or a program has it open.
+            SessionError: It does not exist, cannot be written, or a program has it open.
         """
 
     async def restore(self, session_id: str) -> None:
-        """Take back that a session was deleted.
+        """Restore a deleted session.
 
         Raises:
-            SessionError: It is not there any more, or cannot be written.
+            SessionError: It no longer exists, or cannot be written.
         """
 
     async def digest(self, model: ModelEntry) -> str:
-        """What tells the file of a model from others; empty where that is not known."""
+        """The digest of a model's file; empty where it has none that can be read."""
 
     async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
-        """Write a session to `path`, or to a numbered name beside it where that is taken; gives the path written.
+        """Write a session to `path`, or to a numbered name beside it if that exists; returns the path written.
 
         Args:
             session: What to write.
             form: How to write it.
-            path: Where to.
-            base: What FROM names in a Modelfile; empty for the file of the model.
+            path: The file, or a folder.
+            base: The value of FROM in a Modelfile; empty for the file of the model.
 
         Raises:
-            WorkbenchError: The path cannot be written, or a value cannot be held by the format; nothing is written.
+            WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.
         """

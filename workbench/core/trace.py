@@ -1,4 +1,4 @@
-"""When the words of an answer came: enough to draw it again as it was."""
+"""The timing of an answer's text: enough to replay it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _UNIT_NS = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A piece of text, and when it came."""
+    """A piece of text, and its time."""
 
     gap_ms: float
-    """Since the piece before it, or since the question was put."""
+    """Since the piece before it, or since the question was submitted."""
     characters: int
     kind: TokenKind
 
@@ -26,20 +26,20 @@ class Trace:
     """The steps of one answer.
 
     Each step is two numbers in LEB128, low bits first: the gap in tenths of a millisecond, and twice the number of
-    characters, plus one where they are reasoning. An answer of a thousand tokens takes some three kilobytes.
+    characters, plus one for reasoning. An answer of a thousand tokens takes about three kilobytes.
     """
 
     data: bytes = b""
 
     def steps(self) -> Iterator[Step]:
-        """Every step in order. What cannot be read ends them: a picture of the past is worth no error."""
+        """Every step in order, up to damaged data: a replay is not worth an error."""
         numbers = _numbers(self.data)
         for gap, coded in zip(numbers, numbers, strict=False):
             yield Step(gap * _UNIT_NS / 1e6, coded >> 1, "reasoning" if coded & 1 else "answer")
 
 
 class Tracer:
-    """Notes when the pieces of an answer come, at constant cost for each.
+    """Records when the pieces of an answer arrive, at constant cost for each.
 
     Args:
         submitted_ns: `time.perf_counter_ns()` when the user asked.
@@ -50,7 +50,7 @@ class Tracer:
         self._data = bytearray()
 
     def feed(self, event: Event) -> None:
-        """Take one event of the answer."""
+        """Add one event of the answer."""
         if isinstance(event, Token | Finished) and event.text:
             now = event.at_ns // _UNIT_NS
             self._put(max(0, now - self._units))
@@ -64,7 +64,7 @@ class Tracer:
         self._data.append(number)
 
     def trace(self) -> Trace:
-        """What came so far."""
+        """The steps so far."""
         return Trace(bytes(self._data))
 
 

@@ -1,7 +1,7 @@
-"""The messages of a session as a tree: whatever is edited, asked again or deleted, nothing is overwritten.
+"""The messages of a session as a tree: edits, new answers and deletions overwrite nothing.
 
-Every message knows the one before it. An edit or a regeneration is a sibling of what it replaces, and the conversation
-is the way from a root to the leaf. Deleted messages stay in the tree, marked, so that deleting can be undone.
+Every message has a parent. An edit or a regeneration is a sibling of what it replaces, and the conversation is the path
+from a root to the leaf. Deleted messages stay in the tree, marked, so that deletion can be undone.
 """
 
 from __future__ import annotations
@@ -24,46 +24,46 @@ CUT = frozenset({"length", "context", "cancelled", "failed", INTERRUPTED})
 
 @dataclass(frozen=True, slots=True)
 class Making:
-    """What an answer was made with."""
+    """The model and the settings of an answer."""
 
     path: str = ""
-    """The file of the model; empty where it has none."""
+    """The file of the model; empty for none."""
     digest: str = ""
-    """What tells the file from others; empty where it is not known. `sha256:` stands before a digest of the whole
-    file, `sampled-sha256:` before one of its length and of some blocks of it."""
+    """The digest of the file; empty where it is unknown. `sha256:` precedes a digest of the whole file,
+    `sampled-sha256:` one of its length and of some of its blocks."""
     system: str = ""
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)
-    """The settings that were in force, with nothing left to be chosen."""
+    """The settings in force, with automatic values resolved."""
     seed: int | None = None
-    """The seed that was used, also where one was drawn."""
+    """The seed in use, also where it was drawn at random."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One message of a session, and how it came about."""
+    """One message of a session, with its origin."""
 
     message: Message
     at: float
     """When it was complete, in seconds since the epoch."""
     model: str = ""
-    """The reference of the model that wrote it; empty for what the user wrote."""
+    """The reference of the model that wrote it; empty for the user."""
     metrics: AnswerMetrics | None = None
     finish_reason: str = ""
-    """Why an answer ended; `interrupted` where the program died while it streamed, `edited` where the user wrote it."""
+    """Why an answer ended; `interrupted` where the program died while it streamed, `edited` by the user."""
     making: Making | None = None
-    """What an answer was made with; None where that is not known."""
+    """The model and the settings of an answer; None where they are unknown."""
     trace: Trace = field(default_factory=Trace)
-    """When its words came; empty where that is not known."""
+    """The timing of its text; empty where it is unknown."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether it says nothing."""
+        """Whether it has no text."""
         return not self.message.content and not self.message.reasoning
 
     @property
     def is_cut(self) -> bool:
-        """Whether it is an answer that ended before the model had ended it, and can be continued."""
+        """Whether it is a truncated answer, which can be continued."""
         return self.message.role == "assistant" and self.finish_reason in CUT and not self.is_empty
 
 
@@ -72,25 +72,25 @@ class Node:
     """A message in the tree."""
 
     number: int
-    """Counted from 1 in the session, in the order in which the messages came."""
+    """Counted from 1 in the session, in the order of the messages."""
     parent: int
-    """The number of the message before it; 0 where it begins the conversation. Always less than its own number."""
+    """The number of the message before it, which is always less; 0 at the beginning of the conversation."""
     turn: Turn
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What of a tree is the conversation: the only part of it that undoing changes."""
+    """Which part of a tree is the conversation: all that undo changes."""
 
     leaf: int = 0
     """The last message of the conversation; 0 for none."""
     deleted: frozenset[int] = frozenset()
-    """The messages that count as deleted. Whatever follows a deleted message is deleted too."""
+    """The deleted messages; all that follow a deleted message are deleted too."""
 
 
 @dataclass(frozen=True, slots=True)
 class BranchPosition:
-    """Which of its siblings a message is."""
+    """The position of a message among its siblings."""
 
     index: int = 1
     """Counted from 1."""
@@ -99,15 +99,15 @@ class BranchPosition:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """All messages of a session, and which of them are the conversation. Every change gives a new tree."""
+    """All messages of a session, and which of them are the conversation. Every change returns a new tree."""
 
     nodes: tuple[Node, ...] = ()
-    """In the order of their numbers, which may have gaps."""
+    """Sorted by number; numbers may be missing."""
     view: View = field(default_factory=View)
 
     @classmethod
     def of(cls, turns: Iterable[Turn]) -> Tree:
-        """A tree with one branch."""
+        """A tree with a single branch."""
         nodes = tuple(Node(number, number - 1, turn) for number, turn in enumerate(turns, 1))
         return cls(nodes, View(len(nodes)))
 
@@ -133,11 +133,11 @@ class Tree:
         return {node.number: node for node in self.nodes}
 
     def is_alive(self, number: int) -> bool:
-        """Whether the message is not deleted."""
+        """Whether a message is not deleted."""
         return number not in self.view.deleted
 
     def path(self, to: int | None = None) -> tuple[Node, ...]:
-        """The messages from the first one to `to`, or to the leaf."""
+        """The messages from the root to `to`, or to the leaf."""
         nodes, number = self._by_number(), self.leaf if to is None else to
         found = []
         while number:
@@ -151,12 +151,12 @@ class Tree:
         return tuple(node.turn for node in self.path())
 
     def siblings(self, number: int) -> tuple[int, ...]:
-        """The messages in the same place, itself included, in the order in which they came; none that is deleted."""
+        """The messages with the same parent that are not deleted, itself included, by number."""
         parent = self.node(number).parent
         return tuple(node.number for node in self.nodes if node.parent == parent and self.is_alive(node.number))
 
     def places(self) -> dict[int, BranchPosition]:
-        """Which of its siblings each message of the conversation is."""
+        """The position of each message of the conversation among its siblings."""
         siblings: dict[int, list[int]] = {}
         for node in self.nodes:
             if self.is_alive(node.number):
@@ -169,7 +169,7 @@ class Tree:
         return found
 
     def below(self, number: int) -> frozenset[int]:
-        """A message and everything that follows it in any branch, deleted or not."""
+        """A message and all its descendants, deleted or not."""
         found = {number}
         for node in self.nodes:
             # A message always comes after its parent.
@@ -178,7 +178,7 @@ class Tree:
         return frozenset(found)
 
     def tip(self, number: int) -> int:
-        """The end of the newest branch below a message; itself where nothing follows it."""
+        """The leaf of the newest branch below a message; itself if nothing follows."""
         return max(each for each in self.below(number) if self.is_alive(each))
 
     # Changes
@@ -188,29 +188,29 @@ class Tree:
         return replace(self, view=view)
 
     def at(self, leaf: int) -> Tree:
-        """The conversation that ends with the message `leaf`."""
+        """The tree with the conversation that ends with the message `leaf`."""
         return self.seen(replace(self.view, leaf=leaf))
 
     def grown(self, turn: Turn, parent: int | None = None) -> Tree:
-        """With one message more, after `parent` or else after the leaf; it is the leaf then."""
+        """The tree with one more message after `parent`, or after the leaf; it becomes the leaf."""
         number = self.next_number
         node = Node(number, self.leaf if parent is None else parent, turn)
         return Tree((*self.nodes, node), replace(self.view, leaf=number))
 
     def walked(self, number: int, step: int) -> Tree:
-        """Go to a sibling, and to the end of its newest branch.
+        """Select a sibling, with its newest branch.
 
         Args:
             number: A message of the conversation.
-            step: How many siblings to go on, or back where it is negative. After the last one comes the first.
+            step: Siblings to move forward, or back if negative; the first follows the last.
         """
         siblings = self.siblings(number)
         return self.at(self.tip(siblings[(siblings.index(number) + step) % len(siblings)]))
 
     def without(self, number: int) -> Tree:
-        """With a message and everything after it deleted.
+        """The tree with a message and its descendants deleted.
 
-        Where the conversation was in there, it goes to the sibling before, or to the one after, or ends above.
+        If the conversation was among them, it moves to the previous sibling, or the next one, or ends at the parent.
         """
         gone = self.below(number)
         deleted = self.view.deleted | gone
@@ -225,24 +225,24 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The views that can be gone back to, and forward again."""
+    """The undo history of a view."""
 
     past: tuple[View, ...] = ()
     future: tuple[View, ...] = ()
-    """The next one is the last."""
+    """The last one is the next to redo."""
 
     def noted(self, before: View) -> History:
-        """After something was done; what had been undone is forgotten."""
+        """The history after a change; what was undone is dropped."""
         return History((*self.past, before))
 
     def undone(self, now: View) -> tuple[History, View] | None:
-        """The view to go back to; None where nothing was done."""
+        """The history and the view after undo; None if there is nothing to undo."""
         if not self.past:
             return None
         return History(self.past[:-1], (*self.future, now)), self.past[-1]
 
     def redone(self, now: View) -> tuple[History, View] | None:
-        """The view that was undone last; None where none was."""
+        """The history and the view after redo; None if there is nothing to redo."""
         if not self.future:
             return None
         return History((*self.past, now), self.future[:-1]), self.future[-1]

@@ -173,7 +173,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "config.toml")
     config, (problem,) = load_config(tmp_path / "config.toml")
     assert config == Config()
-    assert "no ordinary file" in problem.message
+    assert "not a regular file" in problem.message
 
 
 def test_a_huge_file_is_not_read(load):

@@ -41,12 +41,13 @@ def test_servers_are_read(config, text, expected):
 
 
 @pytest.mark.parametrize(("text", "words"), [
-    ("servers = 3", "this is no server"), ('servers = ["ftp://x"]', "neither http nor https"),
-    ('servers = [{key = "SECRET"}]', "this is no server"), ('servers = ["http://a", {url = "http://", key = "SECRET"}]',
-     "number 2"),
+    ("servers = 3", "this is not a server"), ('servers = ["ftp://x"]', "neither http nor https"),
+    ('servers = [{key = "SECRET"}]', "this is not a server"),
+    ('servers = ["http://a", {url = "http://", key = "SECRET"}]', "number 2"),
     ('servers = [{url = "http://a", kei = "SECRET"}]', "Did you mean 'key'"),
     ('servers = [{url = "http://a", key = "SEC RET"}]', "a blank"),
-    ('servers = [{url = "http://a", key = 3}]', "this is no server"), ('servers = ["http://me:SECRET@a"]', "password"),
+    ('servers = [{url = "http://a", key = 3}]', "this is not a server"),
+    ('servers = ["http://me:SECRET@a"]', "password"),
 ])  # fmt: skip
 def test_what_is_no_server_is_told_without_its_key(config, text, words):
     found, (problem,) = load_config(config(text))

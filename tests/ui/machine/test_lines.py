@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogBook
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample
 from workbench.engine.scripted import ScriptedHost
@@ -40,7 +40,7 @@ def card(index: int = 0, **figures: object) -> GpuSample:
 
 
 def view(*gpus: GpuSample, devices: tuple[ComputeDevice, ...] = ()) -> MachineView:
-    watch = MachineWatch(FakeTelemetry(*gpus), FakeAlarms, RingLogBook(), lambda: 0)
+    watch = MachineWatch(FakeTelemetry(*gpus), FakeAlarms, LogBook(), lambda: 0)
     watch.look()
     return replace(watch.view, devices=devices)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown, until
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogBook
 from workbench.core.telemetry import (
     Alarm,
     ComputeDevice,
@@ -29,7 +29,7 @@ def sample(**figures: object) -> GpuSample:
 
 
 def watch_of(telemetry: FakeTelemetry, now_ns: Callable[[], int] = lambda: 0) -> MachineWatch:
-    return MachineWatch(telemetry, FakeAlarms, RingLogBook(), now_ns)
+    return MachineWatch(telemetry, FakeAlarms, LogBook(), now_ns)
 
 
 def test_a_sample_is_news_once() -> None:
@@ -107,7 +107,7 @@ OLD = Alarm("gpu-too-old", "info", "Quadro 600 is too old: the processor compute
 
 
 def test_alarms_are_logged_and_told_once_and_stay_in_view() -> None:
-    telemetry, alarms, logs = FakeTelemetry(), FakeAlarms(), RingLogBook()
+    telemetry, alarms, logs = FakeTelemetry(), FakeAlarms(), LogBook()
     watch = MachineWatch(telemetry, lambda: alarms, logs, lambda: 0)
     alarms.ring(HOT)
     watch.look()
@@ -127,7 +127,7 @@ def test_alarms_are_logged_and_told_once_and_stay_in_view() -> None:
 def test_the_alarms_are_judged_by_what_the_program_does() -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
     now = 5
-    watch = MachineWatch(telemetry, lambda: alarms, RingLogBook(), lambda: now)
+    watch = MachineWatch(telemetry, lambda: alarms, LogBook(), lambda: now)
     watch.look(Situation(decoding=True))
     assert alarms.situations[-1] == Situation(decoding=True, settled_ns=5)
     now = 9
@@ -300,7 +300,7 @@ def test_the_page_says_everything_and_fits() -> None:
         sample(throttle=("software thermal",), temperature_c=93.0, absent=(("energy_mj", "not supported"),)),
     )
     for width in (40, 92):
-        watch = MachineWatch(telemetry, FakeAlarms, RingLogBook(), lambda: 0)
+        watch = MachineWatch(telemetry, FakeAlarms, LogBook(), lambda: 0)
         watch.look()
         view = replace(watch.view, alarms=(HOT, OLD), sources=(SourceState("amdgpu", "absent", "No such card."),))
         lines = page_lines(view, None, width)

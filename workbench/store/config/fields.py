@@ -1,4 +1,4 @@
-"""What the config file may say: every key, what it means, and which values it takes."""
+"""The keys of the config file: their meaning and the values that they take."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Setting:
     name: str
     kind: Literal["text", "texts", "choice", "int", "bool", "servers"]
     help: str
-    """What the comment in a written config file says."""
+    """The comment in a written config file."""
     low: int = 0
     high: int | None = None
     choices: tuple[str, ...] = ()
 
     @property
     def range_text(self) -> str:
-        """The values that are taken, in words."""
+        """The allowed values, in words."""
         match self.kind:
             case "text":
                 return "text in quotes"
@@ -43,16 +43,16 @@ class Setting:
             case "servers":
                 return f"a list of {SERVER_TAKES}"
             case "int" if self.high is None:
-                return f"a whole number, {self.low} or more"
+                return f"a whole number, {self.low:,} or more"
             case _:
-                return f"a whole number from {self.low} to {self.high}"
+                return f"a whole number from {self.low:,} to {self.high:,}"
 
     def _takes(self, item: object) -> bool:
         """Whether `item` may stand in a list of texts."""
         return isinstance(item, str) and (not self.choices or item in self.choices)
 
     def check(self, value: object) -> object:
-        """`value` as the configuration holds it.
+        """`value` in the type of the configuration.
 
         Raises:
             BadValueError: It does not fit.
@@ -79,7 +79,7 @@ class Setting:
 
 
 def shown(value: object) -> str:
-    """A value in a message, cut where it is long."""
+    """A value for a message, truncated where it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:59]}…"
 
@@ -87,58 +87,58 @@ def shown(value: object) -> str:
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
     for setting in (
-        Setting("theme", "text", "The name of the theme: the file name of a theme, without .toml."),
-        Setting("model", "text", "The model that opens when none is named on the command line; empty opens none."),
-        Setting("model_folders", "texts", "Folders that are searched for GGUF files, with everything below them."),
+        Setting("theme", "text", "The theme: the name of its file, without .toml."),
+        Setting("model", "text", "The model to open when the command line names none; empty opens none."),
+        Setting("model_folders", "texts", "Folders that are searched for GGUF files, with their subfolders."),
         Setting(
             "model_stores",
             "texts",
-            "Other programs whose models are looked for too; their folders are only read.",
+            "Other programs whose models are listed too; their folders are only read.",
             choices=Config().model_stores,
         ),
-        Setting("quantize_folder", "text", "Where quantizations are written; empty writes them beside their source."),
+        Setting("quantize_folder", "text", "The folder for quantizations; empty writes each beside its source."),
         Setting("system", "text", "The system prompt of a new conversation."),
         Setting(
             "when_context_full",
             "choice",
-            'What happens when the context is full: "stop" says so; "drop_oldest" leaves out the oldest turns, but '
+            'What happens when the context is full: "stop" reports it; "drop_oldest" leaves out the oldest turns, but '
             "never the system prompt.",
             choices=get_args(Overflow),
         ),
         Setting(
             "state_cache_mb",
             "int",
-            "Memory for what swapped-out models know of a conversation, in MiB; 0 keeps nothing.",
+            "Memory for the KV states of models that were swapped out, in MiB; 0 keeps none.",
         ),
-        Setting("memory_guard", "bool", "Whether a model that cannot fit in memory is refused before it is loaded."),
+        Setting("memory_guard", "bool", "Whether to refuse a model that cannot fit in memory before it is loaded."),
         Setting(
             "paints_per_second",
             "int",
-            "How often a streaming answer is drawn in a second, at most.",
+            "The highest frame rate of a streaming answer, per second.",
             low=1,
             high=MAXIMUM_PAINTS,
         ),
         Setting(
             "servers",
             "servers",
-            "Servers whose models are offered too: addresses, or tables of url and key_env, which names the "
-            "environment variable that holds the key. The key itself (key) is taken only where nobody else may read "
-            "this file (chmod 600).",
+            "Servers whose models are listed too: addresses, or tables of url and key_env, the name of the environment "
+            "variable that holds the API key. The key itself (key) is used only if nobody else may read this file "
+            "(chmod 600).",
         ),
         Setting(
             "find_servers",
             "bool",
-            "Whether servers are looked for on the usual ports of this machine: Ollama, llama-server, vLLM, LM Studio, "
+            "Whether to look for servers on the usual ports of this machine: Ollama, llama-server, vLLM, LM Studio, "
             "TGI.",
         ),
     )
 }
-"""The keys that stand above the tables, in the order in which they are written."""
+"""The keys above the tables, in the order in which they are written."""
 
 TABLES: Mapping[str, str] = {
     "sampling": "The sampling parameters of a new conversation.",
-    "load": "How a model is loaded for a new conversation.",
-    "keymap": "Other keys for actions: the id of a binding, and its key, or several with commas between.",
+    "load": "The load settings of a new conversation.",
+    "keymap": "Key bindings: the id of an action and its key, or several keys separated by commas.",
 }
 """The tables, in the order in which they are written."""
 
@@ -146,7 +146,7 @@ TABLE_KEYS: Mapping[str, tuple[str, ...]] = {
     "sampling": tuple(field.name for field in fields(Sampling)),
     "load": tuple(field.name for field in fields(LoadSettings)),
 }
-"""The parameters that belong in each table."""
+"""The parameters of each table."""
 
 KEYS = (*SETTINGS, *TABLES)
 
@@ -154,5 +154,5 @@ DEFAULTS = Config()
 
 
 def home_of(name: str) -> str:
-    """The table that a key belongs in; empty where it belongs in none."""
+    """The table of a key; empty where it has none."""
     return next((table for table, names in TABLE_KEYS.items() if name in names), "")

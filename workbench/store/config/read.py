@@ -1,4 +1,4 @@
-"""Reading the config file. Whatever is wrong in it, the rest is taken and the program starts."""
+"""Read the config file. Entries with errors are reported and ignored, and the program starts with the rest."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from workbench.store.config.servers import BadValueError
 from workbench.store.config.toml_scan import scan
 
 LARGEST_BYTES = 1 << 20
-"""A config file that is larger than this is something else."""
+"""The size above which a file is refused: no config file is as large."""
 
 _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
 
 
 class UnreadableError(Exception):
-    """A config file that says nothing, because it cannot be read or parsed."""
+    """A config file that cannot be read or parsed."""
 
     def __init__(self, problem: ConfigProblem) -> None:
         super().__init__(problem.message)
@@ -37,36 +37,36 @@ def read_text(path: Path) -> str:
     """The text of the config file.
 
     Raises:
-        UnreadableError: It cannot be read, or is no text.
-        FileNotFoundError: It is not there.
+        UnreadableError: It cannot be read, or is not text.
+        FileNotFoundError: It does not exist.
     """
     try:
         status = path.stat()
-        # A pipe would be waited for, and a device may never end.
+        # Reading a pipe would block, and a device may never end.
         if not stat.S_ISREG(status.st_mode):
-            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "no ordinary file"
-            raise UnreadableError(ConfigProblem(f"{path} is {kind}, so the defaults hold."))
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+            raise UnreadableError(ConfigProblem(f"{path} is {kind}, so the defaults apply."))
         if status.st_size > LARGEST_BYTES:
-            raise UnreadableError(ConfigProblem(f"{path} is too large for a config file, so the defaults hold."))
+            raise UnreadableError(ConfigProblem(f"{path} is too large for a config file, so the defaults apply."))
         data = path.read_bytes()
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableError(ConfigProblem(f"{path} cannot be read, so the defaults hold: {reason}.")) from error
+        raise UnreadableError(ConfigProblem(f"{path} cannot be read, so the defaults apply: {reason}.")) from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        problem = ConfigProblem(f"{path} is not UTF-8 text, so the defaults hold.", line=line)
+        problem = ConfigProblem(f"{path} is not UTF-8 text, so the defaults apply.", line=line)
         raise UnreadableError(problem) from error
 
 
 def parse_text(text: str) -> dict[str, Any]:
-    """What the text says.
+    """The values in a TOML text.
 
     Raises:
-        UnreadableError: It is no TOML; the problem has line and column.
+        UnreadableError: It is not valid TOML; the problem has line and column.
     """
     try:
         return tomllib.loads(text)
@@ -81,17 +81,17 @@ def parse_text(text: str) -> dict[str, Any]:
         elif place["line"]:
             problem = _no_toml(f"{reason} at column {place['column']}", int(place["line"]))
         else:
-            # The end of the text is on its last line that has something on it.
+            # The end of the text is its last line that is not blank.
             problem = _no_toml(f"{reason} at the end", text.rstrip().count("\n") + 1)
         raise UnreadableError(problem) from error
 
 
 def _no_toml(reason: str, line: int | None) -> ConfigProblem:
-    return ConfigProblem(f"The config file is no valid TOML, so the defaults hold: {reason}.", line=line)
+    return ConfigProblem(f"The config file is not valid TOML, so the defaults apply: {reason}.", line=line)
 
 
 def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
-    """The configuration in a file, and what of the file was not taken. No file is no problem."""
+    """The configuration in a file, and the problems in it. A missing file is no problem."""
     try:
         text = read_text(path).removeprefix("\ufeff").replace("\r\n", "\n")
         values = parse_text(text)
@@ -104,19 +104,19 @@ def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
     if any(server.key is not None for server in config.servers) and not is_private(path):
         reader.note(
             ("servers",),
-            f"Others may read this file, so the keys in it are not used. Type: chmod 600 {shlex.quote(str(path))}",
+            f"Other users may read this file, so the keys in it are not used. Type: chmod 600 {shlex.quote(str(path))}",
         )
         config = replace(config, servers=tuple(replace(server, key=None) for server in config.servers))
     return config, tuple(reader.problems)
 
 
 def is_private(path: Path) -> bool:
-    """Whether only its owner may read a file; on Windows, where its folder decides, it counts as such."""
+    """Whether only its owner may read a file; always true on Windows, where the folder decides."""
     return os.name == "nt" or not path.stat().st_mode & 0o077
 
 
 class _ConfigReader:
-    """Takes what can be taken, and notes the rest.
+    """Reads the values that are valid, and notes the rest.
 
     Args:
         lines: The line of each key.
@@ -127,7 +127,7 @@ class _ConfigReader:
         self.problems: list[ConfigProblem] = []
 
     def config(self, values: Mapping[str, Any]) -> Config:
-        """The configuration that the file's values make."""
+        """The configuration from the values of the file."""
         taken: dict[str, Any] = {}
         settings = DEFAULTS.sampling, DEFAULTS.load
         keymap: dict[str, str] = {}
@@ -165,7 +165,7 @@ class _ConfigReader:
             path = (*above, name)
             binding = ".".join(path[1:])
             if isinstance(keys, dict):
-                # An id with a dot in it that was written without quotes.
+                # An id with a dot in it, written without quotes.
                 self._keymap(keys, keymap, path)
             elif isinstance(keys, list) and keys and all(isinstance(key, str) for key in keys):
                 keymap[binding] = ",".join(keys)
@@ -175,7 +175,7 @@ class _ConfigReader:
                 self.note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
 
     def note(self, keys: tuple[str, ...], message: str) -> None:
-        """Note what is wrong with a key."""
+        """Note a problem with a key."""
         line = next(
             (self._lines[keys[:count]] for count in range(len(keys), 0, -1) if keys[:count] in self._lines), None
         )

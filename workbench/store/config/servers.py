@@ -12,14 +12,14 @@ _FIELDS = ("url", "key_env", "key")
 
 
 class BadValueError(ValueError):
-    """A value that a key does not take; the text says which it takes."""
+    """A value that a key does not accept; the text says which values it does."""
 
 
 def server_settings(name: str, value: object) -> tuple[ServerSetting, ...]:
-    """The servers that a value of the config file names. No message repeats the value: there may be a key in it.
+    """The servers in a value of the config file. No message repeats the value: it may contain an API key.
 
     Raises:
-        BadValueError: It names none.
+        BadValueError: It is not a list of servers.
     """
     items = value if isinstance(value, list | tuple) else [value]
     return tuple(_setting(f"{name}, number {number}", item) for number, item in enumerate(items, 1))
@@ -31,13 +31,13 @@ def _setting(place: str, item: object) -> ServerSetting:
     if isinstance(item, str):
         return ServerSetting(_url(place, item))
     if not isinstance(item, dict) or not all(isinstance(each, str) for each in item.values()) or "url" not in item:
-        raise BadValueError(f"{place}: this is no server. It takes {SERVER_TAKES}.")
+        raise BadValueError(f"{place}: this is not a server. It takes {SERVER_TAKES}.")
     for field in item:
         if field not in _FIELDS:
             raise BadValueError(f"{place}: there is no {field!r}. {did_you_mean(field, _FIELDS)}".rstrip())
     key = item.get("key", "")
     if key and not is_key(key):
-        raise BadValueError(f"{place}: the key has a blank, a line break or a letter in it that no key has.")
+        raise BadValueError(f"{place}: the key contains a blank, a line break or a character that no key has.")
     return ServerSetting(_url(place, item["url"]), item.get("key_env", ""), Secret(key) if key else None)
 
 
@@ -49,7 +49,7 @@ def _url(place: str, text: str) -> str:
 
 
 def server_value(setting: ServerSetting) -> object:
-    """A server as it stands in the config file."""
+    """A server as a value of the config file."""
     if not setting.key_env and setting.key is None:
         return setting.url
     value = {"url": setting.url}

@@ -1,6 +1,6 @@
-"""Where the statements of a TOML text are: tomllib tells what a file says, but not on which line.
+"""Locate the statements of a TOML text: tomllib returns the values of a file, but not their lines.
 
-The text has been read by tomllib before, so nothing is checked again here.
+The text must be valid: nothing is checked here.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Statement:
     """A `key = value`, or the header of a table."""
 
     keys: tuple[str, ...]
-    """The whole path of the key, that of its table included."""
+    """The whole path of the key, with that of its table."""
     line: int
     """Counted from 1."""
     start: int
@@ -35,8 +35,6 @@ class Statement:
     end: int
     """Where the value or the header ends."""
     is_header: bool = False
-    scope: tuple[str, ...] = ()
-    """The table of the header that a `key = value` stands under."""
 
 
 def key_path(text: str) -> tuple[str, ...]:
@@ -88,5 +86,5 @@ def scan(text: str) -> list[Statement]:
         equals = _EQUALS.match(text, key.end())
         value_start = equals.end() if equals else key.end()
         position = _value_end(text, value_start)
-        statements.append(Statement(table + keys, line, start, value_start, position, scope=table))
+        statements.append(Statement(table + keys, line, start, value_start, position))
     return statements

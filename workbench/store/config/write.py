@@ -31,20 +31,20 @@ Keys = tuple[str, ...]
 _SAVING = threading.Lock()
 _COMMENT_WIDTH = 100
 _TOP = """\
-The configuration of workbench. A line that begins with "#" is a comment; what stands in comments below are the
-defaults. Take the "#" away to change one."""
+The configuration of workbench. Lines that begin with "#" are comments; the values in comments below are the
+defaults. Remove the "#" to change one."""
 
 
 def save_config(path: Path, changes: Mapping[str, object]) -> None:
-    """Set keys in the config file and leave the rest of it as it is.
+    """Set keys in the config file and leave the rest of it unchanged.
 
     Args:
-        path: The file; it is made where it is missing.
-        changes: Values by key: `theme`, `sampling.temperature`, or a whole table, which is merged. Of settings as a
-            whole (`Sampling`, `LoadSettings`) what is a default and does not stand in the file is left out of it.
+        path: The file; created where it is missing.
+        changes: Values by key: `theme`, `sampling.temperature`, or a whole table, which is merged. Settings as a whole
+            (`Sampling`, `LoadSettings`) add nothing to the file for parameters at their defaults.
 
     Raises:
-        ConfigError: A key or a value is wrong, or the file cannot be read or written; it is as it was.
+        ConfigError: A key or a value is wrong, or the file cannot be read or written; the file is unchanged.
     """
     wanted = dict(_checked(changes))
     whole = {name for name, value in changes.items() if isinstance(value, Sampling | LoadSettings)}
@@ -55,21 +55,22 @@ def save_config(path: Path, changes: Mapping[str, object]) -> None:
             place = f" (line {error.problem.line})" if error.problem.line else ""
             raise ConfigError(
                 f"{path} was not changed{place}: {error.problem.message}",
-                "Correct it, or move it away and a new one is written.",
+                "Correct it, or move it away to start with a new one.",
             ) from error
         except OSError as error:
             raise ConfigError(
-                f"{path} cannot be written: {error.strerror or error}.", "See who may write there, and the disk."
+                f"{path} cannot be written: {error.strerror or error}.",
+                "Check its permissions and the free space.",
             ) from error
 
 
 def default_text() -> str:
-    """A config file that sets nothing and explains everything."""
+    """A config file that sets nothing and explains every key."""
     return _rendered({})
 
 
 def _checked(changes: Mapping[str, object]) -> Iterator[tuple[Keys, object]]:
-    """The changes as key paths with values that the file can hold."""
+    """The changes as key paths, with values in the types of TOML."""
     for name, value in changes.items():
         table, _, key = name.partition(".")
         if table in TABLES and not key:
@@ -110,7 +111,7 @@ def _plain(value: object) -> object:
 
 
 def _is_needless(keys: Keys, value: object, old: Mapping[str, Any]) -> bool:
-    """Whether a parameter has its default and the file says nothing of it."""
+    """Whether a parameter is at its default and not in the file."""
     table = old.get(keys[0])
     return not (isinstance(table, dict) and keys[1] in table) and value == _plain(PARAMETERS[keys[1]].default)
 
@@ -236,7 +237,7 @@ def same(one: object, other: object) -> bool:
 
 
 def _without_empty(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values without those of our tables that are empty: in a new file their headers always stand."""
+    """The values without empty tables of ours, whose headers a new file always has."""
     return {key: value for key, value in values.items() if key not in TABLES or value != {}}
 
 
@@ -261,7 +262,7 @@ def _entry(name: str, values: Mapping[str, Any], default: object, explanation: s
 
 
 def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is written as `key = value`, and what gets a header of its own and so must come after all of that."""
+    """What is written as `key = value`, and what gets a header of its own and has to follow all of that."""
     headed = {key for key, value in values.items() if _toml({key: value}).startswith("[")}
     plain = {key: value for key, value in values.items() if key not in headed}
     return plain, {key: value for key, value in values.items() if key in headed}
