@@ -210,7 +210,7 @@ def test_checking(call, tmp_path):
         ],
         "warnings": [
             {
-                "message": "mirostat is no longer a parameter of Ollama and is passed over",
+                "message": "mirostat is no longer a parameter of Ollama and is ignored",
                 "hint": "",
                 "line": 4,
                 "column": 1,

@@ -47,7 +47,7 @@ def test_the_whole_file():
         "# A Modelfile cannot hold type_k q8_0, which the session used.\n"
         "# A Modelfile cannot hold flash_attn on, which the session used.\n"
         "# Left out: 1 message without text.\n"
-        "# Left out: what the model thought before it answered.\n"
+        "# Left out: the reasoning of the model.\n"
         "\n"
         "FROM /models/Smol LM2.gguf\n"
         'SYSTEM Say "hi".\n'
@@ -104,7 +104,7 @@ def test_what_the_modelfile_of_the_model_said_comes_along(tmp_path):
     )
     assert read(made.text()) == made
     origin.unlink()
-    assert any("cannot be read any more" in comment for comment in from_session(before).comments)
+    assert any("can no longer be read" in comment for comment in from_session(before).comments)
 
 
 def test_a_blob_of_ollama_is_named_as_its_modelfile_named_it(tmp_path):

@@ -44,7 +44,7 @@ def test_what_is_not_there_is_meant_by_its_name(tmp_path: Path) -> None:
     [
         (lambda path: None, "there is no such file"),
         (Path.mkdir, "a directory"),
-        (os.mkfifo, "no ordinary file"),
+        (os.mkfifo, "not a regular file"),
         (lambda path: path.write_bytes(b"GGUF\x03"), "a model (GGUF)"),
         (lambda path: path.symlink_to(path), "cannot be read"),
     ],
@@ -64,7 +64,7 @@ def test_one_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     path.write_bytes(b"FROM abcde")
     assert read_bytes(path) == b"FROM abcde"
     path.write_bytes(b"FROM abcdef")
-    with pytest.raises(ModelfileError, match="too much"):
+    with pytest.raises(ModelfileError, match="at most"):
         read_bytes(path)
 
 
@@ -74,7 +74,7 @@ def test_an_error_names_the_file_and_how_many_more_there_are(tmp_path: Path) -> 
     with pytest.raises(ModelfileError) as caught:
         read_file(path)
     assert caught.value.message == f"{path}: line 2, column 1: unknown parameter 'temprature'"
-    assert caught.value.hint == "Did you mean 'temperature'? `workbench modelfile check` tells 1 more."
+    assert caught.value.hint == "Did you mean 'temperature'? `workbench modelfile check` shows 1 more."
 
 
 def test_fifty_megabytes(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from workbench.modelfile.source import is_modelfile, is_modelfile_name, read_fil
 from workbench.modelfile.values import written_value
 
 ONE_GPU = "none"
-"""The `split_mode` that a PARAMETER main_gpu stands for."""
+"""The `split_mode` that PARAMETER main_gpu implies."""
 _OLLAMA_PREFIX = "ollama:"
 
 
@@ -24,22 +24,22 @@ CHATML = """{{ range .Messages }}<|im_start|>{{ .Role }}
 {{ .Content }}<|im_end|>
 {{ end }}<|im_start|>assistant
 """
-"""In Go's syntax the template that is used for models that bring none."""
+"""The template for models without one, in Go's syntax."""
 
 
 def from_session(session: Session, base: str = "", *, has_template: bool = True) -> Modelfile:
     """The model, the system prompt, the changed parameters and the conversation of `session`.
 
-    Where the model was opened through a Modelfile that can still be read, its adapter, its template and whatever else
-    a session does not hold come along.
+    If the model was opened through a Modelfile that can still be read, its adapter, its template and other directives
+    that a session does not hold are included.
 
-    Messages without text are left out: an empty answer would teach a model to say nothing. So is reasoning, which a
-    Modelfile has no place for.
+    Messages without text are left out: an empty answer would teach a model to answer nothing. So is reasoning, which a
+    Modelfile cannot hold.
 
     Args:
-        session: What to reproduce.
-        base: What FROM names; empty for the file of the model.
-        has_template: Whether the file of the model brings a chat template.
+        session: The session to reproduce.
+        base: The value of FROM; empty for the file of the model.
+        has_template: Whether the file of the model has a chat template.
 
     Raises:
         ModelfileError: The session has had no model.
@@ -58,7 +58,7 @@ def from_session(session: Session, base: str = "", *, has_template: bool = True)
         messages=tuple(
             Message(turn.message.role, turn.message.content) for turn in session.turns if turn.message.content
         ),
-        # A named model has whatever template its maker gave it.
+        # A named model has its own template.
         template="" if has_template or named else CHATML,
         comments=_comments(session, origin, named=named),
     )
@@ -77,7 +77,7 @@ def from_session(session: Session, base: str = "", *, has_template: bool = True)
 
 
 def _origin(ref: str) -> Modelfile | None:
-    """The Modelfile that a session's model was opened through; None where it was opened in another way."""
+    """The Modelfile through which the model of a session was opened; None for none."""
     try:
         return read_file(Path(ref))[0] if Path(ref).is_absolute() and is_modelfile(Path(ref)) else None
     except (ModelfileError, ValueError):
@@ -87,10 +87,10 @@ def _origin(ref: str) -> Modelfile | None:
 def _base(session: Session, origin: Modelfile | None) -> str:
     blob = Path(session.model_path).name.startswith("sha256")
     if origin is not None and blob and not _absolute_path(origin.base, session.model).exists():
-        # The blob alone would leave out the template and the parameters that Ollama keeps beside it.
+        # The blob alone would lose the template and the parameters that Ollama keeps with it.
         return origin.base
     if is_server_ref(session.model):
-        # What the server calls it: Ollama knows its own models by these names.
+        # Its name on the server, by which Ollama knows its own models.
         return session.model.partition("#")[2]
     return session.model_path or session.model.removeprefix(_OLLAMA_PREFIX)
 
@@ -107,9 +107,9 @@ def _absolute(text: str, modelfile: str) -> str:
 
 
 def _parameters(session: Session, named: bool) -> dict[str, Value]:
-    """The parameters to write: those that differ from the defaults.
+    """The parameters that differ from the defaults.
 
-    A named model may bring parameters of its own; over those, every sampling parameter has to be said.
+    A named model may have parameters of its own: to override them, every sampling parameter is written.
     """
     values = changed_values(session.sampling, session.load)
     if named:
@@ -117,13 +117,13 @@ def _parameters(session: Session, named: bool) -> dict[str, Value]:
         values = {name: value for name, value in {**said, **values}.items() if value != ()}
     values.pop("main_gpu", None)
     if session.load.split_mode == ONE_GPU:
-        # To Ollama, naming a GPU means that everything goes there; otherwise it is not to be named.
+        # In Ollama main_gpu means that everything goes to that GPU, so it is written only then.
         values["main_gpu"] = session.load.main_gpu
     return {name: values[name] for name in PARAMETERS if name in values and PARAMETERS[name].in_modelfile}
 
 
 def _is_name(base: str, session: Session) -> bool:
-    """Whether FROM names a model, and not a file."""
+    """Whether FROM names a model instead of a file."""
     return base != session.model_path and not base.startswith((".", "~", "/", "\\")) and not base.endswith(".gguf")
 
 
@@ -136,11 +136,9 @@ def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tup
     if session.model and session.model != session.model_path:
         comments.append(f"The model was opened as {session.model}.")
     if origin is None and is_modelfile_name(Path(session.model).name):
-        comments.append(
-            "That Modelfile cannot be read any more: an adapter or a template that it named is missing here."
-        )
+        comments.append("That Modelfile can no longer be read: an adapter or a template that it named is missing here.")
     if named and not session.system:
-        comments.append("The session had no system prompt, and a Modelfile cannot take away one that FROM brings.")
+        comments.append("The session had no system prompt, and a Modelfile cannot remove the one of its FROM.")
     comments += [
         f"A Modelfile cannot hold {name} {written_value(value)}, which the session used."
         for name, value in changed_values(session.sampling, session.load).items()
@@ -149,5 +147,5 @@ def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tup
     if empty := sum(not turn.message.content for turn in session.turns):
         comments.append(f"Left out: {empty} {'message' if empty == 1 else 'messages'} without text.")
     if any(turn.message.reasoning for turn in session.turns):
-        comments.append("Left out: what the model thought before it answered.")
+        comments.append("Left out: the reasoning of the model.")
     return tuple(comments)

@@ -1,4 +1,4 @@
-"""What a Modelfile says: from its commands to values, and back."""
+"""The values of a Modelfile, from its instructions and back."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_v
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
 
-# Ollama keeps commands and parameters in one list by name, so that a parameter of such a name is that command.
+# Ollama keeps instructions and parameters in one list by name: a parameter of such a name is that instruction.
 _COMMAND_OF_PARAMETER = {
     "model": "from",
     **{
@@ -27,10 +27,10 @@ _LAST_WINS = frozenset({"adapter", "template", "system", "renderer", "parser"})
 
 @dataclass(frozen=True, slots=True)
 class Modelfile:
-    """The values of a Modelfile. A text that is empty counts as not given, as it does in Ollama."""
+    """The values of a Modelfile. An empty text counts as absent, as in Ollama."""
 
     bases: tuple[str, ...]
-    """What every FROM names: several files are a model and its projector; of several names the last one counts."""
+    """The values of FROM: several files are a model and its projector; of several names the last one counts."""
     adapter: str = ""
     drafts: tuple[str, ...] = ()
     template: str = ""
@@ -38,25 +38,22 @@ class Modelfile:
     renderer: str = ""
     parser: str = ""
     requires: str = ""
-    """The Ollama version that it needs, without a leading `v`."""
+    """The required version of Ollama, without a leading `v`."""
     parameters: Mapping[str, Value] = field(default_factory=dict)
-    """By Ollama's names, with values of Ollama's types, whether or not this program uses them."""
+    """By Ollama's names, with values of Ollama's types, including those that this program ignores."""
     licenses: tuple[str, ...] = ()
     messages: tuple[Message, ...] = ()
     comments: tuple[str, ...] = field(default=(), compare=False)
-    """What to say at the top when it is written."""
+    """Comments for the top of the file."""
 
     @property
     def base(self) -> str:
-        """What the last FROM names."""
+        """The value of the last FROM."""
         return self.bases[-1]
 
     @property
     def recipe(self) -> Recipe:
-        """What it says of the model beside its weights, as far as this program uses it.
-
-        The adapter is as it stands in the file.
-        """
+        """The directives that this program uses, except the weights; the path of the adapter is not resolved."""
         return Recipe(
             adapter=self.adapter,
             template=self.template,
@@ -66,7 +63,7 @@ class Modelfile:
         )
 
     def commands(self) -> tuple[Instruction, ...]:
-        """The commands that say this, in the order of `ollama show --modelfile`."""
+        """The instructions for these values, in the order of `ollama show --modelfile`."""
         return tuple(self._commands())
 
     def _commands(self) -> Iterator[Instruction]:
@@ -88,17 +85,17 @@ class Modelfile:
             yield Instruction("message", message.content, role=message.role)
 
     def text(self) -> str:
-        """The file's text.
+        """The text of the file.
 
         Raises:
-            ModelfileError: A value that no Modelfile can hold; the message names it.
+            ModelfileError: A Modelfile cannot hold a value; the message names it.
         """
         return write(self.commands(), self.comments)
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something to say about a Modelfile, and where."""
+    """An error or a warning about a Modelfile, with its position."""
 
     message: str
     hint: str = ""
@@ -108,24 +105,24 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class ModelfileReport:
-    """A Modelfile as far as it can be read."""
+    """The result of checking a Modelfile."""
 
     commands: tuple[Instruction, ...]
     modelfile: Modelfile | None
-    """None where there are errors."""
+    """None if there are errors."""
     errors: tuple[Finding, ...]
-    """What Ollama would refuse."""
+    """Errors for which Ollama would refuse it."""
     warnings: tuple[Finding, ...]
-    """What is passed over, or cannot be honoured here."""
+    """Directives that are ignored, here or by Ollama."""
 
     @property
     def first_error(self) -> Finding:
-        """The error that stands first in the file; there must be one."""
+        """The first error in the file; there must be one."""
         return min(self.errors, key=lambda finding: (finding.line, finding.column))
 
 
 class _Collector:
-    """Puts commands together to values."""
+    """Collects instructions into values."""
 
     def __init__(self) -> None:
         self.errors: list[Finding] = []
@@ -136,7 +133,7 @@ class _Collector:
         self.messages: list[Message] = []
 
     def take(self, command: Instruction) -> None:
-        """Add one command."""
+        """Add one instruction."""
         try:
             self._take(_as_ollama_has_it(command))
         except ModelfileError as error:
@@ -166,7 +163,7 @@ class _Collector:
     def _take_parameter(self, command: Instruction) -> None:
         name = command.parameter
         if name in IGNORED:
-            self._warn(command, f"{name} is no longer a parameter of Ollama and is passed over")
+            self._warn(command, f"{name} is no longer a parameter of Ollama and is ignored")
             return
         value, remark = read_value(name, command.args)
         if remark:
@@ -179,7 +176,7 @@ class _Collector:
             self._warn(command, f"{name} {command.args} is not used: {reason}")
 
     def modelfile(self) -> Modelfile:
-        """What the commands say together."""
+        """The values of all instructions."""
         text = self.texts
         return Modelfile(
             bases=tuple(self.lists["from"]),
@@ -207,7 +204,7 @@ def _as_ollama_has_it(command: Instruction) -> Instruction:
 
 
 def read_commands(commands: Iterable[Instruction]) -> ModelfileReport:
-    """What commands mean together."""
+    """The values of instructions, with errors and warnings."""
     commands = tuple(commands)
     collector = _Collector()
     for command in commands:
@@ -219,22 +216,22 @@ def read_commands(commands: Iterable[Instruction]) -> ModelfileReport:
 
 
 def examine(source: bytes | str) -> ModelfileReport:
-    """Read a Modelfile as far as it goes, with everything that is wrong in it."""
+    """Check a Modelfile: its values, and all errors and warnings."""
     commands, error = check(source)
     reading = read_commands(commands)
     if error is None:
         return _with_template_checked(reading)
     finding = Finding(error.problem, error.hint, error.line, error.column)
-    # A file that breaks off has no more to be missed than what the break says.
+    # In a truncated file a missing FROM is no error of its own.
     others = tuple(other for other in reading.errors if other.message != "no FROM line")
     return replace(reading, modelfile=None, errors=(*others, finding))
 
 
 def _with_template_checked(reading: ModelfileReport) -> ModelfileReport:
-    """`reading`, and what is wrong with the template, which Ollama looks at when it creates the model."""
+    """`reading` with the errors of the template, which Ollama parses when it creates the model."""
     if reading.modelfile is None or not reading.modelfile.template:
         return reading
-    # Most Modelfiles bring no template, and the screen does not wait for what reads one.
+    # Imported late: most Modelfiles have no template, and the screen does not wait for its parser.
     from workbench.modelfile.template import parse as parse_template
 
     try:
@@ -250,7 +247,7 @@ def read(source: bytes | str) -> Modelfile:
     """The values of a Modelfile.
 
     Raises:
-        ModelfileError: Ollama would refuse it; line and column are of the first error.
+        ModelfileError: Ollama would refuse it; line and column are those of the first error.
     """
     reading = examine(source)
     if reading.modelfile is None:

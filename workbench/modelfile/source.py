@@ -1,4 +1,4 @@
-"""Modelfiles on disk: which files are meant as one, and what is in them."""
+"""Modelfiles on disk: recognize and read them."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from workbench.modelfile.meaning import Modelfile, ModelfileReport, examine
 from workbench.modelfile.syntax import ModelfileSyntaxError, check
 
 MAX_BYTES = 256 * 2**20
-"""The largest file that is read; a Modelfile with many licenses has some hundred kilobytes."""
+"""The largest file that is read; a Modelfile with many licenses has a few hundred kilobytes."""
 
 SNIFFED_BYTES = 2**20
-"""A file of another name that is larger is not looked at."""
+"""The largest file of another name that is checked."""
 
 _HINT = "Name a Modelfile."
 
 
 def is_modelfile_name(name: str) -> bool:
-    """Whether a file of this name is meant as a Modelfile: `Modelfile`, `Modelfile.NAME` or `NAME.Modelfile`."""
+    """Whether a file name is that of a Modelfile: `Modelfile`, `Modelfile.NAME` or `NAME.Modelfile`."""
     folded = name.casefold()
     return folded == "modelfile" or folded.startswith("modelfile.") or folded.endswith(".modelfile")
 
 
 def is_modelfile(path: Path) -> bool:
-    """Whether the file `path` is meant as a Modelfile: by its name, or because it can be read as one."""
+    """Whether the file `path` is a Modelfile, by its name or its content."""
     if is_modelfile_name(path.name):
         return True
     if path.name.casefold().endswith(".gguf"):
@@ -43,13 +43,13 @@ def is_modelfile(path: Path) -> bool:
 
 
 def read_bytes(path: Path) -> bytes:
-    """What is in the file `path`.
+    """The content of the file `path`.
 
     Raises:
-        ModelfileError: There is none, it cannot be read, or it is none that a Modelfile could be.
+        ModelfileError: It does not exist, cannot be read, or cannot be a Modelfile.
     """
     try:
-        # A pipe that nobody writes to would otherwise be waited for.
+        # Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     except FileNotFoundError:
         raise ModelfileError(f"{path}: there is no such file.", _HINT) from None
@@ -64,14 +64,14 @@ def read_bytes(path: Path) -> bytes:
     if data.startswith(b"GGUF"):
         raise ModelfileError(f"{path}: this is a model (GGUF), not a Modelfile.", _HINT)
     if len(data) > MAX_BYTES:
-        raise ModelfileError(f"{path}: more than {MAX_BYTES >> 20} MiB is too much for a Modelfile.", _HINT)
+        raise ModelfileError(f"{path}: a Modelfile has at most {MAX_BYTES >> 20} MiB.", _HINT)
     return data
 
 
 def _read(descriptor: int) -> bytes:
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is no ordinary file")
+        raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
     with os.fdopen(descriptor, "rb", closefd=False) as file:
         return file.read(MAX_BYTES + 1)
 
@@ -81,25 +81,25 @@ def _reason(error: OSError | ValueError) -> str:
 
 
 def examine_file(path: Path) -> ModelfileReport:
-    """Read the Modelfile `path` as far as it goes, with everything that is wrong in it.
+    """Check the Modelfile `path`: its values, and all errors and warnings.
 
     Raises:
-        ModelfileError: It cannot be read at all.
+        ModelfileError: It cannot be read.
     """
     return examine(read_bytes(path))
 
 
 def read_file(path: Path) -> tuple[Modelfile, ModelfileReport]:
-    """The values of the Modelfile `path`, and how it was read.
+    """The values of the Modelfile `path`, and the result of checking it.
 
     Raises:
-        ModelfileError: It cannot be read, or Ollama would refuse it; file, line and column are told.
+        ModelfileError: It cannot be read, or Ollama would refuse it; the message has file, line and column.
     """
     reading = examine_file(path)
     if reading.modelfile is None:
         first = reading.first_error
         told = ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
         more = len(reading.errors) - 1
-        others = f" `workbench modelfile check` tells {more} more." if more else ""
+        others = f" `workbench modelfile check` shows {more} more." if more else ""
         raise ModelfileError(f"{path}: {told.message}", f"{told.hint}{others}".strip()) from None
     return reading.modelfile, reading

@@ -1,8 +1,8 @@
 """Parse a Modelfile exactly as Ollama does, quirks included, with the position of every error.
 
-The grammar is a small state machine over characters. Nothing is escaped, single quotes are not quotes, and a value
-that begins with a double quote goes on over line ends until a line ends with that quote. Characters that do not print
-are dropped from values, tabs and line ends excepted. Parsing takes time linear in the text.
+The grammar is a small state machine over characters. There are no escapes, single quotes are ordinary characters, and
+a value that begins with a double quote continues over line ends until a line ends with that quote. Non-printing
+characters except tabs and line ends are dropped from values. Parsing takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ COMMANDS = (
     "message",
     "requires",
 )
-"""Every command, in lower case."""
+"""Every instruction, in lower case."""
 
 ROLES: tuple[Role, ...] = ("system", "user", "assistant")
-"""Who can speak in a MESSAGE; in lower case only."""
+"""The roles of a MESSAGE, in lower case only."""
 
 _BAD_COMMAND = "command must be one of " + "".join(f'"{name}", ' for name in COMMANDS[:-1]) + f'or "{COMMANDS[-1]}"'
 _BAD_ROLE = 'message role must be one of "system", "user", or "assistant"'
@@ -40,18 +40,18 @@ _ENDED = "unexpected EOF"
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
-    """One command of a Modelfile."""
+    """One instruction of a Modelfile."""
 
     name: str
     """In lower case: one of `COMMANDS`."""
     args: str
-    """The value, without the quotes around it."""
+    """The value, without quotes."""
     parameter: str = ""
-    """The name after PARAMETER, in its own case."""
+    """The name after PARAMETER, with its case."""
     role: str = ""
     """The role after MESSAGE."""
     line: int = field(default=0, compare=False)
-    """Where the command starts, counted from 1; 0 where it was not read from a text."""
+    """Its start, counted from 1; 0 if it was not parsed."""
     column: int = field(default=0, compare=False)
 
 
@@ -59,9 +59,9 @@ class ModelfileSyntaxError(ModelfileError):
     """Text that Ollama would refuse.
 
     Args:
-        problem: What is wrong, in Ollama's own words.
+        problem: What is wrong, in the words of Ollama.
         hint: What to write.
-        line: Where it is, counted from 1; a CR LF pair is one line end.
+        line: Counted from 1; a CR LF pair is one line end.
         column: Counted from 1, in characters.
     """
 
@@ -76,7 +76,7 @@ class ModelfileSyntaxError(ModelfileError):
 
 
 def _one_for_each_byte(error: UnicodeError) -> tuple[str, int]:
-    # Python would put one replacement for a whole broken sequence; Ollama's decoder puts one for each of its bytes.
+    # Python replaces a whole invalid sequence by one character; Ollama's decoder replaces each of its bytes.
     if not isinstance(error, UnicodeDecodeError):
         raise error
     return "\ufffd" * (error.end - error.start), error.end
@@ -86,7 +86,7 @@ codecs.register_error("workbench-each-byte", _one_for_each_byte)
 
 
 def decode(data: bytes) -> str:
-    """The text in `data`: UTF-8, or UTF-16 after a byte order mark. Bytes that are neither become U+FFFD."""
+    """The text in `data`: UTF-8, or UTF-16 after a byte order mark. Invalid bytes become U+FFFD."""
     if data.startswith(codecs.BOM_UTF16_LE):
         return data[2:].decode("utf-16-le", "replace")
     if data.startswith(codecs.BOM_UTF16_BE):
@@ -95,16 +95,16 @@ def decode(data: bytes) -> str:
 
 
 def is_kept(text: str) -> bool:
-    """Whether every character survives in a value."""
+    """Whether a value keeps every character."""
     return text.isprintable() or text.translate(_CONTROLS_KEPT).isprintable()
 
 
 _TRIMMED = " \t\r\n"
-"""The white space that can be left in a value once what does not print is gone."""
+"""The white space that remains in a value without non-printing characters."""
 _CONTROLS_KEPT = {ord(character): None for character in "\t\r\n"}
 _BLANKS = re.compile(r"[ \t\r\n]*")
 _LINE_REST = re.compile(r"[^\r\n]*")
-# The first character of a command may be anything.
+# An instruction may begin with any character.
 _COMMAND_WORD = re.compile(r"[\s\S][A-Za-z]*")
 _PARAMETER_WORD = re.compile(r"[A-Za-z0-9_]*")
 _ROLE_WORD = re.compile(r"[A-Za-z]*")
@@ -120,7 +120,7 @@ def visible(text: str) -> str:
 
 
 class _Places:
-    """Turns positions in a text into line and column. They must be asked for in rising order."""
+    """Converts positions in a text to line and column; the positions must be increasing."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -129,7 +129,7 @@ class _Places:
         self._last = 0
 
     def at(self, position: int) -> tuple[int, int]:
-        """The place of `position`, which must not lie between a CR and its LF."""
+        """The line and column of `position`, which must not be between a CR and its LF."""
         text, last = self._text, self._last
         line_ends = text.count("\n", last, position) + text.count("\r", last, position)
         if line_ends:
@@ -146,10 +146,10 @@ class _ModelfileReader:
         self._places = _Places(text)
 
     def commands(self) -> Iterator[Instruction]:
-        """The commands in turn.
+        """The instructions.
 
         Raises:
-            ModelfileSyntaxError: At the first one that is wrong.
+            ModelfileSyntaxError: At the first error.
         """
         while self._skip_to_command():
             yield self._command()
@@ -187,7 +187,7 @@ class _ModelfileReader:
             role_start = self._position
             role = self._second_word(_ROLE_WORD, "MESSAGE needs a role and a text: MESSAGE user Hello")
             if role not in ROLES:
-                hint = did_you_mean(role, ROLES) or "Write the role after just one blank: MESSAGE user Hello"
+                hint = did_you_mean(role, ROLES) or "Write the role after exactly one blank: MESSAGE user Hello"
                 raise self._error(role_start, _BAD_ROLE, hint)
         return Instruction(name, self._value(), parameter, role, line, column)
 
@@ -196,10 +196,10 @@ class _ModelfileReader:
             return did_you_mean(word, COMMANDS)
         if self._text[end] in "\r\n":
             return f"{word.upper()} needs a value on the same line."
-        return f"A blank must come after {word.upper()}."
+        return f"A blank must follow {word.upper()}."
 
     def _second_word(self, pattern: re.Pattern[str], hint: str) -> str:
-        """The word after the command, which just one blank must follow."""
+        """The word after the instruction, which exactly one blank must follow."""
         text, start = self._text, self._position
         end = _end(pattern, text, start)
         word = text[start:end]
@@ -235,14 +235,14 @@ def _end(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 
 def check(source: bytes | str) -> tuple[tuple[Instruction, ...], ModelfileSyntaxError | None]:
-    """The commands of a Modelfile up to its first error, and that error."""
+    """The instructions of a Modelfile up to its first error, and that error."""
     text = decode(source) if isinstance(source, bytes) else source.removeprefix("\ufeff")
     commands: list[Instruction] = []
     try:
         commands.extend(_ModelfileReader(text).commands())
     except ModelfileSyntaxError as error:
         return tuple(commands), error
-    # Ollama keeps FROM under the name `model`, and cannot tell it from a parameter of that name.
+    # Ollama stores FROM under the name `model` and does not distinguish it from a parameter of that name.
     if not any(command.name == "from" or command.parameter == "model" for command in commands):
         return tuple(commands), ModelfileSyntaxError(
             "no FROM line", "A Modelfile names its model: FROM ./model.gguf", 1, 1
@@ -251,7 +251,7 @@ def check(source: bytes | str) -> tuple[tuple[Instruction, ...], ModelfileSyntax
 
 
 def parse(source: bytes | str) -> tuple[Instruction, ...]:
-    """The commands of a Modelfile.
+    """The instructions of a Modelfile.
 
     Raises:
         ModelfileSyntaxError: Ollama would refuse the text.

@@ -1,6 +1,6 @@
 """TEMPLATE of a Modelfile: Go's text/template with Ollama's functions and data.
 
-A template is foreign code. It reaches nothing but the values that it is given, and what it may take is bounded.
+A template is untrusted code: it can access only the values that it is given, and its cost is limited.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from workbench.modelfile.gotemplate.tree import TemplateTree, identifiers
 from workbench.modelfile.gotemplate.values import Value, sound_text
 
 _OWN_SPLIT = ("content.split('</think>')", 'content.split("</think>")')
-"""How templates take the thoughts out of an earlier answer."""
+"""How templates remove the reasoning of an earlier answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,12 @@ class Template:
 
     source: str
     tree: TemplateTree
-    """As it is written."""
+    """The tree of the source."""
     prompt_tree: TemplateTree = field(repr=False)
-    """As Ollama has it, with the response at its end where it speaks of none."""
+    """The tree that Ollama uses, with the response at its end if the template has none."""
 
     def render(self, data: Value, settings: EvaluationSettings | None = None) -> str:
-        """The text that this template makes of `data`, as Go itself does it.
+        """The text that Go renders from `data`.
 
         Raises:
             GoTemplateError: Go would fail, or a limit is reached.
@@ -41,7 +41,7 @@ class Template:
         return evaluate(self.source, self.tree, data, settings)
 
     def render_prompt(self, request: PromptRequest) -> str:
-        """The prompt that Ollama would make of `request`.
+        """The prompt that Ollama renders for `request`.
 
         Raises:
             GoTemplateError: The template fails on it, or a limit is reached.
@@ -57,7 +57,7 @@ class Template:
         return self.render_prompt(PromptRequest(messages=[_in_json(message) for message in messages]))
 
     def mode(self, request: PromptRequest) -> Mode:
-        """Which of Ollama's three ways `request` is rendered in."""
+        """Which of Ollama's three modes renders `request`."""
         return mode_for(self.tree, request)
 
 
@@ -66,10 +66,10 @@ def _in_json(message: Message) -> Mapping[str, object]:
 
 
 def parse(text: str) -> Template:
-    """The template that `text` is.
+    """Parse a template.
 
     Raises:
-        GoTemplateError: Go would refuse it; the error names line and column.
+        GoTemplateError: Go would refuse it; the error has line and column.
     """
     source = sound_text(text)
     tree = parse_tree(source, FUNCTIONS)
@@ -77,13 +77,10 @@ def parse(text: str) -> Template:
 
 
 def prefers_jinja(go: str, jinja: str) -> bool:
-    """Whether Ollama leaves the Go template aside: the one in Jinja can do more, of tools and thinking.
+    """Whether Ollama uses the Jinja template of the GGUF file instead of the one in Go's syntax.
 
-    A Go template that does not parse is left aside too.
-
-    Args:
-        go: The template in Go's syntax.
-        jinja: The template of the GGUF file; empty where it has none.
+    It does if the Jinja template supports more of tools and thinking, or the one in Go does not parse; `jinja` is empty
+    for a file without a template.
     """
     if not jinja:
         return False
@@ -95,7 +92,7 @@ def prefers_jinja(go: str, jinja: str) -> bool:
 
 
 def _jinja_abilities(source: str) -> set[str]:
-    """What a Jinja template can do, by the words in it, as Ollama looks for them."""
+    """The abilities of a Jinja template, which Ollama recognizes by words in it."""
     found = set()
     if "tools" in source or "tool_call" in source:
         found.add("tools")

@@ -1,4 +1,4 @@
-"""The values of PARAMETER: from Ollama's text to a typed value and back."""
+"""The values of PARAMETER, from Ollama's text to typed values and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.core.parameters import PARAMETERS, Value, check_value
 Kind = Literal["int", "float", "bool", "strings"]
 
 ONLY_OLLAMA: Mapping[str, Kind] = {"num_keep": "int", "draft_num_predict": "int"}
-"""Parameters that Ollama knows and this program has no use for."""
+"""Parameters of Ollama that this program ignores."""
 
 IGNORED = frozenset(
     {
@@ -28,7 +28,7 @@ IGNORED = frozenset(
         "mirostat_eta",
     }
 )
-"""Parameters of older versions, which Ollama passes over whatever their value."""
+"""Parameters of older versions, which Ollama ignores."""
 
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _EXPONENT = re.compile(r"-?[0-9](?:\.[0-9]+)?e\+[01][0-9]")
@@ -44,10 +44,10 @@ _BOOLS = {
 
 
 def kind_of(name: str) -> Kind:
-    """The type that Ollama gives to a parameter.
+    """The type of a parameter in Ollama.
 
     Raises:
-        ModelfileError: Ollama has none of that name.
+        ModelfileError: Ollama has no such parameter.
     """
     if name in ONLY_OLLAMA:
         return ONLY_OLLAMA[name]
@@ -59,10 +59,10 @@ def kind_of(name: str) -> Kind:
 
 
 def read_value(name: str, text: str) -> tuple[Value, str]:
-    """The value of a parameter, and a remark where it was read with leniency.
+    """The value of a parameter, and a remark if Ollama is stricter.
 
     Raises:
-        ModelfileError: The name is unknown, or Ollama would refuse the text.
+        ModelfileError: The name is unknown, or the text is not valid.
     """
     match kind_of(name):
         case "strings":
@@ -85,7 +85,7 @@ def _range(name: str) -> str:
 
 
 def _float(text: str) -> float | None:
-    """What Go's ParseFloat makes of `text` at 32 bits."""
+    """The result of Go's ParseFloat with 32 bits; None for an error."""
     if _SPECIAL.fullmatch(text):
         return float(text)
     if _HEXADECIMAL.fullmatch(text):
@@ -107,14 +107,14 @@ _FLOORS: Mapping[str, tuple[float, Value]] = {
     "num_gpu": (-1, -1),
     "num_thread": (0, 0),
 }
-"""Parameters of which Ollama or llama.cpp take everything below a bound for the same, and our word for that."""
+"""Parameters for which Ollama or llama.cpp treat all values below a bound alike, and our value for those."""
 
 SHORTEST_CONTEXT = 4
-"""Ollama takes a shorter one for this, in tokens."""
+"""Ollama raises a shorter context to this, in tokens."""
 
 
 def as_used(name: str, value: Value) -> Value:
-    """`value` as this program says the same; itself where it has no other word for it."""
+    """The equivalent of Ollama's `value` in this program."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return value
     if name in _FLOORS and value < _FLOORS[name][0]:
@@ -123,19 +123,19 @@ def as_used(name: str, value: Value) -> Value:
         return SHORTEST_CONTEXT
     if name in ("top_p", "typical_p") and value > 1:
         return 1.0
-    # Go hands the seed on in 32 bits without a sign.
+    # Go passes the seed on as an unsigned 32-bit integer.
     return int(value) % 2**32 if name == "seed" and -(2**31) <= value < -1 else value
 
 
 def used_values(values: Mapping[str, Value]) -> tuple[tuple[str, Value], ...]:
-    """Parameters of Ollama as this program says the same, without those that it does not use."""
+    """The equivalents of Ollama's parameters in this program, without unused ones."""
     used = {name: as_used(name, value) for name, value in values.items() if not out_of_range(name, value)}
-    # Ollama puts everything on that GPU as soon as one is named.
+    # In Ollama main_gpu means that everything goes to that GPU.
     return (*used.items(), *((("split_mode", "none"),) if "main_gpu" in used else ()))
 
 
 def out_of_range(name: str, value: Value) -> str:
-    """Why this program does not use a value that Ollama takes; empty where it does."""
+    """Why this program does not use a value that Ollama accepts; empty if it does."""
     if name in ONLY_OLLAMA:
         return f"{name} has no meaning here"
     try:
@@ -146,7 +146,7 @@ def out_of_range(name: str, value: Value) -> str:
 
 
 def written_value(value: Value) -> str:
-    """One value as Ollama reads it: whole numbers in plain digits."""
+    """A value in the syntax of Ollama: whole numbers in plain digits."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -1,11 +1,11 @@
-"""Versions of Ollama, as REQUIRES names them: semantic versions, of which the last parts may be left out."""
+"""Versions of Ollama in REQUIRES: semantic versions, whose last parts may be left out."""
 
 from __future__ import annotations
 
 import re
 
 FOLLOWED = "0.33.0"
-"""The version of Ollama whose reading of Modelfiles is followed."""
+"""The version of Ollama whose Modelfile parser is followed."""
 
 _IDENTIFIER = r"(?:0|[1-9][0-9]*|[0-9]*[A-Za-z-][0-9A-Za-z-]*)"
 _NUMBER = r"(?:0|[1-9][0-9]*)"
@@ -16,15 +16,15 @@ _VERSION = re.compile(
 
 
 def is_version(text: str) -> bool:
-    """Whether Ollama takes `text` for a version; a leading `v` is allowed."""
+    """Whether Ollama accepts `text` as a version; a leading `v` is allowed."""
     return _VERSION.fullmatch(text) is not None
 
 
 def is_newer(text: str) -> bool:
-    """Whether the version `text` comes after the one that is followed. What comes before a release is not newer."""
+    """Whether the version `text` is newer than the followed one; a pre-release of that is not."""
     match = _VERSION.fullmatch(text)
     if match is None:
         return False
-    # By their length first: a version may have more digits than Python turns into a number.
+    # Compared by length first: a version may have more digits than Python converts to a number.
     asked = [(len(part), part) for part in (match["major"], match["minor"] or "0", match["patch"] or "0")]
     return asked > [(len(part), part) for part in FOLLOWED.split(".")]

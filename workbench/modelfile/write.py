@@ -1,4 +1,4 @@
-"""Writing Modelfiles that Ollama reads back to just the same values, or not at all."""
+"""Write Modelfiles that Ollama parses to exactly the same values."""
 
 from __future__ import annotations
 
@@ -10,23 +10,18 @@ from workbench.core.errors import ModelfileError
 from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, is_kept, visible
 
 _PARAMETER_NAME = re.compile(r"[A-Za-z0-9_]+")
-# A value in triple quotes ends where a line does that ends in them.
+# A value in triple quotes ends with the first line that ends in them.
 _EARLY_END = re.compile(r'"""[ \t]*[\r\n]')
 _DROPPED_HINT = (
-    "Ollama drops every character that does not print, and has no way to write it. "
-    "Take it out, or export as Markdown or JSON."
+    "Ollama drops non-printing characters and has no escape for them. Remove it, or export as Markdown or JSON."
 )
 
 
 def write(commands: Iterable[Instruction], header: Iterable[str] = ()) -> str:
-    """The text of a Modelfile with these commands, one after the other.
-
-    Args:
-        commands: What to write.
-        header: Comments for the top; each becomes one line.
+    """The text of a Modelfile with these instructions; `header` are comments for the top, one line each.
 
     Raises:
-        ModelfileError: A value that no Modelfile can hold; the message names it.
+        ModelfileError: A Modelfile cannot hold a value; the message names it.
     """
     lines = [f"# {visible(' '.join(comment.split()))}".rstrip() for comment in header]
     if lines:
@@ -59,10 +54,7 @@ def _written(command: Instruction, number: int) -> str:
 
 
 def _quoted(value: str, label: str) -> str:
-    """`value` as it stands in the file.
-
-    The quotes are put wherever a bare value would be trimmed, cut at a line end, or taken for a quoted one.
-    """
+    """`value` in quotes where a bare value would be trimmed, cut off, or taken for a quoted one."""
     _refuse_dropped(value, label)
     if value and value == value.strip() and not value.startswith('"') and not re.search(r"[\r\n]", value):
         return value

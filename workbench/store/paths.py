@@ -1,10 +1,10 @@
-"""Where the program keeps its files. Asking creates nothing."""
+"""The folders and files of the program. Nothing is created here."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import platformdirs
@@ -15,103 +15,73 @@ HOME_VARIABLE = "WORKBENCH_HOME"
 """The environment variable that moves every folder under one."""
 
 
-@dataclass(frozen=True, slots=True)
+class _Below:
+    """A path below one of the folders.
+
+    Args:
+        folder: The name of the folder in `Paths`.
+        name: The name of the file or folder in it.
+    """
+
+    def __init__(self, folder: str, name: str) -> None:
+        self.folder = folder
+        self._name = name
+
+    def __get__(self, paths: Paths, owner: type[Paths]) -> Path:
+        folder: Path = getattr(paths, self.folder)
+        return folder / self._name
+
+
+@dataclass(frozen=True)
 class Paths:
-    """Every folder and file that the program uses of its own accord."""
+    """Every folder and file that the program uses by itself."""
 
     config_dir: Path
     """What the user writes: the configuration and themes."""
     data_dir: Path
     """What must not be lost: sessions, exports and benchmark runs."""
     state_dir: Path
-    """What may be lost but is good to have: the log, what loads came to."""
+    """What may be lost, but is useful: the log, the records of loads."""
     cache_dir: Path
-    """What can be made again."""
+    """What can be recreated."""
 
-    @property
-    def config_file(self) -> Path:
-        """The configuration."""
-        return self.config_dir / "config.toml"
-
-    @property
-    def themes_dir(self) -> Path:
-        """The user's own themes, one TOML file each."""
-        return self.config_dir / "themes"
-
-    @property
-    def sessions_file(self) -> Path:
-        """The database of the conversations."""
-        return self.data_dir / "sessions.db"
-
-    @property
-    def exports_dir(self) -> Path:
-        """Where an export goes when no folder is named."""
-        return self.data_dir / "exports"
-
-    @property
-    def bench_dir(self) -> Path:
-        """One file for each benchmark run."""
-        return self.data_dir / "bench"
-
-    @property
-    def memory_speed_file(self) -> Path:
-        """The memory bandwidth of the processors."""
-        return self.state_dir / "memory_speed.json"
-
-    @property
-    def models_dir(self) -> Path:
-        """Where a quantization is written if nothing may be put beside its source."""
-        return self.data_dir / "models"
-
-    @property
-    def races_dir(self) -> Path:
-        """One file for each race."""
-        return self.data_dir / "races"
-
-    @property
-    def log_file(self) -> Path:
-        """What the engine and the program logged."""
-        return self.state_dir / "workbench.log"
-
-    @property
-    def loads_file(self) -> Path:
-        """What loads came to: memory expected and taken, and speed."""
-        return self.state_dir / "loads.json"
-
-    @property
-    def prompts_dir(self) -> Path:
-        """What was typed: earlier prompts, and what was not sent yet."""
-        return self.state_dir / "prompts"
-
-    @property
-    def library_cache(self) -> Path:
-        """What the model files say of themselves."""
-        return self.cache_dir / "library.json"
+    config_file = _Below("config_dir", "config.toml")
+    """The configuration."""
+    themes_dir = _Below("config_dir", "themes")
+    """The user's own themes, one TOML file each."""
+    sessions_file = _Below("data_dir", "sessions.db")
+    """The database of the conversations."""
+    exports_dir = _Below("data_dir", "exports")
+    """The default folder of exports."""
+    races_dir = _Below("data_dir", "races")
+    """One file for each race."""
+    models_dir = _Below("data_dir", "models")
+    """Quantizations whose source is in a folder of another program."""
+    bench_dir = _Below("data_dir", "bench")
+    """One file for each benchmark run."""
+    log_file = _Below("state_dir", "workbench.log")
+    """The log of the engine and the program."""
+    loads_file = _Below("state_dir", "loads.json")
+    """The records of loads: memory expected and used, and speed."""
+    prompts_dir = _Below("state_dir", "prompts")
+    """Earlier prompts, and unsent ones."""
+    memory_speed_file = _Below("state_dir", "memory_speed.json")
+    """The memory bandwidth of the processors."""
+    library_cache = _Below("cache_dir", "library.json")
+    """The metadata of the model files."""
 
     def as_dict(self) -> dict[str, Path]:
-        """Every path by name, in the order to show them."""
-        return {
-            "config_dir": self.config_dir,
-            "config_file": self.config_file,
-            "themes_dir": self.themes_dir,
-            "data_dir": self.data_dir,
-            "sessions_file": self.sessions_file,
-            "exports_dir": self.exports_dir,
-            "races_dir": self.races_dir,
-            "models_dir": self.models_dir,
-            "bench_dir": self.bench_dir,
-            "state_dir": self.state_dir,
-            "log_file": self.log_file,
-            "loads_file": self.loads_file,
-            "prompts_dir": self.prompts_dir,
-            "memory_speed_file": self.memory_speed_file,
-            "cache_dir": self.cache_dir,
-            "library_cache": self.library_cache,
-        }
+        """Every path by name, in display order: each folder, and what is below it."""
+        below = [(name, value) for name, value in vars(Paths).items() if isinstance(value, _Below)]
+        found: dict[str, Path] = {}
+        for field in fields(self):
+            found[field.name] = getattr(self, field.name)
+            found |= {name: getattr(self, name) for name, value in below if value.folder == field.name}
+        return found
 
 
 def expanded(path: Path) -> Path:
-    """`path` with a leading `~` as the home folder; as it is where there is no such home."""
+    """`path` with a leading `~` expanded to the home folder; unchanged if there is no such home."""
     try:
         return path.expanduser()
     except RuntimeError:
@@ -119,11 +89,7 @@ def expanded(path: Path) -> Path:
 
 
 def find_paths(environ: Mapping[str, str] | None = None) -> Paths:
-    """The paths that hold for this user.
-
-    Args:
-        environ: Where to look for `WORKBENCH_HOME`; the process's environment by default.
-    """
+    """The paths of this user; `environ` may set `WORKBENCH_HOME`, by default that of the process."""
     home = (os.environ if environ is None else environ).get(HOME_VARIABLE, "")
     if home:
         # Made absolute once: the program may change its working directory, and its files must not move with it.

@@ -400,5 +400,5 @@ def test_more_messages_may_take_more():
 
 
 def test_a_text_that_is_written_again_and_again_is_stopped():
-    with pytest.raises(GoTemplateError, match="makes more than"):
+    with pytest.raises(GoTemplateError, match="writes more than"):
         parse("{{ range 5000 }}{{ $.System }}{{ end }}{{ range .Messages }}{{ end }}").render_chat(MANY)

@@ -1,4 +1,4 @@
-"""A template without what follows a field."""
+"""Truncate a template after a field."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ from workbench.modelfile.gotemplate.tree import (
 
 
 def cut_after(nodes: Nodes, name: str) -> Nodes:
-    """`nodes` up to the first action with the field `name`, which stays, inside whatever it lies.
+    """`nodes` up to and including the first action with the field `name`, at any depth.
 
-    Conditions do not count, nor do fields of variables and of parentheses: Ollama does not look for them there. Of that
-    action, the operands that come later and are not the field again go too, and the whole action where a command behind
-    a pipe loses all of its operands.
+    Ollama searches neither conditions nor fields of variables and parentheses. Later operands of that action go too,
+    unless they are the field again, and the whole action if a command after a pipe loses all its operands.
     """
     return _Cut(name).nodes(nodes)
 

@@ -1,6 +1,6 @@
-"""The values of Ollama's API as its templates see them: messages, tools and calls of tools.
+"""Messages, tools and tool calls of Ollama's API as values for templates.
 
-They are made from the JSON of the API (`role`, `content`, `tool_calls`, …). What is not there has Go's zero value.
+The input is the JSON of the API (`role`, `content`, `tool_calls`, …). Missing fields get Go's zero value.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ Json = Mapping[str, object]
 _Make = Callable[[object], Value]
 
 MAX_DEPTH = 30
-"""How deep the properties of a tool may lie in one another; what is deeper is left out."""
+"""The deepest nesting of the properties of a tool; deeper ones are left out."""
 
 
 def plain(value: object) -> Value:
-    """A value of JSON, where every number is a float, as it is for Go."""
+    """A JSON value, with every number as a float, as in Go."""
     match value:
         case bool() | None:
             return value
@@ -51,7 +51,7 @@ def _list(value: object) -> Iterable[object]:
 
 
 def _slice(values: list[Value]) -> list[Value]:
-    """A list as Go has it from JSON: one that is empty was never made, and is null."""
+    """A list as Go decodes it from JSON: an empty one is null."""
     return values or PrintedList((), None, "[]")
 
 
@@ -60,7 +60,7 @@ def _texts(value: object) -> list[Value]:
 
 
 def _document(fields: Mapping[str, Value], required: Iterable[str] = ()) -> Members:
-    """What JSON holds of `fields`: those that are required, and those that are not empty."""
+    """The JSON form of `fields`: the required ones, and those that are not empty."""
     required = frozenset(required)
     empty: tuple[Value, ...] = ("", None, [], {})
     return Members({name: value for name, value in fields.items() if name in required or value not in empty})
@@ -81,7 +81,6 @@ def messages(sources: Iterable[Json]) -> list[Value]:
 
 
 def _message(source: Json) -> Struct:
-    """A message of a conversation."""
     calls = _slice([_tool_call(call) for call in _list(source.get("tool_calls"))])
     fields: dict[str, Value] = {
         "Role": _text(source.get("role")),

@@ -1,4 +1,4 @@
-"""Evaluates a template as Go's text/template does, within bounds that no template can leave."""
+"""Evaluate a template as Go's text/template does, within fixed limits."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     bounds: Bounds | None = None,
 ) -> str:
-    """The text that a template makes of `data`.
+    """The text that a template renders from `data`.
 
     Args:
-        source: The template's text, for the places of errors.
-        tree: The same, parsed.
-        data: What `.` and `$` are.
-        settings: How; None is as Ollama does it.
-        bounds: What this and other evaluations may still take together; None is the limits of `settings` for it alone.
+        source: The text of the template, for the positions of errors.
+        tree: The parsed template.
+        data: The value of `.` and `$`.
+        settings: By default those of Ollama.
+        bounds: The budget shared with other evaluations; by default the limits of `settings`.
 
     Raises:
         GoTemplateError: Go would fail, or a limit is reached.
@@ -61,7 +61,7 @@ class _Evaluator:
         return text if text.isascii() else as_bytes(text).decode("utf-8", "replace")
 
     def _walk(self, dot: Value, nodes: Nodes) -> _Outcome:
-        """Evaluate nodes in turn; tells of a `break` or `continue` that ended them."""
+        """Evaluate nodes in turn; returns a `break` or `continue` that ended them."""
         for node in nodes:
             self._bounds.step(node.position)
             outcome: _Outcome = None
@@ -172,7 +172,7 @@ class _Evaluator:
             if pipeline.assigns:
                 self._expressions.assign(name, value, pipeline.position)
             else:
-                # The pipeline has declared it already, for `else`; each turn has a value of its own.
+                # The pipeline has declared it already, for `else`; each iteration has a value of its own.
                 self._expressions.variables.declare(name, value)
 
 

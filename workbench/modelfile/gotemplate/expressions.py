@@ -1,4 +1,4 @@
-"""Evaluates pipelines and what they are made of, within bounds."""
+"""Evaluate pipelines and their operands, within limits."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ from workbench.modelfile.gotemplate.values import (
 )
 
 MAX_DEPTH = 120
-"""How deep bodies, parentheses and templates may lie in one another while they are evaluated."""
+"""The deepest nesting of bodies, parentheses and templates during evaluation."""
 
 
 class _Absent:
-    """No value came through a pipe."""
+    """Marks that no value came through a pipe."""
 
 
 _ABSENT: Final = _Absent()
@@ -47,62 +47,57 @@ _ABSENT: Final = _Absent()
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one evaluation may take."""
+    """The limits of one evaluation."""
 
     steps: int = 400_000
-    """Actions, texts, turns of a range, calls of functions and their arguments; a function that goes through text takes
-    more of them the longer that is. One takes a microsecond, or two."""
+    """Actions, texts, iterations of a range, calls of functions and their arguments; a function takes more for longer
+    text. A step takes one or two microseconds."""
     characters: int = 4_000_000
-    """Text that functions look at or make."""
+    """Characters that functions read or produce."""
     written: int = 1_000_000
-    """Characters of the text that comes of it."""
+    """Characters of the result."""
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSettings:
-    """How to evaluate."""
+    """The functions, the limits and the date of an evaluation."""
 
     functions: Mapping[str, Signature] = field(default_factory=lambda: FUNCTIONS)
     missing: Value = None
-    """What a map has for a key that is not there: nil, or no value at all."""
+    """The value of a missing key: nil, or no value."""
     limits: Limits = field(default_factory=Limits)
     today: date | None = None
-    """The date that `currentDate` gives; None is that of now."""
+    """The date of `currentDate`; None for today."""
 
 
 class Variables:
-    """The variables in force. A name that is declared again hides the earlier one until its block ends."""
+    """The variables in scope. A new declaration of a name hides the earlier one until its block ends."""
 
     def __init__(self, root: Value) -> None:
         self._values: dict[str, list[Value]] = {"$": [root]}
         self._declared: list[str] = []
 
     def mark(self) -> int:
-        """Where the declarations have come to."""
+        """The number of declarations."""
         return len(self._declared)
 
     def forget(self, mark: int) -> None:
-        """Take back what was declared after `mark`."""
+        """Drop the declarations after `mark`."""
         while len(self._declared) > mark:
             self._values[self._declared.pop()].pop()
 
     def declare(self, name: str, value: Value) -> None:
-        """Make a new variable."""
+        """Declare a new variable."""
         self._values.setdefault(name, []).append(value)
         self._declared.append(name)
 
     def find(self, name: str) -> list[Value]:
-        """The values of that name, the one in force last; empty where there is none."""
+        """The values of a name, the current one last; empty for none."""
         return self._values.get(name) or []
 
 
 class Bounds:
-    """What an evaluation may still take.
-
-    Args:
-        source: The template's text, for the places of errors.
-        limits: What it may take in all.
-    """
+    """The remaining budget of an evaluation; `source` is the template text, for the positions of errors."""
 
     def __init__(self, source: str, limits: Limits) -> None:
         self._source = source
@@ -111,75 +106,65 @@ class Bounds:
         self._paper = limits.written
         self._depth = 0
         self.room = limits.characters
-        """Characters that functions may still look at or make."""
+        """Characters that functions may still read or produce."""
 
     def fail(self, position: int, problem: str, hint: str = "") -> NoReturn:
-        """End the evaluation.
-
-        Raises:
-            GoTemplateError: Always.
-        """
+        """Raise a GoTemplateError at a position."""
         raise error_at(self._source, position, problem, hint) from None
 
     def step(self, position: int, count: int = 1) -> None:
-        """Count one step, or several."""
+        """Count steps."""
         self._steps -= count
         if self._steps < 0:
             self.fail(
                 position,
                 f"it takes more than {self._limits.steps:,} steps",
-                "A range over too much, or templates that call one another without an end.",
+                "It ranges over too much, or its templates call one another endlessly.",
             )
 
     def take(self, position: int, characters: int, pace: int) -> None:
-        """Count characters that are looked at or made, `pace` of them in the time of a step."""
+        """Count characters that are read or produced, at `pace` per step."""
         self.room -= characters
         if self.room < 0:
-            self.fail(position, f"its functions go through more than {self._limits.characters:,} characters of text")
+            self.fail(position, f"its functions process more than {self._limits.characters:,} characters of text")
         self.step(position, characters // pace)
 
     def write(self, position: int, characters: int) -> None:
-        """Count characters that are written."""
+        """Count written characters."""
         self._paper -= characters
         if self._paper < 0:
             self.fail(
                 position,
-                f"it makes more than {self._limits.written:,} characters of text",
-                "A text that is written again and again?",
+                f"it writes more than {self._limits.written:,} characters of text",
+                "It may write the same text repeatedly.",
             )
 
     def enter(self, position: int) -> None:
-        """Go one level deeper."""
+        """Enter a level of nesting."""
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            self.fail(position, f"it goes more than {MAX_DEPTH} deep", "A template that calls itself?")
+            self.fail(position, f"it nests more than {MAX_DEPTH} deep", "A template may call itself.")
 
     def leave(self) -> None:
-        """Come back from it."""
+        """Leave a level of nesting."""
         self._depth -= 1
 
 
 class Expressions:
-    """Evaluates pipelines.
-
-    Args:
-        bounds: What they may take.
-        settings: How.
-        data: What `$` is.
-    """
+    """Evaluates pipelines; `data` is the value of `$`."""
 
     def __init__(self, bounds: Bounds, settings: EvaluationSettings, data: Value) -> None:
         self._bounds = bounds
         self._settings = settings
         self._today = settings.today or date.today()
         self.variables = Variables(data)
-        """Those of the template that is being evaluated; one that it calls has its own."""
+        """The variables of the current template; a template that it calls has its own."""
 
     def assign(self, name: str, value: Value, position: int) -> None:
-        """Give a variable that is there another value.
+        """Assign to an existing variable.
 
         Raises:
-            GoTemplateError: There is none of that name.
+            GoTemplateError: It is not declared.
         """
         values = self.variables.find(name)
         if not values:
@@ -187,7 +172,7 @@ class Expressions:
         values[-1] = value
 
     def value(self, dot: Value, pipeline: Pipeline) -> Value:
-        """The value of a pipeline; it goes to the variables that the pipeline names.
+        """The value of a pipeline, which is also assigned to its variables.
 
         Raises:
             GoTemplateError: Go would fail, or a limit is reached.

@@ -1,4 +1,4 @@
-"""The functions that a template can call: Go's own, and the few that Ollama adds."""
+"""The functions that a template can call: those of Go, and those of Ollama."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from workbench.modelfile.gotemplate.values import (
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a function can know beyond its arguments."""
+    """The context of a function call, besides its arguments."""
 
     room: int
-    """How many characters its result may have."""
+    """The longest result, in characters."""
     today: date
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """A function and what it takes."""
+    """A function and its parameters."""
 
     call: Callable[[Sequence[Value], Surroundings], Value]
-    """Raises a FunctionError where it refuses its arguments."""
+    """Raises a FunctionError if it refuses its arguments."""
     least: int
     most: int | None
-    """None where there is no limit."""
+    """None for no limit."""
     first_is_text: bool = False
     all_are_text: bool = False
     pace: int = 32
-    """Characters of text that it goes through in about the time of one step."""
+    """Characters of text that it processes in about the time of one step."""
     is_formatted: bool = False
-    """Whether its first argument is a format of printf, whose verbs take steps of their own."""
+    """Whether its first argument is a format of printf, whose verbs cost steps too."""
 
     def takes_text(self, index: int) -> bool:
         """Whether the argument at `index` must be text."""
@@ -198,7 +198,7 @@ def _json(values: Sequence[Value]) -> str:
     try:
         return to_json(values[0])
     except ValueError:
-        # Ollama passes over what cannot be written.
+        # Ollama ignores what cannot be encoded.
         return ""
 
 
@@ -234,7 +234,7 @@ def _day(shift: int) -> Callable[[Sequence[Value], Surroundings], Value]:
 
 
 GO_FUNCTIONS: Mapping[str, Signature] = {
-    # The evaluator itself does the first two, which need not look at all of their arguments.
+    # The evaluator implements these two itself: they do not evaluate all of their arguments.
     "and": Signature(_plain(lambda values: values[-1]), 1, None),
     "or": Signature(_plain(lambda values: values[-1]), 1, None),
     "not": Signature(_plain(lambda values: not is_true(values[0])), 1, 1),
@@ -261,7 +261,7 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
     "gt": Signature(_plain(lambda values: not _is_at_most(*values)), 2, 2),
     "ge": Signature(_plain(lambda values: not _is_less(*values)), 2, 2),
 }
-"""What every template of Go has."""
+"""The functions of Go."""
 
 OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
     "json": Signature(_plain(_json), 1, 1, pace=16),
@@ -269,7 +269,7 @@ OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
     "yesterdayDate": Signature(_day(-1), 0, None, all_are_text=True),
     "toTypeScriptType": Signature(_plain(lambda values: _typescript(values[0])), 1, 1),
 }
-"""What Ollama adds."""
+"""The functions of Ollama."""
 
 FUNCTIONS: Mapping[str, Signature] = {**GO_FUNCTIONS, **OLLAMA_FUNCTIONS}
-"""Everything that a TEMPLATE can call."""
+"""The functions of a TEMPLATE."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, Struct, Value
 
 MAX_DEPTH = 100
-"""How deep lists and maps may lie in one another."""
+"""The deepest nesting of lists and maps."""
 
 _ESCAPED = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
 _EXPONENT = re.compile(r"e([+-])0(\d)$")
@@ -21,7 +21,7 @@ def to_json(value: Value) -> str:
 
     Raises:
         FunctionError: It is nested too deep.
-        ValueError: It holds a float that JSON has no form for.
+        ValueError: It contains a float that JSON cannot represent.
     """
     return "".join(_pieces(value, 0))
 
@@ -87,7 +87,7 @@ def _float(number: float) -> str:
 
 
 def format_plain(number: float) -> str:
-    """The shortest decimal form of a finite number that reads back to it, without an exponent."""
+    """The shortest decimal form of a finite number that parses back to it, without an exponent."""
     sign = "-" if math.copysign(1, number) < 0 else ""
     digits, exponent = shortest_digits(number)
     if exponent <= 0:
@@ -98,7 +98,7 @@ def format_plain(number: float) -> str:
 
 
 def shortest_digits(number: float) -> tuple[str, int]:
-    """The fewest digits that read back to `number`, and where the point stands: 0.DIGITS times ten to the second."""
+    """The fewest digits that parse back to `number`, and its exponent: 0.DIGITS times ten to that power."""
     mantissa, _, exponent = repr(abs(number)).partition("e")
     whole, _, fraction = mantissa.partition(".")
     fraction = fraction.rstrip("0") if fraction.strip("0") else ""

@@ -1,7 +1,7 @@
-"""The tokens of a template in Go's text/template syntax, and its errors with their places.
+"""The tokens of a template in Go's text/template syntax, and errors with their positions.
 
-White space inside an action is a token, because it is what tells two operands apart. Trim markers and comments are
-gone after this: the text around them is cut here. Reading takes time linear in the text.
+White space inside an action is a token, because it separates operands. Trim markers and comments are applied here and
+yield no tokens. Lexing takes time linear in the text.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _SINGLE: dict[str, Kind] = {"=": "assign", "|": "pipe", "(": "left paren", ")": 
 
 
 LONGEST = 200
-"""Characters of an error that are shown."""
+"""The longest error message, in characters."""
 
 
 class GoTemplateError(TemplateError):
@@ -65,7 +65,7 @@ class GoTemplateError(TemplateError):
     Args:
         problem: What is wrong.
         hint: What to write instead.
-        line: Where it is in the template, counted from 1; 0 where it has no place.
+        line: Counted from 1; 0 for no position.
         column: Counted from 1, in characters.
     """
 
@@ -95,7 +95,7 @@ class Token:
 
     kind: Kind
     text: str
-    """As it is written; for a field without its dot."""
+    """The source text; for a field without its dot."""
     position: int
 
     def __str__(self) -> str:
@@ -115,29 +115,25 @@ class Token:
 
 
 def is_word(character: str) -> bool:
-    """Whether a name may have this character: a letter, a decimal digit or an underscore, of any script."""
+    """Whether a name may contain this character: a letter, a decimal digit or an underscore, of any script."""
     return character == "_" or character.isalpha() or character.isdecimal()
 
 
 class Lexer:
-    """Reads one template.
-
-    Args:
-        source: The template's text.
-    """
+    """Splits the text of one template into tokens."""
 
     def __init__(self, source: str) -> None:
         self._source = source
         self._position = 0
         self._parens = 0
         self._action = 0
-        """Where the action that is being read begins."""
+        """The start of the current action."""
 
     def tokens(self) -> Iterator[Token]:
-        """The tokens in turn; the last one is of kind `end of text`.
+        """The tokens; the last one is of kind `end of text`.
 
         Raises:
-            GoTemplateError: At the first text that is no token.
+            GoTemplateError: Text that is not a token.
         """
         source = self._source
         while True:
@@ -177,7 +173,7 @@ class Lexer:
             self._position = blanks.end()
 
     def _inside(self) -> Iterator[Token]:
-        """The tokens of an action, its right delimiter included."""
+        """The tokens of an action, with its right delimiter."""
         source = self._source
         self._parens = 0
         while True:
@@ -191,7 +187,7 @@ class Lexer:
             if start == len(source):
                 raise self._error(self._action, "this action is not closed", "Close it with }}")
             if spaces := _SPACES.match(source, start):
-                # The last blank may belong to a right delimiter that trims.
+                # The last blank may belong to a trimming right delimiter.
                 ends_in_trim = _RIGHT_DELIMITER.match(source, spaces.end() - 1)
                 self._position = spaces.end() - 1 if ends_in_trim else spaces.end()
                 if self._position > start:

@@ -1,4 +1,4 @@
-"""The literals of Go: what strings, characters and numbers in a template stand for."""
+"""Parse the literals of Go: strings, characters and numbers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ LONGEST_NUMBER = 400
 
 
 def _point(match: re.Match[str], quote: str) -> int | bytes:
-    """What an escape stands for: a code point, or one byte.
+    """The value of an escape: a code point, or one byte.
 
     Raises:
-        ValueError: It stands for nothing.
+        ValueError: It is not valid.
     """
     groups = match.groupdict()
     if simple := groups["simple"]:
@@ -52,8 +52,8 @@ def _point(match: re.Match[str], quote: str) -> int | bytes:
 def unquote(literal: str) -> str:
     r"""The text of a string literal in double quotes or back quotes.
 
-    A byte that \x or an octal escape makes and that is no UTF-8 with its neighbours is kept as a lone surrogate, as
-    the error handler `surrogateescape` does.
+    A byte from \x or an octal escape that is not valid UTF-8 with its neighbours becomes a lone surrogate, as with the
+    error handler `surrogateescape`.
 
     Raises:
         ValueError: An escape that Go does not know.
@@ -75,10 +75,10 @@ def unquote(literal: str) -> str:
 
 
 def character_value(literal: str) -> int:
-    """The number that a character in single quotes is.
+    """The code point of a character in single quotes.
 
     Raises:
-        ValueError: It is not just one character.
+        ValueError: It is not exactly one character.
     """
     inner = literal[1:-1]
     if len(inner) == 1 and inner != "\\":
@@ -91,10 +91,10 @@ def character_value(literal: str) -> int:
 
 
 def number_value(literal: str) -> int | float:
-    """The value of a number: an int where it is written as one, else a float.
+    """The value of a number: an int if it is written as one, otherwise a float.
 
     Raises:
-        ValueError: It is no number of Go's, or one too large for 64 bits.
+        ValueError: It is not a number in Go, or too large for 64 bits.
     """
     if len(literal) > LONGEST_NUMBER:
         raise ValueError("a number cannot be that long")
@@ -103,7 +103,7 @@ def number_value(literal: str) -> int | float:
     plain = digits.replace("_", "")
     for pattern, base in ((_HEXADECIMAL, 16), (_BINARY, 2), (_OCTAL, 8), (_WHOLE, 10)):
         if pattern.fullmatch(digits):
-            # Go has a second way to write octal numbers, which Python does not know: a bare zero before them.
+            # Go also accepts octal numbers with a bare leading zero, which Python does not.
             whole = int(plain.lower().replace("o", "") if base == 8 else plain, base)
             if not -(2**63) <= sign * whole < 2**63:
                 raise ValueError(f"{literal} does not fit in 64 bits")

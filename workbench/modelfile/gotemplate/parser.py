@@ -1,4 +1,4 @@
-"""From a template's text to its tree, by the grammar of Go's text/template."""
+"""Parse a template into its tree, by the grammar of Go's text/template."""
 
 from __future__ import annotations
 
@@ -25,17 +25,13 @@ MAX_LENGTH = 100_000
 
 
 def parse_tree(source: str, functions: Collection[str]) -> TemplateTree:
-    """The tree of a template.
-
-    Args:
-        source: Its text.
-        functions: The names that can be called.
+    """The tree of the template text `source`, which may call `functions`.
 
     Raises:
         GoTemplateError: Go would refuse it, or it is longer than `MAX_LENGTH` or nested too deep.
     """
     if len(source) > MAX_LENGTH:
-        raise GoTemplateError(f"it has {len(source):,} characters, and {MAX_LENGTH:,} are the most that it may have")
+        raise GoTemplateError(f"it has {len(source):,} characters; at most {MAX_LENGTH:,} are allowed")
     return _TemplateParser(source, functions).tree()
 
 
@@ -69,7 +65,7 @@ class _TemplateParser:
     # Actions.
 
     def _node(self) -> Node | Token:
-        """The next text or action; the keyword itself of an `end` or an `else`, which belongs to an earlier action."""
+        """The next text or action; for `end` and `else`, which close an earlier action, the keyword."""
         token = self._cursor.next()
         if token.kind == "text":
             return Text(token.text, token.position)
@@ -81,7 +77,7 @@ class _TemplateParser:
             return Action(self._pipelines.read("an action", "right"), start.position)
         self._cursor.next()
         if word.text in ("end", "else"):
-            # After `else`, an `if` or a `with` may come in the same action.
+            # An `if` or a `with` may follow `else` in the same action.
             if word.text == "end" or not _is_keyword(self._cursor.peek_solid(), "if", "with"):
                 self._cursor.expect("right", "}}" if word.text == "end" else "}}, or if")
             return word
@@ -103,7 +99,7 @@ class _TemplateParser:
         return Jump(word.text, word.position)
 
     def _body(self, opener: Token) -> tuple[Nodes, Token]:
-        """What lies up to the `end` or `else` that belongs to `opener`, and that keyword."""
+        """The nodes up to the `end` or `else` that belongs to `opener`, and that keyword."""
         nodes: list[Node] = []
         with self._cursor.deeper():
             while True:
@@ -175,7 +171,7 @@ class _TemplateParser:
         self._define(word, name)
 
     def _define(self, word: Token, name: str) -> None:
-        """Read the body of a template within the template; it sees no variables, and no range, from outside."""
+        """Parse the body of a nested template, which sees neither the variables nor the range around it."""
         outside = self._cursor.variables, self._ranges
         self._cursor.variables, self._ranges = ["$"], 0
         body, closer = self._body(word)

@@ -1,4 +1,4 @@
-"""Reading pipelines: what stands inside an action, by the grammar of Go's text/template."""
+"""Parse pipelines, the content of actions, by the grammar of Go's text/template."""
 
 from __future__ import annotations
 
@@ -25,23 +25,18 @@ _LITERALS = frozenset({"string", "character", "number", "bool", "nil", "dot"})
 
 
 class PipelineReader:
-    """Reads pipelines.
-
-    Args:
-        cursor: Where they are.
-        functions: The names that can be called.
-    """
+    """Parses pipelines at a cursor; `functions` are the names that can be called."""
 
     def __init__(self, cursor: TokenCursor, functions: Collection[str]) -> None:
         self._cursor = cursor
         self._functions = functions
 
     def read(self, context: str, closer: Kind, *, loop: bool = False) -> Pipeline:
-        """The pipeline up to the token that closes it, which is passed over.
+        """The pipeline up to and including the token that closes it.
 
         Args:
-            context: What it belongs to, in words.
-            closer: The kind of that token.
+            context: The action around it, in words.
+            closer: The kind of the closing token.
             loop: Whether it belongs to a range, which may have two variables.
 
         Raises:
@@ -96,7 +91,7 @@ class PipelineReader:
             if token.kind == "space":
                 continue
             if token.kind == "pipe":
-                # Nothing need come after it: Go passes over a pipe at the end.
+                # Nothing needs to follow: Go ignores a pipe at the end.
                 self._cursor.next()
             elif token.kind not in ("right", "right paren"):
                 self._unexpected(token, context, after_operand=operand is not None)
@@ -182,13 +177,10 @@ class PipelineReader:
             self._cursor.fail(token.position, str(error))
 
     def name(self, after: Token) -> str:
-        """The name of a template, as a string, which is passed over.
-
-        Args:
-            after: The word before it.
+        """The name of a template in quotes, after the keyword `after`.
 
         Raises:
-            GoTemplateError: Something else comes.
+            GoTemplateError: Another token follows.
         """
         token = self._cursor.expect("string", f"the name of the template, in quotes, after {after}")
         value = self._literal(token)

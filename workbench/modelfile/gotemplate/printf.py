@@ -9,29 +9,24 @@ from workbench.modelfile.gotemplate.values import FunctionError, Value, type_nam
 from workbench.modelfile.gotemplate.verbs import NIL, Flags, printed
 
 MAX_WIDTH = 1_000_000
-"""The largest width or precision that Go takes as an argument."""
+"""The largest width or precision that Go accepts."""
 
 _FLAGS = re.compile(r"[#0+\- ]*")
 _DIGITS = re.compile(r"[0-9]+")
 _INDEX = re.compile(r"\[([0-9]+)\]")
 
 _SLOW = re.compile(r"%[^A-Za-z%]*[qxX#]")
-"""A verb that takes a text apart."""
+"""A verb that processes each character of a text."""
 
 
 def format_steps(form: str, longest: int) -> int:
-    """What `sprintf` may take, in the steps of an evaluation.
-
-    Args:
-        form: The format.
-        longest: The size of the longest value: a verb may look at all of it and print nothing.
-    """
+    """The cost of `sprintf` in steps, where `longest` is the size of the largest value: a verb may read all of it."""
     pace = 8 if _SLOW.search(form) else 512
     return form.count("%") * (2 + longest // pace)
 
 
 def sprint(values: Sequence[Value], limit: int) -> str:
-    """The values one after the other, with a blank between two of which neither is text.
+    """The values in a row, with a blank between two values that are not text.
 
     Raises:
         FunctionError: The text would have more than `limit` characters.
@@ -45,7 +40,7 @@ def sprint(values: Sequence[Value], limit: int) -> str:
 
 
 def sprintln(values: Sequence[Value], limit: int) -> str:
-    """The values with blanks between, and a line end.
+    """The values separated by blanks, and a line end.
 
     Raises:
         FunctionError: The text would have more than `limit` characters.
@@ -54,7 +49,7 @@ def sprintln(values: Sequence[Value], limit: int) -> str:
 
 
 def _all_printed(values: Iterable[Value], limit: int) -> Iterator[str]:
-    """Each value, printed. One text after the other: a value may stand there many times."""
+    """Each value, printed one at a time: the same large value may occur many times."""
     for value in values:
         text = printed(value)
         limit -= len(text)
@@ -64,15 +59,10 @@ def _all_printed(values: Iterable[Value], limit: int) -> Iterator[str]:
 
 
 def sprintf(form: str, values: Sequence[Value], limit: int) -> str:
-    """The values in the places that `form` has for them.
-
-    Args:
-        form: Text with verbs, such as `%s` and `%5.1f`.
-        values: What goes there.
-        limit: The longest text that may come of it, in characters.
+    """`form`, a text with verbs such as `%s` and `%5.1f`, with the values in their place.
 
     Raises:
-        FunctionError: The text would be longer.
+        FunctionError: The text would have more than `limit` characters.
     """
     return _Formatter(form, values, limit).text()
 
@@ -153,7 +143,7 @@ class _Formatter:
         return True
 
     def _index(self) -> None:
-        """Read which argument is meant, as in `%[2]s`, where that is said."""
+        """Read an explicit argument index, as in `%[2]s`."""
         self._after_index = False
         form, start = self._form, self._position
         if not form.startswith("[", start):
@@ -180,13 +170,13 @@ class _Formatter:
         self._position = match.end()
         digits = match.group().lstrip("0")
         if len(digits) > 9 or int(digits[:-1] or 0) > MAX_WIDTH:
-            # Go gives up on the rest of the format there; it looks before it takes in the last digit.
+            # Go ignores the rest of the format then; it checks before it adds the last digit.
             self._position = len(self._form)
             return None
         return int(digits or 0)
 
     def _number_argument(self) -> int | None:
-        """The argument that a `*` stands for; None where it is no number of use."""
+        """The argument for a `*`; None if it is not a valid number."""
         if self._argument >= len(self._values):
             return None
         value = self._values[self._argument]

@@ -1,4 +1,4 @@
-"""A prompt from a template, the way Ollama makes one.
+"""Render a prompt from a template as Ollama does.
 
 There are three modes. With a prompt and a suffix, the template fills in between the two. A template that mentions
 messages gets the whole conversation at once. Any other one is rendered turn by turn, with the system prompt, the
@@ -24,35 +24,35 @@ from workbench.modelfile.gotemplate.values import NOTHING, Value, sound_text
 Mode = Literal["insert", "messages", "turns"]
 
 MOST_STEPS, STEPS_PER_MESSAGE = 400_000, 200
-"""Steps for any conversation, and those for a message of a long one; known templates take 5 to 18, a large one 60."""
+"""Steps for any conversation, and per message of a long one; known templates take 5 to 18, a large one 60."""
 MOST_CHARACTERS = 2_000_000
-"""Characters that functions may go through, beside those of the conversation."""
+"""Characters that functions may process, besides those of the conversation."""
 MOST_WRITTEN, WRITTEN_PER_MESSAGE = 150_000, 500
-"""Characters that a template may write of its own, in all and for each message."""
+"""Characters that a template may add, in total and per message."""
 COPIES = 2
-"""How often all of the conversation may be written, and be gone through by functions."""
+"""How often the whole conversation may be written, and processed by functions."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptRequest:
-    """What a prompt is made from."""
+    """The input of a prompt."""
 
     messages: Sequence[Mapping[str, object]] = ()
     """The conversation, in the JSON of Ollama's API: `role`, `content`, `thinking`, `tool_calls`, …"""
     tools: Sequence[Mapping[str, object]] = ()
     """The tools that the model may call, in the same JSON."""
     prompt: str = ""
-    """What comes before the place to fill in."""
+    """The text before the gap to fill."""
     suffix: str = ""
-    """What comes after it."""
+    """The text after the gap."""
     think: bool | str | None = None
-    """Whether the model is to think first, or how much (`low`, `medium`, `high`); None leaves it to the model."""
+    """Whether the model thinks first, or how much (`low`, `medium`, `high`); None for its default."""
     today: date | None = field(default=None, compare=False)
-    """The date that the template is told; None is that of now."""
+    """The date for the template; None for today."""
 
 
 def with_response(tree: TemplateTree) -> TemplateTree:
-    """`tree` with `.Response` at its end where it mentions neither that nor messages, as Ollama adds it."""
+    """`tree` with `.Response` at its end, which Ollama adds if the template mentions neither it nor messages."""
     if identifiers(tree) & {"messages", "response"}:
         return tree
     response = PipelineCommand((FieldPath(("Response",), 0),), 0)
@@ -61,16 +61,16 @@ def with_response(tree: TemplateTree) -> TemplateTree:
 
 
 def mode_for(tree: TemplateTree, request: PromptRequest) -> Mode:
-    """How Ollama would render `request`."""
+    """The mode in which Ollama renders `request`."""
     if request.prompt and request.suffix:
         return "insert"
     return "messages" if "messages" in identifiers(tree) else "turns"
 
 
 def limits_for(request: PromptRequest) -> Limits:
-    """What the rendering of a request may take: well under a second, and more only where there is more to be said.
+    """The limits for rendering a request: well under a second, and more only for a long conversation.
 
-    What comes of it is split into tokens in the same thread, which takes longer for each character than writing it.
+    The result is tokenized in the same thread, which takes longer per character than rendering it.
     """
     characters = len(request.prompt) + len(request.suffix)
     waiting: list[object] = [request.messages, request.tools]
@@ -92,12 +92,7 @@ def limits_for(request: PromptRequest) -> Limits:
 
 
 def render_prompt(source: str, tree: TemplateTree, request: PromptRequest) -> str:
-    """The prompt that a template makes.
-
-    Args:
-        source: The template's text.
-        tree: The same, parsed, with its `.Response`.
-        request: The conversation, or what to fill in.
+    """The prompt for a request, from the text of a template and its tree with `.Response`.
 
     Raises:
         GoTemplateError: The template fails on it, or a limit is reached.
@@ -132,7 +127,7 @@ def _content(source: Mapping[str, object]) -> str:
 
 
 def _merged(messages: Sequence[Mapping[str, object]]) -> tuple[str, list[Mapping[str, object]]]:
-    """The text of all system messages, and the messages with neighbours of one role put together."""
+    """The text of all system messages, and the messages with adjacent ones of the same role merged."""
     system: list[str] = []
     merged: list[Mapping[str, object]] = []
     for each in messages:
@@ -173,8 +168,8 @@ def _turn_by_turn(
                 turn["Prompt"] = _content(each)
             case "assistant":
                 turn["Response"] = _content(each)
-    # Ollama makes a new template of what is left for the last turn: without its own functions, without the templates
-    # that this one defines, and without its choice for keys that are missing.
+    # For the last turn Ollama makes a new template of the truncated one: without its own functions, the nested
+    # templates and its value for missing keys.
     last = TemplateTree(cut_after(tree.root, "Response"), {})
     bare = replace(settings, functions=GO_FUNCTIONS, missing=NOTHING)
     turns.append(evaluate(source, last, {**turn, **thought}, bare, bounds))

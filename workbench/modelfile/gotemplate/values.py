@@ -12,7 +12,7 @@ from typing import Final
 
 
 class Nothing:
-    """No value at all: what Go has where a pipeline came to nil. It prints `<no value>`."""
+    """No value: the result of a pipeline that is nil in Go. It prints `<no value>`."""
 
     __slots__ = ()
 
@@ -24,13 +24,13 @@ NOTHING: Final = Nothing()
 
 
 class Struct:
-    """A value with a fixed set of fields: asking for another field is an error, and it always tests true.
+    """A value with a fixed set of fields: another field is an error, and it always tests true.
 
     Args:
         type_name: Its type in Go, for errors.
         fields: Its fields by name.
-        document: What `json` makes of it.
-        printed: What it prints as, where it is not what Go does for every struct.
+        document: Its form in JSON.
+        printed: Its printed form; None for that of any struct.
     """
 
     __slots__ = ("document", "fields", "printed", "type_name")
@@ -45,13 +45,7 @@ class Struct:
 
 
 class PrintedList(list["Value"]):
-    """A list that prints as a text of its own.
-
-    Args:
-        items: Its elements.
-        document: What `json` makes of it.
-        printed: What it prints as.
-    """
+    """A list with printed and JSON forms of its own."""
 
     __slots__ = ("document", "printed")
 
@@ -62,18 +56,13 @@ class PrintedList(list["Value"]):
 
 
 class Members(dict[str, "Value"]):
-    """What JSON holds of a struct: its members stay in their order, where those of other maps are sorted."""
+    """The JSON form of a struct, whose members keep their order; those of other maps are sorted."""
 
     __slots__ = ()
 
 
 class PrintedMap(dict[str, "Value"]):
-    """A map that prints as a text of its own.
-
-    Args:
-        items: What it holds.
-        printed: What it prints as.
-    """
+    """A map with a printed form of its own."""
 
     __slots__ = ("printed",)
 
@@ -87,21 +76,21 @@ Value = str | int | float | bool | None | list["Value"] | dict[str, "Value"] | S
 
 
 class FunctionError(Exception):
-    """A function that refuses its arguments; the evaluator adds the name and the place."""
+    """A function refuses its arguments; the evaluator adds its name and position."""
 
 
 def as_bytes(text: str) -> bytes:
-    """The bytes of a text as Go has it."""
+    """The bytes of a text in Go."""
     return text.encode("utf-8", "surrogateescape")
 
 
 def from_bytes(data: bytes) -> str:
-    """The text that some bytes are; `as_bytes` gives them back."""
+    """The inverse of `as_bytes`."""
     return data.decode("utf-8", "surrogateescape")
 
 
 def sound_text(text: str) -> str:
-    """`text` with U+FFFD for everything that is no character."""
+    """`text` with U+FFFD for lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -110,60 +99,45 @@ def sound_text(text: str) -> str:
 
 
 def is_true(value: Value) -> bool:
-    """Whether `if` takes the first branch: everything but false, 0, "", nil, and what is empty."""
+    """Whether `if` takes the first branch: for all but false, 0, "", nil and empty values."""
     return isinstance(value, Struct) or (not isinstance(value, Nothing) and bool(value))
 
 
 def without_nothing(value: Value) -> Value:
-    """`value` as a function gets it: there, no value at all is nil."""
+    """`value` as an argument of a function, where no value is nil."""
     return None if isinstance(value, Nothing) else value
+
+
+_TYPES = {
+    bool: ("bool", "a bool"),
+    int: ("int", "a whole number"),
+    float: ("float64", "a decimal number"),
+    str: ("string", "a text"),
+    list: ("[]interface {}", "a list"),
+    dict: ("map[string]interface {}", "a map"),
+}
+"""The types of Go by those of Python, and in words."""
+
+
+def _type_names(value: Value) -> tuple[str, str]:
+    if isinstance(value, Struct):
+        return value.type_name, f"an {value.type_name}"
+    return next((_TYPES[kind] for kind in type(value).__mro__ if kind in _TYPES), ("<nil>", "nil"))
 
 
 def type_name(value: Value) -> str:
     """The type of `value` in Go."""
-    match value:
-        case bool():
-            return "bool"
-        case int():
-            return "int"
-        case float():
-            return "float64"
-        case str():
-            return "string"
-        case list():
-            return "[]interface {}"
-        case dict():
-            return "map[string]interface {}"
-        case Struct():
-            return value.type_name
-        case _:
-            return "<nil>"
+    return _type_names(value)[0]
 
 
 def described(value: Value) -> str:
-    """What `value` is, in words."""
-    match value:
-        case bool():
-            return "a bool"
-        case int():
-            return "a whole number"
-        case float():
-            return "a decimal number"
-        case str():
-            return "a text"
-        case list():
-            return "a list"
-        case dict():
-            return "a map"
-        case Struct():
-            return f"an {value.type_name}"
-        case _:
-            return "nil"
+    """The type of `value` in words, for errors."""
+    return _type_names(value)[1]
 
 
 def size_of(value: Value) -> int:
-    """What it may cost to look at `value` once, in characters of text."""
+    """The cost of reading `value` once, in characters of text."""
     if isinstance(value, str):
         return len(value)
-    # An element is looked at much faster than it takes to write one.
+    # Reading an element takes much less time than writing one.
     return 1 + (len(value) // 64 if isinstance(value, list | dict) else 0)

@@ -1,4 +1,4 @@
-"""How one value is printed: the verbs and flags of Go's `fmt`."""
+"""Print one value with the verbs and flags of Go's `fmt`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from workbench.modelfile.gotemplate.values import (
 )
 
 MAX_DEPTH = 60
-"""How deep lists and maps may lie in one another."""
+"""The deepest nesting of lists and maps."""
 NIL = "<nil>"
 _BASES = {"b": 2, "o": 8, "O": 8, "d": 10, "v": 10, "x": 16, "X": 16}
 _PREFIXES = {"b": "0b", "o": "0", "O": "0o", "x": "0x", "X": "0X"}
@@ -28,7 +28,7 @@ _QUOTED = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\
 
 @dataclass(slots=True)
 class Flags:
-    """What stands between `%` and the verb."""
+    """The flags between `%` and the verb."""
 
     sharp: bool = False
     zero: bool = False
@@ -38,13 +38,13 @@ class Flags:
     width: int = 0
     precision: int | None = None
     room: int = 2**62
-    """How many characters may still come of it: a width holds for each element of a list."""
+    """The remaining characters of the result: a width applies to each element of a list."""
 
     def pad(self, text: str, *, zeros: bool = True) -> str:
-        """`text` at the width that is asked for, counted in characters.
+        """`text` padded to the width, in characters.
 
         Raises:
-            FunctionError: There is no room left for it.
+            FunctionError: The result gets too long.
         """
         self.room -= max(self.width, len(text))
         if self.room < 0:
@@ -55,7 +55,7 @@ class Flags:
 
 
 def quoted(text: str, quote: str = '"', *, ascii_only: bool = False) -> str:
-    """`text` as a literal of Go."""
+    """`text` as a Go literal."""
     pieces = [quote]
     for character in text:
         point = ord(character)
@@ -75,10 +75,10 @@ def quoted(text: str, quote: str = '"', *, ascii_only: bool = False) -> str:
 
 
 def printed(value: Value, verb: str = "v", flags: Flags | None = None) -> str:
-    """`value` as the verb `verb` prints it.
+    """`value` printed with `verb`.
 
     Raises:
-        FunctionError: It is nested too deep, or longer than the flags have room for.
+        FunctionError: It is nested too deep, or too long.
     """
     return _Printer(flags or Flags(), verb).value(value, 0)
 
@@ -87,7 +87,7 @@ class _Printer:
     def __init__(self, flags: Flags, verb: str) -> None:
         self._flags = flags
         self._verb = verb
-        # %#v is Go's own syntax; %+v has the names of fields. Neither sign then means what it means elsewhere.
+        # %#v prints Go syntax and %+v the names of fields: with %v these flags have no other meaning.
         self._as_syntax = verb == "v" and flags.sharp
         self._with_names = verb == "v" and flags.plus
         if verb == "v":
@@ -128,7 +128,7 @@ class _Printer:
         return self._flags.pad(NIL) if self._verb == "v" else f"%!{self._verb}({NIL})"
 
     def _bad(self, value: Value) -> str:
-        """What Go prints for a verb that the type has no use for."""
+        """The output of Go for a verb that does not apply to the type."""
         return f"%!{self._verb}({type_name(value)}={printed(value, 'v', self._flags)})"
 
     def _cut(self, text: str) -> str:
@@ -210,7 +210,7 @@ class _Printer:
             return text.upper() if verb == "G" else text
         precision = 6 if flags.precision is None else flags.precision
         kind = {"v": "g", "F": "f"}.get(verb, verb)
-        # Python takes no more digits than this; a float has no more either.
+        # Python accepts no higher precision, and a float has no more digits.
         return format(value, f"{'#' if flags.sharp else ''}.{min(precision, 1100)}{kind}")
 
     def _list(self, items: list[Value], depth: int) -> str:
@@ -236,7 +236,7 @@ class _Printer:
 
 
 def general(value: float) -> str:
-    """A finite number, not negative, with the fewest digits that read back to it."""
+    """A finite, non-negative number with the fewest digits that parse back to it."""
     digits, point = shortest_digits(value)
     exponent = point - 1
     if value and (exponent < -4 or exponent >= 6):
