@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves the old one or the new one, never half of one."""
+"""Write files atomically: a crash leaves the old one or the new one, never a part."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.core.errors import TargetError
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable, where the system can."""
+    """Flush the names in `folder` to disk, where the system supports it."""
     with contextlib.suppress(OSError):  # Windows opens no folders, and some file systems sync none.
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -24,10 +24,10 @@ def sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _finished_temporary(target: Path, data: bytes, mode: int | None) -> Iterator[Path]:
-    """A file beside `target` that holds `data` on disk; it is gone afterwards unless it was moved away."""
+    """A file beside `target` with `data` on disk; removed afterwards unless it was moved."""
     temporary = target.with_name(f".workbench-{secrets.token_hex(6)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    # What is not for everybody is not so for a moment either.
+    # A private file must not be readable by others for a moment either.
     descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -42,12 +42,12 @@ def _finished_temporary(target: Path, data: bytes, mode: int | None) -> Iterator
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Put `data` in the place of the file `path`, at once or not at all.
+    """Replace the file `path` by `data` atomically.
 
-    A symbolic link stays a link and its target is written; the permissions of an existing file are kept.
+    A symbolic link is kept and its target is written; the permissions of an existing file are kept.
 
     Raises:
-        OSError: It cannot be written; the old file is untouched.
+        OSError: It cannot be written; the old file is unchanged.
     """
     target = Path(os.path.realpath(path))
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,12 +70,12 @@ def _numbered(path: Path) -> Iterator[Path]:
 
 
 def _claim(source: Path, target: Path, data: bytes, mode: int | None) -> bool:
-    """Give `source` the name `target` unless that is taken; tells whether it was free."""
+    """Give `source` the name `target` unless that exists; returns whether it was free."""
     try:
         os.link(source, target)
     except FileExistsError:
         return False
-    except OSError:  # A file system without hard links: the name is claimed first, and then filled.
+    except OSError:  # Without hard links the name is claimed first, then filled.
         return _fill(target, data, mode)
     return True
 
@@ -99,15 +99,9 @@ def _fill(target: Path, data: bytes, mode: int | None) -> bool:
 
 
 def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
-    """Write `data` to `path`, or to the first free numbered name where `path` is taken.
+    """Write `data` to `path`, or to the first free numbered name if that exists; returns the path written.
 
-    Args:
-        path: Where to write.
-        data: What to write.
-        mode: The permissions; None for those of any new file.
-
-    Returns:
-        The path that was written.
+    `mode` are the permissions; None for those of any new file.
 
     Raises:
         OSError: It cannot be written.
@@ -120,15 +114,7 @@ def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
 
 
 def write_copy(folder: Path, text: str, clock: Callable[[], float] = time.time) -> Path:
-    """Write a copied text to a new file, which only its owner may read.
-
-    Args:
-        folder: The folder of the file, which is named after the time; made where it is missing.
-        text: What to write.
-        clock: Seconds since 1970.
-
-    Returns:
-        The path that was written.
+    """Write a copied text to a new file in `folder`, named after the time and readable only by its owner.
 
     Raises:
         TargetError: It cannot be written.

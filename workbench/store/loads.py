@@ -1,4 +1,4 @@
-"""What loads came to, one JSON document for all files, so that the next estimate can be judged by the last."""
+"""The records of loads, in one JSON document: memory expected and used, and speed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,13 @@ from workbench.store.files import replace_file
 log = logging.getLogger(__name__)
 
 KEPT = 200
-"""So many records are kept where nothing else is said."""
+"""The default number of records kept."""
 
 
 class FileLoadBook(LoadBook):
-    """Keeps what loads came to in a file.
+    """Keeps the newest records of loads in a file, which need not exist.
 
-    What cannot be read in it is left out, and a file that cannot be written is only logged: a load is not to fail for
-    its record.
-
-    Args:
-        path: The file; it need not be there.
-        kept: So many records are kept, the newest.
+    Unreadable records are ignored, and a failed write is only logged: a load must not fail because of its record.
     """
 
     def __init__(self, path: Path, kept: int = KEPT) -> None:
@@ -55,7 +50,7 @@ class FileLoadBook(LoadBook):
             try:
                 replace_file(self._path, (json.dumps(content, indent=1) + "\n").encode())
             except OSError as error:
-                log.warning("%s: what the load came to is not remembered: %s", self._path, error)
+                log.warning("%s: the load is not remembered: %s", self._path, error)
 
     def _read(self) -> list[LoadRecord]:
         """The records, newest first."""
@@ -64,7 +59,7 @@ class FileLoadBook(LoadBook):
         except FileNotFoundError:
             return []
         except (OSError, ValueError, RecursionError) as error:
-            log.warning("%s: what loads came to cannot be read: %s", self._path, error)
+            log.warning("%s: the records of loads cannot be read: %s", self._path, error)
             return []
         loads = content.get("loads") if isinstance(content, dict) else None
         records = [_record(item) for item in loads] if isinstance(loads, list) else []
@@ -72,7 +67,6 @@ class FileLoadBook(LoadBook):
 
 
 def _record(item: object) -> LoadRecord | None:
-    """A record as it was written; None where it cannot be read."""
     try:
         return read_json(LoadRecord, item, strict=True)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A lock on an open file that dies with its holder, so that two programs never write one session."""
+"""File locks that end with their process, so that two programs never write one session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 if sys.platform == "win32":
     import msvcrt
 
-    # Locks are mandatory on Windows: the locked byte lies far behind the text, where no reader comes.
+    # Locks are mandatory on Windows: the locked byte is far beyond the text, where nobody reads.
     _LOCKED_BYTE = 0x7FFF0000
 
     def _lock(descriptor: int, *, shared: bool) -> None:
@@ -26,14 +26,9 @@ else:
 
 
 def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Lock an open file until it is closed, without waiting.
+    """Lock an open file until it is closed, without waiting; False if another process holds the lock.
 
-    Args:
-        descriptor: The open file.
-        shared: Whether others may hold a shared lock at the same time; enough to see if somebody writes.
-
-    Returns:
-        False where somebody else holds it. A file system that knows no locks counts as free.
+    A shared lock excludes only exclusive ones. A file system without locks counts as free.
     """
     try:
         _lock(descriptor, shared=shared)

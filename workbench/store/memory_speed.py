@@ -1,4 +1,4 @@
-"""The best memory bandwidth that was ever measured here: whatever disturbs a measurement makes it slower."""
+"""The best memory bandwidth measured on this machine: a disturbed measurement is always too slow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 
 def best_memory_speed(path: Path, processor: str, measured: MemorySpeed | None) -> MemorySpeed | None:
-    """The best of `measured` and what the file at `path` knows of this processor; keeps it there."""
+    """The better of `measured` and the record of this processor in the file `path`, which is updated."""
     known = [speed for speed in (_kept(path, processor), measured) if speed is not None]
     best = max(known, key=lambda speed: speed.bytes_per_s, default=None)
     if best is not None:

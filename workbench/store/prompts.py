@@ -1,4 +1,4 @@
-"""What the user typed: the prompts of earlier sessions, and the one that was not sent yet."""
+"""The prompt history, and the unsent text of each running program."""
 
 from __future__ import annotations
 
@@ -19,28 +19,24 @@ from workbench.store.files import replace_file
 from workbench.store.locks import try_lock
 
 MOST = 1000
-"""Prompts that are kept."""
+"""The number of prompts kept."""
 LONGEST_LINE = 2**20
-"""Bytes of a prompt that is kept, as JSON."""
+"""The longest prompt kept, in bytes of JSON."""
 PASTES = ".pastes"
-"""The suffix of the file that tells where the pastes of a draft are."""
+"""The suffix of the file with the ranges of the pastes in a draft."""
 
 _log = logging.getLogger("workbench.prompts")
 
 
 class PromptFolder(PromptBook):
-    """Keeps prompts in a folder. What cannot be written or read is logged, and is no error: it is a convenience.
+    """Keeps prompts in a folder, created on demand. I/O errors are only logged: this is a convenience.
 
-    `history.jsonl` has a prompt on each line; programs that run at the same time all add to it. A line is a JSON
-    string, or `{"text": …, "pastes": [[start, end], …]}` where long pastes are in it, counted in characters.
+    `history.jsonl` has one prompt per line; concurrent programs all append to it. A line is a JSON string, or
+    `{"text": …, "pastes": [[start, end], …]}` if it has long pastes, counted in characters.
 
-    Each program has a file of its own in `drafts` for what is in its prompt now, which it holds a lock on: an unlocked
-    one belongs to a program that died. The file is the plain text, so that nothing of it is lost where writing was cut
-    short. Where its pastes are is in a file beside it, `{"bytes": length, "crc32": …, "pastes": …}`, which counts only
-    as long as the text is the one that it was written for.
-
-    Args:
-        folder: The folder; it is made when it is needed.
+    Each program has a locked file in `drafts` for the current text of its prompt: an unlocked one belongs to a program
+    that died. The file is plain text, so that an interrupted write loses nothing else. The ranges of its pastes are in
+    a file beside it, `{"bytes": length, "crc32": …, "pastes": …}`, which is ignored if the text has changed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,12 +104,12 @@ class PromptFolder(PromptBook):
                         return
                     self._draft = self._open_draft()
                 data = prompt.text.encode("utf-8", "surrogatepass")
-                # What was there stays until the new text is: a text only grows or shrinks at its end most of the time.
+                # Overwritten before it is truncated: most changes are at the end of the text.
                 os.pwrite(self._draft, data, 0)
                 os.ftruncate(self._draft, len(data))
                 self._keep_pastes(data, prompt.pastes)
             except OSError as error:
-                _log.warning("What is in the prompt cannot be kept in %s: %s", self._drafts, error)
+                _log.warning("The text of the prompt cannot be kept in %s: %s", self._drafts, error)
 
     def _open_draft(self) -> int:
         self._drafts.mkdir(parents=True, exist_ok=True)
@@ -151,7 +147,7 @@ class PromptFolder(PromptBook):
                     path.unlink()
                     path.with_suffix(PASTES).unlink(missing_ok=True)
             except OSError as error:
-                _log.warning("%s cannot be taken: %s", path, error)
+                _log.warning("%s cannot be read: %s", path, error)
                 continue
             if prompt.text.strip():
                 found.append(prompt)
@@ -164,7 +160,7 @@ def _line(prompt: PromptText) -> bytes:
 
 
 def _read_line(line: bytes) -> PromptText | None:
-    """The prompt on a line of the history; None where there is none."""
+    """The prompt on a line of the history; None if it is damaged."""
     try:
         document = json.loads(line)
     except (ValueError, RecursionError):
@@ -178,7 +174,7 @@ def _read_line(line: bytes) -> PromptText | None:
 
 
 def _read_draft(data: bytes, beside: Path) -> PromptText:
-    """A draft with the pastes that the file beside it tells of; without them, where that is not about this text."""
+    """A draft with the pastes from the file beside it, if that file matches the text."""
     try:
         text = data.decode("utf-8", "surrogatepass")
         document = json.loads(beside.read_bytes())

@@ -406,7 +406,7 @@ async def test_what_can_be_read_of_a_damaged_database_is_saved(store, other, pat
         (size,) = connection.execute("PRAGMA page_size").fetchone()
     connection.close()
     damage(path, (page - 1) * size, size)
-    with pytest.raises(DamagedSessionsError, match="30 of its sessions were saved"):
+    with pytest.raises(DamagedSessionsError, match="30 of them were saved"):
         await other.summaries()
     assert len(await other.summaries()) == 30
     assert (await other.open_session("last")).turns[1].message.content == "answer 29 " * 300

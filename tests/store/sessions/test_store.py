@@ -103,7 +103,7 @@ async def test_names_that_mean_nothing(store, three, name, said_of_it):
 @pytest.mark.parametrize("name", ["last", "x"])
 async def test_nothing_is_stored_yet(store, name):
     for ask in (store.find, store.open_session, store.resume, store.dismiss):
-        with pytest.raises(SessionError, match=r"no stored session|None is stored"):
+        with pytest.raises(SessionError, match=r"No session is stored|None is stored"):
             await ask(name)
     with pytest.raises(SessionError, match="no session"):
         await store.rename(name, "x")

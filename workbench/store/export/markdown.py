@@ -65,7 +65,7 @@ def _one_line(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """`text` as inline code, whatever backquotes it has."""
+    """`text` as inline code, with a fence longer than its backquotes."""
     text = _one_line(text)
     if "`" not in text:
         return f"`{text}`"

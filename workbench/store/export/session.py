@@ -20,12 +20,7 @@ _ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", 
 
 
 def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
-    """The session in one of the formats.
-
-    Args:
-        session: What to write.
-        form: How to write it.
-        base: What FROM names in a Modelfile; empty for the file of the model.
+    """The session in one of the formats; `base` is the FROM of a Modelfile, empty for the file of the model.
 
     Raises:
         ModelfileError: A Modelfile cannot hold one of its values; the message names it.
@@ -42,7 +37,7 @@ def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
 
 
 def _has_template(path: str) -> bool:
-    """Whether the model file `path` brings a chat template; taken for granted where it cannot be read any more."""
+    """Whether the model file `path` has a chat template; assumed if it cannot be read."""
     try:
         return not path or "tokenizer.chat_template" in read_header(path).metadata
     except ModelFileError:
@@ -55,11 +50,11 @@ def export_session(
     """Write a session to a file, whole or not at all.
 
     Args:
-        session: What to write.
-        form: How to write it.
-        path: Where to: `~` is the home folder, and a folder gets a file named after the session.
-        overwrite: Whether an existing file is replaced; otherwise the new one gets the next free number.
-        base: What FROM names in a Modelfile; empty for the file of the model.
+        session: The session to write.
+        form: The format.
+        path: The file, or a folder, which gets a file named after the session; `~` is the home folder.
+        overwrite: Whether to replace an existing file; otherwise the new one gets the next free number.
+        base: The FROM of a Modelfile; empty for the file of the model.
 
     Returns:
         The path that was written.
@@ -67,7 +62,7 @@ def export_session(
     Raises:
         WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.
     """
-    # The backslash form of a lone surrogate is right in JSON, and legible in Markdown.
+    # The backslash escape of a lone surrogate is correct in JSON, and legible in Markdown.
     data = session_text(session, form, base).encode("utf-8", "backslashreplace")
     path = expanded(path)
     try:

@@ -1,10 +1,10 @@
-"""A session as JSON, with everything that it holds, and back.
+"""A session as lossless JSON, and back.
 
-Version 2 holds the tree: each message has a number and the number of the one before it, 0 where it begins the
-conversation, and `leaf` is the message that the conversation ends with. Deleted messages are not in it. `trace` is
-the times of an answer's tokens, in the form of `workbench.core.trace`, as Base64.
+Messages form a tree: each has a number and the number of its parent, 0 at the beginning of the conversation, and
+`leaf` is the last message of the conversation. Deleted messages are left out. `trace` is the timing of an answer in the
+form of `workbench.core.trace`, as Base64.
 
-What is read was written by anybody: what does not fit is refused, with its name and its place.
+The input may come from anywhere: an invalid field is refused, with its name and its place.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def session_from_json(text: str) -> Session:
     """The session that was exported as JSON.
 
     Raises:
-        SessionError: The text is no such session, of another version, or holds what makes no sense.
+        SessionError: The text is not such a session, is of another version, or has an invalid field.
     """
     try:
         values = json.loads(text)

@@ -1,4 +1,4 @@
-"""Commands for a shell that start the model of a session elsewhere: in llama-server, and in Ollama.
+"""Shell commands that start the model of a session in llama-server or Ollama.
 
 The options are those of llama.cpp's `common/arg.cpp`.
 """
@@ -26,7 +26,7 @@ SAMPLING_OPTIONS = {
     "seed": "--seed",
     "num_predict": "--predict",
 }
-"""llama-server's option for each parameter. All are written: its defaults are other ones."""
+"""The llama-server option of each parameter. All are written, because its defaults differ."""
 LOAD_OPTIONS = {
     "num_ctx": "--ctx-size",
     "num_batch": "--batch-size",
@@ -38,30 +38,26 @@ LOAD_OPTIONS = {
     "type_v": "--cache-type-v",
     "flash_attn": "--flash-attn",
 }
-"""The same for how a model is loaded. What was left open is left open there too."""
+"""The same for load settings; automatic ones are left out."""
 
 
 def start_commands(session: Session, modelfile: str) -> str:
-    """A shell script with the commands.
-
-    Args:
-        session: Whose model and settings to start.
-        modelfile: The session as a Modelfile, for Ollama.
+    """A shell script with the commands; `modelfile` is the session as a Modelfile, for Ollama.
 
     Raises:
-        SessionError: The session has had no model in a file.
+        SessionError: The session has no model file.
     """
     if not session.model_path:
         raise SessionError(
-            "The commands need a model file, and this session has had none.", "Open a model file first, then export."
+            "The commands need a model file, and this session has none.", "Open a model file first, then export."
         )
     name = re.sub(r"[^a-z0-9]+", "-", session.title.casefold()).strip("-")[:40].strip("-") or "session"
     end = _unused("MODELFILE", modelfile)
     lines = [
         "#!/bin/sh",
-        "# Either of these two starts the model of a conversation with its settings. Remove the other one.",
+        "# Each of these two starts the model of a conversation with its settings. Remove the other one.",
         "",
-        "# llama-server: the system prompt, the messages and stop strings go with each request to it.",
+        "# llama-server: the system prompt, the messages and the stop strings are part of each request.",
         f"llama-server --model {shlex.quote(session.model_path)}{''.join(_options(session.sampling, session.load))}",
         "",
         "# Ollama",
@@ -90,7 +86,7 @@ def _option(option: str, value: Value) -> str:
 
 
 def _unused(word: str, text: str) -> str:
-    """`word`, made longer until no line of `text` is it."""
+    """`word`, extended until no line of `text` equals it."""
     lines = set(text.splitlines())
     while word in lines:
         word += "_"

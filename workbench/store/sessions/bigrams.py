@@ -1,8 +1,8 @@
-"""Texts of scripts that set no spaces between words, cut so that a word in the middle of a run of characters is found.
+"""Bigrams for scripts without spaces between words, so that a search finds a word inside a run of characters.
 
-SQLite's tokenizer takes such a run for a single word, or breaks it at each vowel sign. In an index of its own every
-character goes together with the next one: 図書館 becomes 図書 書館 館, so that 書館 is found. The last one of a run is
-there alone too: any character begins a token. A longer word is its pairs in a row.
+SQLite's tokenizer treats such a run as one word, or breaks it at each vowel sign. In a separate index every character
+is paired with the next one: 図書館 becomes 図書 書館 館, so that 書館 is found. The last character of a run is
+a token too, so that a token begins with every character. A longer word is a sequence of its pairs.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ END;
 
 
 def register(connection: sqlite3.Connection) -> None:
-    """Give a connection that writes the functions that the triggers call.
+    """Define the functions of the triggers in a connection that writes.
 
     The index holds what these returned: a function that returns something else could not remove it, and needs a new
     `VERSION` of the tables.
@@ -65,38 +65,36 @@ def _text(value: str | bytes) -> str:
 
 
 def has_runs(value: str | bytes) -> bool:
-    """Whether there is anything in a text that has to be cut."""
+    """Whether a text has runs of such scripts."""
     text = _text(value)
     return not text.isascii() and _RUN.search(text) is not None
 
 
 def in_pairs(value: str | bytes) -> str:
-    """A text as the index takes it."""
+    """A text for the index, with its runs as pairs."""
     return _RUN.sub(lambda run: f" {' '.join(_pairs(run[0]))} ", _text(value))
 
 
 def _pairs(run: str) -> list[str]:
-    """Every character with the next one; the last one alone."""
+    """Every character with the next one, and the last one alone."""
     return [run[place : place + 2] for place in range(len(run))]
 
 
 def phrase(term: str, *, begins: bool) -> str:
-    """A word that is looked for, as FTS5 takes it: its tokens in a row.
+    """A word or phrase of a search in the syntax of FTS5: its tokens in sequence.
 
-    Args:
-        term: The word, or a phrase, without quotation marks.
-        begins: Whether the text may go on after it where it ends in a script with spaces; in the others it always may.
+    `begins` makes the last word a prefix if it ends in a script with spaces; in the others it always is one.
     """
     *_, last = (None, *_RUN.finditer(term))
     if last is None or last.end() < len(term):
         return f'"{in_pairs(term)}"' + ("*" if begins else "")
-    # The run may go on in the text: its last character is the first one of a pair there.
+    # The run may continue in the text: its last character begins a pair there.
     pairs = _pairs(last[0])
     tokens = pairs[:-1] or pairs
     return f'"{in_pairs(term[: last.start()])} {" ".join(tokens)}"' + ("*" if len(pairs) == 1 else "")
 
 
 def finder(terms: list[str]) -> re.Pattern[str]:
-    """Finds what was looked for in a text, as far as it stands there letter by letter."""
+    """A pattern for the terms of a search where a text contains them literally."""
     wanted = (_BETWEEN.join(map(re.escape, _WORD.findall(term))) for term in terms)
     return re.compile("|".join(filter(None, wanted)) or r"(?!)", re.IGNORECASE)

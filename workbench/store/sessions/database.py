@@ -1,8 +1,8 @@
-"""The sessions database as a file: opened when it is needed, watched, and put aside when it is damaged.
+"""The file of the sessions database: opened on demand, and moved aside when it is damaged.
 
-Two connections are kept, one for writing and one for reading, each for a thread of its own. The file is looked at
-before every use: where somebody has removed or replaced it, it is opened anew and `generation` counts on, so that who
-has written to the one before can write again what was in it.
+There are two connections, one for writing and one for reading, each for its own thread. Before every use the file is
+checked: if it was removed or replaced it is opened again and `generation` increases, so that the writers of the former
+file can write their data again.
 """
 
 from __future__ import annotations
@@ -24,30 +24,25 @@ Role = Literal["writer", "reader"]
 Work = Callable[[sqlite3.Connection], T]
 
 BUSY_SECONDS = 5.0
-"""How long a write of another program is waited for."""
+"""How long to wait for a write of another program."""
 
 _SIDE_FILES = ("", "-wal", "-shm")
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _REMEDIES = {
     "SQLITE_FULL": ("the disk is full", "Free some space"),
-    "SQLITE_READONLY": ("it may not be written", "See who may write there"),
-    "SQLITE_PERM": ("it may not be opened", "See who may write there"),
-    "SQLITE_AUTH": ("it may not be opened", "See who may write there"),
-    "SQLITE_CANTOPEN": ("it cannot be opened", "See that its folder is there and who may write in it"),
+    "SQLITE_READONLY": ("it may not be written", "Check its permissions"),
+    "SQLITE_PERM": ("it may not be opened", "Check its permissions"),
+    "SQLITE_AUTH": ("it may not be opened", "Check its permissions"),
+    "SQLITE_CANTOPEN": ("it cannot be opened", "Check that its folder exists, and its permissions"),
     "SQLITE_BUSY": ("another program keeps it locked", "Close that program"),
-    "SQLITE_IOERR": ("the disk fails", "Look after the disk"),
-    "SQLITE_PROTOCOL": ("its lock cannot be had", "Close other programs that use it"),
+    "SQLITE_IOERR": ("the disk fails", "Check the disk"),
+    "SQLITE_PROTOCOL": ("it cannot be locked", "Close other programs that use it"),
 }
-_KEPT = "What is missing is kept in memory and written as soon as that works. An export elsewhere is safe."
+_KEPT = "Unsaved messages are kept in memory and written as soon as possible. An export to another disk is safe."
 
 
 class FoundDamage(SessionError):
-    """A database that turned out to be damaged while it was read.
-
-    Args:
-        file: Which file it was; None where it could not even be opened.
-        cause: What SQLite says.
-    """
+    """A database that proved damaged while it was read; `file` is its inode, None if it could not be opened."""
 
     def __init__(self, file: int | None, cause: Exception) -> None:
         super().__init__(f"The sessions are damaged: {cause}.")
@@ -59,9 +54,9 @@ class Database:
     """The database file.
 
     Args:
-        path: Where it is; made, with its folder, by the first write.
-        opened: Called with a connection that was opened for writing, and whether the file is new.
-        rescue: Takes what can be read of a damaged database over into a new one: from, to. Gives how many sessions.
+        path: The file; created, with its folder, by the first write.
+        opened: Called with each connection that is opened for writing.
+        rescue: Copies the readable sessions of a damaged database to a new one (from, to); returns their number.
     """
 
     def __init__(
@@ -72,7 +67,7 @@ class Database:
     ) -> None:
         self.path = path
         self.generation = 0
-        """Counts the files that were opened for writing under this path."""
+        """The number of files opened for writing under this path."""
         self._opened = opened
         self._rescue = rescue
         self._lock = RLock()
@@ -81,7 +76,7 @@ class Database:
         self._file: int | None = None
 
     def exists(self) -> bool:
-        """Whether there is a database to read."""
+        """Whether the file exists."""
         return self._stat() is not None
 
     def _stat(self) -> int | None:
@@ -91,10 +86,10 @@ class Database:
             return None
 
     def write(self, work: Work[T]) -> T:
-        """Do `work` in a transaction: all of it is on disk when this returns, or nothing.
+        """Do `work` in a transaction, which is on disk when this returns.
 
         Raises:
-            DamagedSessionsError: The database was damaged; there is a new one now, in which `work` can be done.
+            DamagedSessionsError: The database was damaged; `work` can be repeated in a new one.
             SessionError: It cannot be written.
         """
 
@@ -113,10 +108,10 @@ class Database:
         return self._run("writer", transaction)
 
     def read(self, work: Work[T]) -> T:
-        """Do `work`, which changes nothing, on one state of the database.
+        """Do `work` on a snapshot of the database.
 
         Raises:
-            FoundDamage: The database is damaged; `settle` is to be called in the writer's thread.
+            FoundDamage: The database is damaged; call `settle` in the writer's thread.
             SessionError: It cannot be read.
         """
 
@@ -150,7 +145,7 @@ class Database:
             return connection
         with self._lock:
             if connection is not None and role == "writer":
-                # The number of a file that is gone may be given to the next one.
+                # The inode of a removed file may be reused by the next one.
                 self._file = None
             self._close(role)
             return self._open(role)
@@ -159,7 +154,7 @@ class Database:
         if role == "writer":
             self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not self.path.exists():
-                # Conversations are nobody else's to read.
+                # Only the owner may read conversations.
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = self._connect(role)
         try:
@@ -187,15 +182,15 @@ class Database:
         mode = "rw" if os.access(self.path, os.W_OK) else "ro"
         location = f"{self.path.absolute().as_uri()}?mode={mode}"
         if mode == "ro" and not os.access(self.path.parent, os.W_OK) and not self._side("-wal").exists():
-            # Without its side files, which cannot be made here, a database in WAL mode opens in no other way.
+            # In WAL mode a database needs its side files, which cannot be created here, unless it is immutable.
             location += "&immutable=1"
         connection = sqlite3.connect(
             location, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
         connection.execute("PRAGMA foreign_keys = ON")
-        # Each transaction is on the disk before it counts as done, also where the power fails.
+        # Each transaction is flushed to disk, to survive a loss of power.
         connection.execute("PRAGMA synchronous = FULL")
-        # The first look at the file: what is no database is found out here.
+        # The first access fails if the file is not a database.
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         return connection
 
@@ -209,18 +204,18 @@ class Database:
                 connection.close()
 
     def close(self) -> None:
-        """Close the file; it is opened again when it is needed."""
+        """Close the file; it is opened again on demand."""
         with self._lock:
             for role in tuple(self._connections):
                 self._close(role)
 
     def settle(self, found: FoundDamage) -> SessionError:
-        """Move a damaged file out of the way, and begin a new one with what can be read of it.
+        """Move a damaged file aside, and create a new one with the sessions that can be read.
 
-        For the writer's thread: the other one finds out by itself that the file is a new one.
+        Call this in the writer's thread; the reader detects the new file by itself.
 
         Returns:
-            What to tell the user.
+            The error for the user.
         """
         if found.file is not None and found.file != self._stat():
             return _failure(self.path, found.cause, "SQLITE_BUSY")  # Another program did it already.
@@ -234,14 +229,14 @@ class Database:
                     self._side(suffix).rename(aside.with_name(aside.name + suffix))
         except OSError as error:
             what = (
-                f"The sessions in {self.path} are damaged ({found.cause}), and the file cannot be put aside: {error}."
+                f"The sessions in {self.path} are damaged ({found.cause}), and the file cannot be moved aside: {error}."
             )
             return SessionError(what, _KEPT)
         saved = self._save_from(aside)
-        count = "nothing could be read of it" if not saved else f"{saved} of its sessions were saved from it"
+        count = "none of them could be read" if not saved else f"{saved} of them were saved"
         return DamagedSessionsError(
             f"The sessions in {self.path} were damaged ({found.cause}): {count}.",
-            f"The damaged file is kept as {aside}; a new one was begun.",
+            f"The damaged file is kept as {aside}; a new one was created.",
         )
 
     def _save_from(self, aside: Path) -> int:

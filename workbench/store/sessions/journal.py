@@ -33,14 +33,11 @@ from workbench.store.sessions.rows import (
 
 T = TypeVar("T")
 Step = Callable[[sqlite3.Connection, int], object]
-"""One thing to write, given the key of the session."""
+"""One write, given the key of the session."""
 
 
 async def in_thread(thread: Executor, work: Callable[[], T]) -> T:
-    """What `work` gives in `thread`.
-
-    The work is done even where the one who waits for it is cancelled: words that were handed over are not dropped.
-    """
+    """The result of `work` in `thread`; the work is done even if the caller is cancelled."""
     future = asyncio.wrap_future(thread.submit(work))
     future.add_done_callback(lambda done: done.cancelled() or done.exception())
     return await asyncio.shield(future)
@@ -48,7 +45,7 @@ async def in_thread(thread: Executor, work: Callable[[], T]) -> T:
 
 @dataclass(frozen=True, slots=True)
 class _Growing:
-    """The answer that is being written, as far as it was recorded."""
+    """The answer in progress, as recorded so far."""
 
     number: int
     message: Message
@@ -58,22 +55,22 @@ class _Growing:
 class _Recorded:
     step: Step
     piece_of: int = 0
-    """The number of the answer that it is a piece of; 0 for what is no piece."""
+    """The number of the answer if it is a piece of one; otherwise 0."""
 
 
 class DatabaseJournal(Journal):
-    """Writes one session as it happens; see `core.session.Journal`.
+    """Writes one session as it happens.
 
-    All that was recorded stays in memory too, so that it can be written late where the disk refuses, and once more
-    where the database is put aside as damaged or somebody removes it.
+    All records stay in memory too, to be written later if the disk refuses, and again if the database is damaged or
+    removed.
 
     Args:
-        database: Where to write.
-        thread: The one thread that does all writing, so that records reach the disk in the order of the calls.
+        database: The database to write to.
+        thread: The only thread that writes, so that records reach the disk in the order of the calls.
         presence: The mark of this program.
         clock: Seconds since the epoch.
-        session: The session as it is so far.
-        key: Its key in the database; None for a new one, of which nothing is stored before its first message.
+        session: The session so far.
+        key: Its key in the database; None for a new one, which is not stored before its first message.
     """
 
     def __init__(
@@ -90,14 +87,14 @@ class DatabaseJournal(Journal):
         self._presence = presence
         self._clock = clock
         self._base = session
-        """The session before the first of the steps."""
+        """The session before the first step."""
         self._now = session
-        """The same with the settings and the model of now; its messages are not kept up to date."""
+        """The session with the current settings and model; its messages are not updated."""
         self._key = key
         self._id = session.id
         self._generation = database.generation
         self._steps: list[_Recorded] = []
-        """Everything that was recorded, written or not."""
+        """All records, written or not."""
         self._written = 0
         self._started = key is not None
         self._growing: _Growing | None = None
@@ -132,7 +129,7 @@ class DatabaseJournal(Journal):
         message, growing = node.turn.message, self._growing
         before = growing.message if growing is not None and growing.number == node.number else Message("assistant", "")
         if not (message.content.startswith(before.content) and message.reasoning.startswith(before.reasoning)):
-            # It does not go on from what was recorded: all of it is recorded once more.
+            # It does not continue the recorded text, so the whole message is recorded again.
             await self.message(node)
             self._growing = _Growing(node.number, message)
             return
@@ -148,7 +145,7 @@ class DatabaseJournal(Journal):
     @override
     async def close(self) -> None:
         if self._started and not self._closed:
-            # A session whose end cannot be written stays open, so that closing it again can still save its words.
+            # A session whose end cannot be written stays open, so that closing it again can still save it.
             await self._record(_release)
         self._closed = True
 
@@ -163,7 +160,7 @@ class DatabaseJournal(Journal):
 
     def _take(self, recorded: _Recorded, replaces: int) -> None:
         if replaces:
-            # The pieces that the answer came in are not needed any more.
+            # The whole answer replaces its pieces.
             kept = [each for each in self._steps if each.piece_of != replaces]
             self._written -= sum(each.piece_of == replaces for each in self._steps[: self._written])
             self._steps = kept
@@ -171,7 +168,7 @@ class DatabaseJournal(Journal):
         try:
             self._write()
         except DamagedSessionsError:
-            # There is a new database, and what the old one had of this session goes there before anything is said.
+            # The whole session goes to the new database before the error is reported.
             self._write()
             raise
 
@@ -191,7 +188,7 @@ class DatabaseJournal(Journal):
 
     def _begin(self, connection: sqlite3.Connection) -> tuple[int, str]:
         holder = self._presence.token()
-        # What a damaged database still had of it is older than what is written now.
+        # The copy rescued from a damaged database is older than the one in memory.
         connection.execute("DELETE FROM session WHERE id = ? AND holder = ?", (to_text(self._id), holder))
         return insert_session(connection, replace(self._base, id=self._id), holder)
 

@@ -1,4 +1,4 @@
-"""Which programs run: each holds a lock that dies with it, so that a session can tell whether its program lives."""
+"""Which programs run: each holds a file lock that ends with it, which shows whether the owner of a session is alive."""
 
 from __future__ import annotations
 
@@ -14,11 +14,7 @@ _SUFFIX = ".lock"
 
 
 class Presence:
-    """The mark that this program runs, in a folder that all programs share.
-
-    Args:
-        folder: Where the marks are; made when it is needed.
-    """
+    """The lock file of this program, in a folder that all programs share; the folder is created on demand."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -27,17 +23,17 @@ class Presence:
         self._token = ""
 
     def token(self) -> str:
-        """The name of this program; its mark is there when this returns.
+        """The name of this program, whose lock file exists when this returns.
 
         Raises:
-            OSError: It cannot be made.
+            OSError: It cannot be created.
         """
         if self._descriptor is None or self._pid != os.getpid():
             self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._sweep()
             path = self._path(self._token)
-            # A mark is locked before it has its name, so that nobody takes it for that of a dead program.
+            # The file is locked before it gets its name, so that it never looks like that of a dead program.
             unnamed = path if sys.platform == "win32" else path.with_suffix(".new")
             descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
             try_lock(descriptor)
@@ -47,7 +43,7 @@ class Presence:
         return self._token
 
     def _sweep(self) -> None:
-        """Remove the marks of dead programs."""
+        """Remove the lock files of dead programs."""
         for path in self._folder.glob(f"*{_SUFFIX}"):
             self.is_alive(path.name.removesuffix(_SUFFIX))
 
@@ -55,7 +51,7 @@ class Presence:
         return self._folder / f"{token}{_SUFFIX}"
 
     def is_alive(self, token: str) -> bool:
-        """Whether the program of that name still runs. The mark of a dead one is removed."""
+        """Whether the program of that name runs; the lock file of a dead one is removed."""
         if not token or Path(token).name != token:
             return False
         path = self._path(token)
@@ -73,7 +69,7 @@ class Presence:
         return False
 
     def leave(self) -> None:
-        """Take the mark away."""
+        """Remove the lock file."""
         if self._descriptor is not None and self._pid == os.getpid():
             os.close(self._descriptor)
             with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Sessions as rows of the database, and back. Everything here runs inside a transaction of the caller."""
+"""Sessions as rows of the database, and back, inside a transaction of the caller."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn, View
 Row = tuple[Any, ...]
 
 SUMMARY = "id, first_words, name, model, messages, updated_at, metrics, pinned, deleted_at IS NOT NULL"
-"""The columns that `read_summary` takes."""
+"""The columns for `read_summary`."""
 
 
 def to_text(text: str) -> str | bytes:
-    """A text as SQLite takes it: one with lone surrogates, which have no UTF-8 form, as bytes."""
+    """A text for SQLite: as bytes if it has lone surrogates, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -32,12 +32,12 @@ def to_text(text: str) -> str | bytes:
 
 
 def from_text(value: str | bytes) -> str:
-    """The text that `to_text` took."""
+    """The inverse of `to_text`."""
     return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
 
 
 def _dumped(value: Mapping[str, object] | None) -> str | None:
-    # With everything beyond ASCII escaped, any text has a place in JSON.
+    # JSON escapes everything beyond ASCII, including lone surrogates.
     return None if value is None else json.dumps(value, separators=(",", ":"))
 
 
@@ -49,7 +49,7 @@ def _loaded(text: str | None) -> object:
 
 
 def keep_making(connection: sqlite3.Connection, making: Making | None) -> int | None:
-    """The key of what an answer was made with; it is stored where it is not there yet."""
+    """The key of the model and settings of an answer, which are stored once."""
     if making is None:
         return None
     # The seed belongs to one answer; everything else is shared by many.
@@ -59,7 +59,7 @@ def keep_making(connection: sqlite3.Connection, making: Making | None) -> int | 
 
 
 def next_making(session: Session) -> Making:
-    """The settings of a session, as they are stored."""
+    """The settings of a session in their stored form."""
     return Making(system=session.system, sampling=session.sampling, load=session.load)
 
 
@@ -67,11 +67,7 @@ def next_making(session: Session) -> Making:
 
 
 def insert_session(connection: sqlite3.Connection, session: Session, holder: str | None) -> tuple[int, str]:
-    """Store a session with everything that it holds.
-
-    Returns:
-        Its key and its id, which has a number after it where the wanted one was taken.
-    """
+    """Store a whole session; returns its key and its id, with a number appended if the wanted one exists."""
     name, number = session.id, 1
     while connection.execute("SELECT 1 FROM session WHERE id = ?", (to_text(name),)).fetchone():
         number += 1
@@ -102,7 +98,7 @@ def insert_session(connection: sqlite3.Connection, session: Session, holder: str
 
 
 def put_message(connection: sqlite3.Connection, session: int, node: Node) -> int:
-    """Store a message, in the place of what there is of it already, as the end of the conversation. Gives its key."""
+    """Store a message, replacing its earlier state, as the end of the conversation; returns its key."""
     turn, message = node.turn, node.turn.message
     known = {} if turn.metrics is None else asdict(turn.metrics)
     metrics = _dumped({name: value for name, value in known.items() if value is not None} if known else None)
@@ -152,15 +148,7 @@ def put_message(connection: sqlite3.Connection, session: int, node: Node) -> int
 
 
 def put_piece(connection: sqlite3.Connection, session: int, node: Node, content: str, reasoning: str) -> None:
-    """Store what an answer that is being written has gained.
-
-    Args:
-        connection: The database.
-        session: The key of the session.
-        node: The answer so far; its text is not looked at.
-        content: What its text has gained.
-        reasoning: What its reasoning has gained.
-    """
+    """Store the text that an answer in progress has gained; the text of `node` itself is ignored."""
     found = connection.execute("SELECT key FROM message WHERE session = ? AND number = ?", (session, node.number))
     row = found.fetchone()
     if row is None:
@@ -177,7 +165,7 @@ def put_piece(connection: sqlite3.Connection, session: int, node: Node, content:
 
 
 def set_view(connection: sqlite3.Connection, session: int, view: View, at: float) -> None:
-    """Store which messages are the conversation, and which are deleted."""
+    """Store which messages form the conversation, and which are deleted."""
     connection.execute("UPDATE session SET leaf = ? WHERE key = ?", (view.leaf, session))
     marked = connection.execute(
         "SELECT number FROM message WHERE session = ? AND deleted_at IS NOT NULL", (session,)
@@ -188,7 +176,7 @@ def set_view(connection: sqlite3.Connection, session: int, view: View, at: float
             "UPDATE message SET deleted_at = ? WHERE session = ? AND number = ?",
             [(stamp, session, number) for number in sorted(numbers)],
         )
-    # The title is made from the conversation that is open.
+    # The title comes from the current conversation.
     root = connection.execute(
         "WITH RECURSIVE way (number, parent, role, reason, content) AS ("
         "SELECT number, parent, role, finish_reason, content FROM message WHERE session = ?1 AND number = ?2 UNION ALL "
@@ -203,7 +191,7 @@ def set_view(connection: sqlite3.Connection, session: int, view: View, at: float
 
 
 def fold_pieces(connection: sqlite3.Connection, session: int) -> None:
-    """Put the pieces of an interrupted answer into its message, where a search finds them."""
+    """Merge the pieces of an interrupted answer into its message, where a search finds them."""
     unfolded = connection.execute(
         "SELECT DISTINCT message.key FROM piece JOIN message ON message.key = piece.message WHERE session = ?",
         (session,),
@@ -226,7 +214,7 @@ def _pieces(connection: sqlite3.Connection, message: int) -> tuple[str, str]:
 
 
 def read_session(connection: sqlite3.Connection, key: int) -> Session:
-    """The session of that key, which must be there."""
+    """The session with this key, which must exist."""
     row = connection.execute(
         "SELECT id, created_at, updated_at, model, model_path, made, name, pinned, leaf FROM session "
         "LEFT JOIN making ON making.key = session.making WHERE session.key = ?",
@@ -289,7 +277,7 @@ def _tree(rows: Iterable[Row], leaf: int, pieces_of: Callable[[Row], tuple[str, 
 
 
 def read_summary(row: Row) -> SessionSummary:
-    """What a list shows, from the columns of `SUMMARY`."""
+    """A row of a list, from the columns of `SUMMARY`."""
     title = from_text(row[2]) or from_text(row[1]) or "empty session"
     return SessionSummary(
         from_text(row[0]),
@@ -304,7 +292,7 @@ def read_summary(row: Row) -> SessionSummary:
 
 
 def rescue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    """Take over every session that can still be read of a damaged database. Gives how many those are."""
+    """Copy every readable session of a damaged database to another one; returns their number."""
     try:
         keys = source.execute("SELECT key, holder, deleted_at FROM session NOT INDEXED").fetchall()
     except sqlite3.Error:

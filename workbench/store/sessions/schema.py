@@ -7,13 +7,13 @@ import sqlite3
 from workbench.store.sessions import bigrams
 
 APPLICATION_ID = 0x776B6264
-"""Tells `file` and other tools whose database it is: `wkbd`."""
+"""Identifies the database to `file` and other tools: `wkbd`."""
 
 VERSION = 2
 
 _TABLES = """
 CREATE TABLE making (
-    -- What an answer was made with, as JSON: model file and digest, system prompt, parameters. Each one once.
+    -- The model and settings of answers, as JSON: file and digest, system prompt, parameters. Each one once.
     key INTEGER PRIMARY KEY,
     made TEXT NOT NULL UNIQUE
 );
@@ -23,7 +23,7 @@ CREATE TABLE session (
     created_at REAL NOT NULL,               -- seconds since the epoch
     updated_at REAL NOT NULL,
     first_words TEXT NOT NULL DEFAULT '',
-    name TEXT NOT NULL DEFAULT '',          -- what the user called it
+    name TEXT NOT NULL DEFAULT '',          -- given by the user
     pinned INTEGER NOT NULL DEFAULT 0,
     model TEXT NOT NULL DEFAULT '',
     model_path TEXT NOT NULL DEFAULT '',
@@ -31,7 +31,7 @@ CREATE TABLE session (
     leaf INTEGER NOT NULL DEFAULT 0,        -- the number of the message that the conversation ends with
     messages INTEGER NOT NULL DEFAULT 0,
     metrics TEXT,                           -- the figures of the last answer, as JSON
-    holder TEXT,                            -- the program that has it open; NULL where it ended well
+    holder TEXT,                            -- the program that has it open; NULL if it ended well
     deleted_at REAL
 );
 CREATE INDEX session_listed ON session (pinned DESC, updated_at DESC) WHERE deleted_at IS NULL;
@@ -51,7 +51,7 @@ CREATE TABLE message (
     metrics TEXT,
     making INTEGER REFERENCES making (key),
     seed INTEGER,
-    trace BLOB,                             -- when its words came; workbench.core.trace
+    trace BLOB,                             -- the timing of its text; workbench.core.trace
     deleted_at REAL,
     UNIQUE (session, number),
     FOREIGN KEY (session, parent) REFERENCES message (session, number) ON DELETE CASCADE
@@ -59,7 +59,7 @@ CREATE TABLE message (
 CREATE INDEX message_parent ON message (session, parent);
 CREATE INDEX message_deleted ON message (deleted_at) WHERE deleted_at IS NOT NULL;
 CREATE TABLE piece (
-    -- What an answer that is still being written has gained, flush by flush.
+    -- The text of an answer in progress, flush by flush.
     message INTEGER NOT NULL REFERENCES message (key) ON DELETE CASCADE,
     number INTEGER NOT NULL,
     content TEXT NOT NULL,
@@ -84,7 +84,7 @@ END;
 
 
 def _statements(script: str) -> list[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction that they belong in."""
+    """The statements of a script: `executescript` would commit the transaction around them."""
     found, lines = [], list[str]()
     for line in script.splitlines():
         lines.append(line)

@@ -1,4 +1,4 @@
-"""Finding words in all sessions."""
+"""Full-text search in all sessions."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from workbench.store.sessions import bigrams
 from workbench.store.sessions.rows import SUMMARY, from_text, read_summary
 
 MOST_HITS = 100
-"""Sessions that a search gives, at most."""
+"""The most sessions that a search returns."""
 _MOST_MESSAGES = 5_000
-"""Messages that are looked at, the newest first, before a search for a frequent word ends."""
+"""The most messages that a search for a frequent word visits, newest first."""
 _SNIPPET_TOKENS = 16
 _SNIPPET_CHARACTERS, _BEFORE = 60, 16
-"""The same for scripts in which words cannot be counted, and how much of it stands before what was found."""
+"""The same for scripts without word boundaries, and how much of it precedes the match."""
 _BEGIN, _END = "\ue000", "\ue001"
 _Marked = tuple[str, tuple[tuple[int, int], ...]]
-"""A text, and the places in it of what was found."""
+"""A text, and the matches in it."""
 _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 def terms_of(words: str) -> list[str]:
-    """Every word that is typed, quoted ones as one."""
+    """Every typed word; a quoted phrase is one."""
     terms = [phrase or word for phrase, word in _TERM.findall(words)]
     # A term without a letter or digit has no token, and would match nothing.
     return [term.replace('"', "").replace("\0", " ") for term in terms if any(char.isalnum() for char in term)]
 
 
 def _begins(words: str, term: str) -> bool:
-    # A single letter as a beginning would gather a tenth of all words.
+    # A single letter as a prefix would match a tenth of all words.
     return not words.endswith(('"', " ")) and len(term) > 1
 
 
 def match_expression(words: str) -> str:
-    """What is typed as FTS5 takes it: every word, quoted ones as a phrase, the last one also as a beginning.
+    """Typed words in the syntax of FTS5: quoted ones as a phrase, the last one also as a prefix.
 
-    Nothing that is typed is an operator; an empty text is given where there is nothing to look for.
+    Operators have no effect; the result is empty if there is no word.
     """
     terms = terms_of(words)
     quoted = [f'"{term}"' for term in terms]
@@ -49,7 +49,7 @@ def match_expression(words: str) -> str:
 
 
 def runs_expression(words: str) -> str:
-    """The same for the index of the scripts that set no spaces between words."""
+    """The same for the index of bigrams."""
     terms = terms_of(words)
     last = len(terms) - 1
     return " ".join(
@@ -58,8 +58,8 @@ def runs_expression(words: str) -> str:
 
 
 def search(connection: sqlite3.Connection, words: str) -> list[SessionHit]:
-    """The sessions with all of `words` in one message or in the name, the newest message first; a hit each."""
-    # A lone surrogate is in no word, and SQLite takes none.
+    """The sessions with all of `words` in one message or in the name, newest message first; one hit each."""
+    # SQLite accepts no lone surrogates, and no word has one.
     words = words.encode("utf-8", "replace").decode("utf-8")
     if not terms_of(words):
         return []
@@ -84,8 +84,8 @@ def _named(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
 
 
 def _found(connection: sqlite3.Connection, index: str, expression: str) -> Iterator[tuple[int, int, int, str]]:
-    """Key, session and number of each message that an index finds, and the index; the newest first."""
-    # The newest message is found first without looking at the others: ranking them all would take seconds for "the".
+    """Key, session and number of each matching message of an index, and the index; newest first."""
+    # The newest messages are read without ranking all matches, which would take seconds for "the".
     rows = connection.execute(
         f"SELECT {index}.rowid, message.session, message.number "
         f"FROM {index} JOIN message ON message.key = {index}.rowid WHERE {index} MATCH ? "
@@ -122,7 +122,7 @@ def _said(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
 
 
 def _snippet(connection: sqlite3.Connection, key: int, expression: str) -> _Marked:
-    # As bytes: a text with lone surrogates is none for SQLite.
+    # As bytes, because of texts with lone surrogates.
     found = connection.execute(
         "SELECT CAST(snippet(words, -1, ?, ?, '…', ?) AS BLOB) FROM words WHERE words MATCH ? AND rowid = ?",
         (_BEGIN, _END, _SNIPPET_TOKENS, expression, key),
@@ -131,7 +131,7 @@ def _snippet(connection: sqlite3.Connection, key: int, expression: str) -> _Mark
 
 
 def _cut_out(texts: Sequence[str], finder: re.Pattern[str]) -> _Marked:
-    """What stands around the first place where something is found, on one line."""
+    """The text around the first match, on one line."""
     text, place = texts[0], 0
     for each in texts:
         if (match := finder.search(each)) is not None:
@@ -145,7 +145,7 @@ def _cut_out(texts: Sequence[str], finder: re.Pattern[str]) -> _Marked:
 
 
 def _marked(snippet: str) -> _Marked:
-    """A snippet on one line, and where the words are in it."""
+    """A snippet on one line, and the matches in it."""
     text: list[str] = []
     marks: list[tuple[int, int]] = []
     length, start = 0, 0

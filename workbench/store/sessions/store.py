@@ -1,4 +1,4 @@
-"""The stored sessions: one database."""
+"""The store of sessions in one SQLite database."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LAST = "last"
-"""What names the session that was changed last."""
+"""The name of the session with the latest change."""
 
 PURGE_SECONDS = 30 * 86_400.0
-"""So long what was deleted can be had back."""
+"""How long a deleted session or message can be restored."""
 
 
 def new_id(now: float) -> str:
@@ -50,12 +50,7 @@ def new_id(now: float) -> str:
 
 
 class DatabaseSessionStore(SessionStore):
-    """Sessions in a database; see `core.session.SessionStore`.
-
-    Args:
-        path: The database; made when the first message is stored.
-        clock: Seconds since the epoch.
-    """
+    """Sessions in a database, which is created with the first message; `clock` is seconds since the epoch."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -64,10 +59,10 @@ class DatabaseSessionStore(SessionStore):
         self._writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions")
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sessions-reader")
         self._given: set[str] = set()
-        """Ids of this program's new sessions, which may not be stored yet."""
+        """The ids of new sessions of this program, which may not be stored yet."""
 
     def _opened(self, connection: sqlite3.Connection) -> None:
-        """Drop what was deleted long ago."""
+        """Remove what was deleted long ago."""
         connection.execute("BEGIN IMMEDIATE")
         try:
             before = self._clock() - PURGE_SECONDS
@@ -88,7 +83,7 @@ class DatabaseSessionStore(SessionStore):
         return await in_thread(self._writer, partial(self._database.write, work))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T], nothing: T) -> T:
-        """What `work` gives; `nothing` where nothing is stored yet."""
+        """The result of `work`; `nothing` if nothing is stored yet."""
         if not self._database.exists():
             return nothing
         if not self._database.generation:
@@ -102,10 +97,10 @@ class DatabaseSessionStore(SessionStore):
             raise await in_thread(self._writer, partial(self._database.settle, found)) from found
 
     def _prepare(self) -> None:
-        """Bring the database up to date before it is read.
+        """Open the database for writing before it is read.
 
         Raises:
-            DamagedSessionsError: It was damaged; there is a new one now.
+            DamagedSessionsError: It was damaged; there is a new one.
         """
         try:
             self._database.write(lambda connection: None)
@@ -145,7 +140,7 @@ class DatabaseSessionStore(SessionStore):
         return session, self._journal(session, key)
 
     def _free(self, connection: sqlite3.Connection, name: str) -> int:
-        """The key of a session that no living program has open."""
+        """The key of a session that no running program has open."""
         row = connection.execute("SELECT key, holder FROM session WHERE id = ?", (to_text(name),)).fetchone()
         if row is None:
             raise SessionError(f"There is no session {name!r} any more.")
@@ -223,7 +218,7 @@ class DatabaseSessionStore(SessionStore):
         await self._change(session_id, "deleted_at", None)
 
     async def find(self, session_id: str) -> str:
-        """The whole id of the session that is meant: an id, the beginning of just one, or `last`.
+        """The id of the session `session_id`: a whole id, a unique prefix, or `last`.
 
         Raises:
             SessionError: There is none, or more than one.
@@ -252,7 +247,7 @@ class DatabaseSessionStore(SessionStore):
         return session
 
     async def keep(self, session: Session) -> str:
-        """Store a session that came from elsewhere. Gives its id, which is a new one where its own is taken."""
+        """Store an imported session; returns its id, a new one if its own exists."""
         _, name = await self._write(lambda connection: insert_session(connection, session, None))
         return name
 
@@ -262,13 +257,13 @@ class DatabaseSessionStore(SessionStore):
 
     @override
     async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
-        # Imported late: the screen can be there before anything is exported.
+        # Imported late, to show the screen earlier.
         from workbench.store.export.session import export_session
 
         return await asyncio.to_thread(export_session, session, form, path, base=base)
 
     def recent_model_paths(self, count: int) -> list[str]:
-        """The files of the models that were used last, the newest first. Nothing is found where nothing can be read."""
+        """The files of the models that were used last, newest first; empty if the sessions cannot be read."""
 
         def paths(connection: sqlite3.Connection) -> list[str]:
             rows = connection.execute(
@@ -284,19 +279,19 @@ class DatabaseSessionStore(SessionStore):
             return []
 
     def close(self) -> None:
-        """Close the database, and take away the mark that this program runs."""
+        """Close the database, and remove the lock file of this program."""
         self._writer.submit(self._database.close).result()
         self._presence.leave()
 
 
 def _named(name: str, ids: Sequence[str]) -> str:
-    """The id that `name` means among `ids`, the one changed last first."""
+    """The id in `ids`, sorted by last change, that `name` refers to."""
     if name in ids:
         return name
     if name == LAST:
         if ids:
             return ids[0]
-        raise SessionError("There is no stored session yet.")
+        raise SessionError("No session is stored yet.")
     matches = [session_id for session_id in ids if name and session_id.startswith(name)]
     if len(matches) == 1:
         return matches[0]
