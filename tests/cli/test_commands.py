@@ -178,10 +178,10 @@ async def test_a_session_leaves_and_comes_back_the_same(call, stored, tmp_path):
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "no session exported as JSON"),
-        (b"\xff\xfe{", "no UTF-8"),
+        (b"", "not a session exported as JSON"),
+        (b"\xff\xfe{", "not UTF-8"),
         (b'{"kind": "workbench-session", "version": 9}', "version 9"),
-        (b"\x00" * 1000, "no session exported as JSON"),
+        (b"\x00" * 1000, "not a session exported as JSON"),
     ],
 )
 def test_what_is_no_session_is_not_imported(call, tmp_path, data, told):
@@ -235,7 +235,7 @@ async def test_a_modelfile_names_the_model_as_the_user_wants(call, stored):
     assert base("--from", "llama3.2:3b") == "llama3.2:3b"
     status, out, _ = call_in_thread(call, "export", stored, "--json", "--from", "hf")
     assert status == 1
-    assert "/models/demo.gguf has no name in Hugging Face" in json.loads(out)["error"]["message"]
+    assert "/models/demo.gguf has no known name in Hugging Face" in json.loads(out)["error"]["message"]
 
 
 async def test_several_formats_go_to_the_exports_folder(call, stored):

@@ -1,4 +1,4 @@
-"""`workbench export`: leave with a conversation."""
+"""`workbench export`: write a conversation to a file."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write a conversation as a Modelfile, Markdown, JSON, or the commands that start its model elsewhere."
     )
-    parser.add_argument("session", metavar="SESSION", help="the id of a conversation, the start of one, or `last`")
+    parser.add_argument("session", metavar="SESSION", help="the id of a conversation, the beginning of one, or `last`")
     parser.add_argument("--format", default="modelfile", metavar="F[,F…]", help="modelfile, md, json or sh")
     parser.add_argument(
         "--from",
         dest="base",
         metavar="WHAT",
         default=PATH,
-        help="what FROM names in a Modelfile: path, ollama or hf for the model's name there, or a name of your own",
+        help="the FROM of a Modelfile: path, ollama or hf for the model's name there, or another name",
     )
     parser.add_argument("-o", "--output", metavar="PATH", help="a file or folder; - is standard output")
     add_sending_arguments(parser)
@@ -52,7 +52,7 @@ def _formats(text: str) -> list[ExportFormat]:
 
 
 def _base(wanted: str, session: Session, workers: Workers) -> str:
-    """What FROM names; empty for the file of the model.
+    """The value of FROM; empty for the file of the model.
 
     Raises:
         UnknownModelError: The model has no such name.
@@ -66,7 +66,7 @@ def _base(wanted: str, session: Session, workers: Workers) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the conversation; print where it went."""
+    """Write the conversation; print the paths."""
     workers = compose()
     formats = _formats(options.format)
     check_sending(options, list(formats))

@@ -1,4 +1,4 @@
-"""`workbench import`: take in a conversation that was exported as JSON."""
+"""`workbench import`: store a conversation that was exported as JSON."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _read(name: str) -> Session:
     try:
         return session_from_json(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
-        raise SessionError(f"{name} is no session exported as JSON: it is no UTF-8 text.") from error
+        raise SessionError(f"{name} is not a session exported as JSON: it is not UTF-8 text.") from error
     except SessionError as error:
         raise SessionError(f"{name}: {error.message}", error.hint) from error
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     """Store the conversation; print its id."""
     session = _read(options.file)
     if not session.tree.nodes:
-        raise SessionError(f"{options.file}: this session holds no message.", "Nothing was stored.")
+        raise SessionError(f"{options.file}: this session has no messages.", "Nothing was stored.")
     name = asyncio.run(compose().sessions.keep(session))
     if options.json:
         print_json({"session": name, "title": session.title, "messages": len(session.tree.nodes)})

@@ -1,4 +1,4 @@
-"""`workbench modelfile check`: what is wrong with a Modelfile, and where."""
+"""`workbench modelfile check`: the errors and warnings of a Modelfile, with their positions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what was found; 1 where Ollama would refuse the file."""
+    """Print the errors and warnings; 1 if Ollama would refuse the file."""
     path = expanded(Path(options.file))
     reading = examine_file(path)
     if options.json:

@@ -1,4 +1,4 @@
-"""When Python looks for garbage among its objects: not while the program starts, and not among what stays."""
+"""Garbage collection: deferred while the program starts, and rare among the objects that stay."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SELDOM = 200
-"""After so many looks at the middle generation all objects are looked at, which may hold a key up for 60 ms.
+"""Collections of the middle generation between two full ones, each of which may block a key for 60 ms.
 
-With Python's own 10 that is every three seconds while three answers stream.
+With Python's default of 10 that happens every three seconds while three answers stream.
 """
 
 
 @contextmanager
 def collect_later() -> Iterator[None]:
-    """Within it nothing is collected until `collect_from_now`: what a start makes stays, and walking it is dear.
+    """Collect nothing inside the `with` block until `collect_from_now`.
 
-    Imports and the first screen make some seventy thousand objects, which would be walked through dozens of times.
+    Imports and the first screen make about seventy thousand objects that stay; dozens of collections would visit them.
     """
     thresholds = gc.get_threshold()
     gc.disable()
@@ -29,9 +29,9 @@ def collect_later() -> Iterator[None]:
 
 
 def collect_from_now() -> None:
-    """Collect what becomes garbage from now on, and look seldom at what is old; what is there already is taken to stay.
+    """Collect what becomes garbage from now on; the present objects are taken to stay.
 
-    Does nothing where collecting was not put off.
+    Does nothing unless collection is deferred.
     """
     if not gc.isenabled():
         gc.freeze()

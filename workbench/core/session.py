@@ -127,83 +127,48 @@ class Journal(Protocol):
 
 
 class SessionStore(Protocol):
-    """The stored sessions."""
+    """The stored sessions.
+
+    Every method but `create` and `digest` raises SessionError: if the database cannot be read or written, if no session
+    has the id `session_id`, and for `resume`, `dismiss` and `delete` if a program has the session open.
+    """
 
     async def create(self) -> Journal:
         """Begin a new session. Nothing is stored before its first message."""
 
     async def resume(self, session_id: str) -> tuple[Session, Journal]:
-        """Continue a stored session; `session_id` may be the beginning of an id, or `last`.
-
-        Raises:
-            SessionError: It does not exist, cannot be read, or a program has it open.
-        """
+        """Continue a stored session; `session_id` may be the beginning of an id, or `last`."""
 
     async def open_session(self, session_id: str) -> Session:
-        """Read a stored session, also while a program has it open; `session_id` as in `resume`.
-
-        Raises:
-            SessionError: It does not exist, or cannot be read.
-        """
+        """Read a stored session, also while a program has it open; `session_id` as in `resume`."""
 
     async def interrupted(self) -> Sequence[Session]:
-        """Sessions whose program died, newest first.
-
-        Raises:
-            SessionError: They cannot be read.
-        """
+        """Sessions whose program died, newest first."""
 
     async def dismiss(self, session_id: str) -> None:
-        """Mark an interrupted session as ended. It stays stored.
-
-        Raises:
-            SessionError: It does not exist, cannot be written, or a program has it open.
-        """
+        """Mark an interrupted session as ended. It stays stored."""
 
     async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
         """All stored sessions: the pinned ones, then the others, each by their last change, newest first.
 
         Args:
             figures: Include the metrics of the last answer; reading them takes longer than everything else.
-
-        Raises:
-            SessionError: They cannot be read.
         """
 
     async def search(self, words: str) -> Sequence[SessionHit]:
-        """The sessions with all of `words` in one message or in their name, newest message first.
-
-        Raises:
-            SessionError: They cannot be read.
-        """
+        """The sessions with all of `words` in one message or in their name, newest message first."""
 
     async def rename(self, session_id: str, name: str) -> None:
-        """Rename a session; an empty name restores its first words.
-
-        Raises:
-            SessionError: It does not exist, or cannot be written.
-        """
+        """Rename a session; an empty name restores its first words."""
 
     async def pin(self, session_id: str, pinned: bool) -> None:
-        """Pin or unpin a session.
-
-        Raises:
-            SessionError: It does not exist, or cannot be written.
-        """
+        """Pin or unpin a session."""
 
     async def delete(self, session_id: str) -> None:
-        """Delete a session; for 30 days `restore` brings it back.
-
-        Raises:
-            SessionError: It does not exist, cannot be written, or a program has it open.
-        """
+        """Delete a session; for 30 days `restore` brings it back."""
 
     async def restore(self, session_id: str) -> None:
-        """Restore a deleted session.
-
-        Raises:
-            SessionError: It no longer exists, or cannot be written.
-        """
+        """Restore a deleted session."""
 
     async def digest(self, model: ModelEntry) -> str:
         """The digest of a model's file; empty where it has none that can be read."""

@@ -62,11 +62,8 @@ class Modelfile:
             messages=self.messages,
         )
 
-    def commands(self) -> tuple[Instruction, ...]:
+    def _instructions(self) -> Iterator[Instruction]:
         """The instructions for these values, in the order of `ollama show --modelfile`."""
-        return tuple(self._commands())
-
-    def _commands(self) -> Iterator[Instruction]:
         for base in self.bases:
             yield Instruction("from", base)
         if self.adapter:
@@ -90,7 +87,7 @@ class Modelfile:
         Raises:
             ModelfileError: A Modelfile cannot hold a value; the message names it.
         """
-        return write(self.commands(), self.comments)
+        return write(self._instructions(), self.comments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -103,6 +104,7 @@ _TRIMMED = " \t\r\n"
 """The white space that remains in a value without non-printing characters."""
 _CONTROLS_KEPT = {ord(character): None for character in "\t\r\n"}
 _BLANKS = re.compile(r"[ \t\r\n]*")
+_LINE_END = re.compile(r"\r\n|\r|\n")
 _LINE_REST = re.compile(r"[^\r\n]*")
 # An instruction may begin with any character.
 _COMMAND_WORD = re.compile(r"[\s\S][A-Za-z]*")
@@ -119,31 +121,11 @@ def visible(text: str) -> str:
     return "".join(character for character in text if character.isprintable() or character in "\t\r\n")
 
 
-class _Places:
-    """Converts positions in a text to line and column; the positions must be increasing."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._line = 1
-        self._line_start = 0
-        self._last = 0
-
-    def at(self, position: int) -> tuple[int, int]:
-        """The line and column of `position`, which must not be between a CR and its LF."""
-        text, last = self._text, self._last
-        line_ends = text.count("\n", last, position) + text.count("\r", last, position)
-        if line_ends:
-            self._line += line_ends - text.count("\r\n", last, position)
-            self._line_start = 1 + max(text.rfind("\n", last, position), text.rfind("\r", last, position))
-        self._last = position
-        return self._line, position - self._line_start + 1
-
-
 class _ModelfileReader:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
-        self._places = _Places(text)
+        self._line_starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
 
     def commands(self) -> Iterator[Instruction]:
         """The instructions.
@@ -162,12 +144,17 @@ class _ModelfileReader:
                 return self._position < len(text)
             self._position = _end(_LINE_REST, text, self._position)
 
+    def _place(self, position: int) -> tuple[int, int]:
+        """The line and column of a position."""
+        line = bisect_right(self._line_starts, position)
+        return line, position - self._line_starts[line - 1] + 1
+
     def _error(self, position: int, problem: str, hint: str) -> ModelfileSyntaxError:
-        return ModelfileSyntaxError(problem, hint, *self._places.at(position))
+        return ModelfileSyntaxError(problem, hint, *self._place(position))
 
     def _command(self) -> Instruction:
         text, start = self._text, self._position
-        line, column = self._places.at(start)
+        line, column = self._place(start)
         end = _end(_COMMAND_WORD, text, start)
         word = visible(text[start:end])
         name = word.lower()

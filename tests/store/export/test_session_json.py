@@ -50,11 +50,11 @@ async def test_a_session_that_was_imported_is_identical(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        ("", "no session exported as JSON"),
-        ("[]", "no session exported as JSON"),
-        ("1", "no session exported as JSON"),
-        ("[" * 100_000, "no session exported as JSON"),
-        ('{"kind": "other"}', "no session exported as JSON"),
+        ("", "not a session exported as JSON"),
+        ("[]", "not a session exported as JSON"),
+        ("1", "not a session exported as JSON"),
+        ("[" * 100_000, "not a session exported as JSON"),
+        ('{"kind": "other"}', "not a session exported as JSON"),
         ('{"kind": "workbench-session"}', "version None"),
         (text(version=1), "version 1"),
         (text(version=3), "version 3"),

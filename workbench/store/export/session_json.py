@@ -128,9 +128,9 @@ def session_from_json(text: str) -> Session:
     try:
         values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise SessionError(f"This is no session exported as JSON: {error}."[:300], "Nothing was stored.") from error
+        raise SessionError(f"This is not a session exported as JSON: {error}."[:300], "Nothing was stored.") from error
     if not isinstance(values, dict) or values.get("kind") != JSON_KIND:
-        raise SessionError("This is no session exported as JSON.", f"One says {JSON_KIND!r} under 'kind'.")
+        raise SessionError("This is not a session exported as JSON.", f"One says {JSON_KIND!r} under 'kind'.")
     version = values.get("version")
     if version != JSON_VERSION:
         raise SessionError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -243,23 +243,9 @@ def _read_tree(connection: sqlite3.Connection, session: int, leaf: int) -> Tree:
         "LEFT JOIN making ON making.key = message.making WHERE session = ? ORDER BY number",
         (session,),
     ).fetchall()
-    pieces = {row[13]: _pieces(connection, row[13]) for row in rows if row[14]}
-    return _tree(rows, leaf, lambda row: pieces.get(row[13], ("", "")))
-
-
-def _read_making(text: str | None, seed: object = None) -> Making | None:
-    making = salvage_json(Making, _loaded(text))
-    return None if making is None else replace(making, seed=seed if isinstance(seed, int) else None)
-
-
-def _read_metrics(text: str | None) -> AnswerMetrics | None:
-    return salvage_json(AnswerMetrics, _loaded(text))
-
-
-def _tree(rows: Iterable[Row], leaf: int, pieces_of: Callable[[Row], tuple[str, str]]) -> Tree:
     nodes, deleted = [], set()
     for row in rows:
-        content, reasoning = pieces_of(row)
+        content, reasoning = _pieces(connection, row[13]) if row[14] else ("", "")
         message = Message(row[2], from_text(row[3]) + content, from_text(row[4]) + reasoning)
         turn = Turn(
             message,
@@ -274,6 +260,15 @@ def _tree(rows: Iterable[Row], leaf: int, pieces_of: Callable[[Row], tuple[str, 
         if row[12] is not None:
             deleted.add(row[0])
     return Tree(tuple(nodes), View(leaf, frozenset(deleted)))
+
+
+def _read_making(text: str | None, seed: object = None) -> Making | None:
+    making = salvage_json(Making, _loaded(text))
+    return None if making is None else replace(making, seed=seed if isinstance(seed, int) else None)
+
+
+def _read_metrics(text: str | None) -> AnswerMetrics | None:
+    return salvage_json(AnswerMetrics, _loaded(text))
 
 
 def read_summary(row: Row) -> SessionSummary:
