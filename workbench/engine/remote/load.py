@@ -1,27 +1,26 @@
-"""The client of a sweep, seen from the program: a child process, which does nothing but ask."""
+"""The load generator of a sweep: a child process that does nothing but query the server."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
-from typing import Any
+from dataclasses import asdict
+
+from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, ServerError, WorkbenchError
 from workbench.core.servers import ServerAddress, split_ref
-from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, LoadTarget
+from workbench.core.sweep import LoadClient, LoadClients, LoadCost, LoadLevel, LoadSample, LoadTarget
+from workbench.processes import ChildProcess, JsonObject, ProcessEndedError
 
 WORKER = "workbench.engine.remote.load_worker"
 STOPPED = "The sweep was stopped."
-_LONGEST_LINE = 2**24
 
 
-class ChildLoadClients:
-    """Makes clients, each in a process of its own.
+class ChildLoadClients(LoadClients):
+    """Starts load generators, each in a process of its own.
 
     Args:
         address_of: Finds the key for the server at a URL.
@@ -30,123 +29,86 @@ class ChildLoadClients:
     def __init__(self, address_of: Callable[[str], ServerAddress] = ServerAddress) -> None:
         self._address_of = address_of
 
+    @override
     async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
-        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
-
-        Raises:
-            WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.
-        """
         key = self._address_of(split_ref(ref)[0]).key
-        client = ChildLoadClient(await _child())
-        cancel.on_set(client.end_soon)
+        child = ChildProcess(WORKER)
         target: LoadTarget | None = None
         try:
-            # The key goes through the pipe: arguments and environments of processes can be looked at.
-            async for event in client.ask({"open": ref, "key": None if key is None else key.reveal()}, cancel):
+            # The key goes through the pipe: arguments and environments of processes are visible to others.
+            async for event in _ask(child, cancel, open=ref, key=None if key is None else key.reveal()):
                 if "progress" in event:
                     on_progress(event["progress"])
                 elif "target" in event:
                     target = LoadTarget(**event["target"])
+            if cancel.is_set or target is None:
+                target = None
+                raise CancelledError(STOPPED)
         finally:
             if target is None:
-                await client.close()
-        if cancel.is_set or target is None:
-            await client.close()
-            raise CancelledError(STOPPED)
-        client.target = target
-        return client
+                await _end(child)
+        return ChildLoadClient(child, target)
 
 
-class ChildLoadClient:
-    """A client that runs."""
+class ChildLoadClient(LoadClient):
+    """A running load generator.
 
-    target: LoadTarget
+    Args:
+        child: Its process.
+        target: The model that it queries.
+    """
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, child: ChildProcess, target: LoadTarget) -> None:
+        self._child = child
+        self._target = target
 
+    @property
+    @override
+    def target(self) -> LoadTarget:
+        return self._target
+
+    @override
     async def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
-        """Ask everything of a level.
-
-        Raises:
-            ServerError: The client itself ended.
-        """
-        order = {
-            "concurrency": level.concurrency,
-            "prompts": level.prompts,
-            "n_gen": level.n_gen,
-            "seconds": level.seconds,
-        }
-        cancel.on_set(self.end_soon)
-        async for event in self.ask({"level": order}, cancel):
+        async for event in _ask(self._child, cancel, level=asdict(level)):
             if "sample" in event:
                 yield LoadSample(**event["sample"])
             elif "cost" in event:
                 yield LoadCost(**event["cost"])
 
-    async def ask(self, order: dict[str, object], cancel: CancelToken) -> AsyncIterator[dict[str, Any]]:
-        """Give an order; yields what comes of it.
+    @override
+    async def close(self) -> None:
+        await _end(self._child)
 
-        Raises:
-            WorkbenchError: It cannot be done.
-        """
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None
-        assert stdout is not None
-        with suppress(ConnectionError):
-            stdin.write(json.dumps(order).encode() + b"\n")
-            await stdin.drain()
-        failed: WorkbenchError | None = None
-        async for line in stdout:
-            if not line.endswith(b"\n"):
-                break
-            event: dict[str, Any] = json.loads(line)
-            if "end" in event:
-                if failed is not None:
-                    raise failed
-                return
+
+async def _ask(child: ChildProcess, cancel: CancelToken, **order: object) -> AsyncIterator[JsonObject]:
+    """The events that answer an order. `cancel` ends the process.
+
+    Raises:
+        WorkbenchError: The order cannot be carried out.
+    """
+    cancel.on_set(child.kill)
+    failed: WorkbenchError | None = None
+    try:
+        async for event in child.ask(**order):
             if "error" in event:
                 failed = error_of(**event["error"])
             else:
                 yield event
+    except ProcessEndedError:
         if not cancel.is_set:
-            raise ServerError("The process that asks the server has ended unexpectedly.", "Try it again.")
-
-    def end_soon(self) -> None:
-        """End it; from any thread."""
-        # The loop may be closed by the time that somebody raises the flag.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._kill)
-
-    def _kill(self) -> None:
-        if self._process.returncode is None:
-            with suppress(ProcessLookupError):
-                self._process.kill()
-
-    async def close(self) -> None:
-        """End it."""
-        self._kill()
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        await self._process.wait()
+            message = "The process that asks the server has ended unexpectedly."
+            raise ServerError(message, "Try it again.") from None
+    if failed is not None:
+        raise failed
 
 
-async def _child() -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-P", "-m", WORKER),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=_LONGEST_LINE,
-        # Ctrl+C reaches every process of the terminal's group: whether to stop is decided here alone.
-        start_new_session=True,
-    )
+async def _end(child: ChildProcess) -> None:
+    child.kill()
+    await asyncio.to_thread(child.close)
 
 
 def error_of(kind: str, message: str, hint: str) -> WorkbenchError:
-    """An error that another process has met, as it would be here."""
+    """The error of this process for one that was reported by another."""
     left: list[type[WorkbenchError]] = [WorkbenchError]
     while left:
         each = left.pop()

@@ -1,22 +1,15 @@
-"""The child process that stands for many users of a server, so that the screen does not disturb what they measure.
+"""The child process that acts as many users of a server, so that drawing the screen does not disturb the measurement.
 
-It reads orders on standard input, one JSON object a line, and writes what came of them on standard output:
-- `{"open": REF, "url": URL, "key": KEY or null}` is answered with `{"target": …}`;
-- `{"level": …}` with a `{"sample": …}` for each question as it ends, then `{"cost": …}`;
-- `{"error": {kind, message, hint}}` stands for an answer that cannot be given.
-
-`{"progress": FRACTION}` may come before an answer. Each ends with `{"end": true}`. The process ends when its standard
-input does.
+Orders and the events that answer them:
+- `{"open": REF, "key": KEY or null}`: `{"progress": FRACTION}` any number of times, then `{"target": …}`;
+- `{"level": …}`: a `{"sample": …}` for each request as it ends, then `{"cost": …}`;
+- `{"error": {kind, message, hint}}` in place of either, where it fails.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import json
-import os
-import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -38,6 +31,7 @@ from workbench.engine.remote.dialect import Dialect, Question, model_id
 from workbench.engine.remote.host import open_model
 from workbench.engine.remote.http import ServerClient, Timeouts
 from workbench.engine.remote.problems import plain
+from workbench.processes import END, JsonObject, ParentChannel
 
 LOOK_EVERY_S = 0.02
 """How often it looks how late the event loop is."""
@@ -93,15 +87,17 @@ class Users:
 
     Args:
         client: The connections to the server.
-        dialect: How it is spoken to.
+        dialect: The API that it speaks.
+        channel: Where each sample is reported as it ends.
     """
 
-    def __init__(self, client: ServerClient, dialect: Dialect) -> None:
+    def __init__(self, client: ServerClient, dialect: Dialect, channel: ParentChannel) -> None:
         self._client = client
         self._dialect = dialect
+        self._channel = channel
 
     async def run(self, level: LoadLevel) -> LoadCost:
-        """Ask everything; writes each sample as it ends."""
+        """Send every prompt of a level."""
         lags: list[float] = []
         watching = asyncio.create_task(_watch(lags))
         began, cpu = time.perf_counter_ns(), time.process_time_ns()
@@ -115,7 +111,7 @@ class Users:
 
     async def _user(self, prompts: Iterator[str], level: LoadLevel, began_ns: int) -> None:
         for prompt in prompts:
-            write({"sample": asdict(await self._ask(prompt, level, began_ns))})
+            self._channel.emit(sample=asdict(await self._ask(prompt, level, began_ns)))
             if time.perf_counter_ns() - began_ns >= level.seconds * 1e9:
                 return
 
@@ -161,66 +157,44 @@ async def _watch(lags: list[float]) -> None:
         lags.append(max(0.0, time.perf_counter_ns() - asked - LOOK_EVERY_S * 1e9))
 
 
-def write(value: object) -> None:
-    """Write a line."""
-    sys.stdout.write(json.dumps(value) + "\n")
-    sys.stdout.flush()
-
-
 class Worker:
-    """Does what it is ordered."""
+    """Carries out orders."""
 
-    def __init__(self) -> None:
-        self._client: ServerClient | None = None
+    def __init__(self, channel: ParentChannel) -> None:
+        self._channel = channel
         self._users: Users | None = None
 
-    async def run(self, orders: asyncio.Queue[bytes]) -> None:
-        """Do one order after the other, until there are no more."""
-        while line := await orders.get():
+    async def run(self) -> None:
+        """Carry out one order after the other, until there are no more."""
+        while (order := await self._channel.next_order()) is not None:
             try:
-                await self._do(json.loads(line))
+                await (self._open(order) if "open" in order else self._level(order["level"]))
             except WorkbenchError as error:
-                write({"error": {"kind": error.kind, "message": error.message, "hint": error.hint}})
-            write({"end": True})
+                self._channel.emit(error={"kind": error.kind, "message": error.message, "hint": error.hint})
+            self._channel.emit(**END)
 
-    async def _do(self, order: dict[str, Any]) -> None:
-        if "open" in order:
-            await self._open(order)
-            return
+    async def _level(self, level: JsonObject) -> None:
         assert self._users is not None
-        plain = order["level"]
-        cost = await self._users.run(LoadLevel(**{**plain, "prompts": tuple(plain["prompts"])}))
-        write({"cost": asdict(cost)})
+        cost = await self._users.run(LoadLevel(**{**level, "prompts": tuple(level["prompts"])}))
+        self._channel.emit(cost=asdict(cost))
 
-    async def _open(self, order: dict[str, Any]) -> None:
+    async def _open(self, order: JsonObject) -> None:
         url, name = split_ref(order["open"])
         key = order["key"]
-        self._client = ServerClient(ServerAddress(url, None if key is None else Secret(key)), Timeouts())
-
-        def tell(fraction: float) -> None:
-            write({"progress": fraction})
-
-        server, dialect, opened = await open_model(self._client, name, LoadSettings(), tell)
-        self._users = Users(self._client, SweepDialect(dialect, server.kind))
-        version = None if server.version is None else plain(server.version, self._client.address)
-        target = LoadTarget(url, server.kind, plain(model_id(opened.model), self._client.address), version)
-        write({"target": asdict(target)})
-
-
-def _listen(orders: asyncio.Queue[bytes], loop: asyncio.AbstractEventLoop) -> None:
-    """Read orders in a thread, for not every system can wait for standard input in an event loop."""
-    for line in sys.stdin.buffer:
-        loop.call_soon_threadsafe(orders.put_nowait, line)
-    # Nobody reads what comes of it any more.
-    os._exit(0)
+        client = ServerClient(ServerAddress(url, None if key is None else Secret(key)), Timeouts())
+        server, dialect, opened = await open_model(
+            client, name, LoadSettings(), lambda fraction: self._channel.emit(progress=fraction)
+        )
+        self._users = Users(client, SweepDialect(dialect, server.kind), self._channel)
+        version = None if server.version is None else plain(server.version, client.address)
+        target = LoadTarget(url, server.kind, plain(model_id(opened.model), client.address), version)
+        self._channel.emit(target=asdict(target))
 
 
 async def _main() -> None:
-    orders: asyncio.Queue[bytes] = asyncio.Queue()
-    threading.Thread(target=_listen, args=(orders, asyncio.get_running_loop()), daemon=True).start()
-    # What is loaded by now stays: looking through it again and again would delay what is measured.
+    # Objects that exist by now stay: collecting them again and again would delay what is measured.
     gc.freeze()
-    await Worker().run(orders)
+    await Worker(ParentChannel()).run()
 
 
 if __name__ == "__main__":
