@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.engine import files
 from workbench.engine.files import LocalFiles
+from workbench.engine.llama import devices
 from workbench.engine.llama.plan import Gpu, Machine
 
 
@@ -21,7 +21,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(threading.current_thread().name)
         return Machine(2, 8_000, 6_000, (Gpu("CUDA0", 900),), frozenset({"Q4_0"}))
 
-    monkeypatch.setattr(files, "_look_at_machine", look)
+    monkeypatch.setattr(devices, "look_at_machine", look)
     return asked
 
 

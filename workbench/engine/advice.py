@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from workbench.gguf.fit import Fit, Room
 
 
-class LocalAdviser:
+class LocalAdviser(MemoryAdviser):
     """Prices models against what is free on this machine.
 
     Args:
@@ -29,11 +32,8 @@ class LocalAdviser:
         self._resolve = resolve
         self._files = files
 
+    @override
     async def fit_together(self, models: Sequence[tuple[str, LoadSettings]]) -> bool:
-        """Whether these models, by reference and settings, fit together in what is free now.
-
-        One whose need cannot be told counts as fitting: loading it will tell.
-        """
         if len(models) < 2:
             return True
         room = await self._files.room()

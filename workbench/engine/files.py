@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ModelFileError, TargetError, TemplateError, WorkbenchError
+from workbench.core.errors import TargetError, WorkbenchError
 
 if TYPE_CHECKING:
-    from workbench.engine.llama.plan import Machine
     from workbench.gguf.fit import FitModel, Room
-    from workbench.gguf.header import Array, Header
-    from workbench.gguf.inspect import Inspection, ModelReport
+    from workbench.gguf.header import Array
+    from workbench.gguf.inspect import ModelReport
     from workbench.gguf.quantization import ProgressListener, QuantizeJob, QuantizePlan, QuantizeResult
     from workbench.gguf.targets import QuantType
+    from workbench.gguf.tokenizer import TokenizerFacts
 
 # What reads files is imported when one is read: the first paint of the screen does not wait for it.
 
@@ -52,16 +52,19 @@ class LocalFiles:
         Raises:
             ModelFileError: It cannot be read, is no model, or the adapter does not fit it.
         """
+        from workbench.engine.llama.plan import current_machine
+        from workbench.gguf.files import read_fit_model
+
         if self._repacked is None:
             # It stays the same as long as the program lives; llama.cpp's thread may be busy the next time.
-            self._repacked = (await _machine()).repacked
-        return await asyncio.to_thread(_fit_model, path, adapter, self._repacked)
+            self._repacked = (await current_machine()).repacked
+        return await asyncio.to_thread(read_fit_model, path, adapter, self._repacked)
 
     async def room(self) -> Room:
         """What is free on this machine now. It is asked in llama.cpp's own thread, between two of its steps."""
-        from workbench.engine.llama.plan import room_on
+        from workbench.engine.llama.plan import current_machine, room_on
 
-        return room_on(await _machine())
+        return room_on(await current_machine())
 
     async def inspect(self, path: Path) -> ModelReport:
         """Everything that the file says of itself.
@@ -77,7 +80,9 @@ class LocalFiles:
         Raises:
             ModelFileError: It cannot be read, or is not there.
         """
-        return await asyncio.to_thread(_array, path, key)
+        from workbench.gguf.files import read_array
+
+        return await asyncio.to_thread(read_array, path, key)
 
     async def plan(
         self,
@@ -152,66 +157,22 @@ class LocalFiles:
         return await asyncio.to_thread(_free_bytes, folder)
 
 
-def read_headers(path: Path, arrays: Container[str] = frozenset()) -> tuple[Header, ...]:
-    """The header of a file; of the first part of a split file those of the parts that are there.
-
-    Raises:
-        ModelFileError: A file cannot be read.
-    """
-    from workbench.gguf.names import parse_shard
-    from workbench.gguf.reader import read_header
-
-    first = read_header(path, arrays=arrays)
-    shard = parse_shard(path.name)
-    if shard is None or shard.number != 1:
-        return (first,)
-    parts = [path.with_name(name) for name in shard.names[1:]]
-    return (first, *(read_header(part) for part in parts if part.is_file()))
-
-
 def report(path: Path) -> ModelReport:
-    """Everything that the file says of itself. It reads the disk: not for the event loop.
+    """Inspect a model file. It reads the disk: not for the event loop.
 
     Raises:
         ModelFileError: It cannot be read, or is no model.
     """
-    from workbench.gguf.check import check_loadable
-    from workbench.gguf.inspect import ARRAYS, ModelReport, inspect
-    from workbench.gguf.oddities import Oddity
+    from workbench.gguf.files import read_report
 
-    inspection = inspect(read_headers(path, ARRAYS))
-    found: list[Oddity] = []
-    try:
-        check_loadable(path)
-    except ModelFileError as error:
-        reason = error.message.removeprefix(f"{path}: ")
-        found.append(Oddity("unloadable", f"llama.cpp would not load it: {reason}", error.hint))
-    sample = None
-    try:
-        sample = _sample(inspection)
-    except TemplateError as error:
-        found.append(Oddity("template", error.message, error.hint))
-    return ModelReport(inspection, sample, (*found, *inspection.warnings))
+    return read_report(path, _rendered_sample)
 
 
-def _sample(inspection: Inspection) -> str | None:
-    template, tokenizer = inspection.facts.chat_template, inspection.tokenizer
-    if template is None:
-        return None
+def _rendered_sample(template: str, tokenizer: TokenizerFacts) -> str:
     from workbench.engine.llama.template import ChatTemplate
     from workbench.gguf.inspect import SAMPLE
 
     return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE)
-
-
-def _array(path: Path, key: str) -> Array:
-    from workbench.gguf.header import Array
-    from workbench.gguf.reader import read_header
-
-    value = read_header(path, arrays=frozenset({key})).metadata.get(key)
-    if not isinstance(value, Array):
-        raise ModelFileError(f"{path}: there is no array {key!r} in it any more.", "The file has changed: look again.")
-    return value
 
 
 def _target_problem(job: QuantizeJob) -> str:
@@ -240,24 +201,3 @@ def _free_bytes(folder: Path) -> int | None:
         with suppress(OSError, ValueError):
             return shutil.disk_usage(place).free
     return None
-
-
-def _fit_model(path: Path, adapter: Path | None, repacked: frozenset[str]) -> FitModel:
-    from workbench.gguf.check import check_loadable
-    from workbench.gguf.fit import FitModel
-    from workbench.gguf.lora import check_adapter
-
-    headers = check_loadable(path)
-    return FitModel(headers, repacked, None if adapter is None else check_adapter(adapter, headers))
-
-
-async def _machine() -> Machine:
-    from workbench.engine.llama.runtime import shared_runtime
-
-    return await asyncio.wrap_future(shared_runtime.call(_look_at_machine))
-
-
-def _look_at_machine() -> Machine:
-    from workbench.engine.llama.devices import look_at_machine
-
-    return look_at_machine()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.models import ModelEntry
@@ -20,7 +22,7 @@ SCRIPTED = "scripted"
 """The reference of the engine that needs no model."""
 
 
-class AnyHost:
+class AnyHost(EngineHost):
     """Opens models with the engine that each needs.
 
     Args:
@@ -73,20 +75,16 @@ class AnyHost:
 
         return ScriptedHost()
 
+    @override
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
-        """Open the model that `ref` names.
-
-        Raises:
-            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
-        """
         # The client of servers is loaded in a thread: the screen is not kept waiting for that.
         host = await asyncio.to_thread(lambda: self.remote) if is_server_ref(ref) else self._host(ref)
         return await host.open(ref, settings, on_progress, cancel)
 
+    @override
     async def shutdown(self) -> None:
-        """Close whatever is open."""
         for host in self._hosts.values():
             await host.shutdown()
         if self._remote is not None:

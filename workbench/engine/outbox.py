@@ -1,10 +1,14 @@
-"""The way of an answer's events from the thread that makes them to the event loop that shows them."""
+"""Delivery of an answer's events, from the thread that makes them to the event loop that shows them."""
 
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
 
-from workbench.core.events import Batch, Event
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import EngineError
+from workbench.core.events import Batch, Event, Failed, Finished
 
 FLUSH_INTERVAL_NS = 40_000_000
 """Events are handed to the event loop at most this often, so that it is woken 25 times a second and not per token."""
@@ -35,8 +39,47 @@ class Outbox:
             self.flush(event.at_ns)
 
     def flush(self, now_ns: int) -> None:
-        """Hand over what is held."""
+        """Hand over the events that wait."""
         batch, self._events = tuple(self._events), []
         self._flushed_ns = now_ns
         if batch and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.batches.put_nowait, batch)
+
+
+class RunningAnswers:
+    """The answers that one engine writes, until it is closed."""
+
+    def __init__(self) -> None:
+        self._running: set[CancelToken] = set()
+        self.closed = False
+
+    async def stream(self, start: Callable[[Outbox], object], cancel: CancelToken) -> AsyncIterator[Batch]:
+        """Start an answer and yield its batches; the last event is a `Finished` or a `Failed`.
+
+        Args:
+            start: Starts the work, which puts its events into the outbox.
+            cancel: Ends the answer; it is set where the reader stops early.
+        """
+        if self.closed:
+            error = EngineError("This model has been closed.", "Open it again.")
+            yield (Failed(error, time.perf_counter_ns()),)
+            return
+        outbox = Outbox(asyncio.get_running_loop())
+        self._running.add(cancel)
+        start(outbox)
+        ended = False
+        try:
+            while not ended:
+                batch = await outbox.batches.get()
+                ended = isinstance(batch[-1], Finished | Failed)
+                yield batch
+        finally:
+            self._running.discard(cancel)
+            if not ended:
+                cancel.set()
+
+    def close(self) -> None:
+        """Cancel every answer, and refuse new ones."""
+        self.closed = True
+        for cancel in tuple(self._running):
+            cancel.set()

@@ -16,9 +16,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.engine import Capabilities, Engine, ProgressCallback, Request
+from workbench.core.engine import Capabilities, Engine, EngineHost, ProgressCallback, Request
 from workbench.core.errors import (
     CancelledError,
     ContextFullError,
@@ -39,7 +41,7 @@ from workbench.core.events import (
     TokenKind,
     Usage,
 )
-from workbench.core.models import EngineInfo, LibraryView, MemoryUse, ModelEntry, Naming
+from workbench.core.models import Catalog, EngineInfo, LibraryView, MemoryUse, ModelEntry, Naming
 from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 
@@ -202,7 +204,7 @@ class _Stopwatch:
                 wait.cancel()
 
 
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Plays the scripts of one model.
 
     Attributes:
@@ -220,13 +222,13 @@ class ScriptedEngine:
         self.closed = False
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """What was opened."""
         return self._info
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
-        """It can only play."""
         return Capabilities(score=False, reload=True)
 
     def _prompt(self, request: Request) -> tuple[tuple[str, ...], int]:
@@ -247,8 +249,8 @@ class ScriptedEngine:
             tokens = _render(messages)
         return tokens, dropped
 
+    @override
     async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
-        """Play the next script."""
         script = self._model.scripts[len(self.requests) % len(self._model.scripts)]
         self.requests.append(request)
         watch = _Stopwatch(self._clock, self._sleep, cancel)
@@ -324,12 +326,12 @@ class ScriptedEngine:
                 return
             size = max(1, round(tps * BATCH_SECONDS)) if tps else UNPACED_BATCH
 
+    @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """A script has no probabilities."""
         raise EngineError("The scripted engine cannot score tokens.", "Choose a model for that.")
 
+    @override
     async def close(self) -> None:
-        """Nothing is held."""
         self.closed = True
 
 
@@ -347,7 +349,7 @@ def _common(left: Sequence[str], right: Sequence[str]) -> int:
     return min(len(left), len(right))
 
 
-class ScriptedHost:
+class ScriptedHost(EngineHost, Catalog):
     """Opens scripted models, and is the catalogue of them.
 
     Args:
@@ -371,32 +373,28 @@ class ScriptedHost:
         self._sleep = sleep
         self.opened: list[ScriptedEngine] = []
 
+    @override
     async def models(self) -> Sequence[ModelEntry]:
-        """The scripted models."""
         return tuple(model.entry for model in self._models.values())
 
+    @override
     async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
-        """The scripted models; there is nothing to search."""
         models = tuple(await self.models())
         yield LibraryView(models, (), len(models), len(models), complete=True)
 
+    @override
     async def name_elsewhere(self, path: str, naming: Naming) -> str:
-        """A scripted model has no other name."""
         raise UnknownModelError(f"{path} has no other name.", "Leave it at the path.")
 
+    @override
     async def find_recipe(self, ref: str) -> Recipe | None:
-        """What goes with the model."""
         model = self._models.get(ref)
         return model.entry.recipe if model else None
 
+    @override
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
-        """Open a scripted model.
-
-        Raises:
-            WorkbenchError: It is not there, or its script says that it fails; CancelledError when `cancel` was set.
-        """
         model = self._models.get(ref)
         if model is None:
             raise UnknownModelError(f"There is no model {ref!r}.", did_you_mean(ref, self._models))
@@ -427,7 +425,7 @@ class ScriptedHost:
         self.opened.append(engine)
         return engine
 
+    @override
     async def shutdown(self) -> None:
-        """Close every engine."""
         for engine in self.opened:
             await engine.close()

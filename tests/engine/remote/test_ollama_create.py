@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -22,7 +23,8 @@ from workbench.core.errors import (
 )
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
-from workbench.engine.remote.ollama_create import QUESTION, OllamaSender, check_name
+from workbench.engine.remote.http import ServerClient, Timeouts
+from workbench.engine.remote.ollama_create import QUESTION, check_name, create_model
 from workbench.modelfile.meaning import Modelfile
 
 HELLO = Exchange(QUESTION, ("Hello", "."))
@@ -41,12 +43,13 @@ def model(tmp_path):
     return path
 
 
-async def send(served, modelfile, name="mine", cancel=None, told=None, **more):
+async def send(served, modelfile, name="mine", cancel=None, told=None, key=None, **more):
     def on_progress(progress):
         if told is not None:
             told.append(progress)
 
-    return await OllamaSender().send(modelfile, name, served.url, on_progress, cancel or CancelToken(), **more)
+    client = ServerClient(ServerAddress(served.url, key), Timeouts())
+    return await create_model(client, modelfile, name, on_progress, cancel or CancelToken(), **more)
 
 
 async def test_a_file_is_sent_and_the_model_made_of_it_answers(ollama, model):
@@ -168,26 +171,26 @@ async def test_only_ollama_takes_modelfiles(model):
     with serving(VllmServer()) as served, pytest.raises(ServerError, match="vLLM, and only Ollama"):
         await send(served, Modelfile((str(model),)))
     with pytest.raises(ServerUnreachableError):
-        await OllamaSender().send(Modelfile((str(model),)), "x", "http://127.0.0.1:9", lambda _: None, CancelToken())
+        await send(SimpleNamespace(url="http://127.0.0.1:9"), Modelfile((str(model),)))
 
 
 @pytest.mark.parametrize("phase", ["looking", "reading", "sending", "making", "asking"])
 async def test_it_can_be_stopped_at_every_moment(ollama, model, phase):
     cancel = CancelToken()
 
-    def on_progress(progress):
-        if progress.phase == phase:
-            cancel.set()
+    class Stopping(list):
+        def append(self, progress):
+            if progress.phase == phase:
+                cancel.set()
 
     with pytest.raises(CancelledError):
-        await OllamaSender().send(Modelfile((str(model),)), "mine", ollama.url, on_progress, cancel)
+        await send(ollama, Modelfile((str(model),)), cancel=cancel, told=Stopping())
     assert ("mine:latest" in ollama.server.models) == (phase == "asking")
 
 
 async def test_the_key_goes_along_with_files(model):
     with serving(OllamaServer(Script([HELLO], key="sesame"))) as served:
-        sender = OllamaSender(lambda url: ServerAddress(url, Secret("sesame")))
-        sent = await sender.send(Modelfile((str(model),)), "mine", served.url, lambda _: None, CancelToken())
+        sent = await send(served, Modelfile((str(model),)), key=Secret("sesame"))
     assert sent.answer == "Hello."
 
 

@@ -16,11 +16,16 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from typing_extensions import override
+
 from workbench.core.bench import (
     BenchCase,
+    Bencher,
     BenchMachine,
     BenchModel,
+    BenchRun,
     BenchSettings,
+    BenchTarget,
     BenchTest,
     RunTime,
     as_load_settings,
@@ -29,7 +34,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
-from workbench.engine.llama.plan import Machine, Plan, make_plan
+from workbench.engine.llama.plan import Plan, current_machine, make_plan
 from workbench.engine.llama.runtime import Job, Runtime, Step, shared_runtime
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
@@ -46,7 +51,7 @@ Result = TypeVar("Result")
 _PACKAGES = ("workbench", "llama-cpp-python")
 
 
-class LlamaBencher:
+class LlamaBencher(Bencher):
     """Opens GGUF files for timing.
 
     Args:
@@ -62,23 +67,14 @@ class LlamaBencher:
         self._guard = memory_guard
         self._runtime = runtime
 
+    @override
     async def machine(self) -> BenchMachine:
-        """What times."""
         return await asyncio.wrap_future(self._runtime.call(_describe_machine))
 
+    @override
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> LlamaBenchTarget:
-        """Load the weights of a model.
-
-        Args:
-            case: Of those that will be timed with these weights the one with the longest context.
-            on_progress: Told the fraction of the weights that is loaded.
-            cancel: Stops the load.
-
-        Raises:
-            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
-        """
         entry, headers, adapter = await asyncio.to_thread(self._read, case.ref)
-        machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
+        machine = await current_machine(self._runtime)
         # Whether there is room for a context, each test is told for itself.
         least = as_load_settings(case.settings, BenchTest(n_prompt=1))
         make_plan(headers, least, machine, adapter=adapter, guard=self._guard)
@@ -122,7 +118,7 @@ class _Weights:
     """The native adapter, which belongs to the model; None for none."""
 
 
-class LlamaBenchTarget:
+class LlamaBenchTarget(BenchTarget):
     """A model that is open for timing.
 
     Args:
@@ -153,20 +149,15 @@ class LlamaBenchTarget:
         self._runs: list[LlamaBenchRun] = []
 
     @property
+    @override
     def model(self) -> BenchModel:
-        """What was opened."""
         return self._model
 
+    @override
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> LlamaBenchRun:
-        """Make a context for `test`.
-
-        Raises:
-            MemoryShortError: It does not fit in memory.
-            WorkbenchError: llama.cpp refuses it.
-        """
         if self._weights is None:
             raise EngineError("This model has been closed.", "Open it again.")
-        machine = await asyncio.wrap_future(self._runtime.call(_look_at_machine))
+        machine = await current_machine(self._runtime)
         asked = as_load_settings(replace(settings, n_gpu_layers=self._model.gpu_layers), test)
         plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
@@ -175,8 +166,8 @@ class LlamaBenchTarget:
         self._runs.append(run)
         return run
 
+    @override
     async def close(self) -> None:
-        """Give all memory back, that of its contexts too."""
         for run in self._runs:
             await run.close()
         self._runs.clear()
@@ -185,7 +176,7 @@ class LlamaBenchTarget:
             await asyncio.wrap_future(self._runtime.call(_free, weights.model))
 
 
-class LlamaBenchRun:
+class LlamaBenchRun(BenchRun):
     """A context that is ready for one test.
 
     Args:
@@ -197,24 +188,16 @@ class LlamaBenchRun:
         self._runtime = runtime
         self._context = context
 
+    @override
     async def warm_up(self, cancel: CancelToken) -> float:
-        """Compute the whole prompt and one token more; gives the seconds that a run may take.
-
-        Raises:
-            CancelledError: `cancel` was set.
-        """
         return await self._do(lambda job: self._context.warm_up(job, cancel), cancel)
 
+    @override
     async def repeat(self, seed: int, cancel: CancelToken) -> RunTime:
-        """Do the test once, with the random tokens of `seed`.
-
-        Raises:
-            CancelledError: `cancel` was set.
-        """
         return await self._do(lambda job: self._context.repeat(job, seed, cancel), cancel)
 
+    @override
     async def close(self) -> None:
-        """Give the context's memory back."""
         await asyncio.wrap_future(self._runtime.call(self._context.close))
 
     async def _do(self, work: Callable[[Job], Generator[None, None, Result]], cancel: CancelToken) -> Result:
@@ -234,12 +217,6 @@ class LlamaBenchRun:
         except asyncio.CancelledError:
             cancel.set()
             raise
-
-
-def _look_at_machine() -> Machine:
-    from workbench.engine.llama.devices import look_at_machine
-
-    return look_at_machine()
 
 
 def _load(

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
 from typing import TypeVar
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import Capabilities, Request
+from workbench.core.engine import Capabilities, Engine, Request
 from workbench.core.errors import EngineError, TemplateError
-from workbench.core.events import Batch, Failed, Finished
+from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Runtime, Step
 from workbench.engine.llama.states import StateCache, common_prefix
 from workbench.engine.llama.template import PromptTemplate
-from workbench.engine.outbox import Outbox
+from workbench.engine.outbox import Outbox, RunningAnswers
 
 Result = TypeVar("Result")
 
 
-class LlamaEngine:
+class LlamaEngine(Engine):
     """One open model. Whatever is asked of it while it works waits for its turn.
 
     Args:
@@ -50,46 +51,31 @@ class LlamaEngine:
         self._template = template
         self._states = states
         self._state_key = state_key
-        self._running: set[CancelToken] = set()
+        self._answers = RunningAnswers()
         self._active: Job | None = None
-        self._closed = False
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """What was opened."""
         return self._info
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
-        """What it can do."""
         return Capabilities(score=True)
 
-    async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
-        """Answer `request`. The last event is a `Finished` or a `Failed`."""
-        if self._closed:
-            error = EngineError("This model has been closed.", "Load it again.")
-            yield (Failed(error, time.perf_counter_ns()),)
-            return
-        outbox = Outbox(asyncio.get_running_loop())
+    @override
+    def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        def start(outbox: Outbox) -> None:
+            def steps(job: Job) -> Step:
+                # Only the answer that computes may be aborted: a waiting one would abort another's work.
+                cancel.on_set(lambda: self._model.abort() if self._active is job else None)
+                generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
+                yield from generation.steps(job)
 
-        def steps(job: Job) -> Step:
-            # Only the answer that computes may be aborted: a waiting one would abort another's work.
-            cancel.on_set(lambda: self._model.abort() if self._active is job else None)
-            generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
-            yield from generation.steps(job)
+            self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
 
-        self._running.add(cancel)
-        self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
-        ended = False
-        try:
-            while not ended:
-                batch = await outbox.batches.get()
-                ended = isinstance(batch[-1], Finished | Failed)
-                yield batch
-        finally:
-            self._running.discard(cancel)
-            if not ended:
-                cancel.set()
+        return self._answers.stream(start, cancel)
 
     def _reuse(self, tokens: Sequence[int]) -> int:
         """Ready the context for `tokens`: from what it holds, or from a state that was kept and shares more."""
@@ -121,14 +107,8 @@ class LlamaEngine:
         self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
         return await asyncio.wrap_future(future)
 
+    @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """The natural-log probability of each token after the first, given those before it.
-
-        The conversation that the context held has to be computed again afterwards.
-
-        Raises:
-            EngineError: The tokens do not fit in the context.
-        """
         if len(tokens) > self._model.n_ctx:
             raise EngineError(
                 f"{len(tokens)} tokens do not fit in a context of {self._model.n_ctx}.", "Load a longer context."
@@ -151,13 +131,11 @@ class LlamaEngine:
 
         return await self._run(steps)
 
+    @override
     async def close(self) -> None:
-        """Give the memory back. What streams is stopped first; the state of the conversation is kept."""
-        if self._closed:
+        if self._answers.closed:
             return
-        self._closed = True
-        for cancel in tuple(self._running):
-            cancel.set()
+        self._answers.close()
 
         def steps(_: Job, future: Future[None]) -> Step:
             state = self._model.save_state() if self._states.wants(self._model.state_bytes) else None

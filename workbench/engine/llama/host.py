@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import Engine, ProgressCallback
+from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.engine.llama.plan import Machine, Plan, make_plan
+from workbench.engine.llama.plan import Plan, current_machine, make_plan
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.gguf.check import check_loadable
@@ -36,7 +38,7 @@ Resolve = Callable[[str], ModelEntry]
 NO_TEMPLATE = "The model brings no chat template: ChatML is used. It may be a base model; --raw gives it plain text."
 
 
-class LlamaHost:
+class LlamaHost(EngineHost):
     """Opens GGUF files with llama.cpp.
 
     Args:
@@ -51,18 +53,14 @@ class LlamaHost:
         self._states = StateCache(state_budget_bytes)
         self._engines: list[LlamaEngine] = []
 
+    @override
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
-        """Open the model that `ref` names.
-
-        Raises:
-            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
-        """
         began = time.perf_counter()
         entry, headers, adapter = await asyncio.to_thread(self._read, ref)
         settings, warnings = _within_training(entry, settings)
-        machine = await self.machine()
+        machine = await current_machine()
         plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard)
         plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
@@ -80,12 +78,8 @@ class LlamaHost:
         self._engines.append(engine)
         return engine
 
-    async def machine(self) -> Machine:
-        """What there is to compute with, now. The first time, this loads llama.cpp."""
-        return await asyncio.wrap_future(shared_runtime.call(_look_at_machine))
-
+    @override
     async def shutdown(self) -> None:
-        """Close whatever is open."""
         engines, self._engines = self._engines, []
         for engine in engines:
             await engine.close()
@@ -147,12 +141,6 @@ class LlamaHost:
 def _as_use(plan: Plan, taken: MemoryUse | None) -> MemoryUse:
     device = taken.device if taken else plan.backend
     return MemoryUse(plan.needed.weights_bytes, plan.needed.kv_bytes, plan.needed.compute_bytes, device)
-
-
-def _look_at_machine() -> Machine:
-    from workbench.engine.llama.devices import look_at_machine
-
-    return look_at_machine()
 
 
 def _adapter(entry: ModelEntry) -> str:

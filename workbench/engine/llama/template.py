@@ -12,6 +12,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.nodes import Node
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from typing_extensions import override
 
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
@@ -72,7 +73,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
     return environment
 
 
-class ChatTemplate:
+class ChatTemplate(PromptTemplate):
     """A compiled chat template.
 
     Args:
@@ -94,14 +95,8 @@ class ChatTemplate:
                 "Raw completion (--raw) works without it.",
             ) from None
 
+    @override
     def render(self, messages: Sequence[Message]) -> str:
-        """The prompt for the next answer.
-
-        Some templates refuse a system prompt; it is then put before the first message of the user.
-
-        Raises:
-            TemplateError: The template fails on these messages.
-        """
         try:
             return self._render(messages)
         except TemplateError:

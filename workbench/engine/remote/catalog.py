@@ -9,11 +9,13 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ServerError, WorkbenchError
 from workbench.core.models import Catalog, LibraryView, ModelEntry, Naming, ScanProblem
 from workbench.core.recipe import Recipe
-from workbench.core.servers import is_server_ref, server_url
+from workbench.core.servers import Servers, is_server_ref, server_url
 from workbench.engine.remote.addresses import AddressBook
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 
-class ServedCatalog:
+class ServedCatalog(Catalog, Servers):
     """A catalog with the models of the known servers put behind it.
 
     Args:
@@ -47,18 +49,14 @@ class ServedCatalog:
         """The models of each server that has answered."""
         self._problems: dict[str, ScanProblem] = {}
 
+    @override
     async def models(self) -> Sequence[ModelEntry]:
-        """The models of the library, and those of the servers that have answered so far, as they are now."""
         models = await self._library.models()
         await asyncio.gather(*map(self._look, tuple(self._served)))
         return (*models, *self._of_servers())
 
+    @override
     async def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
-        """The models as a search finds them; whoever of the servers is slow or silent keeps nobody waiting.
-
-        Args:
-            again: Whether to search files even where that was done a moment ago. Servers are always asked.
-        """
         news: asyncio.Queue[LibraryView | None] = asyncio.Queue()
         looking = asyncio.create_task(self._look_at_all(news))
         reading = asyncio.create_task(self._read(news, again=again))
@@ -78,28 +76,16 @@ class ServedCatalog:
                 task.cancel()
             await asyncio.gather(looking, reading, return_exceptions=True)
 
+    @override
     async def name_elsewhere(self, path: str, naming: Naming) -> str:
-        """What a Modelfile may call the model in the file `path`.
-
-        Raises:
-            UnknownModelError: The file has no such name that is known.
-        """
         return await self._library.name_elsewhere(path, naming)
 
+    @override
     async def find_recipe(self, ref: str) -> Recipe | None:
-        """What goes with the weights of the model that `ref` means; nothing with those that a server has.
-
-        Raises:
-            WorkbenchError: The Modelfile cannot be read or is not sound.
-        """
         return None if is_server_ref(ref) else await self._library.find_recipe(ref)
 
+    @override
     async def add(self, address: str) -> Sequence[ModelEntry]:
-        """Ask a server for its models, and keep it in the config if it answers.
-
-        Raises:
-            WorkbenchError: It does not answer, or the config cannot be written.
-        """
         url = server_url(address.partition("#")[0])
         host = await self._asker()
         _, models = await host.models(url)
@@ -109,12 +95,8 @@ class ServedCatalog:
             await asyncio.to_thread(self._keep, self._addresses.settings)
         return models
 
+    @override
     async def unload(self, ref: str) -> None:
-        """Have a server give the memory of a model back.
-
-        Raises:
-            WorkbenchError: It cannot.
-        """
         host = await self._asker()
         await host.unload(ref)
 

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import Capabilities, Request
+from workbench.core.engine import Capabilities, Engine, Request
 from workbench.core.errors import EngineError
-from workbench.core.events import Batch, Failed, Finished
+from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
-from workbench.engine.outbox import Outbox
+from workbench.engine.outbox import Outbox, RunningAnswers
 from workbench.engine.remote.asking import Asking, Spoken
 from workbench.engine.remote.dialect import Dialect
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.network import Network
 
 
-class RemoteEngine:
+class RemoteEngine(Engine):
     """One model of a server.
 
     Args:
@@ -37,51 +37,32 @@ class RemoteEngine:
         self._dialect = dialect
         self._info = info
         self._reload = reload
-        self._running: set[CancelToken] = set()
-        self._closed = False
+        self._answers = RunningAnswers()
         self._spoken = Spoken()
 
     @property
+    @override
     def info(self) -> EngineInfo:
-        """What was opened."""
         return self._info
 
     @property
+    @override
     def capabilities(self) -> Capabilities:
-        """A server only answers."""
         return Capabilities(score=False, reload=self._reload)
 
-    async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
-        """Answer `request`. The last event is a `Finished` or a `Failed`."""
-        if self._closed:
-            error = EngineError("This model has been closed.", "Open it again.")
-            yield (Failed(error, time.perf_counter_ns()),)
-            return
-        outbox = Outbox(asyncio.get_running_loop())
-        asking = Asking(self._client, self._dialect, request, cancel, outbox, self._spoken)
-        self._running.add(cancel)
-        self._network.submit(asking.run())
-        ended = False
-        try:
-            while not ended:
-                batch = await outbox.batches.get()
-                ended = isinstance(batch[-1], Finished | Failed)
-                yield batch
-        finally:
-            self._running.discard(cancel)
-            if not ended:
-                cancel.set()
+    @override
+    def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        def start(outbox: Outbox) -> None:
+            asking = Asking(self._client, self._dialect, request, cancel, outbox, self._spoken)
+            self._network.submit(asking.run())
 
+        return self._answers.stream(start, cancel)
+
+    @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        """Servers do not tell.
-
-        Raises:
-            EngineError: Always.
-        """
         raise EngineError("A server does not tell the probabilities of a text.", "Choose a model file for that.")
 
+    @override
     async def close(self) -> None:
-        """Stop what streams. The server keeps its model as long as it does for everybody."""
-        self._closed = True
-        for cancel in tuple(self._running):
-            cancel.set()
+        # The server keeps its model as long as it does for all clients.
+        self._answers.close()

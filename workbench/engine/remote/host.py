@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import Engine, ProgressCallback
-from workbench.core.errors import CancelledError, UnknownModelError, WorkbenchError, did_you_mean
+from workbench.core.engine import Engine, EngineHost, ProgressCallback
+from workbench.core.errors import UnknownModelError, WorkbenchError, did_you_mean
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.servers import ServerAddress, ServerInfo, split_ref
@@ -26,7 +28,7 @@ from workbench.engine.remote.openai import OpenAIDialect
 SHOWN_MODELS = 5
 
 
-class RemoteHost:
+class RemoteHost(EngineHost):
     """Opens the models of servers. Each server has one set of connections.
 
     Args:
@@ -47,36 +49,23 @@ class RemoteHost:
         self._clients: dict[str, ServerClient] = {}
         self._engines: list[RemoteEngine] = []
 
+    @override
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
-        """Open the model that `ref`, such as `http://host:port#MODEL`, names; without a name the only one there.
-
-        Raises:
-            WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.
-        """
         url, name = split_ref(ref)
         began = time.perf_counter()
-        opening = self._network.submit(self._open(url, name, settings, on_progress))
-
-        def stop() -> None:
-            opening.cancel()
-
-        cancel.on_set(stop)
-        try:
-            client, dialect, info = await asyncio.wrap_future(opening)
-        except asyncio.CancelledError:
-            if cancel.is_set:
-                raise CancelledError("Opening the model was stopped.") from None
-            raise
+        client, dialect, info = await self._network.run_until(
+            cancel, self._open(url, name, settings, on_progress), "Opening the model was stopped."
+        )
         on_progress(1.0)
         info = replace(info, load_ms=(time.perf_counter() - began) * 1e3)
         engine = RemoteEngine(self._network, client, dialect, info, reload=info.backend in {"Ollama", "LM Studio"})
         self._engines.append(engine)
         return engine
 
+    @override
     async def shutdown(self) -> None:
-        """Close whatever is open, and all connections."""
         engines, self._engines = self._engines, []
         for engine in engines:
             await engine.close()

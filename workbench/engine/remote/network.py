@@ -12,6 +12,9 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
 
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError
+
 Result = TypeVar("Result")
 Parameters = ParamSpec("Parameters")
 
@@ -54,6 +57,25 @@ class Network:
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine there, and wait for it here. Cancelling the wait cancels it."""
         return await asyncio.wrap_future(self.submit(work))
+
+    async def run_until(self, cancel: CancelToken, work: Coroutine[Any, Any, Result], stopped: str) -> Result:
+        """`run`, which `cancel` ends.
+
+        Raises:
+            CancelledError: `cancel` was set; `stopped` is its message.
+        """
+        running = self.submit(work)
+
+        def stop() -> None:
+            running.cancel()
+
+        cancel.on_set(stop)
+        try:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            if cancel.is_set:
+                raise CancelledError(stopped) from None
+            raise
 
     def _ensure_started(self) -> asyncio.AbstractEventLoop:
         with self._start_lock:

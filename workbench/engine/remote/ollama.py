@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
+from typing_extensions import override
+
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import ServerAnswerError
 from workbench.core.events import FinishReason, Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.engine.remote.dialect import Opened, Question, as_messages, model_id, refuse_tokens, text_of
+from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
 from workbench.engine.remote.http import Answer, ServerClient
 from workbench.engine.remote.problems import error_in_stream, plain
 from workbench.engine.remote.reading import Reading, count, number
@@ -33,7 +35,7 @@ COUNTS_CACHED_IN = (0, 30)
 _REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
 
 
-class OllamaDialect:
+class OllamaDialect(Dialect):
     """Speaks to Ollama about one model.
 
     Args:
@@ -51,12 +53,8 @@ class OllamaDialect:
         self._own = True
         """Whether it takes `truncate` and `shift`, by which it says so when the context is full."""
 
+    @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
-        """Load the model; it says nothing of how far it is.
-
-        Raises:
-            WorkbenchError: It cannot be loaded.
-        """
         self._load = settings
         await load(self._client, self._id, self._options())
         entry, trained = await self._described()
@@ -98,12 +96,8 @@ class OllamaDialect:
             if value != defaults[name] and name in LOAD_OPTIONS
         }
 
+    @override
     def question(self, request: Request, seed: int) -> Question:
-        """Put a request to `/api/chat`, or a text without a template to `/api/generate`.
-
-        Raises:
-            EngineError: It is made of token ids.
-        """
         if request.tokens is not None:
             raise refuse_tokens("Ollama")
         sampling = asdict(request.sampling) | {"seed": seed, "stop": list(request.sampling.stop)}
@@ -119,16 +113,16 @@ class OllamaDialect:
             return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed)
         return Question("/api/chat", body | {"messages": as_messages(request.messages)}, size, seed)
 
+    @override
     def milder(self, question: Question, answer: Answer) -> Question | None:
-        """Ollama passes over what it does not know."""
         return None
 
+    @override
     def frames(self) -> Frames:
-        """It sends one value a line."""
         return JsonLines()
 
+    @override
     def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
-        """What understands its lines."""
         return OllamaReading(self._client, self._id, self._version, (submitted_ns, question.prompt_bytes, limit))
 
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, ModelfileError, ParameterError, ServerError, TargetError
+from workbench.core.errors import ModelfileError, ParameterError, ServerError, TargetError
 from workbench.core.sending import OnSend, SendProgress, Sent
-from workbench.core.servers import ServerAddress, is_server_ref, split_ref
+from workbench.core.servers import is_server_ref, split_ref
 from workbench.engine.remote.detect import detect
-from workbench.engine.remote.http import Answer, Refusal, ServerClient, Timeouts
-from workbench.engine.remote.network import Network, shared_network
+from workbench.engine.remote.http import Answer, Refusal, ServerClient
+from workbench.engine.remote.network import shared_network
 from workbench.engine.remote.ollama import same_name
 from workbench.engine.remote.problems import plain
 from workbench.engine.remote.streams import FramingError, JsonLines
@@ -33,63 +33,32 @@ _BLOB = re.compile(r"sha256-([0-9a-f]{64})")
 """What Ollama calls the files in its own store."""
 
 
-class OllamaSender:
-    """Hands models over to Ollama.
+async def create_model(
+    client: ServerClient,
+    modelfile: Modelfile,
+    name: str,
+    on_progress: OnSend,
+    cancel: CancelToken,
+    *,
+    overwrite: bool = False,
+) -> Sent:
+    """Create the model that a Modelfile describes on an Ollama server, and ask it a question.
 
     Args:
-        address_of: Finds the key for the server at a URL.
-        timeouts: How long it may take.
-        network: The thread that talks to servers.
+        client: The connections to the server, which are closed afterwards.
+        modelfile: Its contents. A file is sent where Ollama does not have it; a name is one of Ollama's own.
+        name: The name of the new model.
+        on_progress: Called in any thread.
+        cancel: Ends it; what was sent by then stays with Ollama, which removes it when it is restarted.
+        overwrite: Whether a model of this name may be replaced.
+
+    Raises:
+        WorkbenchError: It cannot be created, or does not answer; CancelledError when `cancel` was set.
     """
-
-    def __init__(
-        self,
-        address_of: Callable[[str], ServerAddress] = ServerAddress,
-        timeouts: Timeouts | None = None,
-        network: Network = shared_network,
-    ) -> None:
-        self._address_of = address_of
-        self._timeouts = timeouts or Timeouts()
-        self._network = network
-
-    async def send(
-        self,
-        modelfile: Modelfile,
-        name: str,
-        url: str,
-        on_progress: OnSend,
-        cancel: CancelToken,
-        *,
-        overwrite: bool = False,
-    ) -> Sent:
-        """Have Ollama make the model that a Modelfile describes, and ask it something.
-
-        Args:
-            modelfile: What it is made of. A file is sent where Ollama does not have it; a name is one of Ollama's own.
-            name: What it is to be called.
-            url: Where Ollama is.
-            on_progress: Told how far it is, in any thread.
-            cancel: Ends it; what was sent by then stays with Ollama, which removes it when it starts anew.
-            overwrite: Whether a model of this name may be replaced.
-
-        Raises:
-            WorkbenchError: It cannot be made, or does not answer; CancelledError when `cancel` was set.
-        """
-        check_name(name)
-        body, files = create_request(modelfile, name, url)
-        work = _Sending(ServerClient(self._address_of(url), self._timeouts), on_progress)
-        running = self._network.submit(work.run(body, files, name, overwrite))
-
-        def stop() -> None:
-            running.cancel()
-
-        cancel.on_set(stop)
-        try:
-            return await asyncio.wrap_future(running)
-        except asyncio.CancelledError:
-            if cancel.is_set:
-                raise CancelledError("Sending was stopped.") from None
-            raise
+    check_name(name)
+    body, files = create_request(modelfile, name, client.address.url)
+    sending = _Sending(client, on_progress)
+    return await shared_network.run_until(cancel, sending.run(body, files, name, overwrite), "Sending was stopped.")
 
 
 def check_name(name: str) -> None:

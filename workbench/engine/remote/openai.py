@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from typing_extensions import override
+
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import ServerAnswerError
 from workbench.core.events import FinishReason, Timings
@@ -19,7 +21,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.control import make_ready
-from workbench.engine.remote.dialect import Opened, Question, as_messages, model_id, refuse_tokens, text_of
+from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
 from workbench.engine.remote.http import Answer, ServerClient
 from workbench.engine.remote.problems import error_in_stream, is_context_error, message_in, plain
 from workbench.engine.remote.reading import Reading, count, number
@@ -49,7 +51,7 @@ _REASONS: Mapping[str, FinishReason] = {
 }
 
 
-class OpenAIDialect:
+class OpenAIDialect(Dialect):
     """Speaks to an OpenAI-compatible server about one model.
 
     Args:
@@ -68,12 +70,8 @@ class OpenAIDialect:
         self._renamed: dict[str, str] = {}
         """Fields that it wants to be called otherwise."""
 
+    @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
-        """See that the model is there; load it where it is not, and the server has a way to be told to.
-
-        Raises:
-            WorkbenchError: It cannot be asked.
-        """
         ready = await make_ready(self._client, self._server, self._model, settings, on_progress)
         entry = ready.model
         context = ready.context or 0
@@ -85,12 +83,8 @@ class OpenAIDialect:
             warnings.append(ready.warning)
         return Opened(entry, replace(settings, num_ctx=context), tuple(warnings))
 
+    @override
     def question(self, request: Request, seed: int) -> Question:
-        """Put a request to `/v1/chat/completions`, or one without a template to `/v1/completions`.
-
-        Raises:
-            EngineError: It is made of token ids, and the server takes none.
-        """
         body: dict[str, Any] = {"model": self._id, "stream": True}
         body["stream_options"] = {"include_usage": True}
         if self._server.kind == "vLLM":
@@ -124,11 +118,8 @@ class OpenAIDialect:
             values["stop"] = list(sampling.stop)
         return values | {"seed": seed}
 
+    @override
     def milder(self, question: Question, answer: Answer) -> Question | None:
-        """The question without a field that the server names when it refuses, else without what was asked in addition.
-
-        It is remembered, so that each server refuses once.
-        """
         if answer.status not in {400, 422} or is_context_error(answer.body):
             return None
         words = message_in(answer.body) or answer.text
@@ -147,12 +138,12 @@ class OpenAIDialect:
         told = (*question.refused, *sorted(refused.difference(_EXTRAS)))
         return replace(question, body=left, seed=question.seed if "seed" in left else None, refused=told)
 
+    @override
     def frames(self) -> Frames:
-        """It sends events."""
         return ServerSentEvents()
 
+    @override
     def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
-        """What understands them."""
         return OpenAIReading(self._client, self._id, (submitted_ns, question.prompt_bytes, limit))
 
 

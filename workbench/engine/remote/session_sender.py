@@ -13,7 +13,8 @@ from workbench.core.sending import ModelSender, OnSend, Sent
 from workbench.core.servers import server_url
 from workbench.core.session import Session
 from workbench.engine.remote.addresses import AddressBook
-from workbench.engine.remote.ollama_create import OllamaSender
+from workbench.engine.remote.http import ServerClient, Timeouts
+from workbench.engine.remote.ollama_create import create_model
 from workbench.modelfile.meaning import read
 
 
@@ -48,5 +49,5 @@ class SessionSender(ModelSender):
         overwrite: bool = False,
     ) -> Sent:
         modelfile = read(await asyncio.to_thread(self.text_of, session, self.base))
-        sender = OllamaSender(self.addresses.address)
-        return await sender.send(modelfile, name, server_url(url), on_progress, cancel, overwrite=overwrite)
+        client = ServerClient(self.addresses.address(server_url(url)), Timeouts())
+        return await create_model(client, modelfile, name, on_progress, cancel, overwrite=overwrite)

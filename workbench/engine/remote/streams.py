@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterator
 from typing import Final, Protocol
 
+from typing_extensions import override
+
 LONGEST_LINE = 8 * 2**20
 """In bytes. Ollama's own client takes no longer lines either."""
 
@@ -106,7 +108,7 @@ def _value(text: bytes | str) -> object:
     return found
 
 
-class JsonLines:
+class JsonLines(Frames):
     """Finds the values of a stream with one of them a line. Empty lines are passed over.
 
     Args:
@@ -116,26 +118,18 @@ class JsonLines:
     def __init__(self, longest: int = LONGEST_LINE) -> None:
         self._lines = Lines(longest)
 
+    @override
     def push(self, data: bytes) -> Iterator[object]:
-        """The values that are complete with these bytes.
-
-        Raises:
-            FramingError: A line is too long, or is no JSON.
-        """
         return (_value(line) for line in self._lines.push(data) if line.strip())
 
+    @override
     def end(self) -> Iterator[object]:
-        """The value of a last line that has no end.
-
-        Raises:
-            FramingError: The stream was cut inside it.
-        """
         rest = self._lines.rest()
         if rest.strip():
             yield _value(rest)
 
 
-class ServerSentEvents:
+class ServerSentEvents(Frames):
     """Finds the values of a stream of events.
 
     Comments, which servers send as pings, and fields without meaning here are passed over. An event called `error`
@@ -153,12 +147,8 @@ class ServerSentEvents:
         self._is_error = False
         self._begun = False
 
+    @override
     def push(self, data: bytes) -> Iterator[object]:
-        """The values that are complete with these bytes; `DONE` for the mark at the end.
-
-        Raises:
-            FramingError: A line is too long, or a value is no JSON.
-        """
         for line in self._lines.push(data):
             if not self._begun:
                 # A byte order mark may stand at the very beginning.
@@ -171,12 +161,8 @@ class ServerSentEvents:
             else:
                 self._is_error = False
 
+    @override
     def end(self) -> Iterator[object]:
-        """The value of a last event that no empty line follows.
-
-        Raises:
-            FramingError: The stream was cut inside it.
-        """
         rest = self._lines.rest()
         if rest:
             self._take(rest)
