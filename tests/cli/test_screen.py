@@ -12,7 +12,7 @@ import workbench.ui.app
 from workbench.core.chat import Message
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
-from workbench.engine.llama.runtime import BEHIND_A_SCREEN, Runtime
+from workbench.engine.llama.runtime import TUI_NICENESS, Runtime
 from workbench.store.paths import find_paths
 from workbench.store.sessions.store import DatabaseSessionStore
 
@@ -72,4 +72,4 @@ def test_the_inference_thread_lowers_its_priority_while_the_screen_runs(call, op
     keep("scripted")
     call("--resume", "last")
     niceness = workbench.cli.screen.shared_runtime.call(os.getpriority, os.PRIO_PROCESS, 0).result()
-    assert niceness == min(19, os.getpriority(os.PRIO_PROCESS, 0) + BEHIND_A_SCREEN)
+    assert niceness == min(19, os.getpriority(os.PRIO_PROCESS, 0) + TUI_NICENESS)

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from workbench.core.chat import Message
 from workbench.engine.text import (
     AnswerText,
-    Piece,
     ReasoningSplitter,
     StopStrings,
+    TextPiece,
     held_suffix,
     open_reasoning_tag,
     with_beginning,
@@ -26,7 +26,7 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
 def run(pieces: list[bytes], stops: tuple[str, ...] = (), closing: str | None = None) -> tuple[str, str]:
     """The reasoning and the answer that come out."""
     answer = AnswerText(stops, closing)
-    out: list[Piece] = []
+    out: list[TextPiece] = []
     for piece in pieces:
         out.append(answer.push(piece))
         if answer.stopped:
@@ -110,7 +110,7 @@ def test_reasoning_that_never_ends_is_reasoning():
 
 
 def test_a_splitter_gives_at_most_one_piece_of_each_kind():
-    assert ReasoningSplitter().push("<think>a</think>b") == [Piece("a", "reasoning"), Piece("b", "answer")]
+    assert ReasoningSplitter().push("<think>a</think>b") == [TextPiece("a", "reasoning"), TextPiece("b", "answer")]
 
 
 @pytest.mark.parametrize(

@@ -17,14 +17,14 @@ _OPENING = tuple(opening for opening, _ in REASONING_TAGS)
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class TextPiece:
     """Text of one kind."""
 
     text: str
     kind: TokenKind
 
 
-NOTHING = Piece("", "answer")
+NOTHING = TextPiece("", "answer")
 
 
 def held_suffix(text: str, targets: Sequence[str]) -> int:
@@ -118,10 +118,10 @@ class ReasoningSplitter:
         """Whether all that follows is the answer, just as it comes."""
         return self._state == "answer" and not self._strip
 
-    def push(self, text: str) -> list[Piece]:
+    def push(self, text: str) -> list[TextPiece]:
         """The pieces that can be released, in order: at most one of reasoning and then one of the answer."""
         text, self._held = self._held + text, ""
-        pieces: list[Piece] = []
+        pieces: list[TextPiece] = []
         if self._state == "start":
             text = self._look_for_opening(text)
         if self._state == "reasoning":
@@ -156,17 +156,17 @@ class ReasoningSplitter:
         self._held = text[len(released) :]
         return released, None
 
-    def _release(self, text: str, kind: TokenKind, pieces: list[Piece]) -> None:
+    def _release(self, text: str, kind: TokenKind, pieces: list[TextPiece]) -> None:
         if self._strip:
             text = text.lstrip()
         if text:
             self._strip = False
-            pieces.append(Piece(text, kind))
+            pieces.append(TextPiece(text, kind))
 
-    def flush(self) -> Piece:
+    def flush(self) -> TextPiece:
         """What is still held back."""
         held, self._held = self._held, ""
-        return Piece(held.rstrip(), "reasoning") if self._state == "reasoning" else Piece(held, "answer")
+        return TextPiece(held.rstrip(), "reasoning") if self._state == "reasoning" else TextPiece(held, "answer")
 
 
 class AnswerText:
@@ -185,23 +185,23 @@ class AnswerText:
         self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
         self._stops = StopStrings(stops)
         self._splitter = ReasoningSplitter(closing, continued=continued)
-        self._ready: list[Piece] = []
+        self._ready: list[TextPiece] = []
 
     @property
     def stopped(self) -> bool:
         """Whether a stop string has come."""
         return self._stops.found
 
-    def push(self, data: bytes) -> Piece:
+    def push(self, data: bytes) -> TextPiece:
         """Take the bytes of one token; gives the next piece, of one kind only, which may be empty."""
         text = self._stops.push(self._decode(data))
         if self._splitter.done and not self._ready:
-            return Piece(text, "answer")
+            return TextPiece(text, "answer")
         if text:
             self._ready += self._splitter.push(text)
         return self._ready.pop(0) if self._ready else NOTHING
 
-    def flush(self) -> Piece:
+    def flush(self) -> TextPiece:
         """The rest, at the end of the answer: of one kind. The bytes of an unfinished character are dropped."""
         if not self._stops.found:
             self._ready += self._splitter.push(self._stops.flush())
@@ -210,4 +210,4 @@ class AnswerText:
         self._ready = []
         if not pieces:
             return NOTHING
-        return Piece("".join(piece.text for piece in pieces), pieces[-1].kind)
+        return TextPiece("".join(piece.text for piece in pieces), pieces[-1].kind)

@@ -92,7 +92,7 @@ async def test_what_is_not_honoured_is_told_with_the_model(demo_path):
     try:
         assert engine.info.warnings[:2] == (
             "PARSER x is not honoured.",
-            "num_ctx 1000000 is more than the model was trained for, and is cut to 8192.",
+            "num_ctx 1000000 is more than the model was trained for, and is reduced to 8192.",
         )
         assert engine.info.settings.num_ctx == 8192
     finally:

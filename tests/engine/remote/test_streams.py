@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.engine.remote.streams import DONE, FramingError, JsonLines, Lines, ServerSentEvents
+from workbench.engine.remote.streams import DONE, FramingError, JsonLines, LineBuffer, ServerSentEvents
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=20),
@@ -32,7 +32,7 @@ def test_lines_come_out_however_they_are_cut(lines, data):
     text = b"".join(line + data.draw(ENDS) for line in lines)
     # A line end that is written CR and an empty line that is written LF are one line end.
     expected = text.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")[:-1]
-    splitter = Lines()
+    splitter = LineBuffer()
     pieces = cut(text, data.draw(st.lists(st.integers(0, 200), max_size=8)))
     assert [line for piece in pieces for line in splitter.push(piece)] == expected
     assert splitter.rest() == b""

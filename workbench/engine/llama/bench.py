@@ -223,8 +223,7 @@ def _load(
     path: str, *, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken, adapter: str
 ) -> tuple[_Weights, str]:
     """The native model with its adapter, and what llama.cpp calls it."""
-    from workbench.engine.llama.adapter import load_adapter
-    from workbench.engine.llama.weights import describe_weights, load_weights
+    from workbench.engine.llama.weights import describe_weights, load_adapter, load_weights
 
     model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
     try:

@@ -17,10 +17,9 @@ from workbench.core.bench import BenchSettings, BenchTest, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, EngineError, ModelLoadError
 from workbench.engine.llama import native
-from workbench.engine.llama.adapter import put_on
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.runtime import Job
-from workbench.engine.llama.weights import no_context
+from workbench.engine.llama.weights import apply_adapter, no_context
 
 _DECODED, _ABORTED = 0, 2
 
@@ -97,7 +96,7 @@ class BenchContext:
             raise no_context(test.context, lines)
         if adapter is not None:
             try:
-                put_on(self._ctx, adapter)
+                apply_adapter(self._ctx, adapter)
             except ModelLoadError:
                 api.llama_free(self._ctx)
                 raise

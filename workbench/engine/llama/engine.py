@@ -25,15 +25,15 @@ Result = TypeVar("Result")
 
 
 class LlamaEngine(Engine):
-    """One open model. Whatever is asked of it while it works waits for its turn.
+    """One open model. Requests that come while it works wait for their turn.
 
     Args:
         runtime: The thread that owns the model.
         model: The model.
         info: What was opened.
         template: The chat template, or why there is none.
-        states: Where the state of the conversation is kept after `close`.
-        state_key: Tells this model, loaded in this way, from all others in `states`.
+        states: Keeps the KV cache after `close`.
+        state_key: Identifies this model with these load settings in `states`.
     """
 
     def __init__(
@@ -78,14 +78,18 @@ class LlamaEngine(Engine):
         return self._answers.stream(start, cancel)
 
     def _reuse(self, tokens: Sequence[int]) -> int:
-        """Ready the context for `tokens`: from what it holds, or from a state that was kept and shares more."""
+        """Prepare the context for `tokens`, from its own cache or a kept state that shares more of them.
+
+        Returns:
+            How many of them it holds.
+        """
         state = self._states.best(self._state_key, tokens)
         if state is not None and common_prefix(state.tokens, tokens) > common_prefix(self._model.tokens, tokens):
             self._model.restore_state(state)
         return self._model.rewind(tokens)
 
     def _in_turn(self, job: Job, steps: Callable[[Job], Step]) -> Step:
-        """`steps`, once everything that was asked of this model before has ended."""
+        """`steps`, once all earlier work of this model has ended."""
         while self._active is not None:
             yield
         self._active = job
@@ -95,13 +99,13 @@ class LlamaEngine(Engine):
             self._active = None
 
     async def _run(self, work: Callable[[Job, Future[Result]], Step]) -> Result:
-        """Do work in turn; it sets the result of the future that it is given."""
+        """Do work in turn; it sets the result of its future."""
         future: Future[Result] = Future()
 
         def steps(job: Job) -> Step:
             try:
                 yield from work(job, future)
-            except Exception as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            except Exception as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
         self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))

@@ -1,4 +1,4 @@
-"""One answer, written step by step in the runtime's thread."""
+"""Generation of one answer, step by step in the runtime's thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workbench.engine.text import AnswerText, open_reasoning_tag, with_beginning
 _logger = logging.getLogger(__name__)
 
 SMALLEST_CHUNK = 64
-"""Prompt tokens that are worth a step of their own."""
+"""PromptTokens tokens that are worth a step of their own."""
 
 FIRST_CHUNK_OF_LARGE = 128
 """The first chunk of a model of `LARGE_BYTES` or more on a CPU, whose speed is not known yet."""
@@ -29,18 +29,18 @@ FIRST_CHUNK_OF_LARGE = 128
 LARGE_BYTES = 700_000_000
 
 CHUNK_NS = 500_000_000
-"""How long one step of prefill may take, so that its progress is seen and other answers get their turn."""
+"""The target duration of one step of prefill, so that progress shows and other answers get their turn."""
 
 ANSWER_SHARE = 4
-"""A quarter of the context is kept free for the answer when old turns have to be dropped anyway."""
+"""Where old turns have to be dropped, a quarter of the context is kept free for the answer."""
 
 
-class Prompt:
-    """The tokens of a request, cut to the context where the user wants that.
+class PromptTokens:
+    """The tokens of a request, truncated to the context where the user wants that.
 
     Args:
-        request: What is asked.
-        model: Who is asked.
+        request: The request.
+        model: The open model.
         template: The chat template, or why there is none.
 
     Raises:
@@ -59,12 +59,12 @@ class Prompt:
 
     def _fit(self) -> list[int]:
         request, n_ctx = self._request, self._model.n_ctx
-        # The beginning of the answer is no message that could be dropped.
+        # The beginning of the answer must not be dropped.
         messages = list(request.messages[:-1] if request.continues else request.messages)
         count = len(messages)
         tokens = self._tokenize(messages)
         if not tokens:
-            raise EngineError("The prompt is empty.", "Write something for the model to go on from.")
+            raise EngineError("The prompt is empty.", "Write something for the model to continue.")
         if request.when_context_full == "drop_oldest" and request.prompt is None and request.tokens is None:
             limit = request.sampling.num_predict
             answer = n_ctx // ANSWER_SHARE if limit < 0 else min(n_ctx // ANSWER_SHARE, limit + 1)
@@ -96,7 +96,7 @@ class Prompt:
 
 
 def _drop_oldest(messages: list[Message]) -> bool:
-    """Take out the oldest turn with its answer; never the system prompt, never the last message."""
+    """Remove the oldest turn with its answer; never the system prompt, never the last message."""
     first = 1 if messages and messages[0].role == "system" else 0
     if first >= len(messages) - 1:
         return False
@@ -107,13 +107,13 @@ def _drop_oldest(messages: list[Message]) -> bool:
 
 
 class Generation:
-    """Writes one answer.
+    """The generation of one answer.
 
     Args:
-        model: The open model; nobody else uses it meanwhile.
-        request: What is asked.
+        model: The open model, used by nothing else meanwhile.
+        request: The request.
         template: The chat template, or why there is none.
-        reuse: Readies the model's context for these tokens, and gives how many of them it holds already.
+        reuse: Prepares the model's context for these tokens, and returns how many of them it holds.
         cancel: Ends the answer.
         outbox: Where the events go.
     """
@@ -140,7 +140,7 @@ class Generation:
         self._seed: int | None = None
 
     def steps(self, job: Job) -> Step:
-        """Do the work, one native step for each `next`. The last event is `Finished` or `Failed`."""
+        """Generate, one native step for each `next`. The last event is `Finished` or `Failed`."""
         try:
             reason = yield from self._write(job)
             self._finish(job, reason)
@@ -162,7 +162,7 @@ class Generation:
     def _write(self, job: Job) -> Generator[None, None, FinishReason]:
         if self._cancel.is_set:
             return "cancelled"
-        prompt = Prompt(self._request, self._model, self._template)
+        prompt = PromptTokens(self._request, self._model, self._template)
         sampling = self._request.sampling
         self._text = AnswerText(sampling.stop, prompt.closing, continued=self._request.continues)
         self._prompt_tokens = len(prompt.tokens)
@@ -178,8 +178,8 @@ class Generation:
         finally:
             sampler.close()
 
-    def _prefill(self, job: Job, prompt: Prompt) -> Generator[None, None, bool]:
-        """Compute the prompt; False where it was cancelled."""
+    def _prefill(self, job: Job, prompt: PromptTokens) -> Generator[None, None, bool]:
+        """Compute the prompt; False if it was cancelled."""
         model, tokens = self._model, prompt.tokens
         cached = len(model.tokens)
         chunk = model.n_batch
@@ -209,7 +209,7 @@ class Generation:
         model, ctx, n_ctx = self._model, self._model.native, self._model.n_ctx
         is_end, pieces = model.vocabulary.is_end, model.pieces
         sample, push, put, clock = sampler.sample, self._text.push, self._outbox.put, time.perf_counter_ns
-        told = False
+        text_sent = False
         while True:
             token = sample(ctx)
             if is_end(token):
@@ -217,9 +217,9 @@ class Generation:
             self._written += 1
             piece = push(pieces[token])
             now = clock()
-            first_text = not told and bool(piece.text)
+            first_text = not text_sent and bool(piece.text)
             put(Token(piece.text, token, piece.kind, now, job.lane_ns(now)), at_once=first_text)
-            told = told or first_text
+            text_sent = text_sent or first_text
             if self._text.stopped:
                 return "stop"
             if self._written == limit:

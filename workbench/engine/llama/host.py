@@ -1,7 +1,7 @@
-"""Opens models in this process.
+"""Opening models in this process.
 
-llama.cpp is imported with the first model, in the thread that owns it: the import and the start of its backends take a
-good part of a second, which the screen does not wait for.
+llama.cpp is imported with the first model, in the thread that owns it: importing it and starting its backends take a
+good part of a second, which must not block the screen.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Resolve = Callable[[str], ModelEntry]
 
-NO_TEMPLATE = "The model brings no chat template: ChatML is used. It may be a base model; --raw gives it plain text."
+NO_TEMPLATE = "The model has no chat template: ChatML is used. It may be a base model; --raw gives it plain text."
 
 
 class LlamaHost(EngineHost):
@@ -43,7 +43,7 @@ class LlamaHost(EngineHost):
 
     Args:
         resolve: Finds the model that a reference names; raises a WorkbenchError.
-        state_budget_bytes: Memory for what closed models knew of the conversation.
+        state_budget_bytes: Memory for the KV caches of closed models.
         memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
     """
 
@@ -104,8 +104,7 @@ class LlamaHost(EngineHost):
 
     def _assemble(self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float) -> LlamaEngine:
         from workbench.engine.llama.engine import LlamaEngine
-        from workbench.engine.llama.go_template import GoChatTemplate
-        from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate
+        from workbench.engine.llama.template import CHATML, ChatTemplate, GoChatTemplate, PromptTemplate
 
         source = model.chat_template
         own = entry.recipe.template if entry.recipe else ""
@@ -148,16 +147,16 @@ def _adapter(entry: ModelEntry) -> str:
 
 
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:
-    """The settings with no longer context than the model was trained for, where a Modelfile describes it, as in Ollama.
+    """The settings, and the notes on the Modelfile.
 
-    And what there is to say of the Modelfile.
+    As in Ollama, a context from a Modelfile is limited to the one that the model was trained for.
     """
     if entry.recipe is None:
         return settings, ()
     notes, trained = entry.recipe.notes, entry.context_length
     if not trained or settings.num_ctx <= trained:
         return settings, notes
-    said = f"num_ctx {settings.num_ctx} is more than the model was trained for, and is cut to {trained}."
+    said = f"num_ctx {settings.num_ctx} is more than the model was trained for, and is reduced to {trained}."
     return replace(settings, num_ctx=trained), (*notes, said)
 
 
@@ -173,7 +172,7 @@ def _close_unwanted(loading: Future[Model]) -> None:
 
 
 def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:
-    """What has to be equal for a sequence state of one open model to fit another."""
+    """The properties that have to be equal for a sequence state of one open model to fit another."""
     files = [Path(name).resolve() for name in (entry.path or "", _adapter(entry)) if name]
     stats = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     return *stats, settings.type_k, settings.type_v, settings.flash_attn

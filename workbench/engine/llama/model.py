@@ -18,10 +18,9 @@ from workbench.core.errors import EngineError
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
-from workbench.engine.llama.adapter import load_adapter, put_on
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix
-from workbench.engine.llama.weights import load_weights, no_context
+from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, no_context
 from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
@@ -110,7 +109,7 @@ class Model:
                 loaded = load_adapter(self._model, adapter) if adapter else None
                 self._make_context(settings, lines)
                 if loaded is not None:
-                    put_on(self._ctx, loaded)
+                    apply_adapter(self._ctx, loaded)
             except BaseException:
                 self.close()
                 raise

@@ -1,4 +1,4 @@
-"""Choosing what a user left open, and seeing what cannot work, before llama.cpp is asked to load anything."""
+"""The load plan of a model: open settings chosen, and settings that cannot work refused, before llama.cpp loads it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from workbench.gguf.model import describe
 from workbench.gguf.weights import host_weights_bytes
 
 GPU_MARGIN_BYTES = 512 * 2**20
-"""What stays free on a GPU beside the estimate: the driver's own context, and what the estimate does not see."""
+"""Memory of a GPU kept free beside the estimate: for the driver's context, and for what the estimate omits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +29,18 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What there is to compute with."""
+    """The hardware of this machine."""
 
     cores: int
     """Physical cores that this process may use."""
     total_bytes: int
     """Memory of the host."""
     available_bytes: int
-    """Memory of the host that can be had without swapping."""
+    """Memory of the host that is available without swapping."""
     gpus: tuple[Gpu, ...] = ()
     """Devices that this build of llama.cpp can offload to."""
     repacked: frozenset[str] = frozenset()
-    """Tensor types that the processor computes faster in another order, and that llama.cpp copies for it."""
+    """Tensor types that llama.cpp repacks into a copy that the processor computes faster."""
 
 
 async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
@@ -55,21 +55,21 @@ async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
 
 
 def room_on(machine: Machine) -> Room:
-    """What is free on `machine`, for asking what fits."""
+    """The free memory of `machine`."""
     gpus = tuple(DeviceRoom(gpu.name, gpu.free_bytes, GPU_MARGIN_BYTES) for gpu in machine.gpus)
     return Room(DeviceRoom("CPU", machine.available_bytes), gpus)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a model will be loaded."""
+    """The way in which a model will be loaded."""
 
     settings: LoadSettings
-    """Load settings with nothing left to be chosen."""
+    """Load settings with every open value chosen."""
     backend: str
-    """What will compute: `CPU`, or the GPUs."""
+    """The devices that will compute: `CPU`, or the GPUs."""
     needed: MemoryEstimate
-    """What it will take, the copies that are made for the processor included."""
+    """The memory that it needs, with the repacked copies."""
     warnings: tuple[str, ...]
 
 
@@ -82,9 +82,9 @@ def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
     """The GPUs that layers may go to.
 
     Raises:
-        ParameterError: The main GPU is none of them.
+        ParameterError: There is no such main GPU.
     """
-    # Without any GPU the number says nothing: settings come from other machines too.
+    # Without any GPU the number has no meaning: settings come from other machines too.
     if gpus and asked.num_gpu and asked.main_gpu >= len(gpus):
         names = ", ".join(f"{number} is {gpu.name}" for number, gpu in enumerate(gpus))
         raise ParameterError(f"main_gpu cannot be {asked.main_gpu}: there is no such GPU.", f"Of those here, {names}.")
@@ -103,14 +103,14 @@ def make_plan(
 
     Args:
         headers: The headers of the file, found sound.
-        asked: What the user wants; 0 and -1 leave it to be chosen.
-        machine: What there is.
-        adapter: The header of the LoRA that is put on; None for none.
-        guard: Whether to refuse what cannot fit.
+        asked: The user's settings; 0 and -1 leave the choice open.
+        machine: The hardware.
+        adapter: The header of the LoRA to apply; None for none.
+        guard: Whether to refuse a model that cannot fit.
 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
-        ParameterError: The main GPU is none that there is.
+        ParameterError: There is no such main GPU.
     """
     gpus = _chosen(machine.gpus, asked)
     warnings = []
@@ -134,7 +134,7 @@ def make_plan(
             f"{gib(machine.total_bytes)}.",
             f"A context of up to {fitting} tokens (num_ctx) fits."
             if fitting
-            else "Choose a smaller quantization. To try all the same, set memory_guard = false in the config file.",
+            else "Choose a smaller quantization. To try it anyway, set memory_guard = false in the config file.",
         )
     if host > machine.available_bytes:
         warnings.append(
@@ -143,6 +143,6 @@ def make_plan(
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
     weights = fit.weights_bytes
     if not layers:
-        # Not asked for in the checks above: pages of the file that were copied can be given back.
+        # Not part of the checks above: the pages of the file that were copied can be reclaimed.
         weights = host_weights_bytes(headers, machine.repacked, mapped=settings.use_mmap) + model.adapter_bytes
     return Plan(settings, backend, MemoryEstimate(weights, fit.kv_bytes, fit.compute_bytes), tuple(warnings))

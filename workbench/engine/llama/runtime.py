@@ -1,13 +1,13 @@
-"""The one thread that owns llama.cpp, and the work that it steps in turn.
+"""The one thread that owns llama.cpp, and the jobs that it steps in turn.
 
 Only this thread touches native objects, and only it computes: the CPU backend's worker team belongs to the thread that
 calls it, and a second team would make both slower for the rest of the process. A piece of work is a generator that does
-one native step each time it is advanced; the thread goes round the active ones, so that several answers are written at
-once and each keeps its speed. A job's clock runs only while its own step runs.
+one native step each time it is advanced; the thread goes round the active ones, so that several answers are generated
+at once and each keeps its speed. A job's clock runs only while its own step runs.
 
 A turn is as many steps as fit in `TURN_NS`: the first step after another model's finds none of its weights in the
-processor's cache. With one token a turn, SmolLM2-135M in Q4_K_M kept 89 % of its speed among three; the next tokens of
-a turn have what speed they have alone.
+processor's cache. With one token a turn, SmolLM2-135M in Q4_K_M kept 89 % of its speed among three; the later tokens of
+a turn have full speed.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ The variable exists so that a benchmark can show the difference.
 TURN_NS = 40_000_000
 """How long a job keeps its turn, in its own time; one step of a slow model may take longer."""
 
-BEHIND_A_SCREEN = 2
-"""By how much the thread and its workers step back, as a nice value, behind a screen that has to answer keys.
+TUI_NICENESS = 2
+"""The nice value of the thread and its workers while the TUI runs, which has to respond to keys.
 
-More would answer keys a little sooner, and leave more of the processor to every other program that computes.
+A higher one would respond a little sooner, and leave more of the processor to every other program that computes.
 """
 
 Step = Generator[None, None, None]
@@ -60,11 +60,11 @@ class Job:
 
     @property
     def busy_ns(self) -> int:
-        """How long the steps that are done have taken."""
+        """The duration of the completed steps, in nanoseconds."""
         return self._busy_ns
 
     def lane_ns(self, now_ns: int) -> int:
-        """How long this job's own steps have taken until `now_ns` (`time.perf_counter_ns`)."""
+        """The duration of this job's own steps until `now_ns` (`time.perf_counter_ns`), in nanoseconds."""
         running = 0 if self._step_began_ns is None else now_ns - self._step_began_ns
         return self._busy_ns + running
 
@@ -86,7 +86,7 @@ class Job:
 class Runtime:
     """The thread. It lives as long as the program.
 
-    An exception that a job lets out is logged, and the job is dropped; jobs are expected to handle their own.
+    An exception that a job raises is logged, and the job is dropped; jobs are expected to handle their own.
 
     Args:
         turn_ns: How long a job is stepped before it is the turn of the next.
@@ -99,11 +99,11 @@ class Runtime:
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
 
-    def step_back(self, niceness: int = BEHIND_A_SCREEN) -> None:
-        """Let the rest of the process go first where all processors are busy; to be said before the first work.
+    def step_back(self, niceness: int = TUI_NICENESS) -> None:
+        """Lower the priority of the thread; to be called before the first work.
 
-        The workers of the CPU backend are started by this thread, and take its niceness over. Only Linux has a
-        niceness of single threads; elsewhere nothing changes.
+        The workers of the CPU backend are started by this thread and inherit its niceness. Only Linux has a niceness
+        of single threads; elsewhere nothing changes.
         """
         if sys.platform == "linux":
             self._niceness = niceness
@@ -114,7 +114,7 @@ class Runtime:
         self._inbox.put(work)
 
     def call(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
-        """Run `function` once in the thread, between steps; gives its result in time."""
+        """Run `function` once in the thread, between steps."""
         future: Future[Result] = Future()
 
         def run() -> None:
@@ -122,7 +122,7 @@ class Runtime:
                 return
             try:
                 future.set_result(function(*arguments))
-            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
         self.submit(run)
@@ -141,7 +141,7 @@ class Runtime:
             os.nice(self._niceness)
         jobs: deque[Job] = deque()
         turn_end_ns: int | None = None
-        # Where the clock of the first job stands when its turn is over; None before its turn.
+        # The reading of the first job's clock at which its turn ends; None before its turn.
         while True:
             try:
                 work = self._inbox.get(block=not jobs)

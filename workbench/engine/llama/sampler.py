@@ -1,4 +1,4 @@
-"""Choosing the next token with llama.cpp's sampler chain."""
+"""Sampling: the next token, chosen by llama.cpp's sampler chain."""
 
 from __future__ import annotations
 

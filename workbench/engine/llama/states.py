@@ -1,4 +1,4 @@
-"""What models that were swapped out knew of the conversation, kept so that coming back costs no prefill."""
+"""The KV caches of models that were closed, kept so that opening one again costs no prefill."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class SequenceState:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that it takes."""
+        """Its memory."""
         return len(self.data) + 8 * len(self.tokens)
 
 
-def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
-    """How many tokens at the start of both are equal."""
+def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
+    """The length of the common prefix of two sequences."""
     for index, (one, other) in enumerate(zip(first, second, strict=False)):
         if one != other:
             return index
@@ -32,7 +32,7 @@ def common_prefix(first: Sequence[int], second: Sequence[int]) -> int:
 
 
 class StateCache:
-    """Sequence states by model, the least recently used given up first when the budget is spent.
+    """Sequence states by model; the least recently used are evicted when the budget is spent.
 
     Args:
         budget_bytes: Memory for all states together; 0 keeps none.
@@ -45,7 +45,7 @@ class StateCache:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that all states take."""
+        """The memory of all states."""
         return sum(state.size_bytes for state in self._states.values())
 
     def wants(self, size_bytes: int) -> bool:

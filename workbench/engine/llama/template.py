@@ -1,4 +1,4 @@
-"""Chat templates in Jinja, rendered as Transformers does it, in a sandbox: a model file is foreign code."""
+"""Chat templates. Those in Jinja are rendered as Transformers does it, in a sandbox: a model file is foreign code."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from typing_extensions import override
 
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
+from workbench.modelfile.template import parse
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-"""What llama.cpp's server falls back to for models that bring no template."""
+"""The template that llama.cpp's server uses for models without one."""
 
 
 class PromptTemplate(Protocol):
-    """Makes the prompt from a conversation, in whatever language it is written."""
+    """A chat template: renders a conversation as a prompt."""
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt for the next answer.
 
         Raises:
-            TemplateError: It fails on these messages.
+            TemplateError: It fails on these messages, or exceeds its limits.
         """
 
 
 class _GenerationTag(Extension):
-    """`{% generation %}` marks the assistant's words for training; for a prompt it means nothing."""
+    """`{% generation %}` marks the assistant's words for training; in a prompt it has no meaning."""
 
     tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration of this attribute
 
@@ -74,7 +75,7 @@ def _environment() -> ImmutableSandboxedEnvironment:
 
 
 class ChatTemplate(PromptTemplate):
-    """A compiled chat template.
+    """A compiled Jinja template. Some refuse a system prompt, which then goes before the first message of the user.
 
     Args:
         source: The template.
@@ -114,8 +115,26 @@ class ChatTemplate(PromptTemplate):
             values.append(value)
         try:
             return self._template.render(messages=values, add_generation_prompt=True, **self._tokens)
-        except Exception as error:  # noqa: BLE001 - a template is foreign code and can raise anything
+        except Exception as error:  # noqa: BLE001 - a template is foreign code
             raise TemplateError(
                 f"The chat template of this model fails on this conversation: {error}",
                 "Another order of messages or no system prompt may help; raw completion (--raw) needs no template.",
             ) from None
+
+
+class GoChatTemplate(PromptTemplate):
+    """The TEMPLATE of a Modelfile, in Go's syntax, rendered as Ollama does it.
+
+    Args:
+        source: The template, which replaces the one that the model brings.
+
+    Raises:
+        TemplateError: It is not Go's syntax.
+    """
+
+    def __init__(self, source: str) -> None:
+        self._template = parse(source)
+
+    @override
+    def render(self, messages: Sequence[Message]) -> str:
+        return self._template.render_chat(messages)

@@ -1,4 +1,4 @@
-"""Loading the weights of a model, and saying why they cannot be loaded. Runs in the runtime's thread."""
+"""Loading the weights of a model and its LoRA adapter, with the reasons of failures. Runs in the runtime's thread."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 
 _PROGRESS_INTERVAL_S = 0.03
+
+ADAPTER_SCALE = 1.0
+"""How strongly an adapter is applied; Ollama's Modelfiles cannot say otherwise."""
 
 
 def reason(lines: Sequence[native.LogEntry]) -> str:
@@ -36,7 +39,7 @@ def load_weights(
     on_progress: ProgressCallback,
     cancel: CancelToken,
 ) -> Pointer:
-    """The native model of a GGUF file whose header has been found sound.
+    """Load the native model of a GGUF file whose header was found valid.
 
     Raises:
         CancelledError: The load was cancelled.
@@ -47,17 +50,17 @@ def load_weights(
     params.split_mode = getattr(api, f"LLAMA_SPLIT_MODE_{split_mode.upper()}")
     params.main_gpu = main_gpu
     params.load_mode = api.LLAMA_LOAD_MODE_MMAP if use_mmap else api.LLAMA_LOAD_MODE_NONE
-    told_at = 0.0
+    reported_at = 0.0
 
-    def tell(fraction: float, _: object) -> bool:
-        nonlocal told_at
+    def report(fraction: float, _: object) -> bool:
+        nonlocal reported_at
         now = time.monotonic()
-        if now - told_at >= _PROGRESS_INTERVAL_S or fraction >= 1.0:
-            told_at = now
+        if now - reported_at >= _PROGRESS_INTERVAL_S or fraction >= 1.0:
+            reported_at = now
             on_progress(fraction)
         return not cancel.is_set
 
-    callback = api.llama_progress_callback(tell)
+    callback = api.llama_progress_callback(report)
     params.progress_callback = callback
     with native.log.collect() as lines:
         model = api.llama_model_load_from_file(os.fsencode(path), params)
@@ -71,20 +74,49 @@ def load_weights(
         )
     if not api.llama_model_has_decoder(model):
         api.llama_model_free(model)
-        raise ModelLoadError(f"{path} cannot write text: it is an encoder.", "Choose a generative model.")
+        raise ModelLoadError(f"{path} cannot generate text: it is an encoder.", "Choose a generative model.")
     return model
 
 
+def load_adapter(model: Pointer, path: str) -> Pointer:
+    """Load the adapter in a GGUF file that was found to fit the model.
+
+    llama.cpp requires it to be loaded before a context is made, and frees it together with the model.
+
+    Raises:
+        ModelLoadError: llama.cpp refuses it.
+    """
+    with native.log.collect() as lines:
+        adapter = api.llama_adapter_lora_init(model, os.fsencode(path))
+    if not adapter:
+        raise ModelLoadError(
+            f"llama.cpp cannot apply the adapter {path} to the model: {reason(lines)}.",
+            "The log (F12) has llama.cpp's own words.",
+        )
+    return adapter
+
+
+def apply_adapter(ctx: Pointer, adapter: Pointer) -> None:
+    """Apply an adapter to a context.
+
+    Raises:
+        ModelLoadError: llama.cpp refuses it.
+    """
+    adapters = (api.llama_adapter_lora_p_ctypes * 1)(adapter)
+    if api.llama_set_adapters_lora(ctx, adapters, 1, (ctypes.c_float * 1)(ADAPTER_SCALE)) != 0:
+        raise ModelLoadError("llama.cpp does not apply the adapter to the context.", "Open the model without it.")
+
+
 def no_context(tokens: int, lines: Sequence[native.LogEntry]) -> MemoryShortError | ModelLoadError:
-    """The error of a context that llama.cpp does not make."""
-    message = f"There is no context of {tokens} tokens to be had: {reason(lines)}."
+    """The error for a context that llama.cpp cannot make."""
+    message = f"llama.cpp cannot make a context of {tokens} tokens: {reason(lines)}."
     if any(level >= logging.ERROR and "alloc" in text for level, text in lines):
         return MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
     return ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
 
 
 def describe_weights(model: Pointer) -> str:
-    """What llama.cpp calls a model, such as `llama 8B Q4_K - Medium`."""
+    """llama.cpp's description of a model, such as `llama 8B Q4_K - Medium`."""
     buffer = ctypes.create_string_buffer(256)
     api.llama_model_desc(model, buffer, len(buffer))
     return buffer.value.decode("utf-8", "replace")

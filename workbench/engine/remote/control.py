@@ -16,11 +16,11 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.servers import ServerInfo
 from workbench.engine.remote import ollama
+from workbench.engine.remote.answer_parser import count, number
 from workbench.engine.remote.dialect import model_id
-from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.http import HttpResponse, ServerClient
 from workbench.engine.remote.listing import LM_STUDIO_PATHS, list_models
 from workbench.engine.remote.problems import is_loading, too_slow
-from workbench.engine.remote.reading import count, number
 
 LOOK_EVERY_S = 0.25
 
@@ -131,7 +131,7 @@ async def _ready_llama_server(
 
 async def _when_loaded(
     client: ServerClient, server: ServerInfo, name: str, path: str, on_progress: ProgressCallback
-) -> Answer:
+) -> HttpResponse:
     """What llama-server tells about a model, once that is loaded."""
     while True:
         if server.router:

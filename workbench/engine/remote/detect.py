@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerInfo
-from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.http import HttpResponse, ServerClient
 from workbench.engine.remote.problems import not_json
 
 PATHS = (
@@ -28,13 +28,13 @@ async def detect(client: ServerClient) -> ServerInfo:
     return identify(client.address.url, await probe(client))
 
 
-async def probe(client: ServerClient) -> dict[str, Answer]:
+async def probe(client: ServerClient) -> dict[str, HttpResponse]:
     """What is answered for `PATHS`, by path; what took longer than `Timeouts.probe` is left out.
 
     Raises:
         WorkbenchError: Nobody answers.
     """
-    answers: dict[str, Answer] = {}
+    answers: dict[str, HttpResponse] = {}
     errors: list[WorkbenchError] = []
 
     async def ask(path: str) -> None:
@@ -49,7 +49,7 @@ async def probe(client: ServerClient) -> dict[str, Answer]:
     return answers
 
 
-def why_unknown(client: ServerClient, answers: Mapping[str, Answer]) -> WorkbenchError:
+def why_unknown(client: ServerClient, answers: Mapping[str, HttpResponse]) -> WorkbenchError:
     """Why these answers are not those of a server that can be asked."""
     path = "/v1/models"
     answer = answers.get(path)
@@ -63,7 +63,7 @@ def why_unknown(client: ServerClient, answers: Mapping[str, Answer]) -> Workbenc
     return ServerAnswerError(f"{where} is no model server of a kind that is known.", "See the address.")
 
 
-def identify(url: str, answers: Mapping[str, Answer]) -> ServerInfo:
+def identify(url: str, answers: Mapping[str, HttpResponse]) -> ServerInfo:
     """What kind of server has given these answers, by the paths that they were given for."""
 
     def field(path: str, name: str) -> object:

@@ -10,8 +10,8 @@ from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.engine.remote.http import Answer
-from workbench.engine.remote.reading import Reading
+from workbench.engine.remote.answer_parser import AnswerParser
+from workbench.engine.remote.http import HttpResponse
 from workbench.engine.remote.streams import Frames
 
 
@@ -60,13 +60,13 @@ class Dialect(Protocol):
             EngineError: It has no way to put this.
         """
 
-    def milder(self, question: Question, answer: Answer) -> Question | None:
+    def milder(self, question: Question, answer: HttpResponse) -> Question | None:
         """The question without what the server did not take of it; None where that does not help."""
 
     def frames(self) -> Frames:
         """What finds the values in a streamed answer."""
 
-    def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
+    def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
         """What understands them."""
 
 

@@ -12,8 +12,8 @@ from workbench.core.errors import EngineError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.outbox import Outbox, RunningAnswers
-from workbench.engine.remote.asking import Asking, Spoken
 from workbench.engine.remote.dialect import Dialect
+from workbench.engine.remote.generation import PromptHistory, RemoteGeneration
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.network import Network
 
@@ -38,7 +38,7 @@ class RemoteEngine(Engine):
         self._info = info
         self._reload = reload
         self._answers = RunningAnswers()
-        self._spoken = Spoken()
+        self._history = PromptHistory()
 
     @property
     @override
@@ -53,7 +53,7 @@ class RemoteEngine(Engine):
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
-            asking = Asking(self._client, self._dialect, request, cancel, outbox, self._spoken)
+            asking = RemoteGeneration(self._client, self._dialect, request, cancel, outbox, self._history)
             self._network.submit(asking.run())
 
         return self._answers.stream(start, cancel)

@@ -53,7 +53,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """A whole answer."""
 
     status: int
@@ -68,7 +68,7 @@ class Answer:
         return self.body.get(name) if self.status == 200 and isinstance(self.body, dict) else None
 
 
-class Refusal(Exception):
+class ErrorStatus(Exception):
     """A status that says that a streamed answer will not come.
 
     Args:
@@ -76,7 +76,7 @@ class Refusal(Exception):
         answer: What was said instead.
     """
 
-    def __init__(self, path: str, answer: Answer) -> None:
+    def __init__(self, path: str, answer: HttpResponse) -> None:
         super().__init__(path, answer.status)
         self.path = path
         self.answer = answer
@@ -119,7 +119,7 @@ class ServerClient:
         for client in clients.values():
             await client.aclose()
 
-    async def get(self, path: str, within_s: float | None = None) -> Answer:
+    async def get(self, path: str, within_s: float | None = None) -> HttpResponse:
         """Ask for `path`; whatever the status is, it is an answer.
 
         Args:
@@ -131,15 +131,15 @@ class ServerClient:
         """
         return await self._ask("GET", path, None, within_s)
 
-    async def post(self, path: str, body: object, within_s: float | None = None) -> Answer:
+    async def post(self, path: str, body: object, within_s: float | None = None) -> HttpResponse:
         """Send `body` as JSON; whatever the status is, it is an answer. Arguments and errors are those of `get`."""
         return await self._ask("POST", path, body, within_s)
 
-    async def head(self, path: str) -> Answer:
+    async def head(self, path: str) -> HttpResponse:
         """See whether `path` is there. Errors are those of `get`."""
         return await self._ask("HEAD", path, None, None)
 
-    async def upload(self, path: str, parts: AsyncIterator[bytes], length: int) -> Answer:
+    async def upload(self, path: str, parts: AsyncIterator[bytes], length: int) -> HttpResponse:
         """Send a file, part by part; whatever the status is, it is an answer. It is sent to this address or nowhere.
 
         Args:
@@ -171,16 +171,16 @@ class ServerClient:
                     await response.aclose()
         except TimeoutError:
             raise too_slow(self.address, "it took nothing more of the file", self.timeouts.load) from None
-        return Answer(response.status_code, response.headers, text, parsed(text))
+        return HttpResponse(response.status_code, response.headers, text, parsed(text))
 
-    async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> Answer:
+    async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> HttpResponse:
         seconds = self.timeouts.answer if within_s is None else within_s
         try:
             async with asyncio.timeout(seconds), self._send(method, path, body) as response:
                 text = (await self._read(response, LARGEST_ANSWER, path)).decode("utf-8", "replace")
         except TimeoutError:
             raise too_slow(self.address, f"there was no answer for {path}", seconds) from None
-        return Answer(response.status_code, response.headers, text, parsed(text))
+        return HttpResponse(response.status_code, response.headers, text, parsed(text))
 
     async def _read(self, response: httpx.Response, most: int, path: str) -> bytes:
         parts: list[bytes] = []
@@ -195,7 +195,7 @@ class ServerClient:
                 )
         return b"".join(parts)
 
-    def json(self, answer: Answer, path: str, model: str = "") -> dict[str, Any]:
+    def json(self, answer: HttpResponse, path: str, model: str = "") -> dict[str, Any]:
         """The body of a good answer.
 
         Args:
@@ -212,7 +212,7 @@ class ServerClient:
             raise not_json(self.address, path, answer.text)
         return answer.body
 
-    def error(self, answer: Answer, path: str, model: str = "") -> WorkbenchError:
+    def error(self, answer: HttpResponse, path: str, model: str = "") -> WorkbenchError:
         """The error that an answer's status means. Arguments are those of `json`."""
         return error_of_status(self.address, path, answer.status, answer.body, answer.headers, model)
 
@@ -223,13 +223,13 @@ class ServerClient:
         How long that may take is counted by whoever reads it.
 
         Raises:
-            Refusal: The status says that it went wrong.
+            ErrorStatus: The status says that it went wrong.
             WorkbenchError: A web page came, or the connection was lost.
         """
         async with self._send("POST", path, body) as response:
             if response.status_code >= 400:
                 text = await self._beginning(response)
-                raise Refusal(path, Answer(response.status_code, response.headers, text, parsed(text)))
+                raise ErrorStatus(path, HttpResponse(response.status_code, response.headers, text, parsed(text)))
             if response.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "text/html":
                 raise not_json(self.address, path, "<")
             yield self._chunks(response)

@@ -26,8 +26,8 @@ from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress, split_ref
 from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, LoadTarget
 from workbench.engine.outbox import Outbox
-from workbench.engine.remote.asking import Asking, Spoken
 from workbench.engine.remote.dialect import Dialect, Question, model_id
+from workbench.engine.remote.generation import PromptHistory, RemoteGeneration
 from workbench.engine.remote.host import open_model
 from workbench.engine.remote.http import ServerClient, Timeouts
 from workbench.engine.remote.problems import plain
@@ -126,7 +126,9 @@ class Users:
         patience = loop.call_later(max(0.0, left_s), cancel.set)
         try:
             # In a task of its own, because that is what stopping it stops.
-            await asyncio.create_task(Asking(self._client, self._dialect, request, cancel, stamps, Spoken()).run())
+            await asyncio.create_task(
+                RemoteGeneration(self._client, self._dialect, request, cancel, stamps, PromptHistory()).run()
+            )
         finally:
             patience.cancel()
         end, error = stamps.end, ""

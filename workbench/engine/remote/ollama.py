@@ -18,10 +18,10 @@ from workbench.core.errors import ServerAnswerError
 from workbench.core.events import FinishReason, Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
-from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.http import HttpResponse, ServerClient
 from workbench.engine.remote.problems import error_in_stream, plain
-from workbench.engine.remote.reading import Reading, count, number
 from workbench.engine.remote.streams import Frames, JsonLines
 
 LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
@@ -114,7 +114,7 @@ class OllamaDialect(Dialect):
         return Question("/api/chat", body | {"messages": as_messages(request.messages)}, size, seed)
 
     @override
-    def milder(self, question: Question, answer: Answer) -> Question | None:
+    def milder(self, question: Question, answer: HttpResponse) -> Question | None:
         return None
 
     @override
@@ -122,18 +122,18 @@ class OllamaDialect(Dialect):
         return JsonLines()
 
     @override
-    def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
-        return OllamaReading(self._client, self._id, self._version, (submitted_ns, question.prompt_bytes, limit))
+    def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
+        return OllamaAnswerParser(self._client, self._id, self._version, (submitted_ns, question.prompt_bytes, limit))
 
 
-class OllamaReading(Reading):
+class OllamaAnswerParser(AnswerParser):
     """Understands the lines of an answer.
 
     Args:
         client: The connection that they come from.
         model: The model that writes.
         version: That of the server; None where it is not known.
-        asked: As `Reading` takes it.
+        asked: As `AnswerParser` takes it.
     """
 
     def __init__(

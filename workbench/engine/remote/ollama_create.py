@@ -17,7 +17,7 @@ from workbench.core.errors import ModelfileError, ParameterError, ServerError, T
 from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.servers import is_server_ref, split_ref
 from workbench.engine.remote.detect import detect
-from workbench.engine.remote.http import Answer, Refusal, ServerClient
+from workbench.engine.remote.http import ErrorStatus, HttpResponse, ServerClient
 from workbench.engine.remote.network import shared_network
 from workbench.engine.remote.ollama import same_name
 from workbench.engine.remote.problems import plain
@@ -226,7 +226,7 @@ class _Sending:
                         ended = self._take(value, name) or ended
                 for value in lines.end():
                     ended = self._take(value, name) or ended
-        except Refusal as refusal:
+        except ErrorStatus as refusal:
             raise self._client.error(refusal.answer, refusal.path) from None
         except (TimeoutError, FramingError):
             ended = False
@@ -255,7 +255,7 @@ class _Sending:
             "stream": False,
             "options": {"num_predict": ANSWER_TOKENS},
         }
-        answer: Answer = await self._client.post("/api/chat", body, self._client.timeouts.load)
+        answer: HttpResponse = await self._client.post("/api/chat", body, self._client.timeouts.load)
         if answer.status >= 400:
             error = self._client.error(answer, "/api/chat", name)
             raise ServerError(f"Ollama made {name}, and it does not answer: {error.message}", error.hint)

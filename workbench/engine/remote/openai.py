@@ -20,11 +20,11 @@ from workbench.core.events import FinishReason, Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
+from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
-from workbench.engine.remote.http import Answer, ServerClient
+from workbench.engine.remote.http import HttpResponse, ServerClient
 from workbench.engine.remote.problems import error_in_stream, is_context_error, message_in, plain
-from workbench.engine.remote.reading import Reading, count, number
 from workbench.engine.remote.streams import DONE, Frames, ServerSentEvents
 
 PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
@@ -119,7 +119,7 @@ class OpenAIDialect(Dialect):
         return values | {"seed": seed}
 
     @override
-    def milder(self, question: Question, answer: Answer) -> Question | None:
+    def milder(self, question: Question, answer: HttpResponse) -> Question | None:
         if answer.status not in {400, 422} or is_context_error(answer.body):
             return None
         words = message_in(answer.body) or answer.text
@@ -143,20 +143,20 @@ class OpenAIDialect(Dialect):
         return ServerSentEvents()
 
     @override
-    def reading(self, question: Question, submitted_ns: int, limit: int) -> Reading:
-        return OpenAIReading(self._client, self._id, (submitted_ns, question.prompt_bytes, limit))
+    def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
+        return OpenAIAnswerParser(self._client, self._id, (submitted_ns, question.prompt_bytes, limit))
 
 
 _TGI_REFUSES = {("top_p", 1.0), ("temperature", 0.0)}
 
 
-class OpenAIReading(Reading):
+class OpenAIAnswerParser(AnswerParser):
     """Understands the events of an answer, with what each kind of server adds to them.
 
     Args:
         client: The connection that they come from.
         model: The model that writes.
-        asked: As `Reading` takes it.
+        asked: As `AnswerParser` takes it.
     """
 
     def __init__(self, client: ServerClient, model: str, asked: tuple[int, int, int]) -> None:

@@ -23,11 +23,11 @@ class FramingError(Exception):
     """Bytes that are not framed as they should be; the text says how."""
 
 
-class Done:
+class EndOfStream:
     """The mark at the end of a stream of events."""
 
 
-DONE: Final = Done()
+DONE: Final = EndOfStream()
 
 
 class Frames(Protocol):
@@ -48,7 +48,7 @@ class Frames(Protocol):
         """
 
 
-class Lines:
+class LineBuffer:
     """Cuts bytes into lines, which end with LF, CR LF or CR.
 
     Args:
@@ -116,7 +116,7 @@ class JsonLines(Frames):
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
-        self._lines = Lines(longest)
+        self._lines = LineBuffer(longest)
 
     @override
     def push(self, data: bytes) -> Iterator[object]:
@@ -140,7 +140,7 @@ class ServerSentEvents(Frames):
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
-        self._lines = Lines(longest)
+        self._lines = LineBuffer(longest)
         self._longest = longest
         self._data: list[bytes] = []
         self._held = 0

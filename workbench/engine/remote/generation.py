@@ -15,10 +15,10 @@ from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError, ServerAnswerError, WorkbenchError
 from workbench.core.events import Event, Failed, Finished, Token
 from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
+from workbench.engine.remote.answer_parser import NO_ID, AnswerParser
 from workbench.engine.remote.dialect import Dialect, Question
-from workbench.engine.remote.http import Refusal, ServerClient
+from workbench.engine.remote.http import ErrorStatus, ServerClient
 from workbench.engine.remote.problems import cut_short, plain, too_slow
-from workbench.engine.remote.reading import NO_ID, Reading
 from workbench.engine.remote.streams import FramingError
 
 _logger = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ CUT = (
 
 
 @dataclass(slots=True)
-class Spoken:
+class PromptHistory:
     """What is remembered of the last answer."""
 
     messages: tuple[Message, ...] = ()
@@ -44,7 +44,7 @@ class Spoken:
     """How many tokens the server counted in them."""
 
 
-class Asking:
+class RemoteGeneration:
     """Asks once.
 
     Args:
@@ -53,7 +53,7 @@ class Asking:
         request: What is asked.
         cancel: Ends the answer.
         outbox: Where the events go.
-        spoken: What is remembered from one answer to the next.
+        history: What is remembered from one answer to the next.
     """
 
     def __init__(
@@ -63,17 +63,17 @@ class Asking:
         request: Request,
         cancel: CancelToken,
         outbox: Outbox,
-        spoken: Spoken,
+        history: PromptHistory,
     ) -> None:
         self._client = client
         self._dialect = dialect
         self._request = request
         self._cancel = cancel
         self._outbox = outbox
-        self._spoken = spoken
+        self._history = history
         self._submitted_ns = 0
         self._at_ns = 0
-        self._reading: Reading | None = None
+        self._parser: AnswerParser | None = None
         self._question: Question | None = None
         self._waits_s = 0.0
         """How long is waited for what comes next."""
@@ -107,31 +107,31 @@ class Asking:
                 self._flushing.cancel()
 
     def _finish(self, *, dropped: int = 0, cancelled: bool = False) -> None:
-        reading = self._reading
-        if reading is None:
-            reading = self._dialect.reading(Question("", {}, 0), self._submitted_ns, -1)
-        end = reading.finished(self._at_ns, cancelled=cancelled)
+        parser = self._parser
+        if parser is None:
+            parser = self._dialect.parser(Question("", {}, 0), self._submitted_ns, -1)
+        end = parser.finished(self._at_ns, cancelled=cancelled)
         seed = None if self._question is None else self._question.seed
         notice = " ".join(filter(None, (self._notice(end), self._left_out)))
         self._outbox.put(replace(end, seed=seed, dropped=dropped, notice=notice), at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
         now = time.perf_counter_ns()
-        if self._reading is not None:
+        if self._parser is not None:
             # What had come stays, also what might have become a tag.
-            text, kind = self._reading.rest()
+            text, kind = self._parser.rest()
             if text:
                 self._outbox.put(Token(text, NO_ID, kind, now, now - self._submitted_ns))
         self._outbox.put(Failed(error, now), at_once=True)
 
     def _notice(self, end: Finished) -> str:
         """What to tell where the server has forgotten the beginning: the conversation grew, and its tokens did not."""
-        reading, messages, before = self._reading, self._request.messages, self._spoken
-        if reading is None or reading.prompt_tokens is None or not reading.counts_whole_prompt or end.dropped:
+        parser, messages, before = self._parser, self._request.messages, self._history
+        if parser is None or parser.prompt_tokens is None or not parser.counts_whole_prompt or end.dropped:
             return ""
         grew = bool(before.messages) and messages[: len(before.messages)] == before.messages
-        cut = grew and before.prompt_tokens is not None and reading.prompt_tokens < before.prompt_tokens
-        self._spoken.messages, self._spoken.prompt_tokens = messages, reading.prompt_tokens
+        cut = grew and before.prompt_tokens is not None and parser.prompt_tokens < before.prompt_tokens
+        self._history.messages, self._history.prompt_tokens = messages, parser.prompt_tokens
         return CUT if cut else ""
 
     @property
@@ -150,7 +150,7 @@ class Asking:
                 await self._ask(request, seed)
             except ContextFullError:
                 shorter = without_oldest(request.messages)
-                begun = self._reading is not None and self._reading.tokens
+                begun = self._parser is not None and self._parser.tokens
                 if request.when_context_full != "drop_oldest" or begun or len(shorter) == len(request.messages):
                     raise
                 request = replace(request, messages=shorter)
@@ -165,7 +165,7 @@ class Asking:
             self._question = question
             try:
                 return await self._stream(question, request.sampling.num_predict)
-            except Refusal as refusal:
+            except ErrorStatus as refusal:
                 answer, path = refusal.answer, refusal.path
             question = self._dialect.milder(question, answer)
             if question is None:
@@ -175,15 +175,15 @@ class Asking:
     async def _stream(self, question: Question, most_tokens: int) -> None:
         """Ask, and hand on what comes until the answer is complete."""
         client = self._client
-        reading = self._reading = self._dialect.reading(question, self._submitted_ns, most_tokens)
+        parser = self._parser = self._dialect.parser(question, self._submitted_ns, most_tokens)
         self._waits_s = client.timeouts.first
         error: WorkbenchError
         try:
             async with asyncio.timeout(self._waits_s) as limit, client.stream(question.path, question.body) as chunks:
-                await self._listen(reading, chunks, limit)
+                await self._listen(parser, chunks, limit)
             error = cut_short(client.address)
         except TimeoutError:
-            what = "it sent no word" if not reading.tokens else "it went silent in the middle of the answer"
+            what = "it sent no word" if not parser.tokens else "it went silent in the middle of the answer"
             error = too_slow(client.address, what, self._waits_s)
         except FramingError as problem:
             error = ServerAnswerError(
@@ -193,37 +193,40 @@ class Asking:
         except ServerAnswerError as problem:
             error = problem
         # Whatever breaks once the end has come breaks nothing any more.
-        if reading.reason is None and not reading.complete:
+        if parser.reason is None and not parser.complete:
             raise error
 
-    async def _listen(self, reading: Reading, chunks: AsyncIterator[tuple[bytes, int]], limit: asyncio.Timeout) -> None:
-        loop, frames, timeouts, ended = asyncio.get_running_loop(), self._dialect.frames(), self._client.timeouts, False
+    async def _listen(
+        self, parser: AnswerParser, chunks: AsyncIterator[tuple[bytes, int]], limit: asyncio.Timeout
+    ) -> None:
+        loop, frames, timeouts = asyncio.get_running_loop(), self._dialect.frames(), self._client.timeouts
+        ended = False
         async for data, at_ns in chunks:
             self._at_ns = at_ns
             found = self._take(frames.push(data), at_ns)
-            if reading.complete:
+            if parser.complete:
                 return
             if found and not ended:
                 # Figures may follow the end, but they are not waited for as long as words are.
-                ended = reading.reason is not None
+                ended = parser.reason is not None
                 self._waits_s = timeouts.end if ended else timeouts.between
                 limit.reschedule(loop.time() + self._waits_s)
         self._take(frames.end(), self._at_ns)
 
     def _take(self, values: Iterable[object], at_ns: int) -> bool:
         """Hand on what these values mean; whether they mean anything."""
-        assert self._reading is not None
+        assert self._parser is not None
         found = False
         for value in values:
-            for event in self._reading.feed(value, at_ns):
+            for event in self._parser.feed(value, at_ns):
                 found = True
                 self._hand_on(event)
-            if self._reading.complete:
+            if self._parser.complete:
                 break
         if self._outbox.holds and self._flushing is None:
             # The next piece may be long in coming.
             self._flushing = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_NS / 1e9, self._flush)
-        return found or self._reading.reason is not None
+        return found or self._parser.reason is not None
 
     def _hand_on(self, event: Event) -> None:
         is_text = isinstance(event, Token) and bool(event.text)

@@ -18,7 +18,7 @@ _MOST_AT_ONCE = 100_000
 """Tokens that a server may claim to have sent in one piece."""
 
 
-class Reading(ABC):
+class AnswerParser(ABC):
     """Turns the values of one streamed answer into events.
 
     Args:
