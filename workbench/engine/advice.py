@@ -1,4 +1,4 @@
-"""Tells what fits in memory together."""
+"""Estimates of which models fit in memory together."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class LocalAdviser(MemoryAdviser):
-    """Prices models against what is free on this machine.
+    """Compares the needs of models with the free memory of this machine.
 
     Args:
         resolve: Finds the model that a reference names; raises a WorkbenchError.
-        files: Looks into their files.
+        files: Reads their files.
     """
 
     def __init__(self, resolve: Callable[[str], ModelEntry], files: LocalFiles) -> None:
@@ -49,7 +49,7 @@ class LocalAdviser(MemoryAdviser):
                 continue
             fit = model.price(model.question(load), room)
             if path in mapped and not fit.gpu_layers:
-                # The pages of a file that is mapped twice are in memory once; an adapter is copied each time.
+                # A file that is mapped twice is in memory once; an adapter is copied each time.
                 own = replace(fit.shares[0], weights_bytes=model.adapter_bytes)
                 fit = replace(fit, shares=(own, *fit.shares[1:]))
             if not fit.fits:
@@ -61,7 +61,7 @@ class LocalAdviser(MemoryAdviser):
 
 
 def _rest(room: Room, fit: Fit) -> Room:
-    """What is free once a model is loaded like this."""
+    """The memory that stays free once a model is loaded."""
     taken = {share.device.name: share.total_bytes for share in fit.shares}
     host, *gpus = (
         replace(device, free_bytes=device.free_bytes - taken.get(device.name, 0)) for device in (room.host, *room.gpus)

@@ -1,4 +1,4 @@
-"""Looks into model files with what the engine knows of this machine, and makes quantizations of them."""
+"""The model files of this machine: inspection, memory estimates and quantizations."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from workbench.gguf.targets import QuantType
     from workbench.gguf.tokenizer import TokenizerFacts
 
-# What reads files is imported when one is read: the first paint of the screen does not wait for it.
+# The modules that read files are imported when one is read, so that they do not delay the first paint.
 
 
 class LocalFiles:
     """The model files of this machine. llama.cpp is imported when it is first needed.
 
     Args:
-        quantize_folder: Where quantizations are to be written; None for beside their source.
+        quantize_folder: The folder for quantizations; None for that of their source.
         model_folders: The user's folders with models.
-        fallback: Where a quantization is written if its source lies where nothing else should be put; None for the
-            current folder.
+        fallback: The folder for a quantization whose source is in a managed store; None for the current folder.
     """
 
     def __init__(
@@ -39,7 +38,6 @@ class LocalFiles:
         self._quantize_folder = quantize_folder
         self._model_folders = model_folders
         self.fallback = fallback
-        """Where a quantization is written if its source lies where nothing else should be put; None for here."""
         self._repacked: frozenset[str] | None = None
 
     async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
@@ -56,7 +54,7 @@ class LocalFiles:
         from workbench.gguf.files import read_fit_model
 
         if self._repacked is None:
-            # It stays the same as long as the program lives; llama.cpp's thread may be busy the next time.
+            # It does not change while the program runs, and llama.cpp's thread may be busy the next time.
             self._repacked = (await current_machine()).repacked
         return await asyncio.to_thread(read_fit_model, path, adapter, self._repacked)
 

@@ -1,4 +1,4 @@
-"""From a model reference to an engine, whichever kind it needs."""
+"""Choice of the engine for a model reference."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from workbench.engine.remote.host import RemoteHost
 
 SCRIPTED = "scripted"
-"""The reference of the engine that needs no model."""
+"""The reference of the scripted engine."""
 
 
 class AnyHost(EngineHost):
@@ -27,7 +27,7 @@ class AnyHost(EngineHost):
 
     Args:
         resolve: Finds the model that a reference names; raises a WorkbenchError.
-        state_budget_bytes: Memory for what closed models knew of the conversation.
+        state_budget_bytes: Memory for the KV caches of closed models.
         memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
         address_of: Finds the key for the server at a URL.
     """
@@ -79,7 +79,7 @@ class AnyHost(EngineHost):
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
-        # The client of servers is loaded in a thread: the screen is not kept waiting for that.
+        # The HTTP client is imported in a thread, so that it does not block the screen.
         host = await asyncio.to_thread(lambda: self.remote) if is_server_ref(ref) else self._host(ref)
         return await host.open(ref, settings, on_progress, cancel)
 

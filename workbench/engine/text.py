@@ -1,4 +1,4 @@
-"""From the bytes of tokens to the text of an answer: characters, stop strings, and reasoning told apart."""
+"""Conversion of token bytes to the text of an answer: characters, stop strings, and reasoning apart from the answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from workbench.core.chat import Message
 from workbench.core.events import TokenKind
 
 REASONING_TAGS = (("<think>", "</think>"), ("<thinking>", "</thinking>"), ("[THINK]", "[/THINK]"))
-"""What models write around their reasoning; the first pair is by far the most common."""
+"""The tags that models write around their reasoning; the first pair is by far the most common."""
 
 _OPENING = tuple(opening for opening, _ in REASONING_TAGS)
 
@@ -47,7 +47,7 @@ def open_reasoning_tag(prompt: str) -> str | None:
 
 
 def with_beginning(prompt: str, answer: Message) -> tuple[str, str | None]:
-    """A rendered prompt with the beginning of its answer, which a model then goes on with.
+    """A rendered prompt with the beginning of its answer, for a model to continue.
 
     Returns:
         The text, and the closing tag of a reasoning block that it leaves open, or None.
@@ -63,7 +63,7 @@ def with_beginning(prompt: str, answer: Message) -> tuple[str, str | None]:
 
 
 class StopStrings:
-    """Finds stop strings in a stream, also where they lie across pieces.
+    """Finds stop strings in a stream, also across the borders of pieces.
 
     Args:
         stops: The texts that end an answer; empty ones are ignored.
@@ -75,11 +75,11 @@ class StopStrings:
         self.found = False
 
     def push(self, text: str) -> str:
-        """What can be released of `text` and of what was held back; sets `found` at the first stop string."""
+        """The text that can be released, of `text` and the held text; sets `found` at the first stop string."""
         if not self._stops:
             return text
         text = self._held + text
-        # The one that is complete first, so that it does not matter how the text was cut.
+        # The earliest complete one, so that the result does not depend on how the text is divided.
         matches = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
         if matches:
             self.found, self._held = True, ""
@@ -89,19 +89,19 @@ class StopStrings:
         return text[: len(text) - held]
 
     def flush(self) -> str:
-        """What is still held back: it was no stop string after all."""
+        """The held text, which was no stop string."""
         held, self._held = self._held, ""
         return held
 
 
 class ReasoningSplitter:
-    """Tells reasoning from the answer by the tags around it, which are left out.
+    """Separates reasoning from the answer by the tags around it, which are removed.
 
-    An opening tag counts only at the very start, so that an answer may speak about the tags.
+    An opening tag counts only at the very start, so that an answer may mention the tags.
 
     Args:
-        closing: The closing tag, where the prompt has opened the block already.
-        continued: Whether there is text of the answer, or of the open block, already.
+        closing: The closing tag, where the prompt opens the block.
+        continued: Whether the answer, or the open block, has text already.
     """
 
     def __init__(self, closing: str | None = None, *, continued: bool = False) -> None:
@@ -115,7 +115,7 @@ class ReasoningSplitter:
 
     @property
     def done(self) -> bool:
-        """Whether all that follows is the answer, just as it comes."""
+        """Whether all further text is the answer, unchanged."""
         return self._state == "answer" and not self._strip
 
     def push(self, text: str) -> list[TextPiece]:
@@ -148,7 +148,7 @@ class ReasoningSplitter:
         return text
 
     def _look_for_closing(self, text: str) -> tuple[str, str | None]:
-        """The reasoning that can be released, and what follows the closing tag once it came; the rest is held."""
+        """The reasoning that can be released, and the text after the closing tag, if there is one; the rest is held."""
         reasoning, tag, answer = text.partition(self._closing)
         if tag:
             return reasoning.rstrip(), answer
@@ -164,16 +164,16 @@ class ReasoningSplitter:
             pieces.append(TextPiece(text, kind))
 
     def flush(self) -> TextPiece:
-        """What is still held back."""
+        """The held text."""
         held, self._held = self._held, ""
         return TextPiece(held.rstrip(), "reasoning") if self._state == "reasoning" else TextPiece(held, "answer")
 
 
 class AnswerText:
-    """The whole way from token bytes to pieces of text.
+    """Converts token bytes to pieces of text.
 
-    A piece that comes out of `push` may belong to earlier tokens: an unfinished character, and what may yet become a
-    stop string or a tag, is held back.
+    A piece from `push` may belong to earlier tokens: an unfinished character, and text that may yet become a stop
+    string or a tag, is held.
 
     Args:
         stops: The texts that end the answer; they are not part of it.
@@ -189,11 +189,11 @@ class AnswerText:
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop string has come."""
+        """Whether a stop string was found."""
         return self._stops.found
 
     def push(self, data: bytes) -> TextPiece:
-        """Take the bytes of one token; gives the next piece, of one kind only, which may be empty."""
+        """Add the bytes of one token; returns the next piece, of one kind only, which may be empty."""
         text = self._stops.push(self._decode(data))
         if self._splitter.done and not self._ready:
             return TextPiece(text, "answer")

@@ -69,8 +69,8 @@ async def test_addresses_where_nobody_is(host, ref, error, words):
     (503, {}, {"error": {"message": "Loading model"}}, ServerBusyError, "still loads"),
     (200, {}, "<!doctype html><p>Sign in</p>", ServerAnswerError, "a web page came"),
     (200, {}, "hello", ServerAnswerError, "no JSON: 'hello'"),
-    (200, {}, {"models": 3}, ServerAnswerError, "of a kind that is known"),
-    (200, {}, [1, 2], ServerAnswerError, "of a kind that is known"),
+    (200, {}, {"models": 3}, ServerAnswerError, "no known kind of model server"),
+    (200, {}, [1, 2], ServerAnswerError, "no known kind of model server"),
     (200, {}, {"object": "list", "data": []}, UnknownModelError, "no models"),
 ])  # fmt: skip
 async def test_servers_that_cannot_be_opened(raw_serve, host, status, headers, body, error, words):

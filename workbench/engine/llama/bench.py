@@ -1,7 +1,7 @@
-"""Opens models for timing, and times them in the thread that owns llama.cpp.
+"""Benchmarks of models in the thread that owns llama.cpp.
 
-llama.cpp is imported with the first model. The weights stay while several tests are made of them; every test has a
-context of its own.
+llama.cpp is imported with the first model. The weights stay loaded for several tests; every test has a context of its
+own.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ _PACKAGES = ("workbench", "llama-cpp-python")
 
 
 class LlamaBencher(Bencher):
-    """Opens GGUF files for timing.
+    """Opens GGUF files for benchmarks.
 
     Args:
         resolve: Finds the model that a reference names; raises a WorkbenchError.
-        memory_guard: Whether what cannot fit in memory is refused before it is loaded.
+        memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
         runtime: The thread that owns llama.cpp.
     """
 
@@ -75,7 +75,7 @@ class LlamaBencher(Bencher):
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> LlamaBenchTarget:
         entry, headers, adapter = await asyncio.to_thread(self._read, case.ref)
         machine = await current_machine(self._runtime)
-        # Whether there is room for a context, each test is told for itself.
+        # Each test checks the memory of its own context.
         least = as_load_settings(case.settings, BenchTest(n_prompt=1))
         make_plan(headers, least, machine, adapter=adapter, guard=self._guard)
         plan = make_plan(headers, as_load_settings(case.settings, case.test), machine, adapter=adapter, guard=False)
@@ -110,7 +110,7 @@ class LlamaBencher(Bencher):
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """What is loaded once for several tests."""
+    """The weights, loaded once for several tests."""
 
     model: Pointer
     """The native model."""
@@ -119,12 +119,12 @@ class _Weights:
 
 
 class LlamaBenchTarget(BenchTarget):
-    """A model that is open for timing.
+    """A model opened for a benchmark.
 
     Args:
         runtime: The thread that owns it.
         weights: The native model, and its adapter.
-        model: What was opened.
+        model: Its description.
         headers: The headers of its files.
         adapter: The header of its adapter; None for none.
         guard: Whether a context that cannot fit in memory is refused.
@@ -204,11 +204,11 @@ class LlamaBenchRun(BenchRun):
         future: Future[Result] = Future()
 
         def steps(job: Job) -> Step:
-            # Raised between two runs, the flag would end the next one; each lowers it when it begins.
+            # Each run lowers the abort flag when it begins: set between two runs, it would end the next one.
             cancel.on_set(self._context.abort)
             try:
                 future.set_result((yield from work(job)))
-            except Exception as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            except Exception as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
         self._runtime.submit(Job(steps))
@@ -222,7 +222,7 @@ class LlamaBenchRun(BenchRun):
 def _load(
     path: str, *, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken, adapter: str
 ) -> tuple[_Weights, str]:
-    """The native model with its adapter, and what llama.cpp calls it."""
+    """The native model with its adapter, and llama.cpp's description of it."""
     from workbench.engine.llama.weights import describe_weights, load_adapter, load_weights
 
     model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
@@ -278,10 +278,9 @@ def _with_adapter(model: BenchModel, adapter: Header) -> BenchModel:
 
 
 def _describe_machine() -> BenchMachine:
-    from workbench.engine.llama.bench_context import build_commit
-    from workbench.engine.llama.devices import list_devices, look_at_machine
+    from workbench.engine.llama.devices import library_version, list_devices, look_at_machine
 
-    devices = list_devices()
+    devices = list(list_devices())
     machine = look_at_machine()
     gpus = [device for device in devices if device.is_gpu]
     versions = []
@@ -291,7 +290,7 @@ def _describe_machine() -> BenchMachine:
         except metadata.PackageNotFoundError:
             continue
     return BenchMachine(
-        build_commit=build_commit(),
+        build_commit=(library_version()[1] or "").removesuffix("-dirty"),
         cpu_info=", ".join(device.description for device in devices if not device.is_gpu),
         gpu_info=", ".join(device.description for device in gpus),
         backends=",".join(dict.fromkeys(device.name.rstrip("0123456789") for device in gpus)) or "CPU",

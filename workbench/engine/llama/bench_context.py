@@ -1,7 +1,7 @@
-"""A context that is timed as llama-bench times: random tokens, nothing sampled. Runs in the runtime's thread.
+"""A context timed as llama-bench does: random tokens, nothing sampled. Runs in the runtime's thread.
 
-The work is cut into steps: a batch of the prompt, or one token of every sequence. Other work has its turn in between,
-and the clock stands still meanwhile.
+The work is divided into steps: a batch of the prompt, or one token of every sequence. Other work has its turn in
+between, and the clock stops meanwhile.
 """
 
 from __future__ import annotations
@@ -11,51 +11,17 @@ import random
 import time
 from collections.abc import Generator
 
-from llama_cpp._ggml import libggml
-
 from workbench.core.bench import BenchSettings, BenchTest, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, EngineError, ModelLoadError
 from workbench.engine.llama import native
-from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.native import Pointer, TokenBatch, api
 from workbench.engine.llama.runtime import Job
 from workbench.engine.llama.weights import apply_adapter, no_context
 
 _DECODED, _ABORTED = 0, 2
 
 WARM_UP_SEED = 0
-
-
-class Batch:
-    """Tokens that are handed to llama.cpp at once.
-
-    Args:
-        capacity: The most tokens that it holds.
-    """
-
-    def __init__(self, capacity: int) -> None:
-        self.native = api.llama_batch_init(capacity, 0, 1)
-
-    def add(self, token: int, position: int, sequence: int, *, output: bool) -> None:
-        """Put one token more in.
-
-        Args:
-            token: Its id.
-            position: Its place in the sequence.
-            sequence: The sequence.
-            output: Whether its logits are wanted.
-        """
-        batch, index = self.native, self.native.n_tokens
-        batch.token[index] = token
-        batch.pos[index] = position
-        batch.n_seq_id[index] = 1
-        batch.seq_id[index][0] = sequence
-        batch.logits[index] = output
-        batch.n_tokens = index + 1
-
-    def free(self) -> None:
-        """Give its memory back."""
-        api.llama_batch_free(self.native)
 
 
 class BenchContext:
@@ -110,14 +76,14 @@ class BenchContext:
         self._abort.up()
 
     def close(self) -> None:
-        """Give the memory back. What still has steps to do ends as cancelled."""
+        """Free the memory. Unfinished work ends as cancelled."""
         if self._ctx:
             api.llama_free(self._ctx)
             self._ctx = None
         self._depth_states.clear()
 
     def warm_up(self, job: Job, cancel: CancelToken) -> Generator[None, None, float]:
-        """Compute the whole prompt and one generated token; gives the seconds that a repetition may take."""
+        """Compute the whole prompt and one generated token; returns the estimated seconds of a repetition."""
         test, rng = self._test, random.Random(WARM_UP_SEED)
         yield from self._begin(cancel)
         began = _lane(job)
@@ -132,7 +98,7 @@ class BenchContext:
     def repeat(self, job: Job, seed: int, cancel: CancelToken) -> Generator[None, None, RunTime]:
         """Do the test once."""
         test, rng = self._test, random.Random(seed)
-        # Whatever can be made ready is, before the clock starts.
+        # Everything is prepared before the clock starts.
         prompt = self._prompt_batches(rng, test.n_prompt, test.n_depth)
         tokens = self._tokens(rng, test.n_gen)
         try:
@@ -163,7 +129,7 @@ class BenchContext:
         if cancel.is_set or not self._ctx:
             raise CancelledError("The measurement was stopped.")
 
-    def _decode(self, batch: Batch, cancel: CancelToken) -> None:
+    def _decode(self, batch: TokenBatch, cancel: CancelToken) -> None:
         self._check(cancel)
         code = api.llama_decode(self._ctx, batch.native)
         if code == _ABORTED:
@@ -173,7 +139,7 @@ class BenchContext:
                 f"llama.cpp failed to compute (code {code}).", "A larger batch, or fewer sequences, may help."
             )
 
-    def _prompt(self, batches: list[Batch], cancel: CancelToken) -> Generator[None, None, None]:
+    def _prompt(self, batches: list[TokenBatch], cancel: CancelToken) -> Generator[None, None, None]:
         """Compute a prompt; the last step ends when the device is done."""
         for batch in batches[:-1]:
             self._decode(batch, cancel)
@@ -191,7 +157,7 @@ class BenchContext:
 
     def _generate(self, rows: list[list[int]], position: int, cancel: CancelToken) -> Generator[None, None, None]:
         """Compute one token of every sequence at a time, each with its logits."""
-        batch = Batch(self._test.sequences)
+        batch = TokenBatch(self._test.sequences)
         for sequence in range(self._test.sequences):
             batch.add(0, 0, sequence, output=True)
         slots, decode, synchronize = batch.native, self._decode, api.llama_synchronize
@@ -226,20 +192,20 @@ class BenchContext:
             api.llama_state_seq_get_data(self._ctx, state, size, sequence)
             self._depth_states.append(state)
 
-    def _prompt_batches(self, rng: random.Random, count: int, position: int) -> list[Batch]:
+    def _prompt_batches(self, rng: random.Random, count: int, position: int) -> list[TokenBatch]:
         """`count` random tokens of every sequence, one sequence after the other, in batches."""
         total = count * self._test.sequences
         if not total:
             return []
-        batches: list[Batch] = []
+        batches: list[TokenBatch] = []
         for index in range(total):
             if index % self._n_batch == 0:
-                batches.append(Batch(min(self._n_batch, total - index)))
+                batches.append(TokenBatch(min(self._n_batch, total - index)))
             sequence, place = divmod(index, count)
             first = place == 0 and self._bos is not None
             token = self._bos if first and self._bos is not None else rng.randrange(self._vocabulary)
             batches[-1].add(token, position + place, sequence, output=place == count - 1)
-        # Where a prompt goes on in another batch, llama-bench still wants logits of the last token of each.
+        # Where a prompt continues in another batch, llama-bench still computes the logits of the last token of each.
         if self._test.sequences == 1:
             for batch in batches:
                 batch.native.logits[batch.native.n_tokens - 1] = True
@@ -256,13 +222,3 @@ class BenchContext:
 def _lane(job: Job) -> int:
     """The job's own clock."""
     return job.lane_ns(time.perf_counter_ns())
-
-
-def build_commit() -> str:
-    """The commit that the native library was built from, as it says itself; empty where it does not."""
-    commit = getattr(libggml, "ggml_commit", None)
-    if commit is None:
-        return ""
-    commit.restype = ctypes.c_char_p
-    found: bytes = commit()
-    return found.decode("ascii", "replace").removesuffix("-dirty")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import psutil
@@ -15,16 +14,13 @@ from workbench.core.telemetry import ComputeDevice, normal_pci_id
 from workbench.engine.llama.native import api
 from workbench.engine.llama.plan import Gpu, Machine
 
-_GPU_TYPES = (1, 2)
-"""ggml's numbers of a graphics card and of an integrated one."""
-
 _Kind = Literal["cpu", "gpu", "integrated", "accelerator", "other"]
 _KINDS: tuple[_Kind, ...] = ("cpu", "gpu", "integrated", "accelerator")
 """In the order of ggml's numbers."""
 
 
 class _Props(ctypes.Structure):
-    """`ggml_backend_dev_props`. Its end, what a device is capable of, grows with ggml: room is left for it."""
+    """`ggml_backend_dev_props`. Its last field, the capabilities, grows with ggml: spare bytes are reserved for it."""
 
     _fields_ = (
         ("name", ctypes.c_char_p),
@@ -37,30 +33,10 @@ class _Props(ctypes.Structure):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Device:
-    """A device, as ggml sees it."""
-
-    name: str
-    """ggml's name: `CPU`, `CUDA0`, `Metal`, …"""
-    description: str
-    is_gpu: bool
-    free_bytes: int
-    """Free memory; on a CPU ggml says the total here."""
-    total_bytes: int
-
-
 def _declare() -> None:
     libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     libggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     libggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    for name in ("ggml_backend_dev_name", "ggml_backend_dev_description"):
-        function = getattr(libggml, name)
-        function.restype, function.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
-    libggml.ggml_backend_dev_type.restype = ctypes.c_int
-    libggml.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
-    libggml.ggml_backend_dev_memory.restype = None
-    libggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p] + [ctypes.POINTER(ctypes.c_size_t)] * 2
     libggml.ggml_backend_dev_get_props.restype = None
     libggml.ggml_backend_dev_get_props.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Props)]
     libggml.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
@@ -75,30 +51,11 @@ def _declare() -> None:
 _declare()
 
 
-def list_devices() -> list[Device]:
+def list_devices() -> Iterator[ComputeDevice]:
     """Every device, in ggml's order.
 
     On CUDA this initialises the driver in this process; on SYCL it may abort it (ggml asserts that the query works).
     """
-    devices = []
-    free, total = ctypes.c_size_t(), ctypes.c_size_t()
-    for index in range(libggml.ggml_backend_dev_count()):
-        device = libggml.ggml_backend_dev_get(index)
-        libggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-        devices.append(
-            Device(
-                name=libggml.ggml_backend_dev_name(device).decode("utf-8", "replace"),
-                description=libggml.ggml_backend_dev_description(device).decode("utf-8", "replace"),
-                is_gpu=libggml.ggml_backend_dev_type(device) in _GPU_TYPES,
-                free_bytes=free.value,
-                total_bytes=total.value,
-            )
-        )
-    return devices
-
-
-def describe_devices() -> Iterator[ComputeDevice]:
-    """Every device with all that ggml says of it, in ggml's order; as safe or unsafe as `list_devices`."""
     for index in range(libggml.ggml_backend_dev_count()):
         device = libggml.ggml_backend_dev_get(index)
         props = _Props()
@@ -111,7 +68,7 @@ def describe_devices() -> Iterator[ComputeDevice]:
             description=_words(props.description),
             backend=_words(libggml.ggml_backend_reg_name(libggml.ggml_backend_dev_backend_reg(device))),
             pci_id=normal_pci_id(_words(props.device_id)),
-            # ggml has no figure of the free memory of a processor, and says the total.
+            # For a processor ggml reports the total as the free memory.
             free_bytes=props.memory_free if has_memory else None,
             total_bytes=props.memory_total or None,
         )
@@ -124,7 +81,7 @@ def backend_names() -> list[str]:
 
 
 def library_version() -> tuple[str | None, str | None]:
-    """The version and the commit of ggml; None where this build does not say."""
+    """The version and the commit of ggml; None where this build does not report them."""
     found: list[str | None] = []
     for name in ("ggml_version", "ggml_commit"):
         function = getattr(libggml, name, None)
@@ -153,11 +110,11 @@ _REPACKED = (
     (("NEON", "MATMUL_INT8"), ("Q1_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0")),
     (("NEON", "DOTPROD"), ("Q1_0", "Q4_0", "Q4_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4")),
 )
-"""Which tensor types llama.cpp rearranges on a processor with these features."""
+"""The tensor types that llama.cpp repacks on a processor with these features."""
 
 
 def repacked_types(system_info: str) -> frozenset[str]:
-    """The tensor types that llama.cpp rearranges here.
+    """The tensor types that llama.cpp repacks on this machine.
 
     Args:
         system_info: The features of the processor and of the build, as llama.cpp prints them.
@@ -173,8 +130,8 @@ def _features(system_info: str) -> list[tuple[str, str, str]]:
 
 
 def look_at_machine() -> Machine:
-    """What there is to compute with, now."""
+    """The hardware, with its free memory."""
     memory = psutil.virtual_memory()
-    gpus = tuple(Gpu(device.name, device.free_bytes) for device in list_devices() if device.is_gpu)
+    gpus = tuple(Gpu(device.name, device.free_bytes or 0) for device in list_devices() if device.is_gpu)
     info = api.llama_print_system_info().decode("utf-8", "replace")
     return Machine(physical_cores(), memory.total, memory.available, gpus, repacked_types(info))

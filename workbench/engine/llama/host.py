@@ -65,7 +65,8 @@ class LlamaHost(EngineHost):
         plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
-        loading = shared_runtime.call(_load, headers[0].path, _adapter(entry), plan.settings, on_progress, cancel)
+        lora = "" if adapter is None else adapter.path
+        loading = shared_runtime.call(_load, headers[0].path, lora, plan.settings, on_progress, cancel)
         try:
             model = await asyncio.shield(asyncio.wrap_future(loading))
         except asyncio.CancelledError:
@@ -89,7 +90,7 @@ class LlamaHost(EngineHost):
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to load.", "Choose another model.")
         headers = check_loadable(entry.path)
-        adapter = check_adapter(Path(_adapter(entry)), headers) if _adapter(entry) else None
+        adapter = None if entry.adapter_path is None else check_adapter(entry.adapter_path, headers)
         facts = describe(headers[0], headers[1:])
         known = replace(
             entry,
@@ -142,10 +143,6 @@ def _as_use(plan: Plan, taken: MemoryUse | None) -> MemoryUse:
     return MemoryUse(plan.needed.weights_bytes, plan.needed.kv_bytes, plan.needed.compute_bytes, device)
 
 
-def _adapter(entry: ModelEntry) -> str:
-    return entry.recipe.adapter if entry.recipe else ""
-
-
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:
     """The settings, and the notes on the Modelfile.
 
@@ -173,6 +170,6 @@ def _close_unwanted(loading: Future[Model]) -> None:
 
 def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:
     """The properties that have to be equal for a sequence state of one open model to fit another."""
-    files = [Path(name).resolve() for name in (entry.path or "", _adapter(entry)) if name]
+    files = [Path(name).resolve() for name in (entry.path, entry.adapter_path) if name]
     stats = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
     return *stats, settings.type_k, settings.type_v, settings.flash_attn

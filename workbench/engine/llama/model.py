@@ -27,7 +27,7 @@ SEQUENCE = 0
 """The one sequence of the context."""
 
 FINGERPRINT_TOKENS = 512
-"""So many tokens of a vocabulary are looked at to tell it from others."""
+"""The size of the sample of a vocabulary that its fingerprint is computed from."""
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
 
@@ -38,7 +38,7 @@ class Aborted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What the engine asks of a model's vocabulary."""
+    """A model's vocabulary."""
 
     native: Pointer
     size: int
@@ -48,17 +48,17 @@ class Vocabulary:
     adds_bos: bool
 
     def tokenize_prompt(self, text: str) -> list[int]:
-        """The tokens of a rendered prompt. A BOS that the template wrote already is not added again."""
+        """The tokens of a rendered prompt. A BOS that the template has written is not added again."""
         doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
         return native.tokenize(self.native, text, add_special=not doubled, parse_special=True)
 
     def tokenize_raw(self, text: str) -> list[int]:
-        """The tokens of a text for raw completion, with the BOS that the model wants."""
+        """The tokens of a text for raw completion, with the BOS that the model requires."""
         return native.tokenize(self.native, text, add_special=True, parse_special=True)
 
     @property
     def fingerprint(self) -> str:
-        """The same for vocabularies in which tokens mean the same, as far as a sample of them tells."""
+        """A checksum of a sample of the tokens, equal for vocabularies with the same tokens."""
         step = max(1, self.size // FINGERPRINT_TOKENS)
         texts = (api.llama_vocab_get_text(self.native, token) or b"" for token in range(0, self.size, step))
         return f"{self.size}-{zlib.crc32(b' '.join(texts)):08x}"
@@ -73,11 +73,11 @@ class Model:
     """An open model with one context.
 
     Args:
-        path: A GGUF file whose header has been found sound.
-        settings: Load settings with nothing left to be chosen.
-        on_progress: Told the fraction of the weights that is loaded.
+        path: A GGUF file whose header was found valid.
+        settings: Load settings with every open value chosen.
+        on_progress: Called with the fraction of the weights that is loaded.
         cancel: Stops the load.
-        adapter: The file of a LoRA that was found to fit; empty for none.
+        adapter: The file of a LoRA that fits the model; empty for none.
 
     Raises:
         CancelledError: The load was cancelled.
@@ -161,7 +161,7 @@ class Model:
 
     @property
     def chat_template(self) -> str | None:
-        """The chat template that the model brings; None where it brings none."""
+        """The chat template in the model's file; None where it has none."""
         source: bytes | None = api.llama_model_chat_template(self._model, None)
         return source.decode("utf-8", "replace") if source else None
 
@@ -172,7 +172,7 @@ class Model:
 
     @property
     def weights_bytes(self) -> int:
-        """Size of all tensors."""
+        """Size of all tensors, in bytes."""
         size: int = api.llama_model_size(self._model)
         return size
 
@@ -187,7 +187,7 @@ class Model:
         self._abort.up()
 
     def decode(self, token: int) -> None:
-        """Compute one token more.
+        """Compute one more token.
 
         Raises:
             Aborted: The abort flag was up; nothing changed.
@@ -197,7 +197,7 @@ class Model:
         self.tokens.append(token)
 
     def prefill(self, tokens: Sequence[int]) -> None:
-        """Compute several tokens more, at most `n_batch`.
+        """Compute several more tokens, at most `n_batch`.
 
         Raises:
             Aborted: The abort flag was up; what was computed before is kept.
@@ -224,14 +224,14 @@ class Model:
         raise EngineError(f"llama.cpp failed to compute (code {code}).", "The log (F12) has llama.cpp's own words.")
 
     def rewind(self, tokens: Sequence[int]) -> int:
-        """Keep of the context what `tokens` begins with, and give the number of tokens kept.
+        """Keep the common prefix of the context and `tokens`; returns its length.
 
-        At least the last one of `tokens` is left to be computed, because sampling needs its logits.
+        At least the last one of `tokens` remains to be computed, because sampling needs its logits.
         """
         self._abort.down()
         keep = min(common_prefix(self.tokens, tokens), len(tokens) - 1)
         if keep < len(self.tokens) and not api.llama_memory_seq_rm(self._memory, SEQUENCE, keep, -1):
-            # Recurrent layers cannot go back by a part.
+            # Recurrent layers cannot drop the end of a sequence.
             self.forget()
             return 0
         del self.tokens[keep:]
@@ -244,12 +244,12 @@ class Model:
 
     @property
     def state_bytes(self) -> int:
-        """Size of the state that `save_state` would copy; 0 where the context holds nothing."""
+        """Size of the state that `save_state` would copy, in bytes; 0 for an empty context."""
         size: int = api.llama_state_seq_get_size(self._ctx, SEQUENCE) if self.tokens else 0
         return size
 
     def save_state(self) -> SequenceState | None:
-        """A copy of what the context holds; None where it holds nothing or llama.cpp gives none."""
+        """A copy of the KV cache; None where it is empty or llama.cpp provides none."""
         size = self.state_bytes
         if not size:
             return None
@@ -259,7 +259,7 @@ class Model:
         return SequenceState(tuple(self.tokens), data)
 
     def restore_state(self, state: SequenceState) -> bool:
-        """Put a saved state in the place of what the context holds; False where llama.cpp refuses it."""
+        """Replace the KV cache by a saved state; False where llama.cpp refuses it."""
         self.forget()
         if len(state.tokens) >= self.n_ctx:
             return False
@@ -271,25 +271,19 @@ class Model:
         return True
 
     def logprobs(self, tokens: Sequence[int], targets: Sequence[int]) -> list[float]:
-        """Compute `tokens` and give the natural-log probability of each target as the token that follows.
+        """Compute `tokens`; returns the natural-log probability of each target as the token that follows.
 
         Args:
             tokens: Token ids, at most `n_batch`; they are added to the context.
             targets: For each token the id of the one after it; may be one shorter than `tokens`.
         """
-        count = len(tokens)
-        batch = api.llama_batch_init(count, 0, 1)
+        batch = native.TokenBatch(len(tokens))
         try:
-            batch.n_tokens = count
-            for index, token in enumerate(tokens):
-                batch.token[index] = token
-                batch.pos[index] = len(self.tokens) + index
-                batch.n_seq_id[index] = 1
-                batch.seq_id[index][0] = SEQUENCE
-                batch.logits[index] = 1
-            self._run(batch, tokens)
+            for position, token in enumerate(tokens, len(self.tokens)):
+                batch.add(token, position, SEQUENCE, output=True)
+            self._run(batch.native, tokens)
         finally:
-            api.llama_batch_free(batch)
+            batch.free()
         self.tokens += tokens
         found = []
         for index, target in enumerate(targets):
@@ -299,7 +293,7 @@ class Model:
         return found
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Free the memory."""
         if self._ctx:
             api.llama_free(self._ctx)
             self._ctx = None
@@ -309,7 +303,7 @@ class Model:
 
 
 def memory_use(lines: Sequence[str]) -> MemoryUse | None:
-    """What llama.cpp says that it took; None where it did not say."""
+    """The memory that llama.cpp logged; None where it logged none."""
     buffers = native.buffer_sizes(lines)
     if not buffers:
         return None

@@ -32,10 +32,10 @@ _LEVELS = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERR
 _CONTINUED = 5
 
 api: Any = llama_cpp
-"""The binding itself, for everything that is called rarely or computes for long."""
+"""The binding itself, for functions that are called rarely or compute for long."""
 
 Pointer: TypeAlias = Any
-"""A native object, or a native function: ctypes has no types for them that say more."""
+"""A native object or function: ctypes has no more specific types."""
 
 LogEntry = tuple[int, str]
 """The level, as Python's logging numbers it, and the text of one line."""
@@ -161,6 +161,38 @@ class AbortFlag:
         self._buffer[0] = b"\0"
 
 
+class TokenBatch:
+    """Tokens that one `llama_decode` computes.
+
+    Args:
+        capacity: The maximum number of tokens.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.native = api.llama_batch_init(capacity, 0, 1)
+
+    def add(self, token: int, position: int, sequence: int, *, output: bool) -> None:
+        """Append a token.
+
+        Args:
+            token: Its id.
+            position: Its place in the sequence.
+            sequence: The sequence.
+            output: Whether its logits are computed.
+        """
+        batch, index = self.native, self.native.n_tokens
+        batch.token[index] = token
+        batch.pos[index] = position
+        batch.n_seq_id[index] = 1
+        batch.seq_id[index][0] = sequence
+        batch.logits[index] = output
+        batch.n_tokens = index + 1
+
+    def free(self) -> None:
+        """Free its memory."""
+        api.llama_batch_free(self.native)
+
+
 class PieceCache:
     """The bytes of each token, looked up once.
 
@@ -190,7 +222,7 @@ def tokenize(vocab: Pointer, text: str, *, add_special: bool, parse_special: boo
     Args:
         vocab: The native vocabulary.
         text: Any text; lone surrogates are replaced.
-        add_special: Whether to add what the model wants at the start and the end (BOS, EOS).
+        add_special: Whether to add the tokens that the model requires at the start and the end (BOS, EOS).
         parse_special: Whether the text of control tokens stands for those tokens.
     """
     data = text.encode("utf-8", "replace")
@@ -216,6 +248,6 @@ def buffer_sizes(lines: Sequence[str]) -> list[tuple[str, str, int]]:
     return [(match[1], match[2], round(float(match[3]) * 2**20)) for match in found if match]
 
 
-# What is imported by now stays for good. The garbage collector need not look at it again: that took a tenth of a
-# second, several times while an answer was written, and a key waited for it.
+# Everything imported by now stays for good. Scanning it again took the garbage collector a tenth of a second, several
+# times during an answer, and delayed keys.
 gc.freeze()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from workbench.core.errors import MemoryShortError, ParameterError
 from workbench.core.parameters import LoadSettings
+from workbench.core.units import size_text
 from workbench.engine.llama.runtime import Runtime, shared_runtime
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.header import Header
@@ -73,11 +74,6 @@ class Plan:
     warnings: tuple[str, ...]
 
 
-def gib(size: int) -> str:
-    """A size in GiB, for a sentence."""
-    return f"{size / 2**30:.1f} GiB"
-
-
 def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
     """The GPUs that layers may go to.
 
@@ -130,16 +126,15 @@ def make_plan(
         whole = Room(DeviceRoom("CPU", machine.total_bytes), room.gpus)
         fitting = model.largest_context(question, whole)
         raise MemoryShortError(
-            f"{headers[0].path} with a context of {n_ctx} tokens needs {gib(host)} of memory, and this machine has "
-            f"{gib(machine.total_bytes)}.",
+            f"{headers[0].path} with a context of {n_ctx} tokens needs {size_text(host)} of memory, and this machine "
+            f"has {size_text(machine.total_bytes)}.",
             f"A context of up to {fitting} tokens (num_ctx) fits."
             if fitting
             else "Choose a smaller quantization. To try it anyway, set memory_guard = false in the config file.",
         )
     if host > machine.available_bytes:
-        warnings.append(
-            f"About {gib(host)} of memory are needed and {gib(machine.available_bytes)} are free: it will be slow."
-        )
+        free = size_text(machine.available_bytes)
+        warnings.append(f"About {size_text(host)} of memory are needed and {free} are free: it will be slow.")
     backend = ", ".join(gpu.name for gpu in gpus) if layers else "CPU"
     weights = fit.weights_bytes
     if not layers:

@@ -17,7 +17,7 @@ MOST_LINES = 50
 def _report(channel: ParentChannel) -> None:
     from workbench.engine.llama import native
     from workbench.engine.llama.aborts import abort_hooks
-    from workbench.engine.llama.devices import backend_names, describe_devices, library_version
+    from workbench.engine.llama.devices import backend_names, library_version, list_devices
 
     abort_hooks.append(lambda message: channel.emit(event="abort", message=message))
     with native.log.collect() as lines:
@@ -32,7 +32,7 @@ def _report(channel: ParentChannel) -> None:
             gpu_offload=bool(native.api.llama_supports_gpu_offload()),
             system_info=native.api.llama_print_system_info().decode("utf-8", "replace"),
         )
-        for device in describe_devices():
+        for device in list_devices():
             channel.emit(event="device", **asdict(device))
     warnings = [text for level, text in lines if level >= logging.WARNING]
     channel.emit(event="end", log=warnings[:MOST_LINES])

@@ -1,1 +1,1 @@
-"""Servers as engines: Ollama, llama-server, vLLM, LM Studio, TGI, and whatever else speaks the OpenAI API."""
+"""Servers as engines: Ollama, llama-server, vLLM, LM Studio, TGI, and any other that speaks the OpenAI API."""

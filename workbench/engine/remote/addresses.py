@@ -1,4 +1,4 @@
-"""Which servers are known, and which key is for whom: from the config and from the variables that others use too."""
+"""The known servers and their keys, from the config and from the environment variables that other clients use."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from workbench.core.secret import Secret, is_key
 from workbench.core.servers import ServerAddress, is_loopback, origin, server_url
 
 PORTS = (11434, 8080, 9931, 8000, 1234, 3000)
-"""Those of Ollama, llama-server (its older and its newer default), vLLM, LM Studio and TGI."""
+"""The default ports of Ollama, llama-server (its older and its newer default), vLLM, LM Studio and TGI."""
 OLLAMA_PORT = 11434
 OPENAI = "https://api.openai.com"
 
 
 class AddressBook:
-    """The servers that a user has named.
+    """The servers that the user has configured.
 
     Args:
-        settings: Those of the config.
-        environment: The variables: `OLLAMA_HOST`, `OPENAI_BASE_URL`, `OPENAI_API_KEY`, and those with keys.
-        find: Whether servers are looked for on the usual ports of this machine.
+        settings: The servers of the config.
+        environment: The environment variables: `OLLAMA_HOST`, `OPENAI_BASE_URL`, `OPENAI_API_KEY`, and those with keys.
+        find: Whether to look for servers on the default ports of this machine.
     """
 
     def __init__(self, settings: Sequence[ServerSetting], environment: Mapping[str, str], *, find: bool) -> None:
@@ -36,7 +36,7 @@ class AddressBook:
         return self._settings
 
     def having(self, setting: ServerSetting) -> AddressBook:
-        """The same with one more server."""
+        """A copy with one more server."""
         return AddressBook((*self._settings, setting), self._environment, find=self._find)
 
     def named(self) -> list[str]:
@@ -45,24 +45,24 @@ class AddressBook:
 
     @property
     def ollama(self) -> str:
-        """Where Ollama is: at `OLLAMA_HOST`, else on its usual port of this machine."""
+        """The URL of Ollama: `OLLAMA_HOST`, else its default port on this machine."""
         with suppress(ServerAddressError):
             if host := self._environment.get("OLLAMA_HOST", "").strip():
                 return ollama_url(host)
         return f"http://127.0.0.1:{OLLAMA_PORT}"
 
     def usual(self) -> list[str]:
-        """The URLs on this machine at which servers usually are, without those that are named."""
+        """The URLs of the default ports on this machine, without the named ones."""
         if not self._find:
             return []
         taken = {origin(url)[2] for url in self.named() if is_loopback(url)}
         return [f"http://127.0.0.1:{port}" for port in PORTS if port not in taken]
 
     def address(self, url: str) -> ServerAddress:
-        """A server with the key that is for it: the one of its own setting, else of one at the same host and port.
+        """A server with its key: that of its own setting, else of one at the same host and port.
 
         Raises:
-            ServerRefusedError: The variable holds what is no key.
+            ServerRefusedError: The variable holds no valid key.
         """
         same = [setting for setting in self._settings if setting.url == url]
         same += [setting for setting in self._settings if origin(setting.url) == origin(url)]
@@ -93,16 +93,16 @@ class AddressBook:
     def _secret(self, name: str) -> Secret:
         value = self._environment[name].strip()
         if not is_key(value):
-            raise ServerRefusedError(f"What the variable {name} holds is no key: it has a blank or a line break in it.",
-                                     "Set it again.")  # fmt: skip
+            message = f"The value of the variable {name} is no key: it contains a blank or a line break."
+            raise ServerRefusedError(message, "Set it again.")
         return Secret(value)
 
 
 def ollama_url(host: str) -> str:
-    """The URL that `OLLAMA_HOST` means: without a scheme Ollama's own port is meant, with one that of the scheme.
+    """The URL of a value of `OLLAMA_HOST`. The default port is Ollama's own, or that of the scheme if one is given.
 
     Raises:
-        ServerAddressError: It means none.
+        ServerAddressError: It is no address.
     """
     if "://" in host:
         return server_url(host)

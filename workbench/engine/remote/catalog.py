@@ -1,4 +1,4 @@
-"""The models of servers beside those of the library."""
+"""The catalog of the models of the library and of servers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _logger = logging.getLogger(__name__)
 
 
 class ServedCatalog(Catalog, Servers):
-    """A catalog with the models of the known servers put behind it.
+    """A catalog with the models of the known servers appended.
 
     Args:
         library: The catalog of model files.
         addresses: The servers that are known.
-        host: Called for what asks them; nothing of it is loaded before.
-        keep: Writes a server that was added into the config.
+        host: Provides their client, which is imported only then.
+        keep: Writes the servers to the config.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ServedCatalog(Catalog, Servers):
         view = LibraryView()
         try:
             while True:
-                # None: something is new with the servers.
+                # None: the models of a server have changed.
                 view = await news.get() or view
                 if looking.done() and reading.done() and news.empty():
                     looking.result()
@@ -106,7 +106,7 @@ class ServedCatalog(Catalog, Servers):
                 async for view in views:
                     news.put_nowait(view)
         finally:
-            # The last word comes when this is done, which it is a moment after.
+            # After the task has ended, so that `watch` sees it as done.
             asyncio.get_running_loop().call_soon(news.put_nowait, None)
 
     async def _look_at_all(self, news: asyncio.Queue[LibraryView | None]) -> None:
@@ -124,7 +124,7 @@ class ServedCatalog(Catalog, Servers):
             asyncio.get_running_loop().call_soon(news.put_nowait, None)
 
     async def _look(self, url: str, *, named: bool = True) -> None:
-        """Ask a server for its models; one that does not answer has none."""
+        """Update the models of a server; one that does not answer has none."""
         host = await self._asker()
         try:
             _, models = await host.models(url)
@@ -139,7 +139,7 @@ class ServedCatalog(Catalog, Servers):
             self._served[url] = models
 
     async def _asker(self) -> RemoteHost:
-        """What asks servers. It is loaded with the first question, and the screen is not kept waiting for that."""
+        """The client of servers, imported with the first use in a thread so that it does not block the screen."""
         return await asyncio.to_thread(self._host)
 
     def _of_servers(self) -> tuple[ModelEntry, ...]:

@@ -1,4 +1,4 @@
-"""Loading and unloading on servers that can be told to: LM Studio, and llama-server as a router of several models.
+"""Loading and unloading on LM Studio, and on llama-server as a router of several models.
 
 Sources: https://lmstudio.ai/docs/developer/rest and llama.cpp's `tools/server/README.md`. Ollama has its own module.
 """
@@ -18,7 +18,7 @@ from workbench.core.servers import ServerInfo
 from workbench.engine.remote import ollama
 from workbench.engine.remote.answer_parser import count, number
 from workbench.engine.remote.dialect import model_id
-from workbench.engine.remote.http import HttpResponse, ServerClient
+from workbench.engine.remote.http import HttpResponse, ServerClient, objects
 from workbench.engine.remote.listing import LM_STUDIO_PATHS, list_models
 from workbench.engine.remote.problems import is_loading, too_slow
 
@@ -27,11 +27,11 @@ LOOK_EVERY_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A model that can be asked."""
+    """A model that is ready to answer."""
 
     model: ModelEntry
     context: int | None
-    """The context that the server gives it, in tokens; None where it does not say."""
+    """Its context length on the server, in tokens; None where the server does not report it."""
     warning: str = ""
 
 
@@ -42,10 +42,10 @@ async def make_ready(
     settings: LoadSettings,
     on_progress: ProgressCallback,
 ) -> Ready:
-    """See that a model can be asked; load it where the server is told to.
+    """Check that a model can answer; load it where the server loads on request.
 
     Raises:
-        WorkbenchError: It cannot be asked.
+        WorkbenchError: It cannot answer.
     """
     if server.kind == "LM Studio" and server.router:
         return await _ready_lm_studio(client, model, settings)
@@ -56,7 +56,7 @@ async def make_ready(
 
 
 async def unload(client: ServerClient, server: ServerInfo, model: ModelEntry) -> None:
-    """Have a server give the memory of a model back.
+    """Make a server unload a model.
 
     Raises:
         WorkbenchError: It cannot, or refuses.
@@ -79,11 +79,9 @@ async def unload(client: ServerClient, server: ServerInfo, model: ModelEntry) ->
 async def _instances(client: ServerClient, name: str) -> list[dict[str, Any]]:
     """The loaded instances of a model of LM Studio."""
     path = LM_STUDIO_PATHS[0]
-    listed = client.json(await client.get(path), path).get("models")
-    for each in listed if isinstance(listed, list) else []:
-        if isinstance(each, dict) and each.get("key") == name:
-            instances = each.get("loaded_instances")
-            return [one for one in instances if isinstance(one, dict)] if isinstance(instances, list) else []
+    for each in objects(client.json(await client.get(path), path).get("models")):
+        if each.get("key") == name:
+            return objects(each.get("loaded_instances"))
     raise UnknownModelError(f"{client.address.label} has no model {name!r}.", "Choose it again from the list.")
 
 
@@ -123,7 +121,7 @@ async def _ready_llama_server(
     given = props.field("default_generation_settings")
     context = count(given.get("n_ctx")) if isinstance(given, dict) else None
     if model.loaded is not True or model.size_bytes is None:
-        # While it loads, the list of models says little about them.
+        # While it loads, the list of models has little about them.
         listed = await list_models(client, server)
         model = next((entry for entry in listed if entry.ref == model.ref), model)
     return Ready(model, context)
@@ -132,7 +130,7 @@ async def _ready_llama_server(
 async def _when_loaded(
     client: ServerClient, server: ServerInfo, name: str, path: str, on_progress: ProgressCallback
 ) -> HttpResponse:
-    """What llama-server tells about a model, once that is loaded."""
+    """The properties of a model from llama-server, once it is loaded."""
     while True:
         if server.router:
             status = await _router_status(client, name)
@@ -154,8 +152,8 @@ async def _when_loaded(
 
 
 async def _router_status(client: ServerClient, name: str) -> Mapping[str, Any]:
-    listed = client.json(await client.get("/models"), "/models").get("data")
-    known = {each.get("id"): each for each in listed if isinstance(each, dict)} if isinstance(listed, list) else {}
+    listed = objects(client.json(await client.get("/models"), "/models").get("data"))
+    known = {each.get("id"): each for each in listed}
     if name not in known:
         names = [str(each) for each in known]
         raise UnknownModelError(f"{client.address.label} has no model {name!r}.", did_you_mean(name, names))

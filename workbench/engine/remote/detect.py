@@ -1,5 +1,7 @@
-"""Who answers at an address. The shape of an answer decides and not its status alone: some servers answer every path,
-and some speak a little of each other's languages.
+"""Detection of the server at an address.
+
+The shape of an answer decides and not its status alone: some servers answer every path, and some implement parts of
+each other's APIs.
 """
 
 from __future__ import annotations
@@ -9,18 +11,18 @@ from collections.abc import Mapping
 
 from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerInfo
-from workbench.engine.remote.http import HttpResponse, ServerClient
+from workbench.engine.remote.http import HttpResponse, ServerClient, objects
 from workbench.engine.remote.problems import not_json
 
 PATHS = (
     *("/", "/api/version", "/api/tags", "/info", "/api/v1/models", "/api/v0/models", "/v1/models", "/version"),
     *("/props", "/models"),
 )
-"""What is asked for, all at once."""
+"""The paths that are requested, all at once."""
 
 
 async def detect(client: ServerClient) -> ServerInfo:
-    """Who answers, and with which models.
+    """The server at an address, with its models.
 
     Raises:
         WorkbenchError: Nobody answers within `Timeouts.probe`.
@@ -29,7 +31,7 @@ async def detect(client: ServerClient) -> ServerInfo:
 
 
 async def probe(client: ServerClient) -> dict[str, HttpResponse]:
-    """What is answered for `PATHS`, by path; what took longer than `Timeouts.probe` is left out.
+    """The responses for `PATHS`, by path, without those that took longer than `Timeouts.probe`.
 
     Raises:
         WorkbenchError: Nobody answers.
@@ -50,21 +52,21 @@ async def probe(client: ServerClient) -> dict[str, HttpResponse]:
 
 
 def why_unknown(client: ServerClient, answers: Mapping[str, HttpResponse]) -> WorkbenchError:
-    """Why these answers are not those of a server that can be asked."""
+    """The error for responses of an unknown server."""
     path = "/v1/models"
     answer = answers.get(path)
     where = client.address.label
     if answer is None:
-        return ServerAnswerError(f"{where}: something answers there, and says nothing of models.", "See the address.")
+        return ServerAnswerError(f"{where}: something answers there, but not about models.", "See the address.")
     if answer.status >= 400:
         return client.error(answer, path)
     if answer.body is None:
         return not_json(client.address, path, answer.text)
-    return ServerAnswerError(f"{where} is no model server of a kind that is known.", "See the address.")
+    return ServerAnswerError(f"{where} is no known kind of model server.", "See the address.")
 
 
 def identify(url: str, answers: Mapping[str, HttpResponse]) -> ServerInfo:
-    """What kind of server has given these answers, by the paths that they were given for."""
+    """The server that gave these responses, by path."""
 
     def field(path: str, name: str) -> object:
         return answers[path].field(name) if path in answers else None
@@ -102,17 +104,15 @@ def _word(value: object) -> str | None:
 
 def _has(entries: object, name: str) -> bool:
     """Whether one of a list's items has this field."""
-    return isinstance(entries, list) and any(isinstance(entry, dict) and name in entry for entry in entries)
+    return any(name in entry for entry in objects(entries))
 
 
 def _first_is(entries: object, name: str, value: str) -> bool:
-    return isinstance(entries, list) and any(
-        isinstance(entry, dict) and entry.get(name) == value for entry in entries[:1]
-    )
+    return isinstance(entries, list) and any(entry.get(name) == value for entry in objects(entries[:1]))
 
 
 def _names(entries: object, key: str) -> tuple[str, ...] | None:
     if not isinstance(entries, list):
         return None
-    names = (entry.get(key) for entry in entries if isinstance(entry, dict))
+    names = (entry.get(key) for entry in objects(entries))
     return tuple(name for name in names if isinstance(name, str))

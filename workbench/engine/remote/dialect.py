@@ -1,4 +1,4 @@
-"""What an API of a server has to answer for, so that one engine can speak it."""
+"""The port of server APIs: what differs between them behind the one remote engine."""
 
 from __future__ import annotations
 
@@ -17,76 +17,79 @@ from workbench.engine.remote.streams import Frames
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A request as a server takes it."""
+    """A request in the form of an API."""
 
     path: str
     body: dict[str, Any]
     prompt_bytes: int
-    """How long the text of the prompt is."""
+    """The length of the prompt's text."""
     seed: int | None = None
-    """The seed that is asked for."""
+    """The requested seed."""
     refused: tuple[str, ...] = ()
-    """Parameters of the user that the server has just refused, and that are no part of it any more."""
+    """Parameters of the user that the server refused and that were removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What is known of a model once a server is ready to answer with it."""
+    """A model that a server is ready to answer with."""
 
     model: ModelEntry
     settings: LoadSettings
-    """With the context that the server gives it; `num_ctx` is 0 where it does not say."""
+    """With its context length on the server; `num_ctx` is 0 where the server does not report it."""
     warnings: tuple[str, ...] = ()
 
 
 class Dialect(Protocol):
-    """The way in which a server is spoken to about one of its models."""
+    """The API of a server, for one of its models."""
 
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
-        """See that the model can be asked, and load it where the server is told to.
+        """Check that the model can answer, and load it where the server loads on request.
 
         Raises:
-            WorkbenchError: It cannot.
+            WorkbenchError: It cannot answer.
         """
 
     def question(self, request: Request, seed: int) -> Question:
-        """Put a request as the server takes it.
+        """Express a request in the API.
 
         Args:
-            request: What is asked.
-            seed: The seed to use, where it is not up to the server.
+            request: The request.
+            seed: The seed to use, where the server takes one.
 
         Raises:
-            EngineError: It has no way to put this.
+            EngineError: The API cannot express it.
         """
 
     def milder(self, question: Question, answer: HttpResponse) -> Question | None:
-        """The question without what the server did not take of it; None where that does not help."""
+        """The question without the fields that the server refused; None where that would not help.
+
+        Refused fields are remembered, so that each is refused once.
+        """
 
     def frames(self) -> Frames:
-        """What finds the values in a streamed answer."""
+        """The framing of a streamed answer."""
 
     def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
-        """What understands them."""
+        """The parser of its values. Arguments are those of `AnswerParser`."""
 
 
 def model_id(model: ModelEntry) -> str:
-    """What the server calls a model."""
+    """The server's name of a model."""
     return model.ref.partition("#")[2]
 
 
 def text_of(request: Request) -> str:
-    """All text of a prompt, to guess from how long it is."""
+    """The whole text of a prompt, to estimate its length."""
     if request.prompt is not None:
         return request.prompt
     return "".join(message.content for message in request.messages)
 
 
 def as_messages(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    """A conversation as all APIs take it. What a model thought before its earlier answers is not given back to it."""
+    """A conversation in the form of all APIs, without the reasoning before earlier answers."""
     return [{"role": message.role, "content": message.content} for message in messages]
 
 
 def refuse_tokens(server: str) -> EngineError:
-    """The error for token ids that a server cannot be sent."""
+    """The error for token ids, which a server does not take."""
     return EngineError(f"{server} takes text and no token ids.", "Use a model file for that.")

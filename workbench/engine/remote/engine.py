@@ -1,4 +1,4 @@
-"""The engine that is a server: one of its models behind `core.engine.Engine`."""
+"""The remote engine: one model of a server behind `core.engine.Engine`."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class RemoteEngine(Engine):
     Args:
         network: The thread that talks to servers.
         client: The connections to this one.
-        dialect: How it is spoken to.
-        info: What was opened.
+        dialect: Its API.
+        info: The opened model.
         reload: Whether the server takes load parameters.
     """
 

@@ -1,4 +1,4 @@
-"""One answer of a server, from the request to its last byte. All of it happens in the network's thread."""
+"""Generation of one answer by a server, in the network's thread."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from workbench.engine.remote.streams import FramingError
 _logger = logging.getLogger(__name__)
 
 SEEDS = 2**31
-"""Seeds are drawn below this."""
+"""The exclusive maximum of drawn seeds."""
 MOST_REFUSALS = 4
-"""So many times a question is put again without what the server did not take of it."""
+"""How often a question is sent again without the fields that the server refused."""
 DROPPED_SHARE = 4
-"""Where a conversation is too long, a quarter of its messages goes at least, so that it is not sent too often."""
+"""Of a conversation that is too long, at least a quarter is dropped at a time, so that it is not sent too often."""
 CUT = (
     "The server left out the beginning of this conversation, because its context is full, and did not say so. Load the "
     "model with a longer context (num_ctx), or begin a new chat."
@@ -37,20 +37,20 @@ CUT = (
 
 @dataclass(slots=True)
 class PromptHistory:
-    """What is remembered of the last answer."""
+    """The last prompt, for noticing that a server drops the beginning of a conversation."""
 
     messages: tuple[Message, ...] = ()
     prompt_tokens: int | None = None
-    """How many tokens the server counted in them."""
+    """The server's count of their tokens."""
 
 
 class RemoteGeneration:
-    """Asks once.
+    """The generation of one answer.
 
     Args:
         client: The connections to the server.
-        dialect: How it is spoken to.
-        request: What is asked.
+        dialect: Its API.
+        request: The request.
         cancel: Ends the answer.
         outbox: Where the events go.
         history: What is remembered from one answer to the next.
@@ -76,13 +76,13 @@ class RemoteGeneration:
         self._parser: AnswerParser | None = None
         self._question: Question | None = None
         self._waits_s = 0.0
-        """How long is waited for what comes next."""
-        self._told = False
-        """Whether text was handed over."""
+        """The timeout for the next event, in seconds."""
+        self._text_sent = False
+        """Whether text was sent."""
         self._flushing: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
-        """Ask. The last event is `Finished` or `Failed`."""
+        """Generate. The last event is `Finished` or `Failed`."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._submitted_ns = self._at_ns = time.perf_counter_ns()
@@ -118,14 +118,14 @@ class RemoteGeneration:
     def _fail(self, error: WorkbenchError) -> None:
         now = time.perf_counter_ns()
         if self._parser is not None:
-            # What had come stays, also what might have become a tag.
+            # Text that arrived is kept, also where it might have become a tag.
             text, kind = self._parser.rest()
             if text:
                 self._outbox.put(Token(text, NO_ID, kind, now, now - self._submitted_ns))
         self._outbox.put(Failed(error, now), at_once=True)
 
     def _notice(self, end: Finished) -> str:
-        """What to tell where the server has forgotten the beginning: the conversation grew, and its tokens did not."""
+        """The notice where the server has dropped the beginning: the conversation grew, and its token count shrank."""
         parser, messages, before = self._parser, self._request.messages, self._history
         if parser is None or parser.prompt_tokens is None or not parser.counts_whole_prompt or end.dropped:
             return ""
@@ -136,13 +136,13 @@ class RemoteGeneration:
 
     @property
     def _left_out(self) -> str:
-        """What to tell of parameters that the server refused."""
+        """The notice of parameters that the server refused."""
         if self._question is None or not self._question.refused:
             return ""
         return f"The server does not take {', '.join(self._question.refused)}: it answers without."
 
     async def _answer(self) -> int:
-        """Ask until it fits; gives how many messages were left out."""
+        """Ask until the conversation fits; returns the number of dropped messages."""
         request, sampling = self._request, self._request.sampling
         seed = random.randrange(SEEDS) if sampling.seed < 0 else sampling.seed
         while True:
@@ -158,7 +158,7 @@ class RemoteGeneration:
                 return len(self._request.messages) - len(request.messages)
 
     async def _ask(self, request: Request, seed: int) -> None:
-        """Put the question; again without what the server does not take of it."""
+        """Send the question, again without the fields that the server refuses."""
         question: Question | None = self._dialect.question(request, seed)
         for _ in range(MOST_REFUSALS):
             assert question is not None
@@ -173,7 +173,7 @@ class RemoteGeneration:
         raise self._client.error(answer, path, question_model(self._question))
 
     async def _stream(self, question: Question, most_tokens: int) -> None:
-        """Ask, and hand on what comes until the answer is complete."""
+        """Send the question, and deliver its events until the answer is complete."""
         client = self._client
         parser = self._parser = self._dialect.parser(question, self._submitted_ns, most_tokens)
         self._waits_s = client.timeouts.first
@@ -192,7 +192,7 @@ class RemoteGeneration:
             )
         except ServerAnswerError as problem:
             error = problem
-        # Whatever breaks once the end has come breaks nothing any more.
+        # An error after the end of the answer is ignored.
         if parser.reason is None and not parser.complete:
             raise error
 
@@ -207,31 +207,31 @@ class RemoteGeneration:
             if parser.complete:
                 return
             if found and not ended:
-                # Figures may follow the end, but they are not waited for as long as words are.
+                # Figures may follow the end, with a shorter timeout than text.
                 ended = parser.reason is not None
                 self._waits_s = timeouts.end if ended else timeouts.between
                 limit.reschedule(loop.time() + self._waits_s)
         self._take(frames.end(), self._at_ns)
 
     def _take(self, values: Iterable[object], at_ns: int) -> bool:
-        """Hand on what these values mean; whether they mean anything."""
+        """Deliver the events of these values; returns whether there were any."""
         assert self._parser is not None
         found = False
         for value in values:
             for event in self._parser.feed(value, at_ns):
                 found = True
-                self._hand_on(event)
+                self._deliver(event)
             if self._parser.complete:
                 break
         if self._outbox.holds and self._flushing is None:
-            # The next piece may be long in coming.
+            # The next piece may take long.
             self._flushing = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_NS / 1e9, self._flush)
         return found or self._parser.reason is not None
 
-    def _hand_on(self, event: Event) -> None:
+    def _deliver(self, event: Event) -> None:
         is_text = isinstance(event, Token) and bool(event.text)
-        self._outbox.put(event, at_once=not is_text or not self._told)
-        self._told = self._told or is_text
+        self._outbox.put(event, at_once=not is_text or not self._text_sent)
+        self._text_sent = self._text_sent or is_text
 
     def _flush(self) -> None:
         self._flushing = None
@@ -239,7 +239,7 @@ class RemoteGeneration:
 
 
 def question_model(question: Question | None) -> str:
-    """The model that a question is for."""
+    """The model that a question names."""
     return "" if question is None else str(question.body.get("model", ""))
 
 

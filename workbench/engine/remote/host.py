@@ -1,4 +1,4 @@
-"""Opens the models of servers."""
+"""Opening the models of servers."""
 
 from __future__ import annotations
 
@@ -74,10 +74,10 @@ class RemoteHost(EngineHost):
             await self._network.run(client.close())
 
     async def models(self, url: str) -> tuple[ServerInfo, tuple[ModelEntry, ...]]:
-        """Who answers at an address, and the models that it offers.
+        """The server at an address, and its models.
 
         Raises:
-            WorkbenchError: Nobody answers, or it is nobody who is known.
+            WorkbenchError: Nothing answers, or no known server.
         """
 
         async def look() -> tuple[ServerInfo, tuple[ModelEntry, ...]]:
@@ -88,7 +88,7 @@ class RemoteHost(EngineHost):
         return await self._network.run(look())
 
     async def look(self, urls: Sequence[str]) -> list[ServerInfo | WorkbenchError]:
-        """Who answers at these addresses, asked all at once; or why nobody does."""
+        """The servers at these addresses, or the errors, asked all at once."""
 
         async def ask(url: str) -> ServerInfo | WorkbenchError:
             try:
@@ -102,7 +102,7 @@ class RemoteHost(EngineHost):
         return await self._network.run(ask_all())
 
     async def unload(self, ref: str) -> None:
-        """Have the server give the memory of the model back that `ref` names.
+        """Make the server unload the model that `ref` names.
 
         Raises:
             WorkbenchError: It cannot, or there is no such model.
@@ -117,7 +117,7 @@ class RemoteHost(EngineHost):
         await self._network.run(give_back())
 
     def _client(self, url: str) -> ServerClient:
-        """The connections to a server; in the network's thread, where all of them are made."""
+        """The connections to a server. Called in the network's thread."""
         if url not in self._clients:
             self._clients[url] = ServerClient(self._address_of(url), self._timeouts)
         return self._clients[url]
@@ -136,7 +136,7 @@ class RemoteHost(EngineHost):
 async def open_model(
     client: ServerClient, name: str, settings: LoadSettings, on_progress: ProgressCallback
 ) -> tuple[ServerInfo, Dialect, Opened]:
-    """Find out who answers, and have the model called `name` ready; the only one there, where the name is empty.
+    """Detect the server, and prepare the model `name`; its only one, where the name is empty.
 
     Raises:
         WorkbenchError: It cannot be opened.
@@ -152,10 +152,10 @@ async def open_model(
 
 
 async def _known(client: ServerClient) -> ServerInfo:
-    """Who answers.
+    """The server.
 
     Raises:
-        WorkbenchError: Nobody does, or nobody who is known.
+        WorkbenchError: Nothing answers, or no known server.
     """
     answers = await probe(client)
     server = identify(client.address.url, answers)
@@ -165,10 +165,10 @@ async def _known(client: ServerClient) -> ServerInfo:
 
 
 def _chosen(client: ServerClient, models: Sequence[ModelEntry], name: str) -> ModelEntry:
-    """The model that is meant.
+    """The model of this name.
 
     Raises:
-        UnknownModelError: None is, or one of several that are there.
+        UnknownModelError: There is none, or the name is empty and there are several.
     """
     where = client.address.label
     names = [model_id(model) for model in models]

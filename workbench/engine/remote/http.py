@@ -1,6 +1,6 @@
-"""Talking to one server: timeouts, keys, redirects, and answers that are no larger than they may be.
+"""The HTTP client of one server: timeouts, keys, redirects, and a limit on the size of responses.
 
-Certificates and proxies are dealt with as httpx does it (`SSL_CERT_FILE`, `HTTPS_PROXY`, `NO_PROXY`); this machine is
+Certificates and proxies are handled as by httpx (`SSL_CERT_FILE`, `HTTPS_PROXY`, `NO_PROXY`); this machine is
 never asked through a proxy.
 """
 
@@ -27,53 +27,57 @@ if TYPE_CHECKING:
 
 MOST_REDIRECTS = 3
 LARGEST_ANSWER = 16 * 2**20
-"""In bytes, for whatever does not stream."""
+"""The maximum size of a response that does not stream, in bytes."""
 LARGEST_ERROR = 2**16
 _LOOPBACK = ("all://localhost", "all://*.localhost", "all://127.*", "all://[::1]")
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """How long a server may take, in seconds."""
+    """Timeouts in seconds."""
 
     connect: float = 5.0
-    """To take the connection."""
+    """To accept the connection."""
     answer: float = 15.0
-    """For a whole answer that does not stream, such as the list of its models."""
+    """For a whole response that does not stream, such as the list of models."""
     first: float = 600.0
-    """From the question to the first sign of progress. A long prompt takes its time on a processor."""
+    """From the request to the first sign of progress. A long prompt takes long on a CPU."""
     between: float = 120.0
-    """From one sign of progress to the next. Pings are none."""
+    """From one sign of progress to the next. Pings do not count."""
     end: float = 2.0
-    """From the end of the answer to the figures that come after it."""
+    """From the end of the answer to the figures that follow."""
     load: float = 900.0
     """To load a model."""
     probe: float = 1.5
-    """For all that is asked to find out who answers."""
+    """For all requests that detect the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """A whole answer."""
+    """A response that was read whole."""
 
     status: int
     headers: Mapping[str, str]
-    """By names that do not care about case."""
+    """By case-insensitive names."""
     text: str
     body: object
-    """What the text says as JSON; None where it is none."""
+    """The text parsed as JSON; None where it is none."""
 
     def field(self, name: str) -> object:
-        """A field of the body, where the answer is a good one and has it."""
+        """A field of the body; None where the status is not 200 or the field is missing."""
         return self.body.get(name) if self.status == 200 and isinstance(self.body, dict) else None
+
+    def objects(self, name: str) -> list[dict[str, Any]]:
+        """The objects in a list field of the body; empty where it has none."""
+        return objects(self.field(name))
 
 
 class ErrorStatus(Exception):
-    """A status that says that a streamed answer will not come.
+    """The status of a request for a stream is an error.
 
     Args:
-        path: What was asked for.
-        answer: What was said instead.
+        path: The requested path.
+        answer: The response.
     """
 
     def __init__(self, path: str, answer: HttpResponse) -> None:
@@ -96,14 +100,14 @@ class ServerClient:
         self._made: dict[bool, httpx.AsyncClient] = {}
 
     def _client(self, url: httpx.URL) -> httpx.AsyncClient:
-        """The connections for a URL. On this machine, without TLS, no certificates are read, which takes long."""
+        """The connections for a URL. Certificates, which take long to read, are skipped without TLS on this machine."""
         import httpx
 
         plain = url.scheme == "http" and is_loopback(str(url))
         if plain not in self._made:
             self._made[plain] = httpx.AsyncClient(
                 verify=False if plain else _certificates(),
-                # What may pass between two bytes depends on what they say, so it is counted where that is known.
+                # The timeout between two bytes depends on their meaning, so that the reader of a stream applies it.
                 timeout=httpx.Timeout(None, connect=self.timeouts.connect, write=self.timeouts.answer),
                 # A sweep may hold many streams open at once.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
@@ -120,32 +124,32 @@ class ServerClient:
             await client.aclose()
 
     async def get(self, path: str, within_s: float | None = None) -> HttpResponse:
-        """Ask for `path`; whatever the status is, it is an answer.
+        """Request `path`; any status is a response and no error.
 
         Args:
-            path: What to ask for.
-            within_s: How long that may take; None for `Timeouts.answer`.
+            path: The path.
+            within_s: The timeout; None for `Timeouts.answer`.
 
         Raises:
-            ServerError: There was no answer.
+            ServerError: There was no response.
         """
         return await self._ask("GET", path, None, within_s)
 
     async def post(self, path: str, body: object, within_s: float | None = None) -> HttpResponse:
-        """Send `body` as JSON; whatever the status is, it is an answer. Arguments and errors are those of `get`."""
+        """Send `body` as JSON. Arguments and errors are those of `get`."""
         return await self._ask("POST", path, body, within_s)
 
     async def head(self, path: str) -> HttpResponse:
-        """See whether `path` is there. Errors are those of `get`."""
+        """Request the headers of `path`. Errors are those of `get`."""
         return await self._ask("HEAD", path, None, None)
 
     async def upload(self, path: str, parts: AsyncIterator[bytes], length: int) -> HttpResponse:
-        """Send a file, part by part; whatever the status is, it is an answer. It is sent to this address or nowhere.
+        """Send a file, part by part; any status is a response and no error. Redirects are not followed.
 
         Args:
-            path: Where to.
+            path: The path.
             parts: The bytes.
-            length: How many there are.
+            length: Their number.
 
         Raises:
             ServerError: The connection broke, or the server took longer than `Timeouts.load` at one part or at the end.
@@ -166,23 +170,25 @@ class ServerClient:
                 response = await self._begin(request)
                 try:
                     with self._transport_errors():
-                        text = (await self._read(response, LARGEST_ANSWER, path)).decode("utf-8", "replace")
+                        return await self._whole(response, path)
                 finally:
                     await response.aclose()
         except TimeoutError:
             raise too_slow(self.address, "it took nothing more of the file", self.timeouts.load) from None
-        return HttpResponse(response.status_code, response.headers, text, parsed(text))
 
     async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> HttpResponse:
         seconds = self.timeouts.answer if within_s is None else within_s
         try:
             async with asyncio.timeout(seconds), self._send(method, path, body) as response:
-                text = (await self._read(response, LARGEST_ANSWER, path)).decode("utf-8", "replace")
+                return await self._whole(response, path)
         except TimeoutError:
             raise too_slow(self.address, f"there was no answer for {path}", seconds) from None
+
+    async def _whole(self, response: httpx.Response, path: str) -> HttpResponse:
+        text = await self._read(response, LARGEST_ANSWER, path)
         return HttpResponse(response.status_code, response.headers, text, parsed(text))
 
-    async def _read(self, response: httpx.Response, most: int, path: str) -> bytes:
+    async def _read(self, response: httpx.Response, most: int, path: str) -> str:
         parts: list[bytes] = []
         length = 0
         async for part in response.aiter_bytes():
@@ -193,18 +199,18 @@ class ServerClient:
                     f"{self.address.label}: the answer for {path} is longer than {most // 2**20} MiB.",
                     "See the address.",
                 )
-        return b"".join(parts)
+        return b"".join(parts).decode("utf-8", "replace")
 
     def json(self, answer: HttpResponse, path: str, model: str = "") -> dict[str, Any]:
-        """The body of a good answer.
+        """The body of a response.
 
         Args:
-            answer: The answer.
-            path: What was asked for.
-            model: The model that was asked for; empty for none.
+            answer: The response.
+            path: The requested path.
+            model: The requested model; empty for none.
 
         Raises:
-            WorkbenchError: The status says that it went wrong, or the body is no JSON object.
+            WorkbenchError: The status is an error, or the body is no JSON object.
         """
         if answer.status >= 400:
             raise self.error(answer, path, model)
@@ -213,17 +219,17 @@ class ServerClient:
         return answer.body
 
     def error(self, answer: HttpResponse, path: str, model: str = "") -> WorkbenchError:
-        """The error that an answer's status means. Arguments are those of `json`."""
+        """The error for a response's status. Arguments are those of `json`."""
         return error_of_status(self.address, path, answer.status, answer.body, answer.headers, model)
 
     @asynccontextmanager
     async def stream(self, path: str, body: object) -> AsyncIterator[AsyncIterator[tuple[bytes, int]]]:
-        """Send `body` as JSON and stream what comes: bytes, and `time.perf_counter_ns()` when they did.
+        """Send `body` as JSON and stream the response: bytes, and `time.perf_counter_ns()` at their arrival.
 
-        How long that may take is counted by whoever reads it.
+        The reader applies its own timeouts.
 
         Raises:
-            ErrorStatus: The status says that it went wrong.
+            ErrorStatus: The status is an error.
             WorkbenchError: A web page came, or the connection was lost.
         """
         async with self._send("POST", path, body) as response:
@@ -235,10 +241,10 @@ class ServerClient:
             yield self._chunks(response)
 
     async def _beginning(self, response: httpx.Response) -> str:
-        """The body of an error, as far as it comes in a reasonable time."""
+        """The body of an error, as far as it arrives within `Timeouts.answer`."""
         try:
             async with asyncio.timeout(self.timeouts.answer):
-                return (await self._read(response, LARGEST_ERROR, "")).decode("utf-8", "replace")
+                return await self._read(response, LARGEST_ERROR, "")
         except (TimeoutError, WorkbenchError):
             return ""
 
@@ -249,7 +255,7 @@ class ServerClient:
 
     @asynccontextmanager
     async def _send(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
-        """Send a request, and go where the server sends us on to; the key goes only to whom it is for."""
+        """Send a request, and follow redirects; the key is sent only to its own server."""
         import httpx
 
         url = httpx.URL(f"{self.address.url}{path}")
@@ -268,9 +274,7 @@ class ServerClient:
             url = following
             if response.status_code == 303:
                 method, content = "GET", None
-        raise ServerAnswerError(
-            f"{self.address.label} sends us from one address to the next without end.", "See the address."
-        )
+        raise ServerAnswerError(f"{self.address.label} redirects too often.", "See the address.")
 
     def _request(
         self,
@@ -289,7 +293,7 @@ class ServerClient:
         return self._client(url).build_request(method, url, content=content, headers=headers)
 
     async def _begin(self, request: httpx.Request) -> httpx.Response:
-        """Send a request, and wait for the head of its answer."""
+        """Send a request, and wait for the head of the response."""
         import httpx
 
         client = self._client(request.url)
@@ -297,11 +301,11 @@ class ServerClient:
             try:
                 return await client.send(request, stream=True)
             except httpx.ConnectError:
-                # Nothing was sent yet, so that nothing is done twice.
+                # Nothing was sent yet, so that a second try is safe.
                 return await client.send(request, stream=True)
 
     def _following(self, response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
-        """Where an answer sends us on to; None where it is an answer."""
+        """The target of a redirect; None for any other response."""
         import httpx
 
         if response.status_code not in {301, 302, 303, 307, 308} or "Location" not in response.headers:
@@ -311,31 +315,36 @@ class ServerClient:
         except httpx.InvalidURL:
             following = httpx.URL("")
         if following.scheme not in {"http", "https"} or not following.host:
-            raise ServerAnswerError(f"{self.address.label} sends us on to what is no address.", "See the address.")
+            raise ServerAnswerError(f"{self.address.label} redirects to an invalid address.", "See the address.")
         return following
 
     @contextmanager
     def _transport_errors(self) -> Iterator[None]:
-        """Give what httpx raises inside the `with` block as an error that says what to do."""
+        """Convert the exceptions of httpx inside the `with` block."""
         import httpx
 
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            # Without its cause: that holds the request, with the key among its headers.
+            # Without its cause, which holds the request with the key in a header.
             raise error_of_transport(self.address, error) from None
 
 
 @cache
 def _certificates() -> ssl.SSLContext:
-    """What httpx trusts. It is read once: that takes a tenth of a second."""
+    """The certificates that httpx trusts, read once: that takes a tenth of a second."""
     import httpx
 
     return httpx.create_ssl_context()
 
 
+def objects(value: object) -> list[dict[str, Any]]:
+    """The objects of a list; empty for any other value."""
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
 def parsed(text: str) -> object:
-    """What a text says as JSON; None where it is none."""
+    """A text parsed as JSON; None where it is none."""
     try:
         found: object = json.loads(text)
     except (ValueError, RecursionError):

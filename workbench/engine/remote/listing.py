@@ -1,14 +1,14 @@
-"""The models that a server offers, with what it tells about them."""
+"""The lists of models of servers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from workbench.core.models import ModelEntry
 from workbench.core.servers import ServerInfo
 from workbench.engine.remote.answer_parser import count, number
-from workbench.engine.remote.http import ServerClient
+from workbench.engine.remote.http import ServerClient, objects
 from workbench.engine.remote.ollama import same_name
 from workbench.gguf.names import SUFFIX, parameter_count, parse_name
 
@@ -16,12 +16,12 @@ LM_STUDIO_PATHS = ("/api/v1/models", "/api/v0/models")
 
 
 def source_of(server: ServerInfo) -> str:
-    """What the place of a server's models is called."""
+    """The source that the models of a server are listed under."""
     return f"{server.kind} {server.url.partition('://')[2]}"
 
 
 def group_of(server: ServerInfo, name: str) -> str:
-    """The same for all quantizations of a model that one server has, as far as their names tell."""
+    """The group of a model: the same for all of its quantizations on one server, as far as their names show."""
     return f"{server.url} {parse_name(name).base.casefold()}"
 
 
@@ -31,10 +31,10 @@ def reference(server: ServerInfo, name: str) -> str:
 
 
 async def list_models(client: ServerClient, server: ServerInfo) -> tuple[ModelEntry, ...]:
-    """The models that can answer, by name; those that only embed are left out.
+    """The models that can generate, by name, without those for embeddings.
 
     Raises:
-        WorkbenchError: The server does not say.
+        WorkbenchError: The server does not list them.
     """
     match server.kind:
         case "Ollama":
@@ -48,19 +48,14 @@ async def list_models(client: ServerClient, server: ServerInfo) -> tuple[ModelEn
     return tuple(sorted(found, key=lambda entry: (entry.name.casefold(), entry.ref)))
 
 
-def _dicts(value: object) -> Iterator[dict[str, Any]]:
-    """Those of a list's items that are objects."""
-    yield from (each for each in value if isinstance(each, dict)) if isinstance(value, list) else ()
-
-
 def _text(value: object) -> str | None:
-    """A text that says something."""
+    """A text that is not empty."""
     return value if isinstance(value, str) and value else None
 
 
 async def _listed(client: ServerClient, path: str, field: str) -> list[dict[str, Any]]:
     answer = await client.get(path)
-    return list(_dicts(client.json(answer, path).get(field)))
+    return objects(client.json(answer, path).get(field))
 
 
 async def _of_ollama(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
@@ -97,7 +92,7 @@ async def _of_lm_studio(client: ServerClient, server: ServerInfo) -> list[ModelE
     if isinstance(answer.field("models"), list):
         return [
             _lm_studio_entry(server, each)
-            for each in _dicts(answer.field("models"))
+            for each in answer.objects("models")
             if _text(each.get("key")) and each.get("type") not in {"embedding", "embeddings"}
         ]
     return [
@@ -145,7 +140,7 @@ async def _of_openai(client: ServerClient, server: ServerInfo) -> list[ModelEntr
 
 
 def _openai_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
-    # llama-server calls a model by the path of its file, where it was given no other name.
+    # llama-server names a model by the path of its file, unless it was given another name.
     shown = each["id"].replace("\\", "/").rpartition("/")[2] if each["id"].casefold().endswith(SUFFIX) else each["id"]
     name = parse_name(shown)
     meta, status = each.get("meta"), each.get("status")

@@ -34,13 +34,13 @@ from workbench.engine.remote.problems import plain
 from workbench.processes import END, JsonObject, ParentChannel
 
 LOOK_EVERY_S = 0.02
-"""How often it looks how late the event loop is."""
+"""The interval at which the lag of the event loop is measured."""
 IGNORE_EOS = frozenset({"vLLM", "llama-server"})
-"""The servers that can be told to go on after the end, so that every answer has the same length."""
+"""The servers that can ignore the end of an answer, so that every answer has the same length."""
 
 
 class Stamps(Outbox):
-    """Notes when the words of an answer came, and hands nothing on."""
+    """Records when the text of an answer arrived, and delivers nothing."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -49,7 +49,7 @@ class Stamps(Outbox):
         self.end: Finished | Failed | None = None
 
     def put(self, event: Event, *, at_once: bool = False) -> None:
-        """Note an event."""
+        """Record an event."""
         if isinstance(event, Token):
             if event.text:
                 self.first_ns = event.at_ns if self.first_ns is None else self.first_ns
@@ -59,17 +59,17 @@ class Stamps(Outbox):
 
 
 class SweepDialect:
-    """Speaks as the chat does, apart from what would make answers differ in length or cost the client time."""
+    """A dialect without options that make answers differ in length or cost the client time."""
 
     def __init__(self, dialect: Dialect, kind: str) -> None:
         self._dialect = dialect
-        self._goes_on = kind in IGNORE_EOS
+        self._ignores_eos = kind in IGNORE_EOS
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the dialect has
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - any attribute of the dialect
         return getattr(self._dialect, name)
 
     def question(self, request: Request, seed: int) -> Question:
-        """Put a request as the server takes it."""
+        """Express a request in the API."""
         question = self._dialect.question(request, seed)
         body = dict(question.body)
         options = body.get("stream_options")
@@ -77,13 +77,13 @@ class SweepDialect:
             body["stream_options"] = {key: value for key, value in options.items() if key == "include_usage"}
         for name in ("return_progress", "timings_per_token"):
             body.pop(name, None)
-        if self._goes_on:
+        if self._ignores_eos:
             body["ignore_eos"] = True
         return replace(question, body=body)
 
 
 class Users:
-    """Users who ask at the same time.
+    """Concurrent users.
 
     Args:
         client: The connections to the server.
@@ -116,7 +116,7 @@ class Users:
                 return
 
     async def _ask(self, prompt: str, level: LoadLevel, began_ns: int) -> LoadSample:
-        # A model that always takes the likeliest word may find an end, or a circle, where others write on.
+        # With greedy sampling an answer may end early or loop.
         sampling = Sampling(num_predict=level.n_gen, temperature=1.0, top_p=1.0)
         request = Request(messages=(Message("user", prompt),), sampling=sampling)
         stamps, cancel = Stamps(), CancelToken()
@@ -125,7 +125,7 @@ class Users:
         left_s = 2 * level.seconds - (sent - began_ns) / 1e9
         patience = loop.call_later(max(0.0, left_s), cancel.set)
         try:
-            # In a task of its own, because that is what stopping it stops.
+            # In a task of its own, because cancelling it cancels its task.
             await asyncio.create_task(
                 RemoteGeneration(self._client, self._dialect, request, cancel, stamps, PromptHistory()).run()
             )
@@ -152,7 +152,7 @@ class Users:
 
 
 async def _watch(lags: list[float]) -> None:
-    """Note how much later than asked this loop wakes up, in nanoseconds."""
+    """Record how much later than asked this loop wakes up, in nanoseconds."""
     while True:
         asked = time.perf_counter_ns()
         await asyncio.sleep(LOOK_EVERY_S)

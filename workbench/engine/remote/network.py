@@ -1,7 +1,6 @@
-"""The one thread that talks to servers.
+"""The one thread for connections to servers, with an event loop of its own.
 
-Bytes are stamped when they arrive, and not when a screen that is being drawn gets round to them. So the connections
-live in an event loop of their own.
+Bytes are stamped when they arrive, and not once the screen has been drawn.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ Parameters = ParamSpec("Parameters")
 
 
 class _Lookups(ThreadPoolExecutor):
-    """Looks names up, each in a thread that nobody waits for at the end of the program.
+    """Resolves names, each in a daemon thread.
 
-    The resolver of the system may take half a minute, and cannot be interrupted.
+    The system's resolver may take half a minute and cannot be interrupted; the program must not wait for it at exit.
     """
 
     def submit(
@@ -36,7 +35,7 @@ class _Lookups(ThreadPoolExecutor):
                 return
             try:
                 future.set_result(function(*arguments, **named))
-            except BaseException as error:  # noqa: BLE001 - it belongs to the caller, whatever it is
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
         threading.Thread(target=call, name="lookup", daemon=True).start()
@@ -51,7 +50,7 @@ class Network:
         self._start_lock = threading.Lock()
 
     def submit(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
-        """Run a coroutine there; from any thread. Cancelling what is given back cancels it."""
+        """Run a coroutine there; from any thread. Cancelling the future cancels it."""
         return asyncio.run_coroutine_threadsafe(work, self._ensure_started())
 
     async def run(self, work: Coroutine[Any, Any, Result]) -> Result:

@@ -25,18 +25,18 @@ from workbench.engine.remote.problems import error_in_stream, plain
 from workbench.engine.remote.streams import Frames, JsonLines
 
 LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
-"""The parameters that decide how Ollama loads a model. Each other value of one of them makes it load again."""
+"""The load parameters of Ollama. A change of one makes it load the model again."""
 
 COUNTS_CACHED_APART = (0, 31)
-"""From this version on the final line tells how many tokens of the prompt were cached, and leaves out what is 0."""
+"""From this version on the final line counts the cached tokens of the prompt; 0 is omitted."""
 COUNTS_CACHED_IN = (0, 30)
-"""From this version on `prompt_eval_count` has the cached tokens in it."""
+"""From this version on `prompt_eval_count` includes the cached tokens."""
 
 _REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
 
 
 class OllamaDialect(Dialect):
-    """Speaks to Ollama about one model.
+    """Ollama's API, for one model.
 
     Args:
         client: The connection.
@@ -51,7 +51,7 @@ class OllamaDialect(Dialect):
         self._version = parse_version(version)
         self._load = LoadSettings()
         self._own = True
-        """Whether it takes `truncate` and `shift`, by which it says so when the context is full."""
+        """Whether it takes `truncate` and `shift`, which make it report a full context."""
 
     @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
@@ -69,7 +69,7 @@ class OllamaDialect(Dialect):
         return Opened(entry, replace(settings, num_ctx=context), warnings)
 
     async def _described(self) -> tuple[ModelEntry, int | None]:
-        """The model with the context that it was trained for, which only `/api/show` tells."""
+        """The model with the context that it was trained for, from `/api/show`."""
         answer = await self._client.post("/api/show", {"model": self._id})
         found = self._client.json(answer, "/api/show", self._id)
         facts = found.get("model_info")
@@ -80,15 +80,12 @@ class OllamaDialect(Dialect):
         return replace(self._model, context_length=trained or self._model.context_length), trained
 
     async def _running(self) -> dict[str, Any]:
-        """What `/api/ps` tells of the model."""
-        listed = (await self._client.get("/api/ps")).field("models")
-        for each in listed if isinstance(listed, list) else []:
-            if isinstance(each, dict) and same_name(each.get("name"), self._id):
-                return each
-        return {}
+        """The entry of the model in `/api/ps`; empty where it is not loaded."""
+        running = (await self._client.get("/api/ps")).objects("models")
+        return next((each for each in running if same_name(each.get("name"), self._id)), {})
 
     def _options(self) -> dict[str, Any]:
-        """The load parameters that differ from the defaults: for the others Ollama knows better."""
+        """The load parameters that differ from the defaults; Ollama chooses the others."""
         defaults = asdict(LoadSettings())
         return {
             name: value
@@ -102,11 +99,11 @@ class OllamaDialect(Dialect):
             raise refuse_tokens("Ollama")
         sampling = asdict(request.sampling) | {"seed": seed, "stop": list(request.sampling.stop)}
         if not sampling["stop"]:
-            # An empty list would take away those of the model.
+            # An empty list would override those of the model.
             del sampling["stop"]
         body: dict[str, Any] = {"model": self._id, "stream": True, "options": sampling | self._options()}
         if self._own:
-            # Else it leaves out the beginning of a conversation that is too long, and tells nobody.
+            # Otherwise it drops the beginning of a conversation that is too long, without reporting it.
             body |= {"truncate": False, "shift": False}
         size = len(text_of(request).encode("utf-8", "replace"))
         if request.prompt is not None:
@@ -127,7 +124,7 @@ class OllamaDialect(Dialect):
 
 
 class OllamaAnswerParser(AnswerParser):
-    """Understands the lines of an answer.
+    """Parses the lines of an answer.
 
     Args:
         client: The connection that they come from.
@@ -167,7 +164,7 @@ class OllamaAnswerParser(AnswerParser):
         self.reason = _REASONS.get(str(value.get("done_reason")), "stop")
         self.complete = True
         self.prompt_tokens = count(value.get("prompt_eval_count"))
-        # What is zero is left out.
+        # Zeros are omitted.
         self.completion_tokens = count(value.get("eval_count", 0 if self.prompt_tokens is not None else None))
         self.cached_tokens = count(value.get("prompt_eval_cached_count"))
         self.counts_whole_prompt = self._version is None or self._version >= COUNTS_CACHED_IN
@@ -176,7 +173,7 @@ class OllamaAnswerParser(AnswerParser):
             if self._version >= COUNTS_CACHED_APART:
                 self.cached_tokens = 0
             elif self._version >= COUNTS_CACHED_IN:
-                # The count has the cached tokens in it and the time has not: their ratio would mean nothing.
+                # The count includes the cached tokens and the time does not: their ratio would be meaningless.
                 prefill = None
         self.timings = Timings(
             prefill, _milliseconds(value.get("eval_duration")), _milliseconds(value.get("load_duration"))
@@ -221,18 +218,17 @@ async def load(client: ServerClient, model: str, options: Mapping[str, Any]) -> 
 
 
 async def unload(client: ServerClient, model: str) -> None:
-    """Give the memory of a model back; what it writes just now is finished first.
+    """Unload a model; a running answer is finished first.
 
     Raises:
         WorkbenchError: The server refuses.
     """
     body = {"model": model, "messages": [], "stream": False, "keep_alive": 0}
     client.json(await client.post("/api/chat", body), "/api/chat", model)
-    # It has answered before the memory is free.
+    # It responds before the memory is free.
     async with asyncio.timeout(client.timeouts.answer):
         while True:
-            listed = (await client.get("/api/ps")).field("models")
-            names = [each.get("name") for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-            if not any(same_name(name, model) for name in names):
+            running = (await client.get("/api/ps")).objects("models")
+            if not any(same_name(each.get("name"), model) for each in running):
                 return
             await asyncio.sleep(0.1)

@@ -1,4 +1,4 @@
-"""`ollama create` over Ollama's API: files by their digest, then the model out of them, then one question to it.
+"""`ollama create` over Ollama's API: upload the files by digest, create the model, and ask it one question.
 
 Source: https://github.com/ollama/ollama/blob/main/docs/api.md, "Create a model" and "Push a blob".
 """
@@ -27,10 +27,10 @@ from workbench.modelfile.meaning import Modelfile
 QUESTION = "Say hello."
 ANSWER_TOKENS = 16
 CHUNK = 2**20
-"""Bytes that are read and sent at once."""
+"""The chunk of a file that is read and sent, in bytes."""
 _NAME = re.compile(r"[\w][\w.-]*(?:/[\w][\w.-]*){0,3}(?::[\w][\w.-]{0,79})?", re.ASCII)
 _BLOB = re.compile(r"sha256-([0-9a-f]{64})")
-"""What Ollama calls the files in its own store."""
+"""The file names in Ollama's own store."""
 
 
 async def create_model(
@@ -62,10 +62,10 @@ async def create_model(
 
 
 def check_name(name: str) -> None:
-    """See that Ollama can call a model so.
+    """Check the name of a model.
 
     Raises:
-        ParameterError: It cannot.
+        ParameterError: Ollama does not take it.
     """
     if not _NAME.fullmatch(name):
         raise ParameterError(
@@ -74,10 +74,10 @@ def check_name(name: str) -> None:
 
 
 def create_request(modelfile: Modelfile, name: str, url: str) -> tuple[dict[str, Any], dict[str, dict[str, Path]]]:
-    """The body of the request, and the files that go into it: by field, by name.
+    """The body of the request, and its files by field and name.
 
     Raises:
-        ModelfileError: A file that is not there, or of a kind that cannot be sent.
+        ModelfileError: A file is missing, or of a kind that cannot be sent.
     """
     files: dict[str, dict[str, Path]] = {"files": {}, "adapters": {}, "draft_files": {}}
     body: dict[str, Any] = {"model": name, "stream": True}
@@ -106,7 +106,7 @@ def create_request(modelfile: Modelfile, name: str, url: str) -> tuple[dict[str,
 
 
 def _source(base: str, url: str) -> Path | str:
-    """The file that a FROM means, or the model of Ollama's."""
+    """The file or the model of Ollama that FROM names."""
     if is_server_ref(base):
         there, model = split_ref(base)
         if there != url or not model:
@@ -131,7 +131,7 @@ def _file(text: str, command: str) -> Path:
 
 
 def _add(files: dict[str, Path], path: Path) -> None:
-    """Add a file under its name, which the blobs of Ollama's own store do not have."""
+    """Add a file under a unique name; blobs of Ollama's own store have none."""
     base = "model.gguf" if _BLOB.fullmatch(path.name) else path.name
     name, number = base, 2
     while name in files:
@@ -141,22 +141,22 @@ def _add(files: dict[str, Path], path: Path) -> None:
 
 
 class _Sending:
-    """One model on its way. It lives in the network's thread.
+    """The creation of one model, in the network's thread.
 
     Args:
         client: The connections to the server.
-        tell: Told how far it is.
+        report: Called with the progress.
     """
 
-    def __init__(self, client: ServerClient, tell: OnSend) -> None:
+    def __init__(self, client: ServerClient, report: OnSend) -> None:
         self._client = client
-        self._tell = tell
+        self._report = report
         self._sent = 0
 
     async def run(
         self, body: dict[str, Any], files: Mapping[str, Mapping[str, Path]], name: str, overwrite: bool
     ) -> Sent:
-        """Do all of it."""
+        """Check, upload, create and ask."""
         try:
             await self._look(name, overwrite)
             for field, named in files.items():
@@ -170,7 +170,7 @@ class _Sending:
 
     async def _look(self, name: str, overwrite: bool) -> None:
         where = self._client.address.label
-        self._tell(SendProgress("looking", where))
+        self._report(SendProgress("looking", where))
         server = await detect(self._client)
         if server.kind != "Ollama":
             raise ServerError(f"At {where} is {server.kind}, and only Ollama takes Modelfiles.", "See the address.")
@@ -178,7 +178,7 @@ class _Sending:
             raise TargetError(f"Ollama at {where} has a model {name} already.", "Choose another name, or overwrite it.")
 
     async def _blob(self, path: Path) -> str:
-        """See that Ollama has a file; gives its digest."""
+        """Upload a file unless Ollama has it; returns its digest."""
         size = path.stat().st_size
         digest = await self._digest(path, size)
         place = f"/api/blobs/{digest}"
@@ -195,14 +195,14 @@ class _Sending:
     async def _digest(self, path: Path, size: int) -> str:
         blob = _BLOB.fullmatch(path.name)
         if blob is not None:
-            # Ollama's own store names its files so; it looks again where it is sent one.
+            # Ollama's store names its files by digest; it verifies an upload.
             return f"sha256:{blob[1]}"
         summing, done = hashlib.sha256(), 0
         with _opened(path) as file:
             while part := await asyncio.to_thread(file.read, CHUNK * 8):
                 await asyncio.to_thread(summing.update, part)
                 done += len(part)
-                self._tell(SendProgress("reading", path.name, min(1.0, done / max(size, 1))))
+                self._report(SendProgress("reading", path.name, min(1.0, done / max(size, 1))))
         return f"sha256:{summing.hexdigest()}"
 
     async def _parts(self, path: Path, size: int) -> AsyncIterator[bytes]:
@@ -212,10 +212,10 @@ class _Sending:
                 yield part
                 done += len(part)
                 self._sent += len(part)
-                self._tell(SendProgress("sending", path.name, min(1.0, done / max(size, 1))))
+                self._report(SendProgress("sending", path.name, min(1.0, done / max(size, 1))))
 
     async def _create(self, body: dict[str, Any], name: str) -> None:
-        self._tell(SendProgress("making", name))
+        self._report(SendProgress("making", name))
         timeouts, address = self._client.timeouts, self._client.address
         lines, ended = JsonLines(), False
         try:
@@ -234,7 +234,7 @@ class _Sending:
             raise ServerError(f"{address.label} broke off while it made {name}.", "See its log.")
 
     def _take(self, value: object, name: str) -> bool:
-        """Take a line of progress; whether it was the last one."""
+        """Report a line of progress; returns whether it was the last one."""
         if not isinstance(value, dict):
             return False
         if value.get("error"):
@@ -243,12 +243,12 @@ class _Sending:
         total, done = value.get("total"), value.get("completed")
         known = isinstance(total, int) and isinstance(done, int) and total > 0
         status = plain(value.get("status", ""), self._client.address)
-        self._tell(SendProgress("making", status, done / total if known else None))  # type: ignore[operator]
+        self._report(SendProgress("making", status, done / total if known else None))  # type: ignore[operator]
         return status == "success"
 
     async def _ask(self, name: str) -> str:
-        """Ask the model something: what was made of a damaged file says so now, and not tomorrow."""
-        self._tell(SendProgress("asking", name))
+        """Ask the model a question, so that a damaged file shows now and not later."""
+        self._report(SendProgress("asking", name))
         body = {
             "model": name,
             "messages": [{"role": "user", "content": QUESTION}],

@@ -1,4 +1,4 @@
-"""The API that all other servers share, with what each of them adds.
+"""The OpenAI-compatible API, with the extensions of each server.
 
 Sources of the format: https://platform.openai.com/docs/api-reference/chat, llama.cpp's `tools/server/README.md`,
 https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, https://lmstudio.ai/docs/app/api and
@@ -28,17 +28,17 @@ from workbench.engine.remote.problems import error_in_stream, is_context_error, 
 from workbench.engine.remote.streams import DONE, Frames, ServerSentEvents
 
 PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
-"""The sampling parameters that every server takes, under these names."""
+"""The sampling parameters that every server takes."""
 
 OWN: Mapping[ServerKind, Mapping[str, str]] = {
     "llama-server": {name: name for name in ("top_k", "min_p", "typical_p", "repeat_last_n", "repeat_penalty")},
     "vLLM": {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repetition_penalty"},
     "LM Studio": {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repeat_penalty"},
 }
-"""What some take beyond them, and how they call it."""
+"""The further parameters of some servers, with their names for them."""
 
 _EXTRAS = ("stream_options", "return_progress", "timings_per_token")
-"""What is not part of the question: the first to go where a server refuses it."""
+"""Fields that do not change the answer: the first to be removed where a server refuses a request."""
 
 _REASONS: Mapping[str, FinishReason] = {
     "stop": "stop",
@@ -52,7 +52,7 @@ _REASONS: Mapping[str, FinishReason] = {
 
 
 class OpenAIDialect(Dialect):
-    """Speaks to an OpenAI-compatible server about one model.
+    """The API of an OpenAI-compatible server, for one model.
 
     Args:
         client: The connection.
@@ -66,9 +66,9 @@ class OpenAIDialect(Dialect):
         self._model = model
         self._id = model_id(model)
         self._refused: set[str] = set()
-        """Fields that the server did not take."""
+        """Fields that the server refused."""
         self._renamed: dict[str, str] = {}
-        """Fields that it wants to be called otherwise."""
+        """Fields that it takes under another name."""
 
     @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
@@ -88,7 +88,7 @@ class OpenAIDialect(Dialect):
         body: dict[str, Any] = {"model": self._id, "stream": True}
         body["stream_options"] = {"include_usage": True}
         if self._server.kind == "vLLM":
-            # Several tokens may come in one piece; so each piece tells how many there were.
+            # Several tokens may come in one piece; with this each piece has a count.
             body["stream_options"]["continuous_usage_stats"] = True
         if self._server.kind == "llama-server":
             body["return_progress"] = True
@@ -110,7 +110,7 @@ class OpenAIDialect(Dialect):
         values: dict[str, Any] = {name: getattr(sampling, name) for name in PLAIN}
         values |= {theirs: getattr(sampling, ours) for ours, theirs in OWN.get(self._server.kind, {}).items()}
         if self._server.kind == "TGI":
-            # It takes no 1 here, where all others take it for "keep everything", and no 0 for "the likeliest".
+            # Unlike all others it refuses a top_p of 1 (keep all) and a temperature of 0 (greedy).
             values = {name: value for name, value in values.items() if (name, value) not in _TGI_REFUSES}
         if sampling.num_predict >= 0:
             values["max_tokens"] = sampling.num_predict
@@ -151,12 +151,12 @@ _TGI_REFUSES = {("top_p", 1.0), ("temperature", 0.0)}
 
 
 class OpenAIAnswerParser(AnswerParser):
-    """Understands the events of an answer, with what each kind of server adds to them.
+    """Parses the events of an answer, with the extensions of each kind of server.
 
     Args:
         client: The connection that they come from.
         model: The model that writes.
-        asked: As `AnswerParser` takes it.
+        asked: The arguments of `AnswerParser`.
     """
 
     def __init__(self, client: ServerClient, model: str, asked: tuple[int, int, int]) -> None:
@@ -188,7 +188,7 @@ class OpenAIAnswerParser(AnswerParser):
 
     def _take_choice(self, choice: Mapping[str, Any], at_ns: int) -> None:
         if self.reason is not None:
-            # What comes after the end belongs to no answer.
+            # Text after the end belongs to no answer.
             return
         delta = choice.get("delta")
         if isinstance(delta, dict):
@@ -237,7 +237,7 @@ class OpenAIAnswerParser(AnswerParser):
             self.completion_tokens = completion
 
     def _take_timings(self, timings: Mapping[str, Any]) -> None:
-        """llama-server's own account: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md."""
+        """llama-server's own timings: https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md."""
         prompt, cached, written = (count(timings.get(name)) for name in ("prompt_n", "cache_n", "predicted_n"))
         if prompt is not None:
             self.cached_tokens = cached or 0

@@ -1,4 +1,4 @@
-"""From what goes wrong with a server to an error that says what to do."""
+"""Conversion of a server's failures to errors that name a remedy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import httpx
 
 LONGEST_MESSAGE = 300
-"""Characters of a server's own words that are shown."""
+"""The maximum length of a server's message, in characters."""
 
 _CONTEXT = re.compile(
     r"context (?:length|size|window)|maximum context|exceeds? the (?:available )?context|input length exceeds"
@@ -45,7 +45,7 @@ SHORTER = "Begin a new chat, leave out the oldest turns (when_context_full), or 
 
 
 def plain(text: object, address: ServerAddress) -> str:
-    """A server's own words on one line: cut where they are long, nothing unprintable in them, and no key."""
+    """A server's message on one line, shortened, without unprintable characters and without the key."""
     words = str(text)[: LONGEST_MESSAGE * 4]
     if address.key is not None:
         words = address.key.masked_in(words)
@@ -54,7 +54,7 @@ def plain(text: object, address: ServerAddress) -> str:
 
 
 def message_in(body: object) -> str:
-    """What the body of an error says, in any of the shapes that are in use; empty where it says nothing."""
+    """The message in the body of an error, in any of the known shapes; empty where there is none."""
     if not isinstance(body, dict):
         return ""
     error = body.get("error")
@@ -64,7 +64,7 @@ def message_in(body: object) -> str:
         return str(error)
     detail = body.get("detail")
     if isinstance(detail, list):
-        # FastAPI's way to say which fields it refuses.
+        # FastAPI's list of the fields that it refuses.
         parts = [
             f"{'.'.join(map(str, each.get('loc', ())))}: {each.get('msg', '')}"
             for each in detail
@@ -88,7 +88,7 @@ def is_loading(status: int, body: object) -> bool:
 
 
 def error_in_stream(address: ServerAddress, body: object, model: str) -> WorkbenchError:
-    """The error that came in the middle of a streamed answer."""
+    """The error for an error value in a streamed answer."""
     words = plain(message_in(body), address)
     if is_context_error(body):
         return ContextFullError(f"{address.label}: the context is full: {words}", SHORTER)
@@ -103,15 +103,15 @@ def error_in_stream(address: ServerAddress, body: object, model: str) -> Workben
 def error_of_status(
     address: ServerAddress, path: str, status: int, body: object, headers: Mapping[str, str], model: str
 ) -> WorkbenchError:
-    """The error of an answer whose status says that there is one.
+    """The error for a response whose status is one.
 
     Args:
-        address: Who answered.
-        path: What was asked for.
+        address: The server.
+        path: The requested path.
         status: The status.
-        body: What was sent as JSON; None where it was none.
-        headers: The headers of the answer, by names that do not care about case.
-        model: The model that was asked for; empty for none.
+        body: The body as JSON; None where it is none.
+        headers: The headers, by case-insensitive names.
+        model: The requested model; empty for none.
     """
     words = plain(message_in(body), address)
     said = f": {words}" if words else f" (HTTP {status})."
@@ -159,7 +159,7 @@ def _refused(address: ServerAddress, status: int, said: str) -> ServerRefusedErr
 
 
 def not_json(address: ServerAddress, path: str, text: str) -> ServerAnswerError:
-    """The error of an answer that is no JSON."""
+    """The error for a response that is no JSON."""
     if text.lstrip()[:1] == "<":
         return ServerAnswerError(
             f"{address.label}: a web page came for {path}, and no JSON.",
@@ -170,7 +170,7 @@ def not_json(address: ServerAddress, path: str, text: str) -> ServerAnswerError:
 
 
 def cut_short(address: ServerAddress) -> ServerAnswerError:
-    """The error of a stream that ended before the answer did."""
+    """The error for a stream that ended before the answer did."""
     return ServerAnswerError(
         f"{address.label} ended the stream before the answer was finished.",
         "What had come is kept. The server may have stopped, or given up: its log may say why.",
@@ -178,12 +178,12 @@ def cut_short(address: ServerAddress) -> ServerAnswerError:
 
 
 def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeoutError:
-    """The error of a server that took too long.
+    """The error for a timeout.
 
     Args:
         address: The server.
-        what: What was waited for, as in `it sent no token`.
-        seconds: For how long.
+        what: What did not happen, such as `it sent no token`.
+        seconds: The timeout.
     """
     return ServerTimeoutError(
         f"{address.label}: {what} for {seconds:g} s.", "It may be overloaded or stuck; ask again, or see its log."
@@ -191,11 +191,11 @@ def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeout
 
 
 def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> WorkbenchError:
-    """The error of a request that could not be sent or answered."""
+    """The error for an exception of httpx."""
     import httpx
 
     where = _asked(address, error)
-    # The words of a protocol error may hold the header with the key, so they are never shown.
+    # The message of a protocol error may hold the header with the key, so that it is never shown.
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return ServerUnreachableError(f"{where} does not answer.", "See whether it runs, and whether a firewall is on.")
     if isinstance(error, httpx.TimeoutException):
@@ -214,14 +214,14 @@ def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.In
 
 
 def _asked(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> str:
-    """The host that a request went to: another one than that of the address, where that sent us on."""
+    """The host of a failed request: not that of the address after a redirect to another."""
     import httpx
 
     if isinstance(error, httpx.RequestError):
         with suppress(RuntimeError):
             url = error.request.url
             if origin(str(url)) != origin(address.url):
-                return f"{url.netloc.decode('ascii', 'replace')} (where {address.label} sends us)"
+                return f"{url.netloc.decode('ascii', 'replace')} (redirected from {address.label})"
     return address.label
 
 
@@ -249,7 +249,7 @@ def _unreachable(where: str, error: BaseException) -> ServerUnreachableError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error, and everything that it came of."""
+    """An error and all of its causes."""
     seen: set[int] = set()
     left: list[BaseException | None] = [error]
     while left:

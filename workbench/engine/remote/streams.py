@@ -1,4 +1,4 @@
-"""Framing: from the bytes of a streamed answer, cut anywhere, to the JSON values in it.
+"""Framing: the JSON values in the bytes of a streamed answer, which may be divided anywhere.
 
 Two framings are in use. Ollama writes one JSON value a line (`application/x-ndjson`). Everybody else writes
 server-sent events, as https://html.spec.whatwg.org/multipage/server-sent-events.html describes them, whose data is a
@@ -14,13 +14,13 @@ from typing import Final, Protocol
 from typing_extensions import override
 
 LONGEST_LINE = 8 * 2**20
-"""In bytes. Ollama's own client takes no longer lines either."""
+"""In bytes; the limit of Ollama's own client."""
 
 _SHOWN = 60
 
 
 class FramingError(Exception):
-    """Bytes that are not framed as they should be; the text says how."""
+    """The framing of a stream is broken; the text says how."""
 
 
 class EndOfStream:
@@ -31,7 +31,7 @@ DONE: Final = EndOfStream()
 
 
 class Frames(Protocol):
-    """Finds the values in a stream. Those before what is wrong come before the error of that."""
+    """Finds the values in a stream. Values before an error are yielded first."""
 
     def push(self, data: bytes) -> Iterator[object]:
         """The values that are complete with these bytes.
@@ -49,10 +49,10 @@ class Frames(Protocol):
 
 
 class LineBuffer:
-    """Cuts bytes into lines, which end with LF, CR LF or CR.
+    """Splits bytes into lines, which end with LF, CR LF or CR.
 
     Args:
-        longest: The longest line that is taken, in bytes.
+        longest: The maximum length of a line, in bytes.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
@@ -68,7 +68,7 @@ class LineBuffer:
             FramingError: A line is too long.
         """
         if self._after_cr and data:
-            # The CR before the cut has ended the line already.
+            # The CR at the end of the last chunk has ended the line.
             self._after_cr = False
             data = data.removeprefix(b"\n")
         if b"\r" in data:
@@ -93,7 +93,7 @@ class LineBuffer:
         return FramingError(f"a line is longer than {self._longest // 2**20} MiB")
 
     def rest(self) -> bytes:
-        """What came after the last end of a line."""
+        """The bytes after the last line end."""
         rest, self._parts, self._length = b"".join(self._parts), [], 0
         return rest
 
@@ -109,10 +109,10 @@ def _value(text: bytes | str) -> object:
 
 
 class JsonLines(Frames):
-    """Finds the values of a stream with one of them a line. Empty lines are passed over.
+    """Finds the values of a stream with one a line. Empty lines are skipped.
 
     Args:
-        longest: The longest line that is taken, in bytes.
+        longest: The maximum length of a line, in bytes.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
@@ -130,13 +130,13 @@ class JsonLines(Frames):
 
 
 class ServerSentEvents(Frames):
-    """Finds the values of a stream of events.
+    """Finds the values of a stream of server-sent events.
 
-    Comments, which servers send as pings, and fields without meaning here are passed over. An event called `error`
+    Comments, which servers send as pings, and unused fields are skipped. An event called `error`
     gives `{"error": …}`.
 
     Args:
-        longest: The longest line that is taken, in bytes.
+        longest: The maximum length of a line, in bytes.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:

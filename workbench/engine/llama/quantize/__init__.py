@@ -1,1 +1,1 @@
-"""Making quantizations with llama.cpp in a child process."""
+"""Quantizing with llama.cpp in a child process."""

@@ -79,14 +79,14 @@ async def plan_quantizations(
     cancel: CancelToken | None = None,
     on_plan: Callable[[QuantizePlan], None] = lambda _: None,
 ) -> list[QuantizePlan]:
-    """What each of `kinds` would come to, in one child process: llama.cpp chooses the types and computes nothing.
+    """Plan each of `kinds` in one child process: llama.cpp chooses the types of the tensors and computes nothing.
 
     Args:
         source: The file of the source, or the first of its parts.
-        kinds: What to make of it; all of llama.cpp's types take about a second.
+        kinds: The target types; planning all of llama.cpp's types takes about a second.
         imatrix: An importance matrix.
         cancel: Stops it.
-        on_plan: Told each as it comes, in the event loop.
+        on_plan: Called with each plan when it is ready, in the event loop.
 
     Raises:
         WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError when
@@ -100,11 +100,11 @@ async def plan_quantizations(
 async def quantize(
     job: QuantizeJob, on_progress: ProgressListener = lambda _: None, cancel: CancelToken | None = None
 ) -> QuantizeResult:
-    """Make a quantization. When this ends in any other way than well, nothing is left of it on the disk.
+    """Make a quantization. Unless this succeeds, nothing of it remains on the disk.
 
     Args:
-        job: What to make.
-        on_progress: Told how far it has come, some twenty times a second, in the event loop.
+        job: Source, target and type.
+        on_progress: Called some twenty times a second, in the event loop.
         cancel: Stops it, within the time that it takes to end a process.
 
     Raises:
@@ -125,7 +125,7 @@ async def quantize(
                 raise CancelledError(STOPPED)
             give_name(partial, job.target)
         finally:
-            # A child that still writes would keep the space, and on Windows the file.
+            # A child that still writes would keep the disk space allocated and, on Windows, the file open.
             child.kill()
             await asyncio.to_thread(child.close)
             with suppress(OSError):
@@ -167,7 +167,7 @@ async def _make(
     size: TargetSize,
     on_progress: ProgressListener,
 ) -> float:
-    """Have it made; gives the seconds that llama.cpp took."""
+    """Order the quantization; returns the seconds that llama.cpp took."""
     sizes = {tensor.name: tensor.size_bytes for header in headers for tensor in header.tensors}
     total_bytes, done_bytes = max(1, sum(sizes.values())), 0
     began = time.perf_counter()
@@ -176,7 +176,7 @@ async def _make(
     async for event in _events(child, order="make", **order, imatrix=_named(job.imatrix), threads=job.threads):
         if event["event"] == "failed":
             raise writing_failed(job.target, partial, size, event["message"]) or QuantizeError(
-                f"{job.source}: making {job.kind.name} of it failed: {event['message']}.", "Choose another type."
+                f"{job.source}: making {job.kind.name} from it failed: {event['message']}.", "Choose another type."
             )
         if event["event"] == "made":
             native_seconds = event["seconds"]
@@ -210,13 +210,13 @@ def _plan(kind: QuantType, headers: Sequence[Header], event: Mapping[str, Any]) 
 
 
 def _check_plan(job: QuantizeJob, plan: QuantizePlan) -> TargetSize:
-    """What is known to go wrong, before anything is written."""
+    """Refuse a plan that cannot succeed, before anything is written; returns the size of the target."""
     name = job.kind.name
     if plan.size is None:
-        raise QuantizeError(f"{job.source}: {name} cannot be made of it: {plan.problem}.", "Choose another type.")
+        raise QuantizeError(f"{job.source}: {name} cannot be made from it: {plan.problem}.", "Choose another type.")
     if plan.size.requantized and not job.allow_requantize:
         raise RequantizeError(
-            f"{job.source}: it is quantized already, and making {name} of it loses more than making it from F16.",
+            f"{job.source}: it is quantized already, and making {name} from it loses more than making it from F16.",
             "Take the F32, BF16 or F16 file as the source, or allow it with --allow-requantize.",
         )
     if plan.needs_imatrix:

@@ -1,4 +1,4 @@
-"""The file that a quantization is written to: under another name first, and checked before it gets its own."""
+"""The target file of a quantization: written under a temporary name, checked, and then renamed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from workbench.core.errors import DiskFullError, ModelFileError, QuantizeError, TargetError
+from workbench.core.units import size_text
 from workbench.gguf.reader import read_header
 from workbench.gguf.targets import TargetSize
 
 SPARE_BYTES = 16 * 2**20
-"""What has to stay free on the disk beside the file."""
+"""Space that has to stay free on the disk beside the file."""
 
 LONGEST_NAME = 255
 """The longest file name that common file systems take, in bytes."""
@@ -47,7 +48,7 @@ def check_room(target: Path, size: TargetSize) -> None:
 
 
 def reserve(target: Path) -> Path:
-    """Make the empty file that is written to, beside `target`.
+    """Create the empty temporary file beside `target`.
 
     Raises:
         TargetError: Nothing can be written there.
@@ -64,21 +65,21 @@ def reserve(target: Path) -> Path:
 
 
 def writing_failed(target: Path, partial: Path, size: TargetSize, message: str) -> TargetError | None:
-    """What a failure of llama.cpp means if writing was at fault, which it does not tell; None where it was not."""
+    """The error where writing made llama.cpp fail, which it does not report; None where it was not the cause."""
     with suppress(OSError):
         written, free = partial.stat().st_size, shutil.disk_usage(partial.parent).free
         if free < size.file_bytes - written:
             return _disk_full(target, size.file_bytes, written + free)
         if "iostream" in message:
             return TargetError(
-                f"{target}: writing it failed after {_text(written)} of {_text(size.file_bytes)}.",
+                f"{target}: writing it failed after {size_text(written)} of {size_text(size.file_bytes)}.",
                 "The disk, a quota or a limit on the size of files is in the way.",
             )
     return None
 
 
 def check_result(partial: Path, size: TargetSize) -> None:
-    """Check that what was written is whole: llama.cpp does not look.
+    """Check that the file is complete, which llama.cpp does not.
 
     Raises:
         QuantizeError: It is not.
@@ -86,22 +87,22 @@ def check_result(partial: Path, size: TargetSize) -> None:
     try:
         written = read_header(partial).tensor_bytes
     except ModelFileError as error:
-        raise QuantizeError(f"What llama.cpp wrote is no sound file: {error.message}", "Try it once more.") from None
+        raise QuantizeError(f"The file that llama.cpp wrote is damaged: {error.message}", "Try again.") from None
     if written != size.weights_bytes:
         raise QuantizeError(
-            f"llama.cpp wrote {written} bytes of weights where {size.weights_bytes} were due.", "Try it once more."
+            f"llama.cpp wrote {written} bytes of weights where {size.weights_bytes} were expected.", "Try again."
         )
 
 
 def give_name(partial: Path, target: Path) -> None:
-    """Give the finished file its name, and nobody else's file away.
+    """Rename the finished file to its target, without replacing an existing file.
 
     Raises:
-        TargetError: Something has come there meanwhile, or the name is refused.
+        TargetError: A file of this name exists by now, or the name is refused.
     """
     try:
         try:
-            # Unlike a rename, this does not replace what is there.
+            # Unlike a rename, this does not replace an existing file.
             os.link(partial, target)
         except FileExistsError:
             raise TargetError(f"{target}: there is something already.", "Name another file.") from None
@@ -120,10 +121,6 @@ def give_name(partial: Path, target: Path) -> None:
 
 def _disk_full(target: Path, needed: int, free: int) -> DiskFullError:
     return DiskFullError(
-        f"{target.parent}: {_text(needed)} are needed there, and {_text(free)} are free.",
+        f"{target.parent}: {size_text(needed)} are needed there, and {size_text(free)} are free.",
         "Make room, write it elsewhere, or choose a smaller type.",
     )
-
-
-def _text(count: int) -> str:
-    return f"{count / 1e9:.2f} GB" if count >= 10**9 else f"{count / 1e6:.1f} MB"
