@@ -45,12 +45,13 @@ from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.lora import check_adapter
+from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.services import ModelFiles, Services
+from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
 from workbench.ui.transcript.turns import TurnLines
 from workbench.ui.widgets.lines import Lines

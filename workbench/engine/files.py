@@ -9,8 +9,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import TargetError, WorkbenchError
+from workbench.gguf.model_files import ModelFiles
 
 if TYPE_CHECKING:
     from workbench.gguf.fit import FitModel, Room
@@ -20,10 +23,11 @@ if TYPE_CHECKING:
     from workbench.gguf.targets import QuantType
     from workbench.gguf.tokenizer import TokenizerFacts
 
-# The modules that read files are imported when one is read, so that they do not delay the first paint.
+# The modules that read files are imported when one is read, in the thread that reads it, so that they delay neither the
+# first paint nor a key.
 
 
-class LocalFiles:
+class LocalFiles(ModelFiles):
     """The model files of this machine. llama.cpp is imported when it is first needed.
 
     Args:
@@ -40,48 +44,31 @@ class LocalFiles:
         self.fallback = fallback
         self._repacked: frozenset[str] | None = None
 
+    @override
     async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
-        """The model in `path`, to be asked what fits.
-
-        Args:
-            path: Its file.
-            adapter: That of the LoRA that is put on; None for none.
-
-        Raises:
-            ModelFileError: It cannot be read, is no model, or the adapter does not fit it.
-        """
-        from workbench.engine.llama.plan import current_machine
-        from workbench.gguf.files import read_fit_model
+        from workbench.engine.llama.runtime import current_machine
 
         if self._repacked is None:
             # It does not change while the program runs, and llama.cpp's thread may be busy the next time.
             self._repacked = (await current_machine()).repacked
-        return await asyncio.to_thread(read_fit_model, path, adapter, self._repacked)
+        return await asyncio.to_thread(_fit_model, path, adapter, self._repacked)
 
+    @override
     async def room(self) -> Room:
-        """What is free on this machine now. It is asked in llama.cpp's own thread, between two of its steps."""
-        from workbench.engine.llama.plan import current_machine, room_on
+        from workbench.engine.llama.plan import room_on
+        from workbench.engine.llama.runtime import current_machine
 
         return room_on(await current_machine())
 
+    @override
     async def inspect(self, path: Path) -> ModelReport:
-        """Everything that the file says of itself.
-
-        Raises:
-            ModelFileError: It cannot be read, or is no model.
-        """
         return await asyncio.to_thread(report, path)
 
+    @override
     async def array(self, path: Path, key: str) -> Array:
-        """An array of the metadata, with all of its elements.
+        return await asyncio.to_thread(_read_array, path, key)
 
-        Raises:
-            ModelFileError: It cannot be read, or is not there.
-        """
-        from workbench.gguf.files import read_array
-
-        return await asyncio.to_thread(read_array, path, key)
-
+    @override
     async def plan(
         self,
         source: Path,
@@ -90,48 +77,20 @@ class LocalFiles:
         on_plan: Callable[[QuantizePlan], None],
         cancel: CancelToken,
     ) -> None:
-        """Work out what quantizations would come to; nothing is written.
-
-        Args:
-            source: The file of the source, or the first of its parts.
-            kinds: What would be made of it.
-            imatrix: An importance matrix.
-            on_plan: Told each as it comes, in the event loop.
-            cancel: Stops it.
-
-        Raises:
-            WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError
-                when `cancel` was set.
-        """
         from workbench.engine.llama.quantize.quantizer import plan_quantizations
 
         await plan_quantizations(source, kinds, imatrix, cancel, on_plan)
 
+    @override
     async def quantize(self, job: QuantizeJob, on_progress: ProgressListener, cancel: CancelToken) -> QuantizeResult:
-        """Make a quantization. When this ends in any other way than well, nothing is left of it on the disk.
-
-        Args:
-            job: What to make.
-            on_progress: Told how far it has come, in the event loop.
-            cancel: Stops it, within the time that it takes to end a process.
-
-        Raises:
-            WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
-        """
         from workbench.engine.llama.quantize.quantizer import quantize
 
         if self._is_made_for(job.target.parent):
             await asyncio.to_thread(_make_folder, job.target.parent)
         return await quantize(job, on_progress, cancel)
 
+    @override
     def target(self, source: Path, model: str, kind: QuantType) -> Path:
-        """Where a quantization is written if nobody says where.
-
-        Args:
-            source: The file of the source.
-            model: The name of the model, for a source whose file name does not tell it.
-            kind: What is made of it.
-        """
         from workbench.gguf.quantization import target_folder
         from workbench.gguf.targets import target_name
 
@@ -140,8 +99,8 @@ class LocalFiles:
             source.name, kind, model
         )
 
+    @override
     async def target_problem(self, job: QuantizeJob) -> str:
-        """Why nothing can be written to the target of `job`; empty where nothing is known against it."""
         if self._is_made_for(job.target.parent):
             return ""
         return await asyncio.to_thread(_target_problem, job)
@@ -150,8 +109,8 @@ class LocalFiles:
         """Whether `folder` is one for quantizations that is made when it is first needed."""
         return folder in (self._quantize_folder, self.fallback) and not folder.exists()
 
+    @override
     async def free_bytes(self, folder: Path) -> int | None:
-        """What is free on the disk of `folder`, be it there or still to be made; None where that cannot be told."""
         return await asyncio.to_thread(_free_bytes, folder)
 
 
@@ -171,6 +130,18 @@ def _rendered_sample(template: str, tokenizer: TokenizerFacts) -> str:
     from workbench.gguf.inspect import SAMPLE
 
     return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE)
+
+
+def _fit_model(path: Path, adapter: Path | None, repacked: frozenset[str]) -> FitModel:
+    from workbench.gguf.files import read_fit_model
+
+    return read_fit_model(path, adapter, repacked)
+
+
+def _read_array(path: Path, key: str) -> Array:
+    from workbench.gguf.files import read_array
+
+    return read_array(path, key)
 
 
 def _target_problem(job: QuantizeJob) -> str:

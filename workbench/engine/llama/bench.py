@@ -34,8 +34,8 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
-from workbench.engine.llama.plan import Plan, current_machine, make_plan
-from workbench.engine.llama.runtime import Job, Runtime, Step, shared_runtime
+from workbench.engine.llama.plan import Plan, make_plan
+from workbench.engine.llama.runtime import Job, Runtime, Step, current_machine, shared_runtime
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter

@@ -21,8 +21,8 @@ from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.engine.llama.plan import Plan, current_machine, make_plan
-from workbench.engine.llama.runtime import shared_runtime
+from workbench.engine.llama.plan import Plan, make_plan
+from workbench.engine.llama.runtime import current_machine, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header

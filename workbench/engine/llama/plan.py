@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.errors import MemoryShortError, ParameterError
 from workbench.core.parameters import LoadSettings
 from workbench.core.units import size_text
-from workbench.engine.llama.runtime import Runtime, shared_runtime
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.header import Header
 from workbench.gguf.memory import MemoryEstimate
@@ -42,17 +40,6 @@ class Machine:
     """Devices that this build of llama.cpp can offload to."""
     repacked: frozenset[str] = frozenset()
     """Tensor types that llama.cpp repacks into a copy that the processor computes faster."""
-
-
-async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
-    """The machine as it is now, asked in llama.cpp's thread between two of its steps. The first time, this loads it."""
-
-    def look() -> Machine:
-        from workbench.engine.llama.devices import look_at_machine
-
-        return look_at_machine()
-
-    return await asyncio.wrap_future(runtime.call(look))
 
 
 def room_on(machine: Machine) -> Room:

@@ -12,6 +12,7 @@ a turn have full speed.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import queue
@@ -21,7 +22,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from workbench.engine.llama.plan import Machine
 
 Result = TypeVar("Result")
 
@@ -171,3 +175,14 @@ class Runtime:
 
 shared_runtime = Runtime()
 """The one runtime of the process. It starts with the first work that it is given."""
+
+
+async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
+    """The machine as it is now, asked in the thread between two steps. The first time, this loads llama.cpp."""
+
+    def look() -> Machine:
+        from workbench.engine.llama.devices import look_at_machine
+
+        return look_at_machine()
+
+    return await asyncio.wrap_future(runtime.call(look))

@@ -13,10 +13,10 @@ from textual.getters import query_one
 from textual.widgets import Input, Label
 
 from workbench.core.errors import WorkbenchError
+from workbench.gguf.model_files import ModelFiles
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import cut, fold, styled
-from workbench.ui.services import ModelFiles
 from workbench.ui.widgets.rows import Rows
 
 LONGEST_TEXT = 200_000

@@ -9,8 +9,8 @@ from typing import Literal
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, QuantizeError, TargetError, WorkbenchError
+from workbench.gguf.model_files import ModelFiles
 from workbench.gguf.quantization import QuantizeJob, QuantizeProgress, QuantizeResult
-from workbench.ui.services import ModelFiles
 
 
 @dataclass(slots=True, eq=False)
