@@ -18,9 +18,10 @@ from workbench.core.servers import ServerInfo
 from workbench.engine.remote import ollama
 from workbench.engine.remote.answer_parser import count, number
 from workbench.engine.remote.dialect import model_id
-from workbench.engine.remote.http import HttpResponse, ServerClient, objects
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.listing import LM_STUDIO_PATHS, list_models
 from workbench.engine.remote.problems import is_loading, too_slow
+from workbench.engine.remote.response import HttpResponse, objects
 
 LOOK_EVERY_S = 0.25
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping
 
 from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerInfo
-from workbench.engine.remote.http import HttpResponse, ServerClient, objects
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import not_json
+from workbench.engine.remote.response import HttpResponse, objects
 
 PATHS = (
     *("/", "/api/version", "/api/tags", "/info", "/api/v1/models", "/api/v0/models", "/v1/models", "/version"),

@@ -11,7 +11,7 @@ from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.remote.answer_parser import AnswerParser
-from workbench.engine.remote.http import HttpResponse
+from workbench.engine.remote.response import HttpResponse
 from workbench.engine.remote.streams import Frames
 
 

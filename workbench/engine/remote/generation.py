@@ -17,8 +17,9 @@ from workbench.core.events import Event, Failed, Finished, Token
 from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
 from workbench.engine.remote.answer_parser import NO_ID, AnswerParser
 from workbench.engine.remote.dialect import Dialect, Question
-from workbench.engine.remote.http import ErrorStatus, ServerClient
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import cut_short, plain, too_slow
+from workbench.engine.remote.response import ErrorStatus
 from workbench.engine.remote.streams import FramingError
 
 _logger = logging.getLogger(__name__)

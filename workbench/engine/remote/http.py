@@ -19,6 +19,7 @@ from workbench import __version__
 from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerAddress, is_loopback, origin
 from workbench.engine.remote.problems import error_of_status, error_of_transport, not_json, too_slow
+from workbench.engine.remote.response import ErrorStatus, HttpResponse, parsed
 
 if TYPE_CHECKING:
     import ssl
@@ -50,40 +51,6 @@ class Timeouts:
     """To load a model."""
     probe: float = 1.5
     """For all requests that detect the server."""
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """A response that was read whole."""
-
-    status: int
-    headers: Mapping[str, str]
-    """By case-insensitive names."""
-    text: str
-    body: object
-    """The text parsed as JSON; None where it is none."""
-
-    def field(self, name: str) -> object:
-        """A field of the body; None where the status is not 200 or the field is missing."""
-        return self.body.get(name) if self.status == 200 and isinstance(self.body, dict) else None
-
-    def objects(self, name: str) -> list[dict[str, Any]]:
-        """The objects in a list field of the body; empty where it has none."""
-        return objects(self.field(name))
-
-
-class ErrorStatus(Exception):
-    """The status of a request for a stream is an error.
-
-    Args:
-        path: The requested path.
-        answer: The response.
-    """
-
-    def __init__(self, path: str, answer: HttpResponse) -> None:
-        super().__init__(path, answer.status)
-        self.path = path
-        self.answer = answer
 
 
 class ServerClient:
@@ -336,20 +303,6 @@ def _certificates() -> ssl.SSLContext:
     import httpx
 
     return httpx.create_ssl_context()
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    """The objects of a list; empty for any other value."""
-    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
-
-
-def parsed(text: str) -> object:
-    """A text parsed as JSON; None where it is none."""
-    try:
-        found: object = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found
 
 
 def _may_have_key(home: str, url: str) -> bool:

@@ -8,8 +8,9 @@ from typing import Any
 from workbench.core.models import ModelEntry
 from workbench.core.servers import ServerInfo
 from workbench.engine.remote.answer_parser import count, number
-from workbench.engine.remote.http import ServerClient, objects
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.ollama import same_name
+from workbench.engine.remote.response import objects
 from workbench.gguf.names import SUFFIX, parameter_count, parse_name
 
 LM_STUDIO_PATHS = ("/api/v1/models", "/api/v0/models")

@@ -20,8 +20,9 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
-from workbench.engine.remote.http import HttpResponse, ServerClient
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import error_in_stream, plain
+from workbench.engine.remote.response import HttpResponse
 from workbench.engine.remote.streams import Frames, JsonLines
 
 LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")

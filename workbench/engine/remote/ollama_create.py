@@ -17,10 +17,11 @@ from workbench.core.errors import ModelfileError, ParameterError, ServerError, T
 from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.servers import is_server_ref, split_ref
 from workbench.engine.remote.detect import detect
-from workbench.engine.remote.http import ErrorStatus, HttpResponse, ServerClient
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.network import shared_network
 from workbench.engine.remote.ollama import same_name
 from workbench.engine.remote.problems import plain
+from workbench.engine.remote.response import ErrorStatus, HttpResponse
 from workbench.engine.remote.streams import FramingError, JsonLines
 from workbench.modelfile.meaning import Modelfile
 

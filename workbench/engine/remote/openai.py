@@ -23,8 +23,9 @@ from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
-from workbench.engine.remote.http import HttpResponse, ServerClient
+from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import error_in_stream, is_context_error, message_in, plain
+from workbench.engine.remote.response import HttpResponse
 from workbench.engine.remote.streams import DONE, Frames, ServerSentEvents
 
 PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
