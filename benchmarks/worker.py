@@ -1,4 +1,4 @@
-"""A process that holds one model and measures when it is told to, so that arms can take turns with the model loaded.
+"""A process that holds one model and measures on request, so that arms can take turns with the model loaded.
 
 Each kind computes in one thread of its own, as the program does; a process that waits uses no processor time. Commands
 come as lines of JSON on standard input, figures go as lines of JSON to standard output.

@@ -1,4 +1,4 @@
-"""What fits together, told from real model files against a machine of a given size."""
+"""Which models fit together, computed from real files for a machine of a given size."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_one_alone_is_not_asked_about(demo_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["gone", "served"])
-async def test_what_cannot_be_told_counts_as_fitting(demo_path: Path, unknown: str) -> None:
+async def test_an_unknown_need_counts_as_fitting(demo_path: Path, unknown: str) -> None:
     each = await need(demo_path, LOAD)
     assert await adviser(demo_path, each).fit_together([(unknown, LOAD), ("a", LOAD)])
     assert not await adviser(demo_path, each - 1).fit_together([(unknown, LOAD), ("a", LOAD)])

@@ -1,4 +1,4 @@
-"""Looking into model files without getting in llama.cpp's way."""
+"""Reading model files while llama.cpp's thread is busy."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def test_an_empty_stop_string_is_ignored():
 
 
 @given(cuts)
-def test_reasoning_is_told_apart_across_any_cut(places):
+def test_reasoning_is_separated_across_any_cut(places):
     text = "  <think>\nhmm 日本 </th ink> \n\n</think>\n\nHello <think>x</think> STO"
     assert run(cut(text.encode(), places), ("STOP",)) == ("hmm 日本 </th ink>", "Hello <think>x</think> STO")
 
@@ -142,7 +142,7 @@ def test_a_prompt_with_the_beginning_of_its_answer(prompt, content, reasoning, w
     assert with_beginning(prompt, Message("assistant", content, reasoning)) == (whole, closing)
 
 
-def test_what_goes_on_keeps_its_blanks_and_may_speak_of_tags():
+def test_a_continued_answer_keeps_its_blanks_and_may_mention_tags():
     answer = AnswerText(continued=True)
     assert answer.push(b" <think>").text + answer.push(b" of it").text == " <think> of it"
     thought = AnswerText(closing="</think>", continued=True)

@@ -117,7 +117,7 @@ def _said(child: subprocess.Popen[bytes], words: str) -> str:
 
 
 def _wait_for(url: str, child: subprocess.Popen[bytes]) -> None:
-    """Wait until somebody answers at `url`, whatever it is."""
+    """Wait until anything answers at `url`."""
     _drain(child)
     deadline = time.monotonic() + PATIENCE_S
     while True:

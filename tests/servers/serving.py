@@ -113,7 +113,7 @@ class Served:
     _thread: threading.Thread = field(repr=False)
 
     def stop(self) -> None:
-        """End it, with whatever still streams."""
+        """End it and every open stream."""
         self._uvicorn.should_exit = True
         self._uvicorn.force_exit = True
         self._thread.join(10)

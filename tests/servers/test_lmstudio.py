@@ -67,7 +67,7 @@ def test_a_stream(studio):
     assert chunks[-1]["usage"]["completion_tokens_details"] == {"reasoning_tokens": 3}
 
 
-def test_the_older_api_tells_times(studio):
+def test_the_older_api_reports_times(studio):
     last = chat(studio, path="/api/v0").chunks()[-1]
     assert last["stats"] == {
         "tokens_per_second": 20.0, "time_to_first_token": 0.08, "generation_time": 0.35, "stop_reason": "eosFound",

@@ -33,7 +33,7 @@ def test_llama_server_streams_with_its_timings_and_its_progress(llama_server):
     assert "llamacpp:tokens_predicted_total" in get(llama_server + "/metrics").text
 
 
-def test_llama_server_tells_errors(llama_server):
+def test_llama_server_reports_errors(llama_server):
     long = post(f"{llama_server}/v1/chat/completions", {"messages": user("word " * 3000)})
     assert (long.status_code, long.json()["error"]["type"]) == (400, "exceed_context_size_error")
     assert long.json()["error"]["n_ctx"] == 1024

@@ -62,18 +62,17 @@ class AnyHost(EngineHost):
         """The host for a reference, imported when the first model of its kind is opened."""
         kind = SCRIPTED if ref == SCRIPTED else "llama.cpp"
         if kind not in self._hosts:
-            self._hosts[kind] = self._scripted_host() if kind == SCRIPTED else self._llama_host()
+            if kind == SCRIPTED:
+                from workbench.engine.scripted import ScriptedHost
+
+                self._hosts[kind] = ScriptedHost()
+            else:
+                from workbench.engine.llama.host import LlamaHost
+
+                self._hosts[kind] = LlamaHost(
+                    self._resolve, state_budget_bytes=self._state_budget_bytes, memory_guard=self._memory_guard
+                )
         return self._hosts[kind]
-
-    def _llama_host(self) -> EngineHost:
-        from workbench.engine.llama.host import LlamaHost
-
-        return LlamaHost(self._resolve, state_budget_bytes=self._state_budget_bytes, memory_guard=self._memory_guard)
-
-    def _scripted_host(self) -> EngineHost:
-        from workbench.engine.scripted import ScriptedHost
-
-        return ScriptedHost()
 
     @override
     async def open(

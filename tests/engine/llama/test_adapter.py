@@ -87,7 +87,7 @@ async def test_one_for_another_model_is_refused(demo_path, tmp_path):
         await open_with(demo_path, write_lora(tmp_path / "a.gguf", demo_path, architecture="qwen2"))
 
 
-async def test_what_is_not_honoured_is_told_with_the_model(demo_path):
+async def test_ignored_directives_are_warnings_of_the_model(demo_path):
     host, engine = await open_with(demo_path, None, num_ctx=1_000_000)
     try:
         assert engine.info.warnings[:2] == (

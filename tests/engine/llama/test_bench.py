@@ -185,7 +185,7 @@ async def test_closing_under_a_run_ends_it(target):
     await run.close()
 
 
-async def test_an_answer_goes_on_while_something_is_timed(target, demo_path):
+async def test_an_answer_continues_during_a_benchmark(target, demo_path):
     from workbench.engine.llama.host import LlamaHost
 
     host = LlamaHost(lambda ref: ModelEntry(ref=ref, name="demo", path=str(demo_path)))

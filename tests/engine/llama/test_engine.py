@@ -81,7 +81,7 @@ async def test_a_seed_repeats_and_another_does_not(engine):
     assert first.end.seed == 7
 
 
-async def test_a_drawn_seed_is_told_and_repeats(engine):
+async def test_a_drawn_seed_is_reported_and_repeats(engine):
     first = await answer(engine, chat(STORY, temperature=1.5, limit=32))
     again = await answer(engine, chat(STORY, temperature=1.5, limit=32, seed=first.end.seed))
     assert first.ids == again.ids
@@ -394,7 +394,7 @@ async def test_a_template_that_does_not_compile_leaves_raw_completion(host, mode
 # Going on with the beginning of an answer.
 
 
-async def test_an_answer_goes_on_where_it_was_cut_off(engine):
+async def test_a_truncated_answer_is_continued(engine):
     whole = await answer(engine, chat("Tell me about the sea.", limit=24))
     beginning = await answer(engine, chat("Tell me about the sea.", limit=10))
     request = chat("Tell me about the sea.", beginning.text, limit=14)

@@ -8,11 +8,12 @@ import pytest
 from tests.engine.llama.conftest import answer, chat, load
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, ModelFileError, ModelLoadError
+from workbench.core.events import Failed
 from workbench.core.models import ModelEntry
 from workbench.engine.llama.host import LlamaHost
 
 
-async def test_a_load_tells_its_progress(host):
+async def test_a_load_reports_its_progress(host):
     seen = []
     engine = await load(host, on_progress=seen.append)
     assert seen == sorted(seen)
@@ -44,7 +45,8 @@ async def test_shutdown_closes_everything(models):
     host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=models[ref]))
     engine = await load(host)
     await host.shutdown()
-    assert engine._closed
+    (batch,) = [batch async for batch in engine.generate(chat("Hello"), CancelToken())]
+    assert isinstance(batch[-1], Failed)
 
 
 BAD_FILES = {

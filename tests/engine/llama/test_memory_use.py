@@ -32,7 +32,7 @@ def test_a_model_that_is_split_over_two_devices():
     assert [size / MIB for size in sizes] == pytest.approx([4684.97, 1024.0, 533.27])
 
 
-def test_an_adapter_counts_with_the_weights_where_it_lies():
+def test_an_adapter_counts_as_weights_of_its_device():
     lines = [
         "llama_adapter_lora_init_impl:      CUDA0 LoRA buffer size =    20.00 MiB",
         "llama_adapter_lora_init_impl:      CUDA1 LoRA buffer size =    30.00 MiB",

@@ -166,7 +166,7 @@ async def test_the_file_is_the_one_that_llama_cpp_makes(make, source, tmp_path):
 
 
 @pytest.mark.parametrize("quant", ["F32", "Q8_0", "Q2_K", "IQ4_XS", "MXFP4_MOE", "TQ1_0"])
-async def test_the_dry_run_tells_the_size(make, source, quant):
+async def test_the_dry_run_predicts_the_size(make, source, quant):
     (plan,) = await plan_quantizations(source, [QUANT_TYPES[quant]])
     assert plan.size is not None
     result = await make(quant)
@@ -185,7 +185,7 @@ async def test_every_type_has_a_size_or_a_reason(source):
     assert needy == {name for name, kind in QUANT_TYPES.items() if kind.imatrix == "needed"}
 
 
-async def test_rows_that_do_not_fit_are_told_of(demo_path):
+async def test_rows_that_do_not_fit_are_reported(demo_path):
     (plan,) = await plan_quantizations(demo_path, [QUANT_TYPES["Q4_K_M"]])
     assert plan.fallbacks == 180
     assert any("180 tensors" in warning for warning in plan.warnings)

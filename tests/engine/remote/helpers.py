@@ -1,4 +1,4 @@
-"""A server that says whatever a test wants, right or wrong, and how an engine is asked."""
+"""A server that sends any bytes that a test wants, and helpers that ask an engine."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Asked:
 
 
 class Peer:
-    """The other end of a connection: writes whatever a test wants, right or wrong."""
+    """The other end of a connection, which writes any bytes that a test wants."""
 
     def __init__(self, writer):
         self._writer = writer

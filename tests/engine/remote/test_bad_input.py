@@ -506,7 +506,7 @@ async def test_what_a_server_does_not_know_is_left_out_and_remembered(raw_serve,
     assert [("stream_options" in asked.json) for asked in server.posts()] == [True, False, False]
 
 
-async def test_a_parameter_that_a_server_refuses_is_told_once(raw_serve, host):
+async def test_a_parameter_that_a_server_refuses_is_reported_once(raw_serve, host):
     async def chat(peer, request):
         if "seed" in request.json:
             await peer.reply({"error": {"message": "Unsupported parameter: 'seed'."}}, 400)

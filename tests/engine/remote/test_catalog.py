@@ -17,7 +17,7 @@ FILE = ModelEntry("/m.gguf", "m")
 
 
 class FakeLibrary:
-    """A library whose search goes on until it is let end."""
+    """A library whose search ends when the test allows it."""
 
     def __init__(self, *, ended=True, error=None):
         self.may_end = asyncio.Event()
@@ -122,7 +122,7 @@ async def test_a_server_that_does_not_answer_is_not_kept(catalog):
     assert models.kept == []
 
 
-async def test_what_fails_in_the_library_is_told(catalog):
+async def test_a_failing_library_is_reported(catalog):
     with pytest.raises(ModelFileError):
         await views_of(catalog(library=FakeLibrary(error=ModelFileError("broken"))))
 

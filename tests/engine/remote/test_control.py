@@ -132,7 +132,7 @@ async def test_a_server_that_takes_few_parameters_says_so(raw_serve, host):
     ({"parameter_size": "134.52M"}, 134_520_000),
     ({"parameter_size": "who knows"}, None), (None, None), ({"parameter_size": 3}, None),
 ])  # fmt: skip
-async def test_what_ollama_tells_may_be_anything(raw_serve, host, details, parameters):
+async def test_any_details_of_ollama_are_accepted(raw_serve, host, details, parameters):
     entries = [{"name": "a:latest", "size": "big", "details": details, "capabilities": ["completion"]},
                {"name": "e", "capabilities": ["embedding"]}, {"name": 3}, "x", None]  # fmt: skip
     pages = {"/": "Ollama is running", "/api/tags": {"models": entries}, "/api/ps": {"models": [{"name": "a"}, 3]}}

@@ -41,7 +41,7 @@ async def test_what_answers(raw_serve, host, pages, kind, version, models):
 
 
 @pytest.mark.parametrize("more", [{}, OLLAMA, VLLM])
-async def test_llama_server_is_known_by_its_header_whatever_else_it_speaks(raw_serve, host, more):
+async def test_llama_server_is_known_by_its_header_with_any_other_api(raw_serve, host, more):
     async def page(peer, request):
         body = (more | LISTED | {"/props": {"build_info": "b6200-abc"}}).get(request.path, {})
         await peer.reply(body, Server="llama.cpp")

@@ -72,7 +72,7 @@ async def test_users_ask_at_the_same_time_and_each_question_once(opened):
     assert len(samples) == 12
 
 
-async def test_vllm_is_told_to_go_on_to_the_wanted_length_and_to_count_once(opened):
+async def test_vllm_is_asked_for_the_full_length_and_one_count(opened):
     with serving(VllmServer()) as served:
         await asked(await opened(served.url), "a")
     body = served.server.asked[-1].body
@@ -114,7 +114,7 @@ async def asked_all(client, cancel):
     return [each async for each in client.run(LoadLevel(2, ("a", "b", "c"), 4, 60.0), cancel)]
 
 
-async def test_who_cannot_be_asked_is_told_before_the_sweep():
+async def test_a_server_that_cannot_be_asked_fails_before_the_sweep():
     with pytest.raises(ServerUnreachableError):
         await ChildLoadClients().open("http://127.0.0.1:9", lambda _: None, CancelToken())
     with serving(OllamaServer()) as served, pytest.raises(UnknownModelError, match="several"):

@@ -140,7 +140,7 @@ async def test_files_that_cannot_be_sent(ollama, model, tmp_path):
     assert not ollama.server.asked
 
 
-async def test_what_ollama_says_against_it_is_told(ollama, model, tmp_path):
+async def test_the_error_of_ollama_is_shown(ollama, model, tmp_path):
     other = tmp_path / "other.gguf"
     other.write_bytes(b"PK" + bytes(100))
     with pytest.raises(ServerError, match="not in GGUF format"):

@@ -79,7 +79,7 @@ async def test_a_conversation(serve, patient, kind, seed):
 
 
 @pytest.mark.parametrize("kind", ["Ollama", "vLLM", "LM Studio"])
-async def test_thoughts_are_told_apart(serve, patient, kind):
+async def test_reasoning_is_separated(serve, patient, kind):
     served = serve(scripted(kind, cut_seed=7))
     engine = await ready(patient, served.url, first_model(kind))
     asked = "And <b>why</b> & how?" if kind == "Ollama" else "And why?"
@@ -88,7 +88,7 @@ async def test_thoughts_are_told_apart(serve, patient, kind):
     assert by_kind(events, "answer") == "Rivers carry salt."
 
 
-async def test_thoughts_between_tags_are_told_apart_too(serve, patient):
+async def test_reasoning_between_tags_is_separated(serve, patient):
     thinking = Exchange("Why?", ("<th", "ink>", "Hm", ".", "</think>", "\n\n", "So", "."))
     served = serve(scripted("TGI", exchanges=(thinking,)))
     events = await events_of(await ready(patient, served.url), question("Why?"))
@@ -159,7 +159,7 @@ async def test_ollama_loads_and_unloads(serve, patient):
     assert "qwen3:0.6b" not in server.loaded
 
 
-async def test_a_short_context_is_told(serve, patient):
+async def test_a_short_context_is_reported(serve, patient):
     served = serve(scripted("Ollama", context=512))
     engine = await ready(patient, served.url, "#qwen3:0.6b")
     assert any("512" in warning and "num_ctx" in warning for warning in engine.info.warnings)
@@ -290,7 +290,7 @@ async def test_a_prompt_without_a_template(serve, patient):
     assert text_of(await events_of(engine, Request(prompt=SEA))) == ANSWER
 
 
-async def test_what_ollama_tells_of_its_models(serve, patient):
+async def test_the_models_of_ollama(serve, patient):
     server, models = await patient.models(serve(scripted("Ollama")).url)
     assert (server.kind, server.version) == ("Ollama", ollama.VERSION)
     entry = next(model for model in models if model.name == "qwen3:0.6b")
@@ -333,7 +333,7 @@ async def test_llama_server_stops(llama_server, patient):
     assert batch[-1].usage.prompt_tokens == progress.total
 
 
-async def test_llama_server_tells_that_the_context_is_full(llama_server, patient):
+async def test_llama_server_reports_a_full_context(llama_server, patient):
     engine = await ready(patient, llama_server)
     (failed,) = await events_of(engine, question("word " * 3000))
     assert isinstance(failed.error, ContextFullError)

@@ -55,7 +55,7 @@ def test_events_come_out_however_they_are_cut(values, places, end, blank, data):
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100_000])
-def test_a_long_line_is_refused_in_whatever_pieces_it_comes(size):
+def test_a_long_line_is_refused_however_it_is_divided(size):
     frames = JsonLines(longest=50)
     text = b'{"a": "' + b"x" * 100
     with pytest.raises(FramingError, match="longer than"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib import metadata
@@ -35,7 +34,7 @@ from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.engine.llama.plan import Plan, make_plan
-from workbench.engine.llama.runtime import Job, Runtime, Step, current_machine, shared_runtime
+from workbench.engine.llama.runtime import Job, Runtime, current_machine, shared_runtime
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
@@ -69,7 +68,7 @@ class LlamaBencher(Bencher):
 
     @override
     async def machine(self) -> BenchMachine:
-        return await asyncio.wrap_future(self._runtime.call(_describe_machine))
+        return await self._runtime.do(_describe_machine)
 
     @override
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> LlamaBenchTarget:
@@ -82,13 +81,8 @@ class LlamaBencher(Bencher):
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         load = partial(_load, headers[0].path, gpu_layers=plan.settings.num_gpu, on_progress=on_progress, cancel=cancel)
-        loading = self._runtime.call(partial(load, adapter="" if adapter is None else adapter.path))
-        try:
-            weights, description = await asyncio.shield(asyncio.wrap_future(loading))
-        except asyncio.CancelledError:
-            cancel.set()
-            loading.add_done_callback(self._free_unwanted)
-            raise
+        load = partial(load, adapter="" if adapter is None else adapter.path)
+        weights, description = await self._runtime.load(load, lambda unwanted: _free(unwanted[0].model), cancel)
         model = _describe(entry, headers, plan, description)
         if adapter is not None:
             model = _with_adapter(model, adapter)
@@ -102,10 +96,6 @@ class LlamaBencher(Bencher):
         headers = check_loadable(entry.path)
         adapter = entry.adapter_path
         return entry, headers, None if adapter is None else check_adapter(adapter, headers)
-
-    def _free_unwanted(self, loading: Future[tuple[_Weights, str]]) -> None:
-        if loading.exception() is None:
-            self._runtime.submit(partial(_free, loading.result()[0].model))
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +151,7 @@ class LlamaBenchTarget(BenchTarget):
         asked = as_load_settings(replace(settings, n_gpu_layers=self._model.gpu_layers), test)
         plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
-        context = await asyncio.wrap_future(self._runtime.call(_make_context, self._weights, chosen, test))
+        context = await self._runtime.do(_make_context, self._weights, chosen, test)
         run = LlamaBenchRun(self._runtime, context)
         self._runs.append(run)
         return run
@@ -173,7 +163,7 @@ class LlamaBenchTarget(BenchTarget):
         self._runs.clear()
         weights, self._weights = self._weights, None
         if weights is not None:
-            await asyncio.wrap_future(self._runtime.call(_free, weights.model))
+            await self._runtime.do(_free, weights.model)
 
 
 class LlamaBenchRun(BenchRun):
@@ -198,22 +188,16 @@ class LlamaBenchRun(BenchRun):
 
     @override
     async def close(self) -> None:
-        await asyncio.wrap_future(self._runtime.call(self._context.close))
+        await self._runtime.do(self._context.close)
 
     async def _do(self, work: Callable[[Job], Generator[None, None, Result]], cancel: CancelToken) -> Result:
-        future: Future[Result] = Future()
-
-        def steps(job: Job) -> Step:
+        def steps(job: Job) -> Generator[None, None, Result]:
             # Each run lowers the abort flag when it begins: set between two runs, it would end the next one.
             cancel.on_set(self._context.abort)
-            try:
-                future.set_result((yield from work(job)))
-            except Exception as error:  # noqa: BLE001 - the caller gets it
-                future.set_exception(error)
+            return (yield from work(job))
 
-        self._runtime.submit(Job(steps))
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await self._runtime.run(steps)
         except asyncio.CancelledError:
             cancel.set()
             raise

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Hashable, Sequence
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Generator, Hashable, Sequence
 from typing import TypeVar
 
 from typing_extensions import override
@@ -88,28 +86,17 @@ class LlamaEngine(Engine):
             self._model.restore_state(state)
         return self._model.rewind(tokens)
 
-    def _in_turn(self, job: Job, steps: Callable[[Job], Step]) -> Step:
+    def _in_turn(
+        self, job: Job, steps: Callable[[Job], Generator[None, None, Result]]
+    ) -> Generator[None, None, Result]:
         """`steps`, once all earlier work of this model has ended."""
         while self._active is not None:
             yield
         self._active = job
         try:
-            yield from steps(job)
+            return (yield from steps(job))
         finally:
             self._active = None
-
-    async def _run(self, work: Callable[[Job, Future[Result]], Step]) -> Result:
-        """Do work in turn; it sets the result of its future."""
-        future: Future[Result] = Future()
-
-        def steps(job: Job) -> Step:
-            try:
-                yield from work(job, future)
-            except Exception as error:  # noqa: BLE001 - the caller gets it
-                future.set_exception(error)
-
-        self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
-        return await asyncio.wrap_future(future)
 
     @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
@@ -118,7 +105,7 @@ class LlamaEngine(Engine):
                 f"{len(tokens)} tokens do not fit in a context of {self._model.n_ctx}.", "Load a longer context."
             )
 
-        def steps(_: Job, future: Future[tuple[float, ...]]) -> Step:
+        def steps(_: Job) -> Generator[None, None, tuple[float, ...]]:
             self._model.forget()
             found: list[float] = []
             for start in range(0, len(tokens) - 1, self._model.n_batch):
@@ -131,9 +118,9 @@ class LlamaEngine(Engine):
                         continue
                     break
             self._model.forget()
-            future.set_result(tuple(found))
+            return tuple(found)
 
-        return await self._run(steps)
+        return await self._runtime.run(lambda job: self._in_turn(job, steps))
 
     @override
     async def close(self) -> None:
@@ -141,12 +128,11 @@ class LlamaEngine(Engine):
             return
         self._answers.close()
 
-        def steps(_: Job, future: Future[None]) -> Step:
+        def steps(_: Job) -> Step:
             state = self._model.save_state() if self._states.wants(self._model.state_bytes) else None
             if state is not None:
                 self._states.put(self._state_key, state)
             self._model.close()
-            future.set_result(None)
             yield
 
-        await self._run(steps)
+        await self._runtime.run(lambda job: self._in_turn(job, steps))

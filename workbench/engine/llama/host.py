@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,16 +66,10 @@ class LlamaHost(EngineHost):
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         lora = "" if adapter is None else adapter.path
-        loading = shared_runtime.call(_load, headers[0].path, lora, plan.settings, on_progress, cancel)
-        try:
-            model = await asyncio.shield(asyncio.wrap_future(loading))
-        except asyncio.CancelledError:
-            cancel.set()
-            loading.add_done_callback(_close_unwanted)
-            raise
-        engine = await asyncio.wrap_future(
-            shared_runtime.call(self._assemble, model, entry, plan, (time.perf_counter() - began) * 1e3)
-        )
+        load = partial(_load, headers[0].path, lora, plan.settings, on_progress, cancel)
+        model = await shared_runtime.load(load, lambda unwanted: unwanted.close(), cancel)
+        load_ms = (time.perf_counter() - began) * 1e3
+        engine = await shared_runtime.do(self._assemble, model, entry, plan, load_ms)
         self._engines.append(engine)
         return engine
 
@@ -161,11 +155,6 @@ def _load(path: str, adapter: str, settings: LoadSettings, on_progress: Progress
     from workbench.engine.llama.model import Model
 
     return Model(path, settings, on_progress, cancel, adapter)
-
-
-def _close_unwanted(loading: Future[Model]) -> None:
-    if loading.exception() is None:
-        shared_runtime.submit(loading.result().close)
 
 
 def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:

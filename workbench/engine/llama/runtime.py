@@ -22,7 +22,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
+
+from workbench.core.cancel import CancelToken
 
 if TYPE_CHECKING:
     from workbench.engine.llama.plan import Machine
@@ -99,7 +102,7 @@ class Runtime:
     def __init__(self, turn_ns: int = TURN_NS) -> None:
         self._turn_ns = turn_ns
         self._niceness = 0
-        self._inbox: queue.SimpleQueue[Callable[[], None] | Job] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], object] | Job] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._start_lock = threading.Lock()
 
@@ -112,7 +115,7 @@ class Runtime:
         if sys.platform == "linux":
             self._niceness = niceness
 
-    def submit(self, work: Job | Callable[[], None]) -> None:
+    def submit(self, work: Job | Callable[[], object]) -> None:
         """Add a job to the round, or a function to run once between steps; from any thread."""
         self._ensure_started()
         self._inbox.put(work)
@@ -131,6 +134,40 @@ class Runtime:
 
         self.submit(run)
         return future
+
+    async def do(self, function: Callable[..., Result], *arguments: object) -> Result:
+        """`call`, awaited. Where the task is cancelled meanwhile, the function runs all the same."""
+        return await asyncio.shield(asyncio.wrap_future(self.call(function, *arguments)))
+
+    async def load(
+        self, load: Callable[[], Result], discard: Callable[[Result], object], cancel: CancelToken
+    ) -> Result:
+        """`do` for a function that `cancel` stops; the result of a cancelled task is passed to `discard`."""
+        loading = self.call(load)
+
+        def discard_result(done: Future[Result]) -> None:
+            if done.exception() is None:
+                self.submit(partial(discard, done.result()))
+
+        try:
+            return await asyncio.shield(asyncio.wrap_future(loading))
+        except asyncio.CancelledError:
+            cancel.set()
+            loading.add_done_callback(discard_result)
+            raise
+
+    async def run(self, work: Callable[[Job], Generator[None, None, Result]]) -> Result:
+        """Do a job step by step; returns the result of its generator."""
+        future: Future[Result] = Future()
+
+        def steps(job: Job) -> Step:
+            try:
+                future.set_result((yield from work(job)))
+            except Exception as error:  # noqa: BLE001 - the caller gets it
+                future.set_exception(error)
+
+        self.submit(Job(steps))
+        return await asyncio.shield(asyncio.wrap_future(future))
 
     def _ensure_started(self) -> None:
         with self._start_lock:
@@ -185,4 +222,4 @@ async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
 
         return look_at_machine()
 
-    return await asyncio.wrap_future(runtime.call(look))
+    return await runtime.do(look)

@@ -12,7 +12,7 @@ from workbench.core.events import Event, Finished, FinishReason, PromptProgress,
 from workbench.engine.text import AnswerText
 
 BYTES_PER_TOKEN = 4
-"""An estimate for text that nobody counted: that of English."""
+"""An estimate for text whose tokens were not counted: that of English."""
 NO_ID = -1
 _MOST_AT_ONCE = 100_000
 """Tokens that a server may claim to have sent in one piece."""

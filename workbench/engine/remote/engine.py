@@ -60,7 +60,7 @@ class RemoteEngine(Engine):
 
     @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
-        raise EngineError("A server does not tell the probabilities of a text.", "Choose a model file for that.")
+        raise EngineError("A server does not report the probabilities of a text.", "Choose a model file for that.")
 
     @override
     async def close(self) -> None:

@@ -160,18 +160,18 @@ class RemoteGeneration:
 
     async def _ask(self, request: Request, seed: int) -> None:
         """Send the question, again without the fields that the server refuses."""
-        question: Question | None = self._dialect.question(request, seed)
+        question = self._dialect.question(request, seed)
         for _ in range(MOST_REFUSALS):
-            assert question is not None
             self._question = question
             try:
                 return await self._stream(question, request.sampling.num_predict)
             except ErrorStatus as refusal:
-                answer, path = refusal.answer, refusal.path
-            question = self._dialect.milder(question, answer)
-            if question is None:
+                error = self._client.error(refusal.answer, refusal.path, str(question.body.get("model", "")))
+                milder = self._dialect.milder(question, refusal.answer)
+            if milder is None:
                 break
-        raise self._client.error(answer, path, question_model(self._question))
+            question = milder
+        raise error
 
     async def _stream(self, question: Question, most_tokens: int) -> None:
         """Send the question, and deliver its events until the answer is complete."""
@@ -237,11 +237,6 @@ class RemoteGeneration:
     def _flush(self) -> None:
         self._flushing = None
         self._outbox.flush(time.perf_counter_ns())
-
-
-def question_model(question: Question | None) -> str:
-    """The model that a question names."""
-    return "" if question is None else str(question.body.get("model", ""))
 
 
 def without_oldest(messages: tuple[Message, ...]) -> tuple[Message, ...]:

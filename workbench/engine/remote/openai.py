@@ -136,8 +136,8 @@ class OpenAIDialect(Dialect):
             return None
         self._refused |= refused
         left = {name: value for name, value in body.items() if name not in refused}
-        told = (*question.refused, *sorted(refused.difference(_EXTRAS)))
-        return replace(question, body=left, seed=question.seed if "seed" in left else None, refused=told)
+        reported = (*question.refused, *sorted(refused.difference(_EXTRAS)))
+        return replace(question, body=left, seed=question.seed if "seed" in left else None, refused=reported)
 
     @override
     def frames(self) -> Frames:
