@@ -238,7 +238,7 @@ async def test_a_test_that_does_not_fit_keeps_no_model_from_being_opened(bencher
 
 
 async def test_what_llama_cpp_refuses_is_an_error(target):
-    with pytest.raises(ModelLoadError, match="no context"):
+    with pytest.raises(ModelLoadError, match="cannot make a context"):
         await target.prepare(BenchSettings(n_gpu_layers=0, type_v="q8_0", flash_attn="off"), BenchTest(n_gen=1))
 
 
@@ -253,11 +253,11 @@ async def test_an_adapter_is_on_in_every_context(demo_path, tmp_path, monkeypatc
 
     put = []
 
-    def put_on(ctx, adapter, real=bench_context.put_on):
+    def apply_adapter(ctx, adapter, real=bench_context.apply_adapter):
         put.append(adapter)
         real(ctx, adapter)
 
-    monkeypatch.setattr(bench_context, "put_on", put_on)
+    monkeypatch.setattr(bench_context, "apply_adapter", apply_adapter)
     lora = write_lora(tmp_path / "lora.gguf", demo_path, tensors=40)
     recipes = {"plain": None, "adapted": Recipe(adapter=str(lora))}
     both = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipes[ref]))

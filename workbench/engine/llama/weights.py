@@ -109,7 +109,7 @@ def apply_adapter(ctx: Pointer, adapter: Pointer) -> None:
 
 def no_context(tokens: int, lines: Sequence[native.LogEntry]) -> MemoryShortError | ModelLoadError:
     """The error for a context that llama.cpp cannot make."""
-    message = f"llama.cpp cannot make a context of {tokens} tokens: {reason(lines)}."
+    message = f"llama.cpp cannot make a context of length {tokens}: {reason(lines)}."
     if any(level >= logging.ERROR and "alloc" in text for level, text in lines):
         return MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
     return ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
