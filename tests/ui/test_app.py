@@ -30,7 +30,7 @@ from workbench.ui.bindings import key_groups
 from workbench.ui.chat.welcome import ResumeOffer
 from workbench.ui.dialogs.export import ExportDialog, free_path
 from workbench.ui.dialogs.help import HelpText
-from workbench.ui.dialogs.parameter_field import Field
+from workbench.ui.dialogs.parameter_field import ParameterField
 from workbench.ui.dialogs.settings import SettingsDialog
 from workbench.ui.keys import KeyGroup, keymap_problems, keys_of, spoken
 from workbench.ui.transcript.transcript import SHOWN_TURNS, Earlier
@@ -65,7 +65,7 @@ async def test_settings_change_the_next_answer(host: ScriptedHost, clock: FakeCl
         await settle(pilot)
         assert isinstance(app.screen, SettingsDialog)
         await pilot.press("ctrl+u", *"0.2")
-        app.screen.query_one("#field-stop", Field).input.value = r"END|\n\n"
+        app.screen.query_one("#field-stop", ParameterField).input.value = r"END|\n\n"
         app.screen.query_one("#settings-system", TextArea).text = "Be brief."
         await pilot.press("escape")
         await settle(pilot)
@@ -84,7 +84,7 @@ async def test_a_wrong_value_says_why_and_is_not_taken(host: ScriptedHost, clock
         await settle(pilot)
         await pilot.press("f6")
         await settle(pilot)
-        field = app.screen.query_one("#field-top_p", Field)
+        field = app.screen.query_one("#field-top_p", ParameterField)
         field.input.value = "1.5"
         await pilot.pause()
         assert str(field.query_one(".field-note", Label).content) == "a number from 0 to 1"
@@ -101,7 +101,7 @@ async def test_settings_are_saved_as_defaults_and_reloaded(host: ScriptedHost, c
         await settle(pilot)
         await pilot.press("f6")
         await settle(pilot)
-        app.screen.query_one("#field-num_ctx", Field).input.value = "1024"
+        app.screen.query_one("#field-num_ctx", ParameterField).input.value = "1024"
         await pilot.press("f7")
         await settle(pilot)
         assert save.saved == [{"system": "", "sampling": Sampling(), "load": LoadSettings(num_ctx=1024)}]
@@ -121,7 +121,7 @@ async def test_a_field_goes_back_to_its_default(host: ScriptedHost, clock: FakeC
         await settle(pilot)
         await pilot.press("ctrl+u", "5", "ctrl+r")
         await pilot.pause()
-        assert app.screen.query_one("#field-temperature", Field).value == 0.8
+        assert app.screen.query_one("#field-temperature", ParameterField).value == 0.8
 
 
 async def test_defaults_that_cannot_be_saved_are_told(host: ScriptedHost, clock: FakeClock) -> None:

@@ -16,7 +16,7 @@ from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_s
 from workbench.ui.workspace.machine_watch import GpuView, MachineView, MachineWatch
 from workbench.ui.workspace.readings import StatsReadings
 
-GB = 10**9
+GIB = 2**30
 WIDTH = 31
 
 
@@ -24,10 +24,10 @@ def card(index: int = 0, **figures: object) -> GpuSample:
     gpu = GpuInfo(f"GPU-{index}", "nvml", index, "NVIDIA GeForce RTX 4090", pci_id=f"0000:0{index + 1}:00.0")
     known = GpuSample(
         gpu,
-        memory_total=24 * GB,
-        memory_used=12 * GB,
-        memory_free=11 * GB,
-        memory_own=9 * GB,
+        memory_total=24 * GIB,
+        memory_used=12 * GIB,
+        memory_free=11 * GIB,
+        memory_own=9 * GIB,
         gpu_percent=97.0,
         memory_percent=61.0,
         temperature_c=64.0,
@@ -51,10 +51,10 @@ def panel(machine: MachineView, height: int = 60) -> list[str]:
 
 def test_a_gpu_has_a_block_with_everything() -> None:
     text = "\n".join(panel(view(card(throttle=("power cap",)))))
-    for words in ("RTX 4090", "12.0/24.0 GB", "64 °C  312/450 W  2,520 MHz", "power-limited", "97 %", "61 %", "50 %"):
+    for words in ("RTX 4090", "12.0/24.0 GiB", "64 °C  312/450 W  2,520 MHz", "power-limited", "97 %", "61 %", "50 %"):
         assert words in text
     assert "NVIDIA" not in text
-    assert "11.0 GB" in text
+    assert "11.0 GiB" in text
 
 
 def test_without_a_gpu_there_is_no_empty_block() -> None:
@@ -119,18 +119,18 @@ def test_whatever_the_driver_says_it_fits(
 
 
 def test_amounts_share_a_unit() -> None:
-    assert amounts(300_000_000, 24 * GB) == "0.3/24.0 GB"
-    assert amounts(0, 24 * GB) == "0.0/24.0 GB"
-    assert amounts(120 * GB, 141 * GB) == "120/141 GB"
-    assert amounts(None, 24 * GB) == "24.0 GB"
-    assert amounts(3 * GB, None) == "3.0 GB"
+    assert amounts(300_000_000, 24 * GIB) == "0.3/24.0 GiB"
+    assert amounts(0, 24 * GIB) == "0.0/24.0 GiB"
+    assert amounts(120 * GIB, 141 * GIB) == "120/141 GiB"
+    assert amounts(None, 24 * GIB) == "24.0 GiB"
+    assert amounts(3 * GIB, None) == "3.0 GiB"
     assert amounts(None, None) == "—"
 
 
 def test_what_the_model_holds_on_each_gpu_is_told_by_their_addresses() -> None:
-    memory = MemoryUse(9 * GB, GB, GB, "CUDA1", (("CPU", GB), ("CUDA0", 3 * GB), ("CUDA1", 7 * GB)))
+    memory = MemoryUse(9 * GIB, GB, GB, "CUDA1", (("CPU", GB), ("CUDA0", 3 * GIB), ("CUDA1", 7 * GIB)))
     one = view(card(0))
-    assert model_share(memory, one.gpus[0].sample, one) == 10 * GB
+    assert model_share(memory, one.gpus[0].sample, one) == 10 * GIB
     two = view(card(0), card(1))
     assert model_share(memory, two.gpus[0].sample, two) is None
     # ggml counts the other way round.
@@ -140,14 +140,14 @@ def test_what_the_model_holds_on_each_gpu_is_told_by_their_addresses() -> None:
         ComputeDevice("CUDA1", "gpu", pci_id="0000:01:00.0"),
     )
     two = view(card(0), card(1), devices=devices)
-    assert [model_share(memory, gpu.sample, two) for gpu in two.gpus] == [7 * GB, 3 * GB]
+    assert [model_share(memory, gpu.sample, two) for gpu in two.gpus] == [7 * GIB, 3 * GIB]
     assert model_share(MemoryUse(1, 2, 3), two.gpus[0].sample, two) is None
     assert model_share(MemoryUse(1, 2, 3, "CPU", (("CPU", 6),)), one.gpus[0].sample, one) == 0
 
 
 def test_the_strip_adds_up_the_gpus() -> None:
     parts = ["".join(text for text, _ in part) for part in gpu_parts(view(card(0), card(1, gpu_percent=3.0)))]
-    assert parts == ["2 GPUs 24.0/48.0 GB", "busy 97 %", "64 °C"]
+    assert parts == ["2 GPUs 24.0/48.0 GiB", "busy 97 %", "64 °C"]
     assert gpu_parts(view()) == []
 
 
@@ -155,7 +155,7 @@ def test_the_parts_of_a_split_gpu_are_not_added_to_it() -> None:
     part = card(1)
     part = replace(part, gpu=replace(part.gpu, partition="part"))
     parts = ["".join(text for text, _ in part) for part in gpu_parts(view(card(0), part))]
-    assert parts[0] == "vram 12.0/24.0 GB"
+    assert parts[0] == "vram 12.0/24.0 GiB"
 
 
 def test_old_figures_are_marked() -> None:
@@ -167,9 +167,9 @@ def test_old_figures_are_marked() -> None:
 def test_a_line_says_what_there_is_room_for() -> None:
     machine = MachineView(HOST, (GpuView(card()),))
     assert machine_line(machine, 200).plain == (
-        "vram 12.0/24.0 GB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 412 MB │ free 5.3 GB"
+        "vram 12.0/24.0 GiB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 412 MB │ free 5.3 GiB"
     )
-    assert machine_line(machine, 30).plain == "vram 12.0/24.0 GB │ busy 97 %"
+    assert machine_line(machine, 30).plain == "vram 12.0/24.0 GiB │ busy 97 %"
     assert machine_line(MachineView(), 30).plain == ""
 
 
@@ -179,7 +179,7 @@ async def test_a_race_shows_the_meters(host: ScriptedHost, clock: FakeClock, siz
     app = app_on(host, clock, telemetry=telemetry)
     async with app.run_test(size=size) as pilot:
         await settle(pilot)
-        assert "12.0/24.0 GB" in shown(app)
+        assert "12.0/24.0 GiB" in shown(app)
         await pilot.press("f3")
         await settle(pilot)
-        assert "vram 12.0/24.0 GB" in shown(app)
+        assert "vram 12.0/24.0 GiB" in shown(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -11,12 +11,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cached_cell_len
+from textual._context import active_app
+from textual.app import App
 
 from workbench.ui.kit.sanitize import StreamCleaner, clean
 from workbench.ui.markdown import streaming
 from workbench.ui.markdown.blocks import MAX_NESTING, blocks_lines, code_blocks, parse
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
+from workbench.ui.transcript.answer import AnswerTurn
 
 SHORT, FACTOR = 320, 3
 WIDTH, PIECE = 20, 20
@@ -53,6 +56,15 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "one word of code": lambda count: "```\n" + "x" * count,
     "indented code": lambda count: "    x = 1\n" * (count // 10),
 }
+
+
+@pytest.fixture
+def app() -> Iterator[App[None]]:
+    """An active app, which widgets need even where they are not mounted."""
+    running: App[None] = App()
+    token = active_app.set(running)
+    yield running
+    active_app.reset(token)
 
 
 def work(job: Callable[[], object]) -> int:
@@ -111,6 +123,21 @@ def test_three_times_the_markdown_takes_three_times_the_work(draw: Callable[[str
     draw(text)
     # Quadratic work would be nine times as much.
     assert work(lambda: draw(longer)) <= 1.7 * FACTOR * work(lambda: draw(text)) + 2_000
+
+
+def answered(text: str) -> None:
+    turn = AnswerTurn(show_thoughts=True)
+    turn.lay_out(WIDTH + 2 * turn.INDENT)
+    for start in range(0, len(text), PIECE):
+        turn.write("", text[start : start + PIECE])
+    for start in range(0, len(text), PIECE):
+        turn.write(text[start : start + PIECE], "")
+
+
+def test_an_answer_below_many_thoughts_takes_no_more_work(app: App[None]) -> None:
+    text, longer = "word\n" * 500, "word\n" * 1_500
+    answered(text)
+    assert work(lambda: answered(longer)) <= 4.5 * work(lambda: answered(text))
 
 
 @pytest.mark.parametrize("shape", ["marks on a letter", "joined letters", "one word", "lines", "blank lines", "blanks"])

@@ -80,18 +80,18 @@ def typed(parameter: Parameter, text: str) -> Value:
     return parse_value(parameter.name, text.strip())
 
 
-class Field(Horizontal):
+class ParameterField(Horizontal):
     """A parameter that is checked with every letter."""
 
     @dataclass
     class Edited(Message):
         """What was typed has changed."""
 
-        field: Field
+        field: ParameterField
         """The field."""
 
         @property
-        def control(self) -> Field:
+        def control(self) -> ParameterField:
             """The field."""
             return self.field
 
@@ -99,10 +99,10 @@ class Field(Horizontal):
     class Entered(Message):
         """The field got the focus."""
 
-        field: Field
+        field: ParameterField
 
         @property
-        def control(self) -> Field:
+        def control(self) -> ParameterField:
             """The field."""
             return self.field
 

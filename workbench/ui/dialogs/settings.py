@@ -15,7 +15,7 @@ from textual.widgets import Input, Label, TextArea
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog
-from workbench.ui.dialogs.parameter_field import Field, shown, wanted
+from workbench.ui.dialogs.parameter_field import ParameterField, shown, wanted
 from workbench.ui.kit.sanitize import clean
 
 
@@ -77,14 +77,14 @@ class SettingsDialog(Dialog[Settings | None]):
     def _fields(self, *, reload: bool) -> ComposeResult:
         for parameter in PARAMETERS.values():
             if parameter.reload == reload:
-                yield Field(parameter, get_value(self._sampling, self._load, parameter.name))
+                yield ParameterField(parameter, get_value(self._sampling, self._load, parameter.name))
 
     def on_mount(self) -> None:
         """Begin at the first number: the system prompt is above it."""
-        self.set_focus(self.query(Field).first().input, scroll_visible=False)
+        self.set_focus(self.query(ParameterField).first().input, scroll_visible=False)
 
-    @on(Field.Entered)
-    def _explain(self, event: Field.Entered) -> None:
+    @on(ParameterField.Entered)
+    def _explain(self, event: ParameterField.Entered) -> None:
         parameter = event.field.parameter
         self.help.update(f"{parameter.name}: {parameter.help} It takes {wanted(parameter)}.")
 
@@ -93,7 +93,7 @@ class SettingsDialog(Dialog[Settings | None]):
         self.focus_next()
 
     def _settings(self, *, save: bool = False, reload: bool = False) -> Settings:
-        fields = list(self.query(Field))
+        fields = list(self.query(ParameterField))
         if wrong := [each.parameter.label for each in fields if each.problem]:
             self.notify(f"Not taken: {', '.join(wrong)}.", severity="warning")
         values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
@@ -115,6 +115,6 @@ class SettingsDialog(Dialog[Settings | None]):
 
     def action_default(self) -> None:
         """Put the default into the field in hand."""
-        for each in self.query(Field):
+        for each in self.query(ParameterField):
             if each.has_focus_within:
                 each.input.value = shown(each.parameter.default)

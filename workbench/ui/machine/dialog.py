@@ -1,4 +1,4 @@
-"""What is wrong with the machine and what to do, and all its meters."""
+"""The machine dialog: active alarms with their remedies, and all meters."""
 
 from __future__ import annotations
 
@@ -12,14 +12,19 @@ from textual.getters import query_one
 
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Alarm, ComputeDevice, GpuSample, SourceState
+from workbench.core.units import size_pair
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import GAUGE_STYLES, bar, level, sparkline
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
-from workbench.ui.machine.lines import age_text, amounts, memory_bar, model_share, percent, state_text
+from workbench.ui.machine.lines import age_text, amounts, memory_bar, model_share, state_text
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.machine_watch import SOURCES, GpuView, MachineView, MachineWatch
+
+LABEL_COLUMNS = 16
+_MARKS = {"info": ("·", "gauge--label"), "warning": ("▲", "gauge--warn"), "error": ("▲", "gauge--critical")}
+_STATES = {"working": "works", "absent": "not on this machine", "down": "does not answer"}
 
 
 class MachinePage(Lines):
@@ -29,11 +34,11 @@ class MachinePage(Lines):
 
 
 class MachineDialog(Dialog[None]):
-    """Shows the alarms that hold with what to do, and everything that the meters say, as it changes.
+    """Shows the active alarms with their remedies, and all meters as they change.
 
     Args:
-        machine: What the meters say.
-        memory: Tells what the open model takes; None where none is open.
+        machine: The readings.
+        memory: Gives what the open model occupies; None where none is open.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -49,46 +54,30 @@ class MachineDialog(Dialog[None]):
     def compose(self) -> ComposeResult:
         """A page to scroll through."""
         with Vertical(id="machine-box", classes="dialog-box") as box:
-            box.border_title = "What is wrong, and the meters"
+            box.border_title = "Alarms and meters"
             box.border_subtitle = "↑ ↓ scroll · Esc closes"
             with VerticalScroll(id="machine-scroll"):
                 yield MachinePage()
 
-    def on_mount(self) -> None:
-        """Show it."""
-        self.call_after_refresh(self._show)
-
     def on_resize(self) -> None:
-        """Lay out anew."""
-        self.call_after_refresh(self._show)
+        """Lay out for the new width."""
+        self.call_after_refresh(self.on_machine_changed)
 
     def on_machine_changed(self) -> None:
-        """Show what the meters say now."""
-        self._show()
-
-    def _show(self) -> None:
+        """Show the latest readings."""
         if self.is_attached and (width := self.page.size.width):
             self.page.set_lines(page_lines(self._machine.view, self._memory(), width))
-
-
-LABEL_COLUMNS = 16
-
-
-_MARKS = {"info": ("·", "gauge--label"), "warning": ("▲", "gauge--warn"), "error": ("▲", "gauge--critical")}
-
-
-_STATES = {"working": "answers", "absent": "not on this machine", "down": "does not answer"}
 
 
 def page_lines(machine: MachineView, memory: MemoryUse | None, width: int) -> list[Content]:
     """The page.
 
     Args:
-        machine: What the meters say.
-        memory: What the open model takes.
+        machine: The readings.
+        memory: What the open model occupies.
         width: Columns.
     """
-    sections = [_wrong(machine, width)]
+    sections = [_alarms(machine, width)]
     sections += [_gpu(gpu, machine, memory, width) for gpu in machine.gpus]
     sections.append(_host(machine, width))
     if machine.devices:
@@ -109,15 +98,15 @@ def _row(label: str, value: str) -> Content:
     return styled((f"  {label:<{LABEL_COLUMNS}}", "gauge--label"), (value, "gauge--value"))
 
 
-def _wrong(machine: MachineView, width: int) -> list[Content]:
-    lines = [_heading("WHAT IS WRONG", width)]
+def _alarms(machine: MachineView, width: int) -> list[Content]:
+    lines = [_heading("ALARMS", width)]
     for alarm in machine.alarms:
         lines += _alarm(alarm, width)
     if age := age_text(machine):
-        text = f"The figures are {age}: a driver does not answer, or something is being timed."
+        text = f"The readings are {age}: a driver does not answer, or a measurement is running."
         lines += _alarm(Alarm("meters", "warning", text), width)
     if len(lines) == 1:
-        lines.append(styled(("  Nothing that the meters show. `workbench doctor` looks at more.", "gauge--label")))
+        lines.append(styled(("  None. `workbench doctor` checks more than the meters show.", "gauge--label")))
     return lines
 
 
@@ -137,7 +126,7 @@ def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: in
     lines = [_heading(f"GPU {info.index}  " + "  ·  ".join(map(clean_line, facts)), width)]
     room = max(10, width - LABEL_COLUMNS - 4 - 8)
     if gpu.fill is not None:
-        share = f"{percent(100 * gpu.fill):>8}"
+        share = f"{fmt.percent(100 * gpu.fill):>8}"
         lines.append(_row("memory", "") + memory_bar(gpu, room) + styled((share, "gauge--value")))
         lines.append(_row("  last minute", "") + sparkline(gpu.filled, room))
     used = amounts(sample.memory_used, sample.memory_total)
@@ -148,12 +137,12 @@ def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: in
         if size is not None:
             lines.append(_row(f"  {label}", fmt.size(size)))
     if sample.spill_used is not None:
-        lines.append(_row("  in system's", amounts(sample.spill_used, sample.spill_total)))
+        lines.append(_row("  in system RAM", amounts(sample.spill_used, sample.spill_total)))
     if sample.gpu_percent is not None:
-        share = f"{percent(sample.gpu_percent):>8}"
+        share = f"{fmt.percent(sample.gpu_percent):>8}"
         lines.append(_row("busy", "") + sparkline(gpu.busy, room) + styled((share, "gauge--value")))
     if sample.memory_percent is not None:
-        lines.append(_row("memory busy", percent(sample.memory_percent)))
+        lines.append(_row("memory busy", fmt.percent(sample.memory_percent)))
     if text := state_text(sample):
         lines.append(_row("state", text))
     if sample.memory_clock_mhz is not None:
@@ -172,12 +161,12 @@ def _throttle(sample: GpuSample, width: int) -> list[Content]:
 
 
 def _absent(sample: GpuSample, width: int) -> list[Content]:
-    """What its driver does not tell, and why."""
+    """The fields that its driver does not report, and why."""
     by_reason: dict[str, list[str]] = {}
     for field, reason in sample.absent:
         by_reason.setdefault(reason, []).append(field.removesuffix("_mj").removesuffix("_c").replace("_", " "))
     text = "; ".join(f"{', '.join(fields)} ({reason})" for reason, fields in by_reason.items())
-    return _beside("not told", paragraph(text, width - LABEL_COLUMNS - 2, 0, "gauge--label")) if text else []
+    return _beside("not reported", paragraph(text, width - LABEL_COLUMNS - 2, 0, "gauge--label")) if text else []
 
 
 def _beside(label: str, lines: Sequence[Content]) -> list[Content]:
@@ -188,20 +177,20 @@ def _host(machine: MachineView, width: int) -> list[Content]:
     host = machine.host
     lines = [_heading("THIS MACHINE", width)]
     if host is None:
-        return [*lines, styled(("  Nothing was read yet.", "gauge--label"))]
+        return [*lines, styled(("  No readings yet.", "gauge--label"))]
     used = 1 - host.free_bytes / host.total_bytes if host.total_bytes else None
     room = max(10, width - LABEL_COLUMNS - 4 - 8)
     lines.append(_row("memory", "") + bar(used, room, level(used)))
-    lines.append(_row("  free", f"{fmt.size(host.free_bytes)} of {fmt.size(host.total_bytes)}"))
+    lines.append(_row("  free", size_pair(host.free_bytes, host.total_bytes)))
     lines.append(_row("  this process", fmt.size(host.rss_bytes)))
     if host.swap_total_bytes:
-        lines.append(_row("swap", f"{fmt.size(host.swap_used_bytes)} of {fmt.size(host.swap_total_bytes)}"))
-    lines.append(_row("processors", percent(host.cpu_percent)))
+        lines.append(_row("swap", size_pair(host.swap_used_bytes, host.swap_total_bytes)))
+    lines.append(_row("processors", fmt.percent(host.cpu_percent)))
     return lines
 
 
 def _devices(devices: Sequence[ComputeDevice], width: int) -> list[Content]:
-    lines = [_heading("WHAT LLAMA.CPP COMPUTES ON", width)]
+    lines = [_heading("DEVICES OF LLAMA.CPP", width)]
     for device in devices:
         text = "  ".join(filter(None, (device.description, device.backend, device.pci_id or "")))
         lines.append(_row(cut(device.name, LABEL_COLUMNS - 1), cut(text, width - LABEL_COLUMNS - 2)))

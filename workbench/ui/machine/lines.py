@@ -1,4 +1,4 @@
-"""The meters of the machine as styled lines: a block for each GPU, the host's rows, and everything in one line."""
+"""The machine's meters as styled lines: a block for each GPU, the rows of the host, and a summary in one line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from textual.message import Message
 
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WARNINGS, ComputeDevice, GpuInfo, GpuSample, HostSample, Throttle
+from workbench.core.units import size_pair
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import Ranked, bar, figure_row, heading_row, joined, level, sparkline
 from workbench.ui.kit.sanitize import clean_line
@@ -27,36 +28,28 @@ SHORT_THROTTLE: dict[Throttle, str] = {
     "power brake": "power brake: slowed down",
     "display clocks": "held to the display's clock",
 }
-"""Why a GPU is slow, for the panel. An idle one is not slow."""
+"""Why a GPU is throttled, for the panel. An idle GPU is not throttled."""
 
 _MAKERS = ("NVIDIA ", "GeForce ", "AMD ", "Advanced Micro Devices ")
 
 
 def gpu_name(gpu: GpuInfo) -> str:
-    """What a GPU is called where there is little room: without its maker."""
+    """The name of a GPU without its maker."""
     name = clean_line(gpu.name or f"GPU {gpu.index}")
     for maker in _MAKERS:
         name = name.removeprefix(maker)
     return name
 
 
-def percent(value: float | None) -> str:
-    """A share of 0 to 100."""
-    return fmt.DASH if value is None else f"{value:.0f} %"
-
-
 def amounts(used: int | None, total: int | None) -> str:
-    """`3.1/25.8 GB`: both in the unit of the second."""
+    """`3.1/25.8 GiB`: both in the unit of the second."""
     if used is None or total is None:
         return fmt.size(used if total is None else total)
-    whole, unit = fmt.size(total).split(" ")
-    factor = total / float(whole) if float(whole) else 1.0
-    part = used / factor
-    return f"{part:.0f}/{whole} {unit}" if part >= 100 else f"{part:.1f}/{whole} {unit}"
+    return size_pair(used, total, "/")
 
 
 def model_share(memory: MemoryUse | None, gpu: GpuSample, machine: MachineView) -> int | None:
-    """What of a GPU's memory the open model holds, by llama.cpp's own account; None where that cannot be told."""
+    """Bytes of a GPU's memory that the open model holds, as llama.cpp reports them; None where that is unknown."""
     if memory is None or not memory.by_device:
         return None
     held = memory.on_gpus
@@ -72,7 +65,7 @@ def _is_same(device: ComputeDevice, gpu: GpuInfo) -> bool:
 
 
 def throttle_words(sample: GpuSample) -> tuple[str, bool]:
-    """Why a GPU is slow in few words, and whether something is wrong with it; empty where it is not slow."""
+    """Why a GPU is throttled, and whether that is a fault; empty where it is not throttled."""
     reasons = [reason for reason in sample.throttle or () if reason in SHORT_THROTTLE]
     wrong = [reason for reason in reasons if reason in THROTTLE_WARNINGS]
     words = list(dict.fromkeys(SHORT_THROTTLE[reason] for reason in wrong or reasons))
@@ -80,7 +73,7 @@ def throttle_words(sample: GpuSample) -> tuple[str, bool]:
 
 
 def memory_bar(gpu: GpuView, width: int) -> Content:
-    """What is used of a GPU's memory: first what this program holds, then the others."""
+    """The used part of a GPU's memory: first that of this program, then that of the others."""
     sample, fill = gpu.sample, gpu.fill
     if fill is None or sample.memory_own is None or not sample.memory_total:
         return bar(fill, width, level(fill))
@@ -92,7 +85,7 @@ def memory_bar(gpu: GpuView, width: int) -> Content:
 
 
 def state_text(sample: GpuSample) -> str:
-    """Temperature, power and clock, as far as they are known."""
+    """Temperature, power and clock; what is unknown is left out."""
     parts = []
     if sample.temperature_c is not None:
         parts.append(f"{sample.temperature_c:.0f} °C")
@@ -105,7 +98,7 @@ def state_text(sample: GpuSample) -> str:
 
 
 def gpu_lines(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: int) -> list[Ranked]:
-    """The block of one GPU, each line with its rank: of many GPUs less is shown of each."""
+    """The block of one GPU. Its lines are ranked, because many GPUs leave less room for each."""
     sample = gpu.sample
     several = len(machine.gpus) > 1
     amount = amounts(sample.memory_used, sample.memory_total)
@@ -115,9 +108,9 @@ def gpu_lines(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, widt
     lines = [Ranked(1, heading_row(cut(name, width - len(amount) - 1), width, amount, "gauge--value"))]
     if gpu.fill is not None:
         lines.append(Ranked(2, memory_bar(gpu, width)))
-        lines.append(Ranked(6 if several else 3, _graph_line("vram", gpu.filled, percent(100 * gpu.fill), width)))
+        lines.append(Ranked(6 if several else 3, _graph_line("vram", gpu.filled, fmt.percent(100 * gpu.fill), width)))
     if sample.gpu_percent is not None:
-        lines.append(Ranked(2, _graph_line("busy", gpu.busy, percent(sample.gpu_percent), width)))
+        lines.append(Ranked(2, _graph_line("busy", gpu.busy, fmt.percent(sample.gpu_percent), width)))
     if text := state_text(sample):
         lines.append(Ranked(3, styled((text[:width], "gauge--value"))))
     words, wrong = throttle_words(sample)
@@ -130,7 +123,7 @@ def gpu_lines(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, widt
 def _memory_rows(sample: GpuSample, held: int | None, width: int, rank: int) -> list[Ranked]:
     lines = []
     if sample.memory_percent is not None:
-        lines.append(Ranked(6, figure_row("  memory busy", percent(sample.memory_percent), width)))
+        lines.append(Ranked(6, figure_row("  memory busy", fmt.percent(sample.memory_percent), width)))
     if sample.memory_free is not None:
         lines.append(Ranked(rank, figure_row("  free", fmt.size(sample.memory_free), width)))
     if sample.gpu.unified:
@@ -157,7 +150,7 @@ def host_lines(host: HostSample | None, width: int) -> list[Ranked]:
         Ranked(1, figure_row("This process", fmt.size(host.rss_bytes if host else None), width)),
         Ranked(1, figure_row("Free", free, width, of_all)),
         Ranked(1, bar(used, width, level(used))),
-        Ranked(4, figure_row("Processors", percent(host.cpu_percent if host else None), width)),
+        Ranked(4, figure_row("Processors", fmt.percent(host.cpu_percent if host else None), width)),
     ]
     if host is not None and host.swap_used_bytes is not None and host.swap_total_bytes:
         total = f" of {fmt.size(host.swap_total_bytes)}"
@@ -170,7 +163,7 @@ Part = tuple[tuple[str, str], ...]
 
 
 def gpu_parts(machine: MachineView) -> list[Part]:
-    """The GPUs for a line: memory, how busy, how hot. Several are added up; the busiest and the hottest count."""
+    """The GPUs for a line: their memory added up, the load of the busiest, the temperature of the hottest."""
     label, value = "gauge--label", "gauge--value"
     cards = [gpu for gpu in machine.gpus if gpu.sample.gpu.partition != "part"]
     if not cards:
@@ -184,7 +177,7 @@ def gpu_parts(machine: MachineView) -> list[Part]:
     parts: list[Part] = [((title, label), (amounts(used, total), style))]
     busy = max((gpu.sample.gpu_percent for gpu in cards if gpu.sample.gpu_percent is not None), default=None)
     if busy is not None:
-        parts.append((("busy ", label), (percent(busy), value)))
+        parts.append((("busy ", label), (fmt.percent(busy), value)))
     hot = max((gpu.sample.temperature_c for gpu in cards if gpu.sample.temperature_c is not None), default=None)
     wrong = any(throttle_words(gpu.sample)[1] for gpu in cards)
     if hot is not None:
@@ -198,7 +191,7 @@ def _sum(values: Sequence[int | None]) -> int | None:
 
 
 def host_parts(host: HostSample | None) -> list[Part]:
-    """The machine itself, for a line."""
+    """The host's memory, for a line."""
     label, value = "gauge--label", "gauge--value"
     return [
         (("rss ", label), (fmt.size(host.rss_bytes if host else None), value)),
@@ -207,12 +200,12 @@ def host_parts(host: HostSample | None) -> list[Part]:
 
 
 def machine_line(machine: MachineView, width: int) -> Content:
-    """Everything in one line, as far as there is room for it."""
+    """Everything in one line, cropped where there is no room."""
     host = machine.host
     parts = gpu_parts(machine)
     if host is not None:
         parts += [
-            (("cpu ", "gauge--label"), (percent(host.cpu_percent), "gauge--value")),
+            (("cpu ", "gauge--label"), (fmt.percent(host.cpu_percent), "gauge--value")),
             *host_parts(host),
         ]
     if alarms := alarms_text(machine):
@@ -223,15 +216,15 @@ def machine_line(machine: MachineView, width: int) -> Content:
 
 
 def alarms_text(machine: MachineView) -> str:
-    """How many alarms hold; empty where none does."""
+    """The number of active alarms; empty where there is none."""
     count = len(machine.alarms)
     return f"▲ {count} alarm{'s' if count > 1 else ''}" if count else ""
 
 
 def age_text(machine: MachineView) -> str:
-    """How old the figures are; empty where they are fresh."""
+    """The age of the readings; empty where they are fresh."""
     return f"{machine.age_s} s old" if machine.age_s else ""
 
 
 class MachineChanged(Message):
-    """The meters of the machine were read again; sent to the screen that the user is on."""
+    """The machine's meters were read again; sent to the active screen."""

@@ -15,10 +15,14 @@ class PlainDocument:
 
     Args:
         style: The component class of all of it.
+        margin: Put before every row, beside the width.
     """
 
-    def __init__(self, style: str = "") -> None:
+    def __init__(self, style: str = "", margin: Content | None = None) -> None:
         self._style = style
+        self._margin = margin
+        self.length = 0
+        """Characters so far."""
         self._source: list[str] = []
         self._width = 0
         self._open = ""
@@ -44,6 +48,7 @@ class PlainDocument:
     def append(self, text: str) -> int:
         """Add to the end. Returns the first line that may have changed."""
         self._source.append(text)
+        self.length += len(text)
         start = len(self.lines) - self._open_rows
         if self._width:
             self._take(text)
@@ -55,9 +60,9 @@ class PlainDocument:
         del self.lines[len(self.lines) - self._open_rows :]
         *complete, last = (self._open + text.replace("\t", TAB)).split("\n")
         for line in complete:
-            self.lines += self._wrap(line)
+            self._show(self._wrap(line))
         rows = self._wrap(last)
-        self.lines += rows
+        self._show(rows)
         start, self._open_rows = self._open_at(last, rows)
         self._open = last[start:]
 
@@ -71,6 +76,9 @@ class PlainDocument:
             if start <= 0 or line[start - 1].isspace():
                 break
         return max(0, start), count
+
+    def _show(self, rows: list[Content]) -> None:
+        self.lines += rows if self._margin is None else [self._margin + row for row in rows]
 
     def _wrap(self, line: str) -> list[Content]:
         # A blank after a word that fills its row would get a row of its own, but only where it came with the word.

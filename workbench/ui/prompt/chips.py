@@ -1,4 +1,4 @@
-"""A text in which a long paste is a chip: drawn as one, stepped over as one, deleted as one."""
+"""A text area in which a long paste is a chip: drawn, stepped over and deleted as one character."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from workbench.ui.kit.sanitize import clean
 from workbench.ui.prompt.pastes import Pastes, is_long
 
 OPEN_LIMIT = 100_000
-"""Characters up to which a paste can be opened: with more of them in the text, every key would be felt."""
+"""Characters up to which a paste can be opened: the text area lays out all of its text with every key."""
 
 
 class ChipArea(TextArea):
-    """Takes pastes. A long one would be wrapped and measured again with every key: it is kept beside the text."""
+    """Keeps long pastes beside the text, which is wrapped and measured again with every key."""
 
     DEFAULT_CSS = """
     ChipArea > .area--chip {
@@ -39,48 +39,48 @@ class ChipArea(TextArea):
 
     @property
     def selected_text(self) -> str:
-        """What is selected, with every paste in full."""
+        """The selection, with every paste in full."""
         return self.pastes.expand(super().selected_text)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
         """Scroll to the cursor, where it is in the text."""
-        # While it undoes an edit, Textual asks for this before it moves the cursor, and fails if that is too far down.
+        # While it undoes an edit, Textual calls this before it moves the cursor, and fails if that is below the end.
         if self.cursor_location[0] >= self.document.line_count:
             return Offset()
         return super().scroll_cursor_visible(center, animate)
 
     def on_resize(self) -> None:
-        """Keep the cursor in sight in a smaller window."""
+        """Keep the cursor on the screen in a smaller window."""
         self.call_after_refresh(self.scroll_cursor_visible)
 
     # Taking pastes
 
     def on_paste(self, event: Paste) -> None:
-        """Take a paste without letting its control characters, or its size, do harm."""
+        """Insert a paste without its control characters, and folded where it is long."""
         event.stop()
         event.prevent_default()
-        self._put_in(event.text)
+        self._insert_paste(event.text)
 
     def action_paste(self) -> None:
-        """Put in what was copied or cut here."""
-        self._put_in(self.app.clipboard)
+        """Insert what was copied or cut here."""
+        self._insert_paste(self.app.clipboard)
 
-    def _put_in(self, text: str) -> None:
+    def _insert_paste(self, text: str) -> None:
         text = clean(text)
         folded = self.pastes.fold(text) if is_long(text) else text
         self.replace(folded, *self.selection, maintain_selection_offset=False)
 
     def action_cut(self) -> None:
-        """Cut what is selected, with every paste in full; without a selection, the line."""
+        """Cut the selection, with every paste in full; without one, the line."""
         before = self.text
         super().action_cut()
         if self.text != before and self.pastes.chips(cut := self.app.clipboard):
             self.app.copy_to_clipboard(self.pastes.expand(cut))
 
-    # Opening one
+    # Unfolding
 
     def action_open_paste(self) -> None:
-        """Put the paste at the cursor, else the last one, into the text; undoing that folds it again."""
+        """Unfold the paste at the cursor, else the last one; undo folds it again."""
         row, column = self.cursor_location
         touching = [chip for chip in self._chips(row) if chip[0] <= column <= chip[1]]
         if touching:
@@ -104,14 +104,14 @@ class ChipArea(TextArea):
         start, end = (row, chip[0]), (row, chip[1])
         text = self.pastes.expand(self.get_text_range(start, end))
         if len(text) > OPEN_LIMIT:
-            limit = f"It has {len(text):,} characters, and {OPEN_LIMIT:,} can be opened here."
+            limit = f"The paste has {len(text):,} characters; at most {OPEN_LIMIT:,} can be unfolded here."
             self.notify(f"{limit} All of it is sent.", severity="warning", timeout=6)
             return
         self.history.checkpoint()
         self.replace(text, start, end, maintain_selection_offset=False)
         self.history.checkpoint()
 
-    # What makes a chip one thing
+    # Chips as single characters
 
     def _chips(self, row: int) -> list[Range]:
         return self.pastes.chips(self.document.get_line(row)) if row < self.document.line_count else []
@@ -124,7 +124,7 @@ class ChipArea(TextArea):
         return line
 
     def edit(self, edit: Edit) -> EditResult:
-        """Carry out an edit, of which no chip is left in part."""
+        """Carry out an edit, widened so that no part of a chip is left."""
         top, bottom = sorted((edit.from_location, edit.to_location))
         if top == bottom:
             top = bottom = self._beside(top)
@@ -133,7 +133,7 @@ class ChipArea(TextArea):
         return super().edit(Edit(edit.text, top, bottom, edit.maintain_selection_offset))
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """Keep the cursor out of chips, going on in the direction in which it goes."""
+        """Keep the cursor out of chips; it moves on in its direction."""
         row, column = selection.end
         was_row, was_column = self.selection.end
         before = None if was_row != row or was_column == column else was_column > column
@@ -142,7 +142,7 @@ class ChipArea(TextArea):
         return Selection(start, end)
 
     def _beside(self, location: Location, *, before: bool | None = None) -> Location:
-        """A place before or after the chip that `location` is in; the nearer one where it is all the same."""
+        """The place before or after the chip around `location`; the nearer one where `before` is None."""
         row, column = location
         for start, end in self._chips(row):
             if start < column < end:

@@ -1,9 +1,10 @@
-"""How a command that is being typed can go on."""
+"""Completion of a command that is being typed: its candidates, and the list of them above the prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar
 
 from workbench.ui.kit.sanitize import clean_line
@@ -14,13 +15,29 @@ ROWS = 6
 """Candidates that are shown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One completion of the typed text."""
+
+    text: str
+    """The completed line."""
+    help: str
+
+
+def common_start(found: Sequence[Candidate]) -> str:
+    """The common prefix of all candidates."""
+    texts = [each.text for each in found]
+    pairs = zip(min(texts, default=""), max(texts, default=""), strict=False)
+    return "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 class Suggestions(Lines):
-    """A short list above the prompt; it is not there while nothing is to be completed."""
+    """A short list above the prompt; hidden while there is nothing to complete."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--label", "gauge--value"}
 
     def show(self, found: Sequence[Candidate]) -> None:
-        """Show what there is to choose from."""
+        """Show the candidates."""
         self.display = bool(found)
         shown = found[:ROWS]
         width = max((len(each.text) for each in shown), default=0)
@@ -30,23 +47,6 @@ class Suggestions(Lines):
             name = clean_line(each.text)[:room].ljust(min(width, room))
             lines.append(styled((name, "gauge--value"), (f"  {each.help}", "gauge--label")))
         if len(found) > ROWS:
-            lines.append(styled((f"{len(found) - ROWS} more: Tab completes, more letters choose", "gauge--label")))
+            lines.append(styled((f"{len(found) - ROWS} more: Tab completes, more letters narrow", "gauge--label")))
         width = self.app.size.width
         self.set_lines([line.truncate(width - 2, ellipsis=True) for line in lines])
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One way to go on with what was typed."""
-
-    text: str
-    """The whole line as it would be then."""
-    help: str
-
-
-def common_start(found: Sequence[Candidate]) -> str:
-    """As much as all candidates begin with."""
-    texts = [each.text for each in found]
-    low, high = min(texts, default=""), max(texts, default="")
-    same = next((place for place, (one, other) in enumerate(zip(low, high, strict=False)) if one != other), len(low))
-    return low[:same]

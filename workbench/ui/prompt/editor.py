@@ -1,4 +1,4 @@
-"""Writing a text in the user's own editor."""
+"""Edits a text in the user's own editor."""
 
 from __future__ import annotations
 
@@ -16,37 +16,36 @@ from textual.app import App, SuspendNotSupported
 from workbench.core.errors import TargetError
 
 EDITORS = ("nano", "vi", "notepad.exe")
-"""What is tried where no editor is named."""
+"""Tried in this order where no editor is named."""
 
 
 def editor_command() -> list[str]:
     """The command of the user's editor.
 
     Raises:
-        TargetError: None is named and none is found, or what is named is no command.
+        TargetError: No editor is found, or the named one is not a command.
     """
     named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     try:
         words = shlex.split(named)
     except ValueError as error:
         hint = "Set it to the name of a program, such as nano."
-        raise TargetError(f"$EDITOR is no command: {named!r}.", hint) from error
+        raise TargetError(f"$EDITOR is not a command: {named!r}.", hint) from error
     if words:
         if shutil.which(words[0]) is None:
-            raise TargetError(f"The editor {words[0]!r} is not there.", "Set $VISUAL or $EDITOR to one that is.")
+            raise TargetError(f"The editor {words[0]!r} was not found.", "Set $VISUAL or $EDITOR to another one.")
         return words
     for name in EDITORS:
         if shutil.which(name) is not None:
             return [name]
-    raise TargetError("There is no editor.", "Set $VISUAL or $EDITOR, such as EDITOR=nano.")
+    raise TargetError("No editor was found.", "Set $VISUAL or $EDITOR, such as EDITOR=nano.")
 
 
 async def edit_outside(app: App[Any], text: str) -> str | None:
-    """Let the user write on at `text` in an editor, which has the terminal meanwhile.
+    """Edit `text` in an external editor, which gets the terminal meanwhile.
 
     Returns:
-        The new text; None where the editor failed or could not be had, which the user was told. The old text is then
-        still what it was.
+        The new text; None where the editor failed, which is reported on the screen.
     """
     try:
         command = editor_command()
@@ -58,16 +57,16 @@ async def edit_outside(app: App[Any], text: str) -> str | None:
     try:
         path.write_text(text, encoding="utf-8")
         path.chmod(0o600)
-        # Answers go on meanwhile, and are stored; nothing may be drawn over the editor.
+        # Running answers continue and are stored; nothing may be drawn over the editor.
         with app.batch_update(), app.suspend():
             done = await asyncio.to_thread(subprocess.run, [*command, str(path)], check=False)
         app.refresh(layout=True)
         if done.returncode:
-            app.notify(f"{command[0]} ended with {done.returncode}: the text is as it was.", markup=False)
+            app.notify(f"{command[0]} ended with {done.returncode}: the text is unchanged.", markup=False)
             return None
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
     except SuspendNotSupported:
-        app.notify("This terminal cannot be lent to an editor.", severity="warning", markup=False)
+        app.notify("This terminal cannot be handed to an editor.", severity="warning", markup=False)
     except OSError as error:
         app.notify(f"The editor failed: {error}", severity="warning", markup=False)
     finally:

@@ -1,4 +1,4 @@
-"""Long texts: a chip stands for one in the prompt, a line in the transcript. The model gets all of it."""
+"""Folding of long pastes: a chip in the prompt and a row in the transcript stand for the text that the model gets."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ FOLD_LINES = 8
 FOLD_CHARACTERS = 600
 """Characters up to which a paste is put into the prompt as it is."""
 LONG_LINES = 40
-"""Lines up to which a message is shown in full, where nobody knows what of it was pasted."""
+"""Lines up to which a message is shown in full where its pastes are unknown."""
 LONG_CHARACTERS = 2_000
 """Characters up to which such a message is shown in full."""
 HEAD, TAIL = (8, 600), (3, 300)
-"""Lines and characters that stay of the beginning and of the end of a longer one."""
+"""Lines and characters that are shown of the beginning and of the end of a longer one."""
 
-_CHIP = re.compile(r"\[pasted(?: #\d+)?: [\d,]+ lines?, [\d,.]+ [KMGT]?B\]")
+_CHIP = re.compile(r"\[pasted(?: #\d+)?: [\d,]+ lines?, [\d,.]+ (?:[KMGT]i)?B\]")
 
 
 def line_count(text: str) -> int:
-    """The lines of a text. A line end at its end begins no line of its own."""
+    """The lines of a text; a final newline begins no line."""
     return text.count("\n") + (not text.endswith("\n"))
 
 
@@ -34,20 +34,20 @@ def is_long(text: str) -> bool:
 
 
 def summary(text: str) -> str:
-    """How long a text is, such as `42 lines, 1.9 KB`."""
+    """How long a text is, such as `42 lines, 1.9 KiB`."""
     lines = line_count(text)
     size = fmt.size(len(text.encode("utf-8", "surrogatepass")))
     return f"{lines:,} {'line' if lines == 1 else 'lines'}, {size}"
 
 
 class Pastes:
-    """The long texts that were pasted, by the chips that stand for them."""
+    """The pasted texts by the chips that stand for them."""
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
 
     def fold(self, text: str) -> str:
-        """The chip that stands for a text from now on; the same one each time."""
+        """The chip that stands for a text; the same one each time."""
         said = summary(text)
         for number in count(1):
             chip = f"[pasted: {said}]" if number == 1 else f"[pasted #{number}: {said}]"
@@ -56,11 +56,11 @@ class Pastes:
         raise AssertionError("numbers do not end")
 
     def expand(self, text: str) -> str:
-        """A text with what its chips stand for. What only looks like a chip stays."""
+        """A text with its pastes in full. What only looks like a chip stays."""
         return _CHIP.sub(lambda chip: self._texts.get(chip[0], chip[0]), text)
 
     def expanded(self, text: str) -> PromptText:
-        """A text with what its chips stand for, and where that is."""
+        """A text with its pastes in full, and their places."""
         pieces: list[str] = []
         pastes: list[Range] = []
         place = length = 0
@@ -73,14 +73,14 @@ class Pastes:
         return PromptText("".join([*pieces, text[place:]]), tuple(pastes))
 
     def folded(self, prompt: PromptText) -> str:
-        """A text with chips that `expand` makes `prompt.text` of."""
+        """A text with chips that `expand` turns into `prompt.text`."""
         pieces: list[str] = []
         place = 0
         for start, end in prompt.pastes:
             pieces += (prompt.text[place:start], self.fold(prompt.text[start:end]))
             place = end
         folded = "".join([*pieces, prompt.text[place:]])
-        # What was typed may look like the chip of a paste.
+        # Typed text may look like the chip of a paste.
         return folded if self.expand(folded) == prompt.text else self.fold(prompt.text)
 
     def chips(self, text: str) -> list[Range]:
@@ -88,7 +88,7 @@ class Pastes:
         return [chip.span() for chip in _CHIP.finditer(text) if chip[0] in self._texts]
 
     def found_in(self, text: str) -> list[Range]:
-        """Where in a text, with its pastes in full, they are. Of two that overlap, the longer one counts."""
+        """The places of the pastes in a text that holds them in full. Of two that overlap, the longer one counts."""
         if not self._texts or not is_long(text):
             return []
         found: list[Range] = []
@@ -103,7 +103,7 @@ class Pastes:
         return sorted(found)
 
     def folds(self, text: str) -> Sequence[Range]:
-        """The parts of a message that are folded: what was pasted into it, else the middle of a long one."""
+        """The parts of a message that are folded: its pastes, else the middle of a long message."""
         return self.found_in(text) or middle(text)
 
     def fold_again(self, text: str) -> str:
@@ -114,11 +114,11 @@ class Pastes:
 
 
 Folds = Callable[[str], Sequence[Range]]
-"""Tells which parts of a message are folded."""
+"""Finds the parts of a message that are folded."""
 
 
 def middle(text: str) -> list[Range]:
-    """The part of a long message that is folded where nobody knows what of it was pasted; none of a shorter one."""
+    """The folded part of a long message whose pastes are unknown; none of a shorter one."""
     if len(text) <= LONG_CHARACTERS and line_count(text) <= LONG_LINES:
         return []
     start = _cut(text, *HEAD)
@@ -129,12 +129,12 @@ def middle(text: str) -> list[Range]:
 
 
 def _cut(text: str, lines: int, characters: int) -> int:
-    """Where to end the beginning of a text: after some lines, or in the middle of one that is too long."""
+    """Where the shown beginning of a text ends: after some lines, or within the first one if it is too long."""
     end = -1
     for _ in range(lines):
         following = text.find("\n", end + 1, characters)
         if following < 0:
-            # Where the first line is too long it is cut; any other one is left out as a whole.
+            # Only the first line is cut; any other line that is too long is left out.
             return end if end > 0 else min(characters, len(text))
         end = following
     return end

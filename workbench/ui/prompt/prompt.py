@@ -1,4 +1,4 @@
-"""Where the user writes."""
+"""The prompt: a text of a few lines with a history, completion and pastes as chips."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from workbench.ui.prompt.completion import Candidate, common_start
 from workbench.ui.prompt.pastes import Pastes
 
 PUT_LIMIT = 4_000
-"""Characters from which a text that comes back into the prompt is folded as a whole: each key would be felt."""
-# Its keys for selecting a line and everything are keys of the program here.
+"""Characters from which a recalled text is folded as a whole: the text area lays out all of its text with every key."""
+# TextArea's keys for selecting a line and everything are keys of the program here.
 _NOT_INHERITED = {"f6", "f7", "ctrl+c,super+c"}
 
 
 class Prompt(ChipArea, inherit_bindings=False):
-    """A text that grows over a few lines, with the earlier ones at hand."""
+    """The text that the user writes; the arrows recall earlier ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -44,11 +44,11 @@ class Prompt(ChipArea, inherit_bindings=False):
             tooltip="Begin a new line in the text.",
         ),
         Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
-                tooltip="Complete a command; else go on to the next part of the screen."),
+                tooltip="Complete a command; else go to the next part of the screen."),
         Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
-                tooltip="Write the text in the editor that $VISUAL or $EDITOR names."),
+                tooltip="Edit the text in the editor that $VISUAL or $EDITOR names."),
         Binding("ctrl+f", "open_paste", "Unfold", id="prompt.open_paste", show=False,
-                tooltip="Put the folded paste at the cursor into the text; Ctrl+Z folds it again."),
+                tooltip="Unfold the paste at the cursor; Ctrl+Z folds it again."),
     ]  # fmt: skip
 
     @dataclass
@@ -57,12 +57,7 @@ class Prompt(ChipArea, inherit_bindings=False):
 
         prompt: Prompt
         shown: str
-        """The text as it stood when the key was pressed, for `take`."""
-
-        @property
-        def control(self) -> Prompt:
-            """The prompt."""
-            return self.prompt
+        """The text when the key was pressed, for `take`."""
 
     def __init__(self) -> None:
         self.pastes = Pastes()
@@ -77,19 +72,19 @@ class Prompt(ChipArea, inherit_bindings=False):
         # A blinking cursor would draw twice a second while nothing happens.
         self.cursor_blink = False
         self._history: list[str | PromptText] = []
-        """Those of earlier sessions are as they were kept, until they are wanted: each paste is looked for later."""
+        """Texts of earlier sessions get their chips when they are recalled."""
         self._place = 0
         self._draft = ""
         self.complete: Callable[[str], Sequence[Candidate]] = lambda text: ()
-        """Tells how a text can go on."""
+        """Finds the completions of a text."""
 
     @property
     def _row(self) -> int:
-        """The row on the screen that the cursor is in, counted over wrapped lines."""
+        """The cursor's row, counted over wrapped lines."""
         return self.wrapped_document.location_to_offset(self.cursor_location).y
 
     def put(self, text: str) -> None:
-        """Put `text` into the prompt: as it was typed, if it is the last one, else folded where it is long."""
+        """Put `text` into the prompt: as it was typed if it was sent last, else folded where it is long."""
         if self._is_last(text):
             self.show_text(self._earlier(-1))
             return
@@ -97,14 +92,14 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.show_text(self.pastes.fold(text) if len(folded) > PUT_LIMIT else folded)
 
     def put_kept(self, prompt: PromptText) -> None:
-        """Put a text that was kept into the prompt, with its pastes as chips."""
+        """Put a stored text into the prompt, with its pastes as chips."""
         if prompt.pastes:
             self.show_text(self._folded(prompt))
         else:
             self.put(prompt.text)
 
     def put_message(self, text: str) -> None:
-        """Put a message into the prompt as it would be typed: two slashes stand for one at its beginning."""
+        """Put a message into the prompt as it would be typed: a leading slash is doubled."""
         if self._is_last(text):
             self.put(text)
         else:
@@ -116,12 +111,10 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.move_cursor(self.document.end)
 
     def take(self, shown: str) -> str:
-        """Take what was submitted out of the prompt, and remember it among the earlier texts.
-
-        What was typed after it stays.
+        """Remove a submitted text from the prompt, and add it to the history; what was typed after it stays.
 
         Args:
-            shown: The text as it stood when it was submitted.
+            shown: The text when it was submitted.
 
         Returns:
             The text with every paste in full.
@@ -133,10 +126,10 @@ class Prompt(ChipArea, inherit_bindings=False):
         return self.pastes.expand(shown)
 
     async def on_key(self, event: Key) -> None:
-        """Carry out its own keys at once.
+        """Run the prompt's own bindings at once.
 
-        Textual looks for bindings only after a key has gone from the widget up to the program. By then letters that
-        were typed after it are in the text, and it is one of those that a backspace takes away.
+        Textual looks for bindings only after a key has bubbled from the widget up to the app. By then, letters that
+        were typed after it are in the text, and a backspace would delete one of those.
         """
         for binding in bindings_of(self, event.key):
             if not binding.priority:
@@ -150,8 +143,8 @@ class Prompt(ChipArea, inherit_bindings=False):
         return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
 
     def action_send(self) -> None:
-        """Submit the text; an empty one does nothing."""
-        # A priority key overtakes the keys that were typed before it and still wait in the widget's queue.
+        """Submit the text unless it is empty."""
+        # A priority binding overtakes earlier keys that still wait in the widget's queue.
         self.call_later(self._submit)
 
     def _submit(self) -> None:
@@ -159,7 +152,7 @@ class Prompt(ChipArea, inherit_bindings=False):
             self.post_message(self.Submitted(self, self.text))
 
     def action_complete(self) -> None:
-        """Complete what is being typed: as far as all candidates agree, else to the first of them."""
+        """Complete the text up to the common prefix of all candidates, else to the first of them."""
         self.call_later(self._complete)
 
     def _complete(self) -> None:
@@ -172,7 +165,7 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.show_text(common if agreed else found[0].text)
 
     async def action_edit(self) -> None:
-        """Write the text in an external editor."""
+        """Edit the text in an external editor."""
         from workbench.ui.prompt.editor import edit_outside
 
         text = await edit_outside(self.app, self.full_text)
@@ -180,12 +173,12 @@ class Prompt(ChipArea, inherit_bindings=False):
             self.put(text)
 
     def remember(self, prompts: Sequence[PromptText]) -> None:
-        """Put texts of earlier sessions before those of this one."""
+        """Put texts of earlier sessions before those of this one in the history."""
         self._history[:0] = prompts
         self._place += len(prompts)
 
     def _earlier(self, place: int) -> str:
-        """One of the earlier texts, with its chips."""
+        """A text of the history, with its chips."""
         text = self._history[place]
         if isinstance(text, PromptText):
             text = self._history[place] = self._folded(text)
@@ -196,7 +189,7 @@ class Prompt(ChipArea, inherit_bindings=False):
         return self.pastes.fold(prompt.text) if len(folded) > PUT_LIMIT else folded
 
     def _is_last(self, text: str) -> bool:
-        """Whether the last of the earlier texts, with its pastes in full, is this one."""
+        """Whether this text, with its pastes in full, is the last of the history."""
         return bool(self._history) and self.pastes.expand(self._earlier(-1)) == text
 
     def action_newline(self) -> None:
@@ -204,14 +197,14 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.call_later(self.insert, "\n")
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Go up; on the first line, to the earlier text."""
+        """Move up; on the first row, recall the text before."""
         if select or self._row > 0:
             super().action_cursor_up(select)
         elif self._place > 0:
             self._recall(self._place - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Go down; on the last line, to the later text."""
+        """Move down; on the last row, recall the next text."""
         if select or self._row < self.wrapped_document.height - 1:
             super().action_cursor_down(select)
         elif self._place < len(self._history):

@@ -1,4 +1,4 @@
-"""What a model answers, while it comes and afterwards."""
+"""The answers of models in the transcript, while they are streamed and afterwards."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual.content import Content, Span
 from textual.events import Click
+from typing_extensions import override
 
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
@@ -15,6 +16,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import StreamCleaner, clean_line
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
+from workbench.ui.markdown.styles import MARKDOWN_STYLES, style_sheet
 from workbench.ui.transcript.turns import TurnLines
 
 ENDINGS = {
@@ -28,159 +30,26 @@ ENDINGS = {
 }
 
 
+STYLES = {
+    "turn--note": "color: $muted;",
+    "turn--figures": "color: $muted;",
+    "turn--thought": "color: $muted; text-style: italic;",
+    "turn--ending": "color: $text-warning;",
+    **MARKDOWN_STYLES,
+}
+
+
 class AnswerTurn(TurnLines):
-    """What a model answered: its thoughts, its words, and below them its figures."""
+    """An answer of a model: its thoughts, its text, and below them its figures."""
 
-    DEFAULT_CSS = """
-    AnswerTurn {
-        margin: 1 0 0 0;
-
-        & > .turn--note, & > .turn--figures {
-            color: $muted;
-        }
-
-        & > .turn--thought {
-            color: $muted;
-            text-style: italic;
-        }
-
-        & > .turn--ending {
-            color: $text-warning;
-        }
-
-        & > .doc--h1 {
-            color: $title;
-            text-style: bold underline;
-        }
-
-        & > .doc--h2 {
-            color: $title;
-            text-style: bold;
-        }
-
-        & > .doc--h3 {
-            text-style: bold;
-        }
-
-        & > .doc--strong {
-            text-style: bold;
-        }
-
-        & > .doc--em {
-            text-style: italic;
-        }
-
-        & > .doc--strike {
-            text-style: strike;
-        }
-
-        & > .doc--code {
-            color: $code-builtin;
-            background: $code-background;
-        }
-
-        & > .doc--link {
-            color: $text-primary;
-            text-style: underline;
-        }
-
-        & > .doc--url {
-            color: $muted;
-        }
-
-        & > .doc--quote {
-            color: $foreground 75%;
-            text-style: italic;
-        }
-
-        & > .doc--quote-bar, & > .doc--marker {
-            color: $title;
-        }
-
-        & > .doc--rule {
-            color: $gauge-track;
-        }
-
-        & > .doc--table-header {
-            text-style: bold;
-        }
-
-        & > .doc--code-block {
-            background: $code-background;
-        }
-
-        & > .doc--code-label {
-            background: $code-background;
-            color: $muted;
-            text-style: italic;
-        }
-
-        & > .doc--comment {
-            color: $code-comment;
-            text-style: italic;
-        }
-
-        & > .doc--keyword {
-            color: $code-keyword;
-        }
-
-        & > .doc--builtin {
-            color: $code-builtin;
-        }
-
-        & > .doc--function {
-            color: $code-function;
-        }
-
-        & > .doc--number {
-            color: $code-number;
-        }
-
-        & > .doc--string {
-            color: $code-string;
-        }
-
-        & > .doc--deleted {
-            color: $text-error;
-        }
-    }
-    """
+    DEFAULT_CSS = "AnswerTurn { margin: 1 0 0 0; }\n" + style_sheet("AnswerTurn", STYLES)
     INDENT = 2
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "turn--note",
-        "turn--thought",
-        "turn--figures",
-        "turn--ending",
-        "doc--h1",
-        "doc--h2",
-        "doc--h3",
-        "doc--strong",
-        "doc--em",
-        "doc--strike",
-        "doc--code",
-        "doc--link",
-        "doc--url",
-        "doc--quote",
-        "doc--quote-bar",
-        "doc--marker",
-        "doc--rule",
-        "doc--table-header",
-        "doc--code-block",
-        "doc--code-label",
-        "doc--comment",
-        "doc--keyword",
-        "doc--builtin",
-        "doc--function",
-        "doc--number",
-        "doc--string",
-        "doc--deleted",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(STYLES)
 
     def __init__(self, *, show_thoughts: bool) -> None:
         super().__init__(classes="answer")
         self._answer = StreamingDocument()
-        self._thoughts = PlainDocument("turn--thought")
+        self._thoughts = PlainDocument("turn--thought", Content("│ ", [Span(0, 1, "turn--note")]))
         self._answer_cleaner = StreamCleaner()
         self._thoughts_cleaner = StreamCleaner()
         self._written: list[str] = []
@@ -191,12 +60,12 @@ class AnswerTurn(TurnLines):
 
     @classmethod
     def of(cls, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> AnswerTurn:
-        """An answer that is complete.
+        """A complete answer.
 
         Args:
             turn: The answer.
-            labels: What models are called, by their references.
-            show_thoughts: Whether the thoughts are open.
+            labels: The names of models by their references.
+            show_thoughts: Whether the thoughts are unfolded.
         """
         widget = cls(show_thoughts=show_thoughts)
         widget.write(turn.message.content, turn.message.reasoning)
@@ -204,32 +73,36 @@ class AnswerTurn(TurnLines):
         return widget
 
     @property
+    @override
     def text(self) -> str:
-        """The answer as the model wrote it."""
         return "".join(self._written)
 
+    @override
     def put(self, number: int, place: BranchPosition) -> None:
-        """Say which message it is, and which of its siblings."""
         super().put(number, place)
         if self._width:
             self.set_lines(self._all())
 
     def write(self, answer: str, thoughts: str) -> int:
-        """Add what has come. Returns by how many rows the turn grows."""
-        above = len(self._above())
+        """Add a fragment. Returns by how many rows the turn grows."""
+        above = self._rows_above
+        changed = 0
         if thoughts:
-            self._thoughts.append(self._thoughts_cleaner.feed(thoughts))
+            thought = self._thoughts.append(self._thoughts_cleaner.feed(thoughts))
         if answer:
             self._written.append(answer)
             changed = self._answer.append(self._answer_cleaner.feed(answer))
         if not self._width:
             return 0
-        if thoughts or above != len(self._above()):
+        if not thoughts and above == self._rows_above:
+            return self.replace_lines(above + changed, self._answer.lines[changed:])
+        if self._written or not above:
             return self.set_lines(self._all())
-        return self.replace_lines(above + changed, self._answer.lines[changed:])
+        self.replace_line(0, self._head())
+        return self.replace_lines(1 + thought, self._thoughts.lines[thought:]) if self._show_thoughts else 0
 
     def finish(self, model: str, metrics: AnswerMetrics | None, reason: str) -> None:
-        """The answer is complete: lay it out once as a whole, and put its figures below."""
+        """Lay out the complete answer once as a whole, with its figures below."""
         self._done = True
         self._answer.finish()
         self._figures = figures_line(model, metrics, reason)
@@ -237,13 +110,13 @@ class AnswerTurn(TurnLines):
             self.set_lines(self._all())
 
     def show_thoughts(self, show: bool) -> None:
-        """Open or fold what the model thought."""
+        """Unfold or fold the thoughts."""
         self._show_thoughts = show
         if self._width:
             self.set_lines(self._all())
 
+    @override
     def lay_out(self, width: int) -> bool:
-        """Lay out thoughts and answer."""
         if width == self._width:
             return False
         self._width = width
@@ -256,22 +129,24 @@ class AnswerTurn(TurnLines):
     def _room(self) -> int:
         return max(8, self._width - 2 * self.INDENT)
 
+    def _head(self) -> Content:
+        """The line above the thoughts."""
+        word = "Thought" if self._done or self._written else "Thinking…"
+        head = f"{'▾' if self._show_thoughts else '▸'} {word}  {self._thoughts.length:,} characters"
+        return Content(head, [Span(0, len(head), "turn--note")])
+
+    @property
+    def _rows_above(self) -> int:
+        """The number of lines above the answer."""
+        if not self._thoughts.length:
+            return 0
+        return 1 + (len(self._thoughts.lines) if self._show_thoughts else 0) + bool(self._written)
+
     def _above(self) -> list[Content]:
-        """The lines above the answer."""
-        thoughts = self._thoughts.source
-        if not thoughts:
+        if not self._thoughts.length:
             return []
-        thinking = not self._done and not self._written
-        word = "Thinking…" if thinking else "Thought"
-        arrow = "▾" if self._show_thoughts else "▸"
-        head = f"{arrow} {word}  {len(thoughts):,} characters"
-        lines = [Content(head, [Span(0, len(head), "turn--note")])]
-        if self._show_thoughts:
-            bar = Content("│ ", [Span(0, 1, "turn--note")])
-            lines += [bar + line for line in self._thoughts.lines]
-        if self._written:
-            lines.append(Content(""))
-        return lines
+        shown = self._thoughts.lines if self._show_thoughts else []
+        return [self._head(), *shown, *([Content("")] if self._written else [])]
 
     def _all(self) -> list[Content]:
         lines = [*self._above(), *self._answer.lines]
@@ -286,13 +161,13 @@ class AnswerTurn(TurnLines):
         gap = "  ·  " if branch and self._figures else ""
         return self._figures + Content(f"{gap}{branch}", [Span(0, len(gap) + len(branch), "turn--figures")])
 
+    @override
     def action_fold(self) -> None:
-        """Open or fold the thoughts of this answer."""
         self.show_thoughts(not self._show_thoughts)
 
     def on_click(self, event: Click) -> None:
-        """The line above the thoughts opens and folds them."""
-        if self._thoughts.source and event.y == 0:
+        """A click on the line above the thoughts folds or unfolds them."""
+        if self._thoughts.length and event.y == 0:
             self.action_fold()
 
 

@@ -12,7 +12,7 @@ from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.prompt.pastes import summary
 
 OPENED_CHARACTERS = 200_000
-"""Characters that are shown of a message that is opened: wrapping more of them would be felt."""
+"""Characters of an unfolded message that are shown: wrapping more would delay the next frame."""
 
 
 def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> tuple[list[Content], frozenset[int]]:
@@ -20,12 +20,12 @@ def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> t
 
     Args:
         text: The message.
-        folds: The parts, in their order.
+        folds: The folded parts, in order.
         width: The cells of a row.
-        style: The component class of the rows that stand for what is folded.
+        style: The component class of the rows that stand for them.
 
     Returns:
-        The rows, and the numbers of those that stand for something.
+        The rows, and the numbers of those that stand for a folded part.
     """
     lines: list[Content] = []
     marks = set()
@@ -35,14 +35,14 @@ def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> t
         marks.add(len(lines))
         note = f"▸ {summary(text[start:end])}, folded here; all of it is sent"
         lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
-        # What is typed after a paste stands on its own row, where one blank before it would only be in the way. Several
-        # blanks are the indentation of a line.
+        # Text after a paste gets a row of its own, without the blank that separated the two. Several blanks are an
+        # indentation, and stay.
         place = end + (text.startswith(" ", end) and not text.startswith("  ", end))
     return lines + _wrapped(text[place:], width), frozenset(marks)
 
 
 def opened_lines(text: str, width: int, style: str) -> list[Content]:
-    """A message with nothing folded; of one that is very long, the beginning."""
+    """A message with nothing folded; a very long one is truncated."""
     lines = _wrapped(text[:OPENED_CHARACTERS], width)
     if len(text) > OPENED_CHARACTERS:
         note = f"… and {len(text) - OPENED_CHARACTERS:,} more characters, which were sent and can be copied"

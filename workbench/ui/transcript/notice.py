@@ -13,7 +13,7 @@ from workbench.ui.widgets.lines import Lines
 
 
 class Notice(Lines):
-    """Something the program has to say between the turns: a title, and what to do about it."""
+    """A title, and a hint on what to do."""
 
     DEFAULT_CSS = """
     Notice {
@@ -49,16 +49,16 @@ class Notice(Lines):
 
     @classmethod
     def of(cls, error: WorkbenchError) -> Notice:
-        """The notice that tells of `error`."""
+        """The notice of an error."""
         return cls(error.message, error.hint)
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """Title and hint as plain text."""
         return f"{self._title}\n{self._hint}".rstrip()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many rows as it takes."""
+        """Wrap both to the width."""
         title = Content(self._title, [Span(0, len(self._title), "notice--title")])
         self._lines = title.wrap(width) + (Content(self._hint).wrap(width) if self._hint else [])
         self.forget_drawn()

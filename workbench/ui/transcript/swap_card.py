@@ -1,4 +1,4 @@
-"""The card that compares the model before a swap with the one after it."""
+"""The card that compares the models before and after a swap."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.content import Content
-from textual.geometry import Size
 
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
@@ -15,7 +14,7 @@ from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.swap import Side, Swap
 
 _LABEL, _COLUMN = 24, 12
-"""Columns of the names at most, and of each figure."""
+"""Most columns of a name, and the columns of each figure."""
 
 
 def swap_lines(swap: Swap) -> list[Content]:
@@ -46,7 +45,7 @@ def swap_lines(swap: Swap) -> list[Content]:
 
 
 def _name(side: Side, other: Side) -> str:
-    """The quantization where that is what tells the two apart, else the name too."""
+    """The quantization where the two differ only in that, else the name too."""
     model = side.model
     alike = model.name == other.model.name or (model.group and model.group == other.model.group)
     if alike and model.quant and model.quant != other.model.quant:
@@ -63,7 +62,7 @@ def _ratio(before: float | None, after: float | None) -> str:
 
 
 class SwapCard(Lines):
-    """What a swap of models changed."""
+    """Shows what a swap of models changed."""
 
     DEFAULT_CSS = """
     SwapCard {
@@ -93,13 +92,9 @@ class SwapCard(Lines):
 
     @property
     def text(self) -> str:
-        """What it says."""
+        """The card as plain text."""
         return "\n".join(line.plain.rstrip() for line in self._lines)
 
     def show(self, swap: Swap) -> None:
-        """Take new figures."""
+        """Show new figures."""
         self.set_lines(swap_lines(swap))
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line."""
-        return len(self._lines)

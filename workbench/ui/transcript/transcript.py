@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content, Span
-from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
 from textual.widget import AwaitMount, Widget
@@ -25,7 +24,7 @@ SHOWN_TURNS = 40
 
 
 class Earlier(Lines, can_focus=True):
-    """Stands for the turns that are not shown."""
+    """A row in place of the earlier turns that are not shown."""
 
     DEFAULT_CSS = """
     Earlier {
@@ -43,31 +42,26 @@ class Earlier(Lines, can_focus=True):
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"turn--note"}
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "load", "Show them", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
+        Binding("enter", "load", "Show", id="turn.earlier", tooltip="Show earlier turns of the conversation."),
     ]
 
     @dataclass
     class Wanted(Message):
-        """The user wants to see them."""
+        """Enter or a click asked for the earlier turns."""
 
         earlier: Earlier
-
-        @property
-        def control(self) -> Earlier:
-            """The widget that stands for them."""
-            return self.earlier
 
     def __init__(self, count: int) -> None:
         super().__init__(classes="earlier")
         text = f"▲ {count} earlier turns: click, or press Enter here"
         self._lines = [Content(text, [Span(0, len(text), "turn--note")])]
 
-    def on_click(self, event: Click) -> None:
-        """Show them."""
+    def on_click(self) -> None:
+        """Ask for the turns."""
         self.action_load()
 
     def action_load(self) -> None:
-        """Show them."""
+        """Ask for the turns."""
         self.post_message(self.Wanted(self))
 
 
@@ -78,41 +72,41 @@ class Transcript(VerticalScroll, can_focus=False):
         super().__init__(id="transcript")
         self._older: list[Widget] = []
         self.folds: Folds = middle
-        """Tells which parts of a message are folded."""
+        """Finds the folded parts of a message."""
 
     @property
     def _overflows(self) -> bool:
         return self.virtual_size.height > self.size.height
 
     def watch_virtual_size(self) -> None:
-        """Stay at the end as soon as there is more than fits; what fits stands at the top."""
+        """Stay at the end as soon as the content overflows; content that fits stands at the top."""
         if self._overflows != self.is_anchored:
             self.anchor(self._overflows)
             if not self._overflows:
                 self.scroll_home(animate=False, immediate=True)
 
     def add(self, *widgets: Widget) -> AwaitMount:
-        """Put widgets at the end, and show them."""
+        """Add widgets at the end, and scroll to them."""
         mounted = self.mount(*widgets)
         if self._overflows:
             self.anchor()
         return mounted
 
     def user_turn(self, text: str) -> UserTurn:
-        """A message of the user, with what was pasted into it folded."""
+        """A message of the user with its pastes folded."""
         return UserTurn(text, self.folds(text))
 
     def follow(self, following: bool) -> None:
-        """Begin or end to grow often: the scroll bar, which would be drawn anew each time, is hidden meanwhile."""
+        """Start or stop following a growing answer; its scroll bar would change with every row, and is hidden."""
         self.set_class(following, "-following")
 
     def make_room(self, rows: int) -> None:
-        """Expect that the last turn grows by some rows."""
+        """Prepare the layout for the growth of the last turn."""
         if rows and self._overflows:
             expect_growth(self, rows)
 
     async def show_tree(self, tree: Tree, labels: Mapping[str, str], *, show_thoughts: bool) -> None:
-        """Show a conversation instead of what is shown: its last turns, and the earlier ones on demand."""
+        """Show another conversation: its last turns, and the earlier ones on demand."""
         places = tree.places()
         widgets: list[Widget] = []
         for node in tree.path():
@@ -126,7 +120,7 @@ class Transcript(VerticalScroll, can_focus=False):
         await self.add(*shown)
 
     async def on_earlier_wanted(self, event: Earlier.Wanted) -> None:
-        """Show some more of the earlier turns, without moving what the user reads."""
+        """Show more of the earlier turns without moving the visible ones."""
         event.stop()
         more, self._older = self._older[-SHOWN_TURNS:], self._older[:-SHOWN_TURNS]
         self.release_anchor()
@@ -142,11 +136,11 @@ class Transcript(VerticalScroll, can_focus=False):
         return [child for child in self.children if isinstance(child, TurnLines)]
 
     def turn_of(self, number: int) -> TurnLines | None:
-        """The turn that shows a message; None where it is not among the last ones."""
+        """The turn of a message; None where it is not shown."""
         return next((child for child in self._turns() if child.number == number), None)
 
     async def keep_to(self, number: int) -> None:
-        """Take away what is shown after a message; everything where the number is 0."""
+        """Remove the turns after a message; all of them where the number is 0."""
         last = self.turn_of(number)
         if last is None:
             self._older = []
@@ -155,7 +149,7 @@ class Transcript(VerticalScroll, can_focus=False):
             await self.remove_children(self.children[self.children.index(last) + 1 :])
 
     def put_places(self, tree: Tree) -> None:
-        """Bring up to date which message each of the last turns is."""
+        """Update the message numbers and branches of the shown turns."""
         turns = self._turns()
         places = tree.places()
         for turn, node in zip(reversed(turns), reversed(tree.path()), strict=False):

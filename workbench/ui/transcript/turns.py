@@ -1,4 +1,4 @@
-"""The turns of the transcript: what the user wrote, what a model answered, and what the program has to say."""
+"""The turns of the transcript: their common keys and actions, and the messages of the user."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from textual.content import Content, Span
 from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
+from typing_extensions import override
 
 from workbench.core.prompt_text import Range
 from workbench.core.tree import BranchPosition
@@ -37,27 +38,27 @@ class TurnLines(Lines, can_focus=True):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "ask('regenerate')", "Again", id="turn.regenerate",
-                tooltip="Have another answer, in a branch beside this one."),
-        Binding("e", "ask('edit')", "Edit", id="turn.edit", tooltip="Edit this message and go on from there."),
-        Binding("g", "ask('continue')", "Go on", id="turn.continue", tooltip="Let an answer go on that was cut off."),
+                tooltip="Regenerate the answer in a new branch."),
+        Binding("e", "ask('edit')", "Edit", id="turn.edit", tooltip="Edit this message and continue from there."),
+        Binding("g", "ask('continue')", "Go on", id="turn.continue", tooltip="Continue a truncated answer."),
         Binding("left,left_square_bracket", "ask('branch_before')", "Branch before", id="turn.branch_before",
                 show=False, tooltip="Go to the branch before this one."),
         Binding("right,right_square_bracket", "ask('branch_after')", "Branch after", id="turn.branch_after",
                 show=False, tooltip="Go to the branch after this one."),
         Binding("y,c", "copy", "Copy", id="turn.copy", tooltip="Copy the text of this turn to the clipboard."),
         Binding("b", "copy_code", "Copy code", id="turn.copy_code",
-                tooltip="Copy a block of code of this turn; pressed again, the next one."),
+                tooltip="Copy a code block of this turn; pressed again, the next one."),
         Binding("Y", "copy(True)", "Copy to a file", id="turn.copy_to_file", show=False,
-                tooltip="Write the text of this turn to a file of its own in the export folder."),
+                tooltip="Write the text of this turn to a new file in the export folder."),
         Binding("B", "copy_code(True)", "Copy code to a file", id="turn.copy_code_to_file", show=False,
-                tooltip="Write the block of code that was copied last, else the first one, to a file."),
+                tooltip="Write the last copied code block, else the first one, to a file."),
         Binding("d,delete", "ask('delete')", "Delete", id="turn.delete",
-                tooltip="Delete this message and all that follows it."),
-        Binding("u", "ask('undo')", "Undo", id="turn.undo", tooltip="Take back the last change of the conversation."),
+                tooltip="Delete this message and all that follow it."),
+        Binding("u", "ask('undo')", "Undo", id="turn.undo", tooltip="Undo the last change of the conversation."),
         Binding("U,ctrl+y", "ask('redo')", "Redo", id="turn.redo", show=False,
-                tooltip="Make the change again that was taken back last."),
+                tooltip="Redo the change that was undone last."),
         Binding("p", "ask('replay')", "Replay", id="turn.replay", show=False,
-                tooltip="Show this answer again at the speed at which it came."),
+                tooltip="Replay this answer at its original speed."),
         Binding(
             "up,k", "app.focus_previous", "Previous", id="turn.previous", show=False, tooltip="Go to the turn above."
         ),
@@ -81,16 +82,16 @@ class TurnLines(Lines, can_focus=True):
     def __init__(self, classes: str) -> None:
         super().__init__(classes=classes)
         self.number = 0
-        """Which message of the conversation it is; 0 as long as that is not known."""
+        """The number of the message in the conversation; 0 while it is unknown."""
         self._place = BranchPosition()
         self._copied = -1
 
     def put(self, number: int, place: BranchPosition) -> None:
-        """Say which message it is, and which of its siblings."""
+        """Set the number of the message, and its place among its branches."""
         self.number, self._place = number, place
 
     def _branch_text(self) -> str:
-        """Which of the branches it is; empty where there is only one."""
+        """The number of the branch; empty where there is only one."""
         return f"◂{self._place.index}/{self._place.count}▸" if self._place.count > 1 else ""
 
     @property
@@ -99,7 +100,7 @@ class TurnLines(Lines, can_focus=True):
         return ""
 
     def lay_out(self, width: int) -> bool:
-        """Fill the lines for a width; False where nothing had to change."""
+        """Lay out the lines for a width; False where they have it already."""
         return False
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
@@ -113,34 +114,34 @@ class TurnLines(Lines, can_focus=True):
         self.post_message(self.Asked(self, action))
 
     def action_copy(self, to_file: bool = False) -> None:
-        """Copy the text, into a file too if that is wanted."""
+        """Copy the text, with `to_file` also into a file."""
         self.post_message(CopyOut(self.text, to_file=to_file))
 
     def action_copy_code(self, to_file: bool = False) -> None:
-        """Copy a block of code, and the next one when it is pressed again; into a file, the one that was copied."""
+        """Copy the next code block; with `to_file`, write the last copied one to a file."""
         blocks = code_blocks(self.text)
         if not blocks:
-            self.notify("There is no block of code in this turn.", timeout=2)
+            self.notify("This turn has no code block.", timeout=2)
             return
         self._copied = max(self._copied, 0) if to_file else self._copied + 1
         self._copied %= len(blocks)
         block = blocks[self._copied]
-        what = f"block {self._copied + 1} of {len(blocks)}" if len(blocks) > 1 else "the block of code"
+        what = f"block {self._copied + 1} of {len(blocks)}" if len(blocks) > 1 else "the code block"
         language = f", {block.language}" if block.language else ""
         lines = block.text.count("\n") + 1
         text = f"Copied {what}{language}, {lines} {'line' if lines == 1 else 'lines'}."
         self.post_message(CopyOut(block.text, text, to_file))
 
     def action_fold(self) -> None:
-        """Nothing is folded in most turns."""
+        """Fold or unfold, where anything can be folded."""
 
 
 class UserTurn(TurnLines):
-    """What the user wrote.
+    """A message of the user.
 
     Args:
         text: The message.
-        folds: Which parts of it are folded; None for the middle, where it is long.
+        folds: Its folded parts; None for the middle of a long message.
     """
 
     DEFAULT_CSS = """
@@ -166,20 +167,20 @@ class UserTurn(TurnLines):
         self._marks: frozenset[int] = frozenset()
         self._width = 0
 
+    @override
     def put(self, number: int, place: BranchPosition) -> None:
-        """Say which message it is, and which of its siblings."""
         if self._place.count != place.count:
             self._width = 0
             self.refresh(layout=True)
         super().put(number, place)
 
     @property
+    @override
     def text(self) -> str:
-        """The turn's text as it was written."""
         return self._text
 
+    @override
     def lay_out(self, width: int) -> bool:
-        """Wrap the text."""
         if width == self._width:
             return False
         self._width = width
@@ -191,14 +192,14 @@ class UserTurn(TurnLines):
             self._lines = [*self._lines, Content(branch, [Span(0, len(branch), "turn--note")])]
         return True
 
+    @override
     def action_fold(self) -> None:
-        """Show all of the text, or fold what is long in it."""
         if self._folds:
             self._folded = not self._folded
             self._width = 0
             self.refresh(layout=True)
 
     def on_click(self, event: Click) -> None:
-        """A row that stands for something opens it."""
+        """A click on the row of a folded part unfolds it."""
         if event.y in self._marks:
             self.action_fold()

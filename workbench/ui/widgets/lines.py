@@ -83,6 +83,13 @@ class Lines(Widget):
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
         return growth
 
+    def replace_line(self, y: int, line: Content) -> None:
+        """Put `line` in place of line `y`."""
+        if not line.is_same(self._lines[y]):
+            self._lines[y] = line
+            self._painter.forget(y)
+            self.refresh(Region(0, y, self.size.width, 1))
+
     def forget_drawn(self) -> None:
         """Draw every row anew, the next time."""
         self._painter.forget()
