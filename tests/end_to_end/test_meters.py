@@ -102,7 +102,7 @@ def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
     terminal.wait_for("1.0/24.0 GiB", "is ready")
     play.change(error=15)
     terminal.wait_for("There are no figures of NVIDIA GPUs: The GPU fell", "▲ 1 alarm F10")
-    terminal.wait_until(lambda text: "25.8 GB" not in text, what="the panel without the card")
+    terminal.wait_until(lambda text: "24.0 GiB" not in text, what="the panel without the card")
     terminal.send("Still there?" + ENTER)
     terminal.wait_for("tokens  ·  scripted")
     play.change(error=None)
@@ -127,7 +127,7 @@ def test_a_driver_that_hangs_does_not_hold_up_the_screen(start, play):
 def test_without_a_driver_there_is_no_empty_block(start):
     terminal = start("scripted")
     terminal.wait_for("is ready", "Processors", "This process")
-    terminal.wait_until(lambda text: "GB of" in text, what="the meters of the machine")
+    terminal.wait_until(lambda text: "GiB of" in text, what="the meters of the machine")
     assert "vram" not in terminal.text
     assert "▲" not in terminal.text
     terminal.send(F10)

@@ -41,7 +41,7 @@ def test_terminals_are_judged_by_what_they_are_known_for(environ: Mapping[str, s
 
 def test_the_length_counts_in_bytes() -> None:
     assert obstacle("x" * MOST_BYTES, {}) == ""
-    assert "cut a copy of 75.0 KB" in obstacle("x" * (MOST_BYTES + 1), {})
+    assert "truncate a copy of 73.2 KiB" in obstacle("x" * (MOST_BYTES + 1), {})
     assert obstacle("ü" * (MOST_BYTES // 2 + 1), {}) != ""
     assert obstacle("\ud800", {}) == ""
 
@@ -74,7 +74,7 @@ async def test_where_the_terminal_takes_none_the_text_is_in_a_file(
         await settle(pilot)
         await copy(app, pilot, "words")
         assert (app.clipboard, copies.texts) == ("words", ["words"])
-        assert said(app) == "The console of Linux takes no copies. The text is in /exports/copied-1.txt"
+        assert said(app) == "The console of Linux does not support copies. The text is in /exports/copied-1.txt"
 
 
 async def test_a_long_text_is_in_a_file_too(host: ScriptedHost, clock: FakeClock) -> None:
@@ -98,7 +98,7 @@ async def test_what_cannot_be_written_is_said(
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settle(pilot)
         await copy(app, pilot, "words")
-        assert said(app).startswith("Apple's Terminal takes no copies. The copy cannot be written")
+        assert said(app).startswith("Apple's Terminal does not support copies. The copy cannot be written")
 
 
 async def test_a_name_that_is_no_text_is_copied_as_well_as_can_be(host: ScriptedHost, clock: FakeClock) -> None:

@@ -121,14 +121,14 @@ def test_whatever_the_driver_says_it_fits(
 def test_amounts_share_a_unit() -> None:
     assert amounts(300_000_000, 24 * GIB) == "0.3/24.0 GiB"
     assert amounts(0, 24 * GIB) == "0.0/24.0 GiB"
-    assert amounts(120 * GIB, 141 * GIB) == "120/141 GiB"
+    assert amounts(120 * GIB, 141 * GIB) == "120.0/141.0 GiB"
     assert amounts(None, 24 * GIB) == "24.0 GiB"
     assert amounts(3 * GIB, None) == "3.0 GiB"
     assert amounts(None, None) == "—"
 
 
 def test_what_the_model_holds_on_each_gpu_is_told_by_their_addresses() -> None:
-    memory = MemoryUse(9 * GIB, GB, GB, "CUDA1", (("CPU", GB), ("CUDA0", 3 * GIB), ("CUDA1", 7 * GIB)))
+    memory = MemoryUse(9 * GIB, GIB, GIB, "CUDA1", (("CPU", GIB), ("CUDA0", 3 * GIB), ("CUDA1", 7 * GIB)))
     one = view(card(0))
     assert model_share(memory, one.gpus[0].sample, one) == 10 * GIB
     two = view(card(0), card(1))
@@ -167,7 +167,7 @@ def test_old_figures_are_marked() -> None:
 def test_a_line_says_what_there_is_room_for() -> None:
     machine = MachineView(HOST, (GpuView(card()),))
     assert machine_line(machine, 200).plain == (
-        "vram 12.0/24.0 GiB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 412 MB │ free 5.3 GiB"
+        "vram 12.0/24.0 GiB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 392.9 MiB │ free 4.9 GiB"
     )
     assert machine_line(machine, 30).plain == "vram 12.0/24.0 GiB │ busy 97 %"
     assert machine_line(MachineView(), 30).plain == ""

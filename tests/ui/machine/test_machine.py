@@ -96,9 +96,9 @@ async def test_the_meters_run_while_the_program_does(host: ScriptedHost, clock: 
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         assert telemetry.running
-        assert "412 MB" in shown(app)
+        assert "392.9 MiB" in shown(app)
         telemetry.show(host=replace(HOST, rss_bytes=999_000_000))
-        await until(pilot, lambda: "999 MB" in shown(app))
+        await until(pilot, lambda: "952.7 MiB" in shown(app))
     assert not telemetry.running
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.prompt_text import PromptText, Range
-from workbench.ui.prompt import pastes as pasting
+from workbench.ui.prompt import pastes
 from workbench.ui.prompt.pastes import Pastes, is_long, line_count, middle, summary
-from workbench.ui.transcript.folding import folded_lines, opened_lines
+from workbench.ui.transcript.folding import OPENED_CHARACTERS, folded_lines, opened_lines
 
 LONG = "\n".join(f"line {number}" for number in range(42))
 OTHER = "\n".join(f"zeile {number}" for number in range(42))
@@ -44,7 +44,7 @@ def test_what_is_long(text: str, long: bool) -> None:
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("x" * 700, "1 line, 700 B"), ("xy\n" * 1200, "1,200 lines, 3.6 KB"), ("ä" * 700, "1 line, 1.4 KB")],
+    [("x" * 700, "1 line, 700 B"), ("xy\n" * 1200, "1,200 lines, 3.5 KiB"), ("ä" * 700, "1 line, 1.4 KiB")],
 )
 def test_the_length_is_told(text: str, said: str) -> None:
     assert summary(text) == said
@@ -69,7 +69,7 @@ def test_texts_of_one_length_have_chips_of_their_own() -> None:
 def test_what_only_looks_like_a_chip_stays() -> None:
     pastes = Pastes()
     pastes.fold(LONG)
-    typed = "[pasted: 7 lines, 1.0 KB] and [pasted #2: 42 lines, 323 B]"
+    typed = "[pasted: 7 lines, 1.0 KiB] and [pasted #2: 42 lines, 323 B]"
     assert pastes.expand(typed) == typed
     assert pastes.chips(typed) == []
 
@@ -127,17 +127,17 @@ def test_pastes_are_found_again_in_what_was_sent(parts: list[str]) -> None:
 def test_the_middle_of_a_long_message_is_folded(first: str, repeated: str, times: int) -> None:
     text = first + repeated * times
     folds = middle(text)
-    most = pasting.LONG_LINES
+    most = pastes.LONG_LINES
     if folds:
         [(start, end)] = folds
         assert 0 < start < end <= len(text)
-        most = pasting.HEAD[0] + pasting.TAIL[0] + 1
+        most = pastes.HEAD[0] + pastes.TAIL[0] + 1
     assert len(rows(text, folds, 10_000)) <= most
 
 
 def test_a_short_message_is_shown_in_full() -> None:
-    assert middle("x" * pasting.LONG_CHARACTERS) == []
-    assert middle("x\n" * pasting.LONG_LINES) == []
+    assert middle("x" * pastes.LONG_CHARACTERS) == []
+    assert middle("x\n" * pastes.LONG_LINES) == []
 
 
 def test_a_long_message_keeps_its_beginning_and_its_end() -> None:
@@ -187,7 +187,7 @@ def test_rows_fit(width: int) -> None:
 
 
 def test_of_a_very_long_message_the_beginning_is_shown() -> None:
-    text = "x" * (pasting.OPENED_CHARACTERS + 5)
+    text = "x" * (OPENED_CHARACTERS + 5)
     assert "5 more characters" in opened_lines(text, 80, "")[-1].plain
     assert all("more characters" not in line.plain for line in opened_lines(text[:-5], 80, ""))
 

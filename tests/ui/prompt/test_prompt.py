@@ -111,7 +111,7 @@ async def test_what_is_shown_can_be_read(host: ScriptedHost, clock: FakeClock, w
         await command(app, pilot, what)
         dialog = app.screen
         assert isinstance(dialog, ValueDialog)
-        assert said in dialog._text
+        assert said in "\n".join(line.plain for line in dialog._lay_out(200))
         await pilot.press("escape")
         assert app.chat.prompt.text == ""
 

@@ -84,7 +84,7 @@ async def test_words_are_searched_in_all_sessions(host: ScriptedHost, clock: Fak
         assert turns(app)[0] == "Write a poem"
 
 
-async def test_naming_pinning_deleting_and_having_back(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
+async def test_rename_pin_delete_and_restore(host: ScriptedHost, clock: FakeClock, store: FakeStore) -> None:
     app = app_on(host, clock, store=store)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -105,7 +105,7 @@ async def test_naming_pinning_deleting_and_having_back(host: ScriptedHost, clock
         await settle(pilot)
         assert len(rows(app)) == 3
         await pilot.press("u")
-        assert "Nothing was deleted" in state(app)
+        assert "No session was deleted" in state(app)
         await pilot.press("d", "escape")
         await settle(pilot)
         assert len(rows(app)) == 3
@@ -160,7 +160,7 @@ async def test_what_cannot_be_read_or_written_is_said(
         await settle(pilot)
         assert "another program" in state(app)
         await pilot.press("u")
-        assert "Nothing was deleted" in state(app)
+        assert "No session was deleted" in state(app)
         await pilot.press("escape")
         store.broken = True
         await pilot.press("ctrl+r")
@@ -190,10 +190,10 @@ def test_rows_fill_their_width(width: int) -> None:
     assert hit_row(hit, width).cell_length <= max(width, 45)
 
 
-def test_where_two_sessions_part() -> None:
+def test_the_first_difference_of_two_sessions_is_marked() -> None:
     first = session("a", "q", "one\nand more", "again", "yes")
     second = session("b", "q", "two")
     text = "\n".join(line.plain for line in pair_lines(first, second, 91))
-    assert text.index("here they part") > text.index("│ q")
+    assert text.index("first difference") > text.index("│ q")
     assert "tiny.gguf  45.5 tok/s  12 tokens" in text
-    assert "Both say the same" in "\n".join(line.plain for line in pair_lines(first, first, 61))
+    assert "Both have the same messages" in "\n".join(line.plain for line in pair_lines(first, first, 61))

@@ -49,7 +49,7 @@ async def test_the_counters_are_read_at_both_ends(
 
 @pytest.mark.parametrize(
     ("joules", "each", "text"),
-    [(84.4, 0.3312, "84 J, 0.33 a token"), (2.25, None, "2.2 J"), (900.0, 12.0, "900 J, 12 a token")],
+    [(84.4, 0.3312, "84 J, 0.33 per token"), (2.25, None, "2.2 J"), (900.0, 12.0, "900 J, 12 per token")],
 )
 def test_energy_is_written(joules: float, each: float | None, text: str) -> None:
     assert fmt.energy(joules, each) == text

@@ -1,4 +1,4 @@
-"""What all dialogs share: a box in the middle, closed by Escape."""
+"""The base of all dialogs: a box over the screen, closed by Escape."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Dialog(ModalScreen[Result]):
     """A box over the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="dialog.close", tooltip="Close the dialog without doing anything."),
+        Binding("escape", "close", "Close", id="dialog.close", tooltip="Close the dialog without a change."),
     ]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Work of a dialog that fails in a way that nobody foresaw is told."""
+        """Report an unexpected worker error."""
         if event.state is WorkerState.ERROR:
             what = f"{event.worker.description} failed: {type(event.worker.error).__name__}."
             self.notify(clean_line(what), severity="error", markup=False)

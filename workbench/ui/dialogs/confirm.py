@@ -1,4 +1,4 @@
-"""Asking before something that cannot be undone."""
+"""A question before a step that cannot be undone, or is expensive."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class ConfirmDialog(Dialog[bool | None]):
     """Asks a question: Enter is yes, Escape is no.
 
     Args:
-        title: What it is about.
-        text: What will happen.
-        yes: What Enter does, in a word or two.
+        title: The subject.
+        text: The consequences.
+        yes: A verb for Enter, such as `deletes`.
     """
 
     CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter,y", "agree", "Yes", id="confirm.yes", tooltip="Do what is asked."),
+        Binding("enter,y", "agree", "Yes", id="confirm.yes", tooltip="Agree."),
     ]
 
     def __init__(self, title: str, text: str, yes: str) -> None:
@@ -37,7 +37,7 @@ class ConfirmDialog(Dialog[bool | None]):
         """The question."""
         with Vertical(id="confirm-box", classes="dialog-box") as box:
             box.border_title = self._title
-            box.border_subtitle = f"Enter {self._yes} · Esc goes back"
+            box.border_subtitle = f"Enter {self._yes} · Esc cancels"
             yield Label(clean(self._text), id="confirm-text", markup=False)
 
     def action_agree(self) -> None:

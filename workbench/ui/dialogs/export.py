@@ -1,4 +1,4 @@
-"""Leaving with something: its form, and where it goes."""
+"""The export dialog: the format, and the path of the file."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from workbench.ui.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is to be written, and where."""
+    """A format and a path."""
 
     form: str
-    """The suffix of the form that was chosen, such as `.md`; or what is no file."""
+    """The suffix of the format, such as `.md`; without a dot, a format that is not a file."""
     path: Path
 
 
 def free_path(folder: Path, title: str, suffix: str) -> Path:
-    """A file in `folder` that is named after `title` and is not there yet."""
+    """A path in `folder`, named after `title`, that does not exist yet."""
     name = re.sub(r"[^\w]+", "-", title.casefold()).strip("-")[:40].strip("-") or "session"
     path = folder / f"{name}{suffix}"
     number = 2
@@ -41,13 +41,13 @@ def free_path(folder: Path, title: str, suffix: str) -> Path:
 
 
 class ExportDialog(Dialog[Export | None]):
-    """Asks for a form and a path.
+    """Asks for a format and a path.
 
     Args:
-        what: What is written, in words.
-        forms: Suffix by suffix, what to call it. What has no dot in front is no file, and gets no path.
-        folder: Where it goes unless the user says otherwise.
-        title: What a file is named after.
+        what: The exported thing, in words.
+        forms: The name of each format by its suffix. A key without a leading dot is not a file, and has no path.
+        folder: The default folder.
+        title: The default name of the file.
     """
 
     CSS_PATH = "export.tcss"
@@ -65,7 +65,7 @@ class ExportDialog(Dialog[Export | None]):
         self._proposed = ""
 
     def compose(self) -> ComposeResult:
-        """The forms above the path."""
+        """The formats above the path."""
         with Vertical(id="export-box", classes="dialog-box") as box:
             box.border_title = f"Export {self._what}"
             box.border_subtitle = "Enter writes · Tab to the path · Esc closes"
@@ -76,7 +76,7 @@ class ExportDialog(Dialog[Export | None]):
             yield path
 
     def on_mount(self) -> None:
-        """Propose the first form."""
+        """Select the first format."""
         self.forms.highlighted = 0
         self.forms.focus()
 
@@ -86,7 +86,7 @@ class ExportDialog(Dialog[Export | None]):
 
     @on(OptionList.OptionHighlighted)
     def _propose(self) -> None:
-        """Propose a path for the form, unless the user has typed one."""
+        """Propose a path for the format, unless the user has typed one."""
         self.path.display = self.to.display = self._form.startswith(".")
         if self.path.value == self._proposed:
             self._proposed = str(free_path(self._folder, self._title, self._form))

@@ -1,4 +1,4 @@
-"""What the program can do, and with which key."""
+"""The help dialog: an introduction, and the keys in force."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from workbench.ui.dialogs.base import Dialog
 from workbench.ui.widgets.lines import Lines
 
 INTRODUCTION = """\
-Choose a model, talk to it, and watch what it does with your machine. The figures on the right are measured where the \
-tokens are made: drawing this screen is not in them.
+Choose a model, talk to it, and watch its speed and memory. The figures on the right are measured where the tokens are \
+generated; drawing this screen is not included.
 
-First token is the time from Enter to the first word. Prefill is how fast the prompt was computed; tokens that were \
-in the context already are counted as cached, not as computed. Decode is how fast the answer came. A dash stands for \
-what is not known. Every figure names its source: the engine, the server, or this program as a client.
+First token is the time from Enter to the first word. Prefill is the speed at which the prompt was processed; prompt \
+tokens that were already in the KV cache are counted as cached, not as processed. Decode is the speed of the answer. \
+A dash stands for an unknown value. Every figure names its source: the engine, the server, or this program as a client.
 
-Another model takes over the same conversation. What needs a reload says so, and nothing is loaded without being \
-asked for. Every turn is on disk before the next one begins."""
+When you change the model, the conversation continues with the new one. Settings that need a reload say so, and a \
+model is loaded only when you ask for it. Every turn is stored on disk before the next one begins."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key and what it does."""
+    """A key and its action."""
 
     key: str
     name: str
@@ -36,14 +36,14 @@ class KeyRow:
 
 @dataclass(frozen=True, slots=True)
 class KeyTable:
-    """The keys of one place."""
+    """The keys of one screen or widget."""
 
     title: str
     rows: Sequence[KeyRow]
 
 
 class HelpText(Lines):
-    """The help, laid out."""
+    """The help as styled lines."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"help--heading", "help--key", "help--name"}
 
@@ -71,7 +71,7 @@ class HelpText(Lines):
 
 
 class HelpDialog(Dialog[None]):
-    """Explains the screen and lists the keys that are in force."""
+    """Explains the screen and lists the keys in force."""
 
     CSS_PATH = "help.tcss"
 

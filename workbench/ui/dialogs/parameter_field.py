@@ -1,4 +1,4 @@
-"""One setting: its name, its value to be typed, and what is to be said about it."""
+"""A field for one parameter: its name, its value, and a note."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from workbench.core.parameters import Parameter, Value, check_value, parse_value
 from workbench.ui.kit.sanitize import clean_line
 
 SEPARATOR = "|"
-"""Between several texts in one field."""
+"""Separates several texts in one field."""
 UNBOUNDED = 2**31 - 1
-"""A bound that only the machine sets; it is not worth naming."""
+"""An upper bound of the integer type alone, which is not shown."""
 _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("top_k", 0): "keeps all",
     ("top_p", 1.0): "keeps all",
@@ -33,12 +33,12 @@ _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("presence_penalty", 0.0): "off",
     ("frequency_penalty", 0.0): "off",
     ("temperature", 0.0): "greedy",
-    ("seed", -1): "drawn anew each time",
+    ("seed", -1): "random each time",
     ("num_predict", -1): "no limit",
     ("num_ctx", 0): "automatic",
     ("num_gpu", -1): "as many as fit",
     ("num_gpu", 0): "none",
-    ("num_thread", 0): "one a physical core",
+    ("num_thread", 0): "one per physical core",
 }
 
 
@@ -50,14 +50,14 @@ def _unescape(escaped: re.Match[str]) -> str:
 
 
 def wanted(parameter: Parameter) -> str:
-    """The values that a parameter takes, in few words."""
+    """The values that a parameter accepts, such as `a whole number, 1 or more`."""
     if parameter.kind == "int" and parameter.high >= UNBOUNDED:
-        return f"a whole number, {parameter.low:g} or more"
+        return f"a whole number, {parameter.low:,.0f} or more"
     return parameter.range_text
 
 
 def shown(value: Value) -> str:
-    """A value as the user would type it."""
+    """A value as it is typed."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -69,10 +69,10 @@ def shown(value: Value) -> str:
 
 
 def typed(parameter: Parameter, text: str) -> Value:
-    """The value that a user typed.
+    """The value of a typed text.
 
     Raises:
-        ParameterError: It is none.
+        ParameterError: The text is not a value of the parameter.
     """
     if parameter.kind == "strings":
         items = [_ESCAPED.sub(_unescape, item) for item in text.split(SEPARATOR)]
@@ -81,30 +81,13 @@ def typed(parameter: Parameter, text: str) -> Value:
 
 
 class ParameterField(Horizontal):
-    """A parameter that is checked with every letter."""
-
-    @dataclass
-    class Edited(Message):
-        """What was typed has changed."""
-
-        field: ParameterField
-        """The field."""
-
-        @property
-        def control(self) -> ParameterField:
-            """The field."""
-            return self.field
+    """A parameter whose value is checked with every key."""
 
     @dataclass
     class Entered(Message):
         """The field got the focus."""
 
         field: ParameterField
-
-        @property
-        def control(self) -> ParameterField:
-            """The field."""
-            return self.field
 
     input = query_one(Input)
     note = query_one(".field-note", Label)
@@ -113,9 +96,9 @@ class ParameterField(Horizontal):
         super().__init__(id=f"field-{parameter.name}")
         self.parameter = parameter
         self.value: Value | None = value
-        """The value as typed; None where it is none."""
+        """The typed value; None where the text is invalid."""
         self.problem = ""
-        """Why what was typed is no value."""
+        """The accepted values, where the text is invalid."""
         self._initial = value
         self._initial_text = clean_line(shown(value))
 
@@ -130,25 +113,24 @@ class ParameterField(Horizontal):
         yield Label("", classes="field-note", markup=False)
 
     def on_mount(self) -> None:
-        """Say how the value stands to the default."""
+        """Show the note."""
         self._annotate()
 
     @property
     def changed(self) -> bool:
-        """Whether a value was typed that is not the one before."""
+        """Whether the value differs from the initial one."""
         return self.value is not None and self.value != self._initial
 
     @on(Input.Changed)
     def _check(self, event: Input.Changed) -> None:
         event.stop()
         try:
-            # What cannot be shown as it is must not be changed by being shown.
+            # A value that is shown cleaned must not change unless it was edited.
             unchanged = event.value == self._initial_text
             self.value, self.problem = self._initial if unchanged else typed(self.parameter, event.value), ""
         except ParameterError:
             self.value, self.problem = None, wanted(self.parameter)
         self._annotate()
-        self.post_message(self.Edited(self))
 
     def _annotate(self) -> None:
         self.set_class(bool(self.problem), "-wrong")

@@ -1,4 +1,4 @@
-"""Tuning: the system prompt, how tokens are chosen, and how the model is loaded."""
+"""The settings dialog: system prompt, sampling parameters, and load settings."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ from workbench.ui.kit.sanitize import clean
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the user wants from here on."""
+    """The edited settings."""
 
     system: str
     values: Mapping[str, Value] = field(default_factory=dict)
-    """What was changed, by parameter name."""
+    """The changed values by parameter name."""
     save: bool = False
-    """Whether these are to be the defaults."""
+    """Whether to save them as defaults."""
     reload: bool = False
-    """Whether the model is to be loaded again at once."""
+    """Whether to reload the model at once."""
 
 
 class SettingsDialog(Dialog[Settings | None]):
-    """Edits everything that can be set. What is typed is taken when the dialog closes."""
+    """Edits all settings; they take effect when the dialog closes."""
 
     CSS_PATH = "settings.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and use them."),
+        Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and apply them."),
+        Binding("f9", "reload", "Reload now", id="settings.reload", tooltip="Apply the settings and reload the model."),
         Binding(
-            "f9", "reload", "Reload now", id="settings.reload", tooltip="Use the settings and load the model again."
+            "f7",
+            "save",
+            "Save as defaults",
+            id="settings.save",
+            tooltip="Save the settings as defaults.",
         ),
-        Binding("f7", "save", "Save as defaults", id="settings.save", tooltip="Use them for every new conversation."),
-        Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Put the default into this field."),
+        Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
         Binding(
             "up", "app.focus_previous", "Back", id="settings.previous", show=False, tooltip="Go to the field above."
@@ -59,7 +63,7 @@ class SettingsDialog(Dialog[Settings | None]):
         self._load = load
 
     def compose(self) -> ComposeResult:
-        """The system prompt, then one group after the other; help for the field in hand below."""
+        """The system prompt above the groups of parameters; help for the focused field below."""
         with Vertical(id="settings-box", classes="dialog-box") as box:
             box.border_title = "Settings"
             box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"
@@ -86,7 +90,7 @@ class SettingsDialog(Dialog[Settings | None]):
     @on(ParameterField.Entered)
     def _explain(self, event: ParameterField.Entered) -> None:
         parameter = event.field.parameter
-        self.help.update(f"{parameter.name}: {parameter.help} It takes {wanted(parameter)}.")
+        self.help.update(f"{parameter.name}: {parameter.help} Values: {wanted(parameter)}.")
 
     @on(Input.Submitted)
     def _next(self) -> None:
@@ -95,26 +99,26 @@ class SettingsDialog(Dialog[Settings | None]):
     def _settings(self, *, save: bool = False, reload: bool = False) -> Settings:
         fields = list(self.query(ParameterField))
         if wrong := [each.parameter.label for each in fields if each.problem]:
-            self.notify(f"Not taken: {', '.join(wrong)}.", severity="warning")
+            self.notify(f"Invalid and ignored: {', '.join(wrong)}.", severity="warning")
         values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
-        # What cannot be shown as it is must not be changed by being shown.
+        # A text that is shown cleaned must not change unless it was edited.
         system = self._system if self.system.text == clean(self._system) else self.system.text
         return Settings(system, values, save, reload)
 
     def action_close(self) -> None:
-        """Use what was typed."""
+        """Apply the settings."""
         self.dismiss(self._settings())
 
     def action_save(self) -> None:
-        """Use what was typed, here and in every new conversation."""
+        """Apply the settings, and save them as defaults."""
         self.dismiss(self._settings(save=True))
 
     def action_reload(self) -> None:
-        """Use what was typed, and load the model again."""
+        """Apply the settings, and reload the model."""
         self.dismiss(self._settings(reload=True))
 
     def action_default(self) -> None:
-        """Put the default into the field in hand."""
+        """Reset the focused field to its default."""
         for each in self.query(ParameterField):
             if each.has_focus_within:
                 each.input.value = shown(each.parameter.default)

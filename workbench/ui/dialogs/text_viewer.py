@@ -1,14 +1,16 @@
-"""One value of a model file's metadata, the whole of it."""
+"""Dialogs that show a long text, and the elements of an array, in full."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Key
 from textual.getters import query_one
 from textual.widgets import Input, Label
 
@@ -22,15 +24,15 @@ from workbench.ui.widgets.rows import Rows
 LONGEST_TEXT = 200_000
 """Characters of a text that are shown."""
 SHORT_LINES, BOX_ROWS = 12, 4
-"""What counts as a short text, and the rows that the box has around it."""
+"""Lines of a short text at most, and the rows of the box around it."""
 
 
-class ValueDialog(Dialog[None]):
-    """A value to be read.
+class TextDialog(Dialog[None]):
+    """A text to scroll through.
 
     Args:
-        key: Its name.
-        text: What it is.
+        title: Stands above it.
+        lay_out: Lays the text out for a number of columns.
     """
 
     CSS_PATH = "text_viewer.tcss"
@@ -39,40 +41,50 @@ class ValueDialog(Dialog[None]):
     box = query_one("#value-box", Vertical)
     rows = query_one("#value-rows", Rows)
 
-    def __init__(self, key: str, text: str) -> None:
+    def __init__(self, title: str, lay_out: Callable[[int], list[Content]]) -> None:
         super().__init__()
-        self._key = key
-        self._text = text
+        self._title = title
+        self._lay_out = lay_out
 
     def compose(self) -> ComposeResult:
-        """A text to scroll through."""
+        """The text in a box."""
         with Vertical(id="value-box", classes="dialog-box") as box:
-            box.border_title = cut(self._key, 70)
+            box.border_title = cut(self._title, 70)
             box.border_subtitle = "↑ ↓ scroll · Esc closes"
             yield Rows("value-rows")
 
     def on_resize(self) -> None:
-        """Wrap to the width."""
+        """Lay the text out in the new width."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
-        width = max(10, self.rows.room)
-        lines: list[Content] = []
-        for line in clean(self._text[:LONGEST_TEXT]).split("\n"):
-            lines += fold(Content(line.expandtabs(4)), width)
-        if len(self._text) > LONGEST_TEXT:
-            lines.append(styled((f"… cut after {LONGEST_TEXT:,} of {len(self._text):,} characters", "rows--warning")))
-        # A short value gets a small box.
+        lines = self._lay_out(max(10, self.rows.room))
+        # A short text gets a small box.
         self.box.styles.height = len(lines) + BOX_ROWS if len(lines) <= SHORT_LINES else "90%"
         self.rows.show(len(lines), lambda index, _: lines[index])
 
 
+class ValueDialog(TextDialog):
+    """A named value in full."""
+
+    def __init__(self, key: str, text: str) -> None:
+        super().__init__(key, partial(value_lines, text))
+
+
+def value_lines(text: str, width: int) -> list[Content]:
+    """The rows of a value; a very long one is truncated."""
+    lines = [row for line in clean(text[:LONGEST_TEXT]).split("\n") for row in fold(Content(line.expandtabs(4)), width)]
+    if len(text) > LONGEST_TEXT:
+        lines.append(styled((f"… truncated after {LONGEST_TEXT:,} of {len(text):,} characters", "rows--warning")))
+    return lines
+
+
 class ArrayDialog(Dialog[None]):
-    """An array, element by element, to be searched.
+    """The elements of an array, with a search.
 
     Args:
-        files: Who reads it.
-        path: The file.
+        files: Reads the array.
+        path: The model file.
         key: The name of the array.
     """
 
@@ -92,7 +104,7 @@ class ArrayDialog(Dialog[None]):
         self._shown: Sequence[int] = ()
 
     def compose(self) -> ComposeResult:
-        """A search line above the elements."""
+        """The search line above the elements."""
         with Vertical(id="value-box", classes="dialog-box") as box:
             box.border_title = cut(self._key, 70)
             box.border_subtitle = "Type to search · ↑ ↓ scroll · Esc closes"
@@ -103,7 +115,7 @@ class ArrayDialog(Dialog[None]):
             yield Label("Reading…", id="value-state", markup=False)
 
     def on_mount(self) -> None:
-        """Begin to read at once."""
+        """Read the array."""
         self.search.focus()
         self._read()
 
@@ -141,11 +153,11 @@ class ArrayDialog(Dialog[None]):
         style = "" if isinstance(value, str) else "doc--number"
         return styled((f"{number:>9,}  ", "rows--dim"), (cut(str(value), width - 11), style))
 
-    def on_key(self, event: object) -> None:
-        """The arrows scroll, wherever the focus is."""
-        key = getattr(event, "key", "")
-        steps = {"down": 1, "up": -1}
-        if self.search.has_focus and key in steps:
-            self.rows.action_move(steps[key])
-        elif self.search.has_focus and key in {"pagedown", "pageup"}:
-            self.rows.action_page(1 if key == "pagedown" else -1)
+    def on_key(self, event: Key) -> None:
+        """Scroll with the arrows from the search line too."""
+        if not self.search.has_focus:
+            return
+        if event.key in ("down", "up"):
+            self.rows.action_move(1 if event.key == "down" else -1)
+        elif event.key in ("pagedown", "pageup"):
+            self.rows.action_page(1 if event.key == "pagedown" else -1)

@@ -1,4 +1,4 @@
-"""Choosing a theme, seen at once."""
+"""The theme picker, with a preview of the highlighted theme."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.ui.dialogs.base import Dialog
 
 
 class ThemePicker(Dialog[str | None]):
-    """Shows each theme as it is highlighted; Escape goes back to the one before."""
+    """Applies each theme as it is highlighted; Escape restores the previous one."""
 
     CSS_PATH = "theme_picker.tcss"
 
@@ -27,14 +27,14 @@ class ThemePicker(Dialog[str | None]):
         self._before = current
 
     def compose(self) -> ComposeResult:
-        """The names."""
+        """The names of the themes."""
         with Vertical(id="theme-box", classes="dialog-box") as box:
             box.border_title = "Theme"
             box.border_subtitle = "Enter keeps · Esc undoes"
             yield OptionList(*(Option(name) for name in self._names), id="theme-list", compact=True, markup=False)
 
     def on_mount(self) -> None:
-        """Begin at the theme in force."""
+        """Highlight the current theme."""
         if self._before in self._names:
             self.list.highlighted = self._names.index(self._before)
         self.list.focus()
@@ -48,6 +48,6 @@ class ThemePicker(Dialog[str | None]):
         self.dismiss(self._names[event.option_index])
 
     def action_close(self) -> None:
-        """Go back to the theme before."""
+        """Restore the previous theme."""
         self.app.theme = self._before
         self.dismiss(None)

@@ -1,1 +1,1 @@
-"""Pure functions on text and figures for drawing; no widgets."""
+"""Text, figures, gauges and the clipboard: what all features draw and copy with; no widgets."""

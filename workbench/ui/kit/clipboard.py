@@ -1,4 +1,4 @@
-"""Copying out of the program: by a sequence that most terminals obey, and into a file where one is known not to."""
+"""Copies texts to the clipboard by OSC 52, and into a file where the terminal is known not to support that."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 
 MOST_BYTES = 74_994
-"""Bytes of a text that every terminal takes which takes any: many cut the sequence, in base64, at 100,000 bytes."""
+"""The largest copy in bytes that terminals do not truncate: many cut the sequence, in base64, at 100,000 bytes."""
 VTE_SINCE, KONSOLE_SINCE = 7_800, 241_200
-"""The versions, as the terminals put them into the environment, that obey the sequence for all that is known."""
+"""The first versions, as in the environment, that support OSC 52."""
 FILE_SECONDS = 12.0
-"""How long is said where a copy lies."""
+"""Seconds that the path of a copy is shown."""
 
 _TERMS = {"linux": "The console of Linux", "dumb": "This terminal", "vt100": "A VT100", "vt220": "A VT220"}
 _PROGRAMS = {"Apple_Terminal": "Apple's Terminal"}
@@ -33,20 +33,20 @@ _VERSIONS = (
 
 @dataclass
 class CopyOut(Message):
-    """Somebody wants a text copied."""
+    """A request to copy a text."""
 
     text: str
     said: str = "Copied."
-    """What is said when it is."""
+    """The message afterwards."""
     to_file: bool = False
-    """Whether it is to be in a file, whatever the terminal does."""
+    """Whether to write it to a file even if the terminal supports copies."""
 
 
 def refusing(environ: Mapping[str, str]) -> str:
-    """The terminal, in words, if it is one that is known to take no copies; else empty.
+    """The name of a terminal that is known not to support copies; else empty.
 
-    No terminal answers the sequence (OSC 52), so that nothing but its name can tell. Inside tmux and screen the names
-    in the environment are those of a terminal that may long be gone.
+    Terminals do not answer OSC 52, so that only the name is known. Inside tmux and screen the environment may name
+    a terminal that is no longer attached.
     """
     if "TMUX" in environ or "STY" in environ:
         return ""
@@ -60,19 +60,19 @@ def refusing(environ: Mapping[str, str]) -> str:
 
 
 def obstacle(text: str, environ: Mapping[str, str]) -> str:
-    """Why the terminal may not have taken a copy, as a sentence; empty where nothing is known against it."""
+    """Why the terminal may have refused or truncated a copy; empty where no reason is known."""
     if name := refusing(environ):
-        return f"{name} takes no copies."
+        return f"{name} does not support copies."
     size = len(text.encode("utf-8", "surrogatepass"))
-    return f"Many terminals cut a copy of {fmt.size(size)}." if size > MOST_BYTES else ""
+    return f"Many terminals truncate a copy of {fmt.size(size)}." if size > MOST_BYTES else ""
 
 
 class Copier:
-    """Copies texts, and says where they are.
+    """Copies texts, and shows where they went.
 
     Args:
         app: The program.
-        keep: Writes a text to a new file, and gives its path. Raises WorkbenchError.
+        keep: Writes a text to a new file and returns its path. Raises WorkbenchError.
     """
 
     def __init__(self, app: App[Any], keep: Callable[[str], Path]) -> None:
@@ -80,8 +80,8 @@ class Copier:
         self._keep = keep
 
     def copy(self, wanted: CopyOut) -> None:
-        """Copy a text; into a file as well where that is wanted, or the terminal may not take it."""
-        # A name of a file need not be text, and the terminal is sent nothing else.
+        """Copy a text; also into a file on request, or where the terminal may refuse it."""
+        # A file name may hold bytes that are not text, which cannot be sent to the terminal.
         self._app.copy_to_clipboard(wanted.text.encode("utf-8", "replace").decode())
         why = "" if wanted.to_file else obstacle(wanted.text, os.environ)
         if why or wanted.to_file:

@@ -1,4 +1,4 @@
-"""The live figures as styled lines: what the panel and the status strip show, computed without any widget."""
+"""Bars, graphs, big digits and rows of figures as styled lines."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _DIGITS = {
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A line that is left out where there is no room: the highest rank goes first, rank 1 never."""
+    """A line that is dropped where there is no room: the highest rank first, rank 1 never."""
 
     rank: int
     content: Content
 
 
 def bar(fraction: float | None, width: int, style: str = "gauge--bar") -> Content:
-    """A thin bar, exact to half a cell."""
+    """A thin bar with a resolution of half a cell; empty where the fraction is unknown."""
     if fraction is None:
         return styled(("─" * width, "gauge--track"))
     halves = round(max(0.0, min(1.0, fraction)) * width * 2)
@@ -51,7 +51,7 @@ def bar(fraction: float | None, width: int, style: str = "gauge--bar") -> Conten
 
 
 def level(fraction: float | None) -> str:
-    """The component class of a bar that is this full."""
+    """The component class of a bar by how full it is."""
     if fraction is None or fraction < WARN_AT:
         return "gauge--bar"
     return "gauge--critical" if fraction >= CRITICAL_AT else "gauge--warn"
@@ -72,14 +72,14 @@ def graph(values: Sequence[float], width: int, rows: int = GRAPH_ROWS) -> list[C
 
 
 def sparkline(values: Sequence[float | None], width: int) -> Content:
-    """The newest `width` shares, 0 to 1, as columns of one row; a gap where one is not known."""
+    """The newest `width` shares, 0 to 1, as columns of one row; a gap where one is unknown."""
     shown = values[-width:]
     text = "".join(" " if value is None else _BLOCKS[max(1, min(8, round(value * 8)))] for value in shown)
     return styled(("▁" * (width - len(text)), "gauge--track"), (text, "gauge--graph"))
 
 
 def digits(text: str) -> list[str]:
-    """`text` in letters of three rows."""
+    """`text` in glyphs of three rows."""
     glyphs = [_DIGITS.get(character, ("   ",) * 3) for character in text]
     return ["".join(glyph[row] for glyph in glyphs) for row in range(3)]
 
@@ -91,13 +91,13 @@ def figure_row(label: str, value: str, width: int, note: str = "") -> Content:
 
 
 def heading_row(title: str, width: int, right: str = "", style: str = "gauge--label") -> Content:
-    """A heading on the left, and what goes with it on the right."""
+    """A heading on the left, a detail on the right."""
     gap = max(1, width - cell_len(title) - cell_len(right))
     return styled((title, "gauge--heading"), (" " * gap, ""), (right, style))
 
 
 def joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content:
-    """Groups of styled texts with a bar between them, as many as there is room for."""
+    """Groups of styled texts with a separator between them, as many as fit."""
     shown: list[tuple[str, str]] = []
     length = 0
     for part in parts:

@@ -1,4 +1,4 @@
-"""Short texts for tables and panels: cut, padded, styled."""
+"""Short texts for tables and panels: truncated, padded, wrapped, styled."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHORT_NAME = 22
 def styled(*parts: tuple[str, str]) -> Content:
     """Texts with their component classes, one after the other.
 
-    The same parts give the same object, so that a line that stays as it is is neither made nor compared again.
+    The same parts give the same object, so that an unchanged line is neither built nor compared again.
     """
     spans: list[Span] = []
     length = 0
@@ -31,18 +31,18 @@ def styled(*parts: tuple[str, str]) -> Content:
 
 
 def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
-    """Name and quantization in few columns; it is the quantization that people compare."""
+    """Name and quantization in few columns; the name is truncated first."""
     name, quant = clean_line(model.name), clean_line(model.quant or "")
     room -= len(quant) + 1 if quant else 0
     return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
 
 
 LONGEST_CELL = 400
-"""Characters of a text that are looked at for one cell: a file may hold megabytes in one value."""
+"""Characters that are read for one cell: a value of a file may have megabytes."""
 
 
 def cut(text: str, width: int) -> str:
-    """`text` on one line, harmless, and no wider than `width`."""
+    """`text` on one line, cleaned, and no wider than `width`."""
     line = clean_line(text[:LONGEST_CELL])
     if cell_len(line) <= width and len(text) <= LONGEST_CELL:
         return line
@@ -50,17 +50,18 @@ def cut(text: str, width: int) -> str:
 
 
 def cut_path(text: str, width: int) -> str:
-    """A path no wider than `width`: its end says most."""
+    """The end of a path, no wider than `width`."""
     line = clean_line(text)
     if cell_len(line) <= width:
         return line
-    while line and cell_len(line) >= width:
-        line = line[max(1, cell_len(line) - width) :]
-    return f"…{line}"
+    start, room = len(line), width - 1
+    while start and (room := room - get_character_cell_size(line[start - 1])) >= 0:
+        start -= 1
+    return f"…{line[start:]}"
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:
-    """`text` cut or filled up to `width` columns."""
+    """`text` truncated or filled up to `width` columns."""
     line = cut(text, width)
     fill = " " * max(0, width - cell_len(line))
     return fill + line if right else line + fill
@@ -72,14 +73,14 @@ def heading(text: str) -> Content:
 
 
 def paragraph(text: str, width: int, indent: int = 0, style: str = "") -> list[Content]:
-    """Running text in lines."""
+    """Running text wrapped to `width`, every line indented."""
     lines = Content(text).wrap(max(10, width - indent))
     filled = [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines]
     return filled or [Content("")]
 
 
 def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:
-    """Names and values; a value goes on under itself."""
+    """Names and values in two columns; a long value is wrapped in its column."""
     names = min(24, max((len(name) for name, _ in rows), default=0))
     lines = []
     for name, value in rows:

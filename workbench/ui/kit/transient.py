@@ -1,4 +1,4 @@
-"""What is said for a moment, in a line that otherwise shows something else."""
+"""Short messages in a line that otherwise shows something else."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from textual.content import Content
 from textual.message_pump import MessagePump
 
 SAY_SECONDS = 4.0
-"""How long a sentence is read."""
+"""Seconds that a message stays."""
 
 
 class TransientText:
-    """A line of text that goes away by itself.
+    """A message that disappears by itself.
 
     Args:
-        host: Whose timers it uses.
-        changed: Called when something else is said, or nothing any more.
+        host: Provides the timer.
+        changed: Called when the message changes or disappears.
     """
 
     def __init__(self, host: MessagePump, changed: Callable[[], object]) -> None:
@@ -26,14 +26,14 @@ class TransientText:
         self._count = 0
 
     def say(self, text: Content, seconds: float = SAY_SECONDS) -> None:
-        """Say something in place of what was said before."""
+        """Show a message in place of the one before."""
         self.text = text
         self._count += 1
         this = self._count
         self._changed()
 
         def forget() -> None:
-            # The same words may have been said again meanwhile.
+            # Another message with the same words may have followed.
             if self._count == this:
                 self.clear()
                 self._changed()
@@ -41,6 +41,6 @@ class TransientText:
         self._host.set_timer(seconds, forget)
 
     def clear(self) -> None:
-        """Say nothing any more; whoever asks paints."""
+        """Remove the message; the caller redraws the line."""
         self.text = Content("")
         self._count += 1

@@ -1,8 +1,10 @@
-"""The stored sessions: listed, searched, named, pinned, deleted, opened, and put side by side."""
+"""The dialog of the stored sessions: search, rename, pin, delete, open, and compare two of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from pathlib import PurePath
 from typing import ClassVar
 
 from textual import events, on, work
@@ -17,6 +19,7 @@ from workbench.core.errors import SessionError
 from workbench.core.session import Session, SessionHit, SessionStore, SessionSummary
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
@@ -30,15 +33,15 @@ class SessionRows(Rows, inherit_bindings=False):
     OWN_BINDINGS: ClassVar[tuple[Binding, ...]] = (
         Binding("slash", "screen.search", "Search", id="sessions.search",
                 tooltip="Search for words in all messages of all sessions."),
-        Binding("n", "screen.rename", "Name", id="sessions.rename", tooltip="Give the session in hand a name."),
-        Binding("p", "screen.pin", "Pin", id="sessions.pin", tooltip="Keep the session in hand above the others."),
-        Binding("d,delete", "screen.delete", "Delete", id="sessions.delete", tooltip="Delete the session in hand."),
+        Binding("n", "screen.rename", "Name", id="sessions.rename", tooltip="Name the selected session."),
+        Binding("p", "screen.pin", "Pin", id="sessions.pin", tooltip="Keep the selected session above the others."),
+        Binding("d,delete", "screen.delete", "Delete", id="sessions.delete", tooltip="Delete the selected session."),
         Binding("u", "screen.restore", "Undo", id="sessions.restore",
-                tooltip="Have the session back that was deleted last."),
+                tooltip="Restore the session that was deleted last."),
         Binding("space", "screen.mark", "Mark", id="sessions.mark",
-                tooltip="Mark the session in hand; the next one that is opened stands beside it."),
+                tooltip="Mark the selected session; the next one that is opened is compared with it."),
     )
-    # The space bar marks here.
+    # The space bar marks a session here.
     BINDINGS: ClassVar[list[BindingType]] = [
         *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
         Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
@@ -48,12 +51,12 @@ class SessionRows(Rows, inherit_bindings=False):
 
 
 class SessionsDialog(Dialog[str | None]):
-    """Lists the sessions; gives the id of the one to go on with.
+    """Lists the sessions; returns the id of the one to open.
 
     Args:
-        store: Where they are.
+        store: The stored sessions.
         current: The id of the session that is open in the chat; empty for none.
-        renamed: Told when that session was given another name.
+        renamed: Called with the new name of that session.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -69,24 +72,24 @@ class SessionsDialog(Dialog[str | None]):
         self._current = current
         self._renamed = renamed
         self._hits: Sequence[SessionHit] | None = None
-        """What was found; None where everything is listed."""
+        """The results of the search; None where all sessions are listed."""
         self._all: Sequence[SessionSummary] = ()
         self._marked: SessionSummary | None = None
         self._deleted: list[SessionSummary] = []
 
     def compose(self) -> ComposeResult:
-        """A search line, the list, and what can be done."""
+        """The search line above the list."""
         with Vertical(id="sessions-box", classes="dialog-box") as box:
             box.border_title = "Sessions"
             box.border_subtitle = "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
-            search = Input(placeholder="Search in all words…", id="sessions-search", compact=True)
+            search = Input(placeholder="Search all messages…", id="sessions-search", compact=True)
             search.cursor_blink = False
             yield search
             yield SessionRows("sessions-rows")
             yield Label("Reading…", id="sessions-state", markup=False)
 
     def on_mount(self) -> None:
-        """Read them."""
+        """Read the sessions."""
         self._read("")
 
     def on_resize(self) -> None:
@@ -117,7 +120,7 @@ class SessionsDialog(Dialog[str | None]):
         return self._all if self._hits is None else [hit.session for hit in self._hits]
 
     @property
-    def _in_hand(self) -> SessionSummary | None:
+    def _selected(self) -> SessionSummary | None:
         cursor = self.list.cursor
         return None if cursor is None else self._shown[cursor]
 
@@ -132,7 +135,7 @@ class SessionsDialog(Dialog[str | None]):
         elif not self._all:
             self._say("No conversation is stored yet.")
         else:
-            self._say(f"{len(self._all):,} sessions")
+            self._say(f"{len(self._all):,} {'session' if len(self._all) == 1 else 'sessions'}")
 
     def _row(self, index: int, width: int) -> Content:
         summary = self._shown[index]
@@ -152,7 +155,7 @@ class SessionsDialog(Dialog[str | None]):
         self.search.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """The arrows move in the list while something is searched."""
+        """An arrow down in the search line goes to the list."""
         if not self.search.has_focus:
             return
         if event.key in ("down", "pagedown"):
@@ -180,19 +183,19 @@ class SessionsDialog(Dialog[str | None]):
         else:
             self.app.push_screen(PairDialog(*sessions))
 
-    # What is done with the session in hand
+    # Changes of the selected session
 
     def action_mark(self) -> None:
-        """Mark the session in hand, or take its mark away."""
-        chosen = self._in_hand
+        """Mark the selected session, or unmark it."""
+        chosen = self._selected
         if chosen is not None:
             self._marked = None if self._marked is not None and self._marked.id == chosen.id else chosen
             self.list.redraw()
-            self._say("Marked: open another one to see both side by side." if self._marked else "")
+            self._say("Marked: open another one to compare the two." if self._marked else "")
 
     def action_rename(self) -> None:
-        """Give the session in hand a name."""
-        chosen = self._in_hand
+        """Name the selected session."""
+        chosen = self._selected
         if chosen is not None:
             self.app.push_screen(NameDialog(chosen.title), lambda name: self._take_name(chosen, name))
 
@@ -204,32 +207,33 @@ class SessionsDialog(Dialog[str | None]):
         self._do(self._store.rename(chosen.id, name), "Named.")
 
     def action_pin(self) -> None:
-        """Keep the session in hand above the others, or no more."""
-        chosen = self._in_hand
+        """Pin the selected session above the others, or unpin it."""
+        chosen = self._selected
         if chosen is not None:
             self._do(self._store.pin(chosen.id, not chosen.pinned), "Unpinned." if chosen.pinned else "Pinned.")
 
     def action_delete(self) -> None:
-        """Delete the session in hand, after asking."""
-        chosen = self._in_hand
+        """Delete the selected session, after asking."""
+        chosen = self._selected
         if chosen is None:
             return
         if chosen.id == self._current:
-            self._say("This session is open: begin a new chat, or open another one first.")
+            self._say("This session is open: start a new chat or open another session first.")
             return
-        text = f"Delete “{cut(chosen.title, 60)}” with its {chosen.messages} messages? u here has it back."
+        messages = f"{chosen.messages:,} {'message' if chosen.messages == 1 else 'messages'}"
+        text = f"Delete “{cut(chosen.title, 60)}” with its {messages}? u restores it."
         self.app.push_screen(ConfirmDialog("Delete", text, "deletes"), lambda yes: self._agreed(chosen, yes))
 
     def _agreed(self, chosen: SessionSummary, agreed: bool | None) -> None:
         if agreed:
-            self._do(self._store.delete(chosen.id), "Deleted: u has it back.", lambda: self._deleted.append(chosen))
+            self._do(self._store.delete(chosen.id), "Deleted; u restores it.", lambda: self._deleted.append(chosen))
 
     def action_restore(self) -> None:
-        """Have the session back that was deleted last."""
+        """Restore the session that was deleted last."""
         if self._deleted:
-            self._do(self._store.restore(self._deleted[-1].id), "It is back.", self._deleted.pop)
+            self._do(self._store.restore(self._deleted[-1].id), "Restored.", self._deleted.pop)
         else:
-            self._say("Nothing was deleted here.")
+            self._say("No session was deleted here.")
 
     @work(group="change", exit_on_error=False, description="change a session")
     async def _do(
@@ -246,10 +250,10 @@ class SessionsDialog(Dialog[str | None]):
 
 
 class NameDialog(Dialog[str | None]):
-    """Asks for the name of a session; gives it, empty for none.
+    """Asks for the name of a session; returns it, empty for none.
 
     Args:
-        name: What it is called now.
+        name: The current name.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -260,10 +264,10 @@ class NameDialog(Dialog[str | None]):
         self._title = name
 
     def compose(self) -> ComposeResult:
-        """One line."""
+        """The name in one line."""
         with Vertical(id="name-box", classes="dialog-box") as box:
             box.border_title = "Name of the session"
-            box.border_subtitle = "Enter takes it · empty for its first words · Esc goes back"
+            box.border_subtitle = "Enter renames · empty for its first words · Esc cancels"
             line = Input(clean_line(self._title), id="name-input", compact=True)
             line.cursor_blink = False
             yield line
@@ -273,34 +277,10 @@ class NameDialog(Dialog[str | None]):
         self.dismiss(event.value)
 
 
-class PairDialog(Dialog[None]):
-    """Two sessions side by side.
+class PairDialog(TextDialog):
+    """Two sessions side by side."""
 
-    Args:
-        first: One of them.
-        second: The other one.
-    """
-
-    CSS_PATH = "dialog.tcss"
-    AUTO_FOCUS = "#pair-rows"
-
-    rows = query_one("#pair-rows", Rows)
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["../dialogs/text_viewer.tcss", "dialog.tcss"]
 
     def __init__(self, first: Session, second: Session) -> None:
-        super().__init__()
-        self._sessions = (first, second)
-
-    def compose(self) -> ComposeResult:
-        """A text to scroll through."""
-        with Vertical(id="pair-box", classes="dialog-box") as box:
-            box.border_title = "Two sessions"
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
-            yield Rows("pair-rows")
-
-    def on_resize(self) -> None:
-        """Wrap to the width."""
-        self.call_after_refresh(self._show)
-
-    def _show(self) -> None:
-        lines = pair_lines(*self._sessions, self.rows.room)
-        self.rows.show(len(lines), lambda index, _: lines[index])
+        super().__init__("Two sessions", partial(pair_lines, first, second))

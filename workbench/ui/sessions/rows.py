@@ -1,4 +1,4 @@
-"""Sessions as rows of a list, and two of them side by side, without any widget."""
+"""Sessions as rows of a list, and two of them side by side, as styled lines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LONGEST_SHOWN = 4_000
 
 
 def day(at: float) -> str:
-    """A time, as a list shows it."""
+    """A time in seconds since the epoch, as local date and time."""
     return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
 
 
@@ -49,7 +49,7 @@ def summary_row(summary: SessionSummary, width: int, *, marked: bool = False, cu
 
 
 def hit_row(hit: SessionHit, width: int, *, marked: bool = False, current: bool = False) -> Content:
-    """A session that was found, with the words that were looked for."""
+    """A session in the results of a search, with the words that were found."""
     sign, style = _sign(hit.session, marked=marked, current=current)
     title = max(LEAST_TITLE, (width - 2 - DATE) // 3)
     room = max(0, width - 2 - title - 1 - DATE)
@@ -78,19 +78,19 @@ def _sign(summary: SessionSummary, *, marked: bool, current: bool) -> tuple[str,
 
 
 def _short(model: str) -> str:
-    """The end of a reference says most where it is a path."""
+    """A model reference without its folders."""
     return clean_line(model.rsplit("/", 1)[-1])
 
 
 def _start(hit: SessionHit, room: int) -> int:
-    """Where a snippet begins so that the first of its words is in sight."""
+    """Where a snippet begins so that the first found word is visible."""
     if not hit.marks or hit.marks[0][1] <= room:
         return 0
     return max(0, hit.marks[0][0] - room // 3)
 
 
 @dataclass(frozen=True, slots=True)
-class _Cell:
+class _Column:
     lines: Sequence[Content]
     width: int
 
@@ -102,46 +102,43 @@ class _Cell:
 def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
     """Two conversations side by side, message by message; the first message in which they differ is marked."""
     half = max(12, (width - 3) // 2)
-    lines = [_beside(_head(first, half, "A"), _head(second, half, "B")), Content("")]
+    lines = [_row(_head(first, half, "A"), _head(second, half, "B"), 0), Content("")]
     parted = False
     for one, other in zip_longest(first.turns, second.turns):
         differs = one is None or other is None or one.message != other.message
         if differs and not parted:
             parted = True
-            lines.append(styled(("─── here they part ".ljust(2 * half + 3, "─"), "rows--warning")))
+            lines.append(styled(("─── first difference ".ljust(2 * half + 3, "─"), "rows--warning")))
         left, right = _cell(one, half), _cell(other, half)
         height = max(len(left.lines), len(right.lines))
         lines += [_row(left, right, index) for index in range(height)]
         lines.append(Content(""))
     if not parted:
-        lines.append(styled(("Both say the same.", "rows--dim")))
+        lines.append(styled(("Both have the same messages.", "rows--dim")))
     return lines
 
 
-def _row(left: _Cell, right: _Cell, index: int) -> Content:
+def _row(left: _Column, right: _Column, index: int) -> Content:
     return left.line(index) + styled((" │ ", "rows--track")) + right.line(index)
 
 
-def _beside(left: _Cell, right: _Cell) -> Content:
-    return _row(left, right, 0)
-
-
-def _head(session: Session, width: int, letter: str) -> _Cell:
+def _head(session: Session, width: int, letter: str) -> _Column:
     style = "rows--first" if letter == "A" else "rows--second"
     text = f"{letter} {cut(session.title, width - 2)}"
-    return _Cell([styled((text, style))], width)
+    return _Column([styled((text, style))], width)
 
 
-def _cell(turn: Turn | None, width: int) -> _Cell:
+def _cell(turn: Turn | None, width: int) -> _Column:
     if turn is None:
-        return _Cell([styled((fmt.DASH, "rows--dim"))], width)
+        return _Column([styled((fmt.DASH, "rows--dim"))], width)
     speaker = "You" if turn.message.role == "user" else _short(turn.model) or turn.message.role
     facts = []
     if turn.metrics is not None:
         if turn.metrics.decode_tps is not None:
             facts.append(f"{fmt.rate(turn.metrics.decode_tps)} tok/s")
         if turn.metrics.completion_tokens is not None:
-            facts.append(f"{fmt.count(turn.metrics.completion_tokens)} tokens")
+            count = turn.metrics.completion_tokens
+            facts.append(f"{count:,} {'token' if count == 1 else 'tokens'}")
     name = cut(speaker, width - sum(len(fact) + 2 for fact in facts))
     lines = [styled((name, "rows--heading"), ("".join(f"  {fact}" for fact in facts), "rows--dim"))]
     text = clean(turn.message.content[:LONGEST_SHOWN]).expandtabs(4)
@@ -149,4 +146,4 @@ def _cell(turn: Turn | None, width: int) -> _Cell:
         lines += Content(line).wrap(width) if line else [Content("")]
     if len(turn.message.content) > LONGEST_SHOWN:
         lines.append(styled((f"… and {len(turn.message.content) - LONGEST_SHOWN:,} more characters", "rows--dim")))
-    return _Cell(lines, width)
+    return _Column(lines, width)
