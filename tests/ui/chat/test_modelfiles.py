@@ -109,7 +109,7 @@ async def test_it_can_be_loaded_by_a_command(described: ScriptedHost, clock: Fak
             await settle(pilot)
         assert turns(app)[:3] == ["Two and two?", "Four.", BROUGHT]
         assert isinstance(app.screen, ValueDialog)
-        assert "{{ .Prompt }}" in app.screen._text
+        assert "{{ .Prompt }}" in "\n".join(line.plain for line in app.screen._lay_out(200))
 
 
 async def test_a_reload_keeps_what_the_user_has_changed(described: ScriptedHost, clock: FakeClock) -> None:

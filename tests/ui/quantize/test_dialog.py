@@ -176,7 +176,7 @@ async def test_a_disk_without_room(program, model):
             return 1_000_000
 
     async with program(model, files=FullFiles()) as (pilot, dialog):
-        assert "only 1.0 MB are free there" in said(dialog)
+        assert "only 976.6 KiB are free there" in said(dialog)
         await pilot.press("enter")
         await settle(pilot)
         assert pilot.app.screen is dialog
@@ -342,7 +342,7 @@ async def test_stopping_in_the_list(host, clock, model):
         app.screen.look()
         await pilot.pause()
         assert "tensor   10 of 40  blk.3.ffn_up.weight" in shown(app)
-        assert "50.0 MB/s, 0:02 so far, 0:06 left" in shown(app)
+        assert "47.7 MiB/s, 0:02 so far, 0:06 left" in shown(app)
         await pilot.press("enter", "s")
         await until(pilot, lambda: made(app) == ["stopped", "running"])
         await pilot.press("down", "s")

@@ -177,7 +177,7 @@ def test_rows_of_types():
         choices.plans[name] = QuantizePlan(QUANT_TYPES[name], size)
     choices.plans["IQ1_S"] = QuantizePlan(QUANT_TYPES["IQ1_S"], size, needs_imatrix=True)
     choices.plans["Q1_0"] = QuantizePlan(QUANT_TYPES["Q1_0"], None, "no tensor type fallback\x1b[2J")
-    assert "6.17    100 MB   50 %  helps" in row("Q4_K_M", choices)
+    assert "6.17  95.4 MiB   50 %  helps" in row("Q4_K_M", choices)
     assert row("Q8_0", choices).startswith("✓ Q8_0")
     assert "needed" in row("IQ1_S", choices)
     assert "cannot be made: no tensor type fallback␛[2J" in row("Q1_0", choices)
@@ -221,6 +221,6 @@ def test_the_line_of_a_job_fits_and_names_the_quantization(width):
         "done",
         QuantizeResult(queued.job.target, queued.job.kind, 10**8, 6.17, 12.0, 11.0, ()),
     )
-    assert "Q4_K_M is ready: 100 MB in 0:12" in job_line(queued, "^G", 0, width).plain
+    assert "Q4_K_M is ready: 95.4 MiB in 0:12" in job_line(queued, "^G", 0, width).plain
     queued.state, queued.error = "failed", DiskFullError("/m: the disk is full.")
     assert "failed: /m" in job_line(queued, "^G", 0, width).plain
