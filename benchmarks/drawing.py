@@ -1,4 +1,4 @@
-"""What a token costs to draw, at 400 and at 4,000 tokens of one answer, in prose and in one long block of code.
+"""The cost of drawing a token, at 400 and at 4,000 tokens of one answer, in prose and in one long code block.
 
 The whole screen runs at 120x36 without a terminal, on the scripted engine. Around both marks tokens come at a steady
 pace, and the processor time of the process is divided by their number; in between they come faster, to save time. The
@@ -25,9 +25,9 @@ from workbench.ui.services import Services
 ROOT = Path(__file__).parents[1]
 MARKS = (400, 4_000)
 WINDOW = 200
-"""Tokens over which the cost around a mark is measured."""
+"""Tokens around a mark over which its cost is measured."""
 FASTER = 6
-"""How much faster tokens come between the marks."""
+"""Factor of the pace between the marks."""
 PROSE = (
     "Light from the sun is scattered by the **molecules** of the air, the short waves more than the long ones, and so "
     "the sky looks `blue` from wherever you stand. At dusk the way through the air is longer. "
@@ -36,16 +36,16 @@ CODE = "    total += weights[index] * table.get(key, 0.0)  # every term once\n"
 
 
 class Quiet:
-    """Stores nothing and measures nothing: what is timed is the screen."""
+    """Stores and measures nothing, so that only the screen is timed."""
 
     id = "none"
 
     async def create(self) -> Quiet:
-        """It is the journal too."""
+        """The journal, which is this object too."""
         return self
 
     async def digest(self, model: ModelEntry) -> str:
-        """No file is told from another."""
+        """The same for every file."""
         return ""
 
     async def interrupted(self) -> tuple[Session, ...]:

@@ -11,7 +11,8 @@ from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.sessions.dialog import PairDialog, SessionsDialog
+from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.sessions.dialog import SessionsDialog
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
 
 FAST = AnswerMetrics(decode_tps=45.5, completion_tokens=12)
@@ -138,7 +139,7 @@ async def test_two_sessions_stand_side_by_side(host: ScriptedHost, clock: FakeCl
         await settle(pilot)
         await pilot.press("down", "space", "end", "enter")
         await settle(pilot)
-        assert isinstance(app.screen, PairDialog)
+        assert isinstance(app.screen, TextDialog)
         await pilot.press("escape", "home", "space", "enter")
         await settle(pilot)
         assert app.screen is app.chat
@@ -166,6 +167,22 @@ async def test_what_cannot_be_read_or_written_is_said(
         await pilot.press("ctrl+r")
         await settle(pilot)
         assert "The disk is full" in state(app)
+
+
+async def test_an_unexpected_error_is_reported_and_logged(
+    host: ScriptedHost, clock: FakeClock, store: FakeStore, monkeypatch
+) -> None:
+    async def fail(**_: object) -> None:
+        raise TypeError("oops")
+
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(80, 24), notifications=True) as pilot:
+        await settle(pilot)
+        monkeypatch.setattr(store, "summaries", fail)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert any("read the sessions failed: TypeError" in note.message for note in app._notifications)
+        assert any("oops" in line.text for line in app.services.logs.since(0))
 
 
 async def test_an_offer_comes_before_the_list(host: ScriptedHost, clock: FakeClock) -> None:

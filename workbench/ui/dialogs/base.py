@@ -8,8 +8,6 @@ from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen
 from textual.worker import Worker, WorkerState
 
-from workbench.ui.kit.sanitize import clean_line
-
 Result = TypeVar("Result")
 
 
@@ -17,14 +15,13 @@ class Dialog(ModalScreen[Result]):
     """A box over the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "close", "Close", id="dialog.close", tooltip="Close the dialog without a change."),
+        Binding("escape", "close", "Close", id="dialog.close", tooltip="Close the dialog."),
     ]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error."""
+        """Leave the report of an unexpected worker error to the app."""
         if event.state is WorkerState.ERROR:
-            what = f"{event.worker.description} failed: {type(event.worker.error).__name__}."
-            self.notify(clean_line(what), severity="error", markup=False)
+            self.app.post_message(event)
 
     def action_close(self) -> None:
         """Close without a result."""

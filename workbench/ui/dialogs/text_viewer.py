@@ -33,6 +33,7 @@ class TextDialog(Dialog[None]):
     Args:
         title: Stands above it.
         lay_out: Lays the text out for a number of columns.
+        classes: `-wide` for a text that needs all columns.
     """
 
     CSS_PATH = "text_viewer.tcss"
@@ -41,8 +42,8 @@ class TextDialog(Dialog[None]):
     box = query_one("#value-box", Vertical)
     rows = query_one("#value-rows", Rows)
 
-    def __init__(self, title: str, lay_out: Callable[[int], list[Content]]) -> None:
-        super().__init__()
+    def __init__(self, title: str, lay_out: Callable[[int], list[Content]], *, classes: str | None = None) -> None:
+        super().__init__(classes=classes)
         self._title = title
         self._lay_out = lay_out
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from pathlib import PurePath
 from typing import ClassVar
 
 from textual import events, on, work
@@ -16,7 +15,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Label
 
 from workbench.core.errors import SessionError
-from workbench.core.session import Session, SessionHit, SessionStore, SessionSummary
+from workbench.core.session import SessionHit, SessionStore, SessionSummary
 from workbench.ui.dialogs.base import Dialog
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
@@ -181,7 +180,7 @@ class SessionsDialog(Dialog[str | None]):
         except SessionError as error:
             self._say(str(error))
         else:
-            self.app.push_screen(PairDialog(*sessions))
+            self.app.push_screen(TextDialog("Two sessions", partial(pair_lines, *sessions), classes="-wide"))
 
     # Changes of the selected session
 
@@ -275,12 +274,3 @@ class NameDialog(Dialog[str | None]):
     @on(Input.Submitted, "#name-input")
     def _taken(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)
-
-
-class PairDialog(TextDialog):
-    """Two sessions side by side."""
-
-    CSS_PATH: ClassVar[list[str | PurePath]] = ["../dialogs/text_viewer.tcss", "dialog.tcss"]
-
-    def __init__(self, first: Session, second: Session) -> None:
-        super().__init__("Two sessions", partial(pair_lines, first, second))
