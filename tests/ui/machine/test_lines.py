@@ -65,7 +65,7 @@ def test_without_a_gpu_there_is_no_empty_block() -> None:
     assert "Swap" in text
 
 
-def test_what_a_gpu_does_not_tell_is_left_out_and_never_zero() -> None:
+def test_what_a_gpu_does_not_report_is_left_out_and_never_zero() -> None:
     bare = GpuSample(GpuInfo("GPU-1", "nvml", 1, "Quadro 600"))
     lines = panel(view(bare))
     block = lines[lines.index(next(line for line in lines if "Quadro" in line)) :][:3]
@@ -98,7 +98,7 @@ PERCENT = st.one_of(st.none(), st.floats(0, 100))
     throttle=st.one_of(st.none(), st.lists(st.sampled_from(sorted(THROTTLE_WORDS)), unique=True).map(tuple)),
     count=st.integers(0, 9), height=st.integers(5, 60), unified=st.booleans(),
 )  # fmt: skip
-def test_whatever_the_driver_says_it_fits(
+def test_any_reading_of_a_driver_fits(
     total, used, free, own, busy, memory, hot, name, throttle, count, height, unified
 ) -> None:  # type: ignore[no-untyped-def]
     gpus = tuple(
@@ -127,7 +127,7 @@ def test_amounts_share_a_unit() -> None:
     assert amounts(None, None) == "—"
 
 
-def test_what_the_model_holds_on_each_gpu_is_told_by_their_addresses() -> None:
+def test_the_model_s_share_of_each_gpu_is_found_by_pci_address() -> None:
     memory = MemoryUse(9 * GIB, GIB, GIB, "CUDA1", (("CPU", GIB), ("CUDA0", 3 * GIB), ("CUDA1", 7 * GIB)))
     one = view(card(0))
     assert model_share(memory, one.gpus[0].sample, one) == 10 * GIB
@@ -164,7 +164,7 @@ def test_old_figures_are_marked() -> None:
     assert "7 s old" in machine_line(machine, 100).plain
 
 
-def test_a_line_says_what_there_is_room_for() -> None:
+def test_a_line_is_cropped_to_its_width() -> None:
     machine = MachineView(HOST, (GpuView(card()),))
     assert machine_line(machine, 200).plain == (
         "vram 12.0/24.0 GiB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 392.9 MiB │ free 4.9 GiB"

@@ -230,7 +230,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
         await until(pilot, lambda: not line())
 
 
-async def test_what_is_no_trouble_does_not_hide_one_that_holds(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_an_information_does_not_hide_an_active_warning(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
     app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -254,7 +254,7 @@ def test_a_source_that_is_down_is_not_counted_beside_itself() -> None:
     assert view.others(replace(HOT, text="It has 94 °C now.")) == 1
 
 
-async def test_an_alarm_is_told_on_other_screens_too(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_an_alarm_is_shown_on_other_screens_too(host: ScriptedHost, clock: FakeClock) -> None:
     telemetry, alarms = FakeTelemetry(), FakeAlarms()
     app = app_on(host, clock, telemetry=telemetry, alarms=alarms)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
@@ -295,7 +295,7 @@ async def test_the_devices_are_asked_for_once_and_only_beside_a_gpu(host: Script
         assert len(asked) == 1
 
 
-def test_the_page_says_everything_and_fits() -> None:
+def test_the_page_has_every_reading_and_fits() -> None:
     telemetry = FakeTelemetry(
         sample(throttle=("software thermal",), temperature_c=93.0, absent=(("energy_mj", "not supported"),)),
     )

@@ -1,4 +1,4 @@
-"""Layout takes work in proportion to the text, whatever the text is; the work is counted, not timed."""
+"""The work of laying out a text grows in proportion to its length; it is counted, not timed."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_pieces_of_any_size_look_like_the_whole(size: int) -> None:
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(st.sampled_from(BLOCKS), min_size=1, max_size=8), st.data())
-def test_evil_chunks_look_like_the_whole(blocks: list[str], data: st.DataObject) -> None:
+def test_any_chunks_look_like_the_whole(blocks: list[str], data: st.DataObject) -> None:
     source = "".join(blocks)
     cuts = sorted(data.draw(st.sets(st.integers(0, len(source)), max_size=20)))
     edges = [0, *cuts, len(source)]
@@ -122,7 +122,7 @@ def test_no_text_breaks_it(source: str, width: int) -> None:
     assert all(line.cell_length <= width + 7 for line in document.lines if "│" not in line.plain)
 
 
-def test_a_long_block_is_all_there_before_it_is_laid_out_anew() -> None:
+def test_a_long_block_is_complete_before_it_is_laid_out_again() -> None:
     words = [f"word{number} " for number in range(LONG_BLOCK)]
     document = streamed(words)
     assert " ".join(" ".join(plain(document.lines)).split()) == "".join(words).strip()
@@ -136,7 +136,7 @@ def test_a_fence_shows_its_code_while_it_is_open() -> None:
     assert any(span.style == "doc--keyword" for span in document.lines[1].spans)
 
 
-def test_the_numbers_of_a_list_go_on() -> None:
+def test_the_numbers_of_a_list_continue() -> None:
     document = streamed(list("7. a\n7. b\n7. c\n"))
     assert plain(document.lines) == ["7. a", "8. b", "9. c"]
 
@@ -152,7 +152,7 @@ def test_code_is_folded_and_never_lost() -> None:
     assert "".join(line.strip() for line in lines) == code
 
 
-def test_a_narrower_width_lays_out_anew() -> None:
+def test_a_narrower_width_lays_out_again() -> None:
     document = streamed(["word " * 40])
     wide = len(document.lines)
     assert document.resize(20)

@@ -46,7 +46,7 @@ def test_what_is_long(text: str, long: bool) -> None:
     ("text", "said"),
     [("x" * 700, "1 line, 700 B"), ("xy\n" * 1200, "1,200 lines, 3.5 KiB"), ("ä" * 700, "1 line, 1.4 KiB")],
 )
-def test_the_length_is_told(text: str, said: str) -> None:
+def test_the_length_of_a_paste_is_shown(text: str, said: str) -> None:
     assert summary(text) == said
 
 
@@ -82,7 +82,7 @@ def test_a_chip_in_a_paste_is_text() -> None:
 
 
 @given(st.lists(st.one_of(words, pasted), max_size=8))
-def test_nothing_is_lost_whatever_is_typed_and_pasted(parts: list[str]) -> None:
+def test_nothing_typed_or_pasted_is_lost(parts: list[str]) -> None:
     pastes = Pastes()
     shown = "".join(pastes.fold(part) if is_long(part) else part for part in parts)
     assert pastes.expand(shown) == "".join(parts)

@@ -104,7 +104,9 @@ async def test_what_cannot_be_done_is_said_and_the_text_stays(
         ("/?", "/load MODEL"),
     ],
 )
-async def test_what_is_shown_can_be_read(host: ScriptedHost, clock: FakeClock, what: str, said: str) -> None:
+async def test_a_command_shows_its_answer_in_a_dialog(
+    host: ScriptedHost, clock: FakeClock, what: str, said: str
+) -> None:
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)

@@ -145,7 +145,7 @@ async def test_two_sessions_stand_side_by_side(host: ScriptedHost, clock: FakeCl
         assert app.screen is app.chat
 
 
-async def test_what_cannot_be_read_or_written_is_said(
+async def test_a_store_that_fails_is_reported(
     host: ScriptedHost, clock: FakeClock, store: FakeStore, monkeypatch
 ) -> None:
     async def refuse(*_: object) -> None:

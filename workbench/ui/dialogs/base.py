@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
+from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.worker import Worker, WorkerState
 
@@ -26,3 +27,10 @@ class Dialog(ModalScreen[Result]):
     def action_close(self) -> None:
         """Close without a result."""
         self.dismiss(None)
+
+
+def dialog_box(box_id: str, title: str, keys: str) -> Vertical:
+    """The box of a dialog, with its title above and its keys below."""
+    box = Vertical(id=box_id, classes="dialog-box")
+    box.border_title, box.border_subtitle = title, keys
+    return box

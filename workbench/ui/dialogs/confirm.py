@@ -6,10 +6,9 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.widgets import Label
 
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean
 
 
@@ -35,9 +34,7 @@ class ConfirmDialog(Dialog[bool | None]):
 
     def compose(self) -> ComposeResult:
         """The question."""
-        with Vertical(id="confirm-box", classes="dialog-box") as box:
-            box.border_title = self._title
-            box.border_subtitle = f"Enter {self._yes} · Esc cancels"
+        with dialog_box("confirm-box", self._title, f"Enter {self._yes} · Esc cancels"):
             yield Label(clean(self._text), id="confirm-text", markup=False)
 
     def action_agree(self) -> None:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from workbench.core.errors import WorkbenchError
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.services import Services
 
 
@@ -66,9 +65,7 @@ class ExportDialog(Dialog[Export | None]):
 
     def compose(self) -> ComposeResult:
         """The formats above the path."""
-        with Vertical(id="export-box", classes="dialog-box") as box:
-            box.border_title = f"Export {self._what}"
-            box.border_subtitle = "Enter writes · Tab to the path · Esc closes"
+        with dialog_box("export-box", f"Export {self._what}", "Enter writes · Tab to the path · Esc closes"):
             yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
             yield Label("To", id="export-to", classes="dialog-label")
             path = Input(id="export-path", compact=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content, Span
 
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.widgets.lines import Lines
 
 INTRODUCTION = """\
@@ -81,8 +81,5 @@ class HelpDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """A text to scroll through."""
-        with Vertical(id="help-box", classes="dialog-box") as box:
-            box.border_title = "Help"
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
-            with VerticalScroll(id="help-scroll"):
-                yield HelpText(self._tables)
+        with dialog_box("help-box", "Help", "↑ ↓ scroll · Esc closes"), VerticalScroll(id="help-scroll"):
+            yield HelpText(self._tables)

@@ -9,12 +9,12 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.parameter_field import ParameterField, shown, wanted
 from workbench.ui.kit.sanitize import clean
 
@@ -64,9 +64,7 @@ class SettingsDialog(Dialog[Settings | None]):
 
     def compose(self) -> ComposeResult:
         """The system prompt above the groups of parameters; help for the focused field below."""
-        with Vertical(id="settings-box", classes="dialog-box") as box:
-            box.border_title = "Settings"
-            box.border_subtitle = "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"
+        with dialog_box("settings-box", "Settings", "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"):
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label("SYSTEM PROMPT", classes="dialog-heading")
                 area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")

@@ -16,7 +16,7 @@ from textual.widgets import Input, Label
 
 from workbench.core.errors import WorkbenchError
 from workbench.gguf.model_files import ModelFiles
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import cut, fold, styled
 from workbench.ui.widgets.rows import Rows
@@ -49,9 +49,7 @@ class TextDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """The text in a box."""
-        with Vertical(id="value-box", classes="dialog-box") as box:
-            box.border_title = cut(self._title, 70)
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
+        with dialog_box("value-box", cut(self._title, 70), "↑ ↓ scroll · Esc closes"):
             yield Rows("value-rows")
 
     def on_resize(self) -> None:
@@ -106,9 +104,7 @@ class ArrayDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """The search line above the elements."""
-        with Vertical(id="value-box", classes="dialog-box") as box:
-            box.border_title = cut(self._key, 70)
-            box.border_subtitle = "Type to search · ↑ ↓ scroll · Esc closes"
+        with dialog_box("value-box", cut(self._key, 70), "Type to search · ↑ ↓ scroll · Esc closes"):
             search = Input(placeholder="Type to search…", id="value-search", compact=True)
             search.cursor_blink = False
             yield search

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 
 
 class ThemePicker(Dialog[str | None]):
@@ -28,9 +27,7 @@ class ThemePicker(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         """The names of the themes."""
-        with Vertical(id="theme-box", classes="dialog-box") as box:
-            box.border_title = "Theme"
-            box.border_subtitle = "Enter keeps · Esc undoes"
+        with dialog_box("theme-box", "Theme", "Enter keeps · Esc undoes"):
             yield OptionList(*(Option(name) for name in self._names), id="theme-list", compact=True, markup=False)
 
     def on_mount(self) -> None:

@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.getters import query_one
 
 from workbench.core.models import MemoryUse
 from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Alarm, ComputeDevice, GpuSample, SourceState
 from workbench.core.units import size_pair
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import GAUGE_STYLES, bar, level, sparkline
 from workbench.ui.kit.sanitize import clean_line
@@ -53,11 +53,9 @@ class MachineDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         """A page to scroll through."""
-        with Vertical(id="machine-box", classes="dialog-box") as box:
-            box.border_title = "Alarms and meters"
-            box.border_subtitle = "↑ ↓ scroll · Esc closes"
-            with VerticalScroll(id="machine-scroll"):
-                yield MachinePage()
+        box = dialog_box("machine-box", "Alarms and meters", "↑ ↓ scroll · Esc closes")
+        with box, VerticalScroll(id="machine-scroll"):
+            yield MachinePage()
 
     def on_resize(self) -> None:
         """Lay out for the new width."""

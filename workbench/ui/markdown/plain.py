@@ -36,7 +36,7 @@ class PlainDocument:
         return "".join(self._source)
 
     def resize(self, width: int) -> bool:
-        """Wrap everything anew; False where it has that width already."""
+        """Wrap everything again; False where it has that width already."""
         if width == self._width:
             return False
         self._width = width

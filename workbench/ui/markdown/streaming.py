@@ -1,7 +1,7 @@
 """A Markdown document that grows at its end; what a fragment costs does not depend on the length of the document.
 
 What can no longer change is settled: laid out once and never looked at again. Only the last block is open. A fence is
-taken line by line, a list item by item, and any other block that grows long is laid out anew only when it has grown by
+taken line by line, a list item by item, and any other block that grows long is laid out again only when it has grown by
 a quarter; what came in between is shown as plain text until then.
 """
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
 
 LONG_BLOCK = 1200
-"""Characters from which an open block is no longer laid out anew with every fragment."""
+"""Characters from which an open block is no longer laid out again with every fragment."""
 LONG_LINE = 400
 """Characters from which the full rows of an open line of code are settled."""
 GROWTH = 1.25
-"""By what factor a long open block has grown when it is laid out anew."""
+"""The factor by which a long open block grows before it is laid out again."""
 
 _logger = logging.getLogger(__name__)
 _PERHAPS_MARKER = re.compile(r"[ \t]*(?:\d{1,9}[.)]?|[-+*])?[ \t]*")
@@ -141,7 +141,7 @@ class StreamingDocument:
         self.lines = blocks_lines(parse(self.source), self._width)
 
     def _lay_out(self, work: Callable[[], None]) -> None:
-        """Do a part of the layout; where it fails the text is shown as it is."""
+        """Run a step of the layout; if it fails the text is shown as plain text."""
         try:
             work()
         except Exception:
@@ -294,7 +294,7 @@ class StreamingDocument:
 
 
 def _open_definition(definitions: dict[str, Any], source: str) -> int:
-    """The line of `source` where the last reference definition begins, if it may still go on; else its last line."""
+    """The line of `source` where the last reference definition begins, if it may still continue; else its last line."""
     references = [*definitions.get("references", {}).values(), *definitions.get("duplicate_refs", ())]
     start, end = max((reference["map"] for reference in references), default=(0, 0))
     lines = source.count("\n")

@@ -9,14 +9,13 @@ from typing import ClassVar
 from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label
 
 from workbench.core.errors import SessionError
 from workbench.core.session import SessionHit, SessionStore, SessionSummary
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit.sanitize import clean_line
@@ -78,9 +77,9 @@ class SessionsDialog(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         """The search line above the list."""
-        with Vertical(id="sessions-box", classes="dialog-box") as box:
-            box.border_title = "Sessions"
-            box.border_subtitle = "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
+        with dialog_box(
+            "sessions-box", "Sessions", "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
+        ):
             search = Input(placeholder="Search all messages…", id="sessions-search", compact=True)
             search.cursor_blink = False
             yield search
@@ -176,11 +175,11 @@ class SessionsDialog(Dialog[str | None]):
     @work(group="compare", exclusive=True, exit_on_error=False, description="compare two sessions")
     async def _compare(self, first: str, second: str) -> None:
         try:
-            sessions = [await self._store.open_session(name) for name in (first, second)]
+            one, other = [await self._store.open_session(name) for name in (first, second)]
         except SessionError as error:
             self._say(str(error))
         else:
-            self.app.push_screen(TextDialog("Two sessions", partial(pair_lines, *sessions), classes="-wide"))
+            self.app.push_screen(TextDialog("Two sessions", partial(pair_lines, one, other), classes="-wide"))
 
     # Changes of the selected session
 
@@ -264,9 +263,7 @@ class NameDialog(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         """The name in one line."""
-        with Vertical(id="name-box", classes="dialog-box") as box:
-            box.border_title = "Name of the session"
-            box.border_subtitle = "Enter renames · empty for its first words · Esc cancels"
+        with dialog_box("name-box", "Name of the session", "Enter renames · empty for its first words · Esc cancels"):
             line = Input(clean_line(self._title), id="name-input", compact=True)
             line.cursor_blink = False
             yield line

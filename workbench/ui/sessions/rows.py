@@ -103,17 +103,17 @@ def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
     """Two conversations side by side, message by message; the first message in which they differ is marked."""
     half = max(12, (width - 3) // 2)
     lines = [_row(_head(first, half, "A"), _head(second, half, "B"), 0), Content("")]
-    parted = False
+    differed = False
     for one, other in zip_longest(first.turns, second.turns):
         differs = one is None or other is None or one.message != other.message
-        if differs and not parted:
-            parted = True
+        if differs and not differed:
+            differed = True
             lines.append(styled(("─── first difference ".ljust(2 * half + 3, "─"), "rows--warning")))
         left, right = _cell(one, half), _cell(other, half)
         height = max(len(left.lines), len(right.lines))
         lines += [_row(left, right, index) for index in range(height)]
         lines.append(Content(""))
-    if not parted:
+    if not differed:
         lines.append(styled(("Both have the same messages.", "rows--dim")))
     return lines
 
