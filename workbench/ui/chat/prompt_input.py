@@ -39,6 +39,8 @@ class PromptInput:
         self._prompts = prompts
         self._catalog = catalog
         self._run_command = run_command
+        self._command = ""
+        """The command that runs; empty where none does."""
         self._model_names: Sequence[str] = ()
         """The completions of `/load`; empty until they are needed."""
 
@@ -67,7 +69,9 @@ class PromptInput:
 
     async def store_draft(self) -> None:
         """Write the text in the prompt to disk; it is there when this returns."""
-        await self._prompts.keep_draft(self._prompt.pastes.expanded(self._prompt.text))
+        # The command that ends the program is still in the prompt, and is no draft.
+        text = self._prompt.text.removeprefix(self._command)
+        await self._prompts.keep_draft(self._prompt.pastes.expanded(text))
 
     def _take(self, shown: str) -> str:
         """Take what was submitted out of the prompt, and keep it for later sessions."""
@@ -91,12 +95,15 @@ class PromptInput:
             self._answers.ask(plain_message(text) if shown.startswith("/") else text)
 
     async def _run(self, typed: Typed, shown: str) -> None:
+        self._command = shown
         try:
             await self._run_command(replace(typed, rest=self._prompt.pastes.expand(typed.rest)))
         except WorkbenchError as error:
             self._view.status.say(str(error), 8.0)
         else:
             self._take(shown)
+        finally:
+            self._command = ""
 
     def type(self, text: str) -> None:
         """Put the beginning of a command into the prompt."""
