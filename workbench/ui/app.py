@@ -146,13 +146,10 @@ class WorkbenchApp(App[None]):
                 self.notify(text, title=title, severity="warning", timeout=12, markup=False)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected error of a worker of the whole program."""
-        key = self.key_for("chat.log")
-
-        def show(text: str) -> None:
-            self.notify(f"{clean_line(text)} {key} shows the details.", severity="error", timeout=12, markup=False)
-
-        report_worker_error(event, self.services.logs, show)
+        """Report an unexpected error of a worker."""
+        report_worker_error(
+            event, lambda text: self.notify(clean_line(text), severity="error", timeout=12, markup=False)
+        )
 
     # Keys
 

@@ -7,7 +7,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns
+from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns, until
 from workbench.core.prompt_text import PromptText
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import WorkbenchApp
@@ -208,3 +208,17 @@ async def test_an_editor_that_is_not_there_is_said(
         await settle(pilot)
         assert app.chat.prompt.text == "begun"
         assert any("EDITOR" in note.message for note in app._notifications)
+
+
+async def test_the_command_that_ends_the_program_is_no_draft(host: ScriptedHost, clock: FakeClock) -> None:
+    prompts = FakePrompts()
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, "/bye")
+        app.chat.input.keep_draft()
+        await settle(pilot)
+        assert prompts.draft == PromptText("/bye")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.return_code is not None)
+    assert prompts.draft == PromptText("")

@@ -145,8 +145,7 @@ class ChatScreen(Screen[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Report an unexpected error of a worker."""
-        hint = f"{self._key_for('chat.log')} shows the details."
-        report_worker_error(event, self._services.logs, lambda text: self.view.add(Notice(text, hint)))
+        report_worker_error(event, lambda text: self.view.add(Notice(text)))
 
     @on(Prompt.Submitted)
     def _submitted(self, event: Prompt.Submitted) -> None:

@@ -7,7 +7,10 @@ from typing import ClassVar, TypeVar
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker
+
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.worker_errors import report_worker_error
 
 Result = TypeVar("Result")
 
@@ -20,9 +23,8 @@ class Dialog(ModalScreen[Result]):
     ]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Leave the report of an unexpected worker error to the app."""
-        if event.state is WorkerState.ERROR:
-            self.app.post_message(event)
+        """Report an unexpected error of a worker."""
+        report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))
 
     def action_close(self) -> None:
         """Close without a result."""

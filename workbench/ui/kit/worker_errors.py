@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import traceback
+import logging
 from collections.abc import Callable
 
 from textual.worker import Worker, WorkerState
 
-from workbench.core.logbook import LogBook
+_log = logging.getLogger("workbench.screen")
 
 
-def report_worker_error(event: Worker.StateChanged, logs: LogBook, show: Callable[[str], object]) -> None:
-    """Report the error of a worker that has failed; does nothing for other state changes.
-
-    Args:
-        event: The state change.
-        logs: Takes the traceback.
-        show: Shows a sentence to the user.
-    """
+def report_worker_error(event: Worker.StateChanged, show: Callable[[str], object]) -> None:
+    """Log the error of a worker that has failed, and call `show` with a sentence; ignore other state changes."""
     if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
-        for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
-            logs.add("error", "screen", line)
-        show(f"Unexpected error: {event.worker.description} failed: {type(error).__name__}.")
+        _log.error("%s failed", event.worker.description, exc_info=error)
+        what = f"{event.worker.description} failed: {type(error).__name__}"
+        show(f"Unexpected error: {what}. The log has the details.")

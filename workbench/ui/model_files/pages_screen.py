@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -15,12 +14,13 @@ from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Input, Label
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
+from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.model_files.pages import Page, TablePage
 from workbench.ui.model_files.section_bar import SectionBar
 from workbench.ui.services import Services
@@ -123,12 +123,13 @@ class PagesScreen(Screen[None]):
         """The second row."""
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Work that failed in a way that nobody foresaw is told, and does not end the program."""
-        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
-            for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
-                self._services.logs.add("error", "screen", line)
-            self._failure = WorkbenchError(f"This could not be shown: {type(error).__name__}.", "The log has more.")
+        """Report an unexpected error of a worker."""
+
+        def show(text: str) -> None:
+            self._failure = WorkbenchError(text)
             self._show()
+
+        report_worker_error(event, show)
 
     # What is in sight
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from textual.getters import query_one
 from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label
-from textual.worker import Worker, WorkerState
+from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
@@ -27,6 +26,7 @@ from workbench.ui.keys import keys_of
 from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.transient import TransientText
+from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.models.browser import ARRANGEMENTS, HiddenLine, ListLines, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH
@@ -373,8 +373,5 @@ class ModelsScreen(Screen[None]):
             self.post_message(self.Load(model, dict(self.estimator.what_if.values) if with_trial else {}))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error; it does not end the program."""
-        if event.state is WorkerState.ERROR and (error := event.worker.error) is not None:
-            for line in "".join(traceback.format_exception(error)).rstrip().split("\n"):
-                self._services.logs.add("error", "screen", line)
-            self.say(f"{event.worker.description} failed: {type(error).__name__}. The log has more.")
+        """Report an unexpected error of a worker."""
+        report_worker_error(event, self.say)
