@@ -58,7 +58,7 @@ async def on_the_screen(workers: Workers, model: str, kind: str, fields: dict[st
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         # The settings of the conversation are no part of a measurement.
-        await app.chat.desk.change("", {"num_thread": 1, "type_v": "q4_0", "num_batch": 32})
+        await app.workspace.change("", {"num_thread": 1, "type_v": "q4_0", "num_batch": 32})
         await pilot.press("f5", *("f6",) * KINDS[kind])
         await settle(pilot)
         for name, text in fields.items():

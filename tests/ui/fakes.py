@@ -1,4 +1,4 @@
-"""Stand-ins for what the screen is handed, in memory."""
+"""Stand-ins for the services of the program, in memory."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ THEMES = Path(__file__).parents[2] / "themes"
 
 
 class FakeClock:
-    """Time that passes only in sleeps; while it is held, sleeps do not end."""
+    """A clock that advances only in sleeps; while it is held, sleeps do not end."""
 
     def __init__(self) -> None:
         self.ns = 1_000_000_000
         self._open = asyncio.Event()
         self._open.set()
         self.budget: int | None = None
-        """Sleeps that still end before the clock holds; None holds never."""
+        """Sleeps that still end before the clock holds; None never holds."""
 
     def __call__(self) -> int:
         return self.ns
@@ -142,7 +142,7 @@ class FakeStore:
         self.journals: list[FakeJournal] = []
         self.exports: list[tuple[Session, ExportFormat, Path]] = []
         self.bases: list[str] = []
-        """What FROM was to name in each export."""
+        """The name after FROM in each export."""
         self.dismissed: list[str] = []
         self.export_error: WorkbenchError | None = None
         self.broken = False
@@ -243,7 +243,7 @@ class FakeAlarms:
 
 
 class FakeTelemetry:
-    """Meters that change only when they are told to."""
+    """Meters that change only on `show`."""
 
     def __init__(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
         self.samples: list[TelemetrySample] = []
@@ -252,7 +252,7 @@ class FakeTelemetry:
         self.show(*gpus, host=host)
 
     def show(self, *gpus: GpuSample, host: HostSample | None = HOST) -> None:
-        """Take a sample. It is from the future, so that it never is old."""
+        """Add a sample. It is from the future, so that it is never stale."""
         self.samples.append(TelemetrySample(2**62 + len(self.samples) * 10**9, host, gpus))
 
     def start(self) -> None:
@@ -305,7 +305,7 @@ class FakePrompts:
 
 
 class FakeLoads:
-    """What loads came to, in memory."""
+    """Records of loads, in memory."""
 
     def __init__(self) -> None:
         self.records: list[LoadRecord] = []
@@ -336,7 +336,7 @@ class FakeFiles(LocalFiles):
 
 
 class FakeAdviser:
-    """Says what it is told to say."""
+    """Gives a fixed answer."""
 
     def __init__(self, fits: bool = True) -> None:
         self.fits = fits
@@ -436,7 +436,7 @@ class FakeSender:
         self.sent: list[tuple[Session, str, str, bool]] = []
         self.error: WorkbenchError | None = None
         self.waits: asyncio.Event | None = None
-        """What it waits for before it is done."""
+        """The event that it waits for; None for none."""
 
     async def send(
         self,
@@ -461,7 +461,7 @@ class FakeSender:
 
 
 class FakeCopies:
-    """Takes the texts that would be written to files."""
+    """Records the texts that would be written to files."""
 
     def __init__(self) -> None:
         self.texts: list[str] = []
@@ -475,7 +475,7 @@ class FakeCopies:
 
 
 class FakeConfigFile:
-    """Takes what would be written to the config file."""
+    """Records the changes of the config file."""
 
     def __init__(self) -> None:
         self.saved: list[Mapping[str, object]] = []
@@ -581,7 +581,7 @@ def app_on(
 
 
 async def settle(pilot: Pilot[None]) -> None:
-    """Wait until nothing runs any more and everything is drawn."""
+    """Wait until nothing runs and everything is drawn."""
     for _ in range(3):
         await pilot.pause()
         await pilot.app.workers.wait_for_complete()
@@ -597,7 +597,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
 
 
 def writing(app: WorkbenchApp) -> Answer | None:
-    """What there is of the answer that streams; None where none does."""
+    """The answer that streams; None where none does."""
     return app.workspace.answering.answer if app.workspace.answering else None
 
 

@@ -78,7 +78,7 @@ async def test_settings_change_the_next_answer(host: ScriptedHost, clock: FakeCl
         assert ("settings", "Be brief.", request.sampling, LoadSettings()) in store.journals[0].records
 
 
-async def test_a_wrong_value_says_why_and_is_not_taken(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_an_invalid_value_is_explained_and_ignored(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36), notifications=True) as pilot:
         await settle(pilot)
@@ -124,7 +124,7 @@ async def test_a_field_goes_back_to_its_default(host: ScriptedHost, clock: FakeC
         assert app.screen.query_one("#field-temperature", ParameterField).value == 0.8
 
 
-async def test_defaults_that_cannot_be_saved_are_told(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_defaults_that_cannot_be_saved_are_reported(host: ScriptedHost, clock: FakeClock) -> None:
     save = FakeConfigFile()
     save.error = ConfigError("The file cannot be written.", "Look at its owner.")
     app = app_on(host, clock, save=save)
@@ -221,7 +221,7 @@ async def test_an_interrupted_session_is_offered_and_resumed(host: ScriptedHost,
         assert store.journals[-1].id == "old"
 
 
-async def test_an_offer_that_is_dismissed_does_not_come_again(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_dismissed_offer_does_not_return(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore([stored()])
     app = app_on(host, clock, store=store)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -232,7 +232,7 @@ async def test_an_offer_that_is_dismissed_does_not_come_again(host: ScriptedHost
         assert not app.query(ResumeOffer)
 
 
-async def test_an_offer_does_not_take_what_is_typed(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_an_offer_does_not_take_typed_text(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock, store=FakeStore([stored()]))
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -250,7 +250,7 @@ async def test_a_session_named_at_the_start_is_resumed(host: ScriptedHost, clock
         assert app.workspace.model.ref == "qwen"
 
 
-async def test_a_session_that_is_not_there_is_told(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_an_unknown_session_is_reported(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock, None, "nowhere")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -293,7 +293,7 @@ async def test_a_theme_is_seen_at_once_kept_and_undone(host: ScriptedHost, clock
         assert save.saved == [{"theme": first}]
 
 
-async def test_what_is_wrong_with_the_config_is_told(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+async def test_problems_of_the_config_are_reported(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text('primary = "no colour"')
     config = Config(theme="nowhere", keymap={"chat.modles": "f3", "chat.new": "ctrl+o"})
     problems = [ConfigProblem("There is no key 'tmeperature'.", "tmeperature", 3)]
@@ -393,7 +393,7 @@ async def test_the_palette_has_actions_without_a_key(host: ScriptedHost, clock: 
         assert app.clipboard == ANSWER
 
 
-async def test_the_log_shows_what_workers_said(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_the_log_pane_shows_the_log_of_the_workers(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)

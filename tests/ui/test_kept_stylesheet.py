@@ -46,7 +46,7 @@ def test_the_same_text_with_the_same_variables_is_parsed_once(parsed: list[str])
     assert parsed == [SHEET]
 
 
-def test_other_variables_give_what_textual_makes_of_them_and_the_way_back_is_not_parsed(parsed: list[str]) -> None:
+def test_other_variables_give_the_rules_of_textual_and_earlier_ones_are_cached(parsed: list[str]) -> None:
     ours = sheet(DARK)
     dark = ours.css
     ours.set_variables(LIGHT)
@@ -60,7 +60,7 @@ def test_other_variables_give_what_textual_makes_of_them_and_the_way_back_is_not
     assert [dark, light] == [sheet(variables, kind=Stylesheet).css for variables in (DARK, LIGHT)]
 
 
-def test_one_sheet_that_is_given_other_variables_takes_nothing_from_another(parsed: list[str]) -> None:
+def test_changing_the_variables_of_one_sheet_keeps_the_cache_of_another(parsed: list[str]) -> None:
     stays, changes = sheet(DARK), sheet(DARK)
     assert stays.rules == changes.rules
     changes.set_variables(LIGHT)
@@ -71,7 +71,7 @@ def test_one_sheet_that_is_given_other_variables_takes_nothing_from_another(pars
 
 
 @pytest.mark.parametrize("wrong", ["Label { colour: red; }", "Label { color: $no_such_ink; }", "Label { color"])
-def test_a_sheet_with_a_mistake_is_refused_each_time_and_leaves_the_rules(parsed: list[str], wrong: str) -> None:
+def test_an_invalid_sheet_is_refused_each_time_and_keeps_the_rules(parsed: list[str], wrong: str) -> None:
     ours = sheet(DARK)
     before = ours.css
     for _ in range(2):
@@ -83,7 +83,7 @@ def test_a_sheet_with_a_mistake_is_refused_each_time_and_leaves_the_rules(parsed
         assert "\n\n".join(rule.css for rule in ours._rules) == before
 
 
-def test_no_more_is_kept_than_themes_that_somebody_tries(parsed: list[str]) -> None:
+def test_the_cache_is_bounded(parsed: list[str]) -> None:
     for number in range(_compat.THEMES_KEPT + 5):
         sheet(DARK | {"ink": f"#0000{number:02}"}).parse()
     assert len(_compat._parsed) == _compat.THEMES_KEPT

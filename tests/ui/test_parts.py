@@ -69,14 +69,14 @@ FULL = StatsReadings(info=INFO, machine=MachineView(HOST), context_used=970, his
 
 @pytest.mark.parametrize("height", [60, 33, 30, 20])
 @pytest.mark.parametrize("readings", [StatsReadings(), FULL], ids=["empty", "full"])
-def test_the_panel_never_is_wider_than_its_place(readings: StatsReadings, height: int) -> None:
+def test_the_panel_is_never_too_wide(readings: StatsReadings, height: int) -> None:
     lines = panel_lines(readings, 31, height)
     assert all(line.cell_length <= 31 for line in lines)
     assert not any(ord(char) < 32 for line in lines for char in line.plain)
     assert len(lines) <= height
 
 
-def test_what_is_not_known_is_a_dash() -> None:
+def test_unknown_figures_are_dashes() -> None:
     text = "\n".join(line.plain for line in panel_lines(StatsReadings(), 31, 40))
     assert "0" not in text.replace("p50", "")
     assert text.count("—") >= 10
@@ -123,7 +123,7 @@ class Time:
         return Clocks(lambda: self.ns, lambda: self.cpu)
 
 
-async def test_text_is_handed_on_at_a_steady_pace_and_never_lost() -> None:
+async def test_text_is_emitted_at_a_steady_rate_and_never_lost() -> None:
     time, emitted = Time(), []
     pacer = Pacer(lambda answer, thoughts: emitted.append((answer, thoughts)), 0.1, clocks=time.clocks())
     for number in range(10):
@@ -149,7 +149,7 @@ async def test_the_last_piece_is_drawn_though_nothing_follows() -> None:
     assert emitted == ["a", "b"]
 
 
-async def test_dear_paints_become_rarer_and_come_back() -> None:
+async def test_expensive_paints_become_rarer_and_recover() -> None:
     time = Time()
     pacer = Pacer(lambda *_: None, 0.05, share=0.1, clocks=time.clocks())
 

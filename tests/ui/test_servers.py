@@ -98,7 +98,7 @@ async def test_a_server_is_added_by_its_address_and_its_model_opened(serve, prog
         assert "Ollama" in shown(app)
 
 
-async def test_a_server_that_does_not_answer_is_told_in_the_dialog(program):
+async def test_a_server_that_does_not_answer_is_reported_in_the_dialog(program):
     app = program()
     async with app.run_test(size=(120, 36)) as pilot:
         await pilot.press("ctrl+o")
@@ -134,7 +134,7 @@ async def test_each_figure_says_who_measured_it(serve, program):
         assert any("context of 4096" in text for text in turns(app))
 
 
-async def test_figures_of_a_model_in_process_say_nothing_of_it(program):
+async def test_figures_of_a_model_in_process_name_no_source(program):
     app = program(model="scripted")
     async with app.run_test(size=(120, 40)) as pilot:
         await until(pilot, lambda: app.workspace.model is not None)
@@ -168,7 +168,7 @@ async def test_a_model_is_unloaded(serve, program):
         assert "is not on a server" in str(app.screen.state.content)
 
 
-async def test_an_address_is_no_handful_of_letters():
+async def test_an_address_is_validated():
     models = [ModelEntry("http://gpu:8000#a", "a"), ModelEntry("/http/gpu/8000", "http gpu 8000")]
     assert matching(models, "http://gpu:8000/v1/") == models[:1]
     assert matching(models, "http://gp") == models[:1]

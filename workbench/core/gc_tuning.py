@@ -1,4 +1,4 @@
-"""Garbage collection: deferred while the program starts, and rare among the objects that stay."""
+"""Tuning Python's garbage collector: no collections during the start, and few of the old generation afterwards."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 SELDOM = 200
-"""Collections of the middle generation between two full ones, each of which may block a key for 60 ms.
+"""Collections of the middle generation per collection of the old one, which may delay a key by 60 ms.
 
-With Python's default of 10 that happens every three seconds while three answers stream.
+With Python's default of 10, the old generation is collected every three seconds while three answers stream.
 """
 
 
 @contextmanager
 def collect_later() -> Iterator[None]:
-    """Collect nothing inside the `with` block until `collect_from_now`.
+    """Disable collections until `collect_from_now`.
 
-    Imports and the first screen make about seventy thousand objects that stay; dozens of collections would visit them.
+    Imports and the first screen make some 70,000 objects that stay; they would be traversed dozens of times.
     """
     thresholds = gc.get_threshold()
     gc.disable()
@@ -29,9 +29,9 @@ def collect_later() -> Iterator[None]:
 
 
 def collect_from_now() -> None:
-    """Collect what becomes garbage from now on; the present objects are taken to stay.
+    """Enable collections, leave out the existing objects, and collect the old generation seldom.
 
-    Does nothing unless collection is deferred.
+    Does nothing outside `collect_later`.
     """
     if not gc.isenabled():
         gc.freeze()

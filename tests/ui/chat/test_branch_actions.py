@@ -108,7 +108,7 @@ async def test_an_edited_question_is_answered_in_its_own_branch(host: ScriptedHo
         assert kinds == ["message", "answer"] * 4
 
 
-async def test_an_edited_answer_is_what_the_model_is_given(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_an_edited_answer_is_sent_to_the_model(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -137,7 +137,7 @@ async def test_an_edit_that_changes_nothing_does_nothing(
         assert len(host.opened[0].requests) == 1
 
 
-async def test_a_cut_answer_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_truncated_answer_continues(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -161,7 +161,7 @@ async def test_a_cut_answer_goes_on(host: ScriptedHost, clock: FakeClock) -> Non
         assert turns(app) == ["why", beginning]
 
 
-async def test_a_regeneration_of_which_nothing_comes_changes_nothing(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_regeneration_without_text_changes_nothing(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -178,7 +178,7 @@ async def test_a_regeneration_of_which_nothing_comes_changes_nothing(host: Scrip
         assert turns(app) == ["one", "first answer", "two", "second answer"]
 
 
-async def test_undo_and_redo_lead_through_everything(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_undo_and_redo_cover_every_change(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
     app = app_on(host, clock, "tiny", store=store)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -239,7 +239,7 @@ async def test_while_an_answer_is_written_nothing_else_changes(host: ScriptedHos
         assert turns(app) == ["one", "first answer", "two", "second answer"]
 
 
-async def test_without_anything_said_every_action_says_so(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_without_messages_every_action_says_so(host: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(host, clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -275,7 +275,7 @@ async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, cl
         assert text in app.clipboard
 
 
-async def test_a_resumed_session_with_branches_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_resumed_session_keeps_its_branches(host: ScriptedHost, clock: FakeClock) -> None:
     def node(number: int, parent: int, role: str, text: str, reason: str = "") -> Node:
         return Node(number, parent, Turn(Message(role, text), 1.0, finish_reason=reason))  # type: ignore[arg-type]
 

@@ -60,7 +60,7 @@ async def test_a_chat_begins_as_the_modelfile_says(described: ScriptedHost, cloc
         assert turns(app)[-1] == ANSWER
 
 
-async def test_a_new_chat_begins_so_again(described: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_new_chat_begins_with_the_modelfile_too(described: ScriptedHost, clock: FakeClock) -> None:
     app = app_on(described, clock, REF)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
@@ -72,7 +72,7 @@ async def test_a_new_chat_begins_so_again(described: ScriptedHost, clock: FakeCl
         assert app.workspace.conversation.system == "Be brief."
 
 
-async def test_what_was_written_while_it_loaded_comes_after_its_turns(
+async def test_a_message_sent_during_the_load_follows_the_messages_of_the_modelfile(
     described: ScriptedHost, clock: FakeClock
 ) -> None:
     app = app_on(described, clock, REF)
@@ -135,7 +135,7 @@ async def test_a_stored_conversation_keeps_its_own_settings(described: ScriptedH
             assert app.workspace.model.recipe == RECIPE
 
 
-async def test_the_command_line_counts_more(described: ScriptedHost, clock: FakeClock) -> None:
+async def test_the_command_line_takes_precedence(described: ScriptedHost, clock: FakeClock) -> None:
     given = replace(RECIPE, system="", parameters=(("temperature", 0.9),), messages=())
     app = app_on(described, clock, REF, recipe=given)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -169,7 +169,7 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
         ),
     ],
 )
-def test_what_is_brought(own: Recipe, taken: Recipe, said: str) -> None:
+def test_the_effects_of_a_modelfile_are_listed(own: Recipe, taken: Recipe, said: str) -> None:
     assert brought(ModelEntry("m", "m", recipe=own), taken) == f"The Modelfile brings {said}."
 
 

@@ -101,7 +101,7 @@ async def test_escape_stops_and_then_closes(host: ScriptedHost, clock: FakeClock
         assert sender.sent == []
 
 
-async def test_what_goes_wrong_is_told(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
+async def test_errors_are_shown(host: ScriptedHost, clock: FakeClock, sender: FakeSender) -> None:
     sender.error = ServerUnreachableError("Nothing answers at 127.0.0.1:11434.", "See whether the server runs.")
     app = app_on(host, clock, sender=sender)
     async with app.run_test(size=(120, 36)) as pilot:

@@ -89,7 +89,7 @@ async def test_escape_stops_the_prefill_and_the_question_comes_back(host: Script
         assert [message.content for message in host.opened[0].requests[-1].messages] == ["why!"]
 
 
-async def test_an_engine_that_fails_leaves_what_it_wrote(make_host: MakeHost, clock: FakeClock) -> None:
+async def test_a_failing_engine_keeps_the_text_so_far(make_host: MakeHost, clock: FakeClock) -> None:
     script = Script(("half", " an", " answer"), fail_at=2, error=EngineError("The GPU is gone.", "Plug it in."))
     app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
@@ -100,7 +100,9 @@ async def test_an_engine_that_fails_leaves_what_it_wrote(make_host: MakeHost, cl
         assert app.workspace.conversation.turns[-1].finish_reason == "failed"
 
 
-async def test_an_engine_that_fails_at_once_gives_the_question_back(make_host: MakeHost, clock: FakeClock) -> None:
+async def test_an_engine_that_fails_at_once_returns_the_question_to_the_prompt(
+    make_host: MakeHost, clock: FakeClock
+) -> None:
     script = Script(("x",), fail_at=0)
     app = app_on(make_host([ScriptedModel(ENTRY, (script,))]), clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
@@ -147,7 +149,7 @@ async def test_a_second_question_waits_in_the_prompt(host: ScriptedHost, clock: 
         await settle(pilot)
 
 
-async def test_what_is_asked_while_the_model_loads_goes_out_afterwards(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_message_sent_during_a_load_goes_out_afterwards(host: ScriptedHost, clock: FakeClock) -> None:
     clock.hold_after(3)
     app = app_on(host, clock)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -288,7 +290,7 @@ async def test_partials_are_kept_twice_a_second(make_host: MakeHost, clock: Fake
         assert kinds[-1] == "answer"
 
 
-async def test_a_journal_that_fails_is_told_once_and_the_chat_goes_on(host: ScriptedHost, clock: FakeClock) -> None:
+async def test_a_failing_journal_is_reported_once_and_the_chat_continues(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
     store.broken = True
     app = app_on(host, clock, store=store)

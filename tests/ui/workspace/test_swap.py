@@ -51,7 +51,7 @@ async def test_one_key_goes_round_the_quantizations_by_size(make_host: MakeHost,
         assert await opened(host) == ["some:Q4_K_M", "some:Q8_0", "some:F16", "some:Q4_K_M"]
 
 
-async def test_the_conversation_goes_on_with_the_next_quantization(make_host: MakeHost, clock: FakeClock) -> None:
+async def test_the_conversation_continues_with_the_next_quantization(make_host: MakeHost, clock: FakeClock) -> None:
     host = make_host(three_and_another())
     async with app_on(host, clock, "some:Q4_K_M").run_test(size=(120, 36)) as pilot:
         await settle(pilot)

@@ -342,4 +342,4 @@ class BenchScreen(Screen[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         """Report an unexpected worker error, and continue."""
-        report_worker_error(event, self._services.logs, lambda text: self.say(text, 8.0))
+        report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -21,46 +21,12 @@ REFRESH_SECONDS = 0.5
 class LogLines(Lines):
     """The log lines."""
 
-    DEFAULT_CSS = """
-    LogLines {
-        & > .log--debug, & > .log--source {
-            color: $text-muted;
-        }
-
-        & > .log--info {
-            color: $text-primary;
-        }
-
-        & > .log--warning {
-            color: $text-warning;
-        }
-
-        & > .log--error {
-            color: $text-error;
-        }
-    }
-    """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "log--debug",
-        "log--info",
-        "log--warning",
-        "log--error",
-        "log--source",
-    }
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"log--debug", "log--info", "log--warning", "log--error", "log--source"}
 
 
 class LogPane(VerticalScroll):
     """Follows the log while it is shown."""
 
-    DEFAULT_CSS = """
-    LogPane {
-        height: 12;
-        border-top: solid $gauge-track;
-        border-title-color: $text-muted;
-        background: $surface;
-        padding: 0 1;
-    }
-    """
     text = query_one(LogLines)
 
     def __init__(self, logs: LogBook) -> None:

@@ -49,19 +49,6 @@ class ResumeOffer(Lines):
         dismiss_key: The key that dismisses the offer for good.
     """
 
-    DEFAULT_CSS = """
-    ResumeOffer {
-        margin: 0 1;
-        padding: 0 1;
-        border-left: thick $accent;
-        background: $panel;
-
-        & > .offer--title, & > .offer--key {
-            color: $text-accent;
-            text-style: bold;
-        }
-    }
-    """
     COMPONENT_CLASSES: ClassVar[set[str]] = {"offer--title", "offer--key"}
 
     class Clicked(Message):
