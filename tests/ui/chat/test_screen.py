@@ -379,4 +379,4 @@ async def test_the_panel_folds_to_a_strip_when_the_window_shrinks(host: Scripted
         await settle(pilot)
         assert app.chat.view.panel.display
         assert "CONTEXT" in shown(app)
-        assert not app.query("StatsStrip")
+        assert not app.chat.view.strip.display

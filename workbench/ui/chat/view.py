@@ -14,7 +14,7 @@ from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.logbook import LogBook
-from workbench.ui.chat.stats_panel import StatsPanel, StatsStrip, StatsView
+from workbench.ui.chat.stats_panel import StatsPanel, StatsStrip
 from workbench.ui.chat.status_line import StatusLine
 from workbench.ui.chat.welcome import Welcome
 from workbench.ui.prompt.completion import Suggestions
@@ -58,7 +58,8 @@ class ChatView:
         self._swap_card: SwapCard | None = None
         self._queued: UserTurn | None = None
         self.key_for = key_for
-        self.panel = StatsPanel()
+        self.panel, self.strip = StatsPanel(), StatsStrip()
+        self.strip.display = False
         self.transcript = Transcript()
         self.status = StatusLine(workspace, key_for)
         self.suggestions = Suggestions(widget_id="suggestions")
@@ -72,7 +73,7 @@ class ChatView:
     def compose(self) -> Iterator[Widget]:
         """The parts from the top to the bottom."""
         # No container holds these: each one would be drawn below all that it holds, with every paint.
-        yield from (self.panel, self.transcript, self.status, self.suggestions, self.prompt, KeyBar())
+        yield from (self.panel, self.transcript, self.status, self.suggestions, self.prompt, self.strip, KeyBar())
 
     def run(
         self, work: Coroutine[Any, Any, Result], group: str, description: str, *, exclusive: bool = False
@@ -96,14 +97,9 @@ class ChatView:
     def fit_width(self, columns: int) -> None:
         """Show the panel where there is room for it, else the strip."""
         wide = columns >= WIDE
-        if wide == self.panel.display:
-            return
-        self.panel.display = wide
-        if wide:
-            self._screen.query(StatsStrip).remove()
-        else:
-            self._screen.mount(StatsStrip(), after=self.prompt)
-        self._screen.call_after_refresh(self.look)
+        if wide != self.panel.display:
+            self.panel.display, self.strip.display = wide, not wide
+            self._screen.call_after_refresh(self.look)
 
     async def add_above_status(self, widget: Widget) -> None:
         """Add a widget between the transcript and the status line."""
@@ -155,10 +151,8 @@ class ChatView:
         self._workspace.sample_speed()
         readings = replace(self._workspace.readings(), meters_key=self.key_for("app.meters"))
         with self._screen.app.batch_update():
-            # A query would match its selector against every turn of the conversation.
-            for child in self._screen.children:
-                if isinstance(child, StatsView):
-                    child.show(readings)
+            self.panel.show(readings)
+            self.strip.show(readings)
             self.status.show()
 
     # The transcript
