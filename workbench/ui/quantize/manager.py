@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Protocol, runtime_checkable
 
 from textual.app import App
+from textual.notifications import SeverityLevel
 from textual.screen import ModalScreen
 
 from workbench.core.errors import TargetError, WorkbenchError
@@ -131,7 +132,7 @@ class QuantizeManager:
         self.look()
 
     def _notify(self, text: str, title: str, seconds: float = 6, *, is_error: bool = False) -> None:
-        severity = "error" if is_error else "information"
+        severity: SeverityLevel = "error" if is_error else "information"
         self._app.notify(clean_line(text), title=clean_line(title), severity=severity, timeout=seconds, markup=False)
 
     async def _search(self) -> None:
