@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.parameters import PARAMETERS
-from workbench.ui.chat.commands import SLASHES, candidates, plain_message, read_slash, unquoted
+from workbench.ui.chat.commands import COMMANDS, candidates, plain_message, read_command, unquoted
 from workbench.ui.prompt.completion import Candidate, common_start
 
 
@@ -21,14 +21,14 @@ from workbench.ui.prompt.completion import Candidate, common_start
     ],
 )
 def test_a_line_is_read_as_a_command(text: str, name: str, rest: str) -> None:
-    typed = read_slash(text)
+    typed = read_command(text)
     assert typed is not None
     assert (typed.name, typed.rest) == (name, rest)
 
 
 @pytest.mark.parametrize("text", ["", "hello /set", "//set", " /set"])
 def test_what_is_a_message(text: str) -> None:
-    assert read_slash(text) is None
+    assert read_command(text) is None
 
 
 def test_two_slashes_send_one() -> None:
@@ -37,7 +37,7 @@ def test_two_slashes_send_one() -> None:
 
 @given(st.text(max_size=40))
 def test_every_text_is_a_message_or_a_command(text: str) -> None:
-    typed = read_slash(text)
+    typed = read_command(text)
     if typed is None:
         assert plain_message(text) == (text[1:] if text.startswith("//") else text)
     elif typed.command is None:
@@ -48,10 +48,10 @@ def test_every_text_is_a_message_or_a_command(text: str) -> None:
 
 
 def test_names_and_aliases_are_each_of_one_command() -> None:
-    words = [word for each in SLASHES for word in (each.name, *each.aliases)]
+    words = [word for each in COMMANDS for word in (each.name, *each.aliases)]
     assert len(set(words)) == len(words)
-    assert read_slash("/quit").command is read_slash("/bye").command  # type: ignore[union-attr]
-    assert "'set'" in read_slash("/sett").advice  # type: ignore[union-attr]
+    assert read_command("/quit").command is read_command("/bye").command  # type: ignore[union-attr]
+    assert "'set'" in read_command("/sett").advice  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.errors import ModelFileError, ParameterError, UnknownModelError, did_you_mean
 from workbench.core.parameters import PARAMETERS, Value, find_parameter, get_value, parse_value
-from workbench.ui.chat.commands import NOT_HERE, SETS, SHOWS, SLASHES, Typed, unquoted
+from workbench.ui.chat.commands import COMMANDS, NOT_HERE, SETS, SHOWS, CommandLine, unquoted
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.view import ChatView
 from workbench.ui.kit import figures as fmt
@@ -49,7 +49,7 @@ class CommandRunner:
             "?": self._list,
         }
 
-    async def run(self, typed: Typed) -> None:
+    async def run(self, typed: CommandLine) -> None:
         """Run a command.
 
         Raises:
@@ -73,9 +73,9 @@ class CommandRunner:
         self._view.app.push_screen(ValueDialog(title, text))
 
     async def _list(self, _rest: str) -> None:
-        width = max(len(each.line) for each in SLASHES)
+        width = max(len(each.line) for each in COMMANDS)
         lines = []
-        for each in SLASHES:
+        for each in COMMANDS:
             also = f" Also {', '.join(f'/{alias}' for alias in each.aliases)}." if each.aliases else ""
             lines.append(f"{each.line:<{width}}  {each.help}{also}")
         shown = [f"  {word:<{width}}{text}" for word, text in SHOWS.items()]

@@ -14,7 +14,7 @@ from workbench.ui.prompt.completion import Candidate
 
 
 @dataclass(frozen=True, slots=True)
-class Slash:
+class SlashCommand:
     """A command."""
 
     name: str
@@ -29,25 +29,25 @@ class Slash:
         return f"/{self.name} {self.usage}".rstrip()
 
 
-SLASHES: tuple[Slash, ...] = (
-    Slash("set", "NAME VALUE", "Change a parameter, `system`, or `think` and `nothink`; /set alone lists them."),
-    Slash("show", "WHAT", "Show info, license, modelfile, parameters, system or template."),
-    Slash("load", "MODEL", "Load a model; the conversation continues with it."),
-    Slash("save", "NAME", "Save model, settings and messages as a Modelfile."),
-    Slash("clear", "", "Begin a new conversation; this one is stored.", ("new",)),
-    Slash("bye", "", "End the program.", ("exit", "quit")),
-    Slash("?", "", "List these commands.", ("help",)),
-    Slash("seed", "N", "Set the seed; without a number, a new one for each answer."),
-    Slash("export", "", "Write the conversation as a Modelfile, Markdown or JSON."),
-    Slash("settings", "", "Change system prompt and parameters."),
-    Slash("reload", "", "Load the model again with the current settings."),
-    Slash("copy", "", "Copy the last answer."),
-    Slash("models", "", "Show every model on this machine."),
-    Slash("race", "", "Put one prompt to several models, side by side."),
-    Slash("bench", "", "Measure how fast models are."),
-    Slash("log", "", "Show or hide the log."),
-    Slash("theme", "", "Choose another theme."),
-    Slash("keys", "", "List all keys."),
+COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand("set", "NAME VALUE", "Change a parameter, `system`, or `think` and `nothink`; /set alone lists them."),
+    SlashCommand("show", "WHAT", "Show info, license, modelfile, parameters, system or template."),
+    SlashCommand("load", "MODEL", "Load a model; the conversation continues with it."),
+    SlashCommand("save", "NAME", "Save model, settings and messages as a Modelfile."),
+    SlashCommand("clear", "", "Begin a new conversation; this one is stored.", ("new",)),
+    SlashCommand("bye", "", "End the program.", ("exit", "quit")),
+    SlashCommand("?", "", "List these commands.", ("help",)),
+    SlashCommand("seed", "N", "Set the seed; without a number, a new one for each answer."),
+    SlashCommand("export", "", "Write the conversation as a Modelfile, Markdown or JSON."),
+    SlashCommand("settings", "", "Change system prompt and parameters."),
+    SlashCommand("reload", "", "Load the model again with the current settings."),
+    SlashCommand("copy", "", "Copy the last answer."),
+    SlashCommand("models", "", "Show every model on this machine."),
+    SlashCommand("race", "", "Put one prompt to several models, side by side."),
+    SlashCommand("bench", "", "Measure how fast models are."),
+    SlashCommand("log", "", "Show or hide the log."),
+    SlashCommand("theme", "", "Choose another theme."),
+    SlashCommand("keys", "", "List all keys."),
 )
 """Every command, in the order of the list."""
 
@@ -83,7 +83,7 @@ NOT_HERE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class CommandLine:
     """A command line."""
 
     name: str
@@ -92,24 +92,24 @@ class Typed:
     """The rest of the line."""
 
     @property
-    def command(self) -> Slash | None:
+    def command(self) -> SlashCommand | None:
         """The command; None where there is none with this name or alias."""
-        return next((each for each in SLASHES if self.name == each.name or self.name in each.aliases), None)
+        return next((each for each in COMMANDS if self.name == each.name or self.name in each.aliases), None)
 
     @property
     def advice(self) -> str:
         """The advice for an unknown command."""
-        nearest = did_you_mean(self.name, [each.name for each in SLASHES])
+        nearest = did_you_mean(self.name, [each.name for each in COMMANDS])
         return f"{nearest} /? lists the commands; // at the start sends the text as it is.".lstrip()
 
 
-def read_slash(text: str) -> Typed | None:
+def read_command(text: str) -> CommandLine | None:
     """The command in `text`; None where it is a message."""
     if not text.startswith("/") or text.startswith("//"):
         return None
     name, _, rest = text[1:].partition(" ")
     first, newline, more = name.partition("\n")
-    return Typed(first.strip().casefold(), (f"{more} {rest}" if newline else rest).strip())
+    return CommandLine(first.strip().casefold(), (f"{more} {rest}" if newline else rest).strip())
 
 
 def plain_message(text: str) -> str:
@@ -138,7 +138,7 @@ def candidates(text: str, models: Sequence[str] = ()) -> list[Candidate]:
     if not space:
         return [
             Candidate(f"/{each.name}{' ' if each.usage else ''}", f"{each.usage:<11} {each.help}".strip())
-            for each in SLASHES
+            for each in COMMANDS
             if any(word.startswith(name.casefold()) for word in (each.name, *each.aliases))
         ]
     match name.casefold():

@@ -10,7 +10,7 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.models import Catalog
 from workbench.core.prompt_text import PromptBook
 from workbench.ui.chat.answers import ChatAnswers
-from workbench.ui.chat.commands import Typed, candidates, plain_message, read_slash
+from workbench.ui.chat.commands import CommandLine, candidates, plain_message, read_command
 from workbench.ui.chat.view import ChatView
 from workbench.ui.prompt.completion import Candidate
 
@@ -31,7 +31,7 @@ class PromptInput:
         answers: ChatAnswers,
         prompts: PromptBook,
         catalog: Catalog,
-        run_command: Callable[[Typed], Awaitable[None]],
+        run_command: Callable[[CommandLine], Awaitable[None]],
     ) -> None:
         self._view = view
         self._prompt = view.prompt
@@ -86,7 +86,7 @@ class PromptInput:
         Args:
             shown: The text with its pastes as chips. A paste at its beginning is no command.
         """
-        if (typed := read_slash(shown)) is not None:
+        if (typed := read_command(shown)) is not None:
             self._view.run(self._run(typed, shown), "slash", "command")
         elif refusal := self._answers.refusal():
             self._view.status.say(f"{refusal} Your text stays here.")
@@ -94,7 +94,7 @@ class PromptInput:
             text = self._take(shown)
             self._answers.ask(plain_message(text) if shown.startswith("/") else text)
 
-    async def _run(self, typed: Typed, shown: str) -> None:
+    async def _run(self, typed: CommandLine, shown: str) -> None:
         self._command = shown
         try:
             await self._run_command(replace(typed, rest=self._prompt.pastes.expand(typed.rest)))

@@ -17,7 +17,7 @@ from workbench.core.errors import SessionError, WorkbenchError
 from workbench.core.recipe import Recipe
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.branch_actions import BranchActions
-from workbench.ui.chat.commands import SLASHES, Typed
+from workbench.ui.chat.commands import COMMANDS, CommandLine
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.prompt_input import PromptInput
 from workbench.ui.chat.session_actions import SessionActions
@@ -253,7 +253,7 @@ class ChatScreen(Screen[None]):
 
     # Commands and the palette
 
-    async def _run_command(self, typed: Typed) -> None:
+    async def _run_command(self, typed: CommandLine) -> None:
         from workbench.ui.chat.command_runner import CommandRunner
 
         program = {
@@ -303,7 +303,7 @@ class ChatScreen(Screen[None]):
         )
         # fmt: on
         yield from (PaletteEntry(*action) for action in actions)
-        for each in SLASHES:
+        for each in COMMANDS:
             # The others are actions, which are listed by their own names.
             if each.usage:
                 yield PaletteEntry(f"{each.line} …", each.help, partial(self.input.type, f"/{each.name} "))
