@@ -84,18 +84,18 @@ async def talk(folder: Path, log: int) -> None:
     host = ScriptedHost([model], clock=FakeClock(), sleep=sleep)
     store = DatabaseSessionStore(folder / "sessions.db")
     services = fake_services(host, store=store, config=Config())
-    desk = Workspace(services, lambda error: os._exit(7), Clocks(now_ns, lambda: 0.0))
-    engine = Logged(await desk.open("tiny", "tiny"), log)
+    workspace = Workspace(services, lambda error: os._exit(7), Clocks(now_ns, lambda: 0.0))
+    engine = Logged(await workspace.open("tiny", "tiny"), log)
     for turn in range(len(scripts)):
         engine.turn = turn
-        outcome = await desk.answer(engine, question(turn), lambda *_: None)
+        outcome = await workspace.answer(engine, question(turn), lambda *_: None)
         assert outcome.message.content == answer(turn)
         engine.say("done", turn)
         if turn % 3 == 2:
-            path = desk.conversation.tree.path()
-            await desk.walk(path[0].number, 1)
-            await desk.delete(path[-1].number)
-            await desk.undo()
+            path = workspace.conversation.tree.path()
+            await workspace.walk(path[0].number, 1)
+            await workspace.delete(path[-1].number)
+            await workspace.undo()
 
 
 def live(folder: Path) -> None:

@@ -52,7 +52,7 @@ class BenchScreen(Screen[None]):
 
     Args:
         services: What the program works with.
-        desk: The conversation of the chat, whose model is measured first.
+        workspace: The conversation of the chat, whose model is measured first.
         key_for: The key of a binding, by its id.
     """
 
@@ -84,10 +84,10 @@ class BenchScreen(Screen[None]):
     progress = query_one("#bench-progress", BenchLines)
     state = query_one("#bench-state", BenchLines)
 
-    def __init__(self, services: Services, desk: Workspace, key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="bench")
         self._services = services
-        self._desk = desk
+        self._workspace = workspace
         self._key_for = key_for
         self._kind: Kind = "tests"
         self._models = BenchModels(self, services.catalog, services.no_model_hint, self._show_form, self.say)
@@ -113,7 +113,7 @@ class BenchScreen(Screen[None]):
 
     def on_screen_resume(self) -> None:
         """Follow the chat's model, until another is chosen."""
-        self._models.follow(self._desk.model)
+        self._models.follow(self._workspace.model)
         self._show_form()
         self._paint()
         if self.focused is None:
@@ -185,7 +185,7 @@ class BenchScreen(Screen[None]):
     def _state_line(self) -> Content:
         if self._said.text:
             return self._said.text
-        if self.running and self._desk.answering is not None:
+        if self.running and self._workspace.answering is not None:
             return styled(("An answer streams in the chat: it disturbs the measurement.", "rows--warning"))
         if len(self._earlier) == 1:
             text = f"{self._earlier[0].id}, kept. {self._key_for('bench.start')} starts a new measurement."
@@ -222,11 +222,11 @@ class BenchScreen(Screen[None]):
 
     def action_add(self) -> None:
         """Choose another model."""
-        self._models.choose(self._desk.model)
+        self._models.choose(self._workspace.model)
 
     @on(Rows.Chosen, "#bench-models")
     def _swap(self, event: Rows.Chosen) -> None:
-        self._models.choose(self._desk.model, self._models.of(self._kind)[event.index])
+        self._models.choose(self._workspace.model, self._models.of(self._kind)[event.index])
 
     def action_step(self, step: int) -> None:
         """Go to another field."""

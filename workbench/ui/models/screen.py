@@ -54,7 +54,7 @@ class ModelsScreen(Screen[None]):
 
     Args:
         services: What the program works with.
-        desk: The conversation of the chat: its model and its settings.
+        workspace: The conversation of the chat: its model and its settings.
         key_for: Gives the key of a binding.
     """
 
@@ -77,7 +77,7 @@ class ModelsScreen(Screen[None]):
     strip = query_one("#models-strip", ListLines)
     state = query_one("#models-state", Label)
 
-    def __init__(self, services: Services, desk: Workspace, key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="models")
         self._services = services
         self._key_for = key_for
@@ -87,11 +87,11 @@ class ModelsScreen(Screen[None]):
         """The row that the panel shows."""
         self._show_pending = False
         self.list = ModelBrowser(
-            lambda: desk.model, lambda models, width: empty_lines(models, services, key_for, width)
+            lambda: workspace.model, lambda models, width: empty_lines(models, services, key_for, width)
         )
         self.models = self.list.models
         self.estimator = FitEstimator(
-            services, lambda: desk.conversation.load, lambda: desk.engine.info if desk.engine else None
+            services, lambda: workspace.conversation.load, lambda: workspace.engine.info if workspace.engine else None
         )
         self.what_if = WhatIfActions(self.estimator, lambda: self.models.model, self.say, self._show_panel)
         self.actions = ModelActions(services, self.models, key_for, self.say, self._push)

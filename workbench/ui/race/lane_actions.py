@@ -27,7 +27,7 @@ class LaneActions:
     Args:
         screen: Shows dialogs, and runs the workers.
         services: What the program works with.
-        desk: The conversation of the chat.
+        workspace: The conversation of the chat.
         board: Shows the lanes.
         terms: Gives the settings of a new lane.
         changed: Called when lanes have changed.
@@ -38,7 +38,7 @@ class LaneActions:
         self,
         screen: Screen[None],
         services: Services,
-        desk: Workspace,
+        workspace: Workspace,
         board: LaneBoard,
         terms: Callable[[], RaceTerms],
         changed: Callable[[], object],
@@ -46,7 +46,7 @@ class LaneActions:
     ) -> None:
         self._screen = screen
         self._services = services
-        self._desk = desk
+        self._workspace = workspace
         self._board = board
         self._terms = terms
         self._changed = changed
@@ -76,7 +76,7 @@ class LaneActions:
 
     async def propose(self) -> None:
         """Add the quantizations of the chat's model."""
-        model = self._desk.model
+        model = self._workspace.model
         models: Sequence[ModelEntry] = ()
         try:
             models = await self._services.catalog.models() if model is not None else ()
@@ -108,7 +108,7 @@ class LaneActions:
             self._work(work, "add a lane")
 
         services = self._services
-        picker = ModelPicker(services.catalog, self._desk.model, services.no_model_hint, services.servers)
+        picker = ModelPicker(services.catalog, self._workspace.model, services.no_model_hint, services.servers)
         self._screen.app.push_screen(picker, chosen)
 
     async def _replace(self, column: LaneColumn, spec: LaneSpec) -> None:

@@ -51,7 +51,7 @@ class RaceScreen(Screen[None]):
 
     Args:
         services: What the program works with.
-        desk: The conversation of the chat, whose model and settings a race starts with.
+        workspace: The conversation of the chat, whose model and settings a race starts with.
         key_for: The key of a binding, by its id.
     """
 
@@ -88,16 +88,16 @@ class RaceScreen(Screen[None]):
             self.lane = lane
             self.questions = questions
 
-    def __init__(self, services: Services, desk: Workspace, key_for: Callable[[str], str]) -> None:
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="race")
         self._services = services
-        self._desk = desk
+        self._workspace = workspace
         self._key_for = key_for
         self._race_id = services.races.new_id()
         self._greedy = True
         self._solo = False
         self._board = LaneBoard(self._new_race())
-        self._actions = LaneActions(self, services, desk, self._board, self._terms, self._show, self.say)
+        self._actions = LaneActions(self, services, workspace, self._board, self._terms, self._show, self.say)
         self._said = TransientText(self, partial(self.call_after_refresh, self._paint))
         self._dirty = False
 
@@ -128,7 +128,7 @@ class RaceScreen(Screen[None]):
         return self._race.running
 
     def _terms(self) -> RaceTerms:
-        conversation = self._desk.conversation
+        conversation = self._workspace.conversation
         return RaceTerms(conversation.load, conversation.sampling, conversation.system, self._greedy)
 
     def _take(self, _lane: Lane, _event: object) -> None:
@@ -183,7 +183,7 @@ class RaceScreen(Screen[None]):
     def _paint_state(self) -> None:
         state = self._state_line()
         room = self.state.size.width - state.cell_length - 3
-        meters = machine_line(self._desk.machine.view, room)
+        meters = machine_line(self._workspace.machine.view, room)
         gap = " " * (3 + room - meters.cell_length) if meters else ""
         self.state.set_lines([state + styled((gap, "")) + meters])
 
