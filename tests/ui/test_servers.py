@@ -185,7 +185,7 @@ async def test_a_server_takes_part_in_a_race(serve, program):
         await settle(pilot)
         race = app.screen._race
         (entry,) = await app.services.servers.add(other.url)
-        await race.add(app.screen._terms.spec(entry))
+        await race.add(app.screen._terms().lane(entry.ref, entry.label, entry.recipe, entry))
         race.ask("Why?")
         await race.finished()
         await settle(pilot)
