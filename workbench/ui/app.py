@@ -110,17 +110,14 @@ class WorkbenchApp(App[None]):
         self.monitor = MachineMonitor(self, self.workspace, services.find_devices, self.chat.status.show_alarm, others)
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The values of our own variables under a theme that does not set them."""
         return variable_defaults(self.current_theme or FALLBACK)
 
     def on_mount(self) -> None:
-        """Once the first screen is drawn, start the meters, and report problems of the config."""
         self.call_after_refresh(collect_from_now)
         self.call_after_refresh(self.monitor.start)
         self.call_after_refresh(self._report_problems)
 
     def on_unmount(self) -> None:
-        """Stop the meters."""
         self.monitor.stop()
 
     # The machine and its meters
@@ -133,7 +130,6 @@ class WorkbenchApp(App[None]):
         return [screen for screen in (self._race, self._bench) if screen is not None]
 
     def action_meters(self) -> None:
-        """Show the alarms and all meters of the machine."""
         self.chat.status.dismiss_alarm()
         self.monitor.open_dialog()
 
@@ -146,7 +142,6 @@ class WorkbenchApp(App[None]):
                 self.notify(text, title=title, severity="warning", timeout=12, markup=False)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected error of a worker."""
         report_worker_error(
             event, lambda text: self.notify(clean_line(text), severity="error", timeout=12, markup=False)
         )
@@ -154,7 +149,6 @@ class WorkbenchApp(App[None]):
     # Keys
 
     def get_key_display(self, binding: Binding) -> str:
-        """A key as people write it."""
         return spoken(binding.key)
 
     def key_for(self, binding_id: str) -> str:
@@ -162,7 +156,6 @@ class WorkbenchApp(App[None]):
         return self._keys.key_for(binding_id)
 
     def action_help(self) -> None:
-        """Explain the screen."""
         from workbench.ui.dialogs.help import HelpDialog
 
         self.push_screen(HelpDialog(self._keys.tables(self.screen)))
@@ -170,7 +163,6 @@ class WorkbenchApp(App[None]):
     # Themes
 
     def action_themes(self) -> None:
-        """Choose a theme."""
         from workbench.ui.dialogs.theme_picker import ThemePicker
 
         self.push_screen(ThemePicker(list(self._themes), self.theme), self._keep_theme)
@@ -196,12 +188,10 @@ class WorkbenchApp(App[None]):
         self.add_mode(mode, mode)
 
     def action_chat(self) -> None:
-        """Go to the chat, and to its prompt."""
         self._go_to("chat")
         self.chat.prompt.focus()
 
     def action_race(self) -> None:
-        """Go to the race."""
         if self._race is None:
             from workbench.ui.race.screen import RaceScreen
 
@@ -210,7 +200,6 @@ class WorkbenchApp(App[None]):
         self._go_to("race")
 
     def action_bench(self) -> None:
-        """Go to the bench."""
         if self._bench is None:
             from workbench.ui.bench.screen import BenchScreen
 
@@ -219,7 +208,6 @@ class WorkbenchApp(App[None]):
         self._go_to("bench")
 
     def action_library(self) -> None:
-        """Go to the models of this machine."""
         if self._models is None:
             from workbench.ui.models.screen import ModelsScreen
 
@@ -228,7 +216,6 @@ class WorkbenchApp(App[None]):
         self._go_to("models")
 
     def on_models_screen_load(self, event: ModelsScreen.Load) -> None:
-        """Load a model from the list in the chat."""
         self.action_chat()
         self.run_worker(self._load_from_list(event), group="load", exit_on_error=False, description="load a model")
 
@@ -242,7 +229,6 @@ class WorkbenchApp(App[None]):
         self.chat.loader.load(ref, label)
 
     def on_race_screen_continue(self, event: RaceScreen.Continue) -> None:
-        """Continue the conversation of a lane in the chat."""
         from workbench.ui.race.lane_actions import conversation_of
 
         if event.lane.info is not None:
@@ -252,14 +238,12 @@ class WorkbenchApp(App[None]):
     # Model files
 
     def action_inspect_model(self) -> None:
-        """Inspect the file of the open model."""
         from workbench.ui.model_files.inspect_screen import InspectScreen
 
         if (model := self._model_with_file()) is not None:
             self.push_screen(InspectScreen(self.services, model))
 
     def action_quantize_model(self) -> None:
-        """Make another quantization of the open model."""
         if (model := self._model_with_file()) is not None:
             self.workshop.choose_type(model)
 
@@ -273,7 +257,6 @@ class WorkbenchApp(App[None]):
 
     @property
     def workshop(self) -> QuantizeManager:
-        """The quantizations in progress."""
         if self._workshop is None:
             from workbench.ui.quantize.manager import QuantizeManager
 
@@ -281,21 +264,17 @@ class WorkbenchApp(App[None]):
         return self._workshop
 
     def on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
-        """Start a quantization, which runs whatever screen is open."""
         self.workshop.begin(event.job, event.model)
 
     def on_job_bar_clicked(self) -> None:
-        """Show the quantizations."""
         self.action_jobs()
 
     def action_jobs(self) -> None:
-        """Show the quantizations in progress."""
         self.workshop.show()
 
     # The way out
 
     def on_copy_out(self, event: CopyOut) -> None:
-        """Copy a text."""
         self._copier.copy(event)
 
     def action_interrupt(self) -> None:

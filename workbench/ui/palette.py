@@ -48,12 +48,10 @@ class ActionProvider(Provider):
             yield from self.screen.palette_entries()
 
     async def discover(self) -> Hits:
-        """All of them, before anything is typed."""
         for entry in self._entries():
             yield DiscoveryHit(entry.name, entry.run, help=entry.help)
 
     async def search(self, query: str) -> Hits:
-        """Those whose name or help matches."""
         matcher = self.matcher(query)
         for entry in self._entries():
             score = max(matcher.match(entry.name), matcher.match(entry.help) * 0.8)

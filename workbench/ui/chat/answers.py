@@ -63,7 +63,6 @@ class ChatAnswers:
         return self._workspace.engine
 
     async def stop(self) -> None:
-        """Stop the running answer, and wait for its end."""
         if self.is_running and self._running is not None:
             self._workspace.stop()
             with suppress(WorkerFailed, WorkerCancelled):

@@ -184,7 +184,6 @@ class BranchActions:
         self._view.transcript.post_message(CopyOut(text, "The conversation was copied as Markdown.", to_file))
 
     def copy_answer(self, *, to_file: bool = False) -> None:
-        """Copy the last answer to the clipboard, or to a file as well."""
         if answers := self._view.transcript.query(AnswerTurn):
             answers.last().action_copy(to_file)
 
@@ -196,7 +195,6 @@ class BranchActions:
             turn.action_copy_code(to_file)
 
     async def _replay(self, turn: TurnLines | None) -> None:
-        """Show an answer again at the speed at which it came."""
         node = self._node(turn, "assistant")
         if node is None or not self._answers.is_free():
             return

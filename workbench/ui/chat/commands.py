@@ -25,7 +25,6 @@ class SlashCommand:
 
     @property
     def line(self) -> str:
-        """The command with its argument."""
         return f"/{self.name} {self.usage}".rstrip()
 
 
@@ -98,7 +97,6 @@ class CommandLine:
 
     @property
     def advice(self) -> str:
-        """The advice for an unknown command."""
         nearest = did_you_mean(self.name, [each.name for each in COMMANDS])
         return f"{nearest} /? lists the commands; // at the start sends the text as it is.".lstrip()
 

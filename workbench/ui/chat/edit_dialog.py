@@ -23,7 +23,6 @@ class EditArea(TextArea):
     ]  # fmt: skip
 
     def action_take(self) -> None:
-        """Take the text."""
         # A priority key overtakes the keys that were typed before it and still wait in the widget's queue.
         self.call_later(self._take)
 
@@ -34,7 +33,6 @@ class EditArea(TextArea):
             self.notify("A message cannot be empty: Esc goes back.", timeout=3)
 
     def action_newline(self) -> None:
-        """Begin a new line."""
         self.call_later(self.insert, "\n")
 
 
@@ -59,7 +57,6 @@ class EditDialog(Dialog[str | None]):
         self._done = done
 
     def compose(self) -> ComposeResult:
-        """The text."""
         with Vertical(id="edit-box", classes="dialog-box") as box:
             box.border_title = self._title
             box.border_subtitle = f"Enter {self._done} · Shift+Enter or Ctrl+J new line · Esc goes back"
@@ -68,5 +65,4 @@ class EditDialog(Dialog[str | None]):
             yield area
 
     def on_mount(self) -> None:
-        """Put the cursor at the end."""
         self.area.move_cursor(self.area.document.end)

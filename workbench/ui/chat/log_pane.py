@@ -36,17 +36,14 @@ class LogPane(VerticalScroll):
         self.border_title = "Log"
 
     def compose(self) -> ComposeResult:
-        """One widget for all lines."""
         yield LogLines()
 
     def on_mount(self) -> None:
-        """Stay at the end, and look for new lines regularly."""
         self.anchor()
         self.look()
         self.set_interval(REFRESH_SECONDS, self.look)
 
     def look(self) -> None:
-        """Show the new lines."""
         new = self._logs.since(self._last)
         if not new:
             if not self._last:

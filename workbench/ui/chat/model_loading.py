@@ -34,7 +34,6 @@ class ModelLoader:
         """The quantization that is being swapped to."""
 
     def choose(self) -> None:
-        """Let the user choose a model."""
         from workbench.ui.dialogs.model_picker import ModelPicker
 
         def chosen(model: ModelEntry | None) -> None:

@@ -70,7 +70,6 @@ class SendDialog(Dialog[Sent | None]):
         """The name and the server of the model that a second Enter replaces."""
 
     def compose(self) -> ComposeResult:
-        """Two fields above the progress."""
         with Vertical(id="send-box", classes="dialog-box") as box:
             box.border_title = "Make a model in Ollama"
             box.border_subtitle = "Enter makes it · Tab to the other field · Esc stops, then closes"
@@ -81,7 +80,6 @@ class SendDialog(Dialog[Sent | None]):
             yield SendLines()
 
     def on_mount(self) -> None:
-        """Focus the name."""
         for field in (self.name_input, self.server):
             field.cursor_blink = False
         self._say("The model file is sent too, unless Ollama has it.", "send--dim")
@@ -145,7 +143,6 @@ class SendDialog(Dialog[Sent | None]):
         self.state.set_lines([line, bar(progress.fraction, room, "send--bar") + figure])
 
     def action_close(self) -> None:
-        """Stop the transfer, else close."""
         if self._cancel is not None:
             self._cancel.set()
         else:

@@ -106,11 +106,9 @@ class ChatScreen(Screen[None]):
         self.input = PromptInput(view, self.answers, services.prompts, services.catalog, self._run_command)
 
     def compose(self) -> ComposeResult:
-        """The parts of the view."""
         yield from self.view.compose()
 
     def on_mount(self) -> None:
-        """Open the first model as soon as the screen is there."""
         self.view.start()
         self.input.start()
         self.view.welcome("" if self._first[0] else self._services.no_model_hint)
@@ -132,7 +130,6 @@ class ChatScreen(Screen[None]):
             self.view.look()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Choose between panel and strip."""
         self.view.fit_width(event.size.width)
 
     def on_key(self, event: events.Key) -> None:
@@ -144,7 +141,6 @@ class ChatScreen(Screen[None]):
             self.prompt.insert(event.character)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected error of a worker."""
         report_worker_error(event, lambda text: self.view.add(Notice(text)))
 
     @on(Prompt.Submitted)
@@ -166,7 +162,6 @@ class ChatScreen(Screen[None]):
     # Calls from the program
 
     def report_journal_error(self, error: SessionError) -> None:
-        """Report that the session is not being stored."""
         self._services.logs.add("error", "session", str(error))
         self.view.add(Notice(f"The session is not being stored: {error.message}", error.hint))
 
@@ -189,19 +184,15 @@ class ChatScreen(Screen[None]):
             self.prompt.focus()
 
     def action_models(self) -> None:
-        """Choose a model."""
         self.loader.choose()
 
     def action_cycle(self) -> None:
-        """Swap to the next quantization."""
         self.loader.cycle()
 
     def action_reload(self) -> None:
-        """Load the open model again."""
         self.loader.reload()
 
     def action_new(self) -> None:
-        """Begin a new conversation."""
         self.sessions.new()
 
     def action_resume(self) -> None:
@@ -210,21 +201,17 @@ class ChatScreen(Screen[None]):
             self.sessions.choose()
 
     def action_thoughts(self) -> None:
-        """Show or fold the thoughts of models."""
         self.view.think(not self.view.show_thoughts)
 
     def action_log(self) -> None:
-        """Show or hide the log."""
         self.view.toggle_log()
 
     def action_export(self) -> None:
-        """Write the conversation to a file."""
         from workbench.ui.chat.export_actions import open_export
 
         open_export(self.view, self._workspace, self._services)
 
     def action_settings(self) -> None:
-        """Change the settings."""
         from workbench.ui.dialogs.settings import SettingsDialog
 
         def taken(settings: Settings | None) -> None:
@@ -276,7 +263,6 @@ class ChatScreen(Screen[None]):
         await CommandRunner(self.view, self._workspace, self._services, self.loader, actions).run(typed)
 
     def palette_entries(self) -> Iterator[PaletteEntry]:
-        """The actions of the conversation that are no bindings of the screen."""
         tooltips = {each.id: each.tooltip for each in TurnLines.BINDINGS if isinstance(each, Binding)}
         for action, title in TURN_ENTRIES:
             name = f"turn.{action}"

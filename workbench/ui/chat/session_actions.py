@@ -47,7 +47,6 @@ class SessionActions:
         self._view.run(reported(), "session", description)
 
     def new(self) -> None:
-        """Begin an empty conversation."""
         self._run(self._new(), "new chat")
 
     async def _new(self) -> None:
@@ -71,7 +70,6 @@ class SessionActions:
     # Stored sessions
 
     def choose(self) -> None:
-        """Let the user choose a stored session."""
         from workbench.ui.sessions.dialog import SessionsDialog
 
         def renamed(name: str) -> None:

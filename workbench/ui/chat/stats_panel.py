@@ -207,13 +207,11 @@ class StatsView(Lines):
         self._lay_out = lay_out
 
     def show(self, readings: StatsReadings) -> None:
-        """Show `readings`."""
         self._readings = readings
         if self.size.width:
             self.set_lines(self._lay_out(readings, self.size))
 
     def on_resize(self) -> None:
-        """Lay out in the new size."""
         self.show(self._readings)
 
 

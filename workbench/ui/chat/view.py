@@ -71,14 +71,12 @@ class ChatView:
         """The labels of models, by their references."""
 
     def compose(self) -> Iterator[Widget]:
-        """The parts from the top to the bottom."""
         # No container holds these: each one would be drawn below all that it holds, with every paint.
         yield from (self.panel, self.transcript, self.status, self.suggestions, self.prompt, self.strip, KeyBar())
 
     def run(
         self, work: Coroutine[Any, Any, Result], group: str, description: str, *, exclusive: bool = False
     ) -> Worker[Result]:
-        """Run `work` as a worker of the screen."""
         return self._screen.run_worker(
             work, group=group, description=description, exclusive=exclusive, exit_on_error=False
         )
@@ -102,11 +100,9 @@ class ChatView:
             self._screen.call_after_refresh(self.look)
 
     async def add_above_status(self, widget: Widget) -> None:
-        """Add a widget between the transcript and the status line."""
         await self._screen.mount(widget, before=self.status)
 
     def toggle_log(self) -> None:
-        """Show or hide the log."""
         from workbench.ui.chat.log_pane import LogPane
 
         if panes := self._screen.query(LogPane):
@@ -118,7 +114,6 @@ class ChatView:
 
     @property
     def busy(self) -> bool:
-        """Whether a model is being loaded or an answer streams."""
         return self._workspace.answering is not None or self._workspace.slot.loading
 
     def begin_work(self) -> None:
@@ -162,7 +157,6 @@ class ChatView:
         self.transcript.mount(Welcome([(self.key_for(name), text) for name, text in FIRST_KEYS], hint))
 
     def add(self, *widgets: Widget) -> None:
-        """Add turns or notices at the end of the transcript."""
         for welcome in self._screen.query(Welcome):
             welcome.remove()
         self.transcript.add(*widgets)
@@ -180,7 +174,6 @@ class ChatView:
             self.add(self._queued)
 
     def remove_queued(self) -> None:
-        """Remove the message that waited for the model."""
         if self._queued is not None:
             self._queued.remove()
 
@@ -191,25 +184,21 @@ class ChatView:
             self.add(self._swap_card)
 
     def update_swap(self, swap: Swap | None) -> None:
-        """Update the card of the last swap."""
         if self._swap_card is not None and swap is not None:
             self._swap_card.show(swap)
 
     @property
     def focused_turn(self) -> TurnLines | None:
-        """The turn that has the focus."""
         focused = self._screen.focused
         return focused if isinstance(focused, TurnLines) else None
 
     def think(self, shown: bool) -> None:
-        """Show or fold the thoughts of models."""
         self.show_thoughts = shown
         for turn in self.transcript.query(AnswerTurn):
             turn.show_thoughts(shown)
         self.status.say("Thinking is shown." if shown else "Thinking is folded.")
 
     async def show_conversation(self) -> None:
-        """Show the current branch of the conversation."""
         tree = self._workspace.conversation.tree
         await self.transcript.show_tree(tree, self.labels, show_thoughts=self.show_thoughts)
         self.add_queued()

@@ -26,7 +26,6 @@ class Welcome(Lines):
         self._hint = clean(hint)
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row for each key, and the hint below."""
         lines = [
             styled(("▌", "welcome--name"), ("workbench", "welcome--name")),
             styled(("  the right model, quantization and settings for your machine", "welcome--text")),
@@ -65,5 +64,4 @@ class ResumeOffer(Lines):
         ]
 
     def on_click(self) -> None:
-        """Accept the offer."""
         self.post_message(self.Clicked())

@@ -50,7 +50,6 @@ class MachineMonitor:
         self.look()
 
     def stop(self) -> None:
-        """Stop the meters."""
         self._workspace.machine.stop()
 
     def look(self) -> None:
@@ -76,7 +75,6 @@ class MachineMonitor:
         self._workspace.machine.devices = None if found is None else tuple(found)
 
     def open_dialog(self) -> None:
-        """Show the alarms and all meters."""
         from workbench.ui.machine.dialog import MachineDialog
 
         if not isinstance(self._app.screen, MachineDialog):

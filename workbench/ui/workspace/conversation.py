@@ -32,12 +32,10 @@ class Conversation:
 
     @classmethod
     def new(cls, config: Config) -> Conversation:
-        """A new conversation with the settings of the config."""
         return cls(config.system, config.sampling, config.load, config.when_context_full)
 
     @classmethod
     def resumed(cls, session: Session, config: Config) -> Conversation:
-        """A stored conversation that continues."""
         return cls(
             session.system,
             session.sampling,
@@ -84,7 +82,6 @@ class Conversation:
         )
 
     def ask(self, text: str) -> Node:
-        """Add a message of the user."""
         return self._grow(Turn(Message("user", text), time.time()))
 
     def edit(self, number: int, text: str) -> Node:
@@ -105,7 +102,6 @@ class Conversation:
         return self.tree.view, self.history
 
     def return_to(self, state: tuple[View, History]) -> None:
-        """Restore an earlier `state`."""
         view, self.history = state
         self.tree = self.tree.seen(view)
 
@@ -117,7 +113,6 @@ class Conversation:
         return True
 
     def delete(self, number: int) -> None:
-        """Delete a message and all that follows it in any branch."""
         self._see(self.tree.without(number).view)
 
     def undo(self) -> bool:
@@ -155,7 +150,6 @@ class Conversation:
         return self.tree.nodes[-1]
 
     def begin_with(self, messages: Iterable[Message]) -> None:
-        """Add the messages of a Modelfile to an empty conversation."""
         for message in messages:
             self.tree = self.tree.grown(Turn(message, time.time(), finish_reason=GIVEN))
 

@@ -46,7 +46,6 @@ class GpuView:
 
     @property
     def fill(self) -> float | None:
-        """The share of its memory that is in use now, 0 to 1."""
         return memory_share(self.sample)
 
 
@@ -123,11 +122,9 @@ class MachineWatch:
         """The state after the last call of `look`."""
 
     def start(self) -> None:
-        """Start reading the meters."""
         self._telemetry.start()
 
     def stop(self) -> None:
-        """Stop reading the meters."""
         self._telemetry.stop()
 
     def look(self, situation: Situation = _NOTHING, *, changing: bool = False) -> bool:

@@ -43,7 +43,6 @@ class ModelSlot:
 
     @property
     def loading(self) -> bool:
-        """Whether a model is being loaded."""
         return self.load is not None
 
     def needs_reload(self, settings: LoadSettings) -> bool:
@@ -99,6 +98,5 @@ class ModelSlot:
         self.asked = settings
 
     def stop(self) -> None:
-        """Stop the running load."""
         if self.load is not None:
             self.load.cancel.set()

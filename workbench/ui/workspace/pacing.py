@@ -69,7 +69,6 @@ class Pacer:
         return self._interval
 
     def add(self, text: str, kind: TokenKind) -> None:
-        """Add a piece of text."""
         if text:
             self._pending[kind].append(text)
 
@@ -84,7 +83,6 @@ class Pacer:
             self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
 
     def flush(self) -> None:
-        """Emit the collected text now."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -44,13 +44,11 @@ class SessionRecorder:
             self._failing = False
 
     async def model(self, entry: ModelEntry) -> None:
-        """Record the model that answers from here on."""
         self._model = entry
         if self._journal:
             await self._try(self._journal.model(entry))
 
     async def settings(self, conversation: Conversation) -> None:
-        """Record the settings that apply from here on."""
         if self._journal:
             await self._try(self._journal.settings(conversation.system, conversation.sampling, conversation.load))
 
@@ -76,12 +74,10 @@ class SessionRecorder:
             await self._journal.model(self._model)
 
     async def partial(self, node: Node) -> None:
-        """Record an answer that is still being written."""
         if self._journal:
             await self._try(self._journal.partial(node))
 
     async def view(self, view: View) -> None:
-        """Record the branch that is the conversation from here on."""
         if self._journal:
             await self._try(self._journal.view(view))
 
@@ -98,7 +94,6 @@ class SessionRecorder:
         return session
 
     async def close(self) -> None:
-        """Record that the session ended well."""
         if self._journal:
             await self._try(self._journal.close())
             self._journal = None

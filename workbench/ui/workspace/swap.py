@@ -51,7 +51,6 @@ class SwapTracker:
         """The last swap, completed with the first answer of the new model; None before there was one."""
 
     async def opened(self, engine: Engine) -> None:
-        """Note a model that was just opened."""
         info = engine.info
         memory, path = info.memory, info.model.path
         side = Side(info.model, memory.total_bytes if memory else None)
@@ -67,7 +66,6 @@ class SwapTracker:
         self.swap = Swap(before, side) if before is not None and before.model.ref != side.model.ref else None
 
     async def answered(self, metrics: AnswerMetrics) -> None:
-        """Note the figures of an answer of the open model."""
         if self._side is None or metrics.decode_tps is None or (metrics.completion_tokens or 0) < TOKENS_OF_A_SPEED:
             return
         self._side = replace(self._side, decode_tps=metrics.decode_tps, earlier=False)

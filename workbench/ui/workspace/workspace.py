@@ -72,12 +72,10 @@ class Workspace:
 
     @property
     def engine(self) -> Engine | None:
-        """The open model."""
         return self.slot.engine
 
     @property
     def model(self) -> ModelEntry | None:
-        """The library entry of the open model."""
         return self.engine.info.model if self.engine else None
 
     @property
@@ -194,7 +192,6 @@ class Workspace:
     # Branches
 
     async def rewrite(self, number: int, text: str) -> None:
-        """Add an edited answer, in a branch beside the old one."""
         self.conversation.edit(number, text)
         await self.recorder.record(self.conversation)
 
@@ -203,7 +200,6 @@ class Workspace:
         return await self._record_view(self.conversation.walk(number, step))
 
     async def delete(self, number: int) -> None:
-        """Delete a message and all that follows it in any branch."""
         self.conversation.delete(number)
         await self._record_view(True)
 
@@ -251,7 +247,6 @@ class Workspace:
         self._config = replace(self._config, **changes)
 
     async def new(self) -> None:
-        """Begin a new conversation with the current settings."""
         old = self.conversation
         await self._switch_to(Conversation(old.system, old.sampling, old.load, old.when_context_full))
         if self.model is not None and self.model.recipe is not None:
@@ -326,7 +321,6 @@ class Workspace:
             self._speeds.append(speed)
 
     def readings(self) -> StatsReadings:
-        """The current figures."""
         meter = self.answering.answer.meter if self.answering else None
         metrics = meter.metrics(percentiles=False) if meter else self._metrics
         shown = metrics or next((turn.metrics for turn in reversed(self.conversation.turns) if turn.metrics), None)
