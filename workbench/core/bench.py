@@ -1,4 +1,4 @@
-"""What is timed, and what came of it: frozen values with llama-bench's names and meanings."""
+"""Values of the bench: cases, samples and results, with llama-bench's names and meanings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ CELLS = 256
 
 @dataclass(frozen=True, slots=True)
 class BenchSettings:
-    """How a model is loaded and computed with."""
+    """How a model is loaded and computed."""
 
     n_threads: int = 0
     """0 is one for each physical core."""
     n_batch: int = 2048
-    """Prompt tokens that are handed over at once."""
+    """The logical batch, in prompt tokens."""
     n_ubatch: int = 512
-    """Prompt tokens that are computed at once."""
+    """The physical batch, in prompt tokens."""
     n_gpu_layers: int = -1
     """-1 is as many as fit, 0 is none."""
     type_k: str = "f16"
@@ -34,16 +34,16 @@ class BenchSettings:
 
 @dataclass(frozen=True, slots=True)
 class BenchTest:
-    """The work that is timed: random tokens, nothing sampled, nothing turned into text."""
+    """The work that is timed: random tokens, without sampling or text."""
 
     n_prompt: int = 0
     """Prompt tokens (pp), in each sequence."""
     n_gen: int = 0
-    """Tokens one after the other (tg), in each sequence."""
+    """Generated tokens (tg), in each sequence."""
     n_depth: int = 0
-    """Tokens that are in the context before the clock starts, in each sequence."""
+    """Tokens in the context before the clock starts, in each sequence."""
     sequences: int = 1
-    """Sequences that are computed together."""
+    """Sequences computed together."""
 
     @property
     def label(self) -> str:
@@ -59,22 +59,22 @@ class BenchTest:
 
     @property
     def context(self) -> int:
-        """The context that it needs, over all sequences."""
+        """The context of all sequences."""
         return self.sequences * (self.n_depth + self.n_prompt + self.n_gen)
 
 
 @dataclass(frozen=True, slots=True)
 class BenchCase:
-    """One test of one model in one way."""
+    """One test of one model with one set of settings."""
 
     ref: str
-    """The model's name, as it is opened."""
+    """The reference by which the model is opened."""
     settings: BenchSettings
     test: BenchTest
 
 
 def as_load_settings(settings: BenchSettings, test: BenchTest) -> LoadSettings:
-    """The same as ordinary load settings, for asking what fits in memory."""
+    """The equivalent load settings, to ask what fits in memory."""
     own = -(-(test.context // test.sequences) // CELLS) * CELLS
     return LoadSettings(
         num_ctx=test.sequences * own,
@@ -102,7 +102,7 @@ class BenchModel:
     digest: str | None
     """SHA-256 of the file, where a store names it."""
     description: str
-    """llama.cpp's own words for it, such as `llama 8B Q4_K - Medium`."""
+    """As llama.cpp describes it, such as `llama 8B Q4_K - Medium`."""
     weights_bytes: int
     parameters: int
     backend: str
@@ -112,9 +112,9 @@ class BenchModel:
     n_threads: int
     """Threads that compute on the CPU."""
     read_bytes: int | None = None
-    """Bytes of weights that one more token has to read; None where that is not known."""
+    """Bytes of weights that one token reads; None where that is not known."""
     warnings: tuple[str, ...] = ()
-    """What the user ought to know: more layers were asked for on a GPU than there is one for, …"""
+    """Warnings, such as GPU layers without a GPU."""
 
     @property
     def label(self) -> str:
@@ -124,7 +124,7 @@ class BenchModel:
 
 @dataclass(frozen=True, slots=True)
 class BenchMachine:
-    """What timed it."""
+    """The machine and the build."""
 
     build_commit: str
     """The commit of ggml, as the library names it."""
@@ -132,7 +132,7 @@ class BenchMachine:
     gpu_info: str
     backends: str
     cores: int
-    """Physical cores that may be used."""
+    """Usable physical cores."""
     memory_bytes: int
     system: str = ""
     versions: tuple[tuple[str, str], ...] = ()
@@ -141,12 +141,12 @@ class BenchMachine:
 
 @dataclass(frozen=True, slots=True)
 class RunTime:
-    """How long one repetition took, in nanoseconds of its own steps."""
+    """The time of one repetition, in nanoseconds of its own steps."""
 
     prompt_ns: int
     gen_ns: int
     wall_ns: int
-    """From its beginning to its end; more than the sum where other work had its turn in between."""
+    """From beginning to end; more than the sum where other work ran in between."""
 
     @property
     def ns(self) -> int:
@@ -156,22 +156,22 @@ class RunTime:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What went on beside one repetition. What is not known is None."""
+    """The state of the machine during one repetition; None stands for unknown."""
 
     load_average: float | None = None
     """The system's load average over a minute, in processes."""
     cpu_mhz: float | None = None
     others_percent: float | None = None
-    """Processor time that was not this program's, in per cent of the whole machine."""
+    """Processor time of other programs, in per cent of the whole machine."""
     others_s: float | None = None
     """The same in seconds."""
     gpu_mhz: float | None = None
     gpu_throttle: tuple[str, ...] = ()
-    """Why the GPU did not run at its highest clock, as far as that means trouble."""
+    """Reasons why the GPU was throttled."""
     gpu_others_bytes: int | None = None
     """GPU memory that other programs hold."""
     gpu_joules: float | None = None
-    """What all GPUs took from its beginning to its end, by their own counters."""
+    """Energy of all GPUs, by their own counters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +180,7 @@ class Sample:
 
     time: RunTime
     seed: int
-    """What its random tokens were drawn with."""
+    """The seed of its random tokens."""
     conditions: Conditions = field(default_factory=Conditions)
     disturbed: tuple[str, ...] = ()
     """What disturbed it, in words."""
@@ -196,11 +196,11 @@ class BenchResult:
     """When it began: UTC, ISO 8601."""
     samples: tuple[Sample, ...]
     warm_up_runs: int = 0
-    """Repetitions that were thrown away until two in succession were nearly equal."""
+    """Repetitions before the first sample."""
     stable: bool | None = None
-    """Whether two of them were; None where that was not tried."""
+    """Whether two successive ones were nearly equal; None where that was not tried."""
     memory_bytes_per_s: float | None = None
-    """The memory bandwidth of what computes, where it is known."""
+    """The memory bandwidth of the processors, where it is known."""
 
     @property
     def samples_ns(self) -> tuple[int, ...]:
@@ -209,7 +209,7 @@ class BenchResult:
 
     @property
     def samples_ts(self) -> tuple[float, ...]:
-        """Tokens a second of each repetition, over all sequences."""
+        """The speed of each repetition in tokens/s, over all sequences."""
         return tuple(self.case.test.tokens * 1e9 / ns for ns in self.samples_ns)
 
     @property
@@ -224,18 +224,18 @@ class BenchResult:
 
     @property
     def disturbed(self) -> int:
-        """Repetitions that something disturbed."""
+        """The number of disturbed repetitions."""
         return sum(bool(sample.disturbed) for sample in self.samples)
 
     @property
     def joules_per_token(self) -> float | None:
-        """What the GPUs took for each token, over all repetitions whose energy is known; None where none is."""
+        """GPU energy per token, over the repetitions whose energy is known; None where none is."""
         known = [sample.conditions.gpu_joules for sample in self.samples if sample.conditions.gpu_joules is not None]
         return sum(known) / (len(known) * self.case.test.tokens) if known else None
 
     @property
     def roof_pct(self) -> float | None:
-        """Decode as a share of the memory bandwidth, in per cent; None where that has no meaning or is not known."""
+        """Decode as a share of the memory bandwidth, in per cent; None where unknown or without meaning."""
         test, read = self.case.test, self.model.read_bytes
         if test.n_prompt or test.sequences > 1 or not read or not self.memory_bytes_per_s or not self.samples:
             return None
@@ -243,7 +243,7 @@ class BenchResult:
 
 
 def part_speeds(samples: Sequence[Sample], test: BenchTest) -> tuple[float | None, float | None]:
-    """Tokens/s over all sequences in the prompt's part and in the generated part; None where there is no such part."""
+    """Prefill and decode speed over all sequences, in tokens/s; None where a test has no such part."""
     prompt = sum(sample.time.prompt_ns for sample in samples)
     gen = sum(sample.time.gen_ns for sample in samples)
     count = len(samples) * test.sequences * 1e9
@@ -263,10 +263,10 @@ class MemorySpeed:
 
 
 class BenchRun(Protocol):
-    """A model with a context of its own, ready for one test. Its methods are called one after the other."""
+    """A model with its own context, ready for one test. Its methods are called one after the other."""
 
     async def warm_up(self, cancel: CancelToken) -> float:
-        """Compute the whole prompt and one token more, as llama-bench does; gives the seconds that a run may take.
+        """Compute the whole prompt and one more token, as llama-bench does; returns the expected seconds of a run.
 
         Raises:
             CancelledError: `cancel` was set.
@@ -282,18 +282,18 @@ class BenchRun(Protocol):
         """
 
     async def close(self) -> None:
-        """Give the context's memory back."""
+        """Release the memory of the context."""
 
 
 class BenchTarget(Protocol):
-    """A model that is open for timing."""
+    """A model open for timing."""
 
     @property
     def model(self) -> BenchModel:
-        """What was opened."""
+        """The model."""
 
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
-        """Make a context for `test`. Of the settings, those of the weights are as they were when it was opened.
+        """Make a context for `test`. Settings of the weights stay as they were when the model was opened.
 
         Raises:
             MemoryShortError: It does not fit in memory.
@@ -301,22 +301,22 @@ class BenchTarget(Protocol):
         """
 
     async def close(self) -> None:
-        """Give all memory back, that of its contexts too."""
+        """Release all memory, with that of its contexts."""
 
 
 class Bencher(Protocol):
     """Opens models for timing."""
 
     async def machine(self) -> BenchMachine:
-        """What times."""
+        """The machine and the build."""
 
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> BenchTarget:
         """Load the weights of a model.
 
         Args:
-            case: Of those that will be timed with these weights the one with the longest context. Where it is left
-                open how many layers go on the GPUs, there will be room for it beside them.
-            on_progress: Told the fraction of the weights that is loaded.
+            case: Of all cases with these weights, the one with the longest context. Where the number of GPU layers is
+                open, there will be room for this context beside them.
+            on_progress: Called with the loaded fraction of the weights.
             cancel: Stops the load.
 
         Raises:

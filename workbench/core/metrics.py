@@ -9,8 +9,8 @@
 | `decode_tps` | (N - 1) / (last token - first token), on the lane's clock; N is the count of whoever tokenized |
 | `itl_p50_ms`, `itl_p95_ms` | gaps between tokens on the lane's clock; the p95 only from 20 gaps on |
 
-Where a server tells its own times, they win for the two speeds (`source` is `server`). Where it tells none, the client
-can only take the time to the first token for that in prefill (`source` is `client`).
+Where a server reports its own times, they count for the two speeds (`source` is `server`). Where it reports none, the
+client takes the time to the first token for the prefill time (`source` is `client`).
 
 A figure that is not known is None, never 0.
 """
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token, Usage
 
 P95_NEEDS = 20
-"""Samples from which a 95th percentile says something."""
+"""Samples from which a 95th percentile has a meaning."""
 
 LIVE_WINDOW_NS = 1_000_000_000
 """How far back the live decode speed looks, in nanoseconds of the lane's clock."""
@@ -47,19 +47,19 @@ class AnswerMetrics:
     cached_tokens: int | None = None
     completion_tokens: int | None = None
     estimated: bool = False
-    """Whether the counts are a guess from the text, because nobody counted."""
+    """Whether the counts are estimates from the text, because nobody counted."""
     source: Source = "engine"
     """Who measured the speeds of prefill and decode."""
     latency_source: Source = "engine"
-    """Who measured the times to the first token and the gaps: whoever sees the tokens come, never a server."""
+    """Who measured the times to the first token and the gaps: who receives the tokens, never a server."""
     total_ms: float | None = None
     """Request submitted -> end, on the wall clock."""
     energy_joules: float | None = None
-    """What the GPUs took in that time, by their own counters; whatever else ran on them is in it."""
+    """GPU energy in that time, by their own counters; other programs on them are included."""
 
     @property
     def joules_per_token(self) -> float | None:
-        """The energy for each token of the answer."""
+        """The energy per token of the answer."""
         if self.energy_joules is None or not self.completion_tokens:
             return None
         return self.energy_joules / self.completion_tokens
@@ -84,7 +84,7 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 
 
 def per_second(count: int, nanoseconds: int) -> float | None:
-    """`count` in `nanoseconds` as a rate a second; None where no time has passed."""
+    """`count` per second, over `nanoseconds`; None where no time has passed."""
     return count * 1e9 / nanoseconds if nanoseconds > 0 and count > 0 else None
 
 
@@ -95,8 +95,8 @@ class Meter:
         submitted_ns: `time.perf_counter_ns()` when the user asked.
         load_ms: How long the model took to load, where it was loaded for this answer.
         source: Who stamps the events.
-        own_time: Whether the times to the first token are told on the lane's clock too, which stands still while other
-            lanes are stepped.
+        own_time: Whether the times to the first token are measured on the lane's clock too, which stands still while
+            other lanes are stepped.
     """
 
     def __init__(
@@ -181,21 +181,21 @@ class Meter:
             return None
         tokens, usage = self._tokens, self._end.usage if self._end else None
         if usage is not None and not usage.estimated:
-            # A server may send several in one piece, and says in the end how many there were.
+            # A server may send several in one piece, and reports their number at the end.
             tokens = max(tokens, usage.completion_tokens - usage.unseen_tokens)
         return per_second(tokens - 1, self._last_lane_ns - self._first_lane_ns)
 
     def _waited_tps(self, usage: Usage) -> float | None:
-        """The prefill as a client sees it: the wait for the first token, with whatever else was waited for."""
+        """The prefill as a client sees it: the whole wait for the first token."""
         if usage.estimated or self._first_text_ns is None:
             return None
         return per_second(usage.prompt_tokens - (usage.cached_tokens or 0), self._first_text_ns)
 
     def metrics(self, *, percentiles: bool = True) -> AnswerMetrics:
-        """The figures as they stand.
+        """The current figures.
 
         Args:
-            percentiles: Whether to sort the gaps for the percentiles; the live display leaves that for the end.
+            percentiles: Whether to sort the gaps for the percentiles, which the live display leaves out.
         """
         usage = self._end.usage if self._end else None
         timings = self._end.timings if self._end else None

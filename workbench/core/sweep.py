@@ -1,4 +1,4 @@
-"""A sweep's values: a server that is asked by more and more users at the same time.
+"""Values of a load test: a server that more and more users ask at the same time.
 
 The loop is closed: each user asks, reads to the end, and asks again. All times are nanoseconds of the client's clock.
 """
@@ -24,54 +24,53 @@ MOST_TOKENS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class SweepSettings:
-    """What is asked of a server, and how much at most."""
+    """What is asked of a server, and its limits."""
 
     levels: tuple[int, ...] = LEVELS
-    """Numbers of users who ask at the same time, in the order in which they are tried."""
+    """Numbers of users who ask at the same time, in order."""
     n_prompt: int = 128
-    """The length of the prompts, in tokens, as nearly as words can be had to it."""
+    """The length of the prompts, in tokens; words only come near it."""
     n_gen: int = 64
     """The longest answer, in tokens."""
     repetitions: int = 5
     """Questions of each user at a level."""
     seconds: float = 60.0
-    """After so long nobody asks any more at a level. Who still reads then is given as long again."""
+    """The time of a level, after which nobody asks again; running answers get as long once more."""
     all_levels: bool = False
-    """Whether it goes on where more users only wait longer."""
+    """Whether to continue where more users only wait longer."""
 
     @property
     def most_requests(self) -> int:
-        """How many questions there will be at most, without those that warm up."""
+        """The largest number of questions, without those that warm up."""
         return self.repetitions * sum(self.levels)
 
     @property
     def most_tokens(self) -> int:
-        """How many tokens are read and written at most."""
+        """The largest number of prompt and answer tokens."""
         return self.most_requests * (self.n_prompt + self.n_gen)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadTarget:
-    """Who is asked."""
+    """The server and its model."""
 
     url: str
     kind: str
     """Such as `vLLM`."""
     model: str
-    """What the server calls it."""
+    """The server's name for it."""
     version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LoadLevel:
-    """What a client does: so many users who put these questions."""
+    """The work of a client: a number of users who ask these questions."""
 
     concurrency: int
     prompts: tuple[str, ...]
-    """Each is asked once, by whoever is free."""
+    """Each is asked once, by the next free user."""
     n_gen: int
     seconds: float
-    """As `SweepSettings.seconds`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +86,10 @@ class LoadSample:
     """When the last of the text came."""
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
-    """None where the server does not say."""
+    """None where the server does not report them."""
     completion_tokens: int | None = None
     estimated: bool = False
-    """Whether pieces were counted for tokens, because the server does not say."""
+    """Whether pieces of text were counted, because the server does not report tokens."""
     error: str = ""
     """What went wrong; empty for an answer."""
 
@@ -110,12 +109,12 @@ class LoadSample:
 
 @dataclass(frozen=True, slots=True)
 class LoadCost:
-    """What a level took of the client itself: where that is much, the figures are its own and not the server's."""
+    """The client's own load during a level: when it is high, the client is the bottleneck and not the server."""
 
     wall_ns: int
     cpu_ns: int
     lag_ns: int
-    """The 95th percentile of how much later than asked its event loop woke up."""
+    """The 95th percentile of the delay with which its event loop woke up."""
 
     @property
     def cpu_pct(self) -> float:
@@ -125,7 +124,7 @@ class LoadCost:
 
 @dataclass(frozen=True, slots=True)
 class SweepLevel:
-    """What a number of users at the same time came to."""
+    """The results of a number of users at the same time."""
 
     concurrency: int
     samples: tuple[LoadSample, ...]
@@ -138,12 +137,12 @@ class SweepLevel:
 
     @property
     def failures(self) -> int:
-        """How many were not."""
+        """The number of questions that failed."""
         return len(self.samples) - len(self.answers)
 
     @property
     def errors(self) -> dict[str, int]:
-        """What went wrong, and how often."""
+        """The number of failures by their error."""
         found: dict[str, int] = {}
         for sample in self.samples:
             if sample.error:
@@ -152,7 +151,7 @@ class SweepLevel:
 
     @property
     def ttft_p50_ms(self) -> float | None:
-        """The middle one of the times to the first character."""
+        """The median time to the first character."""
         return percentile(self._ttfts, 0.5)
 
     @property
@@ -166,12 +165,12 @@ class SweepLevel:
 
     @property
     def tps_per_user(self) -> float | None:
-        """Tokens/s at which the answer in the middle was written, without the time to its first token."""
+        """The median decode speed of the answers, in tokens/s."""
         return percentile([speed for sample in self.answers if (speed := sample.decode_tps) is not None], 0.5)
 
     @property
     def tps_total(self) -> float | None:
-        """All tokens that were written, by the time from the first question to the last end."""
+        """All answer tokens per second, from the first question to the last end."""
         tokens = sum(sample.completion_tokens or 0 for sample in self.answers)
         duration = self.duration_ns
         return tokens * 1e9 / duration if tokens and duration else None
@@ -184,33 +183,32 @@ class SweepLevel:
 
     @property
     def cached_pct(self) -> float | None:
-        """Prompt tokens that came from the server's cache, in per cent; None where it does not say."""
-        told = [sample for sample in self.answers if sample.cached_tokens is not None and sample.prompt_tokens]
-        total = sum(sample.prompt_tokens or 0 for sample in told)
-        return 100 * sum(sample.cached_tokens or 0 for sample in told) / total if total else None
+        """Prompt tokens from the server's cache, in per cent; None where it does not report them."""
+        known = [sample for sample in self.answers if sample.cached_tokens is not None and sample.prompt_tokens]
+        total = sum(sample.prompt_tokens or 0 for sample in known)
+        return 100 * sum(sample.cached_tokens or 0 for sample in known) / total if total else None
 
     @property
     def estimated(self) -> bool:
-        """Whether tokens had to be guessed."""
+        """Whether token counts are estimates."""
         return any(sample.estimated for sample in self.answers)
 
     def middle(self, name: str) -> float | None:
-        """The middle one of `prompt_tokens` or `completion_tokens`."""
+        """The median of `prompt_tokens` or `completion_tokens`."""
         return percentile([value for sample in self.answers if (value := getattr(sample, name)) is not None], 0.5)
 
 
 class LoadClient(Protocol):
-    """A client that stands for several users of a server at the same time, away from the screen."""
+    """A client that acts as several users of a server at the same time, in a process of its own."""
 
     @property
     def target(self) -> LoadTarget:
         """Who is asked."""
 
     def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
-        """Ask everything of a level. Gives each question as it ends, and last what that took of the client.
+        """Ask everything of a level. Yields each question as it ends, and last the cost for the client.
 
-        A question that fails is a sample with an error, and nothing is raised for it. Cancelling ends it at once; the
-        questions that were under way are left out.
+        A question that fails is a sample with an error. Cancelling ends it at once, without the unfinished questions.
 
         Raises:
             ServerError: The client itself ended.
@@ -221,12 +219,12 @@ class LoadClient(Protocol):
 
 
 class LoadClients(Protocol):
-    """Makes such clients."""
+    """Makes load clients."""
 
     async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
-        """See who is at the server that `ref` names as `http://host:port#MODEL`, and have it load the model.
+        """Connect to the server that `ref` names as `http://host:port#MODEL`, and let it load the model.
 
-        Without a model it is the one that the server has, where it has only one.
+        Without a model in `ref`, the server's only one is taken.
 
         Raises:
             WorkbenchError: It cannot be asked; CancelledError when `cancel` was set.

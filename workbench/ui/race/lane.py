@@ -26,46 +26,15 @@ from workbench.ui.race.lines import (
 )
 from workbench.ui.widgets.lines import Lines
 
-STYLES = frozenset(
-    f"lane--{name}"
-    for name in (
-        "name", "reference", "figure", "value", "dim", "good", "warn", "bad",
-        "question", "thought", "parted", "added", "missing",
-    )
-)  # fmt: skip
-"""The component classes of the race screen."""
-METER_STYLES = frozenset(f"gauge--{name}" for name in ("bar", "track", "label", "value", "warn", "critical"))
-"""The component classes of the machine's meters."""
-
 
 class RaceLines(Lines):
-    """Lines in the colours of a race."""
+    """Lines in the colours of a race, for figures, texts and the machine's meters."""
 
-    DEFAULT_CSS = """
-    RaceLines {
-        & > .lane--name { color: $title; text-style: bold; }
-        & > .lane--reference { color: $text-accent; }
-        & > .lane--figure { color: $figure; text-style: bold; }
-        & > .lane--value { color: $foreground; }
-        & > .lane--dim, & > .lane--thought { color: $muted; }
-        & > .lane--thought { text-style: italic; }
-        & > .rows--header { color: $muted; text-style: bold; }
-        & > .lane--good { color: $text-success; }
-        & > .lane--warn { color: $text-warning; }
-        & > .lane--bad { color: $text-error; }
-        & > .lane--question { color: $you; text-style: bold; }
-        & > .lane--parted { color: $text-warning; text-style: bold reverse; }
-        & > .lane--added { color: $text-success; text-style: underline; }
-        & > .lane--missing { color: $text-error; text-style: strike; }
-        & > .gauge--bar { color: $gauge; }
-        & > .gauge--track { color: $gauge-track; }
-        & > .gauge--label { color: $muted; }
-        & > .gauge--value { color: $foreground; }
-        & > .gauge--warn { color: $gauge-warn; }
-        & > .gauge--critical { color: $gauge-critical; text-style: bold; }
-    }
-    """
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"rows--header", *STYLES, *METER_STYLES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--header", "lane--name", "lane--reference", "lane--figure", "lane--value", "lane--dim", "lane--good",
+        "lane--warn", "lane--bad", "lane--question", "lane--thought", "lane--parted", "lane--added", "lane--missing",
+        "gauge--bar", "gauge--track", "gauge--label", "gauge--value", "gauge--warn", "gauge--critical",
+    }  # fmt: skip
 
 
 class LaneText(RaceLines):
