@@ -8,9 +8,6 @@ from collections.abc import Iterator
 
 from workbench.cli.output import note
 from workbench.core.errors import CancelledError, ParameterError
-from workbench.core.servers import split_ref
-from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
-from workbench.lab.bench.grid import parse_number, parse_numbers
 from workbench.lab.bench.plan import SweepPlan
 
 _LOCAL_ONLY = (
@@ -51,22 +48,10 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
         raise ParameterError(
             f"{option} has no meaning for a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
         )
-    url, named = split_ref(options.server)
-    usual = SweepSettings()
-    return SweepPlan(
-        url,
-        SweepSettings(
-            levels=usual.levels
-            if options.concurrency is None
-            else parse_numbers(options.concurrency, "--concurrency", 1, MOST_USERS),
-            n_prompt=_one(options.p, "-p", usual.n_prompt, MOST_TOKENS),
-            n_gen=_one(options.n, "-n", usual.n_gen, MOST_TOKENS),
-            repetitions=_one(options.r, "-r", usual.repetitions, MOST_QUESTIONS),
-            seconds=float(_one(options.seconds, "--seconds", round(usual.seconds), MOST_SECONDS)),
-            all_levels=options.all_levels,
-        ),
-        options.model or named,
-    )
+    texts = {"-p": ",".join(options.p) or None, "-n": ",".join(options.n) or None, "-r": options.r}
+    texts |= {"--concurrency": options.concurrency, "--seconds": options.seconds}
+    written = {option: text for option, text in texts.items() if text is not None}
+    return SweepPlan.parsed(options.server, written, options.model or "", all_levels=options.all_levels)
 
 
 def _given(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[str]:
@@ -74,12 +59,6 @@ def _given(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[str]
     for name in names:
         if getattr(options, name.lstrip("-").replace("-", "_")) not in (None, False, []):
             yield name
-
-
-def _one(given: list[str] | str | None, option: str, usual: int, most: int) -> int:
-    """The one number of an option. Raises ParameterError where it is none, or there are several."""
-    text = ",".join(given) if isinstance(given, list) else given
-    return parse_number(text, option, 1, most) if text else usual
 
 
 def confirm(plan: SweepPlan, *, yes: bool) -> None:

@@ -7,13 +7,16 @@ from dataclasses import dataclass, field, replace
 
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
-from workbench.core.servers import is_loopback, is_server_ref
-from workbench.core.sweep import SweepSettings
-from workbench.lab.bench.grid import FROM_MODELFILES, Grid, PlanError
+from workbench.core.servers import is_loopback, is_server_ref, split_ref
+from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
+from workbench.lab.bench.grid import FROM_MODELFILES, Grid, PlanError, parse_number, parse_numbers
 from workbench.lab.bench.pairs import SETTING_OPTIONS
 from workbench.lab.bench.record import Kind
 
 MOST_REPETITIONS = 10_000
+
+SWEEP_LIMITS = {"-p": MOST_TOKENS, "-n": MOST_TOKENS, "-r": MOST_QUESTIONS, "--seconds": MOST_SECONDS}
+"""The largest values of a sweep's options."""
 
 LATENCY_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: a prompt has only about the length that was asked for."""
@@ -34,6 +37,37 @@ class SweepPlan:
     settings: SweepSettings
     model: str = ""
     """Empty where it has only one."""
+
+    @classmethod
+    def parsed(cls, server: str, texts: Mapping[str, str], model: str = "", *, all_levels: bool = False) -> SweepPlan:
+        """The plan for a server.
+
+        Args:
+            server: Its address, with `#MODEL` or without.
+            texts: The values of options; one that is missing has its default.
+            model: The model, where the address has none.
+            all_levels: Whether to continue where more users only wait longer.
+
+        Raises:
+            WorkbenchError: It is no address, or a value is not valid.
+        """
+        url, named = split_ref(server)
+        usual = SweepSettings()
+
+        def one(option: str, default: float) -> int:
+            text = texts.get(option)
+            return round(default) if text is None else parse_number(text, option, 1, SWEEP_LIMITS[option])
+
+        levels = texts.get("--concurrency")
+        settings = SweepSettings(
+            levels=usual.levels if levels is None else parse_numbers(levels, "--concurrency", 1, MOST_USERS),
+            n_prompt=one("-p", usual.n_prompt),
+            n_gen=one("-n", usual.n_gen),
+            repetitions=one("-r", usual.repetitions),
+            seconds=float(one("--seconds", usual.seconds)),
+            all_levels=all_levels,
+        )
+        return cls(url, settings, model or named)
 
     @property
     def ref(self) -> str:

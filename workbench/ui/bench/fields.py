@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref, split_ref
-from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
+from workbench.core.sweep import MOST_USERS
 from workbench.lab.bench.grid import OPTIONS, Grid, PlanError, parse_number, parse_numbers, parse_option
-from workbench.lab.bench.plan import MOST_REPETITIONS, BenchPlan, SweepPlan
+from workbench.lab.bench.plan import MOST_REPETITIONS, SWEEP_LIMITS, BenchPlan, SweepPlan
 from workbench.lab.bench.record import Kind
 
 KINDS: tuple[Kind, ...] = ("tests", "pairs", "parallel", "felt", "sweep")
@@ -105,10 +106,9 @@ FIELDS = (
 
 FIELDS_BY_NAME = {field.name: field for field in FIELDS}
 DEFAULTS: Mapping[str, str] = {field.name: field.default for field in FIELDS}
-_MOST = {
-    "repetitions": MOST_REPETITIONS, "pairs": MOST_REPETITIONS, "read": MOST_TOKENS, "written": MOST_TOKENS,
-    "questions": MOST_QUESTIONS, "seconds": MOST_SECONDS,
-}  # fmt: skip
+_MOST = {"repetitions": MOST_REPETITIONS, "pairs": MOST_REPETITIONS} | {
+    field.name: SWEEP_LIMITS[field.option] for field in FIELDS if field.kinds == _SWEEP and field.option in SWEEP_LIMITS
+}
 """The largest value of a field that takes one number."""
 _YES = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
 
@@ -177,23 +177,23 @@ def plan_of(
     """
     if not models and kind != "sweep":
         raise PlanError("No model is chosen.")
-    values: dict[str, object] = {}
+    values: dict[str, Any] = {}
     for field in fields_of(kind):
         text = texts.get(field.name, field.default)
         if problem := problem_of(field, text):
             raise PlanError(problem, field=field.name)
         values[field.name] = value_of(field, text)
     if kind == "sweep":
-        return _sweep(models, values)
+        return _sweep_plan(models, {field.option: texts.get(field.name, field.default) for field in fields_of(kind)})
     grid = replace(
         Grid(tuple(models)),
-        **{name: values[name] for name in OPTIONS.values() if name in values},  # type: ignore[arg-type]
+        **{name: values[name] for name in OPTIONS.values() if name in values},
     )
     plan = BenchPlan(
         grid,
-        repetitions=_number(values.get("repetitions", 5)),
-        pairs=_number(values["pairs"]) if kind == "pairs" else None,
-        latency=values["felt"] if kind == "felt" else (),  # type: ignore[arg-type]
+        repetitions=values.get("repetitions", 5),
+        pairs=values["pairs"] if kind == "pairs" else None,
+        latency=values["felt"] if kind == "felt" else (),
         cache=values.get("cache") is True,
     )
     changed = {field.name for field in fields_of(kind) if texts.get(field.name, field.default) != field.default}
@@ -202,25 +202,13 @@ def plan_of(
     return plan
 
 
-def _sweep(models: Sequence[str], values: Mapping[str, object]) -> BenchPlan:
+def _sweep_plan(models: Sequence[str], texts: Mapping[str, str]) -> BenchPlan:
     """The plan for the server whose address was typed, or else that of the first model of a server."""
-    typed = values["server"]
-    ref = typed if isinstance(typed, str) and typed else next((ref for ref in models if is_server_ref(ref)), None)
+    ref = texts["--server"].strip() or next((ref for ref in models if is_server_ref(ref)), None)
     if ref is None:
         raise PlanError("Which server? Type its address, or add one of its models.", field="server")
-    server, model = split_ref(ref)
-    settings = SweepSettings(
-        levels=values["concurrency"],  # type: ignore[arg-type]
-        n_prompt=_number(values["read"]),
-        n_gen=_number(values["written"]),
-        repetitions=_number(values["questions"]),
-        seconds=float(_number(values["seconds"])),
-    )
-    return BenchPlan(Grid(()), repetitions=settings.repetitions, sweep=SweepPlan(server, settings, model))
-
-
-def _number(value: object) -> int:
-    return value if isinstance(value, int) else 0
+    sweep = SweepPlan.parsed(ref, texts)
+    return BenchPlan(Grid(()), repetitions=sweep.settings.repetitions, sweep=sweep)
 
 
 def size_text(plan: BenchPlan) -> str:
@@ -230,9 +218,12 @@ def size_text(plan: BenchPlan) -> str:
         return f"up to {settings.most_requests:,} questions, up to {max(settings.levels)} at a time"
     if plan.kind == "felt":
         answers = len(plan.latency) * plan.repetitions * (1 + plan.cache) * len(dict.fromkeys(plan.grid.models))
-        return f"{answers} answers"
+        return _counted(answers, "answer")
     cases = len(plan.grid.cases())
     if plan.pairs is not None:
-        tests = cases // 2
-        return f"{tests} test{'s' * (tests != 1)}, {plan.pairs} pairs each"
-    return f"{cases} test{'s' * (cases != 1)}, {plan.repetitions} times each"
+        return f"{_counted(cases // 2, 'test')}, {_counted(plan.pairs, 'pair')} each"
+    return f"{_counted(cases, 'test')}, {_counted(plan.repetitions, 'time')} each"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'s' * (count != 1)}"
