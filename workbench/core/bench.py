@@ -43,7 +43,6 @@ class BenchTest:
     n_depth: int = 0
     """Tokens in the context before the clock starts, in each sequence."""
     sequences: int = 1
-    """Sequences computed together."""
 
     @property
     def label(self) -> str:
@@ -68,7 +67,6 @@ class BenchCase:
     """One test of one model with one set of settings."""
 
     ref: str
-    """The reference by which the model is opened."""
     settings: BenchSettings
     test: BenchTest
 
@@ -96,7 +94,6 @@ class BenchModel:
     quant: str | None
     path: str
     file_bytes: int
-    """Size of its files."""
     modified_ns: int
     """When the first of its files was written, in nanoseconds since 1970."""
     digest: str | None
@@ -108,9 +105,7 @@ class BenchModel:
     backend: str
     """What computes: `CPU`, or the GPUs."""
     gpu_layers: int
-    """Layers that are on GPUs."""
     n_threads: int
-    """Threads that compute on the CPU."""
     read_bytes: int | None = None
     """Bytes of weights that one token reads; None where that is not known."""
     warnings: tuple[str, ...] = ()
@@ -132,11 +127,9 @@ class BenchMachine:
     gpu_info: str
     backends: str
     cores: int
-    """Usable physical cores."""
     memory_bytes: int
     system: str = ""
     versions: tuple[tuple[str, str], ...] = ()
-    """Packages and their versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +152,6 @@ class Conditions:
     """The state of the machine during one repetition; None stands for unknown."""
 
     load_average: float | None = None
-    """The system's load average over a minute, in processes."""
     cpu_mhz: float | None = None
     others_percent: float | None = None
     """Processor time of other programs, in per cent of the whole machine."""
@@ -167,9 +159,7 @@ class Conditions:
     """The same in seconds."""
     gpu_mhz: float | None = None
     gpu_throttle: tuple[str, ...] = ()
-    """Reasons why the GPU was throttled."""
     gpu_others_bytes: int | None = None
-    """GPU memory that other programs hold."""
     gpu_joules: float | None = None
     """Energy of all GPUs, by their own counters."""
 
@@ -180,7 +170,6 @@ class Sample:
 
     time: RunTime
     seed: int
-    """The seed of its random tokens."""
     conditions: Conditions = field(default_factory=Conditions)
     disturbed: tuple[str, ...] = ()
     """What disturbed it, in words."""
@@ -196,11 +185,9 @@ class BenchResult:
     """When it began: UTC, ISO 8601."""
     samples: tuple[Sample, ...]
     warm_up_runs: int = 0
-    """Repetitions before the first sample."""
     stable: bool | None = None
     """Whether two successive ones were nearly equal; None where that was not tried."""
     memory_bytes_per_s: float | None = None
-    """The memory bandwidth of the processors, where it is known."""
 
     @property
     def samples_ns(self) -> tuple[int, ...]:
@@ -259,7 +246,6 @@ class MemorySpeed:
 
     bytes_per_s: float
     method: str
-    """How it was measured."""
 
 
 class BenchRun(Protocol):

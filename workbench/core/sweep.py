@@ -31,13 +31,11 @@ class SweepSettings:
     n_prompt: int = 128
     """The length of the prompts, in tokens; words only come near it."""
     n_gen: int = 64
-    """The longest answer, in tokens."""
     repetitions: int = 5
     """Questions of each user at a level."""
     seconds: float = 60.0
     """The time of a level, after which nobody asks again; running answers get as long once more."""
     all_levels: bool = False
-    """Whether to continue where more users only wait longer."""
 
     @property
     def most_requests(self) -> int:
@@ -58,7 +56,6 @@ class LoadTarget:
     kind: str
     """Such as `vLLM`."""
     model: str
-    """The server's name for it."""
     version: str | None = None
 
 

@@ -108,6 +108,10 @@ def parse_pairs(text: str, option: str) -> tuple[int, int]:
     return prompt, gen
 
 
+_LOADED_FIRST = ("n_gpu_layers", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "n_threads")
+"""The fields of `BenchSettings` in the order in which they vary: those that need a load change least often."""
+
+
 class PlanError(ParameterError):
     """A measurement that makes no sense.
 
@@ -181,23 +185,9 @@ class Grid:
 
     def _ways(self, model: str) -> tuple[BenchSettings, ...]:
         own = self._own(model)
-        layers, batches, ubatches, threads = (
-            (own[name],) if name in own else getattr(self, name)
-            for name in ("n_gpu_layers", "n_batch", "n_ubatch", "n_threads")
-        )
-        ways = product(layers, batches, ubatches, self.type_k, self.type_v, self.flash_attn, threads)
-        return tuple(
-            BenchSettings(
-                n_threads=count,
-                n_batch=batch,
-                n_ubatch=min(ubatch, batch),
-                n_gpu_layers=on_gpu,
-                type_k=type_k,
-                type_v=type_v,
-                flash_attn=flash,
-            )
-            for on_gpu, batch, ubatch, type_k, type_v, flash, count in ways
-        )
+        values = ((own[name],) if name in own else getattr(self, name) for name in _LOADED_FIRST)
+        ways = (BenchSettings(**dict(zip(_LOADED_FIRST, way, strict=True))) for way in product(*values))
+        return tuple(replace(way, n_ubatch=min(way.n_ubatch, way.n_batch)) for way in ways)
 
     def cases(self) -> tuple[BenchCase, ...]:
         """Everything, in order.
@@ -262,6 +252,9 @@ OPTIONS = {
     "--parallel": "sequences",
 }
 """The options that take a comma list, and the fields of `Grid` that they fill."""
+
+SETTING_OPTIONS = {name: option for option, name in OPTIONS.items() if name in _LOADED_FIRST}
+"""The fields of `BenchSettings`, and their options."""
 
 _BOUNDS = {"-t": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST), "--parallel": (1, 256)}
 """The range of an option where it is not 0 to `LARGEST`; 512 threads and 256 sequences are llama.cpp's limits."""

@@ -16,7 +16,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.core.sweep import LoadClients
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
-from workbench.lab.bench.pairs import Duel, DuelRecord, fit_together
+from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
 from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord, record_sweep
 from workbench.lab.bench.sweep import Sweep
@@ -71,8 +71,6 @@ class BenchJob:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cancel = CancelToken()
         self._duels: list[Duel] = []
-        self._duel_records: dict[int, tuple[int, DuelRecord]] = {}
-        """By the index of a duel: its number of pairs, and its record at that time."""
         self._results: Sequence[BenchResult] = ()
         self._latencies: list[LatencyRecord] = []
         self._sweep: Sweep | None = None
@@ -96,7 +94,7 @@ class BenchJob:
             self._base,
             interrupted=self.stopped,
             results=tuple(self._results),
-            duels=tuple(self._recorded_duels()),
+            duels=tuple(record for duel in self._duels if (record := duel.record) is not None),
             felt=tuple(self._latencies),
             sweep=None if self._sweep is None else record_sweep(self._sweep),
         )
@@ -116,14 +114,6 @@ class BenchJob:
     def can_continue(self) -> bool:
         """Whether pairs can be added."""
         return not self.running and any(duel.pairs for duel in self._duels)
-
-    def _recorded_duels(self) -> list[DuelRecord]:
-        """The records of the duels; the statistics of a pair are computed once."""
-        for index, duel in enumerate(self._duels):
-            count = len(duel.pairs)
-            if self._duel_records.get(index, (0,))[0] != count and (record := duel.record) is not None:
-                self._duel_records[index] = (count, record)
-        return [record for _, record in self._duel_records.values()]
 
     def stop(self) -> None:
         """End it soon, with the results so far."""

@@ -29,18 +29,13 @@ from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
 from workbench.core.statistics import Comparison, compare, median
 from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, weights_key
+from workbench.lab.bench.grid import SETTING_OPTIONS
 from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
 Design = Literal["interleaved", "blocks"]
 """`interleaved`: both stay loaded and take turns; `blocks`: each is loaded anew for every pair."""
 
 Side = Literal["a", "b"]
-
-SETTING_OPTIONS = {
-    "n_threads": "-t", "n_batch": "-b", "n_ubatch": "-ub", "n_gpu_layers": "-ngl", "type_k": "-ctk", "type_v": "-ctv",
-    "flash_attn": "-fa",
-}  # fmt: skip
-"""The fields of `BenchSettings`, and their options."""
 
 BLOCK_RUNS = 3
 """Runs after each load of a block."""

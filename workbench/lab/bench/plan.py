@@ -9,8 +9,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_loopback, is_server_ref, split_ref
 from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
-from workbench.lab.bench.grid import FROM_MODELFILES, Grid, PlanError, parse_number, parse_numbers
-from workbench.lab.bench.pairs import SETTING_OPTIONS
+from workbench.lab.bench.grid import FROM_MODELFILES, SETTING_OPTIONS, Grid, PlanError, parse_number, parse_numbers
 from workbench.lab.bench.record import Kind
 
 MOST_REPETITIONS = 10_000

@@ -55,7 +55,6 @@ class LaneAnswer:
 
     outcome: Outcome
     tokens: tuple[int, ...]
-    """The ids of the generated tokens."""
 
 
 class Lane:

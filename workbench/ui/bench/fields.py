@@ -118,6 +118,11 @@ def fields_of(kind: Kind) -> list[BenchField]:
     return [field for field in FIELDS if kind in field.kinds]
 
 
+def takes_list(field: BenchField, kind: Kind) -> bool:
+    """Whether a field takes a list; a latency test loads a model in one way."""
+    return not field.single and not (kind == "felt" and field.kinds == _LOAD)
+
+
 def value_of(field: BenchField, text: str) -> object:
     """The value that was typed into a field. Raises WorkbenchError where it is none of this field."""
     text = text.strip()

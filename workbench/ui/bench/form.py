@@ -18,7 +18,16 @@ from textual.widgets import Input, Label
 
 from workbench.core.models import ModelEntry
 from workbench.lab.bench.record import Kind
-from workbench.ui.bench.fields import FIELDS, FIELDS_BY_NAME, KIND_NAMES, KINDS, BenchField, note_of, problem_of
+from workbench.ui.bench.fields import (
+    FIELDS,
+    FIELDS_BY_NAME,
+    KIND_NAMES,
+    KINDS,
+    BenchField,
+    note_of,
+    problem_of,
+    takes_list,
+)
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import short_label, styled
 from workbench.ui.widgets.lines import Lines
@@ -223,7 +232,7 @@ class BenchForm(Vertical):
     def show_hint(self, line: BenchInput) -> None:
         """Show what is wrong with a field, or its meaning."""
         problem = line.problem
-        takes = "" if line.field.single else " A list with commas makes a grid."
+        takes = " A list with commas makes a grid." if takes_list(line.field, self._kind) else ""
         self.hint.set_class(bool(problem), "-wrong")
         self.hint.update(problem or f"{line.field.about}{takes}")
 

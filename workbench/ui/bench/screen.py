@@ -313,7 +313,8 @@ class BenchScreen(Screen[None]):
         self._earlier = records
         self._to_results()
         if len(records) == 2:
-            self.results.compare(*records)
+            # On a narrow screen the results get their width only now.
+            self.call_after_refresh(self.results.compare, *records)
         self._paint()
 
     def action_copy(self) -> None:

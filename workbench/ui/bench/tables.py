@@ -11,8 +11,9 @@ from textual.content import Content
 from workbench.core.bench import BenchResult, part_speeds
 from workbench.core.errors import WorkbenchError
 from workbench.core.sweep import SweepLevel
+from workbench.lab.bench.grid import SETTING_OPTIONS
 from workbench.lab.bench.latency import LatencyResult
-from workbench.lab.bench.pairs import SETTING_OPTIONS, Pair
+from workbench.lab.bench.pairs import Pair
 from workbench.lab.bench.record import BenchRecord, Change
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar

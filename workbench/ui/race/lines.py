@@ -229,7 +229,7 @@ def _summary_table(race: Race, result: RaceResult, width: int) -> Table[LaneResu
         value("x", times, 7),
         value("size", size, wide, least=76),
         value("memory", memory, wide),
-        value("differs at", differs, 11),
+        value("differs at", differs, 12),
     ]
     table = Table(columns, indent=1, gap=0, least_flexible=12)
     return table
