@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
-import subprocess
 import sys
 
 import pytest
@@ -173,22 +170,11 @@ def test_who_agrees_is_not_asked_again(call, monkeypatch, words):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_ctrl_c_keeps_what_was_answered(tmp_path, serve):
+def test_ctrl_c_keeps_the_answers_so_far(interrupted, tmp_path, serve):
     served = serve(VllmServer(Script(pace=Pace(decode_tps=50))))
-    command = [sys.executable, "-m", "workbench.cli.main", "bench", "--server", served.url, "--json"]
-    process = subprocess.Popen(
-        [*command, "--concurrency", "1,2", "-r", "1000", "-n", "4"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "WORKBENCH_HOME": str(tmp_path)},
-    )
-    for line in process.stderr:
-        if "measuring" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 130
+    arguments = ("--server", served.url, "--json", "--concurrency", "1,2", "-r", "1000", "-n", "4")
+    status, out, err = interrupted("bench", *arguments)
+    assert status == 130
     assert "stopped" in err
     assert "Traceback" not in err
     kept = BenchRunFolder(tmp_path / "data" / "bench").records()

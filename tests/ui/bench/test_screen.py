@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -79,6 +80,23 @@ async def go(pilot: Pilot[None]) -> None:
     await settle(pilot)
 
 
+@asynccontextmanager
+async def bench_on(
+    host: ScriptedHost,
+    clock: FakeClock,
+    model: str | None = "smol:Q4_K_M",
+    *,
+    size: tuple[int, int] = (120, 36),
+    enter: Callable[[Pilot[None]], Awaitable[None]] = go,
+    **services: object,
+) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
+    """The program with the bench on the screen."""
+    app = app_on(host, clock, model, **services)
+    async with app.run_test(size=size) as pilot:
+        await enter(pilot)
+        yield app, pilot
+
+
 async def add_model(pilot: Pilot[None], name: str) -> None:
     await pilot.press("ctrl+o")
     await settle(pilot)
@@ -92,9 +110,7 @@ async def add_model(pilot: Pilot[None], name: str) -> None:
 async def test_the_model_of_the_chat_is_measured_with_enter(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench
 ) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         assert "2 tests, 5 times each" in seen(app)
         assert "workbench bench smol:Q4_K_M" in seen(app)
         await pilot.press("enter")
@@ -111,9 +127,7 @@ async def test_the_model_of_the_chat_is_measured_with_enter(
 
 
 async def test_lists_make_a_grid_and_depths_are_plotted(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         put(app, "n_depth", "0,256")
         put(app, "type_k", "f16,q8_0")
         await pilot.press("f9")
@@ -140,9 +154,7 @@ async def test_lists_make_a_grid_and_depths_are_plotted(host: ScriptedHost, cloc
 async def test_nonsense_is_told_at_the_field(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench, name: str, text: str, said: str
 ) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         put(app, name, text)
         await pilot.press("f9")
         await settle(pilot)
@@ -154,9 +166,7 @@ async def test_nonsense_is_told_at_the_field(
 
 
 async def test_without_a_model_nothing_begins(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, None)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, None) as (app, pilot):
         await pilot.press("f9")
         await settle(pilot)
         assert "No model is chosen." in hint(app)
@@ -164,9 +174,7 @@ async def test_without_a_model_nothing_begins(host: ScriptedHost, clock: FakeClo
 
 
 async def test_models_are_added_and_taken_out(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await add_model(pilot, "qwen")
         assert bench_of(app).form.models.count == 2
         await add_model(pilot, "qwen")
@@ -184,9 +192,7 @@ async def test_what_does_not_load_or_fit_is_said_and_the_rest_goes_on(host: Scri
             context_errors={"pp512": MemoryShortError("It does not fit in memory.", "Take a shorter prompt.")},
         )
     )
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await add_model(pilot, "broken")
         await pilot.press("f9")
         await settle(pilot)
@@ -198,9 +204,7 @@ async def test_what_does_not_load_or_fit_is_said_and_the_rest_goes_on(host: Scri
 
 async def test_where_nothing_could_be_measured_nothing_is_kept(host: ScriptedHost, clock: FakeClock) -> None:
     bench = FakeBench(FakeBencher(errors={"smol:Q4_K_M": ModelLoadError("The file is truncated.")}))
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await pilot.press("f9")
         await settle(pilot)
         assert "✗ The file is truncated." in seen(app)
@@ -209,9 +213,7 @@ async def test_where_nothing_could_be_measured_nothing_is_kept(host: ScriptedHos
 
 async def test_stopping_keeps_what_is_done(host: ScriptedHost, clock: FakeClock) -> None:
     bench = FakeBench(FakeBencher(stop_after=12))
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await pilot.press("f9")
         await settle(pilot)
         assert "stopped, results so far kept" in seen(app)
@@ -229,9 +231,7 @@ async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) ->
 
     bench = FakeBench(FakeBencher(seconds))
     bench.watch.conditions = [Conditions(others_percent=50.0, others_s=3.0)]
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await pilot.press("f6", "f9")
         await settle(pilot)
         assert "Add a second model" in hint(app)
@@ -255,9 +255,7 @@ async def test_a_against_b_and_ten_more(host: ScriptedHost, clock: FakeClock) ->
 
 
 async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await pilot.press("f6", "f6", "f9")
         await settle(pilot)
         assert [one.case.test.sequences for one in bench.bench_runs.records[0].results] == [1, 2, 4, 8]
@@ -266,9 +264,7 @@ async def test_sequences(host: ScriptedHost, clock: FakeClock, bench: FakeBench)
 
 
 async def test_latency(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await pilot.press("f6", "f6", "f6")
         put(app, "felt", "32,64")
         put(app, "n_gen", "4")
@@ -285,9 +281,7 @@ async def test_latency(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -
 async def test_earlier_runs_one_and_two(host: ScriptedHost, clock: FakeClock) -> None:
     old = record(result(BenchTest(n_gen=128), (2.0, 2.0)), run="261120-120000-aaaa")
     new = record(result(BenchTest(n_gen=128), (1.0, 1.0)), run="261121-120000-bbbb")
-    app = app_on(host, clock, bench=FakeBench(book=FakeBenchBook([new, old])))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=FakeBench(book=FakeBenchBook([new, old]))) as (app, pilot):
         await pilot.press("ctrl+r")
         await settle(pilot)
         await pilot.press("down", "enter")
@@ -311,9 +305,7 @@ async def test_the_command_is_copied_and_the_run_exported(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench, tmp_path
 ) -> None:
     documents = FakeDocuments()
-    app = app_on(host, clock, bench=bench, documents=documents, export_folder=tmp_path)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench, documents=documents, export_folder=tmp_path) as (app, pilot):
         await pilot.press("f7")
         await settle(pilot)
         assert "nothing to export" in seen(app)
@@ -335,9 +327,7 @@ async def test_the_command_is_copied_and_the_run_exported(
 
 async def test_a_run_that_cannot_be_kept_is_told(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     bench.bench_runs.error = BenchRunError("The disk is full.", "Make room.")
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (app, pilot):
         await pilot.press("f9")
         await settle(pilot)
         assert "The disk is full." in seen(app)
@@ -345,9 +335,7 @@ async def test_a_run_that_cannot_be_kept_is_told(host: ScriptedHost, clock: Fake
 
 
 async def test_a_narrow_screen_shows_form_or_results(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench, size=(80, 24)) as (app, pilot):
         screen = bench_of(app)
         assert screen.form.display
         assert not screen.results.display
@@ -365,9 +353,7 @@ async def test_a_narrow_screen_shows_form_or_results(host: ScriptedHost, clock: 
 
 
 async def test_quitting_stops_a_measurement(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go(pilot)
+    async with bench_on(host, clock, bench=bench) as (_app, pilot):
         await pilot.press("f9", "ctrl+q")
         await until(pilot, lambda: bench.bencher.loaded == 0)
 
@@ -394,9 +380,7 @@ async def go_under_load(pilot: Pilot[None]) -> None:
 
 
 async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go_under_load(pilot)
+    async with bench_on(host, clock, bench=bench, enter=go_under_load) as (app, pilot):
         assert "Which server?" in seen(app)
         put(app, "server", SERVER)
         put(app, "questions", "20")
@@ -421,9 +405,7 @@ async def test_a_server_is_put_under_load(host: ScriptedHost, clock: FakeClock, 
 async def test_a_server_elsewhere_is_asked_only_when_somebody_agrees(
     host: ScriptedHost, clock: FakeClock, bench: FakeBench
 ) -> None:
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await go_under_load(pilot)
+    async with bench_on(host, clock, bench=bench, enter=go_under_load) as (app, pilot):
         put(app, "server", "http://192.0.2.1:8000")
         await pilot.press("enter")
         await settle(pilot)
@@ -440,9 +422,7 @@ async def test_a_server_elsewhere_is_asked_only_when_somebody_agrees(
 
 async def test_a_server_that_cannot_be_asked_is_told(host: ScriptedHost, clock: FakeClock, bench: FakeBench) -> None:
     bench.load_clients.error = ServerUnreachableError("Nothing answers at 127.0.0.1:8000.", "See whether it runs.")
-    app = app_on(host, clock, bench=bench)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await go_under_load(pilot)
+    async with bench_on(host, clock, bench=bench, size=(80, 24), enter=go_under_load) as (app, pilot):
         put(app, "server", SERVER)
         await pilot.press("enter")
         await settle(pilot)

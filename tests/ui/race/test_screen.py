@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
@@ -48,12 +49,6 @@ def host(make_host: MakeHost) -> ScriptedHost:
     return make_host([scripted("F16", 300), scripted("Q4_K_M", 100), scripted("Q8_0", 200), broken])
 
 
-def program(
-    host: ScriptedHost, clock: FakeClock, model: str | None = "Sea-1B:Q8_0", **services: object
-) -> WorkbenchApp:
-    return app_on(host, clock, model, **services)
-
-
 def race_of(app: WorkbenchApp) -> RaceScreen:
     assert isinstance(app.screen, RaceScreen)
     return app.screen
@@ -71,19 +66,34 @@ def labels(app: WorkbenchApp) -> list[str]:
     return [column.lane.label for column in race_of(app).query(LaneColumn)]
 
 
-async def ask(pilot: Pilot[None], text: str = "why") -> None:
-    await pilot.press("f3")
-    await settle(pilot)
+async def ask(pilot: Pilot[None], text: str) -> None:
     await pilot.press(*text, "enter")
     await settle(pilot)
 
 
-async def test_the_quantizations_of_the_open_model_are_proposed(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
+@asynccontextmanager
+async def race_on(
+    host: ScriptedHost,
+    clock: FakeClock,
+    model: str | None = "Sea-1B:Q8_0",
+    *,
+    size: tuple[int, int] = (120, 36),
+    question: str = "why",
+    **services: object,
+) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
+    """The program with a race on the screen, whose first question is answered."""
+    app = app_on(host, clock, model, **services)
+    async with app.run_test(size=size) as pilot:
         await settle(pilot)
         await pilot.press("f3")
         await settle(pilot)
+        if question:
+            await ask(pilot, question)
+        yield app, pilot
+
+
+async def test_the_quantizations_of_the_open_model_are_proposed(host: ScriptedHost, clock: FakeClock) -> None:
+    async with race_on(host, clock, question="") as (app, _pilot):
         assert labels(app) == ["Sea-1B F16", "Sea-1B Q8_0", "Sea-1B Q4_K_M"]
         assert len(host.opened) == 1
         assert "idle" in seen(app)
@@ -91,10 +101,7 @@ async def test_the_quantizations_of_the_open_model_are_proposed(host: ScriptedHo
 
 async def test_all_lanes_answer_and_are_compared(host: ScriptedHost, clock: FakeClock) -> None:
     races = FakeRaces()
-    app = program(host, clock, races=races)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock, races=races) as (app, _pilot):
         text = seen(app)
         assert text.count("nobody owns it.") == 3
         assert text.count("✓ done") == 3
@@ -106,10 +113,7 @@ async def test_all_lanes_answer_and_are_compared(host: ScriptedHost, clock: Fake
 
 
 async def test_the_place_where_a_lane_leaves_the_reference_is_marked(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, _pilot):
         columns = list(race_of(app).query(LaneColumn))
         marked = [
             line.plain[span.start : span.end].strip()
@@ -122,12 +126,8 @@ async def test_the_place_where_a_lane_leaves_the_reference_is_marked(host: Scrip
 
 
 async def test_follow_ups_go_to_all_with_their_own_history(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
-        await pilot.press(*"and", "enter")
-        await settle(pilot)
+    async with race_on(host, clock) as (app, pilot):
+        await ask(pilot, "and")
         assert seen(app).count(NEXT) == 3
         told = [message.content for message in host.opened[-1].requests[-1].messages]
         assert told[0] == "why"
@@ -135,10 +135,7 @@ async def test_follow_ups_go_to_all_with_their_own_history(host: ScriptedHost, c
 
 
 async def test_escape_stops_all_lanes_and_what_was_written_stays(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, pilot):
         clock.hold_after(8)
         await pilot.press(*"and", "enter")
         lanes = [column.lane for column in race_of(app).query(LaneColumn)]
@@ -152,16 +149,11 @@ async def test_escape_stops_all_lanes_and_what_was_written_stays(host: ScriptedH
 
 
 async def test_a_lane_that_cannot_be_opened_is_told_in_its_place(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+    async with race_on(host, clock, question="") as (app, pilot):
         await pilot.press("ctrl+o", *"broken", "enter")
         await settle(pilot)
         assert labels(app)[-1] == "Broken Q2_K"
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+        await ask(pilot, "why")
         states = [column.lane.state for column in race_of(app).query(LaneColumn)]
         assert states == ["done", "done", "done", "failed"]
 
@@ -172,7 +164,7 @@ async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
     note = "PARSER qwen3 is ignored: the answer is shown as the model writes it."
     plain, other = scripted("F16", 300), scripted("Q4_K_M", 100)
     described = replace(other, entry=replace(other.entry, recipe=Recipe(notes=(note,))), warnings=(note,))
-    app = program(make_host([plain, described]), clock, "Sea-1B:F16")
+    app = app_on(make_host([plain, described]), clock, "Sea-1B:F16")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await pilot.press("f3")
@@ -189,10 +181,7 @@ async def test_what_of_a_modelfile_is_not_honoured_stands_above_its_lane_once(
 
 
 async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, pilot):
         await pilot.press("tab", "x")
         await settle(pilot)
         assert len(labels(app)) == 2
@@ -200,17 +189,13 @@ async def test_a_lane_is_removed_swapped_and_stopped_by_its_own_keys(host: Scrip
         await pilot.press("o")
         await settle(pilot)
         assert isinstance(app.screen, ModelPicker)
-        await pilot.press(*"q4", "enter")
-        await settle(pilot)
+        await ask(pilot, "q4")
         assert labels(app)[0] == "Sea-1B Q4_K_M"
         assert ANSWERS["Q4_K_M"] in race_of(app).query(LaneColumn).first().lane.answers[0].outcome.message.content
 
 
 async def test_a_lane_with_settings_of_its_own(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, pilot):
         list(race_of(app).query(LaneColumn))[1].scroll.focus()
         await pilot.press("e")
         await settle(pilot)
@@ -232,23 +217,14 @@ async def test_a_lane_with_settings_of_its_own(host: ScriptedHost, clock: FakeCl
 
 
 async def test_a_race_needs_two_lanes(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock, None)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+    async with race_on(host, clock, None, question="") as (app, pilot):
+        await ask(pilot, "why")
         assert race_of(app).prompt.text == "why"
         assert "two models" in seen(app)
 
 
 async def test_no_fifth_lane(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+    async with race_on(host, clock, question="") as (app, pilot):
         await pilot.press("ctrl+o", "enter")
         await settle(pilot)
         await pilot.press("ctrl+o")
@@ -259,10 +235,7 @@ async def test_no_fifth_lane(host: ScriptedHost, clock: FakeClock) -> None:
 
 async def test_going_on_in_the_chat_with_a_lane(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
-    app = program(host, clock, store=store)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock, store=store) as (app, pilot):
         list(race_of(app).query(LaneColumn))[2].scroll.focus()
         await pilot.press("enter")
         await settle(pilot)
@@ -271,24 +244,21 @@ async def test_going_on_in_the_chat_with_a_lane(host: ScriptedHost, clock: FakeC
         assert app.workspace.model is not None
         assert app.workspace.model.ref == "Sea-1B:Q4_K_M"
         assert "answer" in store.journals[-1].kinds()
-        await pilot.press(*"and", "enter")
-        await settle(pilot)
+        await ask(pilot, "and")
         asked = [message.content for message in host.opened[-1].requests[-1].messages]
         assert asked == ["why", ANSWERS["Q4_K_M"], "and"]
 
 
 async def test_leaving_with_a_lane_and_with_the_race(host: ScriptedHost, clock: FakeClock, tmp_path) -> None:
     store, documents = FakeStore(), FakeDocuments()
-    app = program(host, clock, store=store, documents=documents, export_folder=tmp_path)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await pilot.press("f3")
-        await settle(pilot)
+    async with race_on(host, clock, store=store, documents=documents, export_folder=tmp_path, question="") as (
+        app,
+        pilot,
+    ):
         await pilot.press("f7")
         await settle(pilot)
         assert "nothing to export" in seen(app)
-        await pilot.press(*"why", "enter")
-        await settle(pilot)
+        await ask(pilot, "why")
         race_of(app).query(LaneColumn).first().scroll.focus()
         await pilot.press("m")
         await settle(pilot)
@@ -304,10 +274,7 @@ async def test_leaving_with_a_lane_and_with_the_race(host: ScriptedHost, clock: 
 
 
 async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, pilot):
         column = list(race_of(app).query(LaneColumn))[2]
         column.scroll.focus()
         await pilot.press("d")
@@ -321,10 +288,7 @@ async def test_the_differences_are_gone_through(host: ScriptedHost, clock: FakeC
 
 
 async def test_a_narrow_screen_shows_the_lanes_that_fit(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock, size=(80, 24)) as (app, pilot):
         columns = list(race_of(app).query(LaneColumn))
         assert [column.display for column in columns] == [True, True, False]
         assert "1 more off-screen" in seen(app)
@@ -334,19 +298,13 @@ async def test_a_narrow_screen_shows_the_lanes_that_fit(host: ScriptedHost, cloc
 
 
 async def test_what_does_not_fit_together_is_said(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock, adviser=FakeAdviser(fits=False))
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock, adviser=FakeAdviser(fits=False)) as (app, _pilot):
         assert "one after the other" in seen(app)
         assert seen(app).count("✓ done") == 3
 
 
 async def test_greedy_solo_and_a_new_race(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, pilot):
         assert host.opened[-1].requests[-1].sampling.temperature == 0.0
         await pilot.press("f6", "f9", "ctrl+t")
         await settle(pilot)
@@ -361,18 +319,12 @@ async def test_greedy_solo_and_a_new_race(host: ScriptedHost, clock: FakeClock) 
 async def test_a_race_that_cannot_be_kept_is_told(host: ScriptedHost, clock: FakeClock) -> None:
     races = FakeRaces()
     races.error = TargetError("The disk is full.", "Make room.")
-    app = program(host, clock, races=races)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock, races=races) as (app, _pilot):
         assert "The disk is full." in seen(app)
 
 
 async def test_chat_and_race_are_a_key_apart(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (app, pilot):
         await pilot.press("f2", *"hello")
         assert app.screen is app.chat
         assert app.chat.prompt.text == "hello"
@@ -382,10 +334,7 @@ async def test_chat_and_race_are_a_key_apart(host: ScriptedHost, clock: FakeCloc
 
 
 async def test_quitting_gives_the_lanes_back(host: ScriptedHost, clock: FakeClock) -> None:
-    app = program(host, clock)
-    async with app.run_test(size=(120, 36)) as pilot:
-        await settle(pilot)
-        await ask(pilot)
+    async with race_on(host, clock) as (_app, pilot):
         await pilot.press("ctrl+q")
         await until(pilot, lambda: all(engine.closed for engine in host.opened))
 
