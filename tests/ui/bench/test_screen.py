@@ -21,7 +21,7 @@ from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.record import BenchRecord, Kind, SweepRecord
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.bench.curves import plots_of, ticks_between
-from workbench.ui.bench.fields import DEFAULTS, FIELDS, KINDS, fields_of, plan_of, problem_of, size_text
+from workbench.ui.bench.fields import FIELDS, KINDS, fields_of, plan_of, problem_of, size_text
 from workbench.ui.bench.form import BenchInput
 from workbench.ui.bench.plot import BenchPlot
 from workbench.ui.bench.screen import BenchScreen
@@ -366,7 +366,7 @@ def test_the_defaults_are_a_plan_of_every_kind() -> None:
         plan = plan_of(kind, ["http://127.0.0.1:8000#m"] if kind == "sweep" else ["a", "b"], {})
         assert plan.kind == kind
         assert size_text(plan)
-    assert all(not problem_of(field, DEFAULTS[field.name]) for field in FIELDS)
+    assert all(not problem_of(field, field.default) for field in FIELDS)
 
 
 SERVER = "http://127.0.0.1:8000"

@@ -18,7 +18,7 @@ from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
 from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord, record_sweep
+from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord, SweepRecord
 from workbench.lab.bench.sweep import Sweep
 
 
@@ -96,7 +96,7 @@ class BenchJob:
             results=tuple(self._results),
             duels=tuple(record for duel in self._duels if (record := duel.record) is not None),
             felt=tuple(self._latencies),
-            sweep=None if self._sweep is None else record_sweep(self._sweep),
+            sweep=_sweep_record(self._sweep),
         )
 
     @property
@@ -291,3 +291,9 @@ class BenchJob:
             self._on_change()
         else:
             self._loop.call_soon_threadsafe(self._on_change)
+
+
+def _sweep_record(sweep: Sweep | None) -> SweepRecord | None:
+    if sweep is None:
+        return None
+    return SweepRecord(sweep.client.target, sweep.settings, tuple(sweep.levels), sweep.warm_up, sweep.ending)

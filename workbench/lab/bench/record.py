@@ -10,7 +10,7 @@ from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResul
 from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.lab.bench.latency import LatencyResult
 from workbench.lab.bench.pairs import DuelRecord
-from workbench.lab.bench.sweep import Ending, Sweep
+from workbench.lab.bench.sweep import Ending
 
 Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
 """Kinds of run. `felt`, the latency of answers, has the name of its option."""
@@ -92,11 +92,6 @@ class BenchBook(Protocol):
 
     async def kept(self) -> Sequence[BenchRecord]:
         """All runs that can be read, the newest first."""
-
-
-def record_sweep(sweep: Sweep) -> SweepRecord:
-    """A sweep as it stands."""
-    return SweepRecord(sweep.client.target, sweep.settings, tuple(sweep.levels), sweep.warm_up, sweep.ending)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from workbench.lab.bench.pairs import Design, DuelRecord
 from workbench.lab.bench.record import BenchRecord, SweepRecord
@@ -105,15 +105,13 @@ def kept_text(record: BenchRecord) -> str:
     return f"{record.id}  {record.at}{early}\nworkbench {shlex.join(record.command)}\n\n{record_text(record)}"
 
 
-def as_markdown(record: BenchRecord) -> str:
-    """A run as a file in Markdown."""
-    return f"{kept_text(record)}\n"
-
-
 def as_json_lines(record: BenchRecord) -> str:
     """A run as a file with a line of JSON for each test."""
     return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in record_lines(record))
 
 
-FORMS = {".md": as_markdown, ".jsonl": as_json_lines}
+FORMS: Mapping[str, Callable[[BenchRecord], str]] = {
+    ".md": lambda record: f"{kept_text(record)}\n",
+    ".jsonl": as_json_lines,
+}
 """How a run is exported, by the suffix of the file."""

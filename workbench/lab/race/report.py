@@ -12,6 +12,7 @@ from typing import Protocol
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
+from workbench.core.units import size_text
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
 
@@ -200,12 +201,11 @@ def as_markdown(result: RaceResult) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def as_json_text(result: RaceResult) -> str:
-    """The result as a JSON file."""
-    return json.dumps(as_json(result), ensure_ascii=False, indent=1) + "\n"
-
-
-FORMS: Mapping[str, Callable[[RaceResult], str]] = {".md": as_markdown, ".json": as_json_text, ".csv": as_csv}
+FORMS: Mapping[str, Callable[[RaceResult], str]] = {
+    ".md": as_markdown,
+    ".json": lambda result: json.dumps(as_json(result), ensure_ascii=False, indent=1) + "\n",
+    ".csv": as_csv,
+}
 """How a result is written, by the suffix of the file."""
 
 
@@ -224,8 +224,8 @@ def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
         name + (f" ({', '.join(marks)})" if marks else ""),
         _cell(str(values["quant"] or DASH)),
         _shown(lane.info.model.bits_per_weight if lane.info else None, ".2f"),
-        _shown(None if lane.size_bytes is None else lane.size_bytes / 1e6, ".0f", " MB"),
-        _shown(None if lane.peak_bytes is None else lane.peak_bytes / 1e6, ".0f", " MB"),
+        size_text(lane.size_bytes),
+        size_text(lane.peak_bytes),
         _shown(metrics.ttft_ms, ".0f", " ms"),
         _shown(metrics.prefill_tps, ".0f", f" t/s{by}"),
         _shown(metrics.decode_tps, ".1f", f" t/s{by}"),

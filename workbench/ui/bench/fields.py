@@ -105,7 +105,6 @@ FIELDS = (
 """All fields, in the order of the screen."""
 
 FIELDS_BY_NAME = {field.name: field for field in FIELDS}
-DEFAULTS: Mapping[str, str] = {field.name: field.default for field in FIELDS}
 _MOST = {"repetitions": MOST_REPETITIONS, "pairs": MOST_REPETITIONS} | {
     field.name: SWEEP_LIMITS[field.option] for field in FIELDS if field.kinds == _SWEEP and field.option in SWEEP_LIMITS
 }

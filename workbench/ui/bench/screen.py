@@ -48,13 +48,7 @@ EXPORTS = {
 
 
 class BenchScreen(Screen[None]):
-    """Measures models and shows the results.
-
-    Args:
-        services: What the program works with.
-        workspace: The conversation of the chat, whose model is measured first.
-        key_for: The key of a binding, by its id.
-    """
+    """Measures models and shows the results."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = ""

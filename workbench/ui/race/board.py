@@ -13,11 +13,7 @@ LEAST_LANE = 34
 
 
 class LaneBoard(Horizontal):
-    """Shows the lanes of a race.
-
-    Args:
-        race: The race.
-    """
+    """Shows the lanes of a race."""
 
     def __init__(self, race: Race) -> None:
         super().__init__(id="race-lanes")

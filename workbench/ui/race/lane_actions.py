@@ -22,17 +22,7 @@ from workbench.ui.workspace.workspace import Workspace
 
 
 class LaneActions:
-    """Changes the lanes on a board.
-
-    Args:
-        screen: Shows dialogs, and runs the workers.
-        services: What the program works with.
-        workspace: The conversation of the chat.
-        board: Shows the lanes.
-        terms: Gives the settings of a new lane.
-        changed: Called when lanes have changed.
-        say: Shows a sentence for some seconds.
-    """
+    """Changes the lanes on a board."""
 
     def __init__(
         self,

@@ -7,6 +7,7 @@ from functools import partial
 
 from textual.content import Content, Span
 
+from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import PARAMETERS, changed_values, get_value
 from workbench.lab.race.divergence import TextDifference, word_difference
 from workbench.lab.race.lane import Lane, LaneSpec
@@ -16,7 +17,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.table import Column, Table
-from workbench.ui.kit.text import cut, short_label, styled
+from workbench.ui.kit.text import cut, cut_line, short_label, styled
 
 MARKS = {
     "waiting": ("○", "waits"),
@@ -28,14 +29,8 @@ MARKS = {
     "failed": ("✗", "failed"),
 }
 """The sign and the word of each state of a lane; colour never carries meaning alone."""
-_QUESTION, _THOUGHT, _PARTED, _ADDED, _MISSING, _DIM = (
-    "lane--question",
-    "lane--thought",
-    "lane--parted",
-    "lane--added",
-    "lane--missing",
-    "lane--dim",
-)
+_QUESTION, _THOUGHT, _PARTED = "lane--question", "lane--thought", "lane--parted"
+_ADDED, _MISSING, _DIM = "lane--added", "lane--missing", "lane--dim"
 
 
 def own_settings(spec: LaneSpec, reference: LaneSpec) -> list[str]:
@@ -74,22 +69,17 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
 
 def _figures(lane: Lane, width: int) -> list[Content]:
     meter = lane.answer.meter if lane.answer else None
-    metrics = meter.metrics(percentiles=False) if meter else None
+    metrics = meter.metrics(percentiles=False) if meter else AnswerMetrics()
     live = meter.live_tps() if meter and lane.state == "writing" else None
-    speed = live or (metrics.decode_tps if metrics else None)
-    ttft = fmt.milliseconds(metrics.ttft_ms if metrics else None)
-    prefill = fmt.rate(metrics.prefill_tps if metrics else None)
+    speed = live or metrics.decode_tps
+    ttft, prefill = fmt.milliseconds(metrics.ttft_ms), fmt.rate(metrics.prefill_tps)
     tokens = fmt.count(meter.tokens if meter else None)
     unit = " token" if meter and meter.tokens == 1 else " tokens"
-    by = "" if metrics is None or speed is None or metrics.source == "engine" else f" {metrics.source}"
+    by = "" if speed is None or metrics.source == "engine" else f" {metrics.source}"
     rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
     third = styled(*rate, (tokens, "lane--value"), (unit, _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
-    return [_cropped(third, width), _cropped(fourth, width)]
-
-
-def _cropped(line: Content, width: int) -> Content:
-    return line if line.cell_length <= width else line[:width]
+    return [cut_line(third, width), cut_line(fourth, width)]
 
 
 def warning_lines(lane: Lane, width: int) -> list[Content]:

@@ -47,13 +47,7 @@ EXPORTS = {
 
 
 class RaceScreen(Screen[None]):
-    """Races models and shows their answers.
-
-    Args:
-        services: What the program works with.
-        workspace: The conversation of the chat, whose model and settings a race starts with.
-        key_for: The key of a binding, by its id.
-    """
+    """Races models and shows their answers."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#prompt"
