@@ -14,7 +14,7 @@ from workbench.cli import composition
 from workbench.cli.composition import Workers, compose
 from workbench.cli.screen import services_of
 from workbench.core.bench import MemorySpeed
-from workbench.core.logbook import RingLogBook
+from workbench.core.logbook import LogBook
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.lab.bench.record import BenchRecord
 from workbench.store.paths import find_paths
@@ -52,7 +52,7 @@ def host(modelfile: str, monkeypatch: pytest.MonkeyPatch) -> ScriptedHost:
 
 
 async def on_the_screen(workers: Workers, model: str, kind: str, fields: dict[str, str]) -> None:
-    services = replace(services_of(workers, RingLogBook()), telemetry=FakeTelemetry())
+    services = replace(services_of(workers, LogBook()), telemetry=FakeTelemetry())
     recipe = workers.catalog.recipe(model)
     app = WorkbenchApp(services, model, None, recipe=recipe, clocks=Clocks(FakeClock(), lambda: 0.0))
     async with app.run_test(size=(120, 36)) as pilot:

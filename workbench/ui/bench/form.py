@@ -71,7 +71,6 @@ class KindBar(BenchLines):
         self.set_lines([styled(*parts)])
 
     def on_click(self, event: Click) -> None:
-        """Choose the kind that is clicked."""
         for kind, (start, end) in zip(KINDS, self._places, strict=False):
             if start <= event.x - self.gutter.left < end:
                 self.post_message(self.Wanted(kind))
@@ -94,7 +93,6 @@ class BenchModelRows(Rows):
         index: int
 
     def action_remove(self) -> None:
-        """Remove the selected model."""
         if self.cursor is not None:
             self.post_message(self.Removed(self.cursor))
 
@@ -110,7 +108,6 @@ class BenchInput(Horizontal):
         self.field = field
 
     def compose(self) -> ComposeResult:
-        """Everything in one row."""
         yield Label(self.field.label, classes="bench-name", markup=False)
         yield Label(self.field.option, classes="bench-option", markup=False)
         value = Input(self.field.default, compact=True)
@@ -119,7 +116,6 @@ class BenchInput(Horizontal):
         yield Label("", classes="bench-note", markup=False)
 
     def on_mount(self) -> None:
-        """Show the meaning of the default."""
         self.check()
 
     @property
@@ -160,7 +156,6 @@ class BenchForm(Vertical):
         self._about = ""
 
     def compose(self) -> ComposeResult:
-        """Models above fields above the hint."""
         yield BenchLines(widget_id="bench-models-heading")
         yield BenchModelRows("bench-models")
         with VerticalScroll(id="bench-fields", can_focus=False):

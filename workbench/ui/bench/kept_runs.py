@@ -57,7 +57,6 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
         self._marked: str | None = None
 
     def compose(self) -> ComposeResult:
-        """The list above a line about the selected run."""
         with Vertical(id="bench-runs-box", classes="dialog-box") as box:
             box.border_title = "Earlier measurements"
             box.border_subtitle = "Enter opens · Space marks one to compare · Esc closes"
@@ -65,7 +64,6 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
             yield Label("", id="bench-runs-state", markup=False)
 
     def on_mount(self) -> None:
-        """Read them."""
         self.list.focus()
         self._read()
 
@@ -94,7 +92,6 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
         self.state.update(f"{len(self._records)} kept · {command}")
 
     def action_mark(self) -> None:
-        """Mark the selected run, or remove its mark."""
         if self._records:
             run = self._records[self.list.cursor or 0].id
             self._marked = None if self._marked == run else run

@@ -50,11 +50,9 @@ class PlotCanvas(PlotWidget, can_focus=False, inherit_bindings=False):
         self._draw()
 
     def on_resize(self) -> None:
-        """As many figures at the side as there is room for."""
         self._draw()
 
     def notify_style_update(self) -> None:
-        """Draw in the colours of another theme."""
         super().notify_style_update()
         self._draw()
 
@@ -103,16 +101,13 @@ class BenchPlot(Vertical):
         self._plot = plot
 
     def compose(self) -> ComposeResult:
-        """Title and curves."""
         yield PlotTitle()
         yield PlotCanvas()
 
     def on_mount(self) -> None:
-        """Show the first curves."""
         self.show(self._plot)
 
     def on_resize(self) -> None:
-        """The title has to fit."""
         self.title_line.set_lines([self._title()])
 
     def show(self, plot: Plot) -> None:

@@ -59,14 +59,12 @@ class BenchResults(Vertical):
         """Whether the newest row is selected, until the user selects another."""
 
     def compose(self) -> ComposeResult:
-        """Verdict, table, details and plots, from top to bottom."""
         yield BenchLines(widget_id="bench-verdict")
         yield ResultRows("bench-table")
         yield BenchLines(widget_id="bench-detail")
         yield Horizontal(id="bench-plots")
 
     def on_resize(self) -> None:
-        """Lay out again in the new width."""
         self.call_after_refresh(self._lay_out)
 
     def clear(self, lines: Sequence[Content] = ()) -> None:

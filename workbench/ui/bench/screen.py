@@ -92,7 +92,6 @@ class BenchScreen(Screen[None]):
         self._dirty = False
 
     def compose(self) -> ComposeResult:
-        """Kinds, form and results, progress, state and keys."""
         yield KindBar()
         with Horizontal(id="bench-body"):
             yield BenchForm()
@@ -102,7 +101,6 @@ class BenchScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Prepare the timer that draws while something runs."""
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
 
     def on_screen_resume(self) -> None:
@@ -194,7 +192,6 @@ class BenchScreen(Screen[None]):
     # The form
 
     def action_kind(self) -> None:
-        """Go to the next kind of run."""
         self._go_to_kind(KindBar.Wanted(KINDS[(KINDS.index(self._kind) + 1) % len(KINDS)]))
 
     @on(KindBar.Wanted)
@@ -215,7 +212,6 @@ class BenchScreen(Screen[None]):
             self.form.focus_field()
 
     def action_add(self) -> None:
-        """Choose another model."""
         self._models.choose(self._workspace.model)
 
     @on(Rows.Chosen, "#bench-models")
@@ -223,11 +219,9 @@ class BenchScreen(Screen[None]):
         self._models.choose(self._workspace.model, self._models.of(self._kind)[event.index])
 
     def action_step(self, step: int) -> None:
-        """Go to another field."""
         (self.focus_next if step > 0 else self.focus_previous)("#bench-form *")
 
     def action_turn(self) -> None:
-        """Go from the form to the results, and back."""
         (self._to_form if self.results.has_focus_within else self._to_results)()
 
     def _to_form(self) -> None:
@@ -243,7 +237,6 @@ class BenchScreen(Screen[None]):
 
     @on(BenchForm.Submitted)
     def action_start(self) -> None:
-        """Start the measurement."""
         if self._busy():
             return
         plan = self._plan()
@@ -268,7 +261,6 @@ class BenchScreen(Screen[None]):
         self._to_results()
 
     def action_more(self) -> None:
-        """Add pairs to the comparison."""
         self._said.clear()
         if self._earlier or not self._runner.add_pairs():
             self.say("Pairs can only be added to a comparison that has just ended.")
@@ -294,7 +286,6 @@ class BenchScreen(Screen[None]):
     # Results
 
     def action_runs(self) -> None:
-        """Open the list of kept runs."""
         if self._busy():
             return
         from workbench.ui.bench.kept_runs import KeptRunsDialog
@@ -321,7 +312,6 @@ class BenchScreen(Screen[None]):
         self.post_message(CopyOut(text, clean_line(f"Copied: {text}")))
 
     def action_export(self) -> None:
-        """Write the measurement to a file."""
         record = self.record
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
@@ -336,5 +326,4 @@ class BenchScreen(Screen[None]):
         await self._runner.leave()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error, and continue."""
         report_worker_error(event, lambda text: self.say(text, 8.0))

@@ -110,7 +110,6 @@ class LaneText(RaceLines):
         return self.replace_lines(len(self._above) + changed, self._document.lines[changed:])
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line."""
         return len(self._lines)
 
 
@@ -159,7 +158,6 @@ class LaneScroll(VerticalScroll, can_focus=True):
         scroll: LaneScroll
 
     def action_lane(self, what: str) -> None:
-        """Pass the key to the screen."""
         self.post_message(self.Asked(what, self))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -188,7 +186,6 @@ class LaneColumn(Vertical):
         self.post_message(self.Placed())
 
     def compose(self) -> ComposeResult:
-        """The figures above the text."""
         yield self.head
         yield self.scroll
 

@@ -96,7 +96,6 @@ class RaceScreen(Screen[None]):
         self._dirty = False
 
     def compose(self) -> ComposeResult:
-        """Lanes, table, state, prompt and keys."""
         yield self._board
         yield RaceLines(widget_id="race-table")
         yield RaceLines(widget_id="race-state")
@@ -104,7 +103,6 @@ class RaceScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Propose the quantizations of the open model."""
         self.prompt.placeholder = "Ask all lanes…"
         self._painter = self.set_interval(PAINT_SECONDS, self._paint_part, pause=True)
         self.run_worker(self._actions.propose(), group="lanes", exit_on_error=False, description="propose lanes")
@@ -133,7 +131,6 @@ class RaceScreen(Screen[None]):
     # Drawing
 
     def on_resize(self) -> None:
-        """Show as many lanes as there is room for."""
         self.call_after_refresh(self._show)
 
     @on(LaneColumn.Placed)
@@ -171,7 +168,6 @@ class RaceScreen(Screen[None]):
         self._paint_state()
 
     def on_machine_changed(self) -> None:
-        """Show the current machine readings."""
         self._paint_state()
 
     def _paint_state(self) -> None:
@@ -247,27 +243,22 @@ class RaceScreen(Screen[None]):
             self.prompt.focus()
 
     def action_add(self) -> None:
-        """Choose another model."""
         self._actions.choose()
 
     def action_greedy(self) -> None:
-        """Choose between greedy and sampled answers."""
         self._greedy = not self._greedy
         self._show()
 
     def action_solo(self) -> None:
-        """Choose between one after the other and side by side."""
         self._solo = not self._solo
         self._show()
 
     def action_tie(self) -> None:
-        """Choose between scrolling together and each alone."""
         self._board.tied = not self._board.tied
         self._show()
 
     @work(group="race", exit_on_error=False, description="new race")
     async def action_new(self) -> None:
-        """Start a new race with the same models."""
         await self._race.close()
         models = [lane.model for lane in self._race.lanes if lane.model is not None]
         await self._board.remove_children()
@@ -276,7 +267,6 @@ class RaceScreen(Screen[None]):
         self.prompt.focus()
 
     def action_export(self) -> None:
-        """Write the race to a file."""
         race = self._race
         if not race.questions:
             self.say("There is nothing to export yet.")
@@ -301,5 +291,4 @@ class RaceScreen(Screen[None]):
         await self._race.close()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error, and continue."""
         report_worker_error(event, lambda text: self.say(text, 8.0))
