@@ -33,7 +33,7 @@ from workbench.lab.bench.grid import SETTING_OPTIONS
 from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
 Design = Literal["interleaved", "blocks"]
-"""`interleaved`: both stay loaded and take turns; `blocks`: each is loaded anew for every pair."""
+"""`interleaved`: both stay loaded and take turns; `blocks`: each is loaded again for every pair."""
 
 Side = Literal["a", "b"]
 
@@ -199,7 +199,7 @@ class Duel:
             return
 
     async def close(self) -> None:
-        """Give the memory back."""
+        """Release the memory."""
         self._runs.clear()
         await self._open.aclose()
 

@@ -57,7 +57,6 @@ class BenchField:
 
     @property
     def id(self) -> str:
-        """The id of its widget."""
         return f"bench-{self.name}"
 
 

@@ -59,7 +59,6 @@ class KindBar(BenchLines):
         self._places: list[tuple[int, int]] = []
 
     def show(self, kind: Kind) -> None:
-        """Mark a kind."""
         parts: list[tuple[str, str]] = [("BENCH ", "rows--heading")]
         place = len(parts[0][0])
         self._places = []
@@ -120,7 +119,6 @@ class BenchInput(Horizontal):
 
     @property
     def text(self) -> str:
-        """Its value."""
         return self.input.value
 
     @property
@@ -165,7 +163,6 @@ class BenchForm(Vertical):
 
     @property
     def texts(self) -> Mapping[str, str]:
-        """The values of the fields, by name."""
         return {each.field.name: each.text for each in self.query(BenchInput)}
 
     def show(self, kind: Kind, models: Sequence[ModelEntry], add_key: str) -> None:

@@ -45,7 +45,6 @@ class PlotCanvas(PlotWidget, can_focus=False, inherit_bindings=False):
         self._draw()
 
     def show(self, plot: Plot) -> None:
-        """Show other curves."""
         self._plot = plot
         self._draw()
 
@@ -111,7 +110,6 @@ class BenchPlot(Vertical):
         self.title_line.set_lines([self._title()])
 
     def show(self, plot: Plot) -> None:
-        """Show other curves."""
         self._plot = plot
         self.canvas.show(plot)
         self.title_line.set_lines([self._title()])

@@ -86,7 +86,6 @@ class BenchResults(Vertical):
         self._lay_out()
 
     def compare(self, first: BenchRecord, second: BenchRecord) -> None:
-        """Show two runs beside each other."""
         self._record, self._follow = None, False
         changes = lay_beside(first, second)
         self._table = change_table(changes, first, second)

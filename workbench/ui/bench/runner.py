@@ -45,7 +45,6 @@ class BenchRunner:
 
     @property
     def running(self) -> bool:
-        """Whether a measurement runs."""
         return self.job is not None and self.job.running
 
     def begin(self, plan: BenchPlan) -> None:
@@ -69,7 +68,7 @@ class BenchRunner:
         self._start(self.job, 0)
 
     def add_pairs(self) -> bool:
-        """Add pairs to the comparison; tells whether there is one to add to."""
+        """Add pairs to the comparison; returns whether there is one."""
         job = self.job
         if job is None or not job.can_continue:
             return False

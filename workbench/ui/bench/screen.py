@@ -118,14 +118,12 @@ class BenchScreen(Screen[None]):
 
     @property
     def record(self) -> BenchRecord | None:
-        """The record on the screen."""
         if self._earlier:
             return self._earlier[0] if len(self._earlier) == 1 else None
         return self._runner.job.record if self._runner.job is not None else None
 
     @property
     def running(self) -> bool:
-        """Whether a measurement runs."""
         return self._runner.running
 
     # Drawing
@@ -157,7 +155,6 @@ class BenchScreen(Screen[None]):
         self.results.clear(lines)
 
     def _changed(self) -> None:
-        """Draw soon."""
         if not self._dirty and self.is_mounted:
             self._dirty = True
             self._painter.resume()
@@ -186,7 +183,6 @@ class BenchScreen(Screen[None]):
         return styled((text, "rows--dim"))
 
     def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        """Show a sentence for a moment."""
         self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
 
     # The form
@@ -249,7 +245,7 @@ class BenchScreen(Screen[None]):
         self._runner.begin(plan)
 
     def _busy(self) -> bool:
-        """Whether a measurement runs, which the user is then told."""
+        """Whether a measurement runs; if one does, the user gets a notice."""
         if self.running:
             self.say(f"A measurement runs: {self._key_for('bench.stop')} stops it.")
         return self.running
@@ -272,7 +268,6 @@ class BenchScreen(Screen[None]):
             self.say(str(error), 12.0)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Pairs can only be added to pairs."""
         return self._kind == "pairs" if action == "more" else True
 
     def action_stop(self) -> None:

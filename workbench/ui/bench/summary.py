@@ -77,7 +77,7 @@ def plan_lines(plan: BenchPlan | PlanError, kind: Kind, names: Mapping[str, str]
 
 
 def beside_lines(first: BenchRecord, second: BenchRecord, width: int, *, common: bool) -> list[Content]:
-    """The heading of two runs beside each other, with warnings; `common` tells whether they share a test."""
+    """The heading of two runs beside each other, with warnings; `common`: whether they share a test."""
     lines = [
         styled((f"{name}  ", "rows--dim"), (record.id, "rows--name"), (f"  {clean_line(', '.join(record.models))}", ""))
         for name, record in (("first ", first), ("second", second))

@@ -48,18 +48,15 @@ class BenchTable(Generic[Item]):
         return Table(self.columns, least_flexible=LEAST_NAME)
 
     def header(self, width: int) -> Content:
-        """The titles of the columns."""
         return self._layout.header(width)
 
     def line(self, index: int, width: int) -> Content:
-        """One row."""
         if index < len(self.items):
             return self._layout.row(self.items[index], width)
         message = self.failures[index - len(self.items)].message
         return cut_line(styled((clean_line(f"✗ {message}"), "rows--error")), width)
 
     def detail(self, index: int) -> str:
-        """More about a row."""
         if index < len(self.items):
             return self.about(self.items[index])
         return str(self.failures[index - len(self.items)])

@@ -29,16 +29,13 @@ class LaneBoard(Horizontal):
 
     @property
     def columns(self) -> list[LaneColumn]:
-        """The columns of all lanes."""
         return list(self.query(LaneColumn))
 
     @property
     def hidden(self) -> int:
-        """The number of lanes off-screen."""
         return sum(not column.display for column in self.columns)
 
     def column_of(self, scroll: LaneScroll) -> LaneColumn:
-        """The column of a lane's text."""
         return next(column for column in self.columns if column.scroll is scroll)
 
     def arrange_lanes(self) -> None:
@@ -57,7 +54,7 @@ class LaneBoard(Horizontal):
                 self._paint_lane(index, column)
 
     def paint_next(self) -> bool:
-        """Paint one lane, so that a key never waits for all; tells whether there was one left in this round."""
+        """Paint one lane, so that a key never waits for all; returns whether one was left in this round."""
         shown = [(index, column) for index, column in enumerate(self.columns) if column.display]
         self._next = (self._next + 1) % (len(shown) + 1)
         if self._next == len(shown):

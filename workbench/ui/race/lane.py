@@ -192,7 +192,6 @@ class LaneColumn(Vertical):
     def show(
         self, questions: Sequence[str], divergence: int | None, against: str | None, reference: Lane | None
     ) -> None:
-        """Update the figures and the text."""
         if not self.size.width:
             return
         self.head.set_lines(head_lines(self.lane, max(8, self.head.size.width), reference))

@@ -75,7 +75,6 @@ class LaneActions:
         await self.add(*proposed(model, models))
 
     async def add(self, *models: ModelEntry) -> None:
-        """Add a lane for each model."""
         for model in models:
             lane = await self._board.race.add(self._spec(model))
             await self._board.mount(LaneColumn(lane))

@@ -116,7 +116,6 @@ class RaceScreen(Screen[None]):
 
     @property
     def running(self) -> bool:
-        """Whether any lane loads or writes."""
         return self._race.running
 
     def _terms(self) -> RaceTerms:
@@ -138,7 +137,6 @@ class RaceScreen(Screen[None]):
         self.call_after_refresh(self._paint)
 
     def _show(self) -> None:
-        """Draw everything."""
         self._board.arrange_lanes()
         self.call_after_refresh(self._paint)
 
@@ -153,7 +151,6 @@ class RaceScreen(Screen[None]):
                 self._paint_table()
 
     def _paint(self) -> None:
-        """Draw everything."""
         self._dirty = False
         with self.app.batch_update():
             self._board.paint()
@@ -198,7 +195,6 @@ class RaceScreen(Screen[None]):
         return styled((" · ".join(parts), "lane--dim"))
 
     def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
-        """Show a sentence for a moment."""
         self._said.say(styled((clean_line(text), "lane--value")), seconds)
 
     def on_key(self, event: events.Key) -> None:
