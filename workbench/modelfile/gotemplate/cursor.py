@@ -13,11 +13,7 @@ MAX_NESTING = 50
 
 
 class TokenCursor:
-    """Iterates over the tokens of the template text `source`, with lookahead.
-
-    Raises:
-        GoTemplateError: Text that is not a token.
-    """
+    """Iterates over the tokens of the template text `source`, with lookahead."""
 
     def __init__(self, source: str) -> None:
         self._source = source

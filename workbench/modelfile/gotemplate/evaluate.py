@@ -39,9 +39,6 @@ def evaluate(
         data: The value of `.` and `$`.
         settings: By default those of Ollama.
         bounds: The budget shared with other evaluations; by default the limits of `settings`.
-
-    Raises:
-        GoTemplateError: Go would fail, or a limit is reached.
     """
     settings = settings or EvaluationSettings()
     return _Evaluator(tree, data, settings, bounds or Bounds(source, settings.limits)).run()

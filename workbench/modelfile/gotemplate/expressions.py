@@ -161,22 +161,14 @@ class Expressions:
         """The variables of the current template; a template that it calls has its own."""
 
     def assign(self, name: str, value: Value, position: int) -> None:
-        """Assign to an existing variable.
-
-        Raises:
-            GoTemplateError: It is not declared.
-        """
+        """Assign to an existing variable."""
         values = self.variables.find(name)
         if not values:
             self._bounds.fail(position, f"there is no variable {name} here", f"Declare it first: {name} := …")
         values[-1] = value
 
     def value(self, dot: Value, pipeline: Pipeline) -> Value:
-        """The value of a pipeline, which is also assigned to its variables.
-
-        Raises:
-            GoTemplateError: Go would fail, or a limit is reached.
-        """
+        """The value of a pipeline, which is also assigned to its variables."""
         self._bounds.enter(pipeline.position)
         final: Value | _Absent = _ABSENT
         for command in pipeline.commands:

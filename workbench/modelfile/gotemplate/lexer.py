@@ -130,11 +130,7 @@ class Lexer:
         """The start of the current action."""
 
     def tokens(self) -> Iterator[Token]:
-        """The tokens; the last one is of kind `end of text`.
-
-        Raises:
-            GoTemplateError: Text that is not a token.
-        """
+        """The tokens; the last one is of kind `end of text`."""
         source = self._source
         while True:
             start = self._position

@@ -1,4 +1,4 @@
-"""Parse the literals of Go: strings, characters and numbers."""
+"""Parse the literals of Go: strings, characters and numbers. All functions raise ValueError for text that is none."""
 
 from __future__ import annotations
 
@@ -25,11 +25,7 @@ LONGEST_NUMBER = 400
 
 
 def _point(match: re.Match[str], quote: str) -> int | bytes:
-    """The value of an escape: a code point, or one byte.
-
-    Raises:
-        ValueError: It is not valid.
-    """
+    """The value of an escape: a code point, or one byte."""
     groups = match.groupdict()
     if simple := groups["simple"]:
         if simple in "'\"" and simple != quote:
@@ -54,9 +50,6 @@ def unquote(literal: str) -> str:
 
     A byte from \x or an octal escape that is not valid UTF-8 with its neighbours becomes a lone surrogate, as with the
     error handler `surrogateescape`.
-
-    Raises:
-        ValueError: An escape that Go does not know.
     """
     inner = literal[1:-1]
     if literal.startswith("`"):
@@ -75,11 +68,7 @@ def unquote(literal: str) -> str:
 
 
 def character_value(literal: str) -> int:
-    """The code point of a character in single quotes.
-
-    Raises:
-        ValueError: It is not exactly one character.
-    """
+    """The code point of a character in single quotes."""
     inner = literal[1:-1]
     if len(inner) == 1 and inner != "\\":
         return ord(inner)
@@ -91,11 +80,7 @@ def character_value(literal: str) -> int:
 
 
 def number_value(literal: str) -> int | float:
-    """The value of a number: an int if it is written as one, otherwise a float.
-
-    Raises:
-        ValueError: It is not a number in Go, or too large for 64 bits.
-    """
+    """The value of a number: an int if it is written as one, otherwise a float."""
     if len(literal) > LONGEST_NUMBER:
         raise ValueError("a number cannot be that long")
     sign = -1 if literal.startswith("-") else 1

@@ -38,9 +38,6 @@ class PipelineReader:
             context: The action around it, in words.
             closer: The kind of the closing token.
             loop: Whether it belongs to a range, which may have two variables.
-
-        Raises:
-            GoTemplateError: Go would refuse it.
         """
         start = self._cursor.peek_solid()
         with self._cursor.deeper():
@@ -177,11 +174,7 @@ class PipelineReader:
             self._cursor.fail(token.position, str(error))
 
     def name(self, after: Token) -> str:
-        """The name of a template in quotes, after the keyword `after`.
-
-        Raises:
-            GoTemplateError: Another token follows.
-        """
+        """The name of a template in quotes, after the keyword `after`."""
         token = self._cursor.expect("string", f"the name of the template, in quotes, after {after}")
         value = self._literal(token)
         return value.value if isinstance(value, Constant) and isinstance(value.value, str) else ""

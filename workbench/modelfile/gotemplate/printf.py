@@ -1,4 +1,4 @@
-"""Go's `printf`, `print` and `println`."""
+"""Go's `printf`, `print` and `println`. All raise FunctionError for a text of more than `limit` characters."""
 
 from __future__ import annotations
 
@@ -26,11 +26,7 @@ def format_steps(form: str, longest: int) -> int:
 
 
 def sprint(values: Sequence[Value], limit: int) -> str:
-    """The values in a row, with a blank between two values that are not text.
-
-    Raises:
-        FunctionError: The text would have more than `limit` characters.
-    """
+    """The values in a row, with a blank between two values that are not text."""
     pieces: list[str] = []
     for index, (value, text) in enumerate(zip(values, _all_printed(values, limit), strict=True)):
         if index and not isinstance(value, str) and not isinstance(values[index - 1], str):
@@ -40,11 +36,7 @@ def sprint(values: Sequence[Value], limit: int) -> str:
 
 
 def sprintln(values: Sequence[Value], limit: int) -> str:
-    """The values separated by blanks, and a line end.
-
-    Raises:
-        FunctionError: The text would have more than `limit` characters.
-    """
+    """The values separated by blanks, and a line end."""
     return " ".join(_all_printed(values, limit)) + "\n"
 
 
@@ -59,11 +51,7 @@ def _all_printed(values: Iterable[Value], limit: int) -> Iterator[str]:
 
 
 def sprintf(form: str, values: Sequence[Value], limit: int) -> str:
-    """`form`, a text with verbs such as `%s` and `%5.1f`, with the values in their place.
-
-    Raises:
-        FunctionError: The text would have more than `limit` characters.
-    """
+    """`form`, a text with verbs such as `%s` and `%5.1f`, with the values in their place."""
     return _Formatter(form, values, limit).text()
 
 

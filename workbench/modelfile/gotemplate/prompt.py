@@ -92,11 +92,7 @@ def limits_for(request: PromptRequest) -> Limits:
 
 
 def render_prompt(source: str, tree: TemplateTree, request: PromptRequest) -> str:
-    """The prompt for a request, from the text of a template and its tree with `.Response`.
-
-    Raises:
-        GoTemplateError: The template fails on it, or a limit is reached.
-    """
+    """The prompt for a request, from the text of a template and its tree with `.Response`."""
     settings = EvaluationSettings(today=request.today, limits=limits_for(request))
     level = request.think if isinstance(request.think, str) else ""
     thought: dict[str, Value] = {

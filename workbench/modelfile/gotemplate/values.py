@@ -8,6 +8,7 @@ is made of bytes and its `slice` can cut through a character.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 
@@ -23,25 +24,17 @@ class Nothing:
 NOTHING: Final = Nothing()
 
 
+@dataclass(slots=True, eq=False)
 class Struct:
-    """A value with a fixed set of fields: another field is an error, and it always tests true.
+    """A value with a fixed set of fields: another field is an error, and it always tests true."""
 
-    Args:
-        type_name: Its type in Go, for errors.
-        fields: Its fields by name.
-        document: Its form in JSON.
-        printed: Its printed form; None for that of any struct.
-    """
-
-    __slots__ = ("document", "fields", "printed", "type_name")
-
-    def __init__(
-        self, type_name: str, fields: Mapping[str, Value], document: Value, printed: str | None = None
-    ) -> None:
-        self.type_name = type_name
-        self.fields = fields
-        self.document = document
-        self.printed = printed
+    type_name: str
+    """Its type in Go, for errors."""
+    fields: Mapping[str, Value]
+    document: Value
+    """Its form in JSON."""
+    printed: str | None = None
+    """Its printed form; None for that of any struct."""
 
 
 class PrintedList(list["Value"]):
