@@ -36,7 +36,7 @@ def read_json(kind: type[Kind], value: object, place: str = "the document", *, s
     their defaults. `Sampling` and `LoadSettings` are checked against the ranges of their parameters.
 
     Args:
-        kind: The type: a dataclass, or whatever one of its fields may be annotated with.
+        kind: The type: a dataclass, or the annotation of a field.
         value: As `json.loads` returns it.
         place: The name of the value in errors, such as "the session".
         strict: Refuse unknown fields, and numbers that are not finite or need more than 64 bits; for files that

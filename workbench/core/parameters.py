@@ -190,7 +190,7 @@ def parse_value(name: str, text: str) -> Value:
     """The value that `text` stands for, as typed by a user.
 
     Raises:
-        ParameterError: The name is unknown, or the text is no value of its type or out of range.
+        ParameterError: The name is unknown, or the text is not of its type or out of range.
     """
     parameter = find_parameter(name)
     try:

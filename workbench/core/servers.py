@@ -79,7 +79,7 @@ def server_url(text: str) -> str:
         parts = urlsplit(written)
         port = parts.port
     except ValueError:
-        raise ServerAddressError(f"{text!r} is no address of a server.", _EXAMPLE) from None
+        raise ServerAddressError(f"{text!r} is not the address of a server.", _EXAMPLE) from None
     _check(text, parts)
     host = (parts.hostname or "").casefold()
     host = BIND_ADDRESSES.get(host, host)
@@ -101,10 +101,10 @@ def _check(text: str, parts: SplitResult) -> None:
             "Put the key into an environment variable, and name it as `key_env` of the server in the config.",
         )
     if parts.scheme.casefold() not in {"http", "https"}:
-        raise ServerAddressError(f"{text!r} is no address of a server: it is neither http nor https.", _EXAMPLE)
+        raise ServerAddressError(f"{text!r} is not the address of a server: it is neither http nor https.", _EXAMPLE)
     host = parts.hostname or ""
     if not host or any(sign.isspace() or not sign.isprintable() for sign in f"{host}{parts.path}"):
-        raise ServerAddressError(f"{text!r} is no address of a server.", _EXAMPLE)
+        raise ServerAddressError(f"{text!r} is not the address of a server.", _EXAMPLE)
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -98,8 +98,8 @@ def read_file(path: Path) -> tuple[Modelfile, ModelfileReport]:
     reading = examine_file(path)
     if reading.modelfile is None:
         first = reading.first_error
-        told = ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
+        error = ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
         more = len(reading.errors) - 1
         others = f" `workbench modelfile check` shows {more} more." if more else ""
-        raise ModelfileError(f"{path}: {told.message}", f"{told.hint}{others}".strip()) from None
+        raise ModelfileError(f"{path}: {error.message}", f"{error.hint}{others}".strip()) from None
     return reading.modelfile, reading

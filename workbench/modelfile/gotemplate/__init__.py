@@ -1,4 +1,4 @@
 """Go's text/template, with the functions and the data of Ollama, within fixed limits.
 
-Whatever parses or evaluates a template raises GoTemplateError where Go would refuse it, or where a limit is reached.
+All functions that parse or evaluate a template raise GoTemplateError if Go would refuse it or a limit is reached.
 """

@@ -188,9 +188,9 @@ class Expressions:
         if isinstance(first, Function):
             return self._call(dot, first, arguments, final)
         if arguments or not isinstance(final, _Absent):
-            self._bounds.fail(first.position, "this is no function, and takes no arguments")
+            self._bounds.fail(first.position, "this is not a function, and takes no arguments")
         if isinstance(first, Constant) and first.value is None:
-            self._bounds.fail(first.position, "nil is no command")
+            self._bounds.fail(first.position, "nil is not a command")
         return self._operand(dot, first)
 
     def _operand(self, dot: Value, operand: Operand) -> Value:
@@ -237,7 +237,7 @@ class Expressions:
         name = function.name
         signature = self._settings.functions.get(name)
         if signature is None:
-            self._bounds.fail(function.position, f"there is no function {name!r} here")
+            self._bounds.fail(function.position, f"there is not a function {name!r} here")
         count = len(operands) + (not isinstance(final, _Absent))
         self._bounds.step(function.position)
         if count < signature.least or (signature.most is not None and count > signature.most):

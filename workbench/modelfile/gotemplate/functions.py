@@ -114,7 +114,7 @@ def _length(values: Sequence[Value]) -> int:
 
 def _position(index: Value, size: int) -> int:
     if isinstance(index, bool) or not isinstance(index, int):
-        raise FunctionError(f"{described(index)} is no index")
+        raise FunctionError(f"{described(index)} is not an index")
     if not 0 <= index <= size:
         raise FunctionError(f"the index {index} is out of range")
     return index
@@ -203,7 +203,7 @@ def _json(values: Sequence[Value]) -> str:
 
 
 def _call(values: Sequence[Value]) -> Value:
-    raise FunctionError(f"{described(values[0])} is no function")
+    raise FunctionError(f"{described(values[0])} is not a function")
 
 
 # Ollama's own.

@@ -210,7 +210,7 @@ class Lexer:
             return self._word(start)
         if character.isascii() and character.isprintable():
             return self._take("symbol", start, start + 1)
-        raise self._error(start, f"there is no use for the character U+{ord(character):04X} in an action")
+        raise self._error(start, f"an action cannot contain the character U+{ord(character):04X}")
 
     def _take(self, kind: Kind, start: int, end: int, skip: int = 0) -> Token:
         self._position = end
@@ -239,7 +239,7 @@ class Lexer:
         match = _NUMBER.match(self._source, start)
         end = match.end() if match else start
         if end < len(self._source) and is_word(self._source[end]):
-            raise self._error(start, f"{self._source[start : end + 1]!r} is no number")
+            raise self._error(start, f"{self._source[start : end + 1]!r} is not a number")
         if self._source[end : end + 1] in ("+", "-") or self._source[end - 1] == "i":
             raise self._error(start, "complex numbers have no use here", "Write a whole or a decimal number.")
         return self._take("number", start, end)

@@ -29,7 +29,7 @@ def _point(match: re.Match[str], quote: str) -> int | bytes:
     groups = match.groupdict()
     if simple := groups["simple"]:
         if simple in "'\"" and simple != quote:
-            raise ValueError(f"\\{simple} is no escape between {quote}")
+            raise ValueError(f"\\{simple} is not an escape between {quote}")
         return _SIMPLE.get(simple) or ord(simple)
     if digits := groups["byte"]:
         return bytes([int(digits, 16)])
@@ -40,9 +40,9 @@ def _point(match: re.Match[str], quote: str) -> int | bytes:
     if digits := groups["short"] or groups["long"]:
         point = int(digits, 16)
         if point > 0x10FFFF or 0xD800 <= point < 0xE000:
-            raise ValueError(f"{match.group()} is no character")
+            raise ValueError(f"{match.group()} is not a character")
         return point
-    raise ValueError(f"{match.string[match.start() : match.start() + 2]} is no escape")
+    raise ValueError(f"{match.string[match.start() : match.start() + 2]} is not an escape")
 
 
 def unquote(literal: str) -> str:
@@ -98,7 +98,7 @@ def number_value(literal: str) -> int | float:
     elif _FLOAT.fullmatch(digits) and ("_" not in digits) and not digits.isdecimal():
         value = float(digits)
     else:
-        raise ValueError(f"{literal} is no number")
+        raise ValueError(f"{literal} is not a number")
     if math.isinf(value):
         raise ValueError(f"{literal} does not fit in 64 bits")
     return sign * value

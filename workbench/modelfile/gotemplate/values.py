@@ -1,8 +1,8 @@
-"""The values that a template can meet, and what Go thinks of them.
+"""The values of templates, with the semantics of Go.
 
-Only what stands here can be in the data of a template: nothing of Python can be reached from one. Text is `str`, where
-a lone surrogate stands for a byte that is no UTF-8 (as the error handler `surrogateescape` has it), because Go's text
-is made of bytes and its `slice` can cut through a character.
+The data of a template consists of these types only, so that a template cannot access Python objects. Text is `str`; a
+lone surrogate is a byte that is not UTF-8 (as with the error handler `surrogateescape`), because text in Go consists of
+bytes and `slice` can cut through a character.
 """
 
 from __future__ import annotations

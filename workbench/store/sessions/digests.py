@@ -1,4 +1,4 @@
-"""What tells one model file from another without reading gigabytes."""
+"""Digests that identify model files without reading gigabytes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ _BLOCKS = 16
 def model_digest(entry: ModelEntry) -> str:
     """The digest of a model's file; empty where it has none that can be read.
 
-    `sha256:` stands before the digest of the whole file, which stores of models name. Elsewhere it would take as long
-    as reading the file: `sampled-sha256:` stands before the SHA-256 of its length, as 8 bytes with the low ones first,
-    and of 16 blocks of 1 MiB at even distances, the first and the last MiB among them. A file of up to 16 MiB is read
-    whole.
+    `sha256:` precedes the digest of the whole file, where a model store records it. For other files, which would take
+    too long to read, `sampled-sha256:` precedes the SHA-256 of the length, as 8 bytes little-endian, and of 16 blocks
+    of 1 MiB at even distances, including the first and the last MiB. A file of up to 16 MiB is read whole.
     """
     if entry.digest:
         return entry.digest if ":" in entry.digest else f"sha256:{entry.digest}"

@@ -143,7 +143,7 @@ class DatabaseSessionStore(SessionStore):
         """The key of a session that no running program has open."""
         row = connection.execute("SELECT key, holder FROM session WHERE id = ?", (to_text(name),)).fetchone()
         if row is None:
-            raise SessionError(f"There is no session {name!r} any more.")
+            raise SessionError(f"The session {name!r} no longer exists.")
         if row[1] is not None and self._presence.is_alive(row[1]):
             where = "in this program" if row[1] == self._presence.token() else "in another program"
             raise SessionError(f"The session {name} is open {where}.", "Close it there, or start a new one here.")
@@ -243,7 +243,7 @@ class DatabaseSessionStore(SessionStore):
 
         session = await self._read(read, None)
         if session is None:
-            raise SessionError(f"There is no session {name!r} any more.")
+            raise SessionError(f"The session {name!r} no longer exists.")
         return session
 
     async def keep(self, session: Session) -> str:
