@@ -96,7 +96,7 @@ def test_the_key_of_the_config_and_that_of_the_environment(call, serve, config, 
     served = serve(VllmServer(Script(CONVERSATION, key=KEY)))
     status, out, err = call("run", served.url, QUESTION)
     assert status == 1
-    assert "wants a key" in err
+    assert "requires a key" in err
     config(f'servers = [{{url = "{served.url}", key = "{KEY}"}}]')
     assert call("run", served.url, QUESTION)[:2] == (0, f"{ANSWER}\n")
     config(f'servers = [{{url = "{served.url}", key = "{KEY}"}}]', mode=0o644)

@@ -61,14 +61,14 @@ async def test_addresses_where_nobody_is(host, ref, error, words):
 
 
 @pytest.mark.parametrize(("status", "headers", "body", "error", "words"), [
-    (401, {}, {"error": {"message": "no key"}}, ServerRefusedError, "wants a key: no key"),
-    (403, {}, {}, ServerRefusedError, "wants a key"),
+    (401, {}, {"error": {"message": "no key"}}, ServerRefusedError, "requires a key: no key"),
+    (403, {}, {}, ServerRefusedError, "requires a key"),
     (404, {}, {"error": "nope"}, ServerAnswerError, "has nothing at /v1/models"),
     (429, {"Retry_After": "7"}, {"detail": "slow down"}, ServerBusyError, "wait 7 seconds"),
     (500, {}, {"error": {"message": "out of memory"}}, ServerError, "failed: out of memory"),
     (503, {}, {"error": {"message": "Loading model"}}, ServerBusyError, "still loads"),
-    (200, {}, "<!doctype html><p>Sign in</p>", ServerAnswerError, "a web page came"),
-    (200, {}, "hello", ServerAnswerError, "no JSON: 'hello'"),
+    (200, {}, "<!doctype html><p>Sign in</p>", ServerAnswerError, "is a web page"),
+    (200, {}, "hello", ServerAnswerError, "not JSON: 'hello'"),
     (200, {}, {"models": 3}, ServerAnswerError, "no known kind of model server"),
     (200, {}, [1, 2], ServerAnswerError, "no known kind of model server"),
     (200, {}, {"object": "list", "data": []}, UnknownModelError, "no models"),
@@ -156,7 +156,7 @@ async def test_several_models_and_none_named(raw_serve, host):
 
 
 async def failure(raw_serve, host, chat, **options):
-    """What had come, and the error, of an answer that fails."""
+    """The events and the error of an answer that fails."""
     server = await raw_serve(chat)
     engine = await opened(host(**options), server)
     *before, last = await events_of(engine)
@@ -298,7 +298,7 @@ async def test_what_is_no_http(raw_serve, host):
     async def chat(peer, _request):
         await peer.raw(b"\x00\xff rubbish\r\n\r\n")
 
-    assert "broke off" in str((await failure(raw_serve, host, chat))[1])
+    assert "closed the connection" in str((await failure(raw_serve, host, chat))[1])
 
 
 async def words_forever(peer):

@@ -89,7 +89,7 @@ async def test_a_question_that_fails_is_a_sample_that_says_why(opened):
     assert good.error == ""
     assert "EngineCore" in bad.error
     assert short.error
-    # What had come is still known.
+    # The text so far is still known.
     assert bad.first_ns is not None
 
 

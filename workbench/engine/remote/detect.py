@@ -58,12 +58,12 @@ def why_unknown(client: ServerClient, answers: Mapping[str, HttpResponse]) -> Wo
     answer = answers.get(path)
     where = client.address.label
     if answer is None:
-        return ServerAnswerError(f"{where}: something answers there, but not about models.", "See the address.")
+        return ServerAnswerError(f"{where}: something answers there, but not about models.", "Check the address.")
     if answer.status >= 400:
         return client.error(answer, path)
     if answer.body is None:
         return not_json(client.address, path, answer.text)
-    return ServerAnswerError(f"{where} is no known kind of model server.", "See the address.")
+    return ServerAnswerError(f"{where} is no known kind of model server.", "Check the address.")
 
 
 def identify(url: str, answers: Mapping[str, HttpResponse]) -> ServerInfo:

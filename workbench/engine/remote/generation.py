@@ -189,7 +189,7 @@ class RemoteGeneration:
         except FramingError as problem:
             error = ServerAnswerError(
                 f"{client.address.label} broke its own stream: {plain(problem, client.address)}.",
-                "What had come is kept. A proxy on the way may have damaged it.",
+                "The text so far is kept. A proxy on the way may have damaged it.",
             )
         except ServerAnswerError as problem:
             error = problem

@@ -164,7 +164,7 @@ class ServerClient:
             if length > most:
                 raise ServerAnswerError(
                     f"{self.address.label}: the answer for {path} is longer than {most // 2**20} MiB.",
-                    "See the address.",
+                    "Check the address.",
                 )
         return b"".join(parts).decode("utf-8", "replace")
 
@@ -241,7 +241,7 @@ class ServerClient:
             url = following
             if response.status_code == 303:
                 method, content = "GET", None
-        raise ServerAnswerError(f"{self.address.label} redirects too often.", "See the address.")
+        raise ServerAnswerError(f"{self.address.label} redirects too often.", "Check the address.")
 
     def _request(
         self,
@@ -282,7 +282,7 @@ class ServerClient:
         except httpx.InvalidURL:
             following = httpx.URL("")
         if following.scheme not in {"http", "https"} or not following.host:
-            raise ServerAnswerError(f"{self.address.label} redirects to an invalid address.", "See the address.")
+            raise ServerAnswerError(f"{self.address.label} redirects to an invalid address.", "Check the address.")
         return following
 
     @contextmanager

@@ -174,7 +174,7 @@ class _Sending:
         self._report(SendProgress("looking", where))
         server = await detect(self._client)
         if server.kind != "Ollama":
-            raise ServerError(f"At {where} is {server.kind}, and only Ollama takes Modelfiles.", "See the address.")
+            raise ServerError(f"At {where} is {server.kind}, and only Ollama takes Modelfiles.", "Check the address.")
         if not overwrite and any(same_name(each, name) for each in server.models or ()):
             raise TargetError(f"Ollama at {where} has a model {name} already.", "Choose another name, or overwrite it.")
 
@@ -232,7 +232,7 @@ class _Sending:
         except (TimeoutError, FramingError):
             ended = False
         if not ended:
-            raise ServerError(f"{address.label} broke off while it made {name}.", "See its log.")
+            raise ServerError(f"{address.label} closed the connection while it made {name}.", "Check its log.")
 
     def _take(self, value: object, name: str) -> bool:
         """Report a line of progress; returns whether it was the last one."""
@@ -264,7 +264,7 @@ class _Sending:
         said = [message.get(each) for each in ("content", "thinking")] if isinstance(message, dict) else []
         text = next((plain(each, self._client.address) for each in said if isinstance(each, str) and each.strip()), "")
         if not text:
-            raise ServerError(f"Ollama made {name}, and it says nothing.", "See its template and its parameters.")
+            raise ServerError(f"Ollama made {name}, and it says nothing.", "Check its template and its parameters.")
         return text
 
 
@@ -272,4 +272,4 @@ def _opened(path: Path) -> Any:  # noqa: ANN401 - a file of bytes
     try:
         return path.open("rb")
     except OSError as error:
-        raise ModelfileError(f"{path} cannot be read: {error.strerror or error}.", "See its permissions.") from error
+        raise ModelfileError(f"{path} cannot be read: {error.strerror or error}.", "Check its permissions.") from error

@@ -173,7 +173,7 @@ class OpenAIAnswerParser(AnswerParser):
             raise ServerAnswerError(
                 f"{self._client.address.label} sent what is no part of an answer: "
                 f"{plain(value, self._client.address)[:60]!r}.",
-                "What had come is kept.",
+                "The text so far is kept.",
             )
         if value.get("error") or value.get("object") == "error":
             raise error_in_stream(self._client.address, value, self._model)

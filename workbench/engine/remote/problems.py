@@ -96,7 +96,7 @@ def error_in_stream(address: ServerAddress, body: object, model: str) -> Workben
         return _no_model(address, model, words)
     return ServerError(
         f"{address.label} failed in the middle of the answer: {words or 'it does not say why'}.".replace("..", "."),
-        "What had come is kept. The server's own log may say more.",
+        "The text so far is kept. The server's own log may say more.",
     )
 
 
@@ -124,7 +124,7 @@ def error_of_status(
         return _no_model(address, model, words)
     if status == 404:
         return ServerAnswerError(
-            f"{where} has nothing at {path}{said}", "See whether the address is right, and ends before `/v1`."
+            f"{where} has nothing at {path}{said}", "Check whether the address is right, and ends before `/v1`."
         )
     if status in {429, 502, 503, 504}:
         return _busy(where, status, body, headers.get("Retry-After", ""), said)
@@ -146,34 +146,36 @@ def _no_model(address: ServerAddress, model: str, words: str) -> UnknownModelErr
     said = f" It says: {words}" if words and words != f"model '{model}' not found" else ""
     return UnknownModelError(
         f"{address.label} has no model {model!r}.{said}",
-        "It may have been removed, or is called otherwise now: choose it again from the list of models.",
+        "It may have been removed, or renamed: choose it again from the list of models.",
     )
 
 
 def _refused(address: ServerAddress, status: int, said: str) -> ServerRefusedError:
     if status == 407:
-        return ServerRefusedError(f"The proxy on the way to {address.label} wants a password{said}", "See HTTPS_PROXY.")
+        return ServerRefusedError(
+            f"The proxy on the way to {address.label} requires a password{said}", "Check HTTPS_PROXY."
+        )
     if address.key is None:
-        return ServerRefusedError(f"{address.label} wants a key{said}", HOW_TO_GIVE_A_KEY)
-    return ServerRefusedError(f"{address.label} does not take the key that it was given{said}", HOW_TO_GIVE_A_KEY)
+        return ServerRefusedError(f"{address.label} requires a key{said}", HOW_TO_GIVE_A_KEY)
+    return ServerRefusedError(f"{address.label} does not accept its key{said}", HOW_TO_GIVE_A_KEY)
 
 
 def not_json(address: ServerAddress, path: str, text: str) -> ServerAnswerError:
     """The error for a response that is no JSON."""
     if text.lstrip()[:1] == "<":
         return ServerAnswerError(
-            f"{address.label}: a web page came for {path}, and no JSON.",
+            f"{address.label}: the response for {path} is a web page, not JSON.",
             "The address may be that of a web site or of a proxy's login page.",
         )
     shown = plain(text, address)[:60]
-    return ServerAnswerError(f"{address.label}: what came for {path} is no JSON: {shown!r}.", "See the address.")
+    return ServerAnswerError(f"{address.label}: the response for {path} is not JSON: {shown!r}.", "Check the address.")
 
 
 def cut_short(address: ServerAddress) -> ServerAnswerError:
     """The error for a stream that ended before the answer did."""
     return ServerAnswerError(
         f"{address.label} ended the stream before the answer was finished.",
-        "What had come is kept. The server may have stopped, or given up: its log may say why.",
+        "The text so far is kept. The server may have stopped, or given up: its log may say why.",
     )
 
 
@@ -186,7 +188,7 @@ def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeout
         seconds: The timeout.
     """
     return ServerTimeoutError(
-        f"{address.label}: {what} for {seconds:g} s.", "It may be overloaded or stuck; ask again, or see its log."
+        f"{address.label}: {what} for {seconds:g} s.", "It may be overloaded or stuck; ask again, or check its log."
     )
 
 
@@ -197,20 +199,24 @@ def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.In
     where = _asked(address, error)
     # The message of a protocol error may hold the header with the key, so that it is never shown.
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        return ServerUnreachableError(f"{where} does not answer.", "See whether it runs, and whether a firewall is on.")
+        return ServerUnreachableError(
+            f"{where} does not answer.", "Check whether it runs, and whether a firewall blocks it."
+        )
     if isinstance(error, httpx.TimeoutException):
         return ServerTimeoutError(f"{where} took too long.", "It may be overloaded or stuck; ask again.")
     if isinstance(error, httpx.ProxyError):
-        return ServerUnreachableError(f"The proxy on the way to {where} did not let it through.", "See HTTPS_PROXY.")
+        return ServerUnreachableError(f"The proxy on the way to {where} did not let it through.", "Check HTTPS_PROXY.")
     if isinstance(error, httpx.ConnectError):
         return _unreachable(where, error)
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError):
         return ServerAnswerError(
-            f"{where} broke off the connection.", "It may have stopped, or it speaks no HTTP: see its log."
+            f"{where} closed the connection.", "It may have stopped, or it does not speak HTTP: check its log."
         )
     if isinstance(error, httpx.DecodingError):
-        return ServerAnswerError(f"{where} sent what cannot be unpacked.", "A proxy on the way may have damaged it.")
-    return ServerError(f"{where} cannot be asked ({type(error).__name__}).", "See the address and the key.")
+        return ServerAnswerError(
+            f"{where} sent data that cannot be decompressed.", "A proxy on the way may have damaged it."
+        )
+    return ServerError(f"{where} cannot be asked ({type(error).__name__}).", "Check the address and the key.")
 
 
 def _asked(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> str:
@@ -232,7 +238,7 @@ def _unreachable(where: str, error: BaseException) -> ServerUnreachableError:
             host = host.rpartition(":")[0] or host
             return ServerUnreachableError(
                 f"There is no host called {host!r}, or the name cannot be looked up.",
-                "See the address and the network.",
+                "Check the address and the network.",
             )
         if isinstance(cause, ssl.SSLCertVerificationError):
             return ServerUnreachableError(
@@ -241,10 +247,10 @@ def _unreachable(where: str, error: BaseException) -> ServerUnreachableError:
             )
         if isinstance(cause, ssl.SSLError):
             return ServerUnreachableError(
-                f"{where} speaks no TLS, or none that is understood here.", "It may be meant to be http:// instead."
+                f"{where} speaks no TLS, or none that is understood here.", "It may need http:// instead."
             )
     return ServerUnreachableError(
-        f"Nothing answers at {where}.", "See whether the server runs, and whether the port is right."
+        f"Nothing answers at {where}.", "Check whether the server runs, and whether the port is right."
     )
 
 
