@@ -390,7 +390,7 @@ async def test_a_model_without_a_file_can_be_loaded_but_not_opened(
     async with opened(host, clock, demo_path, LibraryView((far,), complete=True)) as at:
         await at.press("end", "enter")
         assert "has no file" in at.state
-        assert "no file that can be priced" in at.panel
+        assert "no file, so its memory" in at.panel
         await at.press("l")
         assert [engine.info.model.ref for engine in host.opened] == ["qwen"]
 
@@ -521,7 +521,7 @@ async def test_what_the_last_load_took_is_shown(host: ScriptedHost, clock: FakeC
 async def test_only_the_model_on_which_the_cursor_rests_is_read(
     host: ScriptedHost, clock: FakeClock, demo_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workbench.ui.models.screen.SETTLE_SECONDS", 0.5)
+    monkeypatch.setattr("workbench.ui.models.fit.SETTLE_SECONDS", 0.5)
     files = NamedFiles(demo_path)
     async with opened(host, clock, demo_path, files=files) as at:
         files.read.clear()

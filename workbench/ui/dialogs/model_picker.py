@@ -22,6 +22,7 @@ from workbench.ui.dialogs.base import Dialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.widgets.input_line import InputLine
 
 _PLACEHOLDER = "Type to search, or the http:// address of a server…"
 _NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9
@@ -94,7 +95,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         Binding("pageup", "move(-10)", "Page up", id="picker.page_up", show=False, tooltip="Go ten models up."),
     ]
 
-    search = query_one("#picker-search", Input)
+    search = query_one("#picker-search", InputLine)
     list = query_one("#picker-list", OptionList)
     state = query_one("#picker-state", Label)
 
@@ -120,9 +121,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         with Vertical(id="picker-box", classes="dialog-box") as box:
             box.border_title = "Choose a model"
             box.border_subtitle = "Enter loads · Esc closes"
-            search = Input(placeholder=_PLACEHOLDER, id="picker-search", compact=True)
-            search.cursor_blink = False
-            yield search
+            yield InputLine("picker-search", _PLACEHOLDER)
             yield OptionList(id="picker-list", compact=True)
             yield Label("Looking for models…", id="picker-state", markup=False)
 

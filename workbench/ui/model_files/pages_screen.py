@@ -24,6 +24,7 @@ from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.model_files.pages import Page, TablePage
 from workbench.ui.model_files.section_bar import SectionBar
 from workbench.ui.services import Services
+from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
@@ -37,6 +38,14 @@ class TitleLine(Lines):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "gauge--model", "gauge--figure", "gauge--value", "gauge--label", "gauge--a", "gauge--b",
+    }  # fmt: skip
+
+
+class PageRows(Rows):
+    """The rows of a page; some of them are source code."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--special", "doc--comment", "doc--keyword", "doc--builtin", "doc--function", "doc--string",
     }  # fmt: skip
 
 
@@ -67,7 +76,7 @@ class PagesScreen(Screen[None]):
     title_line = query_one("#pages-title", TitleLine)
     place = query_one("#pages-place", TitleLine)
     sections = query_one(SectionBar)
-    search = query_one("#pages-search", Input)
+    search = query_one("#pages-search", HiddenLine)
     rows = query_one("#pages-rows", Rows)
     state = query_one("#pages-state", Label)
 
@@ -83,10 +92,8 @@ class PagesScreen(Screen[None]):
         yield TitleLine(widget_id="pages-title")
         yield TitleLine(widget_id="pages-place")
         yield SectionBar()
-        search = Input(placeholder="Type words to keep the rows that have them…", id="pages-search", compact=True)
-        search.cursor_blink = False
-        yield search
-        yield Rows("pages-rows")
+        yield HiddenLine("pages-search", "Type words to keep the rows that have them…")
+        yield PageRows("pages-rows")
         yield Label("", id="pages-state", markup=False)
         yield KeyBar()
 
@@ -188,16 +195,13 @@ class PagesScreen(Screen[None]):
 
     def action_back(self) -> None:
         """End the search, or leave."""
-        if self.search.has_class("-open"):
-            self._close_search()
-        else:
+        if not self._close_search():
             self.dismiss(None)
 
     def action_open(self, index: int) -> None:
         """Go to a page."""
         if index < len(self._pages) and index != self._opened:
-            if self.search.has_class("-open"):
-                self._close_search()
+            self._close_search()
             self._remember()
             self._opened = index
             self._show()
@@ -218,20 +222,21 @@ class PagesScreen(Screen[None]):
 
     def action_search(self) -> None:
         """Ask for words."""
-        self.search.add_class("-open")
-        self.search.focus()
+        self.search.open()
 
-    def _close_search(self) -> None:
-        self.search.remove_class("-open")
-        self.search.value = ""
+    def _close_search(self) -> bool:
+        """Close the search. Returns whether it was open."""
+        if not self.search.close():
+            return False
         if self.page is not None:
             self.page.search("")
         self._show()
         self.rows.focus()
+        return True
 
     @on(Input.Changed, "#pages-search")
     def _search(self, event: Input.Changed) -> None:
-        if self.page is not None and self.search.has_class("-open"):
+        if self.page is not None and self.search.is_open:
             self.page.search(event.value)
             self._show()
 

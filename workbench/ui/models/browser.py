@@ -8,7 +8,6 @@ from typing import ClassVar
 from textual import on
 from textual.binding import BindingType
 from textual.content import Content
-from textual.widgets import Input
 
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.ui.models.model_list import ModelList
@@ -27,48 +26,6 @@ ARRANGEMENTS: Mapping[str, Callable[[ModelList], None]] = {
     "source": ModelList.next_source,
 }
 """The ways to rearrange the list with one key."""
-
-
-class HiddenLine(Input):
-    """An input line that is shown only while it is used.
-
-    Args:
-        placeholder: The hint in the empty line.
-        widget_id: Its id.
-    """
-
-    def __init__(self, placeholder: str, widget_id: str) -> None:
-        super().__init__(
-            placeholder=placeholder, id=widget_id, classes="models-line", compact=True, select_on_focus=False
-        )
-        self.cursor_blink = False
-        self.is_typed_in = False
-        """Whether keys go to it: from the moment it is opened until the focus goes elsewhere."""
-
-    def open(self, begun: str = "") -> None:
-        """Show it, and go to it.
-
-        Args:
-            begun: The text to begin with, in place of what is in it.
-        """
-        if begun:
-            self.value = begun
-            self.cursor_position = len(begun)
-        self.add_class("-open")
-        self.focus()
-        self.is_typed_in = True
-
-    def close(self) -> bool:
-        """Empty and hide it. Returns whether it was shown."""
-        was_open = self.has_class("-open")
-        self.remove_class("-open")
-        self.value = ""
-        self.is_typed_in = False
-        return was_open
-
-    def on_blur(self) -> None:
-        """Keys go elsewhere."""
-        self.is_typed_in = False
 
 
 class ListLines(Lines):

@@ -1,11 +1,12 @@
-"""Asks what fits: reads model files and the machine, keeps what it learned, and prices what is in hand.
+"""Estimates whether models fit: reads their files, measures the free memory, and works out what each would take.
 
-It holds no widget. Files are read in threads; a price is worked out between two keys.
+It holds no widget. Files are read in threads; an estimate is worked out between two keys.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,16 +20,18 @@ from workbench.ui.services import Services
 
 KEPT = 64
 """Files that are kept as read, at most."""
-UNKNOWN = "Its layout is unknown here: what it needs cannot be told."
+SETTLE_SECONDS = 0.08
+"""How long the cursor has to rest on a model before its file is read."""
+UNKNOWN = "The layout of this file is unknown: its memory cannot be estimated."
 
 
 class FitEstimator:
-    """Prices models with settings that can be changed on trial.
+    """Estimates the memory of models, with settings on trial.
 
     Args:
         services: What the program works with.
-        base: Tells the load settings of the conversation.
-        open_now: Tells what is open.
+        base: Gives the load settings of the conversation.
+        open_now: Gives the open model.
     """
 
     def __init__(
@@ -39,26 +42,33 @@ class FitEstimator:
         self._open_now = open_now
         self._room: Room | None = None
         self._models: dict[ModelEntry, FitModel | str] = {}
+        """What was read of each file; the text of the error where it could not be read."""
         self._records: dict[str, LoadRecord | None] = {}
         self._estimates: dict[ModelEntry, FitEstimate | None] = {}
-        self._priced_with: tuple[object, ...] = ()
+        self._estimated_with: tuple[object, ...] = ()
         self.what_if = WhatIf(base())
-
-    @property
-    def has_looked(self) -> bool:
-        """Whether it is known what is free."""
-        return self._room is not None
 
     def knows(self, model: ModelEntry) -> bool:
         """Whether the file of a model was read."""
         return model in self._models
 
+    async def learn(self, models: Sequence[ModelEntry]) -> AsyncGenerator[ModelEntry, None]:
+        """Read what is not known of some models, after a moment in which it can be cancelled; yields each that is."""
+        if not all(self.knows(model) for model in models):
+            await asyncio.sleep(SETTLE_SECONDS)
+        if self._room is None:
+            await self.look()
+        for model in models:
+            await self.read(model)
+            await self.recall(model)
+            yield model
+
     async def read(self, model: ModelEntry) -> None:
-        """Read the file of a model, unless that was done before."""
+        """Read the file of a model, unless it is known."""
         if model in self._models:
             return
         if model.path is None or model.problem:
-            self._models[model] = "" if model.problem else "It has no file that can be priced."
+            self._models[model] = "" if model.problem else "It has no file, so its memory cannot be estimated."
             return
         try:
             self._models[model] = await self._services.files.fit_model(Path(model.path), model.adapter_path)
@@ -70,67 +80,68 @@ class FitEstimator:
             self._estimates.pop(oldest, None)
 
     async def recall(self, model: ModelEntry) -> None:
-        """Look up what the last load of a model came to."""
+        """Look up the last load of a model."""
         if model.path is not None:
             records = await self._services.loads.recall(model.path)
             self._records[model.path] = records[0] if records else None
 
     async def look(self) -> bool:
-        """Look at what is free now. Returns whether that is another amount than before."""
+        """Measure the free memory. Returns whether it has changed."""
         before, self._room = self._room, await self._services.files.room()
         return before != self._room
 
     def record(self, model: ModelEntry) -> LoadRecord | None:
-        """What the last load of a model came to; None where nothing is known of one."""
+        """The last load of a model; None where none is known."""
         return self._records.get(model.path or "")
 
     def problem(self, model: ModelEntry) -> str:
-        """Why a model cannot be priced; empty where it can, or where that is not known yet."""
+        """Why there is no estimate for a model; empty where there is one, or where its file was not read yet."""
         known = self._models.get(model)
         if isinstance(known, FitModel):
             return UNKNOWN if self._room is not None and self.estimate(model) is None else ""
         return clean_line(known or "")
 
     def estimate(self, model: ModelEntry) -> FitEstimate | None:
-        """What a model would take with the settings on trial; None where that is not known."""
+        """The memory of a model with the settings on trial; None where it cannot be estimated, or not yet."""
         known, room = self._models.get(model), self._room
         if not isinstance(known, FitModel) or room is None:
             return None
         settings, open_now = self.what_if.settings, self._open_now()
-        if (settings, room, open_now) != self._priced_with:
-            self._priced_with = (settings, room, open_now)
+        if (settings, room, open_now) != self._estimated_with:
+            self._estimated_with = (settings, room, open_now)
             self._estimates.clear()
         if model not in self._estimates:
             self._estimates[model] = estimate_fit(known, settings, room, open_now)
         return self._estimates[model]
 
     def follow(self) -> None:
-        """Begin with the settings that the conversation has now; what is on trial stays on trial."""
+        """Take over the current settings of the conversation; the changes on trial stay."""
         self.what_if = self.what_if.on(self._base())
 
 
 @dataclass(frozen=True, slots=True)
 class FitEstimate:
-    """What the arithmetic says of a model with some settings on this machine."""
+    """The memory that a model would take on this machine with some settings."""
 
     question: FitQuestion
     fit: Fit
     largest: int
-    """The longest context that fits; 0 for none."""
+    """The longest context that fits, in tokens; 0 for none."""
     most: int
     """The most layers that fit on the GPUs."""
     layers: int
     trained: int | None
+    """The context that the model was trained for, in tokens."""
     gpus: int
-    """How many GPUs there are."""
+    """The number of GPUs."""
     adapter_bytes: int = 0
-    """What of the weights is the adapter's."""
+    """The part of the weights that belongs to the adapter."""
     closing: str = ""
-    """The open model, where it has to be closed before this one fits."""
+    """The open model, if it has to be closed before this one fits."""
 
     @property
     def short_of(self) -> Sequence[tuple[str, int]]:
-        """The devices that have no room, and the bytes that are missing there."""
+        """The devices without room, and the missing bytes of each."""
         return [
             (share.device.name, share.total_bytes - max(0, usable_bytes(share.device)))
             for share in self.fit.shares
@@ -139,7 +150,7 @@ class FitEstimate:
 
     @property
     def spare_bytes(self) -> int:
-        """What stays free on the device that is the fullest."""
+        """The bytes that stay free on the fullest device."""
         return min((usable_bytes(share.device) - share.total_bytes for share in self.fit.shares), default=0)
 
 
@@ -151,16 +162,16 @@ def usable_bytes(device: DeviceRoom) -> int:
 def estimate_fit(
     model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None
 ) -> FitEstimate | None:
-    """Price a model.
+    """Estimate the memory of a model.
 
     Args:
         model: The model.
-        settings: How it would be loaded.
-        room: What is free.
-        open_now: The model that is open, and that would be closed.
+        settings: The load settings.
+        room: The free memory.
+        open_now: The open model, which would be closed.
 
     Returns:
-        The estimate; None where the arithmetic does not understand the file.
+        The estimate; None for a file with an unknown layout.
     """
     try:
         question = model.question(settings)
@@ -186,7 +197,7 @@ def estimate_fit(
 
 
 def room_without(open_now: EngineInfo | None, room: Room) -> Room:
-    """What is free once the open model is closed."""
+    """The free memory once the open model is closed."""
     memory = open_now.memory if open_now is not None else None
     if memory is None or open_now is None:
         return room
@@ -196,6 +207,6 @@ def room_without(open_now: EngineInfo | None, room: Room) -> Room:
             return room
         grown = (replace(gpu, free_bytes=gpu.free_bytes + held.get(gpu.name, 0)) for gpu in room.gpus)
         return Room(room.host, tuple(grown))
-    # The pages of a file that is mapped count as free already.
+    # The pages of a memory-mapped file count as free already.
     freed = memory.kv_bytes + memory.compute_bytes
     return Room(replace(room.host, free_bytes=room.host.free_bytes + freed), room.gpus)

@@ -1,13 +1,16 @@
-"""What the Models screen does with models: open, compare and quantize their files, and unload them."""
+"""Actions of the Models screen on models: inspect, compare and quantize their files, and unload them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
+from textual.message import Message
 from textual.screen import Screen
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
+from workbench.ui.kit.clipboard import CopyOut
+from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.models.model_list import Heading, ModelList
 from workbench.ui.services import Services
 
@@ -21,6 +24,7 @@ class ModelActions:
         key_for: Gives the key of a binding.
         say: Shows a message.
         push: Shows another screen.
+        post: Posts a message to the program.
     """
 
     def __init__(
@@ -30,12 +34,14 @@ class ModelActions:
         key_for: Callable[[str], str],
         say: Callable[[str], None],
         push: Callable[[Screen[None]], object],
+        post: Callable[[Message], object],
     ) -> None:
         self._services = services
         self._models = models
         self._key_for = key_for
         self._say = say
         self._push = push
+        self._post = post
 
     def selected(self) -> ModelEntry | None:
         """The selected model; None, with a message, where it is a heading."""
@@ -80,6 +86,12 @@ class ModelActions:
 
             self._push(QuantizeDialog(self._services, model, variants_of(model, self._models.view.models)))
 
+    def copy_path(self) -> None:
+        """Copy the path of the selected model."""
+        model = self.selected()
+        if model is not None and self.has_file(model):
+            self._post(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
+
     def list_problems(self) -> None:
         """List the places that could not be read."""
         from workbench.ui.models.dialogs import ProblemsDialog
@@ -109,3 +121,12 @@ class ModelActions:
             return False
         self._say(f"{model.label} is unloaded.")
         return True
+
+
+ACTIONS: Mapping[str, Callable[[ModelActions], None]] = {
+    "compare": ModelActions.compare,
+    "copy": ModelActions.copy_path,
+    "quantize": ModelActions.quantize,
+    "problems": ModelActions.list_problems,
+}
+"""The actions that need nothing but a key."""

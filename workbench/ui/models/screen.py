@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -23,19 +22,19 @@ from workbench.core.errors import WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.transient import TransientText
 from workbench.ui.kit.worker_errors import report_worker_error
-from workbench.ui.models.browser import ARRANGEMENTS, HiddenLine, ListLines, ModelBrowser
+from workbench.ui.models.browser import ARRANGEMENTS, ListLines, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH
-from workbench.ui.models.model_actions import ModelActions
+from workbench.ui.models.model_actions import ACTIONS, ModelActions
 from workbench.ui.models.model_list import Filter, Heading, ModelList, Row
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
 from workbench.ui.models.rows import order_at, short_problem
 from workbench.ui.models.what_if_actions import WhatIfActions
 from workbench.ui.services import Services
+from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
@@ -43,8 +42,6 @@ from workbench.ui.workspace.workspace import Workspace
 
 WIDE = 108
 """Width of the screen from which the panel is beside the list."""
-SETTLE_SECONDS = 0.08
-"""How long the cursor has to rest on a model before its file is read."""
 LOOK_SECONDS = 2.0
 """Interval at which the free memory is measured."""
 
@@ -54,7 +51,7 @@ class ModelsScreen(Screen[None]):
 
     Args:
         services: What the program works with.
-        workspace: The conversation of the chat: its model and its settings.
+        workspace: The model and the settings of the chat.
         key_for: Gives the key of a binding.
     """
 
@@ -94,13 +91,15 @@ class ModelsScreen(Screen[None]):
             services, lambda: workspace.conversation.load, lambda: workspace.engine.info if workspace.engine else None
         )
         self.what_if = WhatIfActions(self.estimator, lambda: self.models.model, self.say, self._show_panel)
-        self.actions = ModelActions(services, self.models, key_for, self.say, self._push)
+        self.actions = ModelActions(
+            services, self.models, key_for, self.say, lambda screen: self.app.push_screen(screen), self.post_message
+        )
 
     def compose(self) -> ComposeResult:
         """Title, input lines, list and panel, state and keys."""
         yield ListLines(widget_id="models-title")
         for name, hint in (("search", "Type a few letters…"), ("number", "Context in tokens, such as 16384 or 16k…")):
-            yield HiddenLine(hint, f"models-{name}")
+            yield HiddenLine(f"models-{name}", hint, "models-line")
         with Horizontal(id="models-body"):
             yield self.list
             yield TextRows("models-panel")
@@ -150,9 +149,6 @@ class ModelsScreen(Screen[None]):
     def action_scan(self) -> None:
         """Look for models again."""
         self._find(again=True)
-
-    def _push(self, screen: Screen[None]) -> None:
-        self.app.push_screen(screen)
 
     # Drawing
 
@@ -205,13 +201,7 @@ class ModelsScreen(Screen[None]):
 
     @work(group="fit", exclusive=True, exit_on_error=False, description="read the model's header")
     async def _estimate(self, models: Sequence[ModelEntry]) -> None:
-        if not all(self.estimator.knows(model) for model in models):
-            await asyncio.sleep(SETTLE_SECONDS)
-        if not self.estimator.has_looked:
-            await self.estimator.look()
-        for model in models:
-            await self.estimator.read(model)
-            await self.estimator.recall(model)
+        async for _ in self.estimator.learn(models):
             self._show_panel()
 
     @work(group="room", exclusive=True, exit_on_error=False, description="measure the free memory")
@@ -324,7 +314,7 @@ class ModelsScreen(Screen[None]):
         (self.panel if to_panel else self.list).focus()
         self._show_soon()
 
-    # What is done with models
+    # Actions on models
 
     def action_mark(self) -> None:
         """Mark the selected model, and select the next one."""
@@ -340,23 +330,9 @@ class ModelsScreen(Screen[None]):
         elif row is not None:
             self.actions.inspect(row)
 
-    def action_compare(self) -> None:
-        """Compare two models."""
-        self.actions.compare()
-
-    def action_quantize(self) -> None:
-        """Make another quantization of the selected model."""
-        self.actions.quantize()
-
-    def action_problems(self) -> None:
-        """List the places that could not be read."""
-        self.actions.list_problems()
-
-    def action_copy(self) -> None:
-        """Copy the path of the selected model."""
-        model = self.actions.selected()
-        if model is not None and self.actions.has_file(model):
-            self.post_message(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
+    def action_act(self, name: str) -> None:
+        """Do one of the `ACTIONS` on models."""
+        ACTIONS[name](self.actions)
 
     @work(group="servers", exit_on_error=False, description="unload a model of a server")
     async def action_unload(self) -> None:

@@ -36,6 +36,7 @@ from workbench.ui.quantize.choices import (
     sources_of,
 )
 from workbench.ui.services import Services
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
@@ -113,11 +114,11 @@ class QuantizeDialog(Dialog[None]):
             yield Rows("quantize-types")
             with Horizontal(classes="quantize-field"):
                 yield Label("importance matrix", classes="quantize-label")
-                yield _field("quantize-imatrix", "a file written by llama-imatrix; most types need none")
+                yield InputLine("quantize-imatrix", "a file written by llama-imatrix; most types need none")
                 yield Label("", id="quantize-imatrix-note", markup=False)
             with Horizontal(classes="quantize-field"):
                 yield Label("write to", classes="quantize-label")
-                yield _field("quantize-target", "")
+                yield InputLine("quantize-target")
             yield ChoiceNotes()
 
     def on_mount(self) -> None:
@@ -326,12 +327,6 @@ class QuantizeDialog(Dialog[None]):
 
     def _refuse(self, text: str) -> None:
         self.notify(clean_line(text), title="Not started", severity="error", markup=False)
-
-
-def _field(widget_id: str, placeholder: str) -> Input:
-    field = Input(placeholder=placeholder, id=widget_id, compact=True)
-    field.cursor_blink = False
-    return field
 
 
 def _path(text: str) -> Path | None:

@@ -102,42 +102,15 @@ class Rows(ScrollView, can_focus=True):
             color: $gauge-track;
         }
 
-        & > .rows--special {
-            color: $code-keyword;
-            text-style: bold;
-        }
-
-        & > .doc--comment {
-            color: $code-comment;
-            text-style: italic;
-        }
-
-        & > .doc--keyword {
-            color: $code-keyword;
-        }
-
-        & > .doc--builtin {
-            color: $code-builtin;
-        }
-
-        & > .doc--function {
-            color: $code-function;
-        }
-
         & > .doc--number {
             color: $code-number;
-        }
-
-        & > .doc--string {
-            color: $code-string;
         }
     }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "rows--header", "rows--sorted", "rows--cursor", "rows--heading", "rows--name", "rows--strong", "rows--dim",
         "rows--accent", "rows--figure", "rows--good", "rows--warning", "rows--error", "rows--bar", "rows--track",
-        "rows--special", "rows--first", "rows--second",
-        "doc--comment", "doc--keyword", "doc--builtin", "doc--function", "doc--number", "doc--string",
+        "rows--first", "rows--second", "doc--number",
     }  # fmt: skip
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -227,13 +200,23 @@ class Rows(ScrollView, can_focus=True):
         self._count, self._row, self._header, self._choosable = count, row, header, choosable
         self._cursor = max(0, min(count - 1, cursor))
         self._painter.forget()
-        # The scrollbar has a gutter of its own, so that the width does not depend on how many rows there are.
-        self.virtual_size = Size(self.room, count + (header is not None))
+        self._set_height(count + (header is not None))
         self.refresh()
         if self.show_vertical_scrollbar:
             self._scroll_to_cursor(self._cursor, height)
         # A list that was short can be scrolled only after the layout.
         self.call_after_refresh(self._scroll_to_cursor, self._cursor, height)
+
+    def _set_height(self, rows: int) -> None:
+        """Set how far the list can be scrolled. Only a scrollbar that appears or vanishes needs another layout."""
+        # The scrollbar has a gutter of its own, so that the width does not depend on how many rows there are.
+        size = Size(self.room, rows)
+        if not self.container_size or self.show_vertical_scrollbar != (rows > self.container_size.height):
+            self.virtual_size = size
+            return
+        self.set_reactive(Rows.virtual_size, size)
+        if self.show_vertical_scrollbar:
+            self.vertical_scrollbar.window_virtual_size = rows
 
     def _scroll_to_cursor(self, cursor: int, height: int) -> None:
         if not self._choosable:

@@ -1,0 +1,63 @@
+"""Input lines, as a search or a path needs them."""
+
+from __future__ import annotations
+
+from textual.geometry import Size
+from textual.reactive import Reactive
+from textual.widgets import Input
+
+
+class InputLine(Input):
+    """A line of text with a steady cursor. A letter costs no layout of the screen, as the height is always one row.
+
+    Args:
+        widget_id: Its id.
+        placeholder: The hint in the empty line.
+        classes: CSS classes.
+    """
+
+    virtual_size: Reactive[Size] = Reactive(Size(0, 0))
+
+    def __init__(self, widget_id: str, placeholder: str = "", classes: str | None = None) -> None:
+        super().__init__(placeholder=placeholder, id=widget_id, classes=classes, compact=True)
+        self.cursor_blink = False
+
+
+class HiddenLine(InputLine):
+    """An input line that is shown, by the class `-open`, only while it is used."""
+
+    def __init__(self, widget_id: str, placeholder: str = "", classes: str | None = None) -> None:
+        super().__init__(widget_id, placeholder, classes)
+        self.select_on_focus = False
+        self.is_typed_in = False
+        """Whether keys go to it: from the moment it is opened until the focus goes elsewhere."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is shown."""
+        return self.has_class("-open")
+
+    def open(self, begun: str = "") -> None:
+        """Show it, and go to it.
+
+        Args:
+            begun: The text to begin with, in place of what is in it.
+        """
+        if begun:
+            self.value = begun
+            self.cursor_position = len(begun)
+        self.add_class("-open")
+        self.focus()
+        self.is_typed_in = True
+
+    def close(self) -> bool:
+        """Empty and hide it. Returns whether it was shown."""
+        was_open = self.is_open
+        self.remove_class("-open")
+        self.value = ""
+        self.is_typed_in = False
+        return was_open
+
+    def on_blur(self) -> None:
+        """Keys go elsewhere."""
+        self.is_typed_in = False
