@@ -17,6 +17,7 @@ from workbench.engine.scripted import ScriptedHost
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, FitModel, Room
 from workbench.gguf.reader import read_header
+from workbench.ui.kit import figures as fmt
 from workbench.ui.models.fit import UNKNOWN, FitEstimate, FitEstimator, estimate_fit, room_without
 from workbench.ui.models.fit_lines import (
     QuantFit,
@@ -60,7 +61,7 @@ def text(estimate: FitEstimate, width: int = 38, **values: object) -> str:
 
 def test_what_fits_says_how_much_is_left(demo: FitModel) -> None:
     estimate = priced(demo)
-    assert fit_summary(estimate)[0].startswith("✓ fits, 4.9 GB to spare")
+    assert fit_summary(estimate)[0] == f"✓ fits, {fmt.size(estimate.spare_bytes)} to spare"
     shown = text(estimate)
     assert "8,192 of 8,192" in shown
     assert "none: no GPU" in shown
@@ -72,7 +73,7 @@ def test_what_does_not_fit_says_what_is_missing_and_where(demo: FitModel) -> Non
     missing = estimate.fit.total_bytes - 200_000_000
     assert estimate.short_of == [("CPU", missing)]
     words, style = fit_summary(estimate)
-    assert words == f"✗ does not fit: {missing / 1e6:.0f} MB on CPU missing"
+    assert words == f"✗ does not fit: {fmt.size(missing)} on CPU missing"
     assert style == "rows--error"
     assert 0 < estimate.largest < 8192
 
@@ -101,7 +102,7 @@ async def test_the_adapter_of_a_modelfile_is_counted_and_told(
     size = read_header(adapter).tensor_bytes
     assert estimate.adapter_bytes == size
     assert estimate.fit.weights_bytes == priced(demo).fit.weights_bytes + size
-    assert f"Of the weights, {size / 1e6:.1f} MB are the" in text(estimate)
+    assert f"Of the weights, {fmt.size(size)} are the" in text(estimate)
     assert "adapter" not in text(priced(demo))
 
 
@@ -246,7 +247,7 @@ def test_the_last_load_is_told_with_the_error_of_its_estimate() -> None:
     taken, estimate = MemoryUse(100_000_000, 50_000_000, 21_200_000), MemoryUse(100_000_000, 50_000_000, 21_884_800)
     record = LoadRecord("/m", LoadSettings(num_ctx=8192), "CPU", taken, estimate, 1.0, 52.13)
     lines = [line.plain for line in record_lines(record, 38)]
-    assert lines[0] == "last load: 171 MB, estimate +0.4 %"
+    assert lines[0] == f"last load: {fmt.size(171_200_000)}, estimate +0.4 %"
     assert "context 8,192" in lines[1]
     assert "52.1 tokens/s on CPU" in lines[2]
     assert "not loaded here yet" in record_lines(None, 38)[0].plain

@@ -18,6 +18,7 @@ from workbench.core.models import LibraryView, LoadRecord, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
+from workbench.ui.kit import figures as fmt
 from workbench.ui.model_files.compare_screen import CompareScreen
 from workbench.ui.model_files.inspect_screen import InspectScreen
 from workbench.ui.models.dialogs import FilterDialog, ProblemsDialog
@@ -26,6 +27,8 @@ from workbench.ui.models.screen import ModelsScreen
 from workbench.ui.quantize.dialog import QuantizeDialog
 
 WIDE, NARROW = (120, 36), (80, 24)
+SMOL_Q8 = 144_811_072
+"""Bytes of the Q8_0 file of SmolLM2 in `library`."""
 MEMORY = MemoryUse(100_000_000, 50_000_000, 20_000_000)
 
 
@@ -118,8 +121,8 @@ async def test_every_model_stands_below_its_base_model(host: ScriptedHost, clock
             "Qwen2.5-0.5B-Instruct",
             "SmolLM2-135M-Instruct",
         ]
-        q8 = next(row for row in rows if "145 MB" in row)
-        assert q8.split() == ["Q8_0", "Q8_0", "8.51", "145", "MB", "/models"]
+        q8 = next(row for row in rows if fmt.size(SMOL_Q8) in row)
+        assert q8.split() == ["Q8_0", "Q8_0", "8.51", *fmt.size(SMOL_Q8).split(), "/models"]
         assert "truncated" in next(row for row in rows if "Q5_K_M" in row)
         assert any("Q8_0 ≠" in row for row in rows)
         assert "+1" in next(row for row in rows if "F16" in row)
@@ -129,7 +132,7 @@ async def test_every_model_stands_below_its_base_model(host: ScriptedHost, clock
 async def test_the_cursor_begins_at_the_open_model(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path, model=library().models[2].ref) as at:
         assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
-        assert "●" in next(row for row in at.rows if "145 MB" in row)
+        assert "●" in next(row for row in at.rows if fmt.size(SMOL_Q8) in row)
 
 
 async def test_models_appear_while_the_search_goes_on(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -368,7 +371,7 @@ async def test_a_model_is_loaded_and_the_conversation_kept(
         assert [engine.info.model.quant for engine in host.opened] == ["Q4_K_M", "Q8_0"]
         assert [message.content for message in host.opened[1].requests[0].messages] == ["why", ANSWER, "and"]
         await at.press("f4")
-        assert "●" in next(row for row in at.rows if "145 MB" in row)
+        assert "●" in next(row for row in at.rows if fmt.size(SMOL_Q8) in row)
 
 
 async def test_what_is_broken_is_not_loaded(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -427,13 +430,13 @@ async def test_what_nobody_foresaw_is_told(host: ScriptedHost, clock: FakeClock,
 async def test_the_panel_prices_the_model_in_hand(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
-        assert "✓ fits, 4.9 GB to spare" in at.panel
+        assert "✓ fits, 4.9 G" in at.panel
         assert "8,192 of 8,192" in at.panel
         assert "not loaded here yet" in at.panel
         await at.go_to("Q8_0", "Qwen2.5-0.5B-Instruct")
         assert "≠ The label says Q8_0, but most" in at.panel
         await at.go_to("F16")
-        assert "2 PLACES" in at.panel
+        assert "2 LOCATIONS" in at.panel
         assert "ollama: smollm2:135m" in at.panel
         assert "sha256 d5e9" in at.panel
 
@@ -514,7 +517,7 @@ async def test_what_the_last_load_took_is_shown(host: ScriptedHost, clock: FakeC
     await loads.remember(LoadRecord(path, LoadSettings(num_ctx=8192), "CPU", taken, estimate, 1.0, 52.1))
     async with opened(host, clock, demo_path, loads=loads) as at:
         await at.go_to("Q8_0")
-        assert "last load: 171 MB, estimate +0.4 %" in at.panel
+        assert f"last load: {fmt.size(171_200_000)}, estimate +0.4 %" in at.panel
         assert "52.1 tokens/s" in at.panel
 
 

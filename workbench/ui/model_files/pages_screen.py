@@ -1,4 +1,4 @@
-"""A screen of pages that are read from files: a title, a bar of pages, and the rows of the one in sight."""
+"""The screen of model files: a title, a bar of pages, and the rows of the visible one."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Input, Label
 from textual.worker import Worker
+from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.clipboard import CopyOut
@@ -30,11 +31,11 @@ from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
 SECTIONS = 6
-"""So many pages have a key of their own."""
+"""Pages that have a key of their own."""
 
 
 class TitleLine(Lines):
-    """One row with the name of what is shown."""
+    """One row with the name of a file."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "gauge--model", "gauge--figure", "gauge--value", "gauge--label", "gauge--a", "gauge--b",
@@ -60,14 +61,16 @@ class PagesScreen(Screen[None]):
     AUTO_FOCUS = "#pages-rows"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "back", "Back", id="pages.back", tooltip="End the search, or go back to where you were."),
+        Binding("escape", "back", "Back", id="pages.back",
+                tooltip="End the search, or go back to the previous screen."),
         Binding("tab,right,l", "next(1)", "Next page", id="pages.next", tooltip="Go to the next page."),
-        Binding("left,shift+tab,h", "next(-1)", "Page before", id="pages.previous", show=False,
-                tooltip="Go to the page before."),
-        Binding("slash", "search", "Search", id="pages.search", tooltip="Keep the rows that have some words."),
-        Binding("s", "sort", "Sort", id="pages.sort", tooltip="Sort by the next column, at last as in the file."),
-        Binding("r", "turn", "Turn round", id="pages.turn", show=False, tooltip="Turn the order of the rows round."),
-        Binding("y", "copy", "Copy", id="pages.copy", tooltip="Copy the row in hand, or the text of the page."),
+        Binding("left,shift+tab,h", "next(-1)", "Previous page", id="pages.previous", show=False,
+                tooltip="Go to the previous page."),
+        Binding("slash", "search", "Search", id="pages.search", tooltip="Show only the rows that have some words."),
+        Binding("s", "sort", "Sort", id="pages.sort",
+                tooltip="Sort by the next column; after the last one, in the order of the file."),
+        Binding("r", "turn", "Reverse", id="pages.turn", show=False, tooltip="Reverse the order of the rows."),
+        Binding("y", "copy", "Copy", id="pages.copy", tooltip="Copy the selected row, or the text of the page."),
         *(Binding(str(number), f"open({number - 1})", f"Page {number}", id=f"pages.page_{number}", show=False,
                   tooltip=f"Go to page {number}.") for number in range(1, SECTIONS + 1)),
     ]
@@ -87,18 +90,18 @@ class PagesScreen(Screen[None]):
         self._opened = 0
         self._failure: WorkbenchError | None = None
 
+    @override
     def compose(self) -> ComposeResult:
-        """Title, bar, rows and keys."""
         yield TitleLine(widget_id="pages-title")
         yield TitleLine(widget_id="pages-place")
         yield SectionBar()
-        yield HiddenLine("pages-search", "Type words to keep the rows that have them…")
+        yield HiddenLine("pages-search", "Type words to show only the rows that have them…")
         yield PageRows("pages-rows")
         yield Label("", id="pages-state", markup=False)
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Begin to read at once."""
+        """Read the files."""
         self._show()
         self._read()
 
@@ -115,7 +118,7 @@ class PagesScreen(Screen[None]):
 
     @abstractmethod
     async def read(self) -> Callable[[], Sequence[Page]]:
-        """Read what is to be shown; gives what makes the pages of it, which is called in a thread.
+        """Read the files; gives the function that makes the pages, which is called in a thread.
 
         Raises:
             WorkbenchError: It cannot be read.
@@ -130,23 +133,22 @@ class PagesScreen(Screen[None]):
         """The second row."""
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected error of a worker."""
+        """Report an unexpected worker error in place of the pages."""
+        report_worker_error(event, self._fail)
 
-        def show(text: str) -> None:
-            self._failure = WorkbenchError(text)
-            self._show()
+    def _fail(self, text: str) -> None:
+        self._failure = WorkbenchError(text)
+        self._show()
 
-        report_worker_error(event, show)
-
-    # What is in sight
+    # The visible page
 
     @property
     def page(self) -> Page | None:
-        """The page in sight; None before there is one."""
+        """The visible page; None before there is one."""
         return self._pages[self._opened] if self._opened < len(self._pages) else None
 
     def on_resize(self) -> None:
-        """Lay everything out in the new width."""
+        """Lay out for the new size."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
@@ -183,10 +185,10 @@ class PagesScreen(Screen[None]):
 
     def _say(self) -> None:
         page = self.page
-        self.state.update(page.note() if page else "")
+        self.state.update(page.note() if page else "", layout=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what the page in sight can do."""
+        """Offer only what the visible page can do."""
         if action in {"search", "sort", "turn"}:
             return self.page is not None and self.page.searchable
         return True
@@ -194,7 +196,7 @@ class PagesScreen(Screen[None]):
     # Keys
 
     def action_back(self) -> None:
-        """End the search, or leave."""
+        """End the search, or close the screen."""
         if not self._close_search():
             self.dismiss(None)
 
@@ -208,7 +210,7 @@ class PagesScreen(Screen[None]):
             self.rows.focus()
 
     def action_next(self, step: int) -> None:
-        """Go some pages on."""
+        """Go forward by some pages."""
         if self._pages:
             self.action_open((self._opened + step) % len(self._pages))
 
@@ -251,7 +253,7 @@ class PagesScreen(Screen[None]):
             self._show()
 
     def action_turn(self) -> None:
-        """Turn the order round."""
+        """Reverse the order."""
         if self.page is not None:
             self.page.sort(reverse=True)
             self._show()
@@ -268,7 +270,7 @@ class PagesScreen(Screen[None]):
             self.page.cursor = event.index
 
     def action_copy(self) -> None:
-        """Copy what is in hand."""
+        """Copy the selected row, or the text of the page."""
         text = self.page.text(self.rows.cursor) if self.page else ""
         if text:
             self.post_message(CopyOut(text))

@@ -1,4 +1,4 @@
-"""What stands around the list of models: the title, the panel with the fit, the state of the search."""
+"""The texts around the list of models: title, panel, strip, and the state of the scan."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textual.content import Content
 from workbench.core.models import ModelEntry, Place
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, cut_path, heading, paragraph, styled
+from workbench.ui.kit.text import cut, cut_line, cut_path, heading, paragraph, styled
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.fit_lines import QuantFit, family_lines, fit_lines, record_lines, short_fit, short_settings
 from workbench.ui.models.model_list import Heading, ModelList, Row
@@ -21,32 +21,25 @@ _TRIALS = ("shorter", "type_k", "type_v", "fewer_layers", "flash", "batch", "lon
 
 
 def title_line(models: ModelList, width: int) -> Content:
-    """What is shown, and in which order."""
+    """The order, the filter, the search and the number of marks."""
     reverse = ", reversed" if models.reversed else ""
     marks = len(models.marked)
     parts = [(" Models", "rows--name"), (f"  by {models.order.title}{reverse}", "rows--dim")]
     if not models.grouped:
         parts.append(("  every file", "rows--dim"))
     if models.filter is not None:
-        parts.append((f"  only {_short(models.filter.value, 32)}", "rows--figure"))
+        value = models.filter.value
+        only = cut_path(value, 32) if "/" in value else cut(value, 32)
+        parts.append((f"  only {only}", "rows--figure"))
     if models.query:
         parts.append((f"  “{cut(models.query, 24)}”", "rows--figure"))
     if marks:
         parts.append((f"  ✓ {marks} marked", "rows--accent"))
-    shown: list[tuple[str, str]] = []
-    for text, style in parts:
-        text = cut(text, width)
-        shown.append((text, style))
-        width -= len(text)
-    return styled(*shown)
-
-
-def _short(text: str, width: int) -> str:
-    return cut_path(text, width) if "/" in text else cut(text, width)
+    return cut_line(styled(*parts), width)
 
 
 def state_text(models: ModelList, problems_key: str) -> str:
-    """How far the search is, and what it could not read."""
+    """The number of models, the progress of the scan, and what it could not read."""
     view = models.view
     count, shown = len(view.models), len(models.shown)
     if not view.complete and not view.models and not view.found:
@@ -63,7 +56,7 @@ def state_text(models: ModelList, problems_key: str) -> str:
 
 
 def empty_lines(models: ModelList, services: Services, key_for: KeyFor, width: int) -> list[Content]:
-    """What stands in place of a list without rows."""
+    """The text in place of a list without rows."""
     width = max(20, width - 2)
     view = models.view
     if view.models:
@@ -80,11 +73,11 @@ def empty_lines(models: ModelList, services: Services, key_for: KeyFor, width: i
         lines.append(styled((" These folders were searched:", "rows--dim")))
         lines += [styled((f"   {cut_path(folder, width - 3)}", "")) for folder in folders]
     else:
-        text = "To have your own .gguf files in this list, name their folders in the config file:"
+        text = "To list your own .gguf files, name their folders in the config file:"
         lines += paragraph(text, width, 1, "rows--dim")
         lines.append(styled(('   model_folders = ["/path/to/models"]', "rows--accent")))
     if stores:
-        lines += [Content(""), *paragraph(f"Looked into as well: {', '.join(stores)}.", width, 1, "rows--dim")]
+        lines += [Content(""), *paragraph(f"Searched as well: {', '.join(stores)}.", width, 1, "rows--dim")]
     key = key_for("models.scan")
     return [*lines, Content(""), *paragraph(f"{key} looks again.", width, 1, "rows--dim")]
 
@@ -97,7 +90,7 @@ def _trial_keys(key_for: KeyFor) -> list[str]:
 
 
 def panel_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
-    """Everything about the row in hand."""
+    """Everything about the selected row."""
     if row is None:
         return []
     if isinstance(row, Heading):
@@ -114,21 +107,21 @@ def panel_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width
 def _family(row: Heading, estimator: FitEstimator, width: int) -> list[Content]:
     settings = estimator.what_if.settings
     members = sorted(row.members, key=lambda model: (model.size_bytes or 0, model.ref))
-    verdicts = [QuantFit(model, estimator.estimate(model), not estimator.knows(model)) for model in members]
-    context = f"of {settings.num_ctx:,} tokens" if settings.num_ctx else "that each has by default"
+    fits = [QuantFit(model, estimator.estimate(model), not estimator.knows(model)) for model in members]
+    context = f"a context of {settings.num_ctx:,} tokens" if settings.num_ctx else "the default context of each"
     return [
         *heading_lines(row, width),
         Content(""),
-        heading("WHICH FIT, WITH WHAT IS FREE NOW"),
-        *family_lines(verdicts, width),
-        *paragraph(f"With the context {context}; the longest that fits behind it.", width, 0, "rows--dim"),
+        heading("WHICH FIT INTO THE FREE MEMORY"),
+        *family_lines(fits, width),
+        *paragraph(f"With {context}; longest is the longest context that fits.", width, 0, "rows--dim"),
     ]
 
 
 def _fit(model: ModelEntry, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
     if model.loaded is not None:
         return _served(model, key_for, width)
-    title = heading("DOES IT FIT IN WHAT IS FREE NOW?")
+    title = heading("DOES IT FIT INTO THE FREE MEMORY?")
     estimate = estimator.estimate(model)
     if model.problem:
         return []
@@ -138,16 +131,17 @@ def _fit(model: ModelEntry, estimator: FitEstimator, key_for: KeyFor, width: int
     lines = [title, *fit_lines(estimate, estimator.what_if, _trial_keys(key_for), width)]
     if estimator.what_if.values:
         with_these, reset = key_for("models.load_with"), key_for("models.reset")
-        lines += paragraph(f"• on trial: {with_these} loads it so, {reset} resets.", width, 0, "rows--figure")
+        text = f"• on trial: {with_these} loads with these settings, {reset} resets."
+        lines += paragraph(text, width, 0, "rows--figure")
     return [*lines, *record_lines(estimator.record(model), width), Content("")]
 
 
 def _served(model: ModelEntry, key_for: KeyFor, width: int) -> list[Content]:
-    """A model that a server has."""
+    """A model on a server."""
     key = key_for("models.unload")
-    state = f"Loaded there; {key} has it unloaded." if model.loaded else "Not loaded there; it is when it is opened."
+    state = f"Loaded there; {key} unloads it." if model.loaded else "Not loaded there; opening it loads it."
     return [
-        heading("IT IS ON A SERVER"),
+        heading("ON A SERVER"),
         *paragraph(clean_line(model.source), width, 0, "rows--strong"),
         *paragraph(state, width, 0, "rows--dim"),
         styled((cut_path(clean_line(model.ref), width), "rows--dim")),
@@ -155,26 +149,25 @@ def _served(model: ModelEntry, key_for: KeyFor, width: int) -> list[Content]:
     ]
 
 
-def strip_lines(row: Row | None, estimator: FitEstimator, details_key: str, width: int) -> list[Content]:
-    """The same in two rows, where there is no room for the panel."""
+def strip_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
+    """The same in two rows, for a screen without room for the panel."""
     empty = Content("")
-    hint = f"{details_key} shows the panel"
+    hint = f"{key_for('models.details')} shows the panel"
     if row is None:
         return [empty, empty]
     if isinstance(row, Heading):
         sizes = [model.size_bytes for model in row.members if model.size_bytes is not None]
         fitting = [estimate.fit.fits for model in row.members if (estimate := estimator.estimate(model)) is not None]
         together = f" · {fmt.size(sum(sizes))} together" if sizes else ""
-        text = f"{sum(fitting)} of {len(row.members)} fit in what is free now{together}"
-        return [styled((cut(text, width), "")), styled((cut(f"{hint}: which of them", width), "rows--dim"))]
+        text = f"{sum(fitting)} of {len(row.members)} fit into the free memory{together}"
+        return [styled((cut(text, width), "")), styled((cut(f"{hint}", width), "rows--dim"))]
     if row.loaded is not None:
         state = "loaded there" if row.loaded else "not loaded there"
         return [styled((cut(f"on a server: {clean_line(row.source)}", width), "")), styled((state, "rows--dim"))]
     estimate = estimator.estimate(row)
     if estimate is None:
         words = warning_lines(row, 10_000) or paragraph(estimator.problem(row) or "Reading the file…", 10_000)
-        line = words[0]
-        return [line if line.cell_length <= width else line.truncate(width, ellipsis=True), empty]
+        return [cut_line(words[0], width), empty]
     return [short_fit(estimate, width), short_settings(estimate, estimator.what_if, width)]
 
 
@@ -182,22 +175,27 @@ def title_lines(model: ModelEntry, width: int) -> list[Content]:
     """Name and figures of a model."""
     bits = f"{model.bits_per_weight:.2f} bits" if model.bits_per_weight is not None else ""
     figures = [bits, fmt.size(model.size_bytes) if model.size_bytes is not None else ""]
-    facts = [
-        f"{fmt.parameters(model.parameters)} weights" if model.parameters else "",
-        model.architecture or "",
-        f"context {model.context_length:,}" if model.context_length else "",
-    ]
     quant = cut(model.quant or fmt.DASH, 14)
     rest = " · ".join(figure for figure in figures if figure)
     return [
         *paragraph(clean_line(model.name), width, 0, "rows--name")[:2],
         styled((quant, "rows--accent"), (cut(f"  {rest}", width - len(quant)), "")),
-        styled((cut(" · ".join(fact for fact in facts if fact), width), "rows--dim")),
+        _facts(model, fmt.count(model.context_length), width),
     ]
 
 
+def _facts(model: ModelEntry, context: str, width: int) -> Content:
+    """The figures that all quantizations of a model have in common."""
+    facts = [
+        f"{fmt.parameters(model.parameters)} weights" if model.parameters else "",
+        model.architecture or "",
+        f"context {context}" if model.context_length else "",
+    ]
+    return styled((cut(" · ".join(fact for fact in facts if fact), width), "rows--dim"))
+
+
 def warning_lines(model: ModelEntry, width: int) -> list[Content]:
-    """What is wrong with a model."""
+    """The problem of a model, and how its tensors contradict its label."""
     lines: list[Content] = []
     if model.problem:
         lines += paragraph(f"! {clean_line(short_problem(model))}", width, 0, "rows--error")
@@ -207,19 +205,19 @@ def warning_lines(model: ModelEntry, width: int) -> list[Content]:
 
 
 def detail_lines(model: ModelEntry, width: int) -> list[Content]:
-    """Where a model lies, what its tensors are, and its digest."""
+    """The tensor type, the locations and the digest of a model."""
     lines: list[Content] = []
     if model.tensor_quant:
         lines.append(styled(("most tensors  ", "rows--dim"), (cut(model.tensor_quant, width - 14), "")))
     places = model.places or ((Place(model.source, model.path, model.ref),) if model.path else ())
     if places:
         count = len(places)
-        title = "IT LIES HERE" if count == 1 else f"IT LIES IN {count} PLACES, ONE FILE"
+        title = "LOCATION" if count == 1 else f"{count} LOCATIONS OF ONE FILE"
         lines += [Content(""), heading(title)]
     for place in places:
         name = f"{place.source}: {place.name}" if place.name else place.source
         is_path = not place.name and "/" in name
-        # What is named after its folder says nothing that its path does not.
+        # A name that is the folder adds nothing to the path.
         lines += [] if is_path else [styled((cut(name, width), "rows--strong"))]
         lines += path_lines(place.path, width)
     if model.digest:
@@ -228,7 +226,7 @@ def detail_lines(model: ModelEntry, width: int) -> list[Content]:
 
 
 def path_lines(path: str, width: int, most: int = 3) -> list[Content]:
-    """A path in a few rows; of one that is longer still its end."""
+    """A path in at most `most` rows; of a longer one, its end."""
     text = cut_path(path, width * most)
     return [styled((text[start : start + width], "rows--dim")) for start in range(0, max(1, len(text)), width)][:most]
 
@@ -242,13 +240,8 @@ def heading_lines(row: Heading, width: int) -> list[Content]:
         smallest, largest = fmt.size(min(sizes)), fmt.size(max(sizes))
         first = [*first, smallest if smallest == largest else f"{smallest} to {largest}"]
     model = row.members[0]
-    facts = [
-        f"{fmt.parameters(model.parameters)} weights" if model.parameters else "",
-        model.architecture or "",
-        f"context {context_text(model.context_length)}" if model.context_length else "",
-    ]
     return [
         *paragraph(clean_line(row.name), width, 0, "rows--name")[:2],
         styled((cut(" · ".join(first), width), "")),
-        styled((cut(" · ".join(fact for fact in facts if fact), width), "rows--dim")),
+        _facts(model, context_text(model.context_length), width),
     ]

@@ -20,7 +20,7 @@ from workbench.ui.models.model_list import Heading, ModelList, Row, sources
 
 OPEN, MARKED, BROKEN, DIFFERS = "●", "✓", "!", "≠"
 _GAP = 1
-_STATE, _TENSORS, _BITS, _SIZE, _PARAMETERS, _CONTEXT = 3, 7, 6, 8, 7, 5
+_STATE, _TENSORS, _BITS, _SIZE, _PARAMETERS, _CONTEXT = 3, 7, 6, 9, 7, 5
 _ARCHITECTURE, _PLACE, _QUANT = 9, 13, 13
 _LEAST_NAME, _MOST_NAME = 13, 59
 _WIDE = 96
@@ -60,7 +60,7 @@ def table_for(width: int, *, grouped: bool) -> Table[ListedModel]:
         columns.append(Column("quant", _quant, _QUANT))
     if full:
         columns.append(Column("tensors", _tensors, _TENSORS))
-    columns.append(Column("bits", _bits, _BITS, right=True))
+    columns.append(Column("bits", lambda row: bits_text(row.model.bits_per_weight), _BITS, right=True))
     columns.append(Column("size", lambda row: fmt.size(row.model.size_bytes), _SIZE, right=True, style="rows--figure"))
     if full:
         columns.append(Column("params", _parameters, _PARAMETERS, right=True))
@@ -148,8 +148,8 @@ def _tensors(row: ListedModel) -> Content:
     return styled((cut(row.model.tensor_quant or fmt.DASH, _TENSORS), style))
 
 
-def _bits(row: ListedModel) -> str:
-    bits = row.model.bits_per_weight
+def bits_text(bits: float | None) -> str:
+    """Bits per weight."""
     return f"{bits:.2f}" if bits is not None else fmt.DASH
 
 

@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label
 from textual.worker import Worker
+from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
@@ -95,8 +96,8 @@ class ModelsScreen(Screen[None]):
             services, self.models, key_for, self.say, lambda screen: self.app.push_screen(screen), self.post_message
         )
 
+    @override
     def compose(self) -> ComposeResult:
-        """Title, input lines, list and panel, state and keys."""
         yield ListLines(widget_id="models-title")
         for name, hint in (("search", "Type a few letters…"), ("number", "Context in tokens, such as 16384 or 16k…")):
             yield HiddenLine(f"models-{name}", hint, "models-line")
@@ -171,17 +172,14 @@ class ModelsScreen(Screen[None]):
 
     def _show_state(self) -> None:
         self.title_line.set_lines([title_line(self.models, self.size.width)])
-        problems_key = self._key_for("models.problems")
-        text = self._message.text or clean_line(self._failure) or state_text(self.models, problems_key)
-        self.state.update(text, layout=False)
+        state = clean_line(self._failure) or state_text(self.models, self._key_for("models.problems"))
+        self.state.update(self._message.text or state, layout=False)
 
     def _show_panel(self, *, top: bool = False) -> None:
-        row = self.models.row
-        panel = panel_lines(row, self.estimator, self._key_for, max(20, self.panel.room or self.size.width - 4))
-        self.panel.show_lines(panel, top=top)
+        row, width = self.models.row, max(20, self.panel.room or self.size.width - 4)
+        self.panel.show_lines(panel_lines(row, self.estimator, self._key_for, width), top=top)
         if self.has_class("-narrow"):
-            details_key = self._key_for("models.details")
-            self.strip.set_lines(strip_lines(row, self.estimator, details_key, self.size.width - 2))
+            self.strip.set_lines(strip_lines(row, self.estimator, self._key_for, self.size.width - 2))
 
     def say(self, text: str) -> None:
         """Show a message below the list for a moment."""
@@ -192,9 +190,8 @@ class ModelsScreen(Screen[None]):
     @on(Rows.Moved, "#models-list")
     def _show_selected(self) -> None:
         """Show what is known of the selected row, and read what is not."""
-        row = self.models.row
-        changed = row != self._shown_row
-        self._shown_row = row
+        row, before = self.models.row, self._shown_row
+        changed, self._shown_row = row != before, row
         self._show_panel(top=changed)
         if changed and row is not None:
             self._estimate(row.members if isinstance(row, Heading) else (row,))
@@ -349,5 +346,5 @@ class ModelsScreen(Screen[None]):
             self.post_message(self.Load(model, dict(self.estimator.what_if.values) if with_trial else {}))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected error of a worker."""
+        """Report an unexpected worker error."""
         report_worker_error(event, self.say)

@@ -47,7 +47,7 @@ class Choices:
             [
                 Column("  type", self._name, 12),
                 Column("bits", self._bits, 5, right=True),
-                Column("size", self._size, 8, right=True),
+                Column("size", self._size, 9, right=True),
                 Column("share", self._share, 5, right=True, style="rows--dim"),
                 Column("imatrix", self._matrix, 8),
                 Column("purpose", self._purpose),
