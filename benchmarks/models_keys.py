@@ -1,8 +1,8 @@
-"""How soon a key is on the Models screen with 1,000 models: while they are read for the first time, and after.
+"""Key latency of the Models screen with 1,000 models: while they are read for the first time, and after.
 
 The program runs in a terminal of 120 columns and 36 rows, with no model open. The files are those of `library_scan`.
-What is taken is the time from the key going into the terminal to what it does coming out of it: another model in the
-panel, a letter of a search with the rows that are left, another order of all rows.
+Each time is measured from the key going into the terminal to its effect coming out: another model in the panel, a
+letter of a search with the remaining rows, another order of all rows.
 
     python -m benchmarks.models_keys [--rounds 60] [--files 1000]
 """
@@ -31,7 +31,7 @@ CONFIG = "model = ''\nmodel_folders = ['{folder}']\nmodel_stores = []\n"
 
 
 def in_panel(text: str) -> str:
-    """What the panel says of the model in hand."""
+    """The panel of the selected model."""
     return "\n".join(line[PANEL:] for line in text.split("\n")[1:4])
 
 
@@ -41,7 +41,7 @@ def title(text: str) -> str:
 
 
 def timed(program: Program, key: str, part: Callable[[str], str], pause: float = 0.2) -> float:
-    """Press a key; gives the milliseconds until a part of the screen is another one."""
+    """Press a key; gives the milliseconds until a part of the screen has changed."""
     before = part(program.text)
     began = time.perf_counter()
     program.send(key)
@@ -50,7 +50,7 @@ def timed(program: Program, key: str, part: Callable[[str], str], pause: float =
 
 
 def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]:
-    """Press the keys; gives the times by what they do."""
+    """Press the keys; gives the times of each kind."""
     times: dict[str, list[float]] = {"down, while it is read": [], "down": [], "a letter of a search": [], "sort": []}
     program.wait_for("Enter", "Send")
     program.drain(1)
@@ -58,7 +58,7 @@ def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]
     program.wait_until(lambda text: "reading " in text and "GGUF" not in in_panel(text), what="the first models")
     program.drain(1)
     while "reading " in program.text and len(times["down, while it is read"]) < rounds:
-        # What is found comes in above and below: from the top, there is always a model to go to.
+        # Models are added above and below: from the top, there is always a next one.
         program.send(HOME)
         program.drain(random.uniform(0.3, 0.5))
         times["down, while it is read"].append(timed(program, DOWN, in_panel, 0.5))

@@ -80,7 +80,7 @@ def main() -> int:
             samples[quant] = found = measure(quant, chosen.rounds, chosen.threads, Path(folder))
             print(f"\nDemo model, F16 -> {quant}, {chosen.threads} threads, seconds\n")
             print_table(SAMPLE_HEADERS, sample_rows(found))
-            # Speeds are compared, so the ratio of the times is turned round.
+            # Speeds are compared, so the ratio of the times is inverted.
             ratio = found.ratio("llama-quantize quantizing", "workbench quantizing")
             bars.append(Bar(f"speed of quantizing to {quant}, against llama-quantize", ratio, 0.95, at_least=True))
     return finish("quantize", bars, samples)

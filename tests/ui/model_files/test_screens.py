@@ -23,7 +23,7 @@ from workbench.engine.scripted import ScriptedHost
 from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
 from workbench.ui.kit.table import natural
 from workbench.ui.kit.text import cut, cut_path, padded
-from workbench.ui.model_files.compare_pages import strangers
+from workbench.ui.model_files.compare_pages import why_unrelated
 from workbench.ui.model_files.compare_screen import CompareScreen
 from workbench.ui.model_files.inspect_pages import inspect_pages
 from workbench.ui.model_files.inspect_screen import InspectScreen
@@ -82,14 +82,14 @@ def opened(host: ScriptedHost, clock: FakeClock):
 @pytest.mark.parametrize("size", [(120, 36), (80, 24), (40, 10)])
 async def test_every_page_of_the_demo_model(opened, demo_path, size):
     async with opened(lambda services: InspectScreen(services, entry(demo_path)), size) as (pilot, screen):
-        wanted = ("Nothing odd", "general.architecture", "token_embd", "BYTES BY", "CONVERSATION", "TOKENIZER")
+        wanted = ("nothing unusual", "general.architecture", "token_embd", "BYTES BY", "CONVERSATION", "TOKENIZER")
         for number, text in enumerate(wanted, start=1):
             await pilot.press(str(number))
             await settle(pilot)
             assert text in in_sight(screen.rows)
         await pilot.press("tab")
         await settle(pilot)
-        assert "Nothing odd" in in_sight(screen.rows)
+        assert "nothing unusual" in in_sight(screen.rows)
         await pilot.press("escape")
         await settle(pilot)
         assert pilot.app.screen is pilot.app.chat
@@ -250,7 +250,7 @@ async def test_comparing_two(opened, demo_path, tmp_path):
     other = write_model(tmp_path / "other.gguf")
     async with opened(lambda services: CompareScreen(services, entry(demo_path), entry(other))) as (pilot, screen):
         text = in_sight(screen.rows)
-        assert "They are not of one base model" in text
+        assert "They are different base models" in text
         assert "TENSOR TYPES, FROM A TO B" in text
         await pilot.press("2", "s", "enter")
         await settle(pilot)
@@ -279,13 +279,13 @@ async def test_comparing_with_what_is_broken(opened, demo_path, tmp_path):
         assert "no such file" in in_sight(screen.rows)
 
 
-def test_strangers(demo_path, tmp_path):
+def test_why_unrelated(demo_path, tmp_path):
     demo = report(demo_path).inspection
     tiny = report(write_model(tmp_path / "tiny.gguf")).inspection
     gemma = report(write_model(tmp_path / "gemma.gguf", architecture="gemma2")).inspection
-    assert strangers(demo, demo) == ""
-    assert "names or shapes" in strangers(demo, tiny)
-    assert "architectures differ" in strangers(tiny, gemma)
+    assert why_unrelated(demo, demo) == ""
+    assert "names or shapes" in why_unrelated(demo, tiny)
+    assert "architectures differ" in why_unrelated(tiny, gemma)
 
 
 def test_a_label_that_the_tensors_contradict(demo_path):

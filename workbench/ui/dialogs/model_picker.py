@@ -1,4 +1,4 @@
-"""Choosing a model."""
+"""The dialog in which a model is chosen."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
+from typing_extensions import override
 
 from workbench.core.errors import ServerAddressError, WorkbenchError
 from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
@@ -29,7 +30,7 @@ _NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9
 
 
 def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[ModelEntry]:
-    """The open model's other quantizations first, the smallest file on top; then all others as they came."""
+    """The other quantizations of the open model first, the smallest file on top; then all others in their order."""
     if current is None:
         return list(models)
     family = variants_of(current, models)
@@ -49,14 +50,14 @@ def matching(models: Sequence[ModelEntry], query: str, search: ModelSearch | Non
     if not query:
         return list(models)
     if is_server_ref(query):
-        # An address is no handful of letters: whatever is not there is meant to be asked.
+        # An address is not searched for by letters: a server that is not listed can be asked.
         return [model for model in models if model.ref.casefold().startswith(_address_of(query))]
     scores = (search or ModelSearch()).scores(query, models)
     return sorted((model for model in models if model.ref in scores), key=lambda model: -scores[model.ref])
 
 
 def _address_of(query: str) -> str:
-    """What the references of a server's models begin with."""
+    """The beginning of the references of a server's models."""
     try:
         return server_url(query.partition("#")[0])
     except ServerAddressError:
@@ -67,7 +68,7 @@ def row(model: ModelEntry, *, current: bool) -> Content:
     """A model in the list."""
     bits = f"{model.bits_per_weight:.2f} bpw" if model.bits_per_weight is not None else fmt.DASH
     if model.loaded and model.bits_per_weight is None:
-        # What a server says of it is worth more than a dash.
+        # The state on the server says more than a dash.
         bits = "loaded"
     name = clean_line(model.name)
     name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
@@ -90,7 +91,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
     CSS_PATH = "model_picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("down", "move(1)", "Down", id="picker.down", show=False, tooltip="Go to the next model."),
-        Binding("up", "move(-1)", "Up", id="picker.up", show=False, tooltip="Go to the model above."),
+        Binding("up", "move(-1)", "Up", id="picker.up", show=False, tooltip="Go to the previous model."),
         Binding("pagedown", "move(10)", "Page down", id="picker.page_down", show=False, tooltip="Go ten models down."),
         Binding("pageup", "move(-10)", "Page up", id="picker.page_up", show=False, tooltip="Go ten models up."),
     ]
@@ -112,12 +113,12 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._matcher = ModelSearch()
         self._complete = False
         self._moved = False
-        """Whether the user has moved the choice since the last letter."""
+        """Whether the user has moved the cursor since the last letter."""
         self._asking = False
-        """Whether a server is asked for its models."""
+        """Whether a server is being asked for its models."""
 
+    @override
     def compose(self) -> ComposeResult:
-        """A search line above the list."""
         with Vertical(id="picker-box", classes="dialog-box") as box:
             box.border_title = "Choose a model"
             box.border_subtitle = "Enter loads · Esc closes"
@@ -126,7 +127,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
             yield Label("Looking for models…", id="picker-state", markup=False)
 
     def on_mount(self) -> None:
-        """The search has the focus before the models are known."""
+        """Focus the search before the models are known."""
         self.list.can_focus = False
         self.search.focus()
         self._find()
@@ -141,7 +142,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
             self.state.update(clean_line(str(error)))
 
     def _take(self, view: LibraryView) -> None:
-        """Show what a search has found so far; the choice stays on its model."""
+        """Show what a scan has found so far; the cursor stays on its model."""
         models = ordered(view.models, self._current)
         self._complete = view.complete
         if models != self._models or not models:
@@ -149,7 +150,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
             self._models = models
             self._show(self.search.value, chosen if self._moved else None)
         else:
-            self._tell()
+            self._show_state()
 
     @property
     def _chosen(self) -> ModelEntry | None:
@@ -166,18 +167,18 @@ class ModelPicker(Dialog[ModelEntry | None]):
         if self._shown:
             refs = [model.ref for model in self._shown]
             self.list.highlighted = refs.index(chosen.ref) if chosen is not None and chosen.ref in refs else 0
-        self._tell()
+        self._show_state()
 
-    def _tell(self) -> None:
-        searching = "" if self._complete else " · still looking"
+    def _show_state(self) -> None:
+        searching = "" if self._complete else " · scanning"
         if self._asking:
             return
         if not self._shown and self._address:
-            self.state.update(f"Enter asks {self._address} for its models, and keeps it in the list.")
+            self.state.update(f"Enter asks {self._address} for its models, and adds them to the list.")
         elif self._models or not self._complete:
             self.state.update(f"{len(self._shown)} of {len(self._models)} models{searching}")
         else:
-            self.state.update(self._hint or "There is no model at hand.")
+            self.state.update(self._hint or "There is no model on this machine.")
 
     @on(Input.Changed)
     def _search(self, event: Input.Changed) -> None:
@@ -196,7 +197,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
 
     @property
     def _address(self) -> str:
-        """The address of a server that is typed; empty where none is, or none can be asked."""
+        """The typed address of a server; empty where there is none, or servers cannot be asked."""
         typed = self.search.value.strip()
         return typed if self._servers is not None and is_server_ref(typed) else ""
 
@@ -221,7 +222,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self.dismiss(self._shown[event.option_index])
 
     def action_move(self, rows: int) -> None:
-        """Move the choice by some rows."""
+        """Move the cursor by some rows."""
         if self._shown:
             self._moved = True
             index = (self.list.highlighted or 0) + rows

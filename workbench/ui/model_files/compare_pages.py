@@ -1,4 +1,4 @@
-"""Two model files as pages: how they differ in figures, tensor types, tensors and metadata."""
+"""The pages of a comparison: how two model files differ in figures, tensor types, tensors and metadata."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import Difference, FoldedValue, Inspection, ModelReport, TensorChange, compare
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.table import Column, natural
-from workbench.ui.kit.text import cut, heading, padded, paragraph, styled
+from workbench.ui.kit.table import Column, Table, natural
+from workbench.ui.kit.text import cut, heading, paragraph, styled
 from workbench.ui.model_files.inspect_pages import bits_text, shape_text, value_text
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
 
 _MANY_SHAPES = 0.5
-"""So many of all tensors must have the same names and shapes for two files to be of one base model."""
+"""Share of the tensors that two quantizations of one base model have in common, by name and shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class _KeyChange:
     second: FoldedValue | None
 
 
-def strangers(first: Inspection, second: Inspection) -> str:
-    """Why two files are not of one base model; empty where they may be."""
+def why_unrelated(first: Inspection, second: Inspection) -> str:
+    """Why two files are not quantizations of one base model; empty where they may be."""
     one, other = first.facts, second.facts
     if one.architecture != other.architecture:
         names = " and ".join(clean_line(facts.architecture or "none") for facts in (one, other))
@@ -44,7 +44,7 @@ def strangers(first: Inspection, second: Inspection) -> str:
 
 
 def compare_pages(reports: tuple[ModelReport, ModelReport]) -> list[Page]:
-    """The pages of a comparison. It goes through all tensors: not for the event loop."""
+    """The pages of a comparison. It reads all tensors: not for the event loop."""
     one, other = reports[0].inspection, reports[1].inspection
     difference = compare(one, other)
     changes = [_KeyChange(key, *values) for key, values in difference.metadata.items()]
@@ -121,18 +121,18 @@ def _overview(
 ) -> list[Content]:
     one, other = found
     lines: list[Content] = []
-    if reason := strangers(one, other):
-        text = f"▲ They are not of one base model: {reason}. The figures below say little about their quality."
+    if reason := why_unrelated(one, other):
+        text = f"▲ They are different base models: {reason}. The figures below say little about their quality."
         lines += [*paragraph(text, width, 0, "rows--warning"), Content("")]
     elif one.paths == other.paths:
         lines += [*paragraph("▲ Both are the same file.", width, 0, "rows--warning"), Content("")]
     else:
-        text = "They are of one base model, as far as their files tell: architecture, tensors and shapes agree."
-        lines += [styled(("✓ ", "rows--good")) + line for line in paragraph(text, width - 2)[:1]]
-        lines += [*(Content("  ") + line for line in paragraph(text, width - 2)[1:]), Content("")]
+        text = "They seem to be quantizations of one base model: architecture, tensors and shapes agree."
+        first, *rest = paragraph(text, width, 2)
+        lines += [styled(("✓ ", "rows--good")) + first[2:], *rest, Content("")]
     lines += [*_figures(found, width), Content("")]
     lines += [heading("TENSOR TYPES, FROM A TO B"), *_type_changes(difference, width), Content("")]
-    same = f"{difference.same_tensors:,} tensors have the same type and shape in both; what is in them is not compared."
+    same = f"{difference.same_tensors:,} tensors have the same type and shape in both; their values are not compared."
     return [*lines, *paragraph(same, width, 2, "rows--dim")]
 
 
@@ -157,19 +157,21 @@ def _figures(found: tuple[Inspection, Inspection], width: int) -> list[Content]:
         ("chat template", _template(found[0]), _template_of_second(found), ""),
     ]
     room = max(12, min(26, (width - 30) // 2))
-    head = styled((" " * 19, ""), (padded("A", room), "rows--first"), (padded("B", room), "rows--second"))
-    lines = [head]
-    for name, first, second, note in rows:
-        style = "" if first == second else "rows--strong"
-        lines.append(
-            styled(
-                (f"  {name:<17}", "rows--dim"),
-                (padded(first, room), style),
-                (padded(second, room), style),
-                (note, "rows--dim"),
-            )
-        )
-    return lines
+    table = Table[tuple[str, str, str, str]](
+        [
+            Column("", lambda row: row[0], 17, style="rows--dim"),
+            Column("A", lambda row: _figure(row[1], row), room),
+            Column("B", lambda row: _figure(row[2], row), room),
+            Column("", lambda row: row[3], style="rows--dim"),
+        ],
+        indent=2,
+        gap=0,
+    )
+    return [table.header(width), *(table.row(row, width) for row in rows)]
+
+
+def _figure(text: str, row: tuple[str, str, str, str]) -> Content:
+    return styled((clean_line(text), "" if row[1] == row[2] else "rows--strong"))
 
 
 def _template(inspection: Inspection) -> str:

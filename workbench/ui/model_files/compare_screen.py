@@ -1,4 +1,4 @@
-"""Two model files side by side."""
+"""The screen that compares two model files."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from textual import on
 from textual.content import Content
+from typing_extensions import override
 
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
@@ -29,19 +30,15 @@ class CompareScreen(PagesScreen):
     Args:
         services: What the program works with.
         first: A model.
-        second: What it is compared with.
+        second: The model to compare it with.
     """
 
     def __init__(self, services: Services, first: ModelEntry, second: ModelEntry) -> None:
         super().__init__(services)
         self._entries = (first, second)
 
+    @override
     async def read(self) -> Callable[[], Sequence[Page]]:
-        """Read the headers of both.
-
-        Raises:
-            ModelFileError: One of them cannot be read, or is no model.
-        """
         first, second = await asyncio.gather(*(self._report(entry) for entry in self._entries))
         return partial(compare_pages, (first, second))
 
@@ -50,12 +47,12 @@ class CompareScreen(PagesScreen):
             raise ModelFileError(f"{entry.name} has no file to look at.", "Only models in files can be compared.")
         return await self._services.files.inspect(Path(entry.path))
 
+    @override
     def title_for(self, width: int) -> Content:
-        """The names of both."""
         return _named("A", self._entries[0], width)
 
+    @override
     def place_for(self, width: int) -> Content:
-        """The second one."""
         return _named("B", self._entries[1], width)
 
     @on(Rows.Chosen, "#pages-rows")

@@ -1,7 +1,6 @@
-"""A model file as pages: what is odd about it, its metadata, tensors, types, chat template and tokenizer.
+"""The pages of a model file: warnings, metadata, tensors, types, chat template and tokenizer.
 
-Nothing here is a widget, and everything is text from a file that nobody vouches for: it is made harmless on its way
-into a row.
+Nothing here is a widget. All text comes from an untrusted file: it is sanitized on its way into a row.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class MetadataRow:
 
 
 def inspect_pages(report: ModelReport, mismatch: str = "") -> list[Page]:
-    """The pages of a model file. It highlights the template: not for the event loop.
+    """The pages of a model file. Highlighting the template takes long: not for the event loop.
 
     Args:
         report: The file.
@@ -63,7 +62,7 @@ def inspect_pages(report: ModelReport, mismatch: str = "") -> list[Page]:
 
 
 def title_lines(entry: ModelEntry, report: ModelReport | None, width: int) -> Content:
-    """What a model is, in one row."""
+    """Name, quantization, size and architecture of a model in one row."""
     parts = [(" ", ""), (cut(entry.name, max(12, width // 2)), "gauge--model")]
     facts = report.inspection.facts if report else None
     quant = (facts.quant if facts else None) or entry.quant
@@ -81,7 +80,7 @@ def bits_text(bits: float | None) -> str:
 
 
 def shape_text(tensor: TensorInfo) -> str:
-    """The dimensions of a tensor, the one that runs fastest first."""
+    """The dimensions of a tensor, the fastest-running one first."""
     return " × ".join(map(str, tensor.shape))
 
 
@@ -90,10 +89,10 @@ def tensor_text(tensor: TensorInfo) -> str:
     return (
         f"type      {tensor.type.name}, blocks of {tensor.type.block} weights in {tensor.type.block_bytes} bytes, "
         f"{tensor.type.bits_per_weight:.4g} bits per weight\n"
-        f"shape     {shape_text(tensor)}, the first one runs fastest\n"
+        f"shape     {shape_text(tensor)}, the first dimension runs fastest\n"
         f"weights   {tensor.elements:,}\n"
         f"bytes     {tensor.size_bytes:,}\n"
-        f"begins    {tensor.offset:,} bytes behind the header"
+        f"offset    {tensor.offset:,} bytes behind the header"
     )
 
 
@@ -109,7 +108,7 @@ def value_text(value: FoldedValue | None) -> str:
         case bool():
             return str(value).lower()
         case float():
-            # Most are single precision: more digits than that are noise.
+            # Most are single precision, which has seven digits.
             return f"{value:.7g}"
     return str(value)
 
@@ -176,14 +175,14 @@ def _overview(report: ModelReport, width: int) -> list[Content]:
     label, main = facts.label, facts.main_type
     if label and main:
         bits = bits_text(facts.bits_per_weight)
-        said = f"The label says {label}. Most bytes are {main}, and all weights together have {bits} on average."
-        lines += [Content(""), *paragraph(clean_line(said), width, 2, "rows--dim")]
+        text = f"The label says {label}. Most bytes are {main}, and the average over all weights is {bits}."
+        lines += [Content(""), *paragraph(clean_line(text), width, 2, "rows--dim")]
     return lines
 
 
 def _warnings(report: ModelReport, width: int) -> list[Content]:
     if not report.warnings:
-        return [styled(("✓ ", "rows--good"), ("Nothing odd was found in this file.", "")), Content("")]
+        return [styled(("✓ ", "rows--good"), ("There is nothing unusual in this file.", "")), Content("")]
     lines: list[Content] = []
     for warning in report.warnings:
         style = "rows--error" if warning.kind in _GRAVE else "rows--warning"
@@ -197,7 +196,7 @@ def _warnings(report: ModelReport, width: int) -> list[Content]:
 
 
 _GRAVE = frozenset({"unloadable", "parts", "no_weights", "template"})
-"""What keeps a model from being used as it is."""
+"""Kinds of warnings without whose repair the model cannot be used."""
 
 
 def _range(values: Sequence[int]) -> str:
@@ -208,7 +207,7 @@ def _range(values: Sequence[int]) -> str:
 
 
 def histogram(types: Sequence[TypeShare], width: int) -> list[Content]:
-    """How many bytes the tensors of each type have."""
+    """The bytes of the tensors of each type as bars."""
     room = max(8, min(60, width - 50))
     lines = []
     for share in types:
@@ -225,7 +224,7 @@ def histogram(types: Sequence[TypeShare], width: int) -> list[Content]:
                 (f"  {share.tensors:,} tensor{'s' * (share.tensors != 1)}", "rows--dim"),
             )
         )
-    return lines or [styled(("  There are no tensors in it.", "rows--dim"))]
+    return lines or [styled(("  There are no tensors in this file.", "rows--dim"))]
 
 
 # Types
@@ -233,7 +232,7 @@ def histogram(types: Sequence[TypeShare], width: int) -> list[Content]:
 
 def _types(found: Inspection, width: int) -> list[Content]:
     lines = [heading("BYTES BY TENSOR TYPE"), *histogram(found.types, width), Content("")]
-    lines.append(heading("WHICH TENSORS HAVE WHICH TYPE"))
+    lines.append(heading("TYPES BY PART OF THE MODEL"))
     kinds: dict[str, Counter[str]] = {}
     sizes: Counter[str] = Counter()
     for tensor in found.tensors:
@@ -254,7 +253,7 @@ def _types(found: Inspection, width: int) -> list[Content]:
         )
     if len(sizes) > _MOST_PARTS:
         lines.append(styled((f"  and {len(sizes) - _MOST_PARTS:,} more", "rows--dim")))
-    note = "A part of all layers counts as one; where it has several types, its layers differ."
+    note = "A part that all layers have is one row; where it has several types, its layers differ."
     return [*lines, Content(""), *paragraph(note, width, 2, "rows--dim")]
 
 

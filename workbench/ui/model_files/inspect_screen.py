@@ -1,4 +1,4 @@
-"""A model file laid open."""
+"""The screen of one model file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from textual import on
 from textual.content import Content
+from typing_extensions import override
 
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
@@ -22,7 +23,7 @@ from workbench.ui.widgets.rows import Rows
 
 
 class InspectScreen(PagesScreen):
-    """Everything that a model file says of itself.
+    """Everything that a model file contains.
 
     Args:
         services: What the program works with.
@@ -34,26 +35,24 @@ class InspectScreen(PagesScreen):
         self._entry = entry
         self._report: ModelReport | None = None
 
+    @override
     async def read(self) -> Callable[[], Sequence[Page]]:
-        """Read the header of the file, or of all its parts.
-
-        Raises:
-            ModelFileError: It cannot be read, or is no model.
-        """
         if self._entry.path is None:
-            raise ModelFileError(f"{self._entry.name} has no file to look at.", "Only models in files can be opened.")
+            raise ModelFileError(
+                f"{self._entry.name} has no file to look at.", "Only a model in a file can be inspected."
+            )
         report = self._report = await self._services.files.inspect(Path(self._entry.path))
         return partial(inspect_pages, report, self._entry.label_mismatch)
 
+    @override
     def title_for(self, width: int) -> Content:
-        """Name, quantization, size."""
         return title_lines(self._entry, self._report, width)
 
+    @override
     def place_for(self, width: int) -> Content:
-        """Where the file lies."""
         path = self._entry.path or ""
         more = len(self._entry.places) - 1
-        also = f"  and {more} other place{'s' * (more != 1)}" if more > 0 else ""
+        also = f"  and {more} other location{'s' * (more != 1)}" if more > 0 else ""
         return styled((f" {cut_path(path, max(10, width - 2 - len(also)))}{also}", "gauge--label"))
 
     @on(Rows.Chosen, "#pages-rows")

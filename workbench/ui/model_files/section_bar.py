@@ -1,4 +1,4 @@
-"""The names of the pages of a screen, in one row: the one in sight is underlined."""
+"""The names of the pages of a screen in one row; the visible page is underlined."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from workbench.ui.widgets.lines import Lines
 
 
 class SectionBar(Lines):
-    """Shows which pages there are, and goes to one with a click."""
+    """Shows the names of the pages, and goes to one with a click."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "section--key", "section--name", "section--badge", "section--open", "section--warning", "section--rule",
@@ -35,23 +35,21 @@ class SectionBar(Lines):
         self._places: list[tuple[int, int]] = []
 
     def show(self, names: Sequence[tuple[str, str]], opened: int) -> None:
-        """Show the names of the pages with their badges, and which of them is in sight."""
+        """Show the names of the pages with their badges; `opened` is the index of the visible one."""
         self._names, self._open = names, opened
         self._lay_out()
 
     def on_resize(self) -> None:
-        """Leave out what there is no room for."""
+        """Lay out for the new width."""
         self._lay_out()
 
     def _lay_out(self) -> None:
         width = self.size.width
         if not width:
             return
-        gap = 2
-        needed = sum(len(name) + len(badge) + 3 + gap for name, badge in self._names)
-        if needed > width:
-            gap = 1
-        badges = sum(len(name) + len(badge) + 3 + gap for name, badge in self._names) <= width
+        needed = sum(len(name) + len(badge) + 3 for name, badge in self._names)
+        gap = 2 if needed + 2 * len(self._names) <= width else 1
+        badges = needed + gap * len(self._names) <= width
         parts: list[tuple[str, str]] = [(" ", "")]
         length = 1
         self._places = []

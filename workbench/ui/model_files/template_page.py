@@ -1,9 +1,10 @@
-"""How a model takes text: its chat template, with what that makes of a conversation, and its tokenizer."""
+"""The pages of the chat template, with a conversation rendered by it, and of the tokenizer."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from textual.content import Content, Span
 
@@ -15,11 +16,11 @@ from workbench.ui.markdown.code import highlight
 from workbench.ui.model_files.pages import TextPage
 
 BESIDE = 110
-"""Columns from which a chat template and what it makes stand side by side."""
+"""Width from which a chat template and its rendering are side by side."""
 LONGEST_TEMPLATE = 200_000
-"""Characters of a chat template that are shown: a file may hold megabytes of it."""
+"""Characters of a chat template that are shown: a file may hold megabytes."""
 LONGEST_LINE = 8_000
-"""Characters up to which a line of it is in colour."""
+"""Characters up to which a line is coloured."""
 _TOKEN_TYPES = {1: "text", 2: "unknown", 3: "control", 4: "user-defined", 5: "unused", 6: "byte"}
 _ROLES = {
     "bos": "begins a text (BOS)",
@@ -38,7 +39,7 @@ _SPECIAL = re.compile(r"<[|｜][^|｜\n]{1,40}[|｜]>|\[/?[A-Z_]{2,20}\]|</?s>|<
 
 
 class TemplatePage(TextPage):
-    """The chat template, and what it makes of a conversation.
+    """The chat template, and a conversation rendered by it.
 
     Args:
         report: The model file.
@@ -50,7 +51,7 @@ class TemplatePage(TextPage):
         super().__init__("Template", self._arranged, "" if named else "none", source)
         self._report = report
         code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
-        # Folding a line takes time with the square of its colours.
+        # Folding a line takes time that grows with the square of the number of its colours.
         self._code = [line if len(line) <= LONGEST_LINE else Content(line.plain) for line in code]
         self._is_cut = len(source) > LONGEST_TEMPLATE
 
@@ -60,20 +61,15 @@ class TemplatePage(TextPage):
         if width < BESIDE:
             return [*self._sample(width), Content(""), *self._source(width)]
         left = (width - 3) * 11 // 20
-        source, sample = self._source(left), self._sample(width - 3 - left)
-        lines = []
-        for number in range(max(len(source), len(sample))):
-            one = source[number] if number < len(source) else Content("")
-            other = sample[number] if number < len(sample) else Content("")
-            fill = Content(" " * max(0, left - one.cell_length))
-            lines.append(one + fill + styled((" │ ", "rows--track")) + other)
-        return lines
+        sides = zip_longest(self._source(left), self._sample(width - 3 - left), fillvalue=Content(""))
+        rule = styled((" │ ", "rows--track"))
+        return [one + Content(" " * max(0, left - one.cell_length)) + rule + other for one, other in sides]
 
     def _absent(self, width: int) -> list[Content]:
         others = ", ".join(self._report.inspection.tokenizer.templates)
-        text = "This file brings no chat template. In a chat, ChatML is assumed; a base model is better used raw."
+        text = "This file has no chat template. A chat uses ChatML; a base model is better used raw."
         if others:
-            text += f" It has others, which are not used: {clean_line(others)}."
+            text += f" Its other templates are not used: {clean_line(others)}."
         return paragraph(text, width, 0, "rows--dim")
 
     def _source(self, width: int) -> list[Content]:
@@ -81,11 +77,11 @@ class TemplatePage(TextPage):
         for line in self._code:
             lines += line.fold(width) if line.cell_length > width else [line]
         if self._is_cut:
-            lines.append(styled((f"… cut after {LONGEST_TEMPLATE:,} characters", "rows--warning")))
+            lines.append(styled((f"… truncated after {LONGEST_TEMPLATE:,} characters", "rows--warning")))
         return lines
 
     def _sample(self, width: int) -> list[Content]:
-        lines = [heading("A CONVERSATION IN IT")]
+        lines = [heading("A CONVERSATION RENDERED BY IT")]
         if self._report.sample is None:
             problems = [each for each in self._report.warnings if each.kind == "template"]
             for problem in problems:
@@ -101,7 +97,7 @@ class TemplatePage(TextPage):
 
 
 def _special_spans(text: str, tokens: Sequence[str]) -> list[Span]:
-    """Where the control tokens are."""
+    """The spans of the control tokens."""
     spans = [Span(*match.span(), "rows--special") for match in _SPECIAL.finditer(text)]
     for token in {clean(token) for token in tokens if len(token) > 2}:
         spans += [Span(*match.span(), "rows--special") for match in re.finditer(re.escape(token), text)]
@@ -109,17 +105,17 @@ def _special_spans(text: str, tokens: Sequence[str]) -> list[Span]:
 
 
 def tokenizer_lines(found: Inspection, width: int) -> list[Content]:
-    """The tokenizer, and the tokens with a part to play."""
+    """The tokenizer and its special tokens."""
     facts = found.tokenizer
     if facts.model is None:
-        return paragraph("This file brings no tokenizer.", width, 0, "rows--warning")
-    said = " (llama.cpp's choice: the file does not say)" if facts.adds_by_default else ""
+        return paragraph("This file has no tokenizer.", width, 0, "rows--warning")
+    source = " (default of llama.cpp; the file does not say)" if facts.adds_by_default else ""
     rows = [
         ("kind", clean_line(facts.model)),
         ("splitting rule", clean_line(facts.rule or fmt.DASH)),
         ("vocabulary", fmt.count(facts.vocab_size)),
         ("merges", fmt.count(facts.merges)),
-        ("adds BOS", f"{'yes' if facts.adds_bos else 'no'}{said}"),
+        ("adds BOS", f"{'yes' if facts.adds_bos else 'no'}{source}"),
         ("adds EOS", "yes" if facts.adds_eos else "no"),
         ("templates", clean_line(", ".join(facts.templates)) or "none"),
     ]
@@ -142,5 +138,5 @@ def tokenizer_lines(found: Inspection, width: int) -> list[Content]:
         )
     if not facts.special:
         lines.append(styled(("  none", "rows--dim")))
-    note = "All tokens: choose tokenizer.ggml.tokens among the metadata."
+    note = "For all tokens, open tokenizer.ggml.tokens on the metadata page."
     return [*lines, Content(""), *paragraph(note, width, 2, "rows--dim")]

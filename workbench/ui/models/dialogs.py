@@ -1,4 +1,4 @@
-"""The dialogs of the Models screen: what to keep in the list, and what could not be read."""
+"""The dialogs of the Models screen: the filters of the list, and the places that could not be read."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+from typing_extensions import override
 
 from workbench.core.models import ScanProblem
 from workbench.ui.dialogs.base import Dialog
@@ -22,16 +23,16 @@ from workbench.ui.widgets.text_rows import TextRows
 _KINDS = {"source": "place", "architecture": "architecture", "state": ""}
 _WORDS = 44
 MARGIN = 8
-"""Rows that the list of problems leaves to its frame and to what is around it."""
+"""Rows of the screen that the list of problems leaves free."""
 
 
 class FilterDialog(Dialog[tuple[Filter | None] | None]):
-    """Asks which models to keep in the list. Gives the choice in a tuple, and None where there was none.
+    """Asks for a filter of the list. Gives it in a tuple (None keeps all models); gives None if it was dismissed.
 
     Args:
-        filters: What models have in common, and how many do.
-        current: What is kept now.
-        count: How many models there are.
+        filters: The filters, with the number of models that each keeps.
+        current: The current filter.
+        count: The number of all models.
     """
 
     CSS_PATH = "screen.tcss"
@@ -43,15 +44,15 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
         self._filters: Sequence[tuple[Filter | None, int]] = [(None, count), *filters]
         self._current = current
 
+    @override
     def compose(self) -> ComposeResult:
-        """Every filter with its number of models."""
         with Vertical(id="filter-box", classes="dialog-box") as box:
             box.border_title = "Show only"
-            box.border_subtitle = "Enter keeps · Esc closes"
+            box.border_subtitle = "Enter applies · Esc closes"
             yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
 
     def on_mount(self) -> None:
-        """Begin at what is kept now."""
+        """Begin at the current filter."""
         kept = [each for each, _ in self._filters]
         self.list.highlighted = kept.index(self._current) if self._current in kept else 0
         self.list.focus()
@@ -75,10 +76,10 @@ def _row(each: Filter | None, count: int) -> Content:
 
 
 class ProblemsDialog(Dialog[None]):
-    """Lists what a search could not look at.
+    """Lists the places that could not be read.
 
     Args:
-        problems: All of it.
+        problems: The places, with the reasons.
     """
 
     CSS_PATH = "screen.tcss"
@@ -90,8 +91,8 @@ class ProblemsDialog(Dialog[None]):
         super().__init__()
         self._problems = problems
 
+    @override
     def compose(self) -> ComposeResult:
-        """Place and reason of each."""
         with Vertical(id="problems-box", classes="dialog-box") as box:
             count = len(self._problems)
             box.border_title = f"{count:,} place{'s' * (count != 1)} could not be read"
@@ -99,7 +100,7 @@ class ProblemsDialog(Dialog[None]):
             yield TextRows("problems-rows")
 
     def on_resize(self) -> None:
-        """Lay out in the new width."""
+        """Lay out for the new size."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:

@@ -1,4 +1,4 @@
-"""The keys that work here and now, in one row."""
+"""The bar of the keys that work on the current screen."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ ALWAYS = ("prompt.send", "chat.stop", "chat.models", "app.palette", "app.help", 
 """Bindings that are listed however narrow the screen is."""
 
 MODES = ("app.race", "app.models", "app.bench")
-"""Bindings that lead from the chat to the other screens; there they come next, if there is some room."""
+"""Bindings that lead from the chat to the other screens, listed next on a wide screen."""
 ROOMY = 100
-"""Columns from which there is."""
+"""Width of a wide screen."""
 
 
 class KeyBar(Lines):
-    """Lists the bindings of what has the focus. One widget, where the framework's footer has one for each key."""
+    """Lists the bindings of the focused widget, in one widget; the footer of the framework has one for each key."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"keybar--key", "keybar--name"}
 
@@ -35,7 +35,7 @@ class KeyBar(Lines):
         self._show(self.screen)
 
     def on_resize(self) -> None:
-        """Use the room there is."""
+        """Lay out for the new width."""
         self._show(self.screen)
 
     def _listed(self) -> list[Binding]:
@@ -64,7 +64,7 @@ class KeyBar(Lines):
         return f" {key} ", f"{binding.description} "
 
     def _fitting(self) -> list[Binding]:
-        """As many as there is room for, in order; those that lead to all others first of all."""
+        """The bindings that fit, in order; when room is short, `ALWAYS` and `MODES` come first."""
         bindings = self._listed()
         room = self.size.width
         chosen = []
