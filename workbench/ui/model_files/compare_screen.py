@@ -25,13 +25,7 @@ from workbench.ui.widgets.rows import Rows
 
 
 class CompareScreen(PagesScreen):
-    """How two model files differ.
-
-    Args:
-        services: What the program works with.
-        first: A model.
-        second: The model to compare it with.
-    """
+    """How two model files differ."""
 
     def __init__(self, services: Services, first: ModelEntry, second: ModelEntry) -> None:
         super().__init__(services)

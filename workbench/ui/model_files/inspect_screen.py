@@ -23,12 +23,7 @@ from workbench.ui.widgets.rows import Rows
 
 
 class InspectScreen(PagesScreen):
-    """Everything that a model file contains.
-
-    Args:
-        services: What the program works with.
-        entry: The model.
-    """
+    """Everything that a model file contains."""
 
     def __init__(self, services: Services, entry: ModelEntry) -> None:
         super().__init__(services)

@@ -51,11 +51,7 @@ class PageRows(Rows):
 
 
 class PagesScreen(Screen[None]):
-    """Reads files in a thread and shows what is in them, page by page.
-
-    Args:
-        services: What the program works with.
-    """
+    """Reads files in a thread and shows what is in them, page by page."""
 
     CSS_PATH = "pages_screen.tcss"
     AUTO_FOCUS = "#pages-rows"

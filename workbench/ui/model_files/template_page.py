@@ -39,11 +39,7 @@ _SPECIAL = re.compile(r"<[|｜][^|｜\n]{1,40}[|｜]>|\[/?[A-Z_]{2,20}\]|</?s>|<
 
 
 class TemplatePage(TextPage):
-    """The chat template, and a conversation rendered by it.
-
-    Args:
-        report: The model file.
-    """
+    """The chat template, and a conversation rendered by it."""
 
     def __init__(self, report: ModelReport) -> None:
         source = report.inspection.facts.chat_template or ""

@@ -76,11 +76,7 @@ def _row(each: Filter | None, count: int) -> Content:
 
 
 class ProblemsDialog(Dialog[None]):
-    """Lists the places that could not be read.
-
-    Args:
-        problems: The places, with the reasons.
-    """
+    """Lists the places that could not be read."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#problems-rows"

@@ -26,13 +26,7 @@ UNKNOWN = "The layout of this file is unknown: its memory cannot be estimated."
 
 
 class FitEstimator:
-    """Estimates the memory of models, with settings on trial.
-
-    Args:
-        services: What the program works with.
-        base: Gives the load settings of the conversation.
-        open_now: Gives the open model.
-    """
+    """Estimates the memory of models, with settings on trial."""
 
     def __init__(
         self, services: Services, base: Callable[[], LoadSettings], open_now: Callable[[], EngineInfo | None]

@@ -48,13 +48,7 @@ LOOK_SECONDS = 2.0
 
 
 class ModelsScreen(Screen[None]):
-    """The list of models, and the memory that the selected one would take.
-
-    Args:
-        services: What the program works with.
-        workspace: The model and the settings of the chat.
-        key_for: Gives the key of a binding.
-    """
+    """The list of models, and the memory that the selected one would take."""
 
     CSS_PATH = "screen.tcss"
     AUTO_FOCUS = "#models-list"

@@ -13,6 +13,7 @@ from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.text import cut, styled
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.painter import styles_of
 
 
 def duration(seconds: float | None) -> str:
@@ -73,44 +74,9 @@ def _running_line(queued: QueuedJob, end: str, more: str, width: int) -> Content
 
 
 class JobBar(Lines):
-    """Shows the job that runs, else the last one that ended.
+    """Shows the job that runs, else the last one that ended."""
 
-    Args:
-        queue: The jobs.
-        key: The key that shows all of them.
-    """
-
-    DEFAULT_CSS = """
-    JobBar {
-        height: 1;
-        background: $surface;
-
-        & > .job--name {
-            text-style: bold;
-        }
-
-        & > .job--run, & > .job--bar {
-            color: $figure;
-        }
-
-        & > .gauge--track {
-            color: $gauge-track;
-        }
-
-        & > .job--done {
-            color: $text-success;
-        }
-
-        & > .job--failed {
-            color: $text-error;
-        }
-
-        & > .job--key {
-            color: $text-accent;
-            text-style: bold;
-        }
-    }
-    """
+    DEFAULT_CSS = styles_of(__file__)
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "job--name", "job--run", "job--bar", "job--done", "job--failed", "job--key", "gauge--track",
     }  # fmt: skip

@@ -40,11 +40,7 @@ class JobDetails(Lines):
 
 
 class JobsDialog(Dialog[QueuedJob | None]):
-    """Shows the progress of each job; Enter loads one that is ready.
-
-    Args:
-        queue: The jobs.
-    """
+    """Shows the progress of each job; Enter loads one that is ready."""
 
     CSS_PATH = "jobs_dialog.tcss"
     AUTO_FOCUS = "#jobs-list"

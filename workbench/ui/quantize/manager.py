@@ -38,14 +38,7 @@ class ShowsLibrary(Protocol):
 
 
 class QuantizeManager:
-    """Runs the quantizations of a program.
-
-    Args:
-        app: The program.
-        services: What it works with.
-        key: The key that shows the jobs.
-        load: Loads a model by its reference and its label.
-    """
+    """Runs the quantizations of a program."""
 
     def __init__(self, app: App[None], services: Services, key: str, load: Callable[[str, str], None]) -> None:
         self._app = app

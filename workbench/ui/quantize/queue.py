@@ -39,12 +39,7 @@ class QueuedJob:
 
 
 class QuantizeQueue:
-    """Runs one quantization after the other.
-
-    Args:
-        files: Runs them.
-        on_end: Called with each job that has ended, in one way or another.
-    """
+    """Runs one quantization after the other, and calls `on_end` with each that has ended."""
 
     def __init__(self, files: ModelFiles, on_end: Callable[[QueuedJob], None]) -> None:
         self._files = files

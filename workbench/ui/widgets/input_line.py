@@ -8,13 +8,7 @@ from textual.widgets import Input
 
 
 class InputLine(Input):
-    """A line of text with a steady cursor. A letter costs no layout of the screen, as the height is always one row.
-
-    Args:
-        widget_id: Its id.
-        placeholder: The hint in the empty line.
-        classes: CSS classes.
-    """
+    """A line of text with a steady cursor. A letter costs no layout of the screen, as the height is always one row."""
 
     virtual_size: Reactive[Size] = Reactive(Size(0, 0))
 

@@ -7,6 +7,7 @@ the same object as before, with all that was worked out for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 
 from rich.segment import Segment
 from rich.style import Style as RichStyle
@@ -25,12 +26,13 @@ _Surroundings = tuple[Sequence[LineFilter], Color, Spacing, int]
 """What a finished row depends on besides its line: filters, background, padding, and the width without it."""
 
 
-class LinePainter:
-    """Draws lines whose spans name component classes of a widget, so that colours stay in the style sheets.
+def styles_of(module: str) -> str:
+    """The default style sheet of a widget: the `.tcss` file beside its module."""
+    return Path(module).with_suffix(".tcss").read_text(encoding="utf-8")
 
-    Args:
-        widget: The widget.
-    """
+
+class LinePainter:
+    """Draws lines whose spans name component classes of a widget, so that colours stay in the style sheets."""
 
     def __init__(self, widget: Widget) -> None:
         self._widget = widget

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from workbench.ui.widgets.painter import LinePainter
+from workbench.ui.widgets.painter import LinePainter, styles_of
 
 RowMaker = Callable[[int, int], Content]
 """Lays out one row: its number and the width."""
@@ -26,87 +26,7 @@ class Rows(ScrollView, can_focus=True):
     A span's style is the name of a component class, so that colours stay in the style sheets.
     """
 
-    DEFAULT_CSS = """
-    Rows {
-        height: 1fr;
-        overflow-x: hidden;
-        scrollbar-gutter: stable;
-        scrollbar-size-vertical: 1;
-        scrollbar-color: $gauge-track;
-        scrollbar-color-hover: $primary;
-        scrollbar-color-active: $primary;
-        scrollbar-background: $background;
-        scrollbar-background-hover: $background;
-        scrollbar-background-active: $background;
-
-        & > .rows--header {
-            color: $muted;
-            text-style: bold;
-        }
-
-        & > .rows--sorted {
-            color: $text-accent;
-            text-style: bold;
-        }
-
-        & > .rows--cursor {
-            background: $primary 15%;
-        }
-
-        &:focus > .rows--cursor {
-            background: $primary 30%;
-        }
-
-        & > .rows--heading, & > .rows--name {
-            color: $title;
-            text-style: bold;
-        }
-
-        & > .rows--strong {
-            text-style: bold;
-        }
-
-        & > .rows--dim {
-            color: $muted;
-        }
-
-        & > .rows--accent {
-            color: $text-accent;
-        }
-
-        & > .rows--first {
-            color: $text-primary;
-        }
-
-        & > .rows--figure, & > .rows--second {
-            color: $figure;
-        }
-
-        & > .rows--good {
-            color: $text-success;
-        }
-
-        & > .rows--warning {
-            color: $text-warning;
-        }
-
-        & > .rows--error {
-            color: $text-error;
-        }
-
-        & > .rows--bar {
-            color: $gauge;
-        }
-
-        & > .rows--track {
-            color: $gauge-track;
-        }
-
-        & > .doc--number {
-            color: $code-number;
-        }
-    }
-    """
+    DEFAULT_CSS = styles_of(__file__)
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "rows--header", "rows--sorted", "rows--cursor", "rows--heading", "rows--name", "rows--strong", "rows--dim",
         "rows--accent", "rows--figure", "rows--good", "rows--warning", "rows--error", "rows--bar", "rows--track",
