@@ -84,7 +84,7 @@ class ModelBrowser(Rows, inherit_bindings=False):
             self.models.select_first(lambda _: True)
         return True
 
-    def arrange(self, change: Callable[[ModelList], object]) -> None:
+    def rearrange(self, change: Callable[[ModelList], object]) -> None:
         """Change the list, and show it."""
         self._moved = True
         change(self.models)

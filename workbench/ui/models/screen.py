@@ -203,7 +203,7 @@ class ModelsScreen(Screen[None]):
     # Keys
 
     def _arrange(self, change: Callable[[ModelList], object]) -> None:
-        self.list.arrange(change)
+        self.list.rearrange(change)
         self._show_rest()
 
     @on(Rows.HeaderClicked, "#models-list")
