@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
-from workbench.ui.kit.model_search import match_score
 from workbench.ui.models.model_list import ORDERS, Filter, Heading, ModelList, key_of
 from workbench.ui.models.panel import state_text
 from workbench.ui.models.rows import context_text, header_row, list_row, order_at, place_text, table_for
@@ -271,41 +270,6 @@ def test_the_model_in_hand_stays_in_hand_while_a_search_goes_on(
     listed.update(LibraryView((*(model for model in more if model.ref not in known), *first)))
     if row is not None and listed.row is not None:
         assert key_of(listed.row) == key_of(row)
-
-
-# Seeking
-
-
-@pytest.mark.parametrize(
-    ("query", "text"),
-    [
-        ("smol", "SmolLM2-135M-Instruct"),
-        ("q4km", "Qwen Q4_K_M"),
-        ("qwen 0.5", "Qwen2.5-0.5B-Instruct"),
-        ("smol135", "SmolLM2-135M"),
-        ("INSTRUCT llama", "llama-3.1-Instruct"),
-        ("", "anything"),
-    ],
-)
-def test_what_is_found(query: str, text: str) -> None:
-    assert bool(match_score(query, text)) is bool(query)
-
-
-@pytest.mark.parametrize(
-    ("query", "text"), [("zzz", "Some"), ("q8", "Some Q4_0"), ("smol big", "smol"), ("sax", "sbbbbbax")]
-)
-def test_what_is_not_found(query: str, text: str) -> None:
-    assert not match_score(query, text)
-
-
-def test_the_start_of_a_word_is_better_than_its_middle_and_both_than_gaps() -> None:
-    start, middle, gaps = (match_score("lama", text) for text in ("lama", "xlama", "lxama"))
-    assert start > middle > gaps > 0
-
-
-@given(st.text(max_size=40), st.text(max_size=60))
-def test_seeking_takes_any_text(query: str, text: str) -> None:
-    assert match_score(query, text) >= 0
 
 
 # Rows

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from textual.events import Key
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import Input, Label
 
 from tests.ui.fakes import ANSWER, FakeClock, FakeLoads, app_on, models, settle, shown, until
@@ -532,6 +533,25 @@ async def test_only_the_model_on_which_the_cursor_rests_is_read(
         await at.pilot.press("down", "down", "down")
         await settle(at.pilot)
         assert files.read == ["/models/SmolLM2-135M-Instruct-F16.gguf"]
+
+
+# The cost of a key
+
+
+async def test_a_key_draws_what_it_changes_and_lays_nothing_out(
+    host: ScriptedHost, clock: FakeClock, demo_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(host, clock, demo_path) as at:
+        await at.go_to("Q4_K_M")
+        drawn: list[str] = []
+        laid_out: list[Screen[object]] = []
+        row = at.screen.list._row
+        monkeypatch.setattr(at.screen.list, "_row", lambda *place: drawn.append("row") or row(*place))
+        monkeypatch.setattr(Screen, "_refresh_layout", lambda screen, *_, **__: laid_out.append(screen))
+        await at.press("down")
+        assert len(drawn) == 2
+        await at.press("s", "s")
+        assert laid_out == []
 
 
 # On a narrow screen

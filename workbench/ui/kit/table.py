@@ -26,7 +26,7 @@ def natural(text: str) -> str:
     return _NUMBER.sub(lambda digits: digits[0].zfill(12), text.casefold())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Column(Generic[Item]):
     """One column of a table. All widths are terminal columns."""
 
