@@ -136,7 +136,7 @@ async def test_swapping_stops_the_answer_first(host: ScriptedHost, clock: FakeCl
         assert app.workspace.model.ref == "qwen"
 
 
-async def test_warnings_of_a_model_are_told(make_host: MakeHost, clock: FakeClock) -> None:
+async def test_warnings_of_a_model_are_shown(make_host: MakeHost, clock: FakeClock) -> None:
     model = ScriptedModel(SMALL, (Script.of("x"),), warnings=("The context is longer than the model was trained for.",))
     app = app_on(make_host([model]), clock, "small")
     async with app.run_test(size=(120, 36)) as pilot:

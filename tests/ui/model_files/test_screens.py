@@ -38,7 +38,7 @@ def entry(path: Path, quant: str | None = None) -> ModelEntry:
     return ModelEntry(str(path), path.stem, quant, str(path), path.stat().st_size if path.is_file() else None)
 
 
-def in_sight(rows: Rows) -> str:
+def visible_text(rows: Rows) -> str:
     """The text of the rows that are drawn."""
     return "\n".join(rows.render_line(y).text.rstrip() for y in range(rows.size.height))
 
@@ -86,10 +86,10 @@ async def test_every_page_of_the_demo_model(opened, demo_path, size):
         for number, text in enumerate(wanted, start=1):
             await pilot.press(str(number))
             await settle(pilot)
-            assert text in in_sight(screen.rows)
+            assert text in visible_text(screen.rows)
         await pilot.press("tab")
         await settle(pilot)
-        assert "nothing unusual" in in_sight(screen.rows)
+        assert "nothing unusual" in visible_text(screen.rows)
         await pilot.press("escape")
         await settle(pilot)
         assert pilot.app.screen is pilot.app.chat
@@ -104,7 +104,7 @@ async def test_searching_and_sorting_tensors(opened, demo_path):
         # Enter leaves the words and goes to the rows.
         await pilot.press("enter", "s", "down")
         assert screen.rows.cursor == 1
-        assert "blk.1.ffn_up.weight" in in_sight(screen.rows).split("\n")[2]
+        assert "blk.1.ffn_up.weight" in visible_text(screen.rows).split("\n")[2]
         await pilot.press("enter")
         await settle(pilot)
         assert isinstance(pilot.app.screen, ValueDialog)
@@ -113,18 +113,18 @@ async def test_searching_and_sorting_tensors(opened, demo_path):
         assert screen.rows.count == 272
         assert not screen.search.has_class("-open")
         await pilot.press("s", "s", "s")
-        assert "token_embd.weight" in in_sight(screen.rows).split("\n")[1]
+        assert "token_embd.weight" in visible_text(screen.rows).split("\n")[1]
         await pilot.press("r")
-        assert "norm.weight" in in_sight(screen.rows).split("\n")[1]
+        assert "norm.weight" in visible_text(screen.rows).split("\n")[1]
         await pilot.click(screen.rows, offset=(3, 0))
-        assert "blk.0." in in_sight(screen.rows).split("\n")[1]
+        assert "blk.0." in visible_text(screen.rows).split("\n")[1]
 
 
 async def test_a_search_that_finds_nothing(opened, demo_path):
     async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
         await pilot.press("2", "slash", *"zzz")
         await settle(pilot)
-        assert "Nothing matches" in in_sight(screen.rows)
+        assert "Nothing matches" in visible_text(screen.rows)
         await pilot.press("enter", "enter", "s", "escape")
         await settle(pilot)
         assert screen.rows.count > 30
@@ -137,9 +137,9 @@ async def test_a_whole_array(opened, demo_path):
         dialog = pilot.app.screen
         assert isinstance(dialog, ArrayDialog)
         assert dialog.rows.count == 49_152
-        assert "<|endoftext|>" in in_sight(dialog.rows)
+        assert "<|endoftext|>" in visible_text(dialog.rows)
         await pilot.press("pagedown", "down")
-        assert "<|endoftext|>" not in in_sight(dialog.rows)
+        assert "<|endoftext|>" not in visible_text(dialog.rows)
         await pilot.press(*"ġhello")
         await settle(pilot)
         assert dialog.rows.count == 2
@@ -151,13 +151,13 @@ async def test_a_whole_array(opened, demo_path):
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
 async def test_a_file_that_is_odd_and_hostile(opened, odd_model, size):
     async with opened(lambda services: InspectScreen(services, entry(odd_model)), size) as (pilot, screen):
-        first = in_sight(screen.rows)
+        first = visible_text(screen.rows)
         assert first.index("llama.cpp would not load it") < first.index("does not compile")
         assert "The file was converted wrongly" in first
         for key in "123456":
             await pilot.press(key)
             await settle(pilot)
-            text = in_sight(screen.rows)
+            text = visible_text(screen.rows)
             assert not {"\x1b", "\u202e"} & set(text)
         await pilot.press("3", "end")
         await settle(pilot)
@@ -182,7 +182,7 @@ async def test_a_file_that_cannot_be_read(opened, demo_path, tmp_path, kind):
         model = replace(model, path=None)
     async with opened(lambda services: InspectScreen(services, model)) as (pilot, screen):
         said = {"truncated": "incomplete", "random": "not a GGUF", "missing": "no such file", "no file": "no file"}
-        assert said[kind] in in_sight(screen.rows)
+        assert said[kind] in visible_text(screen.rows)
         await pilot.press("1", "tab", "slash", "s", "r", "y", "enter", "escape")
         await settle(pilot)
         assert pilot.app.screen is pilot.app.chat
@@ -195,7 +195,7 @@ async def test_an_unexpected_error_is_shown_and_logged(opened, demo_path, caplog
 
     screens = opened(lambda services: InspectScreen(services, entry(demo_path)), files=BrokenFiles())
     async with screens as (_, screen):
-        assert "failed: ZeroDivisionError" in in_sight(screen.rows)
+        assert "failed: ZeroDivisionError" in visible_text(screen.rows)
     assert "Traceback" in caplog.text
 
 
@@ -227,7 +227,7 @@ async def test_sections_can_be_clicked(opened, demo_path):
     async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
         await pilot.click(screen.sections, offset=(18, 0))
         await settle(pilot)
-        assert "general.architecture" in in_sight(screen.rows)
+        assert "general.architecture" in visible_text(screen.rows)
         await pilot.click(screen.rows, offset=(5, 3))
         assert screen.rows.cursor == 2
 
@@ -249,7 +249,7 @@ async def test_the_open_model_from_the_palette(host, clock):
 async def test_comparing_two(opened, demo_path, tmp_path):
     other = write_model(tmp_path / "other.gguf")
     async with opened(lambda services: CompareScreen(services, entry(demo_path), entry(other))) as (pilot, screen):
-        text = in_sight(screen.rows)
+        text = visible_text(screen.rows)
         assert "They are different base models" in text
         assert "TENSOR TYPES, FROM A TO B" in text
         await pilot.press("2", "s", "enter")
@@ -257,7 +257,7 @@ async def test_comparing_two(opened, demo_path, tmp_path):
         assert isinstance(pilot.app.screen, ValueDialog)
         await pilot.press("escape", "3")
         await settle(pilot)
-        assert "general.name" in in_sight(screen.rows)
+        assert "general.name" in visible_text(screen.rows)
         await pilot.press("escape")
         await settle(pilot)
         assert pilot.app.screen is pilot.app.chat
@@ -266,17 +266,17 @@ async def test_comparing_two(opened, demo_path, tmp_path):
 async def test_comparing_a_file_with_itself(opened, demo_path):
     model = entry(demo_path)
     async with opened(lambda services: CompareScreen(services, model, model), (80, 24)) as (pilot, screen):
-        text = in_sight(screen.rows)
+        text = visible_text(screen.rows)
         assert "Both are the same file" in text
         await pilot.press("2", "enter", "s", "3")
         await settle(pilot)
-        assert "Nothing matches" in in_sight(screen.rows)
+        assert "Nothing matches" in visible_text(screen.rows)
 
 
 async def test_comparing_with_what_is_broken(opened, demo_path, tmp_path):
     missing = entry(tmp_path / "missing.gguf")
     async with opened(lambda services: CompareScreen(services, entry(demo_path), missing)) as (_, screen):
-        assert "no such file" in in_sight(screen.rows)
+        assert "no such file" in visible_text(screen.rows)
 
 
 def test_why_unrelated(demo_path, tmp_path):

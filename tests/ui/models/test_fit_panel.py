@@ -89,7 +89,7 @@ def test_smaller_caches_make_room(demo: FitModel) -> None:
     assert halved.fit.weights_bytes == whole.fit.weights_bytes
 
 
-async def test_the_adapter_of_a_modelfile_is_counted_and_told(
+async def test_the_adapter_of_a_modelfile_is_counted_and_shown(
     demo: FitModel, demo_entry: ModelEntry, demo_path: Path, tmp_path: Path
 ) -> None:
     adapter = write_lora(tmp_path / "lora.gguf", demo_path, tensors=60, rank=64)
@@ -106,7 +106,7 @@ async def test_the_adapter_of_a_modelfile_is_counted_and_told(
     assert "adapter" not in text(priced(demo))
 
 
-def test_layers_are_told_where_there_are_gpus(demo: FitModel) -> None:
+def test_layers_are_shown_where_there_are_gpus(demo: FitModel) -> None:
     estimate = priced(demo, WITH_GPUS)
     assert estimate.gpus == 2
     assert estimate.fit.gpu_layers == estimate.most
@@ -229,7 +229,7 @@ def test_a_context_can_be_typed(typed: str, tokens: int) -> None:
 
 
 @pytest.mark.parametrize("typed", ["", "abc", "-5", "0", "99999999999", "1e5", "16kk", "٣", "9" * 400])
-def test_what_is_no_context_is_refused(typed: str) -> None:
+def test_a_text_that_is_not_a_context_is_refused(typed: str) -> None:
     with pytest.raises(ParameterError):
         typed_context(typed)
 
@@ -243,7 +243,7 @@ def test_a_warning_for_what_llama_cpp_would_refuse(demo: FitModel) -> None:
 # What was
 
 
-def test_the_last_load_is_told_with_the_error_of_its_estimate() -> None:
+def test_the_last_load_is_shown_with_the_error_of_its_estimate() -> None:
     taken, estimate = MemoryUse(100_000_000, 50_000_000, 21_200_000), MemoryUse(100_000_000, 50_000_000, 21_884_800)
     record = LoadRecord("/m", LoadSettings(num_ctx=8192), "CPU", taken, estimate, 1.0, 52.13)
     lines = [line.plain for line in record_lines(record, 38)]
@@ -338,7 +338,7 @@ async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
         assert "\x1b" not in estimator.problem(model)
 
 
-async def test_what_the_arithmetic_does_not_understand_is_told(
+async def test_what_the_arithmetic_does_not_understand_is_reported(
     demo_entry: ModelEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     estimator = fitter_on(FakeFiles())
@@ -371,7 +371,7 @@ async def test_the_newest_load_is_recalled(demo_entry: ModelEntry) -> None:
     assert record.at == 2.0
 
 
-async def test_reading_raises_nothing_of_its_own(demo_entry: ModelEntry) -> None:
+async def test_reading_reports_errors_without_raising(demo_entry: ModelEntry) -> None:
     class Gone(FakeFiles):
         async def fit_model(self, path: Path, adapter: Path | None = None) -> FitModel:
             raise ModelFileError("It is gone.", "Look again.")

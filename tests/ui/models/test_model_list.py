@@ -81,7 +81,7 @@ def test_numbers_in_names_are_sorted_as_numbers() -> None:
     assert names(listed) == ["[some-7B]", "Q4_0", "[Some-13B]", "Q4_0"]
 
 
-def test_a_group_is_folded_and_its_heading_is_in_hand() -> None:
+def test_a_group_is_folded_and_its_heading_is_selected() -> None:
     listed = list_of(ONE, TWO, THREE)
     listed.select_first(lambda model: model is ONE)
     listed.fold(folded=True)
@@ -103,7 +103,7 @@ def test_all_are_folded_and_unfolded() -> None:
     assert len(listed.rows) == 5
 
 
-def test_a_search_shows_what_is_folded_and_takes_the_best_in_hand() -> None:
+def test_a_search_shows_folded_models_and_selects_the_best() -> None:
     listed = list_of(ONE, TWO, THREE)
     listed.toggle_all_folds()
     listed.search("beta")
@@ -116,7 +116,7 @@ def test_a_search_shows_what_is_folded_and_takes_the_best_in_hand() -> None:
     assert names(listed) == ["[Alpha-1B]", "[Beta-7B]"]
 
 
-def test_what_was_found_stays_in_hand_when_the_search_ends() -> None:
+def test_the_match_stays_selected_when_the_search_ends() -> None:
     listed = list_of(ONE, TWO, THREE)
     listed.toggle_all_folds()
     listed.search("q8")
@@ -258,7 +258,7 @@ def test_sorting_keeps_the_order_of_equals(models: tuple[ModelEntry, ...], order
 
 
 @given(_views, _views, st.integers(0, 20), st.booleans())
-def test_the_model_in_hand_stays_in_hand_while_a_search_goes_on(
+def test_the_selected_row_stays_selected_during_a_scan(
     first: tuple[ModelEntry, ...], more: tuple[ModelEntry, ...], index: int, grouped: bool
 ) -> None:
     listed = list_of(*first, complete=False)

@@ -49,7 +49,7 @@ class Library:
         await settle(self.pilot)
 
     @property
-    def in_hand(self) -> str:
+    def selected(self) -> str:
         row = self.screen.models.row
         return f"[{row.name}]" if isinstance(row, Heading) else row.label if row else ""
 
@@ -132,11 +132,11 @@ async def test_every_model_stands_below_its_base_model(host: ScriptedHost, clock
 
 async def test_the_cursor_begins_at_the_open_model(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path, model=library().models[2].ref) as at:
-        assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
+        assert at.selected == "SmolLM2-135M-Instruct Q8_0"
         assert "●" in next(row for row in at.rows if fmt.size(SMOL_Q8) in row)
 
 
-async def test_models_appear_while_the_search_goes_on(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+async def test_models_appear_during_a_scan(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     whole = library()
     early = LibraryView(whole.models[1:3], (), read=40, found=1000)
     later = LibraryView(whole.models[:4], whole.problems, read=900, found=1000)
@@ -147,14 +147,14 @@ async def test_models_appear_while_the_search_goes_on(host: ScriptedHost, clock:
         for view in (later, whole, replace(whole, models=whole.models[::-1])):
             at.screen.library_changed(view)
             await settle(at.pilot)
-            assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
+            assert at.selected == "SmolLM2-135M-Instruct Q8_0"
             assert at.screen.list.cursor == at.screen.models.cursor
         at.screen.library_changed(replace(whole, models=whole.models[:2]))
         await settle(at.pilot)
-        assert at.in_hand
+        assert at.selected
 
 
-async def test_a_search_that_goes_on_does_not_block(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+async def test_a_scan_does_not_block_keys(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     catalog = FakeCatalog(library())
     app = app_on(host, clock, None, catalog=catalog, files=NamedFiles(demo_path))
     async with app.run_test(size=WIDE) as pilot:
@@ -177,7 +177,7 @@ async def test_r_searches_again(host: ScriptedHost, clock: FakeClock, demo_path:
         assert at.catalog.asked[before:] == [True]
 
 
-async def test_a_search_that_fails_is_told(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+async def test_a_failed_scan_is_reported(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     class Failing(FakeCatalog):
         async def watch(self, *, again=False):  # type: ignore[no-untyped-def, override]
             raise EngineError("The library is locked.", "Try again.")
@@ -191,7 +191,7 @@ async def test_folding(host: ScriptedHost, clock: FakeClock, demo_path: Path) ->
     async with opened(host, clock, demo_path) as at:
         await at.go_to("F16")
         await at.press("left")
-        assert at.in_hand == "[SmolLM2-135M-Instruct]"
+        assert at.selected == "[SmolLM2-135M-Instruct]"
         assert at.rows[-1].startswith(" ▸")
         assert "Q2_K Q4_K_M" in at.rows[-1]
         await at.press("enter")
@@ -206,7 +206,7 @@ async def test_sorting_and_grouping(host: ScriptedHost, clock: FakeClock, demo_p
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
         await at.press("g", "s")
-        assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
+        assert at.selected == "SmolLM2-135M-Instruct Q8_0"
         assert "by size" in shown(at.app)
         sizes = [row.size_bytes or 0 for row in at.screen.models.rows if isinstance(row, ModelEntry)]
         assert sizes == sorted(sizes, reverse=True)
@@ -228,15 +228,15 @@ async def test_a_click_on_a_title_sorts(host: ScriptedHost, clock: FakeClock, de
 async def test_searching(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path) as at:
         await at.press("slash", *"qwen q4")
-        assert at.in_hand == "Qwen2.5-0.5B-Instruct Q4_K_M"
+        assert at.selected == "Qwen2.5-0.5B-Instruct Q4_K_M"
         assert "of 7 models" in at.state
         await at.press("up")
-        assert at.in_hand == "[Qwen2.5-0.5B-Instruct]"
+        assert at.selected == "[Qwen2.5-0.5B-Instruct]"
         await at.press("down", "enter")
         assert at.app.focused is at.screen.list
         await at.press("escape")
         assert at.screen.models.query == ""
-        assert at.in_hand == "Qwen2.5-0.5B-Instruct Q4_K_M"
+        assert at.selected == "Qwen2.5-0.5B-Instruct Q4_K_M"
         await at.press("slash", *"zzzz")
         assert "Nothing matches" in at.rows[1]
         await at.press("enter", "space", "l", "enter", "escape")
@@ -315,7 +315,7 @@ async def test_enter_opens_the_file_and_escape_comes_back(
         await at.press("enter")
         assert isinstance(at.app.screen, InspectScreen)
         await at.press("escape")
-        assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
+        assert at.selected == "SmolLM2-135M-Instruct Q8_0"
 
 
 async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
@@ -324,7 +324,7 @@ async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClo
         assert "marks the models to compare" in at.state
         await at.go_to("Q4_K_M")
         await at.press("space")
-        assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
+        assert at.selected == "SmolLM2-135M-Instruct Q8_0"
         assert "1 marked" in shown(at.app)
         await at.press("space", "c")
         screen = at.app.screen
@@ -337,7 +337,7 @@ async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClo
         assert isinstance(at.app.screen, CompareScreen)
 
 
-async def test_a_quantization_is_made_of_the_model_in_hand(
+async def test_a_quantization_is_made_of_the_selected_model(
     host: ScriptedHost, clock: FakeClock, demo_path: Path
 ) -> None:
     async with opened(host, clock, demo_path) as at:
@@ -408,10 +408,10 @@ async def test_the_keys_lead_there_and_back(host: ScriptedHost, clock: FakeClock
         await at.press("enter", "f2")
         assert at.app.screen is at.app.chat
         await at.press("f4")
-        assert at.in_hand == "SmolLM2-135M-Instruct Q8_0"
+        assert at.selected == "SmolLM2-135M-Instruct Q8_0"
 
 
-async def test_what_nobody_foresaw_is_told(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+async def test_an_unexpected_error_is_reported(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     class Odd(NamedFiles):
         async def fit_model(self, path, adapter=None):  # type: ignore[no-untyped-def, override]
             raise RuntimeError("odd")
@@ -428,7 +428,7 @@ async def test_what_nobody_foresaw_is_told(host: ScriptedHost, clock: FakeClock,
 # Does it fit
 
 
-async def test_the_panel_prices_the_model_in_hand(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
+async def test_the_panel_estimates_the_selected_model(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
         assert "✓ fits, 4.9 G" in at.panel

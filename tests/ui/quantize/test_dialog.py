@@ -156,7 +156,7 @@ async def test_a_quantized_source_is_asked_for(program, model, tmp_path):
         ("Q8_0", "", "Type the path of the file"),
     ],
 )
-async def test_what_cannot_be_done_is_said(program, model, tmp_path, kind, target, why):
+async def test_the_reason_of_a_refusal_is_shown(program, model, tmp_path, kind, target, why):
     async with program(model) as (pilot, dialog):
         await choose(pilot, dialog, kind)
         if target is not None:
@@ -282,7 +282,7 @@ async def planned(pilot: Pilot[None], model: ModelEntry) -> QuantizeDialog:
     return dialog
 
 
-async def test_the_job_goes_on_wherever_the_user_is(host, clock, model):
+async def test_the_job_continues_on_every_screen(host, clock, model):
     files = Held()
     app = app_on(host, clock, files=files)
     async with app.run_test(size=(120, 36)) as pilot:
@@ -356,7 +356,7 @@ async def test_stopping_in_the_list(host, clock, model):
         await pilot.press("s", "enter", "escape")
 
 
-async def test_a_failure_is_told(host, clock, model):
+async def test_a_failure_is_reported(host, clock, model):
     files = Held()
     files.error = DiskFullError("/m: 105 MB are needed there, and 3 MB are free.", "Make room.")
     files.go_on.set()

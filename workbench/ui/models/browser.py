@@ -38,7 +38,7 @@ class ListLines(Lines):
 
 
 class ModelBrowser(Rows, inherit_bindings=False):
-    """The models in rows, with a cursor that stays on its model whatever changes.
+    """The models in rows, with a cursor that stays on its model in every change.
 
     Args:
         current: Gives the model that is open in the chat.
