@@ -1,9 +1,9 @@
-"""Run the benchmarks one after the other, each in a process of its own; all of them, or those that are named.
+"""Run all benchmarks, or the named ones, one after the other, each in its own process.
 
     python -m benchmarks [llama_bench tui_speed …]
 
-The tables go to standard output, the lines of JSON to build/benchmarks.jsonl. `python -m benchmarks.report` puts them
-into docs/performance.md.
+The tables go to standard output, the lines of JSON to build/benchmarks.jsonl. `python -m benchmarks.report` inserts
+them into docs/performance.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ARGUMENTS = {"tui_speed": ("--lock",)}
 
 
 def main() -> int:
-    """Run them; gives 1 when one failed or did not keep its promise."""
+    """Run them; gives 1 where one failed or did not meet its bar."""
     names = sys.argv[1:] or [name for name in SCRIPTS if (ROOT / "benchmarks" / f"{name}.py").exists()]
     if unknown := sorted(set(names) - set(SCRIPTS)):
         log(f"There is no {', '.join(unknown)}: choose from {', '.join(SCRIPTS)}.")

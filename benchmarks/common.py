@@ -1,8 +1,8 @@
-"""What the scripts share: interleaved runs, ratios pair by pair, the machine, and how a result is printed.
+"""Common parts of the scripts: interleaved runs, paired ratios, facts about the machine, and printing.
 
-Two figures from different moments of a shared machine can differ by more than what is to be measured. So everything
-that is compared runs in rounds, every arm once a round and in reversed order in every second round (ABBA), and the
-verdict is the median of the ratios within the rounds.
+Two figures from different moments on a shared machine can differ by more than the effect of interest. So arms that are
+compared run in rounds, every arm once a round and in reversed order in every second round (ABBA), and the verdict is
+the median of the ratios within the rounds.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent
 WORKBENCH = str(BIN / "workbench")
 RESULTS = ROOT / "build" / "benchmarks.jsonl"
-"""Where the lines of JSON are gathered, the newest last."""
+"""The lines of JSON of all runs, the newest last."""
 
 QUIET_PERCENT = 8.0
 """Other programs' use of the whole machine, in per cent, from which a run counts as disturbed."""
 QUIET_PATIENCE_S = 20.0
-"""How long a run waits for a quiet moment before it starts all the same."""
+"""How long a run waits for an idle machine before it starts all the same."""
 
 
 def cache_folder() -> Path:
-    """Where built tools and made models are kept; `WORKBENCH_BENCH_CACHE` moves it."""
+    """The folder of built tools and models; `WORKBENCH_BENCH_CACHE` moves it."""
     chosen = os.environ.get("WORKBENCH_BENCH_CACHE")
     folder = Path(chosen) if chosen else platformdirs.user_cache_path("workbench-bench", appauthor=False)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,16 +47,16 @@ def cache_folder() -> Path:
 
 
 def keep_bytecode() -> None:
-    """Have the programs that are started keep compiled bytecode, as every installed program does.
+    """Have started programs cache their bytecode, as every installed program does.
 
-    Where the environment forbids it, they would compile every module anew at each start, and libraries would not.
+    Where the environment forbids it, they would compile every module at each start, and libraries would not.
     """
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(cache_folder() / "bytecode"))
 
 
 def physical_cores() -> int:
-    """What `workbench` and llama-bench compute with unless they are told otherwise."""
+    """The default number of compute threads of `workbench` and llama-bench."""
     return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
 
@@ -71,19 +71,19 @@ def parser(description: str | None, rounds: int) -> argparse.ArgumentParser:
 
 
 def log(text: str) -> None:
-    """Say something while a script runs; standard output is for the result."""
+    """Print progress; standard output is for the result."""
     print(text, file=sys.stderr, flush=True)
 
 
 def wait_until_quiet() -> None:
-    """Wait for a moment in which nothing computes, or until patience ends."""
+    """Wait until nothing computes, for `QUIET_PATIENCE_S` at most."""
     deadline = time.monotonic() + QUIET_PATIENCE_S
     while psutil.cpu_percent(interval=0.3) > QUIET_PERCENT and time.monotonic() < deadline:
         pass
 
 
 class Disturbance:
-    """Measures what other programs take of this machine, and what its host takes away from it, in a `with` block."""
+    """Measures the CPU time of other programs, and of the virtual machine's host, inside a `with` block."""
 
     percent = 0.0
     """Processor time that was not this script's or its children's, in per cent of the whole machine."""
@@ -109,14 +109,14 @@ class Disturbance:
 
 @dataclass
 class Samples:
-    """What the arms of a comparison gave, round by round."""
+    """The figures of the arms of a comparison, by round."""
 
     values: dict[str, list[float]] = field(default_factory=dict)
     disturbed: int = 0
     """Rounds in which other programs were computing."""
 
     def median(self, arm: str) -> float:
-        """The middle one of an arm's values."""
+        """The median of an arm's values."""
         return statistics.median(self.values[arm])
 
     def spread(self, arm: str) -> tuple[float, float]:
@@ -124,12 +124,12 @@ class Samples:
         return min(self.values[arm]), max(self.values[arm])
 
     def ratios(self, arm: str, reference: str) -> list[float]:
-        """What the arm gave against the reference, in each round."""
+        """The ratio of an arm's value to the reference's, in each round."""
         pairs = zip(self.values[arm], self.values[reference], strict=True)
         return [value / against for value, against in pairs]
 
     def ratio(self, arm: str, reference: str) -> float:
-        """The middle one of the ratios."""
+        """The median of the ratios."""
         return statistics.median(self.ratios(arm, reference))
 
 
@@ -137,9 +137,9 @@ def interleave(arms: Mapping[str, Callable[[], Mapping[str, float]]], rounds: in
     """Run every arm once a round, in reversed order in every second one.
 
     Args:
-        arms: By name, what to run; it gives its figures by name. They are kept under `ARM FIGURE`.
-        rounds: How many rounds to run.
-        label: What is being compared, for the progress lines.
+        arms: Functions by name, which return figures by name. They are kept as `ARM FIGURE`.
+        rounds: The number of rounds.
+        label: The name of the comparison in the progress lines.
     """
     samples = Samples()
     for number in range(rounds):
@@ -162,7 +162,7 @@ def interleave(arms: Mapping[str, Callable[[], Mapping[str, float]]], rounds: in
 
 @dataclass(frozen=True)
 class Bar:
-    """What was promised, and what was found."""
+    """A promise and the measured value."""
 
     what: str
     value: float
@@ -183,7 +183,7 @@ class Bar:
 
 
 def format_table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table, the first column to the left and the others to the right."""
+    """A Markdown table, the first column aligned to the left and the others to the right."""
     cells = [[f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row] for row in rows]
     widths = [max(2, *(len(row[column]) for row in [list(headers), *cells])) for column in range(len(headers))]
 
@@ -212,7 +212,7 @@ SAMPLE_HEADERS = ("arm", "median", "lowest", "highest", "n")
 
 
 def machine() -> dict[str, object]:
-    """What the figures were taken on, and with."""
+    """The machine and the versions of a measurement."""
     versions = {}
     for package in ("workbench", "llama-cpp-python", "textual", "rich"):
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -241,7 +241,7 @@ def _cpu_name() -> str:
 
 
 def finish(name: str, bars: Sequence[Bar], samples: Mapping[str, Samples], **more: object) -> int:
-    """Print the verdicts and the one line of JSON, and keep it; gives the exit status."""
+    """Print the verdicts and the line of JSON, and append it to `RESULTS`; gives the exit status."""
     print()
     for bar in bars:
         print(bar)

@@ -1,4 +1,4 @@
-"""Variants of the demo model, made once and kept in the cache: every benchmark runs on what anybody can have."""
+"""Variants of the freely available demo model, made once and cached."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def demo_model() -> Path:
 
 
 def variant(quant: str) -> Path:
-    """The demo model in another type. F16 is made from the demo's own Q4_1, and the others from F16.
+    """The demo model in another quantization. F16 is made from the demo's own Q4_1, and the others from F16.
 
-    They say nothing about quality: what Q4_1 lost does not come back. Speed and size are those of the type.
+    Their speed and size are those of the type; their quality is not, since Q4_1 has lost precision.
     """
     target = cache_folder() / "models" / f"SmolLM2-135M-Instruct.{quant}.gguf"
     if target.exists():

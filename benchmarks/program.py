@@ -1,4 +1,4 @@
-"""`workbench` in a terminal, as the scripts drive it."""
+"""Drives `workbench` in a terminal."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from workbench.core.metrics import AnswerMetrics
 
 
 def is_painted(text: str) -> bool:
-    """Whether the screen is whole: the prompt is there, and the keys below it."""
+    """Whether the screen is complete, with the prompt and the keys below it."""
     return "╰─" in text and "Send" in text and "Help" in text
 
 
 def is_stopped(text: str) -> bool:
-    """Whether the screen says that an answer was stopped, and that nothing runs any more."""
+    """Whether the screen says that an answer was stopped, and nothing runs."""
     return "stopped" in text and "Reading the prompt" not in text and "Stopping" not in text
 
 
@@ -33,10 +33,10 @@ CTRL_N, CTRL_Q, CTRL_U, ESCAPE, KITTY_ESCAPE = "\x0e", "\x11", "\x15", "\x1b", "
 
 
 class Program(Terminal):
-    """The full-screen program on a home of its own.
+    """The full-screen program with its own home.
 
     Args:
-        home: What `WORKBENCH_HOME` is to be.
+        home: The value of `WORKBENCH_HOME`.
         arguments: The arguments of `workbench`.
         env: More environment variables.
         python: Statements that run before the program, in its process.
@@ -72,7 +72,7 @@ class Program(Terminal):
         return list(answers(self.home))
 
     def wait_for_answer(self, count: int = 1, seconds: float = 300) -> dict[str, Any]:
-        """Wait until the session holds so many finished answers, drawing nothing; gives the last."""
+        """Wait until so many answers are stored, without drawing; gives the last."""
         deadline = time.monotonic() + seconds
         while len(found := self.answers()) < count:
             if time.monotonic() > deadline:
@@ -91,7 +91,7 @@ def answers(home: Path) -> Iterator[dict[str, Any]]:
             rows = connection.execute(
                 "SELECT content, model, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key"
             ).fetchall()
-        except sqlite3.OperationalError:  # It is being made.
+        except sqlite3.OperationalError:  # It is being created.
             return
     for content, model, metrics, reason in rows:
         figures = {field.name: None for field in fields(AnswerMetrics)} | json.loads(metrics)

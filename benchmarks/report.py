@@ -1,9 +1,9 @@
-"""Put the last result of each benchmark into docs/performance.md.
+"""Insert the last result of each benchmark into docs/performance.md.
 
     python -m benchmarks && python -m benchmarks.report
 
-In the page a result stands between `<!-- measured: NAME -->` and `<!-- end -->`. A benchmark that was not run since
-keeps the result that it has there.
+On the page a result is between `<!-- measured: NAME -->` and `<!-- end -->`. A benchmark without a new result keeps the
+old one.
 """
 
 from __future__ import annotations

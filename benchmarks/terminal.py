@@ -1,4 +1,4 @@
-"""A program in a terminal of its own, driven and read as a person would: keys go in, a screen comes out."""
+"""Runs a program in a pseudo-terminal: keys go in, a screen comes out."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pyte
 
-# What pyte does not know and would show as text: the private sequences of newer keyboard protocols.
+# The private sequences of newer keyboard protocols, which pyte would show as text.
 _UNKNOWN = re.compile(rb"\x1b\[[<=>][0-9;:]*[A-Za-z]")
 
 
-# A session leader that opens a terminal gets it as its controlling one, and hears of a new window size.
+# A session leader that opens a terminal gets it as its controlling terminal, and is notified of a new window size.
 _OPEN_TERMINAL = 'terminal=$1; shift; exec "$@" <>"$terminal" >&0 2>&0'
 
 
 class Terminal:
     """Runs a program in a pseudo-terminal.
 
-    Output is kept as it comes, with its time, and drawn on the screen only when somebody looks: a program that is being
-    measured does not share the processor with a terminal emulator written in Python.
+    Output is stored with its time of arrival, and drawn on the screen only when the screen is read: a program that is
+    being measured does not share the processor with a terminal emulator written in Python.
 
     Args:
         command: The program and its arguments.
@@ -51,7 +51,7 @@ class Terminal:
         self._screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self._screen)
         self.chunks: list[tuple[float, bytes]] = []
-        """Everything that was read, each piece with its `time.perf_counter()`."""
+        """All output, each piece with its `time.perf_counter()`."""
         self._drawn = 0
         self._closed = False
         self._master, self._slave = os.openpty()
@@ -89,7 +89,7 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """The screen as it stands."""
+        """The current screen."""
         for _, data in self.chunks[self._drawn :]:
             self._stream.feed(_UNKNOWN.sub(b"", data))
         self._drawn = len(self.chunks)
@@ -99,14 +99,14 @@ class Terminal:
         """Type."""
         data = keys.encode()
         while data:
-            # A paste can be longer than what the terminal holds: what the program draws has to be taken meanwhile.
+            # A paste can be longer than the terminal's buffer: the program's output has to be read meanwhile.
             _, writable, _ = select.select([], [self._master], [], 0.01)
             if writable:
                 data = data[os.write(self._master, data[:1024]) :]
             self.read(0)
 
     def paste(self, text: str) -> None:
-        """Paste, as a terminal does it."""
+        """Send a bracketed paste."""
         self.send(f"\x1b[200~{text}\x1b[201~")
 
     def resize(self, columns: int, rows: int) -> None:
@@ -118,18 +118,18 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def read(self, seconds: float) -> bool:
-        """Take what the program writes, waiting at most so long for it; False when nothing came."""
+        """Read the program's output, waiting for at most so long; False when nothing came."""
         ready, _, _ = select.select([self._master], [], [], max(0.0, seconds))
         if ready:
             self.chunks.append((time.perf_counter(), os.read(self._master, 1 << 16)))
         return bool(ready)
 
     def wait_for(self, *needles: str, seconds: float = 30) -> float:
-        """Wait until the screen shows every one of the texts; gives when, as `time.perf_counter()`."""
+        """Wait until the screen shows all the texts; gives the time, as `time.perf_counter()`."""
         return self.wait_until(lambda text: all(needle in text for needle in needles), seconds, " and ".join(needles))
 
     def wait_until(self, condition: Callable[[str], bool], seconds: float = 30, what: str = "that") -> float:
-        """Wait until the condition holds for the screen; gives when.
+        """Wait until the condition holds for the screen; gives the time.
 
         Raises:
             TimeoutError: It did not, or the program ended first; the screen is in the message.
@@ -144,7 +144,7 @@ class Terminal:
         return self.chunks[-1][0] if self.chunks else time.perf_counter()
 
     def first_time(self, condition: Callable[[str], bool], what: str = "that") -> float:
-        """When the screen first met the condition, by what was read and not drawn yet; gives `time.perf_counter()`.
+        """The time when the screen first met the condition, among the output that is not drawn yet.
 
         Raises:
             TimeoutError: It never did.
@@ -158,7 +158,7 @@ class Terminal:
         raise TimeoutError(f"the screen never showed {what}:\n{self.text}")
 
     def drain(self, seconds: float) -> None:
-        """Take what the program writes for so long, and draw none of it."""
+        """Read the program's output for so long, without drawing it."""
         deadline = time.perf_counter() + seconds
         while (left := deadline - time.perf_counter()) > 0 and self.is_running:
             self.read(left)

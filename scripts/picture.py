@@ -43,7 +43,7 @@ num_predict = 220
 
 
 async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
-    """Wait until something holds.
+    """Wait until a condition holds.
 
     Raises:
         TimeoutError: It did not within two minutes.
@@ -51,7 +51,7 @@ async def until(pilot: Pilot[None], condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 120
     while not condition():
         if time.monotonic() > deadline:
-            raise TimeoutError("the program did not get there")
+            raise TimeoutError("the condition did not hold within two minutes")
         await pilot.pause(0.1)
     await pilot.pause(0.5)
 
@@ -62,14 +62,14 @@ def shows(app: WorkbenchApp, text: str) -> bool:
 
 
 def take(app: WorkbenchApp, name: str) -> None:
-    """Write what the screen shows."""
+    """Write a picture of the screen."""
     path = PICTURES / f"{name}.svg"
     path.write_text(app.export_screenshot(title="workbench"), encoding="utf-8")
     print(path.relative_to(ROOT))
 
 
 async def use(home: Path, theme: str, show: Callable[[Pilot[None], WorkbenchApp], object]) -> None:
-    """Start the program on a home, ask both questions, and let `show` take its pictures."""
+    """Start the program with a home, ask both questions, and let `show` take its pictures."""
     workers = compose()
     app = WorkbenchApp(services_of(workers, LogBook()), "demo")
     before = len(list(answers(home)))
@@ -99,10 +99,10 @@ async def dark(pilot: Pilot[None], app: WorkbenchApp) -> None:
 
 
 async def library(pilot: Pilot[None], app: WorkbenchApp) -> None:
-    """Every model, and what the one in hand takes."""
+    """The list of models, and the memory of the selected one."""
     await pilot.press("f4")
     await until(pilot, lambda: shows(app, "to spare"))
-    # The demo model lies deep inside an environment: a picture shows another one.
+    # The demo model has a long path, inside an environment: the picture shows another model.
     await pilot.press("down")
     await until(pilot, lambda: shows(app, "/tmp/models"))
     await pilot.pause(1.0)
@@ -128,7 +128,7 @@ def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name:
         home = Path(name)
-        # The picker shows where a model lies: in a picture, a short path.
+        # The picker shows the location of a model: a picture needs a short path.
         models = Path(tempfile.gettempdir()) / "models"
         models.mkdir(exist_ok=True)
         for quant in ("Q2_K", "Q4_K_M", "Q8_0", "F16"):

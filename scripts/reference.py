@@ -1,9 +1,9 @@
-"""Write the parts of docs/ that the program knows best: its keys, its parameters, its configuration.
+"""Generate the parts of docs/ that come from the program: keys, parameters and configuration.
 
     python scripts/reference.py            writes them
-    python scripts/reference.py --check    tells whether they are as the program has them
+    python scripts/reference.py --check    reports by its exit status whether they are up to date
 
-In a page they stand between `<!-- generated: NAME -->` and `<!-- end -->`.
+On a page they are between `<!-- generated: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def config() -> str:
-    """A config file that sets nothing and explains everything."""
+    """A config file that sets nothing and explains every key."""
     return f"```toml\n{default_text().rstrip()}\n```\n"
 
 
@@ -41,17 +41,17 @@ def parameters() -> str:
             one.label,
             f"`{one.default}`" if one.default != () else "none",
             one.range_text,
-            "loading" if one.reload else "the next answer",
+            "after a reload" if one.reload else "with the next answer",
         )
         for one in PARAMETERS.values()
     )
-    return table(("name", "on the screen", "default", "takes", "from"), rows)
+    return table(("name", "on the screen", "default", "values", "takes effect"), rows)
 
 
 def theme_keys() -> str:
-    """What a theme file may say."""
+    """The keys of a theme file."""
     quoted = {name: ", ".join(f"`{key}`" for key in keys) for name, keys in _THEME_KEYS.items()}
-    return table(("keys", "what they take"), [(keys, name) for name, keys in quoted.items()])
+    return table(("keys", "value"), [(keys, name) for name, keys in quoted.items()])
 
 
 _THEME_KEYS = {
@@ -63,20 +63,18 @@ _THEME_KEYS = {
 
 
 def key_name(key: str) -> str:
-    """A key as it stands on keyboards."""
+    """A key by its name on keyboards."""
     short = {
         "escape": "Esc", "pageup": "Page Up", "pagedown": "Page Down", "slash": "/", "plus": "+", "minus": "-",
         "equals_sign": "=", "left_square_bracket": "[", "right_square_bracket": "]",
     }  # fmt: skip
     if len(key) == 1 and key.isupper():
         return f"Shift+{key}"
-    if len(key) == 1 and key.isupper():
-        return f"Shift+{key}"
     return "+".join(short.get(part, part.capitalize()) for part in key.strip().split("+"))
 
 
 def keys() -> str:
-    """Every binding, by the place where it works."""
+    """Every binding, grouped by where it works."""
     parts = []
     for group in key_groups():
         rows = (
@@ -100,7 +98,7 @@ PARTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Write or check; gives the exit status."""
+    """Write or check the pages; gives the exit status."""
     stale = []
     for page in sorted(DOCS.glob("*.md")):
         old = page.read_text(encoding="utf-8")

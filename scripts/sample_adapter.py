@@ -1,7 +1,7 @@
-"""Writes `sample_modelfiles/random-lora.gguf`: an adapter of small random numbers for the demo model.
+"""Write `sample_modelfiles/random-lora.gguf`: a LoRA of small random numbers for the demo model.
 
-It changes the query matrices of two layers with rank 1. The numbers come from a fixed seed, so that the file is the
-same each time.
+It changes the query matrices of two layers with rank 1. The numbers come from a fixed seed, so that the file is always
+the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WIDTH = 576
 """Rows and columns of the query matrices of SmolLM2-135M."""
 LAYERS = (10, 20)
 STRENGTH = 0.08
-"""Standard deviation of the numbers: enough to be seen in an answer, and not enough to spoil it."""
+"""Standard deviation of the numbers: large enough to change an answer, too small to spoil it."""
 
 
 def main() -> None:
