@@ -200,8 +200,9 @@ async def test_a_choice_of_one_is_the_greedy_choice(engine, sampling):
 
 
 LONG = "word " * 1500
-COUNTING = "".join(f"{number}, " for number in range(1, 350))
-"""About 1,300 tokens that no model stops after."""
+PAGE = "word " * 500
+COUNTING = "".join(f"{number}, " for number in range(1, 50))
+"""About 190 tokens after which no model stops."""
 
 
 async def cancel_when(engine, request, condition):
@@ -220,7 +221,9 @@ async def cancel_when(engine, request, condition):
     ],
     ids=["before prefill", "in prefill", "after prefill", "in decode"],
 )
-async def test_cancelling_ends_an_answer_at_any_step_and_the_next_one_works(engine, condition):
+async def test_cancelling_ends_an_answer_at_any_step_and_the_next_one_works(host, condition):
+    # The prompt takes several chunks.
+    engine = await load(host, num_batch=64)
     result, after = await cancel_when(engine, raw(COUNTING, limit=400), condition)
     assert result.end.reason == "cancelled"
     assert result.end.usage.completion_tokens < 400
@@ -229,9 +232,9 @@ async def test_cancelling_ends_an_answer_at_any_step_and_the_next_one_works(engi
 
 
 async def test_cancelling_in_the_middle_of_a_chunk_keeps_what_was_computed(host):
-    engine = await load(host, num_batch=2048)
+    engine = await load(host, num_batch=1024)
     cancel = CancelToken()
-    task = asyncio.create_task(answer(engine, chat(LONG, limit=5), cancel))
+    task = asyncio.create_task(answer(engine, chat(PAGE, limit=5), cancel))
     # The abort comes from this thread while the chunk is computed in the other.
     while not engine._model.tokens:
         if engine._active is not None:
@@ -240,7 +243,7 @@ async def test_cancelling_in_the_middle_of_a_chunk_keeps_what_was_computed(host)
         await asyncio.sleep(0)
     result = await task
     assert result.end.reason == "cancelled"
-    after = await answer(engine, chat(LONG, limit=5))
+    after = await answer(engine, chat(PAGE, limit=5))
     assert after.end.reason in {"stop", "length"}
 
 
@@ -251,7 +254,7 @@ async def test_cancelling_before_it_begins(engine):
 
 
 async def test_a_reader_that_leaves_stops_the_work(engine):
-    async for _ in engine.generate(chat(LONG, limit=1000), CancelToken()):
+    async for _ in engine.generate(chat(PAGE, limit=1000), CancelToken()):
         break
     assert (await answer(engine, chat("Say hello.", limit=3))).text
 
