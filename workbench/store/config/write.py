@@ -163,7 +163,8 @@ def _edited(text: str, changes: Mapping[Keys, object], new: dict[str, Any]) -> s
     import tomlkit  # late: it takes a tenth of a second, which most runs never need
     from tomlkit.exceptions import TOMLKitError
 
-    if any(_is_lossy(parse_text(text), scan(text), keys) for keys in changes):
+    values, statements = parse_text(text), scan(text)
+    if any(_is_lossy(values, statements, keys) for keys in changes):
         return None
     try:
         for keys in changes:
