@@ -17,6 +17,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import tomli_w
+
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
@@ -246,25 +248,19 @@ def _comment(text: str) -> str:
     return textwrap.fill(text, _COMMENT_WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
-def _toml(values: Mapping[str, Any]) -> str:
-    import tomlkit
-
-    return tomlkit.dumps(values)
-
-
 def _toml_key(name: str) -> str:
     """A key as TOML, in quotes where it needs them."""
-    return _toml({name: 0}).removesuffix(" = 0\n")
+    return tomli_w.dumps({name: 0}).removesuffix(" = 0\n")
 
 
 def _entry(name: str, values: Mapping[str, Any], default: object, explanation: str) -> str:
-    line = _toml({name: values.get(name, default)})
-    return f"{_comment(explanation)}\n{'' if name in values else '# '}{line}"
+    line = tomli_w.dumps({name: values.get(name, default)})
+    return f"{_comment(explanation)}\n{line if name in values else textwrap.indent(line, '# ')}"
 
 
 def _split(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What is written as `key = value`, and what gets a header of its own and has to follow all of that."""
-    headed = {key for key, value in values.items() if _toml({key: value}).startswith("[")}
+    headed = {key for key, value in values.items() if tomli_w.dumps({key: value}).startswith("[")}
     plain = {key: value for key, value in values.items() if key not in headed}
     return plain, {key: value for key, value in values.items() if key in headed}
 
@@ -279,11 +275,11 @@ def _rendered(values: Mapping[str, Any]) -> str:
         if setting.name not in headed
     ]
     if unknown := {key: value for key, value in plain.items() if key not in SETTINGS}:
-        parts.append(_toml(unknown))
+        parts.append(tomli_w.dumps(unknown))
     ours = {name: values.get(name, {}) for name in TABLES if isinstance(values.get(name, {}), dict)}
     parts += [_table(name, inner) for name, inner in ours.items()]
     if others := {key: value for key, value in headed.items() if key not in ours}:
-        parts.append(_toml(others))
+        parts.append(tomli_w.dumps(others))
     return "\n".join(parts)
 
 
@@ -292,5 +288,5 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
     known = [key for key in TABLE_KEYS.get(name, ()) if key not in headed]
     entries = [_entry(key, plain, _plain(PARAMETERS[key].default), PARAMETERS[key].help) for key in known]
     others = {key: value for key, value in plain.items() if key not in known}
-    text = f"{_comment(TABLES[name])}\n[{name}]\n" + "".join(entries) + _toml(others)
-    return text + ("\n" + _toml({name: headed}) if headed else "")
+    text = f"{_comment(TABLES[name])}\n[{name}]\n" + "".join(entries) + tomli_w.dumps(others)
+    return text + ("\n" + tomli_w.dumps({name: headed}) if headed else "")
