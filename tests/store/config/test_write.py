@@ -140,6 +140,13 @@ def test_what_cannot_be_edited_in_place_is_kept_beside_the_new_file(path, text, 
     assert load_config(path)[0].theme == "c"
 
 
+def test_a_list_goes_below_the_whole_of_its_default(path):
+    text = default_text()
+    after = changed(path, text, {"model_stores": ["ollama"]})
+    assert '# ]\nmodel_stores = ["ollama"]\n' in after
+    assert load_config(path)[0].model_stores == ("ollama",)
+
+
 def test_an_old_copy_is_never_overwritten(path):
     path.with_name("config.toml.bak").write_text("older")
     changed(path, "sampling = 7\n", {"sampling.top_k": 5})

@@ -214,7 +214,8 @@ def _with_placeholder(text: str, keys: Keys) -> str:
     sections = [(header.end, ends[count]) for count, header in enumerate(headers, 1) if header.keys == keys[:-1]]
     if len(keys) == 1:
         sections = [(0, ends[0])]
-    explained = re.compile(rf"^#[ \t]*{re.escape(keys[-1])}[ \t]*=[^\n]*\n", re.MULTILINE)
+    value = r"(?:\[[ \t]*\n(?:#[^\n]*\n)*?#[ \t]*\][ \t]*\n|[^\n]*\n)"
+    explained = re.compile(rf"^#[ \t]*{re.escape(keys[-1])}[ \t]*=[ \t]*{value}", re.MULTILINE)
     for start, end in sections:
         for match in explained.finditer(text, start, end):
             if not any(each.value_start < match.start() < each.end for each in statements):
