@@ -40,7 +40,7 @@ def title(text: str) -> str:
     return text.split("\n", 1)[0]
 
 
-def timed(program: Program, key: str, part: Callable[[str], str], pause: float = 0.2) -> float:
+def timed(program: Program, key: str, part: Callable[[str], str], pause: float = 0.6) -> float:
     """Press a key; gives the milliseconds until a part of the screen has changed."""
     before = part(program.text)
     began = time.perf_counter()
@@ -61,7 +61,7 @@ def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]
         # Models are added above and below: from the top, there is always a next one.
         program.send(HOME)
         program.drain(random.uniform(0.3, 0.5))
-        times["down, while it is read"].append(timed(program, DOWN, in_panel, 0.5))
+        times["down, while it is read"].append(timed(program, DOWN, in_panel))
     program.wait_until(lambda text: f"{count:,} models" in text and "reading" not in text, 120, "the whole library")
     program.send(HOME)
     program.drain(1)
@@ -79,7 +79,7 @@ def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]
         program.send(ESCAPE)
         program.drain(0.5)
     for _ in range(rounds // 2):
-        times["sort"].append(timed(program, "s", title, 0.3))
+        times["sort"].append(timed(program, "s", title))
     return times
 
 
