@@ -431,7 +431,7 @@ async def test_an_unexpected_error_is_reported(host: ScriptedHost, clock: FakeCl
 async def test_the_panel_estimates_the_selected_model(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
-        assert "✓ fits, 4.9 G" in at.panel
+        assert "✓ fits, 4.6 GiB to spare" in at.panel
         assert "8,192 of 8,192" in at.panel
         assert "not loaded here yet" in at.panel
         await at.go_to("Q8_0", "Qwen2.5-0.5B-Instruct")
