@@ -19,13 +19,10 @@ from workbench.core.errors import ModelFileError
 
 WINDOW_BYTES = 1 << 20
 """Bytes that are read at once."""
-
 MAX_STRING = 16 << 20
 """The longest string that is accepted, in bytes."""
-
 KNOWN_BY = 4096
 """The first bytes by which a string array is recognized, before all of it is compared."""
-
 WORTH_KNOWING = 1000
 """Arrays with fewer strings are walked as fast as they are compared."""
 
@@ -100,9 +97,7 @@ class HeaderCursor:
         """Buffer at least `count` bytes from the position."""
         if count > self.remaining:
             raise EndOfFileError
-        self._base += self._position
-        self._position = 0
-        self._buffer = b""
+        self._seek(self.offset)
         os.lseek(self._descriptor, self._base, os.SEEK_SET)
         wanted = max(count, WINDOW_BYTES)
         chunks: list[bytes] = []
@@ -204,10 +199,7 @@ class HeaderCursor:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[int, int]]:
-    """Open a regular file for reading, without blocking on a pipe or opening a device.
-
-    Yields:
-        The file descriptor and the size of the file.
+    """Open a regular file for reading, without blocking on a pipe or opening a device; its descriptor and size.
 
     Raises:
         ModelFileError: It is missing, not a regular file, or not permitted.

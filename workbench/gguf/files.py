@@ -44,11 +44,7 @@ def read_array(path: Path, key: str) -> Array:
 
 
 def read_report(path: Path, render: Callable[[str, TokenizerFacts], str]) -> ModelReport:
-    """Inspect a model file.
-
-    Args:
-        path: The file, or the first of its parts.
-        render: Renders `SAMPLE` with a chat template; raises a TemplateError.
+    """Inspect a model file; `render` renders `SAMPLE` with a chat template, and may raise a TemplateError.
 
     Raises:
         ModelFileError: It cannot be read, or is no model.
@@ -69,12 +65,7 @@ def read_report(path: Path, render: Callable[[str, TokenizerFacts], str]) -> Mod
 
 
 def read_fit_model(path: Path, adapter: Path | None, repacked: frozenset[str]) -> FitModel:
-    """A model, and the LoRA in `adapter`, for computing what fits in memory.
-
-    Args:
-        path: The file, or the first of its parts.
-        adapter: The file of the LoRA; None for none.
-        repacked: Tensor types that llama.cpp copies for the processor.
+    """A model, and the LoRA in `adapter`, for computing what fits in memory; `repacked` is as for `FitModel`.
 
     Raises:
         ModelFileError: A file cannot be read, is no model, or the adapter does not fit it.

@@ -162,13 +162,17 @@ def _window(metadata: Mapping[str, Value], architecture: str, trunk: int) -> tup
         return 0, frozenset()
     pattern = metadata.get(f"{architecture}.attention.sliding_window_pattern")
     if isinstance(pattern, Array):
-        flags = layer_values(pattern, pattern.length) or ()
-        return width, frozenset(layer for layer, flag in enumerate(flags[:trunk]) if flag)
+        return width, _flagged(pattern, trunk)
     period = rule.period if not isinstance(pattern, int) or isinstance(pattern, bool) else pattern
     if period <= 0:
         return width, frozenset(range(trunk))
     full = 0 if rule.dense_first else period - 1
     return width, frozenset(layer for layer in range(trunk) if layer % period != full)
+
+
+def _flagged(flags: Array, trunk: int) -> frozenset[int]:
+    values = layer_values(flags, flags.length) or ()
+    return frozenset(layer for layer, flag in enumerate(values[:trunk]) if flag)
 
 
 def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: int) -> frozenset[int]:
@@ -177,8 +181,7 @@ def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: i
     if architecture in _HYBRID_BY_INTERVAL:
         listed = metadata.get(f"{architecture}.attention.recurrent_layers")
         if isinstance(listed, Array):
-            flags = layer_values(listed, listed.length) or ()
-            return frozenset(layer for layer, flag in enumerate(flags[:trunk]) if flag)
+            return _flagged(listed, trunk)
         interval = get_int(metadata, f"{architecture}.full_attention_interval") or _HYBRID_BY_INTERVAL[architecture]
         return frozenset(layer for layer in range(trunk) if (layer + 1) % interval)
     if architecture in _HYBRID_BY_HEADS:

@@ -46,13 +46,8 @@ LOCK_SECONDS = 0.05
 class LibraryCatalog(Catalog):
     """The demo model, the models in the configured folders and in the stores of other programs, and recent ones.
 
-    Args:
-        folders: The folders to search recursively.
-        recent: Returns the recently opened paths, newest first.
-        find_demo_file: Returns the file of the demo model.
-        stores: The stores to search: names in `search.STORES`.
-        places: Where those are searched for; None for the places of this user.
-        cache: The file that caches facts of model files; None for none.
+    `recent` returns the recently opened paths, newest first; `stores` are names in `search.STORES`, which are searched
+    for in `places` (None: those of this user); `cache` is the file that caches facts of model files.
     """
 
     def __init__(

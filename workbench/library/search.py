@@ -83,8 +83,9 @@ class Search:
             index = len(self._found)
             self._found.append(item)
             # What its source knows to be broken, such as half of a download, is not worth facts.
-            facts = None if item.problem or not item.file.paths else self.facts.get(item.file)
-            if facts is None and item.file.paths and not item.problem:
+            readable = item.file.paths and not item.problem
+            facts = self.facts.get(item.file) if readable else None
+            if readable and facts is None:
                 unread.append(index)
             else:
                 self._read[index] = facts
@@ -156,9 +157,8 @@ class Search:
 async def views_of(search: Callable[[Report, Event], LibraryView | None]) -> AsyncGenerator[LibraryView, None]:
     """The views that `search` reports, and last the one that it returns. A view that is superseded early is dropped.
 
-    Args:
-        search: Runs in its own daemon thread. Its arguments are the function to report views to, and an event that is
-            set when nobody listens any more; it returns None where it was stopped.
+    `search` runs in its own daemon thread. Its arguments are the function to report views to, and an event that is set
+    when nobody listens any more; it returns None where it was stopped.
     """
     loop, stop, news = asyncio.get_running_loop(), Event(), asyncio.Event()
     latest: list[LibraryView] = []

@@ -91,20 +91,21 @@ def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
 
 def processor_name(cpuinfo: str) -> str | None:
     """The name of the processor in Linux's `/proc/cpuinfo`; None where there is none."""
-    return next((value for key, value in _facts(cpuinfo) if key in {"model name", "Model"} and value), None)
+    return next((value for key, value in colon_pairs(cpuinfo) if key in {"model name", "Model"} and value), None)
 
 
 def processor_features(cpuinfo: str) -> tuple[str, ...] | None:
     """The members of `FEATURES` in Linux's `/proc/cpuinfo`; None where it lists no features."""
-    words = next((value for key, value in _facts(cpuinfo) if key in {"flags", "Features"}), None)
+    words = next((value for key, value in colon_pairs(cpuinfo) if key in {"flags", "Features"}), None)
     if words is None:
         return None
     have = set(words.split())
     return tuple(name for name in FEATURES if name in have)
 
 
-def _facts(cpuinfo: str) -> list[tuple[str, str]]:
-    pairs = (line.partition(":") for line in cpuinfo.splitlines())
+def colon_pairs(text: str) -> list[tuple[str, str]]:
+    """The pairs in the lines `key: value` of a file of the kernel."""
+    pairs = (line.partition(":") for line in text.splitlines())
     return [(key.strip(), value.strip()) for key, _, value in pairs]
 
 
