@@ -117,11 +117,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
 
 
 def look_at_servers(config: Config) -> tuple[tuple[ServerInfo, ...], tuple[tuple[str, str], ...]]:
-    """Ask the configured servers and the usual ports of this machine.
-
-    Returns:
-        The servers that answer; and the address of each configured one that does not, with the reason.
-    """
+    """The servers that answer, and the address of each configured one that does not, with the reason."""
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.host import RemoteHost
 
