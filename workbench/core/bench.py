@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
+from workbench.core.metrics import per_second
 from workbench.core.parameters import LoadSettings
-from workbench.core.statistics import deviation, mean
+from workbench.core.statistics import deviation
 
 CELLS = 256
 """llama.cpp rounds the context of each sequence up to a multiple of this."""
@@ -202,7 +204,7 @@ class BenchResult:
     @property
     def avg_ts(self) -> float:
         """The mean of the speeds, in tokens/s."""
-        return mean(self.samples_ts)
+        return fmean(self.samples_ts)
 
     @property
     def stddev_ts(self) -> float:
@@ -233,11 +235,8 @@ def part_speeds(samples: Sequence[Sample], test: BenchTest) -> tuple[float | Non
     """Prefill and decode speed over all sequences, in tokens/s; None where a test has no such part."""
     prompt = sum(sample.time.prompt_ns for sample in samples)
     gen = sum(sample.time.gen_ns for sample in samples)
-    count = len(samples) * test.sequences * 1e9
-    return (
-        count * test.n_prompt / prompt if prompt and test.n_prompt else None,
-        count * test.n_gen / gen if gen and test.n_gen else None,
-    )
+    count = len(samples) * test.sequences
+    return per_second(count * test.n_prompt, prompt), per_second(count * test.n_gen, gen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +275,7 @@ class BenchTarget(Protocol):
 
     @property
     def model(self) -> BenchModel:
-        """The model."""
+        """What is known of it."""
 
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
         """Make a context for `test`. Settings of the weights stay as they were when the model was opened.
@@ -299,11 +298,8 @@ class Bencher(Protocol):
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> BenchTarget:
         """Load the weights of a model.
 
-        Args:
-            case: Of all cases with these weights, the one with the longest context. Where the number of GPU layers is
-                open, there will be room for this context beside them.
-            on_progress: Called with the loaded fraction of the weights.
-            cancel: Stops the load.
+        Of all cases with these weights, `case` has the longest context: where the number of GPU layers is open, there
+        will be room for it beside them.
 
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.

@@ -33,14 +33,11 @@ def read_json(kind: type[Kind], value: object, place: str = "the document", *, s
     """Convert a parsed JSON value to a typed one.
 
     Dataclasses are read from objects, tuples from lists, literals from one of their values; fields that are missing get
-    their defaults. `Sampling` and `LoadSettings` are checked against the ranges of their parameters.
+    their defaults. `Sampling` and `LoadSettings` are checked against the ranges of their parameters. `place` names the
+    value in errors.
 
-    Args:
-        kind: The type: a dataclass, or the annotation of a field.
-        value: As `json.loads` returns it.
-        place: The name of the value in errors, such as "the session".
-        strict: Refuse unknown fields, and numbers that are not finite or need more than 64 bits; for files that
-            somebody else may have written. Otherwise unknown fields are ignored.
+    `strict` is for files that somebody else may have written: it refuses unknown fields, which are ignored otherwise,
+    and numbers that are not finite or need more than 64 bits.
 
     Raises:
         ValueError: The value does not fit; the message names the field, such as "'at' of message 2 is not a number".

@@ -91,12 +91,9 @@ def per_second(count: int, nanoseconds: int) -> float | None:
 class Meter:
     """Turns the events of one answer into its figures, one event at a time and at constant cost.
 
-    Args:
-        submitted_ns: `time.perf_counter_ns()` when the user asked.
-        load_ms: How long the model took to load, where it was loaded for this answer.
-        source: Who stamps the events.
-        own_time: Whether the times to the first token are measured on the lane's clock too, which stands still while
-            other lanes are stepped.
+    `submitted_ns` is `time.perf_counter_ns()` when the user asked; `load_ms` is known where the model was loaded for
+    this answer; `source` stamps the events. With `own_time` the times to the first token are measured on the lane's
+    clock too, which stands still while other lanes are stepped.
     """
 
     def __init__(
@@ -192,11 +189,7 @@ class Meter:
         return per_second(usage.prompt_tokens - (usage.cached_tokens or 0), self._first_text_ns)
 
     def metrics(self, *, percentiles: bool = True) -> AnswerMetrics:
-        """The current figures.
-
-        Args:
-            percentiles: Whether to sort the gaps for the percentiles, which the live display leaves out.
-        """
+        """The current figures; without `percentiles`, as in the live display, the gaps are not sorted."""
         usage = self._end.usage if self._end else None
         timings = self._end.timings if self._end else None
         progress = self._prefill_last

@@ -64,10 +64,7 @@ def split_ref(ref: str) -> tuple[str, str]:
 
 
 def server_url(text: str) -> str:
-    """An address in normal form, for comparisons: no `/v1` and no slash at its end.
-
-    Args:
-        text: The address as a user wrote it; `http://` may be missing.
+    """An address in normal form, for comparisons: with `http://`, and no `/v1` and no slash at its end.
 
     Raises:
         ServerAddressError: It is not the address of a server, or contains a password or a key.
@@ -90,11 +87,7 @@ def server_url(text: str) -> str:
 
 
 def _check(text: str, parts: SplitResult) -> None:
-    """Accept only a plain address.
-
-    Raises:
-        ServerAddressError: It is not one. The message does not repeat what may be secret.
-    """
+    """Accept only a plain address; the error does not repeat what may be secret."""
     if parts.username is not None or parts.password is not None or parts.query:
         raise ServerAddressError(
             "The address of a server may not contain a password, a key or a question mark: it is shown and stored.",

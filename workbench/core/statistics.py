@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, median, stdev
 from typing import Literal
 
 CONFIDENCE = 0.95
@@ -40,19 +40,9 @@ Source: NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
 Verdict = Literal["faster", "slower", "equal", "noisy", "few"]
 
 
-def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean. Raises ValueError where there are no values."""
-    return statistics.fmean(values)
-
-
 def deviation(values: Sequence[float]) -> float:
     """The standard deviation of a sample (n - 1); 0 where there are fewer than two values."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def median(values: Sequence[float]) -> float:
-    """The median. Raises ValueError where there are no values."""
-    return statistics.median(values)
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
@@ -66,7 +56,7 @@ def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
 def student_interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % interval of the mean of 2 to 9 values, by Student's t."""
     half = STUDENT_T[len(values) - 2] * deviation(values) / math.sqrt(len(values))
-    return mean(values) - half, mean(values) + half
+    return fmean(values) - half, fmean(values) + half
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -149,7 +139,7 @@ def compare(speeds_a: Sequence[float], speeds_b: Sequence[float]) -> Comparison:
         low, high = bootstrap_interval(logs)
     elif count >= 2:
         low, high = student_interval(logs)
-    centre = mean(logs) if count < BOOTSTRAP_FROM else median(logs)
+    centre = fmean(logs) if count < BOOTSTRAP_FROM else median(logs)
     spread = deviation(logs) if count >= 2 else None
     return Comparison(
         ratio=math.exp(centre),

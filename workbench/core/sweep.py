@@ -5,13 +5,14 @@ The loop is closed: each user asks, reads to the end, and asks again. All times 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
-from workbench.core.metrics import P95_NEEDS, percentile
+from workbench.core.metrics import P95_NEEDS, per_second, percentile
 
 LEVELS = (1, 2, 4, 8, 16)
 MOST_USERS = 256
@@ -99,9 +100,7 @@ class LoadSample:
     def decode_tps(self) -> float | None:
         """(N - 1) / (last - first), as in `core.metrics`."""
         count, first, last = self.completion_tokens, self.first_ns, self.last_ns
-        if count is None or count < 2 or first is None or last is None or last <= first:
-            return None
-        return (count - 1) * 1e9 / (last - first)
+        return None if count is None or first is None or last is None else per_second(count - 1, last - first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,37 +139,28 @@ class SweepLevel:
     @property
     def errors(self) -> dict[str, int]:
         """The number of failures by their error."""
-        found: dict[str, int] = {}
-        for sample in self.samples:
-            if sample.error:
-                found[sample.error] = found.get(sample.error, 0) + 1
-        return found
+        return Counter(sample.error for sample in self.samples if sample.error)
 
     @property
     def ttft_p50_ms(self) -> float | None:
         """The median time to the first character."""
-        return percentile(self._ttfts, 0.5)
+        return self.middle("ttft_ms")
 
     @property
     def ttft_p95_ms(self) -> float | None:
         """Their 95th percentile; None for fewer than 20 answers."""
-        return percentile(self._ttfts, 0.95) if len(self._ttfts) >= P95_NEEDS else None
-
-    @property
-    def _ttfts(self) -> list[float]:
-        return [time for sample in self.answers if (time := sample.ttft_ms) is not None]
+        times = self._known("ttft_ms")
+        return percentile(times, 0.95) if len(times) >= P95_NEEDS else None
 
     @property
     def tps_per_user(self) -> float | None:
         """The median decode speed of the answers, in tokens/s."""
-        return percentile([speed for sample in self.answers if (speed := sample.decode_tps) is not None], 0.5)
+        return self.middle("decode_tps")
 
     @property
     def tps_total(self) -> float | None:
         """All answer tokens per second, from the first question to the last end."""
-        tokens = sum(sample.completion_tokens or 0 for sample in self.answers)
-        duration = self.duration_ns
-        return tokens * 1e9 / duration if tokens and duration else None
+        return per_second(sum(sample.completion_tokens or 0 for sample in self.answers), self.duration_ns)
 
     @property
     def duration_ns(self) -> int:
@@ -191,8 +181,11 @@ class SweepLevel:
         return any(sample.estimated for sample in self.answers)
 
     def middle(self, name: str) -> float | None:
-        """The median of `prompt_tokens` or `completion_tokens`."""
-        return percentile([value for sample in self.answers if (value := getattr(sample, name)) is not None], 0.5)
+        """The median of a figure of `LoadSample`, over the answers that have it."""
+        return percentile(self._known(name), 0.5)
+
+    def _known(self, name: str) -> list[float]:
+        return [value for sample in self.answers if (value := getattr(sample, name)) is not None]
 
 
 class LoadClient(Protocol):

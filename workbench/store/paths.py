@@ -16,12 +16,7 @@ HOME_VARIABLE = "WORKBENCH_HOME"
 
 
 class _Below:
-    """A path below one of the folders.
-
-    Args:
-        folder: The name of the folder in `Paths`.
-        name: The name of the file or folder in it.
-    """
+    """A path below one of the folders of `Paths`."""
 
     def __init__(self, folder: str, name: str) -> None:
         self.folder = folder
@@ -46,7 +41,6 @@ class Paths:
     """What can be recreated."""
 
     config_file = _Below("config_dir", "config.toml")
-    """The configuration."""
     themes_dir = _Below("config_dir", "themes")
     """The user's own themes, one TOML file each."""
     sessions_file = _Below("data_dir", "sessions.db")

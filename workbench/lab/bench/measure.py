@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 from workbench.core.bench import BenchRun, ConditionWatch, RunTime, Sample
 from workbench.core.cancel import CancelToken
-from workbench.core.statistics import is_stable, median
+from workbench.core.statistics import is_stable
 
 MOST_WARM_UPS = 4
 WARM_UP_S = 10.0

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Literal
 
 from workbench.core.bench import (
@@ -27,7 +28,7 @@ from workbench.core.bench import (
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
-from workbench.core.statistics import Comparison, compare, median
+from workbench.core.statistics import Comparison, compare
 from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, weights_key
 from workbench.lab.bench.grid import SETTING_OPTIONS
 from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from workbench.core.bench import BenchMachine, BenchResult, part_speeds
-from workbench.core.statistics import Comparison, deviation, mean
+from workbench.core.statistics import Comparison, deviation
 from workbench.core.sweep import SweepLevel
 from workbench.lab.bench.latency import LatencyResult
 
@@ -69,7 +70,7 @@ def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
         "n_gen": test.n_gen,
         "n_depth": test.n_depth,
         "test_time": result.test_time,
-        "avg_ns": round(mean(result.samples_ns)),
+        "avg_ns": round(fmean(result.samples_ns)),
         "stddev_ns": round(deviation(result.samples_ns)),
         "avg_ts": result.avg_ts,
         "stddev_ts": result.stddev_ts,

@@ -31,14 +31,10 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     bounds: Bounds | None = None,
 ) -> str:
-    """The text that a template renders from `data`.
+    """The text that a template renders from `data`, the value of `.` and `$`.
 
-    Args:
-        source: The text of the template, for the positions of errors.
-        tree: The parsed template.
-        data: The value of `.` and `$`.
-        settings: By default those of Ollama.
-        bounds: The budget shared with other evaluations; by default the limits of `settings`.
+    `source` is the text of the template, for the positions of errors. The `settings` are by default those of Ollama,
+    the `bounds`, a budget shared with other evaluations, by default the limits of the settings.
     """
     settings = settings or EvaluationSettings()
     return _Evaluator(tree, data, settings, bounds or Bounds(source, settings.limits)).run()

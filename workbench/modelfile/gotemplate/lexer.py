@@ -62,11 +62,7 @@ LONGEST = 200
 class GoTemplateError(TemplateError):
     """A TEMPLATE that is not Go's syntax, or that fails while it is evaluated.
 
-    Args:
-        problem: What is wrong.
-        hint: What to write instead.
-        line: Counted from 1; 0 for no position.
-        column: Counted from 1, in characters.
+    `line` and `column`, in characters, are counted from 1; 0 for no position.
     """
 
     def __init__(self, problem: str, hint: str = "", line: int = 0, column: int = 0) -> None:

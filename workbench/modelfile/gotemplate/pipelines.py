@@ -32,13 +32,7 @@ class PipelineReader:
         self._functions = functions
 
     def read(self, context: str, closer: Kind, *, loop: bool = False) -> Pipeline:
-        """The pipeline up to and including the token that closes it.
-
-        Args:
-            context: The action around it, in words.
-            closer: The kind of the closing token.
-            loop: Whether it belongs to a range, which may have two variables.
-        """
+        """The pipeline up to and including its `closer`, in the action `context`; a `loop` may have two variables."""
         start = self._cursor.peek_solid()
         with self._cursor.deeper():
             declared, assigns = self._declarations(context, loop=loop)

@@ -116,18 +116,13 @@ def is_private(path: Path) -> bool:
 
 
 class _ConfigReader:
-    """Reads the values that are valid, and notes the rest.
-
-    Args:
-        lines: The line of each key.
-    """
+    """Reads the values that are valid, and notes the rest; `lines` has the line of each key."""
 
     def __init__(self, lines: Mapping[tuple[str, ...], int]) -> None:
         self._lines = lines
         self.problems: list[ConfigProblem] = []
 
     def config(self, values: Mapping[str, Any]) -> Config:
-        """The configuration from the values of the file."""
         taken: dict[str, Any] = {}
         settings = DEFAULTS.sampling, DEFAULTS.load
         keymap: dict[str, str] = {}
@@ -175,7 +170,6 @@ class _ConfigReader:
                 self.note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
 
     def note(self, keys: tuple[str, ...], message: str) -> None:
-        """Note a problem with a key."""
         line = next(
             (self._lines[keys[:count]] for count in range(len(keys), 0, -1) if keys[:count] in self._lines), None
         )

@@ -51,12 +51,10 @@ class FoundDamage(SessionError):
 
 
 class Database:
-    """The database file.
+    """The database file, created with its folder by the first write.
 
-    Args:
-        path: The file; created, with its folder, by the first write.
-        opened: Called with each connection that is opened for writing.
-        rescue: Copies the readable sessions of a damaged database to a new one (from, to); returns their number.
+    `opened` is called with each connection that is opened for writing. `rescue` copies the readable sessions of a
+    damaged database to a new one (from, to), and returns their number.
     """
 
     def __init__(
@@ -212,10 +210,7 @@ class Database:
     def settle(self, found: FoundDamage) -> SessionError:
         """Move a damaged file aside, and create a new one with the sessions that can be read.
 
-        Call this in the writer's thread; the reader detects the new file by itself.
-
-        Returns:
-            The error for the user.
+        Call this in the writer's thread; the reader detects the new file by itself. Returns the error for the user.
         """
         if found.file is not None and found.file != self._stat():
             return _failure(self.path, found.cause, "SQLITE_BUSY")  # Another program did it already.

@@ -64,13 +64,8 @@ class DatabaseJournal(Journal):
     All records stay in memory too, to be written later if the disk refuses, and again if the database is damaged or
     removed.
 
-    Args:
-        database: The database to write to.
-        thread: The only thread that writes, so that records reach the disk in the order of the calls.
-        presence: The mark of this program.
-        clock: Seconds since the epoch.
-        session: The session so far.
-        key: Its key in the database; None for a new one, which is not stored before its first message.
+    `thread` is the only one that writes, so that records reach the disk in the order of the calls. `key` is that of the
+    session in the database; None for a new one, which is not stored before its first message.
     """
 
     def __init__(
