@@ -33,10 +33,8 @@ class ConfirmDialog(Dialog[bool | None]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """The question."""
         with dialog_box("confirm-box", self._title, f"Enter {self._yes} · Esc cancels"):
             yield Label(clean(self._text), id="confirm-text", markup=False)
 
     def action_agree(self) -> None:
-        """Yes."""
         self.dismiss(True)

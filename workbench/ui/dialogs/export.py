@@ -64,7 +64,6 @@ class ExportDialog(Dialog[Export | None]):
         self._proposed = ""
 
     def compose(self) -> ComposeResult:
-        """The formats above the path."""
         with dialog_box("export-box", f"Export {self._what}", "Enter writes · Tab to the path · Esc closes"):
             yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
             yield Label("To", id="export-to", classes="dialog-label")
@@ -73,7 +72,6 @@ class ExportDialog(Dialog[Export | None]):
             yield path
 
     def on_mount(self) -> None:
-        """Select the first format."""
         self.forms.highlighted = 0
         self.forms.focus()
 

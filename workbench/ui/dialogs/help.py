@@ -52,7 +52,6 @@ class HelpText(Lines):
         self._tables = tables
 
     def on_resize(self) -> None:
-        """Wrap to the width."""
         lines: list[Content] = []
         width = max(20, self.size.width)
         for paragraph in INTRODUCTION.split("\n"):
@@ -80,6 +79,5 @@ class HelpDialog(Dialog[None]):
         self._tables = tables
 
     def compose(self) -> ComposeResult:
-        """A text to scroll through."""
         with dialog_box("help-box", "Help", "↑ ↓ scroll · Esc closes"), VerticalScroll(id="help-scroll"):
             yield HelpText(self._tables)

@@ -103,7 +103,6 @@ class ParameterField(Horizontal):
         self._initial_text = clean_line(shown(value))
 
     def compose(self) -> ComposeResult:
-        """Name, value and note in one row."""
         parameter = self.parameter
         choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
         yield Label(parameter.label, classes="field-name", markup=False)
@@ -113,12 +112,10 @@ class ParameterField(Horizontal):
         yield Label("", classes="field-note", markup=False)
 
     def on_mount(self) -> None:
-        """Show the note."""
         self._annotate()
 
     @property
     def changed(self) -> bool:
-        """Whether the value differs from the initial one."""
         return self.value is not None and self.value != self._initial
 
     @on(Input.Changed)

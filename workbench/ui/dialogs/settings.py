@@ -63,7 +63,6 @@ class SettingsDialog(Dialog[Settings | None]):
         self._load = load
 
     def compose(self) -> ComposeResult:
-        """The system prompt above the groups of parameters; help for the focused field below."""
         with dialog_box("settings-box", "Settings", "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"):
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label("SYSTEM PROMPT", classes="dialog-heading")
@@ -104,19 +103,15 @@ class SettingsDialog(Dialog[Settings | None]):
         return Settings(system, values, save, reload)
 
     def action_close(self) -> None:
-        """Apply the settings."""
         self.dismiss(self._settings())
 
     def action_save(self) -> None:
-        """Apply the settings, and save them as defaults."""
         self.dismiss(self._settings(save=True))
 
     def action_reload(self) -> None:
-        """Apply the settings, and reload the model."""
         self.dismiss(self._settings(reload=True))
 
     def action_default(self) -> None:
-        """Reset the focused field to its default."""
         for each in self.query(ParameterField):
             if each.has_focus_within:
                 each.input.value = shown(each.parameter.default)

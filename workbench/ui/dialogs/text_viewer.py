@@ -48,12 +48,10 @@ class TextDialog(Dialog[None]):
         self._lay_out = lay_out
 
     def compose(self) -> ComposeResult:
-        """The text in a box."""
         with dialog_box("value-box", cut(self._title, 70), "↑ ↓ scroll · Esc closes"):
             yield Rows("value-rows")
 
     def on_resize(self) -> None:
-        """Lay the text out in the new width."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
@@ -103,7 +101,6 @@ class ArrayDialog(Dialog[None]):
         self._shown: Sequence[int] = ()
 
     def compose(self) -> ComposeResult:
-        """The search line above the elements."""
         with dialog_box("value-box", cut(self._key, 70), "Type to search · ↑ ↓ scroll · Esc closes"):
             search = Input(placeholder="Type to search…", id="value-search", compact=True)
             search.cursor_blink = False
@@ -112,7 +109,6 @@ class ArrayDialog(Dialog[None]):
             yield Label("Reading…", id="value-state", markup=False)
 
     def on_mount(self) -> None:
-        """Read the array."""
         self.search.focus()
         self._read()
 
@@ -151,7 +147,6 @@ class ArrayDialog(Dialog[None]):
         return styled((f"{number:>9,}  ", "rows--dim"), (cut(str(value), width - 11), style))
 
     def on_key(self, event: Key) -> None:
-        """Scroll with the arrows from the search line too."""
         if not self.search.has_focus:
             return
         if event.key in ("down", "up"):

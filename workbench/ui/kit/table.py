@@ -77,7 +77,6 @@ class Table(Generic[Item]):
         self._layout: tuple[int, list[tuple[Column[Item], int]]] = (-1, [])
 
     def laid_out(self, width: int) -> list[tuple[Column[Item], int]]:
-        """The columns that fit, with their widths."""
         if width != self._layout[0]:
             self._layout = (width, self._lay_out(width))
         return self._layout[1]

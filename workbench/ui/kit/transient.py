@@ -26,7 +26,6 @@ class TransientText:
         self._count = 0
 
     def say(self, text: Content, seconds: float = SAY_SECONDS) -> None:
-        """Show a message in place of the one before."""
         self.text = text
         self._count += 1
         this = self._count

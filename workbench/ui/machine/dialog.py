@@ -52,17 +52,14 @@ class MachineDialog(Dialog[None]):
         self._memory = memory
 
     def compose(self) -> ComposeResult:
-        """A page to scroll through."""
         box = dialog_box("machine-box", "Alarms and meters", "↑ ↓ scroll · Esc closes")
         with box, VerticalScroll(id="machine-scroll"):
             yield MachinePage()
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
         self.call_after_refresh(self.on_machine_changed)
 
     def on_machine_changed(self) -> None:
-        """Show the latest readings."""
         if self.is_attached and (width := self.page.size.width):
             self.page.set_lines(page_lines(self._machine.view, self._memory(), width))
 

@@ -44,7 +44,6 @@ class MachineMonitor:
         self._devices_asked = False
 
     def start(self) -> None:
-        """Start the meters, and look at them from now on."""
         self._workspace.machine.start()
         self._app.set_interval(LOOK_SECONDS, self.look)
         self.look()
@@ -53,7 +52,6 @@ class MachineMonitor:
         self._workspace.machine.stop()
 
     def look(self) -> None:
-        """Take the newest sample, and show it."""
         workspace = self._workspace
         if not workspace.look_at_machine(others_run=self._others_run()):
             return

@@ -32,7 +32,6 @@ class PlainDocument:
 
     @property
     def source(self) -> str:
-        """The whole text so far."""
         return "".join(self._source)
 
     def resize(self, width: int) -> bool:

@@ -107,7 +107,6 @@ class StreamingDocument:
 
     @property
     def source(self) -> str:
-        """The whole Markdown so far."""
         return "".join(self._source)
 
     def resize(self, width: int) -> bool:

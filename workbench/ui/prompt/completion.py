@@ -37,7 +37,6 @@ class Suggestions(Lines):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--label", "gauge--value"}
 
     def show(self, found: Sequence[Candidate]) -> None:
-        """Show the candidates."""
         self.display = bool(found)
         shown = found[:ROWS]
         width = max((len(each.text) for each in shown), default=0)

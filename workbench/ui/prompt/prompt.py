@@ -143,7 +143,6 @@ class Prompt(ChipArea, inherit_bindings=False):
         return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
 
     def action_send(self) -> None:
-        """Submit the text unless it is empty."""
         # A priority binding overtakes earlier keys that still wait in the widget's queue.
         self.call_later(self._submit)
 
@@ -165,7 +164,6 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.show_text(common if agreed else found[0].text)
 
     async def action_edit(self) -> None:
-        """Edit the text in an external editor."""
         from workbench.ui.prompt.editor import edit_outside
 
         text = await edit_outside(self.app, self.full_text)
@@ -193,18 +191,15 @@ class Prompt(ChipArea, inherit_bindings=False):
         return bool(self._history) and self.pastes.expand(self._earlier(-1)) == text
 
     def action_newline(self) -> None:
-        """Begin a new line."""
         self.call_later(self.insert, "\n")
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Move up; on the first row, recall the text before."""
         if select or self._row > 0:
             super().action_cursor_up(select)
         elif self._place > 0:
             self._recall(self._place - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Move down; on the last row, recall the next text."""
         if select or self._row < self.wrapped_document.height - 1:
             super().action_cursor_down(select)
         elif self._place < len(self._history):

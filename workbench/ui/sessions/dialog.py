@@ -76,7 +76,6 @@ class SessionsDialog(Dialog[str | None]):
         self._deleted: list[SessionSummary] = []
 
     def compose(self) -> ComposeResult:
-        """The search line above the list."""
         with dialog_box(
             "sessions-box", "Sessions", "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
         ):
@@ -87,11 +86,9 @@ class SessionsDialog(Dialog[str | None]):
             yield Label("Reading…", id="sessions-state", markup=False)
 
     def on_mount(self) -> None:
-        """Read the sessions."""
         self._read("")
 
     def on_resize(self) -> None:
-        """Lay the rows out in the new width."""
         self.call_after_refresh(self._lay_out)
 
     # Reading
@@ -149,11 +146,9 @@ class SessionsDialog(Dialog[str | None]):
     # Moving
 
     def action_search(self) -> None:
-        """Go to the search line."""
         self.search.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """An arrow down in the search line goes to the list."""
         if not self.search.has_focus:
             return
         if event.key in ("down", "pagedown"):
@@ -184,7 +179,6 @@ class SessionsDialog(Dialog[str | None]):
     # Changes of the selected session
 
     def action_mark(self) -> None:
-        """Mark the selected session, or unmark it."""
         chosen = self._selected
         if chosen is not None:
             self._marked = None if self._marked is not None and self._marked.id == chosen.id else chosen
@@ -192,7 +186,6 @@ class SessionsDialog(Dialog[str | None]):
             self._say("Marked: open another one to compare the two." if self._marked else "")
 
     def action_rename(self) -> None:
-        """Name the selected session."""
         chosen = self._selected
         if chosen is not None:
             self.app.push_screen(NameDialog(chosen.title), lambda name: self._take_name(chosen, name))
@@ -205,13 +198,11 @@ class SessionsDialog(Dialog[str | None]):
         self._do(self._store.rename(chosen.id, name), "Named.")
 
     def action_pin(self) -> None:
-        """Pin the selected session above the others, or unpin it."""
         chosen = self._selected
         if chosen is not None:
             self._do(self._store.pin(chosen.id, not chosen.pinned), "Unpinned." if chosen.pinned else "Pinned.")
 
     def action_delete(self) -> None:
-        """Delete the selected session, after asking."""
         chosen = self._selected
         if chosen is None:
             return
@@ -227,7 +218,6 @@ class SessionsDialog(Dialog[str | None]):
             self._do(self._store.delete(chosen.id), "Deleted; u restores it.", lambda: self._deleted.append(chosen))
 
     def action_restore(self) -> None:
-        """Restore the session that was deleted last."""
         if self._deleted:
             self._do(self._store.restore(self._deleted[-1].id), "Restored.", self._deleted.pop)
         else:
@@ -262,7 +252,6 @@ class NameDialog(Dialog[str | None]):
         self._title = name
 
     def compose(self) -> ComposeResult:
-        """The name in one line."""
         with dialog_box("name-box", "Name of the session", "Enter renames · empty for its first words · Esc cancels"):
             line = Input(clean_line(self._title), id="name-input", compact=True)
             line.cursor_blink = False

@@ -60,13 +60,6 @@ class AnswerTurn(TurnLines):
 
     @classmethod
     def of(cls, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> AnswerTurn:
-        """A complete answer.
-
-        Args:
-            turn: The answer.
-            labels: The names of models by their references.
-            show_thoughts: Whether the thoughts are unfolded.
-        """
         widget = cls(show_thoughts=show_thoughts)
         widget.write(turn.message.content, turn.message.reasoning)
         widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
@@ -110,7 +103,6 @@ class AnswerTurn(TurnLines):
             self.set_lines(self._all())
 
     def show_thoughts(self, show: bool) -> None:
-        """Unfold or fold the thoughts."""
         self._show_thoughts = show
         if self._width:
             self.set_lines(self._all())
@@ -166,7 +158,6 @@ class AnswerTurn(TurnLines):
         self.show_thoughts(not self._show_thoughts)
 
     def on_click(self, event: Click) -> None:
-        """A click on the line above the thoughts folds or unfolds them."""
         if self._thoughts.length and event.y == 0:
             self.action_fold()
 

@@ -92,9 +92,7 @@ class SwapCard(Lines):
 
     @property
     def text(self) -> str:
-        """The card as plain text."""
         return "\n".join(line.plain.rstrip() for line in self._lines)
 
     def show(self, swap: Swap) -> None:
-        """Show new figures."""
         self.set_lines(swap_lines(swap))

@@ -57,11 +57,9 @@ class Earlier(Lines, can_focus=True):
         self._lines = [Content(text, [Span(0, len(text), "turn--note")])]
 
     def on_click(self) -> None:
-        """Ask for the turns."""
         self.action_load()
 
     def action_load(self) -> None:
-        """Ask for the turns."""
         self.post_message(self.Wanted(self))
 
 
@@ -93,7 +91,6 @@ class Transcript(VerticalScroll, can_focus=False):
         return mounted
 
     def user_turn(self, text: str) -> UserTurn:
-        """A message of the user with its pastes folded."""
         return UserTurn(text, self.folds(text))
 
     def follow(self, following: bool) -> None:
@@ -156,7 +153,6 @@ class Transcript(VerticalScroll, can_focus=False):
             turn.put(node.number, places[node.number])
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """All the width there is."""
         return container.width
 
     def _widget(self, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> TurnLines:

@@ -76,7 +76,6 @@ class TurnLines(Lines, can_focus=True):
 
         @property
         def control(self) -> TurnLines:
-            """The turn."""
             return self.turn
 
     def __init__(self, classes: str) -> None:
@@ -87,7 +86,6 @@ class TurnLines(Lines, can_focus=True):
         self._copied = -1
 
     def put(self, number: int, place: BranchPosition) -> None:
-        """Set the number of the message, and its place among its branches."""
         self.number, self._place = number, place
 
     def _branch_text(self) -> str:
@@ -104,17 +102,14 @@ class TurnLines(Lines, can_focus=True):
         return False
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line, at this width."""
         if self.lay_out(width):
             self.forget_drawn()
         return len(self.lines)
 
     def action_ask(self, action: TurnAction) -> None:
-        """Ask for an action on the message."""
         self.post_message(self.Asked(self, action))
 
     def action_copy(self, to_file: bool = False) -> None:
-        """Copy the text, with `to_file` also into a file."""
         self.post_message(CopyOut(self.text, to_file=to_file))
 
     def action_copy_code(self, to_file: bool = False) -> None:
@@ -200,6 +195,5 @@ class UserTurn(TurnLines):
             self.refresh(layout=True)
 
     def on_click(self, event: Click) -> None:
-        """A click on the row of a folded part unfolds it."""
         if event.y in self._marks:
             self.action_fold()

@@ -28,7 +28,6 @@ class HiddenLine(InputLine):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is shown."""
         return self.has_class("-open")
 
     def open(self, begun: str = "") -> None:
@@ -53,5 +52,4 @@ class HiddenLine(InputLine):
         return was_open
 
     def on_blur(self) -> None:
-        """Keys go elsewhere."""
         self.is_typed_in = False
