@@ -30,6 +30,7 @@ from workbench.ui.bench.fields import (
 )
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import short_label, styled
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
@@ -109,9 +110,7 @@ class BenchInput(Horizontal):
     def compose(self) -> ComposeResult:
         yield Label(self.field.label, classes="bench-name", markup=False)
         yield Label(self.field.option, classes="bench-option", markup=False)
-        value = Input(self.field.default, compact=True)
-        value.cursor_blink = False
-        yield value
+        yield InputLine(value=self.field.default)
         yield Label("", classes="bench-note", markup=False)
 
     def on_mount(self) -> None:

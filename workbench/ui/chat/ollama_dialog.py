@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label
@@ -16,10 +15,11 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, TargetError, WorkbenchError
 from workbench.core.sending import ModelSender, SendPhase, SendProgress, Sent
 from workbench.core.session import Session
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
 
 PHASES: dict[SendPhase, str] = {
@@ -70,18 +70,15 @@ class SendDialog(Dialog[Sent | None]):
         """The name and the server of the model that a second Enter replaces."""
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="send-box", classes="dialog-box") as box:
-            box.border_title = "Make a model in Ollama"
-            box.border_subtitle = "Enter makes it · Tab to the other field · Esc stops, then closes"
+        keys = "Enter makes it · Tab to the other field · Esc stops, then closes"
+        with dialog_box("send-box", "Make a model in Ollama", keys):
             yield Label("Name", classes="dialog-label")
-            yield Input(proposed_name(self._session.title), id="send-name", compact=True)
+            yield InputLine("send-name", value=proposed_name(self._session.title))
             yield Label("Ollama is at", classes="dialog-label")
-            yield Input(self._sender.usual_server, id="send-server", compact=True)
+            yield InputLine("send-server", value=self._sender.usual_server)
             yield SendLines()
 
     def on_mount(self) -> None:
-        for field in (self.name_input, self.server):
-            field.cursor_blink = False
         self._say("The model file is sent too, unless Ollama has it.", "send--dim")
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
         self.name_input.focus()

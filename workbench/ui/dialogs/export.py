@@ -17,6 +17,7 @@ from textual.widgets.option_list import Option
 from workbench.core.errors import WorkbenchError
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.services import Services
+from workbench.ui.widgets.input_line import InputLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +68,7 @@ class ExportDialog(Dialog[Export | None]):
         with dialog_box("export-box", f"Export {self._what}", "Enter writes · Tab to the path · Esc closes"):
             yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
             yield Label("To", id="export-to", classes="dialog-label")
-            path = Input(id="export-path", compact=True)
-            path.cursor_blink = False
-            yield path
+            yield InputLine("export-path")
 
     def on_mount(self) -> None:
         self.forms.highlighted = 0

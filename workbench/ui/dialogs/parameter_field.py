@@ -17,6 +17,7 @@ from textual.widgets import Input, Label
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Parameter, Value, check_value, parse_value
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.widgets.input_line import InputLine
 
 SEPARATOR = "|"
 """Separates several texts in one field."""
@@ -106,9 +107,7 @@ class ParameterField(Horizontal):
         parameter = self.parameter
         choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
         yield Label(parameter.label, classes="field-name", markup=False)
-        value = Input(self._initial_text, compact=True, suggester=SuggestFromList(choices) if choices else None)
-        value.cursor_blink = False
-        yield value
+        yield InputLine(value=self._initial_text, suggester=SuggestFromList(choices) if choices else None)
         yield Label("", classes="field-note", markup=False)
 
     def on_mount(self) -> None:

@@ -19,6 +19,7 @@ from workbench.gguf.model_files import ModelFiles
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import cut, fold, styled
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
 LONGEST_TEXT = 200_000
@@ -102,9 +103,7 @@ class ArrayDialog(Dialog[None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box("value-box", cut(self._key, 70), "Type to search · ↑ ↓ scroll · Esc closes"):
-            search = Input(placeholder="Type to search…", id="value-search", compact=True)
-            search.cursor_blink = False
-            yield search
+            yield InputLine("value-search", "Type to search…")
             yield Rows("value-rows")
             yield Label("Reading…", id="value-state", markup=False)
 

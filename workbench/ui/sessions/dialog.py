@@ -21,6 +21,7 @@ from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
 
@@ -79,9 +80,7 @@ class SessionsDialog(Dialog[str | None]):
         with dialog_box(
             "sessions-box", "Sessions", "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
         ):
-            search = Input(placeholder="Search all messages…", id="sessions-search", compact=True)
-            search.cursor_blink = False
-            yield search
+            yield InputLine("sessions-search", "Search all messages…")
             yield SessionRows("sessions-rows")
             yield Label("Reading…", id="sessions-state", markup=False)
 
@@ -253,9 +252,7 @@ class NameDialog(Dialog[str | None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box("name-box", "Name of the session", "Enter renames · empty for its first words · Esc cancels"):
-            line = Input(clean_line(self._title), id="name-input", compact=True)
-            line.cursor_blink = False
-            yield line
+            yield InputLine("name-input", value=clean_line(self._title))
 
     @on(Input.Submitted, "#name-input")
     def _taken(self, event: Input.Submitted) -> None:
