@@ -56,10 +56,11 @@ class Table(Generic[Item]):
         'llama              5'
 
     Args:
-        columns: The columns.
+        columns: The last one is left out while the columns without a width would get less than `least_flexible`
+            terminal columns; two always stay.
         indent: Empty terminal columns before the first one.
         gap: Empty terminal columns between two of them.
-        least_flexible: While the columns without a width would get less, the last column is left out; two always stay.
+        least_flexible: See `columns`.
     """
 
     def __init__(
@@ -107,14 +108,7 @@ class Table(Generic[Item]):
         return self._joined(cells, self.laid_out(width))
 
     def row(self, item: Item, width: int, span: tuple[int, int, Content] | None = None) -> Content:
-        """One item.
-
-        Args:
-            item: The item.
-            width: The width of the row.
-            span: Content in place of the cells of several columns: the index of the first one, the index behind the
-                last one, and the content.
-        """
+        """One item; `span` puts content in place of the cells of the columns from one index up to another."""
         columns = self.laid_out(width)
         if span is None:
             return self._joined([column.cell(item) for column, _ in columns], columns)

@@ -75,8 +75,7 @@ def heading(text: str) -> Content:
 def paragraph(text: str, width: int, indent: int = 0, style: str = "") -> list[Content]:
     """Running text wrapped to `width`, every line indented."""
     lines = Content(text).wrap(max(10, width - indent))
-    filled = [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines]
-    return filled or [Content("")]
+    return [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines] or [Content("")]
 
 
 def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:

@@ -23,7 +23,7 @@ class MachineMonitor:
     Args:
         app: The program.
         workspace: Reads the meters.
-        find_devices: Lists the devices that llama.cpp computes on; for a thread.
+        find_devices: Lists the devices that llama.cpp computes on; runs in a thread.
         show_alarm: Shows a new alarm in the chat.
         others_run: Whether anything but the chat loads models or generates tokens.
     """

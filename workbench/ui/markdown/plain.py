@@ -11,11 +11,7 @@ class PlainDocument:
     """Text that is appended to, wrapped to a width that may change.
 
     Only the last row is open, and the one before it where a word is folded over both: a word that is wider than a row
-    begins on a row of its own, and its full rows never change.
-
-    Args:
-        style: The component class of all of it.
-        margin: Put before every row, beside the width.
+    begins on a row of its own, and its full rows never change. The margin stands before every row, beside the width.
     """
 
     def __init__(self, style: str = "", margin: Content | None = None) -> None:

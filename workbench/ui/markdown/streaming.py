@@ -18,7 +18,6 @@ from textual.content import Content
 from workbench.ui.kit.text import fold
 from workbench.ui.markdown.blocks import (
     BLANK,
-    ListPlace,
     block_lines,
     blocks_lines,
     first_number,
@@ -215,7 +214,7 @@ class StreamingDocument:
         for item in items[: len(items) - leave]:
             so_far = self._continues(node)
             number = so_far.next_number if so_far else first_number(node)
-            self._settle(item_lines(item, self._width, ListPlace(number, 0)), blank=so_far is None or so_far.air)
+            self._settle(item_lines(item, self._width, number), blank=so_far is None or so_far.air)
             following = None if number is None else number + 1
             self._list = _ListSoFar(node.type, node.markup, following, needs_air(item))
         return _first_line(items[-1])
@@ -224,7 +223,7 @@ class StreamingDocument:
         so_far = self._continues(node) if is_list(node) else None
         if is_list(node):
             number = so_far.next_number if so_far else first_number(node)
-            lines = item_lines(node.children[-1], self._width, ListPlace(number, 0))
+            lines = item_lines(node.children[-1], self._width, number)
         else:
             lines = block_lines(node, self._width)
         blank = self._settled and (so_far is None or so_far.air)
@@ -247,10 +246,7 @@ class StreamingDocument:
             return False
         self._list = None
         self._fence = _OpenFence.of(node, opening)
-        if self._settled:
-            self.lines[self._settled :] = [BLANK]
-            self._settled += 1
-        self._settle(label_lines(self._fence.language, self._width), blank=False)
+        self._settle(label_lines(self._fence.language, self._width))
         self._tail = ""
         self._parsed = 0
         self._take("".join(tail_lines[start + 1 :]))
@@ -278,7 +274,7 @@ class StreamingDocument:
             return
         first = fence.dedent(lines[0])
         fence.within = False
-        code = "\n".join([first, *(fence.dedent(line) for line in lines[1:])])
+        code = "\n".join([first, *map(fence.dedent, lines[1:])])
         self._settle(code_lines(code, fence.language, self._width), blank=False)
 
     def _settle_rows(self, fence: _OpenFence, line: str) -> str:

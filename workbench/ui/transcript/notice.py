@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.content import Content, Span
+from textual.content import Content
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 
@@ -56,7 +57,7 @@ class Notice(Lines):
         return f"{self._title}\n{self._hint}".rstrip()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        title = Content(self._title, [Span(0, len(self._title), "notice--title")])
-        self._lines = title.wrap(width) + (Content(self._hint).wrap(width) if self._hint else [])
+        title = styled((self._title, "notice--title"))
+        self._lines = [*title.wrap(width), *(Content(self._hint).wrap(width) if self._hint else [])]
         self.forget_drawn()
         return len(self._lines)
