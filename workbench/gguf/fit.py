@@ -197,7 +197,6 @@ class FitModel:
         return min(pads * CELL_PADDING, ceiling)
 
     def _caches(self, question: FitQuestion) -> list[int]:
-        """Cumulative bytes of the caches of the layers."""
         return _sums(cache_bytes_by_layer(self._metadata, _settings(question)))
 
     def _most_layers(self, question: FitQuestion, room: Room, caches: Sequence[int]) -> int:

@@ -119,11 +119,15 @@ def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
     trunk = count - nextn if 0 < nextn < count else count
     window, windowed = _window(metadata, architecture, trunk)
     recurrent = _recurrent_layers(metadata, architecture, trunk)
-    own = _layers_with_own_cache(metadata, architecture, trunk)
+    own = trunk
+    if architecture == "gemma3n":
+        own = min(trunk, _GEMMA3N_OWN_KV)
+    elif architecture == "gemma4":
+        own -= get_int(metadata, "gemma4.attention.shared_kv_layers") or 0
     kv_heads = _kv_heads(metadata, architecture, count)
     kinds = []
     for layer in range(count):
-        if layer >= trunk or layer >= own or architecture in _CACHELESS:
+        if layer >= own or architecture in _CACHELESS:
             kind = LayerKind.NONE
         elif architecture == "falcon-h1":
             kind = LayerKind.BOTH
@@ -184,12 +188,8 @@ def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: i
             return _flagged(listed, trunk)
         interval = get_int(metadata, f"{architecture}.full_attention_interval") or _HYBRID_BY_INTERVAL[architecture]
         return frozenset(layer for layer in range(trunk) if (layer + 1) % interval)
-    if architecture in _HYBRID_BY_HEADS:
-        return _layers_without_heads(metadata, architecture, trunk)
-    return frozenset()
-
-
-def _layers_without_heads(metadata: Mapping[str, Value], architecture: str, trunk: int) -> frozenset[int]:
+    if architecture not in _HYBRID_BY_HEADS:
+        return frozenset()
     count = layer_count(metadata, architecture)
     kv_heads = _kv_heads(metadata, architecture, count) or ()
     layers = frozenset(layer for layer, heads in enumerate(kv_heads[:trunk]) if heads == 0)
@@ -198,14 +198,6 @@ def _layers_without_heads(metadata: Mapping[str, Value], architecture: str, trun
         widths = get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,) * count
         layers = frozenset(layer for layer in layers if widths[layer] == 0)
     return layers
-
-
-def _layers_with_own_cache(metadata: Mapping[str, Value], architecture: str, trunk: int) -> int:
-    if architecture == "gemma3n":
-        return min(trunk, _GEMMA3N_OWN_KV)
-    if architecture == "gemma4":
-        return trunk - (get_int(metadata, "gemma4.attention.shared_kv_layers") or 0)
-    return trunk
 
 
 def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> CacheWidths:

@@ -106,8 +106,12 @@ class _HeaderReader:
             self._fail(f"a text in {self._where} claims to be longer than {size_text(MAX_STRING)}")
         end = self._cursor.offset
         data_offset = -(-end // alignment) * alignment if tensors else end
-        self._check_data(tensors, data_offset)
         size = self._cursor.size
+        needed = max((data_offset + tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
+        if needed > size:
+            missing = needed - size
+            amount = size_pair(missing, needed) if 1000 * missing > needed else size_text(missing)
+            self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
         return Header(str(self._path), version, metadata, value_types, tensors, alignment, data_offset, size)
 
     def _fail(self, what: str, hint: str = _DAMAGED) -> NoReturn:
@@ -265,14 +269,6 @@ class _HeaderReader:
         else:
             what, hint = f"the unknown type {number}", "A newer workbench may read it, or the file is damaged."
         self._fail(f"the tensor {name!r} has {what}", hint)
-
-    def _check_data(self, tensors: tuple[TensorInfo, ...], data_offset: int) -> None:
-        size = self._cursor.size
-        end = max((data_offset + tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
-        if end > size:
-            missing = end - size
-            amount = size_pair(missing, end) if 1000 * missing > end else size_text(missing)
-            self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
 
 
 def numbers_of(code: str, raw: bytes) -> array[Any]:

@@ -197,19 +197,15 @@ class _NamedFiles:
             if kind == "PyTorch":
                 found = [path for path in found if _begins(path, _ZIP)]
             if found and kind == "GGUF":
-                self._refuse_escapes(text, folder, found)
+                for path in found:
+                    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+                        hint = f"It links to a file outside the directory. Name that file: FROM {path}"
+                        raise self._error("FROM", text, f"insecure path: {path}", hint)
                 return list(dict.fromkeys(model_file(path).path for path in found))
             if found:
                 problem = f"the weights in this directory are in {kind} format, which llama.cpp does not read"
                 raise self._error("FROM", text, problem, "Convert them to GGUF, and name that file.")
         raise self._error("FROM", text, "no Modelfile or safetensors files found", "Name a .gguf file.")
-
-    def _refuse_escapes(self, text: str, folder: Path, found: Sequence[Path]) -> None:
-        root = Path(os.path.realpath(folder))
-        for path in found:
-            if not Path(os.path.realpath(path)).is_relative_to(root):
-                hint = f"It links to a file outside the directory. Name that file: FROM {path}"
-                raise self._error("FROM", text, f"insecure path: {path}", hint)
 
     def weights(self, files: Sequence[Path], notes: list[str]) -> Path | None:
         """The model among `files`; None where there is none."""

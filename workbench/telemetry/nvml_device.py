@@ -112,7 +112,8 @@ class NvmlDevice:
             key, name = uuid or f"{whole.key}/{index}", name or whole.name
             return GpuInfo(key, "nvml", index, name, uuid, whole.pci_id, whole.capability, partition="part")
         pci = self._ask("pci_id", nvml.nvmlDeviceGetPciInfo)
-        pci_id = None if pci is None else normal_pci_id(_text(pci.busId))
+        bus_id = "" if pci is None else pci.busId
+        pci_id = normal_pci_id(bus_id.decode("ascii", "replace") if isinstance(bus_id, bytes) else bus_id)
         mig = self._ask("mig", nvml.nvmlDeviceGetMigMode)
         split = mig is not None and mig[0] == 1
         return GpuInfo(
@@ -221,14 +222,14 @@ class NvmlDevice:
                 continue
             answered = True
             # A process with compute and graphics contexts is in two lists, with the same size.
-            held += [_size_of(process.usedGpuMemory) for process in processes if process.pid == self._reader.pid]
+            held += [process.usedGpuMemory for process in processes if process.pid == self._reader.pid]
         if not answered:
             return None
-        if any(size is None for size in held):
+        if any(size is None or size >= _NOT_A_SIZE for size in held):
             self._absent["memory_own"] = "not supported"
             return None
         self._absent.pop("memory_own", None)
-        return max((size for size in held if size is not None), default=0)
+        return max(filter(None, held), default=0)
 
     def _processes(self, handle: object, name: str) -> Sequence[Nvml]:
         nvml = self._nvml
@@ -283,11 +284,3 @@ class NvmlDevice:
                 self._never[figure] = reason
             self._absent[figure] = reason
             return None
-
-
-def _size_of(value: int | None) -> int | None:
-    return None if value is None or value >= _NOT_A_SIZE else value
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
