@@ -84,11 +84,6 @@ def _send(options: argparse.Namespace, session: Session, sender: ModelSender) ->
         line.clear()
 
 
-def _sent_text(sent: Sent) -> str:
-    what = "Ollama had the file" if not sent.sent_bytes else f"{size_text(sent.sent_bytes)} sent"
-    return f"{sent.ref}\n{what}; it answers: {sent.answer}"
-
-
 def _formats(text: str) -> list[ExportFormat]:
     known = get_args(ExportFormat)
     names = [name.strip() for name in text.split(",")]
@@ -135,5 +130,8 @@ def run(options: argparse.Namespace) -> int:
             {"session": session.id, "files": files, **({"ollama": asdict(sent) | {"ref": sent.ref}} if sent else {})}
         )
     else:
-        print(*(path for _, path in written), *([_sent_text(sent)] if sent else []), sep="\n")
+        print(*(f"{path}\n" for _, path in written), sep="", end="")
+        if sent is not None:
+            what = f"{size_text(sent.sent_bytes)} sent" if sent.sent_bytes else "Ollama had the file"
+            print(f"{sent.ref}\n{what}; it answers: {sent.answer}")
     return 0

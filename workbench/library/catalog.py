@@ -129,11 +129,8 @@ class LibraryCatalog(Catalog):
     def resolve(self, ref: str) -> ModelEntry:
         """The entry that `ref` stands for. The engine refuses one with a `problem`.
 
-        Searches folders and reads headers: not for the event loop.
-
-        Args:
-            ref: `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
-                `NAME@QUANT` of a known model.
+        `ref` is `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
+        `NAME@QUANT` of a known model. Searches folders and reads headers: not for the event loop.
 
         Raises:
             ModelfileError: It is the path of an invalid Modelfile.
