@@ -61,13 +61,11 @@ def advice_for(gpu: GpuInfo, cuda: str = "", *, platform: str = sys.platform, ch
     """
     backend, flags, needs = _NATIVE[gpu.source]
     pip = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING}"
-    version = "0.3.36"
-    with suppress(importlib.metadata.PackageNotFoundError):
-        version = importlib.metadata.version(BINDING)
+    wanted = f"{BINDING}=={installed_version(BINDING) or '0.3.36'}"
     if platform == "win32":
-        command = f'{pip} -C cmake.args="{flags}" {BINDING}=={version}'
+        command = f'{pip} -C cmake.args="{flags}" {wanted}'
     else:
-        command = f'CMAKE_ARGS="{flags}" {pip} {BINDING}=={version}'
+        command = f'CMAKE_ARGS="{flags}" {pip} {wanted}'
     if checkout is None:
         checkout = (CHECKOUT / "Makefile").is_file() and (CHECKOUT / "pyproject.toml").is_file()
     prebuilt = ""
@@ -76,6 +74,13 @@ def advice_for(gpu: GpuInfo, cuda: str = "", *, platform: str = sys.platform, ch
     elif checkout and (index := cuda_index(cuda, gpu.capability)) is not None:
         prebuilt = f"make run BACKEND=cuda CUDA={index}"
     return Advice(command, needs, prebuilt)
+
+
+def installed_version(package: str) -> str | None:
+    """The version of a Python package; None where it is not installed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
 
 
 def why_too_old(capability: tuple[int, int]) -> str:
