@@ -116,7 +116,7 @@ def _print_machine(report: Report) -> None:
     kind = ", in a container" if machine.container else ""
     kind += ", under Windows (WSL)" if machine.wsl else ""
     print("machine")
-    cores = f"{_count(machine.cores)} physical, {_count(machine.logical_cores)} logical"
+    cores = f"{machine.cores or UNKNOWN} physical, {machine.logical_cores or UNKNOWN} logical"
     if machine.allowed_cores is not None and machine.allowed_cores != machine.logical_cores:
         cores += f", {machine.allowed_cores} allowed"
     memory = size_pair(facts.free_bytes, facts.total_bytes, " free of ")
@@ -218,7 +218,3 @@ def _models(models: Sequence[str] | None) -> str:
         return UNKNOWN
     more = f" and {len(models) - MOST_MODELS} more" if len(models) > MOST_MODELS else ""
     return (", ".join(models[:MOST_MODELS]) + more) or "none"
-
-
-def _count(number: int | None) -> str:
-    return UNKNOWN if number is None else str(number)

@@ -22,7 +22,7 @@ from workbench.gguf.model import ModelFacts, describe, get_text, other_kind
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 from workbench.library.folders import ModelFile
-from workbench.library.groups import Identity, shape_of
+from workbench.library.groups import Identity
 from workbench.library.labels import Mix, mix_of
 
 log = logging.getLogger(__name__)
@@ -92,7 +92,8 @@ def _why_no_model(header: Header, facts: ModelFacts) -> str:
 def _identity(header: Header, facts: ModelFacts) -> Identity:
     keys = ("basename", "size_label", "finetune", "version", "organization")
     texts = {key: get_text(header.metadata, f"general.{key}") or "" for key in keys}
-    shape = shape_of((facts.block_count, facts.embedding_length, facts.feed_forward_length, facts.expert_count))
+    numbers = (facts.block_count, facts.embedding_length, facts.feed_forward_length, facts.expert_count)
+    shape = tuple(number or 0 for number in numbers) if any(numbers) else ()
     return Identity(architecture=facts.architecture or "", name=facts.name or "", shape=shape, **texts)
 
 

@@ -9,7 +9,7 @@ compared, without those that state who made the file, or how.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workbench.gguf.names import parse_name
@@ -52,7 +52,7 @@ class Identity:
     version: str = ""
     organization: str = ""
     shape: tuple[int, ...] = ()
-    """Layers, widths and experts, which quantization does not change."""
+    """Layers, widths and experts, which quantization does not change; empty where the file states none of them."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -119,8 +119,3 @@ def _without_maker(base: str, organization: str) -> str:
 
 def _plain(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
-
-
-def shape_of(numbers: Sequence[int | None]) -> tuple[int, ...]:
-    """Numbers that quantization does not change; empty where the file states none of them."""
-    return tuple(number or 0 for number in numbers) if any(numbers) else ()
