@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError, TemplateError
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
-from workbench.modelfile.syntax import ROLES, Instruction, ModelfileSyntaxError, check
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, ModelfileSyntaxError, check
 from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
 
 # Ollama keeps instructions and parameters in one list by name: a parameter of such a name is that instruction.
-_COMMAND_OF_PARAMETER = {
-    "model": "from",
-    **{
-        name: name
-        for name in ("license", "template", "system", "adapter", "draft", "renderer", "parser", "message", "requires")
-    },
-}
+_COMMAND_OF_PARAMETER = {"model": "from", **{name: name for name in COMMANDS if name not in ("from", "parameter")}}
 _LAST_WINS = frozenset({"adapter", "template", "system", "renderer", "parser"})
 
 
@@ -113,9 +108,10 @@ class ModelfileReport:
     """Directives that are ignored, here or by Ollama."""
 
     @property
-    def first_error(self) -> Finding:
+    def first_error(self) -> ModelfileSyntaxError:
         """The first error in the file; there must be one."""
-        return min(self.errors, key=lambda finding: (finding.line, finding.column))
+        first = min(self.errors, key=lambda finding: (finding.line, finding.column))
+        return ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
 
 
 class _Collector:
@@ -125,12 +121,12 @@ class _Collector:
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
         self.lists: dict[str, list[str]] = {"from": [], "draft": [], "license": []}
-        self.texts: dict[str, str] = {}
+        self.texts: dict[str, Any] = {}
+        """The values of the instructions that occur once, by the field of `Modelfile`."""
         self.parameters: dict[str, Value] = {}
         self.messages: list[Message] = []
 
     def take(self, command: Instruction) -> None:
-        """Add one instruction."""
         try:
             self._take(_as_ollama_has_it(command))
         except ModelfileError as error:
@@ -173,17 +169,10 @@ class _Collector:
             self._warn(command, f"{name} {command.args} is not used: {reason}")
 
     def modelfile(self) -> Modelfile:
-        """The values of all instructions."""
-        text = self.texts
         return Modelfile(
+            **self.texts,
             bases=tuple(self.lists["from"]),
-            adapter=text.get("adapter", ""),
             drafts=tuple(self.lists["draft"]),
-            template=text.get("template", ""),
-            system=text.get("system", ""),
-            renderer=text.get("renderer", ""),
-            parser=text.get("parser", ""),
-            requires=text.get("requires", ""),
             parameters=self.parameters,
             licenses=tuple(self.lists["license"]),
             messages=tuple(self.messages),
@@ -248,6 +237,5 @@ def read(source: bytes | str) -> Modelfile:
     """
     reading = examine(source)
     if reading.modelfile is None:
-        first = reading.first_error
-        raise ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
+        raise reading.first_error
     return reading.modelfile

@@ -231,15 +231,3 @@ def check(source: bytes | str) -> tuple[tuple[Instruction, ...], ModelfileSyntax
             "no FROM line", "A Modelfile names its model: FROM ./model.gguf", 1, 1
         )
     return tuple(commands), None
-
-
-def parse(source: bytes | str) -> tuple[Instruction, ...]:
-    """The instructions of a Modelfile.
-
-    Raises:
-        ModelfileSyntaxError: Ollama would refuse the text.
-    """
-    commands, error = check(source)
-    if error is not None:
-        raise error
-    return commands

@@ -151,7 +151,7 @@ class _Evaluator:
                 return enumerate(value)
             case dict():
                 self._bounds.step(node.position, len(value))
-                return sorted(value.items(), key=_by_key)
+                return sorted(value.items())
             case Nothing():
                 return ()
         self._bounds.fail(
@@ -167,7 +167,3 @@ class _Evaluator:
             else:
                 # The pipeline has declared it already, for `else`; each iteration has a value of its own.
                 self._expressions.variables.declare(name, value)
-
-
-def _by_key(pair: tuple[str, Value]) -> str:
-    return pair[0]

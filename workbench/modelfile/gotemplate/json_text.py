@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
 
 from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, Struct, Value
 
@@ -16,55 +15,33 @@ _ESCAPED = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
 _EXPONENT = re.compile(r"e([+-])0(\d)$")
 
 
-def to_json(value: Value) -> str:
-    """`value` in one line without blanks, the keys of maps sorted, `<`, `>` and `&` escaped.
+def to_json(value: Value, depth: int = 0) -> str:
+    """`value` in one line without blanks, the keys of maps sorted, `<`, `>` and `&` escaped; `depth` is its nesting.
 
     Raises:
         FunctionError: It is nested too deep.
         ValueError: It contains a float that JSON cannot represent.
     """
-    return "".join(_pieces(value, 0))
-
-
-def _pieces(value: Value, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise FunctionError(f"a value nested more than {MAX_DEPTH} deep cannot be written as JSON")
     match value:
         case bool():
-            yield "true" if value else "false"
+            return "true" if value else "false"
         case str():
-            yield _text(value)
+            return _text(value)
         case int():
-            yield str(value)
+            return str(value)
         case float():
-            yield _float(value)
-        case Struct():
-            yield from _pieces(value.document, depth)
-        case PrintedList():
-            yield from _pieces(value.document, depth)
+            return _float(value)
+        case Struct() | PrintedList():
+            return to_json(value.document, depth)
         case list():
-            yield from _elements(value, depth)
+            return f"[{','.join(to_json(element, depth + 1) for element in value)}]"
         case dict():
-            yield from _members(value if isinstance(value, Members) else dict(sorted(value.items())), depth)
+            members = value.items() if isinstance(value, Members) else sorted(value.items())
+            return f"{{{','.join(f'{_text(key)}:{to_json(member, depth + 1)}' for key, member in members)}}}"
         case _:
-            yield "null"
-
-
-def _elements(value: list[Value], depth: int) -> Iterator[str]:
-    yield "["
-    for index, element in enumerate(value):
-        if index:
-            yield ","
-        yield from _pieces(element, depth + 1)
-    yield "]"
-
-
-def _members(value: dict[str, Value], depth: int) -> Iterator[str]:
-    yield "{"
-    for index, (key, member) in enumerate(value.items()):
-        yield f"{',' if index else ''}{_text(key)}:"
-        yield from _pieces(member, depth + 1)
-    yield "}"
+            return "null"
 
 
 def _text(text: str) -> str:

@@ -21,7 +21,9 @@ from workbench.modelfile.gotemplate.tree import (
     Variable,
 )
 
-_LITERALS = frozenset({"string", "character", "number", "bool", "nil", "dot"})
+_TERMS = frozenset(
+    {"string", "character", "number", "bool", "nil", "dot", "identifier", "variable", "field", "left paren"}
+)
 
 
 class PipelineReader:
@@ -124,30 +126,26 @@ class PipelineReader:
 
     def _term(self) -> Operand | None:
         token = self._cursor.peek()
-        if token.kind in _LITERALS:
-            self._cursor.next()
-            return self._literal(token)
+        if token.kind not in _TERMS:
+            return None
+        self._cursor.next()
         match token.kind:
             case "identifier":
                 if token.text not in self._functions:
                     hint = did_you_mean(token.text, self._functions) or f"A field has a dot before it: .{token.text}"
                     self._cursor.fail(token.position, f"there is no function {token.text!r}", hint)
-                self._cursor.next()
                 return Function(token.text, token.position)
             case "variable":
                 if token.text not in self._cursor.variables:
                     hint = did_you_mean(token.text, self._cursor.variables) or f"Declare it first: {token.text} := …"
                     self._cursor.fail(token.position, f"there is no variable {token.text} here", hint)
-                self._cursor.next()
                 return Variable(token.text, (), token.position)
             case "field":
-                self._cursor.next()
                 return FieldPath((token.text,), token.position)
             case "left paren":
-                self._cursor.next()
                 return self.read("parentheses", "right paren")
             case _:
-                return None
+                return self._literal(token)
 
     def _literal(self, token: Token) -> Constant | Dot:
         try:
