@@ -14,7 +14,7 @@ from workbench.modelfile.gotemplate.evaluate import evaluate
 from workbench.modelfile.gotemplate.expressions import EvaluationSettings
 from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
-from workbench.modelfile.gotemplate.prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
+from workbench.modelfile.gotemplate.prompt import PromptRequest, render_prompt, with_response
 from workbench.modelfile.gotemplate.tree import TemplateTree, identifiers
 from workbench.modelfile.gotemplate.values import Value, sound_text
 
@@ -55,10 +55,6 @@ class Template:
             GoTemplateError: The template fails on these messages, or a limit is reached.
         """
         return self.render_prompt(PromptRequest(messages=[_in_json(message) for message in messages]))
-
-    def mode(self, request: PromptRequest) -> Mode:
-        """Which of Ollama's three modes renders `request`."""
-        return mode_for(self.tree, request)
 
 
 def _in_json(message: Message) -> Mapping[str, object]:

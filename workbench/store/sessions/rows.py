@@ -15,6 +15,7 @@ from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, SessionSummary, first_words
 from workbench.core.trace import Trace
 from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn, View
+from workbench.store.files import numbered
 
 Row = tuple[Any, ...]
 
@@ -68,10 +69,8 @@ def next_making(session: Session) -> Making:
 
 def insert_session(connection: sqlite3.Connection, session: Session, holder: str | None) -> tuple[int, str]:
     """Store a whole session; returns its key and its id, with a number appended if the wanted one exists."""
-    name, number = session.id, 1
-    while connection.execute("SELECT 1 FROM session WHERE id = ?", (to_text(name),)).fetchone():
-        number += 1
-        name = f"{session.id}-{number}"
+    taken = "SELECT 1 FROM session WHERE id = ?"
+    name = next(name for name in numbered(session.id) if not connection.execute(taken, (to_text(name),)).fetchone())
     values = (
         to_text(name),
         session.created_at,
