@@ -111,7 +111,6 @@ class BenchModel:
     read_bytes: int | None = None
     """Bytes of weights that one token reads; None where that is not known."""
     warnings: tuple[str, ...] = ()
-    """Warnings, such as GPU layers without a GPU."""
 
     @property
     def label(self) -> str:
@@ -158,7 +157,6 @@ class Conditions:
     others_percent: float | None = None
     """Processor time of other programs, in per cent of the whole machine."""
     others_s: float | None = None
-    """The same in seconds."""
     gpu_mhz: float | None = None
     gpu_throttle: tuple[str, ...] = ()
     gpu_others_bytes: int | None = None
@@ -174,7 +172,6 @@ class Sample:
     seed: int
     conditions: Conditions = field(default_factory=Conditions)
     disturbed: tuple[str, ...] = ()
-    """What disturbed it, in words."""
 
 
 @dataclass(frozen=True, slots=True)

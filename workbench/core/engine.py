@@ -38,7 +38,6 @@ class Capabilities:
     """The optional abilities of an engine."""
 
     score: bool = False
-    """Whether `score` works."""
     reload: bool = True
     """Whether load settings have an effect."""
 

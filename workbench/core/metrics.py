@@ -115,15 +115,11 @@ class Meter:
         self._first_lane_ns: int | None = None
         self._last_lane_ns = 0
         self._gaps_ns = array("q")
-        self._tokens = 0
+        self.tokens = 0
+        """Seen so far."""
         self._recent: deque[int] = deque()
         self._end: Finished | None = None
         self._end_ns: int | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Tokens seen so far."""
-        return self._tokens
 
     def feed(self, event: Event) -> None:
         """Take one event of the answer."""
@@ -142,7 +138,7 @@ class Meter:
                 self._end_ns = event.at_ns
 
     def _feed_token(self, token: Token) -> None:
-        self._tokens += 1
+        self.tokens += 1
         if token.text:
             self._see_text(token)
         if self._first_lane_ns is None:
@@ -176,7 +172,7 @@ class Meter:
     def _decode_tps(self) -> float | None:
         if self._first_lane_ns is None:
             return None
-        tokens, usage = self._tokens, self._end.usage if self._end else None
+        tokens, usage = self.tokens, self._end.usage if self._end else None
         if usage is not None and not usage.estimated:
             # A server may send several in one piece, and reports their number at the end.
             tokens = max(tokens, usage.completion_tokens - usage.unseen_tokens)
@@ -196,7 +192,7 @@ class Meter:
         prefill_tps, decode_tps = self._prefill_tps(), self._decode_tps()
         prompt = usage.prompt_tokens if usage else (progress.total if progress else None)
         cached = usage.cached_tokens if usage else (progress.cached if progress else None)
-        completion = usage.completion_tokens if usage else self._tokens
+        completion = usage.completion_tokens if usage else self.tokens
         source = self._source
         if timings is not None:
             source = "server"

@@ -154,7 +154,6 @@ class EngineInfo:
     load_ms: float
     memory: MemoryUse | None = None
     estimate: MemoryUse | None = None
-    """The estimate before it was loaded."""
     layers: int | None = None
     gpu_layers: int | None = None
     vocabulary: str = ""

@@ -42,7 +42,6 @@ class Session:
     name: str = ""
     """The name that the user gave it; empty for none."""
     pinned: bool = False
-    """Whether lists show it above the others."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:

@@ -28,7 +28,6 @@ class Template:
 
     source: str
     tree: TemplateTree
-    """The tree of the source."""
     prompt_tree: TemplateTree = field(repr=False)
     """The tree that Ollama uses, with the response at its end if the template has none."""
 

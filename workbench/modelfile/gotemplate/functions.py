@@ -229,7 +229,6 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
     "gt": Signature(_plain(lambda values: not _is_at_most(*values)), 2, 2),
     "ge": Signature(_plain(lambda values: not _is_less(*values)), 2, 2),
 }
-"""The functions of Go."""
 
 OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
     "json": Signature(_plain(_json), 1, 1, pace=16),
@@ -237,7 +236,5 @@ OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
     "yesterdayDate": Signature(_day(-1), 0, None, texts=math.inf),
     "toTypeScriptType": Signature(_plain(lambda values: _typescript(values[0])), 1, 1),
 }
-"""The functions of Ollama."""
 
 FUNCTIONS: Mapping[str, Signature] = {**GO_FUNCTIONS, **OLLAMA_FUNCTIONS}
-"""The functions of a TEMPLATE."""

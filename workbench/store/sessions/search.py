@@ -12,7 +12,6 @@ from workbench.store.sessions import bigrams
 from workbench.store.sessions.rows import SUMMARY, from_text, read_summary
 
 MOST_HITS = 100
-"""The most sessions that a search returns."""
 _MOST_MESSAGES = 5_000
 """The most messages that a search for a frequent word visits, newest first."""
 _SNIPPET_TOKENS = 16
