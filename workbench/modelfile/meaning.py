@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -189,44 +189,34 @@ def _as_ollama_has_it(command: Instruction) -> Instruction:
     return replace(command, name=name, args=args, parameter="", role=role)
 
 
-def read_commands(commands: Iterable[Instruction]) -> ModelfileReport:
-    """The values of instructions, with errors and warnings."""
-    commands = tuple(commands)
-    collector = _Collector()
-    for command in commands:
-        collector.take(command)
-    if not collector.errors and not collector.lists["from"]:
-        collector.errors.append(Finding("no FROM line", line=1, column=1))
-    modelfile = None if collector.errors else collector.modelfile()
-    return ModelfileReport(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
-
-
 def examine(source: bytes | str) -> ModelfileReport:
     """Check a Modelfile: its values, and all errors and warnings."""
     commands, error = check(source)
-    reading = read_commands(commands)
-    if error is None:
-        return _with_template_checked(reading)
-    finding = Finding(error.problem, error.hint, error.line, error.column)
-    # In a truncated file a missing FROM is no error of its own.
-    others = tuple(other for other in reading.errors if other.message != "no FROM line")
-    return replace(reading, modelfile=None, errors=(*others, finding))
+    collector = _Collector()
+    for command in commands:
+        collector.take(command)
+    if error is not None:
+        collector.errors.append(Finding(error.problem, error.hint, error.line, error.column))
+    modelfile = None if collector.errors else collector.modelfile()
+    if modelfile is not None and (finding := _template_error(modelfile.template, commands)):
+        collector.errors.append(finding)
+        modelfile = None
+    return ModelfileReport(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
 
 
-def _with_template_checked(reading: ModelfileReport) -> ModelfileReport:
-    """`reading` with the errors of the template, which Ollama parses when it creates the model."""
-    if reading.modelfile is None or not reading.modelfile.template:
-        return reading
+def _template_error(template: str, commands: Sequence[Instruction]) -> Finding | None:
+    """The error of the template, which Ollama parses when it creates the model."""
+    if not template:
+        return None
     # Imported late: most Modelfiles have no template, and the screen does not wait for its parser.
     from workbench.modelfile.template import parse as parse_template
 
     try:
-        parse_template(reading.modelfile.template)
+        parse_template(template)
     except TemplateError as error:
-        last = next(each for each in reversed(reading.commands) if "template" in (each.name, each.parameter))
-        finding = Finding(f"template error: {error.message}", error.hint, last.line, last.column)
-        return replace(reading, modelfile=None, errors=(finding,))
-    return reading
+        last = next(each for each in reversed(commands) if "template" in (each.name, each.parameter))
+        return Finding(f"template error: {error.message}", error.hint, last.line, last.column)
+    return None
 
 
 def read(source: bytes | str) -> Modelfile:

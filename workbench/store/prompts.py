@@ -73,14 +73,11 @@ class PromptFolder(PromptBook):
             if prompt is not None and prompt.text:
                 found.append(prompt)
         if len(lines) > 2 * MOST:
-            self._write([_line(prompt) for prompt in found])
+            try:
+                replace_file(self._history, b"".join(map(_line, found)))
+            except OSError as error:
+                _log.warning("%s could not be shortened: %s", self._history, error)
         return found
-
-    def _write(self, lines: Sequence[bytes]) -> None:
-        try:
-            replace_file(self._history, b"".join(lines))
-        except OSError as error:
-            _log.warning("%s could not be shortened: %s", self._history, error)
 
     def _keep(self, prompt: PromptText) -> None:
         line = _line(prompt)

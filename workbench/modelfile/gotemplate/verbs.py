@@ -95,11 +95,22 @@ class _Printer:
     def value(self, value: Value, depth: int) -> str:
         if depth > MAX_DEPTH:
             raise FunctionError(f"a value nested more than {MAX_DEPTH} deep cannot be printed")
-        if self._verb == "T":
+        verb = self._verb
+        if verb == "T":
             return self._flags.pad(self._cut(type_name(value)))
-        if isinstance(value, list | dict | Struct):
-            return self._whole(value, depth)
-        return self._nil(depth) if value is None or isinstance(value, Nothing) else self._scalar(value)
+        match value:
+            case list() | dict() | Struct():
+                return self._whole(value, depth)
+            case None | Nothing():
+                return self._nil(depth)
+            case bool():
+                return self._flags.pad("true" if value else "false") if verb in "tv" else self._bad(value)
+            case str():
+                return self._text(value) if verb in "vsxXq" else self._bad(value)
+            case int():
+                return self._int(value)
+            case float():
+                return self._float(value)
 
     def _whole(self, value: list[Value] | dict[str, Value] | Struct, depth: int) -> str:
         own_text = value.printed if isinstance(value, Struct | PrintedList | PrintedMap) else None
@@ -119,18 +130,6 @@ class _Printer:
         if self._as_syntax:
             return f"{type_name(value)}{{{', '.join(pieces)}}}"
         return f"{opening}{' '.join(pieces)}{closing}"
-
-    def _scalar(self, value: str | int | float) -> str:
-        verb = self._verb
-        match value:
-            case bool():
-                return self._flags.pad("true" if value else "false") if verb in "tv" else self._bad(value)
-            case str():
-                return self._text(value) if verb in "vsxXq" else self._bad(value)
-            case int():
-                return self._int(value)
-            case _:
-                return self._float(value)
 
     def _nil(self, depth: int) -> str:
         if depth:
