@@ -13,13 +13,7 @@ from workbench.ui.kit.sanitize import clean
 
 
 class ConfirmDialog(Dialog[bool | None]):
-    """Asks a question: Enter is yes, Escape is no.
-
-    Args:
-        title: The subject.
-        text: The consequences.
-        yes: A verb for Enter, such as `deletes`.
-    """
+    """Asks a question: Enter is yes, Escape is no. `yes` is a verb for Enter, such as `deletes`."""
 
     CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [

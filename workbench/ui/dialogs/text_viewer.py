@@ -29,13 +29,7 @@ SHORT_LINES, BOX_ROWS = 12, 4
 
 
 class TextDialog(Dialog[None]):
-    """A text to scroll through.
-
-    Args:
-        title: Stands above it.
-        lay_out: Lays the text out for a number of columns.
-        classes: `-wide` for a text that needs all columns.
-    """
+    """A text to scroll through; `lay_out` gets a number of columns. The class `-wide` gives it all of them."""
 
     CSS_PATH = "text_viewer.tcss"
     AUTO_FOCUS = "#value-rows"
@@ -78,13 +72,7 @@ def value_lines(text: str, width: int) -> list[Content]:
 
 
 class ArrayDialog(Dialog[None]):
-    """The elements of an array, with a search.
-
-    Args:
-        files: Reads the array.
-        path: The model file.
-        key: The name of the array.
-    """
+    """The elements of an array of a model file, with a search."""
 
     CSS_PATH = "text_viewer.tcss"
 
@@ -146,9 +134,7 @@ class ArrayDialog(Dialog[None]):
         return styled((f"{number:>9,}  ", "rows--dim"), (cut(str(value), width - 11), style))
 
     def on_key(self, event: Key) -> None:
-        if not self.search.has_focus:
-            return
-        if event.key in ("down", "up"):
+        if self.search.has_focus and event.key in ("down", "up"):
             self.rows.action_move(1 if event.key == "down" else -1)
-        elif event.key in ("pagedown", "pageup"):
+        elif self.search.has_focus and event.key in ("pagedown", "pageup"):
             self.rows.action_page(1 if event.key == "pagedown" else -1)

@@ -28,21 +28,10 @@ class Prompt(ChipArea, inherit_bindings=False):
     """The text that the user writes; the arrows recall earlier ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            binding
-            for binding in TextArea.BINDINGS
-            if isinstance(binding, Binding) and binding.key not in _NOT_INHERITED
-        ),
+        *(each for each in TextArea.BINDINGS if isinstance(each, Binding) and each.key not in _NOT_INHERITED),
         Binding("enter", "send", "Send", id="prompt.send", priority=True, tooltip="Send the text to the model."),
-        Binding(
-            "shift+enter,alt+enter,ctrl+j",
-            "newline",
-            "New line",
-            id="prompt.newline",
-            priority=True,
-            show=False,
-            tooltip="Begin a new line in the text.",
-        ),
+        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="prompt.newline", priority=True, show=False,
+                tooltip="Begin a new line in the text."),
         Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
                 tooltip="Complete a command; else go to the next part of the screen."),
         Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
@@ -111,13 +100,9 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.move_cursor(self.document.end)
 
     def take(self, shown: str) -> str:
-        """Remove a submitted text from the prompt, and add it to the history; what was typed after it stays.
+        """Move a submitted text from the prompt to the history; what was typed after it stays.
 
-        Args:
-            shown: The text when it was submitted.
-
-        Returns:
-            The text with every paste in full.
+        Returns it with every paste in full.
         """
         if not self._history or self._earlier(-1) != shown:
             self._history.append(shown)

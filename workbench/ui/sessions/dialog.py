@@ -52,10 +52,7 @@ class SessionRows(Rows, inherit_bindings=False):
 class SessionsDialog(Dialog[str | None]):
     """Lists the sessions; returns the id of the one to open.
 
-    Args:
-        store: The stored sessions.
-        current: The id of the session that is open in the chat; empty for none.
-        renamed: Called with the new name of that session.
+    `current` is the id of the session that is open in the chat, empty for none; `renamed` gets its new name.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -73,7 +70,8 @@ class SessionsDialog(Dialog[str | None]):
         self._hits: Sequence[SessionHit] | None = None
         """The results of the search; None where all sessions are listed."""
         self._all: Sequence[SessionSummary] = ()
-        self._marked: SessionSummary | None = None
+        self._marked = ""
+        """The id of the marked session; empty where none is."""
         self._deleted: list[SessionSummary] = []
 
     def compose(self) -> ComposeResult:
@@ -133,8 +131,7 @@ class SessionsDialog(Dialog[str | None]):
 
     def _row(self, index: int, width: int) -> Content:
         summary = self._shown[index]
-        marked = self._marked is not None and self._marked.id == summary.id
-        current = summary.id == self._current
+        marked, current = summary.id == self._marked, summary.id == self._current
         if self._hits is not None:
             return hit_row(self._hits[index], width, marked=marked, current=current)
         return summary_row(summary, width, marked=marked, current=current)
@@ -148,9 +145,7 @@ class SessionsDialog(Dialog[str | None]):
         self.search.focus()
 
     def on_key(self, event: events.Key) -> None:
-        if not self.search.has_focus:
-            return
-        if event.key in ("down", "pagedown"):
+        if self.search.has_focus and event.key in ("down", "pagedown"):
             self.list.focus()
             event.stop()
 
@@ -161,8 +156,8 @@ class SessionsDialog(Dialog[str | None]):
     @on(Rows.Chosen, "#sessions-rows")
     def _open(self, event: Rows.Chosen) -> None:
         chosen = self._shown[event.index]
-        if self._marked is not None and self._marked.id != chosen.id:
-            self._compare(self._marked.id, chosen.id)
+        if self._marked not in ("", chosen.id):
+            self._compare(self._marked, chosen.id)
         else:
             self.dismiss(chosen.id)
 
@@ -178,15 +173,13 @@ class SessionsDialog(Dialog[str | None]):
     # Changes of the selected session
 
     def action_mark(self) -> None:
-        chosen = self._selected
-        if chosen is not None:
-            self._marked = None if self._marked is not None and self._marked.id == chosen.id else chosen
+        if chosen := self._selected:
+            self._marked = "" if self._marked == chosen.id else chosen.id
             self.list.redraw()
             self._say("Marked: open another one to compare the two." if self._marked else "")
 
     def action_rename(self) -> None:
-        chosen = self._selected
-        if chosen is not None:
+        if chosen := self._selected:
             self.app.push_screen(NameDialog(chosen.title), lambda name: self._take_name(chosen, name))
 
     def _take_name(self, chosen: SessionSummary, name: str | None) -> None:
@@ -197,8 +190,7 @@ class SessionsDialog(Dialog[str | None]):
         self._do(self._store.rename(chosen.id, name), "Named.")
 
     def action_pin(self) -> None:
-        chosen = self._selected
-        if chosen is not None:
+        if chosen := self._selected:
             self._do(self._store.pin(chosen.id, not chosen.pinned), "Unpinned." if chosen.pinned else "Pinned.")
 
     def action_delete(self) -> None:
@@ -237,11 +229,7 @@ class SessionsDialog(Dialog[str | None]):
 
 
 class NameDialog(Dialog[str | None]):
-    """Asks for the name of a session; returns it, empty for none.
-
-    Args:
-        name: The current name.
-    """
+    """Asks for the name of a session; returns the new one, empty for none."""
 
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = "#name-input"

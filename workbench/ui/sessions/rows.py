@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
 
@@ -89,48 +88,33 @@ def _start(hit: SessionHit, room: int) -> int:
     return max(0, hit.marks[0][0] - room // 3)
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    lines: Sequence[Content]
-    width: int
-
-    def line(self, index: int) -> Content:
-        found = self.lines[index] if index < len(self.lines) else Content("")
-        return found + Content(" " * max(0, self.width - found.cell_length))
-
-
 def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
     """Two conversations side by side, message by message; the first message in which they differ is marked."""
     half = max(12, (width - 3) // 2)
-    lines = [_row(_head(first, half, "A"), _head(second, half, "B"), 0), Content("")]
+    heads = ((first, "A", "rows--first"), (second, "B", "rows--second"))
+    left, right = ([styled((f"{letter} {cut(each.title, half - 2)}", style))] for each, letter, style in heads)
+    lines = [*_beside(left, right, half), Content("")]
     differed = False
     for one, other in zip_longest(first.turns, second.turns):
-        differs = one is None or other is None or one.message != other.message
-        if differs and not differed:
+        if not differed and (one is None or other is None or one.message != other.message):
             differed = True
             lines.append(styled(("─── first difference ".ljust(2 * half + 3, "─"), "rows--warning")))
-        left, right = _cell(one, half), _cell(other, half)
-        height = max(len(left.lines), len(right.lines))
-        lines += [_row(left, right, index) for index in range(height)]
-        lines.append(Content(""))
+        lines += [*_beside(_turn_lines(one, half), _turn_lines(other, half), half), Content("")]
     if not differed:
         lines.append(styled(("Both have the same messages.", "rows--dim")))
     return lines
 
 
-def _row(left: _Column, right: _Column, index: int) -> Content:
-    return left.line(index) + styled((" │ ", "rows--track")) + right.line(index)
+def _beside(left: Sequence[Content], right: Sequence[Content], width: int) -> list[Content]:
+    """Two columns of lines, the left one of `width` cells."""
+    rule = styled((" │ ", "rows--track"))
+    pairs = zip_longest(left, right, fillvalue=Content(""))
+    return [one.pad_right(max(0, width - one.cell_length)) + rule + other for one, other in pairs]
 
 
-def _head(session: Session, width: int, letter: str) -> _Column:
-    style = "rows--first" if letter == "A" else "rows--second"
-    text = f"{letter} {cut(session.title, width - 2)}"
-    return _Column([styled((text, style))], width)
-
-
-def _cell(turn: Turn | None, width: int) -> _Column:
+def _turn_lines(turn: Turn | None, width: int) -> list[Content]:
     if turn is None:
-        return _Column([styled((fmt.DASH, "rows--dim"))], width)
+        return [styled((fmt.DASH, "rows--dim"))]
     speaker = "You" if turn.message.role == "user" else _short(turn.model) or turn.message.role
     facts = []
     if turn.metrics is not None:
@@ -146,4 +130,4 @@ def _cell(turn: Turn | None, width: int) -> _Column:
         lines += Content(line).wrap(width) if line else [Content("")]
     if len(turn.message.content) > LONGEST_SHOWN:
         lines.append(styled((f"… and {len(turn.message.content) - LONGEST_SHOWN:,} more characters", "rows--dim")))
-    return _Column(lines, width)
+    return lines

@@ -104,15 +104,9 @@ class Rows(ScrollView, can_focus=True):
         cursor: int = 0,
         hold: bool = False,
     ) -> None:
-        """Show other rows.
+        """Show other rows; `row` lays each out when it becomes visible.
 
-        Args:
-            count: How many.
-            row: Lays out each when it becomes visible.
-            header: A row above them that stays.
-            choosable: Whether one of them is selected.
-            cursor: The row that is.
-            hold: Whether it appears at the height of the row that was selected before, if that is possible.
+        The row `cursor` is selected if they are `choosable`; `hold` leaves it at the height of the one before.
         """
         height = self._cursor - round(self.scroll_y) if hold and self._count else -1
         self._count, self._row, self._header, self._choosable = count, row, header, choosable
