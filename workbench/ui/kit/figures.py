@@ -42,11 +42,6 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{value:.0f} %"
 
 
-def share(part: float, whole: float) -> str:
-    """A share in percent."""
-    return percent(100 * part / whole if whole else None)
-
-
 def change(fraction: float) -> str:
     """A difference in percent, with its sign."""
     text = f"{100 * fraction:+.1f} %"

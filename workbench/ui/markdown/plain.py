@@ -26,19 +26,13 @@ class PlainDocument:
         self._open_rows = 0
         self.lines: list[Content] = []
 
-    @property
-    def source(self) -> str:
-        return "".join(self._source)
-
-    def resize(self, width: int) -> bool:
-        """Wrap everything again; False where it has that width already."""
-        if width == self._width:
-            return False
-        self._width = width
-        self.lines = []
-        self._open, self._open_rows = "", 0
-        self._take(self.source)
-        return True
+    def resize(self, width: int) -> None:
+        """Wrap everything again, where the width is another one."""
+        if width != self._width:
+            self._width = width
+            self.lines = []
+            self._open, self._open_rows = "", 0
+            self._take("".join(self._source))
 
     def append(self, text: str) -> int:
         """Add to the end. Returns the first line that may have changed."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import OptionList
@@ -14,7 +13,7 @@ from textual.widgets.option_list import Option
 from typing_extensions import override
 
 from workbench.core.models import ScanProblem
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.models.model_list import Filter
@@ -46,9 +45,7 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
 
     @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="filter-box", classes="dialog-box") as box:
-            box.border_title = "Show only"
-            box.border_subtitle = "Enter applies · Esc closes"
+        with dialog_box("filter-box", "Show only", "Enter applies · Esc closes"):
             yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
 
     def on_mount(self) -> None:
@@ -89,10 +86,9 @@ class ProblemsDialog(Dialog[None]):
 
     @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="problems-box", classes="dialog-box") as box:
-            count = len(self._problems)
-            box.border_title = f"{count:,} place{'s' * (count != 1)} could not be read"
-            box.border_subtitle = "Esc closes"
+        count = len(self._problems)
+        title = f"{count:,} place{'s' * (count != 1)} could not be read"
+        with dialog_box("problems-box", title, "Esc closes"):
             yield TextRows("problems-rows")
 
     def on_resize(self) -> None:

@@ -77,15 +77,12 @@ class ChipArea(TextArea):
 
     def action_open_paste(self) -> None:
         row, column = self.cursor_location
-        touching = [chip for chip in self._chips(row) if chip[0] <= column <= chip[1]]
-        if touching:
-            self._open(row, touching[-1])
-            return
-        for other in reversed(range(self.document.line_count)):
-            if chips := self._chips(other):
-                self._open(other, chips[-1])
-                return
-        self.notify("There is no folded paste in the text.", timeout=3)
+        touching = [(row, chip) for chip in self._chips(row) if chip[0] <= column <= chip[1]]
+        rows = range(self.document.line_count)
+        if chips := touching or [(other, chip) for other in rows for chip in self._chips(other)]:
+            self._open(*chips[-1])
+        else:
+            self.notify("There is no folded paste in the text.", timeout=3)
 
     def on_click(self, event: Click) -> None:
         row, column = self.get_target_document_location(event)

@@ -79,7 +79,7 @@ class Choices:
 
     def _share(self, kind: QuantType) -> str:
         size = plan.size if (plan := self._plan(kind)) else None
-        return fmt.share(size.file_bytes, self.source_bytes) if size and self.source_bytes else ""
+        return fmt.percent(100 * size.file_bytes / self.source_bytes) if size and self.source_bytes else ""
 
     def _matrix(self, kind: QuantType) -> Content:
         plan = self._plan(kind)

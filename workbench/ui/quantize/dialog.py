@@ -11,7 +11,7 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
@@ -25,7 +25,7 @@ from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.quantize.choices import (
@@ -107,9 +107,8 @@ class QuantizeDialog(Dialog[None]):
 
     @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="quantize-box", classes="dialog-box") as box:
-            box.border_title = cut(f"Quantize {self._entry.name}", 60)
-            box.border_subtitle = "Enter makes it · ← → source · Tab to the fields · Esc closes"
+        keys = "Enter makes it · ← → source · Tab to the fields · Esc closes"
+        with dialog_box("quantize-box", cut(f"Quantize {self._entry.name}", 60), keys):
             yield SourceLine()
             yield Rows("quantize-types")
             with Horizontal(classes="quantize-field"):

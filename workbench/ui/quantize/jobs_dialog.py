@@ -7,12 +7,11 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from typing_extensions import override
 
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
@@ -57,9 +56,8 @@ class JobsDialog(Dialog[QueuedJob | None]):
 
     @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="jobs-box", classes="dialog-box") as box:
-            box.border_title = "Quantizations"
-            box.border_subtitle = "Enter loads a ready one · s stops · Esc closes, and they continue"
+        keys = "Enter loads a ready one · s stops · Esc closes, and they continue"
+        with dialog_box("jobs-box", "Quantizations", keys):
             yield Rows("jobs-list")
             yield JobDetails()
 

@@ -35,11 +35,8 @@ def summary_row(summary: SessionSummary, width: int, *, marked: bool = False, cu
     room = width - 2 - DATE - MESSAGES
     model = min(MODEL, room - LEAST_TITLE) if width >= NARROW else 0
     title = max(LEAST_TITLE, room - model - 1)
-    cells = [
-        (sign, style),
-        (padded(clean_line(summary.title), title), "rows--strong" if current or summary.pinned else ""),
-        (" ", ""),
-    ]
+    strong = "rows--strong" if current or summary.pinned else ""
+    cells = [(sign, style), (padded(summary.title, title), strong), (" ", "")]
     if model > 0:
         cells.append((padded(_short(summary.model), model), "rows--accent"))
     cells.append((f"{summary.messages:>{MESSAGES - 1},} ", "rows--figure"))
@@ -52,10 +49,10 @@ def hit_row(hit: SessionHit, width: int, *, marked: bool = False, current: bool 
     sign, style = _sign(hit.session, marked=marked, current=current)
     title = max(LEAST_TITLE, (width - 2 - DATE) // 3)
     room = max(0, width - 2 - title - 1 - DATE)
-    start = _start(hit, room)
-    cells = [(sign, style), (padded(clean_line(hit.session.title), title), "rows--strong"), (" ", "")]
-    place = start
-    shown = hit.snippet[start : start + room]
+    # The first found word is visible.
+    first, behind = hit.marks[0] if hit.marks else (0, 0)
+    start = place = max(0, first - room // 3) if behind > room else 0
+    cells = [(sign, style), (padded(hit.session.title, title), "rows--strong"), (" ", "")]
     for begin, end in hit.marks:
         if end <= start or begin >= start + room:
             continue
@@ -63,7 +60,7 @@ def hit_row(hit: SessionHit, width: int, *, marked: bool = False, current: bool 
         cells.append((clean_line(hit.snippet[max(begin, start) : end]), "rows--warning"))
         place = end
     cells.append((clean_line(hit.snippet[place : start + room]), "rows--dim"))
-    fill = max(0, room - len(shown))
+    fill = max(0, room - len(hit.snippet[start : start + room]))
     cells.append((" " * fill + f"{day(hit.session.updated_at):>{DATE - 1}} ", "rows--dim"))
     return styled(*cells)
 
@@ -79,13 +76,6 @@ def _sign(summary: SessionSummary, *, marked: bool, current: bool) -> tuple[str,
 def _short(model: str) -> str:
     """A model reference without its folders."""
     return clean_line(model.rsplit("/", 1)[-1])
-
-
-def _start(hit: SessionHit, room: int) -> int:
-    """Where a snippet begins so that the first found word is visible."""
-    if not hit.marks or hit.marks[0][1] <= room:
-        return 0
-    return max(0, hit.marks[0][0] - room // 3)
 
 
 def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
