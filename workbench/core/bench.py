@@ -270,9 +270,7 @@ class BenchRun(Protocol):
 class BenchTarget(Protocol):
     """A model open for timing."""
 
-    @property
-    def model(self) -> BenchModel:
-        """What is known of it."""
+    model: BenchModel
 
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
         """Make a context for `test`. Settings of the weights stay as they were when the model was opened.

@@ -191,9 +191,8 @@ class SweepLevel:
 class LoadClient(Protocol):
     """A client that acts as several users of a server at the same time, in a process of its own."""
 
-    @property
-    def target(self) -> LoadTarget:
-        """Who is asked."""
+    target: LoadTarget
+    """Who is asked."""
 
     def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
         """Ask everything of a level. Yields each question as it ends, and last the cost for the client.

@@ -25,13 +25,9 @@ WARM_UP_SEED = 0
 
 
 class BenchContext:
-    """A context for one test.
+    """A context of a native model, and of its native adapter if it has one, for one test.
 
-    Args:
-        model: The native model.
-        settings: How to compute; `n_threads` has been chosen.
-        test: What will be timed.
-        adapter: The native adapter that it computes with; None for none.
+    The `n_threads` of `settings` has been chosen.
 
     Raises:
         MemoryShortError: There is no room for the context.
@@ -195,15 +191,12 @@ class BenchContext:
     def _prompt_batches(self, rng: random.Random, count: int, position: int) -> list[TokenBatch]:
         """`count` random tokens of every sequence, one sequence after the other, in batches."""
         total = count * self._test.sequences
-        if not total:
-            return []
         batches: list[TokenBatch] = []
         for index in range(total):
             if index % self._n_batch == 0:
                 batches.append(TokenBatch(min(self._n_batch, total - index)))
             sequence, place = divmod(index, count)
-            first = place == 0 and self._bos is not None
-            token = self._bos if first and self._bos is not None else rng.randrange(self._vocabulary)
+            token = self._bos if place == 0 and self._bos is not None else rng.randrange(self._vocabulary)
             batches[-1].add(token, position + place, sequence, output=place == count - 1)
         # Where a prompt continues in another batch, llama-bench still computes the logits of the last token of each.
         if self._test.sequences == 1:

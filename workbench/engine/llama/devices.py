@@ -13,6 +13,7 @@ from llama_cpp._ggml import libggml
 from workbench.core.telemetry import ComputeDevice, normal_pci_id
 from workbench.engine.llama.native import api
 from workbench.engine.llama.plan import Gpu, Machine
+from workbench.engine.llama.probe import build_features
 
 _Kind = Literal["cpu", "gpu", "integrated", "accelerator", "other"]
 _KINDS: tuple[_Kind, ...] = ("cpu", "gpu", "integrated", "accelerator")
@@ -114,19 +115,11 @@ _REPACKED = (
 
 
 def repacked_types(system_info: str) -> frozenset[str]:
-    """The tensor types that llama.cpp repacks on this machine.
-
-    Args:
-        system_info: The features of the processor and of the build, as llama.cpp prints them.
-    """
-    features = {name.split(":")[-1].strip() for name, _, on in _features(system_info) if on.strip() == "1"}
-    if "REPACK" not in features:
+    """The tensor types that llama.cpp repacks on this machine."""
+    on = {name for name, used in build_features(system_info).items() if used}
+    if "REPACK" not in on:
         return frozenset()
-    return frozenset(kind for needed, kinds in _REPACKED if features.issuperset(needed) for kind in kinds)
-
-
-def _features(system_info: str) -> list[tuple[str, str, str]]:
-    return [part.partition("=") for part in system_info.split("|")]
+    return frozenset(kind for needed, kinds in _REPACKED if on.issuperset(needed) for kind in kinds)
 
 
 def look_at_machine() -> Machine:

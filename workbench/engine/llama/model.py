@@ -6,7 +6,9 @@ Everything here runs in the runtime's thread.
 from __future__ import annotations
 
 import ctypes
+import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,6 +32,7 @@ FINGERPRINT_TOKENS = 512
 """The size of the sample of a vocabulary that its fingerprint is computed from."""
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
+_BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 
 
 class Aborted(Exception):
@@ -50,11 +53,11 @@ class Vocabulary:
     def tokenize_prompt(self, text: str) -> list[int]:
         """The tokens of a rendered prompt. A BOS that the template has written is not added again."""
         doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
-        return native.tokenize(self.native, text, add_special=not doubled, parse_special=True)
+        return native.tokenize(self.native, text, add_special=not doubled)
 
     def tokenize_raw(self, text: str) -> list[int]:
         """The tokens of a text for raw completion, with the BOS that the model requires."""
-        return native.tokenize(self.native, text, add_special=True, parse_special=True)
+        return native.tokenize(self.native, text, add_special=True)
 
     @property
     def fingerprint(self) -> str:
@@ -70,14 +73,9 @@ class Vocabulary:
 
 
 class Model:
-    """An open model with one context.
+    """An open model with one context, from a GGUF file whose header was found valid.
 
-    Args:
-        path: A GGUF file whose header was found valid.
-        settings: Load settings with every open value chosen.
-        on_progress: Called with the fraction of the weights that is loaded.
-        cancel: Stops the load.
-        adapter: The file of a LoRA that fits the model; empty for none.
+    Every value of `settings` has been chosen. `adapter` is the file of a LoRA that fits the model; empty for none.
 
     Raises:
         CancelledError: The load was cancelled.
@@ -116,6 +114,9 @@ class Model:
         self.memory = memory_use([text for _, text in lines])
         self.n_ctx: int = api.llama_n_ctx(self._ctx)
         self.n_batch: int = api.llama_n_batch(self._ctx)
+        self.weights_bytes: int = api.llama_model_size(self._model)
+        self.layers: int = api.llama_model_n_layer(self._model)
+        """Without the output layer."""
         self.vocabulary = self._read_vocabulary()
         self.pieces = native.PieceCache(self.vocabulary.native)
         self.tokens: list[int] = []
@@ -169,18 +170,6 @@ class Model:
     def native(self) -> Pointer:
         """The native context, for sampling."""
         return self._ctx
-
-    @property
-    def weights_bytes(self) -> int:
-        """Size of all tensors, in bytes."""
-        size: int = api.llama_model_size(self._model)
-        return size
-
-    @property
-    def layers(self) -> int:
-        """Layers of the model, the output layer not counted."""
-        count: int = api.llama_model_n_layer(self._model)
-        return count
 
     def abort(self) -> None:
         """End the `llama_decode` that runs, on a CPU; from any thread."""
@@ -271,11 +260,9 @@ class Model:
         return True
 
     def logprobs(self, tokens: Sequence[int], targets: Sequence[int]) -> list[float]:
-        """Compute `tokens`; returns the natural-log probability of each target as the token that follows.
+        """Add `tokens`, at most `n_batch`, to the context; returns the natural-log probability of each target.
 
-        Args:
-            tokens: Token ids, at most `n_batch`; they are added to the context.
-            targets: For each token the id of the one after it; may be one shorter than `tokens`.
+        `targets` has for each token the id of the one after it, and may be one shorter.
         """
         batch = native.TokenBatch(len(tokens))
         try:
@@ -304,22 +291,16 @@ class Model:
 
 def memory_use(lines: Sequence[str]) -> MemoryUse | None:
     """The memory that llama.cpp logged; None where it logged none."""
-    buffers = native.buffer_sizes(lines)
-    if not buffers:
+    by_purpose: Counter[str] = Counter()
+    by_device: Counter[str] = Counter()
+    for match in filter(None, map(_BUFFER_LINE.search, lines)):
+        # llama.cpp logs MiB with two decimals, so the figures are good to about 5 KiB.
+        size = round(float(match[3]) * 2**20)
+        by_purpose[{"LoRA": "model", "RS": "KV", "output": "compute"}.get(match[2], match[2])] += size
+        # `CPU_Mapped` and `CUDA_Host` lie in the memory of the host.
+        device, _, kind = match[1].partition("_")
+        by_device["CPU" if kind == "Host" else device] += size
+    if not by_device:
         return None
-    by_purpose = {"model": 0, "KV": 0, "compute": 0}
-    by_device: dict[str, int] = {}
-    for buffer, purpose, size in buffers:
-        kind = {"LoRA": "model", "RS": "KV", "output": "compute"}.get(purpose, purpose)
-        by_purpose[kind] += size
-        device = _device_of(buffer)
-        by_device[device] = by_device.get(device, 0) + size
-    largest = max(by_device, key=lambda device: by_device[device])
-    held = tuple(by_device.items())
-    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, held)
-
-
-def _device_of(buffer: str) -> str:
-    """The device whose memory a buffer lies in: `CPU_Mapped` and `CUDA_Host` lie in that of the host."""
-    device, _, kind = buffer.partition("_")
-    return "CPU" if kind == "Host" else device
+    largest = max(by_device, key=by_device.__getitem__)
+    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, tuple(by_device.items()))
