@@ -49,8 +49,8 @@ def free_port():
 @pytest.mark.parametrize(("ref", "error", "words"), [
     ("http://127.0.0.1:{port}#m", ServerUnreachableError, "Nothing answers at 127.0.0.1"),
     ("http://no-such-host.invalid:80#m", ServerUnreachableError, "'no-such-host.invalid'"),
-    ("http://[#m", ServerAddressError, "no address"), ("http://#m", ServerAddressError, "no address"),
-    ("http://host:99999#m", ServerAddressError, "no address"),
+    ("http://[#m", ServerAddressError, "not the address"), ("http://#m", ServerAddressError, "not the address"),
+    ("http://host:99999#m", ServerAddressError, "not the address"),
     ("http://user:secret@host#m", ServerAddressError, "password"),
 ])  # fmt: skip
 async def test_addresses_where_nobody_is(host, ref, error, words):

@@ -122,7 +122,6 @@ log = NativeLog()
 """The one log of the process: llama.cpp knows only one callback."""
 
 
-@ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 def _on_abort(message: bytes) -> None:
     text = message.decode("utf-8", "replace").strip()
     _logger.critical("%s", text)
@@ -130,7 +129,8 @@ def _on_abort(message: bytes) -> None:
         hook(text)
 
 
-libggml.ggml_set_abort_callback(_on_abort)
+_abort_callback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_on_abort)
+libggml.ggml_set_abort_callback(_abort_callback)
 
 
 class AbortFlag:

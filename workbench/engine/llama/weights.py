@@ -97,11 +97,7 @@ def load_adapter(model: Pointer, path: str) -> Pointer:
 
 
 def apply_adapter(ctx: Pointer, adapter: Pointer) -> None:
-    """Apply an adapter to a context.
-
-    Raises:
-        ModelLoadError: llama.cpp refuses it.
-    """
+    """Apply an adapter to a context."""
     adapters = (api.llama_adapter_lora_p_ctypes * 1)(adapter)
     if api.llama_set_adapters_lora(ctx, adapters, 1, (ctypes.c_float * 1)(ADAPTER_SCALE)) != 0:
         raise ModelLoadError("llama.cpp does not apply the adapter to the context.", "Open the model without it.")

@@ -83,13 +83,7 @@ class SweepDialect:
 
 
 class Users:
-    """Concurrent users.
-
-    Args:
-        client: The connections to the server.
-        dialect: The API that it speaks.
-        channel: Where each sample is reported as it ends.
-    """
+    """Concurrent users, who report each sample as it ends."""
 
     def __init__(self, client: ServerClient, dialect: Dialect, channel: ParentChannel) -> None:
         self._client = client
