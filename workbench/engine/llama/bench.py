@@ -46,20 +46,13 @@ if TYPE_CHECKING:
     from workbench.engine.llama.bench_context import BenchContext
     from workbench.engine.llama.native import Pointer
 
-    NativeWeights = tuple[Pointer, Pointer | None]
-    """A native model, and its native adapter, which belongs to it."""
-
 Result = TypeVar("Result")
 
 _PACKAGES = ("workbench", "llama-cpp-python")
 
 
 class LlamaBencher(Bencher):
-    """Opens GGUF files for benchmarks.
-
-    `resolve` finds the model that a reference names, and raises a WorkbenchError. `memory_guard` refuses a model that
-    cannot fit in memory before it is loaded.
-    """
+    """Opens GGUF files for benchmarks. The arguments are those of `LlamaHost`."""
 
     def __init__(self, resolve: Callable[[str], ModelEntry], *, memory_guard: bool = True) -> None:
         self._resolve = resolve
@@ -81,7 +74,7 @@ class LlamaBencher(Bencher):
             raise CancelledError("Loading was stopped.")
         lora = "" if adapter is None else adapter.path
         load = partial(_load, headers[0].path, lora, plan.settings.num_gpu, on_progress, cancel)
-        weights, description = await shared_runtime.load(load, lambda unwanted: _free(unwanted[0][0]), cancel)
+        native, native_adapter, description = await shared_runtime.load(load, lambda loaded: _free(loaded[0]), cancel)
         model = _describe(entry, headers, plan, description)
         if adapter is not None:
             # Its matrices are read for every token too.
@@ -91,7 +84,7 @@ class LlamaBencher(Bencher):
                 file_bytes=model.file_bytes + adapter.file_size,
                 read_bytes=None if model.read_bytes is None else model.read_bytes + adapter.tensor_bytes,
             )
-        return LlamaBenchTarget(weights, model, headers, adapter, guard=self._guard)
+        return LlamaBenchTarget((native, native_adapter), model, headers, adapter, guard=self._guard)
 
     def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
         """The model, the headers of its files, and that of its adapter."""
@@ -104,18 +97,21 @@ class LlamaBencher(Bencher):
 
 
 class LlamaBenchTarget(BenchTarget):
-    """A model opened for a benchmark. `guard` refuses a context that cannot fit in memory."""
+    """A model opened for a benchmark: the native model with its native adapter, and their headers.
+
+    `guard` refuses a context that cannot fit in memory.
+    """
 
     def __init__(
         self,
-        weights: NativeWeights,
+        weights: tuple[Pointer, Pointer | None],
         model: BenchModel,
         headers: Sequence[Header],
         adapter: Header | None,
         *,
         guard: bool,
     ) -> None:
-        self._weights: NativeWeights | None = weights
+        self._weights: tuple[Pointer, Pointer | None] | None = weights
         self.model = model
         self._headers = headers
         self._adapter = adapter
@@ -181,13 +177,13 @@ class LlamaBenchRun(BenchRun):
 
 def _load(
     path: str, adapter: str, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken
-) -> tuple[NativeWeights, str]:
+) -> tuple[Pointer, Pointer | None, str]:
     """The native model with its adapter, and llama.cpp's description of it."""
     from workbench.engine.llama.weights import describe_weights, load_adapter, load_weights
 
     model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
     try:
-        return (model, load_adapter(model, adapter) if adapter else None), describe_weights(model)
+        return model, load_adapter(model, adapter) if adapter else None, describe_weights(model)
     except BaseException:
         _free(model)
         raise

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -48,8 +50,8 @@ class Stamps(Outbox):
         self.last_ns: int | None = None
         self.end: Finished | Failed | None = None
 
+    @override
     def put(self, event: Event, *, at_once: bool = False) -> None:
-        """Record an event."""
         if isinstance(event, Token):
             if event.text:
                 self.first_ns = event.at_ns if self.first_ns is None else self.first_ns
@@ -176,8 +178,8 @@ class Worker:
 
     async def _open(self, order: JsonObject) -> None:
         url, name = split_ref(order["open"])
-        key = order["key"]
-        client = ServerClient(ServerAddress(url, None if key is None else Secret(key)), Timeouts())
+        key = None if order["key"] is None else Secret(order["key"])
+        client = ServerClient(ServerAddress(url, key), Timeouts())
         server, dialect, opened = await open_model(
             client, name, LoadSettings(), lambda fraction: self._channel.emit(progress=fraction)
         )
