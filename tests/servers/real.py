@@ -36,7 +36,8 @@ if sys.argv[5]:
     params.api_keys = [sys.argv[5]]
 threading.Thread(target=leave, daemon=True).start()
 server = xllamacpp.Server(params)
-print("listening at", server.listening_address, flush=True)
+# In one write, and on a line of its own: the server's threads log to the same pipe.
+os.write(1, f"\\nlistening at {server.listening_address}\\n".encode())
 threading.Event().wait()
 """
 

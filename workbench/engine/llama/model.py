@@ -22,7 +22,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix
-from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, no_context
+from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
@@ -105,12 +105,24 @@ class Model:
                     cancel=cancel,
                 )
                 loaded = load_adapter(self._model, adapter) if adapter else None
-                self._make_context(settings, lines)
+                self._ctx = make_context(
+                    self._model,
+                    settings,
+                    settings.num_ctx,
+                    settings.num_thread,
+                    n_batch=settings.num_batch,
+                    n_ubatch=min(settings.num_batch, UBATCH),
+                    n_seq_max=1,
+                    no_perf=True,
+                    # A sliding window cache that holds only the window cannot go back to an earlier turn.
+                    swa_full=True,
+                )
                 if loaded is not None:
                     apply_adapter(self._ctx, loaded)
             except BaseException:
                 self.close()
                 raise
+        self._memory = api.llama_get_memory(self._ctx)
         self.memory = memory_use([text for _, text in lines])
         self.n_ctx: int = api.llama_n_ctx(self._ctx)
         self.n_batch: int = api.llama_n_batch(self._ctx)
@@ -126,24 +138,6 @@ class Model:
         # The batch points at `_one`: decoding the next token is one store and one call.
         self._one_batch = api.llama_batch_get_one(self._one, 1)
         self.offloaded = settings.num_gpu != 0
-
-    def _make_context(self, settings: LoadSettings, lines: Sequence[native.LogEntry]) -> None:
-        params = api.llama_context_default_params()
-        params.n_ctx = settings.num_ctx
-        params.n_batch = settings.num_batch
-        params.n_ubatch = min(settings.num_batch, UBATCH)
-        params.n_seq_max = 1
-        params.n_threads = params.n_threads_batch = settings.num_thread
-        params.type_k = native.KV_TYPE_IDS[settings.type_k]
-        params.type_v = native.KV_TYPE_IDS[settings.type_v]
-        params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
-        params.no_perf = True
-        # A sliding window cache that holds only the window cannot go back to an earlier turn.
-        params.swa_full = True
-        self._ctx = api.llama_init_from_model(self._model, params)
-        if not self._ctx:
-            raise no_context(settings.num_ctx, lines)
-        self._memory = api.llama_get_memory(self._ctx)
 
     def _read_vocabulary(self) -> Vocabulary:
         vocab = api.llama_model_get_vocab(self._model)

@@ -15,7 +15,7 @@ from workbench.core.events import Event, Finished, FinishReason, PromptProgress,
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.problems import error_in_stream, plain
 from workbench.engine.remote.streams import DONE
-from workbench.engine.text import AnswerText
+from workbench.engine.text import NOTHING, AnswerText, TextPiece
 
 BYTES_PER_TOKEN = 4
 """An estimate for text whose tokens were not counted: that of English."""
@@ -84,16 +84,13 @@ class AnswerParser(ABC):
     def _take(self, value: Mapping[str, Any], at_ns: int) -> None:
         """Take one value: see `feed`."""
 
-    def rest(self) -> tuple[str, TokenKind]:
-        """The held text and its kind; it is returned once."""
-        if self._splitter is None:
-            return "", "answer"
-        piece = self._splitter.flush()
-        return piece.text, piece.kind
+    def rest(self) -> TextPiece:
+        """The held text; it is returned once."""
+        return NOTHING if self._splitter is None else self._splitter.flush()
 
     def finished(self, at_ns: int, *, cancelled: bool = False) -> Finished:
         """The last event of an answer that ended, or that the user cancelled."""
-        text, kind = self.rest()
+        rest = self.rest()
         reason: FinishReason = "cancelled" if cancelled else self.reason or "stop"
         counted = self.completion_tokens
         if reason == "length" and (self._limit < 0 or (counted is not None and counted < self._limit)):
@@ -101,7 +98,7 @@ class AnswerParser(ABC):
             # a character of two tokens comes in one.
             reason = "context"
         lane_ns = at_ns - self._submitted_ns
-        return Finished(reason, self._usage(), at_ns, lane_ns, None, text, kind, self.timings)
+        return Finished(reason, self._usage(), at_ns, lane_ns, None, rest.text, rest.kind, self.timings)
 
     def _usage(self) -> Usage:
         estimated = self.prompt_tokens is None or self.completion_tokens is None

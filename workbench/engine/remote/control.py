@@ -38,11 +38,7 @@ async def make_ready(
     settings: LoadSettings,
     on_progress: ProgressCallback,
 ) -> Ready:
-    """Check that a model can answer; load it where the server loads on request.
-
-    Raises:
-        WorkbenchError: It cannot answer.
-    """
+    """Check that a model can answer; load it where the server loads on request."""
     if server.kind == "LM Studio" and server.router:
         return await _ready_lm_studio(client, model, settings)
     if server.kind == "llama-server":
@@ -51,11 +47,7 @@ async def make_ready(
 
 
 async def unload(client: ServerClient, server: ServerInfo, model: ModelEntry) -> None:
-    """Make a server unload a model.
-
-    Raises:
-        WorkbenchError: It cannot, or refuses.
-    """
+    """Make a server unload a model."""
     name = model_id(model)
     if server.kind == "Ollama":
         await ollama.unload(client, name)

@@ -92,7 +92,7 @@ def identify(url: str, answers: Mapping[str, HttpResponse]) -> ServerInfo:
     studio = field("/api/v0/models", "data")
     if _has(studio, "compatibility_type"):
         return ServerInfo(url, "LM Studio", None, _names(studio, "id"))
-    if _first_is(listed, "owned_by", "vllm") or _has(listed, "max_model_len"):
+    if any(entry.get("owned_by") == "vllm" for entry in objects(listed)[:1]) or _has(listed, "max_model_len"):
         return ServerInfo(url, "vLLM", word(field("/version", "version")), _names(listed, "id"))
     if _has(listed, "id") or (isinstance(listed, list) and field("/v1/models", "object") == "list"):
         return ServerInfo(url, "OpenAI-compatible", None, _names(listed, "id"))
@@ -102,10 +102,6 @@ def identify(url: str, answers: Mapping[str, HttpResponse]) -> ServerInfo:
 def _has(entries: object, name: str) -> bool:
     """Whether one of a list's items has this field."""
     return any(name in entry for entry in objects(entries))
-
-
-def _first_is(entries: object, name: str, value: str) -> bool:
-    return isinstance(entries, list) and any(entry.get(name) == value for entry in objects(entries[:1]))
 
 
 def _names(entries: object, key: str) -> tuple[str, ...] | None:

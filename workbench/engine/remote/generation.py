@@ -102,11 +102,9 @@ class RemoteGeneration:
 
     def _fail(self, error: WorkbenchError) -> None:
         now = time.perf_counter_ns()
-        if self._parser is not None:
-            # Text that arrived is kept, also where it might have become a tag.
-            text, kind = self._parser.rest()
-            if text:
-                self._outbox.put(Token(text, NO_ID, kind, now, now - self._submitted_ns))
+        # Text that arrived is kept, also where it might have become a tag.
+        if self._parser is not None and (rest := self._parser.rest()).text:
+            self._outbox.put(Token(rest.text, NO_ID, rest.kind, now, now - self._submitted_ns))
         self._outbox.put(Failed(error, now), at_once=True)
 
     def _notice(self, end: Finished) -> str:

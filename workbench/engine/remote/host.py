@@ -95,11 +95,7 @@ class RemoteHost(EngineHost):
         return await shared_network.run(ask_all())
 
     async def unload(self, ref: str) -> None:
-        """Make the server unload the model that `ref` names.
-
-        Raises:
-            WorkbenchError: It cannot, or there is no such model.
-        """
+        """Make the server unload the model that `ref` names."""
         url, name = split_ref(ref)
 
         async def give_back() -> None:
@@ -129,11 +125,7 @@ class RemoteHost(EngineHost):
 async def open_model(
     client: ServerClient, name: str, settings: LoadSettings, on_progress: ProgressCallback
 ) -> tuple[ServerInfo, Dialect, Opened]:
-    """Detect the server, and prepare the model `name`; its only one, where the name is empty.
-
-    Raises:
-        WorkbenchError: It cannot be opened.
-    """
+    """Detect the server, and prepare the model `name`; its only one, where the name is empty."""
     server = await _known(client)
     model = _chosen(client, await list_models(client, server), name)
     dialect: Dialect

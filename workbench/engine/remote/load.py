@@ -67,11 +67,7 @@ class ChildLoadClient(LoadClient):
 
 
 async def _ask(child: ChildProcess, cancel: CancelToken, **order: object) -> AsyncIterator[JsonObject]:
-    """The events that answer an order. `cancel` ends the process.
-
-    Raises:
-        WorkbenchError: The order cannot be carried out.
-    """
+    """The events that answer an order. `cancel` ends the process."""
     cancel.on_set(child.kill)
     failed: WorkbenchError | None = None
     try:

@@ -77,8 +77,7 @@ class SweepDialect:
         options = body.get("stream_options")
         if isinstance(options, dict):
             body["stream_options"] = {key: value for key, value in options.items() if key == "include_usage"}
-        for name in ("return_progress", "timings_per_token"):
-            body.pop(name, None)
+        body.pop("return_progress", None)
         if self._ignores_eos:
             body["ignore_eos"] = True
         return replace(question, body=body)

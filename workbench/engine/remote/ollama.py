@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from workbench.core.engine import ProgressCallback, Request
-from workbench.core.events import FinishReason, Timings
+from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
@@ -30,8 +30,6 @@ COUNTS_CACHED_APART = (0, 31)
 """From this version on the final line counts the cached tokens of the prompt; 0 is omitted."""
 COUNTS_CACHED_IN = (0, 30)
 """From this version on `prompt_eval_count` includes the cached tokens."""
-
-_REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
 
 
 class OllamaDialect(Dialect):
@@ -49,7 +47,10 @@ class OllamaDialect(Dialect):
     @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
         self._load = settings
-        await load(self._client, self._id, self._options())
+        body: dict[str, Any] = {"model": self._id, "messages": [], "stream": False}
+        if options := self._options():
+            body["options"] = options
+        self._client.json(await self._client.post("/api/chat", body, self._client.timeouts.load), "/api/chat", self._id)
         trained = await self._trained_context()
         running = (await self._client.get("/api/ps")).objects("models")
         loaded = next((each for each in running if same_name(each.get("name"), self._id)), {})
@@ -130,7 +131,7 @@ class OllamaAnswerParser(AnswerParser):
             self._end(value)
 
     def _end(self, value: Mapping[str, object]) -> None:
-        self.reason = _REASONS.get(str(value.get("done_reason")), "stop")
+        self.reason = "length" if value.get("done_reason") == "length" else "stop"
         self.complete = True
         self.prompt_tokens = count(value.get("prompt_eval_count"))
         # Zeros are omitted.
@@ -173,21 +174,8 @@ def _with_tag(name: str) -> str:
     return folded if ":" in folded.rpartition("/")[2] else f"{folded}:latest"
 
 
-async def load(client: ServerClient, model: str, options: Mapping[str, Any]) -> None:
-    """Load a model, with these options."""
-    body: dict[str, Any] = {"model": model, "messages": [], "stream": False}
-    if options:
-        body["options"] = dict(options)
-    answer = await client.post("/api/chat", body, client.timeouts.load)
-    client.json(answer, "/api/chat", model)
-
-
 async def unload(client: ServerClient, model: str) -> None:
-    """Unload a model; a running answer is finished first.
-
-    Raises:
-        WorkbenchError: The server refuses.
-    """
+    """Unload a model; a running answer is finished first."""
     body = {"model": model, "messages": [], "stream": False, "keep_alive": 0}
     client.json(await client.post("/api/chat", body), "/api/chat", model)
     # It responds before the memory is free.

@@ -15,7 +15,7 @@ from typing import Any
 from typing_extensions import override
 
 from workbench.core.engine import ProgressCallback, Request
-from workbench.core.events import FinishReason, Timings
+from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
@@ -37,18 +37,8 @@ OWN: Mapping[ServerKind, Mapping[str, str]] = {
 }
 """The further parameters of some servers, with their names for them."""
 
-_EXTRAS = ("stream_options", "return_progress", "timings_per_token")
+_EXTRAS = ("stream_options", "return_progress")
 """Fields that do not change the answer: the first to be removed where a server refuses a request."""
-
-_REASONS: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "content_filter": "stop",
-}
 
 
 class OpenAIDialect(Dialect):
@@ -164,9 +154,9 @@ class OpenAIAnswerParser(AnswerParser):
             self._text(delta.get("refusal"), "answer", at_ns)
         else:
             self._text(choice.get("text"), "answer", at_ns)
-        finish = choice.get("finish_reason")
-        if finish:
-            self.reason = _REASONS.get(str(finish), "stop")
+        if finish := choice.get("finish_reason"):
+            # The others are `stop`, TGI's `eos_token` and `stop_sequence`, calls of tools, and filters.
+            self.reason = "length" if finish == "length" else "stop"
 
     def _take_figures(self, value: Mapping[str, Any], at_ns: int) -> None:
         usage, timings, stats, metrics = (value.get(name) for name in ("usage", "timings", "stats", "metrics"))
