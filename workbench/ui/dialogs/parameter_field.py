@@ -16,6 +16,7 @@ from textual.widgets import Input, Label
 
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Parameter, Value, check_value, parse_value
+from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.widgets.input_line import InputLine
 
@@ -59,14 +60,9 @@ def wanted(parameter: Parameter) -> str:
 
 def shown(value: Value) -> str:
     """A value as it is typed."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:g}"
-        case tuple():
-            return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
-    return str(value)
+    if isinstance(value, tuple):
+        return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
+    return fmt.value(value)
 
 
 def typed(parameter: Parameter, text: str) -> Value:

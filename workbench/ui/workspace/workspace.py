@@ -195,27 +195,10 @@ class Workspace:
         self.conversation.edit(number, text)
         await self.recorder.record(self.conversation)
 
-    async def walk(self, number: int, step: int) -> bool:
-        """Go to the branch beside a message. Returns whether there is one."""
-        return await self._record_view(self.conversation.walk(number, step))
-
-    async def delete(self, number: int) -> None:
-        self.conversation.delete(number)
-        await self._record_view(True)
-
-    async def undo(self) -> bool:
-        """Undo the last change of the conversation. Returns whether there was one."""
-        return await self._record_view(self.conversation.undo())
-
-    async def redo(self) -> bool:
-        """Redo the change that was undone last. Returns whether there was one."""
-        return await self._record_view(self.conversation.redo())
-
-    async def _record_view(self, changed: bool) -> bool:
-        if changed:
-            self._metrics = None
-            await self.recorder.view(self.conversation.tree.view)
-        return changed
+    async def record_view(self) -> None:
+        """Record that another branch is shown, or that messages were deleted or restored."""
+        self._metrics = None
+        await self.recorder.view(self.conversation.tree.view)
 
     def stop(self) -> bool:
         """Stop the answer that streams, else the load. Returns whether anything ran."""
