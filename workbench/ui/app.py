@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
@@ -51,12 +51,7 @@ def _action_provider() -> type[Provider]:
 class WorkbenchApp(App[None]):
     """Shows the screens, and holds what they share: workspace, themes, keys, help and the way out.
 
-    Args:
-        services: The services of the program.
-        model: The model to open first; None for none.
-        resume: The id of a stored session to continue.
-        recipe: The part of the model's Modelfile that the first conversation uses; None for all.
-        clocks: The clocks to read; tests advance them by hand.
+    `model`, `resume` and `recipe` are those of `ChatScreen`.
     """
 
     TITLE = "workbench"
@@ -93,21 +88,24 @@ class WorkbenchApp(App[None]):
         self.theme = wanted if wanted in self._themes else next(iter(self._themes))
         self.set_keymap(dict(services.config.keymap))
         self._keys = KeyNames(services.config.keymap)
-        missing = [] if self.theme == wanted else [f"There is no theme {wanted!r}: {self.theme!r} is used."]
-        self._problems: dict[str, list[str]] = {
-            "Parts of the config are ignored": [
-                *(
-                    f"line {each.line}: {each.message}" if each.line else each.message
-                    for each in services.config_problems
-                ),
-                *self._keys.problems(),
-            ],
-            "Some themes are ignored": [*map(str, theme_problems), *missing],
+        if self.theme != wanted:
+            theme_problems.append(f"There is no theme {wanted!r}: {self.theme!r} is used.")
+        in_config = [
+            f"line {each.line}: {each.message}" if each.line else each.message for each in services.config_problems
+        ]
+        self._problems = {
+            "Parts of the config are ignored": in_config + self._keys.problems(),
+            "Some themes are ignored": theme_problems,
         }
         self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
         self.install_screen(self.chat, "chat")
-        others = self._others_run
-        self.monitor = MachineMonitor(self, self.workspace, services.find_devices, self.chat.status.show_alarm, others)
+        self.monitor = MachineMonitor(
+            self,
+            self.workspace,
+            services.find_devices,
+            self.chat.status.show_alarm,
+            lambda: any(screen.running for screen in self._experiments),
+        )
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults(self.current_theme or FALLBACK)
@@ -121,9 +119,6 @@ class WorkbenchApp(App[None]):
         self.monitor.stop()
 
     # The machine and its meters
-
-    def _others_run(self) -> bool:
-        return any(screen.running for screen in self._experiments)
 
     @property
     def _experiments(self) -> list[RaceScreen | BenchScreen]:
@@ -152,13 +147,16 @@ class WorkbenchApp(App[None]):
         return spoken(binding.key)
 
     def key_for(self, binding_id: str) -> str:
-        """The key of an action, as people write it."""
         return self._keys.key_for(binding_id)
 
     def action_help(self) -> None:
         from workbench.ui.dialogs.help import HelpDialog
 
         self.push_screen(HelpDialog(self._keys.tables(self.screen)))
+
+    def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
+        """The actions for the palette that no binding has."""
+        return self.chat.palette_entries() if screen is self.chat else ()
 
     # Themes
 

@@ -91,11 +91,7 @@ def key_groups() -> list[KeyGroup]:
 
 
 class KeyNames:
-    """The keys of the bindings under a keymap, as people write them.
-
-    Args:
-        keymap: Keys by binding id, for the bindings that the user has moved.
-    """
+    """The keys of the bindings, as people write them; `keymap` has those that the user has moved, by binding id."""
 
     def __init__(self, keymap: Mapping[str, str]) -> None:
         self._keymap = keymap

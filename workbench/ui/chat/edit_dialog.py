@@ -36,13 +36,7 @@ class EditArea(TextArea):
 
 
 class EditDialog(Dialog[str | None]):
-    """Edits a message; returns the new text.
-
-    Args:
-        title: The title of the dialog.
-        text: The message.
-        done: What Enter does, such as `sends it`.
-    """
+    """Edits a message; returns the new text. `done` is what Enter does, such as `sends it`."""
 
     CSS_PATH = "edit_dialog.tcss"
     AUTO_FOCUS = "#edit-text"

@@ -40,18 +40,11 @@ def proposed_name(title: str) -> str:
 class SendLines(Lines):
     """The progress, or the error."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "send--bar", "send--figure", "send--dim", "send--error", "gauge--track",
-    }  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"send--bar", "send--figure", "send--dim", "send--error", "gauge--track"}
 
 
 class SendDialog(Dialog[Sent | None]):
-    """Asks for a name and a server, and sends the model; returns the result.
-
-    Args:
-        sender: Sends the model.
-        session: The conversation.
-    """
+    """Asks for a name and a server, and sends the model of a conversation; returns the result."""
 
     CSS_PATH = "ollama_dialog.tcss"
 
@@ -122,7 +115,7 @@ class SendDialog(Dialog[Sent | None]):
         self._say(text, style)
 
     def _note(self, progress: SendProgress) -> None:
-        """Note the progress, from any thread."""
+        # Called in the thread that sends.
         self._progress = progress
 
     def _paint(self) -> None:
@@ -131,13 +124,11 @@ class SendDialog(Dialog[Sent | None]):
             return
         width = max(20, self.state.size.width or 80)
         text = f"{PHASES[progress.phase]} {clean_line(progress.what)}"
-        line = styled((cut(text, width), "send--dim"))
-        if progress.fraction is None:
-            self.state.set_lines([line, Content("")])
-            return
-        room = max(8, min(48, width - 8))
-        figure = styled((f" {progress.fraction:4.0%}", "send--figure"))
-        self.state.set_lines([line, bar(progress.fraction, room, "send--bar") + figure])
+        second = Content("")
+        if progress.fraction is not None:
+            figure = styled((f" {progress.fraction:4.0%}", "send--figure"))
+            second = bar(progress.fraction, max(8, min(48, width - 8)), "send--bar") + figure
+        self.state.set_lines([styled((cut(text, width), "send--dim")), second])
 
     def action_close(self) -> None:
         if self._cancel is not None:

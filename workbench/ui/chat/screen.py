@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -24,7 +24,6 @@ from workbench.ui.chat.session_actions import SessionActions
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
 from workbench.ui.kit.worker_errors import report_worker_error
-from workbench.ui.palette import PaletteEntry
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
@@ -258,11 +257,11 @@ class ChatScreen(Screen[None]):
         }
         await CommandRunner(self.view, self.loader, actions).run(typed)
 
-    def palette_entries(self) -> Iterator[PaletteEntry]:
+    def palette_entries(self) -> Iterator[SystemCommand]:
         tooltips = {each.id: each.tooltip for each in TurnLines.BINDINGS if isinstance(each, Binding)}
         for action, title in TURN_ENTRIES:
             name = f"turn.{action}"
-            yield PaletteEntry(
+            yield SystemCommand(
                 f"{title}  ({self._key_for(name)})", tooltips[name], partial(self.branches.perform, action)
             )
         branches, sessions = self.branches, self.sessions
@@ -284,8 +283,8 @@ class ChatScreen(Screen[None]):
             ("Quantize the model", "Make another quantization of the open model.", quantize),
         )
         # fmt: on
-        yield from (PaletteEntry(*action) for action in actions)
+        yield from (SystemCommand(*action) for action in actions)
         for each in COMMANDS:
             # The others are actions, which are listed by their own names.
             if each.usage:
-                yield PaletteEntry(f"{each.line} …", each.help, partial(self.input.type, f"/{each.name} "))
+                yield SystemCommand(f"{each.line} …", each.help, partial(self.input.type, f"/{each.name} "))

@@ -57,9 +57,8 @@ def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
 def _speed_lines(readings: StatsReadings, width: int) -> list[Content]:
     metrics = readings.metrics
     source = metrics.source if metrics is not None and readings.decode_tps is not None else ""
-    big = digits(fmt.rate(readings.decode_tps))
     lines = [heading_row("DECODE", width, source)]
-    for row, text in enumerate(big):
+    for row, text in enumerate(digits(fmt.rate(readings.decode_tps))):
         unit = " tokens/s" if row == 2 else ""
         lines.append(styled((text, "gauge--figure"), (unit, "gauge--label")))
     return lines + graph(readings.history, width)
@@ -94,10 +93,7 @@ def _by(figure: str, width: int, who: str) -> tuple[str, int, str]:
 
 
 def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
-    # 0: a server does not say how long it is.
-    size = (readings.info.settings.num_ctx or None) if readings.info else None
-    used = readings.context_used
-    share = used / size if used is not None and size else None
+    used, size, share = readings.context
     amount = fmt.DASH if size is None and used is None else f"{fmt.count(used)} / {fmt.count(size)}"
     return [heading_row("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
 
@@ -171,13 +167,12 @@ def _always(lines: Sequence[Content]) -> list[Ranked]:
 
 
 def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
-    """The two rows of the strip."""
+    """The two rows of the strip, with as many figures as there is room for."""
     info, metrics, machine = readings.info, readings.metrics or AnswerMetrics(), readings.machine
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
     name = short_label(info.model) if info else clean_line(readings.loading or "no model")
-    size = (info.settings.num_ctx or None) if info else None
-    share = readings.context_used / size if readings.context_used is not None and size else None
+    used, size, share = readings.context
     context = level(share) if share is not None and share >= WARN_AT else value
     memory = info.memory.total_bytes if info and info.memory else None
     first = [
@@ -190,7 +185,7 @@ def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
     marks += "▲ " if machine.alarms or machine.age_s else ""
     second = [
         ((marks, "gauge--warn"), (name[:SHORT_NAME], "gauge--model")),
-        (("ctx ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
+        (("ctx ", label), (f"{fmt.count(used)}/{fmt.count(size)}", context)),
         *(gpu_parts(machine) or ((("mem ", label), (fmt.size(memory), value)), *host_parts(machine.host))),
     ]
     return [joined(first, width), joined(second, width)]
@@ -213,17 +208,3 @@ class StatsView(Lines):
 
     def on_resize(self) -> None:
         self.show(self._readings)
-
-
-class StatsPanel(StatsView):
-    """One figure a row."""
-
-    def __init__(self) -> None:
-        super().__init__("panel", lambda readings, size: panel_lines(readings, size.width, size.height))
-
-
-class StatsStrip(StatsView):
-    """As many figures as there is room for in two rows."""
-
-    def __init__(self) -> None:
-        super().__init__("strip", lambda readings, size: strip_lines(readings, size.width))

@@ -27,9 +27,7 @@ _VALUE, _LABEL = "gauge--value", "gauge--label"
 class StatusLine(Lines):
     """One row below the transcript."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "gauge--value", "gauge--label", "gauge--bar", "gauge--track", "gauge--warn",
-    }  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {_VALUE, _LABEL, "gauge--bar", "gauge--track", "gauge--warn"}
 
     def __init__(self, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(widget_id="status")
@@ -111,10 +109,8 @@ class StatusLine(Lines):
         if answer.phase == "prefill" and progress is not None:
             todo = progress.total - progress.cached
             share = (progress.done - progress.cached) / todo if todo > 0 else 1.0
-            figures = styled(
-                (f" {progress.done:,} of {progress.total:,} tokens", _VALUE),
-                (f"  {_prefill_rate(progress)} tok/s", _LABEL),
-            )
+            amount = f" {progress.done:,} of {progress.total:,} tokens"
+            figures = styled((amount, _VALUE), (f"  {_prefill_rate(progress)} tok/s", _LABEL))
             return styled(("Reading the prompt  ", _VALUE)) + bar(share, BAR_WIDTH) + figures + self._stop_hint()
         if answer.phase == "decode":
             text = f"{answer.meter.tokens:,} tokens  {fmt.rate(answer.meter.live_tps())} tok/s"

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import WorkbenchError
-from workbench.ui.chat.stats_panel import StatsPanel, StatsStrip
+from workbench.ui.chat.stats_panel import StatsView, panel_lines, strip_lines
 from workbench.ui.chat.status_line import StatusLine
 from workbench.ui.chat.welcome import Welcome
 from workbench.ui.prompt.completion import Suggestions
@@ -59,7 +59,8 @@ class ChatView:
         self._swap_card: SwapCard | None = None
         self._queued: UserTurn | None = None
         self.key_for = key_for
-        self.panel, self.strip = StatsPanel(), StatsStrip()
+        self.panel = StatsView("panel", lambda figures, size: panel_lines(figures, size.width, size.height))
+        self.strip = StatsView("strip", lambda figures, size: strip_lines(figures, size.width))
         self.strip.display = False
         self.transcript = Transcript()
         self.status = StatusLine(workspace, key_for)

@@ -92,10 +92,9 @@ class MachineWatch:
     """Reads the samples of the meters, and works out once per sample what the screen shows.
 
     Args:
-        telemetry: Reads the meters in its own thread.
         make_alarms: Makes the alarm rules; called with the first sample.
         logs: Takes every alarm.
-        now_ns: The clock of the samples' timestamps, in ns.
+        now_ns: The clock of the samples' timestamps.
     """
 
     def __init__(

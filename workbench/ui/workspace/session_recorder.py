@@ -12,12 +12,7 @@ from workbench.ui.workspace.conversation import Conversation
 
 
 class SessionRecorder:
-    """Records the current conversation in a journal.
-
-    Args:
-        store: The store of sessions.
-        on_error: Called with the first failure, and again only after a write has succeeded.
-    """
+    """Records the current conversation; `on_error` gets the first failure, and one more after each later success."""
 
     def __init__(self, store: SessionStore, on_error: Callable[[SessionError], None]) -> None:
         self._store = store

@@ -42,13 +42,7 @@ HISTORY = 120
 
 
 class Workspace:
-    """The state behind the chat screen.
-
-    Args:
-        services: The services of the program.
-        on_journal_error: Called when the session cannot be written to disk.
-        clocks: The clocks to read.
-    """
+    """The state behind the chat screen; `on_journal_error` is called when the session cannot be written to disk."""
 
     def __init__(
         self, services: Services, on_journal_error: Callable[[SessionError], None], clocks: Clocks = REAL_CLOCKS
@@ -262,22 +256,12 @@ class Workspace:
         return session
 
     def session(self) -> Session:
-        """The conversation as it would be stored."""
         return self.conversation.session(self.recorder.session_id, self.model)
 
     async def export(self, form: ExportFormat, path: Path, naming: Naming | None = None) -> Path:
-        """Write the conversation to a file.
+        """Write the conversation to `path`, or to a numbered name beside it where that is taken; returns the path.
 
-        Args:
-            form: The format.
-            path: The file; a number is appended to its name where it exists.
-            naming: Which name of the model a Modelfile uses; None for the path of its file.
-
-        Returns:
-            The path that was written.
-
-        Raises:
-            WorkbenchError: It cannot be written.
+        `naming` is the name of the model that a Modelfile uses; None for the path of its file. Raises WorkbenchError.
         """
         session = self.session()
         base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
@@ -286,8 +270,7 @@ class Workspace:
     def look_at_machine(self, *, others_run: bool = False) -> bool:
         """Take the newest sample of the machine's meters. Returns whether there is anything new to show.
 
-        Args:
-            others_run: Whether anything but the chat loads models or generates tokens.
+        `others_run` is whether anything but the chat loads models or generates tokens.
         """
         asked = self.slot.asked.num_gpu if self.slot.asked is not None else None
         info = self.engine.info if self.engine is not None else None
