@@ -127,7 +127,6 @@ class ModelPicker(Dialog[ModelEntry | None]):
             yield Label("Looking for models…", id="picker-state", markup=False)
 
     def on_mount(self) -> None:
-        """Focus the search before the models are known."""
         self.list.can_focus = False
         self.search.focus()
         self._find()
@@ -222,7 +221,6 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self.dismiss(self._shown[event.option_index])
 
     def action_move(self, rows: int) -> None:
-        """Move the cursor by some rows."""
         if self._shown:
             self._moved = True
             index = (self.list.highlighted or 0) + rows

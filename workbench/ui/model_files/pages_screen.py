@@ -97,7 +97,6 @@ class PagesScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Read the files."""
         self._show()
         self._read()
 
@@ -129,7 +128,6 @@ class PagesScreen(Screen[None]):
         """The second row."""
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error in place of the pages."""
         report_worker_error(event, self._fail)
 
     def _fail(self, text: str) -> None:
@@ -140,11 +138,9 @@ class PagesScreen(Screen[None]):
 
     @property
     def page(self) -> Page | None:
-        """The visible page; None before there is one."""
         return self._pages[self._opened] if self._opened < len(self._pages) else None
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
@@ -184,7 +180,6 @@ class PagesScreen(Screen[None]):
         self.state.update(page.note() if page else "", layout=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what the visible page can do."""
         if action in {"search", "sort", "turn"}:
             return self.page is not None and self.page.searchable
         return True
@@ -192,12 +187,10 @@ class PagesScreen(Screen[None]):
     # Keys
 
     def action_back(self) -> None:
-        """End the search, or close the screen."""
         if not self._close_search():
             self.dismiss(None)
 
     def action_open(self, index: int) -> None:
-        """Go to a page."""
         if index < len(self._pages) and index != self._opened:
             self._close_search()
             self._remember()
@@ -206,7 +199,6 @@ class PagesScreen(Screen[None]):
             self.rows.focus()
 
     def action_next(self, step: int) -> None:
-        """Go forward by some pages."""
         if self._pages:
             self.action_open((self._opened + step) % len(self._pages))
 
@@ -219,7 +211,6 @@ class PagesScreen(Screen[None]):
         self.action_open(event.index)
 
     def action_search(self) -> None:
-        """Ask for words."""
         self.search.open()
 
     def _close_search(self) -> bool:
@@ -243,13 +234,11 @@ class PagesScreen(Screen[None]):
         self.rows.focus()
 
     def action_sort(self) -> None:
-        """Sort by the next column."""
         if self.page is not None:
             self.page.sort()
             self._show()
 
     def action_turn(self) -> None:
-        """Reverse the order."""
         if self.page is not None:
             self.page.sort(reverse=True)
             self._show()
@@ -266,7 +255,6 @@ class PagesScreen(Screen[None]):
             self.page.cursor = event.index
 
     def action_copy(self) -> None:
-        """Copy the selected row, or the text of the page."""
         text = self.page.text(self.rows.cursor) if self.page else ""
         if text:
             self.post_message(CopyOut(text))

@@ -40,7 +40,6 @@ class SectionBar(Lines):
         self._lay_out()
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -77,7 +76,6 @@ class SectionBar(Lines):
         self.set_lines([styled(*parts), rule if self._names else Content("")])
 
     def on_click(self, event: Click) -> None:
-        """Go to the page whose name is clicked."""
         for index, (start, end) in enumerate(self._places):
             if start <= event.x < end:
                 self.post_message(self.Wanted(index))

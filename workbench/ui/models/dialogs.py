@@ -49,7 +49,6 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
             yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
 
     def on_mount(self) -> None:
-        """Begin at the current filter."""
         kept = [each for each, _ in self._filters]
         self.list.highlighted = kept.index(self._current) if self._current in kept else 0
         self.list.focus()
@@ -92,7 +91,6 @@ class ProblemsDialog(Dialog[None]):
             yield TextRows("problems-rows")
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:

@@ -58,7 +58,6 @@ class FitEstimator:
             yield model
 
     async def read(self, model: ModelEntry) -> None:
-        """Read the file of a model, unless it is known."""
         if model in self._models:
             return
         if model.path is None or model.problem:
@@ -74,7 +73,6 @@ class FitEstimator:
             self._estimates.pop(oldest, None)
 
     async def recall(self, model: ModelEntry) -> None:
-        """Look up the last load of a model."""
         if model.path is not None:
             records = await self._services.loads.recall(model.path)
             self._records[model.path] = records[0] if records else None

@@ -58,14 +58,12 @@ class ModelActions:
         return model.path is not None
 
     def inspect(self, model: ModelEntry) -> None:
-        """Show what is in the file of a model."""
         if self.has_file(model):
             from workbench.ui.model_files.inspect_screen import InspectScreen
 
             self._push(InspectScreen(self._services, model))
 
     def compare(self) -> None:
-        """Compare the two marked models, or the marked one with the selected one."""
         chosen, here = self._models.marked, self._models.model
         if len(chosen) == 1 and here is not None and here not in chosen:
             chosen = [*chosen, here]
@@ -78,7 +76,6 @@ class ModelActions:
             self._push(CompareScreen(self._services, chosen[0], chosen[1]))
 
     def quantize(self) -> None:
-        """Make another quantization of the selected model."""
         row = self._models.row
         model = row.members[0] if isinstance(row, Heading) else self.selected()
         if model is not None and self.has_file(model):
@@ -87,13 +84,11 @@ class ModelActions:
             self._push(QuantizeDialog(self._services, model, variants_of(model, self._models.view.models)))
 
     def copy_path(self) -> None:
-        """Copy the path of the selected model."""
         model = self.selected()
         if model is not None and self.has_file(model):
             self._post(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
 
     def list_problems(self) -> None:
-        """List the places that could not be read."""
         from workbench.ui.models.dialogs import ProblemsDialog
 
         if problems := self._models.view.problems:

@@ -103,11 +103,9 @@ class ModelsScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Measure the free memory at an interval."""
         self._timer = self.set_interval(LOOK_SECONDS, self._look)
 
     def on_screen_resume(self) -> None:
-        """Look for models, and take over what has changed meanwhile."""
         self._timer.resume()
         self.estimator.follow()
         self._shown_row = None
@@ -115,11 +113,9 @@ class ModelsScreen(Screen[None]):
         self._show_soon()
 
     def on_screen_suspend(self) -> None:
-        """Measure nothing while another screen is shown."""
         self._timer.pause()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show the panel beside the list where there is room for it."""
         self.set_class(event.size.width < WIDE, "-narrow")
         self._show_soon()
 
@@ -135,14 +131,12 @@ class ModelsScreen(Screen[None]):
             self._show_state()
 
     def library_changed(self, view: LibraryView) -> None:
-        """Show what a scan has found so far."""
         if self.list.update(view) or not view.models:
             self._show()
         else:
             self._show_state()
 
     def action_scan(self) -> None:
-        """Look for models again."""
         self._find(again=True)
 
     # Drawing
@@ -160,7 +154,6 @@ class ModelsScreen(Screen[None]):
             self._show_rest()
 
     def _show_rest(self) -> None:
-        """Show what depends on the list."""
         self._show_state()
         self._show_selected()
 
@@ -176,7 +169,6 @@ class ModelsScreen(Screen[None]):
             self.strip.set_lines(strip_lines(row, self.estimator, self._key_for, self.size.width - 2))
 
     def say(self, text: str) -> None:
-        """Show a message below the list for a moment."""
         self._message.say(Content(clean_line(text)))
 
     # The selected model
@@ -212,11 +204,9 @@ class ModelsScreen(Screen[None]):
             self._arrange(lambda models: models.sort_by(order))
 
     def action_arrange(self, change: str) -> None:
-        """Rearrange the list in one of the `ARRANGEMENTS`."""
         self._arrange(ARRANGEMENTS[change])
 
     def action_filter(self) -> None:
-        """Ask which models to show."""
         from workbench.ui.models.dialogs import FilterDialog
 
         def chosen(choice: tuple[Filter | None] | None) -> None:
@@ -227,12 +217,10 @@ class ModelsScreen(Screen[None]):
         self.app.push_screen(FilterDialog(models.filters(), models.filter, len(models.view.models)), chosen)
 
     def action_what_if(self, name: str, step: int = 1) -> None:
-        """Change a load setting on trial."""
         if name != "longest" or self.actions.selected() is not None:
             self.what_if.change(name, step)
 
     def action_type(self, line: str, begun: str = "") -> None:
-        """Open an input line: `search` or `number`."""
         if line == "search":
             self._close_line(self.number)
             self.remove_class("-details")
@@ -285,7 +273,6 @@ class ModelsScreen(Screen[None]):
             self.list.action_page(step) if "page" in event.key else self.list.action_move(step)
 
     def action_back(self) -> None:
-        """End what was begun last."""
         if self._close_line(self.number) or self._close_line(self.search):
             return
         if self.has_class("-details") or self.focused is self.panel:
@@ -298,7 +285,6 @@ class ModelsScreen(Screen[None]):
             self.say(f"{self._key_for('app.chat')} goes to the chat.")
 
     def action_details(self) -> None:
-        """Go to the panel and back."""
         narrow = self.has_class("-narrow")
         to_panel = not self.has_class("-details") if narrow else self.focused is not self.panel
         self.set_class(narrow and to_panel, "-details")
@@ -308,7 +294,6 @@ class ModelsScreen(Screen[None]):
     # Actions on models
 
     def action_mark(self) -> None:
-        """Mark the selected model, and select the next one."""
         if self.actions.selected() is not None:
             self._arrange(lambda models: models.toggle_mark())
             self.list.action_move(1)
@@ -322,17 +307,14 @@ class ModelsScreen(Screen[None]):
             self.actions.inspect(row)
 
     def action_act(self, name: str) -> None:
-        """Do one of the `ACTIONS` on models."""
         ACTIONS[name](self.actions)
 
     @work(group="servers", exit_on_error=False, description="unload a model of a server")
     async def action_unload(self) -> None:
-        """Ask the server to unload the selected model."""
         if await self.actions.unload():
             self._find()
 
     def action_load(self, with_trial: bool = False) -> None:
-        """Load the selected model in the chat, with the settings on trial or without."""
         model = self.actions.selected()
         if model is not None and model.problem:
             self.say(f"It cannot be loaded: {short_problem(model)}")
@@ -340,5 +322,4 @@ class ModelsScreen(Screen[None]):
             self.post_message(self.Load(model, dict(self.estimator.what_if.values) if with_trial else {}))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error."""
         report_worker_error(event, self.say)

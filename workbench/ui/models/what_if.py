@@ -39,7 +39,6 @@ class WhatIf:
 
     @property
     def settings(self) -> LoadSettings:
-        """The settings with the changes."""
         return with_values(Sampling(), self.base, self.values)[1]
 
     def on(self, base: LoadSettings) -> WhatIf:
@@ -56,7 +55,6 @@ class WhatIf:
         return replace(self, values=values).on(self.base)
 
     def reset(self) -> WhatIf:
-        """With no changes."""
         return WhatIf(self.base)
 
     def next(self, name: str) -> WhatIf:

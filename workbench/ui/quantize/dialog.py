@@ -121,7 +121,6 @@ class QuantizeDialog(Dialog[None]):
             yield ChoiceNotes()
 
     def on_mount(self) -> None:
-        """Begin with the best source and a type that does not exist yet."""
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -129,7 +128,6 @@ class QuantizeDialog(Dialog[None]):
         self._take_source()
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self._lay_out)
 
     def _lay_out(self) -> None:
@@ -138,7 +136,6 @@ class QuantizeDialog(Dialog[None]):
         self._say()
 
     def on_unmount(self) -> None:
-        """Stop working out the sizes."""
         self._cancel.set()
 
     # The source
@@ -150,11 +147,9 @@ class QuantizeDialog(Dialog[None]):
 
     @property
     def kind(self) -> QuantType:
-        """The selected type."""
         return _KINDS[self.types.cursor or 0]
 
     def action_source(self, step: int) -> None:
-        """Take another source."""
         if len(self._sources) > 1:
             self._source_index = (self._source_index + step) % len(self._sources)
             self._take_source()

@@ -62,12 +62,10 @@ class JobsDialog(Dialog[QueuedJob | None]):
             yield JobDetails()
 
     def on_mount(self) -> None:
-        """Select the job that runs."""
         jobs, running = self._queue.jobs, self._queue.running
         self.call_after_refresh(self._show, jobs.index(running) if running else len(jobs) - 1)
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self.look)
 
     def _show(self, cursor: int) -> None:
@@ -79,7 +77,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
         self._show_details()
 
     def look(self) -> None:
-        """Show the progress."""
         if self.is_attached:
             self._show(self.rows.cursor or 0)
 
@@ -98,7 +95,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
 
     @property
     def selected(self) -> QueuedJob | None:
-        """The selected job."""
         jobs, cursor = self._queue.jobs, self.rows.cursor
         return jobs[cursor] if cursor is not None and cursor < len(jobs) else None
 
@@ -113,7 +109,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
             self.dismiss(self.selected)
 
     def action_stop(self) -> None:
-        """Stop the selected job, or take it off the list."""
         if (queued := self.selected) is None:
             return
         if queued.is_over:

@@ -50,7 +50,6 @@ class QuantizeManager:
         self._is_asking = False
 
     def choose_type(self, model: ModelEntry) -> None:
-        """Let the user choose a quantization of `model` to make."""
         self._app.run_worker(self._choose_type(model), group="library", exit_on_error=False, description="list models")
 
     async def _choose_type(self, model: ModelEntry) -> None:
@@ -62,7 +61,6 @@ class QuantizeManager:
         self._app.push_screen(QuantizeDialog(self._services, model, variants_of(model, models)))
 
     def begin(self, job: QuantizeJob, model: str) -> None:
-        """Add a quantization to the queue."""
         self._forget_failed()
         try:
             self.queue.add(job, model)
@@ -100,7 +98,6 @@ class QuantizeManager:
             self._timer.pause()
 
     def show(self) -> None:
-        """Show all jobs."""
         if not isinstance(self._app.screen, JobsDialog):
             self._app.push_screen(JobsDialog(self.queue), self._chosen)
 
