@@ -236,10 +236,10 @@ class WorkbenchApp(App[None]):
     # Model files
 
     def action_inspect_model(self) -> None:
-        from workbench.ui.model_files.inspect_screen import InspectScreen
+        from workbench.ui.model_files.screens import inspect_screen
 
         if (model := self._model_with_file()) is not None:
-            self.push_screen(InspectScreen(self.services, model))
+            self.push_screen(inspect_screen(self.services, model))
 
     def action_quantize_model(self) -> None:
         if (model := self._model_with_file()) is not None:

@@ -20,8 +20,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.kit import figures as fmt
-from workbench.ui.model_files.compare_screen import CompareScreen
-from workbench.ui.model_files.inspect_screen import InspectScreen
+from workbench.ui.model_files.pages_screen import PagesScreen
 from workbench.ui.models.dialogs import FilterDialog, ProblemsDialog
 from workbench.ui.models.model_list import Heading
 from workbench.ui.models.screen import ModelsScreen
@@ -313,7 +312,7 @@ async def test_enter_opens_the_file_and_escape_comes_back(
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
         await at.press("enter")
-        assert isinstance(at.app.screen, InspectScreen)
+        assert isinstance(at.app.screen, PagesScreen)
         await at.press("escape")
         assert at.selected == "SmolLM2-135M-Instruct Q8_0"
 
@@ -328,13 +327,13 @@ async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClo
         assert "1 marked" in shown(at.app)
         await at.press("space", "c")
         screen = at.app.screen
-        assert isinstance(screen, CompareScreen)
+        assert isinstance(screen, PagesScreen)
         assert [entry.quant for entry in screen._entries] == ["Q4_K_M", "Q8_0"]
         await at.press("escape", "escape")
         assert at.screen.models.marked == []
         await at.go_to("Q4_K_M")
         await at.press("space", "c")
-        assert isinstance(at.app.screen, CompareScreen)
+        assert isinstance(at.app.screen, PagesScreen)
 
 
 async def test_a_quantization_is_made_of_the_selected_model(

@@ -14,7 +14,6 @@ from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
-from typing_extensions import override
 
 from workbench.core.errors import ServerAddressError, WorkbenchError
 from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
@@ -117,7 +116,6 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._asking = False
         """Whether a server is being asked for its models."""
 
-    @override
     def compose(self) -> ComposeResult:
         with Vertical(id="picker-box", classes="dialog-box") as box:
             box.border_title = "Choose a model"

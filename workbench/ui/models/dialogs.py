@@ -10,7 +10,6 @@ from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
-from typing_extensions import override
 
 from workbench.core.models import ScanProblem
 from workbench.ui.dialogs.base import Dialog, dialog_box
@@ -43,7 +42,6 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
         self._filters: Sequence[tuple[Filter | None, int]] = [(None, count), *filters]
         self._current = current
 
-    @override
     def compose(self) -> ComposeResult:
         with dialog_box("filter-box", "Show only", "Enter applies · Esc closes"):
             yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
@@ -83,7 +81,6 @@ class ProblemsDialog(Dialog[None]):
         super().__init__()
         self._problems = problems
 
-    @override
     def compose(self) -> ComposeResult:
         count = len(self._problems)
         title = f"{count:,} place{'s' * (count != 1)} could not be read"

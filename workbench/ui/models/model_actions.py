@@ -59,9 +59,9 @@ class ModelActions:
 
     def inspect(self, model: ModelEntry) -> None:
         if self.has_file(model):
-            from workbench.ui.model_files.inspect_screen import InspectScreen
+            from workbench.ui.model_files.screens import inspect_screen
 
-            self._push(InspectScreen(self._services, model))
+            self._push(inspect_screen(self._services, model))
 
     def compare(self) -> None:
         chosen, here = self._models.marked, self._models.model
@@ -71,9 +71,9 @@ class ModelActions:
             key = self._key_for("models.mark")
             self._say(f"{key} marks the models to compare: two are needed, {len(chosen)} marked now.")
         elif all(self.has_file(model) for model in chosen):
-            from workbench.ui.model_files.compare_screen import CompareScreen
+            from workbench.ui.model_files.screens import compare_screen
 
-            self._push(CompareScreen(self._services, chosen[0], chosen[1]))
+            self._push(compare_screen(self._services, chosen[0], chosen[1]))
 
     def quantize(self) -> None:
         row = self._models.row

@@ -17,7 +17,6 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label
 from textual.worker import Worker
-from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
@@ -90,7 +89,6 @@ class ModelsScreen(Screen[None]):
             services, self.models, key_for, self.say, lambda screen: self.app.push_screen(screen), self.post_message
         )
 
-    @override
     def compose(self) -> ComposeResult:
         yield ListLines(widget_id="models-title")
         for name, hint in (("search", "Type a few letters…"), ("number", "Context in tokens, such as 16384 or 16k…")):

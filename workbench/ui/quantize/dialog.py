@@ -18,7 +18,6 @@ from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Label
 from textual.worker import WorkerCancelled, WorkerFailed
-from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
@@ -105,7 +104,6 @@ class QuantizeDialog(Dialog[None]):
         self._typing: Timer | None = None
         self._cancel = CancelToken()
 
-    @override
     def compose(self) -> ComposeResult:
         keys = "Enter makes it · ← → source · Tab to the fields · Esc closes"
         with dialog_box("quantize-box", cut(f"Quantize {self._entry.name}", 60), keys):

@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
-from typing_extensions import override
 
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
@@ -54,7 +53,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
         super().__init__()
         self._queue = queue
 
-    @override
     def compose(self) -> ComposeResult:
         keys = "Enter loads a ready one · s stops · Esc closes, and they continue"
         with dialog_box("jobs-box", "Quantizations", keys):
