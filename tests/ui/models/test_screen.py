@@ -328,7 +328,9 @@ async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClo
         await at.press("space", "c")
         screen = at.app.screen
         assert isinstance(screen, PagesScreen)
-        assert [entry.quant for entry in screen._entries] == ["Q4_K_M", "Q8_0"]
+        one, other = (line.plain for line in screen.title_lines.lines)
+        assert " A " in one and "Q4_K_M" in one
+        assert " B " in other and "Q8_0" in other
         await at.press("escape", "escape")
         assert at.screen.models.marked == []
         await at.go_to("Q4_K_M")

@@ -128,14 +128,9 @@ def _figures(first: Inspection, second: Inspection, width: int) -> list[Content]
     templates = ["yes" if facts.chat_template else "none" for facts in (one, other)]
     if templates == ["yes", "yes"] and one.chat_template != other.chat_template:
         templates[1] = "another"
-    bits = one.bits_per_weight, other.bits_per_weight
+    sizes, bits = (first.file_bytes, second.file_bytes), (one.bits_per_weight, other.bits_per_weight)
     rows: list[tuple[str, str, str, str]] = [
-        (
-            "file size",
-            fmt.size(first.file_bytes),
-            fmt.size(second.file_bytes),
-            _ratio(first.file_bytes, second.file_bytes),
-        ),
+        ("file size", fmt.size(sizes[0]), fmt.size(sizes[1]), _ratio(*sizes)),
         ("per weight", bits_text(bits[0]), bits_text(bits[1]), _ratio(*bits)),
         ("weights", fmt.parameters(one.parameters), fmt.parameters(other.parameters), ""),
         ("label", one.label or fmt.DASH, other.label or fmt.DASH, ""),

@@ -18,7 +18,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, styled
 from workbench.ui.model_files.compare_pages import compare_pages
-from workbench.ui.model_files.inspect_pages import inspect_pages, tensor_text, title_line
+from workbench.ui.model_files.inspect_pages import MetadataRow, inspect_pages, tensor_text, title_line
 from workbench.ui.model_files.pages import Page, TablePage
 from workbench.ui.model_files.pages_screen import PagesScreen
 from workbench.ui.services import Services
@@ -41,7 +41,7 @@ def inspect_screen(services: Services, entry: ModelEntry) -> PagesScreen:
         path = cut_path(entry.path or "", max(10, width - 2 - len(also)))
         return [title_line(entry, report, width), styled((f" {path}{also}", "gauge--label"))]
 
-    def view(_page: TablePage[Any], row: Any) -> Screen[None]:
+    def view(_page: TablePage[Any], row: TensorInfo | MetadataRow) -> Screen[None]:
         from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
 
         if isinstance(row, TensorInfo):
@@ -73,7 +73,7 @@ def compare_screen(services: Services, first: ModelEntry, second: ModelEntry) ->
             for letter, entry in (("A", first), ("B", second))
         ]
 
-    def view(page: TablePage[Any], row: Any) -> Screen[None]:
+    def view(page: TablePage[Any], row: object) -> Screen[None]:
         from workbench.ui.dialogs.text_viewer import ValueDialog
 
         key, _, values = page.copied(row).partition(": ")
