@@ -65,12 +65,12 @@ def _type(tensor: TensorInfo | None) -> str:
     return tensor.type.name if tensor else fmt.DASH
 
 
-def _form(tensor: TensorInfo | None) -> str:
-    return f"{tensor.type.name} {shape_text(tensor)}" if tensor else fmt.DASH
-
-
 def _size(tensor: TensorInfo | None) -> str:
     return fmt.size(tensor.size_bytes) if tensor else fmt.DASH
+
+
+def _form(tensor: TensorInfo | None) -> str:
+    return f"{tensor.type.name} {shape_text(tensor)}" if tensor else fmt.DASH
 
 
 def _shapes(change: TensorChange) -> str:
@@ -139,7 +139,7 @@ def _figures(first: Inspection, second: Inspection, width: int) -> list[Content]
         ("layers", fmt.count(one.block_count), fmt.count(other.block_count), ""),
         ("trained context", fmt.count(one.context_length), fmt.count(other.context_length), ""),
         ("vocabulary", fmt.count(one.vocab_size), fmt.count(other.vocab_size), ""),
-        ("chat template", *templates, ""),
+        ("chat template", templates[0], templates[1], ""),
     ]
     room = max(12, min(26, (width - 30) // 2))
     table = Table[tuple[str, str, str, str]](

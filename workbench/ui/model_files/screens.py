@@ -14,6 +14,7 @@ from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import FoldedArray, ModelReport
+from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, styled
@@ -42,8 +43,6 @@ def inspect_screen(services: Services, entry: ModelEntry) -> PagesScreen:
         return [title_line(entry, report, width), styled((f" {path}{also}", "gauge--label"))]
 
     def view(_page: TablePage[Any], row: TensorInfo | MetadataRow) -> Screen[None]:
-        from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
-
         if isinstance(row, TensorInfo):
             return ValueDialog(row.name, tensor_text(row))
         key, value = row
@@ -74,8 +73,6 @@ def compare_screen(services: Services, first: ModelEntry, second: ModelEntry) ->
         ]
 
     def view(page: TablePage[Any], row: object) -> Screen[None]:
-        from workbench.ui.dialogs.text_viewer import ValueDialog
-
         key, _, values = page.copied(row).partition(": ")
         return ValueDialog(key, values.replace(" -> ", "\n\n→ ", 1))
 

@@ -160,16 +160,13 @@ class ModelList:
                 return True
         return False
 
-    def toggle_mark(self) -> bool:
-        """Mark or unmark the selected model. Returns whether there is one."""
+    def toggle_mark(self) -> None:
+        """Mark or unmark the selected model."""
         model = self.model
-        if model is None:
-            return False
-        if model.ref in self._marks:
+        if model is not None and model.ref in self._marks:
             del self._marks[model.ref]
-        else:
+        elif model is not None:
             self._marks[model.ref] = None
-        return True
 
     def clear_marks(self) -> bool:
         """Unmark all models. Returns whether any was marked."""

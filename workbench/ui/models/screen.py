@@ -18,7 +18,7 @@ from textual.screen import Screen
 from textual.widgets import Input, Label
 from textual.worker import Worker
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
@@ -32,7 +32,6 @@ from workbench.ui.models.model_actions import ACTIONS, ModelActions
 from workbench.ui.models.model_list import Filter, Heading, ModelList, Row
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
 from workbench.ui.models.rows import order_at, short_problem
-from workbench.ui.models.what_if_actions import WhatIfActions
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
@@ -84,10 +83,7 @@ class ModelsScreen(Screen[None]):
         self.estimator = FitEstimator(
             services, lambda: workspace.conversation.load, lambda: workspace.engine.info if workspace.engine else None
         )
-        self.what_if = WhatIfActions(self.estimator, lambda: self.models.model, self.say, self._show_panel)
-        self.actions = ModelActions(
-            services, self.models, key_for, self.say, lambda screen: self.app.push_screen(screen), self.post_message
-        )
+        self.actions = ModelActions(services, self.models, key_for, self.say, self)
 
     def compose(self) -> ComposeResult:
         yield ListLines(widget_id="models-title")
@@ -216,7 +212,17 @@ class ModelsScreen(Screen[None]):
 
     def action_what_if(self, name: str, step: int = 1) -> None:
         if name != "longest" or self.actions.selected() is not None:
-            self.what_if.change(name, step)
+            self._try(lambda: self.estimator.try_next(name, step, self.models.model))
+
+    def _try(self, change: Callable[[], None]) -> bool:
+        """Change the settings on trial. Returns whether that was possible."""
+        try:
+            change()
+        except ParameterError as error:
+            self.say(str(error))
+            return False
+        self._show_panel()
+        return True
 
     def action_type(self, line: str, begun: str = "") -> None:
         if line == "search":
@@ -245,7 +251,7 @@ class ModelsScreen(Screen[None]):
 
     @on(Input.Submitted, "#models-number")
     def _take_context(self, event: Input.Submitted) -> None:
-        if self.what_if.try_context(event.value):
+        if self._try(lambda: self.estimator.try_context(event.value)):
             self._close_line(self.number)
 
     def on_key(self, event: events.Key) -> None:
