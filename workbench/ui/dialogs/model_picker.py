@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label, OptionList
@@ -18,7 +17,7 @@ from textual.widgets.option_list import Option
 from workbench.core.errors import ServerAddressError, WorkbenchError
 from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
 from workbench.core.servers import Servers, is_server_ref, server_url
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
@@ -117,9 +116,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         """Whether a server is being asked for its models."""
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="picker-box", classes="dialog-box") as box:
-            box.border_title = "Choose a model"
-            box.border_subtitle = "Enter loads · Esc closes"
+        with dialog_box("picker-box", "Choose a model", "Enter loads · Esc closes"):
             yield InputLine("picker-search", _PLACEHOLDER)
             yield OptionList(id="picker-list", compact=True)
             yield Label("Looking for models…", id="picker-state", markup=False)

@@ -27,10 +27,7 @@ MARGIN = 8
 class FilterDialog(Dialog[tuple[Filter | None] | None]):
     """Asks for a filter of the list. Gives it in a tuple (None keeps all models); gives None if it was dismissed.
 
-    Args:
-        filters: The filters, with the number of models that each keeps.
-        current: The current filter.
-        count: The number of all models.
+    `filters` come with the number of models that each keeps; `count` is the number of all models.
     """
 
     CSS_PATH = "screen.tcss"
@@ -58,15 +55,11 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
 
 def _row(each: Filter | None, count: int) -> Content:
     kind = _KINDS[each.kind] if each is not None else ""
-    if each is None:
-        words = "all models"
-    elif each.kind == "source" and "/" in each.value:
-        words = cut_path(each.value, _WORDS - len(kind) - 2)
-    else:
-        words = cut(each.value, _WORDS - len(kind) - 2)
-    label = (f"{kind}  ", "$text-muted") if kind else ("", "")
-    gap = " " * max(1, _WORDS - len(words) - len(label[0]))
-    return Content.assemble(label, words, gap, (f"{count:>6,}", "$text-accent"))
+    shorten = cut_path if each is not None and each.kind == "source" and "/" in each.value else cut
+    words = shorten(each.value if each is not None else "all models", _WORDS - len(kind) - 2)
+    label = f"{kind}  " if kind else ""
+    gap = " " * max(1, _WORDS - len(words) - len(label))
+    return Content.assemble((label, "$text-muted"), words, gap, (f"{count:>6,}", "$text-accent"))
 
 
 class ProblemsDialog(Dialog[None]):

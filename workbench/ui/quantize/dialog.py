@@ -27,13 +27,7 @@ from workbench.gguf.targets import QUANT_TYPES, QuantType
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
-from workbench.ui.quantize.choices import (
-    Choices,
-    choice_notes,
-    first_choice,
-    source_lines,
-    sources_of,
-)
+from workbench.ui.quantize.choices import Choices, choice_notes, first_choice, source_lines, sources_of
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
@@ -61,10 +55,7 @@ class ChoiceNotes(Lines):
 class QuantizeDialog(Dialog[None]):
     """Asks for a quantization, with the size of each type, and posts what was chosen.
 
-    Args:
-        services: What the program works with.
-        entry: The model.
-        variants: Its quantizations on this machine, itself included.
+    `variants` are the quantizations of the model on this machine, itself included.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -219,26 +210,15 @@ class QuantizeDialog(Dialog[None]):
         self._propose()
         self._say()
 
-    @on(Rows.Chosen)
-    def _chosen(self) -> None:
-        self._make()
-
     @on(Input.Changed, "#quantize-imatrix")
     def _imatrix_typed(self, event: Input.Changed) -> None:
         path = _path(event.value)
         self.imatrix_note.update("")
         if path != self._imatrix:
             self._imatrix = path
-            self._plan_soon()
-
-    def _plan_soon(self) -> None:
-        if self._typing is not None:
-            self._typing.stop()
-        self._typing = self.set_timer(TYPING_SECONDS, self._plan)
-
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        self._make()
+            if self._typing is not None:
+                self._typing.stop()
+            self._typing = self.set_timer(TYPING_SECONDS, self._plan)
 
     # The target
 
@@ -251,10 +231,6 @@ class QuantizeDialog(Dialog[None]):
         self._proposed = path if clean_line(path) == path else ""
         self.target.value = self._proposed
 
-    @on(Input.Changed, "#quantize-target")
-    def _target_changed(self) -> None:
-        self._look_at_target()
-
     def _job(self) -> QuantizeJob | None:
         source, target = self.source, _path(self.target.value)
         if source is None or source.path is None or target is None:
@@ -264,9 +240,12 @@ class QuantizeDialog(Dialog[None]):
             target /= self._files.target(path, source.name, self.kind).name
         return QuantizeJob(path, target.absolute(), self.kind, self._imatrix)
 
+    @on(Input.Changed, "#quantize-target")
     @work(group="target", exclusive=True, exit_on_error=False, description="look at the disk")
     async def _look_at_target(self) -> None:
-        job = self._job()
+        await self._look_at(self._job())
+
+    async def _look_at(self, job: QuantizeJob | None) -> None:
         self._target_problem = "" if job is None else await self._files.target_problem(job)
         self._choices.free_bytes = None if job is None else await self._files.free_bytes(job.target.parent)
         self._redraw()
@@ -284,6 +263,8 @@ class QuantizeDialog(Dialog[None]):
 
     # The job
 
+    @on(Rows.Chosen)
+    @on(Input.Submitted)
     @work(group="make", exclusive=True, exit_on_error=False, description="quantize")
     async def _make(self) -> None:
         if self._typing is not None:
@@ -296,9 +277,7 @@ class QuantizeDialog(Dialog[None]):
         if job is None:
             self._refuse("There is no source." if self.source is None else "Type the path of the file to write.")
             return
-        self._target_problem = await self._files.target_problem(job)
-        self._choices.free_bytes = await self._files.free_bytes(job.target.parent)
-        self._redraw()
+        await self._look_at(job)
         plan = self._choices.plans.get(job.kind.name)
         if wrong := [text for text, severity in self._notes() if severity == "error"]:
             self._refuse(wrong[0])

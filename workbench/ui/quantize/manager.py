@@ -136,13 +136,9 @@ class QuantizeManager:
     # Quitting
 
     def ask_to_leave(self, leave: Callable[[], None]) -> bool:
-        """Ask before quitting stops a quantization.
+        """Ask before quitting stops a quantization; `leave` is called if the user agrees.
 
-        Args:
-            leave: Called if the user agrees.
-
-        Returns:
-            Whether the user is asked. A user who is being asked already is not asked again.
+        Returns whether the user is asked: not again while the question is on the screen.
         """
         if not self.queue.is_busy or self._is_asking:
             return False
