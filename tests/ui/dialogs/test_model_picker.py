@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual.widgets import Input, Label, OptionList
+from textual.widgets import Input, Label
 
 from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.errors import EngineError, MemoryShortError
@@ -57,7 +57,7 @@ async def test_the_picker_searches_and_closes(host: ScriptedHost, clock: FakeClo
         await settle(pilot)
         await pilot.press("ctrl+o", *"qwen")
         await settle(pilot)
-        assert app.screen.query_one(OptionList).option_count == 1
+        assert app.screen.list.count == 1
         assert "1 of 4" in str(app.screen.query_one("#picker-state", Label).content)
         await pilot.press("escape")
         assert app.screen is app.chat

@@ -37,6 +37,11 @@ def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
     return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
 
 
+def short_problem(model: ModelEntry) -> str:
+    """Why a model cannot be opened, on one line and without its path."""
+    return clean_line(model.problem.removeprefix(f"{model.path}: "))
+
+
 LONGEST_CELL = 400
 """Characters that are read for one cell: a value of a file may have megabytes."""
 

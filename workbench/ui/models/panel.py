@@ -9,11 +9,11 @@ from textual.content import Content
 from workbench.core.models import ModelEntry, Place
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, cut_line, cut_path, heading, paragraph, styled
+from workbench.ui.kit.text import cut, cut_line, cut_path, heading, paragraph, short_problem, styled
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.fit_lines import QuantFit, family_lines, fit_lines, record_lines, short_fit, short_settings
 from workbench.ui.models.model_list import Heading, ModelList, Row
-from workbench.ui.models.rows import context_text, short_problem
+from workbench.ui.models.rows import context_text
 from workbench.ui.services import Services
 
 KeyFor = Callable[[str], str]
@@ -198,7 +198,7 @@ def warning_lines(model: ModelEntry, width: int) -> list[Content]:
     """The problem of a model, and how its tensors contradict its label."""
     lines: list[Content] = []
     if model.problem:
-        lines += paragraph(f"! {clean_line(short_problem(model))}", width, 0, "rows--error")
+        lines += paragraph(f"! {short_problem(model)}", width, 0, "rows--error")
     if model.label_mismatch:
         lines += paragraph(f"≠ {clean_line(model.label_mismatch)}", width, 0, "rows--warning")
     return lines

@@ -16,7 +16,7 @@ from workbench.core.models import ModelEntry, group_of
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table
-from workbench.ui.kit.text import cut, cut_path, styled
+from workbench.ui.kit.text import cut, cut_path, short_problem, styled
 from workbench.ui.models.model_list import Heading, ModelList, Row, sources
 
 Value = TypeVar("Value")
@@ -116,7 +116,7 @@ def list_row(models: ModelList, row: Row, width: int, current: ModelEntry | None
         models.is_marked(row),
     )
     if row.problem:
-        problem = styled((clean_line(short_problem(row)), "rows--error"))
+        problem = styled((short_problem(row), "rows--error"))
         return table.row(item, width, (2 if models.grouped else 3, last, problem))
     return table.row(item, width)
 
@@ -184,11 +184,3 @@ def place_text(model: ModelEntry, width: int) -> str:
     source = sources(model)[0]
     room = max(1, width - len(also))
     return (cut_path(source, room) if "/" in source or "\\" in source else cut(source, room)) + also
-
-
-def short_problem(model: ModelEntry) -> str:
-    """Why a model cannot be opened, without the path, which is shown elsewhere."""
-    problem = model.problem
-    if model.path is not None:
-        problem = problem.removeprefix(f"{model.path}: ")
-    return problem

@@ -23,6 +23,7 @@ from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import short_problem
 from workbench.ui.kit.transient import TransientText
 from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.models.browser import ARRANGEMENTS, ListLines, ModelBrowser
@@ -31,7 +32,7 @@ from workbench.ui.models.keys import KEYS, SEARCH
 from workbench.ui.models.model_actions import ACTIONS, ModelActions
 from workbench.ui.models.model_list import Filter, Heading, ModelList, Row
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
-from workbench.ui.models.rows import order_at, short_problem
+from workbench.ui.models.rows import order_at
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
