@@ -268,7 +268,7 @@ SOUP = st.lists(st.sampled_from([*PIECES.split(), *"\n\0\ud800"]) | st.text(max_
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(SOUP)
 @example("{{range $i,}}{{end}}")
 @example("{{ 1 | }}")
