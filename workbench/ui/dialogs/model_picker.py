@@ -26,7 +26,7 @@ from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
 _PLACEHOLDER = "Type to search, or the http:// address of a server…"
-_NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9
+_NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 11
 
 
 def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[ModelEntry]:
