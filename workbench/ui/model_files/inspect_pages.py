@@ -25,8 +25,6 @@ from workbench.ui.model_files.pages import Page, TablePage, TextPage
 from workbench.ui.model_files.template_page import template_page, tokenizer_lines
 
 _BLOCK = re.compile(r"^blk\.\d+\.")
-
-
 MetadataRow = tuple[str, FoldedValue]
 """A key of the metadata, and its value."""
 
@@ -183,9 +181,8 @@ def _warnings(report: ModelReport, width: int) -> list[Content]:
     lines: list[Content] = []
     for warning in report.warnings:
         style = "rows--error" if warning.kind in _GRAVE else "rows--warning"
-        first, *rest = paragraph(clean_line(warning.message[:600]), width, 2)
-        lines += [styled(("▲ ", style)) + Content(first.plain[2:]).stylize(style)]
-        lines += [line.stylize(style) for line in rest]
+        first, *rest = paragraph(clean_line(warning.message[:600]), width, 2, style)
+        lines += [styled(("▲ ", style)) + first[2:], *rest]
         if warning.hint:
             lines += paragraph(clean_line(warning.hint), width, 2, "rows--dim")
         lines.append(Content(""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic
 
@@ -12,14 +13,7 @@ from workbench.ui.kit.table import Column, Item, Table
 
 
 class TextPage:
-    """Running text.
-
-    Args:
-        name: The name of the page.
-        lay_out: Gives the lines for a width.
-        badge: Shown beside the name.
-        copied: The text to copy.
-    """
+    """Running text: `lay_out` gives its lines for a width, `copied` is the text to copy."""
 
     def __init__(
         self, name: str, lay_out: Callable[[int], Sequence[Content]], badge: str = "", copied: str = ""
@@ -34,38 +28,27 @@ class TextPage:
         return lines[index] if index < len(lines) else Content("")
 
 
+@dataclass(eq=False)
 class TablePage(Generic[Item]):
-    """A table.
+    """A table."""
 
-    Args:
-        name: The name of the page.
-        items: Its rows.
-        columns: Their columns.
-        searched: The text of an item that a search looks at.
-        copied: The text of an item to copy.
-        plural: The name of the items.
-    """
+    name: str
+    items: Sequence[Item]
+    columns: Sequence[Column[Item]]
+    searched: Callable[[Item], str]
+    """The text of an item that a search looks at."""
+    copied: Callable[[Item], str]
+    """The text of an item to copy."""
+    plural: str
+    """The name of the items."""
 
-    def __init__(
-        self,
-        name: str,
-        items: Sequence[Item],
-        columns: Sequence[Column[Item]],
-        searched: Callable[[Item], str],
-        copied: Callable[[Item], str],
-        plural: str,
-    ) -> None:
-        self.name = name
-        self.badge = f"{len(items):,}"
-        self.copied = copied
+    def __post_init__(self) -> None:
+        self.badge = f"{len(self.items):,}"
         self.cursor = 0
         """The selected row, restored when the page is shown again."""
-        self.shown: Sequence[Item] = items
+        self.shown = self.items
         """The items that match, in the order of the table."""
-        self._items = items
-        self._table = Table(columns, indent=1)
-        self._searched = searched
-        self._plural = plural
+        self._table = Table(self.columns, indent=1)
         self._query = ""
         self._sorted: Column[Item] | None = None
         self._reversed = False
@@ -83,10 +66,9 @@ class TablePage(Generic[Item]):
         """How many rows are shown, and in which order."""
         some = f"{len(self.shown):,} of " if self._query else ""
         order = f", by {self._sorted.title}" if self._sorted else ""
-        return f"{some}{len(self._items):,} {self._plural}{order}"
+        return f"{some}{len(self.items):,} {self.plural}{order}"
 
     def search(self, query: str) -> None:
-        """Keep the rows that have all words."""
         self._query = query.strip().casefold()
         self._arrange()
 
@@ -112,7 +94,7 @@ class TablePage(Generic[Item]):
 
     def _arrange(self) -> None:
         words = self._query.split()
-        items = [item for item in self._items if all(word in self._searched(item).casefold() for word in words)]
+        items = [item for item in self.items if all(word in self.searched(item).casefold() for word in words)]
         if (column := self._sorted) is not None:
             items.sort(key=_key_of(column), reverse=column.descending != self._reversed)
         elif self._reversed:

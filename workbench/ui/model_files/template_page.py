@@ -21,6 +21,7 @@ LONGEST_TEMPLATE = 200_000
 """Characters of a chat template that are shown: a file may hold megabytes."""
 LONGEST_LINE = 8_000
 """Characters up to which a line is coloured."""
+_MISSING = "not in the vocabulary"
 _TOKEN_TYPES = {1: "text", 2: "unknown", 3: "control", 4: "user-defined", 5: "unused", 6: "byte"}
 _ROLES = {
     "bos": "begins a text (BOS)",
@@ -110,19 +111,14 @@ def tokenizer_lines(found: Inspection, width: int) -> list[Content]:
     ]
     lines = [heading("TOKENIZER"), *pairs(rows, width), Content(""), heading("SPECIAL TOKENS")]
     for token in facts.special:
-        text = "not in the vocabulary" if token.text is None else token.text
-        kind = _TOKEN_TYPES.get(token.type or 0, "")
-        note = "by default" if token.by_default else ""
+        text, style = (token.text, "rows--special") if token.text is not None else (_MISSING, "rows--warning")
         lines.append(
             styled(
                 (f"  {_ROLES.get(token.role, token.role):<22}", "rows--dim"),
                 (f"{token.id:>8}  ", "doc--number"),
-                (
-                    padded(text, max(12, min(32, width - 62))),
-                    "rows--warning" if token.text is None else "rows--special",
-                ),
-                (f"  {kind:<12}", ""),
-                (note, "rows--dim"),
+                (padded(text, max(12, min(32, width - 62))), style),
+                (f"  {_TOKEN_TYPES.get(token.type or 0, ''):<12}", ""),
+                ("by default" if token.by_default else "", "rows--dim"),
             )
         )
     if not facts.special:

@@ -205,8 +205,7 @@ def estimate_fit(
 
 def room_without(open_now: EngineInfo | None, room: Room) -> Room:
     """The free memory once the open model is closed."""
-    memory = open_now.memory if open_now is not None else None
-    if memory is None or open_now is None:
+    if open_now is None or (memory := open_now.memory) is None:
         return room
     if open_now.gpu_layers:
         held = memory.on_gpus or {memory.device: memory.total_bytes}

@@ -150,13 +150,12 @@ class QuantizeDialog(Dialog[None]):
         self._plan()
 
     def _show_source(self) -> None:
-        width = self.source_line.size.width
-        source = self.source
-        if source is None or source.path is None:
-            text = "None of its files can be read: there is no source for a quantization."
-            self.source_line.set_lines([styled((text, "source--warning")), Content("")])
-            return
-        self.source_line.set_lines(source_lines(source, self._source_index, len(self._sources), width))
+        text = "None of its files can be read: there is no source for a quantization."
+        lines = [styled((text, "source--warning")), Content("")]
+        if self.source is not None:
+            width = self.source_line.size.width
+            lines = source_lines(self.source, self._source_index, len(self._sources), width)
+        self.source_line.set_lines(lines)
 
     @work(group="plan", exclusive=True, exit_on_error=False, description="work out the sizes")
     async def _plan(self) -> None:
@@ -273,22 +272,21 @@ class QuantizeDialog(Dialog[None]):
             self._typing = None
             with suppress(WorkerFailed, WorkerCancelled):
                 await self._plan().wait()
-        job = self._job()
-        if job is None:
-            self._refuse("There is no source." if self.source is None else "Type the path of the file to write.")
+        job, source = self._job(), self.source
+        if job is None or source is None:
+            self._refuse("There is no source." if source is None else "Type the path of the file to write.")
             return
         await self._look_at(job)
         plan = self._choices.plans.get(job.kind.name)
         if wrong := [text for text, severity in self._notes() if severity == "error"]:
             self._refuse(wrong[0])
             return
-        again = plan.size.requantized if plan and plan.size else is_quantized(self.source.quant if self.source else "")
-        if again:
+        if plan.size.requantized if plan and plan.size else is_quantized(source.quant):
             from workbench.ui.dialogs.confirm import ConfirmDialog
 
             text = (
-                f"{self.source.label if self.source else 'The source'} is quantized already. What that lost is lost "
-                f"for good: {job.kind.name} made from it is worse than {job.kind.name} made from F16, BF16 or F32."
+                f"{source.label} is quantized already. What that lost is lost for good: {job.kind.name} made from it "
+                f"is worse than {job.kind.name} made from F16, BF16 or F32."
             )
             if not await self.app.push_screen_wait(ConfirmDialog("The source is quantized", text, "makes it anyway")):
                 return
