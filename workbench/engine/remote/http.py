@@ -125,6 +125,8 @@ class ServerClient:
 
     async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> HttpResponse:
         seconds = self.timeouts.answer if within_s is None else within_s
+        # Made before the clock starts: its certificates take long to read.
+        self._client(httpx.URL(self.address.url))
         try:
             async with asyncio.timeout(seconds), self._send(method, path, body) as response:
                 return await self._whole(response, path)
