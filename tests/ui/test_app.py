@@ -16,6 +16,8 @@ from tests.ui.fakes import (
     settle,
     shown,
     turns,
+    until,
+    writing,
 )
 from tests.ui.library_fakes import FakeCatalog
 from workbench.core.chat import Message
@@ -219,6 +221,22 @@ async def test_an_interrupted_session_is_offered_and_resumed(host: ScriptedHost,
             "user",
         ]
         assert store.journals[-1].id == "old"
+
+
+async def test_an_answer_stops_before_the_interrupted_session_is_resumed(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore([stored()])
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(4)
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not app.query(ResumeOffer))
+        clock.release()
+        await settle(pilot)
+        assert turns(app) == ["question 0", "answer 0"]
+        assert "answer" in store.journals[0].kinds()
 
 
 async def test_a_dismissed_offer_does_not_return(host: ScriptedHost, clock: FakeClock) -> None:

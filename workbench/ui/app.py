@@ -175,18 +175,17 @@ class WorkbenchApp(App[None]):
 
     # Screens
 
-    def _go_to(self, mode: str) -> None:
+    def _go_to(self, screen: Screen[None], mode: str) -> None:
         """Close what is open over the current screen, and go to another one."""
+        if not self.is_screen_installed(mode):
+            self.install_screen(screen, mode)
+            self.add_mode(mode, mode)
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_mode(mode)
 
-    def _add_mode(self, screen: Screen[None], mode: str) -> None:
-        self.install_screen(screen, mode)
-        self.add_mode(mode, mode)
-
     def action_chat(self) -> None:
-        self._go_to("chat")
+        self._go_to(self.chat, "chat")
         self.chat.prompt.focus()
 
     def action_race(self) -> None:
@@ -194,33 +193,30 @@ class WorkbenchApp(App[None]):
             from workbench.ui.race.screen import RaceScreen
 
             self._race = RaceScreen(self.services, self.workspace, self.key_for)
-            self._add_mode(self._race, "race")
-        self._go_to("race")
+        self._go_to(self._race, "race")
 
     def action_bench(self) -> None:
         if self._bench is None:
             from workbench.ui.bench.screen import BenchScreen
 
             self._bench = BenchScreen(self.services, self.workspace, self.key_for)
-            self._add_mode(self._bench, "bench")
-        self._go_to("bench")
+        self._go_to(self._bench, "bench")
 
     def action_library(self) -> None:
         if self._models is None:
             from workbench.ui.models.screen import ModelsScreen
 
             self._models = ModelsScreen(self.services, self.workspace, self.key_for)
-            self._add_mode(self._models, "models")
-        self._go_to("models")
+        self._go_to(self._models, "models")
 
     def on_models_screen_load(self, event: ModelsScreen.Load) -> None:
-        self.action_chat()
-        self.run_worker(self._load_from_list(event), group="load", exit_on_error=False, description="load a model")
+        async def load() -> None:
+            if event.values:
+                await self.workspace.change(self.workspace.conversation.system, event.values)
+            self.chat.loader.load(event.model.ref, event.model.label)
 
-    async def _load_from_list(self, event: ModelsScreen.Load) -> None:
-        if event.values:
-            await self.workspace.change(self.workspace.conversation.system, event.values)
-        self.chat.loader.load(event.model.ref, event.model.label)
+        self.action_chat()
+        self.run_worker(load(), group="load", exit_on_error=False, description="load a model")
 
     def _load_in_chat(self, ref: str, label: str) -> None:
         self.action_chat()

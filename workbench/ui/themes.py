@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,7 @@ from textual.theme import Theme
 
 from workbench.core.errors import did_you_mean
 
-COLOURS = (
-    "primary",
-    "secondary",
-    "warning",
-    "error",
-    "success",
-    "accent",
-    "foreground",
-    "background",
-    "surface",
-    "panel",
-    "boost",
-)
+COLOURS = tuple(each.name for each in fields(Theme) if each.type in ("str", "str | None") and each.name != "name")
 NUMBERS = ("luminosity_spread", "text_alpha")
 KEYS = (*COLOURS, *NUMBERS, "dark", "variables")
 

@@ -92,10 +92,14 @@ async def talk(folder: Path, log: int) -> None:
         assert outcome.message.content == answer(turn)
         engine.say("done", turn)
         if turn % 3 == 2:
-            path = workspace.conversation.tree.path()
-            await workspace.walk(path[0].number, 1)
-            await workspace.delete(path[-1].number)
-            await workspace.undo()
+            conversation = workspace.conversation
+            path = conversation.tree.path()
+            if conversation.walk(path[0].number, 1):
+                await workspace.record_view()
+            conversation.delete(path[-1].number)
+            await workspace.record_view()
+            conversation.turn_back("undo")
+            await workspace.record_view()
 
 
 def live(folder: Path) -> None:

@@ -156,7 +156,7 @@ class BranchActions:
         if not self._answers.is_free():
             return
         conversation = self._workspace.conversation
-        changed = conversation.undo() if way == "undo" else conversation.redo()
+        changed = conversation.turn_back(way)
         if changed:
             await self._workspace.record_view()
             await self._view.redraw(conversation.tree.leaf if self._view.focused_turn else 0)

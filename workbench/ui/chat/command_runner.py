@@ -37,11 +37,7 @@ class CommandRunner:
         }
 
     async def run(self, typed: CommandLine) -> None:
-        """Run a command.
-
-        Raises:
-            WorkbenchError: It cannot be run; nothing is changed.
-        """
+        """Run a command. Raises WorkbenchError where it cannot be run; nothing is changed then."""
         command = typed.command
         if command is None:
             raise ParameterError(f"There is no command /{typed.name}.", typed.advice)
@@ -77,7 +73,10 @@ class CommandRunner:
             case "":
                 await self._show("parameters")
             case "system":
-                await self._change_system(unquoted(value))
+                text = unquoted(value)
+                await self._workspace.change(text, {})
+                applies = "The system prompt applies from the next answer on."
+                self._view.status.say(applies if text else "There is no system prompt now.")
             case "think" | "nothink":
                 self._view.think(name == "think")
             case "parameter":
@@ -90,12 +89,6 @@ class CommandRunner:
                 raise ParameterError(
                     f"There is nothing called {word!r} to set.", did_you_mean(word, [*SETS, *PARAMETERS])
                 )
-
-    async def _change_system(self, text: str) -> None:
-        await self._workspace.change(text, {})
-        self._view.status.say(
-            "The system prompt applies from the next answer on." if text else "There is no system prompt now."
-        )
 
     async def _set_parameter(self, name: str, text: str) -> None:
         parameter = find_parameter(name)

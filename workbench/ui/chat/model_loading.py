@@ -133,10 +133,7 @@ LONGEST_VALUE = 40
 
 
 def brought(model: ModelEntry, taken: Recipe) -> str:
-    """A sentence on the effects of a Modelfile, such as "The Modelfile brings a system prompt and temperature 0.2".
-
-    `taken` is the part of the model's recipe that the conversation uses.
-    """
+    """A sentence on the effects of a model's Modelfile, of which the conversation uses the part `taken`."""
     own = model.recipe or Recipe()
     parts = [f"the adapter {PurePath(own.adapter).name}"] if own.adapter else []
     parts += ["a chat template"] if own.template else []

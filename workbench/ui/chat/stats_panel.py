@@ -75,21 +75,20 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     written = fmt.DASH if tokens is None else f"{mark}{fmt.count(tokens)}"
     seen_by = "" if metrics.latency_source == "engine" else f" {metrics.latency_source}"
     prefill_by = "" if metrics.source == "engine" or metrics.prefill_tps is None else f", {metrics.source}"
-    p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
+
+    def latency(rank: int, name: str, figure_ms: float | None) -> Ranked:
+        source = "" if figure_ms is None else seen_by
+        return Ranked(rank, figure_row(name, fmt.milliseconds(figure_ms), width, source))
+
     return [
-        Ranked(1, figure_row("First token", *_by(fmt.milliseconds(metrics.ttft_ms), width, seen_by))),
+        latency(1, "First token", metrics.ttft_ms),
         Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}")),
         Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
         Ranked(7, figure_row("  cached", reused, width)),
         Ranked(1, figure_row("Answer", written, width, " tokens")),
-        Ranked(6, figure_row("Gap p50", *_by(p50, width, seen_by))),
-        Ranked(6, figure_row("Gap p95", *_by(p95, width, seen_by))),
+        latency(6, "Gap p50", metrics.itl_p50_ms),
+        latency(6, "Gap p95", metrics.itl_p95_ms),
     ]
-
-
-def _by(figure: str, width: int, who: str) -> tuple[str, int, str]:
-    """A figure with its source, where there is one."""
-    return figure, width, "" if figure == fmt.DASH else who
 
 
 def _context_lines(readings: StatsReadings, width: int) -> list[Content]:

@@ -95,7 +95,6 @@ class ChatView:
         return self._screen.app
 
     def start(self) -> None:
-        """Read the figures often while something runs, from now on."""
         self._busy_timer = self._screen.set_interval(BUSY_SECONDS, self._tick, pause=True)
 
     # The layout

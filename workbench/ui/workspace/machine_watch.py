@@ -129,9 +129,8 @@ class MachineWatch:
     def look(self, situation: Situation = _NOTHING, *, changing: bool = False) -> bool:
         """Take the newest sample without waiting. Returns whether there is anything new to show.
 
-        Args:
-            situation: What the program is doing; `settled_ns` and `devices` are filled in here.
-            changing: Whether the program loads or closes something, so that its own use of the GPUs changes.
+        `settled_ns` and `devices` of the situation are filled in here. `changing` is whether the program loads or
+        closes something, so that its own use of the GPUs changes.
         """
         if changing:
             self._settled_ns = None

@@ -36,7 +36,7 @@ Emit = Callable[[str, str], None]
 class Pacer:
     """Collects text and emits it at a limited rate: the first piece at once, the last one on `flush`.
 
-    Where drawing takes more than `share` of one CPU core, the interval grows until it does not.
+    Where drawing takes more than `share` of one CPU core, the interval, in seconds, grows until it does not.
     """
 
     def __init__(self, emit: Emit, interval: float, *, share: float = FREE_SHARE, clocks: Clocks = REAL_CLOCKS) -> None:

@@ -12,7 +12,7 @@ from workbench.ui.workspace.conversation import Conversation
 
 
 class SessionRecorder:
-    """Records the current conversation; `on_error` gets the first failure, and one more after each later success."""
+    """Records the current conversation; `on_error` gets a failure only where the write before it succeeded."""
 
     def __init__(self, store: SessionStore, on_error: Callable[[SessionError], None]) -> None:
         self._store = store
