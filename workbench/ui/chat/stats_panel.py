@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.geometry import Size
 
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo, estimate_error
+from workbench.core.models import estimate_error
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import (
     GAUGE_STYLES,
@@ -100,20 +100,16 @@ def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
 def _memory_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     memory = readings.info.memory if readings.info else None
     total = fmt.size(memory.total_bytes if memory else None)
+    # How far the estimate before loading was off.
+    error = estimate_error(readings.info.estimate, memory) if readings.info else None
     return [
         Ranked(1, heading_row("MEMORY", width, clean_line(memory.device) if memory else "")),
-        Ranked(1, figure_row("Model", total, width, _estimate_note(readings.info))),
+        Ranked(1, figure_row("Model", total, width, f"  est {fmt.change(error)}" if error is not None else "")),
         Ranked(7, figure_row("  weights", fmt.size(memory.weights_bytes if memory else None), width)),
         Ranked(7, figure_row("  KV cache", fmt.size(memory.kv_bytes if memory else None), width)),
         Ranked(7, figure_row("  compute", fmt.size(memory.compute_bytes if memory else None), width)),
         *host_lines(readings.machine.host, width),
     ]
-
-
-def _estimate_note(info: EngineInfo | None) -> str:
-    """The error of the estimate before loading; empty where it is unknown."""
-    error = estimate_error(info.estimate, info.memory) if info else None
-    return f"  est {fmt.change(error)}" if error is not None else ""
 
 
 def _state_line(readings: StatsReadings) -> Ranked:

@@ -77,11 +77,7 @@ class SessionRecorder:
             await self._try(self._journal.view(view))
 
     async def resume(self, session_id: str) -> Session:
-        """Continue a stored session instead.
-
-        Raises:
-            SessionError: It cannot be read; the current session is unchanged.
-        """
+        """Continue a stored session instead. Raises SessionError as `Workspace.resume`."""
         session, journal = await self._store.resume(session_id)
         await self.close()
         self._journal = journal

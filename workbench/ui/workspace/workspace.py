@@ -105,19 +105,13 @@ class Workspace:
         return await self._answer(engine, emit)
 
     async def regenerate(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Generate another answer to the question `number`, in a branch beside the existing answers.
-
-        If it stays empty, the conversation is restored.
-        """
+        """Generate another answer to the question `number`; if it stays empty, the conversation is restored."""
         before = self.conversation.state
         self.conversation.go_back_to(number)
         return await self._answer(engine, emit, before=before)
 
     async def go_on(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Continue a truncated answer; the longer one stands beside it.
-
-        If nothing is added, the conversation is restored.
-        """
+        """Continue a truncated answer beside the old one; if nothing is added, the conversation is restored."""
         before, node = self.conversation.state, self.conversation.tree.node(number)
         request = self.conversation.request(number)
         self.conversation.go_back_to(node.parent)
@@ -205,20 +199,12 @@ class Workspace:
         return False
 
     async def change(self, system: str, values: Mapping[str, object]) -> None:
-        """Change settings; they apply from the next answer on.
-
-        Raises:
-            ParameterError: A value is out of its range.
-        """
+        """Change settings; they apply from the next answer on. Raises ParameterError as `Conversation.change`."""
         self.conversation.change(system, values)
         await self.recorder.settings(self.conversation)
 
     def save_defaults(self) -> None:
-        """Make the current settings the defaults of new conversations.
-
-        Raises:
-            ConfigError: The config file could not be written.
-        """
+        """Make the current settings the defaults of new conversations. Raises ConfigError if they cannot be stored."""
         changes: dict[str, Any] = {name: getattr(self.conversation, name) for name in ("system", "sampling", "load")}
         self._services.save_config(changes)
         self._config = replace(self._config, **changes)
@@ -245,11 +231,7 @@ class Workspace:
         self._speeds.clear()
 
     async def resume(self, session_id: str) -> Session:
-        """Continue a stored conversation.
-
-        Raises:
-            SessionError: It cannot be read.
-        """
+        """Continue a stored conversation. Raises SessionError where it cannot be read; the current one stays then."""
         session = await self.recorder.resume(session_id)
         self.conversation = Conversation.resumed(session, self._config)
         self._start_over()
