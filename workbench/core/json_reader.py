@@ -78,7 +78,10 @@ class _JsonReader:
                 raise ValueError(f"{place} is not one of {', '.join(map(repr, arguments))}")
             return value
         if origin is Annotated:
-            return self._number_in_range(arguments[0], arguments[1], value, place)
+            number, bounds = self._scalar(arguments[0], value, place), arguments[1]
+            if not bounds.low <= number <= bounds.high:
+                raise ValueError(f"{place} is not {bounds.text}")
+            return number
         return value if kind is object else self._scalar(kind, value, place)
 
     def _scalar(self, kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - a type is any object
@@ -93,12 +96,6 @@ class _JsonReader:
             return float(value) if kind is float else value
         except OverflowError:
             raise ValueError(f"{place} is too large") from None
-
-    def _number_in_range(self, kind: Any, bounds: NumberRange, value: Any, place: str) -> Any:  # noqa: ANN401
-        number = self._scalar(kind, value, place)
-        if not bounds.low <= number <= bounds.high:
-            raise ValueError(f"{place} is not {bounds.text}")
-        return number
 
     def _dataclass(self, kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - a type is any object
         if not isinstance(value, dict):

@@ -49,15 +49,11 @@ class _Cut:
             case Conditional():
                 # A condition stays even when its body is gone, so that no later branch is taken in its place.
                 branches = tuple([(pipeline, self.nodes(body)) for pipeline, body in node.branches])
-                return replace(node, branches=branches, otherwise=self._otherwise(node.otherwise))
+                return replace(node, branches=branches, otherwise=self.nodes(node.otherwise))
             case Range():
-                body = self.nodes(node.body)
-                return replace(node, body=body, otherwise=self._otherwise(node.otherwise))
+                return replace(node, body=self.nodes(node.body), otherwise=self.nodes(node.otherwise))
             case _:
                 return node
-
-    def _otherwise(self, nodes: Nodes | None) -> Nodes | None:
-        return None if nodes is None else self.nodes(nodes)
 
     def _pipeline(self, pipeline: Pipeline) -> Pipeline | None:
         commands: list[PipelineCommand] = []

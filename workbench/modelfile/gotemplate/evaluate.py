@@ -108,7 +108,7 @@ class _Evaluator:
                 outcome = self._body(value if node.word == "with" else dot, body, node.position)
                 break
         else:
-            outcome = self._body(dot, node.otherwise or (), node.position)
+            outcome = self._body(dot, node.otherwise, node.position)
         self._expressions.variables.forget(mark)
         return outcome
 
@@ -135,7 +135,7 @@ class _Evaluator:
             self._expressions.variables.forget(inner)
             if outcome == "break":
                 break
-        if not ran and node.otherwise is not None:
+        if not ran and node.otherwise:
             self._body(dot, node.otherwise, node.position)
         self._expressions.variables.forget(mark)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from decimal import Decimal
 
 from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, Struct, Value
 
@@ -56,31 +57,20 @@ def _escape(match: re.Match[str]) -> str:
 def _float(number: float) -> str:
     if not math.isfinite(number):
         raise ValueError(f"{number} cannot be written as JSON")
-    if number == 0:
-        return "-0" if math.copysign(1, number) < 0 else "0"
-    if 1e-6 <= abs(number) < 1e21:
+    if number == 0 or 1e-6 <= abs(number) < 1e21:
         return format_plain(number)
     return _EXPONENT.sub(r"e\1\2", repr(number))
 
 
 def format_plain(number: float) -> str:
     """The shortest decimal form of a finite number that parses back to it, without an exponent."""
-    sign = "-" if math.copysign(1, number) < 0 else ""
-    digits, exponent = shortest_digits(number)
-    if exponent <= 0:
-        return f"{sign}0.{'0' * -exponent}{digits}"
-    if exponent >= len(digits):
-        return f"{sign}{digits}{'0' * (exponent - len(digits))}"
-    return f"{sign}{digits[:exponent]}.{digits[exponent:]}"
+    return f"{_shortest(number):f}"
 
 
 def shortest_digits(number: float) -> tuple[str, int]:
     """The fewest digits that parse back to `number`, and its exponent: 0.DIGITS times ten to that power."""
-    mantissa, _, exponent = repr(abs(number)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0") if fraction.strip("0") else ""
-    point = len(whole) + int(exponent or 0)
-    digits = (whole + fraction).lstrip("0")
-    point -= len(whole + fraction) - len(digits)
-    digits = digits.rstrip("0")
-    return (digits, point) if digits else ("0", 1)
+    return "".join(map(str, _shortest(number).as_tuple().digits)), _shortest(number).adjusted() + 1
+
+
+def _shortest(number: float) -> Decimal:
+    return Decimal(repr(number)).normalize()
