@@ -15,16 +15,16 @@ HOME_VARIABLE = "WORKBENCH_HOME"
 """The environment variable that moves every folder under one."""
 
 
+@dataclass(frozen=True)
 class _Below:
     """A path below one of the folders of `Paths`."""
 
-    def __init__(self, folder: str, name: str) -> None:
-        self.folder = folder
-        self._name = name
+    folder: str
+    name: str
 
     def __get__(self, paths: Paths, owner: type[Paths]) -> Path:
         folder: Path = getattr(paths, self.folder)
-        return folder / self._name
+        return folder / self.name
 
 
 @dataclass(frozen=True)

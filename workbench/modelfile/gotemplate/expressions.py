@@ -8,20 +8,10 @@ from datetime import date
 from typing import NoReturn
 
 from workbench.core.errors import did_you_mean
+from workbench.modelfile.gotemplate import tree
 from workbench.modelfile.gotemplate.functions import FUNCTIONS, Signature
 from workbench.modelfile.gotemplate.lexer import error_at
 from workbench.modelfile.gotemplate.printf import format_steps
-from workbench.modelfile.gotemplate.tree import (
-    Chain,
-    Constant,
-    Dot,
-    FieldPath,
-    Function,
-    Operand,
-    Pipeline,
-    PipelineCommand,
-    Variable,
-)
 from workbench.modelfile.gotemplate.values import (
     NOTHING,
     FunctionError,
@@ -160,7 +150,7 @@ class Expressions:
             self._bounds.fail(position, f"there is no variable {name} here", f"Declare it first: {name} := …")
         values[-1] = value
 
-    def value(self, dot: Value, pipeline: Pipeline) -> Value:
+    def value(self, dot: Value, pipeline: tree.Pipeline) -> Value:
         """The value of a pipeline, which is also assigned to its variables."""
         self._bounds.enter(pipeline.position)
         value: Value = NOTHING
@@ -177,35 +167,35 @@ class Expressions:
         self._bounds.leave()
         return value
 
-    def _command(self, dot: Value, command: PipelineCommand, piped: tuple[Value, ...]) -> Value:
+    def _command(self, dot: Value, command: tree.PipelineCommand, piped: tuple[Value, ...]) -> Value:
         """The value of a command, which gets the value of the one before it, if there is one."""
         first, *arguments = command.operands
-        if isinstance(first, Function):
+        if isinstance(first, tree.Function):
             return self._call(dot, first, arguments, piped)
         if arguments or piped:
             self._bounds.fail(first.position, "this is not a function, and takes no arguments")
-        if isinstance(first, Constant) and first.value is None:
+        if isinstance(first, tree.Constant) and first.value is None:
             self._bounds.fail(first.position, "nil is not a command")
         return self._operand(dot, first)
 
-    def _operand(self, dot: Value, operand: Operand) -> Value:
+    def _operand(self, dot: Value, operand: tree.Operand) -> Value:
         match operand:
-            case Constant():
+            case tree.Constant():
                 return operand.value
-            case Dot():
+            case tree.Dot():
                 return dot
-            case FieldPath():
+            case tree.FieldPath():
                 return self._fields(dot, operand.names, operand.position)
-            case Variable():
+            case tree.Variable():
                 values = self.variables.find(operand.name)
                 if not values:
                     self._bounds.fail(operand.position, f"there is no variable {operand.name} here")
                 return self._fields(values[-1], operand.names, operand.position)
-            case Chain():
+            case tree.Chain():
                 return self._fields(self._operand(dot, operand.operand), operand.names, operand.position)
-            case Function():
+            case tree.Function():
                 return self._call(dot, operand, (), ())
-            case Pipeline():
+            case tree.Pipeline():
                 return self.value(dot, operand)
 
     def _fields(self, value: Value, names: Sequence[str], position: int) -> Value:
@@ -228,7 +218,9 @@ class Expressions:
 
     # Functions.
 
-    def _call(self, dot: Value, function: Function, operands: Sequence[Operand], piped: tuple[Value, ...]) -> Value:
+    def _call(
+        self, dot: Value, function: tree.Function, operands: Sequence[tree.Operand], piped: tuple[Value, ...]
+    ) -> Value:
         name = function.name
         signature = self._settings.functions.get(name)
         if signature is None:
@@ -256,7 +248,7 @@ class Expressions:
         self._bounds.take(function.position, size_of(result), signature.pace)
         return result
 
-    def _argument(self, dot: Value, operand: Operand, signature: Signature, index: int) -> Value:
+    def _argument(self, dot: Value, operand: tree.Operand, signature: Signature, index: int) -> Value:
         self._bounds.step(operand.position)
         return self._checked(self._operand(dot, operand), signature, index, operand.position)
 
