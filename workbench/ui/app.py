@@ -22,12 +22,12 @@ from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.keys import spoken
-from workbench.ui.kit.clipboard import Copier, CopyOut
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.machine.monitor import MachineMonitor
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
+from workbench.ui.widgets.clipboard import Copier, CopyOut
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.workspace.workspace import Workspace
 

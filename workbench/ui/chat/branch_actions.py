@@ -10,9 +10,9 @@ from typing import Any, Literal
 from workbench.core.tree import Node
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.transcript.turns import TurnAction, TurnLines
+from workbench.ui.widgets.clipboard import CopyOut
 
 LONGEST_PAUSE_S = 3.0
 """The longest pause of a replay between two pieces of text: nobody wants to wait for the prefill again."""

@@ -23,11 +23,11 @@ from workbench.ui.chat.prompt_input import PromptInput
 from workbench.ui.chat.session_actions import SessionActions
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
 from workbench.ui.transcript.turns import TurnAction, TurnLines
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import NOTHING, Workspace
 
 if TYPE_CHECKING:

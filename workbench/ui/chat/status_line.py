@@ -12,9 +12,9 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
-from workbench.ui.kit.transient import SAY_SECONDS, TransientText
 from workbench.ui.machine.lines import ALARM_SECONDS
 from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
 from workbench.ui.workspace.answer_run import AnswerRun
 from workbench.ui.workspace.model_slot import Load
 from workbench.ui.workspace.workspace import Workspace

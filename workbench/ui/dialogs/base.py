@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.worker import Worker
 
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.worker_errors import report_worker_error
+from workbench.ui.widgets.worker_errors import report_worker_error
 
 Result = TypeVar("Result")
 

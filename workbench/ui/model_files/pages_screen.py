@@ -15,16 +15,16 @@ from textual.widgets import Input, Label
 from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
 from workbench.ui.model_files.section_bar import SectionBar
+from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.worker_errors import report_worker_error
 
 SECTIONS = 6
 """Pages that have a key of their own."""

@@ -9,10 +9,10 @@ from textual.screen import Screen
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.models.model_list import Heading, ModelList
 from workbench.ui.services import Services
+from workbench.ui.widgets.clipboard import CopyOut
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,6 @@ from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import short_problem
-from workbench.ui.kit.transient import TransientText
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.models.browser import ARRANGEMENTS, ListLines, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH
@@ -38,6 +36,8 @@ from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
+from workbench.ui.widgets.transient import TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
 WIDE = 108

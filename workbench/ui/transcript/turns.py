@@ -14,11 +14,11 @@ from typing_extensions import override
 
 from workbench.core.prompt_text import Range
 from workbench.core.tree import BranchPosition
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.text import styled
 from workbench.ui.markdown.blocks import code_blocks
 from workbench.ui.prompt.pastes import middle
 from workbench.ui.transcript.folding import folded_lines, opened_lines
+from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.lines import Lines
 
 TurnAction = Literal[
