@@ -50,17 +50,13 @@ class Column(Generic[Item]):
 class Table(Generic[Item]):
     """Lays out rows in columns.
 
+    `indent` and `gap` are terminal columns before the first column and between two. While the columns without a width
+    would get less than `least_flexible`, the last column is left out; two always stay.
+
     Example:
         >>> table = Table([Column("name", str), Column("letters", lambda text: str(len(text)), 7, right=True)])
         >>> table.row("llama", 20).plain
         'llama              5'
-
-    Args:
-        columns: The last one is left out while the columns without a width would get less than `least_flexible`
-            terminal columns; two always stay.
-        indent: Empty terminal columns before the first one.
-        gap: Empty terminal columns between two of them.
-        least_flexible: See `columns`.
     """
 
     def __init__(

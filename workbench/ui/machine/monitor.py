@@ -20,12 +20,8 @@ LOOK_SECONDS = 0.5
 class MachineMonitor:
     """Shows new samples and alarms on the current screen.
 
-    Args:
-        app: The program.
-        workspace: Reads the meters.
-        find_devices: Lists the devices that llama.cpp computes on; runs in a thread.
-        show_alarm: Shows a new alarm in the chat.
-        others_run: Whether anything but the chat loads models or generates tokens.
+    `find_devices` lists the devices that llama.cpp computes on, and runs in a thread. `show_alarm` shows a new alarm in
+    the chat. `others_run` is whether anything but the chat loads models or generates tokens.
     """
 
     def __init__(
