@@ -1,5 +1,33 @@
 """The errors that a user can meet, each with what is wrong, where, and what to do.
 
+WorkbenchError
+├── UnknownModelError
+├── ModelFileError
+├── ModelLoadError
+├── MemoryShortError
+├── TemplateError
+├── ContextFullError
+├── EngineError
+├── ServerError
+│   ├── ServerAddressError
+│   ├── ServerUnreachableError
+│   ├── ServerTimeoutError
+│   ├── ServerRefusedError
+│   ├── ServerBusyError
+│   └── ServerAnswerError
+├── CancelledError
+├── ParameterError
+├── QuantizeError
+│   ├── RequantizeError
+│   └── ImatrixError
+├── TargetError
+│   └── DiskFullError
+├── ConfigError
+├── SessionError
+│   └── DamagedSessionsError
+├── BenchRunError
+└── ModelfileError
+
 Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
 `hint` that says what to type or change next. They survive pickling, so that an engine may live in another process.
 """
