@@ -58,6 +58,18 @@ def stored(count: int = 2, model: str = "") -> Session:
     )
 
 
+async def test_the_program_opens_its_model_as_the_tests_do(host: ScriptedHost, clock: FakeClock) -> None:
+    """Textual starts tasks in another way when it runs the program than when it runs a test."""
+    app = app_on(host, clock)
+
+    async def leave(pilot) -> None:
+        await settle(pilot)
+        app.exit()
+
+    await app.run_async(headless=True, auto_pilot=leave)
+    assert len(host.opened) == 1
+
+
 async def test_settings_change_the_next_answer(host: ScriptedHost, clock: FakeClock) -> None:
     store = FakeStore()
     app = app_on(host, clock, store=store)

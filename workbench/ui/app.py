@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterable
 from pathlib import PurePath
@@ -109,6 +110,11 @@ class WorkbenchApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults(self.current_theme or FALLBACK)
+
+    def on_load(self) -> None:
+        # From Python 3.12 on, Textual has a task run to its first wait inside the call that creates it: before the
+        # creator has stored the worker by which the task finds out whether it is still the latest of its kind.
+        asyncio.get_running_loop().set_task_factory(None)
 
     def on_mount(self) -> None:
         self.call_after_refresh(collect_from_now)
