@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
+from tests.gguf.conftest import write_model
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -377,16 +378,16 @@ async def test_log_probabilities_agree_over_the_borders_of_batches(host):
     assert await engine.score(tokens) == pytest.approx(await whole.score(tokens), abs=0.05)
 
 
-async def test_a_model_without_a_template_gets_chatml_and_a_warning(host, models, edited):
-    models["plain"] = edited(remove=["tokenizer.chat_template"])
+async def test_a_model_without_a_template_gets_chatml_and_a_warning(host, models, tmp_path):
+    models["plain"] = str(write_model(tmp_path / "plain.gguf"))
     engine = await load(host, "plain")
     assert NO_TEMPLATE in engine.info.warnings
     assert not engine.info.has_template
     assert (await answer(engine, chat("Hello", limit=2))).text
 
 
-async def test_a_template_that_does_not_compile_leaves_raw_completion(host, models, edited):
-    models["broken"] = edited(template="{% for m in %}")
+async def test_a_template_that_does_not_compile_leaves_raw_completion(host, models, tmp_path):
+    models["broken"] = str(write_model(tmp_path / "broken.gguf", keys={"tokenizer.chat_template": "{% for m in %}"}))
     engine = await load(host, "broken")
     assert any("does not compile" in warning for warning in engine.info.warnings)
     result = await answer(engine, chat("Hello"))
