@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
@@ -274,7 +275,8 @@ class WorkbenchApp(App[None]):
 
     # The way out
 
-    def on_copy_out(self, event: CopyOut) -> None:
+    @on(CopyOut)
+    def _copy(self, event: CopyOut) -> None:
         self._copier.copy(event)
 
     def action_interrupt(self) -> None:
