@@ -167,7 +167,7 @@ def test_old_figures_are_marked() -> None:
 def test_a_line_is_cropped_to_its_width() -> None:
     machine = MachineView(HOST, (GpuView(card()),))
     assert machine_line(machine, 200).plain == (
-        "vram 12.0/24.0 GiB │ busy 97 % │ 64 °C │ cpu 12 % │ rss 392.9 MiB │ free 4.9 GiB"
+        "vram 12.0/24.0 GiB │ busy 97 % │ 64 °C │ cpu 12 % │ free 4.9 GiB │ rss 392.9 MiB"
     )
     assert machine_line(machine, 30).plain == "vram 12.0/24.0 GiB │ busy 97 %"
     assert machine_line(MachineView(), 30).plain == ""

@@ -187,11 +187,11 @@ def _sum(values: Sequence[int | None]) -> int | None:
 
 
 def host_parts(host: HostSample | None) -> list[Part]:
-    """The host's memory, for a line."""
+    """The host's memory, for a line; free memory first, since what comes last is left out on a narrow screen."""
     label, value = "gauge--label", "gauge--value"
     return [
-        (("rss ", label), (fmt.size(host.rss_bytes if host else None), value)),
         (("free ", label), (fmt.size(host.free_bytes if host else None), value)),
+        (("rss ", label), (fmt.size(host.rss_bytes if host else None), value)),
     ]
 
 
