@@ -79,10 +79,12 @@ def test_a_model_is_named_where_there_are_several(call, serve):
 
 def test_it_says_why_it_ended(call, serve):
     served = serve(VllmServer(Script(pace=Pace(slots=1, decode_tps=100))))
-    status, out, _ = call("bench", "--server", served.url, "--concurrency", "1,4,8", "-r", "2", "-n", "16")
+    status, out, _ = call("bench", "--server", served.url, "--concurrency", "1,4,8,16", "-r", "2", "-n", "16")
     assert status == 0
     assert "more users only wait longer" in out
-    assert "| 8 " not in out
+    assert "\n| 1 " in out
+    # On a busy machine the server may seem saturated one step later than it is.
+    assert "\n| 16 " not in out
 
 
 def test_what_is_felt_of_a_server(call, serve):
