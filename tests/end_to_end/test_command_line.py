@@ -47,7 +47,7 @@ def test_an_answer_as_one_json_document(workbench):
 
 
 def test_a_seed_repeats_and_the_prompt_may_come_from_standard_input(workbench):
-    arguments = ("run", "demo", "--json", "--max-tokens", "16", "--seed", "3")
+    arguments = ("run", "demo", "--json", "--max-tokens", "8", "--seed", "3")
     first = json.loads(workbench(*arguments, "Name a colour.").stdout)
     second = json.loads(workbench(*arguments, stdin="Name a colour.").stdout)
     assert first["text"] == second["text"]
@@ -55,9 +55,10 @@ def test_a_seed_repeats_and_the_prompt_may_come_from_standard_input(workbench):
 
 
 def test_raw_text_is_continued_without_a_template(workbench):
-    chat = json.loads(workbench("run", "demo", "Once upon", "--json", "--max-tokens", "4").stdout)
     raw = json.loads(workbench("run", "demo", "Once upon", "--json", "--max-tokens", "4", "--raw").stdout)
-    assert raw["prompt_tokens"] < chat["prompt_tokens"]
+    assert raw["text"]
+    # "Once" and " upon"; the chat template would add some twenty.
+    assert raw["prompt_tokens"] == 2
 
 
 def test_without_json_the_answer_alone_is_on_standard_output(workbench):
