@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import random
+from statistics import mean, median
 
 import pytest
 from hypothesis import given
@@ -14,8 +15,6 @@ from workbench.core.statistics import (
     compare,
     deviation,
     is_stable,
-    mean,
-    median,
     student_interval,
 )
 
@@ -40,14 +39,6 @@ def test_every_number_of_pairs_below_the_bootstrap_has_its_t():
 def test_one_value_has_no_spread():
     assert deviation([3.0]) == 0
     assert deviation([9.0, 11.0]) == pytest.approx(math.sqrt(2))
-
-
-def test_means_and_medians():
-    assert mean([1, 2, 6]) == 3
-    assert median([1, 2, 6]) == 2
-    assert median([1, 2, 3, 6]) == 2.5
-    with pytest.raises(ValueError, match=r".+"):
-        mean([])
 
 
 def test_the_bootstrap_is_the_same_for_the_same_values():

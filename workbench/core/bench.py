@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.parameters import LoadSettings
-from workbench.core.statistics import deviation, mean
+from workbench.core.statistics import deviation
 
 CELLS = 256
 """llama.cpp rounds the context of each sequence up to a multiple of this."""
@@ -202,7 +203,7 @@ class BenchResult:
     @property
     def avg_ts(self) -> float:
         """The mean of the speeds, in tokens/s."""
-        return mean(self.samples_ts)
+        return fmean(self.samples_ts)
 
     @property
     def stddev_ts(self) -> float:

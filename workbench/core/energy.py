@@ -26,14 +26,9 @@ def energy_between(first: TelemetrySample, last: TelemetrySample) -> float | Non
 
 
 def energy_of_span(samples: Sequence[TelemetrySample], began_ns: int, ended_ns: int) -> float | None:
-    """The energy that the GPUs used from `began_ns` to `ended_ns`, in joules.
+    """The energy that the GPUs used in a span of the samples' clock, in joules.
 
     Between two samples the counter is taken to rise evenly. None where the samples do not cover the whole span.
-
-    Args:
-        samples: In order of time.
-        began_ns: The start, on the clock of the samples.
-        ended_ns: The end.
     """
     if ended_ns < began_ns:
         return None

@@ -40,19 +40,9 @@ Source: NIST/SEMATECH e-Handbook of Statistical Methods, section 1.3.6.7.2.
 Verdict = Literal["faster", "slower", "equal", "noisy", "few"]
 
 
-def mean(values: Sequence[float]) -> float:
-    """The arithmetic mean. Raises ValueError where there are no values."""
-    return statistics.fmean(values)
-
-
 def deviation(values: Sequence[float]) -> float:
     """The standard deviation of a sample (n - 1); 0 where there are fewer than two values."""
     return statistics.stdev(values) if len(values) > 1 else 0.0
-
-
-def median(values: Sequence[float]) -> float:
-    """The median. Raises ValueError where there are no values."""
-    return statistics.median(values)
 
 
 def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
@@ -66,7 +56,8 @@ def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
 def student_interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % interval of the mean of 2 to 9 values, by Student's t."""
     half = STUDENT_T[len(values) - 2] * deviation(values) / math.sqrt(len(values))
-    return mean(values) - half, mean(values) + half
+    middle = statistics.fmean(values)
+    return middle - half, middle + half
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -79,9 +70,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     rng = random.Random(SEED)
     width = deviation(values) / math.sqrt(count)
     drawn = [value + rng.gauss(0, width) for value in rng.choices(values, k=count * RESAMPLES)]
-    upper, lower = count // 2, (count - 1) // 2
-    rows = (sorted(drawn[start : start + count]) for start in range(0, len(drawn), count))
-    found = sorted((row[lower] + row[upper]) / 2 for row in rows)
+    found = sorted(statistics.median(drawn[start : start + count]) for start in range(0, len(drawn), count))
     cut = math.floor((1 - CONFIDENCE) / 2 * RESAMPLES)
     return found[cut], found[-1 - cut]
 
@@ -113,7 +102,6 @@ class Comparison:
         count = f"{self.pairs} pair{'' if self.pairs == 1 else 's'}"
         if self.low is None or self.high is None or self.verdict == "few":
             return f"too few pairs to say: {b} / {a} was {self.ratio:.3f} ({count})"
-        ends = f"{_percent(self.low)} to {_percent(self.high)} %"
         if self.verdict in {"faster", "slower"}:
             low, high = sorted((abs(self.low - 1), abs(self.high - 1)))
             return (
@@ -121,15 +109,12 @@ class Comparison:
                 f"95 % interval {low * 100:.1f} to {high * 100:.1f} %, {count}"
             )
         if self.verdict == "noisy":
+            ends = f"{(self.low - 1) * 100:+.1f} to {(self.high - 1) * 100:+.1f} %"
             return (
                 f"too noisy: the pairs differ by {(self.cv or 0) * 100:.1f} %, 95 % interval {ends}, {count}; "
                 "close other programs or fix the clocks"
             )
         return f"no difference larger than {(self.bound or 0) * 100:.1f} % seen, {count}"
-
-
-def _percent(ratio: float) -> str:
-    return f"{(ratio - 1) * 100:+.1f}"
 
 
 def compare(speeds_a: Sequence[float], speeds_b: Sequence[float]) -> Comparison:
@@ -149,7 +134,7 @@ def compare(speeds_a: Sequence[float], speeds_b: Sequence[float]) -> Comparison:
         low, high = bootstrap_interval(logs)
     elif count >= 2:
         low, high = student_interval(logs)
-    centre = mean(logs) if count < BOOTSTRAP_FROM else median(logs)
+    centre = statistics.fmean(logs) if count < BOOTSTRAP_FROM else statistics.median(logs)
     spread = deviation(logs) if count >= 2 else None
     return Comparison(
         ratio=math.exp(centre),

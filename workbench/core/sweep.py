@@ -5,13 +5,14 @@ The loop is closed: each user asks, reads to the end, and asks again. All times 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
-from workbench.core.metrics import P95_NEEDS, percentile
+from workbench.core.metrics import known_values, median_and_p95, percentile
 
 LEVELS = (1, 2, 4, 8, 16)
 MOST_USERS = 256
@@ -140,30 +141,26 @@ class SweepLevel:
     @property
     def errors(self) -> dict[str, int]:
         """The number of failures by their error."""
-        found: dict[str, int] = {}
-        for sample in self.samples:
-            if sample.error:
-                found[sample.error] = found.get(sample.error, 0) + 1
-        return found
+        return dict(Counter(sample.error for sample in self.samples if sample.error))
 
     @property
     def ttft_p50_ms(self) -> float | None:
         """The median time to the first character."""
-        return percentile(self._ttfts, 0.5)
+        return self._ttft[0]
 
     @property
     def ttft_p95_ms(self) -> float | None:
         """Their 95th percentile; None for fewer than 20 answers."""
-        return percentile(self._ttfts, 0.95) if len(self._ttfts) >= P95_NEEDS else None
+        return self._ttft[1]
 
     @property
-    def _ttfts(self) -> list[float]:
-        return [time for sample in self.answers if (time := sample.ttft_ms) is not None]
+    def _ttft(self) -> tuple[float | None, float | None]:
+        return median_and_p95(known_values(self.answers, "ttft_ms"))
 
     @property
     def tps_per_user(self) -> float | None:
         """The median decode speed of the answers, in tokens/s."""
-        return percentile([speed for sample in self.answers if (speed := sample.decode_tps) is not None], 0.5)
+        return self.middle("decode_tps")
 
     @property
     def tps_total(self) -> float | None:
@@ -191,8 +188,8 @@ class SweepLevel:
         return any(sample.estimated for sample in self.answers)
 
     def middle(self, name: str) -> float | None:
-        """The median of `prompt_tokens` or `completion_tokens`."""
-        return percentile([value for sample in self.answers if (value := getattr(sample, name)) is not None], 0.5)
+        """The median of `prompt_tokens`, `completion_tokens` or `decode_tps`."""
+        return percentile(known_values(self.answers, name), 0.5)
 
 
 class LoadClient(Protocol):

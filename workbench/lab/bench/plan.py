@@ -39,16 +39,10 @@ class SweepPlan:
 
     @classmethod
     def parsed(cls, server: str, texts: Mapping[str, str], model: str = "", *, all_levels: bool = False) -> SweepPlan:
-        """The plan for a server.
+        """The plan for a server, from the values of options by their names; one that is missing has its default.
 
-        Args:
-            server: Its address, with `#MODEL` or without.
-            texts: The values of options; one that is missing has its default.
-            model: The model, where the address has none.
-            all_levels: Whether to continue where more users only wait longer.
-
-        Raises:
-            WorkbenchError: It is no address, or a value is not valid.
+        `model` counts where the address has no `#MODEL`. Raises WorkbenchError where it is no address, or a value is
+        not valid.
         """
         url, named = split_ref(server)
         usual = SweepSettings()
