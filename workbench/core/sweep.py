@@ -59,6 +59,11 @@ class LoadTarget:
     model: str
     version: str | None = None
 
+    @property
+    def name(self) -> str:
+        """Its kind and version."""
+        return f"{self.kind} {self.version}" if self.version else self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class LoadLevel:

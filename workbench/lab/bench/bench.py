@@ -162,7 +162,8 @@ class Bench:
             raise CancelledError("The measurement was stopped.")
         run = await target.prepare(case.settings, case.test)
         label = f"{target.model.label} {case.test.label}"
-        began, samples, warmed = utc_now(), list[Sample](), (0, None)
+        began, samples = utc_now(), list[Sample]()
+        warmed: tuple[int, bool | None] = (0, None)
         try:
             if self._warm:
                 self._report("warming up", label, 0)

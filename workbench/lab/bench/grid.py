@@ -146,8 +146,8 @@ class Grid:
         found = []
         for depth in self.n_depth:
             if self.sequences:
-                lengths = product(self.n_prompt, self.n_gen, self.sequences)
-                found += [BenchTest(prompt, gen, depth, count) for prompt, gen, count in lengths]
+                ways = product(self.n_prompt, self.n_gen, self.sequences)
+                found += [BenchTest(prompt, gen, depth, count) for prompt, gen, count in ways]
             else:
                 lengths = [*((prompt, 0) for prompt in self.n_prompt), *((0, gen) for gen in self.n_gen), *self.n_pg]
                 found += [BenchTest(prompt, gen, depth) for prompt, gen in lengths]

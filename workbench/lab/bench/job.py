@@ -17,7 +17,7 @@ from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
 from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord, SweepRecord
+from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord
 from workbench.lab.bench.sweep import Sweep
 
 
@@ -91,8 +91,7 @@ class BenchJob:
             results=tuple(self._results),
             duels=tuple(record for duel in self._duels if (record := duel.record) is not None),
             felt=tuple(self._latencies),
-            sweep=sweep
-            and SweepRecord(sweep.client.target, sweep.settings, tuple(sweep.levels), sweep.warm_up, sweep.ending),
+            sweep=sweep.record if sweep is not None else None,
         )
 
     @property

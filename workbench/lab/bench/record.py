@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from workbench.core.bench import BenchMachine, BenchResult, MemorySpeed
-from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.lab.bench.latency import LatencyResult
 from workbench.lab.bench.pairs import DuelRecord
-from workbench.lab.bench.sweep import Ending
+from workbench.lab.bench.sweep import SweepRecord
 
 Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
 """Kinds of run. `felt`, the latency of answers, has the name of its option."""
@@ -22,23 +21,6 @@ class LatencyRecord:
 
     model: str
     results: tuple[LatencyResult, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRecord:
-    """A server under the load of more and more users."""
-
-    target: LoadTarget
-    settings: SweepSettings
-    levels: tuple[SweepLevel, ...]
-    warm_up: tuple[LoadSample, ...] = ()
-    """The first questions, which are in no level."""
-    ending: Ending = ""
-
-    @property
-    def label(self) -> str:
-        """The model and its server."""
-        return f"{self.target.model} at {self.target.url.partition('://')[2]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,8 +159,8 @@ def sweep_fields(level: SweepLevel) -> dict[str, object]:
         "estimated": level.estimated,
         "duration_ms": level.duration_ns / 1e6,
         "errors": level.errors,
-        "client_cpu_pct": level.cost and level.cost.cpu_pct,
-        "client_lag_p95_ms": level.cost and level.cost.lag_ns / 1e6,
+        "client_cpu_pct": level.cost.cpu_pct if level.cost else None,
+        "client_lag_p95_ms": level.cost.lag_ns / 1e6 if level.cost else None,
     }
 
 
@@ -266,7 +266,7 @@ def sweep_table(levels: Sequence[SweepLevel]) -> str:
             figure_text(level.tps_per_user, ".2f") + " ~" * level.estimated,
             figure_text(level.tps_total, ".2f"),
             figure_text(level.cached_pct, ".0f", " %"),
-            figure_text(level.cost and level.cost.cpu_pct, ".0f", " %"),
+            figure_text(level.cost.cpu_pct if level.cost else None, ".0f", " %"),
         ]
         for level in levels
     ]

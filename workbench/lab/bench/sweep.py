@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ServerError
-from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, SweepLevel, SweepSettings
+from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.lab.bench.bench import BenchProgress, OnProgress
 from workbench.lab.bench.latency import WORDS
 
@@ -34,6 +35,23 @@ LATENCY_GROWTH = 1.5
 TASK = "Write a long story in which all of these words occur:"
 TRIAL_WORDS = (16, 64)
 """Words of the two warm-up prompts, which also show how many tokens a word has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A server under the load of more and more users."""
+
+    target: LoadTarget
+    settings: SweepSettings
+    levels: tuple[SweepLevel, ...]
+    warm_up: tuple[LoadSample, ...] = ()
+    """The first questions, which are in no level."""
+    ending: Ending = ""
+
+    @property
+    def label(self) -> str:
+        """The model and its server."""
+        return f"{self.target.model} at {self.target.url.partition('://')[2]}"
 
 
 class Sweep:
@@ -58,6 +76,11 @@ class Sweep:
         self.levels: list[SweepLevel] = []
         """The results so far."""
         self.ending: Ending = ""
+
+    @property
+    def record(self) -> SweepRecord:
+        """The results so far."""
+        return SweepRecord(self.client.target, self.settings, tuple(self.levels), self.warm_up, self.ending)
 
     async def run(
         self,

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 
 from workbench.lab.bench.pairs import Design
-from workbench.lab.bench.record import BenchRecord, SweepRecord
+from workbench.lab.bench.record import BenchRecord
 from workbench.lab.bench.report import (
     as_fields,
     build_line,
@@ -22,7 +22,7 @@ from workbench.lab.bench.report import (
     sweep_notes,
     sweep_table,
 )
-from workbench.lab.bench.sweep import ENDINGS
+from workbench.lab.bench.sweep import ENDINGS, SweepRecord
 
 DESIGNS: dict[Design, str] = {
     "interleaved": "both loaded, in the order AB BA AB BA",
@@ -77,12 +77,11 @@ def record_text(record: BenchRecord) -> str:
 
 def _sweep_lines(sweep: SweepRecord) -> list[str]:
     target, settings = sweep.target, sweep.settings
-    version = f" {target.version}" if target.version else ""
     lines = [sweep_table(sweep.levels), "", *sweep_notes(sweep.levels, settings.n_gen)]
     if sweep.ending:
         lines.append(ENDINGS[sweep.ending])
     lines.append(
-        f"server: {target.kind}{version} at {target.url}, {target.model}; prompts of {settings.n_prompt} tokens, "
+        f"server: {target.name} at {target.url}, {target.model}; prompts of {settings.n_prompt} tokens, "
         f"answers of {settings.n_gen}, {settings.repetitions} questions a user"
     )
     return lines
