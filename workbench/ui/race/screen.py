@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -69,18 +70,12 @@ class RaceScreen(Screen[None]):
     state = query_one("#race-state", RaceLines)
     prompt = query_one(Prompt)
 
+    @dataclass
     class Continue(Message):
-        """The user continues the conversation of a lane in the chat.
+        """The user continues the conversation of a lane in the chat."""
 
-        Args:
-            lane: The lane.
-            questions: The questions of the race.
-        """
-
-        def __init__(self, lane: Lane, questions: list[str]) -> None:
-            super().__init__()
-            self.lane = lane
-            self.questions = questions
+        lane: Lane
+        questions: list[str]
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="race")
