@@ -193,7 +193,7 @@ class RaceScreen(Screen[None]):
         self._said.say(styled((clean_line(text), "lane--value")), seconds)
 
     def on_key(self, event: events.Key) -> None:
-        """Send printable keys that have no binding to the prompt."""
+        # Printable keys that have no binding go to the prompt.
         typing = isinstance(self.focused, Input | TextArea)
         if event.character and event.is_printable and not typing and event.key not in self.active_bindings:
             event.stop()
@@ -227,7 +227,6 @@ class RaceScreen(Screen[None]):
             self.say(str(error), 8.0)
 
     def action_stop(self) -> None:
-        """Stop all lanes; when none runs, go back to the prompt."""
         if self._race.running:
             self._race.stop()
         else:
