@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 
 from workbench.cli.output import note
 from workbench.core.errors import CancelledError, ParameterError
@@ -42,12 +41,12 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
 def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
     """The plan of a sweep; None where no server is named. Raises ParameterError where the arguments make no sense."""
     if options.server is None:
-        for option in _given(options, _SWEEP_ONLY):
+        if option := _given(options, _SWEEP_ONLY):
             raise ParameterError(f"{option} belongs to --server.", "Write --server http://HOST:PORT.")
         return None
     if options.models:
         raise ParameterError("--server measures no models of this machine.", "Leave them out, or write --model NAME.")
-    for option in _given(options, _LOCAL_ONLY):
+    if option := _given(options, _LOCAL_ONLY):
         raise ParameterError(
             f"{option} has no meaning for a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
         )
@@ -57,19 +56,16 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
     return SweepPlan.parsed(options.server, written, options.model or "", all_levels=options.all_levels)
 
 
-def _given(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[str]:
-    """The options that the command line has."""
-    for name in names:
-        if getattr(options, name.lstrip("-").replace("-", "_")) not in (None, False, []):
-            yield name
+def _given(options: argparse.Namespace, names: tuple[str, ...]) -> str | None:
+    """The first of these options that the command line has."""
+    values = {name: getattr(options, name.lstrip("-").replace("-", "_")) for name in names}
+    return next((name for name, value in values.items() if value not in (None, False, [])), None)
 
 
 def confirm(plan: SweepPlan, *, yes: bool) -> None:
     """Ask for consent before a server on another machine is loaded.
 
-    Raises:
-        ParameterError: Standard input is no terminal to ask on.
-        CancelledError: The user declined.
+    Raises ParameterError where standard input is no terminal to ask on, CancelledError where the user declined.
     """
     if yes or not plan.warning:
         return

@@ -127,14 +127,12 @@ class Grid:
 
     def described(self, recipes: Mapping[str, Recipe | None], given: Iterable[str]) -> Grid:
         """The same with what the Modelfiles of the models set, except for the fields that were `given`."""
-        found = ((model, recipes.get(model)) for model in self.models)
-        own = {model: values for model, recipe in found if recipe is not None and (values := _said_by(recipe))}
+        own = {model: values for model in self.models if (values := _said_by(recipes.get(model) or Recipe()))}
         return replace(self, own=own, given=frozenset(given) if own else frozenset())
 
     def own_words(self, model: str) -> tuple[str, ...]:
         """What the Modelfile of a model sets and no option overrides, as options."""
-        names = {name: option for option, name in OPTIONS.items()}
-        return tuple(f"{names[name]} {value}" for name, value in self._own(model).items())
+        return tuple(f"{SETTING_OPTIONS[name]} {value}" for name, value in self._own(model).items())
 
     def _own(self, model: str) -> Mapping[str, int]:
         given = self.given | ({"n_ubatch"} if "n_batch" in self.given else set())
@@ -164,11 +162,7 @@ class Grid:
         return tuple(replace(way, n_ubatch=min(way.n_ubatch, way.n_batch)) for way in ways)
 
     def cases(self) -> tuple[BenchCase, ...]:
-        """Everything, in order.
-
-        Raises:
-            PlanError: There is nothing to time, or a batch has no room for all sequences.
-        """
+        """Everything, in order. Raises PlanError: nothing to time, or a batch without room for all sequences."""
         tests = self.tests
         if not tests:
             raise PlanError("There is nothing to time.", "Give -p or -n a length above 0.", "n_prompt")
