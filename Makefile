@@ -27,7 +27,7 @@ PYTEST := $(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup
 QUICK := tests/architecture tests/core tests/gguf tests/lab tests/library tests/modelfile tests/store \
 	$(wildcard $(addprefix tests/ui/,kit markdown prompt transcript workspace)) \
 	--ignore tests/architecture/test_wheel.py --ignore tests/gguf/test_memory_of_llama_cpp.py \
-	--ignore tests/store/test_crash.py
+	--ignore tests/store/sessions/test_crash.py
 # Through the environment, so that a path with spaces or quotes arrives unchanged.
 export MODEL
 

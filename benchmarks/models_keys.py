@@ -26,21 +26,19 @@ BAR_MS = 50
 DOWN, HOME, F4, ESCAPE = "\x1b[B", "\x1b[H", "\x1bOS", "\x1b"
 PANEL = 79
 """The first column of the panel."""
-WORDS = "instruct q4 model 7b"
+WORDS = ("instruct", "q4", "model", "7b")
 CONFIG = "model = ''\nmodel_folders = ['{folder}']\nmodel_stores = []\n"
 
 
 def in_panel(text: str) -> str:
-    """The panel of the selected model."""
     return "\n".join(line[PANEL:] for line in text.split("\n")[1:4])
 
 
 def title(text: str) -> str:
-    """The first row of the screen."""
     return text.split("\n", 1)[0]
 
 
-def timed(program: Program, key: str, part: Callable[[str], str], pause: float = 0.2) -> float:
+def timed(program: Program, key: str, part: Callable[[str], str], pause: float = 0.6) -> float:
     """Press a key; gives the milliseconds until a part of the screen has changed."""
     before = part(program.text)
     began = time.perf_counter()
@@ -50,7 +48,6 @@ def timed(program: Program, key: str, part: Callable[[str], str], pause: float =
 
 
 def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]:
-    """Press the keys; gives the times of each kind."""
     times: dict[str, list[float]] = {"down, while it is read": [], "down": [], "a letter of a search": [], "sort": []}
     program.wait_for("Enter", "Send")
     program.drain(1)
@@ -61,25 +58,21 @@ def measure(program: Program, rounds: int, count: int) -> dict[str, list[float]]
         # Models are added above and below: from the top, there is always a next one.
         program.send(HOME)
         program.drain(random.uniform(0.3, 0.5))
-        times["down, while it is read"].append(timed(program, DOWN, in_panel, 0.5))
+        times["down, while it is read"].append(timed(program, DOWN, in_panel))
     program.wait_until(lambda text: f"{count:,} models" in text and "reading" not in text, 120, "the whole library")
     program.send(HOME)
     program.drain(1)
-    for _ in range(rounds):
-        times["down"].append(timed(program, DOWN, in_panel, random.uniform(0.4, 0.6)))
+    times["down"] = [timed(program, DOWN, in_panel, random.uniform(0.4, 0.6)) for _ in range(rounds)]
     while len(times["a letter of a search"]) < rounds:
         program.send("/")
         program.drain(0.3)
-        for letter in WORDS:
-            if letter != " ":
-                times["a letter of a search"].append(timed(program, letter, title))
-            else:
-                program.send(letter)
-                program.drain(0.1)
+        for word in WORDS:
+            times["a letter of a search"] += [timed(program, letter, title) for letter in word]
+            program.send(" ")
+            program.drain(0.1)
         program.send(ESCAPE)
         program.drain(0.5)
-    for _ in range(rounds // 2):
-        times["sort"].append(timed(program, "s", title, 0.3))
+    times["sort"] = [timed(program, "s", title) for _ in range(rounds // 2)]
     return times
 
 

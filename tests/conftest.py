@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from workbench.library.demo import find_demo
 from workbench.library.places import Places
@@ -16,6 +17,15 @@ os.environ["GGML_NO_BACKTRACE"] = "1"
 # llama.cpp computes on one thread, whatever is set: the threads of two tests on the same cores wait for each other at
 # every barrier, and take many times as long. Programs that a test starts inherit it.
 os.environ["OMP_THREAD_LIMIT"] = "1"
+
+# On a busy machine the time that an example takes says nothing. The examples of a test may share its folder.
+settings.register_profile(
+    "workbench",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=os.environ.get("CI") == "true",
+)
+settings.load_profile("workbench")
 
 STORE_VARIABLES = (
     "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "LLAMA_CACHE", "OLLAMA_MODELS", "XDG_CACHE_HOME", "OLLAMA_HOST",

@@ -28,13 +28,9 @@ class ProcessEndedError(Exception):
 
 
 class _Inbox:
-    """The JSON objects that arrive on a stream, read by a thread of its own.
+    """The JSON objects that arrive on a stream, read by a thread of its own, which calls `on_end` last.
 
     A line that holds no JSON object, or is cut off where a process died, is skipped.
-
-    Args:
-        stream: Where they arrive.
-        on_end: Called in the thread when the stream has ended.
     """
 
     def __init__(self, stream: IO[bytes], on_end: Callable[[], None] = lambda: None) -> None:
@@ -92,13 +88,10 @@ class _Inbox:
 
 
 class ChildProcess:
-    """A running child, as its parent sees it.
+    """A running child, as its parent sees it: it runs `module`, whose `main` uses a `ParentChannel`.
 
-    Args:
-        module: The module that it runs; its `main` uses a `ParentChannel`.
-        arguments: Its command line.
-        environment: Variables that it gets beside those of this process.
-        errors: A file for its standard error, which `last_error` reads; None discards it.
+    Its `environment` is added to that of this process. `errors` is a file for its standard error, which `last_error`
+    reads; None discards it.
     """
 
     def __init__(
@@ -163,13 +156,9 @@ class ChildProcess:
             self._process.kill()
 
     def close(self, within_s: float | None = None) -> int | None:
-        """Close its standard input, at which it exits, and wait for that.
+        """Close its standard input, at which it exits; returns its exit status, None where it runs after `within_s`.
 
-        Args:
-            within_s: How long to wait. A process that a driver holds in the kernel is not gone until it lets go.
-
-        Returns:
-            Its exit status; None where it still runs.
+        A process that a driver holds in the kernel is not gone until the driver lets go.
         """
         with suppress(OSError):
             self._stdin.close()
@@ -189,10 +178,8 @@ class ChildProcess:
 class ParentChannel:
     """The parent, as its child sees it.
 
-    Standard output belongs to this object from now on: what anything else prints is discarded.
-
-    Args:
-        on_orphaned: Called before the process exits because its standard input has closed.
+    Standard output belongs to this object from now on: what anything else prints is discarded. `on_orphaned` is called
+    before the process exits because its standard input has closed.
     """
 
     def __init__(self, on_orphaned: Callable[[], None] = lambda: None) -> None:

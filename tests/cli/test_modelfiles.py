@@ -139,7 +139,7 @@ def test_a_bench_times_it_with_its_adapter_and_as_it_says(call, tmp_path, demo_p
     ref = write(tmp_path / "Modelfile", "FROM demo", "ADAPTER lora.gguf", *said)
     status, out, err = call("bench", ref, "-p", "8", "-n", "1", "-r", "1", "--no-warmup", "--json")
     assert status == 0
-    assert f"{ref} says -ngl 0 -t 1 -b 16 -ub 16." in err
+    assert f"{ref} sets -ngl 0 -t 1 -b 16 -ub 16." in err
     for line in map(json.loads, out.splitlines()):
         assert line["model_type"].endswith(" + lora.gguf")
         assert (line["n_threads"], line["n_batch"], line["n_ubatch"], line["n_gpu_layers"]) == (1, 16, 16, 0)
@@ -152,7 +152,7 @@ def test_the_command_line_of_a_bench_overrules_a_modelfile(call, tmp_path):
     status, out, err = call("bench", ref, *options)
     line = json.loads(out)
     assert (status, line["n_threads"], line["n_batch"], line["n_ubatch"]) == (0, 1, 2048, 512)
-    assert f"{ref} says -t 1." in err
+    assert f"{ref} sets -t 1." in err
 
 
 def test_a_bench_of_what_is_felt_takes_what_a_modelfile_says(call, tmp_path, demo_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import math
 import random
-from statistics import mean, median
+from statistics import fmean, median
 
 import pytest
 from hypothesis import given
@@ -28,7 +28,7 @@ SPEEDS = st.lists(st.floats(0.1, 1e4), min_size=1, max_size=12)
 def test_an_interval_has_the_t_of_the_printed_tables(values, half):
     low, high = student_interval(values)
     assert (high - low) / 2 == pytest.approx(half, abs=1e-3)
-    assert (high + low) / 2 == pytest.approx(mean(values))
+    assert (high + low) / 2 == pytest.approx(fmean(values))
 
 
 def test_every_number_of_pairs_below_the_bootstrap_has_its_t():

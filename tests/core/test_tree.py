@@ -161,7 +161,7 @@ class Branching(RuleBasedStateMachine):
 
 
 TestBranching = Branching.TestCase
-TestBranching.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestBranching.settings = settings(max_examples=60, stateful_step_count=25)
 
 
 # When the words came.

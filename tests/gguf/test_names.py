@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.gguf.names import is_sidecar, parse_name, parse_shard
+from workbench.gguf.names import parse_name, parse_shard
 
 
 @pytest.mark.parametrize(
@@ -47,13 +47,6 @@ def test_a_part_of_a_split_file() -> None:
 @pytest.mark.parametrize("name", ["m-00000-of-00003.gguf", "m-00004-of-00003.gguf", "m-1-of-3.gguf", "-00001-of-00001"])
 def test_what_is_no_part(name: str) -> None:
     assert parse_shard(name) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"), [("mmproj-x.gguf", True), ("MTP-x.gguf", True), ("x-mmproj.gguf", False)]
-)
-def test_sidecars(name: str, expected: bool) -> None:
-    assert is_sidecar(name) is expected
 
 
 @given(st.text(max_size=60))

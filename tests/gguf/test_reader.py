@@ -10,7 +10,7 @@ from typing import Any
 
 import gguf
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import ModelFileError
@@ -436,7 +436,7 @@ def test_much_text_is_refused(tmp_path: Path, raw) -> None:
 
 # What chance makes of a file.
 
-EXAMPLES = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+EXAMPLES = settings(max_examples=300)
 
 
 def read_or_refuse(path: Path) -> None:

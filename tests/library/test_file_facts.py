@@ -7,7 +7,7 @@ from pathlib import Path
 
 import gguf
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.errors import ModelFileError
@@ -162,7 +162,6 @@ values = (
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_a_row_that_is_damaged_in_one_place_is_read_again_or_is_sound(tmp_path: Path, model, data) -> None:
     path, cache = tmp_path / "a.gguf", tmp_path / "library.json"

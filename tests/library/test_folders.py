@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.models import ScanProblem
-from workbench.library.folders import ModelFile, find_in_folders, model_file
+from workbench.library.folders import ModelFile, find_in_folders, is_model_name, model_file
 
 
 @dataclass
@@ -42,6 +42,14 @@ def test_everything_below_a_folder_is_found(tmp_path: Path) -> None:
     for name in ("a.gguf", "deep/er/b.GGUF", "mit Leer/ü.gguf", "c.bin", "mmproj-a.gguf", "gguf", ".hidden/d.gguf"):
         touch(tmp_path / name)
     assert names(tmp_path) == [".hidden/d.gguf", "a.gguf", "deep/er/b.GGUF", "mit Leer/ü.gguf"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("x.GGUF", True), ("mmproj-x.gguf", False), ("MTP-x.gguf", False), ("x-mmproj.gguf", False), ("x.bin", False)],
+)
+def test_accessories_of_models_are_left_out(name: str, expected: bool) -> None:
+    assert is_model_name(name) is expected
 
 
 def test_a_folder_may_be_called_like_a_model(tmp_path: Path) -> None:

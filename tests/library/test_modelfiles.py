@@ -209,7 +209,7 @@ def test_a_name_counts_more_than_files(catalog: LibraryCatalog, model: Model, tm
     entry = catalog.resolve(write(tmp_path / "Modelfile", "FROM demo", "FROM w.gguf"))
     assert entry.path == str(demo_path)
     assert entry.recipe is not None
-    assert "passed over" in entry.recipe.notes[0]
+    assert "the files are ignored" in entry.recipe.notes[0]
 
 
 def test_a_directory(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.library.stores import OllamaStore, sha256
@@ -269,7 +269,6 @@ contents = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(content=contents | json_values, config=json_values)
 def test_no_manifest_raises(tmp_path: Path, content: object, config: object) -> None:
     store = OllamaStore(tmp_path / "store")

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.library.stores import HuggingFaceCache, OllamaStore, sha256
@@ -166,7 +166,6 @@ def test_stores_that_were_not_chosen_are_not_looked_into(
     assert models.resolve("ollama:a").name == "a:latest"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(ref=st.text(max_size=40) | st.text(max_size=20).map(lambda text: f"ollama:{text}"))
 def test_no_reference_raises_anything_else(places, ref: str) -> None:
     models = LibraryCatalog(find_demo_file=lambda: None, stores=tuple(STORES), places=places())

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, ModelfileSyntaxError, check, decode, parse
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, ModelfileSyntaxError, check, decode
+
+
+def parse(source: bytes | str) -> tuple[Instruction, ...]:
+    commands, error = check(source)
+    if error is not None:
+        raise error
+    return commands
 
 
 def read(text):

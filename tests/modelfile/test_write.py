@@ -7,8 +7,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from workbench.core.errors import ModelfileError
-from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, parse
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, check
 from workbench.modelfile.write import write
+
+
+def parse(source: bytes | str) -> tuple[Instruction, ...]:
+    commands, error = check(source)
+    if error is not None:
+        raise error
+    return commands
+
 
 FROM = Instruction("from", "model")
 

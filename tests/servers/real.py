@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from urllib.error import URLError
 
 PATIENCE_S = 60.0
@@ -36,7 +36,8 @@ if sys.argv[5]:
     params.api_keys = [sys.argv[5]]
 threading.Thread(target=leave, daemon=True).start()
 server = xllamacpp.Server(params)
-print("listening at", server.listening_address, flush=True)
+# In one write, and on a line of its own: the server's threads log to the same pipe.
+os.write(1, f"\\nlistening at {server.listening_address}\\n".encode())
 threading.Event().wait()
 """
 
@@ -101,13 +102,14 @@ def _said(child: subprocess.Popen[bytes], words: str) -> str:
     log: list[str] = []
 
     def read() -> None:
-        # Read to the end: a child whose pipe is full stands still.
+        # Read to the end, or until `_child` closes the pipe: a child whose pipe is full stands still.
         assert child.stdout is not None
-        for raw in child.stdout:
-            line = raw.decode(errors="replace").strip()
-            log.append(line)
-            if line.startswith(words):
-                found.put(line.removeprefix(words).strip())
+        with suppress(ValueError):
+            for raw in child.stdout:
+                line = raw.decode(errors="replace").strip()
+                log.append(line)
+                if line.startswith(words):
+                    found.put(line.removeprefix(words).strip())
         found.put(None)
 
     threading.Thread(target=read, daemon=True).start()
@@ -136,7 +138,8 @@ def _wait_for(url: str, child: subprocess.Popen[bytes]) -> None:
 def _drain(child: subprocess.Popen[bytes]) -> None:
     def read() -> None:
         assert child.stdout is not None
-        while child.stdout.read(4096):
-            pass
+        with suppress(ValueError):
+            while child.stdout.read(4096):
+                pass
 
     threading.Thread(target=read, daemon=True).start()

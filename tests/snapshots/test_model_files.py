@@ -20,8 +20,7 @@ from workbench.gguf.inspect import ModelReport
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan
 from workbench.gguf.targets import QUANT_TYPES, QuantType, TargetSize
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.model_files.compare_screen import CompareScreen
-from workbench.ui.model_files.inspect_screen import InspectScreen
+from workbench.ui.model_files.screens import compare_screen, inspect_screen
 from workbench.ui.quantize.dialog import QuantizeDialog
 
 WEIGHTS = 134_515_008
@@ -99,7 +98,7 @@ def test_inspect(snap_compare: SnapCompare, demo_path: Path, size: tuple[int, in
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)
-        app.push_screen(InspectScreen(app.services, Q4))
+        app.push_screen(inspect_screen(app.services, Q4))
         await settle(pilot)
         await pilot.press(*keys)
         await settle(pilot)
@@ -112,7 +111,7 @@ def test_an_array(snap_compare: SnapCompare, demo_path: Path) -> None:
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)
-        app.push_screen(InspectScreen(app.services, Q4))
+        app.push_screen(inspect_screen(app.services, Q4))
         await settle(pilot)
         await pilot.press("2", "slash", *"ggml.tokens", "enter", "enter")
         await settle(pilot)
@@ -132,7 +131,7 @@ def test_an_odd_file(snap_compare: SnapCompare, tmp_path: Path, size: tuple[int,
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)
-        app.push_screen(InspectScreen(app.services, Q4))
+        app.push_screen(inspect_screen(app.services, Q4))
         await settle(pilot)
 
     assert snap_compare(app, terminal_size=size, run_before=steps)
@@ -145,7 +144,7 @@ def test_compare(snap_compare: SnapCompare, demo_path: Path, q8: Path, size: tup
 
     async def steps(pilot: Pilot[None]) -> None:
         await settle(pilot)
-        app.push_screen(CompareScreen(app.services, Q4, Q8))
+        app.push_screen(compare_screen(app.services, Q4, Q8))
         await settle(pilot)
         await pilot.press(key)
         await settle(pilot)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.telemetry.stub import GIB, why_not
@@ -177,7 +177,6 @@ def test_a_card_is_removed(add, source, tmp_path):
 
 
 @given(st.binary(max_size=64))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_content_breaks_the_reading(tmp_path, content):
     path = tmp_path / "figure"
     path.write_bytes(content)

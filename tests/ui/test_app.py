@@ -16,6 +16,8 @@ from tests.ui.fakes import (
     settle,
     shown,
     turns,
+    until,
+    writing,
 )
 from tests.ui.library_fakes import FakeCatalog
 from workbench.core.chat import Message
@@ -54,6 +56,18 @@ def stored(count: int = 2, model: str = "") -> Session:
         sampling=Sampling(top_k=3),
         tree=Tree.of(Turn(message, 1.0, model) for pair in pairs for message in pair),
     )
+
+
+async def test_the_program_opens_its_model_as_the_tests_do(host: ScriptedHost, clock: FakeClock) -> None:
+    """Textual starts tasks in another way when it runs the program than when it runs a test."""
+    app = app_on(host, clock)
+
+    async def leave(pilot) -> None:
+        await settle(pilot)
+        app.exit()
+
+    await app.run_async(headless=True, auto_pilot=leave)
+    assert len(host.opened) == 1
 
 
 async def test_settings_change_the_next_answer(host: ScriptedHost, clock: FakeClock) -> None:
@@ -219,6 +233,22 @@ async def test_an_interrupted_session_is_offered_and_resumed(host: ScriptedHost,
             "user",
         ]
         assert store.journals[-1].id == "old"
+
+
+async def test_an_answer_stops_before_the_interrupted_session_is_resumed(host: ScriptedHost, clock: FakeClock) -> None:
+    store = FakeStore([stored()])
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        clock.hold_after(4)
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: writing(app) and writing(app).meter.tokens > 1)
+        await pilot.press("ctrl+r")
+        await until(pilot, lambda: not app.query(ResumeOffer))
+        clock.release()
+        await settle(pilot)
+        assert turns(app) == ["question 0", "answer 0"]
+        assert "answer" in store.journals[0].kinds()
 
 
 async def test_a_dismissed_offer_does_not_return(host: ScriptedHost, clock: FakeClock) -> None:

@@ -112,7 +112,7 @@ async def test_a_server_that_does_not_answer_is_reported_in_the_dialog(program):
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        assert "no address" in state(app)
+        assert "is not the address of a server" in state(app)
 
 
 async def test_each_figure_says_who_measured_it(serve, program):

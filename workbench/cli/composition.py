@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from workbench.core.bench import Bencher, ConditionWatch
 from workbench.core.config import Config, ConfigProblem, ServerSetting
+from workbench.core.errors import ModelFileError
+from workbench.core.models import ModelEntry
 from workbench.core.sweep import LoadClients
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
@@ -168,6 +170,18 @@ def compose() -> Workers:
     paths = find_paths()
     config, problems = load_config(paths.config_file)
     return Workers(paths, config, problems)
+
+
+def find_file(workers: Workers, ref: str) -> tuple[ModelEntry, Path]:
+    """The model that `ref` names, and its file.
+
+    Raises:
+        WorkbenchError: `ref` names no model, or one that has no file.
+    """
+    entry = workers.catalog.resolve(ref)
+    if entry.path is None:
+        raise ModelFileError(f"{entry.name} has no file to read.", "Name a .gguf file, or `demo`.")
+    return entry, Path(entry.path)
 
 
 def describe_problem(problem: ConfigProblem, path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.metadata
 import os
 import platform
 import time
@@ -26,9 +25,9 @@ from workbench.store.config.read import load_config
 from workbench.store.paths import Paths, expanded, find_paths
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource
-from workbench.telemetry.doctor.environment import variables_that_matter
 from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
-from workbench.telemetry.doctor.machine import find_pci_cards, machine_info
+from workbench.telemetry.doctor.install import installed_version
+from workbench.telemetry.doctor.machine import find_pci_cards, machine_info, variables_that_matter
 from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, memory_limit
 from workbench.telemetry.nvml_child import NvmlChild
 from workbench.telemetry.sampler import TelemetrySampler
@@ -101,6 +100,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         folders=folders,
         config_problems=tuple(describe_problem(problem, paths.config_file) for problem in problems),
     )
+    versions: dict[str, str | None] = {"workbench": __version__, "python": platform.python_version()}
     return Report(
         facts=facts,
         findings=tuple(find(facts)),
@@ -108,7 +108,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
         driver=driver,
         swap_total_bytes=host.swap_total_bytes,
         bandwidth=bandwidth,
-        versions={"workbench": __version__, "python": platform.python_version()} | _versions(),
+        versions=versions | {name: installed_version(name) for name in PACKAGES},
         servers=answering,
         silent_servers=silent,
         variables={name: value for name, value in variables_that_matter(os.environ).items() if name not in SET_HERE},
@@ -117,11 +117,7 @@ def examine(*, with_bandwidth: bool = True) -> Report:
 
 
 def look_at_servers(config: Config) -> tuple[tuple[ServerInfo, ...], tuple[tuple[str, str], ...]]:
-    """Ask the configured servers and the usual ports of this machine.
-
-    Returns:
-        The servers that answer; and the address of each configured one that does not, with the reason.
-    """
+    """The servers that answer, and the address of each configured one that does not, with the reason."""
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.host import RemoteHost
 
@@ -148,16 +144,6 @@ def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict
     finally:
         nvml.close()
     return (sample.gpus, sample.sources, nvml.versions) if sample else ((), (), {})
-
-
-def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
 
 
 def _folders(paths: Paths, config: Config) -> list[Folder]:

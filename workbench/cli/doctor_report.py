@@ -8,7 +8,7 @@ from typing import Any
 
 from workbench.cli.output import print_pairs, print_section, print_table, wrapped
 from workbench.core.servers import ServerInfo
-from workbench.core.telemetry import THROTTLE_WORDS, Alarm, GpuSample
+from workbench.core.telemetry import THROTTLE_WORDS, Alarm, GpuInfo, GpuSample
 from workbench.core.units import UNKNOWN, size_pair, size_text
 from workbench.engine.llama.probe import LlamaBuild
 from workbench.lab.bench.memory_speed import Bandwidth
@@ -81,12 +81,14 @@ def report_as_json(report: Report) -> dict[str, Any]:
 
 def print_report(report: Report) -> None:
     """Print the report for people; the findings come last, where they are seen."""
+    facts = report.facts
+    matched = match_devices(facts.devices or (), [sample.gpu for sample in facts.gpus])
     _print_machine(report)
-    _print_engine(report)
-    _print_gpus(report)
+    _print_engine(report, matched)
+    _print_gpus(report, matched)
     print_section("folders")
     rows = []
-    for folder in report.facts.folders:
+    for folder in facts.folders:
         made = "" if folder.exists else "  (not created yet)"
         rows.append((folder.name, str(folder.path) + made, size_text(folder.free_bytes)))
     print_table(("name", "path", "free"), rows)
@@ -114,7 +116,7 @@ def _print_machine(report: Report) -> None:
     kind = ", in a container" if machine.container else ""
     kind += ", under Windows (WSL)" if machine.wsl else ""
     print("machine")
-    cores = f"{_count(machine.cores)} physical, {_count(machine.logical_cores)} logical"
+    cores = f"{machine.cores or UNKNOWN} physical, {machine.logical_cores or UNKNOWN} logical"
     if machine.allowed_cores is not None and machine.allowed_cores != machine.logical_cores:
         cores += f", {machine.allowed_cores} allowed"
     memory = size_pair(facts.free_bytes, facts.total_bytes, " free of ")
@@ -138,25 +140,16 @@ def _bandwidth(measured: Bandwidth | None) -> str:
     return f"{measured.bytes_per_second / 1e9:.1f} GB/s, {measured.method} of {measured.passes}, {threads}"
 
 
-def _print_engine(report: Report) -> None:
+def _print_engine(report: Report, matched: Mapping[str, GpuInfo]) -> None:
     build, facts = report.build, report.facts
     print_section("llama.cpp")
     if build is None:
         print("It could not be loaded.")
         return
     on = " ".join(name for name, used in build.features.items() if used)
-    print_pairs(
-        [
-            (
-                "version",
-                f"llama-cpp-python {build.binding}, ggml {build.ggml or UNKNOWN}, commit {build.commit or UNKNOWN}",
-            ),
-            ("backends", ", ".join(build.backends) or UNKNOWN),
-            ("built with", on or UNKNOWN),
-        ],
-        wrap=True,
-    )
-    matched = match_devices(facts.devices or (), [sample.gpu for sample in facts.gpus])
+    version = f"llama-cpp-python {build.binding}, ggml {build.ggml or UNKNOWN}, commit {build.commit or UNKNOWN}"
+    backends = ", ".join(build.backends) or UNKNOWN
+    print_pairs([("version", version), ("backends", backends), ("built with", on or UNKNOWN)], wrap=True)
     rows = [
         (
             device.name,
@@ -170,35 +163,19 @@ def _print_engine(report: Report) -> None:
         for device in facts.devices or ()
     ]
     print()
-    print_table(
-        ("device", "kind", "description", "address", "free", "total", "GPU"),
-        rows,
-    )
+    print_table(("device", "kind", "description", "address", "free", "total", "GPU"), rows)
 
 
-def _print_gpus(report: Report) -> None:
+def _print_gpus(report: Report, matched: Mapping[str, GpuInfo]) -> None:
     facts = report.facts
     print_section("GPUs reported by drivers")
     if report.driver:
         print(", ".join(f"{name} {clean_line(version)}" for name, version in report.driver.items()))
     if facts.gpus:
-        matched = match_devices(facts.devices or (), [sample.gpu for sample in facts.gpus])
         used = {gpu.key: name for name, gpu in matched.items()}
         rows = [_gpu_row(sample, used.get(sample.gpu.key)) for sample in facts.gpus]
-        headings = (
-            "name",
-            "address",
-            "capability",
-            "used",
-            "total",
-            "busy",
-            "°C",
-            "power",
-            "clock",
-            "throttled",
-            "device",
-        )
-        print_table(headings, rows)
+        headings = "name address capability used total busy °C power clock throttled device"
+        print_table(headings.split(), rows)
     else:
         print("none")
     for state in facts.sources:
@@ -241,7 +218,3 @@ def _models(models: Sequence[str] | None) -> str:
         return UNKNOWN
     more = f" and {len(models) - MOST_MODELS} more" if len(models) > MOST_MODELS else ""
     return (", ".join(models[:MOST_MODELS]) + more) or "none"
-
-
-def _count(number: int | None) -> str:
-    return UNKNOWN if number is None else str(number)

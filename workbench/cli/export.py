@@ -1,22 +1,26 @@
-"""`workbench export`: write a conversation to a file."""
+"""`workbench export`: write a conversation to a file, or create a model from it on an Ollama server."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import sys
-from dataclasses import replace
+from collections.abc import Awaitable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import cast, get_args
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import unknown_word
 from workbench.cli.options import add_json
-from workbench.cli.output import print_json
-from workbench.cli.progress import INTERRUPTED
-from workbench.cli.sending import add_sending_arguments, check_sending, send_session, sent_fields, sent_text
-from workbench.core.errors import ParameterError
+from workbench.cli.output import note, print_json
+from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, ParameterError
+from workbench.core.models import Naming
+from workbench.core.sending import ModelSender, SendProgress, Sent
 from workbench.core.session import ExportFormat, Session
+from workbench.core.units import size_text
 from workbench.store.export.session import export_session, session_text
 
 STANDARD_OUTPUT = "-"
@@ -38,8 +42,46 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the FROM of a Modelfile: path, ollama or hf for the model's name there, or another name",
     )
     parser.add_argument("-o", "--output", metavar="PATH", help="a file or folder; - is standard output")
-    add_sending_arguments(parser)
+    group = parser.add_argument_group(
+        "Ollama", "Create the model that the Modelfile describes there, and ask it a question."
+    )
+    group.add_argument("--to-ollama", metavar="NAME", help="the name of the new model; no file is written without -o")
+    group.add_argument("--server", metavar="URL", help="where Ollama is (OLLAMA_HOST, else this machine)")
+    group.add_argument("--overwrite", action="store_true", help="replace a model that has this name")
     add_json(parser)
+
+
+def _check_sending(options: argparse.Namespace, formats: list[str]) -> None:
+    if options.to_ollama is None:
+        if options.server is not None or options.overwrite:
+            option = "--overwrite" if options.overwrite else "--server"
+            raise ParameterError(f"{option} belongs to --to-ollama.", "Write --to-ollama NAME.")
+    elif "modelfile" not in formats:
+        raise ParameterError("Ollama takes Modelfiles alone.", "Write --format modelfile.")
+
+
+def _send(options: argparse.Namespace, session: Session, sender: ModelSender) -> Sent | None:
+    """Send a conversation and show the progress; None where it was stopped."""
+    line = ProgressLine()
+
+    def show(progress: SendProgress) -> None:
+        share = "" if progress.fraction is None else f"{progress.fraction:4.0%}  "
+        verb = "looking who is at" if progress.phase == "looking" else progress.phase
+        line.say(f"{share}{verb} {progress.what}")
+
+    url = options.server or sender.usual_server
+
+    def work(cancel: CancelToken) -> Awaitable[Sent]:
+        return sender.send(session, options.to_ollama, url, show, cancel, overwrite=options.overwrite)
+
+    try:
+        return asyncio.run(stoppable(work))
+    except CancelledError as error:
+        line.clear()
+        note(f"workbench: {error.message}")
+        return None
+    finally:
+        line.clear()
 
 
 def _formats(text: str) -> list[ExportFormat]:
@@ -52,24 +94,17 @@ def _formats(text: str) -> list[ExportFormat]:
 
 
 def _base(wanted: str, session: Session, workers: Workers) -> str:
-    """The value of FROM; empty for the file of the model.
-
-    Raises:
-        UnknownModelError: The model has no such name.
-    """
-    match wanted:
-        case "path":
-            return ""
-        case "ollama" | "hf":
-            return asyncio.run(workers.catalog.name_elsewhere(session.model_path, wanted))
-    return wanted
+    """The value of FROM; empty for the file of the model."""
+    if wanted in get_args(Naming):
+        return asyncio.run(workers.catalog.name_elsewhere(session.model_path, cast(Naming, wanted)))
+    return "" if wanted == PATH else wanted
 
 
 def run(options: argparse.Namespace) -> int:
     """Write the conversation; print the paths."""
     workers = compose()
     formats = _formats(options.format)
-    check_sending(options, list(formats))
+    _check_sending(options, list(formats))
     to_stdout = options.output == STANDARD_OUTPUT
     if to_stdout and (options.json or len(formats) > 1):
         raise ParameterError("Only one format, and no --json, goes to standard output.", "Name a folder with -o.")
@@ -77,7 +112,7 @@ def run(options: argparse.Namespace) -> int:
     base = _base(options.base, session, workers) if {"modelfile", "sh"} & {*formats} else ""
     sent = None
     if options.to_ollama is not None:
-        sent = send_session(options, session, replace(workers.sender, base=base))
+        sent = _send(options, session, replace(workers.sender, base=base))
         if sent is None:
             return INTERRUPTED
     if to_stdout:
@@ -91,7 +126,12 @@ def run(options: argparse.Namespace) -> int:
     written = [(form, export_session(session, form, target, base=base)) for form in formats]
     if options.json:
         files = [{"format": form, "path": str(path)} for form, path in written]
-        print_json({"session": session.id, "files": files, **({"ollama": sent_fields(sent)} if sent else {})})
+        print_json(
+            {"session": session.id, "files": files, **({"ollama": asdict(sent) | {"ref": sent.ref}} if sent else {})}
+        )
     else:
-        print(*(path for _, path in written), *([sent_text(sent)] if sent else []), sep="\n")
+        print(*(f"{path}\n" for _, path in written), sep="", end="")
+        if sent is not None:
+            what = f"{size_text(sent.sent_bytes)} sent" if sent.sent_bytes else "Ollama had the file"
+            print(f"{sent.ref}\n{what}; it answers: {sent.answer}")
     return 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from workbench.cli.composition import compose
-from workbench.cli.files import find_file
+from workbench.cli.composition import compose, find_file
 from workbench.cli.options import add_json, settings
 from workbench.cli.output import print_json, print_table
 from workbench.core.parameters import check_value
@@ -14,6 +13,9 @@ from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import Fit, FitModel, FitQuestion
 from workbench.gguf.lora import check_adapter
+
+PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "total_bytes")
+"""The parts of the memory that a model needs, as `Fit` and `Share` call them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +59,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> dict[str, object]:
     return {
-        "weights_bytes": fit.weights_bytes,
+        **{part: getattr(fit, part) for part in PARTS},
         "adapter_bytes": model.adapter_bytes,
-        "kv_bytes": fit.kv_bytes,
-        "compute_bytes": fit.compute_bytes,
-        "total_bytes": fit.total_bytes,
         "free_bytes": fit.free_bytes,
         "fits": fit.fits,
         "largest_ctx": largest,
@@ -74,16 +73,7 @@ def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: Fi
         "most_gpu_layers": most,
         "layers": model.layers,
         "devices": [
-            {
-                "name": share.device.name,
-                "weights_bytes": share.weights_bytes,
-                "kv_bytes": share.kv_bytes,
-                "compute_bytes": share.compute_bytes,
-                "total_bytes": share.total_bytes,
-                "free_bytes": share.device.free_bytes,
-                "reserve_bytes": share.device.reserve_bytes,
-                "fits": share.fits,
-            }
+            asdict(share.device) | {part: getattr(share, part) for part in PARTS} | {"fits": share.fits}
             for share in fit.shares
         ],
     }
@@ -93,10 +83,7 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
     rows = [
         (
             share.device.name,
-            size_text(share.weights_bytes),
-            size_text(share.kv_bytes),
-            size_text(share.compute_bytes),
-            size_text(share.total_bytes),
+            *(size_text(getattr(share, part)) for part in PARTS),
             size_text(share.device.free_bytes),
             "fits" if share.fits else "does not fit",
         )

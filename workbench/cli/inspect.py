@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from workbench.cli.composition import compose
-from workbench.cli.files import find_file
+from workbench.cli.composition import compose, find_file
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json, print_pairs, print_section, print_table
 from workbench.core.units import UNKNOWN, size_text
@@ -146,10 +145,8 @@ def _print(view: ModelReport) -> None:
         ("tokens", str(tokenizer.vocab_size or UNKNOWN)),
     ]
     rows += [(token.role, f"{token.id} {token.text or ''}") for token in tokenizer.special]
-    rows.append(
-        ("adds", ", ".join(n for n, on in (("bos", tokenizer.adds_bos), ("eos", tokenizer.adds_eos)) if on) or UNKNOWN)
-    )
-    print_pairs(rows)
+    adds = [name for name, on in (("bos", tokenizer.adds_bos), ("eos", tokenizer.adds_eos)) if on]
+    print_pairs([*rows, ("adds", ", ".join(adds) or UNKNOWN)])
     print_section("metadata")
     print_pairs([(key, _shown(value)) for key, value in found.metadata.items()])
     print_section("tensors")
@@ -174,13 +171,7 @@ def _print_difference(views: Sequence[ModelReport], difference: Difference) -> N
     print_table(
         ("first", "second", "tensors", "first size", "second size"),
         [
-            (
-                c.first or UNKNOWN,
-                c.second or UNKNOWN,
-                str(c.tensors),
-                size_text(c.first_bytes),
-                size_text(c.second_bytes),
-            )
+            (c.first or UNKNOWN, c.second or UNKNOWN, str(c.tensors), *map(size_text, (c.first_bytes, c.second_bytes)))
             for c in difference.types
         ],
     )

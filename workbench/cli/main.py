@@ -78,14 +78,7 @@ def _help() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the program.
-
-    Args:
-        arguments: The command line without the program's name; None for that of the process.
-
-    Returns:
-        The exit status.
-    """
+    """Run the program with these arguments, or those of the process; gives the exit status."""
     # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
     arguments = list(sys.argv[1:] if arguments is None else arguments)

@@ -31,6 +31,12 @@ SORTINGS: Mapping[str, Callable[[ModelEntry], Any]] = {
 }
 """Sort keys by name; all ascending."""
 
+FIELDS = (
+    "name", "quant", "tensor_quant", "bits_per_weight", "size_bytes", "path", "source", "architecture", "parameters",
+    "context_length", "digest", "loaded",
+)  # fmt: skip
+"""The fields of an entry that `--json` prints as they are."""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -77,7 +83,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 async def _with_servers(workers: Workers) -> LibraryView:
-    """All models, including those of servers."""
     view = LibraryView()
     try:
         async for each in workers.served.watch():
@@ -134,21 +139,10 @@ def _cut(text: str) -> str:
 def _as_json(entry: ModelEntry) -> Mapping[str, object]:
     return {
         "id": entry.ref,
-        "name": entry.name,
-        "quant": entry.quant,
-        "tensor_quant": entry.tensor_quant,
+        **{name: getattr(entry, name) for name in FIELDS},
         "label_mismatch": entry.label_mismatch or None,
-        "bits_per_weight": entry.bits_per_weight,
-        "size_bytes": entry.size_bytes,
-        "path": entry.path,
-        "source": entry.source,
-        "architecture": entry.architecture,
-        "parameters": entry.parameters,
-        "context_length": entry.context_length,
         "complete": not entry.problem,
         "problem": entry.problem or None,
         "group": entry.group or None,
-        "digest": entry.digest,
-        "loaded": entry.loaded,
         "places": [asdict(place) for place in entry.places],
     }

@@ -47,11 +47,7 @@ def system_prompt(options: argparse.Namespace, config: Config, recipe: Recipe | 
 
 
 def given_values(options: argparse.Namespace) -> dict[str, Value]:
-    """The parameters of the command line, by name.
-
-    Raises:
-        ParameterError: A parameter is unknown, or its value out of range.
-    """
+    """The parameters of the command line, by name; raises a ParameterError where one is not valid."""
     values: dict[str, Value] = {}
     stops: list[str] = []
     for assignment in options.set:

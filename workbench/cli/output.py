@@ -40,11 +40,9 @@ def print_section(title: str) -> None:
 
 
 def print_pairs(rows: Iterable[tuple[str, str]], *, wrap: bool = False) -> None:
-    """Print keys and values in two columns; no control character reaches the terminal.
+    """Print keys and values in two columns; with `wrap`, long values continue below themselves.
 
-    Args:
-        rows: Keys and values.
-        wrap: Whether long values continue below themselves.
+    No control character reaches the terminal.
     """
     pairs = [(clean_line(key), clean_line(value)) for key, value in rows]
     width = max((len(key) for key, _ in pairs), default=0) + 2

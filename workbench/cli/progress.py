@@ -22,10 +22,9 @@ _Result = TypeVar("_Result")
 
 
 class ProgressLine:
-    """A line on standard error that is overwritten on a terminal, and printed every few seconds elsewhere.
+    """A line on standard error that is overwritten on a terminal.
 
-    Args:
-        on_terminals_only: Whether nothing is printed elsewhere.
+    Elsewhere it is printed every few seconds, unless it is `on_terminals_only`.
     """
 
     def __init__(self, *, on_terminals_only: bool = False) -> None:

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from workbench.cli.composition import Workers, compose
-from workbench.cli.files import find_file
+from workbench.cli.composition import Workers, compose, find_file
 from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table
 from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
@@ -59,8 +58,7 @@ def run(options: argparse.Namespace) -> int:
             allow_requantize=options.allow_requantize,
             threads=max(0, options.threads),
         )
-        line = ProgressLine()
-        work = partial(workers.files.quantize, job, partial(_show_progress, line))
+        work = partial(workers.files.quantize, job, partial(_show_progress, ProgressLine()))
         result = asyncio.run(stoppable(work))
     except CancelledError as error:
         note(f"workbench: {error.message}")
@@ -94,17 +92,11 @@ def _show_plans(options: argparse.Namespace, plans: Sequence[QuantizePlan], targ
         return
     rows = []
     for plan, target in zip(plans, targets, strict=True):
+        size, bits, file = UNKNOWN, UNKNOWN, plan.problem
         if plan.size is not None:
-            rows.append(
-                (
-                    plan.kind.name,
-                    size_text(plan.size.file_bytes),
-                    f"{plan.size.bits_per_weight:.2f}",
-                    "needs an importance matrix" if plan.needs_imatrix else str(target.name),
-                )
-            )
-        else:
-            rows.append((plan.kind.name, UNKNOWN, UNKNOWN, plan.problem))
+            size, bits = size_text(plan.size.file_bytes), f"{plan.size.bits_per_weight:.2f}"
+            file = "needs an importance matrix" if plan.needs_imatrix else target.name
+        rows.append((plan.kind.name, size, bits, file))
     print_table(("type", "size", "bits", "file"), rows)
     if len(plans) == 1:
         for warning in plans[0].warnings:
@@ -131,16 +123,9 @@ def _show_result(options: argparse.Namespace, result: QuantizeResult) -> None:
     for warning in result.warnings:
         note(f"workbench: {warning}")
     if options.json:
-        print_json(
-            {
-                "path": str(result.path),
-                "type": result.kind.name,
-                "size_bytes": result.size_bytes,
-                "bits_per_weight": result.bits_per_weight,
-                "seconds": result.seconds,
-                "warnings": result.warnings,
-            }
-        )
+        names = ("size_bytes", "bits_per_weight", "seconds", "warnings")
+        figures = {name: getattr(result, name) for name in names}
+        print_json({"path": str(result.path), "type": result.kind.name, **figures})
         return
     note(f"{size_text(result.size_bytes)}, {result.bits_per_weight:.2f} bits per weight, {result.seconds:.1f} s")
     print(result.path)

@@ -103,11 +103,7 @@ def _configured_model(workers: Workers) -> str | None:
 
 
 def _first_recipe(model: str | None, options: argparse.Namespace, workers: Workers) -> Recipe | None:
-    """The model's Modelfile under the settings of the command line; None without a Modelfile.
-
-    Raises:
-        WorkbenchError: The Modelfile cannot be read or is invalid.
-    """
+    """The model's Modelfile under the settings of the command line; None without a Modelfile."""
     recipe = None if model is None else workers.catalog.recipe(model)
     if recipe is None:
         return None

@@ -30,18 +30,12 @@ class Outcome:
 
 
 class Answer:
-    """An answer in progress.
-
-    Args:
-        meter: Computes its metrics.
-    """
+    """An answer in progress."""
 
     def __init__(self, meter: Meter) -> None:
         self.meter = meter
-        """The metrics so far."""
         self.phase: Phase = "waiting"
         self.progress: PromptProgress | None = None
-        """The progress of prefill."""
         self._texts: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._end: Finished | Failed | None = None
 

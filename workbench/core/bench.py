@@ -9,6 +9,7 @@ from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
+from workbench.core.metrics import per_second
 from workbench.core.parameters import LoadSettings
 from workbench.core.statistics import deviation
 
@@ -110,7 +111,6 @@ class BenchModel:
     read_bytes: int | None = None
     """Bytes of weights that one token reads; None where that is not known."""
     warnings: tuple[str, ...] = ()
-    """Warnings, such as GPU layers without a GPU."""
 
     @property
     def label(self) -> str:
@@ -157,7 +157,6 @@ class Conditions:
     others_percent: float | None = None
     """Processor time of other programs, in per cent of the whole machine."""
     others_s: float | None = None
-    """The same in seconds."""
     gpu_mhz: float | None = None
     gpu_throttle: tuple[str, ...] = ()
     gpu_others_bytes: int | None = None
@@ -173,7 +172,6 @@ class Sample:
     seed: int
     conditions: Conditions = field(default_factory=Conditions)
     disturbed: tuple[str, ...] = ()
-    """What disturbed it, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,11 +232,8 @@ def part_speeds(samples: Sequence[Sample], test: BenchTest) -> tuple[float | Non
     """Prefill and decode speed over all sequences, in tokens/s; None where a test has no such part."""
     prompt = sum(sample.time.prompt_ns for sample in samples)
     gen = sum(sample.time.gen_ns for sample in samples)
-    count = len(samples) * test.sequences * 1e9
-    return (
-        count * test.n_prompt / prompt if prompt and test.n_prompt else None,
-        count * test.n_gen / gen if gen and test.n_gen else None,
-    )
+    count = len(samples) * test.sequences
+    return per_second(count * test.n_prompt, prompt), per_second(count * test.n_gen, gen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,9 +270,7 @@ class BenchRun(Protocol):
 class BenchTarget(Protocol):
     """A model open for timing."""
 
-    @property
-    def model(self) -> BenchModel:
-        """The model."""
+    model: BenchModel
 
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> BenchRun:
         """Make a context for `test`. Settings of the weights stay as they were when the model was opened.
@@ -300,11 +293,8 @@ class Bencher(Protocol):
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> BenchTarget:
         """Load the weights of a model.
 
-        Args:
-            case: Of all cases with these weights, the one with the longest context. Where the number of GPU layers is
-                open, there will be room for this context beside them.
-            on_progress: Called with the loaded fraction of the weights.
-            cancel: Stops the load.
+        Of all cases with these weights, `case` has the longest context: where the number of GPU layers is open, there
+        will be room for it beside them.
 
         Raises:
             WorkbenchError: It cannot be opened; CancelledError when `cancel` was set.

@@ -12,7 +12,7 @@ class CancelToken:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._set = False
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: list[Callable[[], object]] = []
 
     @property
     def is_set(self) -> bool:
@@ -27,7 +27,7 @@ class CancelToken:
         for callback in callbacks:
             callback()
 
-    def on_set(self, callback: Callable[[], None]) -> None:
+    def on_set(self, callback: Callable[[], object]) -> None:
         """Call `callback` when the flag is set; immediately if it is set already."""
         with self._lock:
             if not self._set:

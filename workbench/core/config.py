@@ -1,4 +1,4 @@
-"""The configuration and its defaults; the attribute docstrings are its reference."""
+"""The configuration and its defaults."""
 
 from __future__ import annotations
 
@@ -26,39 +26,23 @@ class ServerSetting:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The configuration in force."""
+    """The configuration in force; `workbench.store.config.fields` explains every key."""
 
     theme: str = "workbench-dark"
-    """The theme: a file name in `themes/`, without `.toml`."""
     model: str = "demo"
-    """The model to open when the command line names none; empty for none."""
     model_folders: tuple[str, ...] = ()
-    """Folders that are searched for GGUF files, with their subfolders."""
     model_stores: tuple[str, ...] = ("ollama", "huggingface", "lmstudio", "llama.cpp")
-    """Other programs whose models are listed too; empty for none. Their folders are only read."""
     quantize_folder: str = ""
-    """The folder for quantizations; empty for the folder of their source."""
     system: str = ""
-    """The system prompt of a new conversation."""
     when_context_full: Overflow = "stop"
-    """What to do when the context is full: `stop` reports it; `drop_oldest` leaves out the oldest turns, never the
-    system prompt."""
     state_cache_mb: int = 1024
-    """Memory for the KV states of models that were swapped out, in MiB; 0 keeps none."""
     memory_guard: bool = True
-    """Whether to refuse a model that cannot fit in memory before it is loaded."""
     paints_per_second: int = 15
-    """The highest frame rate of a streaming answer, per second."""
     servers: tuple[ServerSetting, ...] = ()
-    """Servers whose models are listed too."""
     find_servers: bool = True
-    """Whether to look for servers on the usual ports of this machine."""
     sampling: Sampling = field(default_factory=Sampling)
-    """The sampling parameters of a new conversation."""
     load: LoadSettings = field(default_factory=LoadSettings)
-    """The load parameters of a new conversation."""
     keymap: Mapping[str, str] = field(default_factory=dict)
-    """Key bindings by id: a key, or several separated by commas."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def energy_between(first: TelemetrySample, last: TelemetrySample) -> float | Non
 
 
 def energy_of_span(samples: Sequence[TelemetrySample], began_ns: int, ended_ns: int) -> float | None:
-    """The energy that the GPUs used in a span of the samples' clock, in joules.
+    """The energy that the GPUs used from `began_ns` to `ended_ns`, on the clock of the `samples`, in joules.
 
     Between two samples, which are in order of time, the counter is taken to rise evenly. None where they do not cover
     the whole span.

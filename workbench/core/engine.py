@@ -38,7 +38,6 @@ class Capabilities:
     """The optional abilities of an engine."""
 
     score: bool = False
-    """Whether `score` works."""
     reload: bool = True
     """Whether load settings have an effect."""
 
@@ -46,13 +45,8 @@ class Capabilities:
 class Engine(Protocol):
     """One open model."""
 
-    @property
-    def info(self) -> EngineInfo:
-        """The open model and its settings."""
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """The optional abilities of this engine."""
+    info: EngineInfo
+    capabilities: Capabilities
 
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         """Answer `request`. The last event is a `Finished` or a `Failed`; a failed answer raises nothing.

@@ -48,6 +48,10 @@ class WorkbenchError(Exception):
 
     kind = "error"
 
+    def __init_subclass__(cls, *, kind: str = "") -> None:
+        super().__init_subclass__()
+        cls.kind = kind or cls.kind
+
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message, hint)
         self.message = message
@@ -57,160 +61,108 @@ class WorkbenchError(Exception):
         return f"{self.message} {self.hint}".rstrip()
 
 
-class UnknownModelError(WorkbenchError):
+class UnknownModelError(WorkbenchError, kind="unknown_model"):
     """A model reference that names nothing."""
 
-    kind = "unknown_model"
 
-
-class ModelFileError(WorkbenchError):
+class ModelFileError(WorkbenchError, kind="model_file"):
     """A model file that cannot be read: missing, not permitted, not GGUF, truncated or of an unknown version."""
 
-    kind = "model_file"
 
-
-class ModelLoadError(WorkbenchError):
+class ModelLoadError(WorkbenchError, kind="model_load"):
     """A model that llama.cpp refuses although its header is valid."""
 
-    kind = "model_load"
 
-
-class MemoryShortError(WorkbenchError):
+class MemoryShortError(WorkbenchError, kind="memory"):
     """A model or a context that does not fit in the memory of this machine."""
 
-    kind = "memory"
 
-
-class TemplateError(WorkbenchError):
+class TemplateError(WorkbenchError, kind="template"):
     """A chat template that does not compile, or that fails on this conversation."""
 
-    kind = "template"
 
-
-class ContextFullError(WorkbenchError):
+class ContextFullError(WorkbenchError, kind="context_full"):
     """A prompt that is longer than the context of the model."""
 
-    kind = "context_full"
 
-
-class EngineError(WorkbenchError):
+class EngineError(WorkbenchError, kind="engine"):
     """A failure inside the engine."""
 
-    kind = "engine"
 
-
-class ServerError(WorkbenchError):
+class ServerError(WorkbenchError, kind="server"):
     """A server that could not serve a request."""
 
-    kind = "server"
 
-
-class ServerAddressError(ServerError):
+class ServerAddressError(ServerError, kind="server_address"):
     """Text that is not the address of a server."""
 
-    kind = "server_address"
 
-
-class ServerUnreachableError(ServerError):
+class ServerUnreachableError(ServerError, kind="server_unreachable"):
     """A server that cannot be reached: nothing listens, no such name, a certificate that is not trusted."""
 
-    kind = "server_unreachable"
 
-
-class ServerTimeoutError(ServerError):
+class ServerTimeoutError(ServerError, kind="server_timeout"):
     """A server that did not answer in time."""
 
-    kind = "server_timeout"
 
-
-class ServerRefusedError(ServerError):
+class ServerRefusedError(ServerError, kind="server_refused"):
     """A server that wants a key, or a different one."""
 
-    kind = "server_refused"
 
-
-class ServerBusyError(ServerError):
+class ServerBusyError(ServerError, kind="server_busy"):
     """A server that is overloaded, or still loading."""
 
-    kind = "server_busy"
 
-
-class ServerAnswerError(ServerError):
+class ServerAnswerError(ServerError, kind="server_answer"):
     """A response that is truncated, or does not conform to the API of the server."""
 
-    kind = "server_answer"
 
-
-class CancelledError(WorkbenchError):
+class CancelledError(WorkbenchError, kind="cancelled"):
     """Work that the user stopped."""
 
-    kind = "cancelled"
 
-
-class ParameterError(WorkbenchError):
+class ParameterError(WorkbenchError, kind="parameter"):
     """An unknown parameter name, or a value out of its range."""
 
-    kind = "parameter"
 
-
-class QuantizeError(WorkbenchError):
+class QuantizeError(WorkbenchError, kind="quantize"):
     """A quantization that this model does not allow, or that failed in llama.cpp."""
 
-    kind = "quantize"
 
-
-class RequantizeError(QuantizeError):
+class RequantizeError(QuantizeError, kind="requantize"):
     """A source that is already quantized, without permission to quantize it again."""
 
-    kind = "requantize"
 
-
-class ImatrixError(QuantizeError):
+class ImatrixError(QuantizeError, kind="imatrix"):
     """An importance matrix that cannot be read, does not belong to the model, or is missing where one is needed."""
 
-    kind = "imatrix"
 
-
-class TargetError(WorkbenchError):
+class TargetError(WorkbenchError, kind="target"):
     """A path that cannot be written, or that exists already."""
 
-    kind = "target"
 
-
-class DiskFullError(TargetError):
+class DiskFullError(TargetError, kind="disk_full"):
     """A disk with too little free space for a file."""
 
-    kind = "disk_full"
 
-
-class ConfigError(WorkbenchError):
+class ConfigError(WorkbenchError, kind="config"):
     """A configuration file that cannot be read or written."""
 
-    kind = "config"
 
-
-class SessionError(WorkbenchError):
+class SessionError(WorkbenchError, kind="session"):
     """A stored session that cannot be found, read or written."""
 
-    kind = "session"
 
-
-class DamagedSessionsError(SessionError):
+class DamagedSessionsError(SessionError, kind="damaged_sessions"):
     """A database of sessions that was damaged; it was moved aside, and a new one was created."""
 
-    kind = "damaged_sessions"
 
-
-class BenchRunError(WorkbenchError):
+class BenchRunError(WorkbenchError, kind="bench_run"):
     """A kept benchmark run that cannot be found, read or written."""
 
-    kind = "bench_run"
 
-
-class ModelfileError(WorkbenchError):
+class ModelfileError(WorkbenchError, kind="modelfile"):
     """A Modelfile that does not parse, or a value that no Modelfile can hold."""
-
-    kind = "modelfile"
 
 
 def nearest(word: str, known: Iterable[str], count: int = 3) -> list[str]:

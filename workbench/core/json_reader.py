@@ -33,14 +33,11 @@ def read_json(kind: type[Kind], value: object, place: str = "the document", *, s
     """Convert a parsed JSON value to a typed one.
 
     Dataclasses are read from objects, tuples from lists, literals from one of their values; fields that are missing get
-    their defaults. `Sampling` and `LoadSettings` are checked against the ranges of their parameters.
+    their defaults. `Sampling` and `LoadSettings` are checked against the ranges of their parameters. `place` names the
+    value in errors.
 
-    Args:
-        kind: The type: a dataclass, or the annotation of a field.
-        value: As `json.loads` returns it.
-        place: The name of the value in errors, such as "the session".
-        strict: Refuse unknown fields, and numbers that are not finite or need more than 64 bits; for files that
-            somebody else may have written. Otherwise unknown fields are ignored.
+    `strict` is for files that somebody else may have written: it refuses unknown fields, which are ignored otherwise,
+    and numbers that are not finite or need more than 64 bits.
 
     Raises:
         ValueError: The value does not fit; the message names the field, such as "'at' of message 2 is not a number".
@@ -81,7 +78,10 @@ class _JsonReader:
                 raise ValueError(f"{place} is not one of {', '.join(map(repr, arguments))}")
             return value
         if origin is Annotated:
-            return self._number_in_range(arguments[0], arguments[1], value, place)
+            number, bounds = self._scalar(arguments[0], value, place), arguments[1]
+            if not bounds.low <= number <= bounds.high:
+                raise ValueError(f"{place} is not {bounds.text}")
+            return number
         return value if kind is object else self._scalar(kind, value, place)
 
     def _scalar(self, kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - a type is any object
@@ -96,12 +96,6 @@ class _JsonReader:
             return float(value) if kind is float else value
         except OverflowError:
             raise ValueError(f"{place} is too large") from None
-
-    def _number_in_range(self, kind: Any, bounds: NumberRange, value: Any, place: str) -> Any:  # noqa: ANN401
-        number = self._scalar(kind, value, place)
-        if not bounds.low <= number <= bounds.high:
-            raise ValueError(f"{place} is not {bounds.text}")
-        return number
 
     def _dataclass(self, kind: Any, value: Any, place: str) -> Any:  # noqa: ANN401 - a type is any object
         if not isinstance(value, dict):

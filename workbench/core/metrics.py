@@ -101,11 +101,9 @@ def per_second(count: int, nanoseconds: int) -> float | None:
 class Meter:
     """Turns the events of one answer into its figures, one event at a time and at constant cost.
 
-    Args:
-        submitted_ns: `time.perf_counter_ns()` when the user asked.
-        load_ms: How long the model took to load, where it was loaded for this answer.
-        own_time: Whether the times to the first token are measured on the lane's clock too, which stands still while
-            other lanes are stepped.
+    `submitted_ns` is `time.perf_counter_ns()` when the user asked; `load_ms` is known where the model was loaded for
+    this answer; `source` stamps the events. With `own_time` the times to the first token are measured on the lane's
+    clock too, which stands still while other lanes are stepped.
     """
 
     def __init__(
@@ -127,15 +125,11 @@ class Meter:
         self._first_lane_ns: int | None = None
         self._last_lane_ns = 0
         self._gaps_ns = array("q")
-        self._tokens = 0
+        self.tokens = 0
+        """Seen so far."""
         self._recent: deque[int] = deque()
         self._end: Finished | None = None
         self._end_ns: int | None = None
-
-    @property
-    def tokens(self) -> int:
-        """Tokens seen so far."""
-        return self._tokens
 
     def feed(self, event: Event) -> None:
         """Take one event of the answer."""
@@ -154,7 +148,7 @@ class Meter:
                 self._end_ns = event.at_ns
 
     def _feed_token(self, token: Token) -> None:
-        self._tokens += 1
+        self.tokens += 1
         if token.text:
             self._see_text(token)
         if self._first_lane_ns is None:
@@ -188,7 +182,7 @@ class Meter:
     def _decode_tps(self) -> float | None:
         if self._first_lane_ns is None:
             return None
-        tokens, usage = self._tokens, self._end.usage if self._end else None
+        tokens, usage = self.tokens, self._end.usage if self._end else None
         if usage is not None and not usage.estimated:
             # A server may send several in one piece, and reports their number at the end.
             tokens = max(tokens, usage.completion_tokens - usage.unseen_tokens)
@@ -201,14 +195,14 @@ class Meter:
         return per_second(usage.prompt_tokens - (usage.cached_tokens or 0), self._first_text_ns)
 
     def metrics(self, *, percentiles: bool = True) -> AnswerMetrics:
-        """The current figures. `percentiles`: whether to sort the gaps for them, which the live display leaves out."""
+        """The current figures; without `percentiles`, as in the live display, the gaps are not sorted."""
         usage = self._end.usage if self._end else None
         timings = self._end.timings if self._end else None
         progress = self._prefill_last
         prefill_tps, decode_tps = self._prefill_tps(), self._decode_tps()
         prompt = usage.prompt_tokens if usage else (progress.total if progress else None)
         cached = usage.cached_tokens if usage else (progress.cached if progress else None)
-        completion = usage.completion_tokens if usage else self._tokens
+        completion = usage.completion_tokens if usage else self.tokens
         source = self._source
         if timings is not None:
             source = "server"

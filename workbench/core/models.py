@@ -105,13 +105,11 @@ class LibraryView:
     models: tuple[ModelEntry, ...] = ()
     """In display order."""
     problems: tuple[ScanProblem, ...] = ()
-    """What could not be searched."""
     read: int = 0
     """Model files whose header was read so far."""
     found: int = 0
     """Model files found so far."""
     complete: bool = False
-    """Whether the search has finished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,13 +154,11 @@ class EngineInfo:
     load_ms: float
     memory: MemoryUse | None = None
     estimate: MemoryUse | None = None
-    """The estimate before it was loaded."""
     layers: int | None = None
     gpu_layers: int | None = None
     vocabulary: str = ""
     """An id shared by models with the same tokens; empty where it is unknown."""
     has_template: bool = True
-    """Whether the model has a chat template."""
     warnings: tuple[str, ...] = ()
     """Notes to the user: a context longer than trained, a template that does not compile, …"""
     measured_by: Source = "engine"
@@ -174,7 +170,6 @@ class LoadRecord:
     """One load: the estimate, the memory in use, and the speed."""
 
     path: str
-    """The file of the model."""
     settings: LoadSettings
     """The settings in force, with automatic values resolved."""
     backend: str
@@ -204,8 +199,7 @@ class Catalog(Protocol):
     def watch(self, *, again: bool = False) -> AsyncGenerator[LibraryView, None]:
         """Views of the models: at once the known ones, then more as a search finds them; the last view is complete.
 
-        Args:
-            again: Whether to search even where the last search is still current.
+        With `again` it searches even where the last search is still current.
         """
 
     async def name_elsewhere(self, path: str, naming: Naming) -> str:

@@ -15,7 +15,6 @@ class PromptText:
     """A typed text, and the pasted parts of it."""
 
     text: str
-    """The whole text."""
     pastes: tuple[Range, ...] = ()
     """The long pastes, which the prompt shows as chips; in order, without overlap."""
 

@@ -8,11 +8,7 @@ MASK = "•••"
 
 
 class Secret:
-    """An API key that appears in no repr, log line, error or pickle.
-
-    Args:
-        value: The key.
-    """
+    """An API key that appears in no repr, log line, error or pickle."""
 
     __slots__ = ("_value",)
 

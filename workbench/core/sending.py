@@ -63,17 +63,9 @@ class ModelSender(Protocol):
         *,
         overwrite: bool = False,
     ) -> Sent:
-        """Create the model `name` at `url`, and ask it a question.
-
-        Args:
-            session: The source of the Modelfile.
-            name: The name of the new model.
-            url: The address of Ollama.
-            on_progress: Called in any thread.
-            cancel: Stops it.
-            overwrite: Whether a model of this name may be replaced.
+        """Create the model `name` from the Modelfile of `session` on the Ollama at `url`, and ask it a question.
 
         Raises:
-            TargetError: There is a model of this name.
+            TargetError: There is a model of this name, and not `overwrite`.
             WorkbenchError: It cannot be created, or does not answer; CancelledError when `cancel` was set.
         """

@@ -6,7 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from workbench.core.errors import ServerAddressError
 from workbench.core.models import ModelEntry
@@ -64,10 +64,7 @@ def split_ref(ref: str) -> tuple[str, str]:
 
 
 def server_url(text: str) -> str:
-    """An address in normal form, for comparisons: no `/v1` and no slash at its end.
-
-    Args:
-        text: The address as a user wrote it; `http://` may be missing.
+    """An address in normal form, for comparisons: with `http://`, and no `/v1` and no slash at its end.
 
     Raises:
         ServerAddressError: It is not the address of a server, or contains a password or a key.
@@ -75,36 +72,29 @@ def server_url(text: str) -> str:
     written = text.strip()
     if "://" not in written:
         written = f"http://{written}"
+    wrong = ServerAddressError(f"{text!r} is not the address of a server.", _EXAMPLE)
     try:
         parts = urlsplit(written)
         port = parts.port
     except ValueError:
-        raise ServerAddressError(f"{text!r} is not the address of a server.", _EXAMPLE) from None
-    _check(text, parts)
-    host = (parts.hostname or "").casefold()
-    host = BIND_ADDRESSES.get(host, host)
-    if ":" in host:
-        host = f"[{host}]"
-    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
-    return f"{parts.scheme.casefold()}://{host}{'' if port is None else f':{port}'}{path}"
-
-
-def _check(text: str, parts: SplitResult) -> None:
-    """Accept only a plain address.
-
-    Raises:
-        ServerAddressError: It is not one. The message does not repeat what may be secret.
-    """
+        raise wrong from None
     if parts.username is not None or parts.password is not None or parts.query:
+        # The message does not repeat what may be secret.
         raise ServerAddressError(
             "The address of a server may not contain a password, a key or a question mark: it is shown and stored.",
             "Put the key into an environment variable, and name it as `key_env` of the server in the config.",
         )
-    if parts.scheme.casefold() not in {"http", "https"}:
+    scheme = parts.scheme.casefold()
+    if scheme not in {"http", "https"}:
         raise ServerAddressError(f"{text!r} is not the address of a server: it is neither http nor https.", _EXAMPLE)
-    host = parts.hostname or ""
+    host = (parts.hostname or "").casefold()
     if not host or any(sign.isspace() or not sign.isprintable() for sign in f"{host}{parts.path}"):
-        raise ServerAddressError(f"{text!r} is not the address of a server.", _EXAMPLE)
+        raise wrong
+    host = BIND_ADDRESSES.get(host, host)
+    if ":" in host:
+        host = f"[{host}]"
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return f"{scheme}://{host}{'' if port is None else f':{port}'}{path}"
 
 
 def origin(url: str) -> tuple[str, str, int]:

@@ -42,7 +42,6 @@ class Session:
     name: str = ""
     """The name that the user gave it; empty for none."""
     pinned: bool = False
-    """Whether lists show it above the others."""
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -151,8 +150,7 @@ class SessionStore(Protocol):
     async def summaries(self, *, figures: bool = True) -> Sequence[SessionSummary]:
         """All stored sessions: the pinned ones, then the others, each by their last change, newest first.
 
-        Args:
-            figures: Include the metrics of the last answer; reading them takes longer than everything else.
+        `figures` are the metrics of the last answer; reading them takes longer than everything else.
         """
 
     async def search(self, words: str) -> Sequence[SessionHit]:
@@ -174,13 +172,9 @@ class SessionStore(Protocol):
         """The digest of a model's file; empty where it has none that can be read."""
 
     async def export(self, session: Session, form: ExportFormat, path: Path, base: str = "") -> Path:
-        """Write a session to `path`, or to a numbered name beside it if that exists; returns the path written.
+        """Write a session to the file or folder `path`, under a free name; returns the path written.
 
-        Args:
-            session: What to write.
-            form: How to write it.
-            path: The file, or a folder.
-            base: The value of FROM in a Modelfile; empty for the file of the model.
+        `base` is the FROM of a Modelfile; empty for the file of the model.
 
         Raises:
             WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.

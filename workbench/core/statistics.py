@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 import random
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean, median, stdev
 from typing import Literal
 
 CONFIDENCE = 0.95
@@ -42,7 +42,7 @@ Verdict = Literal["faster", "slower", "equal", "noisy", "few"]
 
 def deviation(values: Sequence[float]) -> float:
     """The standard deviation of a sample (n - 1); 0 where there are fewer than two values."""
-    return statistics.stdev(values) if len(values) > 1 else 0.0
+    return stdev(values) if len(values) > 1 else 0.0
 
 
 def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
@@ -56,8 +56,7 @@ def is_stable(values: Sequence[float], tolerance: float = STABLE) -> bool:
 def student_interval(values: Sequence[float]) -> tuple[float, float]:
     """The 95 % interval of the mean of 2 to 9 values, by Student's t."""
     half = STUDENT_T[len(values) - 2] * deviation(values) / math.sqrt(len(values))
-    middle = statistics.fmean(values)
-    return middle - half, middle + half
+    return fmean(values) - half, fmean(values) + half
 
 
 def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
@@ -70,7 +69,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     rng = random.Random(SEED)
     width = deviation(values) / math.sqrt(count)
     drawn = [value + rng.gauss(0, width) for value in rng.choices(values, k=count * RESAMPLES)]
-    found = sorted(statistics.median(drawn[start : start + count]) for start in range(0, len(drawn), count))
+    found = sorted(median(drawn[start : start + count]) for start in range(0, len(drawn), count))
     cut = math.floor((1 - CONFIDENCE) / 2 * RESAMPLES)
     return found[cut], found[-1 - cut]
 
@@ -134,7 +133,7 @@ def compare(speeds_a: Sequence[float], speeds_b: Sequence[float]) -> Comparison:
         low, high = bootstrap_interval(logs)
     elif count >= 2:
         low, high = student_interval(logs)
-    centre = statistics.fmean(logs) if count < BOOTSTRAP_FROM else statistics.median(logs)
+    centre = fmean(logs) if count < BOOTSTRAP_FROM else median(logs)
     spread = deviation(logs) if count >= 2 else None
     return Comparison(
         ratio=math.exp(centre),

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
-from workbench.core.metrics import known_values, median_and_p95, percentile
+from workbench.core.metrics import known_values, median_and_p95, per_second, percentile
 
 LEVELS = (1, 2, 4, 8, 16)
 MOST_USERS = 256
@@ -105,9 +105,7 @@ class LoadSample:
     def decode_tps(self) -> float | None:
         """(N - 1) / (last - first), as in `core.metrics`."""
         count, first, last = self.completion_tokens, self.first_ns, self.last_ns
-        if count is None or count < 2 or first is None or last is None or last <= first:
-            return None
-        return (count - 1) * 1e9 / (last - first)
+        return None if count is None or first is None or last is None else per_second(count - 1, last - first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,9 +168,7 @@ class SweepLevel:
     @property
     def tps_total(self) -> float | None:
         """All answer tokens per second, from the first question to the last end."""
-        tokens = sum(sample.completion_tokens or 0 for sample in self.answers)
-        duration = self.duration_ns
-        return tokens * 1e9 / duration if tokens and duration else None
+        return per_second(sum(sample.completion_tokens or 0 for sample in self.answers), self.duration_ns)
 
     @property
     def duration_ns(self) -> int:
@@ -200,9 +196,8 @@ class SweepLevel:
 class LoadClient(Protocol):
     """A client that acts as several users of a server at the same time, in a process of its own."""
 
-    @property
-    def target(self) -> LoadTarget:
-        """Who is asked."""
+    target: LoadTarget
+    """Who is asked."""
 
     def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
         """Ask everything of a level. Yields each question as it ends, and last the cost for the client.

@@ -39,11 +39,7 @@ class Trace:
 
 
 class Tracer:
-    """Records when the pieces of an answer arrive, at constant cost for each.
-
-    Args:
-        submitted_ns: `time.perf_counter_ns()` when the user asked.
-    """
+    """Records when the pieces of an answer arrive, from `submitted_ns` on, at constant cost for each."""
 
     def __init__(self, submitted_ns: int) -> None:
         self._units = submitted_ns // _UNIT_NS

@@ -198,12 +198,7 @@ class Tree:
         return Tree((*self.nodes, node), replace(self.view, leaf=number))
 
     def walked(self, number: int, step: int) -> Tree:
-        """Select a sibling, with its newest branch.
-
-        Args:
-            number: A message of the conversation.
-            step: Siblings to move forward, or back if negative; the first follows the last.
-        """
+        """Select the sibling `step` after a message, with its newest branch; the first follows the last."""
         siblings = self.siblings(number)
         return self.at(self.tip(siblings[(siblings.index(number) + step) % len(siblings)]))
 

@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 class LocalAdviser(MemoryAdviser):
     """Compares the needs of models with the free memory of this machine.
 
-    Args:
-        resolve: Finds the model that a reference names; raises a WorkbenchError.
-        files: Reads their files.
+    `resolve` finds the model that a reference names, and raises a WorkbenchError.
     """
 
     def __init__(self, resolve: Callable[[str], ModelEntry], files: LocalFiles) -> None:

@@ -30,18 +30,15 @@ if TYPE_CHECKING:
 class LocalFiles(ModelFiles):
     """The model files of this machine. llama.cpp is imported when it is first needed.
 
-    Args:
-        quantize_folder: The folder for quantizations; None for that of their source.
-        model_folders: The user's folders with models.
-        fallback: The folder for a quantization whose source is in a managed store; None for the current folder.
+    Without a `quantize_folder` quantizations go to the folder of their source.
     """
 
-    def __init__(
-        self, quantize_folder: Path | None = None, model_folders: Sequence[Path] = (), fallback: Path | None = None
-    ) -> None:
+    fallback: Path | None = None
+    """The folder for a quantization whose source is in a managed store; None for the current folder."""
+
+    def __init__(self, quantize_folder: Path | None = None, model_folders: Sequence[Path] = ()) -> None:
         self._quantize_folder = quantize_folder
         self._model_folders = model_folders
-        self.fallback = fallback
         self._repacked: frozenset[str] | None = None
 
     @override

@@ -23,14 +23,7 @@ SCRIPTED = "scripted"
 
 
 class AnyHost(EngineHost):
-    """Opens models with the engine that each needs.
-
-    Args:
-        resolve: Finds the model that a reference names; raises a WorkbenchError.
-        state_budget_bytes: Memory for the KV caches of closed models.
-        memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
-        address_of: Finds the key for the server at a URL.
-    """
+    """Opens models with the engine that each needs. The arguments are those of `LlamaHost` and `RemoteHost`."""
 
     def __init__(
         self,

@@ -15,11 +15,7 @@ FLUSH_INTERVAL_NS = 40_000_000
 
 
 class Outbox:
-    """Hands events from a thread to an event loop, in batches.
-
-    Args:
-        loop: The loop of whoever reads `batches`.
-    """
+    """Hands events from a thread to the event loop that reads `batches`."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.batches: asyncio.Queue[Batch] = asyncio.Queue()
@@ -54,11 +50,9 @@ class RunningAnswers:
         self.closed = False
 
     async def stream(self, start: Callable[[Outbox], object], cancel: CancelToken) -> AsyncIterator[Batch]:
-        """Start an answer and yield its batches; the last event is a `Finished` or a `Failed`.
+        """Start the work that fills an outbox, and yield its batches; the last event is a `Finished` or a `Failed`.
 
-        Args:
-            start: Starts the work, which puts its events into the outbox.
-            cancel: Ends the answer; it is set where the reader stops early.
+        `cancel` is set where the reader stops early.
         """
         if self.closed:
             error = EngineError("This model has been closed.", "Open it again.")

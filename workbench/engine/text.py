@@ -47,11 +47,7 @@ def open_reasoning_tag(prompt: str) -> str | None:
 
 
 def with_beginning(prompt: str, answer: Message) -> tuple[str, str | None]:
-    """A rendered prompt with the beginning of its answer, for a model to continue.
-
-    Returns:
-        The text, and the closing tag of a reasoning block that it leaves open, or None.
-    """
+    """A rendered prompt with the beginning of its answer, and the closing tag of a block of reasoning left open."""
     opened = open_reasoning_tag(prompt)
     opening, closing = REASONING_TAGS[0]
     if opened is not None:
@@ -63,11 +59,7 @@ def with_beginning(prompt: str, answer: Message) -> tuple[str, str | None]:
 
 
 class StopStrings:
-    """Finds stop strings in a stream, also across the borders of pieces.
-
-    Args:
-        stops: The texts that end an answer; empty ones are ignored.
-    """
+    """Finds stop strings in a stream, also across the borders of pieces. Empty ones are ignored."""
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(stop for stop in stops if stop)
@@ -97,11 +89,8 @@ class StopStrings:
 class ReasoningSplitter:
     """Separates reasoning from the answer by the tags around it, which are removed.
 
-    An opening tag counts only at the very start, so that an answer may mention the tags.
-
-    Args:
-        closing: The closing tag, where the prompt opens the block.
-        continued: Whether the answer, or the open block, has text already.
+    An opening tag counts only at the very start, so that an answer may mention the tags. `closing` is the closing tag
+    of a block that the prompt opens; the answer, or the open block, may be `continued`, and has text already.
     """
 
     def __init__(self, closing: str | None = None, *, continued: bool = False) -> None:
@@ -173,12 +162,7 @@ class AnswerText:
     """Converts token bytes to pieces of text.
 
     A piece from `push` may belong to earlier tokens: an unfinished character, and text that may yet become a stop
-    string or a tag, is held.
-
-    Args:
-        stops: The texts that end the answer; they are not part of it.
-        closing: The closing tag of a reasoning block that the prompt has opened.
-        continued: Whether the prompt ends with the beginning of this answer.
+    string or a tag, is held. Stop strings are no part of the answer; the others are arguments of `ReasoningSplitter`.
     """
 
     def __init__(self, stops: Sequence[str] = (), closing: str | None = None, *, continued: bool = False) -> None:

@@ -34,17 +34,14 @@ _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2"
 
 
 def check_loadable(path: str | PathLike[str]) -> tuple[Header, ...]:
-    """Check that llama.cpp will either load the model at `path` or refuse it, and not abort the process.
-
-    Returns:
-        The headers of the file, one for each part of a split file, in order.
+    """Check that llama.cpp will load or refuse the model at `path`, and not abort; its headers, one for each part.
 
     Raises:
         ModelFileError: The file cannot be read, is not a model, or would make llama.cpp abort.
     """
     first = read_header(path, arrays=frozenset({_TOKENS}))
     headers = (first, *_other_parts(Path(path), first))
-    _LoadCheck(Path(path), first.metadata, first.value_types, headers).run()
+    _LoadCheck(Path(path), first.metadata, headers).run()
     return headers
 
 
@@ -81,7 +78,6 @@ class _LoadCheck:
 
     path: Path
     metadata: Mapping[str, Value]
-    value_types: Mapping[str, ValueType]
     headers: Sequence[Header]
 
     def run(self) -> None:

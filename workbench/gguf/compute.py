@@ -40,12 +40,10 @@ class GraphWidths:
             return 0
         if flash_attention:
             # The mask is F16 then.
-            inputs = self.masks * cells // 2
-            scores = 0
+            inputs, scores = self.masks * cells // 2, 0
         else:
             # The target index of each value takes eight bytes, as the cache holds values transposed.
-            inputs = self.masks * cells + 2 * self.value
-            scores = self.heads * cells
+            inputs, scores = self.masks * cells + 2 * self.value, self.heads * cells
         attention = inputs + 3 * embedding + self.query + self.key + self.value + scores
         # After the last attention its inputs are no longer needed.
         kept = inputs if self.layers > 1 else 0

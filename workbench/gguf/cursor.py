@@ -19,16 +19,14 @@ from workbench.core.errors import ModelFileError
 
 WINDOW_BYTES = 1 << 20
 """Bytes that are read at once."""
-
 MAX_STRING = 16 << 20
 """The longest string that is accepted, in bytes."""
-
 KNOWN_BY = 4096
 """The first bytes by which a string array is recognized, before all of it is compared."""
-
 WORTH_KNOWING = 1000
 """Arrays with fewer strings are walked as fast as they are compared."""
 
+_KINDS = {stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 _U32 = struct.Struct("<I").unpack_from
 _U64 = struct.Struct("<Q").unpack_from
 
@@ -100,9 +98,7 @@ class HeaderCursor:
         """Buffer at least `count` bytes from the position."""
         if count > self.remaining:
             raise EndOfFileError
-        self._base += self._position
-        self._position = 0
-        self._buffer = b""
+        self._seek(self.offset)
         os.lseek(self._descriptor, self._base, os.SEEK_SET)
         wanted = max(count, WINDOW_BYTES)
         chunks: list[bytes] = []
@@ -204,10 +200,7 @@ class HeaderCursor:
 
 @contextmanager
 def open_regular(path: Path) -> Iterator[tuple[int, int]]:
-    """Open a regular file for reading, without blocking on a pipe or opening a device.
-
-    Yields:
-        The file descriptor and the size of the file.
+    """Open a regular file for reading, without blocking on a pipe or opening a device; its descriptor and size.
 
     Raises:
         ModelFileError: It is missing, not a regular file, or not permitted.
@@ -222,7 +215,10 @@ def open_regular(path: Path) -> Iterator[tuple[int, int]]:
         _check_kind(path, opened.st_mode)
         yield descriptor, opened.st_size
     except FileNotFoundError:
-        raise ModelFileError(f"{path}: there is no such file.", _missing_hint(path)) from None
+        hint = "" if path.parent.is_dir() else "Its folder does not exist either."
+        if path.is_symlink():
+            hint = "It is a symbolic link to a missing file."
+        raise ModelFileError(f"{path}: there is no such file.", hint) from None
     except PermissionError:
         raise ModelFileError(
             f"{path}: reading it is not permitted.", "Change its permissions, or run as a user who may read it."
@@ -241,22 +237,10 @@ def _stat(path: Path) -> os.stat_result:
         raise ModelFileError(f"{str(path)!r} is not a valid path: {error}.") from None
 
 
-def _missing_hint(path: Path) -> str:
-    if path.is_symlink():
-        return "It is a symbolic link to a missing file."
-    return "" if path.parent.is_dir() else "Its folder does not exist either."
-
-
 def _check_kind(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
     if stat.S_ISDIR(mode):
         raise ModelFileError(f"{path}: this is a directory, not a model file.", "Name a .gguf file in it.")
-    kinds = (
-        (stat.S_ISFIFO, "a named pipe"),
-        (stat.S_ISSOCK, "a socket"),
-        (stat.S_ISCHR, "a device"),
-        (stat.S_ISBLK, "a device"),
-    )
-    kind = next((name for test, name in kinds if test(mode)), "not a regular file")
+    kind = _KINDS.get(stat.S_IFMT(mode), "not a regular file")
     raise ModelFileError(f"{path}: this is {kind}, not a model file.", "Name a .gguf file.")

@@ -18,11 +18,7 @@ from workbench.gguf.tokenizer import TokenizerFacts
 
 
 def read_headers(path: Path, arrays: Container[str] = frozenset()) -> tuple[Header, ...]:
-    """The header of a file; for the first part of a split file also those of the other parts that exist.
-
-    Raises:
-        ModelFileError: A file cannot be read.
-    """
+    """The header of a file; for the first part of a split file also those of the other parts that exist."""
     first = read_header(path, arrays=arrays)
     shard = parse_shard(path.name)
     if shard is None or shard.number != 1:
@@ -32,11 +28,7 @@ def read_headers(path: Path, arrays: Container[str] = frozenset()) -> tuple[Head
 
 
 def read_array(path: Path, key: str) -> Array:
-    """An array of the metadata with all of its elements.
-
-    Raises:
-        ModelFileError: The file cannot be read, or has no such array.
-    """
+    """An array of the metadata with all of its elements; raises a ModelFileError where there is none."""
     value = read_header(path, arrays=frozenset({key})).metadata.get(key)
     if not isinstance(value, Array):
         raise ModelFileError(f"{path}: there is no array {key!r} in it any more.", "The file has changed: look again.")
@@ -44,15 +36,7 @@ def read_array(path: Path, key: str) -> Array:
 
 
 def read_report(path: Path, render: Callable[[str, TokenizerFacts], str]) -> ModelReport:
-    """Inspect a model file.
-
-    Args:
-        path: The file, or the first of its parts.
-        render: Renders `SAMPLE` with a chat template; raises a TemplateError.
-
-    Raises:
-        ModelFileError: It cannot be read, or is no model.
-    """
+    """Inspect a model file; `render` renders `SAMPLE` with a chat template, and may raise a TemplateError."""
     inspection = inspect(read_headers(path, ARRAYS))
     found: list[Oddity] = []
     try:
@@ -69,15 +53,6 @@ def read_report(path: Path, render: Callable[[str, TokenizerFacts], str]) -> Mod
 
 
 def read_fit_model(path: Path, adapter: Path | None, repacked: frozenset[str]) -> FitModel:
-    """A model, and the LoRA in `adapter`, for computing what fits in memory.
-
-    Args:
-        path: The file, or the first of its parts.
-        adapter: The file of the LoRA; None for none.
-        repacked: Tensor types that llama.cpp copies for the processor.
-
-    Raises:
-        ModelFileError: A file cannot be read, is no model, or the adapter does not fit it.
-    """
+    """A model, and the LoRA in `adapter`, for computing what fits in memory; `repacked` is as for `FitModel`."""
     headers = check_loadable(path)
     return FitModel(headers, repacked, None if adapter is None else check_adapter(adapter, headers))

@@ -20,13 +20,10 @@ from workbench.gguf.weights import host_weights_bytes, weights_by_layer
 
 ALL_THAT_FIT = -1
 """The value of `gpu_layers` for as many as fit."""
-
 DEFAULT_CONTEXT = 8192
 """The default context length, limited by the context that the model was trained for."""
-
 UBATCH = 512
 """Prompt tokens in one graph at most, for any batch size; the default of llama.cpp and llama-bench."""
-
 LONGEST_CONTEXT = 2**20
 """The longest context considered where the file does not state the trained one."""
 
@@ -129,12 +126,9 @@ class Fit:
 
 
 class FitModel:
-    """A model whose memory requirements are calculated.
+    """A model whose memory requirements are calculated, by the headers of its parts and of its LoRA adapter.
 
-    Args:
-        headers: The headers of the file, one for each of its parts.
-        repacked: Tensor types that llama.cpp repacks for this CPU.
-        adapter: The header of the LoRA adapter; None for none. llama.cpp copies adapters and never maps them.
+    `repacked` are the tensor types that llama.cpp repacks for this CPU.
     """
 
     def __init__(
@@ -142,7 +136,7 @@ class FitModel:
     ) -> None:
         self._metadata = headers[0].metadata
         self.adapter_bytes = adapter.tensor_bytes if adapter is not None else 0
-        """The share of the adapter in the weights."""
+        """The share of the adapter in the weights; llama.cpp copies adapters and never maps them."""
         weights = weights_by_layer(headers, adapter)
         self._input = weights.input
         self._sums = _sums([*weights.layers, weights.output])
@@ -203,7 +197,6 @@ class FitModel:
         return min(pads * CELL_PADDING, ceiling)
 
     def _caches(self, question: FitQuestion) -> list[int]:
-        """Cumulative bytes of the caches of the layers."""
         return _sums(cache_bytes_by_layer(self._metadata, _settings(question)))
 
     def _most_layers(self, question: FitQuestion, room: Room, caches: Sequence[int]) -> int:

@@ -15,7 +15,7 @@ from typing import BinaryIO, NoReturn
 
 from workbench.core.errors import ImatrixError, ModelFileError
 from workbench.gguf.cursor import open_regular
-from workbench.gguf.header import Array, Header, TensorInfo
+from workbench.gguf.header import Array, Header
 from workbench.gguf.model import get_int
 from workbench.gguf.reader import MAGIC, numbers_of, read_header
 
@@ -79,16 +79,13 @@ def check_imatrix(matrix: Imatrix, headers: Sequence[Header]) -> None:
     if not known:
         raise ImatrixError(f"{matrix.path}: it has none of this model's tensors.", "It was made for another model.")
     for name in known:
-        wanted, got = _columns(tensors[name]), len(matrix.entries[name].sums)
+        shape, got = tensors[name].shape, len(matrix.entries[name].sums)
+        wanted = shape[0] * (shape[2] if len(shape) > 2 else 1)
         if got != wanted and not name.endswith("token_embd.weight"):
             raise ImatrixError(
                 f"{matrix.path}: it has {got} values for {name!r}, which has {wanted} columns.",
                 "It was made for another model.",
             )
-
-
-def _columns(tensor: TensorInfo) -> int:
-    return tensor.shape[0] * (tensor.shape[2] if len(tensor.shape) > 2 else 1)
 
 
 def _fail(path: Path, what: str) -> NoReturn:

@@ -103,10 +103,7 @@ def fold(value: Value) -> FoldedValue:
     """`value`, with arrays truncated."""
     if not isinstance(value, Array):
         return value
-    first: list[bool | int | float | str] = []
-    if value.values is not None:
-        first.extend(value.values[:SHOWN_ELEMENTS])
-    return FoldedArray(value.element_type.name.lower(), value.length, tuple(first))
+    return FoldedArray(value.element_type.name.lower(), value.length, tuple((value.values or ())[:SHOWN_ELEMENTS]))
 
 
 def _shares(tensors: Sequence[TensorInfo]) -> tuple[TypeShare, ...]:

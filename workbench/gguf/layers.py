@@ -119,11 +119,15 @@ def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
     trunk = count - nextn if 0 < nextn < count else count
     window, windowed = _window(metadata, architecture, trunk)
     recurrent = _recurrent_layers(metadata, architecture, trunk)
-    own = _layers_with_own_cache(metadata, architecture, trunk)
+    own = trunk
+    if architecture == "gemma3n":
+        own = min(trunk, _GEMMA3N_OWN_KV)
+    elif architecture == "gemma4":
+        own -= get_int(metadata, "gemma4.attention.shared_kv_layers") or 0
     kv_heads = _kv_heads(metadata, architecture, count)
     kinds = []
     for layer in range(count):
-        if layer >= trunk or layer >= own or architecture in _CACHELESS:
+        if layer >= own or architecture in _CACHELESS:
             kind = LayerKind.NONE
         elif architecture == "falcon-h1":
             kind = LayerKind.BOTH
@@ -162,13 +166,17 @@ def _window(metadata: Mapping[str, Value], architecture: str, trunk: int) -> tup
         return 0, frozenset()
     pattern = metadata.get(f"{architecture}.attention.sliding_window_pattern")
     if isinstance(pattern, Array):
-        flags = layer_values(pattern, pattern.length) or ()
-        return width, frozenset(layer for layer, flag in enumerate(flags[:trunk]) if flag)
+        return width, _flagged(pattern, trunk)
     period = rule.period if not isinstance(pattern, int) or isinstance(pattern, bool) else pattern
     if period <= 0:
         return width, frozenset(range(trunk))
     full = 0 if rule.dense_first else period - 1
     return width, frozenset(layer for layer in range(trunk) if layer % period != full)
+
+
+def _flagged(flags: Array, trunk: int) -> frozenset[int]:
+    values = layer_values(flags, flags.length) or ()
+    return frozenset(layer for layer, flag in enumerate(values[:trunk]) if flag)
 
 
 def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: int) -> frozenset[int]:
@@ -177,16 +185,11 @@ def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: i
     if architecture in _HYBRID_BY_INTERVAL:
         listed = metadata.get(f"{architecture}.attention.recurrent_layers")
         if isinstance(listed, Array):
-            flags = layer_values(listed, listed.length) or ()
-            return frozenset(layer for layer, flag in enumerate(flags[:trunk]) if flag)
+            return _flagged(listed, trunk)
         interval = get_int(metadata, f"{architecture}.full_attention_interval") or _HYBRID_BY_INTERVAL[architecture]
         return frozenset(layer for layer in range(trunk) if (layer + 1) % interval)
-    if architecture in _HYBRID_BY_HEADS:
-        return _layers_without_heads(metadata, architecture, trunk)
-    return frozenset()
-
-
-def _layers_without_heads(metadata: Mapping[str, Value], architecture: str, trunk: int) -> frozenset[int]:
+    if architecture not in _HYBRID_BY_HEADS:
+        return frozenset()
     count = layer_count(metadata, architecture)
     kv_heads = _kv_heads(metadata, architecture, count) or ()
     layers = frozenset(layer for layer, heads in enumerate(kv_heads[:trunk]) if heads == 0)
@@ -195,14 +198,6 @@ def _layers_without_heads(metadata: Mapping[str, Value], architecture: str, trun
         widths = get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,) * count
         layers = frozenset(layer for layer in layers if widths[layer] == 0)
     return layers
-
-
-def _layers_with_own_cache(metadata: Mapping[str, Value], architecture: str, trunk: int) -> int:
-    if architecture == "gemma3n":
-        return min(trunk, _GEMMA3N_OWN_KV)
-    if architecture == "gemma4":
-        return trunk - (get_int(metadata, "gemma4.attention.shared_kv_layers") or 0)
-    return trunk
 
 
 def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> CacheWidths:

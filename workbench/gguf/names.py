@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 SUFFIX = ".gguf"
-SIDECAR_PREFIXES = ("mmproj-", "mtp-")
-"""Prefixes of files that accompany a model."""
 
 _QUANT = re.compile(
     r"(?<![A-Za-z0-9])(?P<quant>"
@@ -19,6 +17,7 @@ _QUANT = re.compile(
 )
 _SHARD = re.compile(r"^(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$", re.IGNORECASE)
 _SEPARATORS = " .-_"
+_SPELLINGS = {"FP16": "F16", "FP32": "F32"}
 _COUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMBT])", re.IGNORECASE)
 _SCALE = {"K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 
@@ -73,7 +72,8 @@ def parse_name(name: str) -> FileName:
     # The quantization comes last; an earlier match is part of the name of the model.
     last = matches[-1]
     rest = stem[: last.start()].rstrip(_SEPARATORS) + stem[last.end() :]
-    return FileName(rest.strip(_SEPARATORS) or stem, _spelled(last["quant"]), shard)
+    quant = last["quant"].upper()
+    return FileName(rest.strip(_SEPARATORS) or stem, _SPELLINGS.get(quant, quant), shard)
 
 
 def parameter_count(text: object) -> int | None:
@@ -82,17 +82,7 @@ def parameter_count(text: object) -> int | None:
     return round(float(match["number"]) * _SCALE[match["unit"].upper()]) if match else None
 
 
-def is_sidecar(name: str) -> bool:
-    """Whether a file of this name accompanies a model."""
-    return name.casefold().startswith(SIDECAR_PREFIXES)
-
-
 def _stem(name: str) -> str:
     plain = PurePath(name).name
     has_suffix = plain.casefold().endswith(SUFFIX) and len(plain) > len(SUFFIX)
     return plain[: -len(SUFFIX)] if has_suffix else plain
-
-
-def _spelled(quant: str) -> str:
-    upper = quant.upper()
-    return {"FP16": "F16", "FP32": "F32"}.get(upper, upper)

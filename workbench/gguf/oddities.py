@@ -88,15 +88,9 @@ def _about_tokens(headers: Sequence[Header], facts: ModelFacts, tokenizer: Token
     yield from _about_end(tokenizer)
     if tokenizer.adds_eos:
         yield "adds_eos", "The tokenizer appends the end token to every prompt: answers may be empty or unrelated."
-    rows = next(
-        (
-            tensor.shape[1]
-            for header in headers
-            for tensor in header.tensors
-            if tensor.name == "token_embd.weight" and len(tensor.shape) == 2
-        ),
-        size,
-    )
+    tensors = (tensor for header in headers for tensor in header.tensors)
+    tables = (t.shape for t in tensors if t.name == "token_embd.weight" and len(t.shape) == 2)
+    rows = next(tables, (0, size))[1]
     if size and rows != size:
         yield "vocab_size", f"The vocabulary has {size} tokens and the embeddings have {rows} rows."
     types = headers[0].metadata.get("tokenizer.ggml.token_type")
@@ -124,13 +118,10 @@ def _about_end(tokenizer: TokenizerFacts) -> _Found:
 def _about_template(facts: ModelFacts, tokenizer: TokenizerFacts) -> _Found:
     template = facts.chat_template
     if template is None:
-        others = ", ".join(tokenizer.templates)
-        yield (
-            "no_template",
-            f"It has no default chat template, only others: {others}."
-            if others
-            else "It has no chat template: ChatML is assumed for conversations. It may be a base model.",
-        )
+        text = "It has no chat template: ChatML is assumed for conversations. It may be a base model."
+        if tokenizer.templates:
+            text = f"It has no default chat template, only others: {', '.join(tokenizer.templates)}."
+        yield "no_template", text
         return
     bos = tokenizer.text("bos")
     writes = "bos_token" in template or bool(bos and bos in template)

@@ -127,14 +127,10 @@ def source_rank(quant: str | None) -> int:
 
 
 def target_folder(source: Path, configured: Path | None, folders: Sequence[Path], fallback: Path) -> Path:
-    """The default folder for a quantization of `source`.
+    """The default folder for a quantization of `source`: the `configured` one, else that of the source.
 
-    Args:
-        source: The file of the source.
-        configured: The folder that the user has set for all of them.
-        folders: The user's model folders; the first that exists is used for a source in a Python package or in the
-            store of another program.
-        fallback: Used where none of them exists.
+    For a source in a Python package or in the store of another program, it is the first of the user's model `folders`
+    that exists, else `fallback`.
     """
     if configured is not None:
         return configured

@@ -72,11 +72,8 @@ def read_header(
 ) -> Header:
     """Read the header of the GGUF file `path`, and check that the file contains all tensor data.
 
-    Args:
-        path: The file.
-        arrays: Whether to read the elements of long arrays, or the keys of those to read. Of the others, only length
-            and element type are known; short arrays are always read.
-        known: A cache of string arrays that many files share.
+    `arrays` states whether to read the elements of long arrays, or the keys of those to read. Of the others, only
+    length and element type are known; short arrays are always read. `known` caches string arrays that files share.
 
     Raises:
         ModelFileError: The file cannot be read, or is not a valid GGUF file.
@@ -109,17 +106,13 @@ class _HeaderReader:
             self._fail(f"a text in {self._where} claims to be longer than {size_text(MAX_STRING)}")
         end = self._cursor.offset
         data_offset = -(-end // alignment) * alignment if tensors else end
-        self._check_data(tensors, data_offset)
-        return Header(
-            path=str(self._path),
-            version=version,
-            metadata=metadata,
-            value_types=value_types,
-            tensors=tensors,
-            alignment=alignment,
-            data_offset=data_offset,
-            file_size=self._cursor.size,
-        )
+        size = self._cursor.size
+        needed = max((data_offset + tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
+        if needed > size:
+            missing = needed - size
+            amount = size_pair(missing, needed) if 1000 * missing > needed else size_text(missing)
+            self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
+        return Header(str(self._path), version, metadata, value_types, tensors, alignment, data_offset, size)
 
     def _fail(self, what: str, hint: str = _DAMAGED) -> NoReturn:
         raise ModelFileError(f"{self._path}: {what}.", hint)
@@ -212,9 +205,8 @@ class _HeaderReader:
         if kind is ValueType.STRING:
             return Array(kind, length, [self._text("surrogateescape") for _ in range(length)])
         raw = cursor.take(length * width)
-        return Array(
-            kind, length, [byte != 0 for byte in raw] if kind is ValueType.BOOL else numbers_of(_CODES[kind], raw)
-        )
+        is_bool = kind is ValueType.BOOL
+        return Array(kind, length, list(map(bool, raw)) if is_bool else numbers_of(_CODES[kind], raw))
 
     def _alignment(self, metadata: Mapping[str, Value], types: Mapping[str, ValueType]) -> int:
         key = "general.alignment"
@@ -266,36 +258,17 @@ class _HeaderReader:
         row = shape[0] if shape else 1
         if row % kind.block:
             self._fail(f"the tensor {name!r} has rows of {row}, not a multiple of {kind.name}'s block of {kind.block}")
-        return TensorInfo(
-            name=name,
-            shape=shape,
-            type=kind,
-            offset=offset,
-            elements=elements,
-            size_bytes=kind.row_bytes(elements),
-        )
+        return TensorInfo(name, shape, kind, offset, elements, kind.row_bytes(elements))
 
     def _tensor_type(self, name: str, number: int) -> TensorType:
         kind = TENSOR_TYPES.get(number)
-        if kind is None and number in REMOVED_TENSOR_TYPES:
-            self._fail(
-                f"the tensor {name!r} has the type {number}, which llama.cpp no longer reads",
-                "Get a newer file of this model.",
-            )
-        if kind is None:
-            self._fail(
-                f"the tensor {name!r} has the unknown type {number}",
-                "A newer workbench may read it, or the file is damaged.",
-            )
-        return kind
-
-    def _check_data(self, tensors: tuple[TensorInfo, ...], data_offset: int) -> None:
-        size = self._cursor.size
-        end = max((data_offset + tensor.offset + tensor.size_bytes for tensor in tensors), default=0)
-        if end > size:
-            missing = end - size
-            amount = size_pair(missing, end) if 1000 * missing > end else size_text(missing)
-            self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
+        if kind is not None:
+            return kind
+        if number in REMOVED_TENSOR_TYPES:
+            what, hint = f"the type {number}, which llama.cpp no longer reads", "Get a newer file of this model."
+        else:
+            what, hint = f"the unknown type {number}", "A newer workbench may read it, or the file is damaged."
+        self._fail(f"the tensor {name!r} has {what}", hint)
 
 
 def numbers_of(code: str, raw: bytes) -> array[Any]:

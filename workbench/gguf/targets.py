@@ -147,11 +147,9 @@ def target_size(headers: Sequence[Header], chosen: Mapping[str, str]) -> TargetS
         padded += -(-size // DEFAULT_ALIGNMENT) * DEFAULT_ALIGNMENT
         elements += tensor.elements
         requantized += kind is not tensor.type and tensor.type.name not in NOT_QUANTIZED
-    infos = headers[0].data_offset + sum(_info_bytes(header) for header in headers[1:])
+    # The first part has room for its own tensor descriptions.
+    moved = [tensor for header in headers[1:] for tensor in header.tensors]
+    infos = headers[0].data_offset
+    infos += sum(8 + len(tensor.name.encode()) + 4 + 8 * len(tensor.shape) + 12 for tensor in moved)
     infos += sum(8 + len(key) + 8 for key in _ADDED_KEYS if key not in headers[0].metadata)
     return TargetSize(infos + padded, weights, 8 * weights / elements if elements else 0.0, requantized)
-
-
-def _info_bytes(header: Header) -> int:
-    """Bytes of the tensor descriptions."""
-    return sum(8 + len(tensor.name.encode()) + 4 + 8 * len(tensor.shape) + 12 for tensor in header.tensors)

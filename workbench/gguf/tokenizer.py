@@ -94,15 +94,9 @@ def describe_tokenizer(metadata: Mapping[str, Value]) -> TokenizerFacts:
         number = default if named is None else named
         if number is not None:
             text, kind = _element(tokens, number), _element(metadata.get("tokenizer.ggml.token_type"), number)
-            special.append(
-                SpecialToken(
-                    role,
-                    number,
-                    text if isinstance(text, str) else None,
-                    int(kind) if isinstance(kind, int) else None,
-                    named is None,
-                )
-            )
+            text = text if isinstance(text, str) else None
+            kind = int(kind) if isinstance(kind, int) else None
+            special.append(SpecialToken(role, number, text, kind, by_default=named is None))
     adds_bos = metadata.get("tokenizer.ggml.add_bos_token")
     template = "tokenizer.chat_template"
     names = [key.removeprefix(f"{template}.") for key in metadata if key.startswith(f"{template}.")]

@@ -42,9 +42,9 @@ def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -
     tied = _is_tied(tensors)
     output = into = 0
     for tensor in (*tensors, *(adapter.tensors if adapter is not None else ())):
-        layer = _layer_of(tensor)
-        if layer is not None and layer < len(layers):
-            layers[layer] += tensor.size_bytes
+        match = _LAYER.match(tensor.name)
+        if match is not None and int(match[1]) < len(layers):
+            layers[int(match[1])] += tensor.size_bytes
         elif tensor.name.startswith(_LOOKED_UP):
             into += tensor.size_bytes
             if tied and tensor.name == "token_embd.weight":
@@ -52,11 +52,6 @@ def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -
         else:
             output += tensor.size_bytes
     return WeightPlan(tuple(layers), output, into)
-
-
-def _layer_of(tensor: TensorInfo) -> int | None:
-    match = _LAYER.match(tensor.name)
-    return int(match[1]) if match else None
 
 
 def host_weights_bytes(headers: Sequence[Header], repacked: Container[str], *, mapped: bool = True) -> int:
@@ -100,8 +95,6 @@ def decode_bytes(headers: Sequence[Header]) -> int:
     for tensor in tensors:
         if tensor.name.startswith(_LOOKED_UP) and not (tied and tensor.name == "token_embd.weight"):
             continue
-        if "_exps." in tensor.name and 0 < used <= experts:
-            total += tensor.size_bytes * used // experts
-        else:
-            total += tensor.size_bytes
+        some = "_exps." in tensor.name and 0 < used <= experts
+        total += tensor.size_bytes * used // experts if some else tensor.size_bytes
     return total

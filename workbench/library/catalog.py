@@ -46,13 +46,8 @@ LOCK_SECONDS = 0.05
 class LibraryCatalog(Catalog):
     """The demo model, the models in the configured folders and in the stores of other programs, and recent ones.
 
-    Args:
-        folders: The folders to search recursively.
-        recent: Returns the recently opened paths, newest first.
-        find_demo_file: Returns the file of the demo model.
-        stores: The stores to search: names in `search.STORES`.
-        places: Where those are searched for; None for the places of this user.
-        cache: The file that caches facts of model files; None for none.
+    `recent` returns the recently opened paths, newest first; `stores` are names in `search.STORES`, which are searched
+    for in `places` (None: those of this user); `cache` is the file that caches facts of model files.
     """
 
     def __init__(
@@ -134,11 +129,8 @@ class LibraryCatalog(Catalog):
     def resolve(self, ref: str) -> ModelEntry:
         """The entry that `ref` stands for. The engine refuses one with a `problem`.
 
-        Searches folders and reads headers: not for the event loop.
-
-        Args:
-            ref: `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
-                `NAME@QUANT` of a known model.
+        `ref` is `demo`, `scripted`, the path of a model or of a Modelfile, `ollama:NAME`, or `NAME`, `NAME:QUANT` or
+        `NAME@QUANT` of a known model. Searches folders and reads headers: not for the event loop.
 
         Raises:
             ModelfileError: It is the path of an invalid Modelfile.

@@ -22,7 +22,7 @@ from workbench.gguf.model import ModelFacts, describe, get_text, other_kind
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 from workbench.library.folders import ModelFile
-from workbench.library.groups import Identity, shape_of
+from workbench.library.groups import Identity
 from workbench.library.labels import Mix, mix_of
 
 log = logging.getLogger(__name__)
@@ -90,19 +90,11 @@ def _why_no_model(header: Header, facts: ModelFacts) -> str:
 
 
 def _identity(header: Header, facts: ModelFacts) -> Identity:
-    def text(key: str) -> str:
-        return get_text(header.metadata, f"general.{key}") or ""
-
-    return Identity(
-        architecture=facts.architecture or "",
-        name=facts.name or "",
-        basename=text("basename"),
-        size_label=text("size_label"),
-        finetune=text("finetune"),
-        version=text("version"),
-        organization=text("organization"),
-        shape=shape_of((facts.block_count, facts.embedding_length, facts.feed_forward_length, facts.expert_count)),
-    )
+    keys = ("basename", "size_label", "finetune", "version", "organization")
+    texts = {key: get_text(header.metadata, f"general.{key}") or "" for key in keys}
+    numbers = (facts.block_count, facts.embedding_length, facts.feed_forward_length, facts.expert_count)
+    shape = tuple(number or 0 for number in numbers) if any(numbers) else ()
+    return Identity(architecture=facts.architecture or "", name=facts.name or "", shape=shape, **texts)
 
 
 def _hash(first: Header, others: Sequence[Header]) -> str:
@@ -137,13 +129,10 @@ def sample_hash(file: ModelFile) -> str:
 
 
 class FileFactsCache:
-    """Reads model files and caches their facts, in memory and in a file.
+    """Reads model files and caches their facts, in memory and in the file `cache`, which need not exist.
 
     Thread-safe, and several programs may share one cache file: what one of them drops is read again. A damaged cache
     file counts as empty, and a failure to write it is only logged.
-
-    Args:
-        cache: The cache file, which need not exist; None for a cache in memory alone.
     """
 
     def __init__(self, cache: Path | None = None) -> None:
@@ -248,11 +237,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _facts_of_row(row: dict[str, Any]) -> FileFacts:
-    """Facts as they were written.
-
-    Raises:
-        ValueError: A field is missing, or has a value that it cannot have.
-    """
+    """Facts as they were written; raises a ValueError where a field is missing or has an impossible value."""
     facts = read_json(FileFacts, row)
     whole = row.keys() >= _FIELDS and row["identity"].keys() >= _IDENTITY_FIELDS
     if not whole or not all(name in TENSOR_TYPES_BY_NAME and min(numbers) > 0 for name, *numbers in facts.mix):
@@ -263,10 +248,9 @@ def _facts_of_row(row: dict[str, Any]) -> FileFacts:
 def _stamp(file: ModelFile) -> Stamp:
     stamps: Stamp = []
     for path in file.paths:
-        try:
+        changed_ns = size = 0
+        with suppress(OSError, ValueError):
             status = os.stat(path)  # noqa: PTH116 - faster than Path.stat for a thousand files
-        except (OSError, ValueError):
-            stamps.append([str(path), 0, 0])
-        else:
-            stamps.append([str(path), status.st_mtime_ns, status.st_size])
+            changed_ns, size = status.st_mtime_ns, status.st_size
+        stamps.append([str(path), changed_ns, size])
     return stamps

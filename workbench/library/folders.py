@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.core.models import Place, ScanProblem
-from workbench.gguf.names import SUFFIX, is_sidecar, parse_shard
+from workbench.gguf.names import SUFFIX, parse_shard
 
 FileId = tuple[int, int]
 """Device and inode: equal for every name of one file or folder."""
@@ -70,7 +70,12 @@ def find_in_folders(folders: Iterable[Path]) -> Iterator[Finding]:
 
 def found_in(file: ModelFile, source: str) -> Found:
     """A model whose only name is its path."""
-    return Found(file, Place(source, str(file.path), str(file.path)))
+    return Found(file, place_in(source, file))
+
+
+def place_in(source: str, file: ModelFile, name: str = "") -> Place:
+    """The place of a model that is opened by its path; `name` is its name in `source`."""
+    return Place(source, str(file.path), str(file.path), name)
 
 
 def walk(root: Path, seen: set[FileId] | None = None) -> Iterator[ModelFile | ScanProblem]:
@@ -117,7 +122,7 @@ def model_file(path: Path) -> ModelFile:
 def is_model_name(name: str) -> bool:
     """Whether a file of this name may be a model, and not an accessory of one."""
     folded = name.casefold()
-    return folded.endswith(SUFFIX) and not is_sidecar(name) and "mmproj" not in folded
+    return folded.endswith(SUFFIX) and not folded.startswith("mtp-") and "mmproj" not in folded
 
 
 def mode_of(path: Path) -> int:

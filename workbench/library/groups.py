@@ -9,7 +9,7 @@ compared, without those that state who made the file, or how.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workbench.gguf.names import parse_name
@@ -52,7 +52,7 @@ class Identity:
     version: str = ""
     organization: str = ""
     shape: tuple[int, ...] = ()
-    """Layers, widths and experts, which quantization does not change."""
+    """Layers, widths and experts, which quantization does not change; empty where the file states none of them."""
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -73,11 +73,8 @@ def is_generic(base: str) -> bool:
 def group_of(base: str, identity: Identity, alias: str = "") -> str:
     """A key that the quantizations of one base model share, and different models should not.
 
-    Args:
-        base: The name of the file without the quantization; empty where the file has no name of its own.
-        identity: The identity in its metadata.
-        alias: Its name in a store, such as `llama3.2:3b`, or the name of its folder; used where neither the name of
-            the file nor its metadata identifies the model.
+    `base` is the name of the file without the quantization, or empty. `alias`, its name in a store or the name of its
+    folder, is used where neither the name of the file nor its metadata identifies the model.
     """
     inside = identity.words
     if not base or is_generic(base):
@@ -107,14 +104,10 @@ def words_of(name: str) -> tuple[str, ...]:
 def _split(token: str) -> Iterable[str]:
     """A word and the number attached to it: `llama3.2` and `Llama-3.2` are equal."""
     if (match := _VERSION.fullmatch(token)) is not None:
-        return (_trimmed(match["number"]),)
+        return (match["number"].removesuffix(".0"),)
     if (match := _NUMBERED.fullmatch(token)) is not None:
-        return (match["word"], _trimmed(match["number"])) if not _HOW.fullmatch(token) else ()
+        return (match["word"], match["number"].removesuffix(".0")) if not _HOW.fullmatch(token) else ()
     return (_SYNONYMS.get(token, token),)
-
-
-def _trimmed(number: str) -> str:
-    return number.removesuffix(".0")
 
 
 def _without_maker(base: str, organization: str) -> str:
@@ -126,8 +119,3 @@ def _without_maker(base: str, organization: str) -> str:
 
 def _plain(text: str) -> str:
     return "".join(char for char in text.casefold() if char.isalnum())
-
-
-def shape_of(numbers: Sequence[int | None]) -> tuple[int, ...]:
-    """Numbers that quantization does not change; empty where the file states none of them."""
-    return tuple(number or 0 for number in numbers) if any(numbers) else ()

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.core.models import Place, ScanProblem
+from workbench.core.models import ScanProblem
 from workbench.library.folders import (
     UNFINISHED,
     FileId,
@@ -17,6 +17,7 @@ from workbench.library.folders import (
     is_model_name,
     listed,
     mode_of,
+    place_in,
     put_together,
     reason,
     size_of,
@@ -70,7 +71,7 @@ def _find_in_repository(folder: Path, repository: str, source: str) -> Iterator[
             key = str(item.path.relative_to(snapshot)), item.path.resolve()
             if key not in taken:
                 taken.add(key)
-                yield _found(item, repository, source, _digest(item))
+                yield Found(item, place_in(source, item, repository), digest=_digest(item))
     yield from _unfinished(folder / "blobs", repository, source)
 
 
@@ -89,11 +90,6 @@ def _snapshots(folder: Path) -> list[Path | ScanProblem]:
     return sorted(snapshots, key=lambda item: isinstance(item, ScanProblem) or item.name not in named)
 
 
-def _found(file: ModelFile, repository: str, source: str, digest: str | None = None, problem: str = "") -> Found:
-    place = Place(source, str(file.path), str(file.path), repository)
-    return Found(file, place, digest=digest, problem=problem)
-
-
 def _digest(file: ModelFile) -> str | None:
     """SHA-256 of a file in one part: the name of the blob that it links to."""
     if len(file.paths) > 1 or file.missing or not file.path.is_symlink():
@@ -108,7 +104,7 @@ def _broken_link(problem: ScanProblem, repository: str, source: str) -> Found | 
         return None
     (file,) = put_together({path: 0})
     why = "incomplete: its blob is missing from the cache. Download it again."
-    return _found(file, repository, source, problem=why)
+    return Found(file, place_in(source, file, repository), problem=why)
 
 
 def _unfinished(blobs: Path, repository: str, source: str) -> Iterator[Finding]:
@@ -124,9 +120,6 @@ def _unfinished(blobs: Path, repository: str, source: str) -> Iterator[Finding]:
                 yield ScanProblem(item, reason(error))
                 continue
             if is_model:
-                yield Found(
-                    ModelFile((item,), size_of(item)),
-                    Place(source, str(item), str(item), repository),
-                    name=repository.rpartition("/")[2],
-                    problem=UNFINISHED,
-                )
+                part = ModelFile((item,), size_of(item))
+                name = repository.rpartition("/")[2]
+                yield Found(part, place_in(source, part, repository), name=name, problem=UNFINISHED)

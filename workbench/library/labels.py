@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.targets import ALIASES, QUANT_TYPES
@@ -93,7 +93,7 @@ def _types(label: str, mix: Mix) -> frozenset[str]:
     return frozenset(own)
 
 
-def _share(mix: Mix, types: Iterable[str]) -> float:
+def _share(mix: Mix, types: Collection[str]) -> float:
     """The share of weights with one of `types`, or with its fallback where it does not fit the rows."""
     total = sum(elements for _, _, elements in mix)
     kept = sum(elements for name, block, elements in mix if any(name in _instead(kind, block) for kind in types))
@@ -115,12 +115,8 @@ def _bits_agree(label: str, mix: Mix) -> bool:
         return True
     digit = next(char for char in match["family"] if char.isdigit())
     low, high = (factor * (int(digit) + 0.5) for factor in DYNAMIC_BITS)
-    return low <= _bits(mix) <= high or _share(mix, _fallbacks_of(digit)) >= LEAST_SHARE
-
-
-def _fallbacks_of(digit: str) -> frozenset[str]:
-    """All types with a number of bits."""
-    return frozenset(name for name in TENSOR_TYPES_BY_NAME if name.lstrip("I").startswith(f"Q{digit}_"))
+    of_these_bits = [name for name in TENSOR_TYPES_BY_NAME if name.lstrip("I").startswith(f"Q{digit}_")]
+    return low <= _bits(mix) <= high or _share(mix, of_these_bits) >= LEAST_SHARE
 
 
 def _bits(mix: Mix) -> float:

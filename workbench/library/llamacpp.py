@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.core.models import Place, ScanProblem
+from workbench.core.models import ScanProblem
 from workbench.gguf.names import SUFFIX, parse_name
 from workbench.library.folders import (
     UNFINISHED,
@@ -16,6 +16,7 @@ from workbench.library.folders import (
     is_model_name,
     listed,
     model_files,
+    place_in,
     size_of,
 )
 from workbench.library.huggingface import find_in_cache
@@ -67,7 +68,7 @@ def _found(file: ModelFile, name: str, repositories: dict[str, str], problem: st
     """A file of the flat cache, which is named after user, repository and file."""
     prefix, repository = _repository(name, repositories)
     parts = parse_name(name[len(prefix) :])
-    place = Place(LLAMA_CPP, str(file.path), str(file.path), repository)
+    place = place_in(LLAMA_CPP, file, repository)
     return Found(file, place, name=parts.base, quant=parts.quant, problem=problem)
 
 

@@ -7,8 +7,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from workbench.core.models import Place, ScanProblem
-from workbench.library.folders import Finding, Found, listed, mode_of, model_files, read_small, subfolders
+from workbench.core.models import ScanProblem
+from workbench.library.folders import Finding, Found, listed, mode_of, model_files, place_in, read_small, subfolders
 from workbench.library.places import Places
 
 LM_STUDIO = "lmstudio"
@@ -49,17 +49,11 @@ def find_lm_studio(places: Places) -> Iterator[Finding]:
     """Every GGUF of LM Studio: exactly two levels below its folder."""
     for folder in dict.fromkeys(models_folders(places)):
         for publisher in subfolders(folder):
-            if isinstance(publisher, ScanProblem):
-                yield publisher
-                continue
-            for model in subfolders(publisher):
+            for model in [publisher] if isinstance(publisher, ScanProblem) else subfolders(publisher):
                 yield from [model] if isinstance(model, ScanProblem) else _files(model)
 
 
 def _files(folder: Path) -> Iterator[Finding]:
     name = f"{folder.parent.name}/{folder.name}"
     for file in model_files(listed(folder)):
-        if isinstance(file, ScanProblem):
-            yield file
-        else:
-            yield Found(file, Place(LM_STUDIO, str(file.path), str(file.path), name))
+        yield file if isinstance(file, ScanProblem) else Found(file, place_in(LM_STUDIO, file, name))

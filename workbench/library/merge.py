@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,20 +30,19 @@ def merged(findings: Iterable[tuple[Found, FileFacts | None]], sample: Callable[
     """
     rows: list[_MergedEntry] = []
     by_key: dict[Hashable, _MergedEntry] = {}
-    alike: dict[Hashable, list[_MergedEntry]] = {}
+    alike: defaultdict[Hashable, list[_MergedEntry]] = defaultdict(list)
     for found, facts in findings:
         file, entry = found.file, make_entry(found, facts)
         keys = list(_keys(file, entry))
         row = next((by_key[key] for key in keys if key in by_key), None)
         likeness = _likeness(file, facts, entry)
         if row is None and likeness is not None:
-            same = (other for other in alike.get(likeness, ()) if _are_one(other, entry, file, sample))
-            row = next(same, None)
+            row = next((other for other in alike[likeness] if _are_one(other, entry, file, sample)), None)
         if row is None:
             row = _MergedEntry(entry, file)
             rows.append(row)
             if likeness is not None:
-                alike.setdefault(likeness, []).append(row)
+                alike[likeness].append(row)
         else:
             row.entry = _together(row.entry, entry)
         if entry.digest:
@@ -97,16 +97,12 @@ def _is_same_place(known: Place, place: Place) -> bool:
 
 def _joined(entries: list[ModelEntry]) -> list[ModelEntry]:
     """The entries, with incomplete files put into the group of the only model of their name."""
-    by_words: dict[str, set[str]] = {}
+    by_words: defaultdict[str, set[str]] = defaultdict(set)
     for entry in entries:
         if not entry.problem:
-            by_words.setdefault(_words(entry), set()).add(entry.group)
+            by_words[entry.group.partition("/")[0]].add(entry.group)
     joined = []
     for entry in entries:
-        groups = by_words.get(_words(entry), set())
-        joined.append(replace(entry, group=min(groups)) if entry.problem and len(groups) == 1 else entry)
+        groups = by_words[entry.group.partition("/")[0]] if entry.problem else ()
+        joined.append(replace(entry, group=min(groups)) if len(groups) == 1 else entry)
     return joined
-
-
-def _words(entry: ModelEntry) -> str:
-    return entry.group.partition("/")[0]

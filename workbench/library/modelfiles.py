@@ -15,12 +15,13 @@ from pathlib import Path
 from workbench.core.errors import ModelFileError, ModelfileError, UnknownModelError
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
+from workbench.gguf.model import get_text
 from workbench.gguf.names import SUFFIX
 from workbench.gguf.reader import read_header
 from workbench.library.entries import printable
 from workbench.library.folders import mode_of, model_file
 from workbench.library.ollama import Manifest
-from workbench.library.ollama_layers import OllamaModel, read_layers
+from workbench.library.ollama_layers import read_layers
 from workbench.library.references import is_path, nearest_file
 from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile_name, read_file
@@ -63,8 +64,7 @@ def open_modelfile(path: Path, lookups: Lookups) -> ModelEntry:
         WorkbenchError: It cannot be read, is not valid in Ollama, or builds on a missing or unusable model.
     """
     opened = _OpenedModelfile.read(path, lookups)
-    base = opened.base()
-    recipe = opened.recipe
+    base, recipe = opened.base(), opened.recipe
     swappable = not (recipe.adapter or recipe.template)
     return replace(
         base,
@@ -94,11 +94,9 @@ class _OpenedModelfile:
     path: Path
     lookups: Lookups
     weights: Path | None
-    """The model file; None where FROM names a model."""
+    """The model file; None where FROM names a model that is not in Ollama's store."""
     name: str
     """The model that FROM names; empty where it names a file."""
-    ollama: OllamaModel | None
-    """The model of that name in Ollama's store."""
     recipe: Recipe
 
     @classmethod
@@ -115,31 +113,24 @@ class _OpenedModelfile:
         if names and bases:
             notes.append(f"FROM names the model {names[-1]} as well as files: the files are ignored, as in Ollama.")
             weights = None
-        found = None
+        base = None
         if names and names[-1] != "demo" and (manifest := lookups.ollama(_SCHEME.sub("", names[-1]))) is not None:
-            found = read_layers(manifest)
+            weights, layers = read_layers(manifest)
+            base = _as_run(weights, layers)
         notes += _not_honoured(modelfile)
         own = replace(
             modelfile.recipe,
             adapter=str(adapter or (in_from[-1] if in_from and not names else "")),
             notes=tuple(printable(note) for note in notes),
         )
-        recipe = own if found is None else own.onto(_as_run(found))
-        return cls(path, lookups, weights, names[-1] if names else "", found, recipe)
+        recipe = own if base is None else own.onto(base)
+        return cls(path, lookups, weights, names[-1] if names else "", recipe)
 
     def base(self) -> ModelEntry:
-        """The model that it builds on.
-
-        Raises:
-            WorkbenchError: It was not found.
-        """
+        """The model that it builds on; raises a WorkbenchError where it was not found."""
         if self.weights is not None:
             return self.lookups.path(self.weights)
-        if self.ollama is not None:
-            return self.lookups.path(self.ollama.weights)
-        return self._named(_SCHEME.sub("", self.name))
-
-    def _named(self, name: str) -> ModelEntry:
+        name = _SCHEME.sub("", self.name)
         repository = _HUGGING_FACE.sub("", name)
         if repository == name and is_path(name):
             path = self.path.parent / name
@@ -147,9 +138,7 @@ class _OpenedModelfile:
         try:
             return self.lookups.name(repository)
         except UnknownModelError as error:
-            hint = error.hint
-            if repository != name:
-                hint = f"Get it first, for example with `ollama pull {name}`."
+            hint = error.hint if repository == name else f"Get it first, for example with `ollama pull {name}`."
             raise UnknownModelError(f"{self.path}: FROM {name}: {error.message}", hint) from None
 
 
@@ -208,19 +197,15 @@ class _NamedFiles:
             if kind == "PyTorch":
                 found = [path for path in found if _begins(path, _ZIP)]
             if found and kind == "GGUF":
-                self._refuse_escapes(text, folder, found)
+                for path in found:
+                    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+                        hint = f"It links to a file outside the directory. Name that file: FROM {path}"
+                        raise self._error("FROM", text, f"insecure path: {path}", hint)
                 return list(dict.fromkeys(model_file(path).path for path in found))
             if found:
                 problem = f"the weights in this directory are in {kind} format, which llama.cpp does not read"
                 raise self._error("FROM", text, problem, "Convert them to GGUF, and name that file.")
         raise self._error("FROM", text, "no Modelfile or safetensors files found", "Name a .gguf file.")
-
-    def _refuse_escapes(self, text: str, folder: Path, found: Sequence[Path]) -> None:
-        root = Path(os.path.realpath(folder))
-        for path in found:
-            if not Path(os.path.realpath(path)).is_relative_to(root):
-                hint = f"It links to a file outside the directory. Name that file: FROM {path}"
-                raise self._error("FROM", text, f"insecure path: {path}", hint)
 
     def weights(self, files: Sequence[Path], notes: list[str]) -> Path | None:
         """The model among `files`; None where there is none."""
@@ -255,11 +240,7 @@ class _NamedFiles:
 
 
 def _kind_of(path: Path) -> str:
-    """The kind of a GGUF file: `model`, `adapter` or `projector`.
-
-    Raises:
-        ModelFileError: It cannot be read, or is not a GGUF file.
-    """
+    """The kind of a GGUF file: `model`, `adapter` or `projector`."""
     metadata = read_header(path).metadata
     kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
     if kind == "adapter":
@@ -268,16 +249,15 @@ def _kind_of(path: Path) -> str:
     return "projector" if kind in ("projector", "mmproj") or architecture == "clip" or sees else "model"
 
 
-def _as_run(model: OllamaModel) -> Recipe:
+def _as_run(weights: Path, recipe: Recipe) -> Recipe:
     """The recipe of a model of Ollama, without its template where Ollama uses that of the GGUF file."""
-    if not model.recipe.template:
-        return model.recipe
+    if not recipe.template:
+        return recipe
     # Imported late, so that the first paint does not wait for the template engine.
     from workbench.modelfile.template import prefers_jinja
 
-    jinja = read_header(model.weights).metadata.get("tokenizer.chat_template")
-    leave = prefers_jinja(model.recipe.template, jinja if isinstance(jinja, str) else "")
-    return replace(model.recipe, template="") if leave else model.recipe
+    jinja = get_text(read_header(weights).metadata, "tokenizer.chat_template") or ""
+    return replace(recipe, template="") if prefers_jinja(recipe.template, jinja) else recipe
 
 
 def _begins(path: Path, magic: bytes) -> bool:

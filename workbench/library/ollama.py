@@ -187,9 +187,7 @@ def read_manifest(manifest: Manifest) -> Finding:
 def layers_and_config(manifest: Manifest) -> tuple[list[dict[str, object]], Mapping[str, object]]:
     """The layers that a manifest names, and its configuration, which is empty where it cannot be read.
 
-    Raises:
-        OSError: The manifest cannot be read.
-        ValueError: It is damaged.
+    Raises an OSError where the manifest cannot be read, and a ValueError where it is damaged.
     """
     content = _read_json(manifest.path)
     layers = content.get("layers")
@@ -199,11 +197,7 @@ def layers_and_config(manifest: Manifest) -> tuple[list[dict[str, object]], Mapp
 
 
 def blob_of(manifest: Manifest, layer: Mapping[str, object]) -> Path:
-    """The file of a layer, which need not exist.
-
-    Raises:
-        ValueError: The layer has no digest.
-    """
+    """The file of a layer, which need not exist; raises a ValueError where the layer has no digest."""
     if (digest := _hex(layer.get("digest"))) is None:
         raise ValueError("a layer without a digest")
     return _blob(manifest, digest)[0].path

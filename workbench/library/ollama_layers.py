@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.core.chat import Message
@@ -20,15 +19,7 @@ from workbench.modelfile.values import IGNORED, kind_of, out_of_range, used_valu
 MEDIA = "application/vnd.ollama.image."
 
 
-@dataclass(frozen=True, slots=True)
-class OllamaModel:
-    """A model of Ollama's store that a Modelfile builds on."""
-
-    weights: Path
-    recipe: Recipe
-
-
-def read_layers(manifest: Manifest) -> OllamaModel:
+def read_layers(manifest: Manifest) -> tuple[Path, Recipe]:
     """The weights of a model and its recipe.
 
     Raises:
@@ -56,7 +47,7 @@ def read_layers(manifest: Manifest) -> OllamaModel:
             f"{manifest.path}: a file that this manifest of Ollama names cannot be read: {error}.",
             f"Run `ollama pull {manifest.name}`.",
         ) from error
-    return OllamaModel(weights, recipe)
+    return weights, recipe
 
 
 def _kinds(layers: list[dict[str, object]]) -> Iterator[tuple[str, dict[str, object]]]:

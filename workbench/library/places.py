@@ -8,9 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-SYSTEM_ROOT = Path("/")
-"""The folders of system-wide services are below it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -20,7 +17,8 @@ class Places:
     environ: Mapping[str, str]
     platform: str = sys.platform
     """As `sys.platform`."""
-    root: Path = SYSTEM_ROOT
+    root: Path = Path("/")
+    """The folders of system-wide services are below it."""
 
     def named(self, variable: str) -> Path | None:
         """The folder that an environment variable names; None where it is not set."""
@@ -45,4 +43,4 @@ def find_places() -> Places:
         home = Path.home()
     except RuntimeError:
         home = Path(os.sep)
-    return Places(home, os.environ, root=SYSTEM_ROOT)
+    return Places(home, os.environ)

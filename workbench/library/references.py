@@ -53,11 +53,7 @@ def preferred(entries: Iterable[ModelEntry]) -> ModelEntry:
 
 
 def refuse_other_kinds(ref: str) -> None:
-    """Refuse an empty reference, and the address of a server.
-
-    Raises:
-        UnknownModelError: `ref` is one of them.
-    """
+    """Refuse an empty reference, and the address of a server, with an UnknownModelError."""
     folded = ref.casefold()
     if not ref.strip():
         raise UnknownModelError("The name of the model is empty.", "Name a .gguf file, or `demo`.")
@@ -102,11 +98,7 @@ def nearest_file(path: Path) -> str:
 
 
 def name_elsewhere(path: str, naming: Naming, models: Iterable[ModelEntry]) -> str:
-    """The name of the file `path` in another program, for a FROM line.
-
-    Raises:
-        UnknownModelError: The file has no known name there.
-    """
+    """The name of the file `path` in another program, for a FROM line; an UnknownModelError where it has none."""
     real = os.path.realpath(path)
     for model in models:
         if any(os.path.realpath(place.path) == real for place in model.places):

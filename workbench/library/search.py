@@ -66,32 +66,28 @@ class Search:
 
     def run(self, report: Report, stop: Event) -> LibraryView | None:
         """Search in this thread, and report views now and then. Returns the complete view; None where stopped."""
+        unread: list[int] = []
         try:
-            return self._run(report, stop)
+            for item in self._findings():
+                if stop.is_set():
+                    return None
+                if isinstance(item, ScanProblem):
+                    self._problems.append(item)
+                    continue
+                index = len(self._found)
+                self._found.append(item)
+                # What its source knows to be broken, such as half of a download, is not worth facts.
+                readable = item.file.paths and not item.problem
+                facts = self.facts.get(item.file) if readable else None
+                if readable and facts is None:
+                    unread.append(index)
+                else:
+                    self._read[index] = facts
+                self._show(report)
+            return self._view(complete=True) if self._read_all(unread, report, stop) else None
         finally:
             # What a stopped search has read need not be read again.
             self.facts.save()
-
-    def _run(self, report: Report, stop: Event) -> LibraryView | None:
-        unread: list[int] = []
-        for item in self._findings():
-            if stop.is_set():
-                return None
-            if isinstance(item, ScanProblem):
-                self._problems.append(item)
-                continue
-            index = len(self._found)
-            self._found.append(item)
-            # What its source knows to be broken, such as half of a download, is not worth facts.
-            facts = None if item.problem or not item.file.paths else self.facts.get(item.file)
-            if facts is None and item.file.paths and not item.problem:
-                unread.append(index)
-            else:
-                self._read[index] = facts
-            self._show(report)
-        if not self._read_all(unread, report, stop):
-            return None
-        return self._view(complete=True)
 
     def _findings(self) -> Iterator[Finding]:
         if self.demo is not None:
@@ -107,8 +103,6 @@ class Search:
 
     def _read_all(self, indices: Sequence[int], report: Report, stop: Event) -> bool:
         """Read these files; False where it was stopped."""
-        if not indices:
-            return True
 
         def read(index: int) -> FileFacts | None:
             if stop.is_set():
@@ -156,9 +150,8 @@ class Search:
 async def views_of(search: Callable[[Report, Event], LibraryView | None]) -> AsyncGenerator[LibraryView, None]:
     """The views that `search` reports, and last the one that it returns. A view that is superseded early is dropped.
 
-    Args:
-        search: Runs in its own daemon thread. Its arguments are the function to report views to, and an event that is
-            set when nobody listens any more; it returns None where it was stopped.
+    `search` runs in its own daemon thread. Its arguments are the function to report views to, and an event that is set
+    when nobody listens any more; it returns None where it was stopped.
     """
     loop, stop, news = asyncio.get_running_loop(), Event(), asyncio.Event()
     latest: list[LibraryView] = []

@@ -30,16 +30,13 @@ CHATML = """{{ range .Messages }}<|im_start|>{{ .Role }}
 def from_session(session: Session, base: str = "", *, has_template: bool = True) -> Modelfile:
     """The model, the system prompt, the changed parameters and the conversation of `session`.
 
+    `base` is the value of FROM; empty for the file of the model, which has a chat template if `has_template`.
+
     If the model was opened through a Modelfile that can still be read, its adapter, its template and other directives
     that a session does not hold are included.
 
     Messages without text are left out: an empty answer would teach a model to answer nothing. So is reasoning, which a
     Modelfile cannot hold.
-
-    Args:
-        session: The session to reproduce.
-        base: The value of FROM; empty for the file of the model.
-        has_template: Whether the file of the model has a chat template.
 
     Raises:
         ModelfileError: The session has had no model.

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError, TemplateError
 from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
-from workbench.modelfile.syntax import ROLES, Instruction, ModelfileSyntaxError, check
+from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, ModelfileSyntaxError, check
 from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
 
 # Ollama keeps instructions and parameters in one list by name: a parameter of such a name is that instruction.
-_COMMAND_OF_PARAMETER = {
-    "model": "from",
-    **{
-        name: name
-        for name in ("license", "template", "system", "adapter", "draft", "renderer", "parser", "message", "requires")
-    },
-}
+_COMMAND_OF_PARAMETER = {"model": "from", **{name: name for name in COMMANDS if name not in ("from", "parameter")}}
 _LAST_WINS = frozenset({"adapter", "template", "system", "renderer", "parser"})
 
 
@@ -113,9 +108,10 @@ class ModelfileReport:
     """Directives that are ignored, here or by Ollama."""
 
     @property
-    def first_error(self) -> Finding:
+    def first_error(self) -> ModelfileSyntaxError:
         """The first error in the file; there must be one."""
-        return min(self.errors, key=lambda finding: (finding.line, finding.column))
+        first = min(self.errors, key=lambda finding: (finding.line, finding.column))
+        return ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
 
 
 class _Collector:
@@ -125,12 +121,12 @@ class _Collector:
         self.errors: list[Finding] = []
         self.warnings: list[Finding] = []
         self.lists: dict[str, list[str]] = {"from": [], "draft": [], "license": []}
-        self.texts: dict[str, str] = {}
+        self.texts: dict[str, Any] = {}
+        """The values of the instructions that occur once, by the field of `Modelfile`."""
         self.parameters: dict[str, Value] = {}
         self.messages: list[Message] = []
 
     def take(self, command: Instruction) -> None:
-        """Add one instruction."""
         try:
             self._take(_as_ollama_has_it(command))
         except ModelfileError as error:
@@ -173,17 +169,10 @@ class _Collector:
             self._warn(command, f"{name} {command.args} is not used: {reason}")
 
     def modelfile(self) -> Modelfile:
-        """The values of all instructions."""
-        text = self.texts
         return Modelfile(
+            **self.texts,
             bases=tuple(self.lists["from"]),
-            adapter=text.get("adapter", ""),
             drafts=tuple(self.lists["draft"]),
-            template=text.get("template", ""),
-            system=text.get("system", ""),
-            renderer=text.get("renderer", ""),
-            parser=text.get("parser", ""),
-            requires=text.get("requires", ""),
             parameters=self.parameters,
             licenses=tuple(self.lists["license"]),
             messages=tuple(self.messages),
@@ -200,44 +189,34 @@ def _as_ollama_has_it(command: Instruction) -> Instruction:
     return replace(command, name=name, args=args, parameter="", role=role)
 
 
-def read_commands(commands: Iterable[Instruction]) -> ModelfileReport:
-    """The values of instructions, with errors and warnings."""
-    commands = tuple(commands)
-    collector = _Collector()
-    for command in commands:
-        collector.take(command)
-    if not collector.errors and not collector.lists["from"]:
-        collector.errors.append(Finding("no FROM line", line=1, column=1))
-    modelfile = None if collector.errors else collector.modelfile()
-    return ModelfileReport(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
-
-
 def examine(source: bytes | str) -> ModelfileReport:
     """Check a Modelfile: its values, and all errors and warnings."""
     commands, error = check(source)
-    reading = read_commands(commands)
-    if error is None:
-        return _with_template_checked(reading)
-    finding = Finding(error.problem, error.hint, error.line, error.column)
-    # In a truncated file a missing FROM is no error of its own.
-    others = tuple(other for other in reading.errors if other.message != "no FROM line")
-    return replace(reading, modelfile=None, errors=(*others, finding))
+    collector = _Collector()
+    for command in commands:
+        collector.take(command)
+    if error is not None:
+        collector.errors.append(Finding(error.problem, error.hint, error.line, error.column))
+    modelfile = None if collector.errors else collector.modelfile()
+    if modelfile is not None and (finding := _template_error(modelfile.template, commands)):
+        collector.errors.append(finding)
+        modelfile = None
+    return ModelfileReport(commands, modelfile, tuple(collector.errors), tuple(collector.warnings))
 
 
-def _with_template_checked(reading: ModelfileReport) -> ModelfileReport:
-    """`reading` with the errors of the template, which Ollama parses when it creates the model."""
-    if reading.modelfile is None or not reading.modelfile.template:
-        return reading
+def _template_error(template: str, commands: Sequence[Instruction]) -> Finding | None:
+    """The error of the template, which Ollama parses when it creates the model."""
+    if not template:
+        return None
     # Imported late: most Modelfiles have no template, and the screen does not wait for its parser.
     from workbench.modelfile.template import parse as parse_template
 
     try:
-        parse_template(reading.modelfile.template)
+        parse_template(template)
     except TemplateError as error:
-        last = next(each for each in reversed(reading.commands) if "template" in (each.name, each.parameter))
-        finding = Finding(f"template error: {error.message}", error.hint, last.line, last.column)
-        return replace(reading, modelfile=None, errors=(finding,))
-    return reading
+        last = next(each for each in reversed(commands) if "template" in (each.name, each.parameter))
+        return Finding(f"template error: {error.message}", error.hint, last.line, last.column)
+    return None
 
 
 def read(source: bytes | str) -> Modelfile:
@@ -248,6 +227,5 @@ def read(source: bytes | str) -> Modelfile:
     """
     reading = examine(source)
     if reading.modelfile is None:
-        first = reading.first_error
-        raise ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
+        raise reading.first_error
     return reading.modelfile

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from workbench.core.errors import ModelfileError
 from workbench.modelfile.meaning import Modelfile, ModelfileReport, examine
-from workbench.modelfile.syntax import ModelfileSyntaxError, check
+from workbench.modelfile.syntax import check
 
 MAX_BYTES = 256 * 2**20
 """The largest file that is read; a Modelfile with many licenses has a few hundred kilobytes."""
@@ -49,18 +49,15 @@ def read_bytes(path: Path) -> bytes:
         ModelfileError: It does not exist, cannot be read, or cannot be a Modelfile.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(path, "rb", opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ValueError("it is not a regular file")
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ModelfileError(f"{path}: there is no such file.", _HINT) from None
     except (OSError, ValueError) as error:
-        raise ModelfileError(f"{path} cannot be read: {_reason(error)}.", _HINT) from error
-    try:
-        data = _read(descriptor)
-    except (OSError, ValueError) as error:
-        raise ModelfileError(f"{path} cannot be read: {_reason(error)}.", _HINT) from error
-    finally:
-        os.close(descriptor)
+        reason = isinstance(error, OSError) and error.strerror
+        raise ModelfileError(f"{path} cannot be read: {reason or error}.", _HINT) from error
     if data.startswith(b"GGUF"):
         raise ModelfileError(f"{path}: this is a model (GGUF), not a Modelfile.", _HINT)
     if len(data) > MAX_BYTES:
@@ -68,16 +65,9 @@ def read_bytes(path: Path) -> bytes:
     return data
 
 
-def _read(descriptor: int) -> bytes:
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        raise ValueError("it is a directory" if stat.S_ISDIR(mode) else "it is not a regular file")
-    with os.fdopen(descriptor, "rb", closefd=False) as file:
-        return file.read(MAX_BYTES + 1)
-
-
-def _reason(error: OSError | ValueError) -> str:
-    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)
+def _open(path: str, flags: int) -> int:
+    # Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def examine_file(path: Path) -> ModelfileReport:
@@ -97,8 +87,7 @@ def read_file(path: Path) -> tuple[Modelfile, ModelfileReport]:
     """
     reading = examine_file(path)
     if reading.modelfile is None:
-        first = reading.first_error
-        error = ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
+        error = reading.first_error
         more = len(reading.errors) - 1
         others = f" `workbench modelfile check` shows {more} more." if more else ""
         raise ModelfileError(f"{path}: {error.message}", f"{error.hint}{others}".strip()) from None

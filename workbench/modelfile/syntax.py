@@ -57,13 +57,9 @@ class Instruction:
 
 
 class ModelfileSyntaxError(ModelfileError):
-    """Text that Ollama would refuse.
+    """Text that Ollama would refuse; `problem` is in its words.
 
-    Args:
-        problem: What is wrong, in the words of Ollama.
-        hint: What to write.
-        line: Counted from 1; a CR LF pair is one line end.
-        column: Counted from 1, in characters.
+    `line` and `column`, in characters, are counted from 1; a CR LF pair is one line end.
     """
 
     def __init__(self, problem: str, hint: str = "", line: int = 0, column: int = 0) -> None:
@@ -235,15 +231,3 @@ def check(source: bytes | str) -> tuple[tuple[Instruction, ...], ModelfileSyntax
             "no FROM line", "A Modelfile names its model: FROM ./model.gguf", 1, 1
         )
     return tuple(commands), None
-
-
-def parse(source: bytes | str) -> tuple[Instruction, ...]:
-    """The instructions of a Modelfile.
-
-    Raises:
-        ModelfileSyntaxError: Ollama would refuse the text.
-    """
-    commands, error = check(source)
-    if error is not None:
-        raise error
-    return commands

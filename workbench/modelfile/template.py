@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
-from workbench.modelfile.gotemplate.evaluate import evaluate
-from workbench.modelfile.gotemplate.expressions import EvaluationSettings
 from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
-from workbench.modelfile.gotemplate.prompt import Mode, PromptRequest, mode_for, render_prompt, with_response
+from workbench.modelfile.gotemplate.prompt import PromptRequest, render_prompt, with_response
 from workbench.modelfile.gotemplate.tree import TemplateTree, identifiers
-from workbench.modelfile.gotemplate.values import Value, sound_text
+from workbench.modelfile.gotemplate.values import sound_text
 
 _OWN_SPLIT = ("content.split('</think>')", 'content.split("</think>")')
 """How templates remove the reasoning of an earlier answer."""
@@ -28,17 +26,8 @@ class Template:
 
     source: str
     tree: TemplateTree
-    """The tree of the source."""
     prompt_tree: TemplateTree = field(repr=False)
     """The tree that Ollama uses, with the response at its end if the template has none."""
-
-    def render(self, data: Value, settings: EvaluationSettings | None = None) -> str:
-        """The text that Go renders from `data`.
-
-        Raises:
-            GoTemplateError: Go would fail, or a limit is reached.
-        """
-        return evaluate(self.source, self.tree, data, settings)
 
     def render_prompt(self, request: PromptRequest) -> str:
         """The prompt that Ollama renders for `request`.
@@ -55,10 +44,6 @@ class Template:
             GoTemplateError: The template fails on these messages, or a limit is reached.
         """
         return self.render_prompt(PromptRequest(messages=[_in_json(message) for message in messages]))
-
-    def mode(self, request: PromptRequest) -> Mode:
-        """Which of Ollama's three modes renders `request`."""
-        return mode_for(self.tree, request)
 
 
 def _in_json(message: Message) -> Mapping[str, object]:

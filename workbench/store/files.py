@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import secrets
 import time
@@ -60,13 +61,10 @@ def replace_file(path: Path, data: bytes) -> None:
     sync_folder(target.parent)
 
 
-def _numbered(path: Path) -> Iterator[Path]:
-    """`path`, then `name-2.ext`, `name-3.ext` and so on."""
-    yield path
-    number = 2
-    while True:
-        yield path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
+def numbered(stem: str, suffix: str = "") -> Iterator[str]:
+    """A name, then `stem-2.suffix`, `stem-3.suffix` and so on."""
+    yield stem + suffix
+    yield from (f"{stem}-{number}{suffix}" for number in itertools.count(2))
 
 
 def _claim(source: Path, target: Path, data: bytes, mode: int | None) -> bool:
@@ -108,7 +106,8 @@ def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with _finished_temporary(path, data, mode) as temporary:
-        written = next(name for name in _numbered(path) if _claim(temporary, name, data, mode))
+        names = map(path.with_name, numbered(path.stem, path.suffix))
+        written = next(name for name in names if _claim(temporary, name, data, mode))
     sync_folder(path.parent)
     return written
 

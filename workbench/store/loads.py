@@ -19,7 +19,6 @@ from workbench.store.files import replace_file
 log = logging.getLogger(__name__)
 
 KEPT = 200
-"""The default number of records kept."""
 
 
 class FileLoadBook(LoadBook):

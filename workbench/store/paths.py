@@ -15,21 +15,16 @@ HOME_VARIABLE = "WORKBENCH_HOME"
 """The environment variable that moves every folder under one."""
 
 
+@dataclass(frozen=True)
 class _Below:
-    """A path below one of the folders.
+    """A path below one of the folders of `Paths`."""
 
-    Args:
-        folder: The name of the folder in `Paths`.
-        name: The name of the file or folder in it.
-    """
-
-    def __init__(self, folder: str, name: str) -> None:
-        self.folder = folder
-        self._name = name
+    folder: str
+    name: str
 
     def __get__(self, paths: Paths, owner: type[Paths]) -> Path:
         folder: Path = getattr(paths, self.folder)
-        return folder / self._name
+        return folder / self.name
 
 
 @dataclass(frozen=True)
@@ -46,19 +41,14 @@ class Paths:
     """What can be recreated."""
 
     config_file = _Below("config_dir", "config.toml")
-    """The configuration."""
     themes_dir = _Below("config_dir", "themes")
     """The user's own themes, one TOML file each."""
     sessions_file = _Below("data_dir", "sessions.db")
-    """The database of the conversations."""
     exports_dir = _Below("data_dir", "exports")
-    """The default folder of exports."""
     races_dir = _Below("data_dir", "races")
-    """One file for each race."""
     models_dir = _Below("data_dir", "models")
     """Quantizations whose source is in a folder of another program."""
     bench_dir = _Below("data_dir", "bench")
-    """One file for each benchmark run."""
     log_file = _Below("state_dir", "workbench.log")
     """The log of the engine and the program."""
     loads_file = _Below("state_dir", "loads.json")
@@ -66,7 +56,6 @@ class Paths:
     prompts_dir = _Below("state_dir", "prompts")
     """Earlier prompts, and unsent ones."""
     memory_speed_file = _Below("state_dir", "memory_speed.json")
-    """The memory bandwidth of the processors."""
     library_cache = _Below("cache_dir", "library.json")
     """The metadata of the model files."""
 

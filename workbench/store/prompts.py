@@ -73,14 +73,11 @@ class PromptFolder(PromptBook):
             if prompt is not None and prompt.text:
                 found.append(prompt)
         if len(lines) > 2 * MOST:
-            self._write([_line(prompt) for prompt in found])
+            try:
+                replace_file(self._history, b"".join(map(_line, found)))
+            except OSError as error:
+                _log.warning("%s could not be shortened: %s", self._history, error)
         return found
-
-    def _write(self, lines: Sequence[bytes]) -> None:
-        try:
-            replace_file(self._history, b"".join(lines))
-        except OSError as error:
-            _log.warning("%s could not be shortened: %s", self._history, error)
 
     def _keep(self, prompt: PromptText) -> None:
         line = _line(prompt)
@@ -88,11 +85,9 @@ class PromptFolder(PromptBook):
             return
         try:
             self._history.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self._history, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            try:
-                os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
+            # Unbuffered: a line of another program never comes between.
+            with open(self._history, "ab", buffering=0, opener=_private) as file:
+                file.write(line)
         except OSError as error:
             _log.warning("%s cannot be written: %s", self._history, error)
 
@@ -126,11 +121,8 @@ class PromptFolder(PromptBook):
             self._pastes.unlink(missing_ok=True)
             return
         document = {"bytes": len(data), "crc32": zlib.crc32(data), "pastes": pastes}
-        descriptor = os.open(self._pastes, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(descriptor, json.dumps(document).encode())
-        finally:
-            os.close(descriptor)
+        with open(self._pastes, "wb", opener=_private) as file:
+            file.write(json.dumps(document).encode())
 
     def _lost_drafts(self) -> list[PromptText]:
         found = []
@@ -152,6 +144,10 @@ class PromptFolder(PromptBook):
             if prompt.text.strip():
                 found.append(prompt)
         return found
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _line(prompt: PromptText) -> bytes:

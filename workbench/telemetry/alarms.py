@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from typing_extensions import override
@@ -24,7 +25,7 @@ class AlarmBook:
     def __init__(self, calm_looks: int = CALM_LOOKS) -> None:
         self._calm_looks = max(1, calm_looks)
         self._active: dict[tuple[str, str], Alarm] = {}
-        self._unseen: dict[tuple[str, str], int] = {}
+        self._unseen: Counter[tuple[str, str]] = Counter()
 
     @property
     def active(self) -> Sequence[Alarm]:
@@ -37,11 +38,9 @@ class AlarmBook:
         new = [alarm for key, alarm in current.items() if key not in self._active]
         for key in list(self._active):
             if key in current:
-                self._unseen.pop(key, None)
-                continue
-            if not fresh:
-                continue
-            self._unseen[key] = self._unseen.get(key, 0) + 1
+                del self._unseen[key]
+            elif fresh:
+                self._unseen[key] += 1
             if self._unseen[key] >= self._calm_looks:
                 del self._active[key], self._unseen[key]
         self._active |= current
@@ -68,10 +67,7 @@ class TelemetryAlarmWatch(AlarmWatch):
     """Checks the samples of a sampler for alarms."""
 
     def __init__(
-        self,
-        telemetry: Telemetry,
-        environment: Mapping[str, str] | None = None,
-        book: AlarmBook | None = None,
+        self, telemetry: Telemetry, environment: Mapping[str, str] | None = None, book: AlarmBook | None = None
     ) -> None:
         self._telemetry = telemetry
         self._environment = os.environ if environment is None else environment

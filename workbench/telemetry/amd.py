@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing_extensions import override
 
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, SourceName, normal_pci_id
 from workbench.core.units import GIB, KIB, MIB
+from workbench.telemetry.doctor.machine import colon_pairs
 from workbench.telemetry.source import GpuSource, SourceError
 
 AMD_VENDOR: Final = 0x1002
@@ -89,6 +91,11 @@ class _Card:
         self.absent[figure] = reason
         return None
 
+    def scaled(self, figure: str, unit: float, *names: str) -> float | None:
+        """As `number`, divided by `unit`."""
+        value = self.number(figure, *names)
+        return None if value is None else value / unit
+
     def has(self, name: str) -> bool:
         """Whether the card has such a file."""
         path = self._path(name)
@@ -141,9 +148,6 @@ def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:
     info = _describe(card, device, index, unified=unified)
     percent = card.number("gpu_percent", "gpu_busy_percent")
     memory_percent = card.number("memory_percent", "mem_busy_percent")
-    temperature = card.number("temperature_c", "hwmon/temp1_input")
-    power = card.number("power_w", "hwmon/power1_average", "hwmon/power1_input")
-    limit = card.number("power_limit_w", "hwmon/power1_cap")
     clock = card.number("clock_mhz", "hwmon/freq1_input")
     memory_clock = card.number("memory_clock_mhz", "hwmon/freq2_input")
     held = own.get(info.pci_id or "")
@@ -159,9 +163,9 @@ def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:
         spill_used=spill_used,
         gpu_percent=None if percent is None else min(100.0, percent),
         memory_percent=None if memory_percent is None else min(100.0, memory_percent),
-        temperature_c=None if temperature is None else temperature / 1000,
-        power_w=None if power is None else power / 1e6,
-        power_limit_w=None if limit is None else limit / 1e6,
+        temperature_c=card.scaled("temperature_c", 1000, "hwmon/temp1_input"),
+        power_w=card.scaled("power_w", 1e6, "hwmon/power1_average", "hwmon/power1_input"),
+        power_limit_w=card.scaled("power_limit_w", 1e6, "hwmon/power1_cap"),
         clock_mhz=None if clock is None else round(clock / 1e6),
         memory_clock_mhz=None if memory_clock is None else round(memory_clock / 1e6),
         absent=(*card.absent.items(), ("throttle", "not supported"), ("energy_mj", "not supported")),
@@ -184,16 +188,8 @@ def _describe(card: _Card, device: Path, index: int, *, unified: bool) -> GpuInf
     pci_id = normal_pci_id(facts.get("PCI_SLOT_NAME", "")) or normal_pci_id(device.resolve().name)
     uuid = card.text("unique_id")
     chip = facts.get("PCI_ID", "").partition(":")[2].lower()
-    name = card.text("product_name") or ("AMD GPU" + (f" {chip}" if chip else ""))
-    return GpuInfo(
-        key=pci_id or uuid or f"amdgpu {index}",
-        source="amdgpu",
-        index=index,
-        name=name,
-        uuid=uuid,
-        pci_id=pci_id,
-        unified=unified,
-    )
+    name = card.text("product_name") or f"AMD GPU {chip}".strip()
+    return GpuInfo(pci_id or uuid or f"amdgpu {index}", "amdgpu", index, name, uuid, pci_id, unified=unified)
 
 
 def read_fdinfo(folder: Path) -> list[str]:
@@ -220,15 +216,15 @@ def held_by_pci_id(texts: Iterable[str]) -> dict[str, int]:
     """Bytes of graphics memory held by this process, by PCI address. A device that is opened twice counts once."""
     clients: dict[tuple[str, str], int] = {}
     for text in texts:
-        facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+        facts = dict(colon_pairs(text))
         pci_id = normal_pci_id(facts.get("drm-pdev", ""))
         size = _size(facts.get("drm-total-vram") or facts.get("drm-memory-vram") or "")
         if pci_id is not None and size is not None:
             clients[pci_id, facts.get("drm-client-id", "")] = size
-    held: dict[str, int] = {}
+    held: Counter[str] = Counter()
     for (pci_id, _), size in clients.items():
-        held[pci_id] = held.get(pci_id, 0) + size
-    return held
+        held[pci_id] += size
+    return dict(held)
 
 
 def _size(text: str) -> int | None:

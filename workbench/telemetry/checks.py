@@ -6,14 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from workbench.core.models import EngineInfo
-from workbench.core.telemetry import (
-    THROTTLE_WARNINGS,
-    THROTTLE_WORDS,
-    Alarm,
-    GpuInfo,
-    GpuSample,
-    TelemetrySample,
-)
+from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Alarm, GpuInfo, GpuSample, TelemetrySample
 from workbench.core.units import GIB, MIB, size_text
 from workbench.telemetry.doctor.gpus import gpu_name
 
@@ -54,11 +47,8 @@ def throttled(samples: Sequence[TelemetrySample]) -> Iterator[Alarm]:
     for sample in _latest_gpus(samples):
         window = [_gpu(each, sample.gpu.key) for each in samples[-THROTTLE_WINDOW:]]
         counts = Counter(reason for each in window if each is not None for reason in each.throttle or ())
-        reasons = [
-            reason
-            for reason in sample.throttle or ()
-            if reason in THROTTLE_WARNINGS and counts[reason] >= THROTTLE_SAMPLES
-        ]
+        faults = [reason for reason in sample.throttle or () if reason in THROTTLE_WARNINGS]
+        reasons = [reason for reason in faults if counts[reason] >= THROTTLE_SAMPLES]
         if not reasons:
             continue
         words = " and ".join(THROTTLE_WORDS[reason] for reason in reasons)
@@ -79,26 +69,20 @@ def spilled(samples: Sequence[TelemetrySample], info: EngineInfo | None) -> Iter
         total, used = sample.memory_total, sample.memory_used
         if sample.gpu.unified or total is None or used is None or used < FULL_SHARE * total:
             continue
-        before = [each for each in (_gpu(one, sample.gpu.key) for one in samples) if each is not None]
+        before = filter(None, (_gpu(one, sample.gpu.key) for one in samples))
         lowest = min((each.spill_used for each in before if each.spill_used is not None), default=None)
         if lowest is None or sample.spill_used is None or sample.spill_used - lowest < SPILL_BYTES:
             continue
         measured = True
         yield _spill_alarm(sample.gpu, f"{size_text(sample.spill_used - lowest)} of its data")
     cards = [sample for sample in _latest_gpus(samples) if not sample.gpu.unified and sample.gpu.partition != "whole"]
-    if (
-        info is not None
-        and info.memory is not None
-        and info.memory.device != "CPU"
-        and len(cards) == 1
-        and not measured
-    ):
-        total = cards[0].memory_total
-        if info.gpu_layers and info.layers is not None and info.gpu_layers > info.layers and total is not None:
-            held = sum(info.memory.on_gpus.values()) or info.memory.total_bytes
-            excess = held - total
-            if excess > SPILL_BYTES:
-                yield _spill_alarm(cards[0].gpu, f"About {size_text(excess)} of the model")
+    if measured or len(cards) != 1 or info is None or info.memory is None or info.memory.device == "CPU":
+        return
+    total = cards[0].memory_total
+    if info.gpu_layers and info.layers is not None and info.gpu_layers > info.layers and total is not None:
+        excess = (sum(info.memory.on_gpus.values()) or info.memory.total_bytes) - total
+        if excess > SPILL_BYTES:
+            yield _spill_alarm(cards[0].gpu, f"About {size_text(excess)} of the model")
 
 
 def _spill_alarm(gpu: GpuInfo, what: str) -> Alarm:
@@ -112,12 +96,10 @@ def _spill_alarm(gpu: GpuInfo, what: str) -> Alarm:
 
 
 def memory_taken(samples: Sequence[TelemetrySample], settled_ns: int | None) -> Iterator[Alarm]:
-    """GPUs on which another process takes the remaining memory.
+    """GPUs on which another process takes the remaining memory; `samples` are oldest first.
 
-    Args:
-        samples: Oldest first.
-        settled_ns: Since when this program's own use is constant. Where the driver does not report the share of this
-            process, any growth after that belongs to another one.
+    Since `settled_ns` this program's own use is constant: where the driver does not report the share of this process,
+    any growth after that belongs to another one.
     """
     for sample in _latest_gpus(samples):
         if sample.gpu.unified or sample.memory_total is None or sample.memory_free is None:

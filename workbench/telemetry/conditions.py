@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from workbench.core.bench import Conditions, ConditionWatch
 from workbench.core.energy import energy_between
-from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, GpuSample, Telemetry, TelemetrySample
+from workbench.core.telemetry import THROTTLE_WARNINGS, THROTTLE_WORDS, Telemetry, TelemetrySample
 from workbench.telemetry.sampler import system_sampler
 
 
@@ -45,14 +45,20 @@ class SystemConditionWatch(ConditionWatch):
         last = await self._telemetry.fresh() if self._telemetry is not None else None
         energy = energy_between(self._first, last) if self._first is not None and last is not None else None
         gpus = last.gpus if last is not None else ()
+        throttle = (reason for gpu in gpus for reason in gpu.throttle or () if reason in THROTTLE_WARNINGS)
+        taken = [
+            gpu.memory_used - gpu.memory_own
+            for gpu in gpus
+            if gpu.memory_used is not None and gpu.memory_own is not None
+        ]
         return Conditions(
             load_average=_load_average(),
             cpu_mhz=_cpu_mhz(),
             others_percent=min(100.0, 100 * others / (wall * self._cores)) if wall > 0 else None,
             others_s=others,
             gpu_mhz=next((float(gpu.clock_mhz) for gpu in gpus if gpu.clock_mhz is not None), None),
-            gpu_throttle=_throttle(gpus),
-            gpu_others_bytes=_held_by_others(gpus),
+            gpu_throttle=tuple(dict.fromkeys(THROTTLE_WORDS[reason] for reason in throttle)),
+            gpu_others_bytes=sum(taken) if taken else None,
             gpu_joules=energy,
         )
 
@@ -91,15 +97,3 @@ def system_conditions(*, gpus: bool) -> Iterator[SystemConditionWatch]:
         yield SystemConditionWatch(sampler)
     finally:
         sampler.stop()
-
-
-def _throttle(gpus: tuple[GpuSample, ...]) -> tuple[str, ...]:
-    reasons = (reason for gpu in gpus for reason in gpu.throttle or () if reason in THROTTLE_WARNINGS)
-    return tuple(dict.fromkeys(THROTTLE_WORDS[reason] for reason in reasons))
-
-
-def _held_by_others(gpus: tuple[GpuSample, ...]) -> int | None:
-    held = [
-        gpu.memory_used - gpu.memory_own for gpu in gpus if gpu.memory_used is not None and gpu.memory_own is not None
-    ]
-    return sum(held) if held else None

@@ -29,24 +29,23 @@ class PsutilHostMonitor(HostMonitor):
         import psutil
 
         self._process = psutil.Process()
-        self._virtual_memory = psutil.virtual_memory
-        self._swap_memory = psutil.swap_memory
-        self._cpu_percent = psutil.cpu_percent
         # The load is measured between two calls; without this one the first sample would always be 0.
-        self._cpu_percent(interval=None)
+        psutil.cpu_percent(interval=None)
 
     @override
     def sample(self) -> HostSample:
-        memory = self._virtual_memory()
+        import psutil
+
+        memory = psutil.virtual_memory()
         try:
-            swap = self._swap_memory()
+            swap = psutil.swap_memory()
         except (OSError, RuntimeError):  # Containers may hide its source file.
             swap = None
         return HostSample(
             rss_bytes=self._process.memory_info().rss,
             free_bytes=memory.available,
             total_bytes=memory.total,
-            cpu_percent=min(100.0, max(0.0, self._cpu_percent(interval=None))),
+            cpu_percent=min(100.0, max(0.0, psutil.cpu_percent(interval=None))),
             swap_used_bytes=None if swap is None else swap.used,
             swap_total_bytes=None if swap is None else swap.total,
         )

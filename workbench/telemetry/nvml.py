@@ -153,7 +153,8 @@ class NvmlSource(GpuSource):
 
     def _sample(self) -> list[GpuSample]:
         self._readings += 1
-        if self._devices is None or (self._readings % LOOK_AGAIN_EVERY == 0 and self._has_changed()):
+        due = self._devices is not None and self._readings % LOOK_AGAIN_EVERY == 0
+        if self._devices is None or (due and (self._lost or self._nvml.nvmlDeviceGetCount() != self._count)):
             self._devices = self._find()
         samples = []
         lost: list[NvmlDevice] = []
@@ -172,9 +173,6 @@ class NvmlSource(GpuSource):
         if failure is not None and not samples:
             raise failure
         return samples
-
-    def _has_changed(self) -> bool:
-        return self._lost > 0 or self._nvml.nvmlDeviceGetCount() != self._count
 
     def _find(self) -> list[NvmlDevice]:
         nvml = self._nvml

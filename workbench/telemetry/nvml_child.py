@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from workbench.core.telemetry import GpuSample, SourceName
 from workbench.processes import ChildProcess
-from workbench.telemetry.nvml import NO_LIBRARY, REASONS, STALE_CODES, NvmlSource, is_wsl, library_is_there
+from workbench.telemetry.nvml import NO_LIBRARY, REASONS, STALE_CODES, library_is_there
 from workbench.telemetry.source import GpuSource, SourceError, sample_from_dict
 
 WORKER = "workbench.telemetry.nvml_worker"
@@ -29,11 +29,7 @@ class NvmlChild(GpuSource):
     name: SourceName = "nvml"
 
     def __init__(
-        self,
-        pid: int | None = None,
-        *,
-        patience_s: float = PATIENCE_S,
-        there: Callable[[], bool] = library_is_there,
+        self, pid: int | None = None, *, patience_s: float = PATIENCE_S, there: Callable[[], bool] = library_is_there
     ) -> None:
         self._pid = os.getpid() if pid is None else pid
         self._patience_s = patience_s
@@ -101,8 +97,3 @@ class NvmlAnywhere(GpuSource):
             if error.code in STALE_CODES:
                 self._source = self._child
             raise
-
-
-def nvml_anywhere() -> NvmlAnywhere:
-    """The NVML source for this machine."""
-    return NvmlAnywhere(NvmlSource(), NvmlChild(), only_child=is_wsl())

@@ -109,12 +109,11 @@ class NvmlDevice:
         uuid = self._ask("uuid", nvml.nvmlDeviceGetUUID)
         name = self._ask("name", nvml.nvmlDeviceGetName)
         if whole is not None:
-            key = uuid or f"{whole.key}/{index}"
-            return GpuInfo(
-                key, "nvml", index, name or whole.name, uuid, whole.pci_id, whole.capability, partition="part"
-            )
+            key, name = uuid or f"{whole.key}/{index}", name or whole.name
+            return GpuInfo(key, "nvml", index, name, uuid, whole.pci_id, whole.capability, partition="part")
         pci = self._ask("pci_id", nvml.nvmlDeviceGetPciInfo)
-        pci_id = None if pci is None else normal_pci_id(_text(pci.busId))
+        bus_id = "" if pci is None else pci.busId
+        pci_id = normal_pci_id(bus_id.decode("ascii", "replace") if isinstance(bus_id, bytes) else bus_id)
         mig = self._ask("mig", nvml.nvmlDeviceGetMigMode)
         split = mig is not None and mig[0] == 1
         return GpuInfo(
@@ -153,8 +152,6 @@ class NvmlDevice:
         nvml = self._nvml
         total, used, free = self._memory_figures()
         rates = self._ask("gpu_percent", nvml.nvmlDeviceGetUtilizationRates)
-        power = self._ask("power_w", nvml.nvmlDeviceGetPowerUsage)
-        limit = self._ask("power_limit_w", nvml.nvmlDeviceGetEnforcedPowerLimit)
         sample = GpuSample(
             gpu=self.info,
             memory_total=total,
@@ -163,15 +160,19 @@ class NvmlDevice:
             memory_own=self._own_memory(),
             gpu_percent=None if rates is None else min(100.0, float(rates.gpu)),
             memory_percent=None if rates is None else min(100.0, float(rates.memory)),
-            temperature_c=self._number("temperature_c", nvml.nvmlDeviceGetTemperature, _SENSOR_GPU),
-            power_w=None if power is None else power / 1000,
-            power_limit_w=None if limit is None else limit / 1000,
+            temperature_c=self._number("temperature_c", 1, nvml.nvmlDeviceGetTemperature, _SENSOR_GPU),
+            power_w=self._number("power_w", 1000, nvml.nvmlDeviceGetPowerUsage),
+            power_limit_w=self._number("power_limit_w", 1000, nvml.nvmlDeviceGetEnforcedPowerLimit),
             clock_mhz=self._ask("clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_SM),
             memory_clock_mhz=self._ask("memory_clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_MEMORY),
             throttle=self._throttle(),
             energy_mj=self._size("energy_mj", nvml.nvmlDeviceGetTotalEnergyConsumption),
         )
-        return _with_absent(sample, self._absent)
+        if "gpu_percent" in self._absent:
+            self._absent["memory_percent"] = self._absent["gpu_percent"]
+        named = {each.name for each in fields(GpuSample)}
+        absent = tuple((name, reason) for name, reason in self._absent.items() if name in named)
+        return replace(sample, absent=absent)
 
     def _memory_figures(self) -> tuple[int | None, int | None, int | None]:
         if self.info.unified:
@@ -221,14 +222,14 @@ class NvmlDevice:
                 continue
             answered = True
             # A process with compute and graphics contexts is in two lists, with the same size.
-            held += [_size_of(process.usedGpuMemory) for process in processes if process.pid == self._reader.pid]
+            held += [process.usedGpuMemory for process in processes if process.pid == self._reader.pid]
         if not answered:
             return None
-        if any(size is None for size in held):
+        if any(size is None or size >= _NOT_A_SIZE for size in held):
             self._absent["memory_own"] = "not supported"
             return None
         self._absent.pop("memory_own", None)
-        return max((size for size in held if size is not None), default=0)
+        return max(filter(None, held), default=0)
 
     def _processes(self, handle: object, name: str) -> Sequence[Nvml]:
         nvml = self._nvml
@@ -255,9 +256,9 @@ class NvmlDevice:
         self._absent.pop("throttle", None)
         return throttle_reasons(bits)
 
-    def _number(self, figure: str, call: Callable[..., int], *arguments: object) -> float | None:
+    def _number(self, figure: str, unit: float, call: Callable[..., int], *arguments: object) -> float | None:
         value = self._ask(figure, call, *arguments)
-        return None if value is None else float(value)
+        return None if value is None else value / unit
 
     def _size(self, figure: str, call: Callable[..., int]) -> int | None:
         value = self._ask(figure, call)
@@ -283,19 +284,3 @@ class NvmlDevice:
                 self._never[figure] = reason
             self._absent[figure] = reason
             return None
-
-
-def _with_absent(sample: GpuSample, absent: dict[str, Absence]) -> GpuSample:
-    if "gpu_percent" in absent:
-        absent["memory_percent"] = absent["gpu_percent"]
-    named = {each.name for each in fields(GpuSample)}
-    missing = tuple((name, reason) for name, reason in absent.items() if name in named)
-    return replace(sample, absent=missing)
-
-
-def _size_of(value: int | None) -> int | None:
-    return None if value is None or value >= _NOT_A_SIZE else value
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value

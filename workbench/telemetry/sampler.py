@@ -224,11 +224,10 @@ class TelemetrySampler(Telemetry):
         source = watched.source
         try:
             found = source.read()
-        except SourceError as error:
-            self._failed(watched, error)
-            return ()
         except Exception as error:  # noqa: BLE001 - a driver's binding may raise anything
-            self._failed(watched, SourceError(f"Reading failed: {type(error).__name__}: {error}"))
+            if not isinstance(error, SourceError):
+                error = SourceError(f"Reading failed: {type(error).__name__}: {error}")
+            self._failed(watched, error)
             return ()
         watched.state = SourceState(source.name, "working")
         watched.delay_s, watched.again_ns = 0.0, 0
@@ -272,15 +271,13 @@ class TelemetrySampler(Telemetry):
 def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None) -> TelemetrySampler:
     """A sampler of this machine with all sources, not started. No driver is touched or imported before its thread runs.
 
-    Args:
-        metal: Returns ggml's view of the GPU of an Apple chip, once known. It is called in the thread of the sampler,
-            and must not call llama.cpp.
+    `metal` is as for `AppleSource`; it is called in the thread of the sampler, and must not call llama.cpp.
     """
 
     def open_meters() -> tuple[HostMonitor, Sequence[GpuSource]]:
-        from workbench.telemetry import amd, apple, host, nvml_child
+        from workbench.telemetry import amd, apple, host, nvml, nvml_child
 
-        sources: list[GpuSource] = [nvml_child.nvml_anywhere(), amd.AmdSource(), apple.AppleSource(metal=metal)]
-        return host.PsutilHostMonitor(), sources
+        nvidia = nvml_child.NvmlAnywhere(nvml.NvmlSource(), nvml_child.NvmlChild(), only_child=nvml.is_wsl())
+        return host.PsutilHostMonitor(), [nvidia, amd.AmdSource(), apple.AppleSource(metal=metal)]
 
     return TelemetrySampler.late(open_meters)

@@ -41,10 +41,6 @@ def sample_to_dict(sample: GpuSample) -> dict[str, Any]:
 
 
 def sample_from_dict(values: Mapping[str, Any]) -> GpuSample:
-    """The inverse of `sample_to_dict`.
-
-    Raises:
-        ValueError: The values are not those of a sample.
-    """
+    """The inverse of `sample_to_dict`; raises a ValueError where the values are not those of a sample."""
     absent = [list(item) for item in dict(values.get("absent", {})).items()]
     return read_json(GpuSample, {**values, "absent": absent}, "the sample", strict=True)

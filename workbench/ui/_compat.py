@@ -49,7 +49,6 @@ def prompt_driver() -> type[Driver] | None:
         """Reads keys as its base does, and checks more often while an Escape is pending."""
 
         def run_input_thread(self) -> None:
-            """Turn input of the terminal into events until the program ends."""
             parser = XTermParser()
             decode = getincrementaldecoder("utf-8")("replace").decode
             pending_until = 0.0
@@ -86,18 +85,12 @@ class KeptStylesheet(Stylesheet):
         self._parse_cache = _parsed_with(self._variables)
 
     def set_variables(self, variables: dict[str, str]) -> None:
-        """Parse with other variables from now on."""
         # The base class clears the cache, which other sheets share.
         self._parse_cache = LRUCache(1)
         super().set_variables(variables)
         self._parse_cache = _parsed_with(variables)
 
     def reparse(self) -> None:
-        """Parse with the current variables.
-
-        Raises:
-            StylesheetParseError: A sheet is not valid; the rules are unchanged.
-        """
         self.parse()
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual import on
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
 from textual.screen import Screen
@@ -22,12 +24,12 @@ from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.keys import spoken
-from workbench.ui.kit.clipboard import Copier, CopyOut
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.machine.monitor import MachineMonitor
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
+from workbench.ui.widgets.clipboard import Copier, CopyOut
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks
 from workbench.ui.workspace.workspace import Workspace
 
@@ -51,12 +53,7 @@ def _action_provider() -> type[Provider]:
 class WorkbenchApp(App[None]):
     """Shows the screens, and holds what they share: workspace, themes, keys, help and the way out.
 
-    Args:
-        services: The services of the program.
-        model: The model to open first; None for none.
-        resume: The id of a stored session to continue.
-        recipe: The part of the model's Modelfile that the first conversation uses; None for all.
-        clocks: The clocks to read; tests advance them by hand.
+    `model`, `resume` and `recipe` are those of `ChatScreen`.
     """
 
     TITLE = "workbench"
@@ -93,24 +90,32 @@ class WorkbenchApp(App[None]):
         self.theme = wanted if wanted in self._themes else next(iter(self._themes))
         self.set_keymap(dict(services.config.keymap))
         self._keys = KeyNames(services.config.keymap)
-        missing = [] if self.theme == wanted else [f"There is no theme {wanted!r}: {self.theme!r} is used."]
-        self._problems: dict[str, list[str]] = {
-            "Parts of the config are ignored": [
-                *(
-                    f"line {each.line}: {each.message}" if each.line else each.message
-                    for each in services.config_problems
-                ),
-                *self._keys.problems(),
-            ],
-            "Some themes are ignored": [*map(str, theme_problems), *missing],
+        if self.theme != wanted:
+            theme_problems.append(f"There is no theme {wanted!r}: {self.theme!r} is used.")
+        in_config = [
+            f"line {each.line}: {each.message}" if each.line else each.message for each in services.config_problems
+        ]
+        self._problems = {
+            "Parts of the config are ignored": in_config + self._keys.problems(),
+            "Some themes are ignored": theme_problems,
         }
         self.chat = ChatScreen(services, self.workspace, self.key_for, model, resume, recipe)
         self.install_screen(self.chat, "chat")
-        others = self._others_run
-        self.monitor = MachineMonitor(self, self.workspace, services.find_devices, self.chat.status.show_alarm, others)
+        self.monitor = MachineMonitor(
+            self,
+            self.workspace,
+            services.find_devices,
+            self.chat.status.show_alarm,
+            lambda: any(screen.running for screen in self._experiments),
+        )
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         return variable_defaults(self.current_theme or FALLBACK)
+
+    def on_load(self) -> None:
+        # From Python 3.12 on, Textual has a task run to its first wait inside the call that creates it: before the
+        # creator has stored the worker by which the task finds out whether it is still the latest of its kind.
+        asyncio.get_running_loop().set_task_factory(None)
 
     def on_mount(self) -> None:
         self.call_after_refresh(collect_from_now)
@@ -121,9 +126,6 @@ class WorkbenchApp(App[None]):
         self.monitor.stop()
 
     # The machine and its meters
-
-    def _others_run(self) -> bool:
-        return any(screen.running for screen in self._experiments)
 
     @property
     def _experiments(self) -> list[RaceScreen | BenchScreen]:
@@ -152,13 +154,16 @@ class WorkbenchApp(App[None]):
         return spoken(binding.key)
 
     def key_for(self, binding_id: str) -> str:
-        """The key of an action, as people write it."""
         return self._keys.key_for(binding_id)
 
     def action_help(self) -> None:
         from workbench.ui.dialogs.help import HelpDialog
 
         self.push_screen(HelpDialog(self._keys.tables(self.screen)))
+
+    def get_system_commands(self, screen: Screen) -> Iterable[SystemCommand]:
+        """The actions for the palette that no binding has."""
+        return self.chat.palette_entries() if screen is self.chat else ()
 
     # Themes
 
@@ -177,18 +182,17 @@ class WorkbenchApp(App[None]):
 
     # Screens
 
-    def _go_to(self, mode: str) -> None:
+    def _go_to(self, screen: Screen[None], mode: str) -> None:
         """Close what is open over the current screen, and go to another one."""
+        if not self.is_screen_installed(mode):
+            self.install_screen(screen, mode)
+            self.add_mode(mode, mode)
         while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_mode(mode)
 
-    def _add_mode(self, screen: Screen[None], mode: str) -> None:
-        self.install_screen(screen, mode)
-        self.add_mode(mode, mode)
-
     def action_chat(self) -> None:
-        self._go_to("chat")
+        self._go_to(self.chat, "chat")
         self.chat.prompt.focus()
 
     def action_race(self) -> None:
@@ -196,33 +200,30 @@ class WorkbenchApp(App[None]):
             from workbench.ui.race.screen import RaceScreen
 
             self._race = RaceScreen(self.services, self.workspace, self.key_for)
-            self._add_mode(self._race, "race")
-        self._go_to("race")
+        self._go_to(self._race, "race")
 
     def action_bench(self) -> None:
         if self._bench is None:
             from workbench.ui.bench.screen import BenchScreen
 
             self._bench = BenchScreen(self.services, self.workspace, self.key_for)
-            self._add_mode(self._bench, "bench")
-        self._go_to("bench")
+        self._go_to(self._bench, "bench")
 
     def action_library(self) -> None:
         if self._models is None:
             from workbench.ui.models.screen import ModelsScreen
 
             self._models = ModelsScreen(self.services, self.workspace, self.key_for)
-            self._add_mode(self._models, "models")
-        self._go_to("models")
+        self._go_to(self._models, "models")
 
     def on_models_screen_load(self, event: ModelsScreen.Load) -> None:
-        self.action_chat()
-        self.run_worker(self._load_from_list(event), group="load", exit_on_error=False, description="load a model")
+        async def load() -> None:
+            if event.values:
+                await self.workspace.change(self.workspace.conversation.system, event.values)
+            self.chat.loader.load(event.model.ref, event.model.label)
 
-    async def _load_from_list(self, event: ModelsScreen.Load) -> None:
-        if event.values:
-            await self.workspace.change(self.workspace.conversation.system, event.values)
-        self.chat.loader.load(event.model.ref, event.model.label)
+        self.action_chat()
+        self.run_worker(load(), group="load", exit_on_error=False, description="load a model")
 
     def _load_in_chat(self, ref: str, label: str) -> None:
         self.action_chat()
@@ -238,10 +239,10 @@ class WorkbenchApp(App[None]):
     # Model files
 
     def action_inspect_model(self) -> None:
-        from workbench.ui.model_files.inspect_screen import InspectScreen
+        from workbench.ui.model_files.screens import inspect_screen
 
         if (model := self._model_with_file()) is not None:
-            self.push_screen(InspectScreen(self.services, model))
+            self.push_screen(inspect_screen(self.services, model))
 
     def action_quantize_model(self) -> None:
         if (model := self._model_with_file()) is not None:
@@ -274,7 +275,8 @@ class WorkbenchApp(App[None]):
 
     # The way out
 
-    def on_copy_out(self, event: CopyOut) -> None:
+    @on(CopyOut)
+    def _copy(self, event: CopyOut) -> None:
         self._copier.copy(event)
 
     def action_interrupt(self) -> None:

@@ -91,11 +91,7 @@ def key_groups() -> list[KeyGroup]:
 
 
 class KeyNames:
-    """The keys of the bindings under a keymap, as people write them.
-
-    Args:
-        keymap: Keys by binding id, for the bindings that the user has moved.
-    """
+    """The keys of the bindings, as people write them; `keymap` has those that the user has moved, by binding id."""
 
     def __init__(self, keymap: Mapping[str, str]) -> None:
         self._keymap = keymap
@@ -113,14 +109,13 @@ class KeyNames:
 
     def tables(self, screen: Screen[Any]) -> list[KeyTable]:
         """All bindings for the help; those that work on `screen` come first."""
-        from workbench.ui.dialogs.help import KeyRow, KeyTable
 
-        def row(binding: Binding) -> KeyRow:
+        def row(binding: Binding) -> tuple[str, str, str]:
             keys = "  ".join(map(spoken, keys_of(binding, self._keymap)))
-            return KeyRow(keys, binding.description, binding.tooltip)
+            return keys, binding.description, binding.tooltip
 
         def is_elsewhere(group: KeyGroup) -> bool:
             return not group.everywhere and not any(binding in screen.BINDINGS for binding in group.bindings)
 
         groups = sorted(key_groups(), key=is_elsewhere)
-        return [KeyTable(group.title, [*map(row, group.bindings)]) for group in groups]
+        return [(group.title, [*map(row, group.bindings)]) for group in groups]

@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
-from typing import Protocol, runtime_checkable
 
+from textual.app import SystemCommand
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
 SKIPPED = frozenset({"command_palette"})
 
 
-@dataclass(frozen=True, slots=True)
-class PaletteEntry:
-    """An action."""
-
-    name: str
-    help: str
-    run: Callable[[], object]
-
-
-@runtime_checkable
-class PaletteSource(Protocol):
-    """A screen with actions that are no bindings of its own."""
-
-    def palette_entries(self) -> Iterable[PaletteEntry]:
-        """The actions, in the order of the list."""
-
-
 class ActionProvider(Provider):
-    """Offers the bindings in force, with their keys, and the entries of the screen."""
+    """Offers the bindings in force, with their keys, and the system commands of the program."""
 
-    def _entries(self) -> Iterator[PaletteEntry]:
+    def _entries(self) -> Iterator[SystemCommand]:
         seen = set()
         for active in self.screen.active_bindings.values():
             binding = active.binding
@@ -43,17 +25,16 @@ class ActionProvider(Provider):
             if active.node in (self.app, self.screen):
                 name = f"{binding.description}  ({self.app.get_key_display(binding)})"
                 run = partial(self.app.run_action, f"{namespace}{binding.action}")
-                yield PaletteEntry(name, binding.tooltip, run)
-        if isinstance(self.screen, PaletteSource):
-            yield from self.screen.palette_entries()
+                yield SystemCommand(name, binding.tooltip, run)
+        yield from self.app.get_system_commands(self.screen)
 
     async def discover(self) -> Hits:
         for entry in self._entries():
-            yield DiscoveryHit(entry.name, entry.run, help=entry.help)
+            yield DiscoveryHit(entry.title, entry.callback, help=entry.help)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for entry in self._entries():
-            score = max(matcher.match(entry.name), matcher.match(entry.help) * 0.8)
+            score = max(matcher.match(entry.title), matcher.match(entry.help) * 0.8)
             if score > 0:
-                yield Hit(score, matcher.highlight(entry.name), entry.run, help=entry.help)
+                yield Hit(score, matcher.highlight(entry.title), entry.callback, help=entry.help)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import EngineHost, MemoryAdviser
@@ -15,13 +14,10 @@ from workbench.core.prompt_text import PromptBook
 from workbench.core.sending import ModelSender
 from workbench.core.servers import Servers
 from workbench.core.session import ExportFormat, Session, SessionStore
-from workbench.core.telemetry import AlarmWatch, Telemetry
+from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.race.report import RaceBook
-
-if TYPE_CHECKING:
-    from workbench.core.telemetry import ComputeDevice
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +37,6 @@ class Services:
     telemetry: Telemetry
     """The meters of the machine; the program starts and stops them."""
     make_alarms: Callable[[], AlarmWatch]
-    """Makes the alarm rules."""
     find_devices: Callable[[], Sequence[ComputeDevice] | None]
     """Lists the devices that llama.cpp computes on; None where they are unknown. Takes seconds: for a thread."""
     logs: LogBook
@@ -54,10 +49,7 @@ class Services:
     export_folder: Path
     """The default folder of exports."""
     write_document: Callable[[Path, str], Awaitable[Path]]
-    """Writes a text to a path, or to a numbered name beside it where that is taken; returns the path written.
-
-    Raises WorkbenchError.
-    """
+    """Writes a text to a path, or to a numbered name beside it; returns the path written. Raises WorkbenchError."""
     keep_copy: Callable[[str], Path]
     """Writes a copied text to a new file in the export folder. Raises WorkbenchError. For a thread."""
     session_text: Callable[[Session, ExportFormat], str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,7 @@ from textual.theme import Theme
 
 from workbench.core.errors import did_you_mean
 
-COLOURS = (
-    "primary",
-    "secondary",
-    "warning",
-    "error",
-    "success",
-    "accent",
-    "foreground",
-    "background",
-    "surface",
-    "panel",
-    "boost",
-)
+COLOURS = tuple(each.name for each in fields(Theme) if each.type in ("str", "str | None") and each.name != "name")
 NUMBERS = ("luminosity_spread", "text_alpha")
 KEYS = (*COLOURS, *NUMBERS, "dark", "variables")
 
@@ -66,17 +54,6 @@ _FOLLOWS = {
 }
 OWN_VARIABLES = tuple(_FOLLOWS)
 """The variables of the style sheets beyond Textual's own; the `[variables]` of a theme may set each."""
-
-
-@dataclass(frozen=True, slots=True)
-class ThemeProblem:
-    """A theme file that is ignored, and why."""
-
-    file: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.file.name}: {self.reason}"
 
 
 class _Refused(Exception):
@@ -134,23 +111,23 @@ def theme_from(name: str, values: Mapping[str, object], variables: Iterable[str]
     return Theme(name, dark=dark, variables=own, **checked)
 
 
-def load_themes(folders: Sequence[Path]) -> tuple[dict[str, Theme], list[ThemeProblem]]:
-    """Every theme in `folders` by its name, and the files that are ignored.
+def load_themes(folders: Sequence[Path]) -> tuple[dict[str, Theme], list[str]]:
+    """Every theme in `folders` by its name, and the names of the files that are ignored, each with the reason.
 
     Of two themes with one name, the one in the later folder counts. Without any theme, there is the built-in one.
     """
     known = [*FALLBACK.to_color_system().generate(), *OWN_VARIABLES]
     themes: dict[str, Theme] = {}
-    problems: list[ThemeProblem] = []
+    problems: list[str] = []
     for folder in folders:
         for file in sorted(folder.glob("*.toml")):
             try:
                 values = tomllib.loads(file.read_text(encoding="utf-8"))
                 themes[file.stem] = theme_from(file.stem, values, known)
             except _Refused as refused:
-                problems.append(ThemeProblem(file, str(refused)))
+                problems.append(f"{file.name}: {refused}")
             except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-                problems.append(ThemeProblem(file, f"cannot be read: {error}"))
+                problems.append(f"{file.name}: cannot be read: {error}")
     if not themes:
         themes[FALLBACK.name] = FALLBACK
     return themes, problems

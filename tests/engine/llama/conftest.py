@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.gguf_files import finish
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -20,12 +19,10 @@ from workbench.engine.llama.host import LlamaHost
 QUANTIZE = """
 import sys
 from llama_cpp import llama_cpp as api
-source, *targets = sys.argv[1:]
-for target in targets:
-    path, ftype = target.rsplit("=", 1)
-    params = api.llama_model_quantize_default_params()
-    params.ftype, params.allow_requantize, params.nthread = int(ftype), True, 2
-    assert api.llama_model_quantize(source.encode(), path.encode(), params) == 0
+source, target = sys.argv[1:]
+params = api.llama_model_quantize_default_params()
+params.ftype, params.allow_requantize, params.nthread = 7, True, 2
+assert api.llama_model_quantize(source.encode(), target.encode(), params) == 0
 """
 
 
@@ -82,12 +79,10 @@ async def load(host: LlamaHost, ref: str = "demo", on_progress=lambda _: None, c
 
 @pytest.fixture(scope="session")
 def variants(demo_path, tmp_path_factory) -> dict[str, str]:
-    """The demo model in other quantizations, by name; made in a child process."""
-    folder = tmp_path_factory.mktemp("variants")
-    paths = {name: str(folder / f"demo-{name}.gguf") for name in ("F16", "Q8_0")}
-    targets = [f"{paths['F16']}=1", f"{paths['Q8_0']}=7"]
-    subprocess.run([sys.executable, "-c", QUANTIZE, str(demo_path), *targets], check=True, capture_output=True)
-    return paths
+    """The demo model in another quantization, by its name; made in a child process."""
+    path = str(tmp_path_factory.mktemp("variants") / "demo-Q8_0.gguf")
+    subprocess.run([sys.executable, "-c", QUANTIZE, str(demo_path), path], check=True, capture_output=True)
+    return {"Q8_0": path}
 
 
 @pytest.fixture
@@ -106,30 +101,3 @@ async def host(models):
 @pytest.fixture
 async def engine(host):
     return await load(host)
-
-
-@pytest.fixture
-def edited(demo_path, tmp_path):
-    """Makes copies of the demo model with other metadata: `edited(remove=[…], template=…, architecture=…)`."""
-    from gguf import GGUFReader, GGUFValueType, GGUFWriter
-
-    def make(remove=(), template: str | None = None, architecture: str | None = None) -> str:
-        reader = GGUFReader(demo_path)
-        path = tmp_path / "edited.gguf"
-        name = architecture or reader.fields["general.architecture"].contents()
-        writer = GGUFWriter(path, name)
-        for key, entry in reader.fields.items():
-            if key.startswith("GGUF.") or key == "general.architecture" or key in remove:
-                continue
-            value = entry.contents()
-            if template is not None and key == "tokenizer.chat_template":
-                value = template
-            element = entry.types[1] if entry.types[0] == GGUFValueType.ARRAY else None
-            new_key = key.replace("llama.", f"{name}.") if key.startswith("llama.") else key
-            writer.add_key_value(new_key, value, entry.types[0], sub_type=element)
-        for tensor in reader.tensors:
-            writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
-        finish(writer)
-        return str(path)
-
-    return make

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
+from tests.gguf.conftest import write_model
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -32,7 +33,7 @@ model = Llama(path, n_ctx=2048, n_batch=512, n_threads=2, n_threads_batch=2, fla
 texts = []
 for prompt in prompts:
     model.reset()
-    done = model.create_completion(prompt, max_tokens=64, temperature=0.0, repeat_penalty=1.0)
+    done = model.create_completion(prompt, max_tokens=24, temperature=0.0, repeat_penalty=1.0)
     texts.append(done["choices"][0]["text"])
 print(json.dumps(texts))
 """
@@ -51,7 +52,7 @@ async def test_greedy_text_is_that_of_llama_cpp_python(host, demo_path):
     for prompt, text in zip(PROMPTS, expected, strict=True):
         # A prompt that shares nothing empties the context, so that both compute the same batches.
         await answer(engine, Request(tokens=(0,), sampling=Sampling(num_predict=0)))
-        assert (await answer(engine, raw(prompt))).text == text
+        assert (await answer(engine, raw(prompt, limit=24))).text == text
 
 
 async def test_an_answer_carries_its_figures(engine):
@@ -73,7 +74,7 @@ async def test_an_answer_carries_its_figures(engine):
 
 async def test_a_seed_repeats_and_another_does_not(engine):
     def ask(seed: int) -> Request:
-        return chat(STORY, temperature=1.5, seed=seed, limit=32)
+        return chat(STORY, temperature=1.5, seed=seed, limit=12)
 
     first, again, other = [await answer(engine, ask(seed)) for seed in (7, 7, 8)]
     assert first.ids == again.ids
@@ -82,8 +83,8 @@ async def test_a_seed_repeats_and_another_does_not(engine):
 
 
 async def test_a_drawn_seed_is_reported_and_repeats(engine):
-    first = await answer(engine, chat(STORY, temperature=1.5, limit=32))
-    again = await answer(engine, chat(STORY, temperature=1.5, limit=32, seed=first.end.seed))
+    first = await answer(engine, chat(STORY, temperature=1.5, limit=12))
+    again = await answer(engine, chat(STORY, temperature=1.5, limit=12, seed=first.end.seed))
     assert first.ids == again.ids
 
 
@@ -316,8 +317,9 @@ async def test_the_oldest_turns_are_dropped_where_the_user_wants_that(host):
     assert "Question 0:" not in held
 
 
-async def test_an_answer_that_fills_the_context_says_so(host):
-    engine = await load(host, num_ctx=256)
+async def test_an_answer_that_fills_the_context_says_so(host, models, tmp_path):
+    models["tiny"] = str(write_model(tmp_path / "tiny.gguf"))
+    engine = await load(host, "tiny", num_ctx=256)
     result = await answer(engine, chat(STORY, limit=-1, temperature=1.0, seed=3, stop=()))
     usage = result.end.usage
     assert result.end.reason in {"context", "stop"}
@@ -377,16 +379,16 @@ async def test_log_probabilities_agree_over_the_borders_of_batches(host):
     assert await engine.score(tokens) == pytest.approx(await whole.score(tokens), abs=0.05)
 
 
-async def test_a_model_without_a_template_gets_chatml_and_a_warning(host, models, edited):
-    models["plain"] = edited(remove=["tokenizer.chat_template"])
+async def test_a_model_without_a_template_gets_chatml_and_a_warning(host, models, tmp_path):
+    models["plain"] = str(write_model(tmp_path / "plain.gguf"))
     engine = await load(host, "plain")
     assert NO_TEMPLATE in engine.info.warnings
     assert not engine.info.has_template
     assert (await answer(engine, chat("Hello", limit=2))).text
 
 
-async def test_a_template_that_does_not_compile_leaves_raw_completion(host, models, edited):
-    models["broken"] = edited(template="{% for m in %}")
+async def test_a_template_that_does_not_compile_leaves_raw_completion(host, models, tmp_path):
+    models["broken"] = str(write_model(tmp_path / "broken.gguf", keys={"tokenizer.chat_template": "{% for m in %}"}))
     engine = await load(host, "broken")
     assert any("does not compile" in warning for warning in engine.info.warnings)
     result = await answer(engine, chat("Hello"))
@@ -406,8 +408,9 @@ async def test_a_truncated_answer_is_continued(engine):
     assert rest.cached > 0, "what was written is not computed again"
 
 
-async def test_the_beginning_of_an_answer_is_never_dropped(engine):
-    filler = "word " * 1200
+async def test_the_beginning_of_an_answer_is_never_dropped(host):
+    engine = await load(host, num_ctx=512)
+    filler = "word " * 300
     texts = (filler, "Yes.", filler, "No.", "Count to ten.", "One, two, three,")
     request = replace(chat(*texts, limit=12), continues=True, when_context_full="drop_oldest")
     rest = await answer(engine, request)

@@ -23,22 +23,23 @@ SETTINGS = [
 
 
 @pytest.fixture(scope="module")
-def quantizations(demo_path, tmp_path_factory) -> dict[str, str]:
+def quantizations(demo_path, variants, tmp_path_factory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("quantizations")
 
     async def make() -> None:
-        for quant in ("Q8_0", "Q4_0", "Q4_K_M"):
+        for quant in ("Q4_0", "Q4_K_M"):
             target = folder / f"demo-{quant}.gguf"
             await quantize(QuantizeJob(demo_path, target, QUANT_TYPES[quant], allow_requantize=True))
 
     asyncio.run(make())
-    return {path.stem: str(path) for path in folder.iterdir()} | {"demo": str(demo_path)}
+    return {path.stem: str(path) for path in folder.iterdir()} | {"demo": str(demo_path), "demo-Q8_0": variants["Q8_0"]}
 
 
 @pytest.mark.parametrize("name", ["demo", "demo-Q8_0", "demo-Q4_0", "demo-Q4_K_M"])
 async def test_models_take_what_was_expected(host, models, quantizations, name):
     models.update(quantizations)
-    for settings in SETTINGS:
+    # Caches do not depend on the type of the weights; how those are held does, on whether the file is mapped too.
+    for settings in SETTINGS if name == "demo" else [SETTINGS[0], SETTINGS[-1]]:
         engine = await host.open(name, LoadSettings(**settings), lambda _: None, CancelToken())
         taken, expected = engine.info.memory, engine.info.estimate
         await engine.close()

@@ -6,6 +6,7 @@ import os
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
+from tests.gguf.conftest import write_model
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, MemoryShortError, ModelFileError, ModelLoadError
 from workbench.core.events import Failed
@@ -102,8 +103,8 @@ async def test_a_path_with_spaces_and_other_scripts(host, models, demo_path, tmp
     assert (await answer(await load(host, "spaced"), chat("Hello", limit=2))).text
 
 
-async def test_an_architecture_that_llama_cpp_does_not_know(host, models, edited):
-    models["odd"] = edited(architecture="nonesuch")
+async def test_an_architecture_that_llama_cpp_does_not_know(host, models, tmp_path):
+    models["odd"] = str(write_model(tmp_path / "odd.gguf", architecture="nonesuch"))
     with pytest.raises(ModelLoadError, match="nonesuch"):
         await load(host, "odd")
 

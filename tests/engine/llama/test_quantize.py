@@ -404,4 +404,6 @@ async def test_the_worker_says_what_went_wrong_with_it(tmp_path):
     assert "missing.gguf" in plan["problem"]
     failed = await anext(child.ask())
     assert "KeyError" in failed["message"]
+    # It ends of itself: closing its input before that would make it exit as orphaned.
+    assert child.receive(20) is None
     assert child.close(20) == 0

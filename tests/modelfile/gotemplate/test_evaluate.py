@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.modelfile.gotemplate.rendering import render
 from workbench.modelfile.gotemplate.expressions import EvaluationSettings, Limits
 from workbench.modelfile.gotemplate.lexer import GoTemplateError
 from workbench.modelfile.template import parse
@@ -136,7 +137,7 @@ RULES = {
     ("template", "expected"), [pytest.param(*case, id=f"{rule}-{case[0]}") for rule in RULES for case in RULES[rule]]
 )
 def test_what_a_template_makes(template, expected):
-    assert parse(template).render(DATA) == expected
+    assert render(parse(template), DATA) == expected
 
 
 ENDLESS = "{{range .many}}{{range $.many}}{{range $.many}}x{{end}}{{end}}{{end}}"
@@ -144,10 +145,10 @@ ENDLESS = "{{range .many}}{{range $.many}}{{range $.many}}x{{end}}{{end}}{{end}}
 
 def test_a_range_that_would_never_end_is_stopped():
     with pytest.raises(GoTemplateError, match=r"line 1, column 48: it takes more than 400,000 steps"):
-        parse(ENDLESS).render({"many": [0] * 100_000})
+        render(parse(ENDLESS), {"many": [0] * 100_000})
 
 
 def test_text_that_grows_without_bound_is_stopped():
     template = parse("{{$x := `xxxxxxxxxx`}}{{range 1000}}{{$x = print $x $x}}{{end}}")
     with pytest.raises(GoTemplateError, match="too long"):
-        template.render({}, EvaluationSettings(limits=Limits(characters=10_000)))
+        render(template, {}, EvaluationSettings(limits=Limits(characters=10_000)))

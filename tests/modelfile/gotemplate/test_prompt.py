@@ -7,7 +7,7 @@ import pytest
 from workbench.core.chat import Message
 from workbench.modelfile.gotemplate import prompt
 from workbench.modelfile.gotemplate.lexer import GoTemplateError
-from workbench.modelfile.gotemplate.prompt import PromptRequest
+from workbench.modelfile.gotemplate.prompt import PromptRequest, mode_for
 from workbench.modelfile.template import parse
 
 CHAT = (
@@ -202,9 +202,9 @@ def test_the_last_turn_ends_with_the_response(template, expected):
     ],
 )
 def test_the_mode(template, expected):
-    assert parse(template).mode(PromptRequest()) == expected
-    assert parse(template).mode(PromptRequest(prompt="a", suffix="b")) == "insert"
-    assert parse(template).mode(PromptRequest(prompt="a")) == expected
+    assert mode_for(parse(template).tree, PromptRequest()) == expected
+    assert mode_for(parse(template).tree, PromptRequest(prompt="a", suffix="b")) == "insert"
+    assert mode_for(parse(template).tree, PromptRequest(prompt="a")) == expected
 
 
 def test_insert_mode_has_no_messages():

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 import tomlkit
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.config import Config
@@ -169,7 +169,6 @@ def test_settings_as_a_whole_leave_defaults_out(path):
     assert load_config(path) == (Config(sampling=Sampling(top_p=0.5)), ())
 
 
-@settings(deadline=None)  # it writes files
 @given(st.builds(Sampling, top_k=st.integers(0, 50), stop=st.lists(st.text(), max_size=2).map(tuple)))
 def test_settings_are_read_back(tmp_path_factory, sampling):
     path = tmp_path_factory.mktemp("whole") / "config.toml"
@@ -270,7 +269,6 @@ toml_values = st.recursive(
 )
 
 
-@settings(deadline=None)  # it writes files
 @given(
     st.dictionaries(toml_text | st.sampled_from(["theme", "sampling", "keymap", "model"]), toml_values, max_size=5),
     st.sampled_from(

@@ -34,7 +34,7 @@ from workbench.ui.workspace.workspace import Workspace
 
 FASTER = 4
 AT_ONCE = 14
-LONGEST_LIFE = 0.8
+LONGEST_LIFE = 0.6
 """Seconds after which a program is killed, at most."""
 
 
@@ -92,10 +92,14 @@ async def talk(folder: Path, log: int) -> None:
         assert outcome.message.content == answer(turn)
         engine.say("done", turn)
         if turn % 3 == 2:
-            path = workspace.conversation.tree.path()
-            await workspace.walk(path[0].number, 1)
-            await workspace.delete(path[-1].number)
-            await workspace.undo()
+            conversation = workspace.conversation
+            path = conversation.tree.path()
+            if conversation.walk(path[0].number, 1):
+                await workspace.record_view()
+            conversation.delete(path[-1].number)
+            await workspace.record_view()
+            conversation.turn_back("undo")
+            await workspace.record_view()
 
 
 def live(folder: Path) -> None:
@@ -107,27 +111,46 @@ def live(folder: Path) -> None:
         os._exit(9)
 
 
+def has_answered(home: Path) -> bool:
+    """Whether a program has written anything of an answer; on a busy machine that takes a while."""
+    log = home / "log"
+    return log.exists() and b"token" in log.read_bytes()
+
+
 def main(folder: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     gc.freeze()
     numbers = list(range(kills))
     while numbers:
         group, numbers = numbers[:AT_ONCE], numbers[AT_ONCE:]
-        ends: list[tuple[float, int, Path]] = []
+        lives: list[tuple[float, int, Path]] = []
         for number in group:
             home = folder / str(number)
             home.mkdir()
             pid = os.fork()
             if pid == 0:
                 live(home)
-            ends.append((time.monotonic() + chance.uniform(0.01, LONGEST_LIFE), pid, home))
-        for at, pid, home in sorted(ends):
-            time.sleep(max(0.0, at - time.monotonic()))
-            died = now_ns()
-            os.kill(pid, signal.SIGKILL)
-            _, status = os.waitpid(pid, 0)
-            with (home / "log").open("ab") as log:
-                log.write(f"died {died} {os.WTERMSIG(status) if os.WIFSIGNALED(status) else 'by itself'}\n".encode())
+            lives.append((chance.uniform(0.01, LONGEST_LIFE), pid, home))
+        # One in four may die before its first answer begins; the life of the others is counted from there on.
+        started = {pid: time.monotonic() for _, pid, home in lives if int(home.name) % 4 == 0}
+        patience = time.monotonic() + 10
+        while lives:
+            for life, pid, home in list(lives):
+                if pid not in started and (has_answered(home) or time.monotonic() > patience):
+                    started[pid] = time.monotonic()
+                if pid in started and time.monotonic() - started[pid] >= life:
+                    kill(pid, home)
+                    lives.remove((life, pid, home))
+            time.sleep(0.002)
+
+
+def kill(pid: int, home: Path) -> None:
+    """Kill a program, and write down when and how it died."""
+    died = now_ns()
+    os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    with (home / "log").open("ab") as log:
+        log.write(f"died {died} {os.WTERMSIG(status) if os.WIFSIGNALED(status) else 'by itself'}\n".encode())
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from workbench.telemetry.doctor.environment import HIDDEN, masked, variables_that_matter
+from workbench.telemetry.doctor.machine import HIDDEN, masked, variables_that_matter
 
 
 def test_only_what_matters_in_order():

@@ -164,8 +164,8 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
         (Recipe(system="x"), Recipe(messages=RECIPE.messages[:1]), "a message"),
         (
             NOTHING,
-            Recipe(parameters=(("stop", ("\n", "a" * 20)), ("use_mmap", False), ("a", 1), ("b", 2), ("c", 3))),
-            "stop '\\n', 'aaaaaaaaaaa'…, use_mmap false, a 1, b 2 and 1 more parameter",
+            Recipe(parameters=(("stop", ("\n", "a" * 50)), ("use_mmap", False), ("a", 1), ("b", 2), ("c", 3))),
+            f"stop '\\n' '{'a' * 33}…, use_mmap false, a 1, b 2 and 1 more parameter",
         ),
     ],
 )

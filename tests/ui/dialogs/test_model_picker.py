@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from textual.widgets import Input, Label, OptionList
+from textual.widgets import Input, Label
 
 from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.errors import EngineError, MemoryShortError
@@ -57,7 +57,7 @@ async def test_the_picker_searches_and_closes(host: ScriptedHost, clock: FakeClo
         await settle(pilot)
         await pilot.press("ctrl+o", *"qwen")
         await settle(pilot)
-        assert app.screen.query_one(OptionList).option_count == 1
+        assert app.screen.list.count == 1
         assert "1 of 4" in str(app.screen.query_one("#picker-state", Label).content)
         await pilot.press("escape")
         assert app.screen is app.chat
@@ -189,3 +189,21 @@ async def test_changed_load_settings_need_a_reload(host: ScriptedHost, clock: Fa
         engine = app.workspace.engine
         assert engine is not None
         assert engine.info.settings.num_ctx == 512
+
+
+async def test_a_click_loads_a_model_and_a_broken_one_says_why(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        picker = app.screen
+        assert isinstance(picker, ModelPicker)
+        drawn = [picker.list.render_line(y).text.rstrip() for y in range(picker.list.count)]
+        assert any("The file is truncated" in line for line in drawn)
+        await pilot.click(picker.list, offset=(3, 10))
+        assert app.screen is picker
+        await pilot.click(picker.list, offset=(3, 2))
+        await settle(pilot)
+        assert app.screen is app.chat
+        assert len(host.opened) == 2

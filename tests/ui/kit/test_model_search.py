@@ -6,13 +6,17 @@ from hypothesis import strategies as st
 
 from workbench.core.models import ModelEntry
 from workbench.ui.kit import model_search
-from workbench.ui.kit.model_search import ModelSearch, match_score
+from workbench.ui.kit.model_search import ModelSearch
 
 MODELS = [
     ModelEntry(f"{name} {quant}", name, quant, architecture="llama", source="/models")
     for name in ("SmolLM2-135M-Instruct", "Qwen2.5-0.5B", "Llama-3.1-8B", "lxama")
     for quant in ("Q4_K_M", "Q8_0", None)
 ]
+
+
+def match_score(query: str, text: str) -> int:
+    return ModelSearch().scores(query, [ModelEntry("ref", text, source="")]).get("ref", 0)
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ def test_emphasis_is_drawn_up_to_a_level() -> None:
 MARKUP = st.lists(st.sampled_from([*"*_`[]()!<>&\\|#+-=~ \n\ta", "**", "```", "1. ", "> ", "\n\n", "    ", "\u0301"]))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(MARKUP, MARKUP, MARKUP, st.integers(1, 60))
 @example([], ["**a "], ["b**"], 300)
 def test_no_markup_fails(before: list[str], unit: list[str], after: list[str], times: int) -> None:

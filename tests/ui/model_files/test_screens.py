@@ -24,11 +24,10 @@ from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
 from workbench.ui.kit.table import natural
 from workbench.ui.kit.text import cut, cut_path, padded
 from workbench.ui.model_files.compare_pages import why_unrelated
-from workbench.ui.model_files.compare_screen import CompareScreen
 from workbench.ui.model_files.inspect_pages import inspect_pages
-from workbench.ui.model_files.inspect_screen import InspectScreen
 from workbench.ui.model_files.pages import TablePage
 from workbench.ui.model_files.pages_screen import PagesScreen
+from workbench.ui.model_files.screens import compare_screen, inspect_screen
 from workbench.ui.widgets.rows import Rows
 
 EVIL = "evil\x1b[2J\u202ename\nline"
@@ -81,7 +80,7 @@ def opened(host: ScriptedHost, clock: FakeClock):
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24), (40, 10)])
 async def test_every_page_of_the_demo_model(opened, demo_path, size):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path)), size) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path)), size) as (pilot, screen):
         wanted = ("nothing unusual", "general.architecture", "token_embd", "BYTES BY", "CONVERSATION", "TOKENIZER")
         for number, text in enumerate(wanted, start=1):
             await pilot.press(str(number))
@@ -96,7 +95,7 @@ async def test_every_page_of_the_demo_model(opened, demo_path, size):
 
 
 async def test_searching_and_sorting_tensors(opened, demo_path):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
         await pilot.press("3", "slash", *"ffn_up q4_1")
         await settle(pilot)
         assert screen.rows.count == 30
@@ -121,7 +120,7 @@ async def test_searching_and_sorting_tensors(opened, demo_path):
 
 
 async def test_a_search_that_finds_nothing(opened, demo_path):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
         await pilot.press("2", "slash", *"zzz")
         await settle(pilot)
         assert "Nothing matches" in visible_text(screen.rows)
@@ -131,7 +130,7 @@ async def test_a_search_that_finds_nothing(opened, demo_path):
 
 
 async def test_a_whole_array(opened, demo_path):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
         await pilot.press("2", "slash", *"ggml.tokens", "enter", "enter")
         await settle(pilot)
         dialog = pilot.app.screen
@@ -150,7 +149,7 @@ async def test_a_whole_array(opened, demo_path):
 
 @pytest.mark.parametrize("size", [(120, 36), (80, 24)])
 async def test_a_file_that_is_odd_and_hostile(opened, odd_model, size):
-    async with opened(lambda services: InspectScreen(services, entry(odd_model)), size) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(odd_model)), size) as (pilot, screen):
         first = visible_text(screen.rows)
         assert first.index("llama.cpp would not load it") < first.index("does not compile")
         assert "The file was converted wrongly" in first
@@ -180,7 +179,7 @@ async def test_a_file_that_cannot_be_read(opened, demo_path, tmp_path, kind):
     model = entry(path)
     if kind == "no file":
         model = replace(model, path=None)
-    async with opened(lambda services: InspectScreen(services, model)) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, model)) as (pilot, screen):
         said = {"truncated": "incomplete", "random": "not a GGUF", "missing": "no such file", "no file": "no file"}
         assert said[kind] in visible_text(screen.rows)
         await pilot.press("1", "tab", "slash", "s", "r", "y", "enter", "escape")
@@ -193,14 +192,14 @@ async def test_an_unexpected_error_is_shown_and_logged(opened, demo_path, caplog
         async def inspect(self, path: Path) -> object:
             raise ZeroDivisionError
 
-    screens = opened(lambda services: InspectScreen(services, entry(demo_path)), files=BrokenFiles())
+    screens = opened(lambda services: inspect_screen(services, entry(demo_path)), files=BrokenFiles())
     async with screens as (_, screen):
         assert "failed: ZeroDivisionError" in visible_text(screen.rows)
     assert "Traceback" in caplog.text
 
 
 async def test_copying(opened, demo_path):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, _):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, _):
         await pilot.press("2", "y")
         assert pilot.app.clipboard == "general.architecture = llama"
         await pilot.press("5", "y")
@@ -208,7 +207,7 @@ async def test_copying(opened, demo_path):
 
 
 async def test_resizing_keeps_the_page_and_the_row(opened, demo_path):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
         await pilot.press("3", *["down"] * 50)
         await pilot.resize_terminal(80, 24)
         await settle(pilot)
@@ -224,7 +223,7 @@ async def test_resizing_keeps_the_page_and_the_row(opened, demo_path):
 
 
 async def test_sections_can_be_clicked(opened, demo_path):
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
         await pilot.click(screen.sections, offset=(18, 0))
         await settle(pilot)
         assert "general.architecture" in visible_text(screen.rows)
@@ -240,7 +239,7 @@ async def test_the_open_model_from_the_palette(host, clock):
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        assert isinstance(app.screen, InspectScreen)
+        assert isinstance(app.screen, PagesScreen)
         await pilot.press("escape")
         await settle(pilot)
         assert isinstance(app.screen.focused, type(app.chat.prompt))
@@ -248,7 +247,7 @@ async def test_the_open_model_from_the_palette(host, clock):
 
 async def test_comparing_two(opened, demo_path, tmp_path):
     other = write_model(tmp_path / "other.gguf")
-    async with opened(lambda services: CompareScreen(services, entry(demo_path), entry(other))) as (pilot, screen):
+    async with opened(lambda services: compare_screen(services, entry(demo_path), entry(other))) as (pilot, screen):
         text = visible_text(screen.rows)
         assert "They are different base models" in text
         assert "TENSOR TYPES, FROM A TO B" in text
@@ -265,7 +264,7 @@ async def test_comparing_two(opened, demo_path, tmp_path):
 
 async def test_comparing_a_file_with_itself(opened, demo_path):
     model = entry(demo_path)
-    async with opened(lambda services: CompareScreen(services, model, model), (80, 24)) as (pilot, screen):
+    async with opened(lambda services: compare_screen(services, model, model), (80, 24)) as (pilot, screen):
         text = visible_text(screen.rows)
         assert "Both are the same file" in text
         await pilot.press("2", "enter", "s", "3")
@@ -275,7 +274,7 @@ async def test_comparing_a_file_with_itself(opened, demo_path):
 
 async def test_comparing_with_what_is_broken(opened, demo_path, tmp_path):
     missing = entry(tmp_path / "missing.gguf")
-    async with opened(lambda services: CompareScreen(services, entry(demo_path), missing)) as (_, screen):
+    async with opened(lambda services: compare_screen(services, entry(demo_path), missing)) as (_, screen):
         assert "no such file" in visible_text(screen.rows)
 
 
@@ -291,7 +290,7 @@ def test_why_unrelated(demo_path, tmp_path):
 def test_a_label_that_the_tensors_contradict(demo_path):
     pages = inspect_pages(report(demo_path), "It is called Q4_K_M, and its tensors are Q4_1.")
     assert pages[0].badge == "▲1"
-    assert "its tensors are Q4_1" in "\n".join(pages[0].row(y, 80).plain for y in range(pages[0].count(80)))
+    assert "its tensors are Q4_1" in "\n".join(line.plain for line in pages[0].lines(80))
 
 
 @pytest.mark.parametrize("width", [20, 40, 80, 120, 200])
@@ -299,7 +298,7 @@ def test_rows_fit_their_width(demo_path, odd_model, width):
     for path in (demo_path, odd_model):
         for page in inspect_pages(report(path)):
             if isinstance(page, TablePage) and width >= 60:
-                lines = [page.header(width), *(page.row(index, width) for index in range(min(50, page.count(width))))]
+                lines = [page.header(width), *(page.row(index, width) for index in range(min(50, len(page.shown))))]
                 assert max(line.cell_length for line in lines) <= width + 2
 
 
@@ -316,6 +315,6 @@ def test_cutting():
 
 async def test_an_input_keeps_its_keys(opened, demo_path):
     """What the rows and the screen have keys for can be typed into the search."""
-    async with opened(lambda services: InspectScreen(services, entry(demo_path))) as (pilot, screen):
+    async with opened(lambda services: inspect_screen(services, entry(demo_path))) as (pilot, screen):
         await pilot.press("3", "slash", *"ksr1gy")
         assert screen.query_one(Input).value == "ksr1gy"

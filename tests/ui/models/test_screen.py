@@ -20,8 +20,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.kit import figures as fmt
-from workbench.ui.model_files.compare_screen import CompareScreen
-from workbench.ui.model_files.inspect_screen import InspectScreen
+from workbench.ui.model_files.pages_screen import PagesScreen
 from workbench.ui.models.dialogs import FilterDialog, ProblemsDialog
 from workbench.ui.models.model_list import Heading
 from workbench.ui.models.screen import ModelsScreen
@@ -313,7 +312,7 @@ async def test_enter_opens_the_file_and_escape_comes_back(
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
         await at.press("enter")
-        assert isinstance(at.app.screen, InspectScreen)
+        assert isinstance(at.app.screen, PagesScreen)
         await at.press("escape")
         assert at.selected == "SmolLM2-135M-Instruct Q8_0"
 
@@ -328,13 +327,17 @@ async def test_two_marked_models_are_compared(host: ScriptedHost, clock: FakeClo
         assert "1 marked" in shown(at.app)
         await at.press("space", "c")
         screen = at.app.screen
-        assert isinstance(screen, CompareScreen)
-        assert [entry.quant for entry in screen._entries] == ["Q4_K_M", "Q8_0"]
+        assert isinstance(screen, PagesScreen)
+        one, other = (line.plain for line in screen.title_lines.lines)
+        assert one.startswith(" A ")
+        assert "Q4_K_M" in one
+        assert other.startswith(" B ")
+        assert "Q8_0" in other
         await at.press("escape", "escape")
         assert at.screen.models.marked == []
         await at.go_to("Q4_K_M")
         await at.press("space", "c")
-        assert isinstance(at.app.screen, CompareScreen)
+        assert isinstance(at.app.screen, PagesScreen)
 
 
 async def test_a_quantization_is_made_of_the_selected_model(
@@ -431,7 +434,7 @@ async def test_an_unexpected_error_is_reported(host: ScriptedHost, clock: FakeCl
 async def test_the_panel_estimates_the_selected_model(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path) as at:
         await at.go_to("Q8_0")
-        assert "✓ fits, 4.9 G" in at.panel
+        assert "✓ fits, 4.6 GiB to spare" in at.panel
         assert "8,192 of 8,192" in at.panel
         assert "not loaded here yet" in at.panel
         await at.go_to("Q8_0", "Qwen2.5-0.5B-Instruct")

@@ -22,7 +22,7 @@ from workbench.gguf.reader import read_header
 from workbench.gguf.targets import QUANT_TYPES
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.confirm import ConfirmDialog
-from workbench.ui.model_files.inspect_screen import InspectScreen
+from workbench.ui.model_files.screens import inspect_screen
 from workbench.ui.quantize.dialog import QuantizeDialog
 from workbench.ui.quantize.job_bar import JobBar
 from workbench.ui.quantize.jobs_dialog import JobsDialog
@@ -298,7 +298,7 @@ async def test_the_job_continues_on_every_screen(host, clock, model):
         # The chat answers meanwhile.
         await pilot.press(*"Hello", "enter")
         await until(pilot, lambda: "blue" in shown(app))
-        app.push_screen(InspectScreen(app.services, model))
+        app.push_screen(inspect_screen(app.services, model))
         await pilot.pause()
         app.workshop.look()
         await until(pilot, lambda: bool(app.screen.query(JobBar)))
@@ -322,7 +322,7 @@ async def test_what_is_ready_is_loaded_from_any_screen(host, clock, model, monke
         await settle(pilot)
         monkeypatch.setattr(app.chat.loader, "load", lambda ref, label: loaded.append(label))
         await begin(pilot, await planned(pilot, model), files, "Q8_0")
-        app.push_screen(InspectScreen(app.services, model))
+        app.push_screen(inspect_screen(app.services, model))
         await settle(pilot)
         await pilot.press("ctrl+s", "enter")
         await settle(pilot)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +35,7 @@ from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.engine.llama.plan import Plan, make_plan
-from workbench.engine.llama.runtime import Job, Runtime, current_machine, shared_runtime
+from workbench.engine.llama.runtime import Job, current_machine, shared_runtime
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
@@ -51,42 +52,39 @@ _PACKAGES = ("workbench", "llama-cpp-python")
 
 
 class LlamaBencher(Bencher):
-    """Opens GGUF files for benchmarks.
+    """Opens GGUF files for benchmarks. The arguments are those of `LlamaHost`."""
 
-    Args:
-        resolve: Finds the model that a reference names; raises a WorkbenchError.
-        memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
-        runtime: The thread that owns llama.cpp.
-    """
-
-    def __init__(
-        self, resolve: Callable[[str], ModelEntry], *, memory_guard: bool = True, runtime: Runtime = shared_runtime
-    ) -> None:
+    def __init__(self, resolve: Callable[[str], ModelEntry], *, memory_guard: bool = True) -> None:
         self._resolve = resolve
         self._guard = memory_guard
-        self._runtime = runtime
 
     @override
     async def machine(self) -> BenchMachine:
-        return await self._runtime.do(_describe_machine)
+        return await shared_runtime.do(_describe_machine)
 
     @override
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> LlamaBenchTarget:
         entry, headers, adapter = await asyncio.to_thread(self._read, case.ref)
-        machine = await current_machine(self._runtime)
+        machine = await current_machine()
         # Each test checks the memory of its own context.
         least = as_load_settings(case.settings, BenchTest(n_prompt=1))
         make_plan(headers, least, machine, adapter=adapter, guard=self._guard)
         plan = make_plan(headers, as_load_settings(case.settings, case.test), machine, adapter=adapter, guard=False)
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
-        load = partial(_load, headers[0].path, gpu_layers=plan.settings.num_gpu, on_progress=on_progress, cancel=cancel)
-        load = partial(load, adapter="" if adapter is None else adapter.path)
-        weights, description = await self._runtime.load(load, lambda unwanted: _free(unwanted[0].model), cancel)
+        lora = "" if adapter is None else adapter.path
+        load = partial(_load, headers[0].path, lora, plan.settings.num_gpu, on_progress, cancel)
+        native, native_adapter, description = await shared_runtime.load(load, lambda loaded: _free(loaded[0]), cancel)
         model = _describe(entry, headers, plan, description)
         if adapter is not None:
-            model = _with_adapter(model, adapter)
-        return LlamaBenchTarget(self._runtime, weights, model, headers, adapter, guard=self._guard)
+            # Its matrices are read for every token too.
+            model = replace(
+                model,
+                description=f"{description} + {Path(adapter.path).name}",
+                file_bytes=model.file_bytes + adapter.file_size,
+                read_bytes=None if model.read_bytes is None else model.read_bytes + adapter.tensor_bytes,
+            )
+        return LlamaBenchTarget((native, native_adapter), model, headers, adapter, guard=self._guard)
 
     def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
         """The model, the headers of its files, and that of its adapter."""
@@ -98,61 +96,41 @@ class LlamaBencher(Bencher):
         return entry, headers, None if adapter is None else check_adapter(adapter, headers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Weights:
-    """The weights, loaded once for several tests."""
-
-    model: Pointer
-    """The native model."""
-    adapter: Pointer | None
-    """The native adapter, which belongs to the model; None for none."""
-
-
 class LlamaBenchTarget(BenchTarget):
-    """A model opened for a benchmark.
+    """A model opened for a benchmark: the native model with its native adapter, and their headers.
 
-    Args:
-        runtime: The thread that owns it.
-        weights: The native model, and its adapter.
-        model: Its description.
-        headers: The headers of its files.
-        adapter: The header of its adapter; None for none.
-        guard: Whether a context that cannot fit in memory is refused.
+    `guard` refuses a context that cannot fit in memory.
     """
 
     def __init__(
         self,
-        runtime: Runtime,
-        weights: _Weights,
+        weights: tuple[Pointer, Pointer | None],
         model: BenchModel,
         headers: Sequence[Header],
         adapter: Header | None,
         *,
         guard: bool,
     ) -> None:
-        self._runtime = runtime
-        self._weights: _Weights | None = weights
-        self._model = model
+        self._weights: tuple[Pointer, Pointer | None] | None = weights
+        self.model = model
         self._headers = headers
         self._adapter = adapter
         self._guard = guard
         self._runs: list[LlamaBenchRun] = []
 
-    @property
-    @override
-    def model(self) -> BenchModel:
-        return self._model
-
     @override
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> LlamaBenchRun:
         if self._weights is None:
             raise EngineError("This model has been closed.", "Open it again.")
-        machine = await current_machine(self._runtime)
-        asked = as_load_settings(replace(settings, n_gpu_layers=self._model.gpu_layers), test)
+        machine = await current_machine()
+        # llama.cpp has been imported in its thread.
+        from workbench.engine.llama.bench_context import BenchContext
+
+        asked = as_load_settings(replace(settings, n_gpu_layers=self.model.gpu_layers), test)
         plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
-        context = await self._runtime.do(_make_context, self._weights, chosen, test)
-        run = LlamaBenchRun(self._runtime, context)
+        native, adapter = self._weights
+        run = LlamaBenchRun(await shared_runtime.do(BenchContext, native, chosen, test, adapter))
         self._runs.append(run)
         return run
 
@@ -163,19 +141,13 @@ class LlamaBenchTarget(BenchTarget):
         self._runs.clear()
         weights, self._weights = self._weights, None
         if weights is not None:
-            await self._runtime.do(_free, weights.model)
+            await shared_runtime.do(_free, weights[0])
 
 
 class LlamaBenchRun(BenchRun):
-    """A context that is ready for one test.
+    """A context that is ready for one test."""
 
-    Args:
-        runtime: The thread that owns it.
-        context: The context.
-    """
-
-    def __init__(self, runtime: Runtime, context: BenchContext) -> None:
-        self._runtime = runtime
+    def __init__(self, context: BenchContext) -> None:
         self._context = context
 
     @override
@@ -188,7 +160,7 @@ class LlamaBenchRun(BenchRun):
 
     @override
     async def close(self) -> None:
-        await self._runtime.do(self._context.close)
+        await shared_runtime.do(self._context.close)
 
     async def _do(self, work: Callable[[Job], Generator[None, None, Result]], cancel: CancelToken) -> Result:
         def steps(job: Job) -> Generator[None, None, Result]:
@@ -197,30 +169,24 @@ class LlamaBenchRun(BenchRun):
             return (yield from work(job))
 
         try:
-            return await self._runtime.run(steps)
+            return await shared_runtime.run(steps)
         except asyncio.CancelledError:
             cancel.set()
             raise
 
 
 def _load(
-    path: str, *, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken, adapter: str
-) -> tuple[_Weights, str]:
+    path: str, adapter: str, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken
+) -> tuple[Pointer, Pointer | None, str]:
     """The native model with its adapter, and llama.cpp's description of it."""
     from workbench.engine.llama.weights import describe_weights, load_adapter, load_weights
 
     model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
     try:
-        return _Weights(model, load_adapter(model, adapter) if adapter else None), describe_weights(model)
+        return model, load_adapter(model, adapter) if adapter else None, describe_weights(model)
     except BaseException:
         _free(model)
         raise
-
-
-def _make_context(weights: _Weights, settings: BenchSettings, test: BenchTest) -> BenchContext:
-    from workbench.engine.llama.bench_context import BenchContext
-
-    return BenchContext(weights.model, settings, test, weights.adapter)
 
 
 def _free(native: Pointer) -> None:
@@ -251,16 +217,6 @@ def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan, descript
     )
 
 
-def _with_adapter(model: BenchModel, adapter: Header) -> BenchModel:
-    """A model with its adapter, whose matrices are read for every token too."""
-    return replace(
-        model,
-        description=f"{model.description} + {Path(adapter.path).name}",
-        file_bytes=model.file_bytes + adapter.file_size,
-        read_bytes=None if model.read_bytes is None else model.read_bytes + adapter.tensor_bytes,
-    )
-
-
 def _describe_machine() -> BenchMachine:
     from workbench.engine.llama.devices import library_version, list_devices, look_at_machine
 
@@ -269,10 +225,8 @@ def _describe_machine() -> BenchMachine:
     gpus = [device for device in devices if device.is_gpu]
     versions = []
     for package in _PACKAGES:
-        try:
+        with suppress(metadata.PackageNotFoundError):
             versions.append((package, metadata.version(package)))
-        except metadata.PackageNotFoundError:
-            continue
     return BenchMachine(
         build_commit=(library_version()[1] or "").removesuffix("-dirty"),
         cpu_info=", ".join(device.description for device in devices if not device.is_gpu),

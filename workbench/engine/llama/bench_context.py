@@ -17,7 +17,7 @@ from workbench.core.errors import CancelledError, EngineError, ModelLoadError
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, TokenBatch, api
 from workbench.engine.llama.runtime import Job
-from workbench.engine.llama.weights import apply_adapter, no_context
+from workbench.engine.llama.weights import apply_adapter, make_context
 
 _DECODED, _ABORTED = 0, 2
 
@@ -25,17 +25,9 @@ WARM_UP_SEED = 0
 
 
 class BenchContext:
-    """A context for one test.
+    """A context of a native model, and of its native adapter if it has one, for one test.
 
-    Args:
-        model: The native model.
-        settings: How to compute; `n_threads` has been chosen.
-        test: What will be timed.
-        adapter: The native adapter that it computes with; None for none.
-
-    Raises:
-        MemoryShortError: There is no room for the context.
-        ModelLoadError: llama.cpp refuses it.
+    The `n_threads` of `settings` has been chosen. The errors are those of `make_context` and `apply_adapter`.
     """
 
     def __init__(
@@ -45,21 +37,17 @@ class BenchContext:
         vocab = api.llama_model_get_vocab(model)
         self._vocabulary: int = api.llama_vocab_n_tokens(vocab)
         self._bos: int | None = api.llama_vocab_bos(vocab) if api.llama_vocab_get_add_bos(vocab) else None
-        params = api.llama_context_default_params()
-        params.n_ctx = test.context
-        # A batch without room for one token of each sequence would end the process.
-        params.n_batch = max(settings.n_batch, test.sequences)
-        params.n_ubatch = settings.n_ubatch
-        params.n_seq_max = test.sequences
-        params.n_threads = params.n_threads_batch = settings.n_threads
-        params.type_k = native.KV_TYPE_IDS[settings.type_k]
-        params.type_v = native.KV_TYPE_IDS[settings.type_v]
-        params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
-        params.swa_full = False
-        with native.log.collect() as lines:
-            self._ctx: Pointer = api.llama_init_from_model(model, params)
-        if not self._ctx:
-            raise no_context(test.context, lines)
+        self._ctx: Pointer = make_context(
+            model,
+            settings,
+            test.context,
+            settings.n_threads,
+            # A batch without room for one token of each sequence would end the process.
+            n_batch=max(settings.n_batch, test.sequences),
+            n_ubatch=settings.n_ubatch,
+            n_seq_max=test.sequences,
+            swa_full=False,
+        )
         if adapter is not None:
             try:
                 apply_adapter(self._ctx, adapter)
@@ -195,15 +183,12 @@ class BenchContext:
     def _prompt_batches(self, rng: random.Random, count: int, position: int) -> list[TokenBatch]:
         """`count` random tokens of every sequence, one sequence after the other, in batches."""
         total = count * self._test.sequences
-        if not total:
-            return []
         batches: list[TokenBatch] = []
         for index in range(total):
             if index % self._n_batch == 0:
                 batches.append(TokenBatch(min(self._n_batch, total - index)))
             sequence, place = divmod(index, count)
-            first = place == 0 and self._bos is not None
-            token = self._bos if first and self._bos is not None else rng.randrange(self._vocabulary)
+            token = self._bos if place == 0 and self._bos is not None else rng.randrange(self._vocabulary)
             batches[-1].add(token, position + place, sequence, output=place == count - 1)
         # Where a prompt continues in another batch, llama-bench still computes the logits of the last token of each.
         if self._test.sequences == 1:

@@ -13,6 +13,7 @@ from llama_cpp._ggml import libggml
 from workbench.core.telemetry import ComputeDevice, normal_pci_id
 from workbench.engine.llama.native import api
 from workbench.engine.llama.plan import Gpu, Machine
+from workbench.engine.llama.probe import build_features
 
 _Kind = Literal["cpu", "gpu", "integrated", "accelerator", "other"]
 _KINDS: tuple[_Kind, ...] = ("cpu", "gpu", "integrated", "accelerator")
@@ -33,22 +34,17 @@ class _Props(ctypes.Structure):
     )
 
 
-def _declare() -> None:
-    libggml.ggml_backend_dev_count.restype = ctypes.c_size_t
-    libggml.ggml_backend_dev_get.restype = ctypes.c_void_p
-    libggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    libggml.ggml_backend_dev_get_props.restype = None
-    libggml.ggml_backend_dev_get_props.argtypes = [ctypes.c_void_p, ctypes.POINTER(_Props)]
-    libggml.ggml_backend_dev_backend_reg.restype = ctypes.c_void_p
-    libggml.ggml_backend_dev_backend_reg.argtypes = [ctypes.c_void_p]
-    libggml.ggml_backend_reg_count.restype = ctypes.c_size_t
-    libggml.ggml_backend_reg_get.restype = ctypes.c_void_p
-    libggml.ggml_backend_reg_get.argtypes = [ctypes.c_size_t]
-    libggml.ggml_backend_reg_name.restype = ctypes.c_char_p
-    libggml.ggml_backend_reg_name.argtypes = [ctypes.c_void_p]
-
-
-_declare()
+for _name, _result, _arguments in (
+    ("dev_count", ctypes.c_size_t, []),
+    ("dev_get", ctypes.c_void_p, [ctypes.c_size_t]),
+    ("dev_get_props", None, [ctypes.c_void_p, ctypes.POINTER(_Props)]),
+    ("dev_backend_reg", ctypes.c_void_p, [ctypes.c_void_p]),
+    ("reg_count", ctypes.c_size_t, []),
+    ("reg_get", ctypes.c_void_p, [ctypes.c_size_t]),
+    ("reg_name", ctypes.c_char_p, [ctypes.c_void_p]),
+):
+    _function = getattr(libggml, f"ggml_backend_{_name}")
+    _function.restype, _function.argtypes = _result, _arguments
 
 
 def list_devices() -> Iterator[ComputeDevice]:
@@ -82,15 +78,15 @@ def backend_names() -> list[str]:
 
 def library_version() -> tuple[str | None, str | None]:
     """The version and the commit of ggml; None where this build does not report them."""
-    found: list[str | None] = []
-    for name in ("ggml_version", "ggml_commit"):
+
+    def ask(name: str) -> str | None:
         function = getattr(libggml, name, None)
         if function is None:
-            found.append(None)
-            continue
+            return None
         function.restype = ctypes.c_char_p
-        found.append(_words(function()) or None)
-    return found[0], found[1]
+        return _words(function()) or None
+
+    return ask("ggml_version"), ask("ggml_commit")
 
 
 def _words(text: bytes | None) -> str:
@@ -114,19 +110,11 @@ _REPACKED = (
 
 
 def repacked_types(system_info: str) -> frozenset[str]:
-    """The tensor types that llama.cpp repacks on this machine.
-
-    Args:
-        system_info: The features of the processor and of the build, as llama.cpp prints them.
-    """
-    features = {name.split(":")[-1].strip() for name, _, on in _features(system_info) if on.strip() == "1"}
-    if "REPACK" not in features:
+    """The tensor types that llama.cpp repacks on this machine."""
+    on = {name for name, used in build_features(system_info).items() if used}
+    if "REPACK" not in on:
         return frozenset()
-    return frozenset(kind for needed, kinds in _REPACKED if features.issuperset(needed) for kind in kinds)
-
-
-def _features(system_info: str) -> list[tuple[str, str, str]]:
-    return [part.partition("=") for part in system_info.split("|")]
+    return frozenset(kind for needed, kinds in _REPACKED if on.issuperset(needed) for kind in kinds)
 
 
 def look_at_machine() -> Machine:

@@ -14,7 +14,7 @@ from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Runtime, Step
+from workbench.engine.llama.runtime import Job, Step, shared_runtime
 from workbench.engine.llama.states import StateCache, common_prefix
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.outbox import Outbox, RunningAnswers
@@ -25,42 +25,27 @@ Result = TypeVar("Result")
 class LlamaEngine(Engine):
     """One open model. Requests that come while it works wait for their turn.
 
-    Args:
-        runtime: The thread that owns the model.
-        model: The model.
-        info: What was opened.
-        template: The chat template, or why there is none.
-        states: Keeps the KV cache after `close`.
-        state_key: Identifies this model with these load settings in `states`.
+    `template` may be the reason why there is none. `states` keeps the KV cache after `close`, where `state_key`
+    identifies this model with these load settings.
     """
+
+    capabilities = Capabilities(score=True)
 
     def __init__(
         self,
-        runtime: Runtime,
         model: Model,
         info: EngineInfo,
         template: PromptTemplate | TemplateError,
         states: StateCache,
         state_key: Hashable,
     ) -> None:
-        self._runtime = runtime
         self._model = model
-        self._info = info
+        self.info = info
         self._template = template
         self._states = states
         self._state_key = state_key
         self._answers = RunningAnswers()
         self._active: Job | None = None
-
-    @property
-    @override
-    def info(self) -> EngineInfo:
-        return self._info
-
-    @property
-    @override
-    def capabilities(self) -> Capabilities:
-        return Capabilities(score=True)
 
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
@@ -71,16 +56,12 @@ class LlamaEngine(Engine):
                 generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
                 yield from generation.steps(job)
 
-            self._runtime.submit(Job(lambda job: self._in_turn(job, steps)))
+            shared_runtime.submit(Job(lambda job: self._in_turn(job, steps)))
 
         return self._answers.stream(start, cancel)
 
     def _reuse(self, tokens: Sequence[int]) -> int:
-        """Prepare the context for `tokens`, from its own cache or a kept state that shares more of them.
-
-        Returns:
-            How many of them it holds.
-        """
+        """Prepare the context for `tokens`, from its own cache or a kept state that shares more; returns how many."""
         state = self._states.best(self._state_key, tokens)
         if state is not None and common_prefix(state.tokens, tokens) > common_prefix(self._model.tokens, tokens):
             self._model.restore_state(state)
@@ -120,7 +101,7 @@ class LlamaEngine(Engine):
             self._model.forget()
             return tuple(found)
 
-        return await self._runtime.run(lambda job: self._in_turn(job, steps))
+        return await shared_runtime.run(lambda job: self._in_turn(job, steps))
 
     @override
     async def close(self) -> None:
@@ -135,4 +116,4 @@ class LlamaEngine(Engine):
             self._model.close()
             yield
 
-        await self._runtime.run(lambda job: self._in_turn(job, steps))
+        await shared_runtime.run(lambda job: self._in_turn(job, steps))

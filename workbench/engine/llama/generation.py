@@ -21,7 +21,7 @@ from workbench.engine.text import AnswerText, open_reasoning_tag, with_beginning
 _logger = logging.getLogger(__name__)
 
 SMALLEST_CHUNK = 64
-"""PromptTokens tokens that are worth a step of their own."""
+"""Prompt tokens that are worth a step of their own."""
 
 FIRST_CHUNK_OF_LARGE = 128
 """The first chunk of a model of `LARGE_BYTES` or more on a CPU, whose speed is not known yet."""
@@ -37,11 +37,6 @@ ANSWER_SHARE = 4
 
 class PromptTokens:
     """The tokens of a request, truncated to the context where the user wants that.
-
-    Args:
-        request: The request.
-        model: The open model.
-        template: The chat template, or why there is none.
 
     Raises:
         WorkbenchError: The prompt is empty, too long, or cannot be rendered.
@@ -107,15 +102,10 @@ def _drop_oldest(messages: list[Message]) -> bool:
 
 
 class Generation:
-    """The generation of one answer.
+    """The generation of one answer. Nothing else uses the model meanwhile.
 
-    Args:
-        model: The open model, used by nothing else meanwhile.
-        request: The request.
-        template: The chat template, or why there is none.
-        reuse: Prepares the model's context for these tokens, and returns how many of them it holds.
-        cancel: Ends the answer.
-        outbox: Where the events go.
+    `template` may be the reason why there is none. `reuse` prepares the model's context for these tokens, and returns
+    how many of them it holds.
     """
 
     def __init__(

@@ -41,10 +41,8 @@ NO_TEMPLATE = "The model has no chat template: ChatML is used. It may be a base 
 class LlamaHost(EngineHost):
     """Opens GGUF files with llama.cpp.
 
-    Args:
-        resolve: Finds the model that a reference names; raises a WorkbenchError.
-        state_budget_bytes: Memory for the KV caches of closed models.
-        memory_guard: Whether a model that cannot fit in memory is refused before it is loaded.
+    `resolve` finds the model that a reference names, and raises a WorkbenchError. The KV caches of closed models get
+    `state_budget_bytes`. `memory_guard` refuses a model that cannot fit in memory before it is loaded.
     """
 
     def __init__(self, resolve: Resolve, *, state_budget_bytes: int = 2**30, memory_guard: bool = True) -> None:
@@ -65,8 +63,11 @@ class LlamaHost(EngineHost):
         plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
+        # `current_machine` has imported llama.cpp in its thread.
+        from workbench.engine.llama.model import Model
+
         lora = "" if adapter is None else adapter.path
-        load = partial(_load, headers[0].path, lora, plan.settings, on_progress, cancel)
+        load = partial(Model, headers[0].path, plan.settings, on_progress, cancel, lora)
         model = await shared_runtime.load(load, lambda unwanted: unwanted.close(), cancel)
         load_ms = (time.perf_counter() - began) * 1e3
         engine = await shared_runtime.do(self._assemble, model, entry, plan, load_ms)
@@ -122,19 +123,19 @@ class LlamaHost(EngineHost):
             backend=plan.backend,
             load_ms=load_ms,
             memory=model.memory,
-            estimate=_as_use(plan, model.memory),
+            estimate=MemoryUse(
+                plan.needed.weights_bytes,
+                plan.needed.kv_bytes,
+                plan.needed.compute_bytes,
+                model.memory.device if model.memory else plan.backend,
+            ),
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
             vocabulary=model.vocabulary.fingerprint,
             has_template=bool(source or own),
             warnings=tuple(warnings),
         )
-        return LlamaEngine(shared_runtime, model, info, template, self._states, _state_key(entry, settings))
-
-
-def _as_use(plan: Plan, taken: MemoryUse | None) -> MemoryUse:
-    device = taken.device if taken else plan.backend
-    return MemoryUse(plan.needed.weights_bytes, plan.needed.kv_bytes, plan.needed.compute_bytes, device)
+        return LlamaEngine(model, info, template, self._states, _state_key(entry, settings))
 
 
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:
@@ -149,12 +150,6 @@ def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSet
         return settings, notes
     said = f"num_ctx {settings.num_ctx} is more than the model was trained for, and is reduced to {trained}."
     return replace(settings, num_ctx=trained), (*notes, said)
-
-
-def _load(path: str, adapter: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken) -> Model:
-    from workbench.engine.llama.model import Model
-
-    return Model(path, settings, on_progress, cancel, adapter)
 
 
 def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:

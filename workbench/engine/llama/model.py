@@ -6,7 +6,9 @@ Everything here runs in the runtime's thread.
 from __future__ import annotations
 
 import ctypes
+import re
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,7 +22,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix
-from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, no_context
+from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
@@ -30,6 +32,7 @@ FINGERPRINT_TOKENS = 512
 """The size of the sample of a vocabulary that its fingerprint is computed from."""
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
+_BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 
 
 class Aborted(Exception):
@@ -50,11 +53,11 @@ class Vocabulary:
     def tokenize_prompt(self, text: str) -> list[int]:
         """The tokens of a rendered prompt. A BOS that the template has written is not added again."""
         doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
-        return native.tokenize(self.native, text, add_special=not doubled, parse_special=True)
+        return native.tokenize(self.native, text, add_special=not doubled)
 
     def tokenize_raw(self, text: str) -> list[int]:
         """The tokens of a text for raw completion, with the BOS that the model requires."""
-        return native.tokenize(self.native, text, add_special=True, parse_special=True)
+        return native.tokenize(self.native, text, add_special=True)
 
     @property
     def fingerprint(self) -> str:
@@ -70,14 +73,9 @@ class Vocabulary:
 
 
 class Model:
-    """An open model with one context.
+    """An open model with one context, from a GGUF file whose header was found valid.
 
-    Args:
-        path: A GGUF file whose header was found valid.
-        settings: Load settings with every open value chosen.
-        on_progress: Called with the fraction of the weights that is loaded.
-        cancel: Stops the load.
-        adapter: The file of a LoRA that fits the model; empty for none.
+    Every value of `settings` has been chosen. `adapter` is the file of a LoRA that fits the model; empty for none.
 
     Raises:
         CancelledError: The load was cancelled.
@@ -107,15 +105,30 @@ class Model:
                     cancel=cancel,
                 )
                 loaded = load_adapter(self._model, adapter) if adapter else None
-                self._make_context(settings, lines)
+                self._ctx = make_context(
+                    self._model,
+                    settings,
+                    settings.num_ctx,
+                    settings.num_thread,
+                    n_batch=settings.num_batch,
+                    n_ubatch=min(settings.num_batch, UBATCH),
+                    n_seq_max=1,
+                    no_perf=True,
+                    # A sliding window cache that holds only the window cannot go back to an earlier turn.
+                    swa_full=True,
+                )
                 if loaded is not None:
                     apply_adapter(self._ctx, loaded)
             except BaseException:
                 self.close()
                 raise
+        self._memory = api.llama_get_memory(self._ctx)
         self.memory = memory_use([text for _, text in lines])
         self.n_ctx: int = api.llama_n_ctx(self._ctx)
         self.n_batch: int = api.llama_n_batch(self._ctx)
+        self.weights_bytes: int = api.llama_model_size(self._model)
+        self.layers: int = api.llama_model_n_layer(self._model)
+        """Without the output layer."""
         self.vocabulary = self._read_vocabulary()
         self.pieces = native.PieceCache(self.vocabulary.native)
         self.tokens: list[int] = []
@@ -125,24 +138,6 @@ class Model:
         # The batch points at `_one`: decoding the next token is one store and one call.
         self._one_batch = api.llama_batch_get_one(self._one, 1)
         self.offloaded = settings.num_gpu != 0
-
-    def _make_context(self, settings: LoadSettings, lines: Sequence[native.LogEntry]) -> None:
-        params = api.llama_context_default_params()
-        params.n_ctx = settings.num_ctx
-        params.n_batch = settings.num_batch
-        params.n_ubatch = min(settings.num_batch, UBATCH)
-        params.n_seq_max = 1
-        params.n_threads = params.n_threads_batch = settings.num_thread
-        params.type_k = native.KV_TYPE_IDS[settings.type_k]
-        params.type_v = native.KV_TYPE_IDS[settings.type_v]
-        params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
-        params.no_perf = True
-        # A sliding window cache that holds only the window cannot go back to an earlier turn.
-        params.swa_full = True
-        self._ctx = api.llama_init_from_model(self._model, params)
-        if not self._ctx:
-            raise no_context(settings.num_ctx, lines)
-        self._memory = api.llama_get_memory(self._ctx)
 
     def _read_vocabulary(self) -> Vocabulary:
         vocab = api.llama_model_get_vocab(self._model)
@@ -169,18 +164,6 @@ class Model:
     def native(self) -> Pointer:
         """The native context, for sampling."""
         return self._ctx
-
-    @property
-    def weights_bytes(self) -> int:
-        """Size of all tensors, in bytes."""
-        size: int = api.llama_model_size(self._model)
-        return size
-
-    @property
-    def layers(self) -> int:
-        """Layers of the model, the output layer not counted."""
-        count: int = api.llama_model_n_layer(self._model)
-        return count
 
     def abort(self) -> None:
         """End the `llama_decode` that runs, on a CPU; from any thread."""
@@ -271,11 +254,9 @@ class Model:
         return True
 
     def logprobs(self, tokens: Sequence[int], targets: Sequence[int]) -> list[float]:
-        """Compute `tokens`; returns the natural-log probability of each target as the token that follows.
+        """Add `tokens`, at most `n_batch`, to the context; returns the natural-log probability of each target.
 
-        Args:
-            tokens: Token ids, at most `n_batch`; they are added to the context.
-            targets: For each token the id of the one after it; may be one shorter than `tokens`.
+        `targets` has for each token the id of the one after it, and may be one shorter.
         """
         batch = native.TokenBatch(len(tokens))
         try:
@@ -304,22 +285,16 @@ class Model:
 
 def memory_use(lines: Sequence[str]) -> MemoryUse | None:
     """The memory that llama.cpp logged; None where it logged none."""
-    buffers = native.buffer_sizes(lines)
-    if not buffers:
+    by_purpose: Counter[str] = Counter()
+    by_device: Counter[str] = Counter()
+    for match in filter(None, map(_BUFFER_LINE.search, lines)):
+        # llama.cpp logs MiB with two decimals, so the figures are good to about 5 KiB.
+        size = round(float(match[3]) * 2**20)
+        by_purpose[{"LoRA": "model", "RS": "KV", "output": "compute"}.get(match[2], match[2])] += size
+        # `CPU_Mapped` and `CUDA_Host` lie in the memory of the host.
+        device, _, kind = match[1].partition("_")
+        by_device["CPU" if kind == "Host" else device] += size
+    if not by_device:
         return None
-    by_purpose = {"model": 0, "KV": 0, "compute": 0}
-    by_device: dict[str, int] = {}
-    for buffer, purpose, size in buffers:
-        kind = {"LoRA": "model", "RS": "KV", "output": "compute"}.get(purpose, purpose)
-        by_purpose[kind] += size
-        device = _device_of(buffer)
-        by_device[device] = by_device.get(device, 0) + size
-    largest = max(by_device, key=lambda device: by_device[device])
-    held = tuple(by_device.items())
-    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, held)
-
-
-def _device_of(buffer: str) -> str:
-    """The device whose memory a buffer lies in: `CPU_Mapped` and `CUDA_Host` lie in that of the host."""
-    device, _, kind = buffer.partition("_")
-    return "CPU" if kind == "Host" else device
+    largest = max(by_device, key=by_device.__getitem__)
+    return MemoryUse(by_purpose["model"], by_purpose["KV"], by_purpose["compute"], largest, tuple(by_device.items()))

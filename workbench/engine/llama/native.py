@@ -13,10 +13,9 @@ import ctypes
 import gc
 import logging
 import os
-import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -130,13 +129,8 @@ def _on_abort(message: bytes) -> None:
         hook(text)
 
 
-def _watch_aborts() -> Callable[[bytes], None]:
-    callback: Callable[[bytes], None] = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_on_abort)
-    libggml.ggml_set_abort_callback(callback)
-    return callback
-
-
-_abort_callback = _watch_aborts()
+_abort_callback = ctypes.CFUNCTYPE(None, ctypes.c_char_p)(_on_abort)
+libggml.ggml_set_abort_callback(_abort_callback)
 
 
 class AbortFlag:
@@ -162,24 +156,13 @@ class AbortFlag:
 
 
 class TokenBatch:
-    """Tokens that one `llama_decode` computes.
-
-    Args:
-        capacity: The maximum number of tokens.
-    """
+    """Tokens that one `llama_decode` computes, at most `capacity`."""
 
     def __init__(self, capacity: int) -> None:
         self.native = api.llama_batch_init(capacity, 0, 1)
 
     def add(self, token: int, position: int, sequence: int, *, output: bool) -> None:
-        """Append a token.
-
-        Args:
-            token: Its id.
-            position: Its place in the sequence.
-            sequence: The sequence.
-            output: Whether its logits are computed.
-        """
+        """Append a token at a position of a sequence; `output` says whether its logits are computed."""
         batch, index = self.native, self.native.n_tokens
         batch.token[index] = token
         batch.pos[index] = position
@@ -194,11 +177,7 @@ class TokenBatch:
 
 
 class PieceCache:
-    """The bytes of each token, looked up once.
-
-    Args:
-        vocab: The native vocabulary.
-    """
+    """The bytes of each token, looked up once."""
 
     def __init__(self, vocab: Pointer) -> None:
         self._vocab = vocab
@@ -216,36 +195,20 @@ class PieceCache:
         return piece
 
 
-def tokenize(vocab: Pointer, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
-    """The token ids of `text`.
+def tokenize(vocab: Pointer, text: str, *, add_special: bool) -> list[int]:
+    """The token ids of `text`, in which lone surrogates are replaced. The text of control tokens stands for those.
 
-    Args:
-        vocab: The native vocabulary.
-        text: Any text; lone surrogates are replaced.
-        add_special: Whether to add the tokens that the model requires at the start and the end (BOS, EOS).
-        parse_special: Whether the text of control tokens stands for those tokens.
+    `add_special` adds the tokens that the model requires at the start and the end (BOS, EOS).
     """
     data = text.encode("utf-8", "replace")
     room = len(data) + 8
     tokens = (api.llama_token * room)()
-    count = api.llama_tokenize(vocab, data, len(data), tokens, room, add_special, parse_special)
+    count = api.llama_tokenize(vocab, data, len(data), tokens, room, add_special, True)
     if count < 0:
         tokens = (api.llama_token * -count)()
-        count = api.llama_tokenize(vocab, data, len(data), tokens, -count, add_special, parse_special)
+        count = api.llama_tokenize(vocab, data, len(data), tokens, -count, add_special, True)
     found: list[int] = tokens[:count]
     return found
-
-
-_BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
-
-
-def buffer_sizes(lines: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Device, purpose (`model`, `LoRA`, `KV`, `RS`, `compute`, `output`) and bytes of each logged buffer of llama.cpp.
-
-    llama.cpp logs MiB with two decimals, so the figures are good to about 5 KiB.
-    """
-    found = (_BUFFER_LINE.search(line) for line in lines)
-    return [(match[1], match[2], round(float(match[3]) * 2**20)) for match in found if match]
 
 
 # Everything imported by now stays for good. Scanning it again took the garbage collector a tenth of a second, several

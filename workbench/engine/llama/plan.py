@@ -62,11 +62,7 @@ class Plan:
 
 
 def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
-    """The GPUs that layers may go to.
-
-    Raises:
-        ParameterError: There is no such main GPU.
-    """
+    """The GPUs that layers may go to."""
     # Without any GPU the number has no meaning: settings come from other machines too.
     if gpus and asked.num_gpu and asked.main_gpu >= len(gpus):
         names = ", ".join(f"{number} is {gpu.name}" for number, gpu in enumerate(gpus))
@@ -82,14 +78,9 @@ def make_plan(
     adapter: Header | None = None,
     guard: bool = True,
 ) -> Plan:
-    """Decide how to load the model in `headers`, one for each part of a split file.
+    """Decide how to load the model in `headers`, one for each part of a split file, with the LoRA `adapter`.
 
-    Args:
-        headers: The headers of the file, found sound.
-        asked: The user's settings; 0 and -1 leave the choice open.
-        machine: The hardware.
-        adapter: The header of the LoRA to apply; None for none.
-        guard: Whether to refuse a model that cannot fit.
+    In the settings that were asked for, 0 and -1 leave the choice open. `guard` refuses a model that cannot fit.
 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.

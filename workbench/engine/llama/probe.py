@@ -20,6 +20,14 @@ PATIENCE_S = 30.0
 _ARCHS = re.compile(r"\bARCHS = ([\d, ]+)")
 
 
+def build_features(system_info: str) -> dict[str, bool]:
+    """The features of the processor and the build in llama.cpp's list of them, and whether each is used."""
+    parts = (part.partition("=") for part in system_info.split("|"))
+    return {
+        name.split(":")[-1].strip(): value.strip() == "1" for name, _, value in parts if value.strip() in {"0", "1"}
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class LlamaBuild:
     """A build of llama.cpp."""
@@ -37,12 +45,7 @@ class LlamaBuild:
     @property
     def features(self) -> dict[str, bool]:
         """Features of the processor that this build uses or does not use."""
-        found = {}
-        for part in self.system_info.split("|"):
-            name, equals, value = part.partition("=")
-            if equals and value.strip() in {"0", "1"}:
-                found[name.split(":")[-1].strip()] = value.strip() == "1"
-        return found
+        return build_features(self.system_info)
 
     @property
     def archs(self) -> tuple[int, ...]:
@@ -64,11 +67,7 @@ class LlamaProbe:
 
 
 def probe_llama(patience_s: float = PATIENCE_S) -> LlamaProbe:
-    """Probe llama.cpp in a child process. It may take seconds, and never fails: `problem` says what went wrong.
-
-    Args:
-        patience_s: How long to wait for it.
-    """
+    """Probe llama.cpp in a child process. It may take seconds, and never fails: `problem` says what went wrong."""
     # Without this SYCL cannot report its memory, and asking for it ends the process.
     environment = {"GGML_NO_BACKTRACE": "1", "ZES_ENABLE_SYSMAN": os.environ.get("ZES_ENABLE_SYSMAN", "1")}
     deadline = time.monotonic() + patience_s
@@ -94,12 +93,7 @@ def probe_llama(patience_s: float = PATIENCE_S) -> LlamaProbe:
 
 
 def read_answer(events: Iterable[Mapping[str, Any]], trouble: str = "") -> LlamaProbe:
-    """Read the findings of the child.
-
-    Args:
-        events: What it sent.
-        trouble: How it ended, where it did not end well.
-    """
+    """Read the findings of the child; `trouble` says how it ended, where it did not end well."""
     build, devices, warnings, problem = None, [], (), ""
     ended = False
     for event in events:

@@ -53,11 +53,7 @@ Step = Generator[None, None, None]
 
 
 class Job:
-    """Work that is done step by step in the runtime's thread.
-
-    Args:
-        steps: Called in the runtime's thread with this job; gives the generator to advance.
-    """
+    """Work that is done step by step in the runtime's thread, where `steps` is called for the generator to advance."""
 
     def __init__(self, steps: Callable[[Job], Step]) -> None:
         self._steps = steps
@@ -93,10 +89,8 @@ class Job:
 class Runtime:
     """The thread. It lives as long as the program.
 
-    An exception that a job raises is logged, and the job is dropped; jobs are expected to handle their own.
-
-    Args:
-        turn_ns: How long a job is stepped before it is the turn of the next.
+    An exception that a job raises is logged, and the job is dropped; jobs are expected to handle their own. After
+    `turn_ns` of one job it is the turn of the next.
     """
 
     def __init__(self, turn_ns: int = TURN_NS) -> None:
@@ -214,7 +208,7 @@ shared_runtime = Runtime()
 """The one runtime of the process. It starts with the first work that it is given."""
 
 
-async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
+async def current_machine() -> Machine:
     """The machine as it is now, asked in the thread between two steps. The first time, this loads llama.cpp."""
 
     def look() -> Machine:
@@ -222,4 +216,4 @@ async def current_machine(runtime: Runtime = shared_runtime) -> Machine:
 
         return look_at_machine()
 
-    return await runtime.do(look)
+    return await shared_runtime.do(look)

@@ -18,13 +18,7 @@ class Sampler:
     """A sampler chain: penalties, top-k, typical-p, top-p, min-p, temperature, draw.
 
     At temperature 0 without penalties the likeliest token is found directly: the chain would first copy the logits of
-    the whole vocabulary.
-
-    Args:
-        sampling: The parameters.
-        n_vocab: Tokens in the vocabulary.
-        n_ctx: The context length, for a repeat window of -1.
-        prompt: The prompt's tokens; the penalties count the last of them.
+    the whole vocabulary. A repeat window of -1 is the whole context. The penalties count the last tokens of the prompt.
     """
 
     def __init__(self, sampling: Sampling, n_vocab: int, n_ctx: int, prompt: Sequence[int]) -> None:

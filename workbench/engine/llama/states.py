@@ -32,11 +32,7 @@ def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
 
 
 class StateCache:
-    """Sequence states by model; the least recently used are evicted when the budget is spent.
-
-    Args:
-        budget_bytes: Memory for all states together; 0 keeps none.
-    """
+    """Sequence states by model; the least recently used are evicted when the budget is spent. 0 bytes keep none."""
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes

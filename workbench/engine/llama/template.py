@@ -50,10 +50,6 @@ def _raise_exception(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _strftime_now(form: str) -> str:
-    return datetime.now().strftime(form)
-
-
 def _to_json(
     value: object,
     ensure_ascii: bool = False,
@@ -70,17 +66,14 @@ def _environment() -> ImmutableSandboxedEnvironment:
     )
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = _strftime_now
+    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
     return environment
 
 
 class ChatTemplate(PromptTemplate):
     """A compiled Jinja template. Some refuse a system prompt, which then goes before the first message of the user.
 
-    Args:
-        source: The template.
-        bos: The text of the token that begins a sequence; empty where there is none.
-        eos: The text of the token that ends one.
+    `bos` and `eos` are the texts of the tokens that begin and end a sequence; empty where there are none.
 
     Raises:
         TemplateError: The template does not compile.
@@ -107,12 +100,11 @@ class ChatTemplate(PromptTemplate):
             return self._render((merged, *messages[2:]))
 
     def _render(self, messages: Sequence[Message]) -> str:
-        values: list[dict[str, str]] = []
-        for message in messages:
-            value = {"role": message.role, "content": message.content}
-            if message.reasoning:
-                value["reasoning_content"] = message.reasoning
-            values.append(value)
+        values = [
+            {"role": message.role, "content": message.content}
+            | ({"reasoning_content": message.reasoning} if message.reasoning else {})
+            for message in messages
+        ]
         try:
             return self._template.render(messages=values, add_generation_prompt=True, **self._tokens)
         except Exception as error:  # noqa: BLE001 - a template is foreign code
@@ -124,9 +116,6 @@ class ChatTemplate(PromptTemplate):
 
 class GoChatTemplate(PromptTemplate):
     """The TEMPLATE of a Modelfile, in Go's syntax, rendered as Ollama does it.
-
-    Args:
-        source: The template, which replaces the one that the model brings.
 
     Raises:
         TemplateError: It is not Go's syntax.

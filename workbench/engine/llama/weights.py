@@ -8,9 +8,11 @@ import os
 import time
 from collections.abc import Sequence
 
+from workbench.core.bench import BenchSettings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, MemoryShortError, ModelLoadError
+from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 
@@ -97,22 +99,37 @@ def load_adapter(model: Pointer, path: str) -> Pointer:
 
 
 def apply_adapter(ctx: Pointer, adapter: Pointer) -> None:
-    """Apply an adapter to a context.
-
-    Raises:
-        ModelLoadError: llama.cpp refuses it.
-    """
+    """Apply an adapter to a context."""
     adapters = (api.llama_adapter_lora_p_ctypes * 1)(adapter)
     if api.llama_set_adapters_lora(ctx, adapters, 1, (ctypes.c_float * 1)(ADAPTER_SCALE)) != 0:
         raise ModelLoadError("llama.cpp does not apply the adapter to the context.", "Open the model without it.")
 
 
-def no_context(tokens: int, lines: Sequence[native.LogEntry]) -> MemoryShortError | ModelLoadError:
-    """The error for a context that llama.cpp cannot make."""
-    message = f"llama.cpp cannot make a context of length {tokens}: {reason(lines)}."
+def make_context(
+    model: Pointer, settings: LoadSettings | BenchSettings, n_ctx: int, n_threads: int, **values: object
+) -> Pointer:
+    """Make a context with the K and V types and the flash attention of `settings`, and values of its native parameters.
+
+    Raises:
+        MemoryShortError: There is no room for it.
+        ModelLoadError: llama.cpp refuses it.
+    """
+    params = api.llama_context_default_params()
+    params.n_ctx = n_ctx
+    params.n_threads = params.n_threads_batch = n_threads
+    params.type_k = native.KV_TYPE_IDS[settings.type_k]
+    params.type_v = native.KV_TYPE_IDS[settings.type_v]
+    params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
+    for name, value in values.items():
+        setattr(params, name, value)
+    with native.log.collect() as lines:
+        ctx = api.llama_init_from_model(model, params)
+    if ctx:
+        return ctx
+    message = f"llama.cpp cannot make a context of length {n_ctx}: {reason(lines)}."
     if any(level >= logging.ERROR and "alloc" in text for level, text in lines):
-        return MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
-    return ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
+        raise MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
+    raise ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
 
 
 def describe_weights(model: Pointer) -> str:

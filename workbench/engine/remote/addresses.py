@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from workbench.core.config import ServerSetting
@@ -17,39 +17,30 @@ OPENAI = "https://api.openai.com"
 
 
 class AddressBook:
-    """The servers that the user has configured.
+    """The servers of the config (`settings`), and those that environment variables name.
 
-    Args:
-        settings: The servers of the config.
-        environment: The environment variables: `OLLAMA_HOST`, `OPENAI_BASE_URL`, `OPENAI_API_KEY`, and those with keys.
-        find: Whether to look for servers on the default ports of this machine.
+    `find` says whether to look for servers on the default ports of this machine.
     """
 
     def __init__(self, settings: Sequence[ServerSetting], environment: Mapping[str, str], *, find: bool) -> None:
-        self._settings = tuple(settings)
+        self.settings = tuple(settings)
         self._environment = environment
         self._find = find
 
-    @property
-    def settings(self) -> tuple[ServerSetting, ...]:
-        """The servers of the config."""
-        return self._settings
-
     def having(self, setting: ServerSetting) -> AddressBook:
         """A copy with one more server."""
-        return AddressBook((*self._settings, setting), self._environment, find=self._find)
+        return AddressBook((*self.settings, setting), self._environment, find=self._find)
 
     def named(self) -> list[str]:
         """The URLs that the config and the environment name, each once."""
-        return list(dict.fromkeys(self._named()))
+        found = [setting.url for setting in self.settings]
+        found += [self._url_in("OLLAMA_HOST", ollama_url), self._url_in("OPENAI_BASE_URL", server_url)]
+        return list(dict.fromkeys(filter(None, found)))
 
     @property
     def ollama(self) -> str:
         """The URL of Ollama: `OLLAMA_HOST`, else its default port on this machine."""
-        with suppress(ServerAddressError):
-            if host := self._environment.get("OLLAMA_HOST", "").strip():
-                return ollama_url(host)
-        return f"http://127.0.0.1:{OLLAMA_PORT}"
+        return self._url_in("OLLAMA_HOST", ollama_url) or f"http://127.0.0.1:{OLLAMA_PORT}"
 
     def usual(self) -> list[str]:
         """The URLs of the default ports on this machine, without the named ones."""
@@ -64,30 +55,23 @@ class AddressBook:
         Raises:
             ServerRefusedError: The variable holds no valid key.
         """
-        same = [setting for setting in self._settings if setting.url == url]
-        same += [setting for setting in self._settings if origin(setting.url) == origin(url)]
+        same = [setting for setting in self.settings if setting.url == url]
+        same += [setting for setting in self.settings if origin(setting.url) == origin(url)]
         for setting in same:
             if setting.key is not None:
                 return ServerAddress(url, setting.key)
             if setting.key_env and self._environment.get(setting.key_env):
                 return ServerAddress(url, self._secret(setting.key_env))
-        if self._environment.get("OPENAI_API_KEY") and origin(url) == origin(self._openai() or OPENAI):
+        openai = self._url_in("OPENAI_BASE_URL", server_url) or OPENAI
+        if self._environment.get("OPENAI_API_KEY") and origin(url) == origin(openai):
             return ServerAddress(url, self._secret("OPENAI_API_KEY"))
         return ServerAddress(url)
 
-    def _named(self) -> Iterator[str]:
-        yield from (setting.url for setting in self._settings)
+    def _url_in(self, variable: str, as_url: Callable[[str], str]) -> str:
+        """The URL in an environment variable; empty where there is none."""
         with suppress(ServerAddressError):
-            if host := self._environment.get("OLLAMA_HOST", "").strip():
-                yield ollama_url(host)
-        if url := self._openai():
-            yield url
-
-    def _openai(self) -> str:
-        """The address in `OPENAI_BASE_URL`; empty where there is none."""
-        with suppress(ServerAddressError):
-            if base := self._environment.get("OPENAI_BASE_URL", "").strip():
-                return server_url(base)
+            if value := self._environment.get(variable, "").strip():
+                return as_url(value)
         return ""
 
     def _secret(self, name: str) -> Secret:

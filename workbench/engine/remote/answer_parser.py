@@ -7,9 +7,15 @@ server sends a count along, that is used.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
+from workbench.core.errors import ServerAnswerError
 from workbench.core.events import Event, Finished, FinishReason, PromptProgress, Timings, Token, TokenKind, Usage
-from workbench.engine.text import AnswerText
+from workbench.core.servers import ServerAddress
+from workbench.engine.remote.problems import error_in_stream, plain
+from workbench.engine.remote.streams import DONE
+from workbench.engine.text import NOTHING, AnswerText, TextPiece
 
 BYTES_PER_TOKEN = 4
 """An estimate for text whose tokens were not counted: that of English."""
@@ -22,12 +28,16 @@ class AnswerParser(ABC):
     """Converts the values of one streamed answer into events.
 
     Args:
+        address: The server.
+        model: Its name of the model that writes.
         submitted_ns: `time.perf_counter_ns()` at the request.
         prompt_bytes: The length of the prompt, for servers that do not count its tokens.
         limit: The requested maximum of tokens; negative for no limit.
     """
 
-    def __init__(self, submitted_ns: int, prompt_bytes: int, limit: int) -> None:
+    def __init__(self, address: ServerAddress, model: str, submitted_ns: int, prompt_bytes: int, limit: int) -> None:
+        self._address = address
+        self._model = model
         self._submitted_ns = submitted_ns
         self._prompt_bytes = prompt_bytes
         self._limit = limit
@@ -54,31 +64,33 @@ class AnswerParser(ABC):
         """The events in one value of the stream, which arrived at `at_ns`.
 
         Raises:
-            WorkbenchError: It is an error.
+            WorkbenchError: It is an error, or no part of an answer.
         """
         self._events = []
-        self._take(value, at_ns)
+        if value is DONE:
+            self.complete = True
+        elif not isinstance(value, dict):
+            raise ServerAnswerError(
+                f"{self._address.label} sent what is no part of an answer: {plain(value, self._address)[:60]!r}.",
+                "The text so far is kept.",
+            )
+        elif value.get("error") or value.get("object") == "error":
+            raise error_in_stream(self._address, value, self._model)
+        else:
+            self._take(value, at_ns)
         return self._events
 
     @abstractmethod
-    def _take(self, value: object, at_ns: int) -> None:
+    def _take(self, value: Mapping[str, Any], at_ns: int) -> None:
         """Take one value: see `feed`."""
 
-    def rest(self) -> tuple[str, TokenKind]:
-        """The held text and its kind; it is returned once."""
-        if self._splitter is None:
-            return "", "answer"
-        piece = self._splitter.flush()
-        return piece.text, piece.kind
+    def rest(self) -> TextPiece:
+        """The held text; it is returned once."""
+        return NOTHING if self._splitter is None else self._splitter.flush()
 
     def finished(self, at_ns: int, *, cancelled: bool = False) -> Finished:
-        """The last event of the answer.
-
-        Args:
-            at_ns: When it ended.
-            cancelled: Whether the user stopped it.
-        """
-        text, kind = self.rest()
+        """The last event of an answer that ended, or that the user cancelled."""
+        rest = self.rest()
         reason: FinishReason = "cancelled" if cancelled else self.reason or "stop"
         counted = self.completion_tokens
         if reason == "length" and (self._limit < 0 or (counted is not None and counted < self._limit)):
@@ -86,7 +98,7 @@ class AnswerParser(ABC):
             # a character of two tokens comes in one.
             reason = "context"
         lane_ns = at_ns - self._submitted_ns
-        return Finished(reason, self._usage(), at_ns, lane_ns, None, text, kind, self.timings)
+        return Finished(reason, self._usage(), at_ns, lane_ns, None, rest.text, rest.kind, self.timings)
 
     def _usage(self) -> Usage:
         estimated = self.prompt_tokens is None or self.completion_tokens is None

@@ -25,13 +25,9 @@ _logger = logging.getLogger(__name__)
 
 
 class ServedCatalog(Catalog, Servers):
-    """A catalog with the models of the known servers appended.
+    """A catalog of model files with the models of the known servers appended.
 
-    Args:
-        library: The catalog of model files.
-        addresses: The servers that are known.
-        host: Provides their client, which is imported only then.
-        keep: Writes the servers to the config.
+    `host` provides the client of servers, which is imported only then. `keep` writes the servers to the config.
     """
 
     def __init__(
@@ -97,8 +93,7 @@ class ServedCatalog(Catalog, Servers):
 
     @override
     async def unload(self, ref: str) -> None:
-        host = await self._asker()
-        await host.unload(ref)
+        await (await self._asker()).unload(ref)
 
     async def _read(self, news: asyncio.Queue[LibraryView | None], *, again: bool) -> None:
         try:

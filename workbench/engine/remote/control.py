@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+from urllib.parse import quote
 
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import ServerError, UnknownModelError, did_you_mean
@@ -21,19 +22,13 @@ from workbench.engine.remote.dialect import model_id
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.listing import LM_STUDIO_PATHS, list_models
 from workbench.engine.remote.problems import is_loading, too_slow
-from workbench.engine.remote.response import HttpResponse, objects
+from workbench.engine.remote.response import HttpResponse, fields, objects
 
 LOOK_EVERY_S = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A model that is ready to answer."""
-
-    model: ModelEntry
-    context: int | None
-    """Its context length on the server, in tokens; None where the server does not report it."""
-    warning: str = ""
+Ready = tuple[ModelEntry, int | None]
+"""A model that is ready to answer, and its context length on the server in tokens, if the server reports it."""
 
 
 async def make_ready(
@@ -43,25 +38,16 @@ async def make_ready(
     settings: LoadSettings,
     on_progress: ProgressCallback,
 ) -> Ready:
-    """Check that a model can answer; load it where the server loads on request.
-
-    Raises:
-        WorkbenchError: It cannot answer.
-    """
+    """Check that a model can answer; load it where the server loads on request."""
     if server.kind == "LM Studio" and server.router:
         return await _ready_lm_studio(client, model, settings)
     if server.kind == "llama-server":
         return await _ready_llama_server(client, server, model, on_progress)
-    context = model.context_length if server.kind in {"vLLM", "TGI"} else None
-    return Ready(model, context)
+    return model, model.context_length if server.kind in {"vLLM", "TGI"} else None
 
 
 async def unload(client: ServerClient, server: ServerInfo, model: ModelEntry) -> None:
-    """Make a server unload a model.
-
-    Raises:
-        WorkbenchError: It cannot, or refuses.
-    """
+    """Make a server unload a model."""
     name = model_id(model)
     if server.kind == "Ollama":
         await ollama.unload(client, name)
@@ -86,16 +72,12 @@ async def _instances(client: ServerClient, name: str) -> list[dict[str, Any]]:
     raise UnknownModelError(f"{client.address.label} has no model {name!r}.", "Choose it again from the list.")
 
 
-def _context_of(config: object) -> int | None:
-    return count(config.get("context_length")) if isinstance(config, dict) else None
-
-
 async def _ready_lm_studio(client: ServerClient, model: ModelEntry, settings: LoadSettings) -> Ready:
     name = model_id(model)
     instances = await _instances(client, name)
-    contexts = [_context_of(instance.get("config")) for instance in instances]
+    contexts = [count(fields(instance.get("config")).get("context_length")) for instance in instances]
     if instances and (not settings.num_ctx or settings.num_ctx in contexts):
-        return Ready(model, settings.num_ctx or contexts[0])
+        return model, settings.num_ctx or contexts[0]
     body: dict[str, Any] = {"model": name, "echo_load_config": True}
     if settings.num_ctx:
         body["context_length"] = settings.num_ctx
@@ -104,7 +86,8 @@ async def _ready_lm_studio(client: ServerClient, model: ModelEntry, settings: Lo
             await client.post("/api/v1/models/unload", {"instance_id": instance.get("id")})
     path = "/api/v1/models/load"
     found = client.json(await client.post(path, body, client.timeouts.load), path, name)
-    return Ready(replace(model, loaded=True), _context_of(found.get("load_config")) or settings.num_ctx or None)
+    context = count(fields(found.get("load_config")).get("context_length"))
+    return replace(model, loaded=True), context or settings.num_ctx or None
 
 
 async def _ready_llama_server(
@@ -113,19 +96,18 @@ async def _ready_llama_server(
     name = model_id(model)
     if server.router and not model.loaded:
         client.json(await client.post("/models/load", {"model": name}), "/models/load", name)
-    query = f"?model={_quoted(name)}" if server.router else ""
+    query = f"?model={quote(name, safe='')}" if server.router else ""
     try:
         async with asyncio.timeout(client.timeouts.load):
             props = await _when_loaded(client, server, name, f"/props{query}", on_progress)
     except TimeoutError:
         raise too_slow(client.address, f"it has been loading {name}", client.timeouts.load) from None
-    given = props.field("default_generation_settings")
-    context = count(given.get("n_ctx")) if isinstance(given, dict) else None
+    context = count(fields(props.field("default_generation_settings")).get("n_ctx"))
     if model.loaded is not True or model.size_bytes is None:
         # While it loads, the list of models has little about them.
         listed = await list_models(client, server)
         model = next((entry for entry in listed if entry.ref == model.ref), model)
-    return Ready(model, context)
+    return model, context
 
 
 async def _when_loaded(
@@ -140,8 +122,7 @@ async def _when_loaded(
                     f"{client.address.label} could not load {name} (exit code {status.get('exit_code')}).",
                     "The server's own log says why.",
                 )
-            progress = number(status.get("progress"))
-            if progress is not None:
+            if (progress := number(status.get("progress"))) is not None:
                 on_progress(min(progress, 1.0))
             if status.get("value") not in {"loaded", "sleeping"}:
                 await asyncio.sleep(LOOK_EVERY_S)
@@ -158,11 +139,4 @@ async def _router_status(client: ServerClient, name: str) -> Mapping[str, Any]:
     if name not in known:
         names = [str(each) for each in known]
         raise UnknownModelError(f"{client.address.label} has no model {name!r}.", did_you_mean(name, names))
-    status = known[name].get("status")
-    return status if isinstance(status, dict) else {}
-
-
-def _quoted(name: str) -> str:
-    from urllib.parse import quote
-
-    return quote(name, safe="")
+    return fields(known[name].get("status"))

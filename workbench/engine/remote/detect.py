@@ -13,7 +13,7 @@ from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerInfo
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import not_json
-from workbench.engine.remote.response import HttpResponse, objects
+from workbench.engine.remote.response import HttpResponse, objects, word
 
 PATHS = (
     *("/", "/api/version", "/api/tags", "/info", "/api/v1/models", "/api/v0/models", "/v1/models", "/version"),
@@ -77,39 +77,31 @@ def identify(url: str, answers: Mapping[str, HttpResponse]) -> ServerInfo:
     if any(answer.headers.get("Server", "").casefold().startswith("llama.cpp") for answer in answers.values()):
         many = _has(field("/models", "data"), "status")
         names = _names(field("/models", "data") if many else listed, "id")
-        return ServerInfo(url, "llama-server", _word(field("/props", "build_info")), names, router=many)
-    version = _word(field("/api/version", "version"))
+        return ServerInfo(url, "llama-server", word(field("/props", "build_info")), names, router=many)
+    version = word(field("/api/version", "version"))
     if (front is not None and "Ollama is running" in front.text) or (
         version and isinstance(field("/api/tags", "models"), list)
     ):
         return ServerInfo(url, "Ollama", version, _names(field("/api/tags", "models"), "name"))
-    model = _word(field("/info", "model_id"))
+    model = word(field("/info", "model_id"))
     if field("/info", "router") is not None and model is not None:
-        return ServerInfo(url, "TGI", _word(field("/info", "version")), (model,))
+        return ServerInfo(url, "TGI", word(field("/info", "version")), (model,))
     studio = field("/api/v1/models", "models")
     if _has(studio, "key") and _has(studio, "loaded_instances"):
         return ServerInfo(url, "LM Studio", None, _names(studio, "key"), router=True)
     studio = field("/api/v0/models", "data")
     if _has(studio, "compatibility_type"):
         return ServerInfo(url, "LM Studio", None, _names(studio, "id"))
-    if _first_is(listed, "owned_by", "vllm") or _has(listed, "max_model_len"):
-        return ServerInfo(url, "vLLM", _word(field("/version", "version")), _names(listed, "id"))
+    if any(entry.get("owned_by") == "vllm" for entry in objects(listed)[:1]) or _has(listed, "max_model_len"):
+        return ServerInfo(url, "vLLM", word(field("/version", "version")), _names(listed, "id"))
     if _has(listed, "id") or (isinstance(listed, list) and field("/v1/models", "object") == "list"):
         return ServerInfo(url, "OpenAI-compatible", None, _names(listed, "id"))
     return ServerInfo(url, "unknown")
 
 
-def _word(value: object) -> str | None:
-    return value if isinstance(value, str) and value else None
-
-
 def _has(entries: object, name: str) -> bool:
     """Whether one of a list's items has this field."""
     return any(name in entry for entry in objects(entries))
-
-
-def _first_is(entries: object, name: str, value: str) -> bool:
-    return isinstance(entries, list) and any(entry.get(name) == value for entry in objects(entries[:1]))
 
 
 def _names(entries: object, key: str) -> tuple[str, ...] | None:

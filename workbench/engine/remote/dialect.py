@@ -50,11 +50,7 @@ class Dialect(Protocol):
         """
 
     def question(self, request: Request, seed: int) -> Question:
-        """Express a request in the API.
-
-        Args:
-            request: The request.
-            seed: The seed to use, where the server takes one.
+        """Express a request in the API, with this seed where the server takes one.
 
         Raises:
             EngineError: The API cannot express it.

@@ -15,46 +15,25 @@ from workbench.engine.outbox import Outbox, RunningAnswers
 from workbench.engine.remote.dialect import Dialect
 from workbench.engine.remote.generation import PromptHistory, RemoteGeneration
 from workbench.engine.remote.http import ServerClient
-from workbench.engine.remote.network import Network
+from workbench.engine.remote.network import shared_network
 
 
 class RemoteEngine(Engine):
-    """One model of a server.
+    """One model of a server. `reload` says whether the server takes load parameters."""
 
-    Args:
-        network: The thread that talks to servers.
-        client: The connections to this one.
-        dialect: Its API.
-        info: The opened model.
-        reload: Whether the server takes load parameters.
-    """
-
-    def __init__(
-        self, network: Network, client: ServerClient, dialect: Dialect, info: EngineInfo, *, reload: bool
-    ) -> None:
-        self._network = network
+    def __init__(self, client: ServerClient, dialect: Dialect, info: EngineInfo, *, reload: bool) -> None:
         self._client = client
         self._dialect = dialect
-        self._info = info
-        self._reload = reload
+        self.info = info
+        self.capabilities = Capabilities(score=False, reload=reload)
         self._answers = RunningAnswers()
         self._history = PromptHistory()
-
-    @property
-    @override
-    def info(self) -> EngineInfo:
-        return self._info
-
-    @property
-    @override
-    def capabilities(self) -> Capabilities:
-        return Capabilities(score=False, reload=self._reload)
 
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
             asking = RemoteGeneration(self._client, self._dialect, request, cancel, outbox, self._history)
-            self._network.submit(asking.run())
+            shared_network.submit(asking.run())
 
         return self._answers.stream(start, cancel)
 

@@ -46,16 +46,7 @@ class PromptHistory:
 
 
 class RemoteGeneration:
-    """The generation of one answer.
-
-    Args:
-        client: The connections to the server.
-        dialect: Its API.
-        request: The request.
-        cancel: Ends the answer.
-        outbox: Where the events go.
-        history: What is remembered from one answer to the next.
-    """
+    """The generation of one answer. `history` is kept from one answer to the next."""
 
     def __init__(
         self,
@@ -79,7 +70,6 @@ class RemoteGeneration:
         self._waits_s = 0.0
         """The timeout for the next event, in seconds."""
         self._text_sent = False
-        """Whether text was sent."""
         self._flushing: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
@@ -88,13 +78,9 @@ class RemoteGeneration:
         assert task is not None
         self._submitted_ns = self._at_ns = time.perf_counter_ns()
 
-        def stop() -> None:
-            loop.call_soon_threadsafe(task.cancel)
-
-        self._cancel.on_set(stop)
+        self._cancel.on_set(lambda: loop.call_soon_threadsafe(task.cancel))
         try:
-            dropped = await self._answer()
-            self._finish(dropped=dropped)
+            self._finish(dropped=await self._answer())
         except asyncio.CancelledError:
             self._at_ns = time.perf_counter_ns()
             self._finish(cancelled=True)
@@ -108,9 +94,7 @@ class RemoteGeneration:
                 self._flushing.cancel()
 
     def _finish(self, *, dropped: int = 0, cancelled: bool = False) -> None:
-        parser = self._parser
-        if parser is None:
-            parser = self._dialect.parser(Question("", {}, 0), self._submitted_ns, -1)
+        parser = self._parser or self._dialect.parser(Question("", {}, 0), self._submitted_ns, -1)
         end = parser.finished(self._at_ns, cancelled=cancelled)
         seed = None if self._question is None else self._question.seed
         notice = " ".join(filter(None, (self._notice(end), self._left_out)))
@@ -118,11 +102,9 @@ class RemoteGeneration:
 
     def _fail(self, error: WorkbenchError) -> None:
         now = time.perf_counter_ns()
-        if self._parser is not None:
-            # Text that arrived is kept, also where it might have become a tag.
-            text, kind = self._parser.rest()
-            if text:
-                self._outbox.put(Token(text, NO_ID, kind, now, now - self._submitted_ns))
+        # Text that arrived is kept, also where it might have become a tag.
+        if self._parser is not None and (rest := self._parser.rest()).text:
+            self._outbox.put(Token(rest.text, NO_ID, rest.kind, now, now - self._submitted_ns))
         self._outbox.put(Failed(error, now), at_once=True)
 
     def _notice(self, end: Finished) -> str:

@@ -21,7 +21,7 @@ from workbench.engine.remote.dialect import Dialect, Opened, model_id
 from workbench.engine.remote.engine import RemoteEngine
 from workbench.engine.remote.http import ServerClient, Timeouts
 from workbench.engine.remote.listing import list_models
-from workbench.engine.remote.network import Network, shared_network
+from workbench.engine.remote.network import shared_network
 from workbench.engine.remote.ollama import OllamaDialect, same_name
 from workbench.engine.remote.openai import OpenAIDialect
 
@@ -31,21 +31,14 @@ SHOWN_MODELS = 5
 class RemoteHost(EngineHost):
     """Opens the models of servers. Each server has one set of connections.
 
-    Args:
-        address_of: Finds the key for the server at a URL.
-        timeouts: How long servers may take.
-        network: The thread that talks to them.
+    `address_of` finds the key for the server at a URL.
     """
 
     def __init__(
-        self,
-        address_of: Callable[[str], ServerAddress] = ServerAddress,
-        timeouts: Timeouts | None = None,
-        network: Network = shared_network,
+        self, address_of: Callable[[str], ServerAddress] = ServerAddress, timeouts: Timeouts | None = None
     ) -> None:
         self._address_of = address_of
         self._timeouts = timeouts or Timeouts()
-        self._network = network
         self._clients: dict[str, ServerClient] = {}
         self._engines: list[RemoteEngine] = []
 
@@ -55,12 +48,12 @@ class RemoteHost(EngineHost):
     ) -> Engine:
         url, name = split_ref(ref)
         began = time.perf_counter()
-        client, dialect, info = await self._network.run_until(
+        client, dialect, info = await shared_network.run_until(
             cancel, self._open(url, name, settings, on_progress), "Opening the model was stopped."
         )
         on_progress(1.0)
         info = replace(info, load_ms=(time.perf_counter() - began) * 1e3)
-        engine = RemoteEngine(self._network, client, dialect, info, reload=info.backend in {"Ollama", "LM Studio"})
+        engine = RemoteEngine(client, dialect, info, reload=info.backend in {"Ollama", "LM Studio"})
         self._engines.append(engine)
         return engine
 
@@ -71,7 +64,7 @@ class RemoteHost(EngineHost):
             await engine.close()
         clients, self._clients = self._clients, {}
         for client in clients.values():
-            await self._network.run(client.close())
+            await shared_network.run(client.close())
 
     async def models(self, url: str) -> tuple[ServerInfo, tuple[ModelEntry, ...]]:
         """The server at an address, and its models.
@@ -85,7 +78,7 @@ class RemoteHost(EngineHost):
             server = await _known(client)
             return server, await list_models(client, server)
 
-        return await self._network.run(look())
+        return await shared_network.run(look())
 
     async def look(self, urls: Sequence[str]) -> list[ServerInfo | WorkbenchError]:
         """The servers at these addresses, or the errors, asked all at once."""
@@ -99,14 +92,10 @@ class RemoteHost(EngineHost):
         async def ask_all() -> list[ServerInfo | WorkbenchError]:
             return await asyncio.gather(*map(ask, urls))
 
-        return await self._network.run(ask_all())
+        return await shared_network.run(ask_all())
 
     async def unload(self, ref: str) -> None:
-        """Make the server unload the model that `ref` names.
-
-        Raises:
-            WorkbenchError: It cannot, or there is no such model.
-        """
+        """Make the server unload the model that `ref` names."""
         url, name = split_ref(ref)
 
         async def give_back() -> None:
@@ -114,7 +103,7 @@ class RemoteHost(EngineHost):
             server = await _known(client)
             await unload(client, server, _chosen(client, await list_models(client, server), name))
 
-        await self._network.run(give_back())
+        await shared_network.run(give_back())
 
     def _client(self, url: str) -> ServerClient:
         """The connections to a server. Called in the network's thread."""
@@ -136,11 +125,7 @@ class RemoteHost(EngineHost):
 async def open_model(
     client: ServerClient, name: str, settings: LoadSettings, on_progress: ProgressCallback
 ) -> tuple[ServerInfo, Dialect, Opened]:
-    """Detect the server, and prepare the model `name`; its only one, where the name is empty.
-
-    Raises:
-        WorkbenchError: It cannot be opened.
-    """
+    """Detect the server, and prepare the model `name`; its only one, where the name is empty."""
     server = await _known(client)
     model = _chosen(client, await list_models(client, server), name)
     dialect: Dialect
@@ -152,11 +137,7 @@ async def open_model(
 
 
 async def _known(client: ServerClient) -> ServerInfo:
-    """The server.
-
-    Raises:
-        WorkbenchError: Nothing answers, or no known server.
-    """
+    """The server, if it is a known one."""
     answers = await probe(client)
     server = identify(client.address.url, answers)
     if server.kind == "unknown":
@@ -165,26 +146,19 @@ async def _known(client: ServerClient) -> ServerInfo:
 
 
 def _chosen(client: ServerClient, models: Sequence[ModelEntry], name: str) -> ModelEntry:
-    """The model of this name.
-
-    Raises:
-        UnknownModelError: There is none, or the name is empty and there are several.
-    """
+    """The model of this name; the only one, or the only loaded one, where the name is empty."""
     where = client.address.label
     names = [model_id(model) for model in models]
     if not models:
         raise UnknownModelError(f"{where} has no models.", "Load or pull one there.")
     if not name:
-        if len(models) == 1:
-            return models[0]
-        loaded = [model for model in models if model.loaded]
-        if len(loaded) == 1:
-            return loaded[0]
+        for candidates in (models, [model for model in models if model.loaded]):
+            if len(candidates) == 1:
+                return candidates[0]
         shown = ", ".join(names[:SHOWN_MODELS]) + (", …" if len(names) > SHOWN_MODELS else "")
         raise UnknownModelError(f"{where} has several models: {shown}.", f"Name one: {client.address.url}#{names[0]}")
-    for model in models:
-        if model_id(model) == name:
-            return model
+    if name in names:
+        return models[names.index(name)]
     for model in models:
         if same_name(model_id(model), name) or model.label.casefold() == name.casefold():
             return model

@@ -1,30 +1,28 @@
 """The HTTP client of one server: timeouts, keys, redirects, and a limit on the size of responses.
 
 Certificates and proxies are handled as by httpx (`SSL_CERT_FILE`, `HTTPS_PROXY`, `NO_PROXY`); this machine is
-never asked through a proxy.
+never asked through a proxy. httpx takes a tenth of a second to import: this module is imported in a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import httpx
 
 from workbench import __version__
 from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerAddress, is_loopback, origin
 from workbench.engine.remote.problems import error_of_status, error_of_transport, not_json, too_slow
 from workbench.engine.remote.response import ErrorStatus, HttpResponse, parsed
-
-if TYPE_CHECKING:
-    import ssl
-
-    import httpx
 
 MOST_REDIRECTS = 3
 LARGEST_ANSWER = 16 * 2**20
@@ -54,12 +52,7 @@ class Timeouts:
 
 
 class ServerClient:
-    """The connections to one server. It is used in one event loop only.
-
-    Args:
-        address: Where the server is.
-        timeouts: How long it may take.
-    """
+    """The connections to one server. It is used in one event loop only."""
 
     def __init__(self, address: ServerAddress, timeouts: Timeouts) -> None:
         self.address = address
@@ -68,8 +61,6 @@ class ServerClient:
 
     def _client(self, url: httpx.URL) -> httpx.AsyncClient:
         """The connections for a URL. Certificates, which take long to read, are skipped without TLS on this machine."""
-        import httpx
-
         plain = url.scheme == "http" and is_loopback(str(url))
         if plain not in self._made:
             self._made[plain] = httpx.AsyncClient(
@@ -91,11 +82,7 @@ class ServerClient:
             await client.aclose()
 
     async def get(self, path: str, within_s: float | None = None) -> HttpResponse:
-        """Request `path`; any status is a response and no error.
-
-        Args:
-            path: The path.
-            within_s: The timeout; None for `Timeouts.answer`.
+        """Request `path`, within `Timeouts.answer` unless another time is given; any status is a response and no error.
 
         Raises:
             ServerError: There was no response.
@@ -111,12 +98,7 @@ class ServerClient:
         return await self._ask("HEAD", path, None, None)
 
     async def upload(self, path: str, parts: AsyncIterator[bytes], length: int) -> HttpResponse:
-        """Send a file, part by part; any status is a response and no error. Redirects are not followed.
-
-        Args:
-            path: The path.
-            parts: The bytes.
-            length: Their number.
+        """Send a file of `length` bytes, part by part; any status is a response. Redirects are not followed.
 
         Raises:
             ServerError: The connection broke, or the server took longer than `Timeouts.load` at one part or at the end.
@@ -127,8 +109,6 @@ class ServerClient:
             async for part in parts:
                 yield part
                 limit.reschedule(loop.time() + self.timeouts.load)
-
-        import httpx
 
         headers = {"Content-Length": str(length), "Content-Type": "application/octet-stream"}
         request = self._request("POST", httpx.URL(f"{self.address.url}{path}"), watched(), headers)
@@ -145,6 +125,8 @@ class ServerClient:
 
     async def _ask(self, method: str, path: str, body: object, within_s: float | None) -> HttpResponse:
         seconds = self.timeouts.answer if within_s is None else within_s
+        # Made before the clock starts: its certificates take long to read.
+        self._client(httpx.URL(self.address.url))
         try:
             async with asyncio.timeout(seconds), self._send(method, path, body) as response:
                 return await self._whole(response, path)
@@ -169,12 +151,7 @@ class ServerClient:
         return b"".join(parts).decode("utf-8", "replace")
 
     def json(self, answer: HttpResponse, path: str, model: str = "") -> dict[str, Any]:
-        """The body of a response.
-
-        Args:
-            answer: The response.
-            path: The requested path.
-            model: The requested model; empty for none.
+        """The body of a response for a path, and for a model if one was requested.
 
         Raises:
             WorkbenchError: The status is an error, or the body is no JSON object.
@@ -205,7 +182,8 @@ class ServerClient:
                 raise ErrorStatus(path, HttpResponse(response.status_code, response.headers, text, parsed(text)))
             if response.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "text/html":
                 raise not_json(self.address, path, "<")
-            yield self._chunks(response)
+            clock = time.perf_counter_ns
+            yield ((data, clock()) async for data in response.aiter_bytes())
 
     async def _beginning(self, response: httpx.Response) -> str:
         """The body of an error, as far as it arrives within `Timeouts.answer`."""
@@ -215,21 +193,13 @@ class ServerClient:
         except (TimeoutError, WorkbenchError):
             return ""
 
-    async def _chunks(self, response: httpx.Response) -> AsyncIterator[tuple[bytes, int]]:
-        clock = time.perf_counter_ns
-        async for data in response.aiter_bytes():
-            yield data, clock()
-
     @asynccontextmanager
     async def _send(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
         """Send a request, and follow redirects; the key is sent only to its own server."""
-        import httpx
-
         url = httpx.URL(f"{self.address.url}{path}")
         content = None if body is None else json.dumps(body).encode()
         for _ in range(MOST_REDIRECTS + 1):
-            request = self._request(method, url, content)
-            response = await self._begin(request)
+            response = await self._begin(self._request(method, url, content))
             try:
                 following = self._following(response, url)
                 if following is None:
@@ -261,8 +231,6 @@ class ServerClient:
 
     async def _begin(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and wait for the head of the response."""
-        import httpx
-
         client = self._client(request.url)
         with self._transport_errors():
             try:
@@ -273,8 +241,6 @@ class ServerClient:
 
     def _following(self, response: httpx.Response, url: httpx.URL) -> httpx.URL | None:
         """The target of a redirect; None for any other response."""
-        import httpx
-
         if response.status_code not in {301, 302, 303, 307, 308} or "Location" not in response.headers:
             return None
         try:
@@ -288,8 +254,6 @@ class ServerClient:
     @contextmanager
     def _transport_errors(self) -> Iterator[None]:
         """Convert the exceptions of httpx inside the `with` block."""
-        import httpx
-
         try:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -300,8 +264,6 @@ class ServerClient:
 @cache
 def _certificates() -> ssl.SSLContext:
     """The certificates that httpx trusts, read once: that takes a tenth of a second."""
-    import httpx
-
     return httpx.create_ssl_context()
 
 

@@ -10,7 +10,7 @@ from workbench.core.servers import ServerInfo
 from workbench.engine.remote.answer_parser import count, number
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.ollama import same_name
-from workbench.engine.remote.response import objects
+from workbench.engine.remote.response import fields, objects, word
 from workbench.gguf.names import SUFFIX, parameter_count, parse_name
 
 LM_STUDIO_PATHS = ("/api/v1/models", "/api/v0/models")
@@ -49,14 +49,8 @@ async def list_models(client: ServerClient, server: ServerInfo) -> tuple[ModelEn
     return tuple(sorted(found, key=lambda entry: (entry.name.casefold(), entry.ref)))
 
 
-def _text(value: object) -> str | None:
-    """A text that is not empty."""
-    return value if isinstance(value, str) and value else None
-
-
 async def _listed(client: ServerClient, path: str, field: str) -> list[dict[str, Any]]:
-    answer = await client.get(path)
-    return objects(client.json(answer, path).get(field))
+    return objects(client.json(await client.get(path), path).get(field))
 
 
 async def _of_ollama(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
@@ -64,24 +58,23 @@ async def _of_ollama(client: ServerClient, server: ServerInfo) -> list[ModelEntr
     running = [each.get("name") for each in await _listed(client, "/api/ps", "models")]
     found = []
     for each in listed:
-        name = _text(each.get("name")) or _text(each.get("model"))
+        name = word(each.get("name")) or word(each.get("model"))
         able = each.get("capabilities")
         if name is None or (isinstance(able, list) and able and "completion" not in able):
             continue
-        details = each.get("details")
-        details = details if isinstance(details, dict) else {}
+        details = fields(each.get("details"))
         found.append(
             ModelEntry(
                 reference(server, name),
                 name,
-                quant=_text(details.get("quantization_level")),
+                quant=word(details.get("quantization_level")),
                 size_bytes=count(each.get("size")),
                 parameters=parameter_count(details.get("parameter_size")),
-                architecture=_text(details.get("family")),
+                architecture=word(details.get("family")),
                 context_length=count(details.get("context_length")),
                 group=group_of(server, name),
                 source=source_of(server),
-                digest=_text(each.get("digest")),
+                digest=word(each.get("digest")),
                 loaded=any(same_name(one, name) for one in running),
             )
         )
@@ -94,33 +87,32 @@ async def _of_lm_studio(client: ServerClient, server: ServerInfo) -> list[ModelE
         return [
             _lm_studio_entry(server, each)
             for each in answer.objects("models")
-            if _text(each.get("key")) and each.get("type") not in {"embedding", "embeddings"}
+            if word(each.get("key")) and each.get("type") not in {"embedding", "embeddings"}
         ]
     return [
         ModelEntry(
             reference(server, each["id"]),
             each["id"],
-            quant=_text(each.get("quantization")),
-            architecture=_text(each.get("arch")),
+            quant=word(each.get("quantization")),
+            architecture=word(each.get("arch")),
             context_length=count(each.get("max_context_length")),
             source=source_of(server),
             loaded=each.get("state") == "loaded",
         )
         for each in await _listed(client, LM_STUDIO_PATHS[1], "data")
-        if _text(each.get("id")) and each.get("type") not in {"embedding", "embeddings"}
+        if word(each.get("id")) and each.get("type") not in {"embedding", "embeddings"}
     ]
 
 
 def _lm_studio_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
-    quantization = each.get("quantization")
-    quantization = quantization if isinstance(quantization, dict) else {}
+    quantization = fields(each.get("quantization"))
     return ModelEntry(
         reference(server, each["key"]),
         each["key"],
-        quant=_text(quantization.get("name")),
+        quant=word(quantization.get("name")),
         size_bytes=count(each.get("size_bytes")),
         parameters=parameter_count(each.get("params_string")),
-        architecture=_text(each.get("architecture")),
+        architecture=word(each.get("architecture")),
         bits_per_weight=number(quantization.get("bits_per_weight")),
         context_length=count(each.get("max_context_length")),
         source=source_of(server),
@@ -130,22 +122,21 @@ def _lm_studio_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
 
 async def _of_tgi(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
     info = client.json(await client.get("/info"), "/info")
-    name = _text(info.get("model_id")) or "tgi"
+    name = word(info.get("model_id")) or "tgi"
     context = count(info.get("max_total_tokens"))
     return [ModelEntry(reference(server, name), name, context_length=context, source=source_of(server), loaded=True)]
 
 
 async def _of_openai(client: ServerClient, server: ServerInfo) -> list[ModelEntry]:
     path = "/models" if server.router else "/v1/models"
-    return [_openai_entry(server, each) for each in await _listed(client, path, "data") if _text(each.get("id"))]
+    return [_openai_entry(server, each) for each in await _listed(client, path, "data") if word(each.get("id"))]
 
 
 def _openai_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
     # llama-server names a model by the path of its file, unless it was given another name.
     shown = each["id"].replace("\\", "/").rpartition("/")[2] if each["id"].casefold().endswith(SUFFIX) else each["id"]
     name = parse_name(shown)
-    meta, status = each.get("meta"), each.get("status")
-    meta = meta if isinstance(meta, dict) else {}
+    meta, status = fields(each.get("meta")), each.get("status")
     loaded: bool | None = None
     if isinstance(status, dict):
         loaded = status.get("value") in {"loaded", "sleeping"}

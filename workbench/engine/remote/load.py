@@ -20,11 +20,7 @@ STOPPED = "The sweep was stopped."
 
 
 class ChildLoadClients(LoadClients):
-    """Starts load generators, each in a process of its own.
-
-    Args:
-        address_of: Finds the key for the server at a URL.
-    """
+    """Starts load generators, each in a process of its own. `address_of` finds the key for the server at a URL."""
 
     def __init__(self, address_of: Callable[[str], ServerAddress] = ServerAddress) -> None:
         self._address_of = address_of
@@ -51,21 +47,11 @@ class ChildLoadClients(LoadClients):
 
 
 class ChildLoadClient(LoadClient):
-    """A running load generator.
-
-    Args:
-        child: Its process.
-        target: The model that it queries.
-    """
+    """A running load generator."""
 
     def __init__(self, child: ChildProcess, target: LoadTarget) -> None:
         self._child = child
-        self._target = target
-
-    @property
-    @override
-    def target(self) -> LoadTarget:
-        return self._target
+        self.target = target
 
     @override
     async def run(self, level: LoadLevel, cancel: CancelToken) -> AsyncIterator[LoadSample | LoadCost]:
@@ -81,11 +67,7 @@ class ChildLoadClient(LoadClient):
 
 
 async def _ask(child: ChildProcess, cancel: CancelToken, **order: object) -> AsyncIterator[JsonObject]:
-    """The events that answer an order. `cancel` ends the process.
-
-    Raises:
-        WorkbenchError: The order cannot be carried out.
-    """
+    """The events that answer an order. `cancel` ends the process."""
     cancel.on_set(child.kill)
     failed: WorkbenchError | None = None
     try:

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
+from typing_extensions import override
+
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -48,8 +50,8 @@ class Stamps(Outbox):
         self.last_ns: int | None = None
         self.end: Finished | Failed | None = None
 
+    @override
     def put(self, event: Event, *, at_once: bool = False) -> None:
-        """Record an event."""
         if isinstance(event, Token):
             if event.text:
                 self.first_ns = event.at_ns if self.first_ns is None else self.first_ns
@@ -75,21 +77,14 @@ class SweepDialect:
         options = body.get("stream_options")
         if isinstance(options, dict):
             body["stream_options"] = {key: value for key, value in options.items() if key == "include_usage"}
-        for name in ("return_progress", "timings_per_token"):
-            body.pop(name, None)
+        body.pop("return_progress", None)
         if self._ignores_eos:
             body["ignore_eos"] = True
         return replace(question, body=body)
 
 
 class Users:
-    """Concurrent users.
-
-    Args:
-        client: The connections to the server.
-        dialect: The API that it speaks.
-        channel: Where each sample is reported as it ends.
-    """
+    """Concurrent users, who report each sample as it ends."""
 
     def __init__(self, client: ServerClient, dialect: Dialect, channel: ParentChannel) -> None:
         self._client = client
@@ -182,8 +177,8 @@ class Worker:
 
     async def _open(self, order: JsonObject) -> None:
         url, name = split_ref(order["open"])
-        key = order["key"]
-        client = ServerClient(ServerAddress(url, None if key is None else Secret(key)), Timeouts())
+        key = None if order["key"] is None else Secret(order["key"])
+        client = ServerClient(ServerAddress(url, key), Timeouts())
         server, dialect, opened = await open_model(
             client, name, LoadSettings(), lambda fraction: self._channel.emit(progress=fraction)
         )

@@ -65,10 +65,7 @@ class Network:
         """
         running = self.submit(work)
 
-        def stop() -> None:
-            running.cancel()
-
-        cancel.on_set(stop)
+        cancel.on_set(running.cancel)
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:

@@ -14,15 +14,13 @@ from typing import Any
 from typing_extensions import override
 
 from workbench.core.engine import ProgressCallback, Request
-from workbench.core.errors import ServerAnswerError
-from workbench.core.events import FinishReason, Timings
+from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
 from workbench.engine.remote.http import ServerClient
-from workbench.engine.remote.problems import error_in_stream, plain
-from workbench.engine.remote.response import HttpResponse
+from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, JsonLines
 
 LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
@@ -33,17 +31,9 @@ COUNTS_CACHED_APART = (0, 31)
 COUNTS_CACHED_IN = (0, 30)
 """From this version on `prompt_eval_count` includes the cached tokens."""
 
-_REASONS: Mapping[str, FinishReason] = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
-
 
 class OllamaDialect(Dialect):
-    """Ollama's API, for one model.
-
-    Args:
-        client: The connection.
-        model: The model, as the list of models has it.
-        version: The version of the server, such as `0.33.0`; None where it is not known.
-    """
+    """Ollama's API, for one model of the list of models; the version of the server is None where it is not known."""
 
     def __init__(self, client: ServerClient, model: ModelEntry, version: str | None) -> None:
         self._client = client
@@ -57,33 +47,29 @@ class OllamaDialect(Dialect):
     @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
         self._load = settings
-        await load(self._client, self._id, self._options())
-        entry, trained = await self._described()
-        running = await self._running()
-        context = count(running.get("context_length")) or settings.num_ctx
+        body: dict[str, Any] = {"model": self._id, "messages": [], "stream": False}
+        if options := self._options():
+            body["options"] = options
+        self._client.json(await self._client.post("/api/chat", body, self._client.timeouts.load), "/api/chat", self._id)
+        trained = await self._trained_context()
+        running = (await self._client.get("/api/ps")).objects("models")
+        loaded = next((each for each in running if same_name(each.get("name"), self._id)), {})
+        context = count(loaded.get("context_length")) or settings.num_ctx
         warnings: tuple[str, ...] = ()
         if context and trained and context < trained and not settings.num_ctx:
             warnings = (
                 f"Ollama gives this model a context of {context} tokens, of the {trained} that it was trained for. "
                 "Set num_ctx for a longer one.",
             )
+        entry = replace(self._model, context_length=trained or self._model.context_length)
         return Opened(entry, replace(settings, num_ctx=context), warnings)
 
-    async def _described(self) -> tuple[ModelEntry, int | None]:
-        """The model with the context that it was trained for, from `/api/show`."""
+    async def _trained_context(self) -> int | None:
+        """The context that the model was trained for, in tokens."""
         answer = await self._client.post("/api/show", {"model": self._id})
-        found = self._client.json(answer, "/api/show", self._id)
-        facts = found.get("model_info")
-        trained = None
-        if isinstance(facts, dict):
-            lengths = (count(value) for key, value in facts.items() if str(key).endswith(".context_length"))
-            trained = next((length for length in lengths if length), None)
-        return replace(self._model, context_length=trained or self._model.context_length), trained
-
-    async def _running(self) -> dict[str, Any]:
-        """The entry of the model in `/api/ps`; empty where it is not loaded."""
-        running = (await self._client.get("/api/ps")).objects("models")
-        return next((each for each in running if same_name(each.get("name"), self._id)), {})
+        facts = fields(self._client.json(answer, "/api/show", self._id).get("model_info"))
+        lengths = (count(value) for key, value in facts.items() if key.endswith(".context_length"))
+        return next(filter(None, lengths), None)
 
     def _options(self) -> dict[str, Any]:
         """The load parameters that differ from the defaults; Ollama chooses the others."""
@@ -121,36 +107,19 @@ class OllamaDialect(Dialect):
 
     @override
     def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
-        return OllamaAnswerParser(self._client, self._id, self._version, (submitted_ns, question.prompt_bytes, limit))
+        parser = OllamaAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
+        parser.version = self._version
+        return parser
 
 
 class OllamaAnswerParser(AnswerParser):
-    """Parses the lines of an answer.
+    """Parses the lines of an answer."""
 
-    Args:
-        client: The connection that they come from.
-        model: The model that writes.
-        version: That of the server; None where it is not known.
-        asked: As `AnswerParser` takes it.
-    """
+    version: tuple[int, int] | None = None
+    """That of the server; None where it is not known."""
 
-    def __init__(
-        self, client: ServerClient, model: str, version: tuple[int, int] | None, asked: tuple[int, int, int]
-    ) -> None:
-        super().__init__(*asked)
-        self._client = client
-        self._model = model
-        self._version = version
-
-    def _take(self, value: object, at_ns: int) -> None:
-        if not isinstance(value, dict):
-            raise ServerAnswerError(
-                f"{self._client.address.label} sent what is no part of an answer: "
-                f"{plain(value, self._client.address)[:60]!r}.",
-                "The text so far is kept.",
-            )
-        if value.get("error"):
-            raise error_in_stream(self._client.address, value, self._model)
+    @override
+    def _take(self, value: Mapping[str, Any], at_ns: int) -> None:
         message = value.get("message")
         if isinstance(message, dict):
             self._text(message.get("thinking"), "reasoning", at_ns)
@@ -162,18 +131,18 @@ class OllamaAnswerParser(AnswerParser):
             self._end(value)
 
     def _end(self, value: Mapping[str, object]) -> None:
-        self.reason = _REASONS.get(str(value.get("done_reason")), "stop")
+        self.reason = "length" if value.get("done_reason") == "length" else "stop"
         self.complete = True
         self.prompt_tokens = count(value.get("prompt_eval_count"))
         # Zeros are omitted.
         self.completion_tokens = count(value.get("eval_count", 0 if self.prompt_tokens is not None else None))
         self.cached_tokens = count(value.get("prompt_eval_cached_count"))
-        self.counts_whole_prompt = self._version is None or self._version >= COUNTS_CACHED_IN
+        self.counts_whole_prompt = self.version is None or self.version >= COUNTS_CACHED_IN
         prefill = _milliseconds(value.get("prompt_eval_duration"))
-        if self.cached_tokens is None and self.prompt_tokens is not None and self._version is not None:
-            if self._version >= COUNTS_CACHED_APART:
+        if self.cached_tokens is None and self.prompt_tokens is not None and self.version is not None:
+            if self.version >= COUNTS_CACHED_APART:
                 self.cached_tokens = 0
-            elif self._version >= COUNTS_CACHED_IN:
+            elif self.version >= COUNTS_CACHED_IN:
                 # The count includes the cached tokens and the time does not: their ratio would be meaningless.
                 prefill = None
         self.timings = Timings(
@@ -205,25 +174,8 @@ def _with_tag(name: str) -> str:
     return folded if ":" in folded.rpartition("/")[2] else f"{folded}:latest"
 
 
-async def load(client: ServerClient, model: str, options: Mapping[str, Any]) -> None:
-    """Load a model, with these options.
-
-    Raises:
-        WorkbenchError: It cannot be loaded.
-    """
-    body: dict[str, Any] = {"model": model, "messages": [], "stream": False}
-    if options:
-        body["options"] = dict(options)
-    answer = await client.post("/api/chat", body, client.timeouts.load)
-    client.json(answer, "/api/chat", model)
-
-
 async def unload(client: ServerClient, model: str) -> None:
-    """Unload a model; a running answer is finished first.
-
-    Raises:
-        WorkbenchError: The server refuses.
-    """
+    """Unload a model; a running answer is finished first."""
     body = {"model": model, "messages": [], "stream": False, "keep_alive": 0}
     client.json(await client.post("/api/chat", body), "/api/chat", model)
     # It responds before the memory is free.

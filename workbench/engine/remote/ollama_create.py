@@ -21,7 +21,7 @@ from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.network import shared_network
 from workbench.engine.remote.ollama import same_name
 from workbench.engine.remote.problems import plain
-from workbench.engine.remote.response import ErrorStatus, HttpResponse
+from workbench.engine.remote.response import ErrorStatus, fields
 from workbench.engine.remote.streams import FramingError, JsonLines
 from workbench.modelfile.meaning import Modelfile
 
@@ -43,15 +43,10 @@ async def create_model(
     *,
     overwrite: bool = False,
 ) -> Sent:
-    """Create the model that a Modelfile describes on an Ollama server, and ask it a question.
+    """Create the model that a Modelfile describes on an Ollama server, and ask it a question. It closes `client`.
 
-    Args:
-        client: The connections to the server, which are closed afterwards.
-        modelfile: Its contents. A file is sent where Ollama does not have it; a name is one of Ollama's own.
-        name: The name of the new model.
-        on_progress: Called in any thread.
-        cancel: Ends it; what was sent by then stays with Ollama, which removes it when it is restarted.
-        overwrite: Whether a model of this name may be replaced.
+    A file in the Modelfile is sent where Ollama does not have it; a name is one of Ollama's own models. What was sent
+    before `cancel` was set stays with Ollama, which removes it when it is restarted.
 
     Raises:
         WorkbenchError: It cannot be created, or does not answer; CancelledError when `cancel` was set.
@@ -134,20 +129,12 @@ def _file(text: str, command: str) -> Path:
 def _add(files: dict[str, Path], path: Path) -> None:
     """Add a file under a unique name; blobs of Ollama's own store have none."""
     base = "model.gguf" if _BLOB.fullmatch(path.name) else path.name
-    name, number = base, 2
-    while name in files:
-        name = f"{number}-{base}"
-        number += 1
-    files[name] = path
+    names = (base, *(f"{number}-{base}" for number in range(2, len(files) + 2)))
+    files[next(name for name in names if name not in files)] = path
 
 
 class _Sending:
-    """The creation of one model, in the network's thread.
-
-    Args:
-        client: The connections to the server.
-        report: Called with the progress.
-    """
+    """The creation of one model, in the network's thread."""
 
     def __init__(self, client: ServerClient, report: OnSend) -> None:
         self._client = client
@@ -194,8 +181,7 @@ class _Sending:
         return digest
 
     async def _digest(self, path: Path, size: int) -> str:
-        blob = _BLOB.fullmatch(path.name)
-        if blob is not None:
+        if blob := _BLOB.fullmatch(path.name):
             # Ollama's store names its files by digest; it verifies an upload.
             return f"sha256:{blob[1]}"
         summing, done = hashlib.sha256(), 0
@@ -256,12 +242,12 @@ class _Sending:
             "stream": False,
             "options": {"num_predict": ANSWER_TOKENS},
         }
-        answer: HttpResponse = await self._client.post("/api/chat", body, self._client.timeouts.load)
+        answer = await self._client.post("/api/chat", body, self._client.timeouts.load)
         if answer.status >= 400:
             error = self._client.error(answer, "/api/chat", name)
             raise ServerError(f"Ollama made {name}, and it does not answer: {error.message}", error.hint)
-        message = answer.field("message")
-        said = [message.get(each) for each in ("content", "thinking")] if isinstance(message, dict) else []
+        message = fields(answer.field("message"))
+        said = (message.get(each) for each in ("content", "thinking"))
         text = next((plain(each, self._client.address) for each in said if isinstance(each, str) and each.strip()), "")
         if not text:
             raise ServerError(f"Ollama made {name}, and it says nothing.", "Check its template and its parameters.")

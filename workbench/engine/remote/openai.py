@@ -15,8 +15,7 @@ from typing import Any
 from typing_extensions import override
 
 from workbench.core.engine import ProgressCallback, Request
-from workbench.core.errors import ServerAnswerError
-from workbench.core.events import FinishReason, Timings
+from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
@@ -24,9 +23,9 @@ from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
 from workbench.engine.remote.http import ServerClient
-from workbench.engine.remote.problems import error_in_stream, is_context_error, message_in, plain
-from workbench.engine.remote.response import HttpResponse
-from workbench.engine.remote.streams import DONE, Frames, ServerSentEvents
+from workbench.engine.remote.problems import is_context_error, message_in
+from workbench.engine.remote.response import HttpResponse, fields
+from workbench.engine.remote.streams import Frames, ServerSentEvents
 
 PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 """The sampling parameters that every server takes."""
@@ -38,28 +37,12 @@ OWN: Mapping[ServerKind, Mapping[str, str]] = {
 }
 """The further parameters of some servers, with their names for them."""
 
-_EXTRAS = ("stream_options", "return_progress", "timings_per_token")
+_EXTRAS = ("stream_options", "return_progress")
 """Fields that do not change the answer: the first to be removed where a server refuses a request."""
-
-_REASONS: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "length": "length",
-    "tool_calls": "stop",
-    "function_call": "stop",
-    "content_filter": "stop",
-}
 
 
 class OpenAIDialect(Dialect):
-    """The API of an OpenAI-compatible server, for one model.
-
-    Args:
-        client: The connection.
-        server: Which kind of server it is.
-        model: The model, as the list of models has it.
-    """
+    """The API of an OpenAI-compatible server, for one model of the list of models."""
 
     def __init__(self, client: ServerClient, server: ServerInfo, model: ModelEntry) -> None:
         self._client = client
@@ -73,16 +56,10 @@ class OpenAIDialect(Dialect):
 
     @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
-        ready = await make_ready(self._client, self._server, self._model, settings, on_progress)
-        entry = ready.model
-        context = ready.context or 0
+        model, context = await make_ready(self._client, self._server, self._model, settings, on_progress)
         missing = [name for name in ("top_k", "min_p", "repeat_penalty") if name not in OWN.get(self._server.kind, {})]
-        warnings = []
-        if missing:
-            warnings.append(f"This server is asked without {', '.join(missing)}: its API has no such parameters.")
-        if ready.warning:
-            warnings.append(ready.warning)
-        return Opened(entry, replace(settings, num_ctx=context), tuple(warnings))
+        warning = f"This server is asked without {', '.join(missing)}: its API has no such parameters."
+        return Opened(model, replace(settings, num_ctx=context or 0), (warning,) if missing else ())
 
     @override
     def question(self, request: Request, seed: int) -> Question:
@@ -145,38 +122,17 @@ class OpenAIDialect(Dialect):
 
     @override
     def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
-        return OpenAIAnswerParser(self._client, self._id, (submitted_ns, question.prompt_bytes, limit))
+        return OpenAIAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
 
 
 _TGI_REFUSES = {("top_p", 1.0), ("temperature", 0.0)}
 
 
 class OpenAIAnswerParser(AnswerParser):
-    """Parses the events of an answer, with the extensions of each kind of server.
+    """Parses the events of an answer, with the extensions of each kind of server."""
 
-    Args:
-        client: The connection that they come from.
-        model: The model that writes.
-        asked: The arguments of `AnswerParser`.
-    """
-
-    def __init__(self, client: ServerClient, model: str, asked: tuple[int, int, int]) -> None:
-        super().__init__(*asked)
-        self._client = client
-        self._model = model
-
-    def _take(self, value: object, at_ns: int) -> None:
-        if value is DONE:
-            self.complete = True
-            return
-        if not isinstance(value, dict):
-            raise ServerAnswerError(
-                f"{self._client.address.label} sent what is no part of an answer: "
-                f"{plain(value, self._client.address)[:60]!r}.",
-                "The text so far is kept.",
-            )
-        if value.get("error") or value.get("object") == "error":
-            raise error_in_stream(self._client.address, value, self._model)
+    @override
+    def _take(self, value: Mapping[str, Any], at_ns: int) -> None:
         progress = value.get("prompt_progress")
         if isinstance(progress, dict):
             done, total, cached = (count(progress.get(name)) for name in ("processed", "total", "cache"))
@@ -193,15 +149,14 @@ class OpenAIAnswerParser(AnswerParser):
             return
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            thought = delta.get("reasoning_content") or delta.get("reasoning")
-            self._text(thought, "reasoning", at_ns)
+            self._text(delta.get("reasoning_content") or delta.get("reasoning"), "reasoning", at_ns)
             self._text(delta.get("content"), "answer", at_ns)
             self._text(delta.get("refusal"), "answer", at_ns)
         else:
             self._text(choice.get("text"), "answer", at_ns)
-        finish = choice.get("finish_reason")
-        if finish:
-            self.reason = _REASONS.get(str(finish), "stop")
+        if finish := choice.get("finish_reason"):
+            # The others are `stop`, TGI's `eos_token` and `stop_sequence`, calls of tools, and filters.
+            self.reason = "length" if finish == "length" else "stop"
 
     def _take_figures(self, value: Mapping[str, Any], at_ns: int) -> None:
         usage, timings, stats, metrics = (value.get(name) for name in ("usage", "timings", "stats", "metrics"))
@@ -226,9 +181,9 @@ class OpenAIAnswerParser(AnswerParser):
         prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
         if prompt is not None:
             self.prompt_tokens = prompt
-        details = usage.get("prompt_tokens_details")
-        if isinstance(details, dict) and count(details.get("cached_tokens")) is not None:
-            self.cached_tokens = count(details.get("cached_tokens"))
+        cached = count(fields(usage.get("prompt_tokens_details")).get("cached_tokens"))
+        if cached is not None:
+            self.cached_tokens = cached
         details = usage.get("completion_tokens_details")
         if isinstance(details, dict) and not self.thought:
             self.unseen_tokens = count(details.get("reasoning_tokens")) or 0

@@ -7,7 +7,8 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+
+import httpx
 
 from workbench.core.errors import (
     ContextFullError,
@@ -21,9 +22,7 @@ from workbench.core.errors import (
     WorkbenchError,
 )
 from workbench.core.servers import ServerAddress, origin
-
-if TYPE_CHECKING:
-    import httpx
+from workbench.engine.remote.response import fields, objects
 
 LONGEST_MESSAGE = 300
 """The maximum length of a server's message, in characters."""
@@ -65,21 +64,15 @@ def message_in(body: object) -> str:
     detail = body.get("detail")
     if isinstance(detail, list):
         # FastAPI's list of the fields that it refuses.
-        parts = [
-            f"{'.'.join(map(str, each.get('loc', ())))}: {each.get('msg', '')}"
-            for each in detail
-            if isinstance(each, dict)
-        ]
+        parts = (f"{'.'.join(map(str, each.get('loc', ())))}: {each.get('msg', '')}" for each in objects(detail))
         return "; ".join(parts)
     return str(detail or body.get("message") or "")
 
 
 def is_context_error(body: object) -> bool:
     """Whether an error says that the prompt is too long."""
-    error = body.get("error") if isinstance(body, dict) else None
-    if isinstance(error, dict) and error.get("type") == "exceed_context_size_error":
-        return True
-    return bool(_CONTEXT.search(message_in(body)))
+    kind = fields(fields(body).get("error")).get("type")
+    return kind == "exceed_context_size_error" or bool(_CONTEXT.search(message_in(body)))
 
 
 def is_loading(status: int, body: object) -> bool:
@@ -103,16 +96,7 @@ def error_in_stream(address: ServerAddress, body: object, model: str) -> Workben
 def error_of_status(
     address: ServerAddress, path: str, status: int, body: object, headers: Mapping[str, str], model: str
 ) -> WorkbenchError:
-    """The error for a response whose status is one.
-
-    Args:
-        address: The server.
-        path: The requested path.
-        status: The status.
-        body: The body as JSON; None where it is none.
-        headers: The headers, by case-insensitive names.
-        model: The requested model; empty for none.
-    """
+    """The error for a response whose status is one; `body` is parsed, and `model` empty where none was requested."""
     words = plain(message_in(body), address)
     said = f": {words}" if words else f" (HTTP {status})."
     where = address.label
@@ -134,12 +118,10 @@ def error_of_status(
 
 
 def _busy(where: str, status: int, body: object, wait: str, said: str) -> ServerBusyError:
+    what = "still loads its model" if is_loading(status, body) else "cannot answer now"
+    what = "takes no more requests now" if status == 429 else what
     hint = f"It asks to wait {wait} seconds." if wait.isdecimal() else "Ask again in a moment."
-    if status == 429:
-        return ServerBusyError(f"{where} takes no more requests now{said}", hint)
-    if is_loading(status, body):
-        return ServerBusyError(f"{where} still loads its model{said}", hint)
-    return ServerBusyError(f"{where} cannot answer now{said}", hint)
+    return ServerBusyError(f"{where} {what}{said}", hint)
 
 
 def _no_model(address: ServerAddress, model: str, words: str) -> UnknownModelError:
@@ -155,9 +137,8 @@ def _refused(address: ServerAddress, status: int, said: str) -> ServerRefusedErr
         return ServerRefusedError(
             f"The proxy on the way to {address.label} requires a password{said}", "Check HTTPS_PROXY."
         )
-    if address.key is None:
-        return ServerRefusedError(f"{address.label} requires a key{said}", HOW_TO_GIVE_A_KEY)
-    return ServerRefusedError(f"{address.label} does not accept its key{said}", HOW_TO_GIVE_A_KEY)
+    what = "requires a key" if address.key is None else "does not accept its key"
+    return ServerRefusedError(f"{address.label} {what}{said}", HOW_TO_GIVE_A_KEY)
 
 
 def not_json(address: ServerAddress, path: str, text: str) -> ServerAnswerError:
@@ -180,13 +161,7 @@ def cut_short(address: ServerAddress) -> ServerAnswerError:
 
 
 def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeoutError:
-    """The error for a timeout.
-
-    Args:
-        address: The server.
-        what: What did not happen, such as `it sent no token`.
-        seconds: The timeout.
-    """
+    """The error for a timeout; `what` did not happen, such as `it sent no token`."""
     return ServerTimeoutError(
         f"{address.label}: {what} for {seconds:g} s.", "It may be overloaded or stuck; ask again, or check its log."
     )
@@ -194,8 +169,6 @@ def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeout
 
 def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> WorkbenchError:
     """The error for an exception of httpx."""
-    import httpx
-
     where = _asked(address, error)
     # The message of a protocol error may hold the header with the key, so that it is never shown.
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
@@ -221,8 +194,6 @@ def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.In
 
 def _asked(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> str:
     """The host of a failed request: not that of the address after a redirect to another."""
-    import httpx
-
     if isinstance(error, httpx.RequestError):
         with suppress(RuntimeError):
             url = error.request.url

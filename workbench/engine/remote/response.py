@@ -21,7 +21,7 @@ class HttpResponse:
 
     def field(self, name: str) -> object:
         """A field of the body; None where the status is not 200 or the field is missing."""
-        return self.body.get(name) if self.status == 200 and isinstance(self.body, dict) else None
+        return fields(self.body).get(name) if self.status == 200 else None
 
     def objects(self, name: str) -> list[dict[str, Any]]:
         """The objects in a list field of the body; empty where it has none."""
@@ -29,12 +29,7 @@ class HttpResponse:
 
 
 class ErrorStatus(Exception):
-    """The status of a request for a stream is an error.
-
-    Args:
-        path: The requested path.
-        answer: The response.
-    """
+    """The status of a request for a stream is an error."""
 
     def __init__(self, path: str, answer: HttpResponse) -> None:
         super().__init__(path, answer.status)
@@ -45,6 +40,16 @@ class ErrorStatus(Exception):
 def objects(value: object) -> list[dict[str, Any]]:
     """The objects of a list; empty for any other value."""
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def fields(value: object) -> dict[str, Any]:
+    """A JSON object; an empty one for any other value."""
+    return value if isinstance(value, dict) else {}
+
+
+def word(value: object) -> str | None:
+    """A text that is not empty; None for any other value."""
+    return value if isinstance(value, str) and value else None
 
 
 def parsed(text: str) -> object:

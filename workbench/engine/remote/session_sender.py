@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,24 +14,18 @@ from workbench.core.sending import ModelSender, OnSend, Sent
 from workbench.core.servers import server_url
 from workbench.core.session import Session
 from workbench.engine.remote.addresses import AddressBook
-from workbench.engine.remote.http import ServerClient, Timeouts
-from workbench.engine.remote.ollama_create import create_model
-from workbench.modelfile.meaning import read
+from workbench.modelfile.meaning import Modelfile, read
 
 
 @dataclass(frozen=True)
 class SessionSender(ModelSender):
-    """Sends sessions to Ollama.
-
-    Args:
-        text_of: Writes the Modelfile of a session, given the value of FROM; an empty one means the file of the model.
-        addresses: The known servers.
-        base: The value of FROM.
-    """
+    """Sends sessions to Ollama."""
 
     text_of: Callable[[Session, str], str]
+    """Writes the Modelfile of a session, given the value of FROM; an empty one means the file of the model."""
     addresses: AddressBook
     base: str = ""
+    """The value of FROM."""
 
     @property
     @override
@@ -48,6 +43,14 @@ class SessionSender(ModelSender):
         *,
         overwrite: bool = False,
     ) -> Sent:
-        modelfile = read(await asyncio.to_thread(self.text_of, session, self.base))
+        modelfile = await asyncio.to_thread(self._read, session)
+        from workbench.engine.remote.http import ServerClient, Timeouts
+        from workbench.engine.remote.ollama_create import create_model
+
         client = ServerClient(self.addresses.address(server_url(url)), Timeouts())
         return await create_model(client, modelfile, name, on_progress, cancel, overwrite=overwrite)
+
+    def _read(self, session: Session) -> Modelfile:
+        # Imported here, in a thread, because the HTTP client would block the screen.
+        importlib.import_module("workbench.engine.remote.ollama_create")
+        return read(self.text_of(session, self.base))

@@ -49,11 +49,7 @@ class Frames(Protocol):
 
 
 class LineBuffer:
-    """Splits bytes into lines, which end with LF, CR LF or CR.
-
-    Args:
-        longest: The maximum length of a line, in bytes.
-    """
+    """Splits bytes into lines of at most `longest` bytes, which end with LF, CR LF or CR."""
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
         self._longest = longest
@@ -109,11 +105,7 @@ def _value(text: bytes | str) -> object:
 
 
 class JsonLines(Frames):
-    """Finds the values of a stream with one a line. Empty lines are skipped.
-
-    Args:
-        longest: The maximum length of a line, in bytes.
-    """
+    """Finds the values of a stream with one a line, of at most `longest` bytes. Empty lines are skipped."""
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
         self._lines = LineBuffer(longest)
@@ -132,11 +124,8 @@ class JsonLines(Frames):
 class ServerSentEvents(Frames):
     """Finds the values of a stream of server-sent events.
 
-    Comments, which servers send as pings, and unused fields are skipped. An event called `error`
-    gives `{"error": …}`.
-
-    Args:
-        longest: The maximum length of a line, in bytes.
+    Comments, which servers send as pings, and unused fields are skipped. An event called `error` gives `{"error": …}`.
+    Lines and events have at most `longest` bytes.
     """
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:

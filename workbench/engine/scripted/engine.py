@@ -84,24 +84,16 @@ class ScriptedEngine(Engine):
         closed: Whether it was closed.
     """
 
+    capabilities = Capabilities(score=False, reload=True)
+
     def __init__(self, model: ScriptedModel, info: EngineInfo, clock: Clock, sleep: Sleep) -> None:
         self._model = model
-        self._info = info
+        self.info = info
         self._clock = clock
         self._sleep = sleep
         self._known: tuple[str, ...] = ()
         self.requests: list[Request] = []
         self.closed = False
-
-    @property
-    @override
-    def info(self) -> EngineInfo:
-        return self._info
-
-    @property
-    @override
-    def capabilities(self) -> Capabilities:
-        return Capabilities(score=False, reload=True)
 
     def _prompt(self, request: Request) -> tuple[tuple[str, ...], int]:
         """The tokens of the prompt, and how many messages were dropped to make them fit."""
@@ -112,7 +104,7 @@ class ScriptedEngine(Engine):
         messages = list(request.messages)
         dropped = 0
         tokens = _render(messages)
-        while request.when_context_full == "drop_oldest" and len(tokens) >= self._info.settings.num_ctx:
+        while request.when_context_full == "drop_oldest" and len(tokens) >= self.info.settings.num_ctx:
             oldest = next((index for index, message in enumerate(messages[:-1]) if message.role != "system"), None)
             if oldest is None:
                 break
@@ -127,8 +119,8 @@ class ScriptedEngine(Engine):
         self.requests.append(request)
         watch = Stopwatch(self._clock, self._sleep, cancel)
         prompt, dropped = self._prompt(request)
-        if len(prompt) >= self._info.settings.num_ctx:
-            message = f"The prompt has {len(prompt)} tokens, and the context holds {self._info.settings.num_ctx}."
+        if len(prompt) >= self.info.settings.num_ctx:
+            message = f"The prompt has {len(prompt)} tokens, and the context holds {self.info.settings.num_ctx}."
             hint = "Set a longer context length, or begin a new chat."
             yield (Failed(ContextFullError(message, hint), watch.now()),)
             return
@@ -174,7 +166,7 @@ class ScriptedEngine(Engine):
         self, watch: Stopwatch, cancel: CancelToken, script: Script, request: Request, prompt: int
     ) -> AsyncIterator[Batch]:
         tps = self._model.pace.decode_tps
-        room = self._info.settings.num_ctx - prompt
+        room = self.info.settings.num_ctx - prompt
         wanted = request.sampling.num_predict
         limit = room if wanted < 0 else min(room, wanted)
         tokens = enumerate(islice(script.tokens(), limit))

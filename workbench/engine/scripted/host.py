@@ -20,12 +20,7 @@ from workbench.engine.scripted.script import ScriptedModel, demo_model
 
 
 class ScriptedHost(EngineHost, Catalog):
-    """Opens scripted models, and lists them as a catalog.
-
-    Args:
-        scripted: The models; the built-in one where none are given.
-        clock: The clock that stamps the events, in nanoseconds.
-        sleep: Waits for so many seconds of that clock.
+    """Opens scripted models, the built-in one where none are given, and lists them as a catalog.
 
     Attributes:
         opened: Every engine that was opened, in order.

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workbench.modelfile.gotemplate.tree import (
-    Action,
-    Conditional,
-    FieldPath,
-    Node,
-    Nodes,
-    Operand,
-    Pipeline,
-    PipelineCommand,
-    Range,
-)
+from workbench.modelfile.gotemplate import tree
 
 
-def cut_after(nodes: Nodes, name: str) -> Nodes:
+def cut_after(nodes: tree.Nodes, name: str) -> tree.Nodes:
     """`nodes` up to and including the first action with the field `name`, at any depth.
 
     Ollama searches neither conditions nor fields of variables and parentheses. Later operands of that action go too,
@@ -31,8 +21,8 @@ class _Cut:
         self._name = name
         self._done = False
 
-    def nodes(self, nodes: Nodes) -> Nodes:
-        kept: list[Node] = []
+    def nodes(self, nodes: tree.Nodes) -> tree.Nodes:
+        kept: list[tree.Node] = []
         for node in nodes:
             if self._done:
                 break
@@ -41,26 +31,22 @@ class _Cut:
                 kept.append(shorter)
         return tuple(kept)
 
-    def _node(self, node: Node) -> Node | None:
+    def _node(self, node: tree.Node) -> tree.Node | None:
         match node:
-            case Action():
+            case tree.Action():
                 pipeline = self._pipeline(node.pipeline)
                 return replace(node, pipeline=pipeline) if pipeline is not None else None
-            case Conditional():
+            case tree.Conditional():
                 # A condition stays even when its body is gone, so that no later branch is taken in its place.
                 branches = tuple([(pipeline, self.nodes(body)) for pipeline, body in node.branches])
-                return replace(node, branches=branches, otherwise=self._otherwise(node.otherwise))
-            case Range():
-                body = self.nodes(node.body)
-                return replace(node, body=body, otherwise=self._otherwise(node.otherwise))
+                return replace(node, branches=branches, otherwise=self.nodes(node.otherwise))
+            case tree.Range():
+                return replace(node, body=self.nodes(node.body), otherwise=self.nodes(node.otherwise))
             case _:
                 return node
 
-    def _otherwise(self, nodes: Nodes | None) -> Nodes | None:
-        return None if nodes is None else self.nodes(nodes)
-
-    def _pipeline(self, pipeline: Pipeline) -> Pipeline | None:
-        commands: list[PipelineCommand] = []
+    def _pipeline(self, pipeline: tree.Pipeline) -> tree.Pipeline | None:
+        commands: list[tree.PipelineCommand] = []
         for command in pipeline.commands:
             operands = [kept for operand in command.operands if (kept := self._operand(operand)) is not None]
             if not operands:
@@ -68,10 +54,10 @@ class _Cut:
             commands.append(replace(command, operands=tuple(operands)))
         return replace(pipeline, commands=tuple(commands))
 
-    def _operand(self, operand: Operand) -> Operand | None:
-        if isinstance(operand, FieldPath) and self._name in operand.names:
+    def _operand(self, operand: tree.Operand) -> tree.Operand | None:
+        if isinstance(operand, tree.FieldPath) and self._name in operand.names:
             self._done = True
             return operand
         if self._done:
             return None
-        return self._pipeline(operand) if isinstance(operand, Pipeline) else operand
+        return self._pipeline(operand) if isinstance(operand, tree.Pipeline) else operand

@@ -59,20 +59,22 @@ def _texts(value: object) -> list[Value]:
     return _slice([_text(element) for element in _list(value)])
 
 
-def _document(fields: Mapping[str, Value], required: Iterable[str] = ()) -> Members:
-    """The JSON form of `fields`: the required ones, and those that are not empty."""
-    required = frozenset(required)
-    empty: tuple[Value, ...] = ("", None, [], {})
-    return Members({name: value for name, value in fields.items() if name in required or value not in empty})
-
-
 def _sorted_map(value: object, make: _Make) -> PrintedMap:
     members: dict[str, Value] = {_text(name): make(member) for name, member in sorted(_members(value).items())}
     return PrintedMap(members, to_json(members))
 
 
-def _printed_struct(type_name: str, fields: Mapping[str, Value], document: Members) -> Struct:
-    return Struct(type_name, fields, document, to_json(document))
+def _struct(
+    type_name: str, names: str, fields: Mapping[str, Value], required: Iterable[str] = (), *, prints: bool = False
+) -> Struct:
+    """A struct whose fields have these names in JSON; with `prints`, it prints as that.
+
+    The JSON form has the `required` fields, and those that are not empty.
+    """
+    members = zip(names.split(), fields.values(), strict=True)
+    empty: tuple[Value, ...] = ("", None, [], {})
+    document = Members({name: value for name, value in members if name in required or value not in empty})
+    return Struct(type_name, fields, document, to_json(document) if prints else None)
 
 
 def messages(sources: Iterable[Json]) -> list[Value]:
@@ -81,34 +83,29 @@ def messages(sources: Iterable[Json]) -> list[Value]:
 
 
 def _message(source: Json) -> Struct:
-    calls = _slice([_tool_call(call) for call in _list(source.get("tool_calls"))])
     fields: dict[str, Value] = {
         "Role": _text(source.get("role")),
         "Content": _text(source.get("content")),
         "Thinking": _text(source.get("thinking")),
         "Images": _texts(source.get("images")),
-        "ToolCalls": calls,
+        "ToolCalls": _slice([_tool_call(call) for call in _list(source.get("tool_calls"))]),
         "ToolName": _text(source.get("tool_name")),
         "ToolCallID": _text(source.get("tool_call_id")),
     }
-    names = ("role", "content", "thinking", "images", "tool_calls", "tool_name", "tool_call_id")
-    document = _document(dict(zip(names, fields.values(), strict=True)), ("role", "content"))
-    return Struct("api.Message", fields, document)
+    names = "role content thinking images tool_calls tool_name tool_call_id"
+    return _struct("api.Message", names, fields, ("role", "content"))
 
 
 def _tool_call(source: object) -> Struct:
     call = _members(source)
     function = _members(call.get("function"))
-    arguments = _sorted_map(function.get("arguments"), plain)
     inner: dict[str, Value] = {
         "Index": _int(function.get("index")),
         "Name": _text(function.get("name")),
-        "Arguments": arguments,
+        "Arguments": _sorted_map(function.get("arguments"), plain),
     }
-    inner_document = Members(index=inner["Index"], name=inner["Name"], arguments=arguments)
-    document = _document({"id": _text(call.get("id")), "function": inner_document}, ("function",))
-    function_value = Struct("api.ToolCallFunction", inner, inner_document)
-    return Struct("api.ToolCall", {"ID": _text(call.get("id")), "Function": function_value}, document)
+    called = _struct("api.ToolCallFunction", "index name arguments", inner, ("index", "name", "arguments"))
+    return _struct("api.ToolCall", "id function", {"ID": _text(call.get("id")), "Function": called}, ("function",))
 
 
 def tools(sources: Iterable[object]) -> PrintedList:
@@ -120,16 +117,18 @@ def tools(sources: Iterable[object]) -> PrintedList:
 
 def _tool(source: Json) -> Struct:
     function = _members(source.get("function"))
-    parameters = _parameters(_members(function.get("parameters")))
-    name, description = _text(function.get("name")), _text(function.get("description"))
-    inner_document = _document(
-        {"name": name, "description": description, "parameters": parameters}, ("name", "parameters")
-    )
-    inner: dict[str, Value] = {"Name": name, "Description": description, "Parameters": parameters}
-    kind, items = _text(source.get("type")), plain(source.get("items"))
-    function_value = _printed_struct("api.ToolFunction", inner, inner_document)
-    document = _document({"type": kind, "items": items, "function": function_value}, ("type", "function"))
-    return _printed_struct("api.Tool", {"Type": kind, "Items": items, "Function": function_value}, document)
+    inner: dict[str, Value] = {
+        "Name": _text(function.get("name")),
+        "Description": _text(function.get("description")),
+        "Parameters": _parameters(_members(function.get("parameters"))),
+    }
+    called = _struct("api.ToolFunction", "name description parameters", inner, ("name", "parameters"), prints=True)
+    fields: dict[str, Value] = {
+        "Type": _text(source.get("type")),
+        "Items": plain(source.get("items")),
+        "Function": called,
+    }
+    return _struct("api.Tool", "type items function", fields, ("type", "function"), prints=True)
 
 
 def _parameters(source: Json) -> Struct:
@@ -140,9 +139,8 @@ def _parameters(source: Json) -> Struct:
         "Required": _texts(source.get("required")),
         "Properties": _properties(source.get("properties"), 0),
     }
-    names = ("type", "$defs", "items", "required", "properties")
-    document = _document(dict(zip(names, fields.values(), strict=True)), ("type", "properties"))
-    return _printed_struct("api.ToolFunctionParameters", fields, document)
+    names = "type $defs items required properties"
+    return _struct("api.ToolFunctionParameters", names, fields, ("type", "properties"), prints=True)
 
 
 def _properties(source: object, depth: int) -> PrintedMap:
@@ -161,8 +159,7 @@ def _property(source: object, depth: int) -> Struct:
         "Properties": _properties(members.get("properties"), depth),
         "Required": _texts(members.get("required")),
     }
-    names = ("anyOf", "type", "items", "description", "enum", "properties", "required")
-    return Struct("api.ToolProperty", fields, _document(dict(zip(names, fields.values(), strict=True))))
+    return _struct("api.ToolProperty", "anyOf type items description enum properties required", fields)
 
 
 def _property_type(source: object) -> PrintedList:

@@ -31,14 +31,10 @@ def evaluate(
     settings: EvaluationSettings | None = None,
     bounds: Bounds | None = None,
 ) -> str:
-    """The text that a template renders from `data`.
+    """The text that a template renders from `data`, the value of `.` and `$`.
 
-    Args:
-        source: The text of the template, for the positions of errors.
-        tree: The parsed template.
-        data: The value of `.` and `$`.
-        settings: By default those of Ollama.
-        bounds: The budget shared with other evaluations; by default the limits of `settings`.
+    `source` is the text of the template, for the positions of errors. The `settings` are by default those of Ollama,
+    the `bounds`, a budget shared with other evaluations, by default the limits of the settings.
     """
     settings = settings or EvaluationSettings()
     return _Evaluator(tree, data, settings, bounds or Bounds(source, settings.limits)).run()
@@ -112,7 +108,7 @@ class _Evaluator:
                 outcome = self._body(value if node.word == "with" else dot, body, node.position)
                 break
         else:
-            outcome = self._body(dot, node.otherwise or (), node.position)
+            outcome = self._body(dot, node.otherwise, node.position)
         self._expressions.variables.forget(mark)
         return outcome
 
@@ -139,7 +135,7 @@ class _Evaluator:
             self._expressions.variables.forget(inner)
             if outcome == "break":
                 break
-        if not ran and node.otherwise is not None:
+        if not ran and node.otherwise:
             self._body(dot, node.otherwise, node.position)
         self._expressions.variables.forget(mark)
 
@@ -155,7 +151,7 @@ class _Evaluator:
                 return enumerate(value)
             case dict():
                 self._bounds.step(node.position, len(value))
-                return sorted(value.items(), key=_by_key)
+                return sorted(value.items())
             case Nothing():
                 return ()
         self._bounds.fail(
@@ -171,7 +167,3 @@ class _Evaluator:
             else:
                 # The pipeline has declared it already, for `else`; each iteration has a value of its own.
                 self._expressions.variables.declare(name, value)
-
-
-def _by_key(pair: tuple[str, Value]) -> str:
-    return pair[0]

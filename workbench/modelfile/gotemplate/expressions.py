@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, NoReturn
+from typing import NoReturn
 
 from workbench.core.errors import did_you_mean
-from workbench.modelfile.gotemplate.functions import FUNCTIONS, Signature, Surroundings
+from workbench.modelfile.gotemplate import tree
+from workbench.modelfile.gotemplate.functions import FUNCTIONS, Signature
 from workbench.modelfile.gotemplate.lexer import error_at
 from workbench.modelfile.gotemplate.printf import format_steps
-from workbench.modelfile.gotemplate.tree import (
-    Chain,
-    Constant,
-    Dot,
-    FieldPath,
-    Function,
-    Operand,
-    Pipeline,
-    PipelineCommand,
-    Variable,
-)
 from workbench.modelfile.gotemplate.values import (
     NOTHING,
     FunctionError,
@@ -36,13 +26,6 @@ from workbench.modelfile.gotemplate.values import (
 
 MAX_DEPTH = 120
 """The deepest nesting of bodies, parentheses and templates during evaluation."""
-
-
-class _Absent:
-    """Marks that no value came through a pipe."""
-
-
-_ABSENT: Final = _Absent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +150,15 @@ class Expressions:
             self._bounds.fail(position, f"there is no variable {name} here", f"Declare it first: {name} := …")
         values[-1] = value
 
-    def value(self, dot: Value, pipeline: Pipeline) -> Value:
+    def value(self, dot: Value, pipeline: tree.Pipeline) -> Value:
         """The value of a pipeline, which is also assigned to its variables."""
         self._bounds.enter(pipeline.position)
-        final: Value | _Absent = _ABSENT
+        value: Value = NOTHING
+        piped: tuple[Value, ...] = ()
         for command in pipeline.commands:
-            result = self._command(dot, command, final)
-            final = NOTHING if result is None else result
-        value: Value = NOTHING if isinstance(final, _Absent) else final
+            result = self._command(dot, command, piped)
+            value = NOTHING if result is None else result
+            piped = (value,)
         for name in pipeline.declared:
             if pipeline.assigns:
                 self.assign(name, value, pipeline.position)
@@ -183,34 +167,35 @@ class Expressions:
         self._bounds.leave()
         return value
 
-    def _command(self, dot: Value, command: PipelineCommand, final: Value | _Absent) -> Value:
+    def _command(self, dot: Value, command: tree.PipelineCommand, piped: tuple[Value, ...]) -> Value:
+        """The value of a command, which gets the value of the one before it, if there is one."""
         first, *arguments = command.operands
-        if isinstance(first, Function):
-            return self._call(dot, first, arguments, final)
-        if arguments or not isinstance(final, _Absent):
+        if isinstance(first, tree.Function):
+            return self._call(dot, first, arguments, piped)
+        if arguments or piped:
             self._bounds.fail(first.position, "this is not a function, and takes no arguments")
-        if isinstance(first, Constant) and first.value is None:
+        if isinstance(first, tree.Constant) and first.value is None:
             self._bounds.fail(first.position, "nil is not a command")
         return self._operand(dot, first)
 
-    def _operand(self, dot: Value, operand: Operand) -> Value:
+    def _operand(self, dot: Value, operand: tree.Operand) -> Value:
         match operand:
-            case Constant():
+            case tree.Constant():
                 return operand.value
-            case Dot():
+            case tree.Dot():
                 return dot
-            case FieldPath():
+            case tree.FieldPath():
                 return self._fields(dot, operand.names, operand.position)
-            case Variable():
+            case tree.Variable():
                 values = self.variables.find(operand.name)
                 if not values:
                     self._bounds.fail(operand.position, f"there is no variable {operand.name} here")
                 return self._fields(values[-1], operand.names, operand.position)
-            case Chain():
+            case tree.Chain():
                 return self._fields(self._operand(dot, operand.operand), operand.names, operand.position)
-            case Function():
-                return self._call(dot, operand, (), _ABSENT)
-            case Pipeline():
+            case tree.Function():
+                return self._call(dot, operand, (), ())
+            case tree.Pipeline():
                 return self.value(dot, operand)
 
     def _fields(self, value: Value, names: Sequence[str], position: int) -> Value:
@@ -233,12 +218,14 @@ class Expressions:
 
     # Functions.
 
-    def _call(self, dot: Value, function: Function, operands: Sequence[Operand], final: Value | _Absent) -> Value:
+    def _call(
+        self, dot: Value, function: tree.Function, operands: Sequence[tree.Operand], piped: tuple[Value, ...]
+    ) -> Value:
         name = function.name
         signature = self._settings.functions.get(name)
         if signature is None:
             self._bounds.fail(function.position, f"there is not a function {name!r} here")
-        count = len(operands) + (not isinstance(final, _Absent))
+        count = len(operands) + len(piped)
         self._bounds.step(function.position)
         if count < signature.least or (signature.most is not None and count > signature.most):
             self._bounds.fail(function.position, f"{name} takes {_amount(signature)}, and not {count}")
@@ -247,27 +234,26 @@ class Expressions:
                 value = self._argument(dot, operand, signature, 0)
                 if is_true(value) == (name == "or"):
                     return value
-            return without_nothing(final) if not isinstance(final, _Absent) else value
+            return without_nothing(piped[0]) if piped else value
         values = [self._argument(dot, operand, signature, index) for index, operand in enumerate(operands)]
-        if not isinstance(final, _Absent):
-            values.append(self._checked(final, signature, len(values), function.position))
+        values += [self._checked(value, signature, len(values), function.position) for value in piped]
         sizes = [size_of(value) for value in values]
         self._bounds.take(function.position, sum(sizes), signature.pace)
         if signature.is_formatted:
             self._bounds.step(function.position, format_steps(str(values[0]), max(sizes)))
         try:
-            result = signature.call(values, Surroundings(self._bounds.room, self._today))
+            result = signature.call(values, self._bounds.room, self._today)
         except FunctionError as error:
             self._bounds.fail(function.position, f"{name}: {error}")
         self._bounds.take(function.position, size_of(result), signature.pace)
         return result
 
-    def _argument(self, dot: Value, operand: Operand, signature: Signature, index: int) -> Value:
+    def _argument(self, dot: Value, operand: tree.Operand, signature: Signature, index: int) -> Value:
         self._bounds.step(operand.position)
         return self._checked(self._operand(dot, operand), signature, index, operand.position)
 
     def _checked(self, value: Value, signature: Signature, index: int, position: int) -> Value:
-        if signature.takes_text(index) and not isinstance(value, str):
+        if index < signature.texts and not isinstance(value, str):
             self._bounds.fail(position, f"a text is expected here, and this is {described(value)}")
         return without_nothing(value)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,39 +22,28 @@ from workbench.modelfile.gotemplate.values import (
     type_name,
 )
 
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """The context of a function call, besides its arguments."""
-
-    room: int
-    """The longest result, in characters."""
-    today: date
+_Call = Callable[[Sequence[Value], int, date], Value]
 
 
 @dataclass(frozen=True, slots=True)
 class Signature:
     """A function and its parameters."""
 
-    call: Callable[[Sequence[Value], Surroundings], Value]
-    """Raises a FunctionError if it refuses its arguments."""
+    call: _Call
+    """Given the arguments, the longest result in characters, and the date; raises a FunctionError if it refuses."""
     least: int
     most: int | None
     """None for no limit."""
-    first_is_text: bool = False
-    all_are_text: bool = False
+    texts: float = 0
+    """How many of the first arguments must be text."""
     pace: int = 32
     """Characters of text that it processes in about the time of one step."""
     is_formatted: bool = False
     """Whether its first argument is a format of printf, whose verbs cost steps too."""
 
-    def takes_text(self, index: int) -> bool:
-        """Whether the argument at `index` must be text."""
-        return self.all_are_text or (self.first_is_text and index == 0)
 
-
-def _plain(call: Callable[[Sequence[Value]], Value]) -> Callable[[Sequence[Value], Surroundings], Value]:
-    return lambda values, _: call(values)
+def _plain(call: Callable[[Sequence[Value]], Value]) -> _Call:
+    return lambda values, *_: call(values)
 
 
 # Comparisons.
@@ -112,10 +102,10 @@ def _length(values: Sequence[Value]) -> int:
             raise FunctionError(f"{described(other)} has no length")
 
 
-def _position(index: Value, size: int) -> int:
+def _position(index: Value, last: int) -> int:
     if isinstance(index, bool) or not isinstance(index, int):
         raise FunctionError(f"{described(index)} is not an index")
-    if not 0 <= index <= size:
+    if not 0 <= index <= last:
         raise FunctionError(f"the index {index} is out of range")
     return index
 
@@ -128,9 +118,9 @@ def _index(values: Sequence[Value]) -> Value:
         match item:
             case str():
                 data = as_bytes(item)
-                item = data[_element(index, len(data))]
+                item = data[_position(index, len(data) - 1)]
             case list():
-                item = item[_element(index, len(item))]
+                item = item[_position(index, len(item) - 1)]
             case dict():
                 if not isinstance(index, str):
                     raise FunctionError(f"the keys of this map are texts, and this is {described(index)}")
@@ -138,13 +128,6 @@ def _index(values: Sequence[Value]) -> Value:
             case _:
                 raise FunctionError(f"{described(item)} has no elements")
     return item
-
-
-def _element(index: Value, size: int) -> int:
-    position = _position(index, size)
-    if position == size:
-        raise FunctionError(f"the index {position} is out of range")
-    return position
 
 
 def _slice(values: Sequence[Value]) -> Value:
@@ -169,20 +152,9 @@ _HTML = str.maketrans({'"': "&#34;", "'": "&#39;", "&": "&amp;", "<": "&lt;", ">
 _JS_SPECIAL = re.compile(r"[\\'\"<>&=\x00-\x1f]|[^\x00-\x7f]")
 
 
-def _text_of(values: Sequence[Value], around: Surroundings) -> str:
-    return sprint(["<no value>" if value is None else value for value in values], around.room)
-
-
-def _html(values: Sequence[Value], around: Surroundings) -> str:
-    return _text_of(values, around).translate(_HTML)
-
-
-def _js(values: Sequence[Value], around: Surroundings) -> str:
-    return _JS_SPECIAL.sub(_escape_for_js, _text_of(values, around))
-
-
-def _url_query(values: Sequence[Value], around: Surroundings) -> str:
-    return quote_plus(as_bytes(_text_of(values, around)))
+def _escaped(escape: Callable[[str], str]) -> _Call:
+    """A function that prints its arguments and escapes the text."""
+    return lambda values, room, _: escape(sprint(["<no value>" if value is None else value for value in values], room))
 
 
 def _escape_for_js(match: re.Match[str]) -> str:
@@ -229,8 +201,8 @@ def _typescript(value: Value) -> str:
     return " | ".join(names) or "any"
 
 
-def _day(shift: int) -> Callable[[Sequence[Value], Surroundings], Value]:
-    return lambda _, around: (around.today + timedelta(days=shift)).isoformat()
+def _day(shift: int) -> _Call:
+    return lambda _, __, today: (today + timedelta(days=shift)).isoformat()
 
 
 GO_FUNCTIONS: Mapping[str, Signature] = {
@@ -241,18 +213,14 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
     "len": Signature(_plain(_length), 1, 1),
     "index": Signature(_plain(_index), 1, None),
     "slice": Signature(_plain(_slice), 1, None),
-    "print": Signature(lambda values, around: sprint(values, around.room), 0, None),
-    "println": Signature(lambda values, around: sprintln(values, around.room), 0, None),
+    "print": Signature(lambda values, room, _: sprint(values, room), 0, None),
+    "println": Signature(lambda values, room, _: sprintln(values, room), 0, None),
     "printf": Signature(
-        lambda values, around: sprintf(str(values[0]), values[1:], around.room),
-        *(1, None),
-        first_is_text=True,
-        pace=64,
-        is_formatted=True,
+        lambda values, room, _: sprintf(str(values[0]), values[1:], room), 1, None, texts=1, pace=64, is_formatted=True
     ),
-    "html": Signature(_html, 0, None),
-    "js": Signature(_js, 0, None, pace=4),
-    "urlquery": Signature(_url_query, 0, None, pace=8),
+    "html": Signature(_escaped(lambda text: text.translate(_HTML)), 0, None),
+    "js": Signature(_escaped(lambda text: _JS_SPECIAL.sub(_escape_for_js, text)), 0, None, pace=4),
+    "urlquery": Signature(_escaped(lambda text: quote_plus(as_bytes(text))), 0, None, pace=8),
     "call": Signature(_plain(_call), 1, None),
     "eq": Signature(_plain(_equal), 1, None),
     "ne": Signature(_plain(lambda values: not _is_equal(*values)), 2, 2),
@@ -261,15 +229,12 @@ GO_FUNCTIONS: Mapping[str, Signature] = {
     "gt": Signature(_plain(lambda values: not _is_at_most(*values)), 2, 2),
     "ge": Signature(_plain(lambda values: not _is_less(*values)), 2, 2),
 }
-"""The functions of Go."""
 
 OLLAMA_FUNCTIONS: Mapping[str, Signature] = {
     "json": Signature(_plain(_json), 1, 1, pace=16),
-    "currentDate": Signature(_day(0), 0, None, all_are_text=True),
-    "yesterdayDate": Signature(_day(-1), 0, None, all_are_text=True),
+    "currentDate": Signature(_day(0), 0, None, texts=math.inf),
+    "yesterdayDate": Signature(_day(-1), 0, None, texts=math.inf),
     "toTypeScriptType": Signature(_plain(lambda values: _typescript(values[0])), 1, 1),
 }
-"""The functions of Ollama."""
 
 FUNCTIONS: Mapping[str, Signature] = {**GO_FUNCTIONS, **OLLAMA_FUNCTIONS}
-"""The functions of a TEMPLATE."""

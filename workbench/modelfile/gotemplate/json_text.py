@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator
+from decimal import Decimal
 
 from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, Struct, Value
 
@@ -16,55 +16,33 @@ _ESCAPED = re.compile("[<>&\u2028\u2029\udc80-\udcff]")
 _EXPONENT = re.compile(r"e([+-])0(\d)$")
 
 
-def to_json(value: Value) -> str:
-    """`value` in one line without blanks, the keys of maps sorted, `<`, `>` and `&` escaped.
+def to_json(value: Value, depth: int = 0) -> str:
+    """`value` in one line without blanks, the keys of maps sorted, `<`, `>` and `&` escaped; `depth` is its nesting.
 
     Raises:
         FunctionError: It is nested too deep.
         ValueError: It contains a float that JSON cannot represent.
     """
-    return "".join(_pieces(value, 0))
-
-
-def _pieces(value: Value, depth: int) -> Iterator[str]:
     if depth > MAX_DEPTH:
         raise FunctionError(f"a value nested more than {MAX_DEPTH} deep cannot be written as JSON")
     match value:
         case bool():
-            yield "true" if value else "false"
+            return "true" if value else "false"
         case str():
-            yield _text(value)
+            return _text(value)
         case int():
-            yield str(value)
+            return str(value)
         case float():
-            yield _float(value)
-        case Struct():
-            yield from _pieces(value.document, depth)
-        case PrintedList():
-            yield from _pieces(value.document, depth)
+            return _float(value)
+        case Struct() | PrintedList():
+            return to_json(value.document, depth)
         case list():
-            yield from _elements(value, depth)
+            return f"[{','.join(to_json(element, depth + 1) for element in value)}]"
         case dict():
-            yield from _members(value if isinstance(value, Members) else dict(sorted(value.items())), depth)
+            members = value.items() if isinstance(value, Members) else sorted(value.items())
+            return f"{{{','.join(f'{_text(key)}:{to_json(member, depth + 1)}' for key, member in members)}}}"
         case _:
-            yield "null"
-
-
-def _elements(value: list[Value], depth: int) -> Iterator[str]:
-    yield "["
-    for index, element in enumerate(value):
-        if index:
-            yield ","
-        yield from _pieces(element, depth + 1)
-    yield "]"
-
-
-def _members(value: dict[str, Value], depth: int) -> Iterator[str]:
-    yield "{"
-    for index, (key, member) in enumerate(value.items()):
-        yield f"{',' if index else ''}{_text(key)}:"
-        yield from _pieces(member, depth + 1)
-    yield "}"
+            return "null"
 
 
 def _text(text: str) -> str:
@@ -79,31 +57,20 @@ def _escape(match: re.Match[str]) -> str:
 def _float(number: float) -> str:
     if not math.isfinite(number):
         raise ValueError(f"{number} cannot be written as JSON")
-    if number == 0:
-        return "-0" if math.copysign(1, number) < 0 else "0"
-    if 1e-6 <= abs(number) < 1e21:
+    if number == 0 or 1e-6 <= abs(number) < 1e21:
         return format_plain(number)
     return _EXPONENT.sub(r"e\1\2", repr(number))
 
 
 def format_plain(number: float) -> str:
     """The shortest decimal form of a finite number that parses back to it, without an exponent."""
-    sign = "-" if math.copysign(1, number) < 0 else ""
-    digits, exponent = shortest_digits(number)
-    if exponent <= 0:
-        return f"{sign}0.{'0' * -exponent}{digits}"
-    if exponent >= len(digits):
-        return f"{sign}{digits}{'0' * (exponent - len(digits))}"
-    return f"{sign}{digits[:exponent]}.{digits[exponent:]}"
+    return f"{_shortest(number):f}"
 
 
 def shortest_digits(number: float) -> tuple[str, int]:
     """The fewest digits that parse back to `number`, and its exponent: 0.DIGITS times ten to that power."""
-    mantissa, _, exponent = repr(abs(number)).partition("e")
-    whole, _, fraction = mantissa.partition(".")
-    fraction = fraction.rstrip("0") if fraction.strip("0") else ""
-    point = len(whole) + int(exponent or 0)
-    digits = (whole + fraction).lstrip("0")
-    point -= len(whole + fraction) - len(digits)
-    digits = digits.rstrip("0")
-    return (digits, point) if digits else ("0", 1)
+    return "".join(map(str, _shortest(number).as_tuple().digits)), _shortest(number).adjusted() + 1
+
+
+def _shortest(number: float) -> Decimal:
+    return Decimal(repr(number)).normalize()

@@ -37,7 +37,8 @@ Kind = Literal[
     "end of text",
 ]
 
-KEYWORDS = frozenset({"block", "break", "continue", "define", "else", "end", "if", "range", "template", "with"})
+_KEYWORDS = ("block", "break", "continue", "define", "else", "end", "if", "range", "template", "with")
+_WORDS: dict[str, Kind] = {**dict.fromkeys(_KEYWORDS, "keyword"), "true": "bool", "false": "bool", "nil": "nil"}
 
 _LEFT, _RIGHT = "{{", "}}"
 _BLANKS = " \t\r\n"
@@ -62,11 +63,7 @@ LONGEST = 200
 class GoTemplateError(TemplateError):
     """A TEMPLATE that is not Go's syntax, or that fails while it is evaluated.
 
-    Args:
-        problem: What is wrong.
-        hint: What to write instead.
-        line: Counted from 1; 0 for no position.
-        column: Counted from 1, in characters.
+    `line` and `column`, in characters, are counted from 1; 0 for no position.
     """
 
     def __init__(self, problem: str, hint: str = "", line: int = 0, column: int = 0) -> None:
@@ -255,12 +252,7 @@ class Lexer:
 
     def _word(self, start: int) -> Token:
         end = self._word_end(start)
-        word = self._source[start:end]
-        if word in KEYWORDS:
-            return self._take("keyword", start, end)
-        if word in ("true", "false"):
-            return self._take("bool", start, end)
-        return self._take("nil" if word == "nil" else "identifier", start, end)
+        return self._take(_WORDS.get(self._source[start:end], "identifier"), start, end)
 
     def _field_or_variable(self, start: int) -> Token:
         source = self._source

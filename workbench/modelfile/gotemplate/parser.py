@@ -122,7 +122,7 @@ class _TemplateParser:
     def _branches(self, word: Token) -> Conditional:
         known = len(self._cursor.variables)
         branches: list[tuple[Pipeline, Nodes]] = []
-        otherwise: Nodes | None = None
+        otherwise: Nodes = ()
         while True:
             pipeline = self._pipelines.read(str(word), "right")
             body, closer = self._body(word)
@@ -142,9 +142,7 @@ class _TemplateParser:
         self._ranges += 1
         body, closer = self._body(word)
         self._ranges -= 1
-        otherwise: Nodes | None = None
-        if closer.text == "else":
-            otherwise = self._otherwise(word)
+        otherwise = self._otherwise(word) if closer.text == "else" else ()
         del self._cursor.variables[known:]
         return Range(pipeline, body, otherwise, word.position)
 

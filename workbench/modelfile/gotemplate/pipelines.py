@@ -6,22 +6,14 @@ from collections.abc import Collection
 from typing import NoReturn
 
 from workbench.core.errors import did_you_mean
+from workbench.modelfile.gotemplate import tree
 from workbench.modelfile.gotemplate.cursor import TokenCursor
 from workbench.modelfile.gotemplate.lexer import Kind, Token
 from workbench.modelfile.gotemplate.literals import character_value, number_value, unquote
-from workbench.modelfile.gotemplate.tree import (
-    Chain,
-    Constant,
-    Dot,
-    FieldPath,
-    Function,
-    Operand,
-    Pipeline,
-    PipelineCommand,
-    Variable,
-)
 
-_LITERALS = frozenset({"string", "character", "number", "bool", "nil", "dot"})
+_TERMS = frozenset(
+    {"string", "character", "number", "bool", "nil", "dot", "identifier", "variable", "field", "left paren"}
+)
 
 
 class PipelineReader:
@@ -31,27 +23,21 @@ class PipelineReader:
         self._cursor = cursor
         self._functions = functions
 
-    def read(self, context: str, closer: Kind, *, loop: bool = False) -> Pipeline:
-        """The pipeline up to and including the token that closes it.
-
-        Args:
-            context: The action around it, in words.
-            closer: The kind of the closing token.
-            loop: Whether it belongs to a range, which may have two variables.
-        """
+    def read(self, context: str, closer: Kind, *, loop: bool = False) -> tree.Pipeline:
+        """The pipeline up to and including its `closer`, in the action `context`; a `loop` may have two variables."""
         start = self._cursor.peek_solid()
         with self._cursor.deeper():
             declared, assigns = self._declarations(context, loop=loop)
-            commands: list[PipelineCommand] = []
+            commands: list[tree.PipelineCommand] = []
             while self._cursor.peek_solid().kind != closer:
                 commands.append(self._command(context))
             end = self._cursor.next()
         if not commands:
             self._cursor.fail(end.position, f"a value is missing in {context}")
         for command in commands[1:]:
-            if isinstance(command.operands[0], Constant | Dot):
+            if isinstance(command.operands[0], tree.Constant | tree.Dot):
                 self._cursor.fail(command.position, "only a function can come after |")
-        return Pipeline(tuple(commands), declared, assigns, start.position)
+        return tree.Pipeline(tuple(commands), declared, assigns, start.position)
 
     def _declarations(self, context: str, *, loop: bool) -> tuple[tuple[str, ...], bool]:
         names: list[str] = []
@@ -76,9 +62,9 @@ class PipelineReader:
         self._cursor.variables += names
         return tuple(names), False
 
-    def _command(self, context: str) -> PipelineCommand:
+    def _command(self, context: str) -> tree.PipelineCommand:
         start = self._cursor.peek_solid()
-        operands: list[Operand] = []
+        operands: list[tree.Operand] = []
         while True:
             self._cursor.peek_solid()
             operand = self._operand()
@@ -95,7 +81,7 @@ class PipelineReader:
             break
         if not operands:
             self._cursor.fail(start.position, f"a value is missing before {start}")
-        return PipelineCommand(tuple(operands), start.position)
+        return tree.PipelineCommand(tuple(operands), start.position)
 
     def _unexpected(self, token: Token, context: str, *, after_operand: bool) -> NoReturn:
         if token.kind == "end of text":
@@ -111,7 +97,7 @@ class PipelineReader:
         hint = "Put a blank between operands." if after_operand else ""
         self._cursor.fail(token.position, f"{token} is unexpected in {context}", hint)
 
-    def _operand(self) -> Operand | None:
+    def _operand(self) -> tree.Operand | None:
         operand = self._term()
         if operand is None or self._cursor.peek().kind != "field":
             return operand
@@ -119,57 +105,53 @@ class PipelineReader:
         while self._cursor.peek().kind == "field":
             names.append(self._cursor.next().text)
         match operand:
-            case FieldPath():
-                return FieldPath((*operand.names, *names), operand.position)
-            case Variable():
-                return Variable(operand.name, (*operand.names, *names), operand.position)
-            case Function() | Pipeline() | Chain():
-                base = operand.operand if isinstance(operand, Chain) else operand
-                return Chain(base, tuple(names), operand.position)
+            case tree.FieldPath():
+                return tree.FieldPath((*operand.names, *names), operand.position)
+            case tree.Variable():
+                return tree.Variable(operand.name, (*operand.names, *names), operand.position)
+            case tree.Function() | tree.Pipeline() | tree.Chain():
+                base = operand.operand if isinstance(operand, tree.Chain) else operand
+                return tree.Chain(base, tuple(names), operand.position)
         self._cursor.fail(operand.position, f".{names[0]} cannot come after a literal or a lone dot")
 
-    def _term(self) -> Operand | None:
+    def _term(self) -> tree.Operand | None:
         token = self._cursor.peek()
-        if token.kind in _LITERALS:
-            self._cursor.next()
-            return self._literal(token)
+        if token.kind not in _TERMS:
+            return None
+        self._cursor.next()
         match token.kind:
             case "identifier":
                 if token.text not in self._functions:
                     hint = did_you_mean(token.text, self._functions) or f"A field has a dot before it: .{token.text}"
                     self._cursor.fail(token.position, f"there is no function {token.text!r}", hint)
-                self._cursor.next()
-                return Function(token.text, token.position)
+                return tree.Function(token.text, token.position)
             case "variable":
                 if token.text not in self._cursor.variables:
                     hint = did_you_mean(token.text, self._cursor.variables) or f"Declare it first: {token.text} := …"
                     self._cursor.fail(token.position, f"there is no variable {token.text} here", hint)
-                self._cursor.next()
-                return Variable(token.text, (), token.position)
+                return tree.Variable(token.text, (), token.position)
             case "field":
-                self._cursor.next()
-                return FieldPath((token.text,), token.position)
+                return tree.FieldPath((token.text,), token.position)
             case "left paren":
-                self._cursor.next()
                 return self.read("parentheses", "right paren")
             case _:
-                return None
+                return self._literal(token)
 
-    def _literal(self, token: Token) -> Constant | Dot:
+    def _literal(self, token: Token) -> tree.Constant | tree.Dot:
         try:
             match token.kind:
                 case "dot":
-                    return Dot(token.position)
+                    return tree.Dot(token.position)
                 case "string":
-                    return Constant(unquote(token.text), token.position)
+                    return tree.Constant(unquote(token.text), token.position)
                 case "character":
-                    return Constant(character_value(token.text), token.position)
+                    return tree.Constant(character_value(token.text), token.position)
                 case "number":
-                    return Constant(number_value(token.text), token.position)
+                    return tree.Constant(number_value(token.text), token.position)
                 case "bool":
-                    return Constant(token.text == "true", token.position)
+                    return tree.Constant(token.text == "true", token.position)
                 case _:
-                    return Constant(None, token.position)
+                    return tree.Constant(None, token.position)
         except ValueError as error:
             self._cursor.fail(token.position, str(error))
 
@@ -177,4 +159,4 @@ class PipelineReader:
         """The name of a template in quotes, after the keyword `after`."""
         token = self._cursor.expect("string", f"the name of the template, in quotes, after {after}")
         value = self._literal(token)
-        return value.value if isinstance(value, Constant) and isinstance(value.value, str) else ""
+        return value.value if isinstance(value, tree.Constant) and isinstance(value.value, str) else ""

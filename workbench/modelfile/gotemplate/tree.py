@@ -101,7 +101,7 @@ class Conditional:
 
     word: str
     branches: tuple[tuple[Pipeline, Nodes], ...]
-    otherwise: Nodes | None
+    otherwise: Nodes
     position: int
 
 
@@ -111,7 +111,7 @@ class Range:
 
     pipeline: Pipeline
     body: Nodes
-    otherwise: Nodes | None
+    otherwise: Nodes
     position: int
 
 
@@ -168,11 +168,11 @@ def pipelines(nodes: Nodes) -> Iterator[Pipeline]:
                 for pipeline, body in node.branches:
                     yield pipeline
                     yield from pipelines(body)
-                yield from pipelines(node.otherwise or ())
+                yield from pipelines(node.otherwise)
             case Range():
                 yield node.pipeline
                 yield from pipelines(node.body)
-                yield from pipelines(node.otherwise or ())
+                yield from pipelines(node.otherwise)
 
 
 def _names(pipeline: Pipeline) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from workbench.modelfile.gotemplate.json_text import format_plain, shortest_digits
@@ -96,31 +95,41 @@ class _Printer:
     def value(self, value: Value, depth: int) -> str:
         if depth > MAX_DEPTH:
             raise FunctionError(f"a value nested more than {MAX_DEPTH} deep cannot be printed")
-        if self._verb == "T":
-            return self._flags.pad(self._cut(type_name(value)))
-        if isinstance(value, list | dict | Struct):
-            return self._whole(value, depth)
-        return self._nil(depth) if value is None or isinstance(value, Nothing) else self._scalar(value)
-
-    def _whole(self, value: list[Value] | dict[str, Value] | Struct, depth: int) -> str:
-        own_text = value.printed if isinstance(value, Struct | PrintedList | PrintedMap) else None
-        if own_text is not None and self._verb in "vsxXq" and not self._as_syntax:
-            return self._text(own_text)
-        if isinstance(value, list):
-            return self._list(value, depth)
-        return self._map(value, depth) if isinstance(value, dict) else self._struct(value, depth)
-
-    def _scalar(self, value: str | int | float) -> str:
         verb = self._verb
+        if verb == "T":
+            return self._flags.pad(self._cut(type_name(value)))
         match value:
+            case list() | dict() | Struct():
+                return self._whole(value, depth)
+            case None | Nothing():
+                return self._nil(depth)
             case bool():
                 return self._flags.pad("true" if value else "false") if verb in "tv" else self._bad(value)
             case str():
                 return self._text(value) if verb in "vsxXq" else self._bad(value)
             case int():
                 return self._int(value)
-            case _:
+            case float():
                 return self._float(value)
+
+    def _whole(self, value: list[Value] | dict[str, Value] | Struct, depth: int) -> str:
+        own_text = value.printed if isinstance(value, Struct | PrintedList | PrintedMap) else None
+        if own_text is not None and self._verb in "vsxXq" and not self._as_syntax:
+            return self._text(own_text)
+        opening, closing = "{", "}"
+        match value:
+            case list():
+                opening, closing = "[", "]"
+                pieces = [self.value(item, depth + 1) for item in value]
+            case dict():
+                opening, closing = "map[", "]"
+                pieces = [f"{self.value(key, depth + 1)}:{self.value(value[key], depth + 1)}" for key in sorted(value)]
+            case Struct():
+                label = "{}:" if self._with_names or self._as_syntax else ""
+                pieces = [label.format(name) + self.value(each, depth + 1) for name, each in value.fields.items()]
+        if self._as_syntax:
+            return f"{type_name(value)}{{{', '.join(pieces)}}}"
+        return f"{opening}{' '.join(pieces)}{closing}"
 
     def _nil(self, depth: int) -> str:
         if depth:
@@ -189,17 +198,14 @@ class _Printer:
         verb, flags = self._verb, self._flags
         if verb not in "vgGeEfF":
             return self._bad(value)
-        sign = "-" if math.copysign(1, value) < 0 else " " if flags.space and not flags.plus else "+"
-        if not math.isfinite(value):
-            if math.isnan(value):
-                sign = " " if flags.space and not flags.plus else "+" if flags.plus else ""
-                return flags.pad(f"{sign}NaN", zeros=False)
-            shown = sign if flags.plus or sign != "+" else "+"
-            return flags.pad(f"{shown}Inf", zeros=False)
+        positive = "+" if flags.plus else " " if flags.space else ""
+        sign = "-" if math.copysign(1, value) < 0 else positive
+        if math.isnan(value):
+            return flags.pad(f"{positive}NaN", zeros=False)
+        if math.isinf(value):
+            return flags.pad(f"{sign or '+'}Inf", zeros=False)
         digits = self._float_digits(abs(value))
-        if sign == "+" and not flags.plus:
-            return flags.pad(digits)
-        if flags.zero and not flags.minus:
+        if sign and flags.zero and not flags.minus:
             digits = digits.rjust(flags.width - 1, "0")
         return flags.pad(sign + digits)
 
@@ -212,27 +218,6 @@ class _Printer:
         kind = {"v": "g", "F": "f"}.get(verb, verb)
         # Python accepts no higher precision, and a float has no more digits.
         return format(value, f"{'#' if flags.sharp else ''}.{min(precision, 1100)}{kind}")
-
-    def _list(self, items: list[Value], depth: int) -> str:
-        elements = (self.value(item, depth + 1) for item in items)
-        if self._as_syntax:
-            return f"{type_name(items)}{{{', '.join(elements)}}}"
-        return f"[{' '.join(elements)}]"
-
-    def _map(self, items: dict[str, Value], depth: int) -> str:
-        pairs = (f"{self.value(key, depth + 1)}:{self.value(value, depth + 1)}" for key, value in sorted(items.items()))
-        if self._as_syntax:
-            return f"{type_name(items)}{{{', '.join(pairs)}}}"
-        return f"map[{' '.join(pairs)}]"
-
-    def _struct(self, struct: Struct, depth: int) -> str:
-        named = self._with_names or self._as_syntax
-        fields: Iterable[str] = (
-            (f"{name}:" if named else "") + self.value(value, depth + 1) for name, value in struct.fields.items()
-        )
-        if self._as_syntax:
-            return f"{struct.type_name}{{{', '.join(fields)}}}"
-        return f"{{{' '.join(fields)}}}"
 
 
 def general(value: float) -> str:

@@ -146,7 +146,6 @@ TABLE_KEYS: Mapping[str, tuple[str, ...]] = {
     "sampling": tuple(field.name for field in fields(Sampling)),
     "load": tuple(field.name for field in fields(LoadSettings)),
 }
-"""The parameters of each table."""
 
 KEYS = (*SETTINGS, *TABLES)
 

@@ -28,9 +28,9 @@ _PLACE = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of
 class UnreadableError(Exception):
     """A config file that cannot be read or parsed."""
 
-    def __init__(self, problem: ConfigProblem) -> None:
-        super().__init__(problem.message)
-        self.problem = problem
+    def __init__(self, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.problem = ConfigProblem(message, line=line)
 
 
 def read_text(path: Path) -> str:
@@ -45,21 +45,20 @@ def read_text(path: Path) -> str:
         # Reading a pipe would block, and a device may never end.
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-            raise UnreadableError(ConfigProblem(f"{path} is {kind}, so the defaults apply."))
+            raise UnreadableError(f"{path} is {kind}, so the defaults apply.")
         if status.st_size > LARGEST_BYTES:
-            raise UnreadableError(ConfigProblem(f"{path} is too large for a config file, so the defaults apply."))
+            raise UnreadableError(f"{path} is too large for a config file, so the defaults apply.")
         data = path.read_bytes()
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableError(ConfigProblem(f"{path} cannot be read, so the defaults apply: {reason}.")) from error
+        raise UnreadableError(f"{path} cannot be read, so the defaults apply: {reason}.") from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        problem = ConfigProblem(f"{path} is not UTF-8 text, so the defaults apply.", line=line)
-        raise UnreadableError(problem) from error
+        raise UnreadableError(f"{path} is not UTF-8 text, so the defaults apply.", line) from error
 
 
 def parse_text(text: str) -> dict[str, Any]:
@@ -71,23 +70,21 @@ def parse_text(text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except RecursionError as error:
-        raise UnreadableError(_no_toml("it nests too deeply", None)) from error
+        raise _no_toml("it nests too deeply", None) from error
     except ValueError as error:
         message = str(error)
         place = _PLACE.search(message)
         reason = _PLACE.sub("", message)
         if place is None:
-            problem = _no_toml(reason, None)
-        elif place["line"]:
-            problem = _no_toml(f"{reason} at column {place['column']}", int(place["line"]))
-        else:
-            # The end of the text is its last line that is not blank.
-            problem = _no_toml(f"{reason} at the end", text.rstrip().count("\n") + 1)
-        raise UnreadableError(problem) from error
+            raise _no_toml(reason, None) from error
+        if place["line"]:
+            raise _no_toml(f"{reason} at column {place['column']}", int(place["line"])) from error
+        # The end of the text is its last line that is not blank.
+        raise _no_toml(f"{reason} at the end", text.rstrip().count("\n") + 1) from error
 
 
-def _no_toml(reason: str, line: int | None) -> ConfigProblem:
-    return ConfigProblem(f"The config file is not valid TOML, so the defaults apply: {reason}.", line=line)
+def _no_toml(reason: str, line: int | None) -> UnreadableError:
+    return UnreadableError(f"The config file is not valid TOML, so the defaults apply: {reason}.", line)
 
 
 def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
@@ -116,18 +113,13 @@ def is_private(path: Path) -> bool:
 
 
 class _ConfigReader:
-    """Reads the values that are valid, and notes the rest.
-
-    Args:
-        lines: The line of each key.
-    """
+    """Reads the values that are valid, and notes the rest; `lines` has the line of each key."""
 
     def __init__(self, lines: Mapping[tuple[str, ...], int]) -> None:
         self._lines = lines
         self.problems: list[ConfigProblem] = []
 
     def config(self, values: Mapping[str, Any]) -> Config:
-        """The configuration from the values of the file."""
         taken: dict[str, Any] = {}
         settings = DEFAULTS.sampling, DEFAULTS.load
         keymap: dict[str, str] = {}
@@ -175,7 +167,6 @@ class _ConfigReader:
                 self.note(path, f'{binding} cannot be {shown(keys)}. It takes a key: "ctrl+t".')
 
     def note(self, keys: tuple[str, ...], message: str) -> None:
-        """Note a problem with a key."""
         line = next(
             (self._lines[keys[:count]] for count in range(len(keys), 0, -1) if keys[:count] in self._lines), None
         )

@@ -40,10 +40,8 @@ defaults. Remove the "#" to change one."""
 def save_config(path: Path, changes: Mapping[str, object]) -> None:
     """Set keys in the config file and leave the rest of it unchanged.
 
-    Args:
-        path: The file; created where it is missing.
-        changes: Values by key: `theme`, `sampling.temperature`, or a whole table, which is merged. Settings as a whole
-            (`Sampling`, `LoadSettings`) add nothing to the file for parameters at their defaults.
+    `changes` are values by key: `theme`, `sampling.temperature`, or a whole table, which is merged. Settings as a whole
+    (`Sampling`, `LoadSettings`) add nothing to the file for parameters at their defaults.
 
     Raises:
         ConfigError: A key or a value is wrong, or the file cannot be read or written; the file is unchanged.

@@ -49,15 +49,9 @@ def export_session(
 ) -> Path:
     """Write a session to a file, whole or not at all.
 
-    Args:
-        session: The session to write.
-        form: The format.
-        path: The file, or a folder, which gets a file named after the session; `~` is the home folder.
-        overwrite: Whether to replace an existing file; otherwise the new one gets the next free number.
-        base: The FROM of a Modelfile; empty for the file of the model.
-
-    Returns:
-        The path that was written.
+    `path` is the file, or a folder, which gets a file named after the session; `~` is the home folder. Unless
+    `overwrite`, an existing file stays, and the new one gets the next free number; returns the path written. `base` is
+    as in `session_text`.
 
     Raises:
         WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.

@@ -17,7 +17,8 @@ from threading import RLock
 from typing import Literal, TypeVar
 
 from workbench.core.errors import DamagedSessionsError, SessionError
-from workbench.store.sessions.schema import is_from_another_version, prepare
+from workbench.store.files import numbered
+from workbench.store.sessions.schema import is_from_another_version, prepare, transaction
 
 T = TypeVar("T")
 Role = Literal["writer", "reader"]
@@ -51,12 +52,10 @@ class FoundDamage(SessionError):
 
 
 class Database:
-    """The database file.
+    """The database file, created with its folder by the first write.
 
-    Args:
-        path: The file; created, with its folder, by the first write.
-        opened: Called with each connection that is opened for writing.
-        rescue: Copies the readable sessions of a damaged database to a new one (from, to); returns their number.
+    `opened` is called with each connection that is opened for writing. `rescue` copies the readable sessions of a
+    damaged database to a new one (from, to), and returns their number.
     """
 
     def __init__(
@@ -93,19 +92,11 @@ class Database:
             SessionError: It cannot be written.
         """
 
-        def transaction(connection: sqlite3.Connection) -> T:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                done = work(connection)
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    with contextlib.suppress(sqlite3.Error):
-                        connection.execute("ROLLBACK")
-                raise
-            return done
+        def written(connection: sqlite3.Connection) -> T:
+            with transaction(connection):
+                return work(connection)
 
-        return self._run("writer", transaction)
+        return self._run("writer", written)
 
     def read(self, work: Work[T]) -> T:
         """Do `work` on a snapshot of the database.
@@ -115,7 +106,7 @@ class Database:
             SessionError: It cannot be read.
         """
 
-        def transaction(connection: sqlite3.Connection) -> T:
+        def snapshot(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN")
             try:
                 return work(connection)
@@ -123,13 +114,13 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
 
-        return self._run("reader", transaction)
+        return self._run("reader", snapshot)
 
     def _run(self, role: Role, work: Work[T]) -> T:
         try:
             return work(self._connection(role))
         except (sqlite3.Error, OSError) as error:
-            name = _name(error)
+            name = "SQLITE_CANTOPEN" if isinstance(error, OSError) else str(getattr(error, "sqlite_errorname", ""))
             if name.startswith(_DAMAGED):
                 found = FoundDamage(self._files.get(role), error)
                 self._close(role)
@@ -212,26 +203,21 @@ class Database:
     def settle(self, found: FoundDamage) -> SessionError:
         """Move a damaged file aside, and create a new one with the sessions that can be read.
 
-        Call this in the writer's thread; the reader detects the new file by itself.
-
-        Returns:
-            The error for the user.
+        Call this in the writer's thread; the reader detects the new file by itself. Returns the error for the user.
         """
         if found.file is not None and found.file != self._stat():
             return _failure(self.path, found.cause, "SQLITE_BUSY")  # Another program did it already.
         self._close("writer")
         self._file = None
-        stamp = time.strftime("%y%m%d-%H%M%S")
-        aside = _free(self.path.with_name(f"{self.path.stem}-damaged-{stamp}{self.path.suffix}"))
+        names = numbered(f"{self.path.stem}-damaged-{time.strftime('%y%m%d-%H%M%S')}", self.path.suffix)
+        aside = next(path for path in map(self.path.with_name, names) if not path.exists())
         try:
             for suffix in _SIDE_FILES:
                 with contextlib.suppress(FileNotFoundError):
                     self._side(suffix).rename(aside.with_name(aside.name + suffix))
         except OSError as error:
-            what = (
-                f"The sessions in {self.path} are damaged ({found.cause}), and the file cannot be moved aside: {error}."
-            )
-            return SessionError(what, _KEPT)
+            damaged = f"The sessions in {self.path} are damaged ({found.cause})"
+            return SessionError(f"{damaged}, and the file cannot be moved aside: {error}.", _KEPT)
         saved = self._save_from(aside)
         count = "none of them could be read" if not saved else f"{saved} of them were saved"
         return DamagedSessionsError(
@@ -250,20 +236,6 @@ class Database:
             return 0
         finally:
             source.close()
-
-
-def _free(path: Path) -> Path:
-    number, candidate = 2, path
-    while candidate.exists():
-        candidate = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return candidate
-
-
-def _name(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return "SQLITE_CANTOPEN"
-    return str(getattr(error, "sqlite_errorname", ""))
 
 
 def _failure(path: Path, error: Exception, name: str) -> SessionError:

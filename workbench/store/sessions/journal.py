@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -43,34 +43,14 @@ async def in_thread(thread: Executor, work: Callable[[], T]) -> T:
     return await asyncio.shield(future)
 
 
-@dataclass(frozen=True, slots=True)
-class _Growing:
-    """The answer in progress, as recorded so far."""
-
-    number: int
-    message: Message
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorded:
-    step: Step
-    piece_of: int = 0
-    """The number of the answer if it is a piece of one; otherwise 0."""
-
-
 class DatabaseJournal(Journal):
     """Writes one session as it happens.
 
     All records stay in memory too, to be written later if the disk refuses, and again if the database is damaged or
     removed.
 
-    Args:
-        database: The database to write to.
-        thread: The only thread that writes, so that records reach the disk in the order of the calls.
-        presence: The mark of this program.
-        clock: Seconds since the epoch.
-        session: The session so far.
-        key: Its key in the database; None for a new one, which is not stored before its first message.
+    `thread` is the only one that writes, so that records reach the disk in the order of the calls. `key` is that of the
+    session in the database; None for a new one, which is not stored before its first message.
     """
 
     def __init__(
@@ -93,11 +73,12 @@ class DatabaseJournal(Journal):
         self._key = key
         self._id = session.id
         self._generation = database.generation
-        self._steps: list[_Recorded] = []
-        """All records, written or not."""
+        self._steps: list[tuple[Step, int]] = []
+        """All records, written or not, each with the number of the answer that it is a piece of, or 0."""
         self._written = 0
         self._started = key is not None
-        self._growing: _Growing | None = None
+        self._growing: tuple[int, Message] | None = None
+        """The number of the answer in progress, and its text as recorded so far."""
         self._closed = False
 
     @property
@@ -126,15 +107,17 @@ class DatabaseJournal(Journal):
 
     @override
     async def partial(self, node: Node) -> None:
-        message, growing = node.turn.message, self._growing
-        before = growing.message if growing is not None and growing.number == node.number else Message("assistant", "")
+        message = node.turn.message
+        number, before = self._growing or (0, None)
+        if before is None or number != node.number:
+            before = Message("assistant", "")
         if not (message.content.startswith(before.content) and message.reasoning.startswith(before.reasoning)):
             # It does not continue the recorded text, so the whole message is recorded again.
             await self.message(node)
-            self._growing = _Growing(node.number, message)
+            self._growing = node.number, message
             return
         content, reasoning = message.content[len(before.content) :], message.reasoning[len(before.reasoning) :]
-        self._growing = _Growing(node.number, message)
+        self._growing = node.number, message
         bare = replace(node, turn=replace(node.turn, message=Message("assistant", ""), at=self._clock()))
         await self._record(partial(put_piece, node=bare, content=content, reasoning=reasoning), piece_of=node.number)
 
@@ -154,17 +137,16 @@ class DatabaseJournal(Journal):
             raise SessionError(f"The session {self.id} is closed.")
         if not self._started:
             self._base, self._started = self._now, True
-        await in_thread(self._thread, partial(self._take, _Recorded(step, piece_of), replaces))
+        await in_thread(self._thread, partial(self._take, step, piece_of, replaces))
 
     # In the thread that writes
 
-    def _take(self, recorded: _Recorded, replaces: int) -> None:
+    def _take(self, step: Step, piece_of: int, replaces: int) -> None:
         if replaces:
             # The whole answer replaces its pieces.
-            kept = [each for each in self._steps if each.piece_of != replaces]
-            self._written -= sum(each.piece_of == replaces for each in self._steps[: self._written])
-            self._steps = kept
-        self._steps.append(recorded)
+            self._written -= sum(piece == replaces for _, piece in self._steps[: self._written])
+            self._steps = [each for each in self._steps if each[1] != replaces]
+        self._steps.append((step, piece_of))
         try:
             self._write()
         except DamagedSessionsError:
@@ -178,8 +160,8 @@ class DatabaseJournal(Journal):
             if key is None or self._generation != self._database.generation:
                 first = 0
                 key, name = self._begin(connection)
-            for recorded in self._steps[first:]:
-                recorded.step(connection, key)
+            for step, _ in self._steps[first:]:
+                step(connection, key)
             return key, name
 
         self._key, self._id = self._database.write(work)

@@ -31,7 +31,8 @@ class Presence:
         if self._descriptor is None or self._pid != os.getpid():
             self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._sweep()
+            for path in self._folder.glob(f"*{_SUFFIX}"):
+                self.is_alive(path.name.removesuffix(_SUFFIX))  # removes it if not
             path = self._path(self._token)
             # The file is locked before it gets its name, so that it never looks like that of a dead program.
             unnamed = path if sys.platform == "win32" else path.with_suffix(".new")
@@ -41,11 +42,6 @@ class Presence:
                 unnamed.rename(path)
             self._descriptor, self._pid = descriptor, os.getpid()
         return self._token
-
-    def _sweep(self) -> None:
-        """Remove the lock files of dead programs."""
-        for path in self._folder.glob(f"*{_SUFFIX}"):
-            self.is_alive(path.name.removesuffix(_SUFFIX))
 
     def _path(self, token: str) -> Path:
         return self._folder / f"{token}{_SUFFIX}"

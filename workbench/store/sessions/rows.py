@@ -15,6 +15,7 @@ from workbench.core.recipe import GIVEN
 from workbench.core.session import Session, SessionSummary, first_words
 from workbench.core.trace import Trace
 from workbench.core.tree import INTERRUPTED, Making, Node, Tree, Turn, View
+from workbench.store.files import numbered
 
 Row = tuple[Any, ...]
 
@@ -36,9 +37,9 @@ def from_text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "surrogatepass")
 
 
-def _dumped(value: Mapping[str, object] | None) -> str | None:
+def _dumped(value: Mapping[str, object]) -> str:
     # JSON escapes everything beyond ASCII, including lone surrogates.
-    return None if value is None else json.dumps(value, separators=(",", ":"))
+    return json.dumps(value, separators=(",", ":"))
 
 
 def _loaded(text: str | None) -> object:
@@ -68,10 +69,8 @@ def next_making(session: Session) -> Making:
 
 def insert_session(connection: sqlite3.Connection, session: Session, holder: str | None) -> tuple[int, str]:
     """Store a whole session; returns its key and its id, with a number appended if the wanted one exists."""
-    name, number = session.id, 1
-    while connection.execute("SELECT 1 FROM session WHERE id = ?", (to_text(name),)).fetchone():
-        number += 1
-        name = f"{session.id}-{number}"
+    taken = "SELECT 1 FROM session WHERE id = ?"
+    name = next(name for name in numbered(session.id) if not connection.execute(taken, (to_text(name),)).fetchone())
     values = (
         to_text(name),
         session.created_at,
@@ -101,7 +100,7 @@ def put_message(connection: sqlite3.Connection, session: int, node: Node) -> int
     """Store a message, replacing its earlier state, as the end of the conversation; returns its key."""
     turn, message = node.turn, node.turn.message
     known = {} if turn.metrics is None else asdict(turn.metrics)
-    metrics = _dumped({name: value for name, value in known.items() if value is not None} if known else None)
+    metrics = _dumped({name: value for name, value in known.items() if value is not None}) if known else None
     values = (
         node.parent or None,
         message.role,
@@ -244,21 +243,14 @@ def _read_tree(connection: sqlite3.Connection, session: int, leaf: int) -> Tree:
         (session,),
     ).fetchall()
     nodes, deleted = [], set()
-    for row in rows:
-        content, reasoning = _pieces(connection, row[13]) if row[14] else ("", "")
-        message = Message(row[2], from_text(row[3]) + content, from_text(row[4]) + reasoning)
-        turn = Turn(
-            message,
-            row[5],
-            from_text(row[6]),
-            _read_metrics(row[8]),
-            from_text(row[7]),
-            _read_making(row[9], row[10]),
-            Trace(row[11] or b""),
-        )
-        nodes.append(Node(row[0], row[1] or 0, turn))
-        if row[12] is not None:
-            deleted.add(row[0])
+    for number, parent, role, content, reasoning, at, model, reason, metrics, made, seed, trace, gone, key, cut in rows:
+        more, thought = _pieces(connection, key) if cut else ("", "")
+        message = Message(role, from_text(content) + more, from_text(reasoning) + thought)
+        figures, making = _read_metrics(metrics), _read_making(made, seed)
+        turn = Turn(message, at, from_text(model), figures, from_text(reason), making, Trace(trace or b""))
+        nodes.append(Node(number, parent or 0, turn))
+        if gone is not None:
+            deleted.add(number)
     return Tree(tuple(nodes), View(leaf, frozenset(deleted)))
 
 
@@ -273,17 +265,10 @@ def _read_metrics(text: str | None) -> AnswerMetrics | None:
 
 def read_summary(row: Row) -> SessionSummary:
     """A row of a list, from the columns of `SUMMARY`."""
-    title = from_text(row[2]) or from_text(row[1]) or "empty session"
-    return SessionSummary(
-        from_text(row[0]),
-        title,
-        from_text(row[3]),
-        row[4],
-        row[5],
-        _read_metrics(row[6]),
-        bool(row[7]),
-        bool(row[8]),
-    )
+    name, words, given, model, messages, at, metrics, pinned, deleted = row
+    title = from_text(given) or from_text(words) or "empty session"
+    figures = _read_metrics(metrics)
+    return SessionSummary(from_text(name), title, from_text(model), messages, at, figures, bool(pinned), bool(deleted))
 
 
 def rescue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+from collections.abc import Iterator
 
 from workbench.store.sessions import bigrams
 
@@ -95,6 +97,20 @@ def _statements(script: str) -> list[str]:
     return found
 
 
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """A write that ends with the `with` block: what an error interrupts changes nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            with contextlib.suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+        raise
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     """Create the tables of a new database, in one transaction; one that has them is left alone.
 
@@ -103,18 +119,13 @@ def prepare(connection: sqlite3.Connection) -> None:
     bigrams.register(connection)
     if _version(connection):
         return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         # Another program may have done it while this one waited.
         if not _version(connection):
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             for statement in _statements(_TABLES + bigrams.TABLE):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -12,7 +12,6 @@ from workbench.store.sessions import bigrams
 from workbench.store.sessions.rows import SUMMARY, from_text, read_summary
 
 MOST_HITS = 100
-"""The most sessions that a search returns."""
 _MOST_MESSAGES = 5_000
 """The most messages that a search for a frequent word visits, newest first."""
 _SNIPPET_TOKENS = 16
@@ -37,19 +36,10 @@ def _begins(words: str, term: str) -> bool:
 
 
 def match_expression(words: str) -> str:
-    """Typed words in the syntax of FTS5: quoted ones as a phrase, the last one also as a prefix.
+    """Typed words in the syntax of FTS5: quoted ones as a phrase, the last one also as a prefix, runs as bigrams.
 
     Operators have no effect; the result is empty if there is no word.
     """
-    terms = terms_of(words)
-    quoted = [f'"{term}"' for term in terms]
-    if terms and _begins(words, terms[-1]):
-        quoted[-1] += "*"
-    return " ".join(quoted)
-
-
-def runs_expression(words: str) -> str:
-    """The same for the index of bigrams."""
     terms = terms_of(words)
     last = len(terms) - 1
     return " ".join(
@@ -86,14 +76,12 @@ def _named(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
 def _found(connection: sqlite3.Connection, index: str, expression: str) -> Iterator[tuple[int, int, int, str]]:
     """Key, session and number of each matching message of an index, and the index; newest first."""
     # The newest messages are read without ranking all matches, which would take seconds for "the".
-    rows = connection.execute(
-        f"SELECT {index}.rowid, message.session, message.number "
+    return connection.execute(
+        f"SELECT {index}.rowid, message.session, message.number, '{index}' "
         f"FROM {index} JOIN message ON message.key = {index}.rowid WHERE {index} MATCH ? "
         f"AND message.deleted_at IS NULL ORDER BY {index}.rowid DESC LIMIT ?",
         (expression, _MOST_MESSAGES),
     )
-    for key, session, number in rows:
-        yield key, session, number, index
 
 
 def _said(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
@@ -101,7 +89,7 @@ def _said(connection: sqlite3.Connection, words: str) -> Iterator[SessionHit]:
     sources = []
     if not bigrams.has_runs(words):
         sources.append(_found(connection, "words", expression))
-    sources.append(_found(connection, "runs", runs_expression(words)))
+    sources.append(_found(connection, "runs", expression))
     finder = bigrams.finder(terms_of(words))
     seen = set()
     for key, session, number, index in heapq.merge(*sources, key=lambda found: found[0], reverse=True):

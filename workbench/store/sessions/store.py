@@ -17,6 +17,7 @@ from typing_extensions import override
 from workbench.core.errors import SessionError, nearest
 from workbench.core.models import ModelEntry
 from workbench.core.session import ExportFormat, Session, SessionHit, SessionStore, SessionSummary
+from workbench.store.files import numbered
 from workbench.store.sessions.database import Database, FoundDamage
 from workbench.store.sessions.digests import model_digest
 from workbench.store.sessions.journal import DatabaseJournal, in_thread
@@ -31,6 +32,7 @@ from workbench.store.sessions.rows import (
     rescue,
     to_text,
 )
+from workbench.store.sessions.schema import transaction
 from workbench.store.sessions.search import search
 
 log = logging.getLogger(__name__)
@@ -63,19 +65,14 @@ class DatabaseSessionStore(SessionStore):
 
     def _opened(self, connection: sqlite3.Connection) -> None:
         """Remove what was deleted long ago."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            before = self._clock() - PURGE_SECONDS
+        before = self._clock() - PURGE_SECONDS
+        with transaction(connection):
             connection.execute("DELETE FROM session WHERE deleted_at < ?", (before,))
             connection.execute(
                 "DELETE FROM message WHERE deleted_at < ? "
                 "AND (SELECT holder FROM session WHERE key = message.session) IS NULL",
                 (before,),
             )
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
 
     # Reading and writing
 
@@ -114,11 +111,7 @@ class DatabaseSessionStore(SessionStore):
     @override
     async def create(self) -> DatabaseJournal:
         now = self._clock()
-        stem = new_id(now)
-        name, number = stem, 1
-        while name in self._given:
-            number += 1
-            name = f"{stem}-{number}"
+        name = next(name for name in numbered(new_id(now)) if name not in self._given)
         self._given.add(name)
         return self._journal(Session(name, now, now))
 
@@ -224,14 +217,13 @@ class DatabaseSessionStore(SessionStore):
             SessionError: There is none, or more than one.
         """
 
-        def find(connection: sqlite3.Connection) -> str:
+        def ids(connection: sqlite3.Connection) -> list[str]:
             rows = connection.execute(
                 "SELECT id FROM session WHERE deleted_at IS NULL AND messages > 0 ORDER BY updated_at DESC, id DESC"
             )
-            return _named(session_id, [from_text(row[0]) for row in rows])
+            return [from_text(row[0]) for row in rows]
 
-        found = await self._read(find, "")
-        return found or _named(session_id, [])
+        return _named(session_id, await self._read(ids, []))
 
     @override
     async def open_session(self, session_id: str) -> Session:

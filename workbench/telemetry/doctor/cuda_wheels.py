@@ -8,17 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 CUDA_INDEXES = {
-    (11, 8): "cu118",
-    (12, 1): "cu121",
-    (12, 2): "cu122",
-    (12, 3): "cu123",
-    (12, 4): "cu124",
-    (12, 5): "cu125",
-    (13, 0): "cu130",
-    (13, 2): "cu132",
+    version: "cu{}{}".format(*version)
+    for version in ((11, 8), (12, 1), (12, 2), (12, 3), (12, 4), (12, 5), (13, 0), (13, 2))
 }
 """Names of the wheel indexes by CUDA version."""
-
 _CAPABILITIES = {11: ((6, 0), (8, 9)), 12: ((6, 0), (99, 0)), 13: ((7, 5), (99, 0))}
 """The lowest and the highest compute capability that the wheels of a CUDA major version support."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, SourceName, SourceState
 from workbench.core.units import GIB, size_text
@@ -36,23 +37,16 @@ _AGAIN = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {B
 _MUCH_SLOWER_WITHOUT = frozenset({"avx2", "fma", "f16c", "asimddp"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    maker: str
-    source: SourceName
-    hint: str
-
-
-_WANTED_DRIVERS = {
-    0x10DE: _Wanted(
+_WANTED_DRIVERS: dict[int, tuple[str, SourceName, str]] = {
+    0x10DE: (
         "NVIDIA",
         "nvml",
         "Install NVIDIA's own driver (Debian: sudo apt install nvidia-driver; Ubuntu: sudo ubuntu-drivers install; "
         "Fedora: sudo dnf install akmod-nvidia) and restart. In a container: start it with --gpus all.",
     ),
-    0x1002: _Wanted("AMD", "amdgpu", "Type: sudo modprobe amdgpu"),
+    0x1002: ("AMD", "amdgpu", "Type: sudo modprobe amdgpu"),
 }
-"""By PCI vendor id."""
+"""By PCI vendor id: the maker, the source that needs its driver, and how to get the driver."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +98,9 @@ def look_at_folder(name: str, path: Path) -> Folder:
     while not there.exists() and there != there.parent:
         there = there.parent
     free = total = None
-    try:
+    with suppress(OSError):
         usage = psutil.disk_usage(str(there))
         free, total = usage.free, usage.total
-    except OSError:
-        pass
     return Folder(name, path, path.exists(), os.access(there, os.W_OK), free, total)
 
 
@@ -116,7 +108,8 @@ def find(facts: Facts) -> list[Alarm]:
     """All problems, the worst first."""
     found = [
         *_engine(facts),
-        *_sources(facts.sources),
+        *(Alarm("gpu-driver", "warning", state.reason, subject=state.source)
+          for state in facts.sources if state.status == "down"),
         *_undriven(facts),
         *unused_gpus(
             [sample.gpu for sample in facts.gpus],
@@ -134,8 +127,7 @@ def find(facts: Facts) -> list[Alarm]:
         *(Alarm("config", "warning", problem, "Correct the file; until then the setting keeps its default.", problem)
           for problem in facts.config_problems),
     ]  # fmt: skip
-    order = ["error", "warning", "info"]
-    return sorted(found, key=lambda alarm: order.index(alarm.severity))
+    return sorted(found, key=lambda alarm: ["error", "warning", "info"].index(alarm.severity))
 
 
 def _engine(facts: Facts) -> list[Alarm]:
@@ -153,28 +145,20 @@ def _engine(facts: Facts) -> list[Alarm]:
     return [Alarm("engine", "error", text, hint), *alarms]
 
 
-def _sources(sources: Sequence[SourceState]) -> list[Alarm]:
-    return [
-        Alarm("gpu-driver", "warning", state.reason, subject=state.source)
-        for state in sources
-        if state.status == "down"
-    ]
-
-
 def _undriven(facts: Facts) -> Iterator[Alarm]:
     """Cards without a driver that reports them. A driver that is down has its own finding."""
     seen = {sample.gpu.pci_id for sample in facts.gpus}
     absent = {state.source for state in facts.sources if state.status == "absent"}
     for card in facts.cards:
-        wanted = _WANTED_DRIVERS.get(card.vendor)
-        if wanted is None or card.pci_id in seen or wanted.source not in absent:
+        maker, source, hint = _WANTED_DRIVERS.get(card.vendor, ("", "", ""))
+        if source not in absent or card.pci_id in seen:
             continue
         has = f"the kernel uses {card.driver} for it" if card.driver else "the kernel has no driver for it"
         yield Alarm(
             "gpu-driver",
             "warning",
-            f"The {wanted.maker} GPU at {card.pci_id} lacks the driver that computing needs; {has}.",
-            wanted.hint,
+            f"The {maker} GPU at {card.pci_id} lacks the driver that computing needs; {has}.",
+            hint,
             card.pci_id,
         )
 
@@ -185,14 +169,11 @@ def _features(machine: MachineInfo, build: Mapping[str, bool] | None) -> Iterato
     unused = [name for name in machine.features if name in _USED_FEATURES and not build.get(_USED_FEATURES[name])]
     if not unused:
         return
-    severity: Literal["warning", "info"]
-    if any(name in _MUCH_SLOWER_WITHOUT for name in unused):
-        severity, cost = "warning", "computing is much slower than it could be"
-    else:
-        severity, cost = "info", "some models run slower than they could"
+    slow = not _MUCH_SLOWER_WITHOUT.isdisjoint(unused)
+    cost = "computing is much slower than it could be" if slow else "some models run slower than they could"
     yield Alarm(
         "cpu-features",
-        severity,
+        "warning" if slow else "info",
         f"This build of llama.cpp does not use CPU features that the processor has ({', '.join(unused)}): {cost}.",
         f'Type: CMAKE_ARGS="-DGGML_NATIVE=on" {_AGAIN}',
     )
@@ -255,32 +236,18 @@ def _variables(environment: Mapping[str, str]) -> Iterator[Alarm]:
 
 
 def _folders(folders: Sequence[Folder]) -> Iterator[Alarm]:
-    yield from (
-        Alarm(
-            "folder",
-            "error",
-            f"{folder.path} ({folder.name}) is not writable.",
-            "Make it writable, or move all folders with WORKBENCH_HOME=/another/folder.",
-            folder.name,
-        )
-        for folder in folders
-        if not folder.writable and folder.name != MODEL_FOLDER
-    )
-    yield from (
-        Alarm(
-            "model-folder",
-            "warning",
-            f"The model folder {folder.path} does not exist.",
-            "Correct model_folders in the config file, or connect the disk that it is on.",
-            str(folder.path),
-        )
-        for folder in folders
-        if not folder.exists and folder.name == MODEL_FOLDER
-    )
-    disks: dict[tuple[int, int], list[Folder]] = {}
+    disks: defaultdict[tuple[int, int], list[str]] = defaultdict(list)
     for folder in folders:
+        if folder.name == MODEL_FOLDER and not folder.exists:
+            text = f"The model folder {folder.path} does not exist."
+            hint = "Correct model_folders in the config file, or connect the disk that it is on."
+            yield Alarm("model-folder", "warning", text, hint, str(folder.path))
+        elif folder.name != MODEL_FOLDER and not folder.writable:
+            text = f"{folder.path} ({folder.name}) is not writable."
+            hint = "Make it writable, or move all folders with WORKBENCH_HOME=/another/folder."
+            yield Alarm("folder", "error", text, hint, folder.name)
         if folder.free_bytes is not None and folder.total_bytes is not None and folder.free_bytes < LITTLE_DISK:
-            disks.setdefault((folder.free_bytes, folder.total_bytes), []).append(folder)
+            disks[folder.free_bytes, folder.total_bytes].append(folder.name)
     for (free, _), on_it in disks.items():
-        names = ", ".join(dict.fromkeys(folder.name for folder in on_it))
+        names = ", ".join(dict.fromkeys(on_it))
         yield Alarm("disk", "warning", f"{size_text(free)} is free on the disk of {names}.", "Free some space.", names)

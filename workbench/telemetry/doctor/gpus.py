@@ -16,8 +16,6 @@ _BACKENDS: dict[SourceName, frozenset[str]] = {
     "apple": frozenset({"metal", "mtl", "vulkan"}),
 }
 """The ggml backends that can use the GPUs of a source."""
-
-
 _HIDING = {
     "nvml": ("CUDA_VISIBLE_DEVICES",),
     "amdgpu": ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
@@ -43,12 +41,10 @@ def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> 
     for device in devices:
         if not device.is_gpu:
             continue
-        if device.pci_id is not None:
-            gpu = by_address.get(device.pci_id)
-            if gpu is not None:
-                found[device.name] = gpu
-        else:
+        if device.pci_id is None:
             unknown.append(device)
+        elif device.pci_id in by_address:
+            found[device.name] = by_address[device.pci_id]
     # With two backends in a build, one GPU is two devices.
     for device in unknown:
         fitting = [gpu for gpu in gpus if _may_drive(device, gpu)]
@@ -62,8 +58,7 @@ def match_devices(devices: Sequence[ComputeDevice], gpus: Sequence[GpuInfo]) -> 
 
 
 def _may_drive(device: ComputeDevice, gpu: GpuInfo) -> bool:
-    backend = (device.backend or device.name.rstrip("0123456789")).lower()
-    return backend in _BACKENDS[gpu.source]
+    return (device.backend or device.name.rstrip("0123456789")).lower() in _BACKENDS[gpu.source]
 
 
 def _same_name(one: str, other: str) -> bool:
@@ -128,20 +123,8 @@ def _hidden(gpu: GpuInfo, environment: Mapping[str, str]) -> Alarm | None:
 
 
 def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
-    advice = advice_for(gpu, cuda)
-    names = {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]
-    if backends & names:
-        return Alarm(
-            "gpu-unused",
-            "warning",
-            f"llama.cpp does not list {gpu_name(gpu)}, although this build has the backend for it.",
-            "Read the log of llama.cpp: press F12. Often the driver is older than the build.",
-            gpu.key,
-        )
-    return Alarm(
-        "gpu-unused",
-        "warning",
-        f"This build of llama.cpp cannot use {gpu_name(gpu)}.",
-        advice.text,
-        gpu.key,
-    )
+    text, hint = f"This build of llama.cpp cannot use {gpu_name(gpu)}.", advice_for(gpu, cuda).text
+    if backends & {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]:
+        text = f"llama.cpp does not list {gpu_name(gpu)}, although this build has the backend for it."
+        hint = "Read the log of llama.cpp: press F12. Often the driver is older than the build."
+    return Alarm("gpu-unused", "warning", text, hint, gpu.key)

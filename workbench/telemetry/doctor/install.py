@@ -4,30 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 from workbench.core.telemetry import GpuInfo, SourceName
 from workbench.telemetry.doctor.cuda_wheels import newest_index
 
-Backend = Literal["cuda", "rocm", "metal"]
-
 LOWEST_CAPABILITY = (5, 0)
 """The lowest compute capability that CUDA builds of llama.cpp support."""
 
-_BACKENDS: dict[SourceName, Backend] = {"nvml": "cuda", "amdgpu": "rocm", "apple": "metal"}
-_FLAGS: dict[Backend, str] = {
-    "cuda": "-DGGML_CUDA=on",
-    "rocm": "-DGGML_HIP=on",
-    "metal": "-DGGML_METAL=on",
+_NATIVE: dict[SourceName, tuple[str, str, str]] = {
+    "nvml": ("cuda", "-DGGML_CUDA=on", "the CUDA toolkit (nvcc)"),
+    "amdgpu": ("rocm", "-DGGML_HIP=on", "ROCm (hipcc)"),
+    "apple": ("metal", "-DGGML_METAL=on", "Xcode's command line tools (xcode-select --install)"),
 }
-_NEEDS: dict[Backend, str] = {
-    "cuda": "the CUDA toolkit (nvcc)",
-    "rocm": "ROCm (hipcc)",
-    "metal": "Xcode's command line tools (xcode-select --install)",
-}
+"""The backend made for the GPUs of a source, its flag of CMake, and what compiling it needs."""
 BINDING = "llama-cpp-python"
 CHECKOUT = Path(__file__).resolve().parents[3]
 
@@ -61,21 +54,14 @@ def cuda_index(cuda: str, capability: tuple[int, int] | None) -> str | None:
 
 # Called with every sample of the meters, and it reads files.
 @lru_cache(maxsize=64)
-def advice_for(
-    gpu: GpuInfo,
-    cuda: str = "",
-    *,
-    platform: str = sys.platform,
-    checkout: bool | None = None,
-) -> Advice:
+def advice_for(gpu: GpuInfo, cuda: str = "", *, platform: str = sys.platform, checkout: bool | None = None) -> Advice:
     """How to install a build of llama.cpp with the native backend of `gpu`.
 
     `cuda` is the CUDA version that the driver supports; a prebuilt wheel is offered where this runs from a checkout.
     """
-    backend = _BACKENDS[gpu.source]
-    flags = _FLAGS[backend]
+    backend, flags, needs = _NATIVE[gpu.source]
     pip = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING}"
-    wanted = f"{BINDING}=={_version()}"
+    wanted = f"{BINDING}=={installed_version(BINDING) or '0.3.36'}"
     if platform == "win32":
         command = f'{pip} -C cmake.args="{flags}" {wanted}'
     else:
@@ -83,20 +69,18 @@ def advice_for(
     if checkout is None:
         checkout = (CHECKOUT / "Makefile").is_file() and (CHECKOUT / "pyproject.toml").is_file()
     prebuilt = ""
-    if checkout:
-        index = cuda_index(cuda, gpu.capability) if backend == "cuda" else None
-        if backend != "cuda":
-            prebuilt = f"make run BACKEND={backend}"
-        elif index is not None:
-            prebuilt = f"make run BACKEND=cuda CUDA={index}"
-    return Advice(command, _NEEDS[backend], prebuilt)
+    if checkout and backend != "cuda":
+        prebuilt = f"make run BACKEND={backend}"
+    elif checkout and (index := cuda_index(cuda, gpu.capability)) is not None:
+        prebuilt = f"make run BACKEND=cuda CUDA={index}"
+    return Advice(command, needs, prebuilt)
 
 
-def _version() -> str:
-    try:
-        return importlib.metadata.version(BINDING)
-    except importlib.metadata.PackageNotFoundError:
-        return "0.3.36"
+def installed_version(package: str) -> str | None:
+    """The version of a Python package; None where it is not installed."""
+    with suppress(importlib.metadata.PackageNotFoundError):
+        return importlib.metadata.version(package)
+    return None
 
 
 def why_too_old(capability: tuple[int, int]) -> str:

@@ -1,11 +1,14 @@
-"""Description of the machine: operating system, processor and its features, container, graphics cards."""
+"""Description of the machine: operating system, processor, container, graphics cards, environment variables."""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from workbench.core.telemetry import normal_pci_id
 
@@ -18,6 +21,20 @@ FEATURES = (
 
 _DISPLAY_CLASS = 0x03
 _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
+
+PREFIXES = (
+    *("CUDA_", "NVIDIA_", "HIP_", "ROCR_", "HSA_", "GPU_", "ZES_", "ONEAPI_", "SYCL_", "VK_", "GGML_", "LLAMA_"),
+    *("OMP_", "GOMP_", "KMP_", "MKL_", "OPENBLAS_", "OLLAMA_", "HF_", "HUGGINGFACE_", "LMSTUDIO_", "LM_", "VLLM_"),
+    *("WORKBENCH_",),
+)
+NAMES = frozenset(
+    {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LD_PRELOAD"}
+)
+HIDDEN = "(set, not shown)"
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|AUTH|API_?KEY|(^|_)KEY(_|$)|COOKIE", re.IGNORECASE)
+_SECRET_VALUE = re.compile(
+    r"\b(hf_|sk-|ghp_|gho_|github_pat_|nvapi-|xox[abp]-|AKIA)[A-Za-z0-9_-]{8,}|\bBearer\s", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +108,48 @@ def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
 
 def processor_name(cpuinfo: str) -> str | None:
     """The name of the processor in Linux's `/proc/cpuinfo`; None where there is none."""
-    return next((value for key, value in _facts(cpuinfo) if key in {"model name", "Model"} and value), None)
+    return next((value for key, value in colon_pairs(cpuinfo) if key in {"model name", "Model"} and value), None)
 
 
 def processor_features(cpuinfo: str) -> tuple[str, ...] | None:
     """The members of `FEATURES` in Linux's `/proc/cpuinfo`; None where it lists no features."""
-    words = next((value for key, value in _facts(cpuinfo) if key in {"flags", "Features"}), None)
+    words = next((value for key, value in colon_pairs(cpuinfo) if key in {"flags", "Features"}), None)
     if words is None:
         return None
     have = set(words.split())
     return tuple(name for name in FEATURES if name in have)
 
 
-def _facts(cpuinfo: str) -> list[tuple[str, str]]:
-    pairs = (line.partition(":") for line in cpuinfo.splitlines())
+def colon_pairs(text: str) -> list[tuple[str, str]]:
+    """The pairs in the lines `key: value` of a file of the kernel."""
+    pairs = (line.partition(":") for line in text.splitlines())
     return [(key.strip(), value.strip()) for key, _, value in pairs]
+
+
+def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that affect how models run, sorted by name, with values that may be secret masked."""
+    chosen = {
+        name: value for name, value in environment.items() if name.upper() in NAMES or name.upper().startswith(PREFIXES)
+    }
+    return {name: masked(name, chosen[name]) for name in sorted(chosen)}
+
+
+def masked(name: str, value: str) -> str:
+    """`value` without access tokens, and without passwords in addresses."""
+    if _SECRET_NAME.search(name) or _SECRET_VALUE.search(value):
+        return HIDDEN if value else ""
+    if "@" not in value:
+        return value
+    if "://" not in value:
+        # A proxy address may lack its scheme.
+        return HIDDEN if ":" in value.rpartition("@")[0] else value
+    try:
+        parts = urlsplit(value)
+        if parts.username is None and parts.password is None and not parts.netloc.count("@"):
+            return value
+        return urlunsplit(parts._replace(netloc="***@" + parts.netloc.rpartition("@")[2]))
+    except ValueError:
+        return HIDDEN
 
 
 def _read(path: Path) -> str:

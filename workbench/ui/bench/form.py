@@ -21,6 +21,7 @@ from workbench.lab.bench.record import Kind
 from workbench.ui.bench.fields import FIELDS, KIND_NAMES, KINDS, BenchField, note_of, problem_of, takes_list
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import short_label, styled
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 
@@ -98,9 +99,7 @@ class BenchInput(Horizontal):
     def compose(self) -> ComposeResult:
         yield Label(self.field.label, classes="bench-name", markup=False)
         yield Label(self.field.option, classes="bench-option", markup=False)
-        value = Input(self.field.default, compact=True)
-        value.cursor_blink = False
-        yield value
+        yield InputLine(value=self.field.default)
         yield Label("", classes="bench-note", markup=False)
 
     def on_mount(self) -> None:

@@ -8,13 +8,12 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import Label
 
 from workbench.lab.bench.record import BenchBook, BenchRecord
 from workbench.ui.bench.summary import kept_row
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.widgets.rows import Rows
 
@@ -52,9 +51,8 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
         self._marked: str | None = None
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="bench-runs-box", classes="dialog-box") as box:
-            box.border_title = "Earlier measurements"
-            box.border_subtitle = "Enter opens · Space marks one to compare · Esc closes"
+        keys = "Enter opens · Space marks one to compare · Esc closes"
+        with dialog_box("bench-runs-box", "Earlier measurements", keys):
             yield RunRows("bench-runs")
             yield Label("", id="bench-runs-state", markup=False)
 

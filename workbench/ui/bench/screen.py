@@ -27,14 +27,14 @@ from workbench.ui.bench.results import BenchResults
 from workbench.ui.bench.runner import BenchRunner
 from workbench.ui.bench.summary import job_text, plan_lines, progress_line
 from workbench.ui.dialogs.export import export_document
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
-from workbench.ui.kit.transient import SAY_SECONDS, TransientText
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.services import Services
+from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
 PAINT_SECONDS = 0.2

@@ -5,16 +5,14 @@ from __future__ import annotations
 from asyncio import sleep as pause
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
-from workbench.core.session import ExportFormat, Session
 from workbench.core.tree import Node
-from workbench.ui.chat.answers import Ask, ChatAnswers
+from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.transcript.turns import TurnAction, TurnLines
-from workbench.ui.workspace.workspace import Workspace
+from workbench.ui.widgets.clipboard import CopyOut
 
 LONGEST_PAUSE_S = 3.0
 """The longest pause of a replay between two pieces of text: nobody wants to wait for the prefill again."""
@@ -26,17 +24,10 @@ NO_MESSAGE = "There is no message yet."
 class BranchActions:
     """Performs actions on one message: the given one, or the last one that the action applies to."""
 
-    def __init__(
-        self,
-        view: ChatView,
-        workspace: Workspace,
-        answers: ChatAnswers,
-        session_text: Callable[[Session, ExportFormat], str],
-    ) -> None:
+    def __init__(self, view: ChatView, answers: ChatAnswers) -> None:
         self._view = view
-        self._workspace = workspace
+        self._workspace = view.workspace
         self._answers = answers
-        self._session_text = session_text
         self._actions: dict[TurnAction, Callable[[TurnLines | None], object]] = {
             "regenerate": self._regenerate,
             "edit": self._edit,
@@ -44,8 +35,8 @@ class BranchActions:
             "branch_before": lambda turn: self._run(self._walk(turn, -1), "go to a branch"),
             "branch_after": lambda turn: self._run(self._walk(turn, 1), "go to a branch"),
             "delete": self._delete,
-            "undo": lambda _: self._run(self._undo(), "undo"),
-            "redo": lambda _: self._run(self._redo(), "redo"),
+            "undo": lambda _: self._run(self._turn_back("undo", "Undone."), "undo"),
+            "redo": lambda _: self._run(self._turn_back("redo", "Redone."), "redo"),
             "replay": lambda turn: view.run(self._replay(turn), "replay", "replay", exclusive=True),
         }
 
@@ -86,8 +77,7 @@ class BranchActions:
             self._view.status.say("Only a truncated answer can continue.")
             return
         workspace, number = self._workspace, node.number
-        ask: Ask = lambda model, emit: workspace.go_on(model, number, emit)  # noqa: E731
-        self._answers.branch(ask, node.parent, beginning=node)
+        self._answers.branch(lambda model, emit: workspace.go_on(model, number, emit), node.parent, beginning=node)
 
     def _edit(self, turn: TurnLines | None) -> None:
         from workbench.ui.chat.edit_dialog import EditDialog
@@ -113,8 +103,7 @@ class BranchActions:
             prompt.put(f"{prompt.text}\n{text}".strip())
         else:
             workspace = self._workspace
-            ask: Ask = lambda model, emit: workspace.edit(model, node.number, text, emit)  # noqa: E731
-            self._answers.branch(ask, node.parent, text)
+            self._answers.branch(lambda model, emit: workspace.edit(model, node.number, text, emit), node.parent, text)
 
     async def _rewrite(self, number: int, text: str) -> None:
         await self._workspace.rewrite(number, text)
@@ -126,14 +115,16 @@ class BranchActions:
         """Go to the branch beside `turn`, or beside the last message that has any."""
         if not self._answers.is_free():
             return
-        tree = self._workspace.conversation.tree
+        conversation = self._workspace.conversation
+        tree = conversation.tree
         places = tree.places()
         number = turn.number if turn is not None else 0
         if number not in places:
             number = next((each for each in reversed(places) if places[each].count > 1), 0)
-        if not number or not await self._workspace.walk(number, step):
+        if not number or not conversation.walk(number, step):
             self._view.status.say("There is no other branch here.")
             return
+        await self._workspace.record_view()
         siblings = tree.siblings(number)
         await self._view.redraw(siblings[(siblings.index(number) + step) % len(siblings)])
 
@@ -156,22 +147,20 @@ class BranchActions:
         self._view.app.push_screen(ConfirmDialog("Delete", text, "deletes"), answered)
 
     async def _delete_agreed(self, number: int) -> None:
-        await self._workspace.delete(number)
+        self._workspace.conversation.delete(number)
+        await self._workspace.record_view()
         await self._view.redraw(self._workspace.conversation.tree.leaf)
         self._view.status.say("Deleted.")
 
-    async def _undo(self) -> None:
-        if self._answers.is_free():
-            await self._show_change(await self._workspace.undo(), "Undone.", "There is nothing to undo.")
-
-    async def _redo(self) -> None:
-        if self._answers.is_free():
-            await self._show_change(await self._workspace.redo(), "Redone.", "There is nothing to redo.")
-
-    async def _show_change(self, changed: bool, done: str, otherwise: str) -> None:
+    async def _turn_back(self, way: Literal["undo", "redo"], done: str) -> None:
+        if not self._answers.is_free():
+            return
+        conversation = self._workspace.conversation
+        changed = conversation.turn_back(way)
         if changed:
-            await self._view.redraw(self._workspace.conversation.tree.leaf if self._view.focused_turn else 0)
-        self._view.status.say(done if changed else otherwise)
+            await self._workspace.record_view()
+            await self._view.redraw(conversation.tree.leaf if self._view.focused_turn else 0)
+        self._view.status.say(done if changed else f"There is nothing to {way}.")
 
     # Copies and replays
 
@@ -180,7 +169,7 @@ class BranchActions:
         if not self._workspace.conversation.tree.leaf:
             self._view.status.say(NO_MESSAGE)
             return
-        text = self._session_text(self._workspace.session(), "md")
+        text = self._view.services.session_text(self._workspace.session(), "md")
         self._view.transcript.post_message(CopyOut(text, "The conversation was copied as Markdown.", to_file))
 
     def copy_answer(self, *, to_file: bool = False) -> None:

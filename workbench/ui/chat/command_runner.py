@@ -13,31 +13,18 @@ from workbench.ui.chat.commands import COMMANDS, NOT_HERE, SETS, SHOWS, CommandL
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.view import ChatView
 from workbench.ui.kit import figures as fmt
-from workbench.ui.services import Services
-from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.gguf.inspect import ModelReport
 
 
 class CommandRunner:
-    """Runs commands.
+    """Runs commands; `actions` are those that take no argument, by name."""
 
-    Args:
-        actions: The commands that take no argument, by name.
-    """
-
-    def __init__(
-        self,
-        view: ChatView,
-        workspace: Workspace,
-        services: Services,
-        loader: ModelLoader,
-        actions: Mapping[str, Callable[[], object]],
-    ) -> None:
+    def __init__(self, view: ChatView, loader: ModelLoader, actions: Mapping[str, Callable[[], object]]) -> None:
         self._view = view
-        self._workspace = workspace
-        self._services = services
+        self._workspace = view.workspace
+        self._services = view.services
         self._loader = loader
         self._actions = actions
         self._commands: dict[str, Callable[[str], Awaitable[None]]] = {
@@ -50,11 +37,7 @@ class CommandRunner:
         }
 
     async def run(self, typed: CommandLine) -> None:
-        """Run a command.
-
-        Raises:
-            WorkbenchError: It cannot be run; nothing is changed.
-        """
+        """Run a command. Raises WorkbenchError where it cannot be run; nothing is changed then."""
         command = typed.command
         if command is None:
             raise ParameterError(f"There is no command /{typed.name}.", typed.advice)
@@ -90,7 +73,10 @@ class CommandRunner:
             case "":
                 await self._show("parameters")
             case "system":
-                await self._change_system(unquoted(value))
+                text = unquoted(value)
+                await self._workspace.change(text, {})
+                applies = "The system prompt applies from the next answer on."
+                self._view.status.say(applies if text else "There is no system prompt now.")
             case "think" | "nothink":
                 self._view.think(name == "think")
             case "parameter":
@@ -104,12 +90,6 @@ class CommandRunner:
                     f"There is nothing called {word!r} to set.", did_you_mean(word, [*SETS, *PARAMETERS])
                 )
 
-    async def _change_system(self, text: str) -> None:
-        await self._workspace.change(text, {})
-        self._view.status.say(
-            "The system prompt applies from the next answer on." if text else "There is no system prompt now."
-        )
-
     async def _set_parameter(self, name: str, text: str) -> None:
         parameter = find_parameter(name)
         if not text:
@@ -118,7 +98,7 @@ class CommandRunner:
         value: Value = tuple(map(unquoted, text.split())) if parameter.kind == "strings" else parse_value(name, text)
         await workspace.change(workspace.conversation.system, {name: value})
         when = "needs a reload" if workspace.needs_reload and parameter.reload else "from the next answer on"
-        self._view.status.say(f"{name} is {_text(value)}: {when}.")
+        self._view.status.say(f"{name} is {fmt.value(value)}: {when}.")
 
     # Showing
 
@@ -167,8 +147,8 @@ class CommandRunner:
         lines = []
         for parameter in PARAMETERS.values():
             value = get_value(conversation.sampling, conversation.load, parameter.name)
-            mark = "" if value == parameter.default else f"   (default {_text(parameter.default)})"
-            lines.append(f"{parameter.name:<20}{_text(value)}{mark}")
+            mark = "" if value == parameter.default else f"   (default {fmt.value(parameter.default)})"
+            lines.append(f"{parameter.name:<20}{fmt.value(value)}{mark}")
         return "\n".join(lines)
 
     async def _template(self) -> str:
@@ -193,7 +173,7 @@ class CommandRunner:
         models = await self._services.catalog.models()
         found = next((model for model in models if rest in (model.ref, model.label, model.name, model.path)), None)
         is_file = "/" in rest or rest.casefold().endswith((".gguf", "modelfile"))
-        if found is None and not is_file and rest not in ("demo",):
+        if found is None and not is_file and rest != "demo":
             names = [model.ref for model in models]
             raise UnknownModelError(f"There is no model {rest!r}.", did_you_mean(rest, names) or "Tab completes names.")
         self._loader.load(found.ref if found else rest, found.label if found else rest)
@@ -213,11 +193,3 @@ class CommandRunner:
 def _split(text: str) -> tuple[str, str]:
     name, _, value = text.partition(" ")
     return name.casefold(), value.strip()
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, tuple):
-        return " ".join(repr(each) for each in value) or "none"
-    return str(value)

@@ -83,17 +83,15 @@ NOT_HERE = {
 
 @dataclass(frozen=True, slots=True)
 class CommandLine:
-    """A command line."""
+    """A command line: the word after the slash, and the rest of the line."""
 
     name: str
-    """The word after the slash."""
     rest: str
-    """The rest of the line."""
 
     @property
     def command(self) -> SlashCommand | None:
         """The command; None where there is none with this name or alias."""
-        return next((each for each in COMMANDS if self.name == each.name or self.name in each.aliases), None)
+        return next((each for each in COMMANDS if self.name in (each.name, *each.aliases)), None)
 
     @property
     def advice(self) -> str:
@@ -124,12 +122,7 @@ def unquoted(text: str) -> str:
 
 
 def candidates(text: str, models: Sequence[str] = ()) -> list[Candidate]:
-    """The completions of a command.
-
-    Args:
-        text: The text so far.
-        models: The references of the models that `/load` offers.
-    """
+    """The completions of a command; `models` are those that `/load` offers, by their references."""
     if not text.startswith("/") or text.startswith("//") or "\n" in text:
         return []
     name, space, rest = text[1:].partition(" ")

@@ -6,11 +6,10 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.getters import query_one
 from textual.widgets import TextArea
 
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 
 
 class EditArea(TextArea):
@@ -37,13 +36,7 @@ class EditArea(TextArea):
 
 
 class EditDialog(Dialog[str | None]):
-    """Edits a message; returns the new text.
-
-    Args:
-        title: The title of the dialog.
-        text: The message.
-        done: What Enter does, such as `sends it`.
-    """
+    """Edits a message; returns the new text. `done` is what Enter does, such as `sends it`."""
 
     CSS_PATH = "edit_dialog.tcss"
     AUTO_FOCUS = "#edit-text"
@@ -57,9 +50,8 @@ class EditDialog(Dialog[str | None]):
         self._done = done
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="edit-box", classes="dialog-box") as box:
-            box.border_title = self._title
-            box.border_subtitle = f"Enter {self._done} · Shift+Enter or Ctrl+J new line · Esc goes back"
+        keys = f"Enter {self._done} · Shift+Enter or Ctrl+J new line · Esc goes back"
+        with dialog_box("edit-box", self._title, keys):
             area = EditArea(self._text, id="edit-text", soft_wrap=True, show_line_numbers=False, tab_behavior="focus")
             area.cursor_blink = False
             yield area

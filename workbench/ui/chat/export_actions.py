@@ -10,9 +10,7 @@ from workbench.core.models import Naming
 from workbench.core.sending import Sent
 from workbench.core.session import ExportFormat
 from workbench.ui.chat.view import ChatView
-from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
-from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.dialogs.export import Export
@@ -31,32 +29,32 @@ TO_OLLAMA = "ollama"
 TO_OLLAMA_TEXT = "Ollama      make the model there, and ask it something"
 
 
-def open_export(view: ChatView, workspace: Workspace, services: Services) -> None:
+def open_export(view: ChatView) -> None:
     """Let the user write the conversation to a file, or send it to Ollama."""
     from workbench.ui.dialogs.export import ExportDialog
 
     def chosen(export: Export | None) -> None:
         if export is not None and export.form == TO_OLLAMA:
-            _open_ollama(view, workspace, services)
+            _open_ollama(view)
         elif export is not None:
-            view.run(_export(view, workspace, export), "export", "export")
+            view.run(_export(view, export), "export", "export")
 
     texts = {suffix: text for suffix, (_, _, text) in EXPORTS.items()} | {TO_OLLAMA: TO_OLLAMA_TEXT}
-    dialog = ExportDialog("the conversation", texts, services.export_folder, workspace.session().title)
+    dialog = ExportDialog("the conversation", texts, view.services.export_folder, view.workspace.session().title)
     view.app.push_screen(dialog, chosen)
 
 
-async def _export(view: ChatView, workspace: Workspace, export: Export) -> None:
+async def _export(view: ChatView, export: Export) -> None:
     form, naming, _ = EXPORTS[export.form]
     try:
-        written = await workspace.export(form, export.path, naming)
+        written = await view.workspace.export(form, export.path, naming)
     except WorkbenchError as error:
         view.add_error(error)
     else:
         view.add(Notice(f"Written to {written}", severity="information"))
 
 
-def _open_ollama(view: ChatView, workspace: Workspace, services: Services) -> None:
+def _open_ollama(view: ChatView) -> None:
     from workbench.ui.chat.ollama_dialog import SendDialog
 
     def made(sent: Sent | None) -> None:
@@ -64,4 +62,4 @@ def _open_ollama(view: ChatView, workspace: Workspace, services: Services) -> No
             text = f"Ollama made {sent.model}, and it answers: {sent.answer}  Open it as {sent.ref}"
             view.add(Notice(text, severity="information"))
 
-    view.app.push_screen(SendDialog(services.sender, workspace.session()), made)
+    view.app.push_screen(SendDialog(view.services.sender, view.workspace.session()), made)

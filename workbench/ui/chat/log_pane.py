@@ -44,16 +44,12 @@ class LogPane(VerticalScroll):
         self.set_interval(REFRESH_SECONDS, self.look)
 
     def look(self) -> None:
-        new = self._logs.since(self._last)
-        if not new:
-            if not self._last:
-                self.text.set_lines([styled(("Nothing was logged yet.", "log--debug"))])
-            return
-        if not self._last:
-            self.text.set_lines([])
-        self._last = new[-1].number
-        lines = [*self.text.lines, *(_line(line) for line in new)]
-        self.text.set_lines(lines[-SHOWN_LINES:])
+        if new := self._logs.since(self._last):
+            lines = [*(self.text.lines if self._last else ()), *map(_line, new)]
+            self._last = new[-1].number
+            self.text.set_lines(lines[-SHOWN_LINES:])
+        elif not self._last:
+            self.text.set_lines([styled(("Nothing was logged yet.", "log--debug"))])
 
 
 def _line(line: LogLine) -> Content:

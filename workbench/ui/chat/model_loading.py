@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import PurePath
 
-from textual.worker import Worker, WorkerCancelled, WorkerFailed, get_current_worker
+from textual.worker import Worker, get_current_worker
 
 from workbench.core.engine import Engine
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
-from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.services import Services
+from workbench.ui.kit.text import cut
 from workbench.ui.transcript.notice import Notice
-from workbench.ui.workspace.workspace import NOTHING, Workspace
+from workbench.ui.workspace.workspace import NOTHING
 
 
 class ModelLoader:
     """Loads models, the last one that was asked for; a running answer is stopped, and a message may wait."""
 
-    def __init__(self, view: ChatView, workspace: Workspace, services: Services, answers: ChatAnswers) -> None:
+    def __init__(self, view: ChatView, answers: ChatAnswers) -> None:
         self._view = view
-        self._workspace = workspace
-        self._services = services
+        self._workspace = view.workspace
+        self._services = view.services
         self._answers = answers
         self._loading: Worker[None] | None = None
         self._wanted: ModelEntry | None = None
@@ -73,17 +71,14 @@ class ModelLoader:
         following = usable[(index + 1) % len(usable)] if usable else here
         if following.is_same(here):
             self._view.status.say(f"There is no other quantization of {here.name} on this machine.")
-            return
-        self._wanted = following
-        self.load(following.ref, following.label)
+        else:
+            self._wanted = following
+            self.load(following.ref, following.label)
 
     def load(self, ref: str, label: str, recipe: Recipe | None = None) -> None:
-        """Load a model for the conversation. A running load or answer is stopped.
+        """Load a model for the conversation; `label` is shown until it is open. A running load or answer is stopped.
 
-        Args:
-            ref: The reference of the model.
-            label: The name to show until it is open.
-            recipe: The part of its Modelfile to use: NOTHING for a conversation with its own settings; None for all.
+        `recipe` is the part of its Modelfile to use: NOTHING for a conversation with its own settings; None for all.
         """
         if self._wanted is not None and self._wanted.ref != ref:
             self._wanted = None
@@ -92,10 +87,7 @@ class ModelLoader:
 
     async def _load(self, ref: str, label: str, recipe: Recipe | None, before: Worker[None] | None) -> None:
         await self._answers.stop()
-        if before is not None and not before.is_finished:
-            self._workspace.stop()
-            with suppress(WorkerFailed, WorkerCancelled):
-                await before.wait()
+        await self._view.stop(before)
         if self._loading is not get_current_worker():
             # Another model was chosen while this one waited for its turn.
             return
@@ -106,7 +98,12 @@ class ModelLoader:
                 recipe = await self._services.catalog.find_recipe(ref) or NOTHING
             had = len(self._workspace.conversation.turns)
             engine = await self._workspace.open(ref, label, recipe)
-            await self._show_opening(recipe, had)
+            if recipe.messages and had:
+                key = self._view.key_for("chat.new")
+                text = "The messages of the Modelfile stand at the beginning of a new chat"
+                self._view.add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
+            elif recipe.messages:
+                await self._view.show_conversation()
             if engine.info.model.recipe is not None and recipe is not NOTHING:
                 self._view.add(Notice(brought(engine.info.model, recipe), severity="information"))
         except CancelledError:
@@ -121,49 +118,31 @@ class ModelLoader:
             self._wanted = None
             self._answers.load_ended(engine)
 
-    async def _show_opening(self, recipe: Recipe, had: int) -> None:
-        """Show the messages that the Modelfile has put before everything else."""
-        if recipe.messages and had:
-            key = self._view.key_for("chat.new")
-            text = "The messages of the Modelfile stand at the beginning of a new chat"
-            self._view.add(Notice(f"{text} ({key}); this one had begun.", severity="information"))
-        elif recipe.messages:
-            await self._view.show_conversation()
-
     def _show_loaded(self, engine: Engine) -> None:
         info = engine.info
         self._view.status.say(f"{info.model.label} is ready: loaded in {fmt.milliseconds(info.load_ms)}.")
-        self._view.add_swap(self._workspace.swaps.swap)
+        self._view.add_swap()
         for warning in info.warnings:
             self._view.add(Notice(warning, severity="warning"))
 
 
 SHOWN_PARAMETERS = 4
 """The most parameters that are listed with their values."""
+LONGEST_VALUE = 40
+"""Columns for one of those values: stop strings may be long and many."""
 
 
 def brought(model: ModelEntry, taken: Recipe) -> str:
-    """A sentence on the effects of a Modelfile, such as "The Modelfile brings a system prompt and temperature 0.2".
-
-    Args:
-        model: The open model, with its recipe.
-        taken: The part of the recipe that the conversation uses.
-    """
+    """A sentence on the effects of a model's Modelfile, of which the conversation uses the part `taken`."""
     own = model.recipe or Recipe()
     parts = [f"the adapter {PurePath(own.adapter).name}"] if own.adapter else []
     parts += ["a chat template"] if own.template else []
     parts += ["a system prompt"] if taken.system else []
-    parts += [f"{name} {_short(value)}" for name, value in taken.parameters[:SHOWN_PARAMETERS]]
-    if more := len(taken.parameters) - SHOWN_PARAMETERS:
-        parts += [f"{more} more {'parameter' if more == 1 else 'parameters'}"] if more > 0 else []
+    parts += [f"{name} {cut(fmt.value(value), LONGEST_VALUE)}" for name, value in taken.parameters[:SHOWN_PARAMETERS]]
+    if (more := len(taken.parameters) - SHOWN_PARAMETERS) > 0:
+        parts.append(f"{more} more {'parameter' if more == 1 else 'parameters'}")
     if count := len(taken.messages):
         parts.append("a message" if count == 1 else f"{count} messages")
     *most, last = parts or ["the model alone"]
     listed = f"{', '.join(most)} and {last}" if most else last
     return clean_line(f"The Modelfile brings {listed}.")
-
-
-def _short(value: Value) -> str:
-    if isinstance(value, tuple):
-        return ", ".join(repr(text) if len(text) <= 12 else f"{text[:11]!r}…" for text in value[:3])
-    return f"{value:g}" if isinstance(value, float) else str(value).lower()

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label
@@ -16,10 +15,11 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, TargetError, WorkbenchError
 from workbench.core.sending import ModelSender, SendPhase, SendProgress, Sent
 from workbench.core.session import Session
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
 
 PHASES: dict[SendPhase, str] = {
@@ -40,18 +40,11 @@ def proposed_name(title: str) -> str:
 class SendLines(Lines):
     """The progress, or the error."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "send--bar", "send--figure", "send--dim", "send--error", "gauge--track",
-    }  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"send--bar", "send--figure", "send--dim", "send--error", "gauge--track"}
 
 
 class SendDialog(Dialog[Sent | None]):
-    """Asks for a name and a server, and sends the model; returns the result.
-
-    Args:
-        sender: Sends the model.
-        session: The conversation.
-    """
+    """Asks for a name and a server, and sends the model of a conversation; returns the result."""
 
     CSS_PATH = "ollama_dialog.tcss"
 
@@ -70,18 +63,15 @@ class SendDialog(Dialog[Sent | None]):
         """The name and the server of the model that a second Enter replaces."""
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="send-box", classes="dialog-box") as box:
-            box.border_title = "Make a model in Ollama"
-            box.border_subtitle = "Enter makes it · Tab to the other field · Esc stops, then closes"
+        keys = "Enter makes it · Tab to the other field · Esc stops, then closes"
+        with dialog_box("send-box", "Make a model in Ollama", keys):
             yield Label("Name", classes="dialog-label")
-            yield Input(proposed_name(self._session.title), id="send-name", compact=True)
+            yield InputLine("send-name", value=proposed_name(self._session.title))
             yield Label("Ollama is at", classes="dialog-label")
-            yield Input(self._sender.usual_server, id="send-server", compact=True)
+            yield InputLine("send-server", value=self._sender.usual_server)
             yield SendLines()
 
     def on_mount(self) -> None:
-        for field in (self.name_input, self.server):
-            field.cursor_blink = False
         self._say("The model file is sent too, unless Ollama has it.", "send--dim")
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
         self.name_input.focus()
@@ -125,7 +115,7 @@ class SendDialog(Dialog[Sent | None]):
         self._say(text, style)
 
     def _note(self, progress: SendProgress) -> None:
-        """Note the progress, from any thread."""
+        # Called in the thread that sends.
         self._progress = progress
 
     def _paint(self) -> None:
@@ -134,13 +124,11 @@ class SendDialog(Dialog[Sent | None]):
             return
         width = max(20, self.state.size.width or 80)
         text = f"{PHASES[progress.phase]} {clean_line(progress.what)}"
-        line = styled((cut(text, width), "send--dim"))
-        if progress.fraction is None:
-            self.state.set_lines([line, Content("")])
-            return
-        room = max(8, min(48, width - 8))
-        figure = styled((f" {progress.fraction:4.0%}", "send--figure"))
-        self.state.set_lines([line, bar(progress.fraction, room, "send--bar") + figure])
+        second = Content("")
+        if progress.fraction is not None:
+            figure = styled((f" {progress.fraction:4.0%}", "send--figure"))
+            second = bar(progress.fraction, max(8, min(48, width - 8)), "send--bar") + figure
+        self.state.set_lines([styled((cut(text, width), "send--dim")), second])
 
     def action_close(self) -> None:
         if self._cancel is not None:

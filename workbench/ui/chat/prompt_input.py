@@ -7,8 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.models import Catalog
-from workbench.core.prompt_text import PromptBook
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.commands import CommandLine, candidates, plain_message, read_command
 from workbench.ui.chat.view import ChatView
@@ -19,25 +17,15 @@ DRAFT_SECONDS = 0.5
 
 
 class PromptInput:
-    """Takes messages and commands out of the prompt.
-
-    Args:
-        run_command: Runs a command. Raises WorkbenchError.
-    """
+    """Takes messages and commands out of the prompt; `run_command` raises WorkbenchError."""
 
     def __init__(
-        self,
-        view: ChatView,
-        answers: ChatAnswers,
-        prompts: PromptBook,
-        catalog: Catalog,
-        run_command: Callable[[CommandLine], Awaitable[None]],
+        self, view: ChatView, answers: ChatAnswers, run_command: Callable[[CommandLine], Awaitable[None]]
     ) -> None:
         self._view = view
         self._prompt = view.prompt
         self._answers = answers
-        self._prompts = prompts
-        self._catalog = catalog
+        self._prompts = view.services.prompts
         self._run_command = run_command
         self._command = ""
         """The command that runs; empty where none does."""
@@ -63,7 +51,6 @@ class PromptInput:
             self._prompt.notify("This was in the prompt when the program ended last time.", markup=False)
 
     def keep_draft(self) -> None:
-        """Write the text in the prompt to disk."""
         self._draft_timer.pause()
         self._view.run(self.store_draft(), "draft", "keep the draft")
 
@@ -83,8 +70,7 @@ class PromptInput:
     def submit(self, shown: str) -> None:
         """Send a message or run a command; a text that cannot be sent now stays in the prompt.
 
-        Args:
-            shown: The text with its pastes as chips. A paste at its beginning is no command.
+        `shown` has its pastes as chips, so that a paste at the beginning is no command.
         """
         if (typed := read_command(shown)) is not None:
             self._view.run(self._run(typed, shown), "slash", "command")
@@ -106,7 +92,6 @@ class PromptInput:
             self._command = ""
 
     def type(self, text: str) -> None:
-        """Put the beginning of a command into the prompt."""
         self._prompt.show_text(text)
         self._prompt.focus()
 
@@ -130,5 +115,6 @@ class PromptInput:
 
     async def _learn_names(self) -> None:
         with suppress(WorkbenchError):
-            self._model_names = [model.ref for model in await self._catalog.models() if not model.problem]
+            models = await self._view.services.catalog.models()
+            self._model_names = [model.ref for model in models if not model.problem]
             self._suggest()

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on
-from textual.app import ComposeResult
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -23,12 +23,11 @@ from workbench.ui.chat.prompt_input import PromptInput
 from workbench.ui.chat.session_actions import SessionActions
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
-from workbench.ui.kit.worker_errors import report_worker_error
-from workbench.ui.palette import PaletteEntry
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.services import Services
 from workbench.ui.transcript.notice import Notice
 from workbench.ui.transcript.turns import TurnAction, TurnLines
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import NOTHING, Workspace
 
 if TYPE_CHECKING:
@@ -56,9 +55,6 @@ class ChatScreen(Screen[None]):
     """Wires the parts of the chat, and maps keys and palette entries to them.
 
     Args:
-        services: The services of the program.
-        workspace: The state behind the chat.
-        key_for: Returns the key of a binding id.
         model: The model to open first; None for none.
         resume: The id of a stored session to continue.
         recipe: The part of the model's Modelfile that the first conversation uses; None for all.
@@ -97,13 +93,13 @@ class ChatScreen(Screen[None]):
         self._workspace = workspace
         self._key_for = key_for
         self._first = model, resume, recipe
-        self.view = view = ChatView(self, workspace, services.logs, key_for)
+        self.view = view = ChatView(self, services, workspace, key_for)
         self.prompt, self.transcript, self.status = view.prompt, view.transcript, view.status
-        self.answers = ChatAnswers(view, workspace)
-        self.loader = ModelLoader(view, workspace, services, self.answers)
-        self.branches = BranchActions(view, workspace, self.answers, services.session_text)
-        self.sessions = SessionActions(view, workspace, self.answers, self.loader, services.sessions, services.catalog)
-        self.input = PromptInput(view, self.answers, services.prompts, services.catalog, self._run_command)
+        self.answers = ChatAnswers(view)
+        self.loader = ModelLoader(view, self.answers)
+        self.branches = BranchActions(view, self.answers)
+        self.sessions = SessionActions(view, self.answers, self.loader)
+        self.input = PromptInput(view, self.answers, self._run_command)
 
     def compose(self) -> ComposeResult:
         yield from self.view.compose()
@@ -168,8 +164,7 @@ class ChatScreen(Screen[None]):
     async def leave(self) -> None:
         """Stop what runs, store the draft, and close the session as one that ended well."""
         await self.input.store_draft()
-        self._workspace.stop()
-        await self.answers.wait(LEAVE_SECONDS)
+        await self.answers.stop(LEAVE_SECONDS)
         await self._workspace.shut_down()
 
     # Actions
@@ -209,7 +204,7 @@ class ChatScreen(Screen[None]):
     def action_export(self) -> None:
         from workbench.ui.chat.export_actions import open_export
 
-        open_export(self.view, self._workspace, self._services)
+        open_export(self.view)
 
     def action_settings(self) -> None:
         from workbench.ui.dialogs.settings import SettingsDialog
@@ -260,13 +255,13 @@ class ChatScreen(Screen[None]):
             "log": self.view.toggle_log,
             **{name: partial(self.app.run_action, f"app.{action}") for name, action in program.items()},
         }
-        await CommandRunner(self.view, self._workspace, self._services, self.loader, actions).run(typed)
+        await CommandRunner(self.view, self.loader, actions).run(typed)
 
-    def palette_entries(self) -> Iterator[PaletteEntry]:
+    def palette_entries(self) -> Iterator[SystemCommand]:
         tooltips = {each.id: each.tooltip for each in TurnLines.BINDINGS if isinstance(each, Binding)}
         for action, title in TURN_ENTRIES:
             name = f"turn.{action}"
-            yield PaletteEntry(
+            yield SystemCommand(
                 f"{title}  ({self._key_for(name)})", tooltips[name], partial(self.branches.perform, action)
             )
         branches, sessions = self.branches, self.sessions
@@ -288,8 +283,8 @@ class ChatScreen(Screen[None]):
             ("Quantize the model", "Make another quantization of the open model.", quantize),
         )
         # fmt: on
-        yield from (PaletteEntry(*action) for action in actions)
+        yield from (SystemCommand(*action) for action in actions)
         for each in COMMANDS:
             # The others are actions, which are listed by their own names.
             if each.usage:
-                yield PaletteEntry(f"{each.line} …", each.help, partial(self.input.type, f"/{each.name} "))
+                yield SystemCommand(f"{each.line} …", each.help, partial(self.input.type, f"/{each.name} "))

@@ -6,35 +6,25 @@ from collections.abc import Coroutine
 from typing import Any
 
 from workbench.core.errors import SessionError
-from workbench.core.models import Catalog, ModelEntry
-from workbench.core.session import SessionStore
+from workbench.core.models import ModelEntry
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.view import ChatView
 from workbench.ui.chat.welcome import ResumeOffer
 from workbench.ui.transcript.notice import Notice
 from workbench.ui.workspace.conversation import Conversation
-from workbench.ui.workspace.workspace import NOTHING, Workspace
+from workbench.ui.workspace.workspace import NOTHING
 
 
 class SessionActions:
     """Replaces the current conversation by a new, a stored or an adopted one; a running answer is stopped."""
 
-    def __init__(
-        self,
-        view: ChatView,
-        workspace: Workspace,
-        answers: ChatAnswers,
-        loader: ModelLoader,
-        sessions: SessionStore,
-        catalog: Catalog,
-    ) -> None:
+    def __init__(self, view: ChatView, answers: ChatAnswers, loader: ModelLoader) -> None:
         self._view = view
-        self._workspace = workspace
+        self._workspace = view.workspace
         self._answers = answers
         self._loader = loader
-        self._sessions = sessions
-        self._catalog = catalog
+        self._sessions = view.services.sessions
         self._offer: ResumeOffer | None = None
 
     def _run(self, work: Coroutine[Any, Any, None], description: str) -> None:
@@ -77,25 +67,21 @@ class SessionActions:
 
         def chosen(session_id: str | None) -> None:
             if session_id is not None and session_id != self._workspace.recorder.session_id:
-                self._run(self._open(session_id), "open a session")
+                self._run(self._resume(session_id), "open a session")
 
         dialog = SessionsDialog(self._sessions, self._workspace.recorder.session_id, renamed)
         self._view.app.push_screen(dialog, chosen)
-
-    async def _open(self, session_id: str) -> None:
-        await self._answers.stop()
-        await self._resume(session_id)
 
     def begin(self, session_id: str | None) -> None:
         """Resume a session at the start of the program; without one, offer an interrupted one."""
         if session_id is not None:
             self._run(self._resume(session_id), "resume")
         else:
-            self._run(self._find_interrupted(), "look for interrupted sessions")
+            self._run(self._offer_interrupted(), "look for interrupted sessions")
 
-    async def _find_interrupted(self) -> None:
+    async def _offer_interrupted(self) -> None:
         if sessions := await self._sessions.interrupted():
-            self._offer = ResumeOffer(sessions[0], self._view.key_for("chat.resume"), self._view.key_for("chat.stop"))
+            self._offer = ResumeOffer(sessions[0], self._view.key_for)
             await self._view.add_above_status(self._offer)
 
     def answer_offer(self, *, resume: bool) -> bool:
@@ -115,9 +101,10 @@ class SessionActions:
             await self._sessions.dismiss(offer.session.id)
 
     async def _resume(self, session_id: str) -> None:
+        await self._answers.stop()
         session = await self._workspace.resume(session_id)
         labels = self._view.labels
-        labels |= {model.ref: model.label for model in await self._catalog.models()}
+        labels |= {model.ref: model.label for model in await self._view.services.catalog.models()}
         await self._view.redraw()
         model = self._workspace.model
         if session.model and not self._workspace.slot.loading and (model is None or model.ref != session.model):

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.geometry import Size
 
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import EngineInfo, estimate_error
+from workbench.core.models import estimate_error
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import (
     GAUGE_STYLES,
@@ -57,9 +57,8 @@ def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
 def _speed_lines(readings: StatsReadings, width: int) -> list[Content]:
     metrics = readings.metrics
     source = metrics.source if metrics is not None and readings.decode_tps is not None else ""
-    big = digits(fmt.rate(readings.decode_tps))
     lines = [heading_row("DECODE", width, source)]
-    for row, text in enumerate(big):
+    for row, text in enumerate(digits(fmt.rate(readings.decode_tps))):
         unit = " tokens/s" if row == 2 else ""
         lines.append(styled((text, "gauge--figure"), (unit, "gauge--label")))
     return lines + graph(readings.history, width)
@@ -76,28 +75,24 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     written = fmt.DASH if tokens is None else f"{mark}{fmt.count(tokens)}"
     seen_by = "" if metrics.latency_source == "engine" else f" {metrics.latency_source}"
     prefill_by = "" if metrics.source == "engine" or metrics.prefill_tps is None else f", {metrics.source}"
-    p50, p95 = fmt.milliseconds(metrics.itl_p50_ms), fmt.milliseconds(metrics.itl_p95_ms)
+
+    def latency(rank: int, name: str, figure_ms: float | None) -> Ranked:
+        source = "" if figure_ms is None else seen_by
+        return Ranked(rank, figure_row(name, fmt.milliseconds(figure_ms), width, source))
+
     return [
-        Ranked(1, figure_row("First token", *_by(fmt.milliseconds(metrics.ttft_ms), width, seen_by))),
+        latency(1, "First token", metrics.ttft_ms),
         Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}")),
         Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
         Ranked(7, figure_row("  cached", reused, width)),
         Ranked(1, figure_row("Answer", written, width, " tokens")),
-        Ranked(6, figure_row("Gap p50", *_by(p50, width, seen_by))),
-        Ranked(6, figure_row("Gap p95", *_by(p95, width, seen_by))),
+        latency(6, "Gap p50", metrics.itl_p50_ms),
+        latency(6, "Gap p95", metrics.itl_p95_ms),
     ]
 
 
-def _by(figure: str, width: int, who: str) -> tuple[str, int, str]:
-    """A figure with its source, where there is one."""
-    return figure, width, "" if figure == fmt.DASH else who
-
-
 def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
-    # 0: a server does not say how long it is.
-    size = (readings.info.settings.num_ctx or None) if readings.info else None
-    used = readings.context_used
-    share = used / size if used is not None and size else None
+    used, size, share = readings.context
     amount = fmt.DASH if size is None and used is None else f"{fmt.count(used)} / {fmt.count(size)}"
     return [heading_row("CONTEXT", width, amount, "gauge--value"), bar(share, width, level(share))]
 
@@ -105,20 +100,16 @@ def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
 def _memory_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     memory = readings.info.memory if readings.info else None
     total = fmt.size(memory.total_bytes if memory else None)
+    # How far the estimate before loading was off.
+    error = estimate_error(readings.info.estimate, memory) if readings.info else None
     return [
         Ranked(1, heading_row("MEMORY", width, clean_line(memory.device) if memory else "")),
-        Ranked(1, figure_row("Model", total, width, _estimate_note(readings.info))),
+        Ranked(1, figure_row("Model", total, width, f"  est {fmt.change(error)}" if error is not None else "")),
         Ranked(7, figure_row("  weights", fmt.size(memory.weights_bytes if memory else None), width)),
         Ranked(7, figure_row("  KV cache", fmt.size(memory.kv_bytes if memory else None), width)),
         Ranked(7, figure_row("  compute", fmt.size(memory.compute_bytes if memory else None), width)),
         *host_lines(readings.machine.host, width),
     ]
-
-
-def _estimate_note(info: EngineInfo | None) -> str:
-    """The error of the estimate before loading; empty where it is unknown."""
-    error = estimate_error(info.estimate, info.memory) if info else None
-    return f"  est {fmt.change(error)}" if error is not None else ""
 
 
 def _state_line(readings: StatsReadings) -> Ranked:
@@ -171,13 +162,12 @@ def _always(lines: Sequence[Content]) -> list[Ranked]:
 
 
 def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
-    """The two rows of the strip."""
+    """The two rows of the strip, with as many figures as there is room for."""
     info, metrics, machine = readings.info, readings.metrics or AnswerMetrics(), readings.machine
     label, value = "gauge--label", "gauge--value"
     cached, total = readings.prompt_tokens
     name = short_label(info.model) if info else clean_line(readings.loading or "no model")
-    size = (info.settings.num_ctx or None) if info else None
-    share = readings.context_used / size if readings.context_used is not None and size else None
+    used, size, share = readings.context
     context = level(share) if share is not None and share >= WARN_AT else value
     memory = info.memory.total_bytes if info and info.memory else None
     first = [
@@ -190,7 +180,7 @@ def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
     marks += "▲ " if machine.alarms or machine.age_s else ""
     second = [
         ((marks, "gauge--warn"), (name[:SHORT_NAME], "gauge--model")),
-        (("ctx ", label), (f"{fmt.count(readings.context_used)}/{fmt.count(size)}", context)),
+        (("ctx ", label), (f"{fmt.count(used)}/{fmt.count(size)}", context)),
         *(gpu_parts(machine) or ((("mem ", label), (fmt.size(memory), value)), *host_parts(machine.host))),
     ]
     return [joined(first, width), joined(second, width)]
@@ -213,17 +203,3 @@ class StatsView(Lines):
 
     def on_resize(self) -> None:
         self.show(self._readings)
-
-
-class StatsPanel(StatsView):
-    """One figure a row."""
-
-    def __init__(self) -> None:
-        super().__init__("panel", lambda readings, size: panel_lines(readings, size.width, size.height))
-
-
-class StatsStrip(StatsView):
-    """As many figures as there is room for in two rows."""
-
-    def __init__(self) -> None:
-        super().__init__("strip", lambda readings, size: strip_lines(readings, size.width))

@@ -7,15 +7,14 @@ from typing import ClassVar
 
 from textual.content import Content
 
-from workbench.core.events import PromptProgress
 from workbench.core.telemetry import Alarm
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, styled
-from workbench.ui.kit.transient import SAY_SECONDS, TransientText
 from workbench.ui.machine.lines import ALARM_SECONDS
 from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
 from workbench.ui.workspace.answer_run import AnswerRun
 from workbench.ui.workspace.model_slot import Load
 from workbench.ui.workspace.workspace import Workspace
@@ -27,9 +26,7 @@ _VALUE, _LABEL = "gauge--value", "gauge--label"
 class StatusLine(Lines):
     """One row below the transcript."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "gauge--value", "gauge--label", "gauge--bar", "gauge--track", "gauge--warn",
-    }  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {_VALUE, _LABEL, "gauge--bar", "gauge--track", "gauge--warn"}
 
     def __init__(self, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(widget_id="status")
@@ -109,19 +106,13 @@ class StatusLine(Lines):
             return styled(("Stopping…", _LABEL))
         answer, progress = run.answer, run.answer.progress
         if answer.phase == "prefill" and progress is not None:
-            todo = progress.total - progress.cached
-            share = (progress.done - progress.cached) / todo if todo > 0 else 1.0
-            figures = styled(
-                (f" {progress.done:,} of {progress.total:,} tokens", _VALUE),
-                (f"  {_prefill_rate(progress)} tok/s", _LABEL),
-            )
+            computed, todo = progress.done - progress.cached, progress.total - progress.cached
+            share = computed / todo if todo > 0 else 1.0
+            rate = computed * 1e9 / progress.lane_ns if computed > 0 and progress.lane_ns > 0 else None
+            amount = f" {progress.done:,} of {progress.total:,} tokens"
+            figures = styled((amount, _VALUE), (f"  {fmt.rate(rate)} tok/s", _LABEL))
             return styled(("Reading the prompt  ", _VALUE)) + bar(share, BAR_WIDTH) + figures + self._stop_hint()
         if answer.phase == "decode":
             text = f"{answer.meter.tokens:,} tokens  {fmt.rate(answer.meter.live_tps())} tok/s"
             return styled(("Writing  ", _VALUE), (text, _LABEL)) + self._stop_hint()
         return styled(("Waiting for the first token…", _VALUE)) + self._stop_hint()
-
-
-def _prefill_rate(progress: PromptProgress) -> str:
-    computed = progress.done - progress.cached
-    return fmt.rate(computed * 1e9 / progress.lane_ns) if computed > 0 and progress.lane_ns > 0 else fmt.DASH

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 
 from textual.app import App
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.worker import Worker
+from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import WorkbenchError
-from workbench.core.logbook import LogBook
-from workbench.ui.chat.stats_panel import StatsPanel, StatsStrip
+from workbench.ui.chat.stats_panel import StatsView, panel_lines, strip_lines
 from workbench.ui.chat.status_line import StatusLine
 from workbench.ui.chat.welcome import Welcome
 from workbench.ui.prompt.completion import Suggestions
 from workbench.ui.prompt.prompt import Prompt
+from workbench.ui.services import Services
 from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.transcript.notice import Notice
 from workbench.ui.transcript.swap_card import SwapCard
 from workbench.ui.transcript.transcript import Transcript
 from workbench.ui.transcript.turns import TurnLines, UserTurn
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.workspace.swap import Swap
 from workbench.ui.workspace.workspace import Workspace
 
 Result = TypeVar("Result")
@@ -49,16 +50,17 @@ class ChatView:
     """The widgets of the chat screen, which show the workspace; `screen` holds them and runs the workers."""
 
     def __init__(
-        self, screen: Screen[None], workspace: Workspace, logs: LogBook, key_for: Callable[[str], str]
+        self, screen: Screen[None], services: Services, workspace: Workspace, key_for: Callable[[str], str]
     ) -> None:
         self._screen = screen
-        self._workspace = workspace
-        self._logs = logs
+        self.services = services
+        self.workspace = workspace
         self._looked_at = 0.0
         self._swap_card: SwapCard | None = None
         self._queued: UserTurn | None = None
         self.key_for = key_for
-        self.panel, self.strip = StatsPanel(), StatsStrip()
+        self.panel = StatsView("panel", lambda figures, size: panel_lines(figures, size.width, size.height))
+        self.strip = StatsView("strip", lambda figures, size: strip_lines(figures, size.width))
         self.strip.display = False
         self.transcript = Transcript()
         self.status = StatusLine(workspace, key_for)
@@ -81,13 +83,18 @@ class ChatView:
             work, group=group, description=description, exclusive=exclusive, exit_on_error=False
         )
 
+    async def stop(self, worker: Worker[None] | None, seconds: float | None = None) -> None:
+        """Stop the answer or the load of `worker`, and wait for its end, but not longer than `seconds`."""
+        if worker is not None and not worker.is_finished:
+            self.workspace.stop()
+            with suppress(WorkerFailed, WorkerCancelled, TimeoutError):
+                await asyncio.wait_for(worker.wait(), seconds)
+
     @property
     def app(self) -> App[object]:
-        """The program, for dialogs and notifications."""
         return self._screen.app
 
     def start(self) -> None:
-        """Read the figures often while something runs, from now on."""
         self._busy_timer = self._screen.set_interval(BUSY_SECONDS, self._tick, pause=True)
 
     # The layout
@@ -108,13 +115,13 @@ class ChatView:
         if panes := self._screen.query(LogPane):
             panes.remove()
         else:
-            self._screen.mount(LogPane(self._logs), before=self._screen.query_one(KeyBar))
+            self._screen.mount(LogPane(self.services.logs), before=self._screen.query_one(KeyBar))
 
     # The figures
 
     @property
     def busy(self) -> bool:
-        return self._workspace.answering is not None or self._workspace.slot.loading
+        return self.workspace.answering is not None or self.workspace.slot.loading
 
     def begin_work(self) -> None:
         """Read the figures often from now on; an earlier message no longer matters."""
@@ -136,15 +143,15 @@ class ChatView:
 
     def look_if_due(self) -> None:
         """Show the figures together with a paint of the answer: one drawing of the screen instead of two."""
-        self._workspace.sample_speed()
+        self.workspace.sample_speed()
         if time.monotonic() - self._looked_at >= BUSY_SECONDS:
             self.look()
 
     def look(self) -> None:
         """Show the current figures and the status line."""
         self._looked_at = time.monotonic()
-        self._workspace.sample_speed()
-        readings = replace(self._workspace.readings(), meters_key=self.key_for("app.meters"))
+        self.workspace.sample_speed()
+        readings = replace(self.workspace.readings(), meters_key=self.key_for("app.meters"))
         with self._screen.app.batch_update():
             self.panel.show(readings)
             self.strip.show(readings)
@@ -156,35 +163,35 @@ class ChatView:
         """Show the first keys in an empty conversation."""
         self.transcript.mount(Welcome([(self.key_for(name), text) for name, text in FIRST_KEYS], hint))
 
-    def add(self, *widgets: Widget) -> None:
-        for welcome in self._screen.query(Welcome):
-            welcome.remove()
-        self.transcript.add(*widgets)
+    def add(self, widget: Widget) -> None:
+        self._screen.query(Welcome).remove()
+        self.transcript.add(widget)
 
     def add_error(self, error: WorkbenchError, source: str = "") -> None:
         """Add the notice of an error; log it too, where a source is named."""
         if source:
-            self._logs.add("error", source, str(error))
+            self.services.logs.add("error", source, str(error))
         self.add(Notice.of(error))
 
     def add_queued(self) -> None:
         """Add the message that waits for the model, if there is one."""
-        if self._workspace.queued is not None:
-            self._queued = self.transcript.user_turn(self._workspace.queued)
+        if (text := self.workspace.queued) is not None:
+            self._queued = self.transcript.user_turn(text)
             self.add(self._queued)
 
     def remove_queued(self) -> None:
         if self._queued is not None:
             self._queued.remove()
 
-    def add_swap(self, swap: Swap | None) -> None:
-        """Add the card of a swap; the next answer completes it."""
+    def add_swap(self) -> None:
+        """Add the card of the last swap, if there was one; the next answer completes it."""
+        swap = self.workspace.swaps.swap
         self._swap_card = None if swap is None else SwapCard(swap)
         if self._swap_card is not None:
             self.add(self._swap_card)
 
-    def update_swap(self, swap: Swap | None) -> None:
-        if self._swap_card is not None and swap is not None:
+    def update_swap(self) -> None:
+        if self._swap_card is not None and (swap := self.workspace.swaps.swap) is not None:
             self._swap_card.show(swap)
 
     @property
@@ -199,18 +206,14 @@ class ChatView:
         self.status.say("Thinking is shown." if shown else "Thinking is folded.")
 
     async def show_conversation(self) -> None:
-        tree = self._workspace.conversation.tree
+        tree = self.workspace.conversation.tree
         await self.transcript.show_tree(tree, self.labels, show_thoughts=self.show_thoughts)
         self.add_queued()
 
     async def redraw(self, focus: int = 0) -> None:
-        """Show the conversation and the figures again.
-
-        Args:
-            focus: The message to focus; 0 for none.
-        """
+        """Show the conversation and the figures again, and focus the message `focus`; 0 for none."""
         await self.show_conversation()
-        if not self._workspace.conversation.tree.leaf:
+        if not self.workspace.conversation.tree.leaf:
             self.welcome()
         self.look()
         if (turn := self.transcript.turn_of(focus)) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from textual.content import Content
@@ -40,27 +40,21 @@ class Welcome(Lines):
 
 
 class ResumeOffer(Lines):
-    """Offers a session whose program died; the prompt keeps the focus.
-
-    Args:
-        session: The interrupted session.
-        resume_key: The key that resumes it.
-        dismiss_key: The key that dismisses the offer for good.
-    """
+    """Offers a session whose program died; the prompt keeps the focus."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"offer--title", "offer--key"}
 
     class Clicked(Message):
         """The user accepts the offer."""
 
-    def __init__(self, session: Session, resume_key: str, dismiss_key: str) -> None:
+    def __init__(self, session: Session, key_for: Callable[[str], str]) -> None:
         super().__init__(widget_id="offer")
         self.session = session
-        count = len(session.turns)
-        words = clean_line(session.title)
+        what = f"“{clean_line(session.title)}”, {len(session.turns)} turns"
+        resume, dismiss = (key_for("chat.resume"), "offer--key"), (key_for("chat.stop"), "offer--key")
         self._lines = [
-            styled(("A session was interrupted: ", "offer--title"), (f"“{words}”, {count} turns", "")),
-            styled((resume_key, "offer--key"), (" resumes it   ", ""), (dismiss_key, "offer--key"), (" not now", "")),
+            styled(("A session was interrupted: ", "offer--title"), (what, "")),
+            styled(resume, (" resumes it   ", ""), dismiss, (" not now", "")),
         ]
 
     def on_click(self) -> None:

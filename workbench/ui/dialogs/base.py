@@ -10,7 +10,7 @@ from textual.screen import ModalScreen
 from textual.worker import Worker
 
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.worker_errors import report_worker_error
+from workbench.ui.widgets.worker_errors import report_worker_error
 
 Result = TypeVar("Result")
 
@@ -23,11 +23,9 @@ class Dialog(ModalScreen[Result]):
     ]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected error of a worker."""
         report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))
 
     def action_close(self) -> None:
-        """Close without a result."""
         self.dismiss(None)
 
 

@@ -13,13 +13,7 @@ from workbench.ui.kit.sanitize import clean
 
 
 class ConfirmDialog(Dialog[bool | None]):
-    """Asks a question: Enter is yes, Escape is no.
-
-    Args:
-        title: The subject.
-        text: The consequences.
-        yes: A verb for Enter, such as `deletes`.
-    """
+    """Asks a question: Enter is yes, Escape is no. `yes` is a verb for Enter, such as `deletes`."""
 
     CSS_PATH = "confirm.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -33,10 +27,8 @@ class ConfirmDialog(Dialog[bool | None]):
         self._yes = yes
 
     def compose(self) -> ComposeResult:
-        """The question."""
         with dialog_box("confirm-box", self._title, f"Enter {self._yes} · Esc cancels"):
             yield Label(clean(self._text), id="confirm-text", markup=False)
 
     def action_agree(self) -> None:
-        """Yes."""
         self.dismiss(True)

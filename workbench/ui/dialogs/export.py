@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain, count
 from pathlib import Path
 
 from textual import on
@@ -17,6 +18,7 @@ from textual.widgets.option_list import Option
 from workbench.core.errors import WorkbenchError
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.services import Services
+from workbench.ui.widgets.input_line import InputLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,22 +33,15 @@ class Export:
 def free_path(folder: Path, title: str, suffix: str) -> Path:
     """A path in `folder`, named after `title`, that does not exist yet."""
     name = re.sub(r"[^\w]+", "-", title.casefold()).strip("-")[:40].strip("-") or "session"
-    path = folder / f"{name}{suffix}"
-    number = 2
-    while path.exists():
-        path = folder / f"{name}-{number}{suffix}"
-        number += 1
-    return path
+    ends = chain([""], (f"-{number}" for number in count(2)))
+    paths = (folder / f"{name}{end}{suffix}" for end in ends)
+    return next(path for path in paths if not path.exists())
 
 
 class ExportDialog(Dialog[Export | None]):
-    """Asks for a format and a path.
+    """Asks for a format and a path; `title` is the default name of the file.
 
-    Args:
-        what: The exported thing, in words.
-        forms: The name of each format by its suffix. A key without a leading dot is not a file, and has no path.
-        folder: The default folder.
-        title: The default name of the file.
+    `forms` has the name of each format by its suffix. One without a leading dot is not a file, and has no path.
     """
 
     CSS_PATH = "export.tcss"
@@ -64,16 +59,12 @@ class ExportDialog(Dialog[Export | None]):
         self._proposed = ""
 
     def compose(self) -> ComposeResult:
-        """The formats above the path."""
         with dialog_box("export-box", f"Export {self._what}", "Enter writes · Tab to the path · Esc closes"):
             yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
             yield Label("To", id="export-to", classes="dialog-label")
-            path = Input(id="export-path", compact=True)
-            path.cursor_blink = False
-            yield path
+            yield InputLine("export-path")
 
     def on_mount(self) -> None:
-        """Select the first format."""
         self.forms.highlighted = 0
         self.forms.focus()
 
@@ -105,16 +96,9 @@ def export_document(
     text_of: Callable[[str], str],
     say: Callable[[str, float], object],
 ) -> None:
-    """Ask for a form and a path, and write a document there.
+    """Ask for a format and a path, and write a document there.
 
-    Args:
-        screen: Shows the dialog, and runs the worker that writes.
-        services: Knows the export folder and writes.
-        what: What is written, in words.
-        forms: Names of the forms, by the suffix of the file.
-        title: What the file is named after.
-        text_of: The document in one of the forms.
-        say: Shows a sentence for some seconds: where it was written, or why not.
+    `text_of` gives the document in a format. `say` shows for some seconds where it was written, or why not.
     """
 
     async def write(export: Export) -> None:

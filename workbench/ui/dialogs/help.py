@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
-from textual.content import Content, Span
+from textual.content import Content
 
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 INTRODUCTION = """\
@@ -25,21 +25,8 @@ When you change the model, the conversation continues with the new one. Settings
 model is loaded only when you ask for it. Every turn is stored on disk before the next one begins."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyRow:
-    """A key and its action."""
-
-    key: str
-    name: str
-    meaning: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyTable:
-    """The keys of one screen or widget."""
-
-    title: str
-    rows: Sequence[KeyRow]
+KeyTable = tuple[str, Sequence[tuple[str, str, str]]]
+"""The name of a screen or widget, and its keys: each with the name of its action and what that does."""
 
 
 class HelpText(Lines):
@@ -52,21 +39,18 @@ class HelpText(Lines):
         self._tables = tables
 
     def on_resize(self) -> None:
-        """Wrap to the width."""
         lines: list[Content] = []
         width = max(20, self.size.width)
         for paragraph in INTRODUCTION.split("\n"):
             lines += Content(paragraph).wrap(width)
-        for table in self._tables:
-            lines += [Content(""), Content(table.title, [Span(0, len(table.title), "help--heading")])]
-            key_width = max(len(row.key) for row in table.rows) + 2
-            for row in table.rows:
-                indent = " " * key_width
-                text = Content(f"{row.name}. {row.meaning}" if row.meaning else row.name)
+        for title, rows in self._tables:
+            lines += [Content(""), styled((title, "help--heading"))]
+            key_width = max(len(key) for key, _, _ in rows) + 2
+            for key, name, meaning in rows:
+                text = Content(f"{name}. {meaning}" if meaning else name)
                 first, *rest = text.wrap(max(10, width - key_width))
-                key = row.key.ljust(key_width)
-                lines.append(Content(key, [Span(0, len(row.key), "help--key")]) + first)
-                lines += [Content(indent) + line for line in rest]
+                lines.append(styled((key, "help--key"), (" " * (key_width - len(key)), "")) + first)
+                lines += [line.pad_left(key_width) for line in rest]
         self.set_lines(lines)
 
 
@@ -80,6 +64,5 @@ class HelpDialog(Dialog[None]):
         self._tables = tables
 
     def compose(self) -> ComposeResult:
-        """A text to scroll through."""
         with dialog_box("help-box", "Help", "↑ ↓ scroll · Esc closes"), VerticalScroll(id="help-scroll"):
             yield HelpText(self._tables)

@@ -9,24 +9,24 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
+from textual.events import Click
 from textual.getters import query_one
-from textual.widgets import Input, Label, OptionList
-from textual.widgets.option_list import Option
-from typing_extensions import override
+from textual.widgets import Input, Label
 
 from workbench.core.errors import ServerAddressError, WorkbenchError
 from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
 from workbench.core.servers import Servers, is_server_ref, server_url
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut, padded, short_problem, styled
 from workbench.ui.widgets.input_line import InputLine
+from workbench.ui.widgets.rows import Rows
 
 _PLACEHOLDER = "Type to search, or the http:// address of a server…"
-_NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 9
+_NAME, _QUANT, _BITS, _SIZE = 34, 9, 10, 11
 
 
 def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[ModelEntry]:
@@ -39,12 +39,9 @@ def ordered(models: Sequence[ModelEntry], current: ModelEntry | None) -> list[Mo
 
 
 def matching(models: Sequence[ModelEntry], query: str, search: ModelSearch | None = None) -> list[ModelEntry]:
-    """The models that match, the best first; all of them where nothing is searched.
+    """The models that match some words or the address of a server, the best first; all where nothing is searched.
 
-    Args:
-        models: All models.
-        query: The words, or the address of a server.
-        search: The search that the letters before were put to.
+    `search` is the one that the letters before were put to.
     """
     query = query.strip()
     if not query:
@@ -64,25 +61,19 @@ def _address_of(query: str) -> str:
         return query.casefold()
 
 
-def row(model: ModelEntry, *, current: bool) -> Content:
-    """A model in the list."""
+def row(model: ModelEntry, width: int, *, current: bool) -> Content:
+    """A model in the list; one that cannot be opened has the reason in place of its figures."""
+    mark, name = ("● " if current else "  ", "rows--good"), (f"{padded(model.name, _NAME)} ", "rows--strong")
+    quant = (padded(model.quant or fmt.DASH, _QUANT), "rows--accent")
+    if model.problem:
+        return styled(mark, name, quant, (cut(f" {short_problem(model)}", width - _NAME - _QUANT - 3), "rows--error"))
     bits = f"{model.bits_per_weight:.2f} bpw" if model.bits_per_weight is not None else fmt.DASH
     if model.loaded and model.bits_per_weight is None:
         # The state on the server says more than a dash.
         bits = "loaded"
-    name = clean_line(model.name)
-    name = name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
-    first = Content.assemble(
-        ("● " if current else "  ", "$success"),
-        (name.ljust(_NAME + 1), "bold"),
-        (clean_line(model.quant or fmt.DASH).ljust(_QUANT), "$accent"),
-        bits.rjust(_BITS),
-        fmt.size(model.size_bytes).rjust(_SIZE),
-        ("  " + clean_line(model.source), "$text-muted"),
-    )
-    if model.problem:
-        return Content.assemble(first, "\n", ("    " + clean_line(model.problem), "$text-error"))
-    return first
+    figures = bits.rjust(_BITS) + fmt.size(model.size_bytes).rjust(_SIZE) + "  "
+    room = width - _NAME - _QUANT - _BITS - _SIZE - 5
+    return styled(mark, name, quant, (figures, ""), (cut(model.source, room), "rows--dim"))
 
 
 class ModelPicker(Dialog[ModelEntry | None]):
@@ -97,7 +88,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
     ]
 
     search = query_one("#picker-search", InputLine)
-    list = query_one("#picker-list", OptionList)
+    list = query_one("#picker-list", Rows)
     state = query_one("#picker-state", Label)
 
     def __init__(
@@ -117,17 +108,13 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._asking = False
         """Whether a server is being asked for its models."""
 
-    @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="picker-box", classes="dialog-box") as box:
-            box.border_title = "Choose a model"
-            box.border_subtitle = "Enter loads · Esc closes"
+        with dialog_box("picker-box", "Choose a model", "Enter loads · Esc closes"):
             yield InputLine("picker-search", _PLACEHOLDER)
-            yield OptionList(id="picker-list", compact=True)
+            yield Rows("picker-list")
             yield Label("Looking for models…", id="picker-state", markup=False)
 
     def on_mount(self) -> None:
-        """Focus the search before the models are known."""
         self.list.can_focus = False
         self.search.focus()
         self._find()
@@ -146,28 +133,25 @@ class ModelPicker(Dialog[ModelEntry | None]):
         models = ordered(view.models, self._current)
         self._complete = view.complete
         if models != self._models or not models:
-            chosen = self._chosen
+            chosen = self._chosen if self._moved else None
             self._models = models
-            self._show(self.search.value, chosen if self._moved else None)
+            self._show(self.search.value, chosen)
         else:
             self._show_state()
 
     @property
     def _chosen(self) -> ModelEntry | None:
-        index = self.list.highlighted
-        return self._shown[index] if index is not None and index < len(self._shown) else None
+        return self._shown[self.list.cursor] if self.list.cursor is not None else None
 
     def _show(self, query: str, chosen: ModelEntry | None = None) -> None:
         self._shown = matching(self._models, query, self._matcher)
-        self.list.clear_options()
-        current = self._current
-        self.list.add_options(
-            [Option(row(model, current=current is not None and model.is_same(current))) for model in self._shown]
-        )
-        if self._shown:
-            refs = [model.ref for model in self._shown]
-            self.list.highlighted = refs.index(chosen.ref) if chosen is not None and chosen.ref in refs else 0
+        cursor = next((index for index, model in enumerate(self._shown) if chosen and model.ref == chosen.ref), 0)
+        self.list.show(len(self._shown), self._row, choosable=True, cursor=cursor)
         self._show_state()
+
+    def _row(self, index: int, width: int) -> Content:
+        model, current = self._shown[index], self._current
+        return row(model, width, current=current is not None and model.is_same(current))
 
     def _show_state(self) -> None:
         searching = "" if self._complete else " · scanning"
@@ -217,13 +201,10 @@ class ModelPicker(Dialog[ModelEntry | None]):
         self._models = [*(model for model in self._models if model.ref not in refs), *added]
         self._show(self.search.value)
 
-    @on(OptionList.OptionSelected)
-    def _load_clicked(self, event: OptionList.OptionSelected) -> None:
-        self.dismiss(self._shown[event.option_index])
+    def on_click(self, event: Click) -> None:
+        if event.widget is self.list and round(self.list.scroll_y) + event.y < self.list.count:
+            self.dismiss(self._chosen)
 
     def action_move(self, rows: int) -> None:
-        """Move the cursor by some rows."""
-        if self._shown:
-            self._moved = True
-            index = (self.list.highlighted or 0) + rows
-            self.list.highlighted = max(0, min(len(self._shown) - 1, index))
+        self._moved = True
+        self.list.action_move(rows)

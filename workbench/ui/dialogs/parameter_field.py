@@ -16,7 +16,9 @@ from textual.widgets import Input, Label
 
 from workbench.core.errors import ParameterError
 from workbench.core.parameters import Parameter, Value, check_value, parse_value
+from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.widgets.input_line import InputLine
 
 SEPARATOR = "|"
 """Separates several texts in one field."""
@@ -58,14 +60,9 @@ def wanted(parameter: Parameter) -> str:
 
 def shown(value: Value) -> str:
     """A value as it is typed."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:g}"
-        case tuple():
-            return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
-    return str(value)
+    if isinstance(value, tuple):
+        return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
+    return fmt.value(value)
 
 
 def typed(parameter: Parameter, text: str) -> Value:
@@ -103,22 +100,17 @@ class ParameterField(Horizontal):
         self._initial_text = clean_line(shown(value))
 
     def compose(self) -> ComposeResult:
-        """Name, value and note in one row."""
         parameter = self.parameter
         choices = parameter.choices or (("true", "false") if parameter.kind == "bool" else ())
         yield Label(parameter.label, classes="field-name", markup=False)
-        value = Input(self._initial_text, compact=True, suggester=SuggestFromList(choices) if choices else None)
-        value.cursor_blink = False
-        yield value
+        yield InputLine(value=self._initial_text, suggester=SuggestFromList(choices) if choices else None)
         yield Label("", classes="field-note", markup=False)
 
     def on_mount(self) -> None:
-        """Show the note."""
         self._annotate()
 
     @property
     def changed(self) -> bool:
-        """Whether the value differs from the initial one."""
         return self.value is not None and self.value != self._initial
 
     @on(Input.Changed)

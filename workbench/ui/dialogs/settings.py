@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
+from typing_extensions import override
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
@@ -38,14 +39,14 @@ class SettingsDialog(Dialog[Settings | None]):
     CSS_PATH = "settings.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and apply them."),
-        Binding("f9", "reload", "Reload now", id="settings.reload", tooltip="Apply the settings and reload the model."),
         Binding(
-            "f7",
-            "save",
-            "Save as defaults",
-            id="settings.save",
-            tooltip="Save the settings as defaults.",
+            "f9",
+            "close(False, True)",
+            "Reload now",
+            id="settings.reload",
+            tooltip="Apply the settings and reload the model.",
         ),
+        Binding("f7", "close(True)", "Save as defaults", id="settings.save", tooltip="Save the settings as defaults."),
         Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
         Binding(
@@ -63,7 +64,6 @@ class SettingsDialog(Dialog[Settings | None]):
         self._load = load
 
     def compose(self) -> ComposeResult:
-        """The system prompt above the groups of parameters; help for the focused field below."""
         with dialog_box("settings-box", "Settings", "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"):
             with VerticalScroll(id="settings-fields", can_focus=False):
                 yield Label("SYSTEM PROMPT", classes="dialog-heading")
@@ -94,29 +94,18 @@ class SettingsDialog(Dialog[Settings | None]):
     def _next(self) -> None:
         self.focus_next()
 
-    def _settings(self, *, save: bool = False, reload: bool = False) -> Settings:
+    @override
+    def action_close(self, save: bool = False, reload: bool = False) -> None:
+        """Apply the settings; with `save`, also save them as defaults; with `reload`, reload the model at once."""
         fields = list(self.query(ParameterField))
         if wrong := [each.parameter.label for each in fields if each.problem]:
             self.notify(f"Invalid and ignored: {', '.join(wrong)}.", severity="warning")
         values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
         # A text that is shown cleaned must not change unless it was edited.
         system = self._system if self.system.text == clean(self._system) else self.system.text
-        return Settings(system, values, save, reload)
-
-    def action_close(self) -> None:
-        """Apply the settings."""
-        self.dismiss(self._settings())
-
-    def action_save(self) -> None:
-        """Apply the settings, and save them as defaults."""
-        self.dismiss(self._settings(save=True))
-
-    def action_reload(self) -> None:
-        """Apply the settings, and reload the model."""
-        self.dismiss(self._settings(reload=True))
+        self.dismiss(Settings(system, values, save, reload))
 
     def action_default(self) -> None:
-        """Reset the focused field to its default."""
         for each in self.query(ParameterField):
             if each.has_focus_within:
                 each.input.value = shown(each.parameter.default)

@@ -19,6 +19,7 @@ from workbench.gguf.model_files import ModelFiles
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import cut, fold, styled
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
 LONGEST_TEXT = 200_000
@@ -28,13 +29,7 @@ SHORT_LINES, BOX_ROWS = 12, 4
 
 
 class TextDialog(Dialog[None]):
-    """A text to scroll through.
-
-    Args:
-        title: Stands above it.
-        lay_out: Lays the text out for a number of columns.
-        classes: `-wide` for a text that needs all columns.
-    """
+    """A text to scroll through; `lay_out` gets a number of columns. The class `-wide` gives it all of them."""
 
     CSS_PATH = "text_viewer.tcss"
     AUTO_FOCUS = "#value-rows"
@@ -48,12 +43,10 @@ class TextDialog(Dialog[None]):
         self._lay_out = lay_out
 
     def compose(self) -> ComposeResult:
-        """The text in a box."""
         with dialog_box("value-box", cut(self._title, 70), "↑ ↓ scroll · Esc closes"):
             yield Rows("value-rows")
 
     def on_resize(self) -> None:
-        """Lay the text out in the new width."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
@@ -79,13 +72,7 @@ def value_lines(text: str, width: int) -> list[Content]:
 
 
 class ArrayDialog(Dialog[None]):
-    """The elements of an array, with a search.
-
-    Args:
-        files: Reads the array.
-        path: The model file.
-        key: The name of the array.
-    """
+    """The elements of an array of a model file, with a search."""
 
     CSS_PATH = "text_viewer.tcss"
 
@@ -103,16 +90,12 @@ class ArrayDialog(Dialog[None]):
         self._shown: Sequence[int] = ()
 
     def compose(self) -> ComposeResult:
-        """The search line above the elements."""
         with dialog_box("value-box", cut(self._key, 70), "Type to search · ↑ ↓ scroll · Esc closes"):
-            search = Input(placeholder="Type to search…", id="value-search", compact=True)
-            search.cursor_blink = False
-            yield search
+            yield InputLine("value-search", "Type to search…")
             yield Rows("value-rows")
             yield Label("Reading…", id="value-state", markup=False)
 
     def on_mount(self) -> None:
-        """Read the array."""
         self.search.focus()
         self._read()
 
@@ -151,10 +134,7 @@ class ArrayDialog(Dialog[None]):
         return styled((f"{number:>9,}  ", "rows--dim"), (cut(str(value), width - 11), style))
 
     def on_key(self, event: Key) -> None:
-        """Scroll with the arrows from the search line too."""
-        if not self.search.has_focus:
-            return
-        if event.key in ("down", "up"):
+        if self.search.has_focus and event.key in ("down", "up"):
             self.rows.action_move(1 if event.key == "down" else -1)
-        elif event.key in ("pagedown", "pageup"):
+        elif self.search.has_focus and event.key in ("pagedown", "pageup"):
             self.rows.action_page(1 if event.key == "pagedown" else -1)

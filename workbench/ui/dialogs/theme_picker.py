@@ -26,12 +26,10 @@ class ThemePicker(Dialog[str | None]):
         self._before = current
 
     def compose(self) -> ComposeResult:
-        """The names of the themes."""
         with dialog_box("theme-box", "Theme", "Enter keeps · Esc undoes"):
             yield OptionList(*(Option(name) for name in self._names), id="theme-list", compact=True, markup=False)
 
     def on_mount(self) -> None:
-        """Highlight the current theme."""
         if self._before in self._names:
             self.list.highlighted = self._names.index(self._before)
         self.list.focus()
@@ -45,6 +43,5 @@ class ThemePicker(Dialog[str | None]):
         self.dismiss(self._names[event.option_index])
 
     def action_close(self) -> None:
-        """Restore the previous theme."""
         self.app.theme = self._before
         self.dismiss(None)

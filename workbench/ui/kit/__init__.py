@@ -1,1 +1,1 @@
-"""Text, figures, gauges and the clipboard: what all features draw and copy with; no widgets."""
+"""Text, figures and gauges: what all features draw with; pure functions, no widgets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.core.parameters import Value
 from workbench.core.units import UNKNOWN, size_text
 
 DASH = UNKNOWN
@@ -42,15 +43,17 @@ def percent(value: float | None) -> str:
     return DASH if value is None else f"{value:.0f} %"
 
 
-def share(part: float, whole: float) -> str:
-    """A share in percent."""
-    return percent(100 * part / whole if whole else None)
-
-
 def change(fraction: float) -> str:
     """A difference in percent, with its sign."""
     text = f"{100 * fraction:+.1f} %"
     return "0.0 %" if text in ("+0.0 %", "-0.0 %") else text
+
+
+def value(of: Value) -> str:
+    """The value of a setting, such as `0.7`, `true` or `'User:' '<|end|>'`."""
+    if isinstance(of, tuple):
+        return " ".join(map(repr, of)) or "none"
+    return str(of).removesuffix(".0").lower()
 
 
 def parameters(value: int | None) -> str:

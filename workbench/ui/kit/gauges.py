@@ -44,9 +44,8 @@ def bar(fraction: float | None, width: int, style: str = "gauge--bar") -> Conten
     """A thin bar with a resolution of half a cell; empty where the fraction is unknown."""
     if fraction is None:
         return styled(("─" * width, "gauge--track"))
-    halves = round(max(0.0, min(1.0, fraction)) * width * 2)
-    full, half = divmod(halves, 2)
-    text = "━" * full + ("╸" if half else "")
+    full, half = divmod(round(max(0.0, min(1.0, fraction)) * width * 2), 2)
+    text = "━" * full + "╸" * half
     return styled((text, style), ("─" * (width - len(text)), "gauge--track"))
 
 
@@ -99,16 +98,11 @@ def heading_row(title: str, width: int, right: str = "", style: str = "gauge--la
 def joined(parts: Sequence[tuple[tuple[str, str], ...]], width: int) -> Content:
     """Groups of styled texts with a separator between them, as many as fit."""
     shown: list[tuple[str, str]] = []
-    length = 0
     for part in parts:
-        size = sum(len(text) for text, _ in part)
-        gap = 3 if shown else 0
-        if length + gap + size > width:
+        wider = [*shown, *([(" │ ", "gauge--track")] if shown else []), *part]
+        if sum(len(text) for text, _ in wider) > width:
             break
-        if gap:
-            shown.append((" │ ", "gauge--track"))
-        shown += part
-        length += gap + size
+        shown = wider
     return styled(*shown)
 
 

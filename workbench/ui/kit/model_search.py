@@ -29,16 +29,12 @@ def _words(query: str) -> list[str]:
     return [_target(word)[0] for word in query.split()]
 
 
-def match_score(query: str, text: str) -> int:
-    """How well `text` matches all words of `query`; 0 where it does not.
+def _score(words: Sequence[str], target: _Target) -> int:
+    """How well a text matches all words; 0 where it does not.
 
     A word counts most where it begins a word of the text, less elsewhere, and least with letters left out. Of equally
     good texts the shorter one wins.
     """
-    return _score(_words(query), _target(text))
-
-
-def _score(words: Sequence[str], target: _Target) -> int:
     letters, starts = target
     worst = 4
     for word in words:

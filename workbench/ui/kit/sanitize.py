@@ -84,7 +84,6 @@ class StreamCleaner:
         """The end of the text so far: the last letter with its marks is in it."""
 
     def feed(self, chunk: str) -> str:
-        """The clean form of the next piece."""
         if self._after_return and chunk:
             # The newline was already given for the carriage return at the end of the last piece.
             chunk = chunk.removeprefix("\n")

@@ -50,16 +50,13 @@ class Column(Generic[Item]):
 class Table(Generic[Item]):
     """Lays out rows in columns.
 
+    `indent` and `gap` are terminal columns before the first column and between two. While the columns without a width
+    would get less than `least_flexible`, the last column is left out; two always stay.
+
     Example:
         >>> table = Table([Column("name", str), Column("letters", lambda text: str(len(text)), 7, right=True)])
         >>> table.row("llama", 20).plain
         'llama              5'
-
-    Args:
-        columns: The columns.
-        indent: Empty terminal columns before the first one.
-        gap: Empty terminal columns between two of them.
-        least_flexible: While the columns without a width would get less, the last column is left out; two always stay.
     """
 
     def __init__(
@@ -77,7 +74,6 @@ class Table(Generic[Item]):
         self._layout: tuple[int, list[tuple[Column[Item], int]]] = (-1, [])
 
     def laid_out(self, width: int) -> list[tuple[Column[Item], int]]:
-        """The columns that fit, with their widths."""
         if width != self._layout[0]:
             self._layout = (width, self._lay_out(width))
         return self._layout[1]
@@ -108,14 +104,7 @@ class Table(Generic[Item]):
         return self._joined(cells, self.laid_out(width))
 
     def row(self, item: Item, width: int, span: tuple[int, int, Content] | None = None) -> Content:
-        """One item.
-
-        Args:
-            item: The item.
-            width: The width of the row.
-            span: Content in place of the cells of several columns: the index of the first one, the index behind the
-                last one, and the content.
-        """
+        """One item; `span` puts content in place of the cells of the columns from one index up to another."""
         columns = self.laid_out(width)
         if span is None:
             return self._joined([column.cell(item) for column, _ in columns], columns)

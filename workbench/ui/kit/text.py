@@ -37,6 +37,11 @@ def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
     return f"{name if len(name) <= room else name[: max(0, room - 1)] + '…'} {quant}".rstrip()
 
 
+def short_problem(model: ModelEntry) -> str:
+    """Why a model cannot be opened, on one line and without its path."""
+    return clean_line(model.problem.removeprefix(f"{model.path}: "))
+
+
 LONGEST_CELL = 400
 """Characters that are read for one cell: a value of a file may have megabytes."""
 
@@ -75,8 +80,7 @@ def heading(text: str) -> Content:
 def paragraph(text: str, width: int, indent: int = 0, style: str = "") -> list[Content]:
     """Running text wrapped to `width`, every line indented."""
     lines = Content(text).wrap(max(10, width - indent))
-    filled = [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines]
-    return filled or [Content("")]
+    return [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines] or [Content("")]
 
 
 def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:

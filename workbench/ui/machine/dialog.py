@@ -28,18 +28,13 @@ _STATES = {"working": "works", "absent": "not on this machine", "down": "does no
 
 
 class MachinePage(Lines):
-    """The page."""
+    """The alarms and the meters."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = GAUGE_STYLES
 
 
 class MachineDialog(Dialog[None]):
-    """Shows the active alarms with their remedies, and all meters as they change.
-
-    Args:
-        machine: The readings.
-        memory: Gives what the open model occupies; None where none is open.
-    """
+    """Shows the active alarms and all meters as they change; `memory` gives what the open model occupies."""
 
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = "#machine-scroll"
@@ -52,40 +47,25 @@ class MachineDialog(Dialog[None]):
         self._memory = memory
 
     def compose(self) -> ComposeResult:
-        """A page to scroll through."""
         box = dialog_box("machine-box", "Alarms and meters", "↑ ↓ scroll · Esc closes")
         with box, VerticalScroll(id="machine-scroll"):
             yield MachinePage()
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
         self.call_after_refresh(self.on_machine_changed)
 
     def on_machine_changed(self) -> None:
-        """Show the latest readings."""
         if self.is_attached and (width := self.page.size.width):
             self.page.set_lines(page_lines(self._machine.view, self._memory(), width))
 
 
 def page_lines(machine: MachineView, memory: MemoryUse | None, width: int) -> list[Content]:
-    """The page.
-
-    Args:
-        machine: The readings.
-        memory: What the open model occupies.
-        width: Columns.
-    """
-    sections = [_alarms(machine, width)]
-    sections += [_gpu(gpu, machine, memory, width) for gpu in machine.gpus]
+    """The sections of the page, a blank line between them; `memory` is what the open model occupies."""
+    sections = [_alarms(machine, width), *(_gpu(gpu, machine, memory, width) for gpu in machine.gpus)]
     sections.append(_host(machine, width))
-    if machine.devices:
-        sections.append(_devices(machine.devices, width))
-    if machine.sources:
-        sections.append(_sources(machine.sources, width))
-    lines: list[Content] = []
-    for section in sections:
-        lines += ([Content("")] if lines else []) + section
-    return lines
+    sections += [_devices(machine.devices, width)] if machine.devices else []
+    sections += [_sources(machine.sources, width)] if machine.sources else []
+    return [line for section in sections for line in (Content(""), *section)][1:]
 
 
 def _heading(text: str, width: int) -> Content:
@@ -94,6 +74,10 @@ def _heading(text: str, width: int) -> Content:
 
 def _row(label: str, value: str) -> Content:
     return styled((f"  {label:<{LABEL_COLUMNS}}", "gauge--label"), (value, "gauge--value"))
+
+
+def _share(percent: float) -> Content:
+    return styled((f"{fmt.percent(percent):>8}", "gauge--value"))
 
 
 def _alarms(machine: MachineView, width: int) -> list[Content]:
@@ -124,8 +108,7 @@ def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: in
     lines = [_heading(f"GPU {info.index}  " + "  ·  ".join(map(clean_line, facts)), width)]
     room = max(10, width - LABEL_COLUMNS - 4 - 8)
     if gpu.fill is not None:
-        share = f"{fmt.percent(100 * gpu.fill):>8}"
-        lines.append(_row("memory", "") + memory_bar(gpu, room) + styled((share, "gauge--value")))
+        lines.append(_row("memory", "") + memory_bar(gpu, room) + _share(100 * gpu.fill))
         lines.append(_row("  last minute", "") + sparkline(gpu.filled, room))
     used = amounts(sample.memory_used, sample.memory_total)
     shared = ", shared with the system" if info.unified else ""
@@ -137,8 +120,7 @@ def _gpu(gpu: GpuView, machine: MachineView, memory: MemoryUse | None, width: in
     if sample.spill_used is not None:
         lines.append(_row("  in system RAM", amounts(sample.spill_used, sample.spill_total)))
     if sample.gpu_percent is not None:
-        share = f"{fmt.percent(sample.gpu_percent):>8}"
-        lines.append(_row("busy", "") + sparkline(gpu.busy, room) + styled((share, "gauge--value")))
+        lines.append(_row("busy", "") + sparkline(gpu.busy, room) + _share(sample.gpu_percent))
     if sample.memory_percent is not None:
         lines.append(_row("memory busy", fmt.percent(sample.memory_percent)))
     if text := state_text(sample):

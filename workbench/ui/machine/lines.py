@@ -8,7 +8,7 @@ from textual.content import Content
 from textual.message import Message
 
 from workbench.core.models import MemoryUse
-from workbench.core.telemetry import THROTTLE_WARNINGS, ComputeDevice, GpuInfo, GpuSample, HostSample, Throttle
+from workbench.core.telemetry import THROTTLE_WARNINGS, GpuInfo, GpuSample, HostSample, Throttle
 from workbench.core.units import size_pair
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import Ranked, bar, figure_row, heading_row, joined, level, sparkline
@@ -56,12 +56,8 @@ def model_share(memory: MemoryUse | None, gpu: GpuSample, machine: MachineView) 
     cards = [each.sample.gpu for each in machine.gpus if each.sample.gpu.partition != "part"]
     if not held or len(cards) == 1:
         return sum(held.values())
-    names = {device.name for device in machine.devices if _is_same(device, gpu.gpu)}
+    names = {device.name for device in machine.devices if device.pci_id and device.pci_id == gpu.gpu.pci_id}
     return sum(size for name, size in held.items() if name in names) if names else None
-
-
-def _is_same(device: ComputeDevice, gpu: GpuInfo) -> bool:
-    return device.pci_id is not None and device.pci_id == gpu.pci_id
 
 
 def throttle_words(sample: GpuSample) -> tuple[str, bool]:

@@ -20,12 +20,8 @@ LOOK_SECONDS = 0.5
 class MachineMonitor:
     """Shows new samples and alarms on the current screen.
 
-    Args:
-        app: The program.
-        workspace: Reads the meters.
-        find_devices: Lists the devices that llama.cpp computes on; for a thread.
-        show_alarm: Shows a new alarm in the chat.
-        others_run: Whether anything but the chat loads models or generates tokens.
+    `find_devices` lists the devices that llama.cpp computes on, and runs in a thread. `show_alarm` shows a new alarm in
+    the chat. `others_run` is whether anything but the chat loads models or generates tokens.
     """
 
     def __init__(
@@ -44,7 +40,6 @@ class MachineMonitor:
         self._devices_asked = False
 
     def start(self) -> None:
-        """Start the meters, and look at them from now on."""
         self._workspace.machine.start()
         self._app.set_interval(LOOK_SECONDS, self.look)
         self.look()
@@ -53,7 +48,6 @@ class MachineMonitor:
         self._workspace.machine.stop()
 
     def look(self) -> None:
-        """Take the newest sample, and show it."""
         workspace = self._workspace
         if not workspace.look_at_machine(others_run=self._others_run()):
             return

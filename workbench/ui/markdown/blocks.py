@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ MAX_NESTING = 20
 MAX_FILLED_CELLS = 2_000
 """Missing cells that the rows of a table are filled up with; the parser's own bound is 65,536."""
 _INLINE_STYLES = {"em": "doc--em", "strong": "doc--strong", "s": "doc--strike"}
+_CODE = ("fence", "code_block")
 _LISTS = ("bullet_list", "ordered_list")
 _TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 
@@ -43,12 +43,7 @@ def parser() -> MarkdownIt:
 
 
 def parse(source: str, env: dict[str, Any] | None = None) -> list[SyntaxTreeNode]:
-    """The top-level blocks of `source`.
-
-    Args:
-        source: The Markdown.
-        env: Gets the reference definitions of `source`, as markdown-it writes them.
-    """
+    """The top-level blocks of `source`; `env` gets its reference definitions, as markdown-it writes them."""
     from markdown_it.tree import SyntaxTreeNode
 
     return SyntaxTreeNode(_bounded(parser().parse(source, env), source)).children
@@ -88,26 +83,15 @@ def _bounded_inline(tokens: Sequence[Token]) -> list[Token]:
     return kept
 
 
-@dataclass(frozen=True, slots=True)
-class CodeBlock:
-    """A fenced or indented block of code."""
-
-    text: str
-    """Without the line end after its last line."""
-    language: str
-    """Empty where it names none."""
-
-
-def code_blocks(source: str) -> list[CodeBlock]:
-    """Every block of code in a text, in order, at any level."""
-    found = [token for token in parser().parse(source) if token.type in ("fence", "code_block")]
-    return [CodeBlock(token.content.removesuffix("\n"), language_of(token)) for token in found]
+def code_blocks(source: str) -> list[tuple[str, str]]:
+    """The code and the language of every block of code in a text, in order, at any level."""
+    found = [token for token in parser().parse(source) if token.type in _CODE]
+    return [(token.content.removesuffix("\n"), language_of(token)) for token in found]
 
 
 def language_of(node: SyntaxTreeNode | Token) -> str:
     """The language that a fence names; empty where it names none."""
-    words = node.info.split()
-    return words[0].strip("{}.") if words else ""
+    return next(iter(node.info.split()), "").strip("{}.")
 
 
 class _Inline:
@@ -127,16 +111,16 @@ class _Inline:
     def walk(self, nodes: Sequence[SyntaxTreeNode]) -> None:
         for node in nodes:
             kind = node.type
-            if kind == "text":
-                self.add(node.content)
-            elif kind in ("softbreak", "hardbreak"):
+            if kind in ("softbreak", "hardbreak"):
                 self.add("\n")
             elif kind == "code_inline":
                 self.add(node.content, "doc--code")
             elif kind in _INLINE_STYLES:
                 self._styled(node, _INLINE_STYLES[kind])
             elif kind == "link":
-                self._link(node)
+                start = len(self.text)
+                self._styled(node, "doc--link")
+                self._target(str(node.attrs.get("href", "")), "".join(self.text[start:]))
             elif kind == "image":
                 self.add(f"[image: {node.content or 'no description'}]", "doc--em")
                 self._target(str(node.attrs.get("src", "")), "")
@@ -150,11 +134,6 @@ class _Inline:
         self.walk(node.children)
         if self.length > start:
             self.spans.insert(place, Span(start, self.length, style))
-
-    def _link(self, node: SyntaxTreeNode) -> None:
-        start = len(self.text)
-        self._styled(node, "doc--link")
-        self._target(str(node.attrs.get("href", "")), "".join(self.text[start:]))
 
     def _target(self, target: str, shown: str) -> None:
         """Links are never opened, so the reader must see where one leads."""
@@ -174,15 +153,6 @@ def _prefixed(lines: Sequence[Content], first: Content, rest: Content) -> list[C
     return [(first if index == 0 else rest) + line for index, line in enumerate(lines)]
 
 
-@dataclass(frozen=True, slots=True)
-class ListPlace:
-    """Where an item stands in its list."""
-
-    number: int | None
-    """The number of an ordered item; None for a bullet."""
-    depth: int
-
-
 def is_list(node: SyntaxTreeNode) -> bool:
     """Whether `node` is a list."""
     return node.type in _LISTS
@@ -198,9 +168,9 @@ def needs_air(item: SyntaxTreeNode) -> bool:
     return sum(not is_list(child) for child in item.children) > 1
 
 
-def item_lines(item: SyntaxTreeNode, width: int, place: ListPlace) -> list[Content]:
-    """One item of a list, with its marker."""
-    marker = BULLETS[place.depth % len(BULLETS)] if place.number is None else f"{place.number}."
+def item_lines(item: SyntaxTreeNode, width: int, number: int | None, depth: int = 0) -> list[Content]:
+    """One item of a list, with its number; None for a bullet."""
+    marker = BULLETS[depth % len(BULLETS)] if number is None else f"{number}."
     indent = len(marker) + 1
     room = max(MIN_WIDTH, width - indent)
     body: list[Content] = []
@@ -210,7 +180,7 @@ def item_lines(item: SyntaxTreeNode, width: int, place: ListPlace) -> list[Conte
         if index == 0 and child.type == "paragraph":
             body += _task(inline(child)).wrap(room)
         else:
-            body += block_lines(child, room, place.depth + 1)
+            body += block_lines(child, room, depth + 1)
     first = Content(f"{marker} ", [Span(0, len(marker), "doc--marker")])
     return _prefixed(body or [BLANK], first, Content(" " * indent))
 
@@ -220,14 +190,13 @@ def _task(content: Content) -> Content:
     return Content(box, [Span(0, 1, "doc--marker")]) + content[4:] if box else content
 
 
-def list_lines(node: SyntaxTreeNode, width: int, depth: int, number: int | None) -> list[Content]:
-    """A list whose first item has the number `number`."""
+def _list_lines(node: SyntaxTreeNode, width: int, depth: int) -> list[Content]:
+    first = first_number(node)
     lines: list[Content] = []
     for index, item in enumerate(node.children):
         if index and needs_air(node.children[index - 1]):
             lines.append(BLANK)
-        place = ListPlace(None if number is None else number + index, depth)
-        lines += item_lines(item, width, place)
+        lines += item_lines(item, width, None if first is None else first + index, depth)
     return lines
 
 
@@ -238,18 +207,18 @@ def _quote_lines(node: SyntaxTreeNode, width: int) -> list[Content]:
 
 
 def block_lines(node: SyntaxTreeNode, width: int, depth: int = 0) -> list[Content]:
-    """One block; `depth` is that of the lists around it."""
+    """One block; `depth` counts the lists around it."""
     kind = node.type
     if kind == "paragraph":
         return inline(node).wrap(width)
     if kind == "heading":
         level = min(int(node.tag[1:]), 3)
         return [line.stylize_before(f"doc--h{level}") for line in inline(node).wrap(width)]
-    if kind in ("fence", "code_block"):
-        language = language_of(node) if kind == "fence" else ""
+    if kind in _CODE:
+        language = language_of(node)
         return label_lines(language, width) + code_lines(node.content.removesuffix("\n"), language, width)
     if is_list(node):
-        return list_lines(node, width, depth, first_number(node))
+        return _list_lines(node, width, depth)
     if kind == "blockquote":
         return _quote_lines(node, width)
     if kind == "table":

@@ -11,11 +11,7 @@ class PlainDocument:
     """Text that is appended to, wrapped to a width that may change.
 
     Only the last row is open, and the one before it where a word is folded over both: a word that is wider than a row
-    begins on a row of its own, and its full rows never change.
-
-    Args:
-        style: The component class of all of it.
-        margin: Put before every row, beside the width.
+    begins on a row of its own, and its full rows never change. The margin stands before every row, beside the width.
     """
 
     def __init__(self, style: str = "", margin: Content | None = None) -> None:
@@ -30,20 +26,13 @@ class PlainDocument:
         self._open_rows = 0
         self.lines: list[Content] = []
 
-    @property
-    def source(self) -> str:
-        """The whole text so far."""
-        return "".join(self._source)
-
-    def resize(self, width: int) -> bool:
-        """Wrap everything again; False where it has that width already."""
-        if width == self._width:
-            return False
-        self._width = width
-        self.lines = []
-        self._open, self._open_rows = "", 0
-        self._take(self.source)
-        return True
+    def resize(self, width: int) -> None:
+        """Wrap everything again, where the width is another one."""
+        if width != self._width:
+            self._width = width
+            self.lines = []
+            self._open, self._open_rows = "", 0
+            self._take("".join(self._source))
 
     def append(self, text: str) -> int:
         """Add to the end. Returns the first line that may have changed."""

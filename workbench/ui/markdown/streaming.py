@@ -18,7 +18,6 @@ from textual.content import Content
 from workbench.ui.kit.text import fold
 from workbench.ui.markdown.blocks import (
     BLANK,
-    ListPlace,
     block_lines,
     blocks_lines,
     first_number,
@@ -45,29 +44,19 @@ _logger = logging.getLogger(__name__)
 _PERHAPS_MARKER = re.compile(r"[ \t]*(?:\d{1,9}[.)]?|[-+*])?[ \t]*")
 
 
-@dataclass(slots=True)
 class _OpenFence:
     """A fenced block that is not closed yet."""
 
-    language: str
-    closing: re.Pattern[str]
-    maybe_closing: re.Pattern[str]
-    indent: int
-    rest: str = ""
-    """The open part of the last line."""
-    within: bool = False
-    """Whether the beginning of that line is settled, because it is long."""
-
-    @classmethod
-    def of(cls, node: SyntaxTreeNode, opening: str) -> _OpenFence:
-        mark = re.escape(node.markup[0])
-        count = len(node.markup)
-        return cls(
-            language_of(node),
-            re.compile(rf" {{0,3}}{mark}{{{count},}}[ \t]*"),
-            re.compile(rf" {{0,3}}{mark}*[ \t]*"),
-            len(opening) - len(opening.lstrip(" ")),
-        )
+    def __init__(self, node: SyntaxTreeNode, opening: str) -> None:
+        mark, count = re.escape(node.markup[0]), len(node.markup)
+        self.language = language_of(node)
+        self.closing = re.compile(rf" {{0,3}}{mark}{{{count},}}[ \t]*")
+        self.maybe_closing = re.compile(rf" {{0,3}}{mark}*[ \t]*")
+        self.indent = len(opening) - len(opening.lstrip(" "))
+        self.rest = ""
+        """The open part of the last line."""
+        self.within = False
+        """Whether the beginning of that line is settled, because it is long."""
 
     def dedent(self, line: str) -> str:
         spaces = 0 if self.within else len(line) - len(line.lstrip(" "))
@@ -107,17 +96,14 @@ class StreamingDocument:
 
     @property
     def source(self) -> str:
-        """The whole Markdown so far."""
         return "".join(self._source)
 
-    def resize(self, width: int) -> bool:
-        """Lay everything out in another width; False where it is that width already."""
-        if width == self._width:
-            return False
-        self._width = width
-        self._reset()
-        self._lay_out(self._whole if self._done else lambda: self._take(self.source))
-        return True
+    def resize(self, width: int) -> None:
+        """Lay everything out in another width."""
+        if width != self._width:
+            self._width = width
+            self._reset()
+            self._lay_out(self._whole if self._done else lambda: self._take(self.source))
 
     def append(self, text: str) -> int:
         """Add to the end. Returns the first line that may have changed."""
@@ -186,7 +172,11 @@ class StreamingDocument:
             self._open([])
             return
         for node in nodes[:-1]:
-            self._settle_block(node)
+            if is_list(node):
+                self._settle_items(node, leave=0)
+            else:
+                self._settle(block_lines(node, self._width))
+            self._list = None
         last = nodes[-1]
         start = _first_line(last)
         if last.type == "fence" and self._begin_fence(last, tail_lines, start):
@@ -203,29 +193,22 @@ class StreamingDocument:
         so_far = self._list
         return so_far if so_far and (node.type, node.markup) == (so_far.kind, so_far.markup) else None
 
-    def _settle_block(self, node: SyntaxTreeNode) -> None:
-        if is_list(node):
-            self._settle_items(node, leave=0)
-        else:
-            self._settle(block_lines(node, self._width))
-        self._list = None
-
     def _settle_items(self, node: SyntaxTreeNode, leave: int = 1) -> int:
         """Settle all but the last `leave` items of a list. Returns the line where the open one begins."""
         items = node.children
         for item in items[: len(items) - leave]:
             so_far = self._continues(node)
             number = so_far.next_number if so_far else first_number(node)
-            self._settle(item_lines(item, self._width, ListPlace(number, 0)), blank=so_far is None or so_far.air)
+            self._settle(item_lines(item, self._width, number), blank=so_far is None or so_far.air)
             following = None if number is None else number + 1
             self._list = _ListSoFar(node.type, node.markup, following, needs_air(item))
         return _first_line(items[-1])
 
     def _open_lines(self, node: SyntaxTreeNode) -> list[Content]:
-        so_far = self._continues(node) if is_list(node) else None
+        so_far = self._continues(node)
         if is_list(node):
             number = so_far.next_number if so_far else first_number(node)
-            lines = item_lines(node.children[-1], self._width, ListPlace(number, 0))
+            lines = item_lines(node.children[-1], self._width, number)
         else:
             lines = block_lines(node, self._width)
         blank = self._settled and (so_far is None or so_far.air)
@@ -247,11 +230,8 @@ class StreamingDocument:
         if not opening.endswith("\n"):
             return False
         self._list = None
-        self._fence = _OpenFence.of(node, opening)
-        if self._settled:
-            self.lines[self._settled :] = [BLANK]
-            self._settled += 1
-        self._settle(label_lines(self._fence.language, self._width), blank=False)
+        self._fence = _OpenFence(node, opening)
+        self._settle(label_lines(self._fence.language, self._width))
         self._tail = ""
         self._parsed = 0
         self._take("".join(tail_lines[start + 1 :]))
@@ -279,7 +259,7 @@ class StreamingDocument:
             return
         first = fence.dedent(lines[0])
         fence.within = False
-        code = "\n".join([first, *(fence.dedent(line) for line in lines[1:])])
+        code = "\n".join([first, *map(fence.dedent, lines[1:])])
         self._settle(code_lines(code, fence.language, self._width), blank=False)
 
     def _settle_rows(self, fence: _OpenFence, line: str) -> str:

@@ -35,10 +35,5 @@ MARKDOWN_STYLES = {
 
 
 def style_sheet(widget: str, styles: Mapping[str, str]) -> str:
-    """The style sheet of a widget's component classes.
-
-    Args:
-        widget: The type name of the widget.
-        styles: The rules of each component class.
-    """
+    """The style sheet of a widget type with the rules of each of its component classes."""
     return "\n".join(f"{widget} > .{name} {{ {rules} }}" for name, rules in styles.items())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import itemgetter
 
 from textual.content import Content
 
 from workbench.gguf.header import TensorInfo
-from workbench.gguf.inspect import Difference, FoldedValue, Inspection, ModelReport, TensorChange, compare
+from workbench.gguf.inspect import Difference, Inspection, ModelReport, TensorChange, compare
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table, natural
@@ -18,13 +18,6 @@ from workbench.ui.model_files.pages import Page, TablePage, TextPage
 
 _MANY_SHAPES = 0.5
 """Share of the tensors that two quantizations of one base model have in common, by name and shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class _KeyChange:
-    key: str
-    first: FoldedValue | None
-    second: FoldedValue | None
 
 
 def why_unrelated(first: Inspection, second: Inspection) -> str:
@@ -43,13 +36,12 @@ def why_unrelated(first: Inspection, second: Inspection) -> str:
     return ""
 
 
-def compare_pages(reports: tuple[ModelReport, ModelReport]) -> list[Page]:
+def compare_pages(first: ModelReport, second: ModelReport) -> list[Page]:
     """The pages of a comparison. It reads all tensors: not for the event loop."""
-    one, other = reports[0].inspection, reports[1].inspection
+    one, other = first.inspection, second.inspection
     difference = compare(one, other)
-    changes = [_KeyChange(key, *values) for key, values in difference.metadata.items()]
     return [
-        TextPage("Overview", lambda width: _overview((one, other), difference, width)),
+        TextPage("Overview", lambda width: _overview(one, other, difference, width)),
         TablePage(
             "Tensors",
             difference.tensors,
@@ -60,10 +52,10 @@ def compare_pages(reports: tuple[ModelReport, ModelReport]) -> list[Page]:
         ),
         TablePage(
             "Metadata",
-            changes,
+            [(key, value_text(old), value_text(new)) for key, (old, new) in difference.metadata.items()],
             _METADATA,
-            lambda change: f"{change.key} {value_text(change.first)} {value_text(change.second)}",
-            lambda change: f"{change.key}: {value_text(change.first)} -> {value_text(change.second)}",
+            " ".join,
+            lambda change: f"{change[0]}: {change[1]} -> {change[2]}",
             "keys differ",
         ),
     ]
@@ -73,12 +65,12 @@ def _type(tensor: TensorInfo | None) -> str:
     return tensor.type.name if tensor else fmt.DASH
 
 
-def _form(tensor: TensorInfo | None) -> str:
-    return f"{tensor.type.name} {shape_text(tensor)}" if tensor else fmt.DASH
-
-
 def _size(tensor: TensorInfo | None) -> str:
     return fmt.size(tensor.size_bytes) if tensor else fmt.DASH
+
+
+def _form(tensor: TensorInfo | None) -> str:
+    return f"{tensor.type.name} {shape_text(tensor)}" if tensor else fmt.DASH
 
 
 def _shapes(change: TensorChange) -> str:
@@ -102,10 +94,10 @@ _TENSORS: Sequence[Column[TensorChange]] = (
     Column("size B", lambda change: _size(change.second), 9, right=True, least=100),
     Column("B - A", lambda c: _signed(_growth(c)), 9, right=True, key=_growth, descending=True),
 )
-_METADATA: Sequence[Column[_KeyChange]] = (
-    Column("key", lambda change: change.key, 26, wide=38, key=lambda change: change.key),
-    Column("A", lambda change: value_text(change.first), style="rows--first"),
-    Column("B", lambda change: value_text(change.second), style="rows--second"),
+_METADATA: Sequence[Column[tuple[str, str, str]]] = (
+    Column("key", itemgetter(0), 26, wide=38, key=itemgetter(0)),
+    Column("A", itemgetter(1), style="rows--first"),
+    Column("B", itemgetter(2), style="rows--second"),
 )
 
 
@@ -114,12 +106,7 @@ def _signed(value: float) -> str:
     return f"{sign}{fmt.size(abs(round(value)))}"
 
 
-def _overview(
-    found: tuple[Inspection, Inspection],
-    difference: Difference,
-    width: int,
-) -> list[Content]:
-    one, other = found
+def _overview(one: Inspection, other: Inspection, difference: Difference, width: int) -> list[Content]:
     lines: list[Content] = []
     if reason := why_unrelated(one, other):
         text = f"▲ They are different base models: {reason}. The figures below say little about their quality."
@@ -130,23 +117,21 @@ def _overview(
         text = "They seem to be quantizations of one base model: architecture, tensors and shapes agree."
         first, *rest = paragraph(text, width, 2)
         lines += [styled(("✓ ", "rows--good")) + first[2:], *rest, Content("")]
-    lines += [*_figures(found, width), Content("")]
+    lines += [*_figures(one, other, width), Content("")]
     lines += [heading("TENSOR TYPES, FROM A TO B"), *_type_changes(difference, width), Content("")]
     same = f"{difference.same_tensors:,} tensors have the same type and shape in both; their values are not compared."
     return [*lines, *paragraph(same, width, 2, "rows--dim")]
 
 
-def _figures(found: tuple[Inspection, Inspection], width: int) -> list[Content]:
-    one, other = (inspection.facts for inspection in found)
-    sizes = [inspection.file_bytes for inspection in found]
+def _figures(first: Inspection, second: Inspection, width: int) -> list[Content]:
+    one, other = first.facts, second.facts
+    templates = ["yes" if facts.chat_template else "none" for facts in (one, other)]
+    if templates == ["yes", "yes"] and one.chat_template != other.chat_template:
+        templates[1] = "another"
+    sizes, bits = (first.file_bytes, second.file_bytes), (one.bits_per_weight, other.bits_per_weight)
     rows: list[tuple[str, str, str, str]] = [
-        ("file size", fmt.size(sizes[0]), fmt.size(sizes[1]), _ratio(sizes[0], sizes[1])),
-        (
-            "per weight",
-            bits_text(one.bits_per_weight),
-            bits_text(other.bits_per_weight),
-            _ratio(one.bits_per_weight, other.bits_per_weight),
-        ),
+        ("file size", fmt.size(sizes[0]), fmt.size(sizes[1]), _ratio(*sizes)),
+        ("per weight", bits_text(bits[0]), bits_text(bits[1]), _ratio(*bits)),
         ("weights", fmt.parameters(one.parameters), fmt.parameters(other.parameters), ""),
         ("label", one.label or fmt.DASH, other.label or fmt.DASH, ""),
         ("most bytes", one.main_type or fmt.DASH, other.main_type or fmt.DASH, ""),
@@ -154,15 +139,15 @@ def _figures(found: tuple[Inspection, Inspection], width: int) -> list[Content]:
         ("layers", fmt.count(one.block_count), fmt.count(other.block_count), ""),
         ("trained context", fmt.count(one.context_length), fmt.count(other.context_length), ""),
         ("vocabulary", fmt.count(one.vocab_size), fmt.count(other.vocab_size), ""),
-        ("chat template", _template(found[0]), _template_of_second(found), ""),
+        ("chat template", templates[0], templates[1], ""),
     ]
     room = max(12, min(26, (width - 30) // 2))
     table = Table[tuple[str, str, str, str]](
         [
-            Column("", lambda row: row[0], 17, style="rows--dim"),
+            Column("", itemgetter(0), 17, style="rows--dim"),
             Column("A", lambda row: _figure(row[1], row), room),
             Column("B", lambda row: _figure(row[2], row), room),
-            Column("", lambda row: row[3], style="rows--dim"),
+            Column("", itemgetter(3), style="rows--dim"),
         ],
         indent=2,
         gap=0,
@@ -172,15 +157,6 @@ def _figures(found: tuple[Inspection, Inspection], width: int) -> list[Content]:
 
 def _figure(text: str, row: tuple[str, str, str, str]) -> Content:
     return styled((clean_line(text), "" if row[1] == row[2] else "rows--strong"))
-
-
-def _template(inspection: Inspection) -> str:
-    return "yes" if inspection.facts.chat_template else "none"
-
-
-def _template_of_second(found: tuple[Inspection, Inspection]) -> str:
-    one, other = (inspection.facts.chat_template for inspection in found)
-    return "another" if one and other and one != other else _template(found[1])
 
 
 def _ratio(first: float | None, second: float | None) -> str:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from operator import itemgetter
 
 from textual.content import Content
 
@@ -21,30 +22,21 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, natural
 from workbench.ui.kit.text import LONGEST_CELL, cut, heading, padded, pairs, paragraph, styled
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
-from workbench.ui.model_files.template_page import TemplatePage, tokenizer_lines
+from workbench.ui.model_files.template_page import template_page, tokenizer_lines
 
 _BLOCK = re.compile(r"^blk\.\d+\.")
-
-
-@dataclass(frozen=True, slots=True)
-class MetadataRow:
-    """A key of the metadata."""
-
-    key: str
-    value: FoldedValue
+MetadataRow = tuple[str, FoldedValue]
+"""A key of the metadata, and its value."""
 
 
 def inspect_pages(report: ModelReport, mismatch: str = "") -> list[Page]:
     """The pages of a model file. Highlighting the template takes long: not for the event loop.
 
-    Args:
-        report: The file.
-        mismatch: How its tensors contradict its label; empty where they do not.
+    `mismatch` is how the tensors contradict the label of the file; empty where they do not.
     """
     if mismatch:
         report = replace(report, warnings=(*report.warnings, Oddity("label", mismatch)))
     found = report.inspection
-    rows = [MetadataRow(key, value) for key, value in found.metadata.items()]
     vocab = found.tokenizer.vocab_size
     return [
         TextPage(
@@ -53,15 +45,22 @@ def inspect_pages(report: ModelReport, mismatch: str = "") -> list[Page]:
             f"▲{len(report.warnings)}" if report.warnings else "",
             "\n".join(warning.message for warning in report.warnings),
         ),
-        TablePage("Metadata", rows, _METADATA, _searched, lambda row: f"{row.key} = {value_text(row.value)}", "keys"),
+        TablePage(
+            "Metadata",
+            list(found.metadata.items()),
+            _METADATA,
+            lambda row: f"{row[0]} {row[1] if isinstance(row[1], str) else value_text(row[1])}",
+            lambda row: f"{row[0]} = {value_text(row[1])}",
+            "keys",
+        ),
         TablePage("Tensors", found.tensors, _TENSORS, lambda t: f"{t.name} {t.type.name}", lambda t: t.name, "tensors"),
         TextPage("Types", lambda width: _types(found, width), str(len(found.types))),
-        TemplatePage(report),
+        template_page(report),
         TextPage("Tokenizer", lambda width: tokenizer_lines(found, width), f"{vocab:,}" if vocab else ""),
     ]
 
 
-def title_lines(entry: ModelEntry, report: ModelReport | None, width: int) -> Content:
+def title_line(entry: ModelEntry, report: ModelReport | None, width: int) -> Content:
     """Name, quantization, size and architecture of a model in one row."""
     parts = [(" ", ""), (cut(entry.name, max(12, width // 2)), "gauge--model")]
     facts = report.inspection.facts if report else None
@@ -113,12 +112,8 @@ def value_text(value: FoldedValue | None) -> str:
     return str(value)
 
 
-def _searched(row: MetadataRow) -> str:
-    return f"{row.key} {row.value if isinstance(row.value, str) else value_text(row.value)}"
-
-
 def _value_cell(row: MetadataRow) -> Content:
-    match row.value:
+    match row[1]:
         case bool():
             style = "doc--builtin"
         case int() | float():
@@ -127,11 +122,11 @@ def _value_cell(row: MetadataRow) -> Content:
             style = "rows--accent"
         case _:
             style = ""
-    return styled((cut(value_text(row.value), LONGEST_CELL), style))
+    return styled((cut(value_text(row[1]), LONGEST_CELL), style))
 
 
 _METADATA: Sequence[Column[MetadataRow]] = (
-    Column("key", lambda row: row.key, 34, wide=42, key=lambda row: row.key),
+    Column("key", itemgetter(0), 34, wide=42, key=itemgetter(0)),
     Column("value", _value_cell),
 )
 _TENSORS: Sequence[Column[TensorInfo]] = (
@@ -186,9 +181,8 @@ def _warnings(report: ModelReport, width: int) -> list[Content]:
     lines: list[Content] = []
     for warning in report.warnings:
         style = "rows--error" if warning.kind in _GRAVE else "rows--warning"
-        first, *rest = paragraph(clean_line(warning.message[:600]), width, 2)
-        lines += [styled(("▲ ", style)) + Content(first.plain[2:]).stylize(style)]
-        lines += [line.stylize(style) for line in rest]
+        first, *rest = paragraph(clean_line(warning.message[:600]), width, 2, style)
+        lines += [styled(("▲ ", style)) + first[2:], *rest]
         if warning.hint:
             lines += paragraph(clean_line(warning.hint), width, 2, "rows--dim")
         lines.append(Content(""))

@@ -3,158 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Generic
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Generic
 
 from textual.content import Content
-from typing_extensions import override
 
 from workbench.ui.kit.table import Column, Item, Table
 
 
-class Page:
-    """Rows under a name.
-
-    Args:
-        name: The name.
-        badge: Shown beside it, such as the number of rows.
-    """
-
-    searchable = False
-    choosable = False
-
-    def __init__(self, name: str, badge: str = "") -> None:
-        self.name = name
-        self.badge = badge
-        self.cursor = 0
-        """The selected row, restored when the page is shown again."""
-
-    def count(self, width: int) -> int:
-        """How many rows there are at this width."""
-        raise NotImplementedError
-
-    def row(self, index: int, width: int) -> Content:
-        """One row."""
-        raise NotImplementedError
-
-    def header(self, width: int) -> Content | None:
-        """The row that stays above the others."""
-        return None
-
-    def note(self) -> str:
-        """The text below the rows."""
-        return ""
-
-    def text(self, index: int | None) -> str:
-        """The text to copy: of the selected row, or of the page."""
-        return ""
-
-    def search(self, query: str) -> None:
-        """Keep the rows that match."""
-
-    def sort(self, *, reverse: bool = False) -> None:
-        """Sort by the next column, or reverse the order."""
-
-
-class TextPage(Page):
-    """Running text.
-
-    Args:
-        name: The name of the page.
-        lay_out: Gives the lines for a width.
-        badge: Shown beside the name.
-        text: The text to copy.
-    """
-
-    def __init__(self, name: str, lay_out: Callable[[int], Sequence[Content]], badge: str = "", text: str = "") -> None:
-        super().__init__(name, badge)
-        self._lay_out = lay_out
-        self._width = -1
-        self._lines: Sequence[Content] = ()
-        self._text = text
-
-    @override
-    def count(self, width: int) -> int:
-        if width != self._width:
-            self._lines, self._width = self._lay_out(width), width
-        return len(self._lines)
-
-    @override
-    def row(self, index: int, width: int) -> Content:
-        return self._lines[index] if index < self.count(width) else Content("")
-
-    @override
-    def text(self, index: int | None) -> str:
-        return self._text
-
-
-class TablePage(Page, Generic[Item]):
-    """A table.
-
-    Args:
-        name: The name of the page.
-        items: Its rows.
-        columns: Their columns.
-        searched: The text of an item that a search looks at.
-        copied: The text of an item to copy.
-        plural: The name of the items.
-    """
-
-    searchable = True
-    choosable = True
+class TextPage:
+    """Running text: `lay_out` gives its lines for a width, `copied` is the text to copy."""
 
     def __init__(
-        self,
-        name: str,
-        items: Sequence[Item],
-        columns: Sequence[Column[Item]],
-        searched: Callable[[Item], str],
-        copied: Callable[[Item], str],
-        plural: str,
+        self, name: str, lay_out: Callable[[int], Sequence[Content]], badge: str = "", copied: str = ""
     ) -> None:
-        super().__init__(name, f"{len(items):,}")
-        self._items = items
-        self._table = Table(columns, indent=1)
-        self._searched = searched
-        self._copied = copied
-        self._plural = plural
+        self.name = name
+        self.badge = badge
+        self.copied = copied
+        self.lines = lru_cache(maxsize=1)(lay_out)
+
+    def row(self, index: int, width: int) -> Content:
+        lines = self.lines(width)
+        return lines[index] if index < len(lines) else Content("")
+
+
+@dataclass(eq=False)
+class TablePage(Generic[Item]):
+    """A table."""
+
+    name: str
+    items: Sequence[Item]
+    columns: Sequence[Column[Item]]
+    searched: Callable[[Item], str]
+    """The text of an item that a search looks at."""
+    copied: Callable[[Item], str]
+    """The text of an item to copy."""
+    plural: str
+    """The name of the items."""
+
+    def __post_init__(self) -> None:
+        self.badge = f"{len(self.items):,}"
+        self.cursor = 0
+        """The selected row, restored when the page is shown again."""
+        self.shown = self.items
+        """The items that match, in the order of the table."""
+        self._table = Table(self.columns, indent=1)
         self._query = ""
         self._sorted: Column[Item] | None = None
         self._reversed = False
         self._width = 0
-        self.shown: Sequence[Item] = items
-        """The items that match, in the order of the table."""
 
-    @override
-    def count(self, width: int) -> int:
-        return len(self.shown)
-
-    @override
     def header(self, width: int) -> Content:
         self._width = width
         ascending = self._sorted is None or self._sorted.descending == self._reversed
         return self._table.header(width - 1, self._sorted, ascending=ascending)
 
-    @override
     def row(self, index: int, width: int) -> Content:
         return self._table.row(self.shown[index], width - 1)
 
-    @override
     def note(self) -> str:
+        """How many rows are shown, and in which order."""
         some = f"{len(self.shown):,} of " if self._query else ""
         order = f", by {self._sorted.title}" if self._sorted else ""
-        return f"{some}{len(self._items):,} {self._plural}{order}"
+        return f"{some}{len(self.items):,} {self.plural}{order}"
 
-    @override
-    def text(self, index: int | None) -> str:
-        return self._copied(self.shown[index]) if index is not None and index < len(self.shown) else ""
-
-    @override
     def search(self, query: str) -> None:
         self._query = query.strip().casefold()
         self._arrange()
 
-    @override
     def sort(self, *, reverse: bool = False) -> None:
+        """Sort by the next column, or reverse the order."""
         if reverse:
             self._reversed = not self._reversed
         else:
@@ -175,13 +94,16 @@ class TablePage(Page, Generic[Item]):
 
     def _arrange(self) -> None:
         words = self._query.split()
-        items = [item for item in self._items if all(word in self._searched(item).casefold() for word in words)]
+        items = [item for item in self.items if all(word in self.searched(item).casefold() for word in words)]
         if (column := self._sorted) is not None:
             items.sort(key=_key_of(column), reverse=column.descending != self._reversed)
         elif self._reversed:
             items.reverse()
         self.shown = items
         self.cursor = 0
+
+
+Page = TextPage | TablePage[Any]
 
 
 def _key_of(column: Column[Item]) -> Callable[[Item], tuple[str, float]]:

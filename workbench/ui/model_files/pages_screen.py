@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-from abc import abstractmethod
-from collections.abc import Callable, Sequence
-from typing import ClassVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -15,27 +13,25 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.widgets import Input, Label
 from textual.worker import Worker
-from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import paragraph, styled
-from workbench.ui.kit.worker_errors import report_worker_error
-from workbench.ui.model_files.pages import Page, TablePage
+from workbench.ui.model_files.pages import Page, TablePage, TextPage
 from workbench.ui.model_files.section_bar import SectionBar
-from workbench.ui.services import Services
+from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.worker_errors import report_worker_error
 
 SECTIONS = 6
 """Pages that have a key of their own."""
 
 
-class TitleLine(Lines):
-    """One row with the name of a file."""
+class FileTitle(Lines):
+    """Two rows: what the pages are about."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "gauge--model", "gauge--figure", "gauge--value", "gauge--label", "gauge--a", "gauge--b",
@@ -51,7 +47,13 @@ class PageRows(Rows):
 
 
 class PagesScreen(Screen[None]):
-    """Reads files in a thread and shows what is in them, page by page."""
+    """Shows what is in model files, page by page.
+
+    Args:
+        read: Reads the files and makes the pages. Raises WorkbenchError.
+        title: Gives the two rows of the title for a width; asked again after reading.
+        view: Gives the dialog that shows a row of a table in full.
+    """
 
     CSS_PATH = "pages_screen.tcss"
     AUTO_FOCUS = "#pages-rows"
@@ -65,31 +67,35 @@ class PagesScreen(Screen[None]):
         Binding("slash", "search", "Search", id="pages.search", tooltip="Show only the rows that have some words."),
         Binding("s", "sort", "Sort", id="pages.sort",
                 tooltip="Sort by the next column; after the last one, in the order of the file."),
-        Binding("r", "turn", "Reverse", id="pages.turn", show=False, tooltip="Reverse the order of the rows."),
+        Binding("r", "sort(True)", "Reverse", id="pages.turn", show=False, tooltip="Reverse the order of the rows."),
         Binding("y", "copy", "Copy", id="pages.copy", tooltip="Copy the selected row, or the text of the page."),
         *(Binding(str(number), f"open({number - 1})", f"Page {number}", id=f"pages.page_{number}", show=False,
                   tooltip=f"Go to page {number}.") for number in range(1, SECTIONS + 1)),
     ]
     # fmt: on
 
-    title_line = query_one("#pages-title", TitleLine)
-    place = query_one("#pages-place", TitleLine)
+    title_lines = query_one(FileTitle)
     sections = query_one(SectionBar)
     search = query_one("#pages-search", HiddenLine)
     rows = query_one("#pages-rows", Rows)
     state = query_one("#pages-state", Label)
 
-    def __init__(self, services: Services) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Awaitable[Sequence[Page]]],
+        title: Callable[[int], Sequence[Content]],
+        view: Callable[[TablePage[Any], Any], Screen[None]],
+    ) -> None:
         super().__init__()
-        self._services = services
+        self._read_pages = read
+        self._title_for = title
+        self._view = view
         self._pages: Sequence[Page] = ()
         self._opened = 0
         self._failure: WorkbenchError | None = None
 
-    @override
     def compose(self) -> ComposeResult:
-        yield TitleLine(widget_id="pages-title")
-        yield TitleLine(widget_id="pages-place")
+        yield FileTitle()
         yield SectionBar()
         yield HiddenLine("pages-search", "Type words to show only the rows that have them…")
         yield PageRows("pages-rows")
@@ -97,39 +103,18 @@ class PagesScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Read the files."""
         self._show()
         self._read()
 
     @work(group="pages", exclusive=True, exit_on_error=False, description="read the file")
     async def _read(self) -> None:
         try:
-            make = await self.read()
-            # Highlighting and counting take a while for large files.
-            self._pages = await asyncio.to_thread(make)
+            self._pages = await self._read_pages()
         except WorkbenchError as error:
             self._failure = error
         self._show()
-        self._say()
-
-    @abstractmethod
-    async def read(self) -> Callable[[], Sequence[Page]]:
-        """Read the files; gives the function that makes the pages, which is called in a thread.
-
-        Raises:
-            WorkbenchError: It cannot be read.
-        """
-
-    @abstractmethod
-    def title_for(self, width: int) -> Content:
-        """The first row."""
-
-    @abstractmethod
-    def place_for(self, width: int) -> Content:
-        """The second row."""
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error in place of the pages."""
         report_worker_error(event, self._fail)
 
     def _fail(self, text: str) -> None:
@@ -140,36 +125,33 @@ class PagesScreen(Screen[None]):
 
     @property
     def page(self) -> Page | None:
-        """The visible page; None before there is one."""
         return self._pages[self._opened] if self._opened < len(self._pages) else None
 
+    @property
+    def table(self) -> TablePage[Any] | None:
+        """The visible page, if it is a table."""
+        return self.page if isinstance(self.page, TablePage) else None
+
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:
         if not self.is_attached or not self.size.width:
             return
-        width = self.size.width
-        self.title_line.set_lines([self.title_for(width)])
-        self.place.set_lines([self.place_for(width)])
+        self.title_lines.set_lines(self._title_for(self.size.width))
         self.sections.show([(page.name, page.badge) for page in self._pages], self._opened)
-        page = self.page
+        page, width = self.page, self.rows.room
         if self._failure is not None:
             self._show_text(self._failed(self._failure))
         elif page is None:
             self._show_text([styled(("Reading…", "rows--dim"))])
-        elif not (count := page.count(self.rows.room)) and page.choosable:
-            self._show_text([styled(("Nothing matches.", "rows--dim"))], page.header(self.rows.room))
+        elif isinstance(page, TextPage):
+            self.rows.show(len(page.lines(width)), page.row)
+        elif not page.shown:
+            self._show_text([styled(("Nothing matches.", "rows--dim"))], page.header(width))
         else:
-            self.rows.show(
-                count,
-                page.row,
-                header=page.header(self.rows.room),
-                choosable=page.choosable,
-                cursor=page.cursor,
-            )
-        self._say()
+            self.rows.show(len(page.shown), page.row, header=page.header(width), choosable=True, cursor=page.cursor)
+        self.state.update(self.table.note() if self.table else "", layout=False)
         self.refresh_bindings()
 
     def _show_text(self, lines: Sequence[Content], header: Content | None = None) -> None:
@@ -179,94 +161,80 @@ class PagesScreen(Screen[None]):
         lines = paragraph(clean_line(error.message), self.rows.room, 0, "rows--error")
         return [*lines, *paragraph(clean_line(error.hint), self.rows.room, 0, "rows--dim")]
 
-    def _say(self) -> None:
-        page = self.page
-        self.state.update(page.note() if page else "", layout=False)
-
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Offer only what the visible page can do."""
-        if action in {"search", "sort", "turn"}:
-            return self.page is not None and self.page.searchable
-        return True
+        return action not in {"search", "sort"} or self.table is not None
 
     # Keys
 
     def action_back(self) -> None:
-        """End the search, or close the screen."""
         if not self._close_search():
             self.dismiss(None)
 
     def action_open(self, index: int) -> None:
-        """Go to a page."""
         if index < len(self._pages) and index != self._opened:
             self._close_search()
-            self._remember()
             self._opened = index
             self._show()
             self.rows.focus()
 
     def action_next(self, step: int) -> None:
-        """Go forward by some pages."""
         if self._pages:
             self.action_open((self._opened + step) % len(self._pages))
-
-    def _remember(self) -> None:
-        if self.page is not None and self.rows.cursor is not None:
-            self.page.cursor = self.rows.cursor
 
     @on(SectionBar.Wanted)
     def _clicked(self, event: SectionBar.Wanted) -> None:
         self.action_open(event.index)
 
     def action_search(self) -> None:
-        """Ask for words."""
         self.search.open()
 
     def _close_search(self) -> bool:
         """Close the search. Returns whether it was open."""
         if not self.search.close():
             return False
-        if self.page is not None:
-            self.page.search("")
+        if self.table is not None:
+            self.table.search("")
         self._show()
         self.rows.focus()
         return True
 
     @on(Input.Changed, "#pages-search")
     def _search(self, event: Input.Changed) -> None:
-        if self.page is not None and self.search.is_open:
-            self.page.search(event.value)
+        if self.table is not None and self.search.is_open:
+            self.table.search(event.value)
             self._show()
 
     @on(Input.Submitted, "#pages-search")
     def _searched(self) -> None:
         self.rows.focus()
 
-    def action_sort(self) -> None:
-        """Sort by the next column."""
-        if self.page is not None:
-            self.page.sort()
-            self._show()
-
-    def action_turn(self) -> None:
-        """Reverse the order."""
-        if self.page is not None:
-            self.page.sort(reverse=True)
+    def action_sort(self, reverse: bool = False) -> None:
+        if self.table is not None:
+            self.table.sort(reverse=reverse)
             self._show()
 
     @on(Rows.HeaderClicked)
     def _sort_at(self, event: Rows.HeaderClicked) -> None:
-        if isinstance(self.page, TablePage):
-            self.page.sort_at(event.x, self.rows.room)
+        if self.table is not None:
+            self.table.sort_at(event.x, self.rows.room)
             self._show()
 
     @on(Rows.Moved)
     def _moved(self, event: Rows.Moved) -> None:
-        if self.page is not None:
-            self.page.cursor = event.index
+        if self.table is not None:
+            self.table.cursor = event.index
+
+    @on(Rows.Chosen)
+    def _chosen(self, event: Rows.Chosen) -> None:
+        if self.table is not None and event.index < len(self.table.shown):
+            self.app.push_screen(self._view(self.table, self.table.shown[event.index]))
 
     def action_copy(self) -> None:
-        """Copy the selected row, or the text of the page."""
-        text = self.page.text(self.rows.cursor) if self.page else ""
+        page, cursor = self.page, self.rows.cursor
+        text = ""
+        if isinstance(page, TextPage):
+            text = page.copied
+        elif page is not None and cursor is not None and cursor < len(page.shown):
+            text = page.copied(page.shown[cursor])
         if text:
             self.post_message(CopyOut(text))

@@ -40,7 +40,6 @@ class SectionBar(Lines):
         self._lay_out()
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -53,7 +52,6 @@ class SectionBar(Lines):
         parts: list[tuple[str, str]] = [(" ", "")]
         length = 1
         self._places = []
-        under = (0, 0)
         for number, (name, badge) in enumerate(self._names):
             start = length
             kept = badge if badges or badge.startswith("▲") else ""
@@ -64,20 +62,18 @@ class SectionBar(Lines):
             if kept:
                 words.append((f" {kept}", "section--warning" if kept.startswith("▲") else "section--badge"))
             length += sum(len(text) for text, _ in words)
-            if number == self._open:
-                under = (start, length)
             self._places.append((start, length))
             parts += [*words, (" " * gap, "")]
             length += gap
+        begin, end = self._places[self._open] if self._names else (0, 0)
         rule = styled(
-            ("─" * under[0], "section--rule"),
-            ("━" * (under[1] - under[0]), "section--under"),
-            ("─" * max(0, width - under[1]), "section--rule"),
+            ("─" * begin, "section--rule"),
+            ("━" * (end - begin), "section--under"),
+            ("─" * max(0, width - end), "section--rule"),
         )
         self.set_lines([styled(*parts), rule if self._names else Content("")])
 
     def on_click(self, event: Click) -> None:
-        """Go to the page whose name is clicked."""
         for index, (start, end) in enumerate(self._places):
             if start <= event.x < end:
                 self.post_message(self.Wanted(index))

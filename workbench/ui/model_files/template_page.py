@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from textual.content import Content, Span
@@ -21,6 +21,7 @@ LONGEST_TEMPLATE = 200_000
 """Characters of a chat template that are shown: a file may hold megabytes."""
 LONGEST_LINE = 8_000
 """Characters up to which a line is coloured."""
+_MISSING = "not in the vocabulary"
 _TOKEN_TYPES = {1: "text", 2: "unknown", 3: "control", 4: "user-defined", 5: "unused", 6: "byte"}
 _ROLES = {
     "bos": "begins a text (BOS)",
@@ -38,58 +39,51 @@ _ROLES = {
 _SPECIAL = re.compile(r"<[|｜][^|｜\n]{1,40}[|｜]>|\[/?[A-Z_]{2,20}\]|</?s>|<(?:start|end)_of_turn>|<(?:bos|eos)>")
 
 
-class TemplatePage(TextPage):
-    """The chat template, and a conversation rendered by it."""
+def template_page(report: ModelReport) -> TextPage:
+    """The chat template, and a conversation rendered by it: side by side, or one above the other."""
+    source = report.inspection.facts.chat_template or ""
+    others = report.inspection.tokenizer.templates
+    code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
+    # Folding a line takes time that grows with the square of the number of its colours.
+    code = [line if len(line) <= LONGEST_LINE else Content(line.plain) for line in code]
 
-    def __init__(self, report: ModelReport) -> None:
-        source = report.inspection.facts.chat_template or ""
-        named = source or report.inspection.tokenizer.templates
-        super().__init__("Template", self._arranged, "" if named else "none", source)
-        self._report = report
-        code = highlight(clean(source[:LONGEST_TEMPLATE]), "jinja") if source else []
-        # Folding a line takes time that grows with the square of the number of its colours.
-        self._code = [line if len(line) <= LONGEST_LINE else Content(line.plain) for line in code]
-        self._is_cut = len(source) > LONGEST_TEMPLATE
-
-    def _arranged(self, width: int) -> list[Content]:
-        if not self._code:
-            return self._absent(width)
+    def lay_out(width: int) -> list[Content]:
+        if not code:
+            text = "This file has no chat template. A chat uses ChatML; a base model is better used raw."
+            if others:
+                text += f" Its other templates are not used: {clean_line(', '.join(others))}."
+            return paragraph(text, width, 0, "rows--dim")
         if width < BESIDE:
-            return [*self._sample(width), Content(""), *self._source(width)]
+            return [*_sample(report, width), Content(""), *template_lines(width)]
         left = (width - 3) * 11 // 20
-        sides = zip_longest(self._source(left), self._sample(width - 3 - left), fillvalue=Content(""))
+        sides = zip_longest(template_lines(left), _sample(report, width - 3 - left), fillvalue=Content(""))
         rule = styled((" │ ", "rows--track"))
         return [one + Content(" " * max(0, left - one.cell_length)) + rule + other for one, other in sides]
 
-    def _absent(self, width: int) -> list[Content]:
-        others = ", ".join(self._report.inspection.tokenizer.templates)
-        text = "This file has no chat template. A chat uses ChatML; a base model is better used raw."
-        if others:
-            text += f" Its other templates are not used: {clean_line(others)}."
-        return paragraph(text, width, 0, "rows--dim")
-
-    def _source(self, width: int) -> list[Content]:
-        lines = [heading("CHAT TEMPLATE")]
-        for line in self._code:
-            lines += line.fold(width) if line.cell_length > width else [line]
-        if self._is_cut:
+    def template_lines(width: int) -> list[Content]:
+        lines = [heading("CHAT TEMPLATE"), *_folded(code, width)]
+        if len(source) > LONGEST_TEMPLATE:
             lines.append(styled((f"… truncated after {LONGEST_TEMPLATE:,} characters", "rows--warning")))
         return lines
 
-    def _sample(self, width: int) -> list[Content]:
-        lines = [heading("A CONVERSATION RENDERED BY IT")]
-        if self._report.sample is None:
-            problems = [each for each in self._report.warnings if each.kind == "template"]
-            for problem in problems:
+    return TextPage("Template", lay_out, "" if source or others else "none", source)
+
+
+def _sample(report: ModelReport, width: int) -> list[Content]:
+    lines = [heading("A CONVERSATION RENDERED BY IT")]
+    if report.sample is None:
+        for problem in report.warnings:
+            if problem.kind == "template":
                 lines += paragraph(clean_line(problem.message[:600]), width, 0, "rows--error")
                 lines += paragraph(clean_line(problem.hint), width, 0, "rows--dim")
-            return lines
-        text = clean(self._report.sample[:LONGEST_TEMPLATE])
-        tokens = [token.text for token in self._report.inspection.tokenizer.special if token.text]
-        content = Content(text, _special_spans(text, tokens))
-        for line in content.split("\n", allow_blank=True):
-            lines += line.fold(width) if line.cell_length > width else [line]
         return lines
+    text = clean(report.sample[:LONGEST_TEMPLATE])
+    tokens = [token.text for token in report.inspection.tokenizer.special if token.text]
+    return [*lines, *_folded(Content(text, _special_spans(text, tokens)).split("\n", allow_blank=True), width)]
+
+
+def _folded(lines: Iterable[Content], width: int) -> list[Content]:
+    return [row for line in lines for row in (line.fold(width) if line.cell_length > width else [line])]
 
 
 def _special_spans(text: str, tokens: Sequence[str]) -> list[Span]:
@@ -117,19 +111,14 @@ def tokenizer_lines(found: Inspection, width: int) -> list[Content]:
     ]
     lines = [heading("TOKENIZER"), *pairs(rows, width), Content(""), heading("SPECIAL TOKENS")]
     for token in facts.special:
-        text = "not in the vocabulary" if token.text is None else token.text
-        kind = _TOKEN_TYPES.get(token.type or 0, "")
-        note = "by default" if token.by_default else ""
+        text, style = (token.text, "rows--special") if token.text is not None else (_MISSING, "rows--warning")
         lines.append(
             styled(
                 (f"  {_ROLES.get(token.role, token.role):<22}", "rows--dim"),
                 (f"{token.id:>8}  ", "doc--number"),
-                (
-                    padded(text, max(12, min(32, width - 62))),
-                    "rows--warning" if token.text is None else "rows--special",
-                ),
-                (f"  {kind:<12}", ""),
-                (note, "rows--dim"),
+                (padded(text, max(12, min(32, width - 62))), style),
+                (f"  {_TOKEN_TYPES.get(token.type or 0, ''):<12}", ""),
+                ("by default" if token.by_default else "", "rows--dim"),
             )
         )
     if not facts.special:

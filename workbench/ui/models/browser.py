@@ -85,7 +85,6 @@ class ModelBrowser(Rows, inherit_bindings=False):
         return True
 
     def rearrange(self, change: Callable[[ModelList], object]) -> None:
-        """Change the list, and show it."""
         self._moved = True
         change(self.models)
         self.show_models()

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 
 from textual import on
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
-from typing_extensions import override
 
 from workbench.core.models import ScanProblem
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.models.model_list import Filter
@@ -29,10 +27,7 @@ MARGIN = 8
 class FilterDialog(Dialog[tuple[Filter | None] | None]):
     """Asks for a filter of the list. Gives it in a tuple (None keeps all models); gives None if it was dismissed.
 
-    Args:
-        filters: The filters, with the number of models that each keeps.
-        current: The current filter.
-        count: The number of all models.
+    `filters` come with the number of models that each keeps; `count` is the number of all models.
     """
 
     CSS_PATH = "screen.tcss"
@@ -44,15 +39,11 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
         self._filters: Sequence[tuple[Filter | None, int]] = [(None, count), *filters]
         self._current = current
 
-    @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="filter-box", classes="dialog-box") as box:
-            box.border_title = "Show only"
-            box.border_subtitle = "Enter applies · Esc closes"
+        with dialog_box("filter-box", "Show only", "Enter applies · Esc closes"):
             yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
 
     def on_mount(self) -> None:
-        """Begin at the current filter."""
         kept = [each for each, _ in self._filters]
         self.list.highlighted = kept.index(self._current) if self._current in kept else 0
         self.list.focus()
@@ -64,15 +55,11 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
 
 def _row(each: Filter | None, count: int) -> Content:
     kind = _KINDS[each.kind] if each is not None else ""
-    if each is None:
-        words = "all models"
-    elif each.kind == "source" and "/" in each.value:
-        words = cut_path(each.value, _WORDS - len(kind) - 2)
-    else:
-        words = cut(each.value, _WORDS - len(kind) - 2)
-    label = (f"{kind}  ", "$text-muted") if kind else ("", "")
-    gap = " " * max(1, _WORDS - len(words) - len(label[0]))
-    return Content.assemble(label, words, gap, (f"{count:>6,}", "$text-accent"))
+    shorten = cut_path if each is not None and each.kind == "source" and "/" in each.value else cut
+    words = shorten(each.value if each is not None else "all models", _WORDS - len(kind) - 2)
+    label = f"{kind}  " if kind else ""
+    gap = " " * max(1, _WORDS - len(words) - len(label))
+    return Content.assemble((label, "$text-muted"), words, gap, (f"{count:>6,}", "$text-accent"))
 
 
 class ProblemsDialog(Dialog[None]):
@@ -87,16 +74,13 @@ class ProblemsDialog(Dialog[None]):
         super().__init__()
         self._problems = problems
 
-    @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="problems-box", classes="dialog-box") as box:
-            count = len(self._problems)
-            box.border_title = f"{count:,} place{'s' * (count != 1)} could not be read"
-            box.border_subtitle = "Esc closes"
+        count = len(self._problems)
+        title = f"{count:,} place{'s' * (count != 1)} could not be read"
+        with dialog_box("problems-box", title, "Esc closes"):
             yield TextRows("problems-rows")
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self._show)
 
     def _show(self) -> None:

@@ -10,12 +10,12 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.models import EngineInfo, LoadRecord, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.gguf.fit import DeviceRoom, Fit, FitModel, FitQuestion, Room
+from workbench.gguf.fit import DEFAULT_CONTEXT, DeviceRoom, Fit, FitModel, FitQuestion, Room
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.models.what_if import WhatIf
+from workbench.ui.models.what_if import CHOICES, WhatIf, next_context, typed_context
 from workbench.ui.services import Services
 
 KEPT = 64
@@ -58,7 +58,6 @@ class FitEstimator:
             yield model
 
     async def read(self, model: ModelEntry) -> None:
-        """Read the file of a model, unless it is known."""
         if model in self._models:
             return
         if model.path is None or model.problem:
@@ -74,7 +73,6 @@ class FitEstimator:
             self._estimates.pop(oldest, None)
 
     async def recall(self, model: ModelEntry) -> None:
-        """Look up the last load of a model."""
         if model.path is not None:
             records = await self._services.loads.recall(model.path)
             self._records[model.path] = records[0] if records else None
@@ -112,24 +110,55 @@ class FitEstimator:
         """Take over the current settings of the conversation; the changes on trial stay."""
         self.what_if = self.what_if.on(self._base())
 
+    def try_next(self, name: str, step: int, model: ModelEntry | None) -> None:
+        """Try the next value of a setting.
+
+        Args:
+            name: The parameter, `longest` for the longest context that fits, or `reset`.
+            step: 1 for more of it, -1 for less, where there is an order.
+            model: The selected model; None where it is a heading.
+
+        Raises:
+            ParameterError: There is no such value.
+        """
+        estimate = self.estimate(model) if model is not None else None
+        if name == "reset":
+            self.what_if = WhatIf(self.what_if.base)
+        elif name in CHOICES:
+            self.what_if = self.what_if.next(name)
+        elif name == "num_ctx":
+            now = estimate.question.n_ctx if estimate else self.what_if.settings.num_ctx or DEFAULT_CONTEXT
+            trained = estimate.model.trained_context if estimate else None
+            self.what_if = self.what_if.put(name, next_context(now, step, trained))
+        elif estimate is not None and name == "longest":
+            if not estimate.largest:
+                raise ParameterError("No context fits with these settings.")
+            self.what_if = self.what_if.put("num_ctx", estimate.largest)
+        elif estimate is not None:
+            if not estimate.gpus:
+                raise ParameterError("This build of llama.cpp sees no GPU.")
+            layers = max(0, min(estimate.model.layers, estimate.fit.gpu_layers + step))
+            self.what_if = self.what_if.put("num_gpu", layers)
+
+    def try_context(self, text: str) -> None:
+        """Try the context that was typed; no text changes nothing. Raises ParameterError."""
+        if text.strip():
+            self.what_if = self.what_if.put("num_ctx", typed_context(text))
+
 
 @dataclass(frozen=True, slots=True)
 class FitEstimate:
     """The memory that a model would take on this machine with some settings."""
 
+    model: FitModel
     question: FitQuestion
     fit: Fit
     largest: int
     """The longest context that fits, in tokens; 0 for none."""
     most: int
     """The most layers that fit on the GPUs."""
-    layers: int
-    trained: int | None
-    """The context that the model was trained for, in tokens."""
     gpus: int
     """The number of GPUs."""
-    adapter_bytes: int = 0
-    """The part of the weights that belongs to the adapter."""
     closing: str = ""
     """The open model, if it has to be closed before this one fits."""
 
@@ -156,16 +185,9 @@ def usable_bytes(device: DeviceRoom) -> int:
 def estimate_fit(
     model: FitModel, settings: LoadSettings, room: Room, open_now: EngineInfo | None = None
 ) -> FitEstimate | None:
-    """Estimate the memory of a model.
+    """Estimate the memory of a model; None for a file with an unknown layout.
 
-    Args:
-        model: The model.
-        settings: The load settings.
-        room: The free memory.
-        open_now: The open model, which would be closed.
-
-    Returns:
-        The estimate; None for a file with an unknown layout.
+    `open_now` is the open model, which is closed if it has to be.
     """
     try:
         question = model.question(settings)
@@ -175,25 +197,15 @@ def estimate_fit(
         fit, closing = model.price(question, before), ""
         if not fit.fits and cleared != before and (second := model.price(question, cleared)).fits:
             fit, before, closing = second, cleared, open_now.model.label if open_now is not None else ""
-        return FitEstimate(
-            question,
-            fit,
-            model.largest_context(question, before),
-            model.most_layers(question, before),
-            model.layers,
-            model.trained_context,
-            len(room.gpus),
-            model.adapter_bytes,
-            closing,
-        )
+        largest, most = model.largest_context(question, before), model.most_layers(question, before)
+        return FitEstimate(model, question, fit, largest, most, len(room.gpus), closing)
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
 
 
 def room_without(open_now: EngineInfo | None, room: Room) -> Room:
     """The free memory once the open model is closed."""
-    memory = open_now.memory if open_now is not None else None
-    if memory is None or open_now is None:
+    if open_now is None or (memory := open_now.memory) is None:
         return room
     if open_now.gpu_layers:
         held = memory.on_gpus or {memory.device: memory.total_bytes}

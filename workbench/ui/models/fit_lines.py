@@ -38,14 +38,10 @@ def fit_summary(estimate: FitEstimate) -> tuple[str, str]:
 def fit_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
     """The memory of each device, the summary, and the settings that can be changed.
 
-    Args:
-        estimate: The estimate.
-        what_if: The settings.
-        keys: The keys for context, K, V, GPU layers, flash attention and batch, and for the longest context.
-        width: The width of the lines.
+    `keys` are those for context, K, V, GPU layers, flash attention and batch, and for the longest context.
     """
     words, style = fit_summary(estimate)
-    size = estimate.adapter_bytes
+    size = estimate.model.adapter_bytes
     return [
         *_device_lines(estimate.fit.shares, width),
         *([_dim(f"Of the weights, {fmt.size(size)} are the adapter's.", width)] if size else []),
@@ -91,8 +87,9 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
 
 def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
     question, settings, changed = estimate.question, what_if.settings, what_if.values
-    too_long = estimate.trained is not None and question.n_ctx > estimate.trained
-    layers = "none: no GPU" if not estimate.gpus else f"{estimate.fit.gpu_layers} of {estimate.layers}"
+    trained = estimate.model.trained_context
+    too_long = trained is not None and question.n_ctx > trained
+    layers = "none: no GPU" if not estimate.gpus else f"{estimate.fit.gpu_layers} of {estimate.model.layers}"
     if estimate.gpus and settings.num_gpu < 0:
         layers += ", auto"
     needs_flash = settings.type_v not in FLOATS and settings.flash_attn == "off"
@@ -108,11 +105,10 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
     for key, (label, value, name, wrong) in zip(keys, rows, strict=False):
         style = "rows--warning" if wrong else "rows--figure" if name in changed else ""
         lines.append(_setting(label, ("• " if name in changed else "  ") + value, style, key, width))
-    trained = f" of {estimate.trained:,}" if estimate.trained else ""
-    largest = f"{estimate.largest:,}" if estimate.largest else "none"
-    lines.append(_setting("longest that fits", f"  {largest}{trained}", "", keys[-1], width))
+    longest = (f"{estimate.largest:,}" if estimate.largest else "none") + (f" of {trained:,}" if trained else "")
+    lines.append(_setting("longest that fits", f"  {longest}", "", keys[-1], width))
     if estimate.gpus:
-        lines.append(_setting("most GPU layers", f"  {estimate.most} of {estimate.layers}", "", "", width))
+        lines.append(_setting("most GPU layers", f"  {estimate.most} of {estimate.model.layers}", "", "", width))
     if too_long:
         lines += paragraph("The context is longer than the model was trained for.", width, 0, "rows--warning")
     if needs_flash:
@@ -144,7 +140,7 @@ def short_settings(estimate: FitEstimate, what_if: WhatIf, width: int) -> Conten
     """The settings of the estimate in one row."""
     question = estimate.question
     flash = "" if question.flash_attention else " · flash attention off"
-    layers = f" · GPU {estimate.fit.gpu_layers} of {estimate.layers}" if estimate.gpus else ""
+    layers = f" · GPU {estimate.fit.gpu_layers} of {estimate.model.layers}" if estimate.gpus else ""
     context = f"context {question.n_ctx:,}, longest that fits {estimate.largest:,}"
     text = f"{context} · K {question.type_k} · V {question.type_v}{layers}{flash}"
     return styled((cut(text, width), "rows--figure" if what_if.values else "rows--dim"))

@@ -3,123 +3,102 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-from textual.message import Message
 from textual.screen import Screen
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
-from workbench.ui.kit.clipboard import CopyOut
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.models.model_list import Heading, ModelList
 from workbench.ui.services import Services
+from workbench.ui.widgets.clipboard import CopyOut
 
 
+@dataclass(frozen=True)
 class ModelActions:
-    """Acts on the selected and the marked models of a list.
+    """Acts on the selected and the marked models of a list."""
 
-    Args:
-        services: What the program works with.
-        models: The list.
-        key_for: Gives the key of a binding.
-        say: Shows a message.
-        push: Shows another screen.
-        post: Posts a message to the program.
-    """
-
-    def __init__(
-        self,
-        services: Services,
-        models: ModelList,
-        key_for: Callable[[str], str],
-        say: Callable[[str], None],
-        push: Callable[[Screen[None]], object],
-        post: Callable[[Message], object],
-    ) -> None:
-        self._services = services
-        self._models = models
-        self._key_for = key_for
-        self._say = say
-        self._push = push
-        self._post = post
+    services: Services
+    models: ModelList
+    key_for: Callable[[str], str]
+    """Gives the key of a binding."""
+    say: Callable[[str], None]
+    """Shows a message."""
+    host: Screen[None]
 
     def selected(self) -> ModelEntry | None:
         """The selected model; None, with a message, where it is a heading."""
-        model = self._models.model
+        model = self.models.model
         if model is None:
-            rows = self._models.rows
-            self._say("Go to one of the quantizations first." if rows else "There is no model in the list.")
+            rows = self.models.rows
+            self.say("Go to one of the quantizations first." if rows else "There is no model in the list.")
         return model
 
     def has_file(self, model: ModelEntry) -> bool:
         """Whether a model has a file; if not, there is a message."""
         if model.path is None:
-            self._say(f"{model.label} has no file to look at.")
+            self.say(f"{model.label} has no file to look at.")
         return model.path is not None
 
     def inspect(self, model: ModelEntry) -> None:
-        """Show what is in the file of a model."""
         if self.has_file(model):
-            from workbench.ui.model_files.inspect_screen import InspectScreen
+            from workbench.ui.model_files.screens import inspect_screen
 
-            self._push(InspectScreen(self._services, model))
+            self.host.app.push_screen(inspect_screen(self.services, model))
 
     def compare(self) -> None:
-        """Compare the two marked models, or the marked one with the selected one."""
-        chosen, here = self._models.marked, self._models.model
+        chosen, here = self.models.marked, self.models.model
         if len(chosen) == 1 and here is not None and here not in chosen:
             chosen = [*chosen, here]
         if len(chosen) != 2:
-            key = self._key_for("models.mark")
-            self._say(f"{key} marks the models to compare: two are needed, {len(chosen)} marked now.")
+            key = self.key_for("models.mark")
+            self.say(f"{key} marks the models to compare: two are needed, {len(chosen)} marked now.")
         elif all(self.has_file(model) for model in chosen):
-            from workbench.ui.model_files.compare_screen import CompareScreen
+            from workbench.ui.model_files.screens import compare_screen
 
-            self._push(CompareScreen(self._services, chosen[0], chosen[1]))
+            self.host.app.push_screen(compare_screen(self.services, chosen[0], chosen[1]))
 
     def quantize(self) -> None:
-        """Make another quantization of the selected model."""
-        row = self._models.row
+        row = self.models.row
         model = row.members[0] if isinstance(row, Heading) else self.selected()
         if model is not None and self.has_file(model):
             from workbench.ui.quantize.dialog import QuantizeDialog
 
-            self._push(QuantizeDialog(self._services, model, variants_of(model, self._models.view.models)))
+            self.host.app.push_screen(QuantizeDialog(self.services, model, variants_of(model, self.models.view.models)))
 
     def copy_path(self) -> None:
-        """Copy the path of the selected model."""
         model = self.selected()
         if model is not None and self.has_file(model):
-            self._post(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
+            self.host.post_message(CopyOut(model.path or "", clean_line(f"Copied: {model.path}")))
 
     def list_problems(self) -> None:
-        """List the places that could not be read."""
         from workbench.ui.models.dialogs import ProblemsDialog
 
-        if problems := self._models.view.problems:
-            self._push(ProblemsDialog(problems))
+        if problems := self.models.view.problems:
+            self.host.app.push_screen(ProblemsDialog(problems))
         else:
-            self._say("Every place could be read.")
+            self.say("Every place could be read.")
 
     async def unload(self) -> bool:
         """Ask the server of the selected model to unload it. Returns whether it did."""
-        model, servers = self.selected(), self._services.servers
+        model, servers = self.selected(), self.services.servers
         if model is None:
             return False
         if model.loaded is None or servers is None:
-            self._say(f"{model.label} is not on a server: it is closed when another model is opened.")
+            self.say(f"{model.label} is not on a server: it is closed when another model is opened.")
             return False
         if not model.loaded:
-            self._say(f"{model.label} is not loaded.")
+            self.say(f"{model.label} is not loaded.")
             return False
-        self._say(f"Unloading {model.label}…")
+        self.say(f"Unloading {model.label}…")
         try:
             await servers.unload(model.ref)
         except WorkbenchError as error:
-            self._services.logs.add("error", "servers", str(error))
-            self._say(str(error))
+            self.services.logs.add("error", "servers", str(error))
+            self.say(str(error))
             return False
-        self._say(f"{model.label} is unloaded.")
+        self.say(f"{model.label} is unloaded.")
         return True
 
 

@@ -54,7 +54,6 @@ class Filter:
     value: str
 
     def keeps(self, model: ModelEntry) -> bool:
-        """Whether a model passes."""
         match self.kind:
             case "source":
                 return self.value in sources(model)
@@ -116,7 +115,6 @@ class ModelList:
 
     @property
     def row(self) -> Row | None:
-        """The selected row; None where there is none."""
         return self.rows[self.cursor] if self.cursor < len(self.rows) else None
 
     @property
@@ -132,7 +130,6 @@ class ModelList:
         return [models[ref] for ref in self._marks if ref in models]
 
     def is_marked(self, model: ModelEntry) -> bool:
-        """Whether a model is marked."""
         return model.ref in self._marks
 
     def update(self, view: LibraryView) -> bool:
@@ -152,7 +149,6 @@ class ModelList:
     # Selecting and marking
 
     def select(self, index: int) -> None:
-        """Select a row."""
         self.cursor = max(0, min(len(self.rows) - 1, index))
         self._cursor_key = key_of(self.rows[self.cursor]) if self.rows else ""
 
@@ -164,16 +160,13 @@ class ModelList:
                 return True
         return False
 
-    def toggle_mark(self) -> bool:
-        """Mark or unmark the selected model. Returns whether there is one."""
+    def toggle_mark(self) -> None:
+        """Mark or unmark the selected model."""
         model = self.model
-        if model is None:
-            return False
-        if model.ref in self._marks:
+        if model is not None and model.ref in self._marks:
             del self._marks[model.ref]
-        else:
+        elif model is not None:
             self._marks[model.ref] = None
-        return True
 
     def clear_marks(self) -> bool:
         """Unmark all models. Returns whether any was marked."""
@@ -195,7 +188,6 @@ class ModelList:
             self.select_first(lambda model: model is best)
 
     def set_filter(self, only: Filter | None) -> None:
-        """Keep the models that pass a filter; None keeps all."""
         self.filter = only
         self._arrange()
 
@@ -220,7 +212,6 @@ class ModelList:
     # Order and groups
 
     def next_order(self) -> None:
-        """Sort by the next order."""
         self.order = ORDERS[(ORDERS.index(self.order) + 1) % len(ORDERS)]
         self.reversed = False
         self._arrange()
@@ -233,12 +224,10 @@ class ModelList:
         self._arrange()
 
     def reverse(self) -> None:
-        """Reverse the order."""
         self.reversed = not self.reversed
         self._arrange()
 
     def toggle_groups(self) -> None:
-        """Show quantizations under their base models, or every file in one row."""
         self.grouped = not self.grouped
         self._arrange()
 

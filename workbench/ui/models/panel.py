@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from textual.content import Content
 
 from workbench.core.models import ModelEntry, Place
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import cut, cut_line, cut_path, heading, paragraph, styled
+from workbench.ui.kit.text import cut, cut_line, cut_path, heading, paragraph, short_problem, styled
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.fit_lines import QuantFit, family_lines, fit_lines, record_lines, short_fit, short_settings
 from workbench.ui.models.model_list import Heading, ModelList, Row
-from workbench.ui.models.rows import context_text, short_problem
+from workbench.ui.models.rows import context_text
 from workbench.ui.services import Services
 
+_PATH_ROWS = 3
+"""Rows of a path at most; of a longer one, the end is shown."""
 KeyFor = Callable[[str], str]
-_TRIALS = ("shorter", "type_k", "type_v", "fewer_layers", "flash", "batch", "longest")
+_TRIALS = ("shorter longer", "type_k", "type_v", "fewer_layers more_layers", "flash", "batch", "longest")
+"""The bindings beside the settings in `fit_lines`."""
 
 
 def title_line(models: ModelList, width: int) -> Content:
     """The order, the filter, the search and the number of marks."""
     reverse = ", reversed" if models.reversed else ""
-    marks = len(models.marked)
     parts = [(" Models", "rows--name"), (f"  by {models.order.title}{reverse}", "rows--dim")]
     if not models.grouped:
         parts.append(("  every file", "rows--dim"))
@@ -33,7 +35,7 @@ def title_line(models: ModelList, width: int) -> Content:
         parts.append((f"  only {only}", "rows--figure"))
     if models.query:
         parts.append((f"  “{cut(models.query, 24)}”", "rows--figure"))
-    if marks:
+    if marks := len(models.marked):
         parts.append((f"  ✓ {marks} marked", "rows--accent"))
     return cut_line(styled(*parts), width)
 
@@ -64,8 +66,7 @@ def empty_lines(models: ModelList, services: Services, key_for: KeyFor, width: i
         return [Content(""), *paragraph(text, width, 1, "rows--dim")]
     if not view.complete:
         return [Content(""), *paragraph("Looking for models…", width, 1, "rows--dim")]
-    folders = services.config.model_folders
-    stores = services.config.model_stores
+    folders, stores = services.config.model_folders, services.config.model_stores
     lines = [Content(""), *paragraph("There is no model on this machine yet.", width, 1, "rows--strong"), Content("")]
     if services.no_model_hint:
         lines += [*paragraph(services.no_model_hint, width, 1), Content("")]
@@ -80,13 +81,6 @@ def empty_lines(models: ModelList, services: Services, key_for: KeyFor, width: i
         lines += [Content(""), *paragraph(f"Searched as well: {', '.join(stores)}.", width, 1, "rows--dim")]
     key = key_for("models.scan")
     return [*lines, Content(""), *paragraph(f"{key} looks again.", width, 1, "rows--dim")]
-
-
-def _trial_keys(key_for: KeyFor) -> list[str]:
-    keys = [key_for(f"models.{name}") for name in _TRIALS]
-    keys[0] = f"{keys[0]} {key_for('models.longer')}"
-    keys[3] = f"{keys[3]} {key_for('models.more_layers')}"
-    return keys
 
 
 def panel_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
@@ -121,14 +115,14 @@ def _family(row: Heading, estimator: FitEstimator, width: int) -> list[Content]:
 def _fit(model: ModelEntry, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
     if model.loaded is not None:
         return _served(model, key_for, width)
-    title = heading("DOES IT FIT INTO THE FREE MEMORY?")
-    estimate = estimator.estimate(model)
     if model.problem:
         return []
+    title, estimate = heading("DOES IT FIT INTO THE FREE MEMORY?"), estimator.estimate(model)
     if estimate is None:
         text = estimator.problem(model) or ("Reading the file…" if not estimator.knows(model) else "")
         return [title, *paragraph(text, width, 0, "rows--dim"), Content("")]
-    lines = [title, *fit_lines(estimate, estimator.what_if, _trial_keys(key_for), width)]
+    keys = [" ".join(key_for(f"models.{name}") for name in names.split()) for names in _TRIALS]
+    lines = [title, *fit_lines(estimate, estimator.what_if, keys, width)]
     if estimator.what_if.values:
         with_these, reset = key_for("models.load_with"), key_for("models.reset")
         text = f"• on trial: {with_these} loads with these settings, {reset} resets."
@@ -152,7 +146,6 @@ def _served(model: ModelEntry, key_for: KeyFor, width: int) -> list[Content]:
 def strip_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width: int) -> list[Content]:
     """The same in two rows, for a screen without room for the panel."""
     empty = Content("")
-    hint = f"{key_for('models.details')} shows the panel"
     if row is None:
         return [empty, empty]
     if isinstance(row, Heading):
@@ -160,7 +153,8 @@ def strip_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width
         fitting = [estimate.fit.fits for model in row.members if (estimate := estimator.estimate(model)) is not None]
         together = f" · {fmt.size(sum(sizes))} together" if sizes else ""
         text = f"{sum(fitting)} of {len(row.members)} fit into the free memory{together}"
-        return [styled((cut(text, width), "")), styled((cut(f"{hint}", width), "rows--dim"))]
+        hint = f"{key_for('models.details')} shows the panel"
+        return [styled((cut(text, width), "")), styled((cut(hint, width), "rows--dim"))]
     if row.loaded is not None:
         state = "loaded there" if row.loaded else "not loaded there"
         return [styled((cut(f"on a server: {clean_line(row.source)}", width), "")), styled((state, "rows--dim"))]
@@ -173,10 +167,9 @@ def strip_lines(row: Row | None, estimator: FitEstimator, key_for: KeyFor, width
 
 def title_lines(model: ModelEntry, width: int) -> list[Content]:
     """Name and figures of a model."""
-    bits = f"{model.bits_per_weight:.2f} bits" if model.bits_per_weight is not None else ""
-    figures = [bits, fmt.size(model.size_bytes) if model.size_bytes is not None else ""]
-    quant = cut(model.quant or fmt.DASH, 14)
-    rest = " · ".join(figure for figure in figures if figure)
+    figures = [f"{model.bits_per_weight:.2f} bits"] if model.bits_per_weight is not None else []
+    figures += [fmt.size(model.size_bytes)] if model.size_bytes is not None else []
+    quant, rest = cut(model.quant or fmt.DASH, 14), " · ".join(figures)
     return [
         *paragraph(clean_line(model.name), width, 0, "rows--name")[:2],
         styled((quant, "rows--accent"), (cut(f"  {rest}", width - len(quant)), "")),
@@ -198,7 +191,7 @@ def warning_lines(model: ModelEntry, width: int) -> list[Content]:
     """The problem of a model, and how its tensors contradict its label."""
     lines: list[Content] = []
     if model.problem:
-        lines += paragraph(f"! {clean_line(short_problem(model))}", width, 0, "rows--error")
+        lines += paragraph(f"! {short_problem(model)}", width, 0, "rows--error")
     if model.label_mismatch:
         lines += paragraph(f"≠ {clean_line(model.label_mismatch)}", width, 0, "rows--warning")
     return lines
@@ -211,37 +204,29 @@ def detail_lines(model: ModelEntry, width: int) -> list[Content]:
         lines.append(styled(("most tensors  ", "rows--dim"), (cut(model.tensor_quant, width - 14), "")))
     places = model.places or ((Place(model.source, model.path, model.ref),) if model.path else ())
     if places:
-        count = len(places)
-        title = "LOCATION" if count == 1 else f"{count} LOCATIONS OF ONE FILE"
-        lines += [Content(""), heading(title)]
+        lines += [Content(""), heading("LOCATION" if len(places) == 1 else f"{len(places)} LOCATIONS OF ONE FILE")]
     for place in places:
         name = f"{place.source}: {place.name}" if place.name else place.source
         is_path = not place.name and "/" in name
         # A name that is the folder adds nothing to the path.
         lines += [] if is_path else [styled((cut(name, width), "rows--strong"))]
-        lines += path_lines(place.path, width)
+        path = cut_path(place.path, width * _PATH_ROWS)
+        lines += [styled((path[start : start + width], "rows--dim")) for start in range(0, len(path), width)]
     if model.digest:
         lines.append(styled((cut(f"sha256 {model.digest.removeprefix('sha256:')}", width), "rows--dim")))
     return lines
 
 
-def path_lines(path: str, width: int, most: int = 3) -> list[Content]:
-    """A path in at most `most` rows; of a longer one, its end."""
-    text = cut_path(path, width * most)
-    return [styled((text[start : start + width], "rows--dim")) for start in range(0, max(1, len(text)), width)][:most]
-
-
 def heading_lines(row: Heading, width: int) -> list[Content]:
     """Name and figures of a base model."""
     sizes = [model.size_bytes for model in row.members if model.size_bytes]
-    count = len(row.members)
-    first: Sequence[str] = [f"{count} quantization{'s' * (count != 1)}"]
+    count, model = len(row.members), row.members[0]
+    first = f"{count} quantization{'s' * (count != 1)}"
     if sizes:
         smallest, largest = fmt.size(min(sizes)), fmt.size(max(sizes))
-        first = [*first, smallest if smallest == largest else f"{smallest} to {largest}"]
-    model = row.members[0]
+        first += f" · {smallest}" if smallest == largest else f" · {smallest} to {largest}"
     return [
         *paragraph(clean_line(row.name), width, 0, "rows--name")[:2],
-        styled((cut(" · ".join(first), width), "")),
+        styled((cut(first, width), "")),
         _facts(model, context_text(model.context_length), width),
     ]

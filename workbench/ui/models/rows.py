@@ -5,9 +5,10 @@ Names come from untrusted files: they are sanitized on their way into a row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeVar
 
 from textual.content import Content
 
@@ -15,9 +16,10 @@ from workbench.core.models import ModelEntry, group_of
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table
-from workbench.ui.kit.text import cut, cut_path, styled
+from workbench.ui.kit.text import cut, cut_path, short_problem, styled
 from workbench.ui.models.model_list import Heading, ModelList, Row, sources
 
+Value = TypeVar("Value")
 OPEN, MARKED, BROKEN, DIFFERS = "●", "✓", "!", "≠"
 _GAP = 1
 _STATE, _TENSORS, _BITS, _SIZE, _PARAMETERS, _CONTEXT = 3, 7, 6, 9, 7, 5
@@ -63,9 +65,12 @@ def table_for(width: int, *, grouped: bool) -> Table[ListedModel]:
     columns.append(Column("bits", lambda row: bits_text(row.model.bits_per_weight), _BITS, right=True))
     columns.append(Column("size", lambda row: fmt.size(row.model.size_bytes), _SIZE, right=True, style="rows--figure"))
     if full:
-        columns.append(Column("params", _parameters, _PARAMETERS, right=True))
-        columns.append(Column(" arch", _architecture, _ARCHITECTURE))
-    columns.append(Column("ctx", _context, _CONTEXT, right=True))
+        weights = _unless_above(lambda model: model.parameters, fmt.parameters)
+        columns.append(Column("params", weights, _PARAMETERS, right=True))
+        kind = _unless_above(lambda model: model.architecture, lambda name: f" {name or fmt.DASH}")
+        columns.append(Column(" arch", kind, _ARCHITECTURE))
+    context = _unless_above(lambda model: model.context_length, context_text)
+    columns.append(Column("ctx", context, _CONTEXT, right=True))
     columns.append(
         Column(" place", lambda row: f" {row.place or place_text(row.model, place - 1)}", place, style="rows--dim")
     )
@@ -93,14 +98,7 @@ def order_at(x: int, models: ModelList, width: int) -> str:
 
 
 def list_row(models: ModelList, row: Row, width: int, current: ModelEntry | None) -> Content:
-    """A row of the list.
-
-    Args:
-        models: The list.
-        row: One of its rows.
-        width: The width of the list.
-        current: The model that is open in the chat.
-    """
+    """A row of the list; `current` is the model that is open in the chat."""
     table = table_for(width, grouped=models.grouped)
     last = len(table.columns) - 1
     if isinstance(row, Heading):
@@ -118,7 +116,7 @@ def list_row(models: ModelList, row: Row, width: int, current: ModelEntry | None
         models.is_marked(row),
     )
     if row.problem:
-        problem = styled((clean_line(short_problem(row)), "rows--error"))
+        problem = styled((short_problem(row), "rows--error"))
         return table.row(item, width, (2 if models.grouped else 3, last, problem))
     return table.row(item, width)
 
@@ -153,22 +151,14 @@ def bits_text(bits: float | None) -> str:
     return f"{bits:.2f}" if bits is not None else fmt.DASH
 
 
-# Below a heading, only what differs from it is shown.
+def _unless_above(value: Callable[[ModelEntry], Value], text: Callable[[Value], str]) -> Callable[[ListedModel], str]:
+    """A cell that is empty where the heading above shows the same value."""
 
+    def cell(row: ListedModel) -> str:
+        shown = value(row.model)
+        return "" if row.above and value(row.above.common) == shown else text(shown)
 
-def _parameters(row: ListedModel) -> str:
-    value = row.model.parameters
-    return "" if row.above and row.above.common.parameters == value else fmt.parameters(value)
-
-
-def _architecture(row: ListedModel) -> str:
-    value = row.model.architecture
-    return "" if row.above and row.above.common.architecture == value else f" {value or fmt.DASH}"
-
-
-def _context(row: ListedModel) -> str:
-    value = row.model.context_length
-    return "" if row.above and row.above.common.context_length == value else context_text(value)
+    return cell
 
 
 def quants(models: Sequence[ModelEntry]) -> str:
@@ -194,11 +184,3 @@ def place_text(model: ModelEntry, width: int) -> str:
     source = sources(model)[0]
     room = max(1, width - len(also))
     return (cut_path(source, room) if "/" in source or "\\" in source else cut(source, room)) + also
-
-
-def short_problem(model: ModelEntry) -> str:
-    """Why a model cannot be opened, without the path, which is shown elsewhere."""
-    problem = model.problem
-    if model.path is not None:
-        problem = problem.removeprefix(f"{model.path}: ")
-    return problem

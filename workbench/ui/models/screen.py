@@ -17,28 +17,27 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Input, Label
 from textual.worker import Worker
-from typing_extensions import override
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.parameters import Value
 from workbench.ui.keys import keys_of
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.transient import TransientText
-from workbench.ui.kit.worker_errors import report_worker_error
+from workbench.ui.kit.text import short_problem
 from workbench.ui.models.browser import ARRANGEMENTS, ListLines, ModelBrowser
 from workbench.ui.models.fit import FitEstimator
 from workbench.ui.models.keys import KEYS, SEARCH
 from workbench.ui.models.model_actions import ACTIONS, ModelActions
 from workbench.ui.models.model_list import Filter, Heading, ModelList, Row
 from workbench.ui.models.panel import empty_lines, panel_lines, state_text, strip_lines, title_line
-from workbench.ui.models.rows import order_at, short_problem
-from workbench.ui.models.what_if_actions import WhatIfActions
+from workbench.ui.models.rows import order_at
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import HiddenLine
 from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
+from workbench.ui.widgets.transient import TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
 WIDE = 108
@@ -85,12 +84,8 @@ class ModelsScreen(Screen[None]):
         self.estimator = FitEstimator(
             services, lambda: workspace.conversation.load, lambda: workspace.engine.info if workspace.engine else None
         )
-        self.what_if = WhatIfActions(self.estimator, lambda: self.models.model, self.say, self._show_panel)
-        self.actions = ModelActions(
-            services, self.models, key_for, self.say, lambda screen: self.app.push_screen(screen), self.post_message
-        )
+        self.actions = ModelActions(services, self.models, key_for, self.say, self)
 
-    @override
     def compose(self) -> ComposeResult:
         yield ListLines(widget_id="models-title")
         for name, hint in (("search", "Type a few letters…"), ("number", "Context in tokens, such as 16384 or 16k…")):
@@ -103,11 +98,9 @@ class ModelsScreen(Screen[None]):
         yield KeyBar()
 
     def on_mount(self) -> None:
-        """Measure the free memory at an interval."""
         self._timer = self.set_interval(LOOK_SECONDS, self._look)
 
     def on_screen_resume(self) -> None:
-        """Look for models, and take over what has changed meanwhile."""
         self._timer.resume()
         self.estimator.follow()
         self._shown_row = None
@@ -115,11 +108,9 @@ class ModelsScreen(Screen[None]):
         self._show_soon()
 
     def on_screen_suspend(self) -> None:
-        """Measure nothing while another screen is shown."""
         self._timer.pause()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Show the panel beside the list where there is room for it."""
         self.set_class(event.size.width < WIDE, "-narrow")
         self._show_soon()
 
@@ -135,14 +126,12 @@ class ModelsScreen(Screen[None]):
             self._show_state()
 
     def library_changed(self, view: LibraryView) -> None:
-        """Show what a scan has found so far."""
         if self.list.update(view) or not view.models:
             self._show()
         else:
             self._show_state()
 
     def action_scan(self) -> None:
-        """Look for models again."""
         self._find(again=True)
 
     # Drawing
@@ -160,7 +149,6 @@ class ModelsScreen(Screen[None]):
             self._show_rest()
 
     def _show_rest(self) -> None:
-        """Show what depends on the list."""
         self._show_state()
         self._show_selected()
 
@@ -176,7 +164,6 @@ class ModelsScreen(Screen[None]):
             self.strip.set_lines(strip_lines(row, self.estimator, self._key_for, self.size.width - 2))
 
     def say(self, text: str) -> None:
-        """Show a message below the list for a moment."""
         self._message.say(Content(clean_line(text)))
 
     # The selected model
@@ -212,11 +199,9 @@ class ModelsScreen(Screen[None]):
             self._arrange(lambda models: models.sort_by(order))
 
     def action_arrange(self, change: str) -> None:
-        """Rearrange the list in one of the `ARRANGEMENTS`."""
         self._arrange(ARRANGEMENTS[change])
 
     def action_filter(self) -> None:
-        """Ask which models to show."""
         from workbench.ui.models.dialogs import FilterDialog
 
         def chosen(choice: tuple[Filter | None] | None) -> None:
@@ -227,12 +212,20 @@ class ModelsScreen(Screen[None]):
         self.app.push_screen(FilterDialog(models.filters(), models.filter, len(models.view.models)), chosen)
 
     def action_what_if(self, name: str, step: int = 1) -> None:
-        """Change a load setting on trial."""
         if name != "longest" or self.actions.selected() is not None:
-            self.what_if.change(name, step)
+            self._try(lambda: self.estimator.try_next(name, step, self.models.model))
+
+    def _try(self, change: Callable[[], None]) -> bool:
+        """Change the settings on trial. Returns whether that was possible."""
+        try:
+            change()
+        except ParameterError as error:
+            self.say(str(error))
+            return False
+        self._show_panel()
+        return True
 
     def action_type(self, line: str, begun: str = "") -> None:
-        """Open an input line: `search` or `number`."""
         if line == "search":
             self._close_line(self.number)
             self.remove_class("-details")
@@ -259,7 +252,7 @@ class ModelsScreen(Screen[None]):
 
     @on(Input.Submitted, "#models-number")
     def _take_context(self, event: Input.Submitted) -> None:
-        if self.what_if.try_context(event.value):
+        if self._try(lambda: self.estimator.try_context(event.value)):
             self._close_line(self.number)
 
     def on_key(self, event: events.Key) -> None:
@@ -285,7 +278,6 @@ class ModelsScreen(Screen[None]):
             self.list.action_page(step) if "page" in event.key else self.list.action_move(step)
 
     def action_back(self) -> None:
-        """End what was begun last."""
         if self._close_line(self.number) or self._close_line(self.search):
             return
         if self.has_class("-details") or self.focused is self.panel:
@@ -298,7 +290,6 @@ class ModelsScreen(Screen[None]):
             self.say(f"{self._key_for('app.chat')} goes to the chat.")
 
     def action_details(self) -> None:
-        """Go to the panel and back."""
         narrow = self.has_class("-narrow")
         to_panel = not self.has_class("-details") if narrow else self.focused is not self.panel
         self.set_class(narrow and to_panel, "-details")
@@ -308,7 +299,6 @@ class ModelsScreen(Screen[None]):
     # Actions on models
 
     def action_mark(self) -> None:
-        """Mark the selected model, and select the next one."""
         if self.actions.selected() is not None:
             self._arrange(lambda models: models.toggle_mark())
             self.list.action_move(1)
@@ -322,17 +312,14 @@ class ModelsScreen(Screen[None]):
             self.actions.inspect(row)
 
     def action_act(self, name: str) -> None:
-        """Do one of the `ACTIONS` on models."""
         ACTIONS[name](self.actions)
 
     @work(group="servers", exit_on_error=False, description="unload a model of a server")
     async def action_unload(self) -> None:
-        """Ask the server to unload the selected model."""
         if await self.actions.unload():
             self._find()
 
     def action_load(self, with_trial: bool = False) -> None:
-        """Load the selected model in the chat, with the settings on trial or without."""
         model = self.actions.selected()
         if model is not None and model.problem:
             self.say(f"It cannot be loaded: {short_problem(model)}")
@@ -340,5 +327,4 @@ class ModelsScreen(Screen[None]):
             self.post_message(self.Load(model, dict(self.estimator.what_if.values) if with_trial else {}))
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        """Report an unexpected worker error."""
         report_worker_error(event, self.say)

@@ -39,7 +39,6 @@ class WhatIf:
 
     @property
     def settings(self) -> LoadSettings:
-        """The settings with the changes."""
         return with_values(Sampling(), self.base, self.values)[1]
 
     def on(self, base: LoadSettings) -> WhatIf:
@@ -55,10 +54,6 @@ class WhatIf:
         values = {**self.values, name: check_value(name, value)}
         return replace(self, values=values).on(self.base)
 
-    def reset(self) -> WhatIf:
-        """With no changes."""
-        return WhatIf(self.base)
-
     def next(self, name: str) -> WhatIf:
         """With the next of a setting's `CHOICES`; the first follows the last."""
         value, choices = getattr(self.settings, name), CHOICES[name]
@@ -66,13 +61,7 @@ class WhatIf:
 
 
 def next_context(now: int, step: int, trained: int | None) -> int:
-    """The next longer or shorter context: a power of two, or the context that the model was trained for.
-
-    Args:
-        now: The context in tokens.
-        step: 1 for a longer one, -1 for a shorter one.
-        trained: The context that the model was trained for, in tokens.
-    """
+    """The next longer context, or with `step` -1 the next shorter one: a power of two, or the trained context."""
     steps = {CELLS * 2**power for power in range(LONGEST.bit_length()) if CELLS * 2**power <= LONGEST}
     steps |= {trained} if trained else set()
     if step > 0:

@@ -39,18 +39,15 @@ class ChipArea(TextArea):
 
     @property
     def selected_text(self) -> str:
-        """The selection, with every paste in full."""
         return self.pastes.expand(super().selected_text)
 
     def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
-        """Scroll to the cursor, where it is in the text."""
         # While it undoes an edit, Textual calls this before it moves the cursor, and fails if that is below the end.
         if self.cursor_location[0] >= self.document.line_count:
             return Offset()
         return super().scroll_cursor_visible(center, animate)
 
     def on_resize(self) -> None:
-        """Keep the cursor on the screen in a smaller window."""
         self.call_after_refresh(self.scroll_cursor_visible)
 
     # Taking pastes
@@ -62,7 +59,6 @@ class ChipArea(TextArea):
         self._insert_paste(event.text)
 
     def action_paste(self) -> None:
-        """Insert what was copied or cut here."""
         self._insert_paste(self.app.clipboard)
 
     def _insert_paste(self, text: str) -> None:
@@ -80,20 +76,15 @@ class ChipArea(TextArea):
     # Unfolding
 
     def action_open_paste(self) -> None:
-        """Unfold the paste at the cursor, else the last one; undo folds it again."""
         row, column = self.cursor_location
-        touching = [chip for chip in self._chips(row) if chip[0] <= column <= chip[1]]
-        if touching:
-            self._open(row, touching[-1])
-            return
-        for other in reversed(range(self.document.line_count)):
-            if chips := self._chips(other):
-                self._open(other, chips[-1])
-                return
-        self.notify("There is no folded paste in the text.", timeout=3)
+        touching = [(row, chip) for chip in self._chips(row) if chip[0] <= column <= chip[1]]
+        rows = range(self.document.line_count)
+        if chips := touching or [(other, chip) for other in rows for chip in self._chips(other)]:
+            self._open(*chips[-1])
+        else:
+            self.notify("There is no folded paste in the text.", timeout=3)
 
     def on_click(self, event: Click) -> None:
-        """Open the paste that was clicked."""
         row, column = self.get_target_document_location(event)
         for chip in self._chips(row):
             if chip[0] <= column < chip[1] and self.selection.is_empty:
@@ -117,7 +108,6 @@ class ChipArea(TextArea):
         return self.pastes.chips(self.document.get_line(row)) if row < self.document.line_count else []
 
     def get_line(self, line_index: int) -> Text:
-        """A line as it is drawn."""
         line = super().get_line(line_index)
         for start, end in self._chips(line_index):
             line.stylize(self.get_component_rich_style("area--chip"), start, end)

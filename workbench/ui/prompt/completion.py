@@ -37,16 +37,14 @@ class Suggestions(Lines):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--label", "gauge--value"}
 
     def show(self, found: Sequence[Candidate]) -> None:
-        """Show the candidates."""
         self.display = bool(found)
         shown = found[:ROWS]
-        width = max((len(each.text) for each in shown), default=0)
         room = max(8, self.app.size.width // 2)
+        names = min(room, max((len(each.text) for each in shown), default=0))
         lines = []
         for each in shown:
-            name = clean_line(each.text)[:room].ljust(min(width, room))
+            name = clean_line(each.text)[:room].ljust(names)
             lines.append(styled((name, "gauge--value"), (f"  {each.help}", "gauge--label")))
         if len(found) > ROWS:
             lines.append(styled((f"{len(found) - ROWS} more: Tab completes, more letters narrow", "gauge--label")))
-        width = self.app.size.width
-        self.set_lines([line.truncate(width - 2, ellipsis=True) for line in lines])
+        self.set_lines([line.truncate(self.app.size.width - 2, ellipsis=True) for line in lines])

@@ -20,11 +20,7 @@ EDITORS = ("nano", "vi", "notepad.exe")
 
 
 def editor_command() -> list[str]:
-    """The command of the user's editor.
-
-    Raises:
-        TargetError: No editor is found, or the named one is not a command.
-    """
+    """The command of the user's editor. Raises TargetError where none is found, or the named one is no command."""
     named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or ""
     try:
         words = shlex.split(named)
@@ -42,11 +38,7 @@ def editor_command() -> list[str]:
 
 
 async def edit_outside(app: App[Any], text: str) -> str | None:
-    """Edit `text` in an external editor, which gets the terminal meanwhile.
-
-    Returns:
-        The new text; None where the editor failed, which is reported on the screen.
-    """
+    """Edit `text` in an external editor, which gets the terminal meanwhile; None after an error, which is shown."""
     try:
         command = editor_command()
         folder = Path(tempfile.mkdtemp(prefix="workbench-"))
@@ -70,7 +62,5 @@ async def edit_outside(app: App[Any], text: str) -> str | None:
     except OSError as error:
         app.notify(f"The editor failed: {error}", severity="warning", markup=False)
     finally:
-        for left in folder.glob("*"):
-            left.unlink(missing_ok=True)
-        folder.rmdir()
+        shutil.rmtree(folder, ignore_errors=True)
     return None

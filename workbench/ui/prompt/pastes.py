@@ -61,16 +61,12 @@ class Pastes:
 
     def expanded(self, text: str) -> PromptText:
         """A text with its pastes in full, and their places."""
-        pieces: list[str] = []
         pastes: list[Range] = []
-        place = length = 0
+        longer = 0
         for start, end in self.chips(text):
-            paste = self._texts[text[start:end]]
-            pieces += (text[place:start], paste)
-            length += start - place + len(paste)
-            pastes.append((length - len(paste), length))
-            place = end
-        return PromptText("".join([*pieces, text[place:]]), tuple(pastes))
+            place, longer = start + longer, longer + len(self._texts[text[start:end]]) - (end - start)
+            pastes.append((place, end + longer))
+        return PromptText(self.expand(text), tuple(pastes))
 
     def folded(self, prompt: PromptText) -> str:
         """A text with chips that `expand` turns into `prompt.text`."""

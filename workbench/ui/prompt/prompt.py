@@ -28,21 +28,10 @@ class Prompt(ChipArea, inherit_bindings=False):
     """The text that the user writes; the arrows recall earlier ones."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(
-            binding
-            for binding in TextArea.BINDINGS
-            if isinstance(binding, Binding) and binding.key not in _NOT_INHERITED
-        ),
+        *(each for each in TextArea.BINDINGS if isinstance(each, Binding) and each.key not in _NOT_INHERITED),
         Binding("enter", "send", "Send", id="prompt.send", priority=True, tooltip="Send the text to the model."),
-        Binding(
-            "shift+enter,alt+enter,ctrl+j",
-            "newline",
-            "New line",
-            id="prompt.newline",
-            priority=True,
-            show=False,
-            tooltip="Begin a new line in the text.",
-        ),
+        Binding("shift+enter,alt+enter,ctrl+j", "newline", "New line", id="prompt.newline", priority=True, show=False,
+                tooltip="Begin a new line in the text."),
         Binding("tab", "complete", "Complete", id="prompt.complete", priority=True, show=False,
                 tooltip="Complete a command; else go to the next part of the screen."),
         Binding("ctrl+g", "edit", "Editor", id="prompt.edit", show=False,
@@ -111,13 +100,9 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.move_cursor(self.document.end)
 
     def take(self, shown: str) -> str:
-        """Remove a submitted text from the prompt, and add it to the history; what was typed after it stays.
+        """Move a submitted text from the prompt to the history; what was typed after it stays.
 
-        Args:
-            shown: The text when it was submitted.
-
-        Returns:
-            The text with every paste in full.
+        Returns it with every paste in full.
         """
         if not self._history or self._earlier(-1) != shown:
             self._history.append(shown)
@@ -143,7 +128,6 @@ class Prompt(ChipArea, inherit_bindings=False):
         return super().render_line(y) if self.content_size.width > 0 else Strip.blank(self.size.width)
 
     def action_send(self) -> None:
-        """Submit the text unless it is empty."""
         # A priority binding overtakes earlier keys that still wait in the widget's queue.
         self.call_later(self._submit)
 
@@ -165,7 +149,6 @@ class Prompt(ChipArea, inherit_bindings=False):
         self.show_text(common if agreed else found[0].text)
 
     async def action_edit(self) -> None:
-        """Edit the text in an external editor."""
         from workbench.ui.prompt.editor import edit_outside
 
         text = await edit_outside(self.app, self.full_text)
@@ -193,18 +176,15 @@ class Prompt(ChipArea, inherit_bindings=False):
         return bool(self._history) and self.pastes.expand(self._earlier(-1)) == text
 
     def action_newline(self) -> None:
-        """Begin a new line."""
         self.call_later(self.insert, "\n")
 
     def action_cursor_up(self, select: bool = False) -> None:
-        """Move up; on the first row, recall the text before."""
         if select or self._row > 0:
             super().action_cursor_up(select)
         elif self._place > 0:
             self._recall(self._place - 1)
 
     def action_cursor_down(self, select: bool = False) -> None:
-        """Move down; on the last row, recall the next text."""
         if select or self._row < self.wrapped_document.height - 1:
             super().action_cursor_down(select)
         elif self._place < len(self._history):

@@ -54,11 +54,8 @@ class Choices:
             ]
         )
 
-    def _plan(self, kind: QuantType) -> QuantizePlan | None:
-        return self.plans.get(kind.name)
-
     def _cell(self, kind: QuantType, text: str, style: str = "") -> Content:
-        plan = self._plan(kind)
+        plan = self.plans.get(kind.name)
         blocked = plan is not None and (plan.size is None or plan.needs_imatrix or self.lacks_room(plan))
         return styled((clean_line(text), "rows--dim" if blocked else style))
 
@@ -67,27 +64,27 @@ class Choices:
         return styled(mark) + self._cell(kind, kind.name, "rows--strong")
 
     def _bits(self, kind: QuantType) -> Content:
-        if (plan := self._plan(kind)) is None:
+        if (plan := self.plans.get(kind.name)) is None:
             return styled((f"≈{kind.default.bits_per_weight:.1f}", "rows--dim"))
         return self._cell(kind, f"{plan.size.bits_per_weight:.2f}" if plan.size else fmt.DASH)
 
     def _size(self, kind: QuantType) -> Content:
-        if (plan := self._plan(kind)) is None:
+        if (plan := self.plans.get(kind.name)) is None:
             return styled(("…", "rows--dim"))
         text = fmt.size(plan.size.file_bytes if plan.size else None)
         return styled((text, "rows--error")) if self.lacks_room(plan) else self._cell(kind, text, "rows--figure")
 
     def _share(self, kind: QuantType) -> str:
-        size = plan.size if (plan := self._plan(kind)) else None
-        return fmt.share(size.file_bytes, self.source_bytes) if size and self.source_bytes else ""
+        size = plan.size if (plan := self.plans.get(kind.name)) else None
+        return fmt.percent(100 * size.file_bytes / self.source_bytes) if size and self.source_bytes else ""
 
     def _matrix(self, kind: QuantType) -> Content:
-        plan = self._plan(kind)
+        plan = self.plans.get(kind.name)
         text = "given" if kind.imatrix and self.has_imatrix else _MATRIX_WORDS[kind.imatrix]
         return styled((text, "rows--warning" if plan is not None and plan.needs_imatrix else "rows--dim"))
 
     def _purpose(self, kind: QuantType) -> Content:
-        plan = self._plan(kind)
+        plan = self.plans.get(kind.name)
         return self._cell(kind, f"cannot be made: {plan.problem}" if plan and plan.size is None else kind.about)
 
 
@@ -105,14 +102,7 @@ def first_choice(kinds: Sequence[QuantType], present: frozenset[str]) -> int:
 
 
 def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list[Content]:
-    """A source in two rows: its quantization, and its path.
-
-    Args:
-        source: The file.
-        index: Its index among all sources.
-        count: The number of sources.
-        width: The width of the rows.
-    """
+    """A source, one of `count`, in two rows: its quantization, and its path."""
     bits = f"{source.bits_per_weight:.2f} bits" if source.bits_per_weight is not None else fmt.DASH
     first = styled(
         ("from  ", "source--label"),
@@ -127,10 +117,7 @@ def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list
 def choice_notes(kind: QuantType, choices: Choices, problems: Sequence[str]) -> list[tuple[str, str]]:
     """Notes on a choice, each with its severity: `error`, `warning`, `good` or `dim`; the worst first.
 
-    Args:
-        kind: The type.
-        choices: What is known about it.
-        problems: The reasons why nothing can be made at all.
+    `problems` are the reasons why nothing can be made at all.
     """
     plan = choices.plans.get(kind.name)
     notes = [(problem, "error") for problem in problems]

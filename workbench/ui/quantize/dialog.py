@@ -11,30 +11,23 @@ from typing import ClassVar
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
 from textual.timer import Timer
 from textual.widgets import Input, Label
 from textual.worker import WorkerCancelled, WorkerFailed
-from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, paragraph, styled
-from workbench.ui.quantize.choices import (
-    Choices,
-    choice_notes,
-    first_choice,
-    source_lines,
-    sources_of,
-)
+from workbench.ui.quantize.choices import Choices, choice_notes, first_choice, source_lines, sources_of
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.lines import Lines
@@ -62,10 +55,7 @@ class ChoiceNotes(Lines):
 class QuantizeDialog(Dialog[None]):
     """Asks for a quantization, with the size of each type, and posts what was chosen.
 
-    Args:
-        services: What the program works with.
-        entry: The model.
-        variants: Its quantizations on this machine, itself included.
+    `variants` are the quantizations of the model on this machine, itself included.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -105,11 +95,9 @@ class QuantizeDialog(Dialog[None]):
         self._typing: Timer | None = None
         self._cancel = CancelToken()
 
-    @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="quantize-box", classes="dialog-box") as box:
-            box.border_title = cut(f"Quantize {self._entry.name}", 60)
-            box.border_subtitle = "Enter makes it · ← → source · Tab to the fields · Esc closes"
+        keys = "Enter makes it · ← → source · Tab to the fields · Esc closes"
+        with dialog_box("quantize-box", cut(f"Quantize {self._entry.name}", 60), keys):
             yield SourceLine()
             yield Rows("quantize-types")
             with Horizontal(classes="quantize-field"):
@@ -122,7 +110,6 @@ class QuantizeDialog(Dialog[None]):
             yield ChoiceNotes()
 
     def on_mount(self) -> None:
-        """Begin with the best source and a type that does not exist yet."""
         self.call_after_refresh(self._begin)
 
     def _begin(self) -> None:
@@ -130,7 +117,6 @@ class QuantizeDialog(Dialog[None]):
         self._take_source()
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self._lay_out)
 
     def _lay_out(self) -> None:
@@ -139,7 +125,6 @@ class QuantizeDialog(Dialog[None]):
         self._say()
 
     def on_unmount(self) -> None:
-        """Stop working out the sizes."""
         self._cancel.set()
 
     # The source
@@ -151,11 +136,9 @@ class QuantizeDialog(Dialog[None]):
 
     @property
     def kind(self) -> QuantType:
-        """The selected type."""
         return _KINDS[self.types.cursor or 0]
 
     def action_source(self, step: int) -> None:
-        """Take another source."""
         if len(self._sources) > 1:
             self._source_index = (self._source_index + step) % len(self._sources)
             self._take_source()
@@ -167,13 +150,12 @@ class QuantizeDialog(Dialog[None]):
         self._plan()
 
     def _show_source(self) -> None:
-        width = self.source_line.size.width
-        source = self.source
-        if source is None or source.path is None:
-            text = "None of its files can be read: there is no source for a quantization."
-            self.source_line.set_lines([styled((text, "source--warning")), Content("")])
-            return
-        self.source_line.set_lines(source_lines(source, self._source_index, len(self._sources), width))
+        text = "None of its files can be read: there is no source for a quantization."
+        lines = [styled((text, "source--warning")), Content("")]
+        if self.source is not None:
+            width = self.source_line.size.width
+            lines = source_lines(self.source, self._source_index, len(self._sources), width)
+        self.source_line.set_lines(lines)
 
     @work(group="plan", exclusive=True, exit_on_error=False, description="work out the sizes")
     async def _plan(self) -> None:
@@ -227,26 +209,15 @@ class QuantizeDialog(Dialog[None]):
         self._propose()
         self._say()
 
-    @on(Rows.Chosen)
-    def _chosen(self) -> None:
-        self._make()
-
     @on(Input.Changed, "#quantize-imatrix")
     def _imatrix_typed(self, event: Input.Changed) -> None:
         path = _path(event.value)
         self.imatrix_note.update("")
         if path != self._imatrix:
             self._imatrix = path
-            self._plan_soon()
-
-    def _plan_soon(self) -> None:
-        if self._typing is not None:
-            self._typing.stop()
-        self._typing = self.set_timer(TYPING_SECONDS, self._plan)
-
-    @on(Input.Submitted)
-    def _submitted(self) -> None:
-        self._make()
+            if self._typing is not None:
+                self._typing.stop()
+            self._typing = self.set_timer(TYPING_SECONDS, self._plan)
 
     # The target
 
@@ -259,10 +230,6 @@ class QuantizeDialog(Dialog[None]):
         self._proposed = path if clean_line(path) == path else ""
         self.target.value = self._proposed
 
-    @on(Input.Changed, "#quantize-target")
-    def _target_changed(self) -> None:
-        self._look_at_target()
-
     def _job(self) -> QuantizeJob | None:
         source, target = self.source, _path(self.target.value)
         if source is None or source.path is None or target is None:
@@ -272,9 +239,12 @@ class QuantizeDialog(Dialog[None]):
             target /= self._files.target(path, source.name, self.kind).name
         return QuantizeJob(path, target.absolute(), self.kind, self._imatrix)
 
+    @on(Input.Changed, "#quantize-target")
     @work(group="target", exclusive=True, exit_on_error=False, description="look at the disk")
     async def _look_at_target(self) -> None:
-        job = self._job()
+        await self._look_at(self._job())
+
+    async def _look_at(self, job: QuantizeJob | None) -> None:
         self._target_problem = "" if job is None else await self._files.target_problem(job)
         self._choices.free_bytes = None if job is None else await self._files.free_bytes(job.target.parent)
         self._redraw()
@@ -292,6 +262,8 @@ class QuantizeDialog(Dialog[None]):
 
     # The job
 
+    @on(Rows.Chosen)
+    @on(Input.Submitted)
     @work(group="make", exclusive=True, exit_on_error=False, description="quantize")
     async def _make(self) -> None:
         if self._typing is not None:
@@ -300,24 +272,21 @@ class QuantizeDialog(Dialog[None]):
             self._typing = None
             with suppress(WorkerFailed, WorkerCancelled):
                 await self._plan().wait()
-        job = self._job()
-        if job is None:
-            self._refuse("There is no source." if self.source is None else "Type the path of the file to write.")
+        job, source = self._job(), self.source
+        if job is None or source is None:
+            self._refuse("There is no source." if source is None else "Type the path of the file to write.")
             return
-        self._target_problem = await self._files.target_problem(job)
-        self._choices.free_bytes = await self._files.free_bytes(job.target.parent)
-        self._redraw()
+        await self._look_at(job)
         plan = self._choices.plans.get(job.kind.name)
         if wrong := [text for text, severity in self._notes() if severity == "error"]:
             self._refuse(wrong[0])
             return
-        again = plan.size.requantized if plan and plan.size else is_quantized(self.source.quant if self.source else "")
-        if again:
+        if plan.size.requantized if plan and plan.size else is_quantized(source.quant):
             from workbench.ui.dialogs.confirm import ConfirmDialog
 
             text = (
-                f"{self.source.label if self.source else 'The source'} is quantized already. What that lost is lost "
-                f"for good: {job.kind.name} made from it is worse than {job.kind.name} made from F16, BF16 or F32."
+                f"{source.label} is quantized already. What that lost is lost for good: {job.kind.name} made from it "
+                f"is worse than {job.kind.name} made from F16, BF16 or F32."
             )
             if not await self.app.push_screen_wait(ConfirmDialog("The source is quantized", text, "makes it anyway")):
                 return

@@ -90,19 +90,15 @@ class JobBar(Lines):
         self._key = key
 
     def on_mount(self) -> None:
-        """Show the job once the width is known."""
         self.call_after_refresh(self.look)
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
         self.look()
 
     def look(self) -> None:
-        """Show the progress."""
         queued = self._queue.running or next(iter(reversed(self._queue.jobs)), None)
         if queued is not None and self.size.width:
             self.set_lines([job_line(queued, self._key, self._queue.waiting, self.size.width)])
 
     def on_click(self) -> None:
-        """A click shows all jobs."""
         self.post_message(self.Clicked())

@@ -7,12 +7,10 @@ from typing import ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.getters import query_one
-from typing_extensions import override
 
-from workbench.ui.dialogs.base import Dialog
+from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
@@ -55,21 +53,17 @@ class JobsDialog(Dialog[QueuedJob | None]):
         super().__init__()
         self._queue = queue
 
-    @override
     def compose(self) -> ComposeResult:
-        with Vertical(id="jobs-box", classes="dialog-box") as box:
-            box.border_title = "Quantizations"
-            box.border_subtitle = "Enter loads a ready one · s stops · Esc closes, and they continue"
+        keys = "Enter loads a ready one · s stops · Esc closes, and they continue"
+        with dialog_box("jobs-box", "Quantizations", keys):
             yield Rows("jobs-list")
             yield JobDetails()
 
     def on_mount(self) -> None:
-        """Select the job that runs."""
         jobs, running = self._queue.jobs, self._queue.running
         self.call_after_refresh(self._show, jobs.index(running) if running else len(jobs) - 1)
 
     def on_resize(self) -> None:
-        """Lay out for the new size."""
         self.call_after_refresh(self.look)
 
     def _show(self, cursor: int) -> None:
@@ -81,7 +75,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
         self._show_details()
 
     def look(self) -> None:
-        """Show the progress."""
         if self.is_attached:
             self._show(self.rows.cursor or 0)
 
@@ -100,7 +93,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
 
     @property
     def selected(self) -> QueuedJob | None:
-        """The selected job."""
         jobs, cursor = self._queue.jobs, self.rows.cursor
         return jobs[cursor] if cursor is not None and cursor < len(jobs) else None
 
@@ -115,7 +107,6 @@ class JobsDialog(Dialog[QueuedJob | None]):
             self.dismiss(self.selected)
 
     def action_stop(self) -> None:
-        """Stop the selected job, or take it off the list."""
         if (queued := self.selected) is None:
             return
         if queued.is_over:

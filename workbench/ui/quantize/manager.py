@@ -50,7 +50,6 @@ class QuantizeManager:
         self._is_asking = False
 
     def choose_type(self, model: ModelEntry) -> None:
-        """Let the user choose a quantization of `model` to make."""
         self._app.run_worker(self._choose_type(model), group="library", exit_on_error=False, description="list models")
 
     async def _choose_type(self, model: ModelEntry) -> None:
@@ -62,7 +61,6 @@ class QuantizeManager:
         self._app.push_screen(QuantizeDialog(self._services, model, variants_of(model, models)))
 
     def begin(self, job: QuantizeJob, model: str) -> None:
-        """Add a quantization to the queue."""
         self._forget_failed()
         try:
             self.queue.add(job, model)
@@ -100,7 +98,6 @@ class QuantizeManager:
             self._timer.pause()
 
     def show(self) -> None:
-        """Show all jobs."""
         if not isinstance(self._app.screen, JobsDialog):
             self._app.push_screen(JobsDialog(self.queue), self._chosen)
 
@@ -139,13 +136,9 @@ class QuantizeManager:
     # Quitting
 
     def ask_to_leave(self, leave: Callable[[], None]) -> bool:
-        """Ask before quitting stops a quantization.
+        """Ask before quitting stops a quantization; `leave` is called if the user agrees.
 
-        Args:
-            leave: Called if the user agrees.
-
-        Returns:
-            Whether the user is asked. A user who is being asked already is not asked again.
+        Returns whether the user is asked: not again while the question is on the screen.
         """
         if not self.queue.is_busy or self._is_asking:
             return False

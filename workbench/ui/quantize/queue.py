@@ -34,7 +34,6 @@ class QueuedJob:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended, in one way or another."""
         return self.state in {"done", "stopped", "failed"}
 
 
@@ -51,12 +50,10 @@ class QuantizeQueue:
 
     @property
     def jobs(self) -> tuple[QueuedJob, ...]:
-        """All jobs in the order in which they were added."""
         return tuple(self._jobs)
 
     @property
     def running(self) -> QueuedJob | None:
-        """The job that runs."""
         return next((job for job in self._jobs if job.state == "running"), None)
 
     @property
@@ -66,7 +63,6 @@ class QuantizeQueue:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a job runs or waits."""
         return any(not job.is_over for job in self._jobs)
 
     def add(self, job: QuantizeJob, model: str) -> QueuedJob:
@@ -130,7 +126,6 @@ class QuantizeQueue:
             queued.cancel.set()
 
     def forget(self, queued: QueuedJob) -> None:
-        """Remove a job that is over from the list."""
         if queued.is_over and queued in self._jobs:
             self._jobs.remove(queued)
 

@@ -25,8 +25,6 @@ from workbench.lab.race.setup import RaceTerms
 from workbench.ui.dialogs.export import export_document
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
-from workbench.ui.kit.transient import SAY_SECONDS, TransientText
-from workbench.ui.kit.worker_errors import report_worker_error
 from workbench.ui.machine.lines import machine_line
 from workbench.ui.prompt.prompt import Prompt
 from workbench.ui.race.board import LaneBoard
@@ -35,6 +33,8 @@ from workbench.ui.race.lane_actions import LaneActions
 from workbench.ui.race.lines import summary_lines
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
 
 PAINT_SECONDS = 0.05

@@ -21,6 +21,7 @@ from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
+from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
 
@@ -51,10 +52,7 @@ class SessionRows(Rows, inherit_bindings=False):
 class SessionsDialog(Dialog[str | None]):
     """Lists the sessions; returns the id of the one to open.
 
-    Args:
-        store: The stored sessions.
-        current: The id of the session that is open in the chat; empty for none.
-        renamed: Called with the new name of that session.
+    `current` is the id of the session that is open in the chat, empty for none; `renamed` gets its new name.
     """
 
     CSS_PATH = "dialog.tcss"
@@ -72,26 +70,22 @@ class SessionsDialog(Dialog[str | None]):
         self._hits: Sequence[SessionHit] | None = None
         """The results of the search; None where all sessions are listed."""
         self._all: Sequence[SessionSummary] = ()
-        self._marked: SessionSummary | None = None
+        self._marked = ""
+        """The id of the marked session; empty where none is."""
         self._deleted: list[SessionSummary] = []
 
     def compose(self) -> ComposeResult:
-        """The search line above the list."""
         with dialog_box(
             "sessions-box", "Sessions", "Enter opens · ↓ then n names · p pins · d deletes · Space marks · Esc closes"
         ):
-            search = Input(placeholder="Search all messages…", id="sessions-search", compact=True)
-            search.cursor_blink = False
-            yield search
+            yield InputLine("sessions-search", "Search all messages…")
             yield SessionRows("sessions-rows")
             yield Label("Reading…", id="sessions-state", markup=False)
 
     def on_mount(self) -> None:
-        """Read the sessions."""
         self._read("")
 
     def on_resize(self) -> None:
-        """Lay the rows out in the new width."""
         self.call_after_refresh(self._lay_out)
 
     # Reading
@@ -137,8 +131,7 @@ class SessionsDialog(Dialog[str | None]):
 
     def _row(self, index: int, width: int) -> Content:
         summary = self._shown[index]
-        marked = self._marked is not None and self._marked.id == summary.id
-        current = summary.id == self._current
+        marked, current = summary.id == self._marked, summary.id == self._current
         if self._hits is not None:
             return hit_row(self._hits[index], width, marked=marked, current=current)
         return summary_row(summary, width, marked=marked, current=current)
@@ -149,14 +142,10 @@ class SessionsDialog(Dialog[str | None]):
     # Moving
 
     def action_search(self) -> None:
-        """Go to the search line."""
         self.search.focus()
 
     def on_key(self, event: events.Key) -> None:
-        """An arrow down in the search line goes to the list."""
-        if not self.search.has_focus:
-            return
-        if event.key in ("down", "pagedown"):
+        if self.search.has_focus and event.key in ("down", "pagedown"):
             self.list.focus()
             event.stop()
 
@@ -167,8 +156,8 @@ class SessionsDialog(Dialog[str | None]):
     @on(Rows.Chosen, "#sessions-rows")
     def _open(self, event: Rows.Chosen) -> None:
         chosen = self._shown[event.index]
-        if self._marked is not None and self._marked.id != chosen.id:
-            self._compare(self._marked.id, chosen.id)
+        if self._marked not in ("", chosen.id):
+            self._compare(self._marked, chosen.id)
         else:
             self.dismiss(chosen.id)
 
@@ -184,17 +173,13 @@ class SessionsDialog(Dialog[str | None]):
     # Changes of the selected session
 
     def action_mark(self) -> None:
-        """Mark the selected session, or unmark it."""
-        chosen = self._selected
-        if chosen is not None:
-            self._marked = None if self._marked is not None and self._marked.id == chosen.id else chosen
+        if chosen := self._selected:
+            self._marked = "" if self._marked == chosen.id else chosen.id
             self.list.redraw()
             self._say("Marked: open another one to compare the two." if self._marked else "")
 
     def action_rename(self) -> None:
-        """Name the selected session."""
-        chosen = self._selected
-        if chosen is not None:
+        if chosen := self._selected:
             self.app.push_screen(NameDialog(chosen.title), lambda name: self._take_name(chosen, name))
 
     def _take_name(self, chosen: SessionSummary, name: str | None) -> None:
@@ -205,13 +190,10 @@ class SessionsDialog(Dialog[str | None]):
         self._do(self._store.rename(chosen.id, name), "Named.")
 
     def action_pin(self) -> None:
-        """Pin the selected session above the others, or unpin it."""
-        chosen = self._selected
-        if chosen is not None:
+        if chosen := self._selected:
             self._do(self._store.pin(chosen.id, not chosen.pinned), "Unpinned." if chosen.pinned else "Pinned.")
 
     def action_delete(self) -> None:
-        """Delete the selected session, after asking."""
         chosen = self._selected
         if chosen is None:
             return
@@ -227,7 +209,6 @@ class SessionsDialog(Dialog[str | None]):
             self._do(self._store.delete(chosen.id), "Deleted; u restores it.", lambda: self._deleted.append(chosen))
 
     def action_restore(self) -> None:
-        """Restore the session that was deleted last."""
         if self._deleted:
             self._do(self._store.restore(self._deleted[-1].id), "Restored.", self._deleted.pop)
         else:
@@ -248,11 +229,7 @@ class SessionsDialog(Dialog[str | None]):
 
 
 class NameDialog(Dialog[str | None]):
-    """Asks for the name of a session; returns it, empty for none.
-
-    Args:
-        name: The current name.
-    """
+    """Asks for the name of a session; returns the new one, empty for none."""
 
     CSS_PATH = "dialog.tcss"
     AUTO_FOCUS = "#name-input"
@@ -262,11 +239,8 @@ class NameDialog(Dialog[str | None]):
         self._title = name
 
     def compose(self) -> ComposeResult:
-        """The name in one line."""
         with dialog_box("name-box", "Name of the session", "Enter renames · empty for its first words · Esc cancels"):
-            line = Input(clean_line(self._title), id="name-input", compact=True)
-            line.cursor_blink = False
-            yield line
+            yield InputLine("name-input", value=clean_line(self._title))
 
     @on(Input.Submitted, "#name-input")
     def _taken(self, event: Input.Submitted) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import zip_longest
 
@@ -36,11 +35,8 @@ def summary_row(summary: SessionSummary, width: int, *, marked: bool = False, cu
     room = width - 2 - DATE - MESSAGES
     model = min(MODEL, room - LEAST_TITLE) if width >= NARROW else 0
     title = max(LEAST_TITLE, room - model - 1)
-    cells = [
-        (sign, style),
-        (padded(clean_line(summary.title), title), "rows--strong" if current or summary.pinned else ""),
-        (" ", ""),
-    ]
+    strong = "rows--strong" if current or summary.pinned else ""
+    cells = [(sign, style), (padded(summary.title, title), strong), (" ", "")]
     if model > 0:
         cells.append((padded(_short(summary.model), model), "rows--accent"))
     cells.append((f"{summary.messages:>{MESSAGES - 1},} ", "rows--figure"))
@@ -53,10 +49,10 @@ def hit_row(hit: SessionHit, width: int, *, marked: bool = False, current: bool 
     sign, style = _sign(hit.session, marked=marked, current=current)
     title = max(LEAST_TITLE, (width - 2 - DATE) // 3)
     room = max(0, width - 2 - title - 1 - DATE)
-    start = _start(hit, room)
-    cells = [(sign, style), (padded(clean_line(hit.session.title), title), "rows--strong"), (" ", "")]
-    place = start
-    shown = hit.snippet[start : start + room]
+    # The first found word is visible.
+    first, behind = hit.marks[0] if hit.marks else (0, 0)
+    start = place = max(0, first - room // 3) if behind > room else 0
+    cells = [(sign, style), (padded(hit.session.title, title), "rows--strong"), (" ", "")]
     for begin, end in hit.marks:
         if end <= start or begin >= start + room:
             continue
@@ -64,7 +60,7 @@ def hit_row(hit: SessionHit, width: int, *, marked: bool = False, current: bool 
         cells.append((clean_line(hit.snippet[max(begin, start) : end]), "rows--warning"))
         place = end
     cells.append((clean_line(hit.snippet[place : start + room]), "rows--dim"))
-    fill = max(0, room - len(shown))
+    fill = max(0, room - len(hit.snippet[start : start + room]))
     cells.append((" " * fill + f"{day(hit.session.updated_at):>{DATE - 1}} ", "rows--dim"))
     return styled(*cells)
 
@@ -82,55 +78,33 @@ def _short(model: str) -> str:
     return clean_line(model.rsplit("/", 1)[-1])
 
 
-def _start(hit: SessionHit, room: int) -> int:
-    """Where a snippet begins so that the first found word is visible."""
-    if not hit.marks or hit.marks[0][1] <= room:
-        return 0
-    return max(0, hit.marks[0][0] - room // 3)
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    lines: Sequence[Content]
-    width: int
-
-    def line(self, index: int) -> Content:
-        found = self.lines[index] if index < len(self.lines) else Content("")
-        return found + Content(" " * max(0, self.width - found.cell_length))
-
-
 def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
     """Two conversations side by side, message by message; the first message in which they differ is marked."""
     half = max(12, (width - 3) // 2)
-    lines = [_row(_head(first, half, "A"), _head(second, half, "B"), 0), Content("")]
+    heads = ((first, "A", "rows--first"), (second, "B", "rows--second"))
+    left, right = ([styled((f"{letter} {cut(each.title, half - 2)}", style))] for each, letter, style in heads)
+    lines = [*_beside(left, right, half), Content("")]
     differed = False
     for one, other in zip_longest(first.turns, second.turns):
-        differs = one is None or other is None or one.message != other.message
-        if differs and not differed:
+        if not differed and (one is None or other is None or one.message != other.message):
             differed = True
             lines.append(styled(("─── first difference ".ljust(2 * half + 3, "─"), "rows--warning")))
-        left, right = _cell(one, half), _cell(other, half)
-        height = max(len(left.lines), len(right.lines))
-        lines += [_row(left, right, index) for index in range(height)]
-        lines.append(Content(""))
+        lines += [*_beside(_turn_lines(one, half), _turn_lines(other, half), half), Content("")]
     if not differed:
         lines.append(styled(("Both have the same messages.", "rows--dim")))
     return lines
 
 
-def _row(left: _Column, right: _Column, index: int) -> Content:
-    return left.line(index) + styled((" │ ", "rows--track")) + right.line(index)
+def _beside(left: Sequence[Content], right: Sequence[Content], width: int) -> list[Content]:
+    """Two columns of lines, the left one of `width` cells."""
+    rule = styled((" │ ", "rows--track"))
+    pairs = zip_longest(left, right, fillvalue=Content(""))
+    return [one.pad_right(max(0, width - one.cell_length)) + rule + other for one, other in pairs]
 
 
-def _head(session: Session, width: int, letter: str) -> _Column:
-    style = "rows--first" if letter == "A" else "rows--second"
-    text = f"{letter} {cut(session.title, width - 2)}"
-    return _Column([styled((text, style))], width)
-
-
-def _cell(turn: Turn | None, width: int) -> _Column:
+def _turn_lines(turn: Turn | None, width: int) -> list[Content]:
     if turn is None:
-        return _Column([styled((fmt.DASH, "rows--dim"))], width)
+        return [styled((fmt.DASH, "rows--dim"))]
     speaker = "You" if turn.message.role == "user" else _short(turn.model) or turn.message.role
     facts = []
     if turn.metrics is not None:
@@ -146,4 +120,4 @@ def _cell(turn: Turn | None, width: int) -> _Column:
         lines += Content(line).wrap(width) if line else [Content("")]
     if len(turn.message.content) > LONGEST_SHOWN:
         lines.append(styled((f"… and {len(turn.message.content) - LONGEST_SHOWN:,} more characters", "rows--dim")))
-    return _Column(lines, width)
+    return lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from textual.content import Content, Span
+from textual.content import Content
 from textual.events import Click
 from typing_extensions import override
 
@@ -14,6 +14,7 @@ from workbench.core.recipe import GIVEN
 from workbench.core.tree import EDITED, BranchPosition, Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import StreamCleaner, clean_line
+from workbench.ui.kit.text import styled
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.markdown.styles import MARKDOWN_STYLES, style_sheet
@@ -28,7 +29,6 @@ ENDINGS = {
     EDITED: "edited",
     GIVEN: "given by the Modelfile",
 }
-
 
 STYLES = {
     "turn--note": "color: $muted;",
@@ -49,7 +49,7 @@ class AnswerTurn(TurnLines):
     def __init__(self, *, show_thoughts: bool) -> None:
         super().__init__(classes="answer")
         self._answer = StreamingDocument()
-        self._thoughts = PlainDocument("turn--thought", Content("│ ", [Span(0, 1, "turn--note")]))
+        self._thoughts = PlainDocument("turn--thought", styled(("│", "turn--note"), (" ", "")))
         self._answer_cleaner = StreamCleaner()
         self._thoughts_cleaner = StreamCleaner()
         self._written: list[str] = []
@@ -60,13 +60,6 @@ class AnswerTurn(TurnLines):
 
     @classmethod
     def of(cls, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> AnswerTurn:
-        """A complete answer.
-
-        Args:
-            turn: The answer.
-            labels: The names of models by their references.
-            show_thoughts: Whether the thoughts are unfolded.
-        """
         widget = cls(show_thoughts=show_thoughts)
         widget.write(turn.message.content, turn.message.reasoning)
         widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
@@ -80,8 +73,7 @@ class AnswerTurn(TurnLines):
     @override
     def put(self, number: int, place: BranchPosition) -> None:
         super().put(number, place)
-        if self._width:
-            self.set_lines(self._all())
+        self._set_all()
 
     def write(self, answer: str, thoughts: str) -> int:
         """Add a fragment. Returns by how many rows the turn grows."""
@@ -106,12 +98,13 @@ class AnswerTurn(TurnLines):
         self._done = True
         self._answer.finish()
         self._figures = figures_line(model, metrics, reason)
-        if self._width:
-            self.set_lines(self._all())
+        self._set_all()
 
     def show_thoughts(self, show: bool) -> None:
-        """Unfold or fold the thoughts."""
         self._show_thoughts = show
+        self._set_all()
+
+    def _set_all(self) -> None:
         if self._width:
             self.set_lines(self._all())
 
@@ -132,8 +125,8 @@ class AnswerTurn(TurnLines):
     def _head(self) -> Content:
         """The line above the thoughts."""
         word = "Thought" if self._done or self._written else "Thinking…"
-        head = f"{'▾' if self._show_thoughts else '▸'} {word}  {self._thoughts.length:,} characters"
-        return Content(head, [Span(0, len(head), "turn--note")])
+        arrow = "▾" if self._show_thoughts else "▸"
+        return Content.styled(f"{arrow} {word}  {self._thoughts.length:,} characters", "turn--note")
 
     @property
     def _rows_above(self) -> int:
@@ -142,31 +135,25 @@ class AnswerTurn(TurnLines):
             return 0
         return 1 + (len(self._thoughts.lines) if self._show_thoughts else 0) + bool(self._written)
 
-    def _above(self) -> list[Content]:
-        if not self._thoughts.length:
-            return []
-        shown = self._thoughts.lines if self._show_thoughts else []
-        return [self._head(), *shown, *([Content("")] if self._written else [])]
-
     def _all(self) -> list[Content]:
-        lines = [*self._above(), *self._answer.lines]
+        lines: list[Content] = []
+        if self._thoughts.length:
+            shown = self._thoughts.lines if self._show_thoughts else []
+            lines = [self._head(), *shown, *([Content("")] if self._written else [])]
+        lines += self._answer.lines
         if not lines and not self._done:
-            lines = [Content("…", [Span(0, 1, "turn--note")])]
-        if figures := self._below():
-            lines += [Content(""), *figures.wrap(self._room)]
-        return lines
-
-    def _below(self) -> Content:
+            lines = [styled(("…", "turn--note"))]
         branch = self._branch_text()
         gap = "  ·  " if branch and self._figures else ""
-        return self._figures + Content(f"{gap}{branch}", [Span(0, len(gap) + len(branch), "turn--figures")])
+        if below := self._figures + styled((f"{gap}{branch}", "turn--figures")):
+            lines += [Content(""), *below.wrap(self._room)]
+        return lines
 
     @override
     def action_fold(self) -> None:
         self.show_thoughts(not self._show_thoughts)
 
     def on_click(self, event: Click) -> None:
-        """A click on the line above the thoughts folds or unfolds them."""
         if self._thoughts.length and event.y == 0:
             self.action_fold()
 
@@ -187,9 +174,6 @@ def figures_line(model: str, metrics: AnswerMetrics | None, reason: str) -> Cont
     if model:
         parts.append(clean_line(model))
     text = "  ·  ".join(parts)
-    spans = [Span(0, len(text), "turn--figures")]
-    if ending := ENDINGS.get(reason, ""):
-        gap = "  ·  " if text else ""
-        spans.append(Span(len(text), len(text) + len(gap) + len(ending), "turn--ending"))
-        text = f"{text}{gap}{ending}"
-    return Content(text, spans)
+    ending = ENDINGS.get(reason, "")
+    gap = "  ·  " if text and ending else ""
+    return styled((text, "turn--figures"), (f"{gap}{ending}", "turn--ending"))

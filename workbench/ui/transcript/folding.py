@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from textual.content import Content, Span
+from textual.content import Content
 
 from workbench.core.prompt_text import Range
 from workbench.ui.kit.sanitize import clean
+from workbench.ui.kit.text import cut_line, styled
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.prompt.pastes import summary
 
@@ -16,17 +17,7 @@ OPENED_CHARACTERS = 200_000
 
 
 def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> tuple[list[Content], frozenset[int]]:
-    """A message with parts of it folded.
-
-    Args:
-        text: The message.
-        folds: The folded parts, in order.
-        width: The cells of a row.
-        style: The component class of the rows that stand for them.
-
-    Returns:
-        The rows, and the numbers of those that stand for a folded part.
-    """
+    """The rows of a message with parts of it folded, and the numbers of the rows in `style` that stand for those."""
     lines: list[Content] = []
     marks = set()
     place = 0
@@ -34,7 +25,7 @@ def folded_lines(text: str, folds: Sequence[Range], width: int, style: str) -> t
         lines += _wrapped(text[place:start], width)
         marks.add(len(lines))
         note = f"▸ {summary(text[start:end])}, folded here; all of it is sent"
-        lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
+        lines.append(cut_line(styled((note, style)), width))
         # Text after a paste gets a row of its own, without the blank that separated the two. Several blanks are an
         # indentation, and stay.
         place = end + (text.startswith(" ", end) and not text.startswith("  ", end))
@@ -46,7 +37,7 @@ def opened_lines(text: str, width: int, style: str) -> list[Content]:
     lines = _wrapped(text[:OPENED_CHARACTERS], width)
     if len(text) > OPENED_CHARACTERS:
         note = f"… and {len(text) - OPENED_CHARACTERS:,} more characters, which were sent and can be copied"
-        lines.append(Content(note, [Span(0, len(note), style)]).truncate(width, ellipsis=True))
+        lines.append(cut_line(styled((note, style)), width))
     return lines
 
 

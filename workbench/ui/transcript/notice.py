@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.content import Content, Span
+from textual.content import Content
 from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import styled
 from workbench.ui.widgets.lines import Lines
 
 
@@ -49,17 +50,14 @@ class Notice(Lines):
 
     @classmethod
     def of(cls, error: WorkbenchError) -> Notice:
-        """The notice of an error."""
         return cls(error.message, error.hint)
 
     @property
     def text(self) -> str:
-        """Title and hint as plain text."""
         return f"{self._title}\n{self._hint}".rstrip()
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """Wrap both to the width."""
-        title = Content(self._title, [Span(0, len(self._title), "notice--title")])
-        self._lines = title.wrap(width) + (Content(self._hint).wrap(width) if self._hint else [])
+        title = styled((self._title, "notice--title"))
+        self._lines = [*title.wrap(width), *(Content(self._hint).wrap(width) if self._hint else [])]
         self.forget_drawn()
         return len(self._lines)

@@ -35,12 +35,11 @@ def swap_lines(swap: Swap) -> list[Content]:
         cells = (fmt.size(model.size_bytes), bits, fmt.size(side.memory_bytes), speed)
         note = styled(("  last time" if side.earlier else "", "swap--label"))
         lines.append(Content.assemble(_row(name, width, cells, "swap--value"), note))
-    ratios = (
-        _ratio(before.model.size_bytes, after.model.size_bytes),
-        _ratio(before.model.bits_per_weight, after.model.bits_per_weight),
-        _ratio(before.memory_bytes, after.memory_bytes),
-        _ratio(before.decode_tps, after.decode_tps),
-    )
+    figures = [
+        (each.model.size_bytes, each.model.bits_per_weight, each.memory_bytes, each.decode_tps)
+        for each in (before, after)
+    ]
+    ratios = [f"{new / old:.2f} x" if old and new else fmt.DASH for old, new in zip(*figures, strict=True)]
     return [*lines, _row("ratio", width, ratios, "swap--label")]
 
 
@@ -55,10 +54,6 @@ def _name(side: Side, other: Side) -> str:
 
 def _row(label: str, width: int, cells: Sequence[str], style: str) -> Content:
     return styled((f"  {label:<{width}}", "swap--label"), ("".join(f"{cell:>{_COLUMN}}" for cell in cells), style))
-
-
-def _ratio(before: float | None, after: float | None) -> str:
-    return f"{after / before:.2f} x" if before and after else fmt.DASH
 
 
 class SwapCard(Lines):
@@ -92,9 +87,7 @@ class SwapCard(Lines):
 
     @property
     def text(self) -> str:
-        """The card as plain text."""
         return "\n".join(line.plain.rstrip() for line in self._lines)
 
     def show(self, swap: Swap) -> None:
-        """Show new figures."""
         self.set_lines(swap_lines(swap))

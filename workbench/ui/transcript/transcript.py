@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content, Span
 from textual.geometry import Size
 from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
-from workbench.core.tree import Tree, Turn
+from workbench.core.tree import Tree
+from workbench.ui.kit.text import styled
 from workbench.ui.prompt.pastes import Folds, middle
 from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.transcript.turns import TurnLines, UserTurn
@@ -53,15 +53,12 @@ class Earlier(Lines, can_focus=True):
 
     def __init__(self, count: int) -> None:
         super().__init__(classes="earlier")
-        text = f"▲ {count} earlier turns: click, or press Enter here"
-        self._lines = [Content(text, [Span(0, len(text), "turn--note")])]
+        self._lines = [styled((f"▲ {count} earlier turns: click, or press Enter here", "turn--note"))]
 
     def on_click(self) -> None:
-        """Ask for the turns."""
         self.action_load()
 
     def action_load(self) -> None:
-        """Ask for the turns."""
         self.post_message(self.Wanted(self))
 
 
@@ -93,7 +90,6 @@ class Transcript(VerticalScroll, can_focus=False):
         return mounted
 
     def user_turn(self, text: str) -> UserTurn:
-        """A message of the user with its pastes folded."""
         return UserTurn(text, self.folds(text))
 
     def follow(self, following: bool) -> None:
@@ -110,7 +106,12 @@ class Transcript(VerticalScroll, can_focus=False):
         places = tree.places()
         widgets: list[Widget] = []
         for node in tree.path():
-            widget = self._widget(node.turn, labels, show_thoughts=show_thoughts)
+            turn = node.turn
+            widget: TurnLines
+            if turn.message.role == "assistant":
+                widget = AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)
+            else:
+                widget = self.user_turn(turn.message.content)
             widget.put(node.number, places[node.number])
             widgets.append(widget)
         self._older, shown = widgets[:-SHOWN_TURNS], widgets[-SHOWN_TURNS:]
@@ -150,16 +151,9 @@ class Transcript(VerticalScroll, can_focus=False):
 
     def put_places(self, tree: Tree) -> None:
         """Update the message numbers and branches of the shown turns."""
-        turns = self._turns()
         places = tree.places()
-        for turn, node in zip(reversed(turns), reversed(tree.path()), strict=False):
+        for turn, node in zip(reversed(self._turns()), reversed(tree.path()), strict=False):
             turn.put(node.number, places[node.number])
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """All the width there is."""
         return container.width
-
-    def _widget(self, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> TurnLines:
-        if turn.message.role != "assistant":
-            return self.user_turn(turn.message.content)
-        return AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from textual.binding import Binding, BindingType
-from textual.content import Content, Span
 from textual.events import Click
 from textual.geometry import Size
 from textual.message import Message
@@ -15,10 +14,11 @@ from typing_extensions import override
 
 from workbench.core.prompt_text import Range
 from workbench.core.tree import BranchPosition
-from workbench.ui.kit.clipboard import CopyOut
+from workbench.ui.kit.text import styled
 from workbench.ui.markdown.blocks import code_blocks
 from workbench.ui.prompt.pastes import middle
 from workbench.ui.transcript.folding import folded_lines, opened_lines
+from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.lines import Lines
 
 TurnAction = Literal[
@@ -59,9 +59,8 @@ class TurnLines(Lines, can_focus=True):
                 tooltip="Redo the change that was undone last."),
         Binding("p", "ask('replay')", "Replay", id="turn.replay", show=False,
                 tooltip="Replay this answer at its original speed."),
-        Binding(
-            "up,k", "app.focus_previous", "Previous", id="turn.previous", show=False, tooltip="Go to the turn above."
-        ),
+        Binding("up,k", "app.focus_previous", "Previous", id="turn.previous", show=False,
+                tooltip="Go to the turn above."),
         Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),
         Binding("enter,space", "fold", "Fold", id="turn.fold", tooltip="Show or hide what is folded in this turn."),
     ]
@@ -76,7 +75,6 @@ class TurnLines(Lines, can_focus=True):
 
         @property
         def control(self) -> TurnLines:
-            """The turn."""
             return self.turn
 
     def __init__(self, classes: str) -> None:
@@ -87,7 +85,6 @@ class TurnLines(Lines, can_focus=True):
         self._copied = -1
 
     def put(self, number: int, place: BranchPosition) -> None:
-        """Set the number of the message, and its place among its branches."""
         self.number, self._place = number, place
 
     def _branch_text(self) -> str:
@@ -104,17 +101,14 @@ class TurnLines(Lines, can_focus=True):
         return False
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line, at this width."""
         if self.lay_out(width):
             self.forget_drawn()
         return len(self.lines)
 
     def action_ask(self, action: TurnAction) -> None:
-        """Ask for an action on the message."""
         self.post_message(self.Asked(self, action))
 
     def action_copy(self, to_file: bool = False) -> None:
-        """Copy the text, with `to_file` also into a file."""
         self.post_message(CopyOut(self.text, to_file=to_file))
 
     def action_copy_code(self, to_file: bool = False) -> None:
@@ -125,24 +119,18 @@ class TurnLines(Lines, can_focus=True):
             return
         self._copied = max(self._copied, 0) if to_file else self._copied + 1
         self._copied %= len(blocks)
-        block = blocks[self._copied]
+        code, language = blocks[self._copied]
         what = f"block {self._copied + 1} of {len(blocks)}" if len(blocks) > 1 else "the code block"
-        language = f", {block.language}" if block.language else ""
-        lines = block.text.count("\n") + 1
-        text = f"Copied {what}{language}, {lines} {'line' if lines == 1 else 'lines'}."
-        self.post_message(CopyOut(block.text, text, to_file))
+        lines = code.count("\n") + 1
+        text = f"Copied {what}{language and f', {language}'}, {lines} {'line' if lines == 1 else 'lines'}."
+        self.post_message(CopyOut(code, text, to_file))
 
     def action_fold(self) -> None:
         """Fold or unfold, where anything can be folded."""
 
 
 class UserTurn(TurnLines):
-    """A message of the user.
-
-    Args:
-        text: The message.
-        folds: Its folded parts; None for the middle of a long message.
-    """
+    """A message of the user; `folds` are its folded parts, None for the middle of a long message."""
 
     DEFAULT_CSS = """
     UserTurn {
@@ -189,7 +177,7 @@ class UserTurn(TurnLines):
         else:
             self._lines, self._marks = opened_lines(self._text, width, "turn--note"), frozenset()
         if branch := self._branch_text():
-            self._lines = [*self._lines, Content(branch, [Span(0, len(branch), "turn--note")])]
+            self._lines = [*self._lines, styled((branch, "turn--note"))]
         return True
 
     @override
@@ -200,6 +188,5 @@ class UserTurn(TurnLines):
             self.refresh(layout=True)
 
     def on_click(self, event: Click) -> None:
-        """A click on the row of a folded part unfolds it."""
         if event.y in self._marks:
             self.action_fold()

@@ -1,9 +1,10 @@
-"""Input lines, as a search or a path needs them."""
+"""Input lines for a search, a path or a value."""
 
 from __future__ import annotations
 
 from textual.geometry import Size
 from textual.reactive import Reactive
+from textual.suggester import Suggester
 from textual.widgets import Input
 
 
@@ -12,8 +13,16 @@ class InputLine(Input):
 
     virtual_size: Reactive[Size] = Reactive(Size(0, 0))
 
-    def __init__(self, widget_id: str, placeholder: str = "", classes: str | None = None) -> None:
-        super().__init__(placeholder=placeholder, id=widget_id, classes=classes, compact=True)
+    def __init__(
+        self,
+        widget_id: str | None = None,
+        placeholder: str = "",
+        classes: str | None = None,
+        *,
+        value: str = "",
+        suggester: Suggester | None = None,
+    ) -> None:
+        super().__init__(value, placeholder, suggester=suggester, id=widget_id, classes=classes, compact=True)
         self.cursor_blink = False
 
 
@@ -28,15 +37,10 @@ class HiddenLine(InputLine):
 
     @property
     def is_open(self) -> bool:
-        """Whether it is shown."""
         return self.has_class("-open")
 
     def open(self, begun: str = "") -> None:
-        """Show it, and go to it.
-
-        Args:
-            begun: The text to begin with, in place of what is in it.
-        """
+        """Show it, and go to it; `begun` replaces the text that is in it."""
         if begun:
             self.value = begun
             self.cursor_position = len(begun)
@@ -53,5 +57,4 @@ class HiddenLine(InputLine):
         return was_open
 
     def on_blur(self) -> None:
-        """Keys go elsewhere."""
         self.is_typed_in = False

@@ -30,12 +30,10 @@ class KeyBar(Lines):
         self._places: list[tuple[int, int, str]] = []
 
     def on_mount(self) -> None:
-        """Follow the focus."""
         self.screen.bindings_updated_signal.subscribe(self, self._show)
         self._show(self.screen)
 
     def on_resize(self) -> None:
-        """Lay out for the new width."""
         self._show(self.screen)
 
     def _listed(self) -> list[Binding]:
@@ -77,7 +75,6 @@ class KeyBar(Lines):
         return [binding for binding in bindings if binding in chosen]
 
     def on_click(self, event: Click) -> None:
-        """A click on a key presses it."""
         for start, end, key in self._places:
             if start <= event.x < end:
                 self.app.simulate_key(key)

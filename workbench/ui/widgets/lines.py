@@ -52,7 +52,6 @@ class Lines(Widget):
 
     @property
     def lines(self) -> Sequence[Content]:
-        """The lines on the screen."""
         return self._lines
 
     def set_lines(self, lines: Sequence[Content]) -> int:
@@ -84,40 +83,32 @@ class Lines(Widget):
         return growth
 
     def replace_line(self, y: int, line: Content) -> None:
-        """Put `line` in place of line `y`."""
         if not line.is_same(self._lines[y]):
             self._lines[y] = line
             self._painter.forget(y)
             self.refresh(Region(0, y, self.size.width, 1))
 
     def forget_drawn(self) -> None:
-        """Draw every row anew, the next time."""
         self._painter.forget()
 
     def get_content_width(self, container: Size, viewport: Size) -> int:
-        """All the width there is."""
         return container.width
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """One row a line."""
         return len(self._lines)
 
     def notify_style_update(self) -> None:
-        """Forget what was drawn in the old colours."""
         super().notify_style_update()
         self._painter.forget_styles()
 
     def selection_updated(self, selection: Selection | None) -> None:
-        """Draw the selection."""
         self.forget_drawn()
         self.refresh()
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The selected text."""
         return selection.extract("\n".join(line.plain for line in self._lines)), "\n"
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Draw rows; those that were drawn before are kept."""
         drawn = self._painter.render_lines(crop, self.size.width, self._row_at, self.render_line)
         return super().render_lines(crop) if drawn is None else drawn
 
@@ -125,7 +116,6 @@ class Lines(Widget):
         return y if 0 <= y < self.size.height else None
 
     def render_line(self, y: int) -> Strip:
-        """Draw one row."""
         width, indent = self.size.width, self.INDENT
         base = self.visual_style
         # A widget that was just removed may still be in the frame that is being drawn.

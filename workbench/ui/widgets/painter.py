@@ -69,16 +69,9 @@ class LinePainter:
     def render_lines(
         self, crop: Region, width: int, row_at: Callable[[int], Hashable | None], draw: Callable[[int], Strip]
     ) -> list[Strip] | None:
-        """The rows of a part of the widget.
+        """The rows of a part of the widget; None for a widget with a border, which is left to the framework.
 
-        Args:
-            crop: The part.
-            width: The width of a row without padding.
-            row_at: Gives what identifies the row at a height, counted below the padding; None for an empty row.
-            draw: Draws the row at a height.
-
-        Returns:
-            The rows; None for a widget with a border, which is left to the framework.
+        `row_at` gives what identifies the row at a height, None for an empty one. Width and height are without padding.
         """
         widget, padding = self._widget, self._widget.gutter
         if padding != widget.styles.padding:

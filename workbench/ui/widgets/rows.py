@@ -51,7 +51,6 @@ class Rows(ScrollView, can_focus=True):
 
         @property
         def control(self) -> Rows:
-            """The list."""
             return self.rows
 
     @dataclass
@@ -83,7 +82,6 @@ class Rows(ScrollView, can_focus=True):
 
     @property
     def count(self) -> int:
-        """How many rows there are."""
         return self._count
 
     @property
@@ -106,15 +104,9 @@ class Rows(ScrollView, can_focus=True):
         cursor: int = 0,
         hold: bool = False,
     ) -> None:
-        """Show other rows.
+        """Show other rows; `row` lays each out when it becomes visible.
 
-        Args:
-            count: How many.
-            row: Lays out each when it becomes visible.
-            header: A row above them that stays.
-            choosable: Whether one of them is selected.
-            cursor: The row that is.
-            hold: Whether it appears at the height of the row that was selected before, if that is possible.
+        The row `cursor` is selected if they are `choosable`; `hold` leaves it at the height of the one before.
         """
         height = self._cursor - round(self.scroll_y) if hold and self._count else -1
         self._count, self._row, self._header, self._choosable = count, row, header, choosable
@@ -153,7 +145,6 @@ class Rows(ScrollView, can_focus=True):
         self.refresh(*(Region(0, row - top, self.room, 1) for row in rows))
 
     def move_to(self, index: int) -> None:
-        """Put the cursor on a row."""
         index = max(0, min(self._count - 1, index))
         if not self._choosable or index == self._cursor:
             return
@@ -173,35 +164,28 @@ class Rows(ScrollView, can_focus=True):
             self.scroll_to(y=self._cursor - height + 1, animate=False)
 
     def action_move(self, step: int) -> None:
-        """Move the cursor by some rows; without one, scroll."""
         if self._choosable:
             self.move_to(self._cursor + step)
         else:
             self.scroll_relative(y=step, animate=False)
 
     def action_page(self, direction: int) -> None:
-        """Move by a page."""
         self.action_move(direction * max(1, self._rows_in_sight() - 1))
 
     def action_first(self) -> None:
-        """Go to the first row."""
         self.action_move(-self._count)
 
     def action_last(self) -> None:
-        """Go to the last row."""
         self.action_move(self._count)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A row can be chosen only where one is selected."""
         return self.cursor is not None if action == "choose" else True
 
     def action_choose(self) -> None:
-        """Choose the selected row."""
         if self.cursor is not None:
             self.post_message(self.Chosen(self, self._cursor))
 
     def on_click(self, event: events.Click) -> None:
-        """A click selects a row, a second one chooses it."""
         if self._header is not None and event.y == 0:
             self.post_message(self.HeaderClicked(self, event.x))
             return
@@ -215,17 +199,14 @@ class Rows(ScrollView, can_focus=True):
     # Drawing
 
     def notify_style_update(self) -> None:
-        """Forget what was drawn in the old colours."""
         super().notify_style_update()
         self._painter.forget_styles()
 
     def watch_has_focus(self, focused: bool) -> None:
-        """The cursor is brighter with the focus."""
         super().watch_has_focus(focused)
         self._painter.forget_styles()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Draw rows; those that were drawn before are kept."""
         drawn = self._painter.render_lines(crop, self.room, self._row_at, self.render_line)
         return super().render_lines(crop) if drawn is None else drawn
 
@@ -239,7 +220,6 @@ class Rows(ScrollView, can_focus=True):
         return index if 0 <= index < self._count else None
 
     def render_line(self, y: int) -> Strip:
-        """Draw one row."""
         width, base, index = self.room, self.visual_style, self._row_at(y)
         if index is None:
             return Strip.blank(width, base.rich_style)

@@ -33,18 +33,9 @@ class TextRows(Rows, inherit_bindings=False):
         self.lines: Sequence[Content] = ()
 
     def show_lines(self, lines: Sequence[Content], *, top: bool = False) -> None:
-        """Show lines.
-
-        Args:
-            lines: All of them.
-            top: Whether to scroll to the top: they are about something else than those before.
-        """
-        blank = Content("")
-        changed = [
-            number
-            for number, (new, old) in enumerate(zip_longest(lines, self.lines, fillvalue=blank))
-            if new is not old and not new.is_same(old)
-        ]
+        """Show lines, from the `top` if they are about something else than those before."""
+        pairs = enumerate(zip_longest(lines, self.lines, fillvalue=Content("")))
+        changed = [number for number, (new, old) in pairs if new is not old and not new.is_same(old)]
         if len(lines) == len(self.lines) and not changed and not top:
             return
         self.lines = lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
@@ -20,19 +21,13 @@ from workbench.ui.workspace.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Cl
 PARTIAL_EVERY_NS = 500_000_000
 """How often a growing answer is written to disk: a crash may lose one second of it, at most."""
 
-KeepPartial = Callable[[Message], Coroutine[None, None, None]]
-
 
 class AnswerRun:
     """Runs one answer.
 
     Args:
-        engine: The model that answers.
-        request: The request.
-        emit: Takes new text, at the rate at which it is drawn.
-        paints_per_second: How often `emit` is called, at most.
+        emit: Takes new text, at most `paints_per_second` times a second.
         keep_partial: Writes the unfinished answer to disk.
-        clocks: The clocks to read.
     """
 
     def __init__(
@@ -42,7 +37,7 @@ class AnswerRun:
         emit: Emit,
         *,
         paints_per_second: int,
-        keep_partial: KeepPartial,
+        keep_partial: Callable[[Message], Coroutine[None, None, None]],
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         self._engine = engine
@@ -62,11 +57,10 @@ class AnswerRun:
 
     @property
     def stopping(self) -> bool:
-        """Whether it has been asked to stop."""
         return self._cancel.is_set
 
     def stop(self) -> None:
-        """Ask it to stop; the text so far stays."""
+        """Stop it soon; the text so far stays."""
         self._cancel.set()
 
     async def run(self) -> Outcome:
@@ -97,26 +91,20 @@ class AnswerRun:
         self._pacer.pulse()
         self._keep()
 
-    def _keep(self) -> None:
-        now = self._clock()
-        busy = self._keeping is not None and not self._keeping.done()
+    def _keep(self, *, late: bool = False) -> None:
         if not self.answer.has_text:
             return
-        if busy or now - self._kept_ns < PARTIAL_EVERY_NS:
+        now = self._clock()
+        if late:
+            self._later = None
+        if (self._keeping is not None and not self._keeping.done()) or (
+            now - self._kept_ns < PARTIAL_EVERY_NS and not late
+        ):
             # If the engine pauses, its last tokens are still written to disk.
             if self._later is None:
-                self._later = asyncio.get_running_loop().call_later(PARTIAL_EVERY_NS / 1e9, self._keep_late)
+                later = partial(self._keep, late=True)
+                self._later = asyncio.get_running_loop().call_later(PARTIAL_EVERY_NS / 1e9, later)
             return
-        self._keep_soon(now)
-
-    def _keep_late(self) -> None:
-        self._later = None
-        if self._keeping is not None and not self._keeping.done():
-            self._keep()
-        else:
-            self._keep_soon(self._clock())
-
-    def _keep_soon(self, now: int) -> None:
         self._kept_ns = now
         self._keeping = asyncio.create_task(self._keep_partial(self.answer.message()))
 
@@ -125,10 +113,6 @@ class EnergyMeter:
     """Measures the energy that the GPUs use from now on.
 
     The counters are read at both ends: samples a second apart are too coarse for an answer of two seconds.
-
-    Args:
-        telemetry: Reads the counters.
-        now_ns: The clock of the samples' timestamps, in ns.
     """
 
     def __init__(self, telemetry: Telemetry, now_ns: Callable[[], int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from workbench.core.chat import Message
 from workbench.core.config import Config, Overflow
@@ -69,11 +70,7 @@ class Conversation:
         return tuple(messages)
 
     def request(self, continues: int | None = None) -> Request:
-        """The next request to the engine.
-
-        Args:
-            continues: The number of the truncated answer to continue; None for a new answer at the end.
-        """
+        """The next request to the engine: to continue a truncated answer, by its number, or for a new answer."""
         return Request(
             messages=self.messages(continues),
             sampling=self.sampling,
@@ -115,24 +112,16 @@ class Conversation:
     def delete(self, number: int) -> None:
         self._see(self.tree.without(number).view)
 
-    def undo(self) -> bool:
-        """Undo the last change. Returns whether there was one."""
-        return self._turn_to(self.history.undone(self.tree.view))
-
-    def redo(self) -> bool:
-        """Redo the change that was undone last. Returns whether there was one."""
-        return self._turn_to(self.history.redone(self.tree.view))
-
-    def _turn_to(self, found: tuple[History, View] | None) -> bool:
-        if found is None:
-            return False
-        self.history, view = found
-        self.tree = self.tree.seen(view)
-        return True
+    def turn_back(self, way: Literal["undo", "redo"]) -> bool:
+        """Undo the last change, or redo the one that was undone last. Returns whether there was one."""
+        find = self.history.undone if way == "undo" else self.history.redone
+        if (found := find(self.tree.view)) is not None:
+            history, view = found
+            self.return_to((view, history))
+        return found is not None
 
     def _see(self, view: View) -> None:
-        self.history = self.history.noted(self.tree.view)
-        self.tree = self.tree.seen(view)
+        self.return_to((view, self.history.noted(self.tree.view)))
 
     def _grow(self, turn: Turn, parent: int | None = None) -> Node:
         self.history = self.history.noted(self.tree.view)

@@ -92,10 +92,9 @@ class MachineWatch:
     """Reads the samples of the meters, and works out once per sample what the screen shows.
 
     Args:
-        telemetry: Reads the meters in its own thread.
         make_alarms: Makes the alarm rules; called with the first sample.
         logs: Takes every alarm.
-        now_ns: The clock of the samples' timestamps, in ns.
+        now_ns: The clock of the samples' timestamps.
     """
 
     def __init__(
@@ -130,9 +129,8 @@ class MachineWatch:
     def look(self, situation: Situation = _NOTHING, *, changing: bool = False) -> bool:
         """Take the newest sample without waiting. Returns whether there is anything new to show.
 
-        Args:
-            situation: What the program is doing; `settled_ns` and `devices` are filled in here.
-            changing: Whether the program loads or closes something, so that its own use of the GPUs changes.
+        `settled_ns` and `devices` of the situation are filled in here. `changing` is whether the program loads or
+        closes something, so that its own use of the GPUs changes.
         """
         if changing:
             self._settled_ns = None

@@ -27,11 +27,7 @@ class Load:
 
 
 class ModelSlot:
-    """Holds one open model; a new one replaces it once it works.
-
-    Args:
-        host: Opens models.
-    """
+    """Holds one open model; a new one replaces it once it works."""
 
     def __init__(self, host: EngineHost) -> None:
         self._host = host
@@ -64,14 +60,10 @@ class ModelSlot:
         try:
             old = self.engine
             if old is not None and not old.info.gpu_layers:
-                try:
+                with suppress(MemoryShortError):
                     engine = await self._host.open(ref, settings, load.progress, load.cancel)
-                except MemoryShortError:
-                    pass
-                else:
                     await old.close()
-                    self._take(engine, settings)
-                    return engine
+                    return self._take(engine, settings)
             return await self._replace(load, settings)
         finally:
             self.load = None
@@ -90,12 +82,11 @@ class ModelSlot:
                     again = await self._host.open(old.info.model.ref, old_settings, load.progress, CancelToken())
                     self._take(again, old_settings)
             raise
-        self._take(engine, settings)
-        return engine
+        return self._take(engine, settings)
 
-    def _take(self, engine: Engine, settings: LoadSettings) -> None:
-        self.engine = engine
-        self.asked = settings
+    def _take(self, engine: Engine, settings: LoadSettings) -> Engine:
+        self.engine, self.asked = engine, settings
+        return engine
 
     def stop(self) -> None:
         if self.load is not None:

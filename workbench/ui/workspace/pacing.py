@@ -36,37 +36,20 @@ Emit = Callable[[str, str], None]
 class Pacer:
     """Collects text and emits it at a limited rate: the first piece at once, the last one on `flush`.
 
-    Where drawing takes more than its share of a CPU core, the interval grows until it does not.
-
-    Args:
-        emit: Takes the collected text.
-        interval: The least time between two calls of `emit`, in seconds.
-        share: The share of one CPU core that the event loop may use.
-        clocks: The clocks to read.
+    Where drawing takes more than `share` of one CPU core, the interval, in seconds, grows until it does not.
     """
 
-    def __init__(
-        self,
-        emit: Emit,
-        interval: float,
-        *,
-        share: float = FREE_SHARE,
-        clocks: Clocks = REAL_CLOCKS,
-    ) -> None:
+    def __init__(self, emit: Emit, interval: float, *, share: float = FREE_SHARE, clocks: Clocks = REAL_CLOCKS) -> None:
         self._emit = emit
         self._base = interval
-        self._interval = interval
+        self.interval = interval
+        """The current time between two paints, in seconds."""
         self._share = share
         self._clocks = clocks
         self._pending: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._last: float | None = None
         self._last_cpu = 0.0
         self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def interval(self) -> float:
-        """The current time between two paints, in seconds."""
-        return self._interval
 
     def add(self, text: str, kind: TokenKind) -> None:
         if text:
@@ -76,7 +59,7 @@ class Pacer:
         """Emit the collected text if it is due, else schedule it."""
         if not any(self._pending.values()):
             return
-        wait = 0.0 if self._last is None else self._last + self._interval - self._now()
+        wait = 0.0 if self._last is None else self._last + self.interval - self._now()
         if wait <= 0:
             self.flush()
         elif self._timer is None:
@@ -100,7 +83,7 @@ class Pacer:
         now, cpu = self._now(), self._clocks.cpu_s()
         if self._last is not None and now > self._last:
             if (cpu - self._last_cpu) / (now - self._last) > self._share:
-                self._interval = max(self._base, min(SLOWEST_INTERVAL, self._interval * 1.2))
+                self.interval = max(self._base, min(SLOWEST_INTERVAL, self.interval * 1.2))
             else:
-                self._interval = max(self._base, self._interval * 0.95)
+                self.interval = max(self._base, self.interval * 0.95)
         self._last, self._last_cpu = now, cpu

@@ -37,6 +37,13 @@ class StatsReadings:
         return self.metrics.decode_tps if self.metrics else None
 
     @property
+    def context(self) -> tuple[int | None, int | None, float | None]:
+        """Used tokens of the context, its size in tokens, and the share in use, 0 to 1; None where unknown."""
+        # 0: a server does not say how long it is.
+        size = (self.info.settings.num_ctx or None) if self.info else None
+        return self.context_used, size, self.context_used / size if self.context_used is not None and size else None
+
+    @property
     def prompt_tokens(self) -> tuple[int | None, int | None]:
         """Cached tokens and all tokens of the prompt."""
         if self.metrics is None:

@@ -12,12 +12,7 @@ from workbench.ui.workspace.conversation import Conversation
 
 
 class SessionRecorder:
-    """Records the current conversation in a journal.
-
-    Args:
-        store: The store of sessions.
-        on_error: Called with the first failure, and again only after a write has succeeded.
-    """
+    """Records the current conversation; `on_error` gets a failure only where the write before it succeeded."""
 
     def __init__(self, store: SessionStore, on_error: Callable[[SessionError], None]) -> None:
         self._store = store
@@ -82,11 +77,7 @@ class SessionRecorder:
             await self._try(self._journal.view(view))
 
     async def resume(self, session_id: str) -> Session:
-        """Continue a stored session instead.
-
-        Raises:
-            SessionError: It cannot be read; the current session is unchanged.
-        """
+        """Continue a stored session instead. Raises SessionError as `Workspace.resume`."""
         session, journal = await self._store.resume(session_id)
         await self.close()
         self._journal = journal

@@ -35,12 +35,7 @@ class Swap:
 
 
 class SwapTracker:
-    """Tracks which model is open and how fast it was, and remembers the memory and speed of each load.
-
-    Args:
-        loads: Stores the loads.
-        now: The time, in seconds since 1970.
-    """
+    """Tracks which model is open and how fast it was, and remembers the memory and speed of each load."""
 
     def __init__(self, loads: LoadBook, now: Callable[[], float] = time.time) -> None:
         self._loads = loads

@@ -42,13 +42,7 @@ HISTORY = 120
 
 
 class Workspace:
-    """The state behind the chat screen.
-
-    Args:
-        services: The services of the program.
-        on_journal_error: Called when the session cannot be written to disk.
-        clocks: The clocks to read.
-    """
+    """The state behind the chat screen; `on_journal_error` is called when the session cannot be written to disk."""
 
     def __init__(
         self, services: Services, on_journal_error: Callable[[SessionError], None], clocks: Clocks = REAL_CLOCKS
@@ -111,19 +105,13 @@ class Workspace:
         return await self._answer(engine, emit)
 
     async def regenerate(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Generate another answer to the question `number`, in a branch beside the existing answers.
-
-        If it stays empty, the conversation is restored.
-        """
+        """Generate another answer to the question `number`; if it stays empty, the conversation is restored."""
         before = self.conversation.state
         self.conversation.go_back_to(number)
         return await self._answer(engine, emit, before=before)
 
     async def go_on(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Continue a truncated answer; the longer one stands beside it.
-
-        If nothing is added, the conversation is restored.
-        """
+        """Continue a truncated answer beside the old one; if nothing is added, the conversation is restored."""
         before, node = self.conversation.state, self.conversation.tree.node(number)
         request = self.conversation.request(number)
         self.conversation.go_back_to(node.parent)
@@ -195,27 +183,10 @@ class Workspace:
         self.conversation.edit(number, text)
         await self.recorder.record(self.conversation)
 
-    async def walk(self, number: int, step: int) -> bool:
-        """Go to the branch beside a message. Returns whether there is one."""
-        return await self._record_view(self.conversation.walk(number, step))
-
-    async def delete(self, number: int) -> None:
-        self.conversation.delete(number)
-        await self._record_view(True)
-
-    async def undo(self) -> bool:
-        """Undo the last change of the conversation. Returns whether there was one."""
-        return await self._record_view(self.conversation.undo())
-
-    async def redo(self) -> bool:
-        """Redo the change that was undone last. Returns whether there was one."""
-        return await self._record_view(self.conversation.redo())
-
-    async def _record_view(self, changed: bool) -> bool:
-        if changed:
-            self._metrics = None
-            await self.recorder.view(self.conversation.tree.view)
-        return changed
+    async def record_view(self) -> None:
+        """Record that another branch is shown, or that messages were deleted or restored."""
+        self._metrics = None
+        await self.recorder.view(self.conversation.tree.view)
 
     def stop(self) -> bool:
         """Stop the answer that streams, else the load. Returns whether anything ran."""
@@ -228,20 +199,12 @@ class Workspace:
         return False
 
     async def change(self, system: str, values: Mapping[str, object]) -> None:
-        """Change settings; they apply from the next answer on.
-
-        Raises:
-            ParameterError: A value is out of its range.
-        """
+        """Change settings; they apply from the next answer on. Raises ParameterError as `Conversation.change`."""
         self.conversation.change(system, values)
         await self.recorder.settings(self.conversation)
 
     def save_defaults(self) -> None:
-        """Make the current settings the defaults of new conversations.
-
-        Raises:
-            ConfigError: The config file could not be written.
-        """
+        """Make the current settings the defaults of new conversations. Raises ConfigError if they cannot be stored."""
         changes: dict[str, Any] = {name: getattr(self.conversation, name) for name in ("system", "sampling", "load")}
         self._services.save_config(changes)
         self._config = replace(self._config, **changes)
@@ -268,33 +231,19 @@ class Workspace:
         self._speeds.clear()
 
     async def resume(self, session_id: str) -> Session:
-        """Continue a stored conversation.
-
-        Raises:
-            SessionError: It cannot be read.
-        """
+        """Continue a stored conversation. Raises SessionError where it cannot be read; the current one stays then."""
         session = await self.recorder.resume(session_id)
         self.conversation = Conversation.resumed(session, self._config)
         self._start_over()
         return session
 
     def session(self) -> Session:
-        """The conversation as it would be stored."""
         return self.conversation.session(self.recorder.session_id, self.model)
 
     async def export(self, form: ExportFormat, path: Path, naming: Naming | None = None) -> Path:
-        """Write the conversation to a file.
+        """Write the conversation to `path`, or to a numbered name beside it where that is taken; returns the path.
 
-        Args:
-            form: The format.
-            path: The file; a number is appended to its name where it exists.
-            naming: Which name of the model a Modelfile uses; None for the path of its file.
-
-        Returns:
-            The path that was written.
-
-        Raises:
-            WorkbenchError: It cannot be written.
+        `naming` is the name of the model that a Modelfile uses; None for the path of its file. Raises WorkbenchError.
         """
         session = self.session()
         base = "" if naming is None else await self._services.catalog.name_elsewhere(session.model_path, naming)
@@ -303,8 +252,7 @@ class Workspace:
     def look_at_machine(self, *, others_run: bool = False) -> bool:
         """Take the newest sample of the machine's meters. Returns whether there is anything new to show.
 
-        Args:
-            others_run: Whether anything but the chat loads models or generates tokens.
+        `others_run` is whether anything but the chat loads models or generates tokens.
         """
         asked = self.slot.asked.num_gpu if self.slot.asked is not None else None
         info = self.engine.info if self.engine is not None else None

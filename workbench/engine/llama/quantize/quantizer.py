@@ -81,12 +81,8 @@ async def plan_quantizations(
 ) -> list[QuantizePlan]:
     """Plan each of `kinds` in one child process: llama.cpp chooses the types of the tensors and computes nothing.
 
-    Args:
-        source: The file of the source, or the first of its parts.
-        kinds: The target types; planning all of llama.cpp's types takes about a second.
-        imatrix: An importance matrix.
-        cancel: Stops it.
-        on_plan: Called with each plan when it is ready, in the event loop.
+    Planning all of llama.cpp's types takes about a second; `on_plan` is called with each plan when it is ready. The
+    source is one file or the first of its parts.
 
     Raises:
         WorkbenchError: The source cannot be read or the importance matrix does not belong to it; CancelledError when
@@ -102,10 +98,7 @@ async def quantize(
 ) -> QuantizeResult:
     """Make a quantization. Unless this succeeds, nothing of it remains on the disk.
 
-    Args:
-        job: Source, target and type.
-        on_progress: Called some twenty times a second, in the event loop.
-        cancel: Stops it, within the time that it takes to end a process.
+    `on_progress` is called some twenty times a second, in the event loop.
 
     Raises:
         WorkbenchError: It cannot be made; CancelledError when `cancel` was set.
@@ -151,7 +144,7 @@ async def _plans(
 ) -> list[QuantizePlan]:
     by_number = {kind.file_type: kind for kind in kinds}
     plans = []
-    async for event in _events(child, order="plan", source=str(source), types=[*by_number], imatrix=_named(imatrix)):
+    async for event in _events(child, order="plan", source=str(source), types=[*by_number], imatrix=str(imatrix or "")):
         if event["event"] == "failed":
             raise QuantizeError(f"{source}: llama.cpp cannot quantize it: {event['message']}.", "Try another source.")
         plans.append(_plan(by_number[event["type"]], headers, event))
@@ -173,7 +166,7 @@ async def _make(
     began = time.perf_counter()
     native_seconds = 0.0
     order = {"source": str(job.source), "target": str(partial), "type": job.kind.file_type}
-    async for event in _events(child, order="make", **order, imatrix=_named(job.imatrix), threads=job.threads):
+    async for event in _events(child, order="make", **order, imatrix=str(job.imatrix or ""), threads=job.threads):
         if event["event"] == "failed":
             raise writing_failed(job.target, partial, size, event["message"]) or QuantizeError(
                 f"{job.source}: making {job.kind.name} from it failed: {event['message']}.", "Choose another type."
@@ -189,10 +182,6 @@ async def _make(
             )
     on_progress(QuantizeProgress(len(sizes), len(sizes), "", 1.0, time.perf_counter() - began, total_bytes))
     return native_seconds
-
-
-def _named(path: Path | None) -> str:
-    return str(path) if path else ""
 
 
 def _check_source(source: Path, imatrix: Path | None) -> tuple[Header, ...]:

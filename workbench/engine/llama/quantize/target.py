@@ -37,22 +37,14 @@ def check_target(target: Path, source: Path) -> None:
 
 
 def check_room(target: Path, size: TargetSize) -> None:
-    """Check that the disk has room for a file of `size`.
-
-    Raises:
-        DiskFullError: It has not.
-    """
+    """Raise a `DiskFullError` unless the disk has room for a file of `size`."""
     free = shutil.disk_usage(target.parent).free
     if size.file_bytes + SPARE_BYTES > free:
         raise _disk_full(target, size.file_bytes, free)
 
 
 def reserve(target: Path) -> Path:
-    """Create the empty temporary file beside `target`.
-
-    Raises:
-        TargetError: Nothing can be written there.
-    """
+    """Create the empty temporary file beside `target`; a `TargetError` says that nothing can be written there."""
     partial = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.part")
     try:
         partial.open("xb").close()
@@ -79,11 +71,7 @@ def writing_failed(target: Path, partial: Path, size: TargetSize, message: str) 
 
 
 def check_result(partial: Path, size: TargetSize) -> None:
-    """Check that the file is complete, which llama.cpp does not.
-
-    Raises:
-        QuantizeError: It is not.
-    """
+    """Raise a `QuantizeError` unless the file is complete, which llama.cpp does not check."""
     try:
         written = read_header(partial).tensor_bytes
     except ModelFileError as error:

@@ -30,8 +30,7 @@ _OVERRIDE_ROOM = 127
 class _QuantizeLog:
     """Progress, chosen types and errors, parsed from llama.cpp's log of one quantization.
 
-    Args:
-        channel: Where progress is reported; None for a dry run.
+    Progress is reported to `channel`; a dry run has none.
     """
 
     def __init__(self, channel: ParentChannel | None = None) -> None:

@@ -68,12 +68,7 @@ def obstacle(text: str, environ: Mapping[str, str]) -> str:
 
 
 class Copier:
-    """Copies texts, and shows where they went.
-
-    Args:
-        app: The program.
-        keep: Writes a text to a new file and returns its path. Raises WorkbenchError.
-    """
+    """Copies texts, and shows where they went; `keep` writes one to a new file, or raises WorkbenchError."""
 
     def __init__(self, app: App[Any], keep: Callable[[str], Path]) -> None:
         self._app = app

@@ -13,8 +13,8 @@ from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import WorkbenchApp
-from workbench.ui.kit.clipboard import MOST_BYTES, CopyOut, obstacle
 from workbench.ui.transcript.answer import AnswerTurn
+from workbench.ui.widgets.clipboard import MOST_BYTES, CopyOut, obstacle
 
 
 @pytest.mark.parametrize(

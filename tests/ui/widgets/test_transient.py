@@ -5,7 +5,7 @@ from collections.abc import Callable
 from textual.message_pump import MessagePump
 
 from workbench.ui.kit.text import styled
-from workbench.ui.kit.transient import TransientText
+from workbench.ui.widgets.transient import TransientText
 
 
 class Timers(MessagePump):

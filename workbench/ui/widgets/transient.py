@@ -12,12 +12,7 @@ SAY_SECONDS = 4.0
 
 
 class TransientText:
-    """A message that disappears by itself.
-
-    Args:
-        host: Provides the timer.
-        changed: Called when the message changes or disappears.
-    """
+    """A message that disappears by itself; `changed` is called whenever it changes or disappears."""
 
     def __init__(self, host: MessagePump, changed: Callable[[], object]) -> None:
         self.text = Content("")
@@ -26,7 +21,6 @@ class TransientText:
         self._count = 0
 
     def say(self, text: Content, seconds: float = SAY_SECONDS) -> None:
-        """Show a message in place of the one before."""
         self.text = text
         self._count += 1
         this = self._count
