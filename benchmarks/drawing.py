@@ -12,13 +12,14 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import SAMPLE_HEADERS, Bar, Samples, finish, log, parser, print_table, sample_rows
 from workbench.core.config import Config
 from workbench.core.logbook import LogBook
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
-from workbench.core.telemetry import HostSample
+from workbench.core.telemetry import HostSample, Situation, TelemetrySample
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.services import Services
 
@@ -35,6 +36,9 @@ PROSE = (
 CODE = "    total += weights[index] * table.get(key, 0.0)  # every term once\n"
 
 
+HOST = HostSample(400_000_000, 5_000_000_000, 8_000_000_000, 50.0)
+
+
 class Quiet:
     """Stores and measures nothing, so that only the screen is timed."""
 
@@ -49,17 +53,35 @@ class Quiet:
         return ""
 
     async def interrupted(self) -> tuple[Session, ...]:
-        """Nothing was interrupted."""
+        """Nothing was interrupted, typed or lost before."""
         return ()
+
+    recall = lost_drafts = interrupted
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[None]]:
         async def nothing(*_: object) -> None: ...
 
         return nothing
 
-    def sample(self) -> HostSample:
+    active = ()
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def latest(self) -> TelemetrySample:
         """A machine that never changes."""
-        return HostSample(400_000_000, 5_000_000_000, 8_000_000_000, 50.0)
+        return TelemetrySample(time.perf_counter_ns(), HOST, ())
+
+    def history(self) -> list[TelemetrySample]:
+        return [self.latest()]
+
+    def events(self, after: int = 0) -> tuple[()]:
+        return ()
+
+    def look(self, situation: Situation) -> tuple[()]:
+        """No alarms."""
+        return ()
 
 
 class Stopwatch:
@@ -109,23 +131,30 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
         ModelEntry("scripted", "scripted"), (script(kind),), Pace(0, 1, 0, decode_tps=rate), context=100_000
     )
     host = ScriptedHost((model,), sleep=watch.sleep)
-    quiet = Quiet()
+    quiet: Any = Quiet()
     services = Services(
-        host,
-        host,
-        quiet,
-        quiet,
-        quiet,
-        quiet,
-        quiet,
-        quiet,
-        quiet,
-        LogBook(),
-        Config(),
-        (),
-        lambda _: None,
-        (ROOT / "themes",),
-        Path(),
+        engines=host,
+        catalog=host,
+        files=quiet,
+        loads=quiet,
+        adviser=quiet,
+        prompts=quiet,
+        races=quiet,
+        bench=quiet,
+        sessions=quiet,
+        sender=quiet,
+        telemetry=quiet,
+        make_alarms=lambda: quiet,
+        find_devices=lambda: None,
+        logs=LogBook(),
+        config=Config(),
+        config_problems=(),
+        save_config=lambda _: None,
+        theme_folders=(ROOT / "themes",),
+        export_folder=Path(),
+        write_document=quiet.write_document,
+        keep_copy=lambda _: Path(),
+        session_text=lambda *_: "",
     )
     app = WorkbenchApp(services, "scripted")
     async with app.run_test(size=(120, 36)) as pilot:

@@ -7,7 +7,7 @@ import asyncio
 
 from workbench.cli.bench_kept import list_runs, show_runs
 from workbench.cli.bench_run import BenchCommand
-from workbench.cli.bench_sweep import add_sweep_arguments, confirm, sweep_plan
+from workbench.cli.bench_sweep import add_sweep_arguments, confirm, option_help, sweep_plan
 from workbench.cli.composition import compose, describe_problem
 from workbench.cli.options import add_json
 from workbench.cli.output import note
@@ -15,20 +15,6 @@ from workbench.core.errors import ParameterError
 from workbench.core.servers import is_server_ref
 from workbench.lab.bench.grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
 from workbench.lab.bench.plan import MOST_REPETITIONS, BenchPlan
-
-_HELP = {
-    "-p": "prompt lengths (pp); 0 for none (512)",
-    "-n": "numbers of generated tokens (tg); 0 for none (128)",
-    "-d": "tokens already in the context (0)",
-    "-t": "threads; 0 is one for each physical core (0)",
-    "-b": "logical batch: prompt tokens submitted at once (2048)",
-    "-ub": "physical batch: prompt tokens computed at once (512)",
-    "-ngl": "layers on the GPU; -1 is as many as fit (-1)",
-    "-ctk": "types of the K cache (f16)",
-    "-ctv": "types of the V cache (f16)",
-    "-fa": "flash attention: on, off, auto (auto)",
-    "--parallel": "numbers of sequences computed together, such as 1,2,4,8",
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "With --server, load a server with more and more users at the same time."
     )
     parser.add_argument("models", metavar="MODEL", nargs="*", help="`demo`, .gguf files, or NAME:QUANT")
-    for option in OPTIONS:
-        parser.add_argument(option, metavar="LIST", action="append", default=[], help=_HELP[option])
+    for option, name in OPTIONS.items():
+        about = option_help(name, default=option != "--parallel")
+        parser.add_argument(option, metavar="LIST", action="append", default=[], help=about)
     parser.add_argument(
         "-pg", metavar="PP,TG", action="append", default=[], help="a prompt and generated tokens, timed together"
     )
@@ -86,11 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> BenchPlan:
-    """What the arguments ask for.
-
-    Raises:
-        ParameterError: They make no sense.
-    """
+    """What the arguments ask for. Raises ParameterError where they make no sense."""
     sweep = sweep_plan(options)
     if sweep is not None:
         return BenchPlan(Grid(()), repetitions=sweep.settings.repetitions, seed=options.seed, sweep=sweep)

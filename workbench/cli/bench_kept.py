@@ -18,19 +18,9 @@ def list_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
     """Print the kept runs, the newest first."""
     records = runs.records()
     if options.json:
-        print_json(
-            [
-                {
-                    "id": record.id,
-                    "at": record.at,
-                    "kind": record.kind,
-                    "models": record.models,
-                    "command": shlex.join(("workbench", *record.command)),
-                    "interrupted": record.interrupted,
-                }
-                for record in records
-            ]
-        )
+        names = ("id", "at", "kind", "models", "command", "interrupted")
+        found = [{name: getattr(record, name) for name in names} for record in records]
+        print_json([values | {"command": shlex.join(("workbench", *values["command"]))} for values in found])
     elif not records:
         note("No benchmark runs are kept yet.")
     else:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 
 from workbench.cli.composition import Workers
 from workbench.cli.output import error_document, note, print_json
 from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import WorkbenchError
 from workbench.lab.bench.bench import time_text
 from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.plan import BenchPlan
@@ -17,13 +15,7 @@ from workbench.lab.bench.text import record_lines, record_text
 
 
 class BenchCommand:
-    """Runs a plan and prints it.
-
-    Args:
-        plan: What is measured.
-        workers: What it is measured with.
-        json: Whether lines of JSON are printed, each as soon as it is known.
-    """
+    """Runs a plan and prints it; with `json` as lines of JSON, each as soon as it is known."""
 
     def __init__(self, plan: BenchPlan, workers: Workers, *, json: bool) -> None:
         self._workers = workers
@@ -57,21 +49,22 @@ class BenchCommand:
                 print(record_text(record))
             kept = f"kept as {record.id}: workbench bench --show {record.id}"
             note(kept if job.unkept is None else f"workbench: {job.unkept}")
-        self._report(job.failures)
+        for error in job.failures:
+            note(f"workbench: {error}")
+            if self._json:
+                print_json({"error": error_document(error)})
         if job.stopped:
             note("stopped" if job.is_empty else "stopped: the results until then are above")
             return INTERRUPTED
         return 1 if job.failures else 0
 
     def _changed(self) -> None:
-        job = self._job
-        if job.progress is not None:
-            progress = job.progress
+        if (progress := self._job.progress) is not None:
             step = f" {progress.step}/{progress.steps}" if progress.step else ""
             left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
             self._line.say(f"{progress.fraction:4.0%}  {progress.phase} {progress.label}{step}{left}")
         # The sides and the verdict of a comparison are only known at its end.
-        if self._json and job.plan.kind in ("tests", "parallel", "sweep"):
+        if self._json and self._job.plan.kind in ("tests", "parallel", "sweep"):
             self._print_lines()
 
     def _print_lines(self) -> None:
@@ -84,9 +77,3 @@ class BenchCommand:
             for line in new:
                 print_json(line)
             sys.stdout.flush()
-
-    def _report(self, failures: Sequence[WorkbenchError]) -> None:
-        for error in failures:
-            note(f"workbench: {error}")
-            if self._json:
-                print_json({"error": error_document(error)})

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 
 from workbench.cli.output import note
 from workbench.core.errors import CancelledError, ParameterError
 from workbench.lab.bench.plan import SweepPlan
+from workbench.ui.bench.fields import FIELDS_BY_NAME
 
 _LOCAL_ONLY = (
     *("-d", "-t", "-b", "-ub", "-ngl", "-ctk", "-ctv", "-fa", "-pg", "--parallel", "--pairs", "--felt", "--cache"),
     "--no-warmup",
 )
 _SWEEP_ONLY = ("--concurrency", "--model", "--seconds", "--all-levels", "--yes")
+
+
+def option_help(name: str, *, default: bool = True) -> str:
+    """The help of the option that a field of the form stands for, with its default."""
+    field = FIELDS_BY_NAME[name]
+    return field.about[0].lower() + field.about[1:].rstrip(".") + f" ({field.default})" * default
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,26 +31,22 @@ def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:
         "answers of -n (64), no prompt twice. It ends by itself where more users only wait longer.",
     )
     group.add_argument("--server", metavar="URL", help="the server, as http://HOST:PORT or http://HOST:PORT#MODEL")
-    group.add_argument("--concurrency", metavar="LIST", help="numbers of users (1,2,4,8,16)")
+    group.add_argument("--concurrency", metavar="LIST", help=option_help("concurrency"))
     group.add_argument("--model", metavar="NAME", help="which of its models; needed where it has several")
-    group.add_argument("--seconds", metavar="N", help="the longest time of a level, in seconds (60)")
+    group.add_argument("--seconds", metavar="N", help=option_help("seconds"))
     group.add_argument("--all-levels", action="store_true", help="continue where more users only wait longer")
     group.add_argument("--yes", action="store_true", help="consent to load a server on another machine")
 
 
 def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
-    """The plan of a sweep; None where no server is named.
-
-    Raises:
-        ParameterError: The arguments make no sense.
-    """
+    """The plan of a sweep; None where no server is named. Raises ParameterError where the arguments make no sense."""
     if options.server is None:
-        for option in _given(options, _SWEEP_ONLY):
+        if option := _given(options, _SWEEP_ONLY):
             raise ParameterError(f"{option} belongs to --server.", "Write --server http://HOST:PORT.")
         return None
     if options.models:
         raise ParameterError("--server measures no models of this machine.", "Leave them out, or write --model NAME.")
-    for option in _given(options, _LOCAL_ONLY):
+    if option := _given(options, _LOCAL_ONLY):
         raise ParameterError(
             f"{option} has no meaning for a server.", "A sweep takes --concurrency, -p, -n, -r and --seconds."
         )
@@ -54,19 +56,16 @@ def sweep_plan(options: argparse.Namespace) -> SweepPlan | None:
     return SweepPlan.parsed(options.server, written, options.model or "", all_levels=options.all_levels)
 
 
-def _given(options: argparse.Namespace, names: tuple[str, ...]) -> Iterator[str]:
-    """The options that the command line has."""
-    for name in names:
-        if getattr(options, name.lstrip("-").replace("-", "_")) not in (None, False, []):
-            yield name
+def _given(options: argparse.Namespace, names: tuple[str, ...]) -> str | None:
+    """The first of these options that the command line has."""
+    values = {name: getattr(options, name.lstrip("-").replace("-", "_")) for name in names}
+    return next((name for name, value in values.items() if value not in (None, False, [])), None)
 
 
 def confirm(plan: SweepPlan, *, yes: bool) -> None:
     """Ask for consent before a server on another machine is loaded.
 
-    Raises:
-        ParameterError: Standard input is no terminal to ask on.
-        CancelledError: The user declined.
+    Raises ParameterError where standard input is no terminal to ask on, CancelledError where the user declined.
     """
     if yes or not plan.warning:
         return

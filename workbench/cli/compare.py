@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import signal
 import sys
 import time
-from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.options import add_json, add_settings, settings, system_prompt
 from workbench.cli.output import note, print_json
-from workbench.cli.progress import INTERRUPTED, ProgressLine
+from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
+from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
 from workbench.core.events import Event
 from workbench.core.parameters import Value, parse_value
@@ -62,15 +62,10 @@ def run(options: argparse.Namespace) -> int:
     prompt = sys.stdin.read() if options.prompt is None else options.prompt
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after --prompt, or pass it on standard input.")
-    return asyncio.run(_race(options, workers, specs, prompt))
+    return asyncio.run(stoppable(partial(_race, options, workers, specs, prompt)))
 
 
 def _specs(options: argparse.Namespace, workers: Workers) -> list[LaneSpec]:
-    """The lanes.
-
-    Raises:
-        ParameterError: There are too few or too many, or a parameter is not valid.
-    """
     count = len(options.models)
     if not 2 <= count <= MOST_LANES:
         raise ParameterError(f"A race has two to {MOST_LANES} models, not {count}.", "A model may be named twice.")
@@ -96,32 +91,25 @@ def _lane_values(text: str, count: int) -> tuple[int, dict[str, Value]]:
     return int(number) - 1, {name.strip(): parse_value(name.strip(), value)}
 
 
-async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneSpec], prompt: str) -> int:
+async def _race(
+    options: argparse.Namespace, workers: Workers, specs: list[LaneSpec], prompt: str, cancel: CancelToken
+) -> int:
     shown_at = 0.0
 
     def show(_lane: Lane, _event: Event | None) -> None:
         nonlocal shown_at
-        if sys.stderr.isatty() and time.monotonic() - shown_at >= REPORT_INTERVAL_S:
+        if time.monotonic() - shown_at >= REPORT_INTERVAL_S:
             shown_at = time.monotonic()
             line.say("  ".join(map(_state, race.lanes))[:150])
 
-    line = ProgressLine()
+    line = ProgressLine(on_terminals_only=True)
     race = Race(workers.engines, workers.adviser, specs, solo=options.solo, on_event=show)
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        race.stop()
-
-    # Windows has no such handler; there, Ctrl+C raises KeyboardInterrupt.
-    with suppress(NotImplementedError):
-        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop)
+    cancel.on_set(race.stop)
     try:
         await race.open()
         if race.in_turn:
             note("The models do not fit in memory together: they are loaded and asked one after the other.")
-        if not stopped:
+        if not cancel.is_set:
             race.ask(prompt)
             await race.finished()
         line.clear()
@@ -129,7 +117,7 @@ async def _race(options: argparse.Namespace, workers: Workers, specs: list[LaneS
     finally:
         await race.close()
         await workers.engines.shutdown()
-    if stopped:
+    if cancel.is_set:
         return INTERRUPTED
     return 1 if any(lane.error is not None for lane in race.lanes) else 0
 

@@ -21,9 +21,9 @@ from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config.read import load_config
 from workbench.store.config.write import save_config
+from workbench.store.documents import RaceFolder
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, expanded, find_paths
-from workbench.store.races import RaceFolder
 from workbench.store.sessions.store import DatabaseSessionStore
 
 if TYPE_CHECKING:

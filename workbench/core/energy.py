@@ -6,6 +6,7 @@ only. Without a counter there is no figure.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 from workbench.core.telemetry import TelemetrySample
@@ -33,9 +34,9 @@ def energy_of_span(samples: Sequence[TelemetrySample], began_ns: int, ended_ns: 
     """
     if ended_ns < began_ns:
         return None
-    left = max((index for index, sample in enumerate(samples) if sample.at_ns <= began_ns), default=None)
-    right = next((index for index, sample in enumerate(samples) if sample.at_ns >= ended_ns), None)
-    if left is None or right is None:
+    times = [sample.at_ns for sample in samples]
+    left, right = bisect_right(times, began_ns) - 1, bisect_left(times, ended_ns)
+    if left < 0 or right == len(times):
         return None
     if left >= right:
         # Both ends are at the same sample.

@@ -20,7 +20,7 @@ from __future__ import annotations
 import math
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token, Usage
@@ -81,6 +81,16 @@ def percentile(values: Sequence[float], share: float) -> float | None:
     low = math.floor(position)
     high = min(low + 1, len(ordered) - 1)
     return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
+
+
+def median_and_p95(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """The median, None where there are no values; and the 95th percentile, None for fewer than `P95_NEEDS`."""
+    return percentile(values, 0.5), percentile(values, 0.95) if len(values) >= P95_NEEDS else None
+
+
+def known_values(items: Iterable[object], name: str) -> list[float]:
+    """An attribute of all items in which it is known."""
+    return [value for item in items if (value := getattr(item, name)) is not None]
 
 
 def per_second(count: int, nanoseconds: int) -> float | None:
@@ -202,17 +212,15 @@ class Meter:
                 decode_tps = per_second(completion - 1, round(timings.decode_ms * 1e6))
         elif self._source == "client" and prefill_tps is None and usage is not None:
             prefill_tps = self._waited_tps(usage)
-        gaps = self._gaps_ns if percentiles else array("q")
-        p50 = percentile(gaps, 0.5)
-        p95 = percentile(gaps, 0.95) if len(gaps) >= P95_NEEDS else None
+        p50, p95 = median_and_p95(self._gaps_ns) if percentiles else (None, None)
         return AnswerMetrics(
             load_ms=self._load_ms,
             ttft_ms=_milliseconds(self._first_text_ns),
             ttfo_ms=_milliseconds(self._first_answer_ns),
             prefill_tps=prefill_tps,
             decode_tps=decode_tps,
-            itl_p50_ms=None if p50 is None else p50 / 1e6,
-            itl_p95_ms=None if p95 is None else p95 / 1e6,
+            itl_p50_ms=_milliseconds(p50),
+            itl_p95_ms=_milliseconds(p95),
             prompt_tokens=prompt,
             cached_tokens=cached,
             completion_tokens=completion,
@@ -223,5 +231,5 @@ class Meter:
         )
 
 
-def _milliseconds(nanoseconds: int | None) -> float | None:
+def _milliseconds(nanoseconds: float | None) -> float | None:
     return None if nanoseconds is None else nanoseconds / 1e6

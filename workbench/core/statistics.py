@@ -69,9 +69,7 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     rng = random.Random(SEED)
     width = deviation(values) / math.sqrt(count)
     drawn = [value + rng.gauss(0, width) for value in rng.choices(values, k=count * RESAMPLES)]
-    upper, lower = count // 2, (count - 1) // 2
-    rows = (sorted(drawn[start : start + count]) for start in range(0, len(drawn), count))
-    found = sorted((row[lower] + row[upper]) / 2 for row in rows)
+    found = sorted(median(drawn[start : start + count]) for start in range(0, len(drawn), count))
     cut = math.floor((1 - CONFIDENCE) / 2 * RESAMPLES)
     return found[cut], found[-1 - cut]
 
@@ -103,7 +101,6 @@ class Comparison:
         count = f"{self.pairs} pair{'' if self.pairs == 1 else 's'}"
         if self.low is None or self.high is None or self.verdict == "few":
             return f"too few pairs to say: {b} / {a} was {self.ratio:.3f} ({count})"
-        ends = f"{_percent(self.low)} to {_percent(self.high)} %"
         if self.verdict in {"faster", "slower"}:
             low, high = sorted((abs(self.low - 1), abs(self.high - 1)))
             return (
@@ -111,15 +108,12 @@ class Comparison:
                 f"95 % interval {low * 100:.1f} to {high * 100:.1f} %, {count}"
             )
         if self.verdict == "noisy":
+            ends = f"{(self.low - 1) * 100:+.1f} to {(self.high - 1) * 100:+.1f} %"
             return (
                 f"too noisy: the pairs differ by {(self.cv or 0) * 100:.1f} %, 95 % interval {ends}, {count}; "
                 "close other programs or fix the clocks"
             )
         return f"no difference larger than {(self.bound or 0) * 100:.1f} % seen, {count}"
-
-
-def _percent(ratio: float) -> str:
-    return f"{(ratio - 1) * 100:+.1f}"
 
 
 def compare(speeds_a: Sequence[float], speeds_b: Sequence[float]) -> Comparison:

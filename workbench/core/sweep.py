@@ -12,7 +12,7 @@ from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
-from workbench.core.metrics import P95_NEEDS, per_second, percentile
+from workbench.core.metrics import known_values, median_and_p95, per_second, percentile
 
 LEVELS = (1, 2, 4, 8, 16)
 MOST_USERS = 256
@@ -58,6 +58,11 @@ class LoadTarget:
     """Such as `vLLM`."""
     model: str
     version: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Its kind and version."""
+        return f"{self.kind} {self.version}" if self.version else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,18 +144,21 @@ class SweepLevel:
     @property
     def errors(self) -> dict[str, int]:
         """The number of failures by their error."""
-        return Counter(sample.error for sample in self.samples if sample.error)
+        return dict(Counter(sample.error for sample in self.samples if sample.error))
 
     @property
     def ttft_p50_ms(self) -> float | None:
         """The median time to the first character."""
-        return self.middle("ttft_ms")
+        return self._ttft[0]
 
     @property
     def ttft_p95_ms(self) -> float | None:
         """Their 95th percentile; None for fewer than 20 answers."""
-        times = self._known("ttft_ms")
-        return percentile(times, 0.95) if len(times) >= P95_NEEDS else None
+        return self._ttft[1]
+
+    @property
+    def _ttft(self) -> tuple[float | None, float | None]:
+        return median_and_p95(known_values(self.answers, "ttft_ms"))
 
     @property
     def tps_per_user(self) -> float | None:
@@ -181,11 +189,8 @@ class SweepLevel:
         return any(sample.estimated for sample in self.answers)
 
     def middle(self, name: str) -> float | None:
-        """The median of a figure of `LoadSample`, over the answers that have it."""
-        return percentile(self._known(name), 0.5)
-
-    def _known(self, name: str) -> list[float]:
-        return [value for sample in self.answers if (value := getattr(sample, name)) is not None]
+        """The median of `prompt_tokens`, `completion_tokens` or `decode_tps`."""
+        return percentile(known_values(self.answers, name), 0.5)
 
 
 class LoadClient(Protocol):

@@ -13,6 +13,11 @@ KIB, MIB, GIB, TIB = 2**10, 2**20, 2**30, 2**40
 _UNITS = ((1, "B"), (KIB, "KiB"), (MIB, "MiB"), (GIB, "GiB"), (TIB, "TiB"))
 
 
+def figure_text(value: float | None, form: str, unit: str = "") -> str:
+    """A figure in a format, such as `.2f`, before its unit; a dash where it is not known."""
+    return UNKNOWN if value is None else f"{value:{form}}{unit}"
+
+
 def size_text(count: int | None) -> str:
     """A number of bytes: `82.7 GiB`, `100.6 MiB`, `512 B`; a dash where it is not known."""
     if count is None:

@@ -16,7 +16,7 @@ from typing_extensions import override
 from workbench.core.errors import BenchRunError, did_you_mean
 from workbench.core.json_reader import read_json
 from workbench.lab.bench.record import BenchBook, BenchRecord
-from workbench.store.documents import new_id, replace_json
+from workbench.store.documents import keep_json, new_id
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,7 @@ _ID = re.compile(r"\d{6}-\d{6}-[0-9a-f]{4}")
 
 
 class BenchRunFolder(BenchBook):
-    """Keeps runs in a folder, one file each.
-
-    Args:
-        folder: The folder; it need not exist.
-        clock: Seconds since 1970.
-    """
+    """Keeps runs in a folder, which need not exist."""
 
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self._folder = folder
@@ -41,20 +36,10 @@ class BenchRunFolder(BenchBook):
     def new_id(self) -> str:
         return new_id(self._clock)
 
-    def save(self, record: BenchRecord) -> Path:
-        """The blocking form of `keep`; gives the file.
-
-        Raises:
-            BenchRunError: It cannot be written.
-        """
-        path = self._folder / f"{record.id}.json"
-        try:
-            replace_json(path, {"version": VERSION, **asdict(record)})
-        except OSError as error:
-            raise BenchRunError(
-                f"The run cannot be kept in {path}: {error.strerror or error}.", "The figures are on the screen."
-            ) from error
-        return path
+    def save(self, record: BenchRecord) -> None:
+        """The blocking form of `keep`."""
+        path, content = self._folder / f"{record.id}.json", {"version": VERSION, **asdict(record)}
+        keep_json(path, content, BenchRunError, "run", "The figures are on the screen.")
 
     @override
     async def keep(self, record: BenchRecord) -> None:

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from workbench.core.errors import TargetError
+from typing_extensions import override
+
+from workbench.core.errors import TargetError, WorkbenchError
+from workbench.lab.race.report import RaceBook
 from workbench.store.files import replace_file, write_new_file
 
 
@@ -18,10 +21,30 @@ def new_id(clock: Callable[[], float] = time.time) -> str:
     return f"{time.strftime('%y%m%d-%H%M%S', time.gmtime(clock()))}-{secrets.token_hex(2)}"
 
 
-def replace_json(path: Path, document: Mapping[str, object]) -> None:
-    """Write a document, in the place of an earlier state of it. Raises OSError."""
+def keep_json(path: Path, document: Mapping[str, object], kind: type[WorkbenchError], what: str, hint: str) -> None:
+    """Write a document, in the place of an earlier state of it; raises an error of a kind where that fails."""
     text = json.dumps(document, ensure_ascii=False, indent=1) + "\n"
-    replace_file(path, text.encode("utf-8", "replace"))
+    try:
+        replace_file(path, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise kind(f"The {what} cannot be kept in {path}: {error.strerror or error}.", hint) from error
+
+
+class RaceFolder(RaceBook):
+    """Keeps races in a folder, which need not exist: one JSON file each, with every answer and every figure."""
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder
+        self._clock = clock
+
+    @override
+    def new_id(self) -> str:
+        return new_id(self._clock)
+
+    @override
+    async def keep(self, race: str, document: Mapping[str, object]) -> None:
+        path = self._folder / f"{race}.json"
+        await asyncio.to_thread(keep_json, path, document, TargetError, "race", "It can still be exported.")
 
 
 async def write_document(path: Path, text: str) -> Path:

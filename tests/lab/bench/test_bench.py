@@ -12,7 +12,7 @@ from workbench.lab.bench.measure import mark, warm_up
 PP, TG = BenchTest(n_prompt=100), BenchTest(n_gen=10)
 
 
-async def bench(bencher, cases, cancel=None, on_progress=None, **options):
+async def bench(bencher, cases, cancel=None, on_progress=lambda _: None, **options):
     watch = options.pop("watch", None) or FakeWatch()
     work = Bench(bencher, cases, watch, clock=bencher.clock, **{"repetitions": 3, "warm": False, **options})
     await work.run(cancel or CancelToken(), on_progress)
@@ -159,7 +159,7 @@ async def warmed(times):
 )
 async def test_warming_up_ends_when_it_is_steady_or_after_four_runs_or_ten_seconds(times, runs, stable):
     found = await warmed(times)
-    assert (found.runs, found.stable) == (runs, stable)
+    assert found == (runs, stable)
 
 
 def samples(*conditions, wall=1.0):

@@ -8,7 +8,6 @@ import pytest
 
 from tests.lab.bench.fake_bencher import MACHINE, case, model_of
 from workbench.core.bench import BenchResult, BenchTest, Conditions, RunTime, Sample, part_speeds
-from workbench.core.statistics import compare
 from workbench.lab.bench.latency import LatencyAnswer, LatencyResult
 from workbench.lab.bench.pairs import DuelRecord, Pair
 from workbench.lab.bench.record import BenchRecord, lay_beside
@@ -165,17 +164,20 @@ def test_what_is_felt():
     assert "a Q4_0, again" in latency_table([found], "a Q4_0")
 
 
+def duel(a, b, model_a="a", model_b="a", times_b=(50,)):
+    pairs = tuple(Pair("a", (sample(0, 100),), (sample(0, time, ("x",) * (time == 79)),)) for time in times_b)
+    return DuelRecord(a, b, (model_of(model_a), model_of(model_b)), "interleaved", pairs)
+
+
 def test_a_comparison_as_fields():
-    found = comparison_fields(compare([100.0] * 3, [110.0, 111, 112]), 1, ("x", "y"))
-    assert list(found) == ["ratio", "interval", "pairs", "disturbed", "verdict"]
+    found = comparison_fields(duel(case("a"), case("b"), "a", "b", (80, 79, 81)))
+    assert list(found) == [
+        "ratio", "interval", "pairs", "disturbed", "verdict", "ahead", "test", "a", "b", "design",
+    ]  # fmt: skip
     assert found["interval"][0] < found["ratio"] < found["interval"][1]
-    assert found["verdict"].startswith("y is 11.0 % faster than x")
-    assert comparison_fields(compare([1.0], [1.0]), 0, ("x", "y"))["interval"] is None
-
-
-def duel(a, b, model_a="a", model_b="a"):
-    pair = Pair("a", (sample(100, 0),), (sample(50, 0),))
-    return DuelRecord(a, b, (model_of(model_a), model_of(model_b)), "interleaved", (pair,))
+    assert found["verdict"].startswith("b Q4_0 is 25.0 % faster than a Q4_0")
+    assert (found["pairs"], found["disturbed"], found["ahead"]) == (3, 1, 3)
+    assert comparison_fields(duel(case("a"), case("b")))["interval"] is None
 
 
 @pytest.mark.parametrize(

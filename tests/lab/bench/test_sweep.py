@@ -13,7 +13,7 @@ from workbench.core.sweep import LoadSample, SweepLevel, SweepSettings
 from workbench.lab.bench.sweep import Sweep, ending, words_for
 
 
-async def swept(client, cancel=None, on_progress=None, **settings):
+async def swept(client, cancel=None, on_progress=lambda _: None, **settings):
     sweep = Sweep(client, SweepSettings(**settings), nonce=lambda: "n")
     await sweep.run(cancel or CancelToken(), on_progress)
     return sweep
@@ -111,7 +111,6 @@ def level(concurrency, tps, ttft, failures=0):
 @pytest.mark.parametrize(
     ("levels", "found"),
     [
-        ([], ""),
         ([level(1, 50, 100)], ""),
         ([level(1, 50, 100), level(2, 90, 150)], ""),
         ([level(1, 50, 100), level(2, 50, 120)], ""),

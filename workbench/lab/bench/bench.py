@@ -9,19 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from workbench.core.bench import (
-    BenchCase,
-    Bencher,
-    BenchResult,
-    BenchRun,
-    BenchTarget,
-    BenchTest,
-    ConditionWatch,
-    Sample,
-)
+from workbench.core.bench import BenchCase, Bencher, BenchResult, BenchTarget, BenchTest, ConditionWatch, Sample
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.lab.bench.measure import Clock, WarmUp, mark, take_sample, warm_up
+from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
 Phase = Literal["loading", "warming up", "measuring"]
 
@@ -81,11 +72,7 @@ class Bench:
     """Times cases one after the other.
 
     Args:
-        bencher: Opens the models.
-        cases: What to time, those that share weights next to each other.
-        watch: Watches the machine during each repetition.
-        repetitions: How often each is repeated.
-        warm: Whether to warm up.
+        cases: Those that share weights next to each other.
         seed: The seed of the random tokens of the first repetition; each later one takes the next number.
         memory_bytes_per_s: The memory bandwidth of the processors, where it is known.
         clock: Seconds, for the estimate of the time left.
@@ -115,7 +102,6 @@ class Bench:
         self._done = 0.0
         self._began = 0.0
         self._on_progress: OnProgress = lambda _: None
-        self._on_result: Callable[[BenchResult], None] = lambda _: None
         self.results: list[BenchResult] = []
         """The last one has fewer repetitions where it was stopped."""
         self.failures: list[WorkbenchError] = []
@@ -124,12 +110,11 @@ class Bench:
     async def run(
         self,
         cancel: CancelToken,
-        on_progress: OnProgress | None = None,
-        on_result: Callable[[BenchResult], None] | None = None,
+        on_progress: OnProgress = lambda _: None,
+        on_result: Callable[[BenchResult], None] = lambda _: None,
     ) -> None:
         """Time everything, or until `cancel` is set; fills `results` and `failures`, and gives each result at once."""
-        self._on_progress = on_progress or self._on_progress
-        self._on_result = on_result or self._on_result
+        self._on_progress = on_progress
         self._began = self._clock()
         target: BenchTarget | None = None
         opened: tuple[str, int] | None = None
@@ -147,7 +132,7 @@ class Bench:
                         target = None
                         target = await self._open(case, cancel)
                         opened = key
-                    await self._time(target, case, cancel)
+                    await self._time(target, case, on_result, cancel)
                 except CancelledError:
                     return
                 except WorkbenchError as error:
@@ -170,34 +155,32 @@ class Bench:
             longest, lambda fraction: self._report("loading", f"{case.ref} {fraction:.0%}", 0), cancel
         )
 
-    async def _time(self, target: BenchTarget, case: BenchCase, cancel: CancelToken) -> None:
+    async def _time(
+        self, target: BenchTarget, case: BenchCase, on_result: Callable[[BenchResult], None], cancel: CancelToken
+    ) -> None:
         if cancel.is_set:
             raise CancelledError("The measurement was stopped.")
         run = await target.prepare(case.settings, case.test)
         label = f"{target.model.label} {case.test.label}"
-        began, samples, warmed = utc_now(), list[Sample](), WarmUp(0, None)
+        began, samples = utc_now(), list[Sample]()
+        warmed: tuple[int, bool | None] = (0, None)
         try:
             if self._warm:
                 self._report("warming up", label, 0)
                 warmed = await warm_up(run, cancel, self._clock)
             self._done += effort(case.test)
-            await self._repeat(run, case, label, samples, cancel)
+            for number in range(self._repetitions):
+                self._report("measuring", label, number + 1)
+                samples.append(await take_sample(run, self._seed + number, self._watch, cancel))
+                self._done += effort(case.test)
         finally:
             await run.close()
             if samples:
                 # What a GPU reads is no share of the processors' bandwidth.
                 known = None if target.model.gpu_layers else self._memory_bytes_per_s
-                result = BenchResult(case, target.model, began, mark(samples), warmed.runs, warmed.stable, known)
+                result = BenchResult(case, target.model, began, mark(samples), *warmed, known)
                 self.results.append(result)
-                self._on_result(result)
-
-    async def _repeat(
-        self, run: BenchRun, case: BenchCase, label: str, samples: list[Sample], cancel: CancelToken
-    ) -> None:
-        for number in range(self._repetitions):
-            self._report("measuring", label, number + 1)
-            samples.append(await take_sample(run, self._seed + number, self._watch, cancel))
-            self._done += effort(case.test)
+                on_result(result)
 
     def _report(self, phase: Phase, label: str, step: int) -> None:
         fraction = min(1.0, self._done / max(self._total, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -27,14 +27,8 @@ _RANGE = re.compile(r"(-?\d+)(?:-(\d+)(?:([+*])(\d+))?)?", re.ASCII)
 def parse_numbers(text: str, option: str, low: int = 0, high: int = LARGEST) -> tuple[int, ...]:
     """The whole numbers of a comma list; `first-last`, `first-last+step` and `first-last*factor` are ranges.
 
-    Args:
-        text: What the user wrote, such as `512` or `128,256-1024*2`.
-        option: The option that it belongs to, for the message.
-        low: The smallest number that is allowed.
-        high: The largest.
-
     Raises:
-        ParameterError: It is no such list, or a number is out of range.
+        ParameterError: It is no such list, or a number is out of range; names `option`.
     """
     found: list[int] = []
     for item in text.split(","):
@@ -70,11 +64,7 @@ def _range(match: re.Match[str], text: str, option: str) -> Sequence[int]:
 
 
 def parse_number(text: str, option: str, low: int, high: int) -> int:
-    """The one whole number of an option that takes no list.
-
-    Raises:
-        ParameterError: It is none, or out of range.
-    """
+    """The one whole number of an option that takes no list. Raises ParameterError."""
     numbers = parse_numbers(text, option, low, high)
     if len(numbers) != 1:
         raise ParameterError(f"{option} cannot be {text!r}.", f"It takes a whole number from {low} to {high}.")
@@ -82,11 +72,7 @@ def parse_number(text: str, option: str, low: int, high: int) -> int:
 
 
 def parse_words(text: str, option: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The words of a comma list.
-
-    Raises:
-        ParameterError: One of them is none of `known`.
-    """
+    """The words of a comma list. Raises ParameterError where one of them is none of `known`."""
     words = tuple(dict.fromkeys(word.strip().casefold() for word in text.split(",")))
     for word in words:
         if word not in known:
@@ -96,11 +82,7 @@ def parse_words(text: str, option: str, known: Sequence[str]) -> tuple[str, ...]
 
 
 def parse_pairs(text: str, option: str) -> tuple[int, int]:
-    """The two numbers of a test of a prompt and generated tokens together.
-
-    Raises:
-        ParameterError: It is no such pair.
-    """
+    """The two numbers of a test of a prompt and generated tokens together. Raises ParameterError."""
     numbers = text.split(",")
     if len(numbers) != 2:
         raise ParameterError(f"{option} cannot be {text!r}.", "It takes two numbers, such as 512,128.")
@@ -113,13 +95,7 @@ _LOADED_FIRST = ("n_gpu_layers", "n_batch", "n_ubatch", "type_k", "type_v", "fla
 
 
 class PlanError(ParameterError):
-    """A measurement that makes no sense.
-
-    Args:
-        message: What is wrong.
-        hint: What to do.
-        field: The field of the form that is to blame; empty where it is none alone.
-    """
+    """A measurement that makes no sense; `field` is the field of the form to blame, empty where it is none alone."""
 
     def __init__(self, message: str, hint: str = "", field: str = "") -> None:
         super().__init__(message, hint)
@@ -151,14 +127,12 @@ class Grid:
 
     def described(self, recipes: Mapping[str, Recipe | None], given: Iterable[str]) -> Grid:
         """The same with what the Modelfiles of the models set, except for the fields that were `given`."""
-        found = ((model, recipes.get(model)) for model in self.models)
-        own = {model: values for model, recipe in found if recipe is not None and (values := _said_by(recipe))}
+        own = {model: values for model in self.models if (values := _said_by(recipes.get(model) or Recipe()))}
         return replace(self, own=own, given=frozenset(given) if own else frozenset())
 
     def own_words(self, model: str) -> tuple[str, ...]:
         """What the Modelfile of a model sets and no option overrides, as options."""
-        names = {name: option for option, name in OPTIONS.items()}
-        return tuple(f"{names[name]} {value}" for name, value in self._own(model).items())
+        return tuple(f"{SETTING_OPTIONS[name]} {value}" for name, value in self._own(model).items())
 
     def _own(self, model: str) -> Mapping[str, int]:
         given = self.given | ({"n_ubatch"} if "n_batch" in self.given else set())
@@ -170,14 +144,12 @@ class Grid:
         found = []
         for depth in self.n_depth:
             if self.sequences:
-                for prompt, gen, count in product(self.n_prompt, self.n_gen, self.sequences):
-                    if prompt or gen:
-                        found.append(BenchTest(prompt, gen, depth, count))
-                continue
-            found += [BenchTest(n_prompt=prompt, n_depth=depth) for prompt in self.n_prompt if prompt]
-            found += [BenchTest(n_gen=gen, n_depth=depth) for gen in self.n_gen if gen]
-            found += [BenchTest(prompt, gen, depth) for prompt, gen in self.n_pg]
-        return tuple(dict.fromkeys(found))
+                ways = product(self.n_prompt, self.n_gen, self.sequences)
+                found += [BenchTest(prompt, gen, depth, count) for prompt, gen, count in ways]
+            else:
+                lengths = [*((prompt, 0) for prompt in self.n_prompt), *((0, gen) for gen in self.n_gen), *self.n_pg]
+                found += [BenchTest(prompt, gen, depth) for prompt, gen in lengths]
+        return tuple(dict.fromkeys(test for test in found if test.n_prompt or test.n_gen))
 
     def arms(self) -> tuple[tuple[str, BenchSettings], ...]:
         """Every model in every way, those that share weights beside each other."""
@@ -190,11 +162,7 @@ class Grid:
         return tuple(replace(way, n_ubatch=min(way.n_ubatch, way.n_batch)) for way in ways)
 
     def cases(self) -> tuple[BenchCase, ...]:
-        """Everything, in order.
-
-        Raises:
-            PlanError: There is nothing to time, or a batch has no room for all sequences.
-        """
+        """Everything, in order. Raises PlanError: nothing to time, or a batch without room for all sequences."""
         tests = self.tests
         if not tests:
             raise PlanError("There is nothing to time.", "Give -p or -n a length above 0.", "n_prompt")
@@ -256,27 +224,21 @@ OPTIONS = {
 SETTING_OPTIONS = {name: option for option, name in OPTIONS.items() if name in _LOADED_FIRST}
 """The fields of `BenchSettings`, and their options."""
 
+
+def differing_options(ways: Sequence[BenchSettings]) -> list[list[str]]:
+    """For each of these settings, as options: those in which they are not all the same."""
+    names = [name for name in SETTING_OPTIONS if len({getattr(way, name) for way in ways}) > 1]
+    return [[f"{SETTING_OPTIONS[name]} {getattr(way, name)}" for name in names] for way in ways]
+
+
 _BOUNDS = {"-t": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST), "--parallel": (1, 256)}
 """The range of an option where it is not 0 to `LARGEST`; 512 threads and 256 sequences are llama.cpp's limits."""
 
 
-def _flash(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(FLASH_ATTN[word] for word in parse_words(text, "-fa", tuple(FLASH_ATTN))))
-
-
-_PARSERS: dict[str, Callable[[str], tuple[str, ...]]] = {
-    "-ctk": lambda text: parse_words(text, "-ctk", KV_TYPES),
-    "-ctv": lambda text: parse_words(text, "-ctv", KV_TYPES),
-    "-fa": _flash,
-}
-
-
 def parse_option(option: str, text: str) -> tuple[int, ...] | tuple[str, ...]:
-    """The values of one of `OPTIONS`.
-
-    Raises:
-        ParameterError: They are no values of this option.
-    """
-    if option in _PARSERS:
-        return _PARSERS[option](text)
+    """The values of one of `OPTIONS`. Raises ParameterError."""
+    if option in ("-ctk", "-ctv"):
+        return parse_words(text, option, KV_TYPES)
+    if option == "-fa":
+        return tuple(dict.fromkeys(FLASH_ATTN[word] for word in parse_words(text, option, tuple(FLASH_ATTN))))
     return parse_numbers(text, option, *_BOUNDS.get(option, (0, LARGEST)))

@@ -12,13 +12,12 @@ from workbench.core.bench import Bencher, BenchMachine, BenchResult, ConditionWa
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.core.parameters import LoadSettings
 from workbench.core.sweep import LoadClients
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
 from workbench.lab.bench.pairs import Duel, fit_together
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord, SweepRecord
+from workbench.lab.bench.record import BenchBook, BenchRecord, LatencyRecord
 from workbench.lab.bench.sweep import Sweep
 
 
@@ -47,12 +46,7 @@ class BenchTools(Protocol):
 class BenchJob:
     """One measurement. It can be observed while it runs, stopped, and continued where it compares pairs.
 
-    Args:
-        plan: What is measured.
-        tools: What it is measured with.
-        engines: Opens models for latency tests.
-        adviser: Knows whether two models fit in memory together.
-        on_change: Called in the event loop when `progress`, `record` or `failures` has changed.
+    `on_change` is called in the event loop when `progress`, `record` or `failures` has changed.
     """
 
     def __init__(
@@ -90,13 +84,14 @@ class BenchJob:
         """The results so far; None before the machine is known."""
         if self._base is None:
             return None
+        sweep = self._sweep
         return replace(
             self._base,
             interrupted=self.stopped,
             results=tuple(self._results),
             duels=tuple(record for duel in self._duels if (record := duel.record) is not None),
             felt=tuple(self._latencies),
-            sweep=_sweep_record(self._sweep),
+            sweep=sweep.record if sweep is not None else None,
         )
 
     @property
@@ -153,23 +148,17 @@ class BenchJob:
             self.failures.append(error)
         finally:
             try:
-                await self._keep()
+                if (record := self.record) is not None and not record.is_empty:
+                    await self._tools.bench_runs.keep(record)
+            except WorkbenchError as error:
+                self.unkept = error
             finally:
                 self.running, self.progress = False, None
                 self._on_change()
 
-    async def _keep(self) -> None:
-        record = self.record
-        if record is None or record.is_empty:
-            return
-        try:
-            await self._tools.bench_runs.keep(record)
-        except WorkbenchError as error:
-            self.unkept = error
-
     async def _begin(self) -> BenchRecord:
         machine = await self._tools.bencher.machine()
-        memory: MemorySpeed | None = None
+        memory = None
         if machine.backends == "CPU" and self.plan.wants_memory_speed:
             self._show(BenchProgress("warming up", "memory bandwidth", 0, 0, 0.0))
             memory = await asyncio.to_thread(self._tools.measure_memory, machine)
@@ -230,15 +219,15 @@ class BenchJob:
             if self._cancel.is_set:
                 return
             try:
-                await self._time_answers_of(ref, self.plan.load_of(ref))
+                await self._time_answers_of(ref)
             except CancelledError:
                 return
             except WorkbenchError as error:
                 self.failures.append(error)
 
-    async def _time_answers_of(self, ref: str, load: LoadSettings) -> None:
+    async def _time_answers_of(self, ref: str) -> None:
         plan = self.plan
-        engine = await self._engines.open(ref, load, self._loading(ref), self._cancel)
+        engine = await self._engines.open(ref, plan.load_of(ref), self._loading(ref), self._cancel)
         label, place = engine.info.model.label, len(self._latencies)
         test = LatencyTest(
             engine,
@@ -291,9 +280,3 @@ class BenchJob:
             self._on_change()
         else:
             self._loop.call_soon_threadsafe(self._on_change)
-
-
-def _sweep_record(sweep: Sweep | None) -> SweepRecord | None:
-    if sweep is None:
-        return None
-    return SweepRecord(sweep.client.target, sweep.settings, tuple(sweep.levels), sweep.warm_up, sweep.ending)

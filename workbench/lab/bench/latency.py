@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, Request
 from workbench.core.events import Failed, Finished
-from workbench.core.metrics import P95_NEEDS, AnswerMetrics, Meter, percentile
+from workbench.core.metrics import AnswerMetrics, Meter, known_values, median_and_p95, percentile
 from workbench.core.parameters import Sampling
 from workbench.lab.bench.bench import BenchProgress, OnProgress, time_left
 
@@ -58,24 +58,21 @@ class LatencyResult:
 
     def times(self, name: str) -> tuple[float | None, float | None]:
         """The p50 and the p95 of `ttft_ms` or `total_ms`; the p95 only from 20 answers on."""
-        values = [value for answer in self.answers if (value := getattr(answer, name)) is not None]
-        return percentile(values, 0.5), percentile(values, 0.95) if len(values) >= P95_NEEDS else None
+        return median_and_p95(known_values(self.answers, name))
 
     def count(self, name: str) -> float | None:
         """The median of `prompt_tokens`, `cached_tokens` or `completion_tokens`."""
-        return percentile([value for answer in self.answers if (value := getattr(answer, name)) is not None], 0.5)
+        return percentile(known_values(self.answers, name), 0.5)
 
 
 class LatencyTest:
     """Times answers of an open model.
 
     Args:
-        engine: The open model.
         lengths: Lengths of prompts, in tokens.
         repetitions: Answers for each length.
         n_gen: The longest answer, in tokens.
         again: Whether each prompt is asked a second time.
-        seed: The seed of the words of the prompts.
         clock: Nanoseconds; those of the engine's events.
     """
 
@@ -107,13 +104,8 @@ class LatencyTest:
             for (length, again), answers in self._answers.items()
         )
 
-    async def run(self, cancel: CancelToken, on_progress: OnProgress | None = None) -> None:
-        """Ask everything, or until `cancel` is set.
-
-        Raises:
-            WorkbenchError: An answer failed.
-        """
-        report = on_progress or (lambda _: None)
+    async def run(self, cancel: CancelToken, report: OnProgress = lambda _: None) -> None:
+        """Ask everything, or until `cancel` is set. Raises WorkbenchError where an answer failed."""
         began, total, done = self._clock(), len(self._lengths) * self._repetitions, 0
         report(BenchProgress("warming up", self._engine.info.model.label, 0, total, 0.0))
         # The first prompt warms the engine up; its times are thrown away.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
-from workbench.core.bench import BenchRun, ConditionWatch, RunTime, Sample
+from workbench.core.bench import BenchRun, ConditionWatch, Sample
 from workbench.core.cancel import CancelToken
 from workbench.core.statistics import is_stable
 
@@ -34,20 +34,11 @@ GPU_OTHERS_BYTES = 64 * 2**20
 Clock = Callable[[], float]
 
 
-@dataclass(frozen=True, slots=True)
-class WarmUp:
-    """The result of warming up."""
-
-    runs: int
-    stable: bool | None
-    """Whether two successive runs were nearly equal; None where there was no time for two."""
-
-
-async def warm_up(run: BenchRun, cancel: CancelToken, clock: Clock = time.monotonic) -> WarmUp:
+async def warm_up(run: BenchRun, cancel: CancelToken, clock: Clock = time.monotonic) -> tuple[int, bool | None]:
     """Warm up as llama-bench does, and then run the test itself until two successive runs are nearly equal.
 
-    Raises:
-        CancelledError: `cancel` was set.
+    Returns the number of runs, and whether the last two were nearly equal; None where there was no time for two.
+    Raises CancelledError.
     """
     expected = await run.warm_up(cancel)
     deadline = clock() + WARM_UP_S
@@ -57,17 +48,12 @@ async def warm_up(run: BenchRun, cancel: CancelToken, clock: Clock = time.monoto
         times.append(expected)
         if is_stable(times):
             break
-    return WarmUp(len(times), is_stable(times) if len(times) > 1 else None)
+    return len(times), is_stable(times) if len(times) > 1 else None
 
 
 async def take_sample(run: BenchRun, seed: int, watch: ConditionWatch, cancel: CancelToken) -> Sample:
-    """One repetition.
-
-    Raises:
-        CancelledError: `cancel` was set.
-    """
+    """One repetition. Raises CancelledError."""
     await watch.begin()
-    taken: RunTime | None = None
     try:
         taken = await run.repeat(seed, cancel)
     finally:

@@ -77,18 +77,9 @@ def measure_bandwidth(
     clock: Callable[[], float] = time.perf_counter,
     reads: bool = sys.platform != "win32",
 ) -> Bandwidth | None:
-    """Measure the memory bandwidth. Takes `budget_s`, and some time to allocate the memory.
+    """Measure the memory bandwidth; None where there is too little free memory.
 
-    Args:
-        threads: How many threads read, one for each core.
-        free_bytes: The memory that is free; a small part of it is used.
-        buffer_bytes: Size of the buffer.
-        budget_s: How long to repeat, in seconds.
-        clock: Returns the time in seconds.
-        reads: Whether to read; otherwise to copy.
-
-    Returns:
-        None where there is too little free memory for a measurement.
+    Takes `budget_s`, and some time to allocate the memory. `reads`: whether to read; otherwise to copy.
     """
     size = min(buffer_bytes, free_bytes // MEMORY_SHARE)
     share = size // threads // _PAGE * _PAGE

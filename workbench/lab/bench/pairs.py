@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from statistics import median
 from typing import Literal
 
@@ -30,7 +31,7 @@ from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
 from workbench.core.statistics import Comparison, compare
 from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, weights_key
-from workbench.lab.bench.grid import SETTING_OPTIONS
+from workbench.lab.bench.grid import differing_options
 from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
 Design = Literal["interleaved", "blocks"]
@@ -38,6 +39,7 @@ Design = Literal["interleaved", "blocks"]
 
 Side = Literal["a", "b"]
 
+_SIDES: tuple[Side, Side] = ("a", "b")
 BLOCK_RUNS = 3
 """Runs after each load of a block."""
 
@@ -91,7 +93,7 @@ class DuelRecord:
 
     def results(self, at: str) -> tuple[BenchResult, BenchResult]:
         """The repetitions of A and of B, as results of tests that began `at`."""
-        a, b = (tuple(sample for pair in self.pairs for sample in getattr(pair, side)) for side in ("a", "b"))
+        a, b = (tuple(sample for pair in self.pairs for sample in getattr(pair, side)) for side in _SIDES)
         return BenchResult(self.a, self.models[0], at, a), BenchResult(self.b, self.models[1], at, b)
 
     @property
@@ -103,30 +105,18 @@ class DuelRecord:
     def names(self) -> tuple[str, str]:
         """Names for the two: their models, or the settings in which they differ."""
         a, b = (model.label for model in self.models)
-        return (a, b) if a != b else _ways(self.a, self.b)
-
-
-def _ways(a: BenchCase, b: BenchCase) -> tuple[str, str]:
-    """How two cases of one model differ, as options; their references where the settings are the same."""
-    differing = [name for name in SETTING_OPTIONS if getattr(a.settings, name) != getattr(b.settings, name)]
-    if not differing:
-        return (a.ref, b.ref) if a.ref != b.ref else ("A", "B")
-    first, second = (
-        " ".join(f"{SETTING_OPTIONS[name]} {getattr(case.settings, name)}" for name in differing) for case in (a, b)
-    )
-    return first, second
+        if a == b:
+            a, b = (" ".join(words) for words in differing_options([self.a.settings, self.b.settings]))
+        if not a:
+            a, b = (self.a.ref, self.b.ref) if self.a.ref != self.b.ref else ("A", "B")
+        return a, b
 
 
 class Duel:
-    """Compares two cases. It can be continued: `run` adds pairs, until `close`.
+    """Compares case `b` with the reference `a`. It can be continued: `run` adds pairs, until `close`.
 
     Args:
-        bencher: Opens the models.
-        a: The reference.
-        b: What is compared with it.
-        watch: Watches the machine during each repetition.
         together: Whether both fit in memory at once.
-        warm: Whether to warm up.
         seed: The seed of the random tokens of the first pair; both of a pair get the same.
         clock: Seconds, for the estimate of the time left.
     """
@@ -162,15 +152,10 @@ class Duel:
     @property
     def pairs(self) -> tuple[Pair, ...]:
         """The pairs so far, with what disturbed them."""
-        marked: dict[Side, list[Sample]] = {}
-        for side in _SIDES:
-            marked[side] = list(mark([sample for pair in self._raw for sample in _of(pair, side)]))
-        found = []
-        for pair in self._raw:
-            a = tuple(marked["a"].pop(0) for _ in pair.a)
-            b = tuple(marked["b"].pop(0) for _ in pair.b)
-            found.append(replace(pair, a=a, b=b))
-        return tuple(found)
+        a, b = (iter(mark([each for pair in self._raw for each in getattr(pair, side)])) for side in _SIDES)
+        return tuple(
+            replace(pair, a=tuple(islice(a, len(pair.a))), b=tuple(islice(b, len(pair.b)))) for pair in self._raw
+        )
 
     @property
     def record(self) -> DuelRecord | None:
@@ -180,13 +165,13 @@ class Duel:
         models = (self._models["a"], self._models["b"])
         return DuelRecord(self._cases["a"], self._cases["b"], models, self.design, self.pairs)
 
-    async def run(self, pairs: int, cancel: CancelToken, on_progress: OnProgress | None = None) -> None:
+    async def run(self, pairs: int, cancel: CancelToken, on_progress: OnProgress = lambda _: None) -> None:
         """Add `pairs` more, or as many as there are until `cancel` is set. A pair that is not whole does not count.
 
         Raises:
             WorkbenchError: A model cannot be opened, or fails; the pairs before it are kept.
         """
-        self._on_progress = on_progress or self._on_progress
+        self._on_progress = on_progress
         self._asked, self._already, self._turns = pairs, len(self._raw), 0
         self._began_s = self._clock()
         try:
@@ -265,7 +250,6 @@ class Duel:
     async def _load(self, case: BenchCase, cancel: CancelToken) -> BenchTarget:
         if cancel.is_set:
             raise CancelledError("The measurement was stopped.")
-
         return await self._bencher.open(
             case, lambda fraction: self._report("loading", f"{case.ref} {fraction:.0%}"), cancel
         )
@@ -283,10 +267,3 @@ class Duel:
         fraction = min(1.0, self._turns / max(1, 2 * self._asked))
         left = time_left(fraction, self._clock() - self._began_s)
         self._on_progress(BenchProgress(phase, label, number, self._asked, fraction, left))
-
-
-_SIDES: tuple[Side, Side] = ("a", "b")
-
-
-def _of(pair: Pair, side: Side) -> tuple[Sample, ...]:
-    return pair.a if side == "a" else pair.b

@@ -39,16 +39,10 @@ class SweepPlan:
 
     @classmethod
     def parsed(cls, server: str, texts: Mapping[str, str], model: str = "", *, all_levels: bool = False) -> SweepPlan:
-        """The plan for a server.
+        """The plan for a server, from the values of options by their names; one that is missing has its default.
 
-        Args:
-            server: Its address, with `#MODEL` or without.
-            texts: The values of options; one that is missing has its default.
-            model: The model, where the address has none.
-            all_levels: Whether to continue where more users only wait longer.
-
-        Raises:
-            WorkbenchError: It is no address, or a value is not valid.
+        `model` counts where the address has no `#MODEL`. Raises WorkbenchError where it is no address, or a value is
+        not valid.
         """
         url, named = split_ref(server)
         usual = SweepSettings()
@@ -76,21 +70,21 @@ class SweepPlan:
     @property
     def warning(self) -> str:
         """What the user has to agree to before a server on another machine is loaded; empty for this machine."""
-        if is_loopback(self.server):
-            return ""
         settings = self.settings
         return (
-            f"{self.server} is not on this machine. It will get up to {settings.most_requests:,} questions, up to "
-            f"{max(settings.levels)} at the same time, and about {settings.most_tokens:,} tokens to read and write."
+            ""
+            if is_loopback(self.server)
+            else (
+                f"{self.server} is not on this machine. It will get up to {settings.most_requests:,} questions, up to "
+                f"{max(settings.levels)} at the same time, and about {settings.most_tokens:,} tokens to read and write."
+            )
         )
 
     @property
     def command(self) -> tuple[str, ...]:
         """The arguments of `workbench` that reproduce it."""
         settings, usual = self.settings, SweepSettings()
-        words = ["bench", "--server", self.server]
-        if self.model:
-            words += ["--model", self.model]
+        words = ["bench", "--server", self.server, *(["--model", self.model] if self.model else [])]
         words += ["--concurrency", ",".join(map(str, settings.levels))]
         for option, value, default in (
             ("-p", settings.n_prompt, usual.n_prompt),
@@ -145,13 +139,9 @@ class BenchPlan:
     ) -> BenchPlan:
         """The same plan with everything else that decides how its models are loaded.
 
-        Tests, pairs and parallel sequences start from llama-bench's defaults, a latency test from the configured load
-        parameters. Above them stands each model's Modelfile, and above that what was given.
-
-        Args:
-            recipes: The Modelfiles of the models, by reference.
-            configured: The load parameters of the config file; not those of a conversation.
-            given: The fields of `Grid` that the user has set.
+        Tests, pairs and parallel sequences start from llama-bench's defaults, a latency test from the load parameters
+        of the config file (`configured`), not from those of a conversation. Above them stands each model's Modelfile
+        (`recipes`, by reference), and above that the fields of `Grid` that the user has set (`given`).
         """
         given = frozenset(given)
         grid = self.grid.described(recipes, given & FROM_MODELFILES)
@@ -170,11 +160,7 @@ class BenchPlan:
         return replace(load, **own, num_ctx=num_ctx)
 
     def check(self) -> None:
-        """See that it can be measured.
-
-        Raises:
-            ParameterError: It cannot; a PlanError names the field.
-        """
+        """See that it can be measured. Raises ParameterError where it cannot; a PlanError names the field."""
         grid = self.grid
         if self.kind == "sweep":
             return

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from workbench.core.bench import BenchCase, BenchMachine, BenchModel, BenchResult, MemorySpeed
-from workbench.core.sweep import LoadSample, LoadTarget, SweepLevel, SweepSettings
+from workbench.core.bench import BenchMachine, BenchResult, MemorySpeed
 from workbench.lab.bench.latency import LatencyResult
 from workbench.lab.bench.pairs import DuelRecord
-from workbench.lab.bench.sweep import Ending
+from workbench.lab.bench.sweep import SweepRecord
 
 Kind = Literal["tests", "parallel", "pairs", "felt", "sweep"]
 """Kinds of run. `felt`, the latency of answers, has the name of its option."""
@@ -22,23 +21,6 @@ class LatencyRecord:
 
     model: str
     results: tuple[LatencyResult, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRecord:
-    """A server under the load of more and more users."""
-
-    target: LoadTarget
-    settings: SweepSettings
-    levels: tuple[SweepLevel, ...]
-    warm_up: tuple[LoadSample, ...] = ()
-    """The first questions, which are in no level."""
-    ending: Ending = ""
-
-    @property
-    def label(self) -> str:
-        """The model and its server."""
-        return f"{self.target.model} at {self.target.url.partition('://')[2]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +40,7 @@ class BenchRecord:
     results: tuple[BenchResult, ...] = ()
     """In the order in which they were run."""
     duels: tuple[DuelRecord, ...] = ()
-    felt: tuple[LatencyRecord, ...] = field(default=())
+    felt: tuple[LatencyRecord, ...] = ()
     sweep: SweepRecord | None = None
     """None for another kind of run; the machine is then that of the client."""
 
@@ -73,8 +55,7 @@ class BenchRecord:
         found = [result.model.label for result in self.results]
         found += [model.label for duel in self.duels for model in duel.models]
         found += [felt.model for felt in self.felt]
-        found += [self.sweep.label] if self.sweep else []
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys([*found, self.sweep.label] if self.sweep else found))
 
 
 class BenchBook(Protocol):
@@ -114,42 +95,22 @@ def lay_beside(first: BenchRecord, second: BenchRecord) -> tuple[Change, ...]:
 
     Where no test has the same model and settings in both, tests are matched whatever their model and settings.
     """
-    if first.sweep is not None and second.sweep is not None:
-        return _levels_beside(first.sweep, second.sweep)
-    for key in (_exact, _by_test):
-        others = _figures(second, key)
-        found = [
-            Change(label, value, others[what][1])
-            for what, (label, value) in _figures(first, key).items()
-            if what in others
-        ]
-        if found:
-            return tuple(found)
+    for exact in (True, False):
+        mine, others = (_figures(record, exact=exact) for record in (first, second))
+        shared = [key for key in mine if key in others]
+        if shared:
+            return tuple(Change(*mine[key], others[key][1]) for key in shared)
     return ()
 
 
-def _levels_beside(first: SweepRecord, second: SweepRecord) -> tuple[Change, ...]:
-    """The levels that two sweeps have in common, by the tokens/s of all users."""
-    others = {level.concurrency: level.tps_total for level in second.levels}
-    return tuple(
-        Change(f"{level.concurrency} at a time", level.tps_total, other)
-        for level in first.levels
-        if level.tps_total and (other := others.get(level.concurrency))
-    )
-
-
-def _exact(case: BenchCase, model: BenchModel) -> object:
-    return model.label, case.settings, case.test
-
-
-def _by_test(case: BenchCase, _: BenchModel) -> object:
-    return case.test
-
-
-def _figures(record: BenchRecord, key: Callable[[BenchCase, BenchModel], object]) -> dict[object, tuple[str, float]]:
-    """The mean speed of each case of a run, by its key."""
+def _figures(record: BenchRecord, *, exact: bool) -> dict[object, tuple[str, float]]:
+    """The label and the speed of each case of a run, or of each level of a sweep."""
     found: dict[object, tuple[str, float]] = {}
     for result in (*record.results, *(side for duel in record.duels for side in duel.results(record.at))):
-        label = f"{result.model.label} {result.case.test.label}"
-        found.setdefault(key(result.case, result.model), (label, result.avg_ts))
+        model, case = result.model.label, result.case
+        key = (model, case.settings, case.test) if exact else case.test
+        found.setdefault(key, (f"{model} {case.test.label}", result.avg_ts))
+    for level in record.sweep.levels if record.sweep else ():
+        if level.tps_total:
+            found[level.concurrency] = (f"{level.concurrency} at a time", level.tps_total)
     return found

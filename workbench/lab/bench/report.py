@@ -6,18 +6,22 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 from workbench.core.bench import BenchMachine, BenchResult, part_speeds
-from workbench.core.statistics import Comparison, deviation
+from workbench.core.statistics import deviation
 from workbench.core.sweep import SweepLevel
+from workbench.core.units import UNKNOWN, figure_text
 from workbench.lab.bench.latency import LatencyResult
+from workbench.lab.bench.pairs import DuelRecord
 
 _FLASH_NUMBERS = {"auto": -1, "off": 0, "on": 1}
-
-DASH = "—"
-"""Stands for an unknown figure."""
 
 DIFFERENT_MACHINES = "The two ran on different machines or builds."
 UNPAIRED = "Two runs at different times: the change includes whatever changed on the machine in between."
 """Warnings about two runs beside each other."""
+
+_SETTING_COLUMNS = {
+    "ngl": "n_gpu_layers", "n_batch": "n_batch", "n_ubatch": "n_ubatch", "type_k": "type_k", "type_v": "type_v",
+    "fa": "flash_attn",
+}  # fmt: skip
 
 MUCH_CACHED = 50.0
 """The share of cached prompt tokens, in per cent, from which the figures have another meaning."""
@@ -155,19 +159,25 @@ def sweep_fields(level: SweepLevel) -> dict[str, object]:
         "estimated": level.estimated,
         "duration_ms": level.duration_ns / 1e6,
         "errors": level.errors,
-        "client_cpu_pct": None if level.cost is None else level.cost.cpu_pct,
-        "client_lag_p95_ms": None if level.cost is None else level.cost.lag_ns / 1e6,
+        "client_cpu_pct": level.cost.cpu_pct if level.cost else None,
+        "client_lag_p95_ms": level.cost.lag_ns / 1e6 if level.cost else None,
     }
 
 
-def comparison_fields(found: Comparison, disturbed: int, names: tuple[str, str]) -> dict[str, object]:
+def comparison_fields(duel: DuelRecord) -> dict[str, object]:
     """A comparison; the ratio is that of B's speed to A's."""
+    found = duel.comparison
     return {
         "ratio": found.ratio,
         "interval": None if found.low is None else [found.low, found.high],
         "pairs": found.pairs,
-        "disturbed": disturbed,
-        "verdict": found.sentence(*names),
+        "disturbed": duel.disturbed,
+        "verdict": found.sentence(*duel.names),
+        "ahead": found.ahead,
+        "test": duel.a.test.label,
+        "a": duel.names[0],
+        "b": duel.names[1],
+        "design": duel.design,
     }
 
 
@@ -187,18 +197,18 @@ def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join([line(table[0]), line(rule), *map(line, table[1:])])
 
 
-def _number(value: float | None, form: str = ".2f", unit: str = "") -> str:
-    return DASH if value is None else f"{value:{form}}{unit}"
-
-
 def result_table(results: Sequence[BenchResult]) -> str:
     """Ordinary tests as llama-bench's table; settings stand in it where they are not the same for all."""
-    columns = _settings_columns(results)
-    extra = {
-        "of memory bandwidth": [_number(result.roof_pct, ".0f", " %") for result in results],
-        "J/token": [_number(result.joules_per_token, ".2f") for result in results],
+    columns = {
+        heading: name
+        for heading, name in _SETTING_COLUMNS.items()
+        if len({getattr(result.case.settings, name) for result in results}) > 1
     }
-    extra = {heading: cells for heading, cells in extra.items() if set(cells) != {DASH}}
+    extra = {
+        "of memory bandwidth": [figure_text(result.roof_pct, ".0f", " %") for result in results],
+        "J/token": [figure_text(result.joules_per_token, ".2f") for result in results],
+    }
+    extra = {heading: cells for heading, cells in extra.items() if set(cells) != {UNKNOWN}}
     headings = ["model", "size", "params", "backend", "threads", *columns, "test", "t/s", *extra]
     rows = []
     for place, result in enumerate(results):
@@ -219,28 +229,15 @@ def result_table(results: Sequence[BenchResult]) -> str:
     return markdown(headings, rows)
 
 
-def _settings_columns(results: Sequence[BenchResult]) -> dict[str, str]:
-    names = {
-        "ngl": "n_gpu_layers", "n_batch": "n_batch", "n_ubatch": "n_ubatch", "type_k": "type_k", "type_v": "type_v",
-        "fa": "flash_attn",
-    }  # fmt: skip
-    return {
-        heading: name
-        for heading, name in names.items()
-        if len({getattr(result.case.settings, name) for result in results}) > 1
-    }
-
-
 def parallel_table(results: Sequence[BenchResult]) -> str:
     """Tests of several sequences."""
     rows = []
     for result in results:
         test = result.case.test
         prompt, gen = part_speeds(result.samples, test)
-        each = None if gen is None else gen / test.sequences
-        mark = " *" if result.disturbed else ""
+        prefill, decode, each = (figure_text(speed, ".2f") for speed in (prompt, gen, gen and gen / test.sequences))
         lengths = (str(test.n_prompt), str(test.n_gen), str(test.sequences))
-        rows.append([result.model.label, *lengths, _number(prompt), _number(gen) + mark, _number(each)])
+        rows.append([result.model.label, *lengths, prefill, decode + " *" * bool(result.disturbed), each])
     return markdown(["model", "PP", "TG", "sequences", "PP t/s", "TG t/s", "TG t/s each"], rows)
 
 
@@ -248,12 +245,10 @@ def latency_table(results: Sequence[LatencyResult], label: str) -> str:
     """The latency of one model."""
     rows = []
     for result in results:
-        ttft, total = result.times("ttft_ms"), result.times("total_ms")
-        counts = (
-            _number(result.count(name), ".0f") for name in ("prompt_tokens", "cached_tokens", "completion_tokens")
-        )
-        times = (_number(value, ".1f") for value in (*ttft, *total))
-        rows.append([label + (", again" if result.again else ""), *counts, *times, str(len(result.answers))])
+        times = (*result.times("ttft_ms"), *result.times("total_ms"))
+        counts = map(result.count, ("prompt_tokens", "cached_tokens", "completion_tokens"))
+        figures = [*(figure_text(value, ".0f") for value in counts), *(figure_text(value, ".1f") for value in times)]
+        rows.append([label + ", again" * result.again, *figures, str(len(result.answers))])
     headings = ["model", "prompt", "cached", "written", "TTFT p50 ms", "p95", "end p50 ms", "p95", "n"]
     return markdown(headings, rows)
 
@@ -266,12 +261,12 @@ def sweep_table(levels: Sequence[SweepLevel]) -> str:
             str(level.concurrency),
             str(len(level.samples)),
             str(level.failures),
-            _number(level.ttft_p50_ms, ".1f"),
-            _number(level.ttft_p95_ms, ".1f"),
-            _number(level.tps_per_user) + (" ~" if level.estimated else ""),
-            _number(level.tps_total),
-            _share(level.cached_pct),
-            _share(None if level.cost is None else level.cost.cpu_pct),
+            figure_text(level.ttft_p50_ms, ".1f"),
+            figure_text(level.ttft_p95_ms, ".1f"),
+            figure_text(level.tps_per_user, ".2f") + " ~" * level.estimated,
+            figure_text(level.tps_total, ".2f"),
+            figure_text(level.cached_pct, ".0f", " %"),
+            figure_text(level.cost.cpu_pct if level.cost else None, ".0f", " %"),
         ]
         for level in levels
     ]
@@ -279,12 +274,7 @@ def sweep_table(levels: Sequence[SweepLevel]) -> str:
 
 
 def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
-    """Warnings about the figures of a sweep, in sentences.
-
-    Args:
-        levels: The levels.
-        wanted: The requested length of answers, in tokens.
-    """
+    """Warnings about the figures of a sweep, in sentences; `wanted` is the requested length of answers, in tokens."""
     found = [
         f"{level.concurrency} users: {count} of {len(level.samples)} failed: {error}"
         for level in levels
@@ -292,8 +282,7 @@ def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
     ]
     if any(level.estimated for level in levels):
         found.append("~ the server does not count tokens: pieces of text were counted instead")
-    cached = [level for level in levels if (level.cached_pct or 0.0) >= MUCH_CACHED]
-    if cached:
+    if any((level.cached_pct or 0.0) >= MUCH_CACHED for level in levels):
         found.append("part of the prompts came from the server's cache, which makes the first tokens come sooner")
     lengths = [length for level in levels if (length := level.middle("completion_tokens")) is not None]
     if lengths and min(lengths) < SHORT * wanted:
@@ -301,10 +290,6 @@ def sweep_notes(levels: Sequence[SweepLevel], wanted: int) -> list[str]:
     if any(level.cost is not None and level.cost.cpu_pct > BUSY_CLIENT for level in levels):
         found.append("the client itself was busy: the figures of those levels may be its own, not the server's")
     return found
-
-
-def _share(value: float | None) -> str:
-    return DASH if value is None else f"{value:.0f} %"
 
 
 def notes(results: Sequence[BenchResult]) -> list[str]:

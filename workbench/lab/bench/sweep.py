@@ -9,11 +9,12 @@ from __future__ import annotations
 import random
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ServerError
-from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, SweepLevel, SweepSettings
+from workbench.core.sweep import LoadClient, LoadCost, LoadLevel, LoadSample, LoadTarget, SweepLevel, SweepSettings
 from workbench.lab.bench.bench import BenchProgress, OnProgress
 from workbench.lab.bench.latency import WORDS
 
@@ -36,15 +37,25 @@ TRIAL_WORDS = (16, 64)
 """Words of the two warm-up prompts, which also show how many tokens a word has."""
 
 
-class Sweep:
-    """Loads a server, level by level.
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A server under the load of more and more users."""
 
-    Args:
-        client: Asks the server.
-        settings: What is asked, and how much.
-        nonce: Makes the beginning of the prompts, which no other sweep may have.
-        seed: The seed of the words of the prompts.
-    """
+    target: LoadTarget
+    settings: SweepSettings
+    levels: tuple[SweepLevel, ...]
+    warm_up: tuple[LoadSample, ...] = ()
+    """The first questions, which are in no level."""
+    ending: Ending = ""
+
+    @property
+    def label(self) -> str:
+        """The model and its server."""
+        return f"{self.target.model} at {self.target.url.partition('://')[2]}"
+
+
+class Sweep:
+    """Loads a server, level by level. `nonce` makes the beginning of the prompts, which no other sweep may have."""
 
     def __init__(
         self,
@@ -60,44 +71,43 @@ class Sweep:
         self._rng = random.Random(seed)
         self._asked = 0
         self._report: OnProgress = lambda _: None
-        self._on_level: Callable[[SweepLevel], None] = lambda _: None
         self.warm_up: tuple[LoadSample, ...] = ()
         """The first questions, which a cold server answers."""
         self.levels: list[SweepLevel] = []
         """The results so far."""
         self.ending: Ending = ""
 
+    @property
+    def record(self) -> SweepRecord:
+        """The results so far."""
+        return SweepRecord(self.client.target, self.settings, tuple(self.levels), self.warm_up, self.ending)
+
     async def run(
         self,
         cancel: CancelToken,
-        on_progress: OnProgress | None = None,
-        on_level: Callable[[SweepLevel], None] | None = None,
+        on_progress: OnProgress = lambda _: None,
+        on_level: Callable[[SweepLevel], None] = lambda _: None,
     ) -> None:
         """Ask at every level, or until `cancel` is set, or the server is saturated.
 
         Raises:
             WorkbenchError: The server cannot be asked at all.
         """
-        self._report = on_progress or self._report
-        self._on_level = on_level or self._on_level
+        self._report = on_progress
         words = await self._warm_up(cancel)
         for concurrency in self.settings.levels:
-            if cancel.is_set or not await self._level(concurrency, words, cancel):
+            level = None if cancel.is_set else await self._ask(concurrency, words, cancel)
+            if level is None:
                 return
-
-    async def _level(self, concurrency: int, words: int, cancel: CancelToken) -> bool:
-        """Ask at one level; whether to continue."""
-        level = await self._ask(concurrency, words, cancel)
-        if level is None:
-            return False
-        self.levels.append(level)
-        self._on_level(level)
-        if cancel.is_set:
-            return False
-        found = ending(self.levels)
-        if found == "failing" or not self.settings.all_levels:
-            self.ending = found
-        return not self.ending
+            self.levels.append(level)
+            on_level(level)
+            if cancel.is_set:
+                return
+            found = ending(self.levels)
+            if found == "failing" or not self.settings.all_levels:
+                self.ending = found
+            if self.ending:
+                return
 
     async def _warm_up(self, cancel: CancelToken) -> int:
         """Ask twice; gives how many words a prompt of the wanted length has."""
@@ -149,13 +159,7 @@ class Sweep:
 
 
 def words_for(n_prompt: int, words: Sequence[int], counts: Sequence[int | None]) -> int:
-    """The number of words in a prompt of a given length.
-
-    Args:
-        n_prompt: The length, in tokens.
-        words: How many words two prompts had.
-        counts: Their numbers of tokens; None where nobody counted.
-    """
+    """The number of words in a prompt of `n_prompt` tokens, from two prompts of as many `words` and tokens."""
     (few, many), (first, second) = words, counts
     if first is None or second is None or second <= first:
         # A word is about a token, and the task around the words has about as many as the shorter prompt.
@@ -166,14 +170,12 @@ def words_for(n_prompt: int, words: Sequence[int], counts: Sequence[int | None])
 
 def ending(levels: Sequence[SweepLevel]) -> Ending:
     """Whether a sweep is to end after these levels."""
-    if not levels:
-        return ""
     last = levels[-1]
     if 2 * last.failures > len(last.samples):
         return "failing"
     if len(levels) < 2 or last.concurrency <= levels[-2].concurrency:
         return ""
-    best = max((level.tps_total or 0.0 for level in levels[:-1]), default=0.0)
+    best = max(level.tps_total or 0.0 for level in levels[:-1])
     before, now = levels[-2].ttft_p50_ms, last.ttft_p50_ms
     gains = (last.tps_total or 0.0) >= LEAST_GAIN * best
     waits = before is not None and now is not None and now >= LATENCY_GROWTH * before

@@ -6,8 +6,8 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 
-from workbench.lab.bench.pairs import Design, DuelRecord
-from workbench.lab.bench.record import BenchRecord, SweepRecord
+from workbench.lab.bench.pairs import Design
+from workbench.lab.bench.record import BenchRecord
 from workbench.lab.bench.report import (
     as_fields,
     build_line,
@@ -22,7 +22,7 @@ from workbench.lab.bench.report import (
     sweep_notes,
     sweep_table,
 )
-from workbench.lab.bench.sweep import ENDINGS
+from workbench.lab.bench.sweep import ENDINGS, SweepRecord
 
 DESIGNS: dict[Design, str] = {
     "interleaved": "both loaded, in the order AB BA AB BA",
@@ -31,20 +31,13 @@ DESIGNS: dict[Design, str] = {
 
 
 def record_lines(record: BenchRecord, skip: int = 0) -> Iterator[dict[str, object]]:
-    """A run as lines of JSON.
-
-    Args:
-        record: The run.
-        skip: The number of results, or of levels of a sweep, to leave out.
-    """
+    """A run as lines of JSON; `skip` is the number of results, or of levels of a sweep, to leave out."""
     for result in record.results[skip:]:
         yield parallel_fields(result) if record.kind == "parallel" else as_fields(result, record.machine)
     for duel in record.duels:
         for result in duel.results(record.at):
             yield as_fields(result, record.machine)
-        found = comparison_fields(duel.comparison, duel.disturbed, duel.names)
-        more = {"test": duel.a.test.label, "a": duel.names[0], "b": duel.names[1], "design": duel.design}
-        yield {**found, "ahead": duel.comparison.ahead, **more}
+        yield comparison_fields(duel)
     for felt in record.felt:
         for one in felt.results:
             yield latency_fields(one, felt.model)
@@ -65,7 +58,12 @@ def record_text(record: BenchRecord) -> str:
             result_table(duel.results(record.at)),
             f"\n{duel.a.test.label}: {found.sentence(*duel.names)}",
             f"{duel.names[1]} was ahead in {found.ahead} of {found.pairs}; {DESIGNS[duel.design]}",
-            *_disturbed(duel),
+            *(
+                f"* pair {number} was disturbed: {'; '.join(pair.disturbed)}"
+                for number, pair in enumerate(duel.pairs, 1)
+                if pair.disturbed
+            ),
+            "",
         ]
     lines += [latency_table(felt.results, felt.model) for felt in record.felt]
     if record.sweep is not None:
@@ -79,24 +77,14 @@ def record_text(record: BenchRecord) -> str:
 
 def _sweep_lines(sweep: SweepRecord) -> list[str]:
     target, settings = sweep.target, sweep.settings
-    version = f" {target.version}" if target.version else ""
     lines = [sweep_table(sweep.levels), "", *sweep_notes(sweep.levels, settings.n_gen)]
     if sweep.ending:
         lines.append(ENDINGS[sweep.ending])
     lines.append(
-        f"server: {target.kind}{version} at {target.url}, {target.model}; prompts of {settings.n_prompt} tokens, "
+        f"server: {target.name} at {target.url}, {target.model}; prompts of {settings.n_prompt} tokens, "
         f"answers of {settings.n_gen}, {settings.repetitions} questions a user"
     )
     return lines
-
-
-def _disturbed(duel: DuelRecord) -> list[str]:
-    marks = [
-        f"* pair {number} was disturbed: {'; '.join(pair.disturbed)}"
-        for number, pair in enumerate(duel.pairs, 1)
-        if pair.disturbed
-    ]
-    return [*marks, ""]
 
 
 def kept_text(record: BenchRecord) -> str:
@@ -105,13 +93,8 @@ def kept_text(record: BenchRecord) -> str:
     return f"{record.id}  {record.at}{early}\nworkbench {shlex.join(record.command)}\n\n{record_text(record)}"
 
 
-def as_json_lines(record: BenchRecord) -> str:
-    """A run as a file with a line of JSON for each test."""
-    return "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in record_lines(record))
-
-
 FORMS: Mapping[str, Callable[[BenchRecord], str]] = {
     ".md": lambda record: f"{kept_text(record)}\n",
-    ".jsonl": as_json_lines,
+    ".jsonl": lambda record: "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in record_lines(record)),
 }
 """How a run is exported, by the suffix of the file."""

@@ -14,17 +14,13 @@ _WORD = re.compile(r"\s+|\w+|[^\w\s]")
 def first_divergence(reference: Sequence[int], other: Sequence[int], *, ended: bool = False) -> int | None:
     """The index of the first token of `other` that differs from `reference`; None where none does.
 
-    Args:
-        reference: Token ids of one answer.
-        other: Token ids of the other.
-        ended: Whether the models themselves ended both. Then the end counts as a token: an answer that is the beginning
-            of the other differs from it there.
+    Where the models themselves `ended` both, the end counts as a token: an answer that is the beginning of the other
+    differs from it there.
     """
-    shorter = min(len(reference), len(other))
-    for index in range(shorter):
-        if reference[index] != other[index]:
+    for index, (mine, theirs) in enumerate(zip(reference, other, strict=False)):
+        if mine != theirs:
             return index
-    return shorter if ended and len(reference) != len(other) else None
+    return min(len(reference), len(other)) if ended and len(reference) != len(other) else None
 
 
 @dataclass(frozen=True, slots=True)

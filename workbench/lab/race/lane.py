@@ -58,11 +58,7 @@ class LaneAnswer:
 
 
 class Lane:
-    """One model in a race, with a history of its own.
-
-    Args:
-        spec: Its model and settings.
-    """
+    """One model in a race, with a history of its own."""
 
     def __init__(self, spec: LaneSpec) -> None:
         self.spec = spec

@@ -36,8 +36,6 @@ class Race:
     """Several lanes that answer the same questions.
 
     Args:
-        host: Opens models.
-        adviser: Knows what fits in memory together.
         lanes: At most `MOST_LANES`; the first is the reference.
         solo: Whether they answer one after the other, even where all fit in memory.
         on_event: Called in the event loop with every event of a lane, and with None for a new state.
@@ -89,7 +87,7 @@ class Race:
 
     async def finished(self) -> None:
         """Wait until no lane runs."""
-        while tasks := [lane.task for lane in self.lanes if lane.task is not None and not lane.task.done()]:
+        while tasks := [lane.task for lane in self.lanes if lane.task is not None and lane.running]:
             await asyncio.wait(tasks)
 
     async def add(self, spec: LaneSpec) -> Lane:
@@ -207,14 +205,11 @@ class Race:
         lane.info = lane.engine.info
         if lane.load_ms is None:
             lane.load_ms = lane.info.load_ms
-            await self._warm_up(lane, lane.engine)
+            # So that no lane reads its weights from the disk while it is timed.
+            request = Request(prompt=WARM_UP, sampling=Sampling(temperature=0.0, num_predict=1))
+            async for _ in lane.engine.generate(request, lane.cancel):
+                pass
         self._set(lane, "ready")
-
-    async def _warm_up(self, lane: Lane, engine: Engine) -> None:
-        """Compute once, so that no lane reads its weights from the disk while it is timed."""
-        request = Request(prompt=WARM_UP, sampling=Sampling(temperature=0.0, num_predict=1))
-        async for _ in engine.generate(request, lane.cancel):
-            pass
 
     async def _answer(self, lane: Lane, engine: Engine) -> None:
         number = len(lane.answers)

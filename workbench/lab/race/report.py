@@ -12,11 +12,9 @@ from typing import Protocol
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
-from workbench.core.units import size_text
+from workbench.core.units import UNKNOWN, figure_text, size_text
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
-
-DASH = "—"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +57,7 @@ class RaceResult:
     @property
     def fastest(self) -> int | None:
         """The index of the lane that decoded fastest; None where fewer than two did."""
-        speeds = [lane.metrics.decode_tps for lane in self.lanes]
+        speeds = (lane.metrics.decode_tps for lane in self.lanes)
         return _first_best([None if speed is None else -speed for speed in speeds])
 
     @property
@@ -189,7 +187,8 @@ def as_markdown(result: RaceResult) -> str:
     headings = ("lane", "quant", "bits", "size", "memory", "TTFT", "prefill", "decode", "x", "tokens", "differs at")
     rows = [_row(result, lane) for lane in result.lanes]
     table = [f"| {' | '.join(row)} |" for row in (headings, ("---",) * len(headings), *rows)]
-    lines = ["# Race", "", *_quoted(result.question), "", *table, ""]
+    question = (f"> {line}".rstrip() for line in result.question.splitlines())
+    lines = ["# Race", "", *question, "", *table, ""]
     if result.in_turn:
         lines += ["The models did not fit in memory together: they were loaded and asked one after the other.", ""]
     for lane in result.lanes:
@@ -209,38 +208,28 @@ FORMS: Mapping[str, Callable[[RaceResult], str]] = {
 """How a result is written, by the suffix of the file."""
 
 
-def _quoted(text: str) -> list[str]:
-    return [f"> {line}".rstrip() for line in text.splitlines()]
-
-
 def _row(result: RaceResult, lane: LaneResult) -> tuple[str, ...]:
-    values = lane_values(result, lane)
-    metrics = lane.metrics
-    index = lane.lane
-    marks = result.marks(index)
+    metrics, model = lane.metrics, lane.info.model if lane.info else None
+    marks = result.marks(lane.lane)
     by = "" if metrics.source == "engine" else f" ({metrics.source})"
-    name = f"{index + 1}. {_cell(lane.info.model.name if lane.info else lane.label)}"
+    name = f"{lane.lane + 1}. {_cell(model.name if model else lane.label)}"
     return (
         name + (f" ({', '.join(marks)})" if marks else ""),
-        _cell(str(values["quant"] or DASH)),
-        _shown(lane.info.model.bits_per_weight if lane.info else None, ".2f"),
+        _cell(model.quant or UNKNOWN if model else UNKNOWN),
+        figure_text(model.bits_per_weight if model else None, ".2f"),
         size_text(lane.size_bytes),
         size_text(lane.peak_bytes),
-        _shown(metrics.ttft_ms, ".0f", " ms"),
-        _shown(metrics.prefill_tps, ".0f", f" t/s{by}"),
-        _shown(metrics.decode_tps, ".1f", f" t/s{by}"),
-        _shown(ratio(metrics.decode_tps, result.lanes[0].metrics.decode_tps), ".2f"),
-        _shown(metrics.completion_tokens, "d"),
-        "reference" if index == 0 else _shown(lane.first_divergence, "d"),
+        figure_text(metrics.ttft_ms, ".0f", " ms"),
+        figure_text(metrics.prefill_tps, ".0f", f" t/s{by}"),
+        figure_text(metrics.decode_tps, ".1f", f" t/s{by}"),
+        figure_text(ratio(metrics.decode_tps, result.lanes[0].metrics.decode_tps), ".2f"),
+        figure_text(metrics.completion_tokens, "d"),
+        "reference" if lane.lane == 0 else figure_text(lane.first_divergence, "d"),
     )
 
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _shown(value: float | None, form: str, unit: str = "") -> str:
-    return DASH if value is None else f"{value:{form}}{unit}"
 
 
 class RaceBook(Protocol):

@@ -96,9 +96,9 @@ def _curves(points: Iterable[tuple[str, float, float]]) -> list[Curve]:
     return [Curve(label, tuple(sorted(members))) for label, members in found.items()]
 
 
-def _thinned(places: Sequence[float], most: int = 6) -> tuple[float, ...]:
-    step = max(1, math.ceil(len(places) / most))
-    return tuple(places[::step])
+def _thinned(places: Sequence[float]) -> tuple[float, ...]:
+    """At most six of these places."""
+    return tuple(places[:: max(1, math.ceil(len(places) / 6))])
 
 
 def _tests(results: Sequence[BenchResult]) -> tuple[Plot, ...]:
@@ -109,17 +109,13 @@ def _tests(results: Sequence[BenchResult]) -> tuple[Plot, ...]:
         groups.setdefault(name, []).append((label, result))
     found: tuple[Plot, ...] = ()
     for name, members in groups.items():
-        title = f"{name}, tokens/s"
-        if len({result.case.test.n_depth for _, result in members}) > 1:
-            found += _plot(title, "depth", _by_depth(members))
+        depths = [(label, result.case.test.n_depth, result.avg_ts) for label, result in members]
+        if len({depth for _, depth, _ in depths}) > 1:
+            curves = _curves((label.replace(f" @ d{depth}", ""), float(depth), speed) for label, depth, speed in depths)
+            found += _plot(f"{name}, tokens/s", "depth", curves)
         else:
-            found += _plot(title, "repetition", _by_repetition(members), from_zero=False)
+            found += _plot(f"{name}, tokens/s", "repetition", _by_repetition(members), from_zero=False)
     return found[:2]
-
-
-def _by_depth(members: Sequence[tuple[str, BenchResult]]) -> list[Curve]:
-    depths = ((label, result, result.case.test.n_depth) for label, result in members)
-    return _curves((label.replace(f" @ d{depth}", ""), float(depth), result.avg_ts) for label, result, depth in depths)
 
 
 def _by_repetition(members: Sequence[tuple[str, BenchResult]]) -> list[Curve]:
@@ -140,10 +136,9 @@ def _parallel(results: Sequence[BenchResult]) -> tuple[Plot, ...]:
         _, gen = part_speeds(result.samples, result.case.test)
         if gen is not None:
             points.append((label.replace(f" x{count}", ""), float(count), gen))
-    each = [(name, count, gen / count) for name, count, gen in points]
-    return _plot("all sequences, tokens/s", "sequences", _curves(points)) + _plot(
-        "each sequence, tokens/s", "sequences", _curves(each)
-    )
+    each = _curves((name, count, gen / count) for name, count, gen in points)
+    whole = _plot("all sequences, tokens/s", "sequences", _curves(points))
+    return whole + _plot("each sequence, tokens/s", "sequences", each)
 
 
 def _latency(record: BenchRecord) -> tuple[Plot, ...]:
@@ -157,9 +152,8 @@ def _latency(record: BenchRecord) -> tuple[Plot, ...]:
             if (median := result.times(name)[0]) is not None
         )
 
-    return _plot("TTFT, ms", "prompt tokens", curves("ttft_ms")) + _plot(
-        "to the end, ms", "prompt tokens", curves("total_ms")
-    )
+    first = _plot("TTFT, ms", "prompt tokens", curves("ttft_ms"))
+    return first + _plot("to the end, ms", "prompt tokens", curves("total_ms"))
 
 
 def _sweep(levels: Sequence[SweepLevel]) -> tuple[Plot, ...]:
@@ -171,10 +165,8 @@ def _sweep(levels: Sequence[SweepLevel]) -> tuple[Plot, ...]:
         marked = tuple(number for number, (level, _) in enumerate(known) if level.failures)
         return Curve(label, tuple((float(level.concurrency), figure) for level, figure in known), marked)
 
-    waits, speeds = {"p50": "ttft_p50_ms", "p95": "ttft_p95_ms"}, {"all": "tps_total", "each": "tps_per_user"}
-    return _plot("TTFT, ms", "users", [curve(*each) for each in waits.items()]) + _plot(
-        "tokens/s", "users", [curve(*each) for each in speeds.items()]
-    )
+    waits = _plot("TTFT, ms", "users", [curve("p50", "ttft_p50_ms"), curve("p95", "ttft_p95_ms")])
+    return waits + _plot("tokens/s", "users", [curve("all", "tps_total"), curve("each", "tps_per_user")])
 
 
 def _pairs(duel: DuelRecord) -> Plot:

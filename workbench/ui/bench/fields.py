@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.errors import ParameterError, WorkbenchError
@@ -73,15 +73,15 @@ FIELDS = (
     BenchField("n_gen", "Generated", "-n", "128", "Generated tokens (tg); 0 leaves the test out.", _ALL,
                meanings=(("0", "left out"),)),
     BenchField("n_depth", "Depth", "-d", "0", "Tokens in the context before the clock starts.", _ENGINE),
-    BenchField("sequences", "Sequences", "--parallel", "1,2,4,8", "Numbers of sequences computed together.",
-               frozenset({"parallel"})),
+    BenchField("sequences", "Sequences", "--parallel", "1,2,4,8",
+               "Numbers of sequences computed together, such as 1,2,4,8.", frozenset({"parallel"})),
     BenchField("repetitions", "Repeats", "-r", "5", "Repetitions of each test. A p95 needs 20.",
                _ALL - {"pairs"}, single=True),
     BenchField("pairs", "Pairs", "--pairs", "10", "The number of pairs. Decide it before you start.",
                frozenset({"pairs"}), single=True),
     BenchField("cache", "Ask again", "--cache", "no", "Ask each prompt a second time, from the cache: yes or no.",
                frozenset({"felt"}), single=True),
-    BenchField("n_threads", "Threads", "-t", "0", "CPU threads; 0 is one for each physical core.",
+    BenchField("n_threads", "Threads", "-t", "0", "Threads of the CPU; 0 is one for each physical core.",
                _LOAD, meanings=(("0", "one per core"),)),
     BenchField("n_batch", "Batch", "-b", "2048", "Logical batch: prompt tokens submitted at once.", _ENGINE),
     BenchField("n_ubatch", "Micro-batch", "-ub", "512", "Physical batch: prompt tokens computed at once.", _LOAD),
@@ -166,17 +166,10 @@ def plan_of(
     recipes: Mapping[str, Recipe | None] | None = None,
     configured: LoadSettings | None = None,
 ) -> BenchPlan:
-    """The plan that the form makes.
+    """The plan that the form makes, for the references of models, A first, and the values in the fields by name.
 
-    Args:
-        kind: The kind of run.
-        models: References of the models, A first.
-        texts: The values in the fields, by name.
-        recipes: The Modelfiles of the models, which count where a field has its default.
-        configured: The load parameters of the config file.
-
-    Raises:
-        PlanError: The form makes no plan; names the field to blame.
+    `recipes`, the Modelfiles of the models, count where a field has its default; `configured` are the load parameters
+    of the config file. Raises PlanError, which names the field to blame.
     """
     if not models and kind != "sweep":
         raise PlanError("No model is chosen.")
@@ -187,13 +180,15 @@ def plan_of(
             raise PlanError(problem, field=field.name)
         values[field.name] = value_of(field, text)
     if kind == "sweep":
-        return _sweep_plan(models, {field.option: texts.get(field.name, field.default) for field in fields_of(kind)})
-    grid = replace(
-        Grid(tuple(models)),
-        **{name: values[name] for name in OPTIONS.values() if name in values},
-    )
+        written = {field.option: texts.get(field.name, field.default) for field in fields_of(kind)}
+        # The server whose address was typed, or else that of the first model of a server.
+        ref = values["server"] or next(filter(is_server_ref, models), None)
+        if ref is None:
+            raise PlanError("Which server? Type its address, or add one of its models.", field="server")
+        sweep = SweepPlan.parsed(ref, written)
+        return BenchPlan(Grid(()), repetitions=sweep.settings.repetitions, sweep=sweep)
     plan = BenchPlan(
-        grid,
+        Grid(tuple(models), **{name: values[name] for name in OPTIONS.values() if name in values}),
         repetitions=values.get("repetitions", 5),
         pairs=values["pairs"] if kind == "pairs" else None,
         latency=values["felt"] if kind == "felt" else (),
@@ -203,15 +198,6 @@ def plan_of(
     plan = plan.resolved(recipes or {}, configured or LoadSettings(), changed)
     plan.check()
     return plan
-
-
-def _sweep_plan(models: Sequence[str], texts: Mapping[str, str]) -> BenchPlan:
-    """The plan for the server whose address was typed, or else that of the first model of a server."""
-    ref = texts["--server"].strip() or next((ref for ref in models if is_server_ref(ref)), None)
-    if ref is None:
-        raise PlanError("Which server? Type its address, or add one of its models.", field="server")
-    sweep = SweepPlan.parsed(ref, texts)
-    return BenchPlan(Grid(()), repetitions=sweep.settings.repetitions, sweep=sweep)
 
 
 def size_text(plan: BenchPlan) -> str:

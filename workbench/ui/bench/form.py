@@ -18,16 +18,7 @@ from textual.widgets import Input, Label
 
 from workbench.core.models import ModelEntry
 from workbench.lab.bench.record import Kind
-from workbench.ui.bench.fields import (
-    FIELDS,
-    FIELDS_BY_NAME,
-    KIND_NAMES,
-    KINDS,
-    BenchField,
-    note_of,
-    problem_of,
-    takes_list,
-)
+from workbench.ui.bench.fields import FIELDS, KIND_NAMES, KINDS, BenchField, note_of, problem_of, takes_list
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import short_label, styled
 from workbench.ui.widgets.input_line import InputLine
@@ -60,15 +51,13 @@ class KindBar(BenchLines):
         self._places: list[tuple[int, int]] = []
 
     def show(self, kind: Kind) -> None:
-        parts: list[tuple[str, str]] = [("BENCH ", "rows--heading")]
-        place = len(parts[0][0])
+        line = styled(("BENCH ", "rows--heading"))
         self._places = []
         for each in KINDS:
-            name = f" {KIND_NAMES[each]} "
-            parts += [(" ", ""), (name, "rows--open" if each == kind else "rows--dim")]
-            self._places.append((place + 1, place + 1 + len(name)))
-            place += 1 + len(name)
-        self.set_lines([styled(*parts)])
+            start = line.cell_length + 1
+            line += styled((" ", ""), (f" {KIND_NAMES[each]} ", "rows--open" if each == kind else "rows--dim"))
+            self._places.append((start, line.cell_length))
+        self.set_lines([line])
 
     def on_click(self, event: Click) -> None:
         for kind, (start, end) in zip(KINDS, self._places, strict=False):
@@ -120,14 +109,9 @@ class BenchInput(Horizontal):
     def text(self) -> str:
         return self.input.value
 
-    @property
-    def problem(self) -> str:
-        """Why the value is not valid; empty where it is."""
-        return problem_of(self.field, self.text)
-
     def check(self) -> None:
         """Mark an error, or show the meaning of the value."""
-        wrong = bool(self.problem)
+        wrong = bool(problem_of(self.field, self.text))
         self.set_class(wrong, "-wrong")
         self.set_class(not wrong and self.text.strip() != self.field.default, "-set")
         self.note.update("✗ see below" if wrong else note_of(self.field, self.text))
@@ -150,7 +134,6 @@ class BenchForm(Vertical):
     def __init__(self) -> None:
         super().__init__(id="bench-form")
         self._kind: Kind = "tests"
-        self._about = ""
 
     def compose(self) -> ComposeResult:
         yield BenchLines(widget_id="bench-models-heading")
@@ -191,9 +174,8 @@ class BenchForm(Vertical):
 
     def focus_field(self, name: str = "") -> None:
         """Go to a field; to the first one where none is named."""
-        shown = [each for each in self.query(BenchInput) if each.display]
-        for each in shown:
-            if not name or each.field.name == name:
+        for each in self.query(BenchInput):
+            if each.display and name in ("", each.field.name):
                 each.input.focus()
                 return
 
@@ -203,7 +185,7 @@ class BenchForm(Vertical):
         line = event.input.parent
         if isinstance(line, BenchInput):
             line.check()
-            self.show_hint(line)
+            self._show_hint(line)
         self.post_message(self.Changed())
 
     @on(Input.Submitted)
@@ -215,26 +197,23 @@ class BenchForm(Vertical):
     def _enter(self, event: DescendantFocus) -> None:
         line = event.widget.parent
         if isinstance(line, BenchInput):
-            self.show_hint(line)
+            self._show_hint(line)
         elif event.widget is self.models:
-            self.hint.remove_class("-wrong")
-            self.hint.update("The first model is A, the reference.")
+            self._hint("The first model is A, the reference.")
 
-    def show_hint(self, line: BenchInput) -> None:
+    def _show_hint(self, line: BenchInput) -> None:
         """Show what is wrong with a field, or its meaning."""
-        problem = line.problem
+        problem = problem_of(line.field, line.text)
         takes = " A list with commas makes a grid." if takes_list(line.field, self._kind) else ""
-        self.hint.set_class(bool(problem), "-wrong")
-        self.hint.update(problem or f"{line.field.about}{takes}")
+        self._hint(problem or f"{line.field.about}{takes}", wrong=bool(problem))
 
     def refuse(self, text: str, name: str = "") -> None:
         """Show why a run cannot start, at the field to blame."""
-        if name and FIELDS_BY_NAME[name].id:
+        if name:
             self.focus_field(name)
-        self.hint.add_class("-wrong")
         # The field that gets the focus shows its own hint first.
-        self.call_after_refresh(self._say, text)
+        self.call_after_refresh(self._hint, text, wrong=True)
 
-    def _say(self, text: str) -> None:
-        self.hint.add_class("-wrong")
+    def _hint(self, text: str, *, wrong: bool = False) -> None:
+        self.hint.set_class(wrong, "-wrong")
         self.hint.update(text)

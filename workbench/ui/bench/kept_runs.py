@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from typing import ClassVar
 
 from textual import on, work
@@ -32,11 +31,7 @@ class RunRows(Rows, inherit_bindings=False):
 
 
 class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
-    """Lists runs; returns the one that was opened, or the two to compare.
-
-    Args:
-        book: Where they are kept.
-    """
+    """Lists runs; returns the one that was opened, or the two to compare."""
 
     CSS_PATH = "screen.tcss"
     # fmt: off
@@ -97,9 +92,6 @@ class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):
 
     @on(Rows.Chosen)
     def _open(self, event: Rows.Chosen) -> None:
-        chosen = self._records[event.index]
-        marked = next((record for record in self._records if record.id == self._marked), None)
-        # The later run is compared with the earlier one.
-        self.dismiss(
-            (chosen,) if marked is None or marked is chosen else tuple(sorted((marked, chosen), key=attrgetter("id")))
-        )
+        wanted = {self._marked, self._records[event.index].id}
+        # The newest stands first in the list; the later run is compared with the earlier one.
+        self.dismiss(tuple(record for record in reversed(self._records) if record.id in wanted))

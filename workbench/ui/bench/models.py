@@ -13,15 +13,7 @@ from workbench.lab.bench.record import Kind
 
 
 class BenchModels:
-    """The chosen models, and the dialog that chooses one.
-
-    Args:
-        screen: Shows the dialog.
-        catalog: The models to choose from.
-        hint: How to get a model where there is none.
-        changed: Called when the list has changed.
-        say: Shows a sentence for a moment.
-    """
+    """The chosen models, and the dialog that chooses one; `hint` says how to get a model where there is none."""
 
     def __init__(
         self,

@@ -40,7 +40,7 @@ class PlotCanvas(PlotWidget, can_focus=False, inherit_bindings=False):
         self._drawn: object = None
 
     def on_mount(self) -> None:
-        """A narrow frame: what it says stands in the title."""
+        # A narrow frame: what it says stands in the title.
         self.margin_top, self.margin_bottom, self.margin_left = 0, 1, 8
         self._draw()
 

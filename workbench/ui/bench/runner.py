@@ -16,15 +16,7 @@ from workbench.ui.services import Services
 
 
 class BenchRunner:
-    """Starts, continues and stops a measurement.
-
-    Args:
-        screen: Runs the worker.
-        services: What is measured with.
-        started: Called when a measurement starts.
-        changed: Called when progress or results have changed.
-        ended: Called at the end, with an error that the user has to see, or None.
-    """
+    """Starts, continues and stops a measurement; `ended` gets an error that the user has to see, or None."""
 
     def __init__(
         self,
@@ -49,23 +41,21 @@ class BenchRunner:
 
     def begin(self, plan: BenchPlan) -> None:
         """Start a measurement; the load of a server on another machine needs the user's consent."""
+
+        def start(agreed: bool | None) -> None:
+            if agreed:
+                services = self._services
+                self.job = BenchJob(plan, services.bench, services.engines, services.adviser, self._changed)
+                self._started()
+                self._start(self.job, 0)
+
         if plan.sweep is None or not plan.sweep.warning:
-            self._begin(plan)
+            start(True)
             return
         from workbench.ui.dialogs.confirm import ConfirmDialog
 
-        def answered(agreed: bool | None) -> None:
-            if agreed:
-                self._begin(plan)
-
         text = f"{plan.sweep.warning} Continue only if you are allowed to load it."
-        self._screen.app.push_screen(ConfirmDialog("A server on another machine", text, "continues"), answered)
-
-    def _begin(self, plan: BenchPlan) -> None:
-        services = self._services
-        self.job = BenchJob(plan, services.bench, services.engines, services.adviser, self._changed)
-        self._started()
-        self._start(self.job, 0)
+        self._screen.app.push_screen(ConfirmDialog("A server on another machine", text, "continues"), start)
 
     def add_pairs(self) -> bool:
         """Add pairs to the comparison; returns whether there is one."""
@@ -76,13 +66,11 @@ class BenchRunner:
         return True
 
     def _start(self, job: BenchJob, more: int) -> None:
-        self._worker = self._screen.run_worker(
-            self._measure(job, more), group="bench", exit_on_error=False, description="measure"
-        )
+        async def measure() -> None:
+            await (job.more_pairs(more) if more else job.run())
+            self._ended(job.unkept or (job.failures[0] if job.is_empty and job.failures else None))
 
-    async def _measure(self, job: BenchJob, more: int) -> None:
-        await (job.more_pairs(more) if more else job.run())
-        self._ended(job.unkept or (job.failures[0] if job.is_empty and job.failures else None))
+        self._worker = self._screen.run_worker(measure(), group="bench", exit_on_error=False, description="measure")
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""

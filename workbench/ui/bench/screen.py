@@ -104,7 +104,6 @@ class BenchScreen(Screen[None]):
         self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
 
     def on_screen_resume(self) -> None:
-        """Follow the chat's model, until another is chosen."""
         self._models.follow(self._workspace.model)
         self._show_form()
         self._paint()
@@ -112,7 +111,6 @@ class BenchScreen(Screen[None]):
             self.form.focus_field()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Put form and results side by side where there is room for both."""
         self.set_class(event.size.width < WIDE, "-narrow")
         self.call_after_refresh(self._paint)
 
@@ -271,7 +269,6 @@ class BenchScreen(Screen[None]):
         return self._kind == "pairs" if action == "more" else True
 
     def action_stop(self) -> None:
-        """Stop what runs; else go back to the form."""
         if self._runner.job is not None and self.running:
             self._runner.job.stop()
             self.say("Stopping…", 2.0)
@@ -298,7 +295,6 @@ class BenchScreen(Screen[None]):
         self._paint()
 
     def action_copy(self) -> None:
-        """Copy the command of the record on the screen, or of the form."""
         source = self.record or self._plan()
         if isinstance(source, PlanError):
             self.say(source.message)
@@ -311,10 +307,8 @@ class BenchScreen(Screen[None]):
         if record is None or record.is_empty:
             self.say("There is nothing to export yet.")
             return
-        title = f"bench {record.id}"
-        export_document(
-            self, self._services, "the measurement", EXPORTS, title, lambda form: FORMS[form](record), self.say
-        )
+        text, title = lambda form: FORMS[form](record), f"bench {record.id}"
+        export_document(self, self._services, "the measurement", EXPORTS, title, text, self.say)
 
     async def leave(self) -> None:
         """Stop, and release the memory."""

@@ -13,22 +13,15 @@ from workbench.lab.bench.grid import PlanError
 from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.pairs import DuelRecord
 from workbench.lab.bench.plan import BenchPlan
-from workbench.lab.bench.record import BenchRecord, Kind, SweepRecord
+from workbench.lab.bench.record import BenchRecord, Kind
 from workbench.lab.bench.report import DIFFERENT_MACHINES, UNPAIRED, sweep_notes
-from workbench.lab.bench.sweep import ENDINGS
+from workbench.lab.bench.sweep import ENDINGS, SweepRecord
 from workbench.ui.bench.fields import KIND_NAMES, KIND_WORDS, MORE_PAIRS, size_text
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, padded, styled
 
-_SHORT_KINDS: dict[Kind, str] = {
-    "tests": "tests",
-    "pairs": "A / B",
-    "parallel": "sequences",
-    "felt": "latency",
-    "sweep": "under load",
-}
 _SPANS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 """Half the widths of the scale that an interval is drawn on."""
 
@@ -55,14 +48,7 @@ def verdict_lines(duels: Sequence[DuelRecord], width: int, added: int = 0) -> li
 
 
 def plan_lines(plan: BenchPlan | PlanError, kind: Kind, names: Mapping[str, str], width: int) -> list[Content]:
-    """What a kind of run measures, and the plan for it or why there is none.
-
-    Args:
-        plan: The plan, or the error.
-        kind: The kind of run.
-        names: The names of the models, by reference.
-        width: Of a line, in terminal columns.
-    """
+    """What a kind of run measures, and the plan for it or why there is none; `names`: of the models, by reference."""
     lines = [styled((KIND_NAMES[kind], "rows--heading")), *styled((KIND_WORDS[kind], "rows--dim")).wrap(width)]
     lines.append(Content(""))
     if isinstance(plan, PlanError):
@@ -92,9 +78,7 @@ def beside_lines(first: BenchRecord, second: BenchRecord, width: int, *, common:
 
 def sweep_lines(sweep: SweepRecord, width: int) -> list[Content]:
     """The server, why the sweep ended, and warnings about its figures."""
-    target = sweep.target
-    version = f" {target.version}" if target.version else ""
-    lines = [styled((cut(clean_line(f"{target.kind}{version}  {sweep.label}"), max(20, width)), "rows--dim"))]
+    lines = [styled((cut(clean_line(f"{sweep.target.name}  {sweep.label}"), max(20, width)), "rows--dim"))]
     notes = [(ENDINGS[sweep.ending], "rows--accent")] if sweep.ending else []
     notes += [(note, "rows--warning") for note in sweep_notes(sweep.levels, sweep.settings.n_gen)]
     for text, style in notes:
@@ -165,7 +149,7 @@ def kept_row(record: BenchRecord, width: int, *, marked: bool) -> Content:
     return styled(
         ("● " if marked else "  ", "rows--good"),
         (when.ljust(18), "rows--dim"),
-        (_SHORT_KINDS[record.kind].ljust(11), "rows--accent"),
+        (("A / B" if record.kind == "pairs" else KIND_NAMES[record.kind].lower()).ljust(11), "rows--accent"),
         (padded(models, room), "rows--name"),
         (f"  {tests}", "rows--figure"),
         (stopped, "rows--warning"),

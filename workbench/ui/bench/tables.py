@@ -11,7 +11,8 @@ from textual.content import Content
 from workbench.core.bench import BenchResult, part_speeds
 from workbench.core.errors import WorkbenchError
 from workbench.core.sweep import SweepLevel
-from workbench.lab.bench.grid import SETTING_OPTIONS
+from workbench.core.units import figure_text
+from workbench.lab.bench.grid import differing_options
 from workbench.lab.bench.latency import LatencyResult
 from workbench.lab.bench.pairs import Pair
 from workbench.lab.bench.record import BenchRecord, Change
@@ -64,34 +65,26 @@ class BenchTable(Generic[Item]):
 
 def table_of(record: BenchRecord, failures: Sequence[WorkbenchError] = ()) -> BenchTable[Any]:
     """The table of a measurement."""
-    match record.kind:
-        case "parallel":
-            return _parallel_table(record, failures)
-        case "pairs":
-            return _pair_table(record, failures)
-        case "felt":
-            return _latency_table(record, failures)
-        case "sweep":
-            return _sweep_table(record, failures)
-    return _test_table(record, failures)
+    makers: dict[str, Callable[[BenchRecord], _Parts[Any]]] = {
+        "parallel": _parallel_table, "pairs": _pair_table, "felt": _latency_table, "sweep": _sweep_table,
+    }  # fmt: skip
+    columns, items, about = makers.get(record.kind, _test_table)(record)
+    return BenchTable(columns, items, about, failures)
 
 
 Labelled = tuple[str, BenchResult]
+_Parts = tuple[Sequence[Column[Item]], Sequence[Item], Callable[[Item], str]]
+"""The columns of a table, its items, and what more there is about one."""
 
 
 def labels_of(results: Sequence[BenchResult]) -> list[str]:
     """A label for each: its test, and the settings in which it differs from the others."""
     several = len({result.model.label for result in results}) > 1
-    differing = [
-        name for name in SETTING_OPTIONS if len({getattr(result.case.settings, name) for result in results}) > 1
+    differing = differing_options([result.case.settings for result in results])
+    return [
+        "  ".join([*[result.model.label] * several, result.case.test.label, *options])
+        for result, options in zip(results, differing, strict=True)
     ]
-    found = []
-    for result in results:
-        parts = [result.model.label] if several else []
-        parts.append(result.case.test.label)
-        parts += [f"{SETTING_OPTIONS[name]} {getattr(result.case.settings, name)}" for name in differing]
-        found.append("  ".join(parts))
-    return found
 
 
 def _labelled(record: BenchRecord) -> list[Labelled]:
@@ -105,6 +98,11 @@ def _count_cell(item: Labelled) -> Content:
     result = item[1]
     disturbed = f"{result.disturbed}*/" if result.disturbed else ""
     return styled((disturbed, "rows--warning"), (str(len(result.samples)), ""))
+
+
+def _speed_cell(item: Labelled, speed: float | None, spread: str = "") -> Content:
+    mark = " *" if item[1].disturbed else "  "
+    return styled((fmt.rate(speed), "rows--figure"), (spread, "rows--dim"), (mark, "rows--warning"))
 
 
 _COUNT: Column[Labelled] = Column("n", _count_cell, 5, right=True)
@@ -123,28 +121,22 @@ def samples_text(item: Labelled) -> str:
     return f"{speeds}{marks}{unstable}"
 
 
-def _test_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> BenchTable[Labelled]:
+def _test_table(record: BenchRecord) -> _Parts[Labelled]:
     def speed(item: Labelled) -> Content:
-        result = item[1]
-        spread, mark = f" ± {result.stddev_ts:.1f}", " *" if result.disturbed else "  "
-        return styled((fmt.rate(result.avg_ts), "rows--figure"), (spread, "rows--dim"), (mark, "rows--warning"))
-
-    def joules(item: Labelled) -> str:
-        each = item[1].joules_per_token
-        return fmt.DASH if each is None else f"{each:.2g}"
+        return _speed_cell(item, item[1].avg_ts, f" ± {item[1].stddev_ts:.1f}")
 
     columns = [
         _TEST,
         Column("tokens/s", speed, 18, right=True),
         _COUNT,
-        Column("of bandwidth", lambda item: share_cell(item[1].roof_pct), _BAR + 6, right=True),
+        Column("of bandwidth", lambda item: _share_cell(item[1].roof_pct), _BAR + 6, right=True),
     ]
     if any(result.joules_per_token is not None for result in record.results):
-        columns.append(Column("J/token", joules, 8, right=True))
-    return BenchTable(columns, _labelled(record), samples_text, failures)
+        columns.append(Column("J/token", lambda item: figure_text(item[1].joules_per_token, ".2g"), 8, right=True))
+    return columns, _labelled(record), samples_text
 
 
-def share_cell(share: float | None) -> Content:
+def _share_cell(share: float | None) -> Content:
     """A share of the memory bandwidth, in per cent, as a bar and a figure."""
     if share is None:
         return styled((fmt.DASH, "rows--dim"))
@@ -153,35 +145,28 @@ def share_cell(share: float | None) -> Content:
     return line + styled((f" {share:3.0f} %", "rows--warning" if low else ""))
 
 
-def _parallel_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> BenchTable[Labelled]:
+def _parallel_table(record: BenchRecord) -> _Parts[Labelled]:
     def speeds(item: Labelled) -> tuple[float | None, float | None]:
         return part_speeds(item[1].samples, item[1].case.test)
 
-    def whole(item: Labelled) -> Content:
-        mark = " *" if item[1].disturbed else "  "
-        return styled((fmt.rate(speeds(item)[1]), "rows--figure"), (mark, "rows--warning"))
-
     def each(item: Labelled) -> str:
         gen = speeds(item)[1]
-        return fmt.rate(None if gen is None else gen / item[1].case.test.sequences)
+        return fmt.rate(gen and gen / item[1].case.test.sequences)
 
     columns = [
         _TEST,
-        Column("decode, all", whole, 13, right=True),
+        Column("decode, all", lambda item: _speed_cell(item, speeds(item)[1]), 13, right=True),
         Column("each", each, 8, right=True),
         Column("prefill", lambda item: fmt.rate(speeds(item)[0]), 9, right=True),
         _COUNT,
     ]
-    return BenchTable(columns, _labelled(record), samples_text, failures)
+    return columns, _labelled(record), samples_text
 
 
-def _latency_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> BenchTable[tuple[str, LatencyResult]]:
+def _latency_table(record: BenchRecord) -> _Parts[tuple[str, LatencyResult]]:
     several = len(record.felt) > 1
     items = [
-        (
-            (f"{latency.model}  " if several else "") + f"{result.n_prompt} tokens{', again' if result.again else ''}",
-            result,
-        )
+        (f"{latency.model}  " * several + f"{result.n_prompt} tokens" + ", again" * result.again, result)
         for latency in record.felt
         for result in latency.results
     ]
@@ -193,7 +178,7 @@ def _latency_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> B
         result = item[1]
         times = " ".join(fmt.milliseconds(answer.ttft_ms) for answer in result.answers)
         few = "" if result.times("ttft_ms")[1] is not None else "  A p95 needs 20 answers."
-        return f"TTFT {times}; {_whole(result.count('prompt_tokens'))} prompt tokens.{few}"
+        return f"TTFT {times}; {figure_text(result.count('prompt_tokens'), ',.0f')} prompt tokens.{few}"
 
     columns: list[Column[tuple[str, LatencyResult]]] = [
         Column("Prompt", lambda item: item[0], style="rows--name"),
@@ -201,17 +186,13 @@ def _latency_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> B
         Column("p95", time("ttft_ms", 1), 8, right=True),
         Column("end", time("total_ms", 0), 8, right=True),
         Column("p95", time("total_ms", 1), 8, right=True),
-        Column("cached", lambda item: _whole(item[1].count("cached_tokens")), 7, right=True),
+        Column("cached", lambda item: figure_text(item[1].count("cached_tokens"), ",.0f"), 7, right=True),
         Column("n", lambda item: str(len(item[1].answers)), 4, right=True),
     ]
-    return BenchTable(columns, items, about, failures)
+    return columns, items, about
 
 
-def _whole(value: float | None) -> str:
-    return fmt.DASH if value is None else f"{value:,.0f}"
-
-
-def _sweep_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> BenchTable[SweepLevel]:
+def _sweep_table(record: BenchRecord) -> _Parts[SweepLevel]:
     def failed(level: SweepLevel) -> Content:
         return styled((str(level.failures), "rows--warning" if level.failures else "rows--dim"))
 
@@ -223,17 +204,13 @@ def _sweep_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> Ben
         Column("p95", lambda level: fmt.milliseconds(level.ttft_p95_ms), 8, right=True),
         Column("failed", failed, 6, right=True),
         Column("n", lambda level: str(len(level.samples)), 4, right=True),
-        Column("cached", lambda level: _per_cent(level.cached_pct), 6, right=True),
+        Column("cached", lambda level: fmt.percent(level.cached_pct), 6, right=True),
     ]
-    return BenchTable(columns, record.sweep.levels if record.sweep else (), _level_text, failures)
-
-
-def _per_cent(value: float | None) -> str:
-    return fmt.DASH if value is None else f"{value:.0f} %"
+    return columns, record.sweep.levels if record.sweep else (), _level_text
 
 
 def _level_text(level: SweepLevel) -> str:
-    read, written = (_whole(level.middle(name)) for name in ("prompt_tokens", "completion_tokens"))
+    read, written = (figure_text(level.middle(name), ",.0f") for name in ("prompt_tokens", "completion_tokens"))
     said = [f"median of {read} prompt tokens and {written} answer tokens"]
     if level.cost is not None:
         late = fmt.milliseconds(level.cost.lag_ns / 1e6)
@@ -242,39 +219,35 @@ def _level_text(level: SweepLevel) -> str:
     return "; ".join(said)
 
 
-@dataclass(frozen=True, slots=True)
-class _PairRow:
-    label: str
-    pair: Pair
-    a: float
-    """tokens/s."""
-    b: float
+_PairRow = tuple[str, Pair, tuple[float, float]]
+"""A label, a pair, and the speeds of A and of B in tokens/s."""
 
 
-def _pair_table(record: BenchRecord, failures: Sequence[WorkbenchError]) -> BenchTable[_PairRow]:
+def _pair_table(record: BenchRecord) -> _Parts[_PairRow]:
     several = len(record.duels) > 1
     rows = [
-        _PairRow((f"{duel.a.test.label}  " if several else "") + str(number), pair, *speeds)
+        (f"{duel.a.test.label}  " * several + str(number), pair, speeds)
         for duel in record.duels
         for number, (pair, speeds) in enumerate(zip(duel.pairs, duel.speeds, strict=True), 1)
     ]
 
     def name(row: _PairRow) -> Content:
-        mark = " *" if row.pair.disturbed else ""
-        order = "AB" if row.pair.first == "a" else "BA"
-        return styled((clean_line(row.label), "rows--name"), (f"  {order}", "rows--dim"), (mark, "rows--warning"))
+        label, pair, _ = row
+        mark, order = " *" * bool(pair.disturbed), "AB" if pair.first == "a" else "BA"
+        return styled((clean_line(label), "rows--name"), (f"  {order}", "rows--dim"), (mark, "rows--warning"))
 
     def about(row: _PairRow) -> str:
-        reasons = f"disturbed: {'; '.join(row.pair.disturbed)}" if row.pair.disturbed else "not disturbed"
-        return f"pair {row.label}, {row.pair.first.upper()} first, {reasons}"
+        label, pair, _ = row
+        reasons = f"disturbed: {'; '.join(pair.disturbed)}" if pair.disturbed else "not disturbed"
+        return f"pair {label}, {pair.first.upper()} first, {reasons}"
 
     columns: list[Column[_PairRow]] = [
         Column("Pair", name),
-        Column("A tokens/s", lambda row: fmt.rate(row.a), 11, right=True),
-        Column("B tokens/s", lambda row: fmt.rate(row.b), 11, right=True),
-        Column("B to A", lambda row: fmt.change(row.b / row.a - 1), 9, right=True, style="rows--figure"),
+        Column("A tokens/s", lambda row: fmt.rate(row[2][0]), 11, right=True),
+        Column("B tokens/s", lambda row: fmt.rate(row[2][1]), 11, right=True),
+        Column("B to A", lambda row: fmt.change(row[2][1] / row[2][0] - 1), 9, right=True, style="rows--figure"),
     ]
-    return BenchTable(columns, rows, about, failures)
+    return columns, rows, about
 
 
 def change_table(changes: Sequence[Change], first: BenchRecord, second: BenchRecord) -> BenchTable[Change]:

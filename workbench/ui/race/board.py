@@ -71,7 +71,6 @@ class LaneBoard(Horizontal):
         column.show(race.questions, race.divergence(column.lane), against, reference)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """Bring a lane that gets the focus onto the screen."""
         columns = self.columns
         index = next((index for index, column in enumerate(columns) if column.scroll is event.widget), None)
         if index is None or columns[index].display:

@@ -42,10 +42,6 @@ class LaneText(RaceLines):
 
     def __init__(self) -> None:
         super().__init__()
-        self._lane: Lane | None = None
-        self._questions: Sequence[str] = ()
-        self._divergence: int | None = None
-        self._against: str | None = None
         self._above: list[Content] = []
         self._document = PlainDocument()
         self._taken = 0
@@ -54,48 +50,35 @@ class LaneText(RaceLines):
         """The rows on which differences from the reference begin, where those are shown."""
 
     def show(self, lane: Lane, questions: Sequence[str], divergence: int | None, against: str | None) -> int:
-        """Show a lane; text that has only grown is appended.
+        """Show a lane, its differences from the text `against` where there is one; gives the growth in rows.
 
-        Args:
-            lane: The lane.
-            questions: The questions of the race.
-            divergence: The index of the first token that differs from the reference.
-            against: The text to show the difference to; None for none.
-
-        Returns:
-            The growth in rows.
+        Text that has only grown is appended. `divergence` is the index of the first token that differs from the
+        reference.
         """
         width = self.size.width
         if not width:
             return 0
-        self._lane, self._questions, self._divergence, self._against = lane, questions, divergence, against
         writing = lane.state == "writing" and against is None
         key = (id(lane), width, lane.question, writing)
         if key == self._key and writing:
-            return self._grow(lane)
+            changed = self._take(lane)
+            return self.replace_lines(len(self._above) + changed, self._document.lines[changed:])
         self._key = key
-        return self.set_lines(self._laid_out(width))
-
-    def _laid_out(self, width: int) -> list[Content]:
-        lane = self._lane
-        if lane is None:
-            return []
-        self._above = warning_lines(lane, width)
+        self._above = above = warning_lines(lane, width)
         if lane.question < 0:
-            return self._above
-        self._above += history_lines(lane, self._questions, width)
-        self._above += question_lines(self._questions[lane.question], width)
+            return self.set_lines(above)
+        above += [*history_lines(lane, questions, width), *question_lines(questions[lane.question], width)]
         self.differences = []
-        if lane.state == "writing" and self._against is None:
+        if writing:
             self._document, self._taken = PlainDocument(), 0
             self._document.resize(width)
             self._take(lane)
-            return [*self._above, *self._document.lines]
-        if self._against is not None and lane.answer is not None:
-            lines, rows = difference_lines(self._against, lane.answer.message().content, width)
-            self.differences = [len(self._above) + row for row in rows]
-            return [*self._above, *lines]
-        return [*self._above, *answer_lines(lane, self._divergence, width)]
+            return self.set_lines([*above, *self._document.lines])
+        if against is not None and lane.answer is not None:
+            lines, rows = difference_lines(against, lane.answer.message().content, width)
+            self.differences = [len(above) + row for row in rows]
+            return self.set_lines([*above, *lines])
+        return self.set_lines([*above, *answer_lines(lane, divergence, width)])
 
     def _take(self, lane: Lane) -> int:
         """Append the new text; gives the first line that changed."""
@@ -104,10 +87,6 @@ class LaneText(RaceLines):
         changed = self._document.append(clean(text[self._taken :]))
         self._taken = len(text)
         return changed
-
-    def _grow(self, lane: Lane) -> int:
-        changed = self._take(lane)
-        return self.replace_lines(len(self._above) + changed, self._document.lines[changed:])
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self._lines)
@@ -161,7 +140,6 @@ class LaneScroll(VerticalScroll, can_focus=True):
         self.post_message(self.Asked(what, self))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Report it, so that the other lanes can follow."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Scrolled(self))
@@ -182,7 +160,6 @@ class LaneColumn(Vertical):
         self.scroll = LaneScroll(self.text)
 
     def on_resize(self) -> None:
-        """Ask for its lines, which need a width."""
         self.post_message(self.Placed())
 
     def compose(self) -> ComposeResult:

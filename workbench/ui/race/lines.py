@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from textual.content import Content, Span
 
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import PARAMETERS, changed_values, get_value
-from workbench.lab.race.divergence import TextDifference, word_difference
+from workbench.core.units import figure_text
+from workbench.lab.race.divergence import word_difference
 from workbench.lab.race.lane import Lane, LaneSpec
 from workbench.lab.race.race import Race
 from workbench.lab.race.report import LaneResult, RaceResult, ratio
@@ -133,22 +133,19 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
 def difference_lines(reference: str, text: str, width: int) -> tuple[list[Content], list[int]]:
     """A text compared with the reference word by word, and the lines on which differences begin."""
     pieces = word_difference(clean(reference), clean(text))
-    content = "".join(piece.text for piece in pieces)
-    spans, starts = [], []
-    place = 0
+    spans, place = [], 0
     for piece in pieces:
         end = place + len(piece.text)
         if piece.kind != "same":
             spans.append(Span(place, end, _ADDED if piece.kind == "added" else _MISSING))
-            starts.append(place)
         place = end
-    lines = Content(content, spans).wrap(width)
-    return lines, _rows_of(pieces, lines, starts)
+    whole = "".join(piece.text for piece in pieces)
+    lines = Content(whole, spans).wrap(width)
+    return lines, _rows_of(whole, lines, [span.start for span in spans])
 
 
-def _rows_of(pieces: Sequence[TextDifference], lines: Sequence[Content], starts: Sequence[int]) -> list[int]:
+def _rows_of(text: str, lines: Sequence[Content], starts: Sequence[int]) -> list[int]:
     """The rows of these offsets of the text, each row once."""
-    text = "".join(piece.text for piece in pieces)
     rows: list[int] = []
     place, found = 0, iter(starts)
     wanted = next(found, None)
@@ -178,11 +175,6 @@ WIDE = 110
 
 def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
     """The table under the lanes: every lane compared with the reference."""
-    table = _summary_table(race, result, width)
-    return [table.header(width), *(table.row(lane, width) for lane in result.lanes)]
-
-
-def _summary_table(race: Race, result: RaceResult, width: int) -> Table[LaneResult]:
     reference, with_bytes = result.lanes[0], width >= WIDE
 
     def name(lane: LaneResult) -> Content:
@@ -192,8 +184,7 @@ def _summary_table(race: Race, result: RaceResult, width: int) -> Table[LaneResu
         return styled((label, "lane--name"), (marks, "lane--good"))
 
     def times(lane: LaneResult) -> str:
-        speed = ratio(lane.metrics.decode_tps, reference.metrics.decode_tps)
-        return fmt.DASH if speed is None else f"{speed:.2f}x"
+        return figure_text(ratio(lane.metrics.decode_tps, reference.metrics.decode_tps), ".2f", "x")
 
     def differs(lane: LaneResult) -> str:
         if lane.lane == 0:
@@ -203,36 +194,27 @@ def _summary_table(race: Race, result: RaceResult, width: int) -> Table[LaneResu
         same = lane.info is None or race.comparable(race.lanes[lane.lane])
         return fmt.DASH if same else "other vocab"
 
-    def size(lane: LaneResult) -> str:
-        return _beside(lane.size_bytes, reference.size_bytes, with_bytes)
+    def beside(size: int | None, of_reference: int | None) -> str:
+        """A size as a multiple of the reference; with room, the size in bytes stands before it."""
+        times = ratio(size, of_reference)
+        words = [fmt.size(size)] if with_bytes or times is None else []
+        return " ".join(words + ([] if times is None else [f"{times:.2f}x"]))
 
-    def memory(lane: LaneResult) -> str:
-        return _beside(lane.peak_bytes, reference.peak_bytes, with_bytes)
+    def value(
+        title: str, cell: Callable[[LaneResult], str], columns: int, *, style: str = "lane--value", least: int = 0
+    ) -> Column[LaneResult]:
+        return Column(title, cell, columns, right=True, style=style, least=least)
 
-    value, figure = partial(_figure_column, style="lane--value"), partial(_figure_column, style="lane--figure")
     wide = 16 if with_bytes else 8
     columns = [
         Column("lane", name),
         value("TTFT", lambda lane: fmt.milliseconds(lane.metrics.ttft_ms), 9),
         value("prefill", lambda lane: fmt.rate(lane.metrics.prefill_tps), 9, least=90),
-        figure("decode", lambda lane: fmt.rate(lane.metrics.decode_tps), 9),
+        value("decode", lambda lane: fmt.rate(lane.metrics.decode_tps), 9, style="lane--figure"),
         value("x", times, 7),
-        value("size", size, wide, least=76),
-        value("memory", memory, wide),
+        value("size", lambda lane: beside(lane.size_bytes, reference.size_bytes), wide, least=76),
+        value("memory", lambda lane: beside(lane.peak_bytes, reference.peak_bytes), wide),
         value("differs at", differs, 12),
     ]
     table = Table(columns, indent=1, gap=0, least_flexible=12)
-    return table
-
-
-def _figure_column(
-    title: str, cell: Callable[[LaneResult], str], width: int, *, style: str, least: int = 0
-) -> Column[LaneResult]:
-    return Column(title, cell, width, right=True, style=style, least=least)
-
-
-def _beside(size: int | None, reference: int | None, with_bytes: bool) -> str:
-    """A size as a multiple of the reference; with room, the size in bytes stands before it."""
-    times = ratio(size, reference)
-    words = [fmt.size(size)] if with_bytes or times is None else []
-    return " ".join(words + ([] if times is None else [f"{times:.2f}x"]))
+    return [table.header(width), *(table.row(lane, width) for lane in result.lanes)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -69,18 +70,12 @@ class RaceScreen(Screen[None]):
     state = query_one("#race-state", RaceLines)
     prompt = query_one(Prompt)
 
+    @dataclass
     class Continue(Message):
-        """The user continues the conversation of a lane in the chat.
+        """The user continues the conversation of a lane in the chat."""
 
-        Args:
-            lane: The lane.
-            questions: The questions of the race.
-        """
-
-        def __init__(self, lane: Lane, questions: list[str]) -> None:
-            super().__init__()
-            self.lane = lane
-            self.questions = questions
+        lane: Lane
+        questions: list[str]
 
     def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
         super().__init__(id="race")
@@ -198,7 +193,7 @@ class RaceScreen(Screen[None]):
         self._said.say(styled((clean_line(text), "lane--value")), seconds)
 
     def on_key(self, event: events.Key) -> None:
-        """Send printable keys that have no binding to the prompt."""
+        # Printable keys that have no binding go to the prompt.
         typing = isinstance(self.focused, Input | TextArea)
         if event.character and event.is_printable and not typing and event.key not in self.active_bindings:
             event.stop()
@@ -232,7 +227,6 @@ class RaceScreen(Screen[None]):
             self.say(str(error), 8.0)
 
     def action_stop(self) -> None:
-        """Stop all lanes; when none runs, go back to the prompt."""
         if self._race.running:
             self._race.stop()
         else:
