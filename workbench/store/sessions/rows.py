@@ -178,11 +178,12 @@ def set_view(connection: sqlite3.Connection, session: int, view: View, at: float
     # The title comes from the current conversation.
     root = connection.execute(
         "WITH RECURSIVE way (number, parent, role, reason, content) AS ("
-        "SELECT number, parent, role, finish_reason, content FROM message WHERE session = ?1 AND number = ?2 UNION ALL "
+        "SELECT number, parent, role, finish_reason, content FROM message WHERE session = :session AND number = :leaf "
+        "UNION ALL "
         "SELECT message.number, message.parent, message.role, message.finish_reason, message.content "
-        "FROM message JOIN way ON message.session = ?1 AND message.number = way.parent) "
-        "SELECT content FROM way WHERE role = 'user' AND reason != ?3 ORDER BY number LIMIT 1",
-        (session, view.leaf, GIVEN),
+        "FROM message JOIN way ON message.session = :session AND message.number = way.parent) "
+        "SELECT content FROM way WHERE role = 'user' AND reason != :given ORDER BY number LIMIT 1",
+        {"session": session, "leaf": view.leaf, "given": GIVEN},
     ).fetchone()
     if root is not None:
         title = to_text(first_words(from_text(root[0])))
