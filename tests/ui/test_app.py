@@ -172,6 +172,27 @@ async def test_exporting_writes_where_it_says(host: ScriptedHost, clock: FakeClo
         assert turns(app)[-1] == f"Written to {path}"
 
 
+async def test_an_export_to_an_unknown_home_folder_is_refused_and_can_be_corrected(
+    host: ScriptedHost, clock: FakeClock, tmp_path: Path
+) -> None:
+    store = FakeStore()
+    app = app_on(host, clock, store=store, export_folder=tmp_path)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("f7")
+        await settle(pilot)
+        assert isinstance(app.screen, ExportDialog)
+        app.screen.path.value = "~nosuchuser/[x].md"
+        await pilot.press("enter")
+        await settle(pilot)
+        assert "knows no home folder for '~nosuchuser'" in messages_of(app)
+        assert isinstance(app.screen, ExportDialog)
+        app.screen.path.value = str(tmp_path / "x.md")
+        await pilot.press("enter")
+        await settle(pilot)
+        assert [path for _, _, path in store.exports] == [tmp_path / "x.md"]
+
+
 async def test_a_modelfile_can_call_the_model_by_another_name(
     host: ScriptedHost, clock: FakeClock, tmp_path: Path
 ) -> None:

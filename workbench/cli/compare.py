@@ -17,12 +17,12 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
 from workbench.core.events import Event
 from workbench.core.parameters import Value, parse_value
+from workbench.core.user_path import user_path
 from workbench.lab.race.lane import Lane, LaneSpec
 from workbench.lab.race.race import MOST_LANES, Race
 from workbench.lab.race.report import FORMS, as_json, as_markdown, document_of, result_of
 from workbench.lab.race.setup import RaceTerms
 from workbench.store.documents import write_document
-from workbench.store.paths import expanded
 from workbench.ui.kit.sanitize import clean
 
 REPORT_INTERVAL_S = 0.5
@@ -137,7 +137,7 @@ async def _report(options: argparse.Namespace, workers: Workers, race: Race) -> 
         print(clean(as_markdown(result)), end="")
     await workers.races.keep(workers.races.new_id(), document_of(race))
     if options.output:
-        path = expanded(Path(options.output))
+        path = user_path(options.output)
         note(f"Written to {await write_document(path, FORMS[path.suffix.casefold()](result))}")
 
 

@@ -15,6 +15,7 @@ from workbench.core.config import Config, ConfigProblem, ServerSetting
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.core.sweep import LoadClients
+from workbench.core.user_path import expanded
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
@@ -23,7 +24,7 @@ from workbench.store.config.read import load_config
 from workbench.store.config.write import save_config
 from workbench.store.documents import RaceFolder
 from workbench.store.loads import FileLoadBook
-from workbench.store.paths import Paths, expanded, find_paths
+from workbench.store.paths import Paths, find_paths
 from workbench.store.sessions.store import DatabaseSessionStore
 
 if TYPE_CHECKING:
@@ -113,12 +114,12 @@ class Workers:
 
     @property
     def _model_folders(self) -> list[Path]:
-        return [expanded(Path(folder)) for folder in self.config.model_folders]
+        return [expanded(folder) for folder in self.config.model_folders]
 
     @property
     def _quantize_folder(self) -> Path | None:
         chosen = self.config.quantize_folder
-        return expanded(Path(chosen)).absolute() if chosen else None
+        return expanded(chosen).absolute() if chosen else None
 
     @cached_property
     def adviser(self) -> LocalAdviser:

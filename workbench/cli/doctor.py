@@ -8,7 +8,6 @@ import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from workbench import __version__
 from workbench.cli.composition import describe_problem
@@ -19,10 +18,11 @@ from workbench.core.config import Config
 from workbench.core.errors import WorkbenchError
 from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import GpuSample, SourceState
+from workbench.core.user_path import expanded
 from workbench.engine.llama.probe import probe_llama
 from workbench.lab.bench.memory_speed import measure_bandwidth
 from workbench.store.config.read import load_config
-from workbench.store.paths import Paths, expanded, find_paths
+from workbench.store.paths import Paths, find_paths
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource
 from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
@@ -148,5 +148,5 @@ def look_at_gpus() -> tuple[tuple[GpuSample, ...], tuple[SourceState, ...], dict
 
 def _folders(paths: Paths, config: Config) -> list[Folder]:
     folders = [(name, path) for name, path in paths.as_dict().items() if name.endswith("_dir")]
-    folders += [(MODEL_FOLDER, expanded(Path(folder))) for folder in config.model_folders]
+    folders += [(MODEL_FOLDER, expanded(folder)) for folder in config.model_folders]
     return [look_at_folder(name, path) for name, path in folders]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json
+from workbench.core.user_path import user_path
 from workbench.modelfile.meaning import Finding
 from workbench.modelfile.source import examine_file
 from workbench.modelfile.syntax import Instruction
-from workbench.store.paths import expanded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the errors and warnings; 1 if Ollama would refuse the file."""
-    path = expanded(Path(options.file))
+    path = user_path(options.file)
     reading = examine_file(path)
     if options.json:
         print_json(

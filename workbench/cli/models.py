@@ -6,7 +6,6 @@ import argparse
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from workbench.cli.composition import Workers, compose
@@ -14,9 +13,9 @@ from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.units import UNKNOWN, size_text
+from workbench.core.user_path import expanded
 from workbench.library.catalog import LibraryCatalog
 from workbench.library.entries import printable
-from workbench.store.paths import expanded
 
 HEADINGS = ("model", "quant", "bits", "size", "weights", "context", "location", "open with")
 LONGEST = 60
@@ -56,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     workers = compose()
     catalog = workers.catalog
     if options.folders:
-        folders = [expanded(Path(folder)) for folder in options.folders]
+        folders = [expanded(folder) for folder in options.folders]
         catalog = LibraryCatalog(folders, find_demo_file=lambda: None, cache=workers.paths.library_cache)
     models, problems = catalog.list_models(), catalog.problems
     if options.servers:

@@ -16,10 +16,10 @@ from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
 from workbench.core.errors import CancelledError, QuantizeError
 from workbench.core.models import ModelEntry
 from workbench.core.units import UNKNOWN, size_text
+from workbench.core.user_path import user_path
 from workbench.engine.llama.quantize.quantizer import plan_quantizations
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, QuantizeProgress, QuantizeResult
 from workbench.gguf.targets import QUANT_TYPES, QuantType, find_quant_type, target_name
-from workbench.store.paths import expanded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     kinds = list(QUANT_TYPES.values()) if everything else [find_quant_type(options.type)]
     workers = compose()
     entry, source = find_file(workers, options.source)
-    imatrix = expanded(Path(options.imatrix)) if options.imatrix else None
+    imatrix = user_path(options.imatrix) if options.imatrix else None
     try:
         if options.dry_run:
             plans = asyncio.run(stoppable(lambda cancel: plan_quantizations(source, kinds, imatrix, cancel)))
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 def _target(options: argparse.Namespace, workers: Workers, entry: ModelEntry, source: Path, kind: QuantType) -> Path:
     """The file to write: the one that was named, else one in the default folder for the source."""
     if options.output:
-        chosen = expanded(Path(options.output)).absolute()
+        chosen = user_path(options.output).absolute()
         return chosen / target_name(source.name, kind, entry.name) if chosen.is_dir() else chosen
     return workers.files.target(source, entry.name, kind)
 

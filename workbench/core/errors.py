@@ -137,6 +137,10 @@ class ImatrixError(QuantizeError, kind="imatrix"):
     """An importance matrix that cannot be read, does not belong to the model, or is missing where one is needed."""
 
 
+class PathError(WorkbenchError, kind="path"):
+    """A path that begins with the home folder of an unknown user."""
+
+
 class TargetError(WorkbenchError, kind="target"):
     """A path that cannot be written, or that exists already."""
 

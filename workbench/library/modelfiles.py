@@ -15,6 +15,7 @@ from pathlib import Path
 from workbench.core.errors import ModelFileError, ModelfileError, UnknownModelError
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
+from workbench.core.user_path import expanded
 from workbench.gguf.model import get_text
 from workbench.gguf.names import SUFFIX
 from workbench.gguf.reader import read_header
@@ -156,10 +157,7 @@ class _NamedFiles:
         return ModelfileError(printable(f"{self._path}: {command} {text}: {problem}."), hint)
 
     def _expanded(self, text: str) -> Path:
-        try:
-            return self._path.absolute().parent / Path(text).expanduser()
-        except (RuntimeError, ValueError):
-            return self._path.absolute().parent / text
+        return self._path.absolute().parent / expanded(text)
 
     def bases(self, modelfile: Modelfile) -> list[Path]:
         """The model files in FROM, including projectors and adapters; of a directory, the files in it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
 from workbench.core.models import ModelEntry, Naming
+from workbench.core.user_path import expanded
 from workbench.gguf.names import SUFFIX, parse_name
 from workbench.library.huggingface import HUGGING_FACE
 from workbench.library.llamacpp import LLAMA_CPP
@@ -64,11 +65,8 @@ def refuse_other_kinds(ref: str) -> None:
 
 
 def absolute(ref: str) -> Path:
-    """`ref` as an absolute path; unchanged where it is not a valid path."""
-    try:
-        return Path(ref).expanduser().absolute()
-    except (RuntimeError, ValueError):
-        return Path(ref)
+    """`ref` as an absolute path."""
+    return expanded(ref).absolute()
 
 
 def is_path(ref: str) -> bool:

@@ -11,6 +11,7 @@ from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, Sampling, Value, changed_values
 from workbench.core.servers import is_server_ref
 from workbench.core.session import Session
+from workbench.core.user_path import expanded
 from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile, is_modelfile_name, read_file
 from workbench.modelfile.values import written_value
@@ -93,10 +94,7 @@ def _base(session: Session, origin: Modelfile | None) -> str:
 
 
 def _absolute_path(text: str, modelfile: str) -> Path:
-    try:
-        return Path(modelfile).parent / Path(text).expanduser()
-    except RuntimeError:
-        return Path(modelfile).parent / text
+    return Path(modelfile).parent / expanded(text)
 
 
 def _absolute(text: str, modelfile: str) -> str:

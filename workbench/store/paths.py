@@ -9,6 +9,8 @@ from pathlib import Path
 
 import platformdirs
 
+from workbench.core.user_path import expanded
+
 APP_NAME = "workbench"
 
 HOME_VARIABLE = "WORKBENCH_HOME"
@@ -69,20 +71,12 @@ class Paths:
         return found
 
 
-def expanded(path: Path) -> Path:
-    """`path` with a leading `~` expanded to the home folder; unchanged if there is no such home."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        return path
-
-
 def find_paths(environ: Mapping[str, str] | None = None) -> Paths:
     """The paths of this user; `environ` may set `WORKBENCH_HOME`, by default that of the process."""
     home = (os.environ if environ is None else environ).get(HOME_VARIABLE, "")
     if home:
         # Made absolute once: the program may change its working directory, and its files must not move with it.
-        root = expanded(Path(home)).absolute()
+        root = expanded(home).absolute()
         return Paths(root / "config", root / "data", root / "state", root / "cache")
     dirs = platformdirs.PlatformDirs(APP_NAME, appauthor=False)
     return Paths(dirs.user_config_path, dirs.user_data_path, dirs.user_state_path, dirs.user_cache_path)

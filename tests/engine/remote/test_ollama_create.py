@@ -17,6 +17,7 @@ from workbench.core.errors import (
     CancelledError,
     ModelfileError,
     ParameterError,
+    PathError,
     ServerError,
     ServerUnreachableError,
     TargetError,
@@ -24,7 +25,7 @@ from workbench.core.errors import (
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.http import ServerClient, Timeouts
-from workbench.engine.remote.ollama_create import QUESTION, check_name, create_model
+from workbench.engine.remote.ollama_create import QUESTION, check_name, create_model, create_request
 from workbench.modelfile.meaning import Modelfile
 
 HELLO = Exchange(QUESTION, ("Hello", "."))
@@ -198,3 +199,14 @@ async def test_the_key_goes_along_with_files(model):
 async def test_progress_that_is_cut_anywhere_is_read(model, seed):
     with serving(OllamaServer(Script([HELLO], cut_seed=seed))) as served:
         assert (await send(served, Modelfile((str(model),)))).answer == "Hello."
+
+
+@pytest.mark.parametrize("base", ["~nosuchuser/x.gguf", "~nosuchuser", "/" + "n" * 5000, "./a\0b.gguf"])
+def test_a_path_that_cannot_be_is_an_error_of_the_modelfile(base):
+    for modelfile in (Modelfile((base,)), Modelfile(("llama3",), adapter=base), Modelfile(("llama3",), drafts=(base,))):
+        with pytest.raises((PathError, ModelfileError), match=r"home folder|is not there"):
+            create_request(modelfile, "mine", "http://127.0.0.1:11434")
+
+
+def test_a_name_too_long_for_a_file_is_a_model_of_ollama():
+    assert create_request(Modelfile(("n" * 5000,)), "mine", "http://127.0.0.1:11434")[0]["from"] == "n" * 5000

@@ -78,6 +78,7 @@ async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: 
         ("/show weather", "There is nothing called 'weather'"),
         ("/load nosuch", "There is no model 'nosuch'"),
         ("/save", "/save needs a name"),
+        ("/save ~nosuchuser/x", "knows no home folder for '~nosuchuser'"),
         ("/clear now", "/clear takes no argument"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+import stat
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ModelfileError, ParameterError, ServerError, TargetError
 from workbench.core.sending import OnSend, SendProgress, Sent
 from workbench.core.servers import is_server_ref, split_ref
+from workbench.core.user_path import user_path
 from workbench.engine.remote.detect import detect
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.network import shared_network
@@ -73,7 +75,7 @@ def create_request(modelfile: Modelfile, name: str, url: str) -> tuple[dict[str,
     """The body of the request, and its files by field and name.
 
     Raises:
-        ModelfileError: A file is missing, or of a kind that cannot be sent.
+        WorkbenchError: A file is missing, or of a kind that cannot be sent.
     """
     files: dict[str, dict[str, Path]] = {"files": {}, "adapters": {}, "draft_files": {}}
     body: dict[str, Any] = {"model": name, "stream": True}
@@ -110,20 +112,28 @@ def _source(base: str, url: str) -> Path | str:
                 f"The model is at {there}, and cannot be sent from there to {url}.", "Open it from a file, and export."
             )
         return model
-    path = Path(base).expanduser()
+    path = user_path(base)
     looks_like_a_file = path.is_absolute() or base.startswith((".", "~")) or base.casefold().endswith(".gguf")
-    return _file(base, "FROM") if looks_like_a_file or path.exists() else base.removeprefix("ollama:")
+    return _file(base, "FROM") if looks_like_a_file or _mode(path) else base.removeprefix("ollama:")
 
 
 def _file(text: str, command: str) -> Path:
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = user_path(text)
+    if stat.S_ISDIR(mode := _mode(path)):
         raise ModelfileError(
             f"{command} {path} is a folder, and only single files are sent.", "Make a GGUF file of it first."
         )
-    if not path.is_file():
+    if not stat.S_ISREG(mode):
         raise ModelfileError(f"{command} {path} is not there.", "It was moved or deleted; see where it is now.")
     return path
+
+
+def _mode(path: Path) -> int:
+    """The mode of a file; 0 where there is none, or where it cannot be looked up (a name that is too long)."""
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return 0
 
 
 def _add(files: dict[str, Path], path: Path) -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from workbench.core.errors import ModelFileError, SessionError
 from workbench.core.session import ExportFormat, Session
+from workbench.core.user_path import user_path
 from workbench.gguf.reader import read_header
 from workbench.modelfile.from_session import from_session
 from workbench.store.export.markdown import markdown
 from workbench.store.export.session_json import session_json
 from workbench.store.export.start_commands import start_commands
 from workbench.store.files import replace_file, write_new_file
-from workbench.store.paths import expanded
 
 _ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json", "sh": ".sh"}
 
@@ -58,7 +58,7 @@ def export_session(
     """
     # The backslash escape of a lone surrogate is correct in JSON, and legible in Markdown.
     data = session_text(session, form, base).encode("utf-8", "backslashreplace")
-    path = expanded(path)
+    path = user_path(path)
     try:
         if path.is_dir():
             path /= f"{session.id or 'session'}{_ENDINGS[form]}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from workbench.core.errors import ModelFileError, ParameterError, UnknownModelError, did_you_mean
 from workbench.core.parameters import PARAMETERS, Value, find_parameter, get_value, parse_value
+from workbench.core.user_path import user_path
 from workbench.ui.chat.commands import COMMANDS, NOT_HERE, SETS, SHOWS, CommandLine, unquoted
 from workbench.ui.chat.model_loading import ModelLoader
 from workbench.ui.chat.view import ChatView
@@ -181,7 +182,7 @@ class CommandRunner:
     async def _save(self, rest: str) -> None:
         if not rest:
             raise ParameterError("/save needs a name.", "Such as /save my-coder, or a path.")
-        path = Path(rest).expanduser()
+        path = user_path(rest)
         if path.suffix.casefold() != ".modelfile":
             path = path.with_name(f"{path.name}.modelfile")
         if os.sep not in rest:

@@ -15,8 +15,10 @@ from textual.screen import Screen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import PathError, WorkbenchError
+from workbench.core.user_path import user_path
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
 
@@ -84,7 +86,10 @@ class ExportDialog(Dialog[Export | None]):
     @on(Input.Submitted)
     def _write(self) -> None:
         if self.path.value.strip():
-            self.dismiss(Export(self._form, Path(self.path.value.strip()).expanduser()))
+            try:
+                self.dismiss(Export(self._form, user_path(self.path.value.strip())))
+            except PathError as error:
+                self.notify(clean_line(str(error)), title="Not written", severity="error", markup=False)
 
 
 def export_document(

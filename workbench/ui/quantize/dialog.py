@@ -22,6 +22,7 @@ from textual.worker import WorkerCancelled, WorkerFailed
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, ImatrixError, WorkbenchError
 from workbench.core.models import ModelEntry
+from workbench.core.user_path import expanded
 from workbench.gguf.quantization import QuantizeJob, QuantizePlan, is_quantized
 from workbench.gguf.targets import QUANT_TYPES, QuantType
 from workbench.ui.dialogs.base import Dialog, dialog_box
@@ -302,7 +303,4 @@ def _path(text: str) -> Path | None:
     """The typed path; None where there is none."""
     if not (text := text.strip()):
         return None
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
+    return expanded(text)
