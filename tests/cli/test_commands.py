@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -173,6 +174,23 @@ async def test_a_session_leaves_and_comes_back_the_same(call, stored, tmp_path):
     assert values[1].pop("id") == f"{stored}-2"
     del values[0]["id"]
     assert values[0] == values[1]
+
+
+@pytest.mark.parametrize(
+    "own",
+    ["../../.bashrc", "/tmp/x", "..", "", "a/../b", "C:\\x", "\ud800", "a\nb", "\x1b[2J", "x" * 5000, "last", "-o"],
+)
+async def test_an_imported_session_gets_an_id_of_this_program(call, stored, tmp_path, own):
+    file, folder = tmp_path / "one.json", tmp_path / "below" / "exports"
+    folder.mkdir(parents=True)
+    call_in_thread(call, "export", stored, "--format", "json", "-o", str(file))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"id": own}))
+    status, out, _ = call_in_thread(call, "import", str(file), "--json")
+    name = json.loads(out)["session"]
+    assert status == 0
+    assert re.fullmatch(r"\d{6}-\d{6}(-\d+)?", name)
+    status, out, _ = call_in_thread(call, "export", name, "--format", "md", "-o", str(folder))
+    assert (status, out) == (0, f"{folder / name}.md\n")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from workbench.cli.composition import compose
@@ -13,13 +14,16 @@ from workbench.cli.output import note, print_json
 from workbench.core.errors import SessionError
 from workbench.core.session import Session
 from workbench.store.export.session_json import session_from_json
+from workbench.store.sessions.store import new_id
 
 STANDARD_INPUT = "-"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.description = "Store a conversation that `workbench export --format json` wrote, with everything it holds."
+    parser.description = (
+        "Store a conversation that `workbench export --format json` wrote, with everything it holds, under a new id."
+    )
     parser.add_argument("file", metavar="FILE", help="the exported conversation; - is standard input")
     add_json(parser)
 
@@ -43,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     session = _read(options.file)
     if not session.tree.nodes:
         raise SessionError(f"{options.file}: this session has no messages.", "Nothing was stored.")
+    # The id in the file is data of somebody else, and ids name files: this program makes one of its own.
+    session = replace(session, id=new_id(session.created_at))
     name = asyncio.run(compose().sessions.keep(session))
     if options.json:
         print_json({"session": name, "title": session.title, "messages": len(session.tree.nodes)})

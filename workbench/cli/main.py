@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -81,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with these arguments, or those of the process; gives the exit status."""
     # A failed native assertion would otherwise start a debugger, which takes seconds and writes to the terminal.
     os.environ.setdefault("GGML_NO_BACKTRACE", "1")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Names of files, and texts of others, need not be valid text.
+        sys.stdout.reconfigure(errors="backslashreplace")
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = arguments[0] if arguments else ""
     if name in {"--version", "-V"}:

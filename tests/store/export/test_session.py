@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import gguf
 import pytest
@@ -43,6 +44,19 @@ SESSION = Session(
         ]
     ),
 )
+
+
+@pytest.mark.parametrize(
+    ("own", "name"),
+    [("../../.bashrc", "bashrc.md"), ("/etc/x", "etc-x.md"), ("..", "session.md"), ("\ud800", "session.md"),
+     ("a\0b\n", "a-b.md"), ("x" * 999, f"{'x' * 80}.md"),
+     ("a\\b:c", "a-b-c.md"), ("260821-143205-2", "260821-143205-2.md")],
+)  # fmt: skip
+def test_an_id_that_is_no_name_of_a_file_stays_in_the_folder(tmp_path, own, name):
+    folder = tmp_path / "exports"
+    folder.mkdir()
+    assert export_session(replace(SESSION, id=own), "md", folder) == folder / name
+    assert names(folder) == [name]
 
 
 def test_markdown():

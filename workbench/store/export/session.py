@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from workbench.store.export.start_commands import start_commands
 from workbench.store.files import replace_file, write_new_file
 
 _ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json", "sh": ".sh"}
+
+_LONGEST_STEM = 80
 
 
 def session_text(session: Session, form: ExportFormat, base: str = "") -> str:
@@ -44,6 +47,11 @@ def _has_template(path: str) -> bool:
         return True
 
 
+def _stem(session_id: str) -> str:
+    """A file name for a session: an id that was imported from a file may be anything, a path too."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", session_id)[:_LONGEST_STEM].strip("-") or "session"
+
+
 def export_session(
     session: Session, form: ExportFormat, path: Path, *, overwrite: bool = False, base: str = ""
 ) -> Path:
@@ -61,7 +69,7 @@ def export_session(
     path = user_path(path)
     try:
         if path.is_dir():
-            path /= f"{session.id or 'session'}{_ENDINGS[form]}"
+            path /= f"{_stem(session.id)}{_ENDINGS[form]}"
         if not overwrite:
             return write_new_file(path, data)
         replace_file(path, data)

@@ -239,7 +239,7 @@ class DatabaseSessionStore(SessionStore):
         return session
 
     async def keep(self, session: Session) -> str:
-        """Store an imported session; returns its id, a new one if its own exists."""
+        """Store a session of another origin; returns its id, which has a number appended if it exists."""
         _, name = await self._write(lambda connection: insert_session(connection, session, None))
         return name
 
