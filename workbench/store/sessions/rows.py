@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -220,7 +220,7 @@ def read_session(connection: sqlite3.Connection, key: int) -> Session:
         "LEFT JOIN making ON making.key = session.making WHERE session.key = ?",
         (key,),
     ).fetchone()
-    making = _read_making(row[5]) or Making()
+    making = read_making(row[5]) or Making()
     return Session(
         id=from_text(row[0]),
         created_at=row[1],
@@ -237,25 +237,32 @@ def read_session(connection: sqlite3.Connection, key: int) -> Session:
 
 
 def _read_tree(connection: sqlite3.Connection, session: int, leaf: int) -> Tree:
+    found = list(read_messages(connection, session))
+    deleted = frozenset(node.number for node, is_deleted in found if is_deleted)
+    return Tree(tuple(node for node, _ in found), View(leaf, deleted))
+
+
+def read_messages(
+    connection: sqlite3.Connection, session: int, number: int | None = None
+) -> Iterator[tuple[Node, bool]]:
+    """The messages of a session in order, and whether each is deleted; with `number`, that message alone."""
     rows = connection.execute(
         "SELECT number, parent, role, content, reasoning, at, model, finish_reason, metrics, made, seed, trace, "
         "deleted_at, message.key, EXISTS (SELECT 1 FROM piece WHERE piece.message = message.key) FROM message "
-        "LEFT JOIN making ON making.key = message.making WHERE session = ? ORDER BY number",
-        (session,),
+        "LEFT JOIN making ON making.key = message.making "
+        f"WHERE session = ?1 {'' if number is None else 'AND number = ?2'} ORDER BY number",
+        (session,) if number is None else (session, number),
     ).fetchall()
-    nodes, deleted = [], set()
-    for number, parent, role, content, reasoning, at, model, reason, metrics, made, seed, trace, gone, key, cut in rows:
+    for count, parent, role, content, reasoning, at, model, reason, metrics, made, seed, trace, gone, key, cut in rows:
         more, thought = _pieces(connection, key) if cut else ("", "")
         message = Message(role, from_text(content) + more, from_text(reasoning) + thought)
-        figures, making = _read_metrics(metrics), _read_making(made, seed)
+        figures, making = _read_metrics(metrics), read_making(made, seed)
         turn = Turn(message, at, from_text(model), figures, from_text(reason), making, Trace(trace or b""))
-        nodes.append(Node(number, parent or 0, turn))
-        if gone is not None:
-            deleted.add(number)
-    return Tree(tuple(nodes), View(leaf, frozenset(deleted)))
+        yield Node(count, parent or 0, turn), gone is not None
 
 
-def _read_making(text: str | None, seed: object = None) -> Making | None:
+def read_making(text: str | None, seed: object = None) -> Making | None:
+    """The model and settings of an answer, from the columns of its row."""
     making = salvage_json(Making, _loaded(text))
     return None if making is None else replace(making, seed=seed if isinstance(seed, int) else None)
 
@@ -270,22 +277,3 @@ def read_summary(row: Row) -> SessionSummary:
     title = from_text(given) or from_text(words) or "empty session"
     figures = _read_metrics(metrics)
     return SessionSummary(from_text(name), title, from_text(model), messages, at, figures, bool(pinned), bool(deleted))
-
-
-def rescue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
-    """Copy every readable session of a damaged database to another one; returns their number."""
-    try:
-        keys = source.execute("SELECT key, holder, deleted_at FROM session NOT INDEXED").fetchall()
-    except sqlite3.Error:
-        return 0
-    saved = 0
-    for key, holder, deleted_at in keys:
-        try:
-            session = read_session(source, key)
-        except (sqlite3.Error, ValueError, TypeError):  # Rows of a damaged file can hold anything.
-            continue
-        target.execute("DELETE FROM session WHERE id = ?", (to_text(session.id),))
-        new, _ = insert_session(target, session, holder)
-        target.execute("UPDATE session SET deleted_at = ? WHERE key = ?", (deleted_at, new))
-        saved += 1
-    return saved

@@ -22,6 +22,7 @@ from workbench.store.sessions.database import Database, FoundDamage
 from workbench.store.sessions.digests import model_digest
 from workbench.store.sessions.journal import DatabaseJournal, in_thread
 from workbench.store.sessions.presence import Presence
+from workbench.store.sessions.rescue import rescue
 from workbench.store.sessions.rows import (
     SUMMARY,
     fold_pieces,
@@ -29,7 +30,6 @@ from workbench.store.sessions.rows import (
     insert_session,
     read_session,
     read_summary,
-    rescue,
     to_text,
 )
 from workbench.store.sessions.schema import transaction
