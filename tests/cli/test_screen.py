@@ -73,3 +73,29 @@ def test_the_inference_thread_lowers_its_priority_while_the_screen_runs(call, op
     call("--resume", "last")
     niceness = workbench.cli.screen.shared_runtime.call(os.getpriority, os.PRIO_PROCESS, 0).result()
     assert niceness == min(19, os.getpriority(os.PRIO_PROCESS, 0) + TUI_NICENESS)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_what_holds_private_words_is_the_owners_alone_and_old_files_are_mended(call, opened):
+    paths = find_paths()
+    for old in (paths.races_dir / "1.json", paths.exports_dir / "a.md", paths.bench_dir / "1.json", paths.loads_file):
+        old.parent.mkdir(parents=True, exist_ok=True)
+        old.write_text("x")
+        for each, mode in ((old, 0o644), (old.parent, 0o755), (old.parent.parent, 0o755)):
+            each.chmod(mode)
+    paths.log_file.write_text("private")
+    paths.log_file.with_name("workbench.log.1").write_text("private")
+    before = os.umask(0)
+    try:
+        call("scripted")
+        paths.log_file.unlink()
+        workers = workbench.cli.screen.compose()
+        with workbench.cli.screen._logged(workers, workbench.cli.screen.LogBook()):
+            logging.getLogger("workbench.test").warning("private")
+    finally:
+        os.umask(before)
+    assert "private" in paths.log_file.read_text()
+    for folder in (paths.data_dir, paths.state_dir):
+        for each in (folder, *folder.rglob("*")):
+            wanted = 0o700 if each.is_dir() else 0o600
+            assert (each, each.stat().st_mode & 0o777) == (each, wanted)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import TargetError
-from workbench.store.files import write_copy
+from workbench.store.files import make_folder, make_private, replace_file, write_copy, write_new_file
 
 
 def noon() -> float:
@@ -33,3 +33,57 @@ def test_what_cannot_be_written_is_a_typed_error(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="cannot be written"):
         write_copy(tmp_path / "exports", "text", noon)
     assert [path.name for path in tmp_path.iterdir()] == ["exports"]
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The permissions of everything below a folder, and of itself."""
+    return {
+        str(path.relative_to(folder)): stat.S_IMODE(path.lstat().st_mode)
+        for path in (folder, *folder.rglob("*"))
+        if not path.is_symlink()
+    }
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+@pytest.mark.parametrize("links", [True, False])
+def test_new_files_and_folders_are_the_owners_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    if not links:
+        monkeypatch.setattr(os, "link", refuse)
+    tmp_path.chmod(0o755)
+    old = os.umask(0)
+    try:
+        write_new_file(tmp_path / "a" / "b" / "new.md", b"x")
+        write_new_file(tmp_path / "a" / "b" / "new.md", b"x")
+        replace_file(tmp_path / "c" / "d" / "kept.json", b"x")
+    finally:
+        os.umask(old)
+    assert modes(tmp_path) == {
+        ".": 0o755, "a": 0o700, "a/b": 0o700, "a/b/new.md": 0o600, "a/b/new-2.md": 0o600,
+        "c": 0o700, "c/d": 0o700, "c/d/kept.json": 0o600,
+    }  # fmt: skip
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
+def test_old_files_become_the_owners_alone(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "races", tmp_path / "elsewhere"
+    for path in (folder / "below", elsewhere):
+        path.mkdir(parents=True, mode=0o755)
+    for path, mode in ((folder / "a.json", 0o664), (folder / "b.json", 0o400), (elsewhere / "c.json", 0o644)):
+        path.write_text("x")
+        path.chmod(mode)
+    (folder / "link.json").symlink_to(elsewhere / "c.json")
+    (tmp_path / "linked").symlink_to(elsewhere)
+    make_private([tmp_path / "none", folder, tmp_path / "linked" / "none", folder])
+    assert modes(folder) == {".": 0o700, "a.json": 0o600, "b.json": 0o400, "below": 0o755}
+    assert stat.S_IMODE((elsewhere / "c.json").stat().st_mode) == 0o644
+
+
+def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        make_folder(tmp_path / "file" / "below")

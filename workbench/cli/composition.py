@@ -23,6 +23,7 @@ from workbench.library.catalog import LibraryCatalog
 from workbench.store.config.read import load_config
 from workbench.store.config.write import save_config
 from workbench.store.documents import RaceFolder
+from workbench.store.files import make_private
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, find_paths
 from workbench.store.sessions.store import DatabaseSessionStore
@@ -170,6 +171,7 @@ def compose() -> Workers:
     """The workers for this user and environment."""
     paths = find_paths()
     config, problems = load_config(paths.config_file)
+    make_private(paths.private_folders)
     return Workers(paths, config, problems)
 
 

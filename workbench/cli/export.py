@@ -22,6 +22,7 @@ from workbench.core.sending import ModelSender, SendProgress, Sent
 from workbench.core.session import ExportFormat, Session
 from workbench.core.units import size_text
 from workbench.store.export.session import export_session, session_text
+from workbench.store.files import make_folder
 
 STANDARD_OUTPUT = "-"
 PATH = "path"
@@ -122,7 +123,7 @@ def run(options: argparse.Namespace) -> int:
         formats = []
     target = Path(options.output) if options.output else workers.paths.exports_dir
     if (not options.output and formats) or len(formats) > 1:
-        target.mkdir(parents=True, exist_ok=True)
+        make_folder(target)
     written = [(form, export_session(session, form, target, base=base)) for form in formats]
     if options.json:
         files = [{"format": form, "path": str(path)} for form, path in written]

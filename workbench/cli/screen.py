@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import cast
@@ -30,7 +31,7 @@ from workbench.library.search import DEMO
 from workbench.store.config.write import save_config
 from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
-from workbench.store.files import write_copy
+from workbench.store.files import make_folder, open_private, write_copy
 from workbench.store.prompts import PromptFolder
 from workbench.telemetry.sampler import system_sampler
 from workbench.ui.services import Services
@@ -59,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     system = system_prompt(options, workers.config)
     with suppress(OSError):
         # Variants of models in stores and packages are written there, and the catalog has to list them at once.
-        workers.paths.models_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(workers.paths.models_dir)
     workers.files.fallback = workers.paths.models_dir
     workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
     resume, stored = None, ""
@@ -173,6 +174,15 @@ class _BookHandler(logging.Handler):
             self._book.add(level, record.name.removeprefix("workbench."), line)
 
 
+class _PrivateLogFile(RotatingFileHandler):
+    """A log file that its owner alone may read: messages may quote a conversation."""
+
+    @override
+    def _open(self) -> TextIOWrapper:
+        os.close(open_private(self.baseFilename, os.O_WRONLY | os.O_CREAT))
+        return super()._open()
+
+
 @contextmanager
 def _logged(workers: Workers, book: LogBook) -> Iterator[None]:
     """Send log lines to the book and to the log file, and none to the terminal, inside the `with` block."""
@@ -181,8 +191,8 @@ def _logged(workers: Workers, book: LogBook) -> Iterator[None]:
     handlers: list[logging.Handler] = [_BookHandler(book)]
     path = workers.paths.log_file
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = RotatingFileHandler(path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
+        make_folder(path.parent)
+        file = _PrivateLogFile(path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
     except OSError as error:
         book.add("warning", "log", f"There is no log file: {error}")
     else:

@@ -1,4 +1,7 @@
-"""Write files atomically: a crash leaves the old one or the new one, never a part."""
+"""Write files atomically: a crash leaves the old one or the new one, never a part.
+
+What this program writes holds private words: new files can be read by their owner alone, and so can new folders.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,46 @@ import contextlib
 import itertools
 import os
 import secrets
+import stat
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from workbench.core.errors import TargetError
+
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+_OTHERS = 0o077
+"""The permissions of everybody but the owner."""
+
+
+def open_private(path: str, flags: int) -> int:
+    """An opener for `open`: a file that it creates can be read by its owner alone."""
+    return os.open(path, flags, PRIVATE_FILE)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder and its missing parents, for their owner alone; existing ones stay as they are.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    for missing in reversed([each for each in (folder, *folder.parents) if not each.is_dir()]):
+        missing.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+
+
+def make_private(folders: Iterable[Path]) -> None:
+    """Take the permissions of others from folders of this program and from the files in them, where there are any.
+
+    Links stay as they are, and so does what cannot be changed.
+    """
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for path in (*folder.iterdir(), folder):
+                with contextlib.suppress(OSError):
+                    mode = path.lstat().st_mode
+                    if mode & _OTHERS and (stat.S_ISREG(mode) or (path is folder and stat.S_ISDIR(mode))):
+                        path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
 
 
 def sync_folder(folder: Path) -> None:
@@ -24,18 +62,17 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _finished_temporary(target: Path, data: bytes, mode: int | None) -> Iterator[Path]:
+def _finished_temporary(target: Path, data: bytes, mode: int) -> Iterator[Path]:
     """A file beside `target` with `data` on disk; removed afterwards unless it was moved."""
     temporary = target.with_name(f".workbench-{secrets.token_hex(6)}.tmp")
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    # A private file must not be readable by others for a moment either.
-    descriptor = os.open(temporary, flags, 0o666 if mode is None else 0o600)
+    descriptor = open_private(str(temporary), flags)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        if mode is not None:
+        if mode != PRIVATE_FILE:
             temporary.chmod(mode)
         yield temporary
     finally:
@@ -51,11 +88,11 @@ def replace_file(path: Path, data: bytes) -> None:
         OSError: It cannot be written; the old file is unchanged.
     """
     target = Path(os.path.realpath(path))
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     try:
         mode = target.stat().st_mode & 0o7777
     except FileNotFoundError:
-        mode = None
+        mode = PRIVATE_FILE
     with _finished_temporary(target, data, mode) as temporary:
         temporary.replace(target)
     sync_folder(target.parent)
@@ -67,7 +104,7 @@ def numbered(stem: str, suffix: str = "") -> Iterator[str]:
     yield from (f"{stem}-{number}{suffix}" for number in itertools.count(2))
 
 
-def _claim(source: Path, target: Path, data: bytes, mode: int | None) -> bool:
+def _claim(source: Path, target: Path, data: bytes, mode: int) -> bool:
     """Give `source` the name `target` unless that exists; returns whether it was free."""
     try:
         os.link(source, target)
@@ -78,14 +115,14 @@ def _claim(source: Path, target: Path, data: bytes, mode: int | None) -> bool:
     return True
 
 
-def _fill(target: Path, data: bytes, mode: int | None) -> bool:
+def _fill(target: Path, data: bytes, mode: int) -> bool:
     try:
-        file = target.open("xb")
+        file = open(target, "xb", opener=open_private)
     except FileExistsError:
         return False
     try:
         with file:
-            if mode is not None:
+            if mode != PRIVATE_FILE:
                 target.chmod(mode)
             file.write(data)
             file.flush()
@@ -96,15 +133,15 @@ def _fill(target: Path, data: bytes, mode: int | None) -> bool:
     return True
 
 
-def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
+def write_new_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> Path:
     """Write `data` to `path`, or to the first free numbered name if that exists; returns the path written.
 
-    `mode` are the permissions; None for those of any new file.
+    `mode` are the permissions; by default the owner alone may read it.
 
     Raises:
         OSError: It cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with _finished_temporary(path, data, mode) as temporary:
         names = map(path.with_name, numbered(path.stem, path.suffix))
         written = next(name for name in names if _claim(temporary, name, data, mode))
@@ -113,14 +150,14 @@ def write_new_file(path: Path, data: bytes, mode: int | None = None) -> Path:
 
 
 def write_copy(folder: Path, text: str, clock: Callable[[], float] = time.time) -> Path:
-    """Write a copied text to a new file in `folder`, named after the time and readable only by its owner.
+    """Write a copied text to a new file in `folder`, named after the time.
 
     Raises:
         TargetError: It cannot be written.
     """
     path = folder / time.strftime("copied-%Y%m%d-%H%M%S.txt", time.localtime(clock()))
     try:
-        return write_new_file(path, text.encode("utf-8", "replace"), 0o600)
+        return write_new_file(path, text.encode("utf-8", "replace"))
     except OSError as error:
         raise TargetError(
             f"The copy cannot be written to {path}: {error.strerror or error}.",

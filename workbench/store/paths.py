@@ -61,6 +61,11 @@ class Paths:
     library_cache = _Below("cache_dir", "library.json")
     """The metadata of the model files."""
 
+    @property
+    def private_folders(self) -> tuple[Path, ...]:
+        """The folders of files that hold private words: conversations, prompts, logs and figures of models."""
+        return self.data_dir, self.state_dir, self.exports_dir, self.races_dir, self.bench_dir, self.prompts_dir
+
     def as_dict(self) -> dict[str, Path]:
         """Every path by name, in display order: each folder, and what is below it."""
         below = [(name, value) for name, value in vars(Paths).items() if isinstance(value, _Below)]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing_extensions import override
 
 from workbench.core.prompt_text import PromptBook, PromptText, Range
-from workbench.store.files import replace_file
+from workbench.store.files import make_folder, open_private, replace_file
 from workbench.store.locks import try_lock
 
 MOST = 1000
@@ -84,9 +84,9 @@ class PromptFolder(PromptBook):
         if len(line) > LONGEST_LINE:
             return
         try:
-            self._history.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._history.parent)
             # Unbuffered: a line of another program never comes between.
-            with open(self._history, "ab", buffering=0, opener=_private) as file:
+            with open(self._history, "ab", buffering=0, opener=open_private) as file:
                 file.write(line)
         except OSError as error:
             _log.warning("%s cannot be written: %s", self._history, error)
@@ -107,7 +107,7 @@ class PromptFolder(PromptBook):
                 _log.warning("The text of the prompt cannot be kept in %s: %s", self._drafts, error)
 
     def _open_draft(self) -> int:
-        self._drafts.mkdir(parents=True, exist_ok=True)
+        make_folder(self._drafts)
         path = self._drafts / f"{secrets.token_hex(6)}.txt"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try_lock(descriptor)
@@ -121,7 +121,7 @@ class PromptFolder(PromptBook):
             self._pastes.unlink(missing_ok=True)
             return
         document = {"bytes": len(data), "crc32": zlib.crc32(data), "pastes": pastes}
-        with open(self._pastes, "wb", opener=_private) as file:
+        with open(self._pastes, "wb", opener=open_private) as file:
             file.write(json.dumps(document).encode())
 
     def _lost_drafts(self) -> list[PromptText]:
@@ -144,10 +144,6 @@ class PromptFolder(PromptBook):
             if prompt.text.strip():
                 found.append(prompt)
         return found
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _line(prompt: PromptText) -> bytes:

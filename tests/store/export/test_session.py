@@ -223,13 +223,16 @@ def test_a_value_that_cannot_be_held_writes_nothing(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX permissions")
-def test_the_users_mask_decides_who_may_read(tmp_path):
-    old = os.umask(0o027)
+def test_an_export_is_private_and_leaves_the_users_folder_as_it_is(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    folder.chmod(0o755)
+    old = os.umask(0)
     try:
-        path = export_session(SESSION, "md", tmp_path / "a.md")
+        written = [export_session(SESSION, "md", folder / "a.md", overwrite=each) for each in (False, True, False)]
     finally:
         os.umask(old)
-    assert path.stat().st_mode & 0o777 == 0o640
+    assert [path.stat().st_mode & 0o777 for path in (folder, *written)] == [0o755, 0o600, 0o600, 0o600]
 
 
 async def test_the_store_exports(tmp_path):

@@ -17,7 +17,7 @@ from threading import RLock
 from typing import Literal, TypeVar
 
 from workbench.core.errors import DamagedSessionsError, SessionError
-from workbench.store.files import numbered
+from workbench.store.files import make_folder, numbered, open_private
 from workbench.store.sessions.schema import is_from_another_version, prepare, transaction
 
 T = TypeVar("T")
@@ -143,10 +143,10 @@ class Database:
 
     def _open(self, role: Role) -> sqlite3.Connection:
         if role == "writer":
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self.path.parent)
             if not self.path.exists():
                 # Only the owner may read conversations.
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
+                os.close(open_private(str(self.path), os.O_RDWR | os.O_CREAT))
         connection = self._connect(role)
         try:
             if is_from_another_version(connection):

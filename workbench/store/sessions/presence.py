@@ -8,6 +8,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from workbench.store.files import make_folder
 from workbench.store.locks import try_lock
 
 _SUFFIX = ".lock"
@@ -30,7 +31,7 @@ class Presence:
         """
         if self._descriptor is None or self._pid != os.getpid():
             self._token = f"{os.getpid()}-{secrets.token_hex(4)}"
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._folder)
             for path in self._folder.glob(f"*{_SUFFIX}"):
                 self.is_alive(path.name.removesuffix(_SUFFIX))  # removes it if not
             path = self._path(self._token)
