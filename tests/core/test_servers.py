@@ -51,7 +51,8 @@ def test_a_reference_names_a_server_and_a_model():
 
 @pytest.mark.parametrize(("url", "expected"), [
     ("http://localhost", True), ("http://127.0.0.1:1", True), ("http://127.9.9.9", True), ("http://[::1]:1", True),
-    ("http://x.localhost", True), ("http://10.0.0.1", False), ("http://localhost.example.com", False),
+    ("http://x.localhost", True), ("http://localhost.:1", True), ("http://[::ffff:127.0.0.1]", True),
+    ("http://10.0.0.1", False), ("http://localhost.example.com", False), ("http://[::ffff:10.0.0.1]", False),
 ])  # fmt: skip
 def test_what_is_on_this_machine(url, expected):
     assert is_loopback(url) is expected

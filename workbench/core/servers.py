@@ -106,11 +106,13 @@ def origin(url: str) -> tuple[str, str, int]:
 
 def is_loopback(url: str) -> bool:
     """Whether an address is certainly on this machine."""
-    host = origin(url)[1]
+    host = origin(url)[1].rstrip(".")
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
+        mapped = getattr(address, "ipv4_mapped", None)
+        return bool((mapped or address).is_loopback)
     except ValueError:
         return False
 

@@ -1,7 +1,8 @@
 """The HTTP client of one server: timeouts, keys, redirects, and a limit on the size of responses.
 
-Certificates and proxies are handled as by httpx (`SSL_CERT_FILE`, `HTTPS_PROXY`, `NO_PROXY`); this machine is
-never asked through a proxy. httpx takes a tenth of a second to import: this module is imported in a thread.
+Certificates are found as by httpx (`SSL_CERT_FILE`), and proxies by the same variables (`HTTPS_PROXY`, `NO_PROXY`);
+this machine is never asked through a proxy. httpx takes a tenth of a second to import: this module is imported in a
+thread.
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ from workbench import __version__
 from workbench.core.errors import ServerAnswerError, WorkbenchError
 from workbench.core.servers import ServerAddress, is_loopback, origin
 from workbench.engine.remote.problems import error_of_status, error_of_transport, not_json, too_slow
+from workbench.engine.remote.proxies import proxy_of
 from workbench.engine.remote.response import ErrorStatus, HttpResponse, parsed
 
 MOST_REDIRECTS = 3
 LARGEST_ANSWER = 16 * 2**20
 """The maximum size of a response that does not stream, in bytes."""
 LARGEST_ERROR = 2**16
-_LOOPBACK = ("all://localhost", "all://*.localhost", "all://127.*", "all://[::1]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,23 +58,32 @@ class ServerClient:
     def __init__(self, address: ServerAddress, timeouts: Timeouts) -> None:
         self.address = address
         self.timeouts = timeouts
-        self._made: dict[bool, httpx.AsyncClient] = {}
+        self._made: dict[tuple[str, str, int], httpx.AsyncClient] = {}
+        """The connections by origin."""
 
     def _client(self, url: httpx.URL) -> httpx.AsyncClient:
-        """The connections for a URL. Certificates, which take long to read, are skipped without TLS on this machine."""
-        plain = url.scheme == "http" and is_loopback(str(url))
-        if plain not in self._made:
-            self._made[plain] = httpx.AsyncClient(
+        """The connections for a URL. Certificates, which take long to read, are skipped without TLS on this machine.
+
+        Raises:
+            ServerUnreachableError: The environment names a proxy that cannot be used.
+        """
+        where = origin(str(url))
+        if where not in self._made:
+            proxy = proxy_of(str(url))
+            plain = url.scheme == "http" and is_loopback(str(url))
+            self._made[where] = httpx.AsyncClient(
                 verify=False if plain else _certificates(),
                 # The timeout between two bytes depends on their meaning, so that the reader of a stream applies it.
                 timeout=httpx.Timeout(None, connect=self.timeouts.connect, write=self.timeouts.answer),
                 # A sweep may hold many streams open at once.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
                 headers={"User-Agent": f"workbench/{__version__}", "Accept-Encoding": "identity"},
-                mounts=dict.fromkeys(_LOOPBACK),
+                proxy=None if proxy is None else proxy.proxy(url.host),
+                # Its own reading of the environment raises for what it does not understand.
+                trust_env=False,
                 follow_redirects=False,
             )
-        return self._made[plain]
+        return self._made[where]
 
     async def close(self) -> None:
         """Close all connections."""
@@ -131,7 +141,7 @@ class ServerClient:
             async with asyncio.timeout(seconds), self._send(method, path, body) as response:
                 return await self._whole(response, path)
         except TimeoutError:
-            raise too_slow(self.address, f"there was no answer for {path}", seconds) from None
+            raise self._through_proxy(too_slow(self.address, f"there was no answer for {path}", seconds)) from None
 
     async def _whole(self, response: httpx.Response, path: str) -> HttpResponse:
         text = await self._read(response, LARGEST_ANSWER, path)
@@ -159,12 +169,21 @@ class ServerClient:
         if answer.status >= 400:
             raise self.error(answer, path, model)
         if not isinstance(answer.body, dict):
-            raise not_json(self.address, path, answer.text)
+            raise self._through_proxy(not_json(self.address, path, answer.text))
         return answer.body
 
     def error(self, answer: HttpResponse, path: str, model: str = "") -> WorkbenchError:
         """The error for a response's status. Arguments are those of `json`."""
-        return error_of_status(self.address, path, answer.status, answer.body, answer.headers, model)
+        error = error_of_status(self.address, path, answer.status, answer.body, answer.headers, model)
+        return self._through_proxy(error)
+
+    def _through_proxy(self, error: WorkbenchError) -> WorkbenchError:
+        """The error with the variable of the proxy between here and the server, where there is one."""
+        proxy = proxy_of(self.address.url)
+        if proxy is None or proxy.variable in str(error):
+            return error
+        hint = f"{error.hint} It was asked through the proxy in {proxy.variable}: add the host to NO_PROXY to avoid it."
+        return type(error)(error.message, hint.strip())
 
     @asynccontextmanager
     async def stream(self, path: str, body: object) -> AsyncIterator[AsyncIterator[tuple[bytes, int]]]:
@@ -181,7 +200,7 @@ class ServerClient:
                 text = await self._beginning(response)
                 raise ErrorStatus(path, HttpResponse(response.status_code, response.headers, text, parsed(text)))
             if response.headers.get("Content-Type", "").partition(";")[0].strip().casefold() == "text/html":
-                raise not_json(self.address, path, "<")
+                raise self._through_proxy(not_json(self.address, path, "<"))
             clock = time.perf_counter_ns
             yield ((data, clock()) async for data in response.aiter_bytes())
 
@@ -225,7 +244,7 @@ class ServerClient:
             headers["Content-Type"] = "application/json"
         headers |= more or {}
         key = self.address.key
-        if key is not None and _may_have_key(self.address.url, str(url)):
+        if key is not None and _is_same_server(self.address.url, str(url)):
             headers["Authorization"] = f"Bearer {key.reveal()}"
         return self._client(url).build_request(method, url, content=content, headers=headers)
 
@@ -245,7 +264,8 @@ class ServerClient:
             return None
         try:
             following = url.join(response.headers["Location"])
-        except httpx.InvalidURL:
+            origin(str(following))
+        except (httpx.InvalidURL, ValueError):
             following = httpx.URL("")
         if following.scheme not in {"http", "https"} or not following.host:
             raise ServerAnswerError(f"{self.address.label} redirects to an invalid address.", "Check the address.")
@@ -258,7 +278,9 @@ class ServerClient:
             yield
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # Without its cause, which holds the request with the key in a header.
-            raise error_of_transport(self.address, error) from None
+            proxy = proxy_of(self.address.url)
+            variable = "" if proxy is None else proxy.variable
+            raise self._through_proxy(error_of_transport(self.address, error, variable)) from None
 
 
 @cache
@@ -267,7 +289,7 @@ def _certificates() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _may_have_key(home: str, url: str) -> bool:
-    """Whether the key for the server at `home` may go to `url`: the same host, or the same one made safe by TLS."""
+def _is_same_server(home: str, url: str) -> bool:
+    """Whether what is for the server at `home` may go to `url`: the same one, or the same host made safe by TLS."""
     ours, theirs = origin(home), origin(url)
     return ours == theirs or (ours[1] == theirs[1] and ours[0] == "http" and (ours[2], theirs[2]) == (80, 443))

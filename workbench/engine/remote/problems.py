@@ -135,7 +135,8 @@ def _no_model(address: ServerAddress, model: str, words: str) -> UnknownModelErr
 def _refused(address: ServerAddress, status: int, said: str) -> ServerRefusedError:
     if status == 407:
         return ServerRefusedError(
-            f"The proxy on the way to {address.label} requires a password{said}", "Check HTTPS_PROXY."
+            f"The proxy on the way to {address.label} requires a password{said}",
+            "Write it as http://USER:PASSWORD@HOST:PORT.",
         )
     what = "requires a key" if address.key is None else "does not accept its key"
     return ServerRefusedError(f"{address.label} {what}{said}", HOW_TO_GIVE_A_KEY)
@@ -167,9 +168,17 @@ def too_slow(address: ServerAddress, what: str, seconds: float) -> ServerTimeout
     )
 
 
-def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL) -> WorkbenchError:
-    """The error for an exception of httpx."""
+def error_of_transport(
+    address: ServerAddress, error: httpx.HTTPError | httpx.InvalidURL, proxy: str = ""
+) -> WorkbenchError:
+    """The error for an exception of httpx; `proxy` is the variable that names the proxy on the way."""
     where = _asked(address, error)
+    is_tls = any(isinstance(cause, ssl.SSLError) for cause in _causes(error))
+    if proxy and not is_tls and isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError):
+        return ServerUnreachableError(
+            f"{where} cannot be reached through the proxy in {proxy}.",
+            f"Check {proxy}, or add the host to NO_PROXY.",
+        )
     # The message of a protocol error may hold the header with the key, so that it is never shown.
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return ServerUnreachableError(
@@ -177,8 +186,6 @@ def error_of_transport(address: ServerAddress, error: httpx.HTTPError | httpx.In
         )
     if isinstance(error, httpx.TimeoutException):
         return ServerTimeoutError(f"{where} took too long.", "It may be overloaded or stuck; ask again.")
-    if isinstance(error, httpx.ProxyError):
-        return ServerUnreachableError(f"The proxy on the way to {where} did not let it through.", "Check HTTPS_PROXY.")
     if isinstance(error, httpx.ConnectError):
         return _unreachable(where, error)
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError):
