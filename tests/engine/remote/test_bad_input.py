@@ -432,27 +432,58 @@ async def test_the_key_goes_to_its_server(raw_serve, host):
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_another_host_gets_the_question_and_no_key(raw_serve, host, status):
-    async def chat(peer, _request):
-        await peer.begin()
-        await peer.event({"choices": [{"delta": {"content": "there"}, "finish_reason": "stop"}]})
-
-    other = await raw_serve(chat)
+@pytest.mark.parametrize("path", ["/v1/chat/completions", ""])
+async def test_another_server_gets_neither_the_question_nor_the_key(raw_serve, host, status, path):
+    other = await raw_serve()
 
     async def send_on(peer, _request):
-        await peer.reply("", status, Location=f"{other.url}/v1/chat/completions")
+        await peer.reply("", status, Location=f"{other.url}{path}")
 
     server = await raw_serve(send_on)
+    (failed,) = await events_of(await opened(host(with_key), server))
+    assert isinstance(failed.error, ServerAnswerError)
+    assert f"redirects to another server, {other.url[7:]}" in failed.error.message
+    assert other.url in failed.error.hint
+    assert other.asked == []
+
+
+@pytest.mark.parametrize("status", [303, 307])
+async def test_a_list_of_models_may_be_elsewhere_without_the_key(raw_serve, host, status):
+    other = await raw_serve()
+
+    async def send_on(peer, request):
+        await peer.reply("", status, Location=f"{other.url}{request.path}")
+
+    server = await raw_serve(pages={"*": send_on})
+    await opened(host(with_key), server)
+    assert other.asked
+    assert all("authorization" not in asked.headers and not asked.body for asked in other.asked)
+
+
+@pytest.mark.parametrize(("location", "goes"), [
+    ("//127.0.0.1:{port}/x", True), ("/x", True), ("x", True), ("http://127.0.0.1:{port}/x", True),
+    ("https://127.0.0.1:{port}/x", False), ("http://localhost:{port}/x", False), ("http://127.0.0.2:{port}/x", False),
+    ("http://127.0.0.1:1/x", False), ("http://127.0.0.1:{port}@127.0.0.2:{port}/x", False),
+    ("http://127.0.0.1:99999/x", False),
+])  # fmt: skip
+async def test_which_redirects_a_question_follows(raw_serve, host, location, goes):
+    async def chat(peer, request):
+        if request.path.endswith("/x"):
+            await peer.begin()
+            await peer.event({"choices": [{"delta": {"content": "there"}, "finish_reason": "stop"}]})
+        else:
+            port = server.url.rpartition(":")[2]
+            await peer.reply("", 307, Location=location.format(port=port))
+
+    server = await raw_serve(chat)
     events = await events_of(await opened(host(with_key), server))
-    assert text_of(events) == "there"
-    (asked,) = other.posts()
-    assert "authorization" not in asked.headers
-    assert asked.json["messages"] == [{"role": "user", "content": "Hello"}]
+    assert isinstance(events[-1], Finished) is goes
+    assert len([asked for asked in server.asked if asked.path.endswith("/x")]) == goes
 
 
 @pytest.mark.parametrize(("location", "words"), [
     ("/v1/chat/completions", "too often"), ("file:///etc/passwd", "invalid address"),
-    ("http://no-such-host.invalid/", "'no-such-host.invalid'"),
+    ("http://no-such-host.invalid/", "another server, no-such-host.invalid"),
 ])  # fmt: skip
 async def test_redirects_to_nowhere(raw_serve, host, location, words):
     async def chat(peer, _request):

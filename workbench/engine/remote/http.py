@@ -214,7 +214,7 @@ class ServerClient:
 
     @asynccontextmanager
     async def _send(self, method: str, path: str, body: object) -> AsyncIterator[httpx.Response]:
-        """Send a request, and follow redirects; the key is sent only to its own server."""
+        """Send a request, and follow redirects; the key and what is sent stay with their own server."""
         url = httpx.URL(f"{self.address.url}{path}")
         content = None if body is None else json.dumps(body).encode()
         for _ in range(MOST_REDIRECTS + 1):
@@ -230,6 +230,12 @@ class ServerClient:
             url = following
             if response.status_code == 303:
                 method, content = "GET", None
+            if content is not None and not _is_same_server(self.address.url, str(url)):
+                there = url.netloc.decode("ascii", "replace")
+                raise ServerAnswerError(
+                    f"{self.address.label} redirects to another server, {there}: nothing was sent there.",
+                    f"If you trust it, use {url.scheme}://{there} as the address.",
+                )
         raise ServerAnswerError(f"{self.address.label} redirects too often.", "Check the address.")
 
     def _request(
