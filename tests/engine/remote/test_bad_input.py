@@ -537,6 +537,29 @@ async def test_what_a_server_does_not_know_is_left_out_and_remembered(raw_serve,
     assert [("stream_options" in asked.json) for asked in server.posts()] == [True, False, False]
 
 
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("body", [{"error": {"message": "Bad request."}}, "", "<html>", {"detail": [{"msg": "no"}]}])
+@pytest.mark.parametrize("gets_over_it", [True, False])
+async def test_a_refusal_without_a_name_says_nothing_about_the_next_question(
+    raw_serve, host, status, body, gets_over_it
+):
+    refusing = True
+
+    async def chat(peer, request):
+        if refusing and ("stream_options" in request.json or not gets_over_it):
+            await peer.reply(body, status)
+            return
+        await peer.begin()
+        await peer.event({"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]})
+
+    server = await raw_serve(chat)
+    engine = await opened(host(), server)
+    assert isinstance((await events_of(engine))[-1], Finished) is gets_over_it
+    refusing = False
+    assert isinstance((await events_of(engine))[-1], Finished)
+    assert [("stream_options" in asked.json) for asked in server.posts()] == [True, False, True]
+
+
 async def test_a_parameter_that_a_server_refuses_is_reported_once(raw_serve, host):
     async def chat(peer, request):
         if "seed" in request.json:

@@ -107,11 +107,12 @@ class OpenAIDialect(Dialect):
             body["max_completion_tokens"] = body.pop("max_tokens")
             return replace(question, body=body)
         needed = {"model", "messages", "prompt", "stream"}
-        refused = {name for name in body if name not in needed and re.search(rf"\b{name}\b", words)}
-        refused = refused or {name for name in _EXTRAS if name in body}
+        named = {name for name in body if name not in needed and re.search(rf"\b{name}\b", words)}
+        # Without a name it is a guess, for this question alone: a value may be wrong, or the message too long.
+        refused = named or {name for name in _EXTRAS if name in body}
         if not refused:
             return None
-        self._refused |= refused
+        self._refused |= named
         left = {name: value for name, value in body.items() if name not in refused}
         reported = (*question.refused, *sorted(refused.difference(_EXTRAS)))
         return replace(question, body=left, seed=question.seed if "seed" in left else None, refused=reported)
