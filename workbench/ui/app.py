@@ -12,9 +12,11 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
 from textual.worker import Worker
+from typing_extensions import override
 
 from workbench.core.errors import ConfigError
 from workbench.core.gc_tuning import collect_from_now
@@ -24,7 +26,7 @@ from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
 from workbench.ui.keys import spoken
-from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.machine.monitor import MachineMonitor
 from workbench.ui.services import Services
 from workbench.ui.themes import FALLBACK, load_themes, variable_defaults
@@ -142,6 +144,19 @@ class WorkbenchApp(App[None]):
             if problems:
                 text = "\n".join(map(clean_line, problems))
                 self.notify(text, title=title, severity="warning", timeout=12, markup=False)
+
+    @override
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Show a notification. Its text is never parsed as markup, whatever `markup` says."""
+        super().notify(clean(message), title=clean_line(title), severity=severity, timeout=timeout, markup=False)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_worker_error(

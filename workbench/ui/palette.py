@@ -8,6 +8,8 @@ from functools import partial
 from textual.app import SystemCommand
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 
+from workbench.ui.kit.text import plain
+
 SKIPPED = frozenset({"command_palette"})
 
 
@@ -30,11 +32,13 @@ class ActionProvider(Provider):
 
     async def discover(self) -> Hits:
         for entry in self._entries():
-            yield DiscoveryHit(entry.title, entry.callback, help=entry.help)
+            title = plain(entry.title)
+            yield DiscoveryHit(title, entry.callback, title.plain, plain(entry.help).markup)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
         for entry in self._entries():
             score = max(matcher.match(entry.title), matcher.match(entry.help) * 0.8)
             if score > 0:
-                yield Hit(score, matcher.highlight(entry.title), entry.callback, help=entry.help)
+                title = matcher.highlight(plain(entry.title).markup)
+                yield Hit(score, title, entry.callback, help=plain(entry.help).markup)

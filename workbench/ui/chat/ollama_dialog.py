@@ -65,9 +65,9 @@ class SendDialog(Dialog[Sent | None]):
     def compose(self) -> ComposeResult:
         keys = "Enter makes it · Tab to the other field · Esc stops, then closes"
         with dialog_box("send-box", "Make a model in Ollama", keys):
-            yield Label("Name", classes="dialog-label")
+            yield Label("Name", classes="dialog-label", markup=False)
             yield InputLine("send-name", value=proposed_name(self._session.title))
-            yield Label("Ollama is at", classes="dialog-label")
+            yield Label("Ollama is at", classes="dialog-label", markup=False)
             yield InputLine("send-server", value=self._sender.usual_server)
             yield SendLines()
 

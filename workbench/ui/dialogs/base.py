@@ -10,6 +10,7 @@ from textual.screen import ModalScreen
 from textual.worker import Worker
 
 from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import plain
 from workbench.ui.widgets.worker_errors import report_worker_error
 
 Result = TypeVar("Result")
@@ -32,5 +33,5 @@ class Dialog(ModalScreen[Result]):
 def dialog_box(box_id: str, title: str, keys: str) -> Vertical:
     """The box of a dialog, with its title above and its keys below."""
     box = Vertical(id=box_id, classes="dialog-box")
-    box.border_title, box.border_subtitle = title, keys
+    box.border_title, box.border_subtitle = plain(title), plain(keys)
     return box

@@ -63,7 +63,7 @@ class ExportDialog(Dialog[Export | None]):
     def compose(self) -> ComposeResult:
         with dialog_box("export-box", f"Export {self._what}", "Enter writes · Tab to the path · Esc closes"):
             yield OptionList(*map(Option, self._texts.values()), id="export-form", compact=True, markup=False)
-            yield Label("To", id="export-to", classes="dialog-label")
+            yield Label("To", id="export-to", classes="dialog-label", markup=False)
             yield InputLine("export-path")
 
     def on_mount(self) -> None:

@@ -66,13 +66,13 @@ class SettingsDialog(Dialog[Settings | None]):
     def compose(self) -> ComposeResult:
         with dialog_box("settings-box", "Settings", "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"):
             with VerticalScroll(id="settings-fields", can_focus=False):
-                yield Label("SYSTEM PROMPT", classes="dialog-heading")
+                yield Label("SYSTEM PROMPT", classes="dialog-heading", markup=False)
                 area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
                 area.cursor_blink = False
                 yield area
-                yield Label("SAMPLING · from the next answer on", classes="dialog-heading")
+                yield Label("SAMPLING · from the next answer on", classes="dialog-heading", markup=False)
                 yield from self._fields(reload=False)
-                yield Label("MODEL · after a reload", classes="dialog-heading")
+                yield Label("MODEL · after a reload", classes="dialog-heading", markup=False)
                 yield from self._fields(reload=True)
             yield Label("", id="settings-help", markup=False)
 

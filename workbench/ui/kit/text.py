@@ -30,6 +30,11 @@ def styled(*parts: tuple[str, str]) -> Content:
     return Content("".join(text for text, _ in parts), spans)
 
 
+def plain(text: str) -> Content:
+    """A text of a file, a model, a server or the user for a widget of Textual, which would parse a string as markup."""
+    return Content(clean_line(text))
+
+
 def short_label(model: ModelEntry, room: int = SHORT_NAME) -> str:
     """Name and quantization in few columns; the name is truncated first."""
     name, quant = clean_line(model.name), clean_line(model.quant or "")

@@ -41,7 +41,9 @@ class FilterDialog(Dialog[tuple[Filter | None] | None]):
 
     def compose(self) -> ComposeResult:
         with dialog_box("filter-box", "Show only", "Enter applies · Esc closes"):
-            yield OptionList(*(Option(_row(each, count)) for each, count in self._filters), id="filter-list")
+            yield OptionList(
+                *(Option(_row(each, count)) for each, count in self._filters), id="filter-list", markup=False
+            )
 
     def on_mount(self) -> None:
         kept = [each for each, _ in self._filters]

@@ -102,11 +102,11 @@ class QuantizeDialog(Dialog[None]):
             yield SourceLine()
             yield Rows("quantize-types")
             with Horizontal(classes="quantize-field"):
-                yield Label("importance matrix", classes="quantize-label")
+                yield Label("importance matrix", classes="quantize-label", markup=False)
                 yield InputLine("quantize-imatrix", "a file written by llama-imatrix; most types need none")
                 yield Label("", id="quantize-imatrix-note", markup=False)
             with Horizontal(classes="quantize-field"):
-                yield Label("write to", classes="quantize-label")
+                yield Label("write to", classes="quantize-label", markup=False)
                 yield InputLine("quantize-target")
             yield ChoiceNotes()
 
