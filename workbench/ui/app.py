@@ -143,7 +143,7 @@ class WorkbenchApp(App[None]):
         for title, problems in self._problems.items():
             if problems:
                 text = "\n".join(map(clean_line, problems))
-                self.notify(text, title=title, severity="warning", timeout=12, markup=False)
+                self.notify(text, title=title, severity="warning", timeout=12)
 
     @override
     def notify(
@@ -160,7 +160,7 @@ class WorkbenchApp(App[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_worker_error(
-            event, lambda text: self.notify(clean_line(text), severity="error", timeout=12, markup=False)
+            event, lambda text: self.notify(clean_line(text), severity="error", timeout=12)
         )
 
     # Keys
@@ -193,7 +193,7 @@ class WorkbenchApp(App[None]):
         try:
             self.services.save_config({"theme": name})
         except ConfigError as error:
-            self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning", markup=False)
+            self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning")
 
     # Screens
 

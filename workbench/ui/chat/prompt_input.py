@@ -48,7 +48,7 @@ class PromptInput:
         self._prompt.remember(await self._prompts.recall())
         if lost and not self._prompt.text:
             self._prompt.put_kept(lost[-1])
-            self._prompt.notify("This was in the prompt when the program ended last time.", markup=False)
+            self._prompt.notify("This was in the prompt when the program ended last time.")
 
     def keep_draft(self) -> None:
         self._draft_timer.pause()

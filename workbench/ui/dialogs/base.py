@@ -24,7 +24,7 @@ class Dialog(ModalScreen[Result]):
     ]
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))
+        report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error"))
 
     def action_close(self) -> None:
         self.dismiss(None)

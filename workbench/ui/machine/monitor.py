@@ -55,7 +55,7 @@ class MachineMonitor:
             self._show_alarm(alarm)
             if self._app.screen.id != "chat":
                 severity: SeverityLevel = "information" if alarm.severity == "info" else alarm.severity
-                self._app.notify(clean_line(alarm.text), severity=severity, timeout=ALARM_SECONDS, markup=False)
+                self._app.notify(clean_line(alarm.text), severity=severity, timeout=ALARM_SECONDS)
         self._app.screen.post_message(MachineChanged())
         on_gpu = workspace.machine.view.gpus and workspace.engine is not None
         if on_gpu and not self._devices_asked and not workspace.slot.loading:

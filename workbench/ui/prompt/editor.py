@@ -43,7 +43,7 @@ async def edit_outside(app: App[Any], text: str) -> str | None:
         command = editor_command()
         folder = Path(tempfile.mkdtemp(prefix="workbench-"))
     except (TargetError, OSError) as error:
-        app.notify(str(error), severity="warning", markup=False)
+        app.notify(str(error), severity="warning")
         return None
     path = folder / "prompt.md"
     try:
@@ -54,13 +54,13 @@ async def edit_outside(app: App[Any], text: str) -> str | None:
             done = await asyncio.to_thread(subprocess.run, [*command, str(path)], check=False)
         app.refresh(layout=True)
         if done.returncode:
-            app.notify(f"{command[0]} ended with {done.returncode}: the text is unchanged.", markup=False)
+            app.notify(f"{command[0]} ended with {done.returncode}: the text is unchanged.")
             return None
         return path.read_text(encoding="utf-8", errors="replace").rstrip("\n")
     except SuspendNotSupported:
-        app.notify("This terminal cannot be handed to an editor.", severity="warning", markup=False)
+        app.notify("This terminal cannot be handed to an editor.", severity="warning")
     except OSError as error:
-        app.notify(f"The editor failed: {error}", severity="warning", markup=False)
+        app.notify(f"The editor failed: {error}", severity="warning")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return None

@@ -296,7 +296,7 @@ class QuantizeDialog(Dialog[None]):
         self.dismiss(None)
 
     def _refuse(self, text: str) -> None:
-        self.notify(clean_line(text), title="Not started", severity="error", markup=False)
+        self.notify(clean_line(text), title="Not started", severity="error")
 
 
 def _path(text: str) -> Path | None:

@@ -123,7 +123,7 @@ class QuantizeManager:
 
     def _notify(self, text: str, title: str, seconds: float = 6, *, is_error: bool = False) -> None:
         severity: SeverityLevel = "error" if is_error else "information"
-        self._app.notify(clean_line(text), title=clean_line(title), severity=severity, timeout=seconds, markup=False)
+        self._app.notify(clean_line(text), title=clean_line(title), severity=severity, timeout=seconds)
 
     async def _search(self) -> None:
         """Look for models again: there is a new one."""

@@ -83,13 +83,13 @@ class Copier:
             write = self._write(wanted.text, why)
             self._app.run_worker(write, group="copy", exit_on_error=False, description="write a copy")
         else:
-            self._app.notify(wanted.said, timeout=2, markup=False)
+            self._app.notify(wanted.said, timeout=2)
 
     async def _write(self, text: str, why: str) -> None:
         try:
             path = await asyncio.to_thread(self._keep, text)
         except WorkbenchError as error:
-            self._app.notify(clean_line(f"{why} {error}".lstrip()), severity="error", markup=False)
+            self._app.notify(clean_line(f"{why} {error}".lstrip()), severity="error")
         else:
             said = f"{why} The text is in {path}" if why else f"Copied to {path}"
-            self._app.notify(clean_line(said), timeout=FILE_SECONDS, markup=False)
+            self._app.notify(clean_line(said), timeout=FILE_SECONDS)
