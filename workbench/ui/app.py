@@ -159,9 +159,7 @@ class WorkbenchApp(App[None]):
         super().notify(clean(message), title=clean_line(title), severity=severity, timeout=timeout, markup=False)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
-        report_worker_error(
-            event, lambda text: self.notify(clean_line(text), severity="error", timeout=12)
-        )
+        report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", timeout=12))
 
     # Keys
 

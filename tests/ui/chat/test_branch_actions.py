@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,15 +10,17 @@ from textual.widgets import TextArea
 
 from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.chat import Message
+from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.tree import INTERRUPTED, Node, Tree, Turn, View
-from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
+from workbench.engine.scripted import NO_DELAY, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.chat.edit_dialog import EditDialog
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.transcript.turns import TurnLines
 
+MakeHost = Callable[[Sequence[ScriptedModel]], ScriptedHost]
 ANSWERS = ("first answer", "second answer", "third answer", "fourth answer")
 
 
@@ -325,3 +328,62 @@ async def test_branches_at_small_sizes(host: ScriptedHost, clock: FakeClock, siz
         await pilot.press("!", "enter")
         await settle(pilot)
         assert turns(app) == ["why!", "third answer"]
+
+
+FAILED = Script(("never",), fail_at=0, error=EngineError("Nothing answers at http://x.", "Start the server."))
+NOTICE = "Nothing answers at http://x.\nStart the server."
+CUT = Script(("half", " an", " answer"), finish="length")
+
+
+def app_with(scripts: Sequence[Script], make: MakeHost, clock: FakeClock) -> WorkbenchApp:
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    return app_on(make([ScriptedModel(entry, tuple(scripts), NO_DELAY)]), clock, "tiny")
+
+
+@pytest.mark.parametrize("key", ["r", "g"])
+@pytest.mark.parametrize("again", [1, 2])
+async def test_why_nothing_was_added_stays_on_the_screen(
+    make_host: MakeHost, clock: FakeClock, key: str, again: int
+) -> None:
+    app = app_with([CUT, FAILED, FAILED], make_host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        for _ in range(again):
+            await press(pilot, "half an answer", key)
+        assert turns(app) == ["why", "half an answer", NOTICE]
+        assert NOTICE.partition("\n")[0] in shown(app)
+        assert app.workspace.conversation.turns[-1].message.content == "half an answer"
+
+
+async def test_a_failure_after_the_first_words_is_shown_below_the_new_branch(
+    make_host: MakeHost, clock: FakeClock
+) -> None:
+    app = app_with([CUT, replace(FAILED, fail_at=1, answer=("some", "thing"))], make_host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "half an answer", "r")
+        assert turns(app) == ["why", "some", NOTICE]
+
+
+async def test_the_failure_of_an_edited_question_is_shown(make_host: MakeHost, clock: FakeClock) -> None:
+    app = app_with([CUT, FAILED], make_host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "why", "e")
+        await pilot.press("x", "enter")
+        await settle(pilot)
+        assert turns(app) == ["whyx", "", NOTICE]
+
+
+@pytest.mark.parametrize("key", ["r", "g"])
+async def test_an_answer_that_adds_nothing_says_so(make_host: MakeHost, clock: FakeClock, key: str) -> None:
+    app = app_with([CUT, Script(())], make_host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "half an answer", key)
+        assert turns(app)[:2] == ["why", "half an answer"]
+        assert "added nothing" in turns(app)[-1]

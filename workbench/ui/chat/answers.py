@@ -89,6 +89,7 @@ class ChatAnswers:
         workspace, engine = self._workspace, self._workspace.engine
         if engine is not None:
             outcome = await self._stream(engine, lambda model, emit: workspace.answer(model, text, emit))
+            self._report(outcome)
             if not outcome.message.content and not outcome.message.reasoning:
                 self._give_back(text)
 
@@ -114,11 +115,16 @@ class ChatAnswers:
             self._view.add(self._view.transcript.user_turn(question))
         count = len(conversation.tree.nodes)
         try:
-            await self._stream(engine, ask, beginning)
+            outcome = await self._stream(engine, ask, beginning)
         finally:
-            if len(conversation.tree.nodes) == count:
-                # The answer stayed empty, and the conversation was restored.
+            restored = len(conversation.tree.nodes) == count
+            if restored:
+                # The answer stayed empty.
                 await self._view.redraw()
+        # Below the restored conversation: drawn before it, the notices would be gone.
+        self._report(outcome)
+        if restored and outcome.error is None and outcome.reason != "cancelled":
+            self._view.add(Notice("The model added nothing: the conversation is unchanged.", severity="warning"))
 
     async def _stream(self, engine: Engine, ask: Ask, beginning: Node | None = None) -> Outcome:
         view, model = self._view, engine.info.model
@@ -145,6 +151,11 @@ class ChatAnswers:
         turn.finish(model.label, outcome.metrics, outcome.reason)
         view.transcript.put_places(self._workspace.conversation.tree)
         view.update_swap()
+        return outcome
+
+    def _report(self, outcome: Outcome) -> None:
+        """Show the notices of an answer below it."""
+        view = self._view
         if outcome.dropped:
             count = f"{outcome.dropped} of the oldest messages were left out"
             view.add(Notice(f"The context is full: {count}.", "A longer context length keeps them.", "warning"))
@@ -152,4 +163,3 @@ class ChatAnswers:
             view.add(Notice(outcome.notice, severity="warning"))
         if outcome.error is not None:
             view.add_error(outcome.error, "engine")
-        return outcome
