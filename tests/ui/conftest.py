@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
@@ -24,6 +25,33 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 def only_what_is_to_come_is_waited_for() -> Iterator[None]:
     with exact_waits():
         yield
+
+
+class _LayoutFailures(logging.Handler):
+    """Collects the reports that a text was shown as plain text."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "shown as plain text" in (message := record.getMessage()):
+            self.messages.append(message)
+
+
+@pytest.fixture
+def layout_may_fail() -> None:
+    """For tests in which the layout of a text fails."""
+
+
+@pytest.fixture(autouse=True)
+def every_layout_works(request: pytest.FixtureRequest) -> Iterator[None]:
+    """The program goes on where the layout of a text fails; a test does not."""
+    failures, logger = _LayoutFailures(), logging.getLogger("workbench.ui")
+    logger.addHandler(failures)
+    yield
+    logger.removeHandler(failures)
+    assert not failures.messages or "layout_may_fail" in request.fixturenames
 
 
 @pytest.fixture

@@ -196,6 +196,7 @@ def test_no_markup_fails(before: list[str], unit: list[str], after: list[str], t
     assert not shown(text, 30) or text.strip()
 
 
+@pytest.mark.usefixtures("layout_may_fail")
 def test_a_layout_that_fails_is_plain_text_and_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -47,6 +48,21 @@ def short_problem(model: ModelEntry) -> str:
     return clean_line(model.problem.removeprefix(f"{model.path}: "))
 
 
+_logger = logging.getLogger(__name__)
+
+
+def wrap(line: Content, width: int) -> list[Content]:
+    """A styled text wrapped to `width`; where Textual fails on it, cut into rows without their styles.
+
+    The text comes from a model, a server or a file: nothing in it may end the program.
+    """
+    try:
+        return line.wrap(width)
+    except Exception:
+        _logger.exception("The layout of a text failed; it is shown as plain text")
+        return [row for text in line.plain.split("\n") for row in fold(Content(text), max(1, width))]
+
+
 LONGEST_CELL = 400
 """Characters that are read for one cell: a value of a file may have megabytes."""
 
@@ -84,7 +100,7 @@ def heading(text: str) -> Content:
 
 def paragraph(text: str, width: int, indent: int = 0, style: str = "") -> list[Content]:
     """Running text wrapped to `width`, every line indented."""
-    lines = Content(text).wrap(max(10, width - indent))
+    lines = wrap(Content(text), max(10, width - indent))
     return [Content(" " * indent) + (line.stylize(style) if style else line) for line in lines] or [Content("")]
 
 
@@ -93,7 +109,7 @@ def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:
     names = min(24, max((len(name) for name, _ in rows), default=0))
     lines = []
     for name, value in rows:
-        wrapped = Content(value).wrap(max(10, width - names - 4)) or [Content("")]
+        wrapped = wrap(Content(value), max(10, width - names - 4)) or [Content("")]
         for number, line in enumerate(wrapped):
             lines.append(styled((f"  {'' if number else name:<{names}}  ", "rows--dim")) + line)
     return lines

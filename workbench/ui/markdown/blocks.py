@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from markdown_it import MarkdownIt
     from markdown_it.token import Token
     from markdown_it.tree import SyntaxTreeNode
+
+_logger = logging.getLogger(__name__)
 
 BLANK = Content("")
 BULLETS = ("•", "◦", "▪")
@@ -85,7 +88,12 @@ def _bounded_inline(tokens: Sequence[Token]) -> list[Token]:
 
 def code_blocks(source: str) -> list[tuple[str, str]]:
     """The code and the language of every block of code in a text, in order, at any level."""
-    found = [token for token in parser().parse(source) if token.type in _CODE]
+    try:
+        found = [token for token in parser().parse(source) if token.type in _CODE]
+    except Exception:
+        # The text comes from a model or a server: nothing in it may end the program.
+        _logger.exception("The code blocks of a text could not be found")
+        return []
     return [(token.content.removesuffix("\n"), language_of(token)) for token in found]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from workbench.ui.kit.text import wrap
 from workbench.ui.markdown.code import TAB
 
 
@@ -71,5 +72,5 @@ class PlainDocument:
 
     def _wrap(self, line: str) -> list[Content]:
         # A blank after a word that fills its row would get a row of its own, but only where it came with the word.
-        rows = Content(line.rstrip()).wrap(self._width)
+        rows = wrap(Content(line.rstrip()), self._width)
         return [row.stylize_before(self._style) for row in rows] if self._style else rows

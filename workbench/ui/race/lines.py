@@ -17,7 +17,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.table import Column, Table
-from workbench.ui.kit.text import cut, cut_line, short_label, styled
+from workbench.ui.kit.text import cut, cut_line, short_label, styled, wrap
 
 MARKS = {
     "waiting": ("○", "waits"),
@@ -104,7 +104,7 @@ def history_lines(lane: Lane, questions: Sequence[str], width: int) -> list[Cont
 def question_lines(question: str, width: int) -> list[Content]:
     """A question, above its answer."""
     text = f"› {clean_line(question)}"
-    rows = Content(text, [Span(0, len(text), _QUESTION)]).wrap(width)
+    rows = wrap(Content(text, [Span(0, len(text), _QUESTION)]), width)
     return [*rows[:3], *([styled(("  …", _QUESTION))] if len(rows) > 3 else [])]
 
 
@@ -124,7 +124,7 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
         if not whole[start:end].strip():
             start, end = (start, start + 1) if start < len(whole) else (max(0, len(whole) - 1), len(whole))
         spans.append(Span(start, end, _PARTED))
-    lines = Content(whole, spans).wrap(width) if whole else []
+    lines = wrap(Content(whole, spans), width) if whole else []
     if lane.error is not None:
         lines += [Content(""), *_wrapped(clean(str(lane.error)), width, "lane--bad")]
     return lines
@@ -140,7 +140,7 @@ def difference_lines(reference: str, text: str, width: int) -> tuple[list[Conten
             spans.append(Span(place, end, _ADDED if piece.kind == "added" else _MISSING))
         place = end
     whole = "".join(piece.text for piece in pieces)
-    lines = Content(whole, spans).wrap(width)
+    lines = wrap(Content(whole, spans), width)
     return lines, _rows_of(whole, lines, [span.start for span in spans])
 
 
@@ -166,7 +166,7 @@ def _wrapped(text: str, width: int, style: str = "") -> list[Content]:
     if not text:
         return []
     content = Content(text, [Span(0, len(text), style)] if style else [])
-    return list(content.wrap(width))
+    return wrap(content, width)
 
 
 WIDE = 110

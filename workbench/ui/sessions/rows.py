@@ -12,7 +12,7 @@ from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.tree import Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import cut, padded, styled
+from workbench.ui.kit.text import cut, padded, styled, wrap
 
 DATE = 17
 """Columns of a date."""
@@ -117,7 +117,7 @@ def _turn_lines(turn: Turn | None, width: int) -> list[Content]:
     lines = [styled((name, "rows--heading"), ("".join(f"  {fact}" for fact in facts), "rows--dim"))]
     text = clean(turn.message.content[:LONGEST_SHOWN]).expandtabs(4)
     for line in text.split("\n"):
-        lines += Content(line).wrap(width) if line else [Content("")]
+        lines += wrap(Content(line), width) if line else [Content("")]
     if len(turn.message.content) > LONGEST_SHOWN:
         lines.append(styled((f"… and {len(turn.message.content) - LONGEST_SHOWN:,} more characters", "rows--dim")))
     return lines

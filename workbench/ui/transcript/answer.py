@@ -14,7 +14,7 @@ from workbench.core.recipe import GIVEN
 from workbench.core.tree import EDITED, BranchPosition, Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import StreamCleaner, clean_line
-from workbench.ui.kit.text import styled
+from workbench.ui.kit.text import styled, wrap
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.markdown.styles import MARKDOWN_STYLES, style_sheet
@@ -146,7 +146,7 @@ class AnswerTurn(TurnLines):
         branch = self._branch_text()
         gap = "  ·  " if branch and self._figures else ""
         if below := self._figures + styled((f"{gap}{branch}", "turn--figures")):
-            lines += [Content(""), *below.wrap(self._room)]
+            lines += [Content(""), *wrap(below, self._room)]
         return lines
 
     @override

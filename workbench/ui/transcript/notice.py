@@ -9,7 +9,7 @@ from textual.geometry import Size
 
 from workbench.core.errors import WorkbenchError
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import styled
+from workbench.ui.kit.text import styled, wrap
 from workbench.ui.widgets.lines import Lines
 
 
@@ -58,6 +58,6 @@ class Notice(Lines):
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         title = styled((self._title, "notice--title"))
-        self._lines = [*title.wrap(width), *(Content(self._hint).wrap(width) if self._hint else [])]
+        self._lines = [*wrap(title, width), *(wrap(Content(self._hint), width) if self._hint else [])]
         self.forget_drawn()
         return len(self._lines)

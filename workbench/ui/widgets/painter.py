@@ -6,6 +6,7 @@ the same object as before, with all that was worked out for it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from textual.geometry import Region, Spacing
 from textual.strip import Strip
 from textual.style import Style
 from textual.widget import Widget
+
+_logger = logging.getLogger(__name__)
 
 KEPT_ROWS = 400
 """Finished rows that are kept: each is some tens of objects, which the garbage collector goes through repeatedly."""
@@ -62,8 +65,13 @@ class LinePainter:
         return style
 
     def draw(self, line: Content, width: int, base: Style) -> Strip:
-        """A line, cut or filled up to a width, on a base style."""
-        segments = [Segment(text, style.rich_style) for text, style in line.render(base, "", self.style) if text]
+        """A line, cut or filled up to a width, on a base style; without its styles where Textual fails on them."""
+        try:
+            segments = [Segment(text, style.rich_style) for text, style in line.render(base, "", self.style) if text]
+        except Exception:
+            # The text comes from a model, a server or a file: nothing in it may end the program.
+            _logger.exception("The drawing of a line failed; it is shown as plain text")
+            segments = [Segment(line.plain, base.rich_style)]
         return Strip(segments, line.cell_length).adjust_cell_length(width, base.rich_style)
 
     def render_lines(
