@@ -12,6 +12,7 @@ from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.command import Provider
+from textual.events import Event
 from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Input, TextArea
@@ -25,7 +26,7 @@ from workbench.core.recipe import Recipe
 from workbench.ui._compat import KeptStylesheet, prompt_driver
 from workbench.ui.bindings import APP_BINDINGS, KeyNames
 from workbench.ui.chat.screen import ChatScreen
-from workbench.ui.keys import spoken
+from workbench.ui.keys import as_text, spoken
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.machine.monitor import MachineMonitor
 from workbench.ui.services import Services
@@ -162,6 +163,9 @@ class WorkbenchApp(App[None]):
         report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", timeout=12))
 
     # Keys
+
+    async def on_event(self, event: Event) -> None:
+        await super().on_event(as_text(event))
 
     def get_key_display(self, binding: Binding) -> str:
         return spoken(binding.key)

@@ -1,13 +1,16 @@
-"""Keys and keymaps: the keys of a binding, how people write them, and the problems of a keymap."""
+"""Keys and keymaps: the keys of a binding, how people write them, what they type, and the problems of a keymap."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from unicodedata import category
 
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key, Paste
 
 from workbench.core.errors import did_you_mean
+from workbench.ui.kit.sanitize import clean
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,18 @@ def spoken(key: str) -> str:
     if len(last) == 1 and not modifiers:
         name = last
     return "+".join([*(modifier.capitalize() for modifier in modifiers), name])
+
+
+def as_text(event: Event) -> Event:
+    """A key that types a character which Textual drops, as a paste of this character; any other event as it is.
+
+    Python counts as unprintable, and Textual drops, what keyboards type all the same: joiners, no-break and ideographic
+    spaces, marks of direction, and characters that are newer than Python's tables.
+    """
+    if not isinstance(event, Key) or event.character is None or event.is_printable:
+        return event
+    is_control = any(category(character) == "Cc" for character in event.character)
+    return event if is_control or clean(event.character) != event.character else Paste(event.character)
 
 
 def keymap_problems(groups: Sequence[KeyGroup], keymap: Mapping[str, str]) -> list[str]:

@@ -12,6 +12,7 @@ from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from workbench.core.prompt_text import Range
 from workbench.ui.kit.sanitize import clean
+from workbench.ui.kit.text import visible_character
 from workbench.ui.prompt.pastes import Pastes, is_long
 
 OPEN_LIMIT = 100_000
@@ -102,7 +103,7 @@ class ChipArea(TextArea):
         self.replace(text, start, end, maintain_selection_offset=False)
         self.history.checkpoint()
 
-    # Chips as single characters
+    # Visible characters and chips, as single characters
 
     def _chips(self, row: int) -> list[Range]:
         return self.pastes.chips(self.document.get_line(row)) if row < self.document.line_count else []
@@ -114,7 +115,7 @@ class ChipArea(TextArea):
         return line
 
     def edit(self, edit: Edit) -> EditResult:
-        """Carry out an edit, widened so that no part of a chip is left."""
+        """Carry out an edit, widened so that no part of a visible character or of a chip is left."""
         top, bottom = sorted((edit.from_location, edit.to_location))
         if top == bottom:
             top = bottom = self._beside(top)
@@ -123,7 +124,7 @@ class ChipArea(TextArea):
         return super().edit(Edit(edit.text, top, bottom, edit.maintain_selection_offset))
 
     def validate_selection(self, selection: Selection) -> Selection:
-        """Keep the cursor out of chips; it moves on in its direction."""
+        """Keep the cursor out of visible characters and chips; it moves on in its direction."""
         row, column = selection.end
         was_row, was_column = self.selection.end
         before = None if was_row != row or was_column == column else was_column > column
@@ -132,10 +133,14 @@ class ChipArea(TextArea):
         return Selection(start, end)
 
     def _beside(self, location: Location, *, before: bool | None = None) -> Location:
-        """The place before or after the chip around `location`; the nearer one where `before` is None."""
+        """The place before or after the visible character or the chip around `location`.
+
+        The nearer one where `before` is None.
+        """
         row, column = location
-        for start, end in self._chips(row):
+        line = self.document.get_line(row) if row < self.document.line_count else ""
+        for start, end in (visible_character(line, column), *self._chips(row)):
             if start < column < end:
                 nearer = column - start <= end - column
-                return row, start if (nearer if before is None else before) else end
-        return location
+                column = start if (nearer if before is None else before) else end
+        return row, column
