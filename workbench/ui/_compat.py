@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 import sys
 import time
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 ESCAPE = "\x1b"
 ALT_ENTER, NEW_LINE = "\x1b\r", "\n"
 """The bytes of Alt+Enter in most terminals, which Textual would read as Enter; and of a new line."""
+ASK_AGAIN_SECONDS = 1.0
+"""How often a terminal that reports the mouse in the oldest form is asked for the other one."""
 QUIET_SECONDS = 0.1
 """How often the thread that reads keys checks whether the program ends."""
 PENDING_SECONDS = 0.01
@@ -31,6 +34,42 @@ THEMES_KEPT = 8
 """The number of themes whose parsed style sheets are cached."""
 SHEETS_KEPT = 256
 """The number of sheets that are cached for each theme; there is one for each class of widget and of screen."""
+
+
+class MouseReports:
+    """Rewrites mouse reports of the oldest form, ESC [ M and three bytes, as those with decimal numbers (SGR).
+
+    A terminal sends the oldest form where it does not know the modes that were asked for, or has lost them, such as one
+    that was attached again. Their bytes may be no UTF-8, or two of them one character of it.
+    """
+
+    _REPORT = re.compile(rb"\x1b\[M(.)(.)(.)", re.DOTALL)
+    _OPEN = re.compile(rb"(?:\x1b(?:\[(?:M.{0,2})?)?)?\Z", re.DOTALL)
+
+    def __init__(self) -> None:
+        self.seen = False
+        """Whether there was any such report in the last bytes."""
+        self._tail = b""
+        """What may be the beginning of a report."""
+        self._given = 0
+        """How much of it was returned already."""
+
+    def feed(self, data: bytes) -> bytes:
+        """The next bytes of the terminal, rewritten; an unfinished report is kept back until the rest of it comes."""
+        text, found = self._REPORT.subn(self._decimal, self._tail + data)
+        self.seen = found > 0
+        end = open_.start() if (open_ := self._OPEN.search(text)) else len(text)
+        self._tail = text[end:]
+        # Its first two bytes may as well be the Escape key, which cannot wait.
+        stop = max(self._given, end if len(self._tail) > 2 else len(text))
+        returned, self._given = text[self._given : stop], stop - end
+        return returned
+
+    @staticmethod
+    def _decimal(report: re.Match[bytes]) -> bytes:
+        button, x, y = (group[0] - 32 for group in report.groups())
+        released = button & 3 == 3 and not button & 96
+        return b"\x1b[<%d;%d;%d%c" % (button & ~3 if released else button, x, y, b"m" if released else b"M")
 
 
 def prompt_driver() -> type[Driver] | None:
@@ -46,18 +85,25 @@ def prompt_driver() -> type[Driver] | None:
     from textual.drivers.linux_driver import LinuxDriver
 
     class PromptDriver(LinuxDriver):
-        """Reads keys as its base does, and checks more often while an Escape is pending."""
+        """Checks more often than its base while an Escape is pending, and takes every form of mouse reports."""
 
         def run_input_thread(self) -> None:
             parser = XTermParser()
             decode = getincrementaldecoder("utf-8")("replace").decode
+            reports = MouseReports()
+            asked = float("-inf")
             pending_until = 0.0
             with selectors.SelectSelector() as selector:
                 selector.register(self.fileno, selectors.EVENT_READ)
                 while not self.exit_event.is_set():
                     pending = time.monotonic() < pending_until
                     if selector.select(PENDING_SECONDS if pending else QUIET_SECONDS):
-                        text = decode(os.read(self.fileno, 4096)).replace(ALT_ENTER, NEW_LINE)
+                        text = decode(reports.feed(os.read(self.fileno, 4096))).replace(ALT_ENTER, NEW_LINE)
+                        if reports.seen and time.monotonic() - asked > ASK_AGAIN_SECONDS:
+                            # What the terminal forgot together with the form of the reports.
+                            self._enable_mouse_support()
+                            self._enable_bracketed_paste()
+                            asked = time.monotonic()
                         if ESCAPE in text:
                             pending_until = time.monotonic() + constants.ESCAPE_DELAY + QUIET_SECONDS
                         for event in parser.feed(text) if text else ():
