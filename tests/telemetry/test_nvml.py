@@ -181,9 +181,59 @@ def test_a_gpu_that_will_be_split_after_a_reset_is_whole_until_then(play, nvml):
 
 
 def test_a_load_above_all_of_it(play, nvml):
-    play.show(RTX_4090 | {"util": 101, "memory_util": 255})
+    play.show(RTX_4090 | {"util": 101, "memory_util": 103})
     sample = only(nvml)
     assert (sample.gpu_percent, sample.memory_percent) == (100, 100)
+
+
+UNKNOWN_32 = [65_535, 2**31 - 1, 2**31, 2**32 - 1]
+UNKNOWN_64 = [*UNKNOWN_32[:2], 2**32 - 1, 2**63 - 1, 2**64 - 1]
+
+
+@pytest.mark.parametrize(
+    ("figure", "field", "value"),
+    [
+        *((figure, field, value)
+          for figure, field in (("util", "gpu_percent"), ("memory_util", "memory_percent"), ("limit", "power_limit_w"),
+                                ("temperature", "temperature_c"), ("power", "power_w"), ("clock", "clock_mhz"),
+                                ("memory_clock", "memory_clock_mhz"))
+          for value in UNKNOWN_32),
+        *((figure, field, value)
+          for figure, field in (("energy", "energy_mj"), ("used", "memory_used"), ("throttle", "throttle"))
+          for value in UNKNOWN_64),
+        ("util", "gpu_percent", 255), ("temperature", "temperature_c", 255),
+    ],
+)  # fmt: skip
+def test_a_number_that_stands_for_an_unknown_figure(play, nvml, figure, field, value):
+    play.show(RTX_4090 | {figure: value})
+    sample = only(nvml)
+    lost = {"memory_used", "memory_free"} if figure == "used" else {field}
+    assert {each.name for each in fields(GpuSample) if getattr(sample, each.name) is None} == lost | {
+        "spill_total", "spill_used"
+    }  # fmt: skip
+    assert {name for name, _ in sample.absent} == lost
+    assert why_not(sample, field) == "implausible"
+
+
+@pytest.mark.parametrize("value", UNKNOWN_64)
+def test_an_unknown_size_of_a_process(play, nvml, value):
+    play.show(RTX_4090 | {"compute": f"self:{value}"})
+    sample = only(nvml)
+    assert (sample.memory_own, why_not(sample, "memory_own")) == (None, "not supported")
+
+
+def test_unknown_counts_of_gpus_and_parts(play, nvml):
+    play.show(H200 | {"mig": 1, "parts": 2**32 - 1})
+    assert [sample.gpu.partition for sample in nvml.read()] == ["whole"]
+    nvml._forget()
+    play.show(RTX_4090, count=2**32 - 1)
+    assert nvml.read() == []
+
+
+def test_unknown_versions_and_capability(play, nvml):
+    play.show(RTX_4090 | {"capability": -1}, cuda=-1)
+    assert only(nvml).gpu.capability is None
+    assert nvml.versions() == {"driver": "570.86.15"}
 
 
 def test_several_cards(play, nvml):

@@ -23,6 +23,7 @@ from workbench.telemetry.nvml_device import (
     Reader,
     SystemMemory,
     foreign_pids,
+    is_known,
 )
 from workbench.telemetry.source import GpuSource, SourceError
 
@@ -36,6 +37,8 @@ STALE_CODES = frozenset({UNKNOWN, VERSION_MISMATCH})
 """Errors after which only a new process can continue: the loaded library no longer matches the driver."""
 
 _LOST = frozenset({GPU_IS_LOST, RESET_REQUIRED})
+_MOST_DEVICES = 1024
+"""A larger number of GPUs counts as unknown."""
 LOOK_AGAIN_EVERY = 30
 """Readings after which the devices are counted again."""
 
@@ -136,7 +139,8 @@ class NvmlSource(GpuSource):
             found["driver"] = str(self._nvml.nvmlSystemGetDriverVersion())
         with suppress(self._nvml.NVMLError):
             cuda = self._nvml.nvmlSystemGetCudaDriverVersion()
-            found["cuda"] = f"{cuda // 1000}.{cuda % 1000 // 10}"
+            if is_known(cuda) and cuda:
+                found["cuda"] = f"{cuda // 1000}.{cuda % 1000 // 10}"
         return found
 
     def _start(self) -> Nvml:
@@ -154,7 +158,7 @@ class NvmlSource(GpuSource):
     def _sample(self) -> list[GpuSample]:
         self._readings += 1
         due = self._devices is not None and self._readings % LOOK_AGAIN_EVERY == 0
-        if self._devices is None or (due and (self._lost or self._nvml.nvmlDeviceGetCount() != self._count)):
+        if self._devices is None or (due and (self._lost or self._device_count() != self._count)):
             self._devices = self._find()
         samples = []
         lost: list[NvmlDevice] = []
@@ -178,7 +182,7 @@ class NvmlSource(GpuSource):
         nvml = self._nvml
         reader = Reader(nvml, self._pid, self._pids_are_foreign(), _wants_former_lists(nvml), self._system_memory)
         found: list[NvmlDevice] = []
-        self._count = nvml.nvmlDeviceGetCount()
+        self._count = self._device_count()
         self._lost = 0
         failure = None
         for index in range(self._count):
@@ -192,6 +196,10 @@ class NvmlSource(GpuSource):
         if failure is not None and not found:
             raise failure
         return found
+
+    def _device_count(self) -> int:
+        count: int = self._nvml.nvmlDeviceGetCount()
+        return count if is_known(count, _MOST_DEVICES) else 0
 
     def _forget(self) -> None:
         """Start afresh with the next reading."""

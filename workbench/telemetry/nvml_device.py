@@ -46,8 +46,19 @@ _THROTTLE: tuple[tuple[int, Throttle], ...] = (
     (0x100, "display clocks"),
 )
 _CLOCK_SM, _CLOCK_MEMORY, _SENSOR_GPU = 1, 2, 0
-_NOT_A_SIZE = 2**63
-"""NVML returns 2^64 - 1 for an unknown size."""
+_UNKNOWN_VALUES = frozenset(2**bits - 1 for bits in (16, 31, 32, 63, 64))
+"""NVML returns the largest number of a type, signed or unsigned, for an unknown figure."""
+_MOST_PLAUSIBLE = {
+    "gpu_percent": 200,
+    "memory_percent": 200,
+    "temperature_c": 200,
+    "power_w": 10**8,
+    "power_limit_w": 10**8,
+    "clock_mhz": 10**5,
+    "memory_clock_mhz": 10**5,
+    "parts": 64,
+}
+"""Limits of figures in NVML's units, above which a figure counts as unknown."""
 
 _PROCESS_LISTS = (
     "nvmlDeviceGetComputeRunningProcesses",
@@ -70,6 +81,11 @@ def foreign_pids(link: Path = Path("/proc/self/ns/pid")) -> bool:
         return str(link.readlink()) != _FIRST_PID_NAMESPACE
     except OSError:  # Not Linux, or no namespaces.
         return False
+
+
+def is_known(value: int | None, most: int = 2**63) -> bool:
+    """Whether a number of NVML is a figure, and not one of those that stand for an unknown figure."""
+    return value is not None and 0 <= value <= most and value not in _UNKNOWN_VALUES
 
 
 def throttle_reasons(bits: int) -> tuple[Throttle, ...]:
@@ -116,6 +132,7 @@ class NvmlDevice:
         pci_id = normal_pci_id(bus_id.decode("ascii", "replace") if isinstance(bus_id, bytes) else bus_id)
         mig = self._ask("mig", nvml.nvmlDeviceGetMigMode)
         split = mig is not None and mig[0] == 1
+        capability = self._ask("capability", nvml.nvmlDeviceGetCudaComputeCapability)
         return GpuInfo(
             key=uuid or pci_id or f"nvml {index}",
             source="nvml",
@@ -123,7 +140,7 @@ class NvmlDevice:
             name=name,
             uuid=uuid,
             pci_id=pci_id,
-            capability=self._ask("capability", nvml.nvmlDeviceGetCudaComputeCapability),
+            capability=capability if capability is not None and all(map(is_known, capability)) else None,
             unified=not split and self._memory() is None and self._absent["memory"] == "not supported",
             partition="whole" if split else "",
         )
@@ -132,7 +149,7 @@ class NvmlDevice:
         """The MIG devices of a partitioned GPU."""
         if self.info.partition != "whole":
             return []
-        most = self._ask("parts", self._nvml.nvmlDeviceGetMaxMigDeviceCount) or 0
+        most = self._number("parts", self._nvml.nvmlDeviceGetMaxMigDeviceCount) or 0
         parts = []
         for index in range(most):
             try:
@@ -158,17 +175,17 @@ class NvmlDevice:
             memory_used=used,
             memory_free=free,
             memory_own=self._own_memory(),
-            gpu_percent=None if rates is None else min(100.0, float(rates.gpu)),
-            memory_percent=None if rates is None else min(100.0, float(rates.memory)),
-            temperature_c=self._number("temperature_c", 1, nvml.nvmlDeviceGetTemperature, _SENSOR_GPU),
-            power_w=self._number("power_w", 1000, nvml.nvmlDeviceGetPowerUsage),
-            power_limit_w=self._number("power_limit_w", 1000, nvml.nvmlDeviceGetEnforcedPowerLimit),
-            clock_mhz=self._ask("clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_SM),
-            memory_clock_mhz=self._ask("memory_clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_MEMORY),
+            gpu_percent=None if rates is None else self._percent("gpu_percent", rates.gpu),
+            memory_percent=None if rates is None else self._percent("memory_percent", rates.memory),
+            temperature_c=self._number("temperature_c", nvml.nvmlDeviceGetTemperature, _SENSOR_GPU),
+            power_w=self._watts("power_w", nvml.nvmlDeviceGetPowerUsage),
+            power_limit_w=self._watts("power_limit_w", nvml.nvmlDeviceGetEnforcedPowerLimit),
+            clock_mhz=self._number("clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_SM),
+            memory_clock_mhz=self._number("memory_clock_mhz", nvml.nvmlDeviceGetClockInfo, _CLOCK_MEMORY),
             throttle=self._throttle(),
-            energy_mj=self._size("energy_mj", nvml.nvmlDeviceGetTotalEnergyConsumption),
+            energy_mj=self._number("energy_mj", nvml.nvmlDeviceGetTotalEnergyConsumption),
         )
-        if "gpu_percent" in self._absent:
+        if rates is None:
             self._absent["memory_percent"] = self._absent["gpu_percent"]
         named = {each.name for each in fields(GpuSample)}
         absent = tuple((name, reason) for name, reason in self._absent.items() if name in named)
@@ -185,7 +202,7 @@ class NvmlDevice:
             self._absent.update(memory_total=reason, memory_used=reason, memory_free=reason)
             return None, None, None
         total, used, free = memory
-        if used > total or free > total:
+        if max(used, free) > total or not (is_known(used) and is_known(free)):
             self._absent.update(memory_used="implausible", memory_free="implausible")
             return total, None, None
         return total, used, free
@@ -202,7 +219,7 @@ class NvmlDevice:
             memory = self._ask("memory", self._nvml.nvmlDeviceGetMemoryInfo)
         if memory is None:
             return None
-        if not 0 < memory.total < _NOT_A_SIZE:
+        if not (is_known(memory.total) and memory.total):
             self._absent["memory"] = "not supported"
             return None
         return memory.total, memory.used, memory.free
@@ -225,7 +242,7 @@ class NvmlDevice:
             held += [process.usedGpuMemory for process in processes if process.pid == self._reader.pid]
         if not answered:
             return None
-        if any(size is None or size >= _NOT_A_SIZE for size in held):
+        if not all(map(is_known, held)):
             self._absent["memory_own"] = "not supported"
             return None
         self._absent.pop("memory_own", None)
@@ -254,18 +271,30 @@ class NvmlDevice:
         if bits is None:
             return None
         self._absent.pop("throttle", None)
+        if not is_known(bits):
+            self._absent["throttle"] = "implausible"
+            return None
         return throttle_reasons(bits)
 
-    def _number(self, figure: str, unit: float, call: Callable[..., int], *arguments: object) -> float | None:
-        value = self._ask(figure, call, *arguments)
-        return None if value is None else value / unit
+    def _percent(self, figure: str, value: int) -> float | None:
+        # Some drivers report a little more than 100.
+        known = self._known(figure, value)
+        return None if known is None else min(100.0, float(known))
 
-    def _size(self, figure: str, call: Callable[..., int]) -> int | None:
-        value = self._ask(figure, call)
-        if value is not None and value >= _NOT_A_SIZE:
-            self._absent[figure] = "implausible"
-            return None
-        return value
+    def _watts(self, figure: str, call: Callable[..., int]) -> float | None:
+        milliwatts = self._number(figure, call)
+        return None if milliwatts is None else milliwatts / 1000
+
+    def _number(self, figure: str, call: Callable[..., int], *arguments: object) -> int | None:
+        value = self._ask(figure, call, *arguments)
+        return None if value is None else self._known(figure, value)
+
+    def _known(self, figure: str, value: int) -> int | None:
+        """`value`; None, with the reason recorded, where it stands for an unknown figure."""
+        if is_known(value, _MOST_PLAUSIBLE.get(figure, 2**63)):
+            return value
+        self._absent[figure] = "implausible"
+        return None
 
     def _ask(self, figure: str, call: Callable[..., _T], *arguments: object) -> _T | None:
         """One figure; where it is absent, record why."""

@@ -83,6 +83,14 @@ def test_a_card_that_is_seen_or_of_no_interest_or_has_another_finding():
     assert ids(cards=(nvidia,), gpus=(CARD,), sources=(NO_DRIVER,), devices=None) == []
 
 
+@pytest.mark.parametrize("cards", [(), (PciCard("0000:01:00.0", 0x10DE, None),)])
+def test_an_installed_driver_that_is_not_loaded(cards):
+    not_loaded = SourceState("nvml", "absent", "not loaded: sudo modprobe nvidia", 9)
+    alarm = only(cards=cards, sources=(not_loaded,))
+    assert (alarm.id, alarm.text, alarm.subject) == ("gpu-driver", "not loaded: sudo modprobe nvidia", "nvml")
+    assert "apt install" not in alarm.hint
+
+
 @pytest.mark.parametrize(("build", "severity"), [
     ({}, "warning"), (BUILD | {"AVX2": False}, "warning"), (BUILD | {"AVX512": False}, "info"),
 ])  # fmt: skip

@@ -14,6 +14,7 @@ from workbench.core.units import GIB, size_text
 from workbench.telemetry.doctor.gpus import unused_gpus
 from workbench.telemetry.doctor.install import BINDING
 from workbench.telemetry.doctor.machine import MachineInfo, PciCard
+from workbench.telemetry.nvml import NO_DRIVER
 
 LITTLE_MEMORY = GIB
 LITTLE_DISK = GIB
@@ -146,9 +147,14 @@ def _engine(facts: Facts) -> list[Alarm]:
 
 
 def _undriven(facts: Facts) -> Iterator[Alarm]:
-    """Cards without a driver that reports them. A driver that is down has its own finding."""
+    """Drivers that are not loaded, and cards without one. A driver that is down has its own finding."""
     seen = {sample.gpu.pci_id for sample in facts.gpus}
     absent = {state.source for state in facts.sources if state.status == "absent"}
+    for state in facts.sources:
+        # The library of the driver is installed: the advice to install the driver would be wrong.
+        if state.source == "nvml" and state.status == "absent" and state.code == NO_DRIVER:
+            absent.discard(state.source)
+            yield Alarm("gpu-driver", "warning", state.reason, subject=state.source)
     for card in facts.cards:
         maker, source, hint = _WANTED_DRIVERS.get(card.vendor, ("", "", ""))
         if source not in absent or card.pci_id in seen:
