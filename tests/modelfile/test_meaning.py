@@ -282,3 +282,23 @@ def test_a_template_is_looked_at():
     assert examine("FROM a\nTEMPLATE {{ end }}\nTEMPLATE {{ .Prompt }}").errors == ()
     (error,) = examine("FROM a\n\nPARAMETER template {{ end }}").errors
     assert error.line == 3
+
+
+@pytest.mark.parametrize("number", ["0x1p1024", "-0x1p1024", "0x.8p99999", "1e400", "0x1p-99999"])
+def test_a_number_beyond_a_float_in_a_template_is_an_error_with_its_place(number: str) -> None:
+    reading = examine(f"FROM x\nTEMPLATE {{{{ if {number} }}}}a{{{{ end }}}}\n")
+    assert [error.line for error in reading.errors] == ([] if "p-" in number else [2])
+
+
+@pytest.mark.parametrize("place", ["read_value", "is_version"])
+def test_an_instruction_that_raises_is_one_error_of_many(monkeypatch, place: str) -> None:
+    monkeypatch.setattr(f"workbench.modelfile.meaning.{place}", lambda *_: 1 / 0)
+    reading = examine("FROM x\nPARAMETER temperature 1\nREQUIRES 1.0\nMESSAGE nobody hi\n")
+    assert len(reading.errors) == 2
+    assert any("division by zero" in error.message for error in reading.errors)
+
+
+def test_a_template_parser_that_raises_is_an_error(monkeypatch) -> None:
+    monkeypatch.setattr("workbench.modelfile.template.parse", lambda _: 1 / 0)
+    (error,) = examine("FROM x\nTEMPLATE a\n").errors
+    assert (error.line, "division by zero" in error.message) == (2, True)

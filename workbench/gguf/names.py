@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -79,7 +80,8 @@ def parse_name(name: str) -> FileName:
 def parameter_count(text: object) -> int | None:
     """The number of parameters in a text such as `8.0B`; None for anything else."""
     match = _COUNT.fullmatch(text.strip()) if isinstance(text, str) else None
-    return round(float(match["number"]) * _SCALE[match["unit"].upper()]) if match else None
+    count = float(match["number"]) * _SCALE[match["unit"].upper()] if match else math.inf
+    return round(count) if math.isfinite(count) else None
 
 
 def _stem(name: str) -> str:

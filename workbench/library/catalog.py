@@ -19,7 +19,7 @@ from workbench.core.recipe import Recipe
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 from workbench.library.entries import make_entry, printable
 from workbench.library.file_facts import FileFactsCache
-from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file
+from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file, read_each
 from workbench.library.modelfiles import Lookups, open_modelfile, recipe_of
 from workbench.library.ollama import PREFIX, Manifest, manifests, parse_ollama_name, read_manifest
 from workbench.library.places import Places, find_places
@@ -223,7 +223,7 @@ class LibraryCatalog(Catalog):
         raise UnknownModelError(f"Ollama has no model {ref[len(PREFIX) :]!r}.", f"{hint}{not_seen}")
 
     def _of_ollama(self, manifest: Manifest) -> ModelEntry:
-        found = read_manifest(manifest)
+        (found,) = read_each([manifest], lambda item: [read_manifest(item)], lambda item: item.path)
         if isinstance(found, ScanProblem):
             raise ModelFileError(f"{found}.", f"Run `ollama pull {manifest.name}`.")
         if found.problem:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import logging
+
 from workbench.core.models import ModelEntry
 from workbench.gguf.names import parse_name
 from workbench.library.file_facts import FileFacts
-from workbench.library.folders import Found, ModelFile
+from workbench.library.folders import Found, ModelFile, reason
 from workbench.library.groups import group_of, is_generic
 from workbench.library.labels import find_mismatch, tensor_quant
+
+log = logging.getLogger(__name__)
 
 
 def make_entry(found: Found, facts: FileFacts | None) -> ModelEntry:
     """The entry of a model that a source has found, with the facts of its file; None where it has no file."""
-    facts = facts or FileFacts()
+    try:
+        return _entry(found, facts or FileFacts())
+    except Exception as error:
+        log.exception("%s cannot be described", found.place.path)
+        return ModelEntry(
+            ref=found.place.ref,
+            name=printable(found.name or (found.file.path.name if found.file.paths else found.place.ref)),
+            path=str(found.file.path) if found.file.paths else None,
+            source=found.place.source,
+            problem=printable(reason(error)),
+            places=(found.place,),
+        )
+
+
+def _entry(found: Found, facts: FileFacts) -> ModelEntry:
     file = found.file
     problem = found.problem or (_incomplete(file) if file.missing else "") or facts.problem
     parts = parse_name(file.path.name if file.paths else found.name)

@@ -21,7 +21,7 @@ from workbench.gguf.header import Header
 from workbench.gguf.model import ModelFacts, describe, get_text, other_kind
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
-from workbench.library.folders import ModelFile
+from workbench.library.folders import ModelFile, reason
 from workbench.library.groups import Identity
 from workbench.library.labels import Mix, mix_of
 
@@ -66,9 +66,16 @@ def read_facts(file: ModelFile, known: KnownStrings) -> FileFacts:
     """Read the headers of `file`. A file that cannot be read has a `problem`."""
     try:
         first, *others = (read_header(path, known=known) for path in file.paths)
-        facts = describe(first, others)
+        return _facts(first, others)
     except ModelFileError as error:
         return FileFacts(problem=str(error).removeprefix(f"{file.path}: "))
+    except Exception as error:
+        log.exception("%s cannot be read", file.path)
+        return FileFacts(problem=reason(error))
+
+
+def _facts(first: Header, others: Sequence[Header]) -> FileFacts:
+    facts = describe(first, others)
     return FileFacts(
         problem=_why_no_model(first, facts),
         identity=_identity(first, facts),
@@ -188,7 +195,7 @@ class FileFactsCache:
             return None
         try:
             stamp, facts, text = row["stamp"], _facts_of_row(row["reading"]), row["sample"]
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             return None
         if isinstance(text, str) and text:
             self._samples.setdefault(path, (stamp, text))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from workbench.core.models import Place, ScanProblem
 from workbench.gguf.names import SUFFIX, parse_shard
+
+log = logging.getLogger(__name__)
 
 FileId = tuple[int, int]
 """Device and inode: equal for every name of one file or folder."""
@@ -51,6 +55,22 @@ class Found:
 
 
 Finding = Found | ScanProblem
+Item = TypeVar("Item")
+
+
+def read_each(
+    items: Iterable[Item | ScanProblem], read: Callable[[Item], Iterable[Finding]], place: Callable[[Item], Path | str]
+) -> Iterator[Finding]:
+    """What `read` finds in each of `items`. One for which it raises anything is left out, and reported."""
+    for item in items:
+        if isinstance(item, ScanProblem):
+            yield item
+            continue
+        try:
+            yield from read(item)
+        except Exception as error:
+            log.exception("%s cannot be read", place(item))
+            yield ScanProblem(place(item), reason(error))
 
 
 def find_in_folders(folders: Iterable[Path]) -> Iterator[Finding]:
@@ -91,7 +111,7 @@ def walk(root: Path, seen: set[FileId] | None = None) -> Iterator[ModelFile | Sc
             seen.add(identity)
             with os.scandir(folder) as entries:
                 children = sorted(entries, key=lambda entry: entry.name)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             yield ScanProblem(folder, reason(error))
             continue
         files: dict[Path, int] = {}
@@ -146,8 +166,10 @@ def file_id(status: os.stat_result) -> FileId:
     return status.st_dev, status.st_ino
 
 
-def reason(error: OSError) -> str:
+def reason(error: Exception) -> str:
     """Why something could not be read."""
+    if not isinstance(error, OSError):
+        return f"it is left out, because reading it failed ({type(error).__name__}: {error})"
     if isinstance(error, FileNotFoundError):
         return "there is no such folder or file"
     if isinstance(error, PermissionError):
@@ -221,7 +243,7 @@ def listed(folder: Path, *, optional: bool = True) -> Iterator[Path | ScanProble
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if not entry.name.startswith("."))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         if not (optional and isinstance(error, FileNotFoundError)):
             yield ScanProblem(folder, reason(error))
         return

@@ -19,6 +19,7 @@ from workbench.library.folders import (
     mode_of,
     place_in,
     put_together,
+    read_each,
     reason,
     size_of,
     subfolders,
@@ -48,15 +49,13 @@ def find_hugging_face(places: Places) -> Iterator[Finding]:
 
 def find_in_cache(cache: Path, source: str) -> Iterator[Finding]:
     """Every GGUF in a folder of a program `source` that is laid out as the Hugging Face cache, and need not exist."""
-    for folder in subfolders(cache):
-        if isinstance(folder, ScanProblem):
-            yield folder
-        elif folder.name.startswith(_PREFIX):
-            repository = folder.name.removeprefix(_PREFIX).replace("--", "/", 1)
-            yield from _find_in_repository(folder, repository, source)
+    yield from read_each(subfolders(cache), lambda folder: _find_in_repository(folder, source), lambda folder: folder)
 
 
-def _find_in_repository(folder: Path, repository: str, source: str) -> Iterator[Finding]:
+def _find_in_repository(folder: Path, source: str) -> Iterator[Finding]:
+    if not folder.name.startswith(_PREFIX):
+        return
+    repository = folder.name.removeprefix(_PREFIX).replace("--", "/", 1)
     taken: set[tuple[str, Path]] = set()
     seen: set[FileId] = set()
     for snapshot in _snapshots(folder):

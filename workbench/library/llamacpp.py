@@ -17,6 +17,7 @@ from workbench.library.folders import (
     listed,
     model_files,
     place_in,
+    read_each,
     size_of,
 )
 from workbench.library.huggingface import find_in_cache
@@ -58,8 +59,9 @@ def _flat(folder: Path, *, optional: bool = True) -> Iterator[Finding]:
             unfinished.append(item)
         else:
             others.append(item)
-    for file in model_files(others):
-        yield file if isinstance(file, ScanProblem) else _found(file, file.path.name, repositories)
+    yield from read_each(
+        model_files(others), lambda file: [_found(file, file.path.name, repositories)], lambda file: file.path
+    )
     for path in unfinished:
         yield _found(ModelFile((path,), size_of(path)), path.name.removesuffix(_SUFFIX), repositories, UNFINISHED)
 

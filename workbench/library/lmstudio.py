@@ -8,7 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.core.models import ScanProblem
-from workbench.library.folders import Finding, Found, listed, mode_of, model_files, place_in, read_small, subfolders
+from workbench.library.folders import (
+    Finding,
+    Found,
+    listed,
+    mode_of,
+    model_files,
+    place_in,
+    read_each,
+    read_small,
+    subfolders,
+)
 from workbench.library.places import Places
 
 LM_STUDIO = "lmstudio"
@@ -55,5 +65,8 @@ def find_lm_studio(places: Places) -> Iterator[Finding]:
 
 def _files(folder: Path) -> Iterator[Finding]:
     name = f"{folder.parent.name}/{folder.name}"
-    for file in model_files(listed(folder)):
-        yield file if isinstance(file, ScanProblem) else Found(file, place_in(LM_STUDIO, file, name))
+    yield from read_each(
+        model_files(listed(folder)),
+        lambda file: [Found(file, place_in(LM_STUDIO, file, name))],
+        lambda file: file.path,
+    )

@@ -22,6 +22,7 @@ from workbench.library.folders import (
     file_id,
     listed,
     mode_of,
+    read_each,
     read_small,
     reason,
     size_of,
@@ -105,8 +106,7 @@ def ollama_stores(places: Places) -> Iterator[Path]:
 
 def find_ollama(places: Places) -> Iterator[Finding]:
     """Every model in Ollama's stores."""
-    for manifest in manifests(places):
-        yield manifest if isinstance(manifest, ScanProblem) else read_manifest(manifest)
+    yield from read_each(manifests(places), lambda manifest: [read_manifest(manifest)], lambda manifest: manifest.path)
 
 
 def manifests(places: Places) -> Iterator[Manifest | ScanProblem]:

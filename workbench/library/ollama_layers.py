@@ -42,7 +42,7 @@ def read_layers(manifest: Manifest) -> tuple[Path, Recipe]:
             messages=tuple(_messages(by_kind.get("messages"))),
             notes=tuple(map(printable, notes)),
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError, OverflowError) as error:
         raise ModelFileError(
             f"{manifest.path}: a file that this manifest of Ollama names cannot be read: {error}.",
             f"Run `ollama pull {manifest.name}`.",

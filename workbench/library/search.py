@@ -15,7 +15,7 @@ from threading import Event, Thread
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
 from workbench.library.file_facts import FileFacts, FileFactsCache
-from workbench.library.folders import Finding, Found, find_in_folders, found_in, mode_of, model_file
+from workbench.library.folders import Finding, Found, find_in_folders, found_in, mode_of, model_file, read_each
 from workbench.library.huggingface import HUGGING_FACE, find_hugging_face
 from workbench.library.llamacpp import LLAMA_CPP, find_llama_cpp
 from workbench.library.lmstudio import LM_STUDIO, find_lm_studio
@@ -93,9 +93,8 @@ class Search:
         if self.demo is not None:
             file = model_file(self.demo)
             yield Found(file, Place(DEMO, str(file.path), DEMO))
-        yield from find_in_folders(self.folders)
-        for name in self.stores:
-            yield from STORES[name](self.places)
+        yield from read_each([self.folders], find_in_folders, lambda folders: ", ".join(map(str, folders)))
+        yield from read_each(self.stores, lambda name: STORES[name](self.places), str)
         for text in self.recent:
             path = Path(text)
             if stat.S_ISREG(mode_of(path)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +15,8 @@ from workbench.modelfile.syntax import COMMANDS, ROLES, Instruction, ModelfileSy
 from workbench.modelfile.values import IGNORED, out_of_range, read_value, used_values, written_value
 from workbench.modelfile.versions import is_version
 from workbench.modelfile.write import write
+
+log = logging.getLogger(__name__)
 
 # Ollama keeps instructions and parameters in one list by name: a parameter of such a name is that instruction.
 _COMMAND_OF_PARAMETER = {"model": "from", **{name: name for name in COMMANDS if name not in ("from", "parameter")}}
@@ -131,6 +134,10 @@ class _Collector:
             self._take(_as_ollama_has_it(command))
         except ModelfileError as error:
             self.errors.append(Finding(error.message, error.hint, command.line, command.column))
+        except Exception as error:
+            log.exception("%s in line %d of a Modelfile cannot be read", command.name, command.line)
+            problem = f"{command.name.upper()} cannot be read: {type(error).__name__}: {error}"
+            self.errors.append(Finding(problem, "", command.line, command.column))
 
     def _warn(self, command: Instruction, message: str) -> None:
         self.warnings.append(Finding(message, "", command.line, command.column))
@@ -213,9 +220,14 @@ def _template_error(template: str, commands: Sequence[Instruction]) -> Finding |
 
     try:
         parse_template(template)
-    except TemplateError as error:
+    except Exception as error:
+        if isinstance(error, TemplateError):
+            message, hint = error.message, error.hint
+        else:
+            log.exception("the template of a Modelfile cannot be parsed")
+            message, hint = f"{type(error).__name__}: {error}", ""
         last = next(each for each in reversed(commands) if "template" in (each.name, each.parameter))
-        return Finding(f"template error: {error.message}", error.hint, last.line, last.column)
+        return Finding(f"template error: {message}", hint, last.line, last.column)
     return None
 
 

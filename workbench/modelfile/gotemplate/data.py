@@ -5,6 +5,7 @@ The input is the JSON of the API (`role`, `content`, `tool_calls`, …). Missing
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 
 from workbench.modelfile.gotemplate.json_text import to_json
@@ -24,7 +25,10 @@ def plain(value: object) -> Value:
         case bool() | None:
             return value
         case int() | float():
-            return float(value)
+            try:
+                return float(value)
+            except OverflowError:
+                return math.inf if value > 0 else -math.inf
         case str():
             return sound_text(value)
         case Mapping():

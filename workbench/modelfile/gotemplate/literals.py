@@ -94,7 +94,10 @@ def number_value(literal: str) -> int | float:
                 raise ValueError(f"{literal} does not fit in 64 bits")
             return sign * whole
     if _HEXADECIMAL_FLOAT.fullmatch(digits):
-        value = float.fromhex(plain)
+        try:
+            value = float.fromhex(plain)
+        except OverflowError:
+            value = math.inf
     elif _FLOAT.fullmatch(digits) and ("_" not in digits) and not digits.isdecimal():
         value = float(digits)
     else:
