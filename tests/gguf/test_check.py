@@ -126,6 +126,49 @@ def test_types_that_are_none_for_weights(tmp_path: Path, raw) -> None:
     assert "Q8_1" in refusal(path).message
 
 
+@pytest.mark.parametrize("kind", [9, 15, 24, 25, 26, 27, 28], ids=["Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"])
+@pytest.mark.parametrize("name", ["blk.0.attn_q.weight", "token_embd.weight", "blk.0.ffn_down_exps.weight"])
+def test_types_that_the_graph_cannot_multiply(tmp_path: Path, raw, name: str, kind: int) -> None:
+    path = tmp_path / "m.gguf"
+    keys = [raw.string("general.architecture", "llama")]
+    path.write_bytes(raw.file(keys, [raw.tensor(name, (256,), kind)], data=b"\0" * 2048))
+    assert "cannot hold weights" in refusal(path).message
+
+
+@pytest.mark.parametrize("name", ["shortconv.conv.weight", "post_ffw_norm_1.weight", "layer_output_scale.weight"])
+def test_tensors_of_elementwise_operations_must_be_f32(tmp_path: Path, raw, name: str) -> None:
+    path = tmp_path / "m.gguf"
+    keys = [raw.string("general.architecture", "llama")]
+    path.write_bytes(raw.file(keys, [raw.tensor(f"blk.0.{name}", (32,), 1)], data=b"\0" * 128))
+    assert "computes it as F32" in refusal(path).message
+
+
+@pytest.mark.parametrize(("kind", "said"), [(26, "number of layers is missing"), (0, "it holds indices")])
+def test_a_table_of_indices_must_be_i32(tmp_path: Path, raw, kind: int, said: str) -> None:
+    path = tmp_path / "m.gguf"
+    keys = [raw.string("general.architecture", "deepseek4")]
+    path.write_bytes(raw.file(keys, [raw.tensor("blk.0.ffn_gate_tid2eid.weight", (32,), kind)], data=b"\0" * 128))
+    assert said in refusal(path).message
+
+
+def test_a_step_of_zero_between_layers_with_experts(tmp_path: Path, model_writer) -> None:
+    """llama.cpp divides by it for one architecture only, and writes 0 for all others."""
+    keys = {".interleave_moe_layer_step": 0}
+    for architecture in ("llama", "qwen2"):
+        check_loadable(model_writer(tmp_path / f"{architecture}.gguf", architecture=architecture, keys=keys))
+    path = model_writer(tmp_path / "m.gguf", architecture="ernie4_5-moe", keys=keys)
+    assert "interleave_moe_layer_step' is 0" in refusal(path).message
+
+
+def test_a_file_that_llama_cpp_wrote_is_taken(tmp_path: Path, tiny_model: Path) -> None:
+    import llama_cpp
+
+    model = llama_cpp.llama_model_load_from_file(str(tiny_model).encode(), llama_cpp.llama_model_default_params())
+    llama_cpp.llama_model_save_to_file(model, str(tmp_path / "saved.gguf").encode())
+    llama_cpp.llama_model_free(model)
+    check_loadable(tmp_path / "saved.gguf")
+
+
 # Vocabularies.
 
 

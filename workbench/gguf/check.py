@@ -20,13 +20,16 @@ MAX_EXPERTS = 1024
 ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
 _TOKENS = "tokenizer.ggml.tokens"
 _DAMAGED = "The file is damaged, or was converted wrongly: download it again, or from another source."
-_NO_WEIGHT_TYPES = frozenset({"Q8_1", "Q8_K"})
-"""Types that llama.cpp uses only for intermediate results."""
-_MUST_NOT_BE_ZERO = ("full_attention_interval", "interleave_moe_layer_step")
-"""Keys whose value llama.cpp divides by."""
+_NO_WEIGHT_TYPES = frozenset({"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"})
+"""Types that llama.cpp uses for intermediate results and indices only: it multiplies by no such tensor."""
+_INDICES = ".ffn_gate_tid2eid.weight"
+"""Suffix of the tables of expert numbers by token, the only tensors of integers."""
+_DIVISORS = (("full_attention_interval", ""), ("interleave_moe_layer_step", "ernie4_5-moe"))
+"""Keys whose value llama.cpp divides by, and the architecture for which it does; all where that is empty."""
 _ELEMENTWISE = (
     ".bias", "norm.weight", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
-    "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d",
+    "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d", "shortconv.conv.weight", "norm_1.weight", "norm_2.weight",
+    "layer_output_scale.weight", "altup_correct_scale.weight",
 )  # fmt: skip
 """Suffixes of tensors of element-wise operations, which the CPU computes in F32 only."""
 _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}
@@ -112,10 +115,14 @@ class _LoadCheck:
         if len(self.headers) > 1 and total is not None and total != len(tensors):
             self._fail(f"its parts hold {len(tensors)} tensors instead of {total}")
         for tensor in tensors:
-            if tensor.type.name in _NO_WEIGHT_TYPES:
-                self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}, which cannot hold weights")
-            if tensor.type.name != "F32" and tensor.name.endswith(_ELEMENTWISE):
-                self._fail(f"the tensor {tensor.name!r} has the type {tensor.type.name}; llama.cpp computes it as F32")
+            kind = tensor.type.name
+            if kind != "F32" and tensor.name.endswith(_ELEMENTWISE):
+                self._fail(f"the tensor {tensor.name!r} has the type {kind}; llama.cpp computes it as F32")
+            if tensor.name.endswith(_INDICES):
+                if kind != "I32":
+                    self._fail(f"the tensor {tensor.name!r} has the type {kind}; it holds indices, which are I32")
+            elif kind in _NO_WEIGHT_TYPES:
+                self._fail(f"the tensor {tensor.name!r} has the type {kind}, which cannot hold weights")
 
     def _int(self, architecture: str, key: str, default: int = 0) -> int:
         value = get_int(self.metadata, f"{architecture}.{key}")
@@ -195,8 +202,8 @@ class _LoadCheck:
                 f"its RoPE scaling is {scaling[:40]!r}; llama.cpp knows {', '.join(sorted(ROPE_SCALINGS))}",
                 "A newer llama.cpp may load it.",
             )
-        for key in _MUST_NOT_BE_ZERO:
-            if get_int(self.metadata, f"{architecture}.{key}") == 0:
+        for key, only in _DIVISORS:
+            if only in {"", architecture} and get_int(self.metadata, f"{architecture}.{key}") == 0:
                 self._fail(f"the metadata key '{architecture}.{key}' is 0")
         for key in ("layer_norm_epsilon", "layer_norm_rms_epsilon"):
             epsilon = self.metadata.get(f"{architecture}.attention.{key}", 0.0)
