@@ -240,6 +240,23 @@ def test_directories_that_cannot_be_used(catalog: LibraryCatalog, tmp_path: Path
         catalog.resolve(write(tmp_path / "Modelfile", "FROM ./d"))
 
 
+APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4064)
+
+
+def test_companions_of_macos_beside_a_model_do_not_matter(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    weights = model(tmp_path / "d" / "w.gguf")
+    for name in ("._w.gguf", "._model.safetensors", "._pytorch_model.bin", ".w.bin", ".other.gguf"):
+        (tmp_path / "d" / name).write_bytes(APPLE_DOUBLE)
+    for line in ("FROM ./d", "FROM ./d/w.gguf"):
+        assert catalog.resolve(write(tmp_path / "Modelfile", line)).path == str(weights)
+    problem = catalog.resolve(str(tmp_path / "d" / "._w.gguf")).problem
+    assert "macOS' companion" in problem
+    assert "Download" not in problem
+    with pytest.raises(ModelFileError) as caught:
+        catalog.resolve(str(tmp_path / "d" / "v.gguf"))
+    assert "._" not in caught.value.hint
+
+
 def test_a_link_out_of_a_directory_is_refused(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
     weights = model(tmp_path / "blobs" / "w.gguf")
     (tmp_path / "d").mkdir()

@@ -64,6 +64,13 @@ def test_a_broken_theme_says_why(tmp_path: Path, text: str, reason: str) -> None
     assert str(problems[0]).startswith("mine.toml: ")
 
 
+def test_companions_of_macos_are_no_themes(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('primary = "#010203"')
+    (tmp_path / "._mine.toml").write_bytes(b"\x00\x05\x16\x07Mac OS X")
+    themes, problems = load_themes([tmp_path])
+    assert (list(themes), problems) == (["mine"], [])
+
+
 def test_the_later_folder_wins(tmp_path: Path) -> None:
     (tmp_path / "workbench-dark.toml").write_text('primary = "#010203"')
     themes, _ = load_themes([THEMES, tmp_path, tmp_path / "missing"])

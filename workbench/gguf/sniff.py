@@ -16,6 +16,11 @@ _BINARY = (
         "this is an archive or a PyTorch checkpoint",
         f"Unpack it, or {_AS_GGUF}",
     ),
+    (
+        (b"\x00\x05\x16\x07", b"\x00\x05\x16\x00"),
+        "this is macOS' companion of a file on a foreign disk, not the file itself",
+        "Open the file of this name without the leading `._`.",
+    ),
 )
 _TEXT = (
     (

@@ -20,5 +20,5 @@ def find_demo() -> Path | None:
     except (ImportError, ValueError):
         return None
     folders = [] if spec is None else spec.submodule_search_locations or []
-    files = (path for folder in folders for path in sorted(Path(folder).glob("*.gguf")))
+    files = (path for folder in folders for path in sorted(Path(folder).glob("[!.]*.gguf")))
     return next(files, None)

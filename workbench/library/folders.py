@@ -140,9 +140,9 @@ def model_file(path: Path) -> ModelFile:
 
 
 def is_model_name(name: str) -> bool:
-    """Whether a file of this name may be a model, and not an accessory of one."""
+    """Whether a file of this name may be a model, and not a hidden file or an accessory of a model."""
     folded = name.casefold()
-    return folded.endswith(SUFFIX) and not folded.startswith("mtp-") and "mmproj" not in folded
+    return folded.endswith(SUFFIX) and not folded.startswith((".", "mtp-")) and "mmproj" not in folded
 
 
 def mode_of(path: Path) -> int:

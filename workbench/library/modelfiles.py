@@ -191,7 +191,8 @@ class _NamedFiles:
             ((f"*{SUFFIX}",), "GGUF"),
             (("*.bin",), "PyTorch"),
         ):
-            found = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+            named = (path for pattern in patterns for path in folder.glob(pattern) if not path.name.startswith("."))
+            found = sorted(path for path in named if path.is_file())
             if kind == "PyTorch":
                 found = [path for path in found if _begins(path, _ZIP)]
             if found and kind == "GGUF":

@@ -89,7 +89,8 @@ def directory_error(path: Path, count: int) -> ModelFileError:
 def nearest_file(path: Path) -> str:
     """A hint for a file that does not exist."""
     try:
-        siblings = [child.name for child in path.parent.iterdir() if child.name.casefold().endswith(SUFFIX)]
+        names = (child.name for child in path.parent.iterdir())
+        siblings = [name for name in names if name.casefold().endswith(SUFFIX) and not name.startswith(".")]
     except (OSError, ValueError):
         return "Its folder does not exist either, or cannot be read."
     return did_you_mean(path.name, siblings)

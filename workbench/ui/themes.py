@@ -120,7 +120,7 @@ def load_themes(folders: Sequence[Path]) -> tuple[dict[str, Theme], list[str]]:
     themes: dict[str, Theme] = {}
     problems: list[str] = []
     for folder in folders:
-        for file in sorted(folder.glob("*.toml")):
+        for file in sorted(folder.glob("[!.]*.toml")):
             try:
                 values = tomllib.loads(file.read_text(encoding="utf-8"))
                 themes[file.stem] = theme_from(file.stem, values, known)
