@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.gguf.names import parse_name, parse_shard
+from workbench.gguf.names import parse_name, parse_piece, parse_shard
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,28 @@ def test_a_part_of_a_split_file() -> None:
 @pytest.mark.parametrize("name", ["m-00000-of-00003.gguf", "m-00004-of-00003.gguf", "m-1-of-3.gguf", "-00001-of-00001"])
 def test_what_is_no_part(name: str) -> None:
     assert parse_shard(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "number", "count"),
+    [
+        ("m.Q4_K_M.gguf.part1of2", "m.Q4_K_M.gguf", "1", 2),
+        ("m.gguf.part-02-of-10", "m.gguf", "02", 10),
+        ("m.gguf.partab", "m.gguf", "ab", None),
+        ("m.gguf-split-a", "m.gguf", "a", None),
+        ("m.GGUF.001", "m.GGUF", "001", None),
+    ],
+)
+def test_pieces_of_a_file(name: str, whole: str, number: str, count: int | None) -> None:
+    piece = parse_piece(name)
+    assert piece is not None
+    assert (piece.whole, piece.number, piece.count) == (whole, number, count)
+    assert parse_name(name) == parse_name(whole)
+
+
+@pytest.mark.parametrize("name", ["m.gguf", "m.gguf.part", "m.gguf.partial", "m.part1of2", ".gguf.part1of2", "m.gguf.1"])
+def test_what_is_no_piece(name: str) -> None:
+    assert parse_piece(name) is None
 
 
 @given(st.text(max_size=60))

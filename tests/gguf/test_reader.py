@@ -201,6 +201,7 @@ def test_a_tensor_may_be_empty(tmp_path: Path, raw) -> None:
         (b"<!DOCTYPE html><html>", "web page", "again"),
         (b"\n  <html lang='en'>", "web page", "again"),
         (b"tjgg\x03\0\0\0", "older GGML format", "as a GGUF"),
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X        " + bytes(64), "companion of a file", "without the leading"),
         (struct.pack("<Q", 60) + b'{"__metadata__":{}', "safetensors", "as a GGUF"),
         (b"PK\x03\x04rest", "archive", "as a GGUF"),
         (b"Invalid username or password.", "Invalid username or password.", "error message"),
@@ -302,10 +303,48 @@ def test_spaces_and_other_letters_in_the_path(tmp_path: Path, raw) -> None:
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [(0, "big-endian"), (1, "version 1"), (4, "version 4"), (0x03000000, "big-endian")]
+    ("version", "said"),
+    [(0, "version 0"), (1, "version 1"), (4, "version 4"), (0x03000000, "big-endian"), (0x02000000, "big-endian"),
+     (0x00030000, "version 196608")],
 )
 def test_versions_that_are_refused(tmp_path: Path, raw, version: int, said: str) -> None:
     assert said in refusal(write(tmp_path, raw.file(version=version))).message
+
+
+@pytest.mark.parametrize("tensors", [0, 1])
+@pytest.mark.parametrize("aligned", [True, False])
+def test_files_that_were_joined_are_refused(tmp_path: Path, raw, tensors: int, aligned: bool) -> None:
+    first = raw.file([raw.string("name", "split")], [raw.tensor("t", (8,))][:tensors], data=bytes(32) * tensors)
+    if not aligned and not tensors:
+        first = first.rstrip(b"\0")
+    error = refusal(write(tmp_path, first + raw.file([], [raw.tensor("u", (8,))], data=bytes(32))))
+    assert f"joined to one, in which the second begins at byte {len(first)}" in error.message
+    assert "llama-gguf-split --merge" in error.hint
+
+
+@pytest.mark.parametrize("rest", [b"x" * 100, b"GGU", b"\0" * 32 + b"x" * 8, b""])
+def test_other_data_after_the_tensors_is_no_second_file(tmp_path: Path, raw, rest: bytes) -> None:
+    assert read_header(write(tmp_path, raw.file([], [raw.tensor("t", (8,))], data=bytes(32)) + rest)).tensors
+
+
+@pytest.mark.parametrize(
+    ("names", "hint"),
+    [
+        (["a b.gguf.part1of2", "a b.gguf.part2of2"], "cat 'a b.gguf.part1of2' 'a b.gguf.part2of2' > 'a b.gguf'"),
+        (["m.gguf-split-b", "m.gguf-split-a", "n.gguf-split-a"], "cat m.gguf-split-a m.gguf-split-b > m.gguf"),
+        ([f"m.gguf.part{n}" for n in (1, 10, 2)], "cat m.gguf.part1 m.gguf.part2 m.gguf.part10 > m.gguf"),
+        (["m.GGUF.001", "m.GGUF.002"], "cat m.GGUF.001 m.GGUF.002 > m.GGUF"),
+    ],
+)
+def test_a_piece_of_a_file_says_how_to_join_the_pieces(tmp_path: Path, raw, names: list[str], hint: str) -> None:
+    whole = raw.file([], [raw.tensor("t", (8,))], data=bytes(32))
+    for name in names:
+        write(tmp_path, whole[:40], name)
+    for name in names:
+        if name.startswith(names[0][:1]):
+            error = refusal(tmp_path / name)
+            assert "incomplete: this is one piece of" in error.message
+            assert error.hint == f"Join all pieces: {hint}"
 
 
 DATA = b"\0" * 4096

@@ -104,6 +104,23 @@ def test_a_split_file(tmp_path: Path, model) -> None:
     assert "1 of 2 parts are missing (Big-F32-00001-of-00002.gguf)" in catalog().resolve(str(parts[1])).problem
 
 
+def test_files_that_are_cut_or_joined_say_what_to_do(tmp_path: Path, model) -> None:
+    one, two = model(tmp_path / "one-F32.gguf", rows=5), model(tmp_path / "two-F32.gguf", rows=6)
+    library = tmp_path / "library"
+    library.mkdir()
+    data = one.read_bytes()
+    (library / "cut-F32.gguf.part1of2").write_bytes(data[:200])
+    (library / "cut-F32.gguf.part2of2").write_bytes(data[200:])
+    (library / "joined-F32.gguf").write_bytes(data + two.read_bytes())
+    found = catalog(library)
+    entries = {entry.name: entry for entry in found.list_models()}
+    assert set(entries) == {"cut", "joined"}
+    assert entries["cut"].problem.endswith("cat cut-F32.gguf.part1of2 cut-F32.gguf.part2of2 > cut-F32.gguf")
+    assert "--merge" in entries["joined"].problem
+    for name in ("cut-F32.gguf.part1of2", "cut-F32.gguf.part2of2"):
+        assert found.resolve(str(library / name)).problem == entries["cut"].problem
+
+
 def test_headers_are_read_once_until_the_file_changes(tmp_path: Path, model, monkeypatch) -> None:
     path = model(tmp_path / "m-F32.gguf")
     reads: list[Path] = []

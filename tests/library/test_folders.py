@@ -58,6 +58,19 @@ def test_a_folder_may_be_called_like_a_model(tmp_path: Path) -> None:
     assert names(tmp_path) == ["Llama.gguf/model.gguf"]
 
 
+def test_a_file_that_was_cut_into_pieces_is_one_model(tmp_path: Path) -> None:
+    for name in ("a.gguf.part2of3", "a.gguf.part1of3", "b.gguf-split-b", "b.gguf-split-a", "c.gguf", "c.gguf.001"):
+        touch(tmp_path / name, 10)
+    files = {file.path.name: file for file in scan([tmp_path]).files}
+    assert list(files) == ["a.gguf.part1of3", "b.gguf-split-a", "c.gguf"]
+    first = files["a.gguf.part1of3"]
+    assert ([path.name for path in first.paths], first.size_bytes) == (["a.gguf.part1of3", "a.gguf.part2of3"], 20)
+    assert first.missing == ("piece 3 of 3",)
+    assert (len(files["b.gguf-split-a"].paths), files["b.gguf-split-a"].missing) == (2, ())
+    assert model_file(tmp_path / "b.gguf-split-b") == files["b.gguf-split-a"]
+    assert model_file(tmp_path / "missing.gguf.part1of2").size_bytes == 0
+
+
 def test_links_are_followed_once(tmp_path: Path) -> None:
     inside, outside = tmp_path / "inside", tmp_path / "outside"
     touch(outside / "sub" / "a.gguf")

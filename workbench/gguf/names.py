@@ -17,6 +17,12 @@ _QUANT = re.compile(
     re.IGNORECASE,
 )
 _SHARD = re.compile(r"^(?P<prefix>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})$", re.IGNORECASE)
+_PIECE = re.compile(
+    r"(?P<whole>.+\.gguf)"
+    r"(?:\.part[-_]?(?P<part>\d{1,4}|[a-z]{1,2})(?:[-_]?of[-_]?(?P<count>\d{1,4}))?"
+    r"|-split-(?P<split>\d{1,4}|[a-z]{1,2})|\.(?P<digits>\d{3}))",
+    re.IGNORECASE,
+)
 _SEPARATORS = " .-_"
 _SPELLINGS = {"FP16": "F16", "FP32": "F32"}
 _COUNT = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>[KMBT])", re.IGNORECASE)
@@ -44,6 +50,23 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """One of the files that a model was cut into without regard to its format, which `cat` joins."""
+
+    whole: str
+    """The file name of the model."""
+    number: str
+    """A number or letters that state the order."""
+    count: int | None
+    """The number of pieces; None where the name does not state it."""
+
+    def is_beside(self, name: str) -> bool:
+        """Whether `name` is that of a piece of the same model."""
+        other = parse_piece(name)
+        return other is not None and (other.whole, other.count) == (self.whole, self.count)
+
+
+@dataclass(frozen=True, slots=True)
 class FileName:
     """A parsed file name."""
 
@@ -61,6 +84,22 @@ def parse_shard(name: str) -> Shard | None:
         return None
     number, count = int(match["number"]), int(match["count"])
     return Shard(match["prefix"], number, count) if 1 <= number <= count else None
+
+
+def parse_piece(name: str) -> Piece | None:
+    """The piece that a file with this name is; None for a whole file."""
+    match = _PIECE.fullmatch(PurePath(name).name)
+    if match is None:
+        return None
+    number = match["part"] or match["split"] or match["digits"]
+    return Piece(match["whole"], number, int(match["count"]) if match["count"] else None)
+
+
+def piece_order(name: str) -> tuple[int, str]:
+    """A sorting key for the names of the pieces of one model."""
+    piece = parse_piece(name)
+    number = piece.number.lstrip("0").casefold() if piece is not None else name
+    return len(number), number
 
 
 def parse_name(name: str) -> FileName:
@@ -85,6 +124,7 @@ def parameter_count(text: object) -> int | None:
 
 
 def _stem(name: str) -> str:
-    plain = PurePath(name).name
+    piece = parse_piece(name)
+    plain = PurePath(name).name if piece is None else piece.whole
     has_suffix = plain.casefold().endswith(SUFFIX) and len(plain) > len(SUFFIX)
     return plain[: -len(SUFFIX)] if has_suffix else plain

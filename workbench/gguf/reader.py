@@ -6,10 +6,12 @@ header that passes here has at least the form that ggml requires.
 
 from __future__ import annotations
 
+import shlex
 import struct
 import sys
 from array import array
 from collections.abc import Container, Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -25,6 +27,7 @@ from workbench.gguf.cursor import (
     open_regular,
 )
 from workbench.gguf.header import Array, Header, TensorInfo, Value
+from workbench.gguf.names import parse_piece, piece_order
 from workbench.gguf.sniff import identify
 from workbench.gguf.types import REMOVED_TENSOR_TYPES, TENSOR_TYPES, TensorType, ValueType
 
@@ -79,8 +82,23 @@ def read_header(
         ModelFileError: The file cannot be read, or is not a valid GGUF file.
     """
     place = Path(path)
+    _refuse_piece(place)
     with open_regular(place) as (descriptor, size):
         return _HeaderReader(place, HeaderCursor(descriptor, size, known), arrays).read()
+
+
+def _refuse_piece(path: Path) -> None:
+    piece = parse_piece(path.name)
+    if piece is None:
+        return
+    siblings = [path.name]
+    with suppress(OSError, ValueError):
+        siblings = [child.name for child in path.parent.iterdir()]
+    names = sorted(filter(piece.is_beside, siblings), key=piece_order)
+    raise ModelFileError(
+        f"{path}: incomplete: this is one piece of {piece.whole}.",
+        f"Join all pieces: cat {' '.join(map(shlex.quote, names))} > {shlex.quote(piece.whole)}",
+    )
 
 
 class _HeaderReader:
@@ -112,7 +130,22 @@ class _HeaderReader:
             missing = needed - size
             amount = size_pair(missing, needed) if 1000 * missing > needed else size_text(missing)
             self._fail(f"truncated: {amount} are missing at its end", _INCOMPLETE)
+        with suppress(EndOfFileError):  # The file may shrink meanwhile.
+            self._refuse_joined(max(needed, data_offset), alignment)
         return Header(str(self._path), version, metadata, value_types, tensors, alignment, data_offset, size)
+
+    def _refuse_joined(self, end: int, alignment: int) -> None:
+        """Refuse a file in which another one begins after the tensor data, which llama.cpp would ignore."""
+        for place in (end, -(-end // alignment) * alignment):
+            if place + len(MAGIC) > self._cursor.size:
+                return
+            self._cursor.skip(place - self._cursor.offset)
+            if self._cursor.peek(len(MAGIC)) == MAGIC:
+                self._fail(
+                    f"several GGUF files were joined to one, in which the second begins at byte {place}",
+                    "The parts of a split model cannot be joined with `cat`: cut them apart again, or get the parts "
+                    "and join them with `llama-gguf-split --merge`.",
+                )
 
     def _fail(self, what: str, hint: str = _DAMAGED) -> NoReturn:
         raise ModelFileError(f"{self._path}: {what}.", hint)
@@ -124,11 +157,13 @@ class _HeaderReader:
             what, hint = identify(start)
             self._fail(f"not a GGUF file: {what}", hint)
         version, tensor_count, key_count = struct.unpack_from("<IQQ", cursor.take(24), 4)
-        if version & 0xFFFF == 0:
+        if version and version & 0xFFFFFF == 0:
             self._fail(
                 "a big-endian GGUF file, which llama.cpp cannot read on this machine",
                 "Get the little-endian file, or convert it with `gguf-convert-endian` of the gguf package.",
             )
+        if version == 0:
+            self._fail("GGUF version 0, which does not exist")
         if version == 1:
             self._fail("GGUF version 1, which llama.cpp no longer reads", "Get a newer file of this model.")
         if version not in VERSIONS:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from workbench.core.models import Place, ScanProblem
-from workbench.gguf.names import SUFFIX, parse_shard
+from workbench.gguf.names import SUFFIX, Piece, parse_piece, parse_shard, piece_order
 
 log = logging.getLogger(__name__)
 
@@ -133,8 +133,11 @@ def walk(root: Path, seen: set[FileId] | None = None) -> Iterator[ModelFile | Sc
 
 def model_file(path: Path) -> ModelFile:
     """The model that the file `path` is, or is a part of."""
-    shard = parse_shard(path.name)
-    parts = map(path.with_name, shard.names) if shard else (path,)
+    piece, shard = parse_piece(path.name), parse_shard(path.name)
+    parts: Iterable[Path] = map(path.with_name, shard.names) if shard else (path,)
+    if piece is not None:
+        beside = (child for child in listed(path.parent) if isinstance(child, Path))
+        parts = (child for child in beside if piece.is_beside(child.name))
     present = {part: size_of(part) for part in parts if stat.S_ISREG(mode_of(part))}
     return next(put_together(present or {path: size_of(path)}))
 
@@ -142,7 +145,9 @@ def model_file(path: Path) -> ModelFile:
 def is_model_name(name: str) -> bool:
     """Whether a file of this name may be a model, and not a hidden file or an accessory of a model."""
     folded = name.casefold()
-    return folded.endswith(SUFFIX) and not folded.startswith((".", "mtp-")) and "mmproj" not in folded
+    if SUFFIX not in folded or folded.startswith((".", "mtp-")) or "mmproj" in folded:
+        return False
+    return folded.endswith(SUFFIX) or parse_piece(name) is not None
 
 
 def mode_of(path: Path) -> int:
@@ -183,6 +188,12 @@ def put_together(files: dict[Path, int]) -> Iterator[ModelFile]:
     for path, size in files.items():
         if path in done:
             continue
+        if (piece := parse_piece(path.name)) is not None:
+            file = _pieces(piece, {part: files[part] for part in files if piece.is_beside(part.name)})
+            done.update(file.paths)
+            if path.with_name(piece.whole) not in files:
+                yield file
+            continue
         shard = parse_shard(path.name)
         if shard is None:
             yield ModelFile((path,), size)
@@ -192,6 +203,14 @@ def put_together(files: dict[Path, int]) -> Iterator[ModelFile]:
         done.update(present)
         missing = tuple(part.name for part in parts if part not in files)
         yield ModelFile(present, sum(files[part] for part in present), missing)
+
+
+def _pieces(piece: Piece, files: dict[Path, int]) -> ModelFile:
+    """A model that was cut into the pieces `files`, which must be joined before it can be opened."""
+    paths = sorted(files, key=lambda path: piece_order(path.name))
+    there = {parsed.number.lstrip("0") for path in paths if (parsed := parse_piece(path.name))}
+    missing = [number for number in range(1, (piece.count or 0) + 1) if str(number) not in there]
+    return ModelFile(tuple(paths), sum(files.values()), tuple(f"piece {number} of {piece.count}" for number in missing))
 
 
 def model_files(children: Iterable[Path | ScanProblem]) -> Iterator[ModelFile | ScanProblem]:
