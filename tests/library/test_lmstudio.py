@@ -10,6 +10,8 @@ from workbench.core.models import ScanProblem
 from workbench.library.folders import Found
 from workbench.library.lmstudio import find_lm_studio, models_folders
 
+OLDER = "~/.cache/lm-studio/models"
+
 
 def found_in(places) -> tuple[list[Found], list[ScanProblem]]:
     found = list(find_lm_studio(places))
@@ -18,22 +20,54 @@ def found_in(places) -> tuple[list[Found], list[ScanProblem]]:
     ]
 
 
-def test_models_lie_two_levels_down(home: Path, places, model) -> None:
+def test_models_lie_at_any_depth(home: Path, places, model) -> None:
     models = home / ".lmstudio" / "models"
-    path = model(models / "user" / "Llama-GGUF" / "Llama-Q4_0.gguf")
-    for other in (
-        "a.gguf",
-        "user/b.gguf",
-        "user/Llama-GGUF/deep/c.gguf",
-        "user/Llama-GGUF/mmproj-d.gguf",
-        "user/x/.hidden.gguf",
-    ):
+    paths = [
+        model(models / name)
+        for name in ("a.gguf", "user/Llama-GGUF/Llama-Q4_0.gguf", "user/Llama-GGUF/deep/c.gguf", "user/b.gguf")
+    ]
+    for other in ("user/Llama-GGUF/mmproj-d.gguf", "user/x/.hidden.gguf"):
         model(models / other)
     model(home / ".lmstudio" / "hub" / "models" / "user" / "m" / "e.gguf")
-    ([found], problems) = found_in(places())
+    (found, problems) = found_in(places())
     assert problems == []
-    assert (found.file.path, found.place.source, found.place.name) == (path, "lmstudio", "user/Llama-GGUF")
-    assert found.place.ref == str(path)
+    assert sorted(item.file.path for item in found) == sorted(paths)
+    names = {item.file.path.name: (item.place.name, item.place.source, item.place.ref) for item in found}
+    assert names["Llama-Q4_0.gguf"] == ("user/Llama-GGUF", "lmstudio", str(paths[1]))
+    assert [names[name][0] for name in ("a.gguf", "b.gguf", "c.gguf")] == ["", "", ""]
+
+
+def test_a_moved_home_and_an_older_one_are_searched_as_well(home: Path, tmp_path: Path, places, model) -> None:
+    (home / ".cache/lm-studio/models").mkdir(parents=True)
+    current, moved = model(home / ".lmstudio/models/me/m/one.gguf"), model(tmp_path / "moved/models/me/m/two.gguf")
+    older = model(home / ".cache/lm-studio/models/me/m/three.gguf")
+    (home / ".lmstudio-home-pointer").write_text(str(tmp_path / "moved"))
+    (found, problems) = found_in(places())
+    assert ({item.file.path for item in found}, problems) == ({current, moved, older}, [])
+
+
+def test_a_folder_of_the_settings_that_is_missing_is_a_problem(home: Path, tmp_path: Path, places, model) -> None:
+    path = model(home / ".lmstudio/models/me/m/one.gguf")
+    (home / ".lmstudio/settings.json").write_text(json.dumps({"downloadsFolder": str(tmp_path / "gone")}))
+    ([found], [problem]) = found_in(places())
+    assert (found.file.path, problem.path) == (path, tmp_path / "gone")
+    assert "settings name this folder, which does not exist" in problem.message
+
+
+def test_a_home_that_is_missing_is_a_problem(home: Path, tmp_path: Path, places) -> None:
+    (home / ".lmstudio-home-pointer").write_text(str(tmp_path / "gone"))
+    ([], [problem]) = found_in(places())
+    assert problem.path == tmp_path / "gone" / "models"
+    assert "was moved to this folder" in problem.message
+    (tmp_path / "gone").mkdir()
+    assert found_in(places()) == ([], [])
+
+
+def test_a_folder_that_is_no_path_ends_nothing(home: Path, places, model) -> None:
+    path = model(home / ".lmstudio/models/me/m/one.gguf")
+    (home / ".lmstudio/settings.json").write_text(json.dumps({"downloadsFolder": "a\0b"}))
+    ([found], [problem]) = found_in(places())
+    assert (found.file.path, "null" in problem.message) == (path, True)
 
 
 def test_a_split_file_is_one_model(home: Path, places, model) -> None:
@@ -46,20 +80,23 @@ def test_a_split_file_is_one_model(home: Path, places, model) -> None:
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({}, ["~/.lmstudio/models"]),
-        ({".cache/lm-studio/x": ""}, ["~/.cache/lm-studio/models"]),
-        ({".lmstudio-home-pointer": "/data/lms\n", ".cache/lm-studio/x": ""}, ["/data/lms/models"]),
-        ({".lmstudio-home-pointer": "~/lms"}, ["~/lms/models"]),
-        ({".lmstudio-home-pointer": "  "}, ["~/.lmstudio/models"]),
+        ({}, ["~/.lmstudio/models", OLDER]),
+        ({".cache/lm-studio/x": ""}, ["~/.lmstudio/models", OLDER]),
+        (
+            {".lmstudio-home-pointer": "/data/lms\n", ".cache/lm-studio/x": ""},
+            ["/data/lms/models", "~/.lmstudio/models", OLDER],
+        ),
+        ({".lmstudio-home-pointer": "~/lms"}, ["~/lms/models", "~/.lmstudio/models", OLDER]),
+        ({".lmstudio-home-pointer": "  "}, ["~/.lmstudio/models", OLDER]),
         (
             {".lmstudio/settings.json": json.dumps({"downloadsFolder": "/big/disk"})},
-            ["/big/disk", "~/.lmstudio/models"],
+            ["/big/disk", "~/.lmstudio/models", OLDER],
         ),
-        ({".lmstudio/settings.json": json.dumps({"downloadsFolder": ""})}, ["~/.lmstudio/models"]),
-        ({".lmstudio/settings.json": json.dumps({"downloadsFolder": 3})}, ["~/.lmstudio/models"]),
-        ({".lmstudio/settings.json": "{"}, ["~/.lmstudio/models"]),
-        ({".lmstudio/settings.json": "[" * 100_000}, ["~/.lmstudio/models"]),
-        ({".lmstudio/settings.json": "[]"}, ["~/.lmstudio/models"]),
+        ({".lmstudio/settings.json": json.dumps({"downloadsFolder": ""})}, ["~/.lmstudio/models", OLDER]),
+        ({".lmstudio/settings.json": json.dumps({"downloadsFolder": 3})}, ["~/.lmstudio/models", OLDER]),
+        ({".lmstudio/settings.json": "{"}, ["~/.lmstudio/models", OLDER]),
+        ({".lmstudio/settings.json": "[" * 100_000}, ["~/.lmstudio/models", OLDER]),
+        ({".lmstudio/settings.json": "[]"}, ["~/.lmstudio/models", OLDER]),
     ],
 )
 def test_where_the_models_are(home: Path, places, files: dict[str, str], expected: list[str]) -> None:
@@ -67,12 +104,12 @@ def test_where_the_models_are(home: Path, places, files: dict[str, str], expecte
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    assert models_folders(places()) == [Path(folder.replace("~", str(home))) for folder in expected]
+    assert list(models_folders(places())) == [Path(folder.replace("~", str(home))) for folder in expected]
 
 
 def test_a_pointer_that_is_a_pipe_is_not_waited_for(home: Path, places) -> None:
     os.mkfifo(home / ".lmstudio-home-pointer")
-    assert models_folders(places()) == [home / ".lmstudio" / "models"]
+    assert next(iter(models_folders(places()))) == home / ".lmstudio" / "models"
 
 
 def test_a_broken_link_is_a_problem(home: Path, places) -> None:

@@ -1,42 +1,42 @@
-"""The models in LM Studio's folder, which is laid out as publisher, model, file."""
+"""The models in LM Studio's folders, which it lays out as publisher, model, file; other depths are found as well."""
 
 from __future__ import annotations
 
 import json
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from workbench.core.models import ScanProblem
 from workbench.library.folders import (
+    FileId,
     Finding,
     Found,
-    listed,
+    ModelFile,
     mode_of,
-    model_files,
     place_in,
     read_each,
     read_small,
-    subfolders,
+    walk,
 )
 from workbench.library.places import Places
 
 LM_STUDIO = "lmstudio"
+_MISSING = "{} this folder, which does not exist. Is its disk mounted?"
 
 
-def models_folders(places: Places) -> list[Path]:
-    """The folders in which LM Studio keeps models: the chosen one, and the default one. They need not exist."""
-    home = _home(places)
-    chosen = _setting(home / "settings.json", "downloadsFolder")
-    return [*([places.expanded(chosen)] if chosen else []), home / "models"]
-
-
-def _home(places: Places) -> Path:
-    pointer = _text(places.home / ".lmstudio-home-pointer").strip()
-    if pointer:
-        return places.expanded(pointer)
-    older = places.home / ".cache" / "lm-studio"
-    return older if stat.S_ISDIR(mode_of(older)) else places.home / ".lmstudio"
+def models_folders(places: Places) -> dict[Path, str]:
+    """The folders in which LM Studio may keep models, each with what to report if it is missing; empty if it may be."""
+    homes = {places.home / ".lmstudio": "", places.home / ".cache" / "lm-studio": ""}
+    if pointer := _text(places.home / ".lmstudio-home-pointer").strip():
+        moved = places.expanded(pointer)
+        homes = {moved: "" if mode_of(moved) else _MISSING.format("LM Studio's home was moved to")} | homes
+    folders: dict[Path, str] = {}
+    # A moved home leaves the former one behind, and a newer version leaves that of an older one.
+    for home, missing in homes.items():
+        if chosen := _setting(home / "settings.json", "downloadsFolder"):
+            folders[places.expanded(chosen)] = _MISSING.format("LM Studio's settings name")
+        folders.setdefault(home / "models", missing)
+    return folders
 
 
 def _text(path: Path) -> str:
@@ -56,17 +56,29 @@ def _setting(path: Path, key: str) -> str:
 
 
 def find_lm_studio(places: Places) -> Iterator[Finding]:
-    """Every GGUF of LM Studio: exactly two levels below its folder."""
-    for folder in dict.fromkeys(models_folders(places)):
-        for publisher in subfolders(folder):
-            for model in [publisher] if isinstance(publisher, ScanProblem) else subfolders(publisher):
-                yield from [model] if isinstance(model, ScanProblem) else _files(model)
+    """Every GGUF in LM Studio's folders."""
+    seen: set[FileId] = set()
+    for folder, missing in models_folders(places).items():
+        if not _is_missing(folder):
+            yield from _below(folder, seen)
+        elif missing:
+            yield ScanProblem(folder, missing)
 
 
-def _files(folder: Path) -> Iterator[Finding]:
-    name = f"{folder.parent.name}/{folder.name}"
-    yield from read_each(
-        model_files(listed(folder)),
-        lambda file: [Found(file, place_in(LM_STUDIO, file, name))],
-        lambda file: file.path,
-    )
+def _is_missing(folder: Path) -> bool:
+    try:
+        folder.lstat()
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _below(folder: Path, seen: set[FileId]) -> Iterator[Finding]:
+    def found(file: ModelFile) -> list[Finding]:
+        above = file.path.parent.relative_to(folder).parts
+        # Only publisher and model together are a name in LM Studio.
+        return [Found(file, place_in(LM_STUDIO, file, "/".join(above) if len(above) == 2 else ""))]
+
+    yield from read_each(walk(folder, seen), found, lambda file: file.path)
