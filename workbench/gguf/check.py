@@ -10,8 +10,9 @@ from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
 from workbench.gguf.header import Array, Header, Value
+from workbench.gguf.kinds import why_no_text, why_not_loadable
 from workbench.gguf.layers import MAX_LAYERS, LayerKind, cache_widths, is_hybrid, plan_layers
-from workbench.gguf.model import get_int, get_per_layer, get_text, other_kind
+from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.names import parse_shard
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import ValueType
@@ -36,15 +37,17 @@ _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2"
 """The default BOS token by tokenizer."""
 
 
-def check_loadable(path: str | PathLike[str]) -> tuple[Header, ...]:
+def check_loadable(path: str | PathLike[str], *, writes: bool = True) -> tuple[Header, ...]:
     """Check that llama.cpp will load or refuse the model at `path`, and not abort; its headers, one for each part.
+
+    `writes` states whether the model must be one that writes text.
 
     Raises:
         ModelFileError: The file cannot be read, is not a model, or would make llama.cpp abort.
     """
     first = read_header(path, arrays=frozenset({_TOKENS}))
     headers = (first, *_other_parts(Path(path), first))
-    _LoadCheck(Path(path), first.metadata, headers).run()
+    _LoadCheck(Path(path), first.metadata, headers, writes).run()
     return headers
 
 
@@ -82,6 +85,7 @@ class _LoadCheck:
     path: Path
     metadata: Mapping[str, Value]
     headers: Sequence[Header]
+    writes: bool
 
     def run(self) -> None:
         """All checks, those with the clearest reasons first."""
@@ -97,8 +101,10 @@ class _LoadCheck:
         raise ModelFileError(f"{self.path}: {what}.", hint)
 
     def _kind(self) -> str:
-        if other := other_kind(self.metadata):
-            self._fail(f"this is {other.name}, not a model", other.hint)
+        tensors = [tensor for header in self.headers for tensor in header.tensors]
+        obstacle = why_not_loadable(self.metadata, tensors) or (why_no_text(self.metadata) if self.writes else None)
+        if obstacle is not None:
+            self._fail(*obstacle)
         architecture = get_text(self.metadata, "general.architecture")
         if architecture is None:
             self._fail("the metadata key 'general.architecture' is missing, which names the kind of model")

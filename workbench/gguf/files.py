@@ -43,7 +43,7 @@ def read_report(path: Path, render: Callable[[str, TokenizerFacts], str]) -> Mod
         check_loadable(path)
     except ModelFileError as error:
         reason = error.message.removeprefix(f"{path}: ")
-        found.append(Oddity("unloadable", f"llama.cpp would not load it: {reason}", error.hint))
+        found.append(Oddity("unloadable", f"It cannot be opened: {reason}", error.hint))
     sample, template = None, inspection.facts.chat_template
     try:
         sample = None if template is None else render(template, inspection.tokenizer)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from workbench.gguf.header import Array, Header
 from workbench.gguf.targets import FILE_TYPES, GUESSED_FILE_TYPE
@@ -63,32 +62,6 @@ def get_text(metadata: Mapping[str, object], key: str) -> str | None:
     """The text at `key`; None for a missing key, an empty text or another type."""
     value = metadata.get(key)
     return value if isinstance(value, str) and value else None
-
-
-class OtherKind(NamedTuple):
-    """A kind of GGUF file that is not a model."""
-
-    name: str
-    """With its article."""
-    hint: str
-    """What to do instead of opening it."""
-
-
-_SENSES = OtherKind("the vision or audio part of a model", "Open the model beside it.")
-_OTHER_KINDS = {
-    "adapter": OtherKind("a LoRA adapter", "Open the model that it was made for."),
-    "imatrix": OtherKind("an importance matrix", "It is used to make quantizations."),
-    "mmproj": _SENSES,
-    "clip-vision": _SENSES,
-}
-"""By `general.type`."""
-
-
-def other_kind(metadata: Mapping[str, object]) -> OtherKind | None:
-    """The kind of a file that is not a model; None for a model."""
-    if get_text(metadata, "general.architecture") == "clip":
-        return _SENSES
-    return _OTHER_KINDS.get(get_text(metadata, "general.type") or "")
 
 
 def get_per_layer(metadata: Mapping[str, object], key: str, layers: int) -> tuple[int, ...] | None:

@@ -18,7 +18,8 @@ from workbench.core.errors import ModelFileError
 from workbench.core.json_reader import read_json
 from workbench.gguf.cursor import KnownStrings, open_regular
 from workbench.gguf.header import Header
-from workbench.gguf.model import ModelFacts, describe, get_text, other_kind
+from workbench.gguf.kinds import why_no_text, why_not_loadable
+from workbench.gguf.model import ModelFacts, describe, get_text
 from workbench.gguf.reader import read_header
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 from workbench.library.folders import ModelFile, reason
@@ -77,7 +78,7 @@ def read_facts(file: ModelFile, known: KnownStrings) -> FileFacts:
 def _facts(first: Header, others: Sequence[Header]) -> FileFacts:
     facts = describe(first, others)
     return FileFacts(
-        problem=_why_no_model(first, facts),
+        problem=_why_no_model((first, *others), facts),
         identity=_identity(first, facts),
         label=facts.label,
         main_type=facts.main_type,
@@ -89,10 +90,12 @@ def _facts(first: Header, others: Sequence[Header]) -> FileFacts:
     )
 
 
-def _why_no_model(header: Header, facts: ModelFacts) -> str:
-    """Why a sound file is not a model; empty for a model."""
-    if other := other_kind(header.metadata):
-        return f"this is {other.name}, not a model."
+def _why_no_model(headers: Sequence[Header], facts: ModelFacts) -> str:
+    """Why a sound file cannot be opened; empty for a model that writes text."""
+    metadata = headers[0].metadata
+    obstacle = why_not_loadable(metadata, (tensor for header in headers for tensor in header.tensors))
+    if obstacle := obstacle or why_no_text(metadata):
+        return str(obstacle)
     return "" if facts.parameters else "it has no weights, only a vocabulary."
 
 

@@ -151,7 +151,7 @@ async def test_a_whole_array(opened, demo_path):
 async def test_a_file_that_is_odd_and_hostile(opened, odd_model, size):
     async with opened(lambda services: inspect_screen(services, entry(odd_model)), size) as (pilot, screen):
         first = visible_text(screen.rows)
-        assert first.index("llama.cpp would not load it") < first.index("does not compile")
+        assert first.index("It cannot be opened") < first.index("does not compile")
         assert "The file was converted wrongly" in first
         for key in "123456":
             await pilot.press(key)

@@ -185,7 +185,7 @@ async def _make(
 
 
 def _check_source(source: Path, imatrix: Path | None) -> tuple[Header, ...]:
-    headers = check_loadable(source)
+    headers = check_loadable(source, writes=False)
     if imatrix is not None:
         check_imatrix(read_imatrix(imatrix), headers)
     return headers
