@@ -54,7 +54,11 @@ def test_there_are_enough_of_them() -> None:
         ('primary = "#fff"\n[variables]\nfigure = "oh"', "is no colour"),
         ('primary = "#fff', "cannot be read"),
         ("\udcff", "cannot be read"),
+        ("primary = " + "[" * 5000, "cannot be read"),
+        ("text_alpha = " + "9" * 5000, "cannot be read"),
+        ('primary = "#fff"\ntext_alpha = 1' + "0" * 400, "cannot be read"),
     ],
+    ids=lambda text: text[:24],
 )
 def test_a_broken_theme_says_why(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / "mine.toml").write_bytes(text.encode(errors="surrogateescape"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -12,6 +13,8 @@ from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
 from workbench.core.errors import did_you_mean
+
+log = logging.getLogger(__name__)
 
 COLOURS = tuple(each.name for each in fields(Theme) if each.type in ("str", "str | None") and each.name != "name")
 NUMBERS = ("luminosity_spread", "text_alpha")
@@ -126,7 +129,9 @@ def load_themes(folders: Sequence[Path]) -> tuple[dict[str, Theme], list[str]]:
                 themes[file.stem] = theme_from(file.stem, values, known)
             except _Refused as refused:
                 problems.append(f"{file.name}: {refused}")
-            except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            except Exception as error:
+                if not isinstance(error, OSError | ValueError):
+                    log.exception("%s cannot be read", file)
                 problems.append(f"{file.name}: cannot be read: {error}")
     if not themes:
         themes[FALLBACK.name] = FALLBACK
