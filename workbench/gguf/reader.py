@@ -136,6 +136,8 @@ class _HeaderReader:
 
     def _refuse_joined(self, end: int, alignment: int) -> None:
         """Refuse a file in which another one begins after the tensor data, which llama.cpp would ignore."""
+        if self._cursor.size - end <= alignment:
+            return
         for place in (end, -(-end // alignment) * alignment):
             if place + len(MAGIC) > self._cursor.size:
                 return
