@@ -128,6 +128,18 @@ def test_a_file_that_holds_no_figure(add, source, value, reason):
     assert sample.memory_total == 24 * GIB
 
 
+@pytest.mark.parametrize(("file", "field", "value"), [
+    ("gpu_busy_percent", "gpu_percent", "255"), ("gpu_busy_percent", "gpu_percent", "65535"),
+    ("mem_busy_percent", "memory_percent", "4294967295"), ("hwmon/hwmon3/temp1_input", "temperature_c", "65535000"),
+    ("hwmon/hwmon3/freq1_input", "clock_mhz", "4294967295000000"), ("mem_info_gtt_used", "spill_used", "4294967295"),
+    ("hwmon/hwmon3/power1_cap", "power_limit_w", "4294967295"),
+])  # fmt: skip
+def test_a_number_that_stands_for_an_unknown_figure(add, source, file, field, value):
+    add(0, CARD | {file: value})
+    (sample,) = source.read()
+    assert (getattr(sample, field), why_not(sample, field)) == (None, "implausible")
+
+
 def test_a_folder_in_the_place_of_a_file(add, source):
     device = add(0, CARD | {"mem_info_vram_used": None})
     (device / "mem_info_vram_used").mkdir()

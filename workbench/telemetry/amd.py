@@ -13,13 +13,23 @@ from typing_extensions import override
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, SourceName, normal_pci_id
 from workbench.core.units import GIB, KIB, MIB
 from workbench.telemetry.doctor.machine import colon_pairs
-from workbench.telemetry.source import GpuSource, SourceError
+from workbench.telemetry.source import GpuSource, SourceError, is_known
 
 AMD_VENDOR: Final = 0x1002
 _SMALL_CARVE_OUT = 4 * GIB
 _CARD = re.compile(r"card[0-9]{1,6}")
 _LONGEST = 4096
 """Characters of a figure at most; longer texts are not figures."""
+_MOST_PLAUSIBLE = {
+    "gpu_percent": 200,
+    "memory_percent": 200,
+    "temperature_c": 200_000,
+    "power_w": 10**11,
+    "power_limit_w": 10**11,
+    "clock_mhz": 10**11,
+    "memory_clock_mhz": 10**11,
+}
+"""Limits of figures in amdgpu's units, above which a figure counts as unknown."""
 
 
 class AmdSource(GpuSource):
@@ -84,8 +94,10 @@ class _Card:
             if path is None:
                 continue
             value, why = read_number(path)
-            if value is not None:
+            if value is not None and is_known(value, _MOST_PLAUSIBLE.get(figure)):
                 return value
+            if value is not None:
+                why = "implausible"
             if why is not None and why != "not supported":
                 reason = why
         self.absent[figure] = reason
@@ -121,7 +133,7 @@ def read_number(path: Path) -> tuple[int | None, Absence | None]:
     if not text.isdigit():
         return None, "failed"
     value = int(text)
-    return (value, None) if value < 2**63 else (None, "implausible")
+    return (value, None) if is_known(value) else (None, "implausible")
 
 
 def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:

@@ -23,9 +23,8 @@ from workbench.telemetry.nvml_device import (
     Reader,
     SystemMemory,
     foreign_pids,
-    is_known,
 )
-from workbench.telemetry.source import GpuSource, SourceError
+from workbench.telemetry.source import GpuSource, SourceError, is_known
 
 LIBRARY = "libnvidia-ml.so.1"
 NO_LIBRARY = 12

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, Throttle, normal_pci_id
+from workbench.telemetry.source import is_known
 
 UNINITIALIZED = 1
 NOT_SUPPORTED = 3
@@ -46,8 +47,6 @@ _THROTTLE: tuple[tuple[int, Throttle], ...] = (
     (0x100, "display clocks"),
 )
 _CLOCK_SM, _CLOCK_MEMORY, _SENSOR_GPU = 1, 2, 0
-_UNKNOWN_VALUES = frozenset(2**bits - 1 for bits in (16, 31, 32, 63, 64))
-"""NVML returns the largest number of a type, signed or unsigned, for an unknown figure."""
 _MOST_PLAUSIBLE = {
     "gpu_percent": 200,
     "memory_percent": 200,
@@ -81,11 +80,6 @@ def foreign_pids(link: Path = Path("/proc/self/ns/pid")) -> bool:
         return str(link.readlink()) != _FIRST_PID_NAMESPACE
     except OSError:  # Not Linux, or no namespaces.
         return False
-
-
-def is_known(value: int | None, most: int = 2**63) -> bool:
-    """Whether a number of NVML is a figure, and not one of those that stand for an unknown figure."""
-    return value is not None and 0 <= value <= most and value not in _UNKNOWN_VALUES
 
 
 def throttle_reasons(bits: int) -> tuple[Throttle, ...]:
@@ -291,7 +285,7 @@ class NvmlDevice:
 
     def _known(self, figure: str, value: int) -> int | None:
         """`value`; None, with the reason recorded, where it stands for an unknown figure."""
-        if is_known(value, _MOST_PLAUSIBLE.get(figure, 2**63)):
+        if is_known(value, _MOST_PLAUSIBLE.get(figure)):
             return value
         self._absent[figure] = "implausible"
         return None

@@ -35,6 +35,15 @@ class GpuSource(Protocol):
         """
 
 
+_UNKNOWN_VALUES = frozenset(2**bits - 1 for bits in (16, 31, 32, 63, 64))
+"""Drivers return the largest number of a type, signed or unsigned, for an unknown figure."""
+
+
+def is_known(value: int | None, most: int | None = None) -> bool:
+    """Whether a driver's number is a figure of at most `most`, and not one that stands for an unknown figure."""
+    return value is not None and 0 <= value <= (most or 2**63 - 1) and value not in _UNKNOWN_VALUES
+
+
 def sample_to_dict(sample: GpuSample) -> dict[str, Any]:
     """A sample as JSON values."""
     return asdict(sample) | {"absent": dict(sample.absent)}
