@@ -13,7 +13,7 @@ CUDA ?=
 # More arguments for pytest.
 ARGS ?=
 # How many tests run side by side: a number, logical (one for each core), or 0 for none, such as for a debugger.
-WORKERS ?= logical
+WORKERS ?= 4
 # Print the commands that would set up, without running them.
 DRY_RUN ?=
 

@@ -66,7 +66,9 @@ def test_pieces_of_a_file(name: str, whole: str, number: str, count: int | None)
     assert parse_name(name) == parse_name(whole)
 
 
-@pytest.mark.parametrize("name", ["m.gguf", "m.gguf.part", "m.gguf.partial", "m.part1of2", ".gguf.part1of2", "m.gguf.1"])
+@pytest.mark.parametrize(
+    "name", ["m.gguf", "m.gguf.part", "m.gguf.partial", "m.part1of2", ".gguf.part1of2", "m.gguf.1"]
+)
 def test_what_is_no_piece(name: str) -> None:
     assert parse_piece(name) is None
 

@@ -304,8 +304,14 @@ def test_spaces_and_other_letters_in_the_path(tmp_path: Path, raw) -> None:
 
 @pytest.mark.parametrize(
     ("version", "said"),
-    [(0, "version 0"), (1, "version 1"), (4, "version 4"), (0x03000000, "big-endian"), (0x02000000, "big-endian"),
-     (0x00030000, "version 196608")],
+    [
+        (0, "version 0"),
+        (1, "version 1"),
+        (4, "version 4"),
+        (0x03000000, "big-endian"),
+        (0x02000000, "big-endian"),
+        (0x00030000, "version 196608"),
+    ],
 )
 def test_versions_that_are_refused(tmp_path: Path, raw, version: int, said: str) -> None:
     assert said in refusal(write(tmp_path, raw.file(version=version))).message

@@ -46,8 +46,16 @@ def test_everything_below_a_folder_is_found(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("x.GGUF", True), ("mmproj-x.gguf", False), ("MTP-x.gguf", False), ("x-mmproj.gguf", False), ("x.bin", False),
-     ("._x.gguf", False), (".x.gguf", False), ("x._.gguf", True)],
+    [
+        ("x.GGUF", True),
+        ("mmproj-x.gguf", False),
+        ("MTP-x.gguf", False),
+        ("x-mmproj.gguf", False),
+        ("x.bin", False),
+        ("._x.gguf", False),
+        (".x.gguf", False),
+        ("x._.gguf", True),
+    ],
 )
 def test_accessories_of_models_and_hidden_files_are_left_out(name: str, expected: bool) -> None:
     assert is_model_name(name) is expected

@@ -243,7 +243,9 @@ def test_directories_that_cannot_be_used(catalog: LibraryCatalog, tmp_path: Path
 APPLE_DOUBLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4064)
 
 
-def test_companions_of_macos_beside_a_model_do_not_matter(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+def test_companions_of_macos_beside_a_model_do_not_matter(
+    catalog: LibraryCatalog, model: Model, tmp_path: Path
+) -> None:
     weights = model(tmp_path / "d" / "w.gguf")
     for name in ("._w.gguf", "._model.safetensors", "._pytorch_model.bin", ".w.bin", ".other.gguf"):
         (tmp_path / "d" / name).write_bytes(APPLE_DOUBLE)

@@ -29,8 +29,8 @@ _DIVISORS = (("full_attention_interval", ""), ("interleave_moe_layer_step", "ern
 """Keys whose value llama.cpp divides by, and the architecture for which it does; all where that is empty."""
 _ELEMENTWISE = (
     ".bias", "norm.weight", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
-    "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d", "shortconv.conv.weight", "norm_1.weight", "norm_2.weight",
-    "layer_output_scale.weight", "altup_correct_scale.weight",
+    "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d", "shortconv.conv.weight", "norm_1.weight",
+    "norm_2.weight", "layer_output_scale.weight", "altup_correct_scale.weight",
 )  # fmt: skip
 """Suffixes of tensors of element-wise operations, which the CPU computes in F32 only."""
 _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}

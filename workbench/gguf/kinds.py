@@ -99,7 +99,8 @@ def why_not_loadable(metadata: Mapping[str, object], tensors: Iterable[TensorInf
         )
     if any(tensor.name.startswith(_SENSES_BEGIN) for tensor in tensors):
         return Obstacle(
-            "the tensors of its picture or audio encoder are in the same file, as Ollama's own engine needs them", _OLLAMA
+            "the tensors of its picture or audio encoder are in the same file, as Ollama's own engine needs them",
+            _OLLAMA,
         )
     return None
 

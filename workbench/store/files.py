@@ -117,11 +117,11 @@ def _claim(source: Path, target: Path, data: bytes, mode: int) -> bool:
 
 def _fill(target: Path, data: bytes, mode: int) -> bool:
     try:
-        file = open(target, "xb", opener=open_private)
+        descriptor = open_private(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
     except FileExistsError:
         return False
     try:
-        with file:
+        with os.fdopen(descriptor, "wb") as file:
             if mode != PRIVATE_FILE:
                 target.chmod(mode)
             file.write(data)

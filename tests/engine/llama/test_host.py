@@ -105,7 +105,7 @@ async def test_a_path_with_spaces_and_other_scripts(host, models, demo_path, tmp
 
 async def test_an_architecture_that_llama_cpp_does_not_know(host, models, tmp_path):
     models["odd"] = str(write_model(tmp_path / "odd.gguf", architecture="nonesuch"))
-    with pytest.raises(ModelFileError, match="does not know its architecture .nonesuch"):
+    with pytest.raises(ModelFileError, match=r"does not know its architecture .nonesuch"):
         await load(host, "odd")
 
 

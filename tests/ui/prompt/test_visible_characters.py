@@ -21,7 +21,18 @@ TYPED = [
     "private \uf8ff and not assigned yet \U0001faff\u0378",
     "marks e\u0301 \u2764\ufe0f 1\ufe0f\u20e3 \U0001f44d\U0001f3fd",
 ]
-VISIBLE = [FAMILY, "\u2764\ufe0f", "🇩🇪", "1\ufe0f\u20e3", "e\u0301", "\U0001f44d\U0001f3fd", "क\u094d", "ی\u200c", "é", "a"]
+VISIBLE = [
+    FAMILY,
+    "\u2764\ufe0f",
+    "🇩🇪",
+    "1\ufe0f\u20e3",
+    "e\u0301",
+    "\U0001f44d\U0001f3fd",
+    "क\u094d",
+    "ی\u200c",
+    "é",
+    "a",
+]
 
 
 async def type_keys(pilot: Pilot[None], text: str) -> None:
