@@ -176,7 +176,7 @@ def test_a_broken_model_file_is_said_on_the_screen(start, tmp_path):
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"GGUF\x03\x00\x00\x00")
     terminal = start(str(broken))
-    terminal.wait_for("broken.gguf")
+    terminal.wait_for("the file ends in the file header")
     terminal.wait_for("Send")
     terminal.send(CTRL_Q)
     assert terminal.wait_for_exit() == 0

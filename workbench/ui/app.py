@@ -281,10 +281,10 @@ class WorkbenchApp(App[None]):
             self._workshop = QuantizeManager(self, self.services, self.key_for("app.jobs"), self._load_in_chat)
         return self._workshop
 
-    def on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
+    def _on_quantize_dialog_wanted(self, event: QuantizeDialog.Wanted) -> None:
         self.workshop.begin(event.job, event.model)
 
-    def on_job_bar_clicked(self) -> None:
+    def _on_job_bar_clicked(self) -> None:
         self.action_jobs()
 
     def action_jobs(self) -> None:

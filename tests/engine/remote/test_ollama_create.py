@@ -49,7 +49,7 @@ async def send(served, modelfile, name="mine", cancel=None, told=None, key=None,
         if told is not None:
             told.append(progress)
 
-    client = ServerClient(ServerAddress(served.url, key), Timeouts())
+    client = ServerClient(ServerAddress(served.url, key), Timeouts(probe=20))
     return await create_model(client, modelfile, name, on_progress, cancel or CancelToken(), **more)
 
 

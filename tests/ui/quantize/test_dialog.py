@@ -75,7 +75,8 @@ async def choose(pilot: Pilot[None], dialog: QuantizeDialog, kind: str) -> None:
 
 
 def said(dialog: QuantizeDialog) -> str:
-    return "\n".join(line.plain for line in dialog.notes.lines)
+    """The notes, without the line breaks that depend on the length of a path."""
+    return " ".join(line.plain for line in dialog.notes.lines)
 
 
 def made(app: WorkbenchApp) -> list[str]:
