@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.content import Content
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
-from workbench.ui.models.model_list import ORDERS, Filter, Heading, ModelList, key_of
+from workbench.ui.models.model_list import ORDERS, Filter, Heading, ModelList, Row, key_of
 from workbench.ui.models.panel import state_text
-from workbench.ui.models.rows import context_text, header_row, list_row, order_at, place_text, table_for
+from workbench.ui.models.rows import context_text, header_row, list_row, listed_model, order_at, place_text, table_for
 
 Act = Callable[[ModelList], object]
 
@@ -276,6 +277,10 @@ def test_the_selected_row_stays_selected_during_a_scan(
 # Rows
 
 
+def drawn(models: ModelList, row: Row, width: int, current: ModelEntry | None = None) -> Content:
+    return list_row(listed_model(models, row, current), width, grouped=models.grouped)
+
+
 @given(_views, st.integers(20, 200), st.booleans(), st.lists(_acts, max_size=4))
 def test_rows_are_as_wide_as_the_list_and_no_wider(
     models: tuple[ModelEntry, ...], width: int, grouped: bool, acts: Sequence[Act]
@@ -286,7 +291,7 @@ def test_rows_are_as_wide_as_the_list_and_no_wider(
     for act in acts:
         act(listed)
     if width >= 76:
-        for line in (header_row(listed, width), *(list_row(listed, row, width, None) for row in listed.rows)):
+        for line in (header_row(listed, width), *(drawn(listed, row, width) for row in listed.rows)):
             assert line.cell_length <= width
 
 
@@ -296,7 +301,7 @@ def test_columns_stand_below_their_titles(width: int, grouped: bool) -> None:
     listed = list_of(ONE)
     if not grouped:
         listed.toggle_groups()
-    title, row = header_row(listed, width).plain, list_row(listed, listed.rows[-1], width, None).plain
+    title, row = header_row(listed, width).plain, drawn(listed, listed.rows[-1], width).plain
     for name, value in (("bits", "8.50"), ("size", "900 B")):
         assert title.index(name) + len(name) == row.index(value) + len(value)
     assert order_at(title.index("bits"), listed, width) == "bits"
@@ -308,7 +313,7 @@ def test_nothing_in_a_name_reaches_the_terminal() -> None:
     evil = entry("\x1b[31mRed\r\nTwo", "\x1b]0;Q", architecture="\u202ellama", tensor_quant="\x07", folder="\x9b1")
     listed = list_of(evil)
     for row in listed.rows:
-        text = list_row(listed, row, 120, None).plain
+        text = drawn(listed, row, 120).plain
         assert all(character.isprintable() for character in text)
         assert "\x1b" not in text
 
@@ -320,7 +325,7 @@ def test_marks_states_and_flags_are_signs_and_not_colours_alone() -> None:
     listed.toggle_groups()
     listed.select(0)
     listed.toggle_mark()
-    texts = {row.name: list_row(listed, row, 120, ONE).plain for row in listed.shown}
+    texts = {row.name: drawn(listed, row, 120, ONE).plain for row in listed.shown}
     assert "✓●" in texts["Alpha-1B"]
     assert "!" in texts["Gamma"]
     assert "it is truncated." in texts["Gamma"]

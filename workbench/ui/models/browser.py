@@ -11,7 +11,7 @@ from textual.content import Content
 
 from workbench.core.models import LibraryView, ModelEntry
 from workbench.ui.models.model_list import ModelList
-from workbench.ui.models.rows import header_row, list_row
+from workbench.ui.models.rows import header_row, list_row, listed_model
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import without_letters
@@ -65,14 +65,15 @@ class ModelBrowser(Rows, inherit_bindings=False):
             lines = self._empty(models, self.room)
             self.show(len(lines), lambda index, _: lines[index])
             return
-        current = self._current()
+        current, grouped = self._current(), models.grouped
         self.show(
             len(rows),
-            lambda index, width: list_row(models, rows[index], width, current),
+            lambda index, width: list_row(listed_model(models, rows[index], current), width, grouped=grouped),
             header=header_row(models, self.room),
             choosable=True,
             cursor=models.cursor,
             hold=True,
+            key=lambda index: (grouped, listed_model(models, rows[index], current)),
         )
 
     def update(self, view: LibraryView) -> bool:

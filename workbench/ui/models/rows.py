@@ -41,6 +41,8 @@ class ListedModel:
     is_marked: bool = False
     place: str = ""
     """The text of the last column; empty for the place of the model."""
+    heading: Heading | None = None
+    """The heading that this row is; None for a model."""
 
 
 @lru_cache(maxsize=8)
@@ -97,27 +99,33 @@ def order_at(x: int, models: ModelList, width: int) -> str:
     return _ORDERS.get(column.title, "") if column is not None else ""
 
 
-def list_row(models: ModelList, row: Row, width: int, current: ModelEntry | None) -> Content:
-    """A row of the list; `current` is the model that is open in the chat."""
-    table = table_for(width, grouped=models.grouped)
-    last = len(table.columns) - 1
+def listed_model(models: ModelList, row: Row, current: ModelEntry | None) -> ListedModel:
+    """All that a row of the list shows; `current` is the model that is open in the chat."""
     if isinstance(row, Heading):
         count = len(row.members)
-        item = ListedModel(row.common, place=f"{count} quant{'s' * (count != 1)}")
-        more = f"  {quants(row.members)}" if row.folded else ""
-        arrow = " ▸  " if row.folded else " ▾  "
-        name = styled((arrow, "rows--dim"), (clean_line(row.name), "rows--heading"), (more, "rows--accent"))
-        # The name takes the columns in which the quantizations of the model differ.
-        return table.row(item, width, (0, last if row.common.problem else last - 3, name))
-    item = ListedModel(
+        return ListedModel(row.common, place=f"{count} quant{'s' * (count != 1)}", heading=row)
+    return ListedModel(
         row,
         models.headings.get(group_of(row)) if models.grouped else None,
         current is not None and row.is_same(current),
         models.is_marked(row),
     )
-    if row.problem:
-        problem = styled((short_problem(row), "rows--error"))
-        return table.row(item, width, (2 if models.grouped else 3, last, problem))
+
+
+def list_row(item: ListedModel, width: int, *, grouped: bool) -> Content:
+    """A row of the list."""
+    table = table_for(width, grouped=grouped)
+    last = len(table.columns) - 1
+    problem = item.model.problem
+    if (row := item.heading) is not None:
+        more = f"  {quants(row.members)}" if row.folded else ""
+        arrow = " ▸  " if row.folded else " ▾  "
+        name = styled((arrow, "rows--dim"), (clean_line(row.name), "rows--heading"), (more, "rows--accent"))
+        # The name takes the columns in which the quantizations of the model differ.
+        return table.row(item, width, (0, last if problem else last - 3, name))
+    if problem:
+        text = styled((short_problem(item.model), "rows--error"))
+        return table.row(item, width, (2 if grouped else 3, last, text))
     return table.row(item, width)
 
 

@@ -26,7 +26,7 @@ KEPT_ROWS = 400
 """Finished rows that are kept: each is some tens of objects, which the garbage collector goes through repeatedly."""
 
 _Surroundings = tuple[Sequence[LineFilter], Color, Spacing, int]
-"""What a finished row depends on besides its line: filters, background, padding, and the width without it."""
+"""What a finished row depends on besides its line: filters, background, the gutter, and the width without it."""
 
 
 def styles_of(module: str) -> str:
@@ -79,18 +79,20 @@ class LinePainter:
     ) -> list[Strip] | None:
         """The rows of a part of the widget; None for a widget with a border, which is left to the framework.
 
-        `row_at` gives what identifies the row at a height, None for an empty one. Width and height are without padding.
+        `row_at` gives what identifies the row at a height, None for an empty one. Width and height are without the
+        gutter: padding and scrollbars.
         """
-        widget, padding = self._widget, self._widget.gutter
-        if padding != widget.styles.padding:
+        widget = self._widget
+        if widget.styles.gutter != widget.styles.padding:
             return None
-        now = (widget.get_line_filters(), widget.background_colors[1], padding, width)
+        gutter = widget.gutter
+        now = (widget.get_line_filters(), widget.background_colors[1], gutter, width)
         if now != self._surroundings or len(self._finished) > KEPT_ROWS:
             self._surroundings = now
             self._finished.clear()
         strips = []
         for y in crop.line_range:
-            y -= padding.top
+            y -= gutter.top
             row = row_at(y)
             strip = self._finished.get(row) if row is not None else None
             if strip is None:
@@ -98,18 +100,18 @@ class LinePainter:
                 if row is not None:
                     self._finished[row] = strip
             strips.append(strip)
-        if crop.column_span != (0, width + padding.width):
+        if crop.column_span != (0, width + gutter.width):
             strips = [strip.crop(*crop.column_span) for strip in strips]
         return strips
 
     def _finish(self, strip: Strip | None, surroundings: _Surroundings) -> Strip:
         """A row with the padding beside it and the filters of the framework applied."""
-        filters, background, padding, width = surroundings
+        filters, background, gutter, width = surroundings
         beside = RichStyle.from_color(bgcolor=background.rich_color)
         if strip is None:
-            strip = Strip.blank(width + padding.width, beside)
-        elif padding.width:
-            sides = [Strip.blank(columns, beside) for columns in (padding.left, padding.right)]
+            strip = Strip.blank(width + gutter.width, beside)
+        elif gutter.width:
+            sides = [Strip.blank(columns, beside) for columns in (gutter.left, gutter.right)]
             strip = Strip.join([sides[0], strip, sides[1]])
         for each in filters:
             strip = strip.apply_filter(each, background)

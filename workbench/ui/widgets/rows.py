@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +18,9 @@ from workbench.ui.widgets.painter import LinePainter, styles_of
 
 RowMaker = Callable[[int, int], Content]
 """Lays out one row: its number and the width."""
+RowKey = Callable[[int], Hashable]
+"""Gives what identifies all that a row shows, by its number."""
+_HEADER = "header"
 
 
 class Rows(ScrollView, can_focus=True):
@@ -75,6 +78,7 @@ class Rows(ScrollView, can_focus=True):
         super().__init__(id=widget_id)
         self._count = 0
         self._row: RowMaker = lambda index, width: Content("")
+        self._key: RowKey | None = None
         self._header: Content | None = None
         self._choosable = False
         self._cursor = 0
@@ -103,15 +107,19 @@ class Rows(ScrollView, can_focus=True):
         choosable: bool = False,
         cursor: int = 0,
         hold: bool = False,
+        key: RowKey | None = None,
     ) -> None:
         """Show other rows; `row` lays each out when it becomes visible.
 
+        A row whose `key` is the same as before, at whatever place, is not laid out again.
         The row `cursor` is selected if they are `choosable`; `hold` leaves it at the height of the one before.
         """
         height = self._cursor - round(self.scroll_y) if hold and self._count else -1
-        self._count, self._row, self._header, self._choosable = count, row, header, choosable
+        if key is None or self._key is None:
+            self._painter.forget()
+        self._painter.forget(_HEADER)
+        self._count, self._row, self._header, self._choosable, self._key = count, row, header, choosable, key
         self._cursor = max(0, min(count - 1, cursor))
-        self._painter.forget()
         self._set_height(count + (header is not None))
         self.refresh()
         if self.show_vertical_scrollbar:
@@ -140,7 +148,7 @@ class Rows(ScrollView, can_focus=True):
 
     def redraw(self, *rows: int) -> None:
         """Draw some rows anew; without an argument, all of them. Their number stays the same."""
-        self._painter.forget(*rows)
+        self._painter.forget(*(self._identity(row) for row in rows))
         top = round(self.scroll_y) - (self._header is not None)
         self.refresh(*(Region(0, row - top, self.room, 1) for row in rows))
 
@@ -207,8 +215,16 @@ class Rows(ScrollView, can_focus=True):
         self._painter.forget_styles()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        drawn = self._painter.render_lines(crop, self.room, self._row_at, self.render_line)
+        drawn = self._painter.render_lines(crop, self.room, self._identity_at, self.render_line)
         return super().render_lines(crop) if drawn is None else drawn
+
+    def _identity_at(self, y: int) -> Hashable | None:
+        index = self._row_at(y)
+        return None if index is None else _HEADER if index < 0 else self._identity(index)
+
+    def _identity(self, index: int) -> Hashable:
+        """Identifies what the row at an index shows, the cursor included."""
+        return (index if self._key is None else self._key(index), index == self.cursor)
 
     def _row_at(self, y: int) -> int | None:
         """The index of the row at a height of the widget; -1 for the header, None where there is none."""
