@@ -1,4 +1,4 @@
-"""One model in llama.cpp: its weights, its vocabulary, and the context that holds the conversation.
+"""One model in llama.cpp: its weights, and the context that holds the conversation.
 
 Everything here runs in the runtime's thread.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import ctypes
 import re
-import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,14 +20,12 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix
+from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 from workbench.gguf.fit import UBATCH
 
 SEQUENCE = 0
 """The one sequence of the context."""
-
-FINGERPRINT_TOKENS = 512
-"""The size of the sample of a vocabulary that its fingerprint is computed from."""
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
 _BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
@@ -37,39 +33,6 @@ _BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer siz
 
 class Aborted(Exception):
     """`llama_decode` returned early because the abort flag was up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """A model's vocabulary."""
-
-    native: Pointer
-    size: int
-    bos: str
-    """The text of the token that begins a sequence; empty where the model has none."""
-    eos: str
-    adds_bos: bool
-
-    def tokenize_prompt(self, text: str) -> list[int]:
-        """The tokens of a rendered prompt. A BOS that the template has written is not added again."""
-        doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
-        return native.tokenize(self.native, text, add_special=not doubled)
-
-    def tokenize_raw(self, text: str) -> list[int]:
-        """The tokens of a text for raw completion, with the BOS that the model requires."""
-        return native.tokenize(self.native, text, add_special=True)
-
-    @property
-    def fingerprint(self) -> str:
-        """A checksum of a sample of the tokens, equal for vocabularies with the same tokens."""
-        step = max(1, self.size // FINGERPRINT_TOKENS)
-        texts = (api.llama_vocab_get_text(self.native, token) or b"" for token in range(0, self.size, step))
-        return f"{self.size}-{zlib.crc32(b' '.join(texts)):08x}"
-
-    def is_end(self, token: int) -> bool:
-        """Whether the model ends its answer with this token."""
-        ends: bool = native.vocab_is_eog(self.native, token)
-        return ends
 
 
 class Model:
@@ -129,7 +92,7 @@ class Model:
         self.weights_bytes: int = api.llama_model_size(self._model)
         self.layers: int = api.llama_model_n_layer(self._model)
         """Without the output layer."""
-        self.vocabulary = self._read_vocabulary()
+        self.vocabulary = Vocabulary.of(self._model)
         self.pieces = native.PieceCache(self.vocabulary.native)
         self.tokens: list[int] = []
         """The tokens whose keys and values the context holds."""
@@ -138,21 +101,6 @@ class Model:
         # The batch points at `_one`: decoding the next token is one store and one call.
         self._one_batch = api.llama_batch_get_one(self._one, 1)
         self.offloaded = settings.num_gpu != 0
-
-    def _read_vocabulary(self) -> Vocabulary:
-        vocab = api.llama_model_get_vocab(self._model)
-
-        def text(token: int) -> str:
-            found: bytes | None = api.llama_vocab_get_text(vocab, token) if token >= 0 else None
-            return (found or b"").decode("utf-8", "replace")
-
-        return Vocabulary(
-            native=vocab,
-            size=api.llama_vocab_n_tokens(vocab),
-            bos=text(api.llama_vocab_bos(vocab)),
-            eos=text(api.llama_vocab_eos(vocab)),
-            adds_bos=api.llama_vocab_get_add_bos(vocab),
-        )
 
     @property
     def chat_template(self) -> str | None:

@@ -195,10 +195,11 @@ class PieceCache:
         return piece
 
 
-def tokenize(vocab: Pointer, text: str, *, add_special: bool) -> list[int]:
+def tokenize(vocab: Pointer, text: str, *, add_special: bool = False) -> list[int]:
     """The token ids of `text`, in which lone surrogates are replaced. The text of control tokens stands for those.
 
-    `add_special` adds the tokens that the model requires at the start and the end (BOS, EOS).
+    `add_special` adds the tokens that the model requires at the start and the end (BOS, EOS). A long text can overflow
+    the stack: `Vocabulary` cuts it.
     """
     data = text.encode("utf-8", "replace")
     room = len(data) + 8

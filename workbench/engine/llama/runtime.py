@@ -22,6 +22,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -47,6 +48,12 @@ TUI_NICENESS = 2
 """The nice value of the thread and its workers while the TUI runs, which has to respond to keys.
 
 A higher one would respond a little sooner, and leave more of the processor to every other program that computes.
+"""
+
+STACK_BYTES = 256 * 2**20
+"""Stack of the thread, of which only used pages take memory: llama.cpp's tokenizers recurse deeply.
+
+A system that refuses this much gives a quarter of it, or else its default.
 """
 
 Step = Generator[None, None, None]
@@ -167,9 +174,24 @@ class Runtime:
         with self._start_lock:
             if self._thread is None:
                 sys.setswitchinterval(SWITCH_INTERVAL_S)
-                # A daemon: a native call that never returns must not keep the program from ending.
-                self._thread = threading.Thread(target=self._run, name="llama.cpp", daemon=True)
-                self._thread.start()
+                self._thread = self._start()
+
+    def _start(self) -> threading.Thread:
+        default = threading.stack_size()
+        try:
+            for size in (STACK_BYTES, STACK_BYTES // 4):
+                with suppress(RuntimeError, ValueError):
+                    threading.stack_size(size)
+                    return self._new_thread()
+        finally:
+            threading.stack_size(default)
+        return self._new_thread()
+
+    def _new_thread(self) -> threading.Thread:
+        # A daemon: a native call that never returns must not keep the program from ending.
+        thread = threading.Thread(target=self._run, name="llama.cpp", daemon=True)
+        thread.start()
+        return thread
 
     def _run(self) -> None:
         if self._niceness:

@@ -1,0 +1,126 @@
+"""The vocabulary of an open model: the tokens of a text. Runs in the runtime's thread."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from workbench.engine.llama import native
+from workbench.engine.llama.native import Pointer, api
+
+FINGERPRINT_TOKENS = 512
+"""The size of the sample of a vocabulary that its fingerprint is computed from."""
+
+LONGEST_PIECE = 20_000
+"""Characters that are tokenized in one call where the tokenizer has a pre-tokenizer rule.
+
+Many rules are evaluated by `std::regex`, which recurses once or more for each character of a match (about 315 bytes of
+stack each): a long run without a space, or with some rules a long text, would overflow any stack.
+"""
+
+LONGEST_MARK = 256
+"""Characters of the longest token text that a cut is kept out of."""
+
+_WHOLE_TEXTS = api.LLAMA_TOKEN_ATTR_UNKNOWN | api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_USER_DEFINED
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A model's vocabulary."""
+
+    native: Pointer
+    size: int
+    bos: str
+    """The text of the token that begins a sequence; empty where the model has none."""
+    eos: str
+    adds_bos: bool
+
+    @classmethod
+    def of(cls, model: Pointer) -> Vocabulary:
+        """The vocabulary of a native model."""
+        vocab = api.llama_model_get_vocab(model)
+        return cls(
+            native=vocab,
+            size=api.llama_vocab_n_tokens(vocab),
+            bos=_text(vocab, api.llama_vocab_bos(vocab)),
+            eos=_text(vocab, api.llama_vocab_eos(vocab)),
+            adds_bos=api.llama_vocab_get_add_bos(vocab),
+        )
+
+    def tokenize_prompt(self, text: str) -> list[int]:
+        """The tokens of a rendered prompt. A BOS that the template has written is not added again."""
+        doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
+        return self._tokenize(text, add_special=not doubled)
+
+    def tokenize_raw(self, text: str) -> list[int]:
+        """The tokens of a text for raw completion, with the BOS that the model requires."""
+        return self._tokenize(text, add_special=True)
+
+    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
+        # The other kinds of tokenizer have no rule, and some add a space to the beginning of every call.
+        if len(text) <= LONGEST_PIECE or api.llama_vocab_type(self.native) != api.LLAMA_VOCAB_TYPE_BPE:
+            return native.tokenize(self.native, text, add_special=add_special)
+        tokens = [token for piece in self.pieces(text) for token in native.tokenize(self.native, piece)]
+        if add_special and self.adds_bos:
+            tokens.insert(0, api.llama_vocab_bos(self.native))
+        if add_special and api.llama_vocab_get_add_eos(self.native):
+            tokens.append(api.llama_vocab_eos(self.native))
+        return tokens
+
+    def pieces(self, text: str, longest: int = LONGEST_PIECE) -> Iterator[str]:
+        """`text`, cut into pieces of at most `longest` characters.
+
+        The cuts are before a single space between words, where every known rule ends a match: the tokens are those of
+        the whole text. A piece without such a place is cut anywhere, but never inside the text of a control token.
+        """
+        start = 0
+        while len(text) - start > longest:
+            end = self._cut(text, start, start + longest)
+            yield text[start:end]
+            start = end
+        yield text[start:]
+
+    def _cut(self, text: str, start: int, limit: int) -> int:
+        place = limit
+        while (place := text.rfind(" ", start + 1, place)) > 0:
+            if not text[place - 1].isspace() and not text[place + 1].isspace() and self._outside(text, place) == place:
+                return place
+        return max(self._outside(text, limit), start + 1)
+
+    def _outside(self, text: str, place: int) -> int:
+        """`place`, or the beginning of the token text that it is inside of."""
+        for match in self._marks.finditer(text, max(0, place - LONGEST_MARK), place + LONGEST_MARK):
+            if match.start() < place < match.end():
+                return match.start()
+        return place
+
+    @cached_property
+    def _marks(self) -> re.Pattern[str]:
+        """Matches the texts that llama.cpp finds before it applies the rule: control and user-defined tokens."""
+        found = (
+            _text(self.native, token)
+            for token in range(self.size)
+            if api.llama_vocab_get_attr(self.native, token) & _WHOLE_TEXTS
+        )
+        texts = sorted((text for text in found if 1 < len(text) <= LONGEST_MARK), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, texts)) or "(?!)")
+
+    @property
+    def fingerprint(self) -> str:
+        """A checksum of a sample of the tokens, equal for vocabularies with the same tokens."""
+        step = max(1, self.size // FINGERPRINT_TOKENS)
+        texts = (api.llama_vocab_get_text(self.native, token) or b"" for token in range(0, self.size, step))
+        return f"{self.size}-{zlib.crc32(b' '.join(texts)):08x}"
+
+    def is_end(self, token: int) -> bool:
+        """Whether the model ends its answer with this token."""
+        ends: bool = native.vocab_is_eog(self.native, token)
+        return ends
+
+
+def _text(vocab: Pointer, token: int) -> str:
+    found: bytes | None = api.llama_vocab_get_text(vocab, token) if token >= 0 else None
+    return (found or b"").decode("utf-8", "replace")
