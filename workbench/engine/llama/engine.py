@@ -15,7 +15,7 @@ from workbench.core.models import EngineInfo
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Step, shared_runtime
-from workbench.engine.llama.states import StateCache, common_prefix
+from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.outbox import Outbox, RunningAnswers
 
@@ -62,10 +62,16 @@ class LlamaEngine(Engine):
 
     def _reuse(self, tokens: Sequence[int]) -> int:
         """Prepare the context for `tokens`, from its own cache or a kept state that shares more; returns how many."""
-        state = self._states.best(self._state_key, tokens)
-        if state is not None and common_prefix(state.tokens, tokens) > common_prefix(self._model.tokens, tokens):
-            self._model.restore_state(state)
-        return self._model.rewind(tokens)
+        model = self._model
+        own = model.reusable(model.tokens, tokens)
+        state = self._states.best(self._state_key, tokens, model.reusable)
+        if state is not None and model.reusable(state.tokens, tokens) > own:
+            if not own:
+                # Its own tokens are not worth the copy that would be restored after a failure.
+                model.forget()
+            if not model.restore_state(state):
+                self._states.drop(state)
+        return model.rewind(tokens)
 
     def _in_turn(
         self, job: Job, steps: Callable[[Job], Generator[None, None, Result]]

@@ -95,7 +95,11 @@ class Model:
         self.vocabulary = Vocabulary.of(self._model)
         self.pieces = native.PieceCache(self.vocabulary.native)
         self.tokens: list[int] = []
-        """The tokens whose keys and values the context holds."""
+        """The tokens that the context holds."""
+        self.can_truncate = not (api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model))
+        """Whether the context can drop the end of its tokens. A recurrent layer has only its latest state."""
+        self._window: int = api.llama_model_n_swa(self._model)
+        self._abortable = self.can_truncate
         self._abort = native.AbortFlag(self._ctx)
         self._one = (api.llama_token * 1)()
         # The batch points at `_one`: decoding the next token is one store and one call.
@@ -114,8 +118,12 @@ class Model:
         return self._ctx
 
     def abort(self) -> None:
-        """End the `llama_decode` that runs, on a CPU; from any thread."""
-        self._abort.up()
+        """End the `llama_decode` that runs, on a CPU; from any thread.
+
+        It would cost recurrent layers their state, so there a single token is computed to its end.
+        """
+        if self._abortable:
+            self._abort.up()
 
     def decode(self, token: int) -> None:
         """Compute one more token.
@@ -131,10 +139,14 @@ class Model:
         """Compute several more tokens, at most `n_batch`.
 
         Raises:
-            Aborted: The abort flag was up; what was computed before is kept.
+            Aborted: The abort flag was up. `tokens` has what the context still holds.
         """
         array = (api.llama_token * len(tokens))(*tokens)
-        self._run(api.llama_batch_get_one(array, len(tokens)), tokens)
+        self._abortable = True
+        try:
+            self._run(api.llama_batch_get_one(array, len(tokens)), tokens)
+        finally:
+            self._abortable = self.can_truncate
         self.tokens += tokens
 
     def _run(self, batch: Pointer, tokens: Sequence[int] = ()) -> None:
@@ -146,27 +158,49 @@ class Model:
             return
         if code == _ABORTED:
             self._abort.down()
-            done = api.llama_memory_seq_pos_max(self._memory, SEQUENCE) + 1
-            self.tokens += tokens[: max(0, done - len(self.tokens))]
+            done = self._length - len(self.tokens)
+            if self.can_truncate and 0 <= done <= len(tokens):
+                self.tokens += tokens[:done]
+            else:
+                # The state of recurrent layers is that of an unfinished batch, whatever the positions say.
+                self.forget()
             raise Aborted
         if code == _NO_SLOT:
             raise EngineError("llama.cpp found no room in the KV cache.", "Start a new chat or load a longer context.")
         self.forget()
         raise EngineError(f"llama.cpp failed to compute (code {code}).", "The log (F12) has llama.cpp's own words.")
 
-    def rewind(self, tokens: Sequence[int]) -> int:
-        """Keep the common prefix of the context and `tokens`; returns its length.
+    @property
+    def _length(self) -> int:
+        """The length of the sequence in the context, in tokens, as llama.cpp counts it."""
+        last: int = api.llama_memory_seq_pos_max(self._memory, SEQUENCE)
+        return last + 1
+
+    def reusable(self, held: Sequence[int], tokens: Sequence[int]) -> int:
+        """How many tokens of a context with `held` can be kept for `tokens`.
 
         At least the last one of `tokens` remains to be computed, because sampling needs its logits.
         """
+        shared = min(common_prefix(held, tokens), len(tokens) - 1)
+        return shared if self.can_truncate or shared == len(held) else 0
+
+    def rewind(self, tokens: Sequence[int]) -> int:
+        """Keep what the context has in common with `tokens`; returns its length."""
         self._abort.down()
-        keep = min(common_prefix(self.tokens, tokens), len(tokens) - 1)
-        if keep < len(self.tokens) and not api.llama_memory_seq_rm(self._memory, SEQUENCE, keep, -1):
-            # Recurrent layers cannot drop the end of a sequence.
+        if self._length != len(self.tokens):
+            self.forget()
+        keep = self.reusable(self.tokens, tokens)
+        if keep < len(self.tokens) and not self._truncate(keep):
             self.forget()
             return 0
         del self.tokens[keep:]
         return keep
+
+    def _truncate(self, length: int) -> bool:
+        # A cache of a sliding window is cut even where it no longer has the window before the cut.
+        first = api.llama_memory_seq_pos_min(self._memory, SEQUENCE)
+        complete = first <= max(0, length - self._window)
+        return complete and bool(api.llama_memory_seq_rm(self._memory, SEQUENCE, length, -1))
 
     def forget(self) -> None:
         """Empty the context."""
@@ -180,9 +214,9 @@ class Model:
         return size
 
     def save_state(self) -> SequenceState | None:
-        """A copy of the KV cache; None where it is empty or llama.cpp provides none."""
+        """A copy of the context; None where it is empty or in doubt, or llama.cpp provides none."""
         size = self.state_bytes
-        if not size:
+        if not size or self._length != len(self.tokens):
             return None
         data = (ctypes.c_uint8 * size)()
         if api.llama_state_seq_get_data(self._ctx, data, size, SEQUENCE) != size:
@@ -190,12 +224,21 @@ class Model:
         return SequenceState(tuple(self.tokens), data)
 
     def restore_state(self, state: SequenceState) -> bool:
-        """Replace the KV cache by a saved state; False where llama.cpp refuses it."""
-        self.forget()
+        """Replace the context by a saved state. False where that cannot be done: the context is as before."""
         if len(state.tokens) >= self.n_ctx:
             return False
+        before = self.save_state()
+        if self._load(state):
+            return True
+        if before is not None:
+            self._load(before)
+        return False
+
+    def _load(self, state: SequenceState) -> bool:
+        self.forget()
         size = len(state.data)
-        if api.llama_state_seq_set_data(self._ctx, state.data, size, SEQUENCE) != size:
+        read = api.llama_state_seq_set_data(self._ctx, state.data, size, SEQUENCE)
+        if read != size or self._length != len(state.tokens):
             self.forget()
             return False
         self.tokens = list(state.tokens)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,10 +60,19 @@ class StateCache:
         while self.size_bytes > self._budget_bytes:
             self._states.popitem(last=False)
 
-    def best(self, model: Hashable, tokens: Sequence[int]) -> SequenceState | None:
-        """The state of `model` that shares the longest beginning with `tokens`; None where none shares any."""
+    def drop(self, state: SequenceState) -> None:
+        """Give up one state."""
+        self._states = OrderedDict((key, other) for key, other in self._states.items() if other is not state)
+
+    def best(
+        self,
+        model: Hashable,
+        tokens: Sequence[int],
+        reusable: Callable[[Sequence[int], Sequence[int]], int] = common_prefix,
+    ) -> SequenceState | None:
+        """The state of `model` of which most can be reused for `tokens`; None where nothing can."""
         tokens = tuple(tokens)
-        shared = {key: common_prefix(state.tokens, tokens) for key, state in self._states.items() if key[0] == model}
+        shared = {key: reusable(state.tokens, tokens) for key, state in self._states.items() if key[0] == model}
         if not shared or not max(shared.values()):
             return None
         key = max(shared, key=lambda one: shared[one])
