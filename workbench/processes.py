@@ -118,6 +118,11 @@ class ChildProcess:
         self._inbox = _Inbox(self._process.stdout)
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
     def status(self) -> int | None:
         """The exit status, negative for a signal; None while it runs."""
         return self._process.poll()

@@ -126,7 +126,7 @@ def _rendered_sample(template: str, tokenizer: TokenizerFacts) -> str:
     from workbench.engine.llama.template import ChatTemplate
     from workbench.gguf.inspect import SAMPLE
 
-    return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE)
+    return ChatTemplate(template, tokenizer.text("bos"), tokenizer.text("eos")).render(SAMPLE, CancelToken())
 
 
 def _fit_model(path: Path, adapter: Path | None, repacked: frozenset[str]) -> FitModel:

@@ -111,7 +111,7 @@ async def test_a_second_message_reuses_the_cache_and_says_the_same(engine):
     await answer(engine, raw("Something else entirely", limit=1))
     fresh = await answer(engine, follow)
     assert fresh.cached < 3
-    prompt = engine._template.render(follow.messages)
+    prompt = engine._template.render(follow.messages, CancelToken())
     assert await same_or_a_tie(engine, prompt, reused.ids, fresh.ids)
 
 
@@ -144,7 +144,7 @@ async def test_swapping_away_and_back_continues_as_if_one_had_stayed(host, model
     back = await answer(engine, follow)
     assert first_again.cached > 20
     assert back.cached >= stayed.cached
-    assert await same_or_a_tie(engine, engine._template.render(follow.messages), stayed.ids, back.ids)
+    assert await same_or_a_tie(engine, engine._template.render(follow.messages, CancelToken()), stayed.ids, back.ids)
 
 
 async def test_a_swap_forgets_where_no_memory_is_budgeted(models):

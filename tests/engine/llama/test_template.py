@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
 from workbench.engine.llama.template import CHATML, ChatTemplate
@@ -12,7 +13,7 @@ HELLO = (Message("user", "hello"),)
 
 
 def render(source: str, *messages: Message) -> str:
-    return ChatTemplate(source, "<s>", "</s>").render(messages or HELLO)
+    return ChatTemplate(source, "<s>", "</s>").render(messages or HELLO, CancelToken())
 
 
 def test_chatml():
@@ -49,7 +50,7 @@ def test_reasoning_is_given_to_the_template_where_there_is_some():
 
 def test_a_template_that_does_not_compile_names_its_line():
     with pytest.raises(TemplateError, match="line 2") as caught:
-        ChatTemplate("ok\n{% if %}")
+        ChatTemplate("ok\n{% if %}").check()
     assert "--raw" in caught.value.hint
 
 

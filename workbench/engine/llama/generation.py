@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from functools import partial
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
-from workbench.core.errors import ContextFullError, EngineError, TemplateError, WorkbenchError
+from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Step
@@ -35,46 +38,53 @@ ANSWER_SHARE = 4
 """Where old turns have to be dropped, a quarter of the context is kept free for the answer."""
 
 
+RENDER_WAIT_S = 0.005
+"""How long one step waits for a chat template."""
+
+
 class PromptTokens:
-    """The tokens of a request, truncated to the context where the user wants that.
+    """The tokens of a request, truncated to the context where the user wants that."""
 
-    Raises:
-        WorkbenchError: The prompt is empty, too long, or cannot be rendered.
-    """
-
-    def __init__(self, request: Request, model: Model, template: PromptTemplate | TemplateError) -> None:
+    def __init__(
+        self, request: Request, model: Model, template: PromptTemplate | TemplateError, cancel: CancelToken
+    ) -> None:
         self._request = request
         self._model = model
         self._template = template
+        self._cancel = cancel
+        self.tokens: list[int] = []
         self.dropped = 0
         """Messages left out so that the rest fits."""
         self.closing: str | None = None
         """The closing tag of a reasoning block that the prompt leaves open."""
-        self.tokens = self._fit()
 
-    def _fit(self) -> list[int]:
+    def make(self) -> Step:
+        """Make the tokens.
+
+        Raises:
+            WorkbenchError: The prompt is empty, too long, or cannot be rendered; CancelledError.
+        """
         request, n_ctx = self._request, self._model.n_ctx
         # The beginning of the answer must not be dropped.
-        messages = list(request.messages[:-1] if request.continues else request.messages)
-        count = len(messages)
-        tokens = self._tokenize(messages)
-        if not tokens:
+        messages = request.messages[:-1] if request.continues else request.messages
+        self.tokens = yield from self._tokenize(messages)
+        if not self.tokens:
             raise EngineError("The prompt is empty.", "Write something for the model to continue.")
         if request.when_context_full == "drop_oldest" and request.prompt is None and request.tokens is None:
             limit = request.sampling.num_predict
             answer = n_ctx // ANSWER_SHARE if limit < 0 else min(n_ctx // ANSWER_SHARE, limit + 1)
-            while len(tokens) > n_ctx - answer and _drop_oldest(messages):
-                tokens = self._tokenize(messages)
-            self.dropped = count - len(messages)
-        if len(tokens) >= n_ctx:
+            shorter = list(messages)
+            while len(self.tokens) > n_ctx - answer and _drop_oldest(shorter):
+                self.tokens = yield from self._tokenize(shorter)
+            self.dropped = len(messages) - len(shorter)
+        if len(self.tokens) >= n_ctx:
             raise ContextFullError(
-                f"The prompt has {len(tokens)} tokens, and the context of this model is {n_ctx} long.",
+                f"The prompt has {len(self.tokens)} tokens, and the context of this model is {n_ctx} long.",
                 "Start a new chat, load the model with a longer context (num_ctx), or let the oldest turns be "
                 'dropped (when_context_full = "drop_oldest").',
             )
-        return tokens
 
-    def _tokenize(self, messages: list[Message]) -> list[int]:
+    def _tokenize(self, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
         request, vocabulary = self._request, self._model.vocabulary
         if request.tokens is not None:
             return list(request.tokens)
@@ -82,12 +92,34 @@ class PromptTokens:
             return vocabulary.tokenize_raw(request.prompt)
         if isinstance(self._template, TemplateError):
             raise self._template
-        rendered = self._template.render(messages)
+        rendered = yield from _wait_for(partial(self._template.render, messages, self._cancel))
+        if self._cancel.is_set:
+            raise CancelledError("Preparing the prompt was stopped.")
         if request.continues:
             rendered, self.closing = with_beginning(rendered, request.messages[-1])
         else:
             self.closing = open_reasoning_tag(rendered)
         return vocabulary.tokenize_prompt(rendered)
+
+
+def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
+    """Do `work` in a thread of its own, while other answers are computed."""
+    future: Future[str] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="chat template", daemon=True).start()
+    while True:
+        try:
+            return future.result(RENDER_WAIT_S)
+        except TimeoutError:
+            if future.done():
+                raise
+            yield
 
 
 def _drop_oldest(messages: list[Message]) -> bool:
@@ -152,7 +184,11 @@ class Generation:
     def _write(self, job: Job) -> Generator[None, None, FinishReason]:
         if self._cancel.is_set:
             return "cancelled"
-        prompt = PromptTokens(self._request, self._model, self._template)
+        prompt = PromptTokens(self._request, self._model, self._template, self._cancel)
+        try:
+            yield from prompt.make()
+        except CancelledError:
+            return "cancelled"
         sampling = self._request.sampling
         self._text = AnswerText(sampling.stop, prompt.closing, continued=self._request.continues)
         self._prompt_tokens = len(prompt.tokens)

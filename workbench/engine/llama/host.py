@@ -21,9 +21,11 @@ from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.plan import Plan, make_plan
 from workbench.engine.llama.runtime import current_machine, shared_runtime
 from workbench.engine.llama.states import StateCache
+from workbench.engine.llama.template import ChatTemplate, PromptTemplate, open_template
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
@@ -58,11 +60,13 @@ class LlamaHost(EngineHost):
         began = time.perf_counter()
         entry, headers, adapter = await asyncio.to_thread(self._read, ref)
         settings, warnings = _within_training(entry, settings)
+        own = entry.recipe.template if entry.recipe else ""
         machine = await current_machine()
         plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard)
         plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
+        template = await asyncio.to_thread(open_template, own, describe(headers[0]).chat_template or "")
         # `current_machine` has imported llama.cpp in its thread.
         from workbench.engine.llama.model import Model
 
@@ -70,7 +74,7 @@ class LlamaHost(EngineHost):
         load = partial(Model, headers[0].path, plan.settings, on_progress, cancel, lora)
         model = await shared_runtime.load(load, lambda unwanted: unwanted.close(), cancel)
         load_ms = (time.perf_counter() - began) * 1e3
-        engine = await shared_runtime.do(self._assemble, model, entry, plan, load_ms)
+        engine = await shared_runtime.do(self._assemble, model, entry, plan, load_ms, template)
         self._engines.append(engine)
         return engine
 
@@ -82,6 +86,8 @@ class LlamaHost(EngineHost):
 
     def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
         entry = self._resolve(ref)
+        if entry.recipe is None or not entry.recipe.template:
+            shared_jinja.start()
         if entry.path is None:
             raise ModelFileError(f"{entry.name} has no file to load.", "Choose another model.")
         headers = check_loadable(entry.path)
@@ -98,23 +104,18 @@ class LlamaHost(EngineHost):
         )
         return known, headers, adapter
 
-    def _assemble(self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float) -> LlamaEngine:
+    def _assemble(
+        self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float, template: PromptTemplate | TemplateError
+    ) -> LlamaEngine:
         from workbench.engine.llama.engine import LlamaEngine
-        from workbench.engine.llama.template import CHATML, ChatTemplate, GoChatTemplate, PromptTemplate
 
-        source = model.chat_template
-        own = entry.recipe.template if entry.recipe else ""
+        has_template = bool(model.chat_template or (entry.recipe and entry.recipe.template))
         warnings = list(plan.warnings)
-        template: PromptTemplate | TemplateError
-        try:
-            if own:
-                template = GoChatTemplate(own)
-            else:
-                template = ChatTemplate(source or CHATML, model.vocabulary.bos, model.vocabulary.eos)
-        except TemplateError as error:
-            template = error
-            warnings.append(str(error))
-        if source is None and not own:
+        if isinstance(template, TemplateError):
+            warnings.append(str(template))
+        elif isinstance(template, ChatTemplate):
+            template = replace(template, bos=model.vocabulary.bos, eos=model.vocabulary.eos)
+        if not has_template:
             warnings.append(NO_TEMPLATE)
         settings = replace(plan.settings, num_ctx=model.n_ctx)
         info = EngineInfo(
@@ -132,7 +133,7 @@ class LlamaHost(EngineHost):
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
             vocabulary=model.vocabulary.fingerprint,
-            has_template=bool(source or own),
+            has_template=has_template,
             warnings=tuple(warnings),
         )
         return LlamaEngine(model, info, template, self._states, _state_key(entry, settings))

@@ -1,21 +1,17 @@
-"""Chat templates. Those in Jinja are rendered as Transformers does it, in a sandbox: a model file is foreign code."""
+"""Chat templates: Jinja's, from the files of models, and those of Modelfiles in Go's syntax."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Protocol
 
-import jinja2
-from jinja2.ext import Extension, loopcontrols
-from jinja2.nodes import Node
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 from typing_extensions import override
 
+from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
+from workbench.engine.llama.jinja import TemplateLimitError, shared_jinja
 from workbench.modelfile.template import parse
 
 CHATML = (
@@ -28,90 +24,48 @@ CHATML = (
 class PromptTemplate(Protocol):
     """A chat template: renders a conversation as a prompt."""
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt for the next answer.
+    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
+        """The prompt for the next answer. It may take seconds: neither for the event loop nor for llama.cpp's thread.
 
         Raises:
             TemplateError: It fails on these messages, or exceeds its limits.
+            CancelledError: `cancel` was set.
         """
 
 
-class _GenerationTag(Extension):
-    """`{% generation %}` marks the assistant's words for training; in a prompt it has no meaning."""
-
-    tags = {"generation"}  # noqa: RUF012 - Jinja's own declaration of this attribute
-
-    def parse(self, parser: Parser) -> list[Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _raise_exception(message: str) -> None:
-    raise jinja2.TemplateError(message)
-
-
-def _to_json(
-    value: object,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _GenerationTag]
-    )
-    environment.filters["tojson"] = _to_json
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment
-
-
+@dataclass(frozen=True, slots=True)
 class ChatTemplate(PromptTemplate):
-    """A compiled Jinja template. Some refuse a system prompt, which then goes before the first message of the user.
+    """A template in Jinja. Some refuse a system prompt, which then goes before the first message of the user."""
 
-    `bos` and `eos` are the texts of the tokens that begin and end a sequence; empty where there are none.
+    source: str
+    bos: str = ""
+    """The text of the token that begins a sequence; empty where there is none."""
+    eos: str = ""
 
-    Raises:
-        TemplateError: The template does not compile.
-    """
-
-    def __init__(self, source: str, bos: str = "", eos: str = "") -> None:
-        self._tokens = {"bos_token": bos, "eos_token": eos}
-        try:
-            self._template = _environment().from_string(source)
-        except jinja2.TemplateSyntaxError as error:
-            raise TemplateError(
-                f"The chat template of this model does not compile: line {error.lineno}: {error.message}.",
-                "Raw completion (--raw) works without it.",
-            ) from None
+    def check(self) -> None:
+        """Compile it; raises a TemplateError where it does not compile."""
+        shared_jinja.compile(self.source)
 
     @override
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
         try:
-            return self._render(messages)
+            return self._render(messages, cancel)
+        except TemplateLimitError:
+            raise
         except TemplateError:
             if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
                 raise
             merged = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
-            return self._render((merged, *messages[2:]))
+            return self._render((merged, *messages[2:]), cancel)
 
-    def _render(self, messages: Sequence[Message]) -> str:
-        values = [
+    def _render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
+        said = [
             {"role": message.role, "content": message.content}
             | ({"reasoning_content": message.reasoning} if message.reasoning else {})
             for message in messages
         ]
-        try:
-            return self._template.render(messages=values, add_generation_prompt=True, **self._tokens)
-        except Exception as error:  # noqa: BLE001 - a template is foreign code
-            raise TemplateError(
-                f"The chat template of this model fails on this conversation: {error}",
-                "Another order of messages or no system prompt may help; raw completion (--raw) needs no template.",
-            ) from None
+        values = {"messages": said, "add_generation_prompt": True, "bos_token": self.bos, "eos_token": self.eos}
+        return shared_jinja.render(self.source, values, cancel)
 
 
 class GoChatTemplate(PromptTemplate):
@@ -125,5 +79,17 @@ class GoChatTemplate(PromptTemplate):
         self._template = parse(source)
 
     @override
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
         return self._template.render_chat(messages)
+
+
+def open_template(go: str, jinja: str) -> PromptTemplate | TemplateError:
+    """The template in Go's syntax, else the one in Jinja; the error where it does not compile. It may take seconds."""
+    try:
+        if go:
+            return GoChatTemplate(go)
+        template = ChatTemplate(jinja or CHATML)
+        template.check()
+    except TemplateError as error:
+        return error
+    return template
