@@ -38,6 +38,9 @@ ANSWER_SHARE = 4
 """Where old turns have to be dropped, a quarter of the context is kept free for the answer."""
 
 
+SEARCH_NS = 1_000_000_000
+"""How long the turns to drop are searched for."""
+
 RENDER_WAIT_S = 0.005
 """How long one step waits for a chat template."""
 
@@ -58,7 +61,7 @@ class PromptTokens:
         self.closing: str | None = None
         """The closing tag of a reasoning block that the prompt leaves open."""
 
-    def make(self) -> Step:
+    def make(self, job: Job) -> Step:
         """Make the tokens.
 
         Raises:
@@ -73,16 +76,37 @@ class PromptTokens:
         if request.when_context_full == "drop_oldest" and request.prompt is None and request.tokens is None:
             limit = request.sampling.num_predict
             answer = n_ctx // ANSWER_SHARE if limit < 0 else min(n_ctx // ANSWER_SHARE, limit + 1)
-            shorter = list(messages)
-            while len(self.tokens) > n_ctx - answer and _drop_oldest(shorter):
-                self.tokens = yield from self._tokenize(shorter)
-            self.dropped = len(messages) - len(shorter)
+            if len(self.tokens) > n_ctx - answer:
+                yield from self._drop_oldest(job, messages, n_ctx - answer)
         if len(self.tokens) >= n_ctx:
             raise ContextFullError(
                 f"The prompt has {len(self.tokens)} tokens, and the context of this model is {n_ctx} long.",
                 "Start a new chat, load the model with a longer context (num_ctx), or let the oldest turns be "
                 'dropped (when_context_full = "drop_oldest").',
             )
+
+    def _drop_oldest(self, job: Job, messages: Sequence[Message], room: int) -> Step:
+        """Leave out as few of the oldest turns as possible for the rest to fit; all but the last where none fits.
+
+        The search goes from the end in growing steps and then by halves, so that the prompts that it makes are little
+        longer than the context, however long the conversation is. After `SEARCH_NS` the best one so far counts.
+        """
+        end_ns = job.lane_ns(time.perf_counter_ns()) + SEARCH_NS
+        system = 1 if messages and messages[0].role == "system" else 0
+        starts = turn_starts(messages, system)
+        too_long, fitting, step = -1, len(starts), 1
+        while fitting - too_long > 1:
+            tried = max(fitting - step, (too_long + fitting) // 2)
+            longer = self.closing
+            tokens = yield from self._tokenize((*messages[:system], *messages[starts[tried] :]))
+            shortest = tried == len(starts) - 1
+            if len(tokens) <= room or shortest:
+                self.tokens, self.dropped = tokens, starts[tried] - system
+                fitting, step = tried, 2 * step
+            else:
+                too_long, self.closing = tried, longer
+            if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
+                return
 
     def _tokenize(self, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
         request, vocabulary = self._request, self._model.vocabulary
@@ -122,15 +146,13 @@ def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
             yield
 
 
-def _drop_oldest(messages: list[Message]) -> bool:
-    """Remove the oldest turn with its answer; never the system prompt, never the last message."""
-    first = 1 if messages and messages[0].role == "system" else 0
-    if first >= len(messages) - 1:
-        return False
-    del messages[first]
-    while first < len(messages) - 1 and messages[first].role == "assistant":
-        del messages[first]
-    return True
+def turn_starts(messages: Sequence[Message], first: int) -> list[int]:
+    """Where a conversation can begin when its oldest turns are dropped: each question but the first, the last message.
+
+    `first` is the index of its first turn.
+    """
+    last = len(messages) - 1
+    return [index for index in range(first + 1, last + 1) if messages[index].role != "assistant" or index == last]
 
 
 class Generation:
@@ -186,7 +208,7 @@ class Generation:
             return "cancelled"
         prompt = PromptTokens(self._request, self._model, self._template, self._cancel)
         try:
-            yield from prompt.make()
+            yield from prompt.make(job)
         except CancelledError:
             return "cancelled"
         sampling = self._request.sampling
