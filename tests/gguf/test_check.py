@@ -113,6 +113,18 @@ def with_changed_tensor_type(model: Path, path: Path, name: str, kind: int) -> P
     return path
 
 
+@pytest.mark.parametrize("alignment", [1, 2, 4, 8, 16, 32, 64, 4096])
+def test_tensors_must_be_aligned_as_ggml_maps_them(tmp_path: Path, raw, alignment: int) -> None:
+    """With a smaller alignment some are aligned by chance; ggml aborts for the first one of a buffer that is not."""
+    keys = [raw.string("general.architecture", "llama"), raw.u32("general.alignment", alignment)]
+    step = max(alignment, 4)
+    tensors = [raw.tensor(name, (1,), 0, step * index) for index, name in enumerate("abc")]
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file(keys, tensors, data=bytes(3 * step), alignment=alignment))
+    aligned = "number of layers is missing"
+    assert (aligned if alignment >= 32 else "not aligned to 32 bytes") in refusal(path).message
+
+
 def test_norms_must_be_f32(tmp_path: Path, tiny_model: Path) -> None:
     """I32 has the size of F32, so that the offsets stay right."""
     path = with_changed_tensor_type(tiny_model, tmp_path / "m.gguf", "output_norm.weight", 26)
@@ -198,8 +210,56 @@ def test_tokens_that_only_look_alike(tmp_path: Path, raw) -> None:
     check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"\xff", b"\xfe", b"", b" "]))
 
 
-def test_double_tokens_of_a_model_without_tokenizer_do_not_matter(tmp_path: Path, raw) -> None:
-    check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"a"], tokenizer="none"))
+@pytest.mark.parametrize("tokenizer", ["none", "no_vocab"])
+def test_a_model_without_a_tokenizer(tmp_path: Path, raw, tokenizer: str) -> None:
+    """llama.cpp loads it, and aborts at the first text. Quantizing it needs no text; equal tokens do not matter."""
+    path = vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"a"], tokenizer=tokenizer)
+    check_loadable(path, writes=False)
+    assert "no tokenizer" in refusal(path).message
+
+
+@pytest.mark.parametrize(("tokenizer", "kind"), [("bert", 6), ("bert", 1), ("gpt2", 6), ("llama", 6)])
+def test_byte_tokens_of_a_tokenizer_of_words(tmp_path: Path, raw, tokenizer: str, kind: int) -> None:
+    tokens = [b"<0x%02X>" % byte for byte in range(256)]
+    types = raw.array("tokenizer.ggml.token_type", raw.INT32, 256, struct.pack("<256i", *[1] * 255, kind))
+    path = vocabulary_file(tmp_path / "m.gguf", raw, tokens, types, tokenizer=tokenizer)
+    if (tokenizer, kind) == ("bert", 6):
+        assert "tokens for single bytes" in refusal(path).message
+    else:
+        check_loadable(path)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (["q", "k"], ""),
+        (["qkv"], ""),
+        (["q_a", "kv_a_mqa"], ""),
+        (["q", "kv_a_mqa"], ""),
+        ([], "queries"),
+        (["k"], "queries"),
+        (["q"], "keys"),
+        (["q_norm", "k"], "queries"),
+    ],
+    ids=str,
+)
+def test_attention_without_its_matrices(tmp_path: Path, raw, names: list[str], said: str) -> None:
+    keys = [
+        raw.string("general.architecture", "phi3"),
+        *(raw.u32(f"phi3.{key}", 32) for key in ("embedding_length", "attention.key_length", "rope.dimension_count")),
+        raw.u32("phi3.block_count", 1),
+        raw.u32("phi3.attention.head_count", 1),
+    ]
+    tensors = [
+        raw.tensor(f"blk.0.attn_{name}.weight", (32, 32), 0, 4096 * index)
+        for index, name in enumerate(["output", *names])
+    ]
+    path = tmp_path / "m.gguf"
+    path.write_bytes(raw.file(keys, tensors, data=bytes(4096 * len(tensors))))
+    if said:
+        assert f"no matrix for the {said}" in refusal(path).message
+    else:
+        check_loadable(path)
 
 
 def test_a_first_token_outside_of_the_vocabulary(tmp_path: Path, raw) -> None:

@@ -14,12 +14,14 @@ from workbench.gguf.kinds import why_no_text, why_not_loadable
 from workbench.gguf.layers import MAX_LAYERS, LayerKind, cache_widths, is_hybrid, plan_layers
 from workbench.gguf.model import get_int, get_per_layer, get_text
 from workbench.gguf.names import parse_shard
-from workbench.gguf.reader import read_header
+from workbench.gguf.reader import DEFAULT_ALIGNMENT, read_header
 from workbench.gguf.types import ValueType
 
 MAX_EXPERTS = 1024
 ROPE_SCALINGS = frozenset({"none", "linear", "yarn", "longrope"})
-_TOKENS = "tokenizer.ggml.tokens"
+_TOKENS, _TOKEN_TYPES = "tokenizer.ggml.tokens", "tokenizer.ggml.token_type"
+_BYTE = 6
+"""The token type of tokens that stand for one byte."""
 _DAMAGED = "The file is damaged, or was converted wrongly: download it again, or from another source."
 _NO_WEIGHT_TYPES = frozenset({"Q8_1", "Q8_K", "I8", "I16", "I32", "I64", "F64"})
 """Types that llama.cpp uses for intermediate results and indices only: it multiplies by no such tensor."""
@@ -33,6 +35,7 @@ _ELEMENTWISE = (
     "norm_2.weight", "layer_output_scale.weight", "altup_correct_scale.weight",
 )  # fmt: skip
 """Suffixes of tensors of element-wise operations, which the CPU computes in F32 only."""
+_NO_TOKENIZER = frozenset({"none", "no_vocab"})
 _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}
 """The default BOS token by tokenizer."""
 
@@ -45,7 +48,7 @@ def check_loadable(path: str | PathLike[str], *, writes: bool = True) -> tuple[H
     Raises:
         ModelFileError: The file cannot be read, is not a model, or would make llama.cpp abort.
     """
-    first = read_header(path, arrays=frozenset({_TOKENS}))
+    first = read_header(path, arrays=frozenset({_TOKENS, _TOKEN_TYPES}))
     headers = (first, *_other_parts(Path(path), first))
     _LoadCheck(Path(path), first.metadata, headers, writes).run()
     return headers
@@ -91,6 +94,7 @@ class _LoadCheck:
         """All checks, those with the clearest reasons first."""
         architecture = self._kind()
         self._tensors()
+        self._alignment()
         self._layers(architecture)
         self._heads(architecture)
         self._experts(architecture)
@@ -130,6 +134,13 @@ class _LoadCheck:
             elif kind in _NO_WEIGHT_TYPES:
                 self._fail(f"the tensor {tensor.name!r} has the type {kind}, which cannot hold weights")
 
+    def _alignment(self) -> None:
+        """The first tensor in a memory-mapped buffer must be aligned; which one that is depends on the devices."""
+        for header in self.headers:
+            for tensor in header.tensors:
+                if (header.data_offset + tensor.offset) % DEFAULT_ALIGNMENT:
+                    self._fail(f"the data of {tensor.name!r} is not aligned to {DEFAULT_ALIGNMENT} bytes")
+
     def _int(self, architecture: str, key: str, default: int = 0) -> int:
         value = get_int(self.metadata, f"{architecture}.{key}")
         return default if value is None else value
@@ -158,6 +169,7 @@ class _LoadCheck:
         if heads[0]:
             self._widths(architecture, heads[0])
             self._key_value_tensors(architecture)
+            self._projections(architecture)
 
     def _widths(self, architecture: str, heads: int) -> None:
         """RoPE rotates pairs of dimensions within a head."""
@@ -183,6 +195,17 @@ class _LoadCheck:
                 made = rows.get(f"blk.{layer}.attn_{letter}.weight", width)
                 if made != width:
                     self._fail(f"layer {layer} has {letter.upper()} vectors of {made} dimensions instead of {width}")
+
+    def _projections(self, architecture: str) -> None:
+        """llama.cpp takes separate or joined matrices, for some architectures also none, and then reads address 0."""
+        names = {tensor.name for header in self.headers for tensor in header.tensors}
+        for layer, kind in enumerate(plan_layers(self.metadata, architecture).kinds):
+            block = f"blk.{layer}.attn_"
+            if kind in {LayerKind.NONE, LayerKind.RECURRENT} or f"{block}output.weight" not in names:
+                continue
+            for what, forms in (("queries", ("q", "qkv", "q_a")), ("keys", ("k", "qkv", "kv_a_mqa"))):
+                if not any(f"{block}{form}.weight" in names for form in forms):
+                    self._fail(f"layer {layer} has no matrix for the {what} of its attention")
 
     def _experts(self, architecture: str) -> None:
         count = self._int(architecture, "expert_count")
@@ -219,9 +242,14 @@ class _LoadCheck:
     def _vocabulary(self) -> None:
         tokens = self.metadata.get(_TOKENS)
         tokenizer = get_text(self.metadata, "tokenizer.ggml.model")
+        if self.writes and tokenizer in _NO_TOKENIZER:
+            self._fail("it has no tokenizer, so it cannot process text", "Get a file that has its tokenizer.")
+        types = self.metadata.get(_TOKEN_TYPES)
+        if tokenizer == "bert" and isinstance(types, Array) and _BYTE in (types.values or ()):
+            self._fail("its tokenizer is WordPiece, and has tokens for single bytes")
         if not isinstance(tokens, Array) or tokens.element_type is not ValueType.STRING or tokens.values is None:
             return
-        if tokenizer in {"none", "no_vocab"}:
+        if tokenizer in _NO_TOKENIZER:
             return
         # llama.cpp truncates a token at its first zero byte, and names empty ones after their index.
         words = [str(token).partition("\0")[0] or f"[EMPTY_{index}]" for index, token in enumerate(tokens.values)]
