@@ -99,6 +99,26 @@ def test_a_missing_layer_count(tmp_path: Path, raw) -> None:
     assert "number of layers is missing" in refusal(path).message
 
 
+@pytest.mark.parametrize(("used", "said"), [([2, 0], "layer 1 has experts"), ([2, 1], ""), ([0, 2], "layer 0 has")])
+def test_a_layer_with_experts_that_uses_none(tmp_path: Path, raw, used: list[int], said: str) -> None:
+    """A layer without a router may use none."""
+    keys = [
+        raw.string("general.architecture", "qwen3moe"),
+        raw.u32("qwen3moe.block_count", 2),
+        raw.u32("qwen3moe.expert_count", 4),
+        raw.array("qwen3moe.expert_used_count", raw.INT32, 2, struct.pack("<2i", *used)),
+    ]
+    path = tmp_path / "m.gguf"
+    names = ["blk.0.ffn_gate_inp.weight", "blk.1.ffn_gate_inp.weight"]
+    for count in (1, 2):
+        tensors = [raw.tensor(name, (32,), 0, 128 * index) for index, name in enumerate(names[:count])]
+        path.write_bytes(raw.file(keys, tensors, data=bytes(128 * count)))
+        if said and said[6] < str(count):
+            assert said in refusal(path).message
+        else:
+            check_loadable(path)
+
+
 def test_windows_without_a_layer_that_uses_them(tmp_path: Path, model_writer) -> None:
     keys = {".attention.sliding_window": 64, ".attention.sliding_window_pattern": 1}
     assert "sliding window" in refusal(model_writer(tmp_path / "m.gguf", architecture="gemma2", keys=keys)).message

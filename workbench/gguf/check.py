@@ -212,13 +212,18 @@ class _LoadCheck:
         if architecture in {"hunyuan_vl", "hunyuan-dense"} and count <= 1:
             return
         layers = self._int(architecture, "block_count")
-        used = max(get_per_layer(self.metadata, f"{architecture}.expert_used_count", layers) or (0,))
+        by_layer = get_per_layer(self.metadata, f"{architecture}.expert_used_count", layers) or (0,)
+        used = max(by_layer)
         groups = self._int(architecture, "expert_group_count")
         groups_used = self._int(architecture, "expert_group_used_count")
         if count > MAX_EXPERTS:
             self._fail(f"it claims {count} experts; llama.cpp takes at most {MAX_EXPERTS}")
         if used > count or (count and not used):
             self._fail(f"{used} of its {count} experts are declared as used per token")
+        routers = {tensor.name for header in self.headers for tensor in header.tensors}
+        for layer, number in enumerate(by_layer):
+            if number <= 0 and f"blk.{layer}.ffn_gate_inp.weight" in routers:
+                self._fail(f"layer {layer} has experts, and {number} of them are declared as used per token")
         if groups and groups >= count:
             self._fail(f"its {count} experts are declared as {groups} groups")
         if groups > 1 and (count % groups or not 0 < groups_used < groups):
