@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from workbench.core.errors import TargetError, WorkbenchError
 from workbench.lab.race.report import RaceBook
-from workbench.store.files import replace_file, write_new_file
+from workbench.store.files import not_written, replace_file, write_new_file
 
 
 def new_id(clock: Callable[[], float] = time.time) -> str:
@@ -56,4 +56,4 @@ async def write_document(path: Path, text: str) -> Path:
     try:
         return await asyncio.to_thread(write_new_file, path, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise TargetError(f"{path}: {error.strerror or error}.", "Name a file in a folder of your own.") from error
+        raise not_written(str(path), error, "Name a file in a folder of your own.") from error

@@ -6,6 +6,7 @@ What this program writes holds private words: new files can be read by their own
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import secrets
@@ -14,12 +15,26 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from workbench.core.errors import TargetError
+from workbench.core.errors import DiskFullError, TargetError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 _OTHERS = 0o077
 """The permissions of everybody but the owner."""
+
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""The errors of a disk, a quota or a limit of the process that lets nothing more be written."""
+
+
+def not_written(what: str, error: OSError, hint: str) -> TargetError:
+    """The error that says why `what` cannot be written; `hint` helps unless the disk is full."""
+    message = f"{what}: {error.strerror or error}."
+    return (
+        DiskFullError(message, "Free some space there, or name another disk.")
+        if error.errno in DISK_FULL
+        else TargetError(message, hint)
+    )
 
 
 def open_private(path: str, flags: int) -> int:
@@ -159,7 +174,4 @@ def write_copy(folder: Path, text: str, clock: Callable[[], float] = time.time) 
     try:
         return write_new_file(path, text.encode("utf-8", "replace"))
     except OSError as error:
-        raise TargetError(
-            f"The copy cannot be written to {path}: {error.strerror or error}.",
-            "Free some space there, or see its permissions.",
-        ) from error
+        raise not_written(f"The copy cannot be written to {path}", error, "See its permissions.") from error

@@ -15,7 +15,7 @@ from workbench.modelfile.from_session import from_session
 from workbench.store.export.markdown import markdown
 from workbench.store.export.session_json import session_json
 from workbench.store.export.start_commands import start_commands
-from workbench.store.files import replace_file, write_new_file
+from workbench.store.files import not_written, replace_file, write_new_file
 
 _ENDINGS: Mapping[ExportFormat, str] = {"modelfile": ".Modelfile", "md": ".md", "json": ".json", "sh": ".sh"}
 
@@ -75,5 +75,6 @@ def export_session(
         replace_file(path, data)
         return path
     except (OSError, ValueError) as error:
-        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        raise SessionError(f"The export cannot be written to {path}: {reason}.", "Name another path.") from error
+        failure = error if isinstance(error, OSError) else OSError(str(error))
+        reason = not_written(f"The export cannot be written to {path}", failure, "Name another path.")
+        raise SessionError(reason.message, reason.hint) from error

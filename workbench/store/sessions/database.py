@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -17,8 +18,8 @@ from threading import RLock
 from typing import Literal, TypeVar
 
 from workbench.core.errors import DamagedSessionsError, SessionError
-from workbench.store.files import make_folder, numbered, open_private
-from workbench.store.sessions.schema import is_from_another_version, prepare, transaction
+from workbench.store.files import DISK_FULL, make_folder, numbered, open_private
+from workbench.store.sessions.schema import is_from_another_version, is_without_tables, prepare, transaction
 
 T = TypeVar("T")
 Role = Literal["writer", "reader"]
@@ -28,6 +29,8 @@ BUSY_SECONDS = 5.0
 """How long to wait for a write of another program."""
 
 _SIDE_FILES = ("", "-wal", "-shm")
+_LEAST_FREE = 64 * 1024
+"""With less free space SQLite cannot create its side files, and reports an I/O error, not a full disk."""
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _REMEDIES = {
     "SQLITE_FULL": ("the disk is full", "Free some space"),
@@ -73,6 +76,8 @@ class Database:
         self._connections: dict[Role, sqlite3.Connection] = {}
         self._files: dict[Role, int] = {}
         self._file: int | None = None
+        self._reads_snapshot = False
+        """Whether the reader has opened the file as one that nobody changes; for one use only."""
 
     def exists(self) -> bool:
         """Whether the file exists."""
@@ -98,8 +103,8 @@ class Database:
 
         return self._run("writer", written)
 
-    def read(self, work: Work[T]) -> T:
-        """Do `work` on a snapshot of the database.
+    def read(self, work: Work[T], nothing: T) -> T:
+        """Do `work` on a snapshot of the database; `nothing` if its tables do not exist yet.
 
         Raises:
             FoundDamage: The database is damaged; call `settle` in the writer's thread.
@@ -109,10 +114,12 @@ class Database:
         def snapshot(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN")
             try:
-                return work(connection)
+                return nothing if is_without_tables(connection) else work(connection)
             finally:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
+                if self._reads_snapshot:
+                    self._close("reader")
 
         return self._run("reader", snapshot)
 
@@ -120,7 +127,7 @@ class Database:
         try:
             return work(self._connection(role))
         except (sqlite3.Error, OSError) as error:
-            name = "SQLITE_CANTOPEN" if isinstance(error, OSError) else str(getattr(error, "sqlite_errorname", ""))
+            name = self._reason(error)
             if name.startswith(_DAMAGED):
                 found = FoundDamage(self._files.get(role), error)
                 self._close(role)
@@ -128,6 +135,17 @@ class Database:
             if not name.startswith(("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_READONLY")):
                 self._close(role)
             raise _failure(self.path, error, name) from error
+
+    def _reason(self, error: sqlite3.Error | OSError) -> str:
+        """SQLite's name of the error; that of a full disk where this is the cause."""
+        if isinstance(error, OSError):
+            return "SQLITE_FULL" if error.errno in DISK_FULL else "SQLITE_CANTOPEN"
+        name = str(getattr(error, "sqlite_errorname", ""))
+        if name.startswith(("SQLITE_IOERR", "SQLITE_CANTOPEN")):
+            with contextlib.suppress(OSError):
+                if shutil.disk_usage(self.path.parent).free < _LEAST_FREE:
+                    return "SQLITE_FULL"
+        return name
 
     def _connection(self, role: Role) -> sqlite3.Connection:
         file = self._stat()
@@ -175,14 +193,37 @@ class Database:
         if mode == "ro" and not os.access(self.path.parent, os.W_OK) and not self._side("-wal").exists():
             # In WAL mode a database needs its side files, which cannot be created here, unless it is immutable.
             location += "&immutable=1"
+        if role == "reader":
+            self._reads_snapshot = False
+        try:
+            return self._connect_to(location)
+        except sqlite3.OperationalError as error:
+            # Nor can they on a full disk. Without a WAL nothing is missing in the file itself.
+            if role == "writer" or self._reason(error) != "SQLITE_FULL" or self._has_wal():
+                raise
+            self._reads_snapshot = True
+            return self._connect_to(f"{location}&immutable=1")
+
+    def _has_wal(self) -> bool:
+        try:
+            return self._side("-wal").stat().st_size > 0
+        except OSError:
+            return False
+
+    @staticmethod
+    def _connect_to(location: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
             location, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, uri=True
         )
-        connection.execute("PRAGMA foreign_keys = ON")
-        # Each transaction is flushed to disk, to survive a loss of power.
-        connection.execute("PRAGMA synchronous = FULL")
-        # The first access fails if the file is not a database.
-        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        try:
+            connection.execute("PRAGMA foreign_keys = ON")
+            # Each transaction is flushed to disk, to survive a loss of power.
+            connection.execute("PRAGMA synchronous = FULL")
+            # The first access fails if the file is not a database.
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _side(self, suffix: str) -> Path:

@@ -132,6 +132,11 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
+def is_without_tables(connection: sqlite3.Connection) -> bool:
+    """Whether nothing was stored yet: the disk was full when the database was created."""
+    return _version(connection) == 0
+
+
 def is_from_another_version(connection: sqlite3.Connection) -> bool:
     """Whether another version of the program, with other tables, made the database."""
     return _version(connection) not in (0, VERSION)

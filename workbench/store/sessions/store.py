@@ -89,7 +89,7 @@ class DatabaseSessionStore(SessionStore):
         if not self._database.exists():
             return nothing
         try:
-            return await in_thread(self._reader, partial(self._database.read, work))
+            return await in_thread(self._reader, partial(self._database.read, work, nothing))
         except FoundDamage as found:
             raise await in_thread(self._writer, partial(self._database.settle, found)) from found
 
@@ -266,7 +266,7 @@ class DatabaseSessionStore(SessionStore):
         if not self._database.exists():
             return []
         try:
-            return self._reader.submit(self._database.read, paths).result()
+            return self._reader.submit(self._database.read, paths, []).result()
         except SessionError:
             return []
 
