@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import asyncio
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from workbench.core.errors import TargetError
 from workbench.core.prompt_text import PromptText
 from workbench.store.prompts import MOST, PromptFolder
 
@@ -42,14 +45,47 @@ async def test_the_history_is_cut_and_broken_lines_are_left_out(tmp_path: Path) 
     assert (await book.recall())[-1] == PASTED
 
 
-async def test_what_cannot_be_written_is_no_error(tmp_path: Path) -> None:
+async def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     book = PromptFolder(blocked)
-    await book.keep(PromptText("a"))
-    await book.keep_draft(PASTED)
+    with pytest.raises(TargetError, match=re.escape(str(blocked))):
+        await book.keep(PromptText("a"))
+    with pytest.raises(TargetError, match="is not kept"):
+        await book.keep_draft(PASTED)
     assert await book.recall() == []
     assert await book.lost_drafts() == []
+
+
+@pytest.mark.parametrize("left", ['"half', '{"text": "half', "\xff"])
+async def test_a_line_that_was_cut_off_takes_no_other_with_it(tmp_path: Path, left: str) -> None:
+    book = PromptFolder(tmp_path)
+    await book.keep(PromptText("before"))
+    with (tmp_path / "history.jsonl").open("a", encoding="latin-1") as file:
+        file.write(left)
+    await book.keep(PromptText("after"))
+    assert [prompt.text for prompt in await book.recall()] == ["before", "after"]
+
+
+async def test_a_program_that_shortens_the_history_loses_nothing_that_another_adds(tmp_path: Path) -> None:
+    file = tmp_path / "history.jsonl"
+    one, two = PromptFolder(tmp_path), PromptFolder(tmp_path)
+    for number in range(20):
+        file.write_text('"old"\n' * (2 * MOST + 5))
+        await asyncio.gather(one.recall(), *(two.keep(PromptText(f"new {number}")) for _ in range(3)))
+        assert [prompt.text for prompt in await two.recall()][-3:] == [f"new {number}"] * 3
+
+
+async def test_a_lost_draft_is_a_kept_prompt_before_its_file_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts = tmp_path / "drafts"
+    drafts.mkdir()
+    (drafts / "dead.txt").write_text("half a question")
+    book = PromptFolder(tmp_path)
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: (_ for _ in ()).throw(OSError("killed here")))
+    assert await book.lost_drafts() == [PromptText("half a question")]
+    assert await book.recall() == [PromptText("half a question")]
 
 
 async def test_a_draft_is_nobody_elses_while_its_program_lives(tmp_path: Path) -> None:

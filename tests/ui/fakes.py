@@ -286,6 +286,8 @@ class FakePrompts:
         self.lost = [PromptText(each) if isinstance(each, str) else each for each in lost]
         self.prompts: list[PromptText] = []
         self.draft = PromptText("")
+        self.error: WorkbenchError | None = None
+        """Raised instead of storing anything."""
 
     @property
     def kept(self) -> list[str]:
@@ -295,12 +297,19 @@ class FakePrompts:
         return self.earlier
 
     async def keep(self, prompt: PromptText) -> None:
+        self._check()
         self.prompts.append(prompt)
 
     async def keep_draft(self, prompt: PromptText) -> None:
+        self._check()
         self.draft = prompt
 
+    def _check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
     async def lost_drafts(self) -> Sequence[PromptText]:
+        self.prompts += self.lost
         return self.lost
 
 

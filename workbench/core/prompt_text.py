@@ -34,7 +34,7 @@ class PromptText:
 
 
 class PromptBook(Protocol):
-    """Stores what the user typed. A full disk is not an error."""
+    """Stores what the user typed. What cannot be written raises a TargetError; what was stored before is kept."""
 
     async def recall(self) -> Sequence[PromptText]:
         """The prompts of earlier sessions, oldest first."""
@@ -46,4 +46,4 @@ class PromptBook(Protocol):
         """Store the current text of the prompt; nothing if it is empty."""
 
     async def lost_drafts(self) -> Sequence[PromptText]:
-        """The unsent texts of programs that have died, newest last; each is returned once."""
+        """The unsent texts of programs that have died, newest last; each is returned once, and is kept as a prompt."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+CHANGE_SECONDS = 2.0
+"""How long to wait for a change that another program makes: it takes milliseconds, unless that program is stopped."""
+
+_CHANGING = threading.RLock()
 _HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 
 if sys.platform == "win32":
@@ -35,3 +44,27 @@ def try_lock(descriptor: int, *, shared: bool = False) -> bool:
     except OSError as error:
         return error.errno not in _HELD
     return True
+
+
+@contextmanager
+def changing(folder: Path) -> Iterator[None]:
+    """Keep other threads and programs from changing files in `folder` inside the `with` block, if they use this too.
+
+    Reading a file, and writing it again with a change, then loses nothing that another program wrote in between. The
+    lock is that of the folder itself, which needs no space; on Windows it is that of a file in it.
+    """
+    with _CHANGING:
+        descriptor = None
+        with suppress(OSError):
+            if sys.platform == "win32":
+                descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+            else:
+                descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            deadline = time.monotonic() + CHANGE_SECONDS
+            while descriptor is not None and not try_lock(descriptor) and time.monotonic() < deadline:
+                time.sleep(0.005)
+            yield
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)

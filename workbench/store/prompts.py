@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import os
 import secrets
+import sys
 import threading
 import zlib
 from collections.abc import Sequence
@@ -15,8 +17,8 @@ from pathlib import Path
 from typing_extensions import override
 
 from workbench.core.prompt_text import PromptBook, PromptText, Range
-from workbench.store.files import make_folder, open_private, replace_file
-from workbench.store.locks import try_lock
+from workbench.store.files import make_folder, not_written, open_private, replace_file
+from workbench.store.locks import changing, try_lock
 
 MOST = 1000
 """The number of prompts kept."""
@@ -25,14 +27,17 @@ LONGEST_LINE = 2**20
 PASTES = ".pastes"
 """The suffix of the file with the ranges of the pastes in a draft."""
 
+_NO_DRAFT = "It stays on the screen, but it is lost if the program ends abnormally."
+
 _log = logging.getLogger("workbench.prompts")
 
 
 class PromptFolder(PromptBook):
-    """Keeps prompts in a folder, created on demand. I/O errors are only logged: this is a convenience.
+    """Keeps prompts in a folder, created on demand.
 
     `history.jsonl` has one prompt per line; concurrent programs all append to it. A line is a JSON string, or
-    `{"text": …, "pastes": [[start, end], …]}` if it has long pastes, counted in characters.
+    `{"text": …, "pastes": [[start, end], …]}` if it has long pastes, counted in characters. A line that a full disk or
+    the end of a program has cut off is left out.
 
     Each program has a locked file in `drafts` for the current text of its prompt: an unlocked one belongs to a program
     that died. The file is plain text, so that an interrupted write loses nothing else. The ranges of its pastes are in
@@ -52,17 +57,27 @@ class PromptFolder(PromptBook):
 
     @override
     async def keep(self, prompt: PromptText) -> None:
-        await asyncio.to_thread(self._keep, prompt)
+        try:
+            await asyncio.to_thread(self._keep, prompt)
+        except OSError as error:
+            raise not_written(str(self._history), error, "Check its permissions.") from error
 
     @override
     async def keep_draft(self, prompt: PromptText) -> None:
-        await asyncio.to_thread(self._keep_draft, prompt)
+        try:
+            await asyncio.to_thread(self._keep_draft, prompt)
+        except OSError as error:
+            raise not_written(f"The text in the prompt is not kept in {self._drafts}", error, _NO_DRAFT) from error
 
     @override
     async def lost_drafts(self) -> Sequence[PromptText]:
         return await asyncio.to_thread(self._lost_drafts)
 
     def _recall(self) -> list[PromptText]:
+        with changing(self._history.parent):
+            return self._recall_alone()
+
+    def _recall_alone(self) -> list[PromptText]:
         try:
             lines = self._history.read_bytes().splitlines()
         except OSError:
@@ -83,34 +98,47 @@ class PromptFolder(PromptBook):
         line = _line(prompt)
         if len(line) > LONGEST_LINE:
             return
-        try:
-            make_folder(self._history.parent)
-            # Unbuffered: a line of another program never comes between.
-            with open(self._history, "ab", buffering=0, opener=open_private) as file:
-                file.write(line)
-        except OSError as error:
-            _log.warning("%s cannot be written: %s", self._history, error)
+        make_folder(self._history.parent)
+        with changing(self._history.parent), open(self._history, "a+b", buffering=0, opener=open_private) as file:
+            end = file.seek(0, os.SEEK_END)
+            if end:
+                file.seek(end - 1)
+                if file.read(1) != b"\n":
+                    line = b"\n" + line
+            try:
+                _write_all(file.fileno(), line, end)
+            except OSError:
+                file.truncate(end)
+                raise
 
     def _keep_draft(self, prompt: PromptText) -> None:
         with self._lock:
+            if self._draft is None:
+                if not prompt.text:
+                    return
+                self._draft = self._open_draft()
+            data = prompt.text.encode("utf-8", "surrogatepass")
+            before = os.fstat(self._draft).st_size
             try:
-                if self._draft is None:
-                    if not prompt.text:
-                        return
-                    self._draft = self._open_draft()
-                data = prompt.text.encode("utf-8", "surrogatepass")
-                # Overwritten before it is truncated: most changes are at the end of the text.
-                os.pwrite(self._draft, data, 0)
-                os.ftruncate(self._draft, len(data))
-                self._keep_pastes(data, prompt.pastes)
-            except OSError as error:
-                _log.warning("The text of the prompt cannot be kept in %s: %s", self._drafts, error)
+                # The end first, which alone needs space: without any, the earlier text stays as it is.
+                _write_all(self._draft, data[before:], before)
+            except OSError:
+                os.ftruncate(self._draft, before)
+                raise
+            # Overwritten before it is truncated: most changes are at the end of the text.
+            _write_all(self._draft, data[:before], 0)
+            os.ftruncate(self._draft, len(data))
+            self._keep_pastes(data, prompt.pastes)
 
     def _open_draft(self) -> int:
         make_folder(self._drafts)
         path = self._drafts / f"{secrets.token_hex(6)}.txt"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        # It is locked before it gets its name, so that it never looks like the draft of a dead program.
+        unnamed = path if sys.platform == "win32" else path.with_suffix(".new")
+        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try_lock(descriptor)
+        if unnamed != path:
+            unnamed.rename(path)
         self._pastes = path.with_suffix(PASTES)
         return descriptor
 
@@ -133,17 +161,28 @@ class PromptFolder(PromptBook):
         for path in paths:
             try:
                 with path.open("rb") as file:
-                    if not try_lock(file.fileno()):
+                    # Another program may have taken it between the listing and the lock.
+                    if not try_lock(file.fileno()) or not os.fstat(file.fileno()).st_nlink:
                         continue
                     prompt = _read_draft(file.read(), path.with_suffix(PASTES))
+                    if prompt.text.strip():
+                        found.append(prompt)
+                        # Before it is removed: this program may be killed at any moment, and the disk may be full.
+                        self._keep(prompt)
                     path.unlink()
                     path.with_suffix(PASTES).unlink(missing_ok=True)
             except OSError as error:
-                _log.warning("%s cannot be read: %s", path, error)
-                continue
-            if prompt.text.strip():
-                found.append(prompt)
+                _log.warning("%s cannot be read, or kept as a prompt: %s", path, error)
         return found
+
+
+def _write_all(descriptor: int, data: bytes, offset: int) -> None:
+    """Write all of `data` at `offset`: on a disk that fills up, a single call writes a part and reports no error."""
+    while data:
+        count = os.pwrite(descriptor, data, offset)
+        if not count:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        data, offset = data[count:], offset + count
 
 
 def _line(prompt: PromptText) -> bytes:

@@ -8,6 +8,7 @@ from textual import events
 from textual.pilot import Pilot
 
 from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns, until
+from workbench.core.errors import DiskFullError
 from workbench.core.prompt_text import PromptText
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.app import WorkbenchApp
@@ -223,3 +224,50 @@ async def test_the_command_that_ends_the_program_is_no_draft(host: ScriptedHost,
         await pilot.press("enter")
         await until(pilot, lambda: app.return_code is not None)
     assert prompts.draft == PromptText("")
+
+
+async def test_a_text_that_cannot_be_stored_stays_on_the_screen_and_that_is_said_once(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    prompts = FakePrompts()
+    prompts.error = DiskFullError("The text in the prompt is not kept: No space left on device.", "Free some space.")
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await burst(app, pilot, "begun")
+        app.chat.input.keep_draft()
+        await settle(pilot)
+        assert "No space left" in shown(app)
+        assert app.chat.prompt.text == "begun"
+        app.chat.status.clear()
+        app.chat.status.show()
+        await burst(app, pilot, " more")
+        app.chat.input.keep_draft()
+        await settle(pilot)
+        assert "No space left" not in shown(app)
+        prompts.error = None
+        app.chat.input.keep_draft()
+        await settle(pilot)
+        assert prompts.draft == PromptText("begun more")
+
+
+async def test_a_message_that_waits_for_its_model_is_a_draft_until_it_is_sent(
+    host: ScriptedHost, clock: FakeClock
+) -> None:
+    prompts = FakePrompts()
+    app = app_on(host, clock, prompts=prompts)
+    clock.hold_after(3)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.workspace.slot.loading)
+        await pilot.press(*"early", "enter")
+        await until(pilot, lambda: app.workspace.queued == "early")
+        app.chat.input.keep_draft()
+        await until(pilot, lambda: prompts.draft == PromptText("early"))
+        await pilot.press(*"more")
+        app.chat.input.keep_draft()
+        await until(pilot, lambda: prompts.draft == PromptText("early\n\nmore"))
+        clock.release()
+        await settle(pilot)
+        app.chat.input.keep_draft()
+        await settle(pilot)
+        assert prompts.draft == PromptText("more")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.prompt_text import PromptText
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.commands import CommandLine, candidates, plain_message, read_command
 from workbench.ui.chat.view import ChatView
@@ -29,6 +30,8 @@ class PromptInput:
         self._run_command = run_command
         self._command = ""
         """The command that runs; empty where none does."""
+        self._keeps = True
+        """Whether the last text could be stored."""
         self._model_names: Sequence[str] = ()
         """The completions of `/load`; empty until they are needed."""
 
@@ -41,28 +44,41 @@ class PromptInput:
     # Earlier prompts and drafts
 
     async def _recall(self) -> None:
-        lost = await self._prompts.lost_drafts()
         # Only one draft fits into the prompt; the Up key reaches the others.
-        for draft in lost:
-            await self._prompts.keep(draft)
+        lost = await self._prompts.lost_drafts()
         self._prompt.remember(await self._prompts.recall())
         if lost and not self._prompt.text:
             self._prompt.put_kept(lost[-1])
             self._prompt.notify("This was in the prompt when the program ended last time.")
 
     def keep_draft(self) -> None:
-        self._draft_timer.pause()
+        if self._view.workspace.queued is None:
+            self._draft_timer.pause()
         self._view.run(self.store_draft(), "draft", "keep the draft")
 
     async def store_draft(self) -> None:
         """Write the text in the prompt to disk; it is there when this returns."""
         # The command that ends the program is still in the prompt, and is no draft.
-        text = self._prompt.text.removeprefix(self._command)
-        await self._prompts.keep_draft(self._prompt.pastes.expanded(text))
+        draft = self._prompt.pastes.expanded(self._prompt.text.removeprefix(self._command))
+        if (waiting := self._view.workspace.queued) is not None:
+            # A message that waits for its model is stored nowhere else yet.
+            draft = PromptText("\n\n".join(filter(None, (waiting, draft.text))))
+        await self._store(self._prompts.keep_draft(draft))
+
+    async def _store(self, work: Awaitable[None]) -> None:
+        """Store something typed. A failure is shown once, until it works again."""
+        try:
+            await work
+        except WorkbenchError as error:
+            if self._keeps:
+                self._view.status.say(str(error), 8.0)
+            self._keeps = False
+        else:
+            self._keeps = True
 
     def _take(self, shown: str) -> str:
         """Take what was submitted out of the prompt, and keep it for later sessions."""
-        self._view.run(self._prompts.keep(self._prompt.pastes.expanded(shown)), "prompts", "keep a prompt")
+        self._view.run(self._store(self._prompts.keep(self._prompt.pastes.expanded(shown))), "prompts", "keep a prompt")
         return self._prompt.take(shown)
 
     # Messages and commands
