@@ -68,7 +68,7 @@ test: setup-dev ## Set up what is missing, and run the tests
 	$(if $(DRY_RUN),,$(PYTEST) $(ARGS))
 
 quick: setup-dev ## The tests that take less than a minute together
-	$(if $(DRY_RUN),,$(PYTEST) $(QUICK) $(ARGS))
+	$(if $(DRY_RUN),,$(PYTEST) --hypothesis-profile=quick $(QUICK) $(ARGS))
 
 lint: setup-dev ## Lint, formatting, types, and the import rules
 	$(BIN)/ruff check .

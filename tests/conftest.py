@@ -25,6 +25,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
     derandomize=os.environ.get("CI") == "true",
 )
+settings.register_profile("quick", settings.get_profile("workbench"), max_examples=25)
 settings.load_profile("workbench")
 
 STORE_VARIABLES = (
