@@ -4,7 +4,7 @@ Importing this module loads the native library. It is imported late, in the thre
 
 A call through `ctypes.CDLL` gives the interpreter lock up and has to win it back, which may cost a whole switch
 interval while the screen is drawn. That is right for `llama_decode`, which computes for milliseconds, and wrong for
-calls that take microseconds: those go through `ctypes.PyDLL`, which keeps the lock.
+calls that take microseconds: those go through `ctypes.PyDLL`, which keeps the lock. Sampling is of either kind.
 """
 
 from __future__ import annotations

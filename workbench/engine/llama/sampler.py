@@ -13,12 +13,24 @@ from workbench.engine.llama import native
 _MIN_KEEP = 1
 _NEUTRAL = 1.0
 
+FEW = 1000
+"""Candidates that are sorted in less time than the lookup of all tokens takes."""
+
+SHORT_NS = 1_000_000
+"""How long a call may keep the interpreter lock. To release it and win it back takes about half as long."""
+
+_NS_PER_TOKEN = 3
+_NS_PER_PENALIZED_TOKEN = 4
+_NS_PER_SORTED_TOKEN = 150
+
 
 class Sampler:
     """A sampler chain: penalties, top-k, typical-p, top-p, min-p, temperature, draw.
 
     At temperature 0 without penalties the likeliest token is found directly: the chain would first copy the logits of
     the whole vocabulary. A repeat window of -1 is the whole context. The penalties count the last tokens of the prompt.
+
+    Where a call takes long, as one that sorts a large vocabulary does, it releases the interpreter lock.
     """
 
     def __init__(self, sampling: Sampling, n_vocab: int, n_ctx: int, prompt: Sequence[int]) -> None:
@@ -30,7 +42,10 @@ class Sampler:
         self._chain: native.Pointer = None
         if sampling.temperature <= 0 and not penalized:
             return
+        sorts = sampling.temperature > 0 and not 0 < sampling.top_k <= FEW
+        per_token = _NS_PER_TOKEN + _NS_PER_PENALIZED_TOKEN * penalized + _NS_PER_SORTED_TOKEN * sorts
         api = native.api
+        self._sample = native.sample if n_vocab * per_token <= SHORT_NS else api.llama_sampler_sample
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         if penalized:
             self._add(api.llama_sampler_init_penalties(n_vocab, window, *penalties))
@@ -61,7 +76,7 @@ class Sampler:
     def sample(self, ctx: native.Pointer) -> int:
         """The next token, from the logits of the last token that `ctx` has decoded."""
         if self._chain is not None:
-            token: int = native.sample(self._chain, ctx, -1)
+            token: int = self._sample(self._chain, ctx, -1)
             return token
         logits = np.ctypeslib.as_array(native.get_logits_ith(ctx, -1), (self._n_vocab,))
         return int(logits.argmax())
