@@ -49,13 +49,19 @@ class RunningAnswers:
         self._running: set[CancelToken] = set()
         self.closed = False
 
+    def check_open(self) -> None:
+        """Raise an EngineError if the engine is closed."""
+        if self.closed:
+            raise EngineError("This model has been closed.", "Open it again.")
+
     async def stream(self, start: Callable[[Outbox], object], cancel: CancelToken) -> AsyncIterator[Batch]:
         """Start the work that fills an outbox, and yield its batches; the last event is a `Finished` or a `Failed`.
 
         `cancel` is set where the reader stops early.
         """
-        if self.closed:
-            error = EngineError("This model has been closed.", "Open it again.")
+        try:
+            self.check_open()
+        except EngineError as error:
             yield (Failed(error, time.perf_counter_ns()),)
             return
         outbox = Outbox(asyncio.get_running_loop())

@@ -238,7 +238,7 @@ async def test_cancelling_in_the_middle_of_a_chunk_keeps_what_was_computed(host)
     task = asyncio.create_task(answer(engine, chat(PAGE, limit=5), cancel))
     # The abort comes from this thread while the chunk is computed in the other.
     while not engine._model.tokens:
-        if engine._active is not None:
+        if engine._line._jobs:
             cancel.set()
             break
         await asyncio.sleep(0)
@@ -355,7 +355,7 @@ async def test_a_closed_engine_says_so(engine):
 
 async def test_closing_stops_what_streams(engine):
     task = asyncio.create_task(answer(engine, chat(STORY, limit=1000, temperature=1.0)))
-    while engine._active is None:
+    while not engine._line._jobs:
         await asyncio.sleep(0)
     await engine.close()
     assert (await task).end.reason in {"cancelled", "stop"}

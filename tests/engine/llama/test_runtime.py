@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from workbench.core.events import PromptProgress
-from workbench.engine.llama.runtime import Job, Runtime
+from workbench.engine.llama.runtime import Job, JobLine, Runtime
 from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
 
 
@@ -134,3 +134,91 @@ async def test_events_leave_at_once_or_in_batches():
     outbox.put(event(start + FLUSH_INTERVAL_NS))
     await asyncio.sleep(0)
     assert [len(outbox.batches.get_nowait()) for _ in range(outbox.batches.qsize())] == [1, 3]
+
+
+async def test_waiting_jobs_of_a_line_are_not_advanced(monkeypatch):
+    runtime, advanced, order = Runtime(turn_ns=0), 0, []
+    line, done, loop = JobLine(runtime), asyncio.Event(), asyncio.get_running_loop()
+    advance = Job.advance
+
+    def counted(job: Job) -> bool:
+        nonlocal advanced
+        advanced += 1
+        return advance(job)
+
+    def steps(name: str):
+        def run(_: Job):
+            for _ in range(9):
+                order.append(name)
+                yield
+            order.append(name)
+            if name == "c":
+                loop.call_soon_threadsafe(done.set)
+
+        return run
+
+    monkeypatch.setattr(Job, "advance", counted)
+    for name in "abc":
+        line.submit(steps(name))
+    await done.wait()
+    assert "".join(order) == "a" * 10 + "b" * 10 + "c" * 10
+    assert advanced <= 30
+
+
+def nothing(_: Job):
+    yield
+
+
+async def test_a_job_of_a_line_that_fails_lets_the_next_one_run(caplog):
+    runtime = Runtime()
+    line = JobLine(runtime)
+
+    def bad(_: Job):
+        yield
+        raise ValueError("broken")
+
+    def good(_: Job):
+        yield
+        return 5
+
+    line.submit(bad)
+    assert await runtime.run(good, line) == 5
+    assert "broken" in caplog.text
+
+
+async def test_a_waiting_job_that_is_interrupted_ends_before_those_that_it_waits_for():
+    runtime = Runtime(turn_ns=0)
+    line, ended, aborted = JobLine(runtime), [], []
+    stop = threading.Event()
+
+    def first(_: Job):
+        while not stop.is_set():
+            yield
+        ended.append("first")
+
+    def waiting(_: Job):
+        yield
+        ended.append("waiting")
+        stop.set()
+
+    running, job = line.submit(first), line.submit(waiting)
+    line.interrupt(job, lambda: aborted.append("waiting"))
+    await runtime.run(nothing, line)
+    assert ended == ["waiting", "first"]
+    line.interrupt(job, lambda: aborted.append("ended"))
+    line.interrupt(running, lambda: aborted.append("ended"))
+    assert not aborted
+
+
+async def test_only_the_job_that_runs_is_aborted():
+    runtime = Runtime()
+    line, aborted = JobLine(runtime), threading.Event()
+
+    def first(_: Job):
+        while not aborted.is_set():
+            yield
+
+    job = line.submit(first)
+    line.interrupt(job, aborted.set)
+    await runtime.run(nothing, line)
+    assert aborted.is_set()

@@ -72,10 +72,11 @@ class LlamaBencher(Bencher):
         plan = make_plan(headers, as_load_settings(case.settings, case.test), machine, adapter=adapter, guard=False)
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
+        model = _describe(entry, headers, plan)
         lora = "" if adapter is None else adapter.path
         load = partial(_load, headers[0].path, lora, plan.settings.num_gpu, on_progress, cancel)
         native, native_adapter, description = await shared_runtime.load(load, lambda loaded: _free(loaded[0]), cancel)
-        model = _describe(entry, headers, plan, description)
+        model = replace(model, description=description)
         if adapter is not None:
             # Its matrices are read for every token too.
             model = replace(
@@ -130,7 +131,8 @@ class LlamaBenchTarget(BenchTarget):
         plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
         native, adapter = self._weights
-        run = LlamaBenchRun(await shared_runtime.do(BenchContext, native, chosen, test, adapter))
+        make = partial(BenchContext, native, chosen, test, adapter)
+        run = LlamaBenchRun(await shared_runtime.load(make, lambda unwanted: unwanted.close(), CancelToken()))
         self._runs.append(run)
         return run
 
@@ -195,7 +197,8 @@ def _free(native: Pointer) -> None:
     api.llama_model_free(native)
 
 
-def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan, description: str) -> BenchModel:
+def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan) -> BenchModel:
+    """The model, but for llama.cpp's description."""
     facts = describe(headers[0], headers[1:])
     path = Path(headers[0].path)
     return BenchModel(
@@ -206,7 +209,7 @@ def _describe(entry: ModelEntry, headers: Sequence[Header], plan: Plan, descript
         file_bytes=sum(header.file_size for header in headers),
         modified_ns=path.stat().st_mtime_ns,
         digest=entry.digest,
-        description=description,
+        description="",
         weights_bytes=facts.weights_bytes,
         parameters=facts.parameters,
         backend=plan.backend,

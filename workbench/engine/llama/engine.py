@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Generator, Hashable, Sequence
-from typing import TypeVar
 
 from typing_extensions import override
 
@@ -13,20 +12,18 @@ from workbench.core.errors import EngineError, TemplateError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
 from workbench.engine.llama.generation import Generation
-from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Step, shared_runtime
+from workbench.engine.llama.model import Model
+from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.outbox import Outbox, RunningAnswers
-
-Result = TypeVar("Result")
 
 
 class LlamaEngine(Engine):
     """One open model. Requests that come while it works wait for their turn.
 
     `template` may be the reason why there is none. `states` keeps the KV cache after `close`, where `state_key`
-    identifies this model with these load settings.
+    identifies this model with these load settings. `on_closed` is called once the memory is free.
     """
 
     capabilities = Capabilities(score=True)
@@ -38,25 +35,24 @@ class LlamaEngine(Engine):
         template: PromptTemplate | TemplateError,
         states: StateCache,
         state_key: Hashable,
+        on_closed: Callable[[LlamaEngine], object],
     ) -> None:
         self._model = model
         self.info = info
         self._template = template
         self._states = states
         self._state_key = state_key
+        self._on_closed = on_closed
         self._answers = RunningAnswers()
-        self._active: Job | None = None
+        self._line = JobLine(shared_runtime)
 
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
-            def steps(job: Job) -> Step:
-                # Only the answer that computes may be aborted: a waiting one would abort another's work.
-                cancel.on_set(lambda: self._model.abort() if self._active is job else None)
-                generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
-                yield from generation.steps(job)
-
-            shared_runtime.submit(Job(lambda job: self._in_turn(job, steps)))
+            generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
+            job = self._line.submit(generation.steps)
+            # A waiting answer ends without touching the model, and must not abort another's work.
+            cancel.on_set(lambda: self._line.interrupt(job, self._model.abort))
 
         return self._answers.stream(start, cancel)
 
@@ -73,41 +69,28 @@ class LlamaEngine(Engine):
                 self._states.drop(state)
         return model.rewind(tokens)
 
-    def _in_turn(
-        self, job: Job, steps: Callable[[Job], Generator[None, None, Result]]
-    ) -> Generator[None, None, Result]:
-        """`steps`, once all earlier work of this model has ended."""
-        while self._active is not None:
-            yield
-        self._active = job
-        try:
-            return (yield from steps(job))
-        finally:
-            self._active = None
-
     @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
+        self._answers.check_open()
         if len(tokens) > self._model.n_ctx:
             raise EngineError(
                 f"{len(tokens)} tokens do not fit in a context of {self._model.n_ctx}.", "Load a longer context."
             )
 
         def steps(_: Job) -> Generator[None, None, tuple[float, ...]]:
-            self._model.forget()
             found: list[float] = []
+            # It may have been closed while this waited, or between two steps.
+            self._answers.check_open()
+            self._model.forget()
             for start in range(0, len(tokens) - 1, self._model.n_batch):
                 yield
+                self._answers.check_open()
                 chunk = tokens[start : start + self._model.n_batch]
-                while True:
-                    try:
-                        found += self._model.logprobs(chunk, tokens[start + 1 : start + 1 + len(chunk)])
-                    except Aborted:
-                        continue
-                    break
+                found += self._model.logprobs(chunk, tokens[start + 1 : start + 1 + len(chunk)])
             self._model.forget()
             return tuple(found)
 
-        return await shared_runtime.run(lambda job: self._in_turn(job, steps))
+        return await shared_runtime.run(steps, self._line)
 
     @override
     async def close(self) -> None:
@@ -119,7 +102,13 @@ class LlamaEngine(Engine):
             state = self._model.save_state() if self._states.wants(self._model.state_bytes) else None
             if state is not None:
                 self._states.put(self._state_key, state)
-            self._model.close()
+            self.free()
             yield
 
-        await shared_runtime.run(lambda job: self._in_turn(job, steps))
+        await shared_runtime.run(steps, self._line)
+        self._on_closed(self)
+
+    def free(self) -> None:
+        """Free the native memory, in the runtime's thread, while nothing runs."""
+        self._answers.close()
+        self._model.close()

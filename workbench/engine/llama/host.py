@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,14 +50,14 @@ class LlamaHost(EngineHost):
         self._resolve = resolve
         self._memory_guard = memory_guard
         self._states = StateCache(state_budget_bytes)
-        self._engines: list[LlamaEngine] = []
+        self._engines: set[LlamaEngine] = set()
 
     @override
     async def open(
         self, ref: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
     ) -> Engine:
         began = time.perf_counter()
-        entry, headers, adapter = await asyncio.to_thread(self._read, ref)
+        entry, headers, adapter, files = await asyncio.to_thread(self._read, ref)
         settings, warnings = _within_training(entry, settings)
         own = entry.recipe.template if entry.recipe else ""
         machine = await current_machine()
@@ -67,24 +66,31 @@ class LlamaHost(EngineHost):
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         template = await asyncio.to_thread(open_template, own, describe(headers[0]).chat_template or "")
-        # `current_machine` has imported llama.cpp in its thread.
-        from workbench.engine.llama.model import Model
-
         lora = "" if adapter is None else adapter.path
-        load = partial(Model, headers[0].path, plan.settings, on_progress, cancel, lora)
-        model = await shared_runtime.load(load, lambda unwanted: unwanted.close(), cancel)
-        load_ms = (time.perf_counter() - began) * 1e3
-        engine = await shared_runtime.do(self._assemble, model, entry, plan, load_ms, template)
-        self._engines.append(engine)
+
+        def load() -> LlamaEngine:
+            from workbench.engine.llama.model import Model
+
+            model = Model(headers[0].path, plan.settings, on_progress, cancel, lora)
+            try:
+                if cancel.is_set:
+                    raise CancelledError("Loading was stopped.")
+                load_ms = (time.perf_counter() - began) * 1e3
+                return self._assemble(model, entry, plan, template, files, load_ms)
+            except BaseException:
+                model.close()
+                raise
+
+        engine = await shared_runtime.load(load, lambda unwanted: unwanted.free(), cancel)
+        self._engines.add(engine)
         return engine
 
     @override
     async def shutdown(self) -> None:
-        engines, self._engines = self._engines, []
-        for engine in engines:
+        for engine in tuple(self._engines):
             await engine.close()
 
-    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
+    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None, Hashable]:
         entry = self._resolve(ref)
         if entry.recipe is None or not entry.recipe.template:
             shared_jinja.start()
@@ -102,10 +108,16 @@ class LlamaHost(EngineHost):
             bits_per_weight=entry.bits_per_weight or facts.bits_per_weight,
             context_length=entry.context_length or facts.context_length,
         )
-        return known, headers, adapter
+        return known, headers, adapter, _identity(entry)
 
     def _assemble(
-        self, model: Model, entry: ModelEntry, plan: Plan, load_ms: float, template: PromptTemplate | TemplateError
+        self,
+        model: Model,
+        entry: ModelEntry,
+        plan: Plan,
+        template: PromptTemplate | TemplateError,
+        files: Hashable,
+        load_ms: float,
     ) -> LlamaEngine:
         from workbench.engine.llama.engine import LlamaEngine
 
@@ -136,7 +148,8 @@ class LlamaHost(EngineHost):
             has_template=has_template,
             warnings=tuple(warnings),
         )
-        return LlamaEngine(model, info, template, self._states, _state_key(entry, settings))
+        state_key = files, settings.type_k, settings.type_v, settings.flash_attn
+        return LlamaEngine(model, info, template, self._states, state_key, self._engines.discard)
 
 
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:
@@ -153,8 +166,14 @@ def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSet
     return replace(settings, num_ctx=trained), (*notes, said)
 
 
-def _state_key(entry: ModelEntry, settings: LoadSettings) -> Hashable:
-    """The properties that have to be equal for a sequence state of one open model to fit another."""
-    files = [Path(name).resolve() for name in (entry.path, entry.adapter_path) if name]
-    stats = [(str(path), (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
-    return *stats, settings.type_k, settings.type_v, settings.flash_attn
+def _identity(entry: ModelEntry) -> Hashable:
+    """The contents of the files of a model, as far as size and time tell: a sequence state fits no others."""
+    found = []
+    for path in (Path(name) for name in (entry.path, entry.adapter_path) if name):
+        try:
+            path = path.resolve()
+            stat = path.stat()
+        except OSError as error:
+            raise ModelFileError(f"{path}: it cannot be read: {error.strerror or error}.") from None
+        found.append((str(path), stat.st_size, stat.st_mtime_ns))
+    return tuple(found)

@@ -56,8 +56,8 @@ class Model:
     ) -> None:
         self._model: Pointer = None
         self._ctx: Pointer = None
-        with native.log.collect() as lines:
-            try:
+        try:
+            with native.log.collect() as lines:
                 self._model = load_weights(
                     path,
                     gpu_layers=settings.num_gpu,
@@ -82,29 +82,31 @@ class Model:
                 )
                 if loaded is not None:
                     apply_adapter(self._ctx, loaded)
-            except BaseException:
-                self.close()
-                raise
-        self._memory = api.llama_get_memory(self._ctx)
-        self.memory = memory_use([text for _, text in lines])
-        self.n_ctx: int = api.llama_n_ctx(self._ctx)
-        self.n_batch: int = api.llama_n_batch(self._ctx)
-        self.weights_bytes: int = api.llama_model_size(self._model)
-        self.layers: int = api.llama_model_n_layer(self._model)
-        """Without the output layer."""
-        self.vocabulary = Vocabulary.of(self._model)
-        self.pieces = native.PieceCache(self.vocabulary.native)
-        self.tokens: list[int] = []
-        """The tokens that the context holds."""
-        self.can_truncate = not (api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model))
-        """Whether the context can drop the end of its tokens. A recurrent layer has only its latest state."""
-        self._window: int = api.llama_model_n_swa(self._model)
-        self._abortable = self.can_truncate
-        self._abort = native.AbortFlag(self._ctx)
-        self._one = (api.llama_token * 1)()
-        # The batch points at `_one`: decoding the next token is one store and one call.
-        self._one_batch = api.llama_batch_get_one(self._one, 1)
-        self.offloaded = settings.num_gpu != 0
+            self._memory = api.llama_get_memory(self._ctx)
+            self.memory = memory_use([text for _, text in lines])
+            self.n_ctx: int = api.llama_n_ctx(self._ctx)
+            self.n_batch: int = api.llama_n_batch(self._ctx)
+            self.weights_bytes: int = api.llama_model_size(self._model)
+            self.layers: int = api.llama_model_n_layer(self._model)
+            """Without the output layer."""
+            self.vocabulary = Vocabulary.of(self._model)
+            self.pieces = native.PieceCache(self.vocabulary.native)
+            self.tokens: list[int] = []
+            """The tokens that the context holds."""
+            self.can_truncate = not (
+                api.llama_model_is_recurrent(self._model) or api.llama_model_is_hybrid(self._model)
+            )
+            """Whether the context can drop the end of its tokens. A recurrent layer has only its latest state."""
+            self._window: int = api.llama_model_n_swa(self._model)
+            self._abortable = self.can_truncate
+            self._abort = native.AbortFlag(self._ctx)
+            self._one = (api.llama_token * 1)()
+            # The batch points at `_one`: decoding the next token is one store and one call.
+            self._one_batch = api.llama_batch_get_one(self._one, 1)
+            self.offloaded = settings.num_gpu != 0
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def chat_template(self) -> str | None:
@@ -204,6 +206,7 @@ class Model:
 
     def forget(self) -> None:
         """Empty the context."""
+        self._abort.down()
         api.llama_memory_clear(self._memory, True)
         self.tokens.clear()
 

@@ -138,7 +138,7 @@ class Runtime:
 
     async def do(self, function: Callable[..., Result], *arguments: object) -> Result:
         """`call`, awaited. Where the task is cancelled meanwhile, the function runs all the same."""
-        return await asyncio.shield(asyncio.wrap_future(self.call(function, *arguments)))
+        return await _outcome(self.call(function, *arguments))
 
     async def load(
         self, load: Callable[[], Result], discard: Callable[[Result], object], cancel: CancelToken
@@ -151,14 +151,14 @@ class Runtime:
                 self.submit(partial(discard, done.result()))
 
         try:
-            return await asyncio.shield(asyncio.wrap_future(loading))
+            return await _outcome(loading)
         except asyncio.CancelledError:
             cancel.set()
             loading.add_done_callback(discard_result)
             raise
 
-    async def run(self, work: Callable[[Job], Generator[None, None, Result]]) -> Result:
-        """Do a job step by step; returns the result of its generator."""
+    async def run(self, work: Callable[[Job], Generator[None, None, Result]], line: JobLine | None = None) -> Result:
+        """Do a job step by step, after the others in `line`; returns the result of its generator."""
         future: Future[Result] = Future()
 
         def steps(job: Job) -> Step:
@@ -167,8 +167,11 @@ class Runtime:
             except Exception as error:  # noqa: BLE001 - the caller gets it
                 future.set_exception(error)
 
-        self.submit(Job(steps))
-        return await asyncio.shield(asyncio.wrap_future(future))
+        if line is None:
+            self.submit(Job(steps))
+        else:
+            line.submit(steps)
+        return await _outcome(future)
 
     def _ensure_started(self) -> None:
         with self._start_lock:
@@ -224,6 +227,63 @@ class Runtime:
         except Exception:
             _logger.exception("Work in llama.cpp's thread failed.")
             return None
+
+
+async def _outcome(future: Future[Result]) -> Result:
+    """The result of work that goes on where the task that waits is cancelled."""
+    waiting = asyncio.wrap_future(future)
+    # Otherwise asyncio reports an error that comes after the cancelled task has gone.
+    waiting.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return await asyncio.shield(waiting)
+
+
+class JobLine:
+    """Jobs of which the runtime has only the first: one at a time runs, and the others cost nothing.
+
+    All methods may be called from any thread.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._jobs: deque[Job] = deque()
+
+    def submit(self, steps: Callable[[Job], Step]) -> Job:
+        """Add a job to the end."""
+
+        def then_the_next(job: Job) -> Step:
+            try:
+                yield from steps(job)
+            finally:
+                self._leave(job)
+
+        job = Job(then_the_next)
+        with self._lock:
+            self._jobs.append(job)
+            first = len(self._jobs) == 1
+        if first:
+            self._runtime.submit(job)
+        return job
+
+    def interrupt(self, job: Job, abort: Callable[[], object]) -> None:
+        """Call `abort` if the job is the first; if it waits, let it run now, beside the first, so that it can end."""
+        with self._lock:
+            if job not in self._jobs:
+                return
+            if job is self._jobs[0]:
+                abort()
+                return
+            self._jobs.remove(job)
+        self._runtime.submit(job)
+
+    def _leave(self, job: Job) -> None:
+        with self._lock:
+            if not self._jobs or job is not self._jobs[0]:
+                return
+            self._jobs.popleft()
+            following = self._jobs[0] if self._jobs else None
+        if following is not None:
+            self._runtime.submit(following)
 
 
 shared_runtime = Runtime()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from typing_extensions import override
 
@@ -19,13 +19,25 @@ from workbench.engine.remote.network import shared_network
 
 
 class RemoteEngine(Engine):
-    """One model of a server. `reload` says whether the server takes load parameters."""
+    """One model of a server. `reload` says whether the server takes load parameters.
 
-    def __init__(self, client: ServerClient, dialect: Dialect, info: EngineInfo, *, reload: bool) -> None:
+    `on_closed` is called when it is closed.
+    """
+
+    def __init__(
+        self,
+        client: ServerClient,
+        dialect: Dialect,
+        info: EngineInfo,
+        on_closed: Callable[[RemoteEngine], object],
+        *,
+        reload: bool,
+    ) -> None:
         self._client = client
         self._dialect = dialect
         self.info = info
         self.capabilities = Capabilities(score=False, reload=reload)
+        self._on_closed = on_closed
         self._answers = RunningAnswers()
         self._history = PromptHistory()
 
@@ -45,3 +57,4 @@ class RemoteEngine(Engine):
     async def close(self) -> None:
         # The server keeps its model as long as it does for all clients.
         self._answers.close()
+        self._on_closed(self)

@@ -40,7 +40,7 @@ class RemoteHost(EngineHost):
         self._address_of = address_of
         self._timeouts = timeouts or Timeouts()
         self._clients: dict[str, ServerClient] = {}
-        self._engines: list[RemoteEngine] = []
+        self._engines: set[RemoteEngine] = set()
 
     @override
     async def open(
@@ -53,14 +53,14 @@ class RemoteHost(EngineHost):
         )
         on_progress(1.0)
         info = replace(info, load_ms=(time.perf_counter() - began) * 1e3)
-        engine = RemoteEngine(client, dialect, info, reload=info.backend in {"Ollama", "LM Studio"})
-        self._engines.append(engine)
+        reload = info.backend in {"Ollama", "LM Studio"}
+        engine = RemoteEngine(client, dialect, info, self._engines.discard, reload=reload)
+        self._engines.add(engine)
         return engine
 
     @override
     async def shutdown(self) -> None:
-        engines, self._engines = self._engines, []
-        for engine in engines:
+        for engine in tuple(self._engines):
             await engine.close()
         clients, self._clients = self._clients, {}
         for client in clients.values():
