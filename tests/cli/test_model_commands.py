@@ -121,6 +121,19 @@ def test_fit_for_people(call):
     assert "context 8,192: it fits" in out
 
 
+def test_fit_says_what_a_load_would_refuse(call):
+    asked = ("--set", "type_v=q8_0", "--set", "flash_attn=off")
+    status, out, _ = call("fit", "demo", *asked)
+    assert status == 0
+    assert "refuses these settings: A quantized V cache needs flash attention" in out
+    assert "it fits" not in out
+    found = json.loads(call("fit", "demo", *asked, "--json")[1])
+    assert not found["fits"]
+    status, _, err = call("run", "demo", "hello", *asked)
+    assert status == 1
+    assert str(found["refusal"]).split(".")[0] in err
+
+
 @pytest.mark.parametrize("arguments", [("--ctx", "-5"), ("--ctx", "many"), ("--set", "type_k=q3"), ("--set", "x=1")])
 def test_fit_refuses_bad_usage(call, arguments):
     status, out, err = call("fit", "demo", *arguments)

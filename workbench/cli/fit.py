@@ -63,6 +63,7 @@ def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: Fi
         "adapter_bytes": model.adapter_bytes,
         "free_bytes": fit.free_bytes,
         "fits": fit.fits,
+        "refusal": str(fit.refusal) if fit.refusal else None,
         "largest_ctx": largest,
         "ctx": question.n_ctx,
         "trained_ctx": model.trained_context,
@@ -93,6 +94,9 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
     if model.adapter_bytes:
         print(f"\nthe weights include {size_text(model.adapter_bytes)} of the adapter")
     trained = f" of {model.trained_context:,} that it was trained for" if model.trained_context else ""
+    if fit.refusal:
+        print(f"\nllama.cpp refuses these settings: {fit.refusal}")
+        return
     print(f"\ncontext {question.n_ctx:,}: {'it fits' if fit.fits else 'it does not fit'}")
     print(f"largest context that fits: {f'{largest:,}' if largest else 'none'}{trained}")
     if len(fit.shares) > 1 or most:

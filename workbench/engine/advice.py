@@ -46,6 +46,9 @@ class LocalAdviser(MemoryAdviser):
             except WorkbenchError:
                 continue
             fit = model.price(model.question(load), room)
+            if fit.refusal is not None:
+                # It takes no memory.
+                continue
             if path in mapped and not fit.gpu_layers:
                 # A file that is mapped twice is in memory once; an adapter is copied each time.
                 own = replace(fit.shares[0], weights_bytes=model.adapter_bytes)

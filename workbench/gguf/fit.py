@@ -11,7 +11,9 @@ from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+from workbench.core.errors import ModelLoadError
 from workbench.core.parameters import LoadSettings
+from workbench.gguf.cache_types import cache_refusal
 from workbench.gguf.compute import graph_widths
 from workbench.gguf.header import Header
 from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer
@@ -93,6 +95,8 @@ class Fit:
     """The host first."""
     gpu_layers: int
     """Layers on the GPUs."""
+    refusal: ModelLoadError | None = None
+    """Why llama.cpp does not load the model with these settings, whatever the memory."""
 
     @property
     def weights_bytes(self) -> int:
@@ -121,8 +125,8 @@ class Fit:
 
     @property
     def fits(self) -> bool:
-        """Whether every device has enough free memory for its share."""
-        return all(share.fits for share in self.shares)
+        """Whether the model is loaded with these settings, and every device has enough free memory for its share."""
+        return self.refusal is None and all(share.fits for share in self.shares)
 
 
 class FitModel:
@@ -177,7 +181,10 @@ class FitModel:
         layers = min(question.gpu_layers, self.layers) if room.gpus else 0
         if layers < 0:
             layers = self._most_layers(question, room, caches)
-        return self._fit(question, room, caches, layers)
+        refusal = cache_refusal(
+            self._metadata, question.type_k, question.type_v, flash_attention=question.flash_attention
+        )
+        return replace(self._fit(question, room, caches, layers), refusal=refusal)
 
     def most_layers(self, question: FitQuestion, room: Room) -> int:
         """The most layers that fit on the GPUs with this context; the output counts as one."""

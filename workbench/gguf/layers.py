@@ -200,26 +200,42 @@ def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: i
     return layers
 
 
-def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> CacheWidths:
-    """The widths of keys and values of each layer of `plan`."""
+def is_latent(metadata: Mapping[str, Value], architecture: str) -> bool:
+    """Whether the model has latent attention (MLA), whose values are part of the stored keys."""
+    return all(get_int(metadata, f"{architecture}.attention.{kind}_length_mla") for kind in ("key", "value"))
+
+
+def head_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> CacheWidths:
+    """The widths of one head's keys and values in each layer of `plan`."""
     prefix = f"{architecture}.attention"
-    count = layer_count(metadata, architecture)
-    heads = get_per_layer(metadata, f"{prefix}.head_count", count) or (0,) * count
-    kv_heads = get_per_layer(metadata, f"{prefix}.head_count_kv", count) or heads
+    heads = get_per_layer(metadata, f"{prefix}.head_count", len(plan.kinds))
     embedding = get_int(metadata, f"{architecture}.embedding_length") or 0
     width = embedding // heads[0] if heads and heads[0] else 0
 
-    def length(key: str, default: int) -> int:
-        given = get_int(metadata, f"{prefix}.{key}")
-        return default if given is None else given
+    def lengths(kind: str) -> tuple[int, ...]:
+        full = _length(metadata, f"{prefix}.{kind}_length", width)
+        windowed = _length(metadata, f"{prefix}.{kind}_length_swa", full)
+        return tuple(windowed if layer is LayerKind.WINDOW else full for layer in plan.kinds)
 
-    key, value = length("key_length", width), length("value_length", width)
-    key_swa, value_swa = length("key_length_swa", key), length("value_length_swa", value)
-    windowed = [kind is LayerKind.WINDOW for kind in plan.kinds]
-    keys = tuple((key_swa if swa else key) * n for swa, n in zip(windowed, kv_heads, strict=True))
-    values = tuple((value_swa if swa else value) * n for swa, n in zip(windowed, kv_heads, strict=True))
-    if length("key_length_mla", 0) and length("value_length_mla", 0):
-        # With latent attention, values are part of the stored keys.
-        values = (0,) * count
-    sparse = length("indexer.key_length", 0) if length("indexer.head_count", 0) else 0
-    return CacheWidths(keys, values, sparse)
+    sparse = _length(metadata, f"{prefix}.indexer.key_length", 0)
+    return CacheWidths(
+        lengths("key"), lengths("value"), sparse if _length(metadata, f"{prefix}.indexer.head_count", 0) else 0
+    )
+
+
+def _length(metadata: Mapping[str, Value], key: str, default: int) -> int:
+    given = get_int(metadata, key)
+    return default if given is None else given
+
+
+def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPlan) -> CacheWidths:
+    """The widths of keys and values of each layer of `plan`."""
+    count = len(plan.kinds)
+    one = head_widths(metadata, architecture, plan)
+    heads = _kv_heads(metadata, architecture, count) or (0,) * count
+    values = (0,) * count if is_latent(metadata, architecture) else one.value
+    return CacheWidths(
+        tuple(width * number for width, number in zip(one.key, heads, strict=True)),
+        tuple(width * number for width, number in zip(values, heads, strict=True)),
+        one.index_key,
+    )

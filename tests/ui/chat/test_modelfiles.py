@@ -7,6 +7,7 @@ import pytest
 from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, models, settle, shown, turns, until
 from workbench.core.chat import Message
 from workbench.core.config import Config
+from workbench.core.errors import CancelledError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
 from workbench.core.recipe import GIVEN, Recipe
@@ -154,6 +155,40 @@ async def test_a_load_that_fails_leaves_the_conversation_alone(clock: FakeClock)
         await settle(pilot)
         conversation = app.workspace.conversation
         assert (conversation.system, conversation.turns) == ("", ())
+
+
+@pytest.mark.parametrize("target", ["broken", "there is none"])
+async def test_a_load_that_is_refused_gives_back_the_settings_of_the_last_one(clock: FakeClock, target: str) -> None:
+    app = app_on(ScriptedHost(models(), clock=clock, sleep=clock.sleep), clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        workspace = app.workspace
+        worked = workspace.conversation.load
+        await workspace.change("", {"type_k": "q8_0", "num_ctx": 512})
+        app.chat.loader.load(target, target)
+        await settle(pilot)
+        assert workspace.conversation.load == worked
+        assert not workspace.needs_reload
+        await workspace.change("", {"num_ctx": 512})
+        app.chat.loader.reload()
+        await settle(pilot)
+        assert workspace.conversation.load.num_ctx == 512
+        assert not workspace.needs_reload
+
+
+async def test_a_load_that_the_user_stops_leaves_the_settings(clock: FakeClock) -> None:
+    app = app_on(ScriptedHost(models(), clock=clock, sleep=clock.sleep), clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await app.workspace.change("", {"num_ctx": 512})
+
+        async def stopped(*_: object) -> None:
+            raise CancelledError("Loading was stopped.")
+
+        app.workspace.slot.open = stopped  # type: ignore[method-assign, assignment]
+        app.chat.loader.reload()
+        await settle(pilot)
+        assert app.workspace.conversation.load.num_ctx == 512
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_every_question_has_an_answer_that_fits_in_the_panel(
     if width >= 38:
         assert all(line.cell_length <= width for line in lines)
     assert "\x1b" not in "".join(line.plain for line in lines)
-    assert estimate.fit.fits == (not estimate.short_of)
+    assert estimate.fit.fits == (not estimate.short_of and estimate.fit.refusal is None)
 
 
 def test_a_layout_that_is_not_understood_is_no_answer() -> None:
@@ -235,7 +235,8 @@ def test_a_text_that_is_not_a_context_is_refused(typed: str) -> None:
 
 def test_a_warning_for_what_llama_cpp_would_refuse(demo: FitModel) -> None:
     shown = text(priced(demo, type_v="q8_0", flash_attn="off"), type_v="q8_0", flash_attn="off")
-    assert "A quantized V cache needs flash" in shown
+    assert "✗ refused: A quantized V cache needs" in shown
+    assert "Set flash_attn to auto" in shown
     assert "longer than the model\nwas trained for." in text(priced(demo, num_ctx=10_000), num_ctx=10_000)
 
 

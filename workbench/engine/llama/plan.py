@@ -84,6 +84,7 @@ def make_plan(
 
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
+        ModelLoadError: llama.cpp refuses the cache types for this model.
         ParameterError: There is no such main GPU.
     """
     gpus = _chosen(machine.gpus, asked)
@@ -95,6 +96,8 @@ def make_plan(
     if trained and n_ctx > trained:
         warnings.append(f"The context of {n_ctx} tokens is longer than the {trained} that the model was trained for.")
     fit = model.price(question, room)
+    if fit.refusal is not None:
+        raise fit.refusal
     layers = fit.gpu_layers
     settings = replace(asked, num_ctx=n_ctx, num_thread=asked.num_thread or machine.cores, num_gpu=layers)
     if asked.num_gpu > 0 and not machine.gpus:

@@ -9,6 +9,7 @@ from textual.worker import Worker, get_current_worker
 from workbench.core.engine import Engine
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
+from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
@@ -93,6 +94,7 @@ class ModelLoader:
             return
         self._view.begin_work()
         engine: Engine | None = None
+        asked = self._workspace.conversation.load
         try:
             if recipe is None:
                 recipe = await self._services.catalog.find_recipe(ref) or NOTHING
@@ -109,7 +111,7 @@ class ModelLoader:
         except CancelledError:
             self._view.status.say(f"Loading {label} was stopped.")
         except WorkbenchError as error:
-            self._view.add_error(error, "load")
+            self._show_refused(error, asked)
         else:
             self._show_loaded(engine)
         finally:
@@ -117,6 +119,11 @@ class ModelLoader:
         if self._loading is get_current_worker():
             self._wanted = None
             self._answers.load_ended(engine)
+
+    def _show_refused(self, error: WorkbenchError, asked: LoadSettings) -> None:
+        self._view.add_error(error, "load")
+        if self._workspace.conversation.load != asked:
+            self._view.status.say("The load settings are again those of the last model that was loaded.")
 
     def _show_loaded(self, engine: Engine) -> None:
         info = engine.info

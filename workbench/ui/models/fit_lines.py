@@ -19,14 +19,14 @@ from workbench.ui.models.fit import FitEstimate, usable_bytes
 from workbench.ui.models.rows import bits_text
 from workbench.ui.models.what_if import WhatIf
 
-FLOATS = ("f16", "f32", "bf16")
-"""Types of the V cache that work without flash attention."""
 _LABEL = 17
 _COLOURS = {"gauge--bar": "rows--bar", "gauge--warn": "rows--warning", "gauge--critical": "rows--error"}
 
 
 def fit_summary(estimate: FitEstimate) -> tuple[str, str]:
     """Whether the model fits, in words, and the style of the words."""
+    if estimate.fit.refusal is not None:
+        return f"✗ refused: {estimate.fit.refusal.message}", "rows--error"
     if short := estimate.short_of:
         missing = ", ".join(f"{fmt.size(count)} on {clean_line(name)}" for name, count in short)
         return f"✗ does not fit: {missing} missing", "rows--error"
@@ -92,13 +92,13 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
     layers = "none: no GPU" if not estimate.gpus else f"{estimate.fit.gpu_layers} of {estimate.model.layers}"
     if estimate.gpus and settings.num_gpu < 0:
         layers += ", auto"
-    needs_flash = settings.type_v not in FLOATS and settings.flash_attn == "off"
+    refusal = estimate.fit.refusal
     rows = [
         ("context", f"{question.n_ctx:,}", "num_ctx", too_long),
-        ("K cache", settings.type_k, "type_k", False),
-        ("V cache", settings.type_v, "type_v", needs_flash),
+        ("K cache", settings.type_k, "type_k", refusal is not None),
+        ("V cache", settings.type_v, "type_v", refusal is not None),
         ("GPU layers", layers, "num_gpu", False),
-        ("flash attention", settings.flash_attn, "flash_attn", needs_flash),
+        ("flash attention", settings.flash_attn, "flash_attn", refusal is not None),
         ("batch", f"{settings.num_batch:,}", "num_batch", False),
     ]
     lines = []
@@ -111,8 +111,8 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
         lines.append(_setting("most GPU layers", f"  {estimate.most} of {estimate.model.layers}", "", "", width))
     if too_long:
         lines += paragraph("The context is longer than the model was trained for.", width, 0, "rows--warning")
-    if needs_flash:
-        lines += paragraph("A quantized V cache needs flash attention.", width, 0, "rows--warning")
+    if refusal is not None:
+        lines += paragraph(refusal.hint, width, 0, "rows--warning")
     return lines
 
 
@@ -128,7 +128,7 @@ def short_fit(estimate: FitEstimate, width: int) -> Content:
     fit = estimate.fit
     parts = (fit.weights_bytes, "weights"), (fit.kv_bytes, "KV"), (fit.compute_bytes, "compute")
     needs = f"{fmt.size(fit.total_bytes)} = " + " + ".join(f"{fmt.size(size)} {name}" for size, name in parts)
-    if estimate.short_of or estimate.closing:
+    if not estimate.fit.fits or estimate.closing:
         head, needs = cut(words, width), f"  {needs}"
     else:
         head, spare = "✓ fits  ", f" · {fmt.size(estimate.spare_bytes)} to spare"

@@ -15,7 +15,7 @@ from typing import Any
 from workbench.core.answer import Outcome
 from workbench.core.chat import Message
 from workbench.core.engine import Engine, Request
-from workbench.core.errors import SessionError
+from workbench.core.errors import CancelledError, SessionError, WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry, Naming
 from workbench.core.recipe import Recipe
@@ -81,10 +81,16 @@ class Workspace:
         """Load a model; the conversation continues with it, and takes the settings and messages of `recipe`.
 
         Raises:
-            WorkbenchError: It could not be opened; the conversation is unchanged.
+            WorkbenchError: It could not be opened; the conversation has the load settings of the last model that was.
         """
         _, load = recipe.settings(self.conversation.sampling, self.conversation.load)
-        engine = await self.slot.open(ref, label, load)
+        try:
+            engine = await self.slot.open(ref, label, load)
+        except CancelledError:
+            raise
+        except WorkbenchError:
+            await self._load_as_before()
+            raise
         if recipe.system or recipe.parameters:
             await self.change(recipe.system or self.conversation.system, dict(recipe.parameters))
         if not self.conversation.turns:
@@ -202,6 +208,12 @@ class Workspace:
         """Change settings; they apply from the next answer on. Raises ParameterError as `Conversation.change`."""
         self.conversation.change(system, values)
         await self.recorder.settings(self.conversation)
+
+    async def _load_as_before(self) -> None:
+        """Go back to the load settings that worked: with the refused ones every further load would fail."""
+        if self.slot.asked is not None and self.conversation.load != self.slot.asked:
+            self.conversation.load = self.slot.asked
+            await self.recorder.settings(self.conversation)
 
     def save_defaults(self) -> None:
         """Make the current settings the defaults of new conversations. Raises ConfigError if they cannot be stored."""
