@@ -1,9 +1,15 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import json
+import logging
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,8 +17,9 @@ import pytest
 from workbench import __version__
 from workbench.cli.main import COMMANDS, main
 from workbench.cli.options import add_settings, settings
+from workbench.cli.output import print_json
 from workbench.core.config import Config
-from workbench.core.errors import ParameterError
+from workbench.core.errors import CancelledError, EngineError, ParameterError
 from workbench.core.parameters import Sampling
 from workbench.store.paths import find_paths
 from workbench.store.sessions.store import DatabaseSessionStore
@@ -319,3 +326,209 @@ def test_settings_of_the_command_line_win_over_the_config():
 def test_a_seed_out_of_range():
     with pytest.raises(ParameterError):
         settings(options("--seed", "-5"), Config())
+
+
+class Bytes(io.TextIOWrapper):
+    """Standard input with these bytes."""
+
+    def __init__(self, data, errors="strict"):
+        super().__init__(io.BytesIO(data), encoding="utf-8", errors=errors)
+
+
+@pytest.mark.parametrize("arguments", [("run", "scripted"), ("compare", "scripted", "scripted")])
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+@pytest.mark.parametrize("data", [b"caf\xe9", b"\xff\xfeh\x00i\x00", b"ok\x80", b"\xed\xa0\x80"])
+def test_standard_input_that_is_no_text_is_bad_usage(call, monkeypatch, arguments, errors, data):
+    monkeypatch.setattr("sys.stdin", Bytes(data, errors))
+    status, out, err = call(*arguments)
+    assert (status, out) == (2, "")
+    assert "not UTF-8" in err
+    assert "iconv" in err
+
+
+def test_a_closed_standard_input_is_an_empty_prompt(call, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    status, _, err = call("run", "scripted")
+    assert (status, "empty" in err) == (2, True)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such pipes")
+@pytest.mark.parametrize("arguments", ["--help", "--version", "run --help", "paths", "paths --json", "run scripted x"])
+def test_a_reader_that_leaves_is_no_traceback(arguments):
+    line = f"{sys.executable} -m workbench.cli.main {arguments} | true"
+    script = f"{line}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    assert done.returncode in {0, 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("json_too", [True, False])
+def test_a_signal_while_a_model_loads_is_status_130(call, monkeypatch, number, json_too):
+    async def load(self, ref, settings, on_progress, cancel):
+        os.kill(os.getpid(), number)
+        while not cancel.is_set:
+            await asyncio.sleep(0)
+        raise CancelledError("Loading was stopped.")
+
+    monkeypatch.setattr("workbench.engine.open.AnyHost.open", load)
+    status, out, err = call("run", "scripted", "x", *["--json"] * json_too)
+    assert status == 130
+    if json_too:
+        assert json.loads(out)["error"] == {"kind": "cancelled", "message": "Loading was stopped.", "hint": ""}
+    else:
+        assert (out, err) == ("", "workbench: Loading was stopped.\n")
+
+
+@pytest.mark.parametrize("json_too", [True, False])
+def test_a_failure_names_the_log_file_which_has_the_details(call, monkeypatch, json_too):
+    async def load(self, ref, settings, on_progress, cancel):
+        try:
+            raise RuntimeError("private")
+        except RuntimeError:
+            logging.getLogger("workbench.engine").exception("It broke.")
+        raise EngineError("It broke.", "The log (F12) has the details.")
+
+    monkeypatch.setattr("workbench.engine.open.AnyHost.open", load)
+    status, out, err = call("run", "scripted", "x", *["--json"] * json_too)
+    log = find_paths().log_file
+    said = json.loads(out)["error"]["hint"] if json_too else err
+    assert (status, f"The log ({log}) has the details." in said) == (1, True)
+    assert "Traceback" not in err
+    assert "private" in log.read_text()
+
+
+def test_a_log_that_cannot_be_written_is_no_traceback(call, monkeypatch):
+    folder = find_paths().state_dir
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.write_text("in the way")
+
+    async def load(self, ref, settings, on_progress, cancel):
+        logging.getLogger("workbench.engine").warning("Something odd.")
+        raise EngineError("It broke.")
+
+    monkeypatch.setattr("workbench.engine.open.AnyHost.open", load)
+    assert call("run", "scripted", "x") == (1, "", "Something odd.\nworkbench: It broke.\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "scripted", "--nosuch"),
+        ("run",),
+        ("models", "--sort", "nosuch"),
+        ("compare", "scripted", "--prompt", "x"),
+        ("fit", "nosuch", "--ctx", "x"),
+        ("export", "nosuch", "--format", "nosuch"),
+        ("bench", "--pairs", "0"),
+        ("modelfile", "nosuch"),
+    ],
+)
+def test_bad_usage_is_a_document_too(call, arguments):
+    status, out, err = call(*arguments, "--json")
+    assert (status, json.loads(out)["error"]["kind"]) == (2, "parameter")
+    assert f"Try `workbench {arguments[0]} --help`." in err
+
+
+@pytest.mark.parametrize("json_too", [True, False])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_unexpected_failure_is_a_sentence(call, monkeypatch, name, json_too):
+    def fail(options):
+        raise ZeroDivisionError("private")
+
+    module = {"import": "importing"}.get(name, name)
+    monkeypatch.setattr(f"workbench.cli.{module}.run", fail)
+    needed = {"run": ["m"], "compare": ["m"], "inspect": ["m"], "fit": ["m"], "quantize": ["m", "Q4_0"]}
+    needed |= {"export": ["last"], "import": ["f"], "modelfile": ["check"]}
+    status, out, err = call(name, *needed.get(name, []), *["--json"] * json_too)
+    log = find_paths().log_file
+    said = json.loads(out)["error"] if json_too else {"message": err, "hint": err}
+    assert status == 1
+    assert "The command failed: ZeroDivisionError" in said["message"]
+    assert str(log) in said["hint"]
+    assert "Traceback" not in err
+    assert "Traceback" in log.read_text()
+
+
+def test_what_fails_after_the_document_is_no_second_one(call, monkeypatch):
+    async def shutdown(self):
+        raise RuntimeError("late")
+
+    monkeypatch.setattr("workbench.engine.open.AnyHost.shutdown", shutdown)
+    status, out, err = call("run", "scripted", "x", "--json")
+    assert (status, json.loads(out)["finish_reason"]) == (1, "stop")
+    assert "RuntimeError" in err
+
+
+def test_numbers_that_json_cannot_hold_are_null(capsys):
+    print_json({"a": float("nan"), "b": [float("inf"), 1.5, ("x", -float("inf"))]})
+    assert capsys.readouterr().out == '{"a": null, "b": [null, 1.5, ["x", null]]}\n'
+
+
+def test_json_survives_an_encoding_without_the_characters(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1", errors="backslashreplace")
+    monkeypatch.setattr("sys.stdout", out)
+    print_json({"text": "é 中 \U0001f600 \udc80"})
+    out.flush()
+    assert json.loads(out.buffer.getvalue().decode("latin-1")) == {"text": "é 中 \U0001f600 \udc80"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "scripted", "caf\udce9"),
+        ("run", "scripted", "x", "--system", "\udce9"),
+        ("run", "scripted", "x", "--set", "stop=\udce9"),
+    ],
+)
+def test_words_of_the_command_line_that_are_no_text_are_bad_usage(call, arguments):
+    status, _, err = call(*arguments)
+    assert (status, "not UTF-8" in err) == (2, True)
+
+
+def in_shell(script):
+    program = f"{sys.executable} -m workbench.cli.main"
+    return subprocess.run(["bash", "-c", script.replace("W", program)], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", ["--help", "paths", "paths --json", "run scripted x", "run scripted x --json"])
+def test_output_that_cannot_be_written_is_a_sentence(arguments):
+    done = in_shell(f"W {arguments} >/dev/full")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("workbench: the output cannot be written: No space left")
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such shells")
+@pytest.mark.parametrize(
+    ("script", "status"),
+    [("W paths >&-", 0), ("W run scripted x <&- >&-", 0), ("W run scripted <&-", 2), ("W models --json 2>&-", 0),
+     ("W paths <&- >&- 2>&-", 0)],
+)  # fmt: skip
+def test_closed_streams_are_no_traceback(script, status):
+    done = in_shell(script)
+    assert (done.returncode, "Traceback" in done.stderr) == (status, False)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("json_too", [True, False])
+def test_a_signal_at_any_moment_is_status_130(tmp_path, number, json_too):
+    # The command waits where nothing else listens for signals: it reads a pipe that nobody writes.
+    pipe = tmp_path / "session.json"
+    os.mkfifo(pipe)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench.cli.main", "import", str(pipe), *["--json"] * json_too],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with pipe.open("w"):  # It is open once the command reads it.
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+    said = json.loads(out)["error"]["message"] if json_too else err
+    assert (process.returncode, said.strip().removeprefix("workbench: ")) == (130, "Stopped.")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from workbench.store.paths import find_paths
+
 QUESTION = ("--prompt", "Write one sentence about the sea.", "--greedy", "--max-tokens", "12")
 
 
@@ -66,3 +68,22 @@ def test_bad_usage(call, arguments: tuple[str, ...], message: str) -> None:
     status, _, err = call("compare", *arguments)
     assert status == 2
     assert message in err
+
+
+def test_a_home_that_cannot_be_written_leaves_one_document(call, tmp_path: Path) -> None:
+    races = find_paths().races_dir
+    races.parent.mkdir(parents=True, exist_ok=True)
+    races.write_text("in the way")
+    status, out, err = call("compare", "scripted", "scripted", "--prompt", "x", "--json")
+    assert (status, len(json.loads(out)["lanes"])) == (0, 2)
+    assert "The race cannot be kept" in err
+    status, out, err = call(
+        "compare", "scripted", "scripted", "--prompt", "x", "--json", "-o", str(races / "below" / "race.csv")
+    )
+    assert (status, len(json.loads(out)["lanes"])) == (1, 2)
+    assert "race.csv" in err
+
+
+def test_a_result_in_an_unknown_home_folder_is_refused_before_the_race(call) -> None:
+    status, out, _ = call("compare", "scripted", "scripted", "--prompt", "x", "--json", "-o", "~nosuchuser/race.md")
+    assert (status, json.loads(out)["error"]["kind"]) == (1, "path")

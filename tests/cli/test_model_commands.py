@@ -209,7 +209,8 @@ def test_quantize_refuses(call, tmp_path, monkeypatch, arguments, status, kind):
     if kind:
         assert json.loads(out)["error"]["kind"] == kind
     else:
-        assert (out, "did you mean" in err.casefold() or "all" in err) == ("", True)
+        assert json.loads(out)["error"]["kind"] == "parameter"
+        assert "did you mean" in err.casefold() or "all" in err
     assert not [*tmp_path.glob("*.part")]
 
 

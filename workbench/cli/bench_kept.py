@@ -6,7 +6,7 @@ import argparse
 import shlex
 from dataclasses import asdict
 
-from workbench.cli.output import note, print_json, print_table
+from workbench.cli.output import note, print_json, print_table, say
 from workbench.core.errors import BenchRunError, ParameterError
 from workbench.lab.bench.record import lay_beside
 from workbench.lab.bench.report import DIFFERENT_MACHINES, UNPAIRED, markdown
@@ -41,7 +41,7 @@ def show_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
         if options.json:
             print_json(asdict(records[0]))
         else:
-            print(kept_text(records[0]))
+            say(kept_text(records[0]))
         return 0
     first, second = records
     changes = lay_beside(first, second)
@@ -55,8 +55,8 @@ def show_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
         (change.label, f"{change.first:.2f}", f"{change.second:.2f}", f"{(change.ratio - 1) * 100:+.1f} %")
         for change in changes
     ]
-    print(markdown(("test", first.id, second.id, "change"), rows))
+    say(markdown(("test", first.id, second.id, "change"), rows))
     if first.machine != second.machine:
-        print(f"\n{DIFFERENT_MACHINES}")
-    print(f"\n{UNPAIRED} `--pairs` is fair.")
+        say(f"\n{DIFFERENT_MACHINES}")
+    say(f"\n{UNPAIRED} `--pairs` is fair.")
     return 0

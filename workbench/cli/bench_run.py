@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from workbench.cli.composition import Workers
-from workbench.cli.output import error_document, note, print_json
-from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
+from workbench.cli.main import INTERRUPTED
+from workbench.cli.output import error_document, error_text, note, print_json, say
+from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
+from workbench.core.errors import StoppedError
 from workbench.lab.bench.bench import time_text
 from workbench.lab.bench.job import BenchJob
 from workbench.lab.bench.plan import BenchPlan
@@ -40,21 +42,23 @@ class BenchCommand:
         self._line.clear()
         record = job.record
         if record is None or record.is_empty:
-            if job.failures and not job.stopped:
+            if job.stopped:
+                raise StoppedError("Stopped before the first result.")
+            if job.failures:
                 raise job.failures[0]
         else:
             if self._json:
                 self._print_lines()
             else:
-                print(record_text(record))
+                say(record_text(record))
             kept = f"kept as {record.id}: workbench bench --show {record.id}"
             note(kept if job.unkept is None else f"workbench: {job.unkept}")
         for error in job.failures:
-            note(f"workbench: {error}")
+            note(f"workbench: {error_text(error)}")
             if self._json:
                 print_json({"error": error_document(error)})
         if job.stopped:
-            note("stopped" if job.is_empty else "stopped: the results until then are above")
+            note("stopped: the results until then are above")
             return INTERRUPTED
         return 1 if job.failures else 0
 

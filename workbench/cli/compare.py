@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from functools import partial
-from pathlib import Path
 
 from workbench.cli.composition import Workers, compose, describe_problem
-from workbench.cli.options import add_json, add_settings, settings, system_prompt
-from workbench.cli.output import note, print_json
-from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
+from workbench.cli.main import INTERRUPTED
+from workbench.cli.options import add_json, add_settings, prompt_of, settings, system_prompt
+from workbench.cli.output import error_document, error_text, note, print_json, say
+from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ParameterError
+from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.events import Event
 from workbench.core.parameters import Value, parse_value
 from workbench.core.user_path import user_path
@@ -57,9 +56,11 @@ def run(options: argparse.Namespace) -> int:
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
     specs = _specs(options, workers)
-    if options.output and Path(options.output).suffix.casefold() not in FORMS:
+    if options.output:
+        options.output = user_path(options.output)
+    if options.output and options.output.suffix.casefold() not in FORMS:
         raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
-    prompt = sys.stdin.read() if options.prompt is None else options.prompt
+    prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after --prompt, or pass it on standard input.")
     return asyncio.run(stoppable(partial(_race, options, workers, specs, prompt)))
@@ -113,32 +114,47 @@ async def _race(
             race.ask(prompt)
             await race.finished()
         line.clear()
-        await _report(options, workers, race)
+        written = await _report(options, workers, race)
     finally:
         await race.close()
         await workers.engines.shutdown()
     if cancel.is_set:
         return INTERRUPTED
-    return 1 if any(lane.error is not None for lane in race.lanes) else 0
+    return 1 if any(lane.error is not None for lane in race.lanes) or not written else 0
 
 
-async def _report(options: argparse.Namespace, workers: Workers, race: Race) -> None:
-    """Print, keep and write the result, after the warnings about Modelfiles and the errors of lanes."""
+async def _report(options: argparse.Namespace, workers: Workers, race: Race) -> bool:
+    """Print, keep and write the result, after the warnings about Modelfiles and the errors of lanes.
+
+    Returns whether the file that was asked for is written.
+    """
     result = result_of(race)
     for lane in race.lanes:
         if lane.info is not None and lane.info.model.recipe is not None:
             for text in lane.info.warnings:
                 note(f"workbench: {lane.spec.ref}: {text}")
         if lane.error is not None:
-            note(f"workbench: {lane.label}: {lane.error}")
+            note(f"workbench: {lane.label}: {error_text(lane.error)}")
     if options.json:
-        print_json(as_json(result))
+        document = as_json(result)
+        lanes = zip(document["lanes"], result.lanes, strict=True)
+        shown = [values | {"error": lane.error and error_document(lane.error)} for values, lane in lanes]
+        print_json({**document, "lanes": shown})
     else:
-        print(clean(as_markdown(result)), end="")
-    await workers.races.keep(workers.races.new_id(), document_of(race))
+        say(as_markdown(result).rstrip("\n"))
+    # The result is out: what fails now is a note, and no second document.
+    try:
+        await workers.races.keep(workers.races.new_id(), document_of(race))
+    except WorkbenchError as error:
+        note(f"workbench: {error_text(error)}")
     if options.output:
-        path = user_path(options.output)
-        note(f"Written to {await write_document(path, FORMS[path.suffix.casefold()](result))}")
+        try:
+            path = await write_document(options.output, FORMS[options.output.suffix.casefold()](result))
+            note(f"Written to {path}")
+        except WorkbenchError as error:
+            note(f"workbench: {error_text(error)}")
+            return False
+    return True
 
 
 def _state(lane: Lane) -> str:

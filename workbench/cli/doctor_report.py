@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workbench.cli.output import print_pairs, print_section, print_table, wrapped
+from workbench.cli.output import print_pairs, print_section, print_table, say, wrapped
 from workbench.core.servers import ServerInfo
 from workbench.core.telemetry import THROTTLE_WORDS, Alarm, GpuInfo, GpuSample
 from workbench.core.units import UNKNOWN, size_pair, size_text
@@ -99,15 +99,15 @@ def print_report(report: Report) -> None:
         ]
         print_table(("kind", "address", "version", "models"), answers)
     elif not report.silent_servers:
-        print("no server answers on the usual ports of this machine")
+        say("no server answers on the usual ports of this machine")
     for url, problem in report.silent_servers:
-        print(wrapped(clean_line(f"{url}: {problem}")))
+        say(wrapped(clean_line(f"{url}: {problem}")))
     print_section("versions")
-    print(wrapped(", ".join(f"{name} {version or UNKNOWN}" for name, version in report.versions.items())))
+    say(wrapped(", ".join(f"{name} {version or UNKNOWN}" for name, version in report.versions.items())))
     if report.variables:
         print_section("environment")
         for name, value in report.variables.items():
-            print(f"{clean_line(name)}={clean_line(value)}")
+            say(f"{clean_line(name)}={clean_line(value)}")
     _print_findings(report.findings)
 
 
@@ -115,7 +115,7 @@ def _print_machine(report: Report) -> None:
     facts, machine = report.facts, report.facts.machine
     kind = ", in a container" if machine.container else ""
     kind += ", under Windows (WSL)" if machine.wsl else ""
-    print("machine")
+    say("machine")
     cores = f"{machine.cores or UNKNOWN} physical, {machine.logical_cores or UNKNOWN} logical"
     if machine.allowed_cores is not None and machine.allowed_cores != machine.logical_cores:
         cores += f", {machine.allowed_cores} allowed"
@@ -144,7 +144,7 @@ def _print_engine(report: Report, matched: Mapping[str, GpuInfo]) -> None:
     build, facts = report.build, report.facts
     print_section("llama.cpp")
     if build is None:
-        print("It could not be loaded.")
+        say("It could not be loaded.")
         return
     on = " ".join(name for name, used in build.features.items() if used)
     version = f"llama-cpp-python {build.binding}, ggml {build.ggml or UNKNOWN}, commit {build.commit or UNKNOWN}"
@@ -162,7 +162,7 @@ def _print_engine(report: Report, matched: Mapping[str, GpuInfo]) -> None:
         )
         for device in facts.devices or ()
     ]
-    print()
+    say()
     print_table(("device", "kind", "description", "address", "free", "total", "GPU"), rows)
 
 
@@ -170,17 +170,17 @@ def _print_gpus(report: Report, matched: Mapping[str, GpuInfo]) -> None:
     facts = report.facts
     print_section("GPUs reported by drivers")
     if report.driver:
-        print(", ".join(f"{name} {clean_line(version)}" for name, version in report.driver.items()))
+        say(", ".join(f"{name} {clean_line(version)}" for name, version in report.driver.items()))
     if facts.gpus:
         used = {gpu.key: name for name, gpu in matched.items()}
         rows = [_gpu_row(sample, used.get(sample.gpu.key)) for sample in facts.gpus]
         headings = "name address capability used total busy °C power clock throttled device"
         print_table(headings.split(), rows)
     else:
-        print("none")
+        say("none")
     for state in facts.sources:
         if state.status == "down":
-            print(f"{_SOURCES[state.source]}: {clean_line(state.reason)}")
+            say(f"{_SOURCES[state.source]}: {clean_line(state.reason)}")
 
 
 def _gpu_row(sample: GpuSample, device: str | None) -> tuple[str, ...]:
@@ -205,12 +205,12 @@ def _gpu_row(sample: GpuSample, device: str | None) -> tuple[str, ...]:
 def _print_findings(findings: Sequence[Alarm]) -> None:
     print_section("findings")
     if not findings:
-        print("No problems found.")
+        say("No problems found.")
     for alarm in findings:
-        print(wrapped(clean_line(f"{alarm.severity}: {alarm.text}")))
+        say(wrapped(clean_line(f"{alarm.severity}: {alarm.text}")))
         if alarm.hint:
             # Not wrapped: a command to type must survive copying.
-            print(f"  {clean_line(alarm.hint)}")
+            say(f"  {clean_line(alarm.hint)}")
 
 
 def _models(models: Sequence[str] | None) -> str:

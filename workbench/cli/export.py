@@ -13,10 +13,10 @@ from typing import cast, get_args
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import unknown_word
 from workbench.cli.options import add_json
-from workbench.cli.output import note, print_json
-from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
+from workbench.cli.output import print_json, say
+from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, ParameterError
+from workbench.core.errors import ParameterError
 from workbench.core.models import Naming
 from workbench.core.sending import ModelSender, SendProgress, Sent
 from workbench.core.session import ExportFormat, Session
@@ -61,8 +61,8 @@ def _check_sending(options: argparse.Namespace, formats: list[str]) -> None:
         raise ParameterError("Ollama takes Modelfiles alone.", "Write --format modelfile.")
 
 
-def _send(options: argparse.Namespace, session: Session, sender: ModelSender) -> Sent | None:
-    """Send a conversation and show the progress; None where it was stopped."""
+def _send(options: argparse.Namespace, session: Session, sender: ModelSender) -> Sent:
+    """Send a conversation and show the progress."""
     line = ProgressLine()
 
     def show(progress: SendProgress) -> None:
@@ -77,10 +77,6 @@ def _send(options: argparse.Namespace, session: Session, sender: ModelSender) ->
 
     try:
         return asyncio.run(stoppable(work))
-    except CancelledError as error:
-        line.clear()
-        note(f"workbench: {error.message}")
-        return None
     finally:
         line.clear()
 
@@ -114,8 +110,6 @@ def run(options: argparse.Namespace) -> int:
     sent = None
     if options.to_ollama is not None:
         sent = _send(options, session, replace(workers.sender, base=base))
-        if sent is None:
-            return INTERRUPTED
     if to_stdout:
         sys.stdout.buffer.write(session_text(session, formats[0], base).encode("utf-8", "backslashreplace"))
         return 0
@@ -131,8 +125,9 @@ def run(options: argparse.Namespace) -> int:
             {"session": session.id, "files": files, **({"ollama": asdict(sent) | {"ref": sent.ref}} if sent else {})}
         )
     else:
-        print(*(f"{path}\n" for _, path in written), sep="", end="")
+        for _, path in written:
+            say(str(path))
         if sent is not None:
             what = f"{size_text(sent.sent_bytes)} sent" if sent.sent_bytes else "Ollama had the file"
-            print(f"{sent.ref}\n{what}; it answers: {sent.answer}")
+            say(f"{sent.ref}\n{what}; it answers: {sent.answer}")
     return 0

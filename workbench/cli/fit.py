@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 from workbench.cli.composition import compose, find_file
 from workbench.cli.options import add_json, settings
-from workbench.cli.output import print_json, print_table
+from workbench.cli.output import print_json, print_table, say
 from workbench.core.parameters import check_value
 from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
@@ -92,12 +92,12 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
     ]
     print_table(("device", "weights", "KV cache", "compute", "total", "free", ""), rows)
     if model.adapter_bytes:
-        print(f"\nthe weights include {size_text(model.adapter_bytes)} of the adapter")
+        say(f"\nthe weights include {size_text(model.adapter_bytes)} of the adapter")
     trained = f" of {model.trained_context:,} that it was trained for" if model.trained_context else ""
     if fit.refusal:
-        print(f"\nllama.cpp refuses these settings: {fit.refusal}")
+        say(f"\nllama.cpp refuses these settings: {fit.refusal}")
         return
-    print(f"\ncontext {question.n_ctx:,}: {'it fits' if fit.fits else 'it does not fit'}")
-    print(f"largest context that fits: {f'{largest:,}' if largest else 'none'}{trained}")
+    say(f"\ncontext {question.n_ctx:,}: {'it fits' if fit.fits else 'it does not fit'}")
+    say(f"largest context that fits: {f'{largest:,}' if largest else 'none'}{trained}")
     if len(fit.shares) > 1 or most:
-        print(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; at most {most} fit")
+        say(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; at most {most} fit")

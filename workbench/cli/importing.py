@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workbench.cli.composition import compose
 from workbench.cli.options import add_json
-from workbench.cli.output import note, print_json
+from workbench.cli.output import note, print_json, say
 from workbench.core.errors import SessionError
 from workbench.core.session import Session
 from workbench.store.export.session_json import session_from_json
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"session": name, "title": session.title, "messages": len(session.tree.nodes)})
         return 0
-    print(name)
+    say(name)
     if name != session.id:
         note(f"There is a session {session.id} already: this one is stored as {name}.")
     return 0

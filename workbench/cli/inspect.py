@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from workbench.cli.composition import compose, find_file
 from workbench.cli.options import add_json
-from workbench.cli.output import print_json, print_pairs, print_section, print_table
+from workbench.cli.output import print_json, print_pairs, print_section, print_table, say
 from workbench.core.units import UNKNOWN, size_text
 from workbench.engine.files import report
 from workbench.gguf.header import TensorInfo
@@ -132,12 +132,12 @@ def _print(view: ModelReport) -> None:
     if view.warnings:
         print_section("warnings")
         for warning in view.warnings:
-            print(f"  {warning.kind}: {clean_line(warning.message)}")
+            say(f"  {warning.kind}: {clean_line(warning.message)}")
     print_section("types")
     for share in found.types:
         bar = "█" * max(1, round(share.fraction * _BAR))
         size, count = size_text(share.bytes), f"{share.tensors} tensor{'s' * (share.tensors != 1)}"
-        print(f"  {share.type:<8} {bar:<{_BAR}} {share.fraction:6.1%}  {size:>9}  {count}")
+        say(f"  {share.type:<8} {bar:<{_BAR}} {share.fraction:6.1%}  {size:>9}  {count}")
     print_section("tokenizer")
     tokenizer = found.tokenizer
     rows = [
@@ -156,17 +156,17 @@ def _print(view: ModelReport) -> None:
     )
     if facts.chat_template is not None:
         print_section("chat template")
-        print(clean(facts.chat_template))
+        say(clean(facts.chat_template))
     if view.sample is not None:
         print_section("sample conversation")
-        print(clean(view.sample))
+        say(clean(view.sample))
 
 
 def _print_difference(views: Sequence[ModelReport], difference: Difference) -> None:
     for view in views:
         facts = view.inspection.facts
         bits = f"{facts.bits_per_weight:.2f} bits" if facts.bits_per_weight else UNKNOWN
-        print(f"{view.inspection.paths[0]}: {facts.quant or UNKNOWN}, {bits}, {size_text(view.inspection.file_bytes)}")
+        say(f"{view.inspection.paths[0]}: {facts.quant or UNKNOWN}, {bits}, {size_text(view.inspection.file_bytes)}")
     print_section("types")
     print_table(
         ("first", "second", "tensors", "first size", "second size"),
@@ -175,7 +175,7 @@ def _print_difference(views: Sequence[ModelReport], difference: Difference) -> N
             for c in difference.types
         ],
     )
-    print(f"{difference.same_tensors} tensors have the same type and shape in both files.")
+    say(f"{difference.same_tensors} tensors have the same type and shape in both files.")
     if difference.metadata:
         print_section("metadata")
         rows = [(key, _shown(one), _shown(other)) for key, (one, other) in difference.metadata.items()]

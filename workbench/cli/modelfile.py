@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from workbench.cli.options import add_json
-from workbench.cli.output import print_json
+from workbench.cli.output import print_json, say
 from workbench.core.user_path import user_path
 from workbench.modelfile.meaning import Finding
 from workbench.modelfile.source import examine_file
@@ -40,9 +40,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         for kind, findings in (("error", reading.errors), ("warning", reading.warnings)):
             for finding in findings:
-                print(_as_line(path, kind, finding))
+                say(_as_line(path, kind, finding))
         if not reading.errors:
-            print(f"{path}: {len(reading.commands)} commands, no errors")
+            say(f"{path}: {len(reading.commands)} commands, no errors")
     return 1 if reading.errors else 0
 
 

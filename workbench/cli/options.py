@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from workbench.core.config import Config
 from workbench.core.errors import ParameterError
@@ -42,7 +43,7 @@ def settings(
 def system_prompt(options: argparse.Namespace, config: Config, recipe: Recipe | None = None) -> str:
     """The system prompt of the command line, else of the model's Modelfile, else of the config."""
     if options.system is not None:
-        return str(options.system)
+        return _checked(options.system, "The text of --system")
     return recipe.system if recipe is not None and recipe.system else config.system
 
 
@@ -51,7 +52,7 @@ def given_values(options: argparse.Namespace) -> dict[str, Value]:
     values: dict[str, Value] = {}
     stops: list[str] = []
     for assignment in options.set:
-        name, equals, text = assignment.partition("=")
+        name, equals, text = _checked(assignment, "The text of --set").partition("=")
         if not equals:
             raise ParameterError(f"--set {assignment!r} has no value.", "Write --set NAME=VALUE.")
         value = parse_value(name.strip(), text)
@@ -65,3 +66,30 @@ def given_values(options: argparse.Namespace) -> dict[str, Value]:
         if given is not None:
             values[name] = check_value(name, given)
     return values
+
+
+def prompt_of(given: str | None) -> str:
+    """The prompt of the command line, else standard input.
+
+    Raises:
+        ParameterError: It is no text.
+    """
+    if given is not None:
+        return _checked(given, "The prompt")
+    try:
+        return _checked("" if sys.stdin is None else sys.stdin.read(), "Standard input")
+    except UnicodeDecodeError:
+        # Other locales take any bytes, as lone surrogates.
+        return _checked("\udc80", "Standard input")
+    except OSError as error:
+        raise ParameterError(f"Standard input cannot be read: {error.strerror or error}.") from None
+
+
+def _checked(text: str, what: str) -> str:
+    """`text`; raises a ParameterError where its bytes were no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        hint = "Convert it first, such as with `iconv -f LATIN1 -t UTF-8`."
+        raise ParameterError(f"{what} is not UTF-8 text.", hint) from None
+    return text

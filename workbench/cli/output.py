@@ -3,40 +3,115 @@
 from __future__ import annotations
 
 import json
+import logging
+import math
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+
+from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
+from workbench.store.paths import find_paths
 from workbench.ui.kit.sanitize import clean_line
 
 _WIDEST = 110
 
 
+class OutputError(OSError):
+    """Standard output cannot be written."""
+
+
+def write(text: str, *, flush: bool = False) -> None:
+    """Write to standard output.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    try:
+        sys.stdout.write(text)
+        if flush:
+            sys.stdout.flush()
+    except OSError as error:
+        raise OutputError(*error.args) from error
+
+
+class Printed:
+    """What the command that runs has printed."""
+
+    json = False
+
+
 def print_json(value: object) -> None:
     """Print one JSON document on standard output."""
-    text = json.dumps(value, ensure_ascii=False)
     try:
-        text.encode()
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        value = _finite(value)
+        text = json.dumps(value, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # A file name need not be valid text; escaped, it can still be read back.
         text = json.dumps(value)
-    print(text)
+    Printed.json = True
+    write(f"{text}\n")
+
+
+def _finite(value: object) -> object:
+    """`value` with None for the numbers that JSON cannot hold."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def error_document(error: WorkbenchError) -> dict[str, str]:
     """An error as `--json` has it."""
-    return {"kind": error.kind, "message": error.message, "hint": error.hint}
+    return {"kind": error.kind, "message": error.message, "hint": hint_of(error)}
+
+
+def hint_of(error: WorkbenchError) -> str:
+    """The hint of an error for somebody without the screen, where F12 shows the log."""
+    return error.hint.replace("(F12)", f"({find_paths().log_file})")
+
+
+def error_text(error: WorkbenchError) -> str:
+    """An error in a sentence or two."""
+    return f"{error.message} {hint_of(error)}".rstrip()
+
+
+class NoteHandler(logging.Handler):
+    """Prints the warnings and errors of this program on standard error.
+
+    Their tracebacks, and what llama.cpp writes unless it ends the process, are in the log file alone.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name != "workbench.llama_cpp" or record.levelno >= logging.CRITICAL:
+            note(record.getMessage())
+
+
+def say(text: str = "") -> None:
+    """Print a part of the result for people."""
+    write(f"{text}\n")
 
 
 def note(text: str) -> None:
     """Print what is not part of the result, on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    with suppress(OSError):  # Nobody is left to read it.
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_section(title: str) -> None:
     """Print the heading of a section, after an empty line."""
-    print(f"\n{title}")
+    say(f"\n{title}")
 
 
 def print_pairs(rows: Iterable[tuple[str, str]], *, wrap: bool = False) -> None:
@@ -48,7 +123,7 @@ def print_pairs(rows: Iterable[tuple[str, str]], *, wrap: bool = False) -> None:
     width = max((len(key) for key, _ in pairs), default=0) + 2
     for key, value in pairs:
         line = f"{key:<{width}}{value}".rstrip()
-        print(wrapped(line, indent=" " * width) if wrap else line)
+        say(wrapped(line, indent=" " * width) if wrap else line)
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -56,7 +131,7 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     table = [tuple(headings), *(tuple(map(clean_line, row)) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for row in table:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def wrapped(text: str, indent: str = "  ") -> str:

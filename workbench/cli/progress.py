@@ -12,12 +12,12 @@ from typing import TypeVar
 
 from workbench.cli.output import note
 from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, StoppedError
 
-INTERRUPTED = 130
-"""The exit status of a command that the user stopped."""
 SPEAK_INTERVAL_S = 2.0
 """How often progress is printed where the line cannot be overwritten."""
 
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _Result = TypeVar("_Result")
 
 
@@ -45,10 +45,33 @@ class ProgressLine:
 
 
 async def stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Result:
-    """Do `work` until it is done, or until a signal asks to stop."""
+    """Do `work` until it is done, or until a signal asks to stop; a second signal does not wait for the work.
+
+    Raises:
+        StoppedError: A signal stopped it before it had a result.
+    """
     cancel = CancelToken()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    task = asyncio.ensure_future(work(cancel))
+
+    def stop() -> None:
+        if cancel.is_set:
+            task.cancel()
+        cancel.set()
+
+    before = {number: signal.getsignal(number) for number in _STOP_SIGNALS}
+    for number in before:
         # Windows has no such handlers: there, Ctrl+C raises KeyboardInterrupt, and the work cleans up after itself.
         with suppress(NotImplementedError):
-            asyncio.get_running_loop().add_signal_handler(number, cancel.set)
-    return await work(cancel)
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+    try:
+        return await task
+    except (CancelledError, asyncio.CancelledError) as error:
+        if not cancel.is_set:
+            raise
+        message = error.message if isinstance(error, CancelledError) else "Stopped."
+        raise StoppedError(message) from error
+    finally:
+        for number, handler in before.items():
+            with suppress(NotImplementedError):
+                asyncio.get_running_loop().remove_signal_handler(number)
+            signal.signal(number, handler)

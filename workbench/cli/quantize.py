@@ -11,9 +11,9 @@ from pathlib import Path
 
 from workbench.cli.composition import Workers, compose, find_file
 from workbench.cli.options import add_json
-from workbench.cli.output import note, print_json, print_table
-from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
-from workbench.core.errors import CancelledError, QuantizeError
+from workbench.cli.output import note, print_json, print_table, say
+from workbench.cli.progress import ProgressLine, stoppable
+from workbench.core.errors import QuantizeError
 from workbench.core.models import ModelEntry
 from workbench.core.units import UNKNOWN, size_text
 from workbench.core.user_path import user_path
@@ -39,30 +39,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Quantize; the exit status is 130 where the user interrupted it."""
+    """Quantize, or show what would be made."""
     everything = options.type.casefold() == "all" and options.dry_run
     kinds = list(QUANT_TYPES.values()) if everything else [find_quant_type(options.type)]
     workers = compose()
     entry, source = find_file(workers, options.source)
     imatrix = user_path(options.imatrix) if options.imatrix else None
-    try:
-        if options.dry_run:
-            plans = asyncio.run(stoppable(lambda cancel: plan_quantizations(source, kinds, imatrix, cancel)))
-            _show_plans(options, plans, [_target(options, workers, entry, source, kind) for kind in kinds])
-            return 0
-        job = QuantizeJob(
-            source=source,
-            target=_target(options, workers, entry, source, kinds[0]),
-            kind=kinds[0],
-            imatrix=imatrix,
-            allow_requantize=options.allow_requantize,
-            threads=max(0, options.threads),
-        )
-        work = partial(workers.files.quantize, job, partial(_show_progress, ProgressLine()))
-        result = asyncio.run(stoppable(work))
-    except CancelledError as error:
-        note(f"workbench: {error.message}")
-        return INTERRUPTED
+    if options.dry_run:
+        plans = asyncio.run(stoppable(lambda cancel: plan_quantizations(source, kinds, imatrix, cancel)))
+        _show_plans(options, plans, [_target(options, workers, entry, source, kind) for kind in kinds])
+        return 0
+    job = QuantizeJob(
+        source=source,
+        target=_target(options, workers, entry, source, kinds[0]),
+        kind=kinds[0],
+        imatrix=imatrix,
+        allow_requantize=options.allow_requantize,
+        threads=max(0, options.threads),
+    )
+    work = partial(workers.files.quantize, job, partial(_show_progress, ProgressLine()))
+    result = asyncio.run(stoppable(work))
     _show_result(options, result)
     return 0
 
@@ -128,4 +124,4 @@ def _show_result(options: argparse.Namespace, result: QuantizeResult) -> None:
         print_json({"path": str(result.path), "type": result.kind.name, **figures})
         return
     note(f"{size_text(result.size_bytes)}, {result.bits_per_weight:.2f} bits per weight, {result.seconds:.1f} s")
-    print(result.path)
+    say(str(result.path))

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
-from workbench.cli.options import MODEL_HELP, add_json, add_settings, settings, system_prompt
-from workbench.cli.output import error_document, note, print_json
-from workbench.cli.progress import INTERRUPTED, ProgressLine, stoppable
+from workbench.cli.main import INTERRUPTED
+from workbench.cli.options import MODEL_HELP, add_json, add_settings, prompt_of, settings, system_prompt
+from workbench.cli.output import error_document, note, print_json, write
+from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         note(describe_problem(problem, workers.paths.config_file))
     recipe = workers.catalog.recipe(options.model)
     sampling, load = settings(options, workers.config, recipe)
-    prompt = sys.stdin.read() if options.prompt is None else options.prompt
+    prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after the model, or send it to standard input.")
     system = system_prompt(options, workers.config, recipe)
@@ -92,7 +93,7 @@ async def _answer(options: argparse.Namespace, workers: Workers, request: Reques
         if options.json:
             print_json(_document(engine.info, outcome))
         else:
-            print()
+            write("\n")
             note(_summary(outcome.metrics))
             if outcome.notice:
                 note(f"workbench: {outcome.notice}")
@@ -113,8 +114,7 @@ def _show_loading(line: ProgressLine, fraction: float) -> None:
 
 def _show(batch: Sequence[Event]) -> None:
     text = "".join(event.text for event in batch if isinstance(event, Token | Finished) and event.kind == "answer")
-    sys.stdout.write(clean(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode())
-    sys.stdout.flush()
+    write(clean(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode(), flush=True)
 
 
 def _document(info: EngineInfo, outcome: Outcome) -> dict[str, object]:

@@ -11,14 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from io import TextIOWrapper
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import cast
 
 from typing_extensions import override
 
 from workbench.cli.composition import Workers, compose
+from workbench.cli.logfile import logged
 from workbench.cli.options import MODEL_HELP, add_settings, given_values, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
@@ -31,13 +30,10 @@ from workbench.library.search import DEMO
 from workbench.store.config.write import save_config
 from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
-from workbench.store.files import make_folder, open_private, write_copy
+from workbench.store.files import make_folder, write_copy
 from workbench.store.prompts import PromptFolder
 from workbench.telemetry.sampler import system_sampler
 from workbench.ui.services import Services
-
-LOG_FILE_BYTES = 2_000_000
-LOG_FILES = 3
 
 ESCAPE_DELAY_MS = "30"
 """How long Textual waits after an Escape byte for the rest of a key's sequence; a slow line may need more."""
@@ -174,42 +170,16 @@ class _BookHandler(logging.Handler):
             self._book.add(level, record.name.removeprefix("workbench."), line)
 
 
-class _PrivateLogFile(RotatingFileHandler):
-    """A log file that its owner alone may read: messages may quote a conversation."""
-
-    @override
-    def _open(self) -> TextIOWrapper:
-        os.close(open_private(self.baseFilename, os.O_WRONLY | os.O_CREAT))
-        return super()._open()
-
-
 @contextmanager
 def _logged(workers: Workers, book: LogBook) -> Iterator[None]:
     """Send log lines to the book and to the log file, and none to the terminal, inside the `with` block."""
-    logger = logging.getLogger("workbench")
-    before = logger.level, logger.propagate
-    handlers: list[logging.Handler] = [_BookHandler(book)]
     path = workers.paths.log_file
-    try:
-        make_folder(path.parent)
-        file = _PrivateLogFile(path, maxBytes=LOG_FILE_BYTES, backupCount=LOG_FILES, encoding="utf-8", delay=True)
-    except OSError as error:
-        book.add("warning", "log", f"There is no log file: {error}")
-    else:
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-        handlers.append(file)
-    logger.setLevel(logging.DEBUG)
-    logger.propagate = False
-    for handler in handlers:
-        logger.addHandler(handler)
-    try:
+    with logged(path, _BookHandler(book)):
+        try:
+            make_folder(path.parent)
+        except OSError as error:
+            book.add("warning", "log", f"There is no log file: {error}")
         yield
-    finally:
-        for handler in handlers:
-            logger.removeHandler(handler)
-            handler.close()
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
 
 
 def _restore_terminal_on_abort() -> None:

@@ -16,6 +16,7 @@ WorkbenchError
 │   ├── ServerBusyError
 │   └── ServerAnswerError
 ├── CancelledError
+│   └── StoppedError
 ├── ParameterError
 ├── QuantizeError
 │   ├── RequantizeError
@@ -119,6 +120,10 @@ class ServerAnswerError(ServerError, kind="server_answer"):
 
 class CancelledError(WorkbenchError, kind="cancelled"):
     """Work that the user stopped."""
+
+
+class StoppedError(CancelledError):
+    """A command that a signal, such as that of Ctrl+C, stopped before it had a result."""
 
 
 class ParameterError(WorkbenchError, kind="parameter"):

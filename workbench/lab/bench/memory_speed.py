@@ -109,31 +109,32 @@ def _fastest_pass(
 ) -> tuple[float, int]:
     """The duration of the fastest pass over all parts in seconds, and the number of passes."""
     gate = threading.Barrier(len(parts) + 1)
-    done = threading.Event()
 
     def work(part: _Part) -> None:
-        part.touch()
-        gate.wait()
-        while True:
+        with suppress(threading.BrokenBarrierError):
+            part.touch()
             gate.wait()
-            if done.is_set():
-                return
-            part.go(function, clock)
-            gate.wait()
+            while True:
+                gate.wait()
+                part.go(function, clock)
+                gate.wait()
 
     workers = [threading.Thread(target=work, args=(part,), daemon=True) for part in parts]
-    for worker in workers:
-        worker.start()
-    gate.wait()
-    began, best, passes = clock(), float("inf"), 0
-    while passes == 0 or (clock() - began < budget_s and passes < MOST_PASSES):
+    try:
+        for worker in workers:
+            worker.start()
         gate.wait()
-        gate.wait()
-        # Timed in the threads: this one may be woken long after they began.
-        best = min(best, max(part.ended for part in parts) - min(part.began for part in parts))
-        passes += 1
-    done.set()
-    gate.wait()
-    for worker in workers:
-        worker.join()
+        began, best, passes = clock(), float("inf"), 0
+        while passes == 0 or (clock() - began < budget_s and passes < MOST_PASSES):
+            gate.wait()
+            gate.wait()
+            # Timed in the threads: this one may be woken long after they began.
+            best = min(best, max(part.ended for part in parts) - min(part.began for part in parts))
+            passes += 1
+    finally:
+        # Even where Ctrl+C ends it: the caller releases the memory.
+        gate.abort()
+        for worker in workers:
+            if worker.ident is not None:
+                worker.join()
     return max(best, 1e-9), passes

@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
@@ -145,7 +145,7 @@ def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
     }
 
 
-def as_json(result: RaceResult) -> Mapping[str, object]:
+def as_json(result: RaceResult) -> Mapping[str, Any]:
     """The result as one JSON document."""
     lanes = []
     for lane in result.lanes:

@@ -126,5 +126,5 @@ def _unused(gpu: GpuInfo, backends: set[str], cuda: str) -> Alarm:
     text, hint = f"This build of llama.cpp cannot use {gpu_name(gpu)}.", advice_for(gpu, cuda).text
     if backends & {"nvml": {"cuda"}, "amdgpu": {"rocm", "hip"}, "apple": {"metal", "mtl"}}[gpu.source]:
         text = f"llama.cpp does not list {gpu_name(gpu)}, although this build has the backend for it."
-        hint = "Read the log of llama.cpp: press F12. Often the driver is older than the build."
+        hint = "Read the log of llama.cpp (F12 in the program). Often the driver is older than the build."
     return Alarm("gpu-unused", "warning", text, hint, gpu.key)
