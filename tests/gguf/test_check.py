@@ -48,7 +48,8 @@ def test_a_tiny_model_passes(tiny_model: Path) -> None:
         ({".rope.dimension_count": 0}, "rotates 0"),
         ({".rope.dimension_count_swa": 0}, "rotates 0"),
         ({".attention.head_count_kv": 3}, "not a multiple of its 3 KV heads"),
-        ({".attention.value_length": 32}, "has V vectors of 32 dimensions instead of 64"),
+        ({".attention.value_length": 32}, "keys of 16 dimensions and values of 32"),
+        ({".rope.dimension_count": 8}, "llama rotates all"),
         ({".full_attention_interval": 0}, "full_attention_interval' is 0"),
         ({".attention.layer_norm_epsilon": -1.0}, "layer_norm_epsilon' is -1.0"),
         ({".attention.layer_norm_epsilon": math.nan}, "layer_norm_epsilon' is nan"),
@@ -228,6 +229,41 @@ def test_tokens_that_llama_cpp_takes_for_one(tmp_path: Path, raw, tokens: list[b
 
 def test_tokens_that_only_look_alike(tmp_path: Path, raw) -> None:
     check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"\xff", b"\xfe", b"", b" "]))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "keys", "said"),
+    [
+        ("qwen3moe", {"rope.dimension_count": 32}, "qwen3moe rotates all"),
+        ("phi3", {"rope.dimension_count": 32}, ""),
+        ("phi3", {"attention.value_length": 32}, "phi3 has one width"),
+        ("gemma2", {"attention.value_length": 32}, ""),
+        ("lfm2", {"rope.dimension_count": 0, "shortconv.l_cache": 3}, "rotates 0"),
+        ("jamba", {"rope.dimension_count": 0}, ""),
+        ("lfm2", {"shortconv.l_cache": 1}, "'lfm2.shortconv.l_cache' is below 2"),
+        ("smallthinker", {}, "'smallthinker.expert_count' is below 1"),
+        ("rwkv7", {}, ""),
+        ("rwkv7", {"token_shift_count": 1}, "is below 2"),
+    ],
+    ids=str,
+)
+def test_what_the_graph_of_an_architecture_asserts(tmp_path: Path, raw, architecture: str, keys, said: str) -> None:
+    values = {"block_count": 1, "embedding_length": 64, "attention.head_count": 1, **keys}
+    written = [raw.u32(f"{architecture}.{key}", value) for key, value in values.items()]
+    path = tmp_path / "m.gguf"
+    head = raw.string("general.architecture", architecture)
+    path.write_bytes(raw.file([head, *written], [raw.tensor("t")], data=bytes(128)))
+    if said:
+        assert said in refusal(path).message
+    else:
+        check_loadable(path)
+
+
+@pytest.mark.parametrize("width", [32, 48])
+def test_vectors_that_are_not_as_wide_as_the_heads(tmp_path: Path, model_writer, width: int) -> None:
+    keys = {".attention.value_length": width}
+    path = model_writer(tmp_path / "m.gguf", architecture="gemma2", keys=keys)
+    assert f"has V vectors of 32 dimensions instead of {2 * width}" in refusal(path).message
 
 
 @pytest.mark.parametrize("tokenizer", ["none", "no_vocab"])

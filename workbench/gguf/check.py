@@ -36,6 +36,33 @@ _ELEMENTWISE = (
 )  # fmt: skip
 """Suffixes of tensors of element-wise operations, which the CPU computes in F32 only."""
 _NO_TOKENIZER = frozenset({"none", "no_vocab"})
+_WHOLLY_ROTATED = frozenset(
+    {
+        "apertus", "arcee", "arctic", "baichuan", "chameleon", "codeshell", "cogvlm", "cohere2moe", "dbrx", "deci",
+        "deepseek", "dots1", "ernie4_5", "ernie4_5-moe", "exaone", "exaone-moe", "exaone4", "falcon", "granite",
+        "granite_swa", "granitemoe", "graniteswitch", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe",
+        "hunyuan_vl", "hy_v3", "internlm2", "jais2", "llama", "llama4", "maincoder", "mellum", "minicpm",
+        "mistral3", "olmo", "olmo2", "olmoe", "orion", "paddleocr", "pangu-embedded", "plamo", "qwen2", "qwen2moe",
+        "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "seed_oss", "smallthinker", "smollm3",
+        "starcoder2", "talkie", "xverse",
+    }
+)  # fmt: skip
+"""Architectures whose RoPE rotates all dimensions of a head, and whose keys and values have the same width."""
+_ONE_WIDTH = _WHOLLY_ROTATED | {
+    "afmoe", "bailingmoe2", "bitnet", "bloom", "chatglm", "cohere2", "command-r", "glm4", "glm4moe", "gpt2",
+    "gptneox", "granitehybrid", "jais", "laguna", "maple", "minimax-01", "minimax-m2", "minimax-m3", "mpt",
+    "muse-glimmer", "nanbeige", "nemotron", "nemotron_h", "nemotron_h_moe", "openelm", "phi2", "phi3", "qwen",
+    "qwen35", "qwen35moe", "qwen3next", "qwen4exp", "refact", "spark2_5", "stablelm", "starcoder",
+}  # fmt: skip
+"""Architectures whose keys and values have the same width."""
+_LEAST = (
+    ("bailingmoe2", "expert_count", 1, 0), ("glm4moe", "expert_count", 1, 0), ("grovemoe", "expert_count", 1, 0),
+    ("smallthinker", "expert_count", 1, 0), ("lfm2moe", "expert_count", 1, 0), ("lfm2moe", "shortconv.l_cache", 2, 0),
+    ("lfm2", "shortconv.l_cache", 2, 0), ("rwkv6", "token_shift_count", 2, 2), ("rwkv7", "token_shift_count", 2, 2),
+)  # fmt: skip
+"""Architecture, key, the least value that llama.cpp asserts, and its default."""
+_WITH_ROPE = frozenset({"falcon-h1", "lfm2", "lfm2moe", "plamo2", "qwen3next", "qwen35", "qwen35moe"})
+"""Hybrid architectures whose layers with attention always have RoPE."""
 _DEFAULT_BOS: Mapping[str, int] = {"llama": 1, "gpt2": 11, "bert": 101, "plamo2": 1}
 """The default BOS token by tokenizer."""
 
@@ -173,15 +200,21 @@ class _LoadCheck:
 
     def _widths(self, architecture: str, heads: int) -> None:
         """RoPE rotates pairs of dimensions within a head."""
-        embedding = self._int(architecture, "embedding_length")
-        width = self._int(architecture, "attention.key_length", embedding // heads if heads else 0)
+        default = self._int(architecture, "embedding_length") // heads
+        width = self._int(architecture, "attention.key_length", default)
         turned = self._int(architecture, "rope.dimension_count", width)
         for suffix in ("", "_swa"):
             width = self._int(architecture, f"attention.key_length{suffix}", width)
             turned = self._int(architecture, f"rope.dimension_count{suffix}", turned)
             # Hybrid models may lack RoPE; for others its kernel never returns with zero dimensions.
-            if turned % 2 or turned > width or (turned == 0 < width and not is_hybrid(architecture)):
+            may_lack_it = is_hybrid(architecture) and architecture not in _WITH_ROPE
+            if turned % 2 or turned > width or (turned == 0 < width and not may_lack_it):
                 self._fail(f"RoPE rotates {turned} of the {width} dimensions of its attention heads")
+            if not suffix and turned != width and architecture in _WHOLLY_ROTATED:
+                self._fail(f"RoPE rotates {turned} of the {width} dimensions of its heads; {architecture} rotates all")
+        key, value = (self._int(architecture, f"attention.{name}_length", default) for name in ("key", "value"))
+        if key != value and architecture in _ONE_WIDTH:
+            self._fail(f"its heads have keys of {key} dimensions and values of {value}; {architecture} has one width")
 
     def _key_value_tensors(self, architecture: str) -> None:
         """The key and value matrices must match the widths of the cache."""
@@ -236,6 +269,9 @@ class _LoadCheck:
                 f"its RoPE scaling is {scaling[:40]!r}; llama.cpp knows {', '.join(sorted(ROPE_SCALINGS))}",
                 "A newer llama.cpp may load it.",
             )
+        for only, key, least, default in _LEAST:
+            if only == architecture and self._int(architecture, key, default) < least:
+                self._fail(f"the metadata key '{architecture}.{key}' is below {least}")
         for key, only in _DIVISORS:
             if only in {"", architecture} and get_int(self.metadata, f"{architecture}.{key}") == 0:
                 self._fail(f"the metadata key '{architecture}.{key}' is 0")
