@@ -38,7 +38,7 @@ async def test_a_draft_that_does_not_fit_leaves_the_earlier_one(disk, left):
     disk.fill(left)
     with pytest.raises(DiskFullError) as failure:
         await book.keep_draft(PromptText(LONG))
-    assert "not kept" in failure.value.message
+    assert "not stored" in failure.value.message
     (file,) = (disk.folder / "prompts" / "drafts").glob("*.txt")
     assert file.read_text() == "the first words"
     disk.free()

@@ -51,7 +51,7 @@ async def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     book = PromptFolder(blocked)
     with pytest.raises(TargetError, match=re.escape(str(blocked))):
         await book.keep(PromptText("a"))
-    with pytest.raises(TargetError, match="is not kept"):
+    with pytest.raises(TargetError, match="is not stored"):
         await book.keep_draft(PASTED)
     assert await book.recall() == []
     assert await book.lost_drafts() == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -29,7 +29,17 @@ class _PrivateLogFile(RotatingFileHandler):
 
     @override
     def handleError(self, record: logging.LogRecord) -> None:
-        """A line that cannot be written is no reason for a traceback on the terminal."""
+        """Drop a line that cannot be written, such as on a full disk, and begin with the next one on a new stream."""
+        stream, self.stream = self.stream, None
+        if stream is not None:
+            # What it still holds would fail again when it is closed.
+            with suppress(OSError, ValueError):
+                stream.close()
+
+    @override
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 @contextmanager

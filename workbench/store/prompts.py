@@ -16,6 +16,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
+from workbench.core.errors import TargetError
 from workbench.core.prompt_text import PromptBook, PromptText, Range
 from workbench.store.files import make_folder, not_written, open_private, replace_file
 from workbench.store.locks import changing, try_lock
@@ -26,8 +27,6 @@ LONGEST_LINE = 2**20
 """The longest prompt kept, in bytes of JSON."""
 PASTES = ".pastes"
 """The suffix of the file with the ranges of the pastes in a draft."""
-
-_NO_DRAFT = "It stays on the screen, but it is lost if the program ends abnormally."
 
 _log = logging.getLogger("workbench.prompts")
 
@@ -60,14 +59,14 @@ class PromptFolder(PromptBook):
         try:
             await asyncio.to_thread(self._keep, prompt)
         except OSError as error:
-            raise not_written(str(self._history), error, "Check its permissions.") from error
+            raise _failure("The sent text is not stored for the Up key", error, self._history) from error
 
     @override
     async def keep_draft(self, prompt: PromptText) -> None:
         try:
             await asyncio.to_thread(self._keep_draft, prompt)
         except OSError as error:
-            raise not_written(f"The text in the prompt is not kept in {self._drafts}", error, _NO_DRAFT) from error
+            raise _failure("The text in the prompt is not stored", error, self._drafts) from error
 
     @override
     async def lost_drafts(self) -> Sequence[PromptText]:
@@ -174,6 +173,12 @@ class PromptFolder(PromptBook):
             except OSError as error:
                 _log.warning("%s cannot be read, or kept as a prompt: %s", path, error)
         return found
+
+
+def _failure(what: str, error: OSError, path: Path) -> TargetError:
+    """The error of a text that stays on the screen; the reason first, because it is shown on one line."""
+    failure = not_written(what, error, "Check the permissions.")
+    return type(failure)(failure.message, f"{failure.hint} It would be in {path}.")
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:

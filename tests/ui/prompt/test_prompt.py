@@ -230,7 +230,7 @@ async def test_a_text_that_cannot_be_stored_stays_on_the_screen_and_that_is_said
     host: ScriptedHost, clock: FakeClock
 ) -> None:
     prompts = FakePrompts()
-    prompts.error = DiskFullError("The text in the prompt is not kept: No space left on device.", "Free some space.")
+    prompts.error = DiskFullError("The text in the prompt is not stored: No space left on device.", "Free some space.")
     app = app_on(host, clock, prompts=prompts)
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
