@@ -91,7 +91,7 @@ async def test_a_server_is_added_by_its_address_and_its_model_opened(serve, prog
         await pilot.press("enter")
         await settle(pilot)
         assert "2 of 3 models" in state(app)
-        assert app.kept == [(ServerSetting(served.url),)]
+        assert app.kept == [ServerSetting(served.url)]
         await pilot.press("enter")
         await until(pilot, lambda: app.workspace.model is not None)
         assert app.workspace.model.ref == f"{served.url}#qwen3:0.6b"

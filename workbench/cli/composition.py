@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench.core.bench import Bencher, ConditionWatch
-from workbench.core.config import Config, ConfigProblem, ServerSetting
+from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.core.sweep import LoadClients
@@ -21,7 +20,7 @@ from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config.read import load_config
-from workbench.store.config.write import save_config
+from workbench.store.config.write import add_server
 from workbench.store.documents import RaceFolder
 from workbench.store.files import make_private
 from workbench.store.loads import FileLoadBook
@@ -88,9 +87,7 @@ class Workers:
         """The models of this machine and of servers."""
         from workbench.engine.remote.catalog import ServedCatalog
 
-        def keep(servers: Sequence[ServerSetting]) -> None:
-            save_config(self.paths.config_file, {"servers": tuple(servers)})
-
+        keep = partial(add_server, self.paths.config_file)
         return ServedCatalog(self.catalog, self.addresses, lambda: self.engines.remote, keep)
 
     @cached_property

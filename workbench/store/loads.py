@@ -8,13 +8,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from threading import Lock
 
 from typing_extensions import override
 
 from workbench.core.json_reader import read_json
 from workbench.core.models import LoadBook, LoadRecord
-from workbench.store.files import replace_file
+from workbench.store.files import make_folder, replace_file
+from workbench.store.locks import changing
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,6 @@ class FileLoadBook(LoadBook):
     def __init__(self, path: Path, kept: int = KEPT) -> None:
         self._path = path
         self._kept = kept
-        self._lock = Lock()
 
     @override
     async def remember(self, record: LoadRecord) -> None:
@@ -43,13 +42,15 @@ class FileLoadBook(LoadBook):
 
     def _remember(self, record: LoadRecord) -> None:
         key = (record.path, record.settings)
-        with self._lock:
-            others = [other for other in self._read() if (other.path, other.settings) != key]
-            content = {"version": 1, "loads": [asdict(each) for each in [record, *others][: self._kept]]}
-            try:
+        try:
+            make_folder(self._path.parent)
+            # Another program may add a record at the same time.
+            with changing(self._path.parent):
+                others = [other for other in self._read() if (other.path, other.settings) != key]
+                content = {"version": 1, "loads": [asdict(each) for each in [record, *others][: self._kept]]}
                 replace_file(self._path, (json.dumps(content, indent=1) + "\n").encode())
-            except OSError as error:
-                log.warning("%s: the load is not remembered: %s", self._path, error)
+        except OSError as error:
+            log.warning("%s: the load is not remembered: %s", self._path, error)
 
     def _read(self) -> list[LoadRecord]:
         """The records, newest first."""

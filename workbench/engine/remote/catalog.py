@@ -27,7 +27,7 @@ _logger = logging.getLogger(__name__)
 class ServedCatalog(Catalog, Servers):
     """A catalog of model files with the models of the known servers appended.
 
-    `host` provides the client of servers, which is imported only then. `keep` writes the servers to the config.
+    `host` provides the client of servers, which is imported only then. `keep` adds a server to the config.
     """
 
     def __init__(
@@ -35,7 +35,7 @@ class ServedCatalog(Catalog, Servers):
         library: Catalog,
         addresses: AddressBook,
         host: Callable[[], RemoteHost],
-        keep: Callable[[Sequence[ServerSetting]], None],
+        keep: Callable[[ServerSetting], None],
     ) -> None:
         self._library = library
         self._addresses = addresses
@@ -87,8 +87,9 @@ class ServedCatalog(Catalog, Servers):
         _, models = await host.models(url)
         self._served[url] = models
         if url not in (*self._addresses.named(), *self._addresses.usual()):
-            self._addresses = self._addresses.having(ServerSetting(url))
-            await asyncio.to_thread(self._keep, self._addresses.settings)
+            setting = ServerSetting(url)
+            self._addresses = self._addresses.having(setting)
+            await asyncio.to_thread(self._keep, setting)
         return models
 
     @override

@@ -11,8 +11,7 @@ import math
 import re
 import stat
 import textwrap
-import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,11 +25,11 @@ from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, 
 from workbench.store.config.read import UnreadableError, parse_text, read_text
 from workbench.store.config.servers import BadValueError, server_value
 from workbench.store.config.toml_scan import Statement, scan
-from workbench.store.files import replace_file, write_new_file
+from workbench.store.files import make_folder, replace_file, write_new_file
+from workbench.store.locks import changing
 
 Keys = tuple[str, ...]
 
-_SAVING = threading.Lock()
 _COMMENT_WIDTH = 100
 _TOP = """\
 The configuration of workbench. Lines that begin with "#" are comments; the values in comments below are the
@@ -48,20 +47,42 @@ def save_config(path: Path, changes: Mapping[str, object]) -> None:
     """
     wanted = dict(_checked(changes))
     whole = {name for name, value in changes.items() if isinstance(value, Sampling | LoadSettings)}
-    with _SAVING:
-        try:
+    _change(path, lambda old: wanted, whole)
+
+
+def add_server(path: Path, setting: ServerSetting) -> None:
+    """Add a server to those in the config file, unless its address is there already.
+
+    Raises:
+        ConfigError: As `save_config`.
+    """
+
+    def wanted(old: Mapping[str, Any]) -> dict[Keys, object]:
+        value = old.get("servers", [])
+        listed = value if isinstance(value, list) else [value]
+        addresses = [item.get("url") if isinstance(item, dict) else item for item in listed]
+        return {} if setting.url in addresses else {("servers",): [*listed, server_value(setting)]}
+
+    _change(path, wanted, ())
+
+
+def _change(path: Path, wanted: Callable[[Mapping[str, Any]], Mapping[Keys, object]], whole: Collection[str]) -> None:
+    try:
+        make_folder(path.parent)
+        # Another program may change other keys at the same time.
+        with changing(path.parent):
             _save(path, wanted, whole)
-        except UnreadableError as error:
-            place = f" (line {error.problem.line})" if error.problem.line else ""
-            raise ConfigError(
-                f"{path} was not changed{place}: {error.problem.message}",
-                "Correct it, or move it away to start with a new one.",
-            ) from error
-        except OSError as error:
-            raise ConfigError(
-                f"{path} cannot be written: {error.strerror or error}.",
-                "Check its permissions and the free space.",
-            ) from error
+    except UnreadableError as error:
+        place = f" (line {error.problem.line})" if error.problem.line else ""
+        raise ConfigError(
+            f"{path} was not changed{place}: {error.problem.message}",
+            "Correct it, or move it away to start with a new one.",
+        ) from error
+    except OSError as error:
+        raise ConfigError(
+            f"{path} cannot be written: {error.strerror or error}.",
+            "Check its permissions and the free space.",
+        ) from error
 
 
 def default_text() -> str:
@@ -116,7 +137,7 @@ def _is_needless(keys: Keys, value: object, old: Mapping[str, Any]) -> bool:
     return not (isinstance(table, dict) and keys[1] in table) and value == _plain(PARAMETERS[keys[1]].default)
 
 
-def _save(path: Path, wanted: Mapping[Keys, object], whole: Collection[str]) -> None:
+def _save(path: Path, wanted: Callable[[Mapping[str, Any]], Mapping[Keys, object]], whole: Collection[str]) -> None:
     try:
         raw = read_text(path)
     except FileNotFoundError:
@@ -125,7 +146,7 @@ def _save(path: Path, wanted: Mapping[Keys, object], whole: Collection[str]) -> 
     mark = raw[: len(raw) - len(text)]
     old = parse_text(text)
     changes = {
-        keys: value for keys, value in wanted.items() if not (keys[0] in whole and _is_needless(keys, value, old))
+        keys: value for keys, value in wanted(old).items() if not (keys[0] in whole and _is_needless(keys, value, old))
     }
     new = _merged(old, changes)
     if text.strip():

@@ -1,0 +1,143 @@
+"""Two programs on one home at the same moment: what one of them stores, the other never takes away."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from workbench.core.config import ServerSetting
+from workbench.store.config.write import add_server
+from workbench.store.sessions.store import DatabaseSessionStore
+
+ROOT = Path(__file__).parents[2]
+ROUNDS = 12
+
+START = """\
+import asyncio, sys, time
+from pathlib import Path
+folder, who, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+"""
+TOGETHER = """\
+(folder / f"ready-{who}").touch()
+while len(list(folder.glob("ready-*"))) < 2:
+    time.sleep(0.001)
+"""
+
+CONFIG = """
+from workbench.store.config.write import save_config
+from workbench.core.config import ServerSetting
+from workbench.store.config.write import add_server
+path = folder / "config" / "config.toml"
+keys = (("sampling.top_k", "sampling.seed"), ("load.num_ctx", "paints_per_second"))[who]
+TOGETHER
+for number in range(1, rounds + 1):
+    for key in keys:
+        save_config(path, {key: number})
+    add_server(path, ServerSetting(f"http://127.0.0.1:{4000 + 100 * who + number}"))
+"""
+
+SESSIONS = """
+from workbench.core.chat import Message
+from workbench.core.tree import Node, Turn
+from workbench.store.sessions.store import DatabaseSessionStore
+
+async def talk():
+    store = DatabaseSessionStore(folder / "data" / "sessions.db")
+    for session in range(rounds):
+        journal = await store.create()
+        for number in range(1, 5):
+            role = "user" if number % 2 else "assistant"
+            text = f"program {who}, session {session}, message {number}"
+            await journal.message(Node(number, number - 1, Turn(Message(role, text), time.time())))
+        assert any(found.id == journal.id for found in await store.summaries())
+        await journal.close()
+    store.close()
+
+TOGETHER
+asyncio.run(talk())
+"""
+
+LOADS = """
+from workbench.core.models import LoadRecord, MemoryUse
+from workbench.core.parameters import LoadSettings
+from workbench.store.loads import FileLoadBook
+book = FileLoadBook(folder / "loads.json")
+TOGETHER
+for number in range(rounds):
+    record = LoadRecord(f"/m/{who}-{number}", LoadSettings(), "CPU", MemoryUse(1, 2, 3), None, float(number))
+    asyncio.run(book.remember(record))
+"""
+
+
+def run_two(folder: Path, script: str, rounds: int = ROUNDS) -> None:
+    """Run a script in two programs that begin together; both have to succeed."""
+    text = START + script.replace("TOGETHER\n", TOGETHER)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", text, str(folder), str(who), str(rounds)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for who in range(2)
+    ]
+    for program in programs:
+        output, _ = program.communicate(timeout=50)
+        assert program.returncode == 0, output
+
+
+def test_changes_of_the_config_are_all_there(tmp_path):
+    run_two(tmp_path, CONFIG)
+    values = tomllib.loads((tmp_path / "config" / "config.toml").read_text(encoding="utf-8"))
+    assert values["sampling"] == {"top_k": ROUNDS, "seed": ROUNDS}
+    assert values["load"] == {"num_ctx": ROUNDS}
+    assert values["paints_per_second"] == ROUNDS
+    wanted = {f"http://127.0.0.1:{4000 + 100 * who + number}" for who in range(2) for number in range(1, ROUNDS + 1)}
+    assert set(values["servers"]) == wanted
+    assert len(values["servers"]) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ['servers = "http://one:1"\n', 'servers = ["http://one:1", {url = "http://two:2", key_env = "KEY"}, 7]\n', ""],
+)
+def test_a_server_is_added_once_and_the_others_stay_as_they_were_typed(tmp_path, before):
+    path = tmp_path / "config.toml"
+    path.write_text(before, encoding="utf-8")
+    add_server(path, ServerSetting("http://new:3"))
+    add_server(path, ServerSetting("http://new:3"))
+    listed = tomllib.loads(before).get("servers", [])
+    listed = listed if isinstance(listed, list) else [listed]
+    assert tomllib.loads(path.read_text(encoding="utf-8"))["servers"] == [*listed, "http://new:3"]
+
+
+def test_records_of_loads_are_all_there(tmp_path):
+    run_two(tmp_path, LOADS)
+    loads = json.loads((tmp_path / "loads.json").read_text(encoding="utf-8"))["loads"]
+    assert {load["path"] for load in loads} == {f"/m/{who}-{number}" for who in range(2) for number in range(ROUNDS)}
+
+
+async def test_two_programs_that_store_their_first_sessions_together(tmp_path):
+    for number in range(3):
+        home = tmp_path / str(number)
+        home.mkdir()
+        run_two(home, SESSIONS)
+        store = DatabaseSessionStore(home / "data" / "sessions.db")
+        found = [await store.open_session(each.id) for each in await store.summaries()]
+        store.close()
+        texts = sorted(turn.message.content for session in found for turn in session.turns)
+        assert texts == sorted(
+            f"program {who}, session {session}, message {message}"
+            for who in range(2)
+            for session in range(ROUNDS)
+            for message in range(1, 5)
+        )
+        assert all(len(session.turns) == 4 for session in found)
