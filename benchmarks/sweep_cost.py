@@ -1,7 +1,7 @@
 """What a sweep costs the machine that asks: 16 users at the same time, 500 tokens/s in all.
 
 The server is the vLLM of the tests, in a process of its own. Counted is the processor time of the client's process, and
-of the process that is told of every answer.
+of the process that is notified of every answer.
 
     python -m benchmarks.sweep_cost [--rounds 5]
 """

@@ -48,7 +48,7 @@ BAR_PERCENT = 0.5
 BAR_MS = 2.0
 WARM_UP = 5
 SETTLE_S = 12.0
-"""How long the screen takes to come to rest: alarms are told for some seconds."""
+"""How long the screen takes to come to rest: alarms stay for some seconds."""
 UNREAD = "from workbench.telemetry.sampler import TelemetrySampler; TelemetrySampler.start = lambda self: None"
 TIMED = """
 import atexit, functools, json, os, time

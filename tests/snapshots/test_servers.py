@@ -41,7 +41,7 @@ SERVED = [
 
 
 def with_servers() -> WorkbenchApp:
-    """A model of a server is open, and others are at hand."""
+    """A model of a server is open, and others are available."""
     clock = FakeClock()
     host = ScriptedHost([*SERVED, *models()], clock=clock, sleep=clock.sleep)
     return app_on(host, clock, f"{OLLAMA}#llama3.2:3b")

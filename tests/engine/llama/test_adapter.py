@@ -19,7 +19,7 @@ from workbench.gguf.reader import read_header
 
 
 async def open_with(demo_path: Path, adapter: Path | None, **settings: int):
-    recipe = Recipe(adapter=str(adapter or ""), notes=("PARSER x is not honoured.",))
+    recipe = Recipe(adapter=str(adapter or ""), notes=("PARSER x is ignored.",))
     host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=str(demo_path), recipe=recipe))
     return host, await host.open("m", LoadSettings(**{"num_ctx": 256, **settings}), lambda _: None, CancelToken())
 
@@ -91,7 +91,7 @@ async def test_ignored_directives_are_warnings_of_the_model(demo_path):
     host, engine = await open_with(demo_path, None, num_ctx=1_000_000)
     try:
         assert engine.info.warnings[:2] == (
-            "PARSER x is not honoured.",
+            "PARSER x is ignored.",
             "num_ctx 1000000 is more than the model was trained for, and is reduced to 8192.",
         )
         assert engine.info.settings.num_ctx == 8192

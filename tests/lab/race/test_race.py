@@ -22,7 +22,7 @@ NEXT = "And so on."
 
 
 class Adviser:
-    """Says what it is told to say, and keeps what it was asked."""
+    """Gives a fixed answer, and keeps the requests."""
 
     def __init__(self, fits: bool = True) -> None:
         self.fits = fits

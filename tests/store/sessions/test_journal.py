@@ -373,7 +373,7 @@ async def test_a_file_that_is_no_database_is_put_aside_and_told_of(store, path):
     (aside,) = path.parent.glob("sessions-damaged-*.db")
     assert str(aside) in caught.value.hint
     assert aside.read_bytes() == b"this is no database at all" * 1000
-    assert await store.interrupted() == [], "it is told once"
+    assert await store.interrupted() == [], "it is reported once"
     await one_turn(store)
     assert await said(store) == ["Why?", "So."]
 

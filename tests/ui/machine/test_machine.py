@@ -220,7 +220,7 @@ async def test_of_several_alarms_the_newest_is_told_and_how_many_more_there_are(
         await until(pilot, lambda: "The memory of the card is full." in line())
         assert line().endswith("+2 more: F10 lists them  Esc hides it")
         assert len(line()) <= size[0] - 4
-        # Once it is told, it stays, and the count is that of the moment.
+        # Once it is shown, it stays, and the count is the current one.
         app.chat.status.clear()
         alarms.active.remove(OLD)
         telemetry.show()

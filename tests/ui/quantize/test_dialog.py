@@ -129,7 +129,7 @@ async def test_a_quantized_source_is_asked_for(program, model, tmp_path):
         await settle(pilot)
         q8 = entry(tmp_path / "Tiny-Q8_0.gguf", "Q8_0")
         dialog = await dialog_on(pilot, q8, model)
-        # The better source comes first, whatever the model in hand is.
+        # The better source comes first, whatever model is selected.
         assert dialog.source == model
         await pilot.press("right")
         await settle(pilot)
@@ -266,7 +266,7 @@ async def test_a_source_that_has_gone(program, model):
 
 
 class Held(SlowFiles):
-    """Real sizes, and quantizations that are made when they are told to."""
+    """Real sizes, and quantizations that end when the test says so."""
 
 
 async def begin(pilot: Pilot[None], dialog: QuantizeDialog, files: Held, kind: str) -> None:

@@ -30,7 +30,7 @@ KINDS = tuple(QUANT_TYPES.values())
 
 
 class SlowFiles(FakeFiles):
-    """Makes a quantization when it is told to."""
+    """Ends a quantization when the test says so."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ async def test_one_file_is_not_made_twice_at_once():
     assert queue.add(job("a"), "Tiny").state == "waiting"
 
 
-async def test_what_nobody_foresaw_does_not_leave_it_running():
+async def test_an_unexpected_error_does_not_leave_it_running():
     files = SlowFiles()
     queue = QuantizeQueue(files, lambda _: None)
     files.error = ValueError("unforeseen")
