@@ -138,7 +138,22 @@ async def test_vocabularies_that_differ_are_not_compared_by_token(make: Callable
     assert lane.info is not None
     lane.info = replace(lane.info, vocabulary="another")
     assert not race.comparable(lane)
+    assert race.differs_in_vocabulary(lane)
     assert race.divergence(lane) is None
+
+
+@pytest.mark.parametrize("unknown", [(0,), (1,), (0, 1)])
+async def test_of_a_vocabulary_that_is_unknown_nothing_is_said(
+    make: Callable[..., Race], unknown: Sequence[int]
+) -> None:
+    race = await asked(make("a", "b"), "why")
+    for index in unknown:
+        lane = race.lanes[index]
+        assert lane.info is not None
+        lane.info = replace(lane.info, vocabulary="")
+    assert not race.comparable(race.lanes[1])
+    assert not race.differs_in_vocabulary(race.lanes[1])
+    assert race.divergence(race.lanes[1]) is None
 
 
 async def test_a_lane_that_cannot_be_opened_leaves_the_others_alone(make: Callable[..., Race]) -> None:

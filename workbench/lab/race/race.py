@@ -141,11 +141,18 @@ class Race:
         return first_divergence(reference.tokens, lane.tokens, ended=ended)
 
     def comparable(self, lane: Lane) -> bool:
-        """Whether `lane` has the vocabulary of the reference."""
-        reference = self.reference
-        if reference is None or reference.info is None or lane.info is None:
-            return False
-        return bool(lane.info.vocabulary) and lane.info.vocabulary == reference.info.vocabulary
+        """Whether `lane` is known to have the vocabulary of the reference."""
+        return len(self._vocabularies(lane)) == 1
+
+    def differs_in_vocabulary(self, lane: Lane) -> bool:
+        """Whether `lane` is known to have another vocabulary than the reference; servers do not say theirs."""
+        return len(self._vocabularies(lane)) == 2
+
+    def _vocabularies(self, lane: Lane) -> set[str]:
+        """The vocabularies of `lane` and the reference; empty where one of them is unknown."""
+        infos = [each.info for each in (lane, self.reference) if each is not None and each.info is not None]
+        known = {info.vocabulary for info in infos}
+        return known if len(infos) == 2 and "" not in known else set()
 
     async def weigh(self) -> None:
         """Determine whether the models that are not open yet fit in memory together."""

@@ -191,8 +191,7 @@ def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
             return "reference"
         if lane.first_divergence is not None:
             return fmt.count(lane.first_divergence)
-        same = lane.info is None or race.comparable(race.lanes[lane.lane])
-        return fmt.DASH if same else "other vocab"
+        return "other vocab" if race.differs_in_vocabulary(race.lanes[lane.lane]) else fmt.DASH
 
     def beside(size: int | None, of_reference: int | None) -> str:
         """A size as a multiple of the reference; with room, the size in bytes stands before it."""
