@@ -367,6 +367,37 @@ async def test_a_failure_after_the_first_words_is_shown_below_the_new_branch(
         assert turns(app) == ["why", "some", NOTICE]
 
 
+THOUGHTS = Script((), reasoning=("hm", "so"), finish="length")
+
+
+@pytest.mark.parametrize("key", ["r", "g"])
+@pytest.mark.parametrize("size", [(120, 36), (80, 24)])
+@pytest.mark.parametrize("first", [CUT, THOUGHTS], ids=["text", "thoughts"])
+@pytest.mark.parametrize("fail_at", [0, 1])
+async def test_a_failure_after_thoughts_alone_is_shown(
+    make_host: MakeHost, clock: FakeClock, key: str, size: tuple[int, int], first: Script, fail_at: int
+) -> None:
+    app = app_with([first, replace(FAILED, fail_at=fail_at, reasoning=("ah", "so"))], make_host, clock)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        await press(pilot, "half an answer" if first is CUT else "", key)
+        assert turns(app)[-1] == NOTICE
+        assert NOTICE.partition("\n")[0] in shown(app)
+        assert ("ah" in shown(app)) == bool(fail_at)
+
+
+async def test_an_answer_of_thoughts_alone_is_not_sent_again(make_host: MakeHost, clock: FakeClock) -> None:
+    app = app_with([THOUGHTS, CUT], make_host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why", "and now")
+        conversation = app.workspace.conversation
+        assert [message.content for message in conversation.messages()] == ["and now", "half an answer"]
+        thoughts = conversation.tree.nodes[1].number
+        assert conversation.messages(thoughts)[-1] == Message("assistant", "", "hmso")
+
+
 async def test_the_failure_of_an_edited_question_is_shown(make_host: MakeHost, clock: FakeClock) -> None:
     app = app_with([CUT, FAILED], make_host, clock)
     async with app.run_test(size=(120, 36)) as pilot:

@@ -56,13 +56,15 @@ class Conversation:
     def messages(self, to: int | None = None) -> tuple[Message, ...]:
         """The messages for the model, up to the message `to` or to the end.
 
-        A question with an empty answer, which was stopped or failed before its first token, is left out together with
-        that answer: templates refuse two questions in a row, and the user has moved on to another one.
+        A question with an empty answer, which was stopped or failed before its first token or after its thoughts, is
+        left out together with that answer: templates refuse two questions in a row and servers an empty answer, and the
+        user has moved on to another one. Only an answer that is continued may have thoughts alone.
         """
         messages = [Message("system", self.system)] if self.system.strip() else []
-        for turn in (node.turn for node in self.tree.path(to)):
-            message = turn.message
-            if message.role == "assistant" and turn.is_empty:
+        for node in self.tree.path(to):
+            message = node.turn.message
+            continued = node.number == to and not node.turn.is_empty
+            if message.role == "assistant" and not message.content.strip() and not continued:
                 if messages and messages[-1].role == "user":
                     messages.pop()
                 continue
