@@ -50,7 +50,7 @@ def test_reasoning_is_given_to_the_template_where_there_is_some():
 
 def test_a_template_that_does_not_compile_names_its_line():
     with pytest.raises(TemplateError, match="line 2") as caught:
-        ChatTemplate("ok\n{% if %}").check()
+        ChatTemplate("ok\n{% if %}").check(CancelToken())
     assert "--raw" in caught.value.hint
 
 

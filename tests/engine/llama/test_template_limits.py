@@ -14,7 +14,7 @@ from workbench.core.chat import Message
 from workbench.core.errors import CancelledError, TemplateError
 from workbench.engine.llama import jinja
 from workbench.engine.llama.jinja import MEMORY_BYTES, JinjaProcess, TemplateLimitError
-from workbench.engine.llama.template import CHATML, ChatTemplate
+from workbench.engine.llama.template import CHATML, ChatTemplate, open_template
 
 MESSAGES = (Message("system", "be kind"), Message("user", "hello"))
 
@@ -111,7 +111,7 @@ def test_a_template_that_is_nested_without_end_is_an_error(quick, source):
 def test_compiling_has_the_same_limits(quick, source):
     began = time.monotonic()
     with suppress(TemplateError):
-        ChatTemplate(source).check()
+        ChatTemplate(source).check(CancelToken())
     assert time.monotonic() - began < 10
 
 
@@ -131,6 +131,16 @@ def test_a_rendering_is_cancelled_at_once_and_the_next_one_works():
         slow.render(ENDLESS[0], {"messages": []}, cancel)
     assert time.monotonic() - began < 30
     assert slow.render("ok", {"messages": []}, CancelToken()) == "ok"
+    slow.close()
+
+
+def test_compiling_is_cancelled_at_once(monkeypatch):
+    slow = JinjaProcess(cpu_s=60, wall_s=60)
+    monkeypatch.setattr("workbench.engine.llama.template.shared_jinja", slow)
+    cancel = CancelToken()
+    threading.Timer(0.3, cancel.set).start()
+    with pytest.raises(CancelledError):
+        open_template("", "{{ 10 ** (10 ** 10) }}", cancel)
     slow.close()
 
 
@@ -182,7 +192,7 @@ def test_a_program_that_starts_no_process_says_so(monkeypatch):
 
     monkeypatch.setattr(jinja, "ChildProcess", refuse)
     with pytest.raises(TemplateError, match="no process starts"):
-        JinjaProcess().compile("x")
+        JinjaProcess().compile("x", CancelToken())
 
 
 NUMBERS = st.sampled_from(["0", "3", "1000", "99999", "2000000000", "10 ** 18"])

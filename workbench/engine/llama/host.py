@@ -65,7 +65,7 @@ class LlamaHost(EngineHost):
         plan = replace(plan, warnings=(*warnings, *plan.warnings))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
-        template = await asyncio.to_thread(open_template, own, describe(headers[0]).chat_template or "")
+        template = await asyncio.to_thread(open_template, own, describe(headers[0]).chat_template or "", cancel)
         lora = "" if adapter is None else adapter.path
 
         def load() -> LlamaEngine:

@@ -64,13 +64,14 @@ class JinjaProcess:
             finally:
                 self._turn.release()
 
-    def compile(self, source: str) -> None:
+    def compile(self, source: str, cancel: CancelToken) -> None:
         """Compile a template.
 
         Raises:
             TemplateError: It does not compile, or exceeds a limit.
+            CancelledError: `cancel` was set.
         """
-        self._ask(source, None, CancelToken())
+        self._ask(source, None, cancel)
 
     def render(self, source: str, values: Mapping[str, object], cancel: CancelToken) -> str:
         """Render a template with `values`, among them the `messages`.

@@ -42,9 +42,9 @@ class ChatTemplate(PromptTemplate):
     """The text of the token that begins a sequence; empty where there is none."""
     eos: str = ""
 
-    def check(self) -> None:
-        """Compile it; raises a TemplateError where it does not compile."""
-        shared_jinja.compile(self.source)
+    def check(self, cancel: CancelToken) -> None:
+        """Compile it; raises a TemplateError where it does not compile, a CancelledError when `cancel` was set."""
+        shared_jinja.compile(self.source, cancel)
 
     @override
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
@@ -83,13 +83,17 @@ class GoChatTemplate(PromptTemplate):
         return self._template.render_chat(messages)
 
 
-def open_template(go: str, jinja: str) -> PromptTemplate | TemplateError:
-    """The template in Go's syntax, else the one in Jinja; the error where it does not compile. It may take seconds."""
+def open_template(go: str, jinja: str, cancel: CancelToken) -> PromptTemplate | TemplateError:
+    """The template in Go's syntax, else the one in Jinja; the error where it does not compile. It may take seconds.
+
+    Raises:
+        CancelledError: `cancel` was set.
+    """
     try:
         if go:
             return GoChatTemplate(go)
         template = ChatTemplate(jinja or CHATML)
-        template.check()
+        template.check(cancel)
     except TemplateError as error:
         return error
     return template
