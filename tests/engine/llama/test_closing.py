@@ -223,3 +223,66 @@ async def test_a_waiting_answer_that_is_cancelled_ends_before_the_one_that_runs(
     await host.shutdown()
     (batch,) = [batch async for batch in engine.generate(chat("Hello"), CancelToken())]
     assert isinstance(batch[-1], Failed)
+
+
+AFTER_BENCH = """
+import asyncio, sys
+from workbench.core.bench import BenchCase, BenchSettings, BenchTest
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.engine.llama.bench import LlamaBencher
+from workbench.engine.llama.runtime import Job, shared_runtime
+
+def close_after(context, steps):
+    # Close a context between two steps of its work.
+    work = context.repeat(Job(lambda job: iter(())), 1, CancelToken())
+    for _ in range(steps):
+        if next(work, "over") == "over":
+            return True
+    context.close()
+    try:
+        return next(work, "over") == "over"
+    except CancelledError:
+        return False
+
+async def outcome(work):
+    try:
+        await work
+        return "done"
+    except WorkbenchError as error:
+        return type(error).__name__
+
+async def main():
+    bencher = LlamaBencher(lambda ref: ModelEntry(ref, ref, path=sys.argv[1]))
+    case = BenchCase("toy", BenchSettings(), BenchTest(n_prompt=64, n_gen=8, n_depth=256))
+    target = await bencher.open(case, lambda _: None, CancelToken())
+    for steps in range(1, 30):
+        run = await target.prepare(case.settings, case.test)
+        over = await shared_runtime.do(close_after, run._context, steps)
+        assert over in (True, False), steps
+        await run.close()
+    await target.close()
+    for turns in range(0, 300, 23):
+        target = await bencher.open(case, lambda _: None, CancelToken())
+        run = await target.prepare(case.settings, case.test)
+        work = [run.warm_up(CancelToken()), run.repeat(1, CancelToken()), target.prepare(case.settings, case.test)]
+        tasks = [asyncio.create_task(outcome(each)) for each in work]
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await asyncio.gather(target.close(), target.close())
+        assert set(await asyncio.gather(*tasks)) <= {"done", "CancelledError", "EngineError"}
+        assert await outcome(run.warm_up(CancelToken())) == "CancelledError"
+        assert await outcome(run.repeat(1, CancelToken())) == "CancelledError"
+        assert await outcome(target.prepare(case.settings, case.test)) == "EngineError"
+        await run.close()
+        await target.close()
+    print("alive")
+
+asyncio.run(main())
+"""
+
+
+def test_a_benchmark_that_is_closed_at_any_moment_ends_its_work_and_no_process(toy):
+    done = subprocess.run([sys.executable, "-c", AFTER_BENCH, str(toy)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr[-2000:]

@@ -117,12 +117,11 @@ class LlamaBenchTarget(BenchTarget):
         self._headers = headers
         self._adapter = adapter
         self._guard = guard
-        self._runs: list[LlamaBenchRun] = []
+        self._contexts: list[BenchContext] = []
+        """Of all runs, closed ones too. Used in the runtime's thread."""
 
     @override
     async def prepare(self, settings: BenchSettings, test: BenchTest) -> LlamaBenchRun:
-        if self._weights is None:
-            raise EngineError("This model has been closed.", "Open it again.")
         machine = await current_machine()
         # llama.cpp has been imported in its thread.
         from workbench.engine.llama.bench_context import BenchContext
@@ -130,20 +129,26 @@ class LlamaBenchTarget(BenchTarget):
         asked = as_load_settings(replace(settings, n_gpu_layers=self.model.gpu_layers), test)
         plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
         chosen = replace(settings, n_threads=plan.settings.num_thread)
-        native, adapter = self._weights
-        make = partial(BenchContext, native, chosen, test, adapter)
-        run = LlamaBenchRun(await shared_runtime.load(make, lambda unwanted: unwanted.close(), CancelToken()))
-        self._runs.append(run)
-        return run
+
+        def make() -> BenchContext:
+            if self._weights is None:
+                raise EngineError("This model has been closed.", "Open it again.")
+            native, adapter = self._weights
+            self._contexts.append(BenchContext(native, chosen, test, adapter))
+            return self._contexts[-1]
+
+        return LlamaBenchRun(await shared_runtime.load(make, lambda unwanted: unwanted.close(), CancelToken()))
 
     @override
     async def close(self) -> None:
-        for run in self._runs:
-            await run.close()
-        self._runs.clear()
-        weights, self._weights = self._weights, None
-        if weights is not None:
-            await shared_runtime.do(_free, weights[0])
+        def free() -> None:
+            weights, self._weights = self._weights, None
+            for context in self._contexts:
+                context.close()
+            if weights is not None:
+                _free(weights[0])
+
+        await shared_runtime.do(free)
 
 
 class LlamaBenchRun(BenchRun):

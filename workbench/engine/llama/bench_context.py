@@ -163,6 +163,7 @@ class BenchContext:
 
     def _go_deep(self, cancel: CancelToken) -> Generator[None, None, None]:
         """Fill the context to the depth of the test: the first time by computing, later from the saved state."""
+        self._check(cancel)
         depth, sequences = self._test.n_depth, range(self._test.sequences)
         if not depth:
             return
