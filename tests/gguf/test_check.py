@@ -326,6 +326,14 @@ def test_a_first_token_outside_of_the_vocabulary(tmp_path: Path, raw) -> None:
     check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b", b"c"], begin, first))
 
 
+def test_a_tokenizer_that_always_writes_a_first_token(tmp_path: Path, raw) -> None:
+    denied = raw.key("tokenizer.ggml.add_bos_token", raw.BOOL, b"\0")
+    path = vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b"], denied, tokenizer="gemma4")
+    assert "BOS token" in refusal(path).message
+    first = raw.u32("tokenizer.ggml.bos_token_id", 1)
+    check_loadable(vocabulary_file(tmp_path / "m.gguf", raw, [b"a", b"b"], denied, first, tokenizer="gemma4"))
+
+
 def test_a_missing_byte_token(tmp_path: Path, raw) -> None:
     tokens = [b"<unk>", b"<s>", b"</s>", *(b"<0x%02X>" % byte for byte in range(256))]
     path = tmp_path / "m.gguf"

@@ -311,7 +311,11 @@ class _LoadCheck:
                 self._fail(f"its vocabulary has no token for the byte {byte}, so it cannot encode every text")
 
     def _first_token(self, tokenizer: str, vocab: int) -> None:
-        if self.metadata.get("tokenizer.ggml.add_bos_token", tokenizer == "llama") is not True:
+        # For gemma4, llama.cpp overrides what the file says.
+        if (
+            tokenizer != "gemma4"
+            and self.metadata.get("tokenizer.ggml.add_bos_token", tokenizer == "llama") is not True
+        ):
             return
         named = get_int(self.metadata, "tokenizer.ggml.bos_token_id")
         default = _DEFAULT_BOS.get(tokenizer, vocab)
