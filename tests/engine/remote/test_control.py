@@ -6,7 +6,7 @@ import pytest
 
 from tests.engine.remote.helpers import QUICK, VLLM_MODELS, events_of
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import ServerError, ServerTimeoutError, UnknownModelError
+from workbench.core.errors import ServerError, ServerTimeoutError, UnknownModelError, WorkbenchError
 from workbench.core.parameters import LoadSettings
 from workbench.engine.remote import control
 
@@ -101,6 +101,31 @@ async def test_a_model_that_a_router_cannot_load(start):
     made, url = await start(LlamaServer(router=True, fails=True))
     with pytest.raises(ServerError, match="exit code 9"):
         await open_at(made, f"{url}#b")
+
+
+@pytest.mark.parametrize("odd", [[], {}, [["x"]], None, 1, True])
+async def test_a_router_whose_status_is_of_another_type(raw_serve, host, odd):
+    """Lists and objects cannot be keys or members of a set."""
+    entries = [{"id": odd, "status": {"value": odd}}, {"id": "a", "status": {"value": odd}}]
+    server = await raw_serve(
+        pages={"/models": {"data": entries}, "*": lambda peer, _: peer.reply({}, Server="llama.cpp")}
+    )
+    made = host()
+    _, models = await made.models(server.url)
+    assert [model.loaded for model in models] == [False]
+    with pytest.raises(WorkbenchError):
+        await open_at(made, f"{server.url}#b")
+    await made.unload(f"{server.url}#a")
+
+
+@pytest.mark.parametrize("odd", [[], {}, None, 1])
+@pytest.mark.parametrize("path", ["/api/v1/models", "/api/v0/models"])
+async def test_a_model_of_lm_studio_of_an_odd_kind(raw_serve, host, path, odd):
+    key, field = ("key", "models") if "v1" in path else ("id", "data")
+    entry = {key: "m", "type": odd, "loaded_instances": [], "compatibility_type": "gguf"}
+    server = await raw_serve(pages={path: {field: [entry]}})
+    _, models = await host().models(server.url)
+    assert [model.name for model in models] == ["m"]
 
 
 async def test_a_server_with_one_model_unloads_nothing(raw_serve, host):

@@ -20,9 +20,9 @@ from workbench.engine.remote import ollama
 from workbench.engine.remote.answer_parser import count, number
 from workbench.engine.remote.dialect import model_id
 from workbench.engine.remote.http import ServerClient
-from workbench.engine.remote.listing import LM_STUDIO_PATHS, list_models
+from workbench.engine.remote.listing import LM_STUDIO_PATHS, LOADED, list_models
 from workbench.engine.remote.problems import is_loading, too_slow
-from workbench.engine.remote.response import HttpResponse, fields, objects
+from workbench.engine.remote.response import HttpResponse, fields, objects, word
 
 LOOK_EVERY_S = 0.25
 
@@ -124,7 +124,7 @@ async def _when_loaded(
                 )
             if (progress := number(status.get("progress"))) is not None:
                 on_progress(min(progress, 1.0))
-            if status.get("value") not in {"loaded", "sleeping"}:
+            if status.get("value") not in LOADED:
                 await asyncio.sleep(LOOK_EVERY_S)
                 continue
         props = await client.get(path)
@@ -135,8 +135,7 @@ async def _when_loaded(
 
 async def _router_status(client: ServerClient, name: str) -> Mapping[str, Any]:
     listed = objects(client.json(await client.get("/models"), "/models").get("data"))
-    known = {each.get("id"): each for each in listed}
+    known = {key: each for each in listed if (key := word(each.get("id")))}
     if name not in known:
-        names = [str(each) for each in known]
-        raise UnknownModelError(f"{client.address.label} has no model {name!r}.", did_you_mean(name, names))
+        raise UnknownModelError(f"{client.address.label} has no model {name!r}.", did_you_mean(name, [*known]))
     return fields(known[name].get("status"))

@@ -13,6 +13,9 @@ from workbench.engine.remote.ollama import same_name
 from workbench.engine.remote.response import fields, objects, word
 from workbench.gguf.names import SUFFIX, parameter_count, parse_name
 
+LOADED = ("loaded", "sleeping")
+"""Values of the status of a model in llama-server's router that can answer. A tuple: a server may send any type."""
+_NO_TEXT = ("embedding", "embeddings")
 LM_STUDIO_PATHS = ("/api/v1/models", "/api/v0/models")
 
 
@@ -87,7 +90,7 @@ async def _of_lm_studio(client: ServerClient, server: ServerInfo) -> list[ModelE
         return [
             _lm_studio_entry(server, each)
             for each in answer.objects("models")
-            if word(each.get("key")) and each.get("type") not in {"embedding", "embeddings"}
+            if word(each.get("key")) and each.get("type") not in _NO_TEXT
         ]
     return [
         ModelEntry(
@@ -100,7 +103,7 @@ async def _of_lm_studio(client: ServerClient, server: ServerInfo) -> list[ModelE
             loaded=each.get("state") == "loaded",
         )
         for each in await _listed(client, LM_STUDIO_PATHS[1], "data")
-        if word(each.get("id")) and each.get("type") not in {"embedding", "embeddings"}
+        if word(each.get("id")) and each.get("type") not in _NO_TEXT
     ]
 
 
@@ -139,7 +142,7 @@ def _openai_entry(server: ServerInfo, each: Mapping[str, Any]) -> ModelEntry:
     meta, status = fields(each.get("meta")), each.get("status")
     loaded: bool | None = None
     if isinstance(status, dict):
-        loaded = status.get("value") in {"loaded", "sleeping"}
+        loaded = status.get("value") in LOADED
     elif server.kind in {"llama-server", "vLLM"}:
         loaded = True
     size, parameters = count(meta.get("size")), count(meta.get("n_params"))
