@@ -1,7 +1,7 @@
 # Setting up, running and checking workbench in a checkout. `make help` lists what there is.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test quick lint bench clean setup setup-dev
+.PHONY: help run test quick soak lint bench clean setup setup-dev
 .SUFFIXES:
 
 # A model to open: a path, a name from the library, demo. The configured one where it is empty.
@@ -14,6 +14,9 @@ CUDA ?=
 ARGS ?=
 # How many tests run side by side: a number, logical (one for each core), or 0 for none, such as for a debugger.
 WORKERS ?= 4
+# How many damaged model files `make soak` tries, other cases in proportion, and the seed that they come from.
+CASES ?= 10000
+SEED ?= 1
 # Print the commands that would set up, without running them.
 DRY_RUN ?=
 
@@ -69,6 +72,9 @@ test: setup-dev ## Set up what is missing, and run the tests
 
 quick: setup-dev ## The tests that take less than a minute together
 	$(if $(DRY_RUN),,$(PYTEST) --hypothesis-profile=quick $(QUICK) $(ARGS))
+
+soak: setup-dev ## Try to break it for long, with random files, texts and streams: see docs/reliability.md
+	$(if $(DRY_RUN),,SOAK_CASES=$(CASES) SOAK_SEED=$(SEED) $(PYTEST) tests/reliability -m 'soak or not soak' -rP $(ARGS))
 
 lint: setup-dev ## Lint, formatting, types, and the import rules
 	$(BIN)/ruff check .
