@@ -72,6 +72,6 @@ def confirm(plan: SweepPlan, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise ParameterError(plan.warning, "Write --yes if you are allowed to load it.")
     note(plan.warning)
-    print("Continue? [y/N] ", end="", file=sys.stderr, flush=True)
+    note("Continue? [y/N] ", end="")
     if sys.stdin.readline().strip().casefold() not in ("y", "yes"):
         raise CancelledError("Nothing was asked.", "--yes continues without a question.")

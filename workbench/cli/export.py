@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Awaitable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import cast, get_args
 from workbench.cli.composition import Workers, compose
 from workbench.cli.main import unknown_word
 from workbench.cli.options import add_json
-from workbench.cli.output import print_json, say
+from workbench.cli.output import print_json, say, write_exactly
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError
@@ -111,7 +110,7 @@ def run(options: argparse.Namespace) -> int:
     if options.to_ollama is not None:
         sent = _send(options, session, replace(workers.sender, base=base))
     if to_stdout:
-        sys.stdout.buffer.write(session_text(session, formats[0], base).encode("utf-8", "backslashreplace"))
+        write_exactly(session_text(session, formats[0], base))
         return 0
     if sent is not None and not options.output:
         formats = []

@@ -13,7 +13,7 @@ from workbench.core.units import UNKNOWN, size_text
 from workbench.engine.files import report
 from workbench.gguf.header import TensorInfo
 from workbench.gguf.inspect import Difference, FoldedArray, FoldedValue, ModelReport, compare
-from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.sanitize import clean_line
 
 _LONGEST_VALUE = 100
 _BAR = 24
@@ -156,10 +156,10 @@ def _print(view: ModelReport) -> None:
     )
     if facts.chat_template is not None:
         print_section("chat template")
-        say(clean(facts.chat_template))
+        say(facts.chat_template)
     if view.sample is not None:
         print_section("sample conversation")
-        say(clean(view.sample))
+        say(view.sample)
 
 
 def _print_difference(views: Sequence[ModelReport], difference: Difference) -> None:

@@ -113,7 +113,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         # A reader that is gone needs no message.
         if error.errno != errno.EPIPE:
-            print(f"workbench: the output cannot be written: {error.strerror or error}.", file=sys.stderr)
+            from workbench.cli.output import note
+
+            note(f"workbench: the output cannot be written: {error.strerror or error}.")
         return 1
     finally:
         if arguments is None:

@@ -1,10 +1,16 @@
-"""Output of commands: one JSON document, or sections, pairs and tables for people."""
+"""Output of commands: one JSON document, or sections, pairs and tables for people.
+
+This is the one place where text leaves for a terminal. File names, metadata and the words of servers may hold escape
+sequences: `say` and `note` clean all text, `print_json` escapes it. An answer and an exported session
+are the same text in a pipe or a file (`write_exactly`).
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import math
+import re
 import shutil
 import sys
 import textwrap
@@ -15,9 +21,11 @@ from typing_extensions import override
 
 from workbench.core.errors import WorkbenchError
 from workbench.store.paths import find_paths
-from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.sanitize import clean, clean_line
 
 _WIDEST = 110
+_HARMFUL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+"""What `clean` replaces and JSON leaves as it is."""
 
 
 class OutputError(OSError):
@@ -38,6 +46,11 @@ def write(text: str, *, flush: bool = False) -> None:
         raise OutputError(*error.args) from error
 
 
+def write_exactly(text: str) -> None:
+    """Write a text of a model or a session as it is to a file or a pipe, and cleaned to a terminal."""
+    write(clean(text) if sys.stdout.isatty() else text, flush=True)
+
+
 class Printed:
     """What the command that runs has printed."""
 
@@ -55,6 +68,8 @@ def print_json(value: object) -> None:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # A file name need not be valid text; escaped, it can still be read back.
         text = json.dumps(value)
+    # The same text for whoever reads the document, and harmless on a terminal.
+    text = _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     Printed.json = True
     write(f"{text}\n")
 
@@ -99,14 +114,17 @@ class NoteHandler(logging.Handler):
 
 
 def say(text: str = "") -> None:
-    """Print a part of the result for people."""
-    write(f"{text}\n")
+    """Print a part of the result for people; nothing that a terminal would obey gets through."""
+    write(f"{clean(text)}\n")
 
 
-def note(text: str) -> None:
-    """Print what is not part of the result, on standard error."""
+def note(text: str, *, end: str = "\n", start: str = "") -> None:
+    """Print what is not part of the result, on standard error.
+
+    Nothing in `text` that a terminal would obey gets through; `start` and `end` are written as they are.
+    """
     with suppress(OSError):  # Nobody is left to read it.
-        print(text, file=sys.stderr, flush=True)
+        print(f"{start}{clean(text)}", end=end, file=sys.stderr, flush=True)
 
 
 def print_section(title: str) -> None:

@@ -17,6 +17,7 @@ from workbench.core.errors import CancelledError, StoppedError
 SPEAK_INTERVAL_S = 2.0
 """How often progress is printed where the line cannot be overwritten."""
 
+_CLEAR_LINE = "\r\x1b[K"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _Result = TypeVar("_Result")
 
@@ -33,7 +34,7 @@ class ProgressLine:
     def say(self, text: str, *, last: bool = False) -> None:
         """Replace the line; the `last` one is printed in any case."""
         if sys.stderr.isatty():
-            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+            note(text, start=_CLEAR_LINE, end="")
         elif last or time.monotonic() - self._told_at >= SPEAK_INTERVAL_S:
             self._told_at = time.monotonic()
             note(text)
@@ -41,7 +42,7 @@ class ProgressLine:
     def clear(self) -> None:
         """Clear the line on a terminal."""
         if sys.stderr.isatty():
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            note("", start=_CLEAR_LINE, end="")
 
 
 async def stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +11,7 @@ from functools import partial
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
 from workbench.cli.options import MODEL_HELP, add_json, add_settings, prompt_of, settings, system_prompt
-from workbench.cli.output import error_document, note, print_json, write
+from workbench.cli.output import error_document, note, print_json, say, write_exactly
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
@@ -23,7 +22,6 @@ from workbench.core.events import Event, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import EngineInfo
 from workbench.core.parameters import LoadSettings
-from workbench.ui.kit.sanitize import clean
 
 FAILED = 1
 FIGURES = (
@@ -93,7 +91,7 @@ async def _answer(options: argparse.Namespace, workers: Workers, request: Reques
         if options.json:
             print_json(_document(engine.info, outcome))
         else:
-            write("\n")
+            say()
             note(_summary(outcome.metrics))
             if outcome.notice:
                 note(f"workbench: {outcome.notice}")
@@ -114,7 +112,7 @@ def _show_loading(line: ProgressLine, fraction: float) -> None:
 
 def _show(batch: Sequence[Event]) -> None:
     text = "".join(event.text for event in batch if isinstance(event, Token | Finished) and event.kind == "answer")
-    write(clean(text) if sys.stdout.isatty() else text.encode("utf-8", "replace").decode(), flush=True)
+    write_exactly(text.encode("utf-8", "replace").decode())
 
 
 def _document(info: EngineInfo, outcome: Outcome) -> dict[str, object]:

@@ -33,6 +33,7 @@ from workbench.store.export.session import session_text
 from workbench.store.files import make_folder, write_copy
 from workbench.store.prompts import PromptFolder
 from workbench.telemetry.sampler import system_sampler
+from workbench.ui.kit.sanitize import clean
 from workbench.ui.services import Services
 
 ESCAPE_DELAY_MS = "30"
@@ -195,7 +196,10 @@ def _restore_terminal_on_abort() -> None:
         for put_back in restore:
             print(end=RESTORE_TERMINAL, file=sys.__stderr__)
             put_back()
-        print(f"workbench: llama.cpp ended the program: {message}", file=sys.__stderr__)
-        print("  What was written is stored; `workbench --resume last` continues it.", file=sys.__stderr__)
+        for line in (
+            f"workbench: llama.cpp ended the program: {clean(message)}",
+            "  What was written is stored; `workbench --resume last` continues it.",
+        ):
+            print(end=f"{line}\n", file=sys.__stderr__)
 
     abort_hooks.append(on_abort)
