@@ -9,7 +9,7 @@ import pytest
 
 from tests.telemetry.stub import GIB, H200, RTX_4090
 from workbench.core.telemetry import GpuInfo, GpuSample, HostSample
-from workbench.telemetry.sampler import ABSENT_DELAY_S, FIRST_DELAY_S, LONGEST_DELAY_S, TelemetrySampler
+from workbench.telemetry.sampler import ABSENT_DELAY_S, FIRST_DELAY_S, LONGEST_DELAY_S, TelemetrySampler, system_sampler
 from workbench.telemetry.source import SourceError
 
 
@@ -368,3 +368,10 @@ async def test_a_driver_that_blocks_does_not_keep_who_asks(host):
     assert (await sampler.fresh(5)).gpus
     sampler.stop()
     sampler._thread.join(5)
+
+
+def test_without_gpu_meters_no_source_is_opened():
+    sampler = system_sampler(gpus=False)
+    sample = sampler.tick()
+    assert (sample.gpus, sample.sources) == ((), ())
+    assert sample.host is not None

@@ -261,6 +261,9 @@ class FakeTelemetry:
     def stop(self) -> None:
         self.running = False
 
+    def use_gpus(self, used: bool) -> None:
+        self.gpus_in_use = used
+
     def latest(self) -> TelemetrySample | None:
         return self.samples[-1] if self.samples else None
 

@@ -114,7 +114,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
     shipped = Path(__file__).parent.parent
     # In a checkout the themes are beside the package, in an installed wheel inside it.
     themes = next((folder for folder in (shipped / "themes", shipped.parent / "themes") if folder.is_dir()), None)
-    sampler = system_sampler()
+    sampler = system_sampler(gpus=workers.config.gpu_meters)
     return Services(
         engines=workers.engines,
         catalog=workers.served,

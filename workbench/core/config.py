@@ -40,6 +40,7 @@ class Config:
     paints_per_second: int = 15
     servers: tuple[ServerSetting, ...] = ()
     find_servers: bool = True
+    gpu_meters: bool = True
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)
     keymap: Mapping[str, str] = field(default_factory=dict)

@@ -102,6 +102,8 @@ class GpuSample:
     """Millijoules since the driver was loaded."""
     absent: tuple[tuple[str, Absence], ...] = ()
     """The unknown fields, each with the reason."""
+    asleep: bool = False
+    """Whether the system has suspended it; it was not woken for figures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,9 @@ class Telemetry(Protocol):
 
     def stop(self) -> None:
         """Stop reading, without waiting for a device."""
+
+    def use_gpus(self, used: bool) -> None:
+        """Say whether this program uses a GPU; by default it does. Otherwise GPUs are left asleep, or rarely read."""
 
     def latest(self) -> TelemetrySample | None:
         """The newest sample; None before the first. While a device blocks it ages: `at_ns` is when it was taken."""

@@ -13,6 +13,7 @@ from typing_extensions import override
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, SourceName, normal_pci_id
 from workbench.core.units import GIB, KIB, MIB
 from workbench.telemetry.doctor.machine import colon_pairs
+from workbench.telemetry.resting import asleep, is_asleep
 from workbench.telemetry.source import GpuSource, SourceError, is_known
 
 AMD_VENDOR: Final = 0x1002
@@ -138,6 +139,8 @@ def read_number(path: Path) -> tuple[int | None, Absence | None]:
 
 def _read_card(device: Path, index: int, own: Mapping[str, int]) -> GpuSample:
     card = _Card(device)
+    if is_asleep(device):
+        return asleep(_describe(card, device, index, unified=False))
     total = card.number("memory_total", "mem_info_vram_total")
     used = card.number("memory_used", "mem_info_vram_used")
     spill_total = card.number("spill_total", "mem_info_gtt_total")

@@ -24,6 +24,7 @@ from workbench.telemetry.nvml_device import (
     SystemMemory,
     foreign_pids,
 )
+from workbench.telemetry.resting import SYS, asleep, is_asleep, pci_device
 from workbench.telemetry.source import GpuSource, SourceError, is_known
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -107,7 +108,9 @@ class NvmlSource(GpuSource):
         there: Callable[[], bool] = library_is_there,
         pids_are_foreign: Callable[[], bool] = foreign_pids,
         system_memory: SystemMemory = system_memory,
+        sys: Path = SYS,
     ) -> None:
+        self._sys = sys
         self._pid = os.getpid() if pid is None else pid
         self._load = load
         self._there = there
@@ -163,6 +166,9 @@ class NvmlSource(GpuSource):
         lost: list[NvmlDevice] = []
         failure = None
         for device in self._devices:
+            if device.info.pci_id and is_asleep(pci_device(device.info.pci_id, self._sys)):
+                samples.append(asleep(device.info))
+                continue
             try:
                 samples.append(device.sample())
             except self._nvml.NVMLError as error:

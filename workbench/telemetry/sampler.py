@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -52,6 +53,10 @@ Wait = Callable[[threading.Event, float], object]
 
 _Asked: TypeAlias = "tuple[int, asyncio.AbstractEventLoop, asyncio.Future[TelemetrySample]]"
 """When a sample was requested, and the future that waits for it."""
+
+
+def _identity(gpu: GpuInfo) -> str:
+    return gpu.key if gpu.partition else gpu.pci_id or gpu.key
 
 
 def _answer(future: asyncio.Future[TelemetrySample], sample: TelemetrySample) -> None:
@@ -103,6 +108,7 @@ class TelemetrySampler(Telemetry):
         self._wake = threading.Event()
         self._asked: list[_Asked] = []
         self._thread: threading.Thread | None = None
+        self.gpus_in_use = True
 
     @classmethod
     def late(cls, open_meters: OpenMeters) -> TelemetrySampler:
@@ -124,6 +130,10 @@ class TelemetrySampler(Telemetry):
         # The thread is not joined: a driver that blocks must not keep the program from ending.
         self._stop.set()
         self._wake.set()
+
+    @override
+    def use_gpus(self, used: bool) -> None:
+        self.gpus_in_use = used
 
     @override
     async def fresh(self, patience_s: float = 0.5) -> TelemetrySample | None:
@@ -234,7 +244,8 @@ class TelemetrySampler(Telemetry):
         if watched.reported_down:
             watched.reported_down = False
             self._report("back", f"The figures of {_TITLES[source.name]} are back.")
-        self._compare(watched, {sample.gpu.key: sample.gpu for sample in found})
+        # A GPU that was asleep from the start is known by its address alone.
+        self._compare(watched, {_identity(sample.gpu): sample.gpu for sample in found})
         return found
 
     def _failed(self, watched: _Watched, error: SourceError) -> None:
@@ -268,16 +279,29 @@ class TelemetrySampler(Telemetry):
             self._events.append(TelemetryEvent(self._event_count, self._clock_ns(), kind, text))
 
 
-def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None) -> TelemetrySampler:
+def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None, *, gpus: bool = True) -> TelemetrySampler:
     """A sampler of this machine with all sources, not started. No driver is touched or imported before its thread runs.
+
+    Without `gpus` no GPU is ever read.
 
     `metal` is as for `AppleSource`; it is called in the thread of the sampler, and must not call llama.cpp.
     """
 
     def open_meters() -> tuple[HostMonitor, Sequence[GpuSource]]:
-        from workbench.telemetry import amd, apple, host, nvml, nvml_child
+        from workbench.telemetry import amd, apple, host, nvml, nvml_child, resting
 
+        def in_use() -> bool:
+            return sampler.gpus_in_use
+
+        if not gpus:
+            return host.PsutilHostMonitor(), []
         nvidia = nvml_child.NvmlAnywhere(nvml.NvmlSource(), nvml_child.NvmlChild(), only_child=nvml.is_wsl())
-        return host.PsutilHostMonitor(), [nvidia, amd.AmdSource(), apple.AppleSource(metal=metal)]
+        return host.PsutilHostMonitor(), [
+            # NVML attaches to all its GPUs at once; AMD's are read one by one.
+            resting.RestingSource(nvidia, in_use, partial(resting.cards_asleep, resting.NVIDIA_VENDOR)),
+            resting.RestingSource(amd.AmdSource(), in_use),
+            apple.AppleSource(metal=metal),
+        ]
 
-    return TelemetrySampler.late(open_meters)
+    sampler = TelemetrySampler.late(open_meters)
+    return sampler

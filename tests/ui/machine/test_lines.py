@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.ui.fakes import HOST, FakeAlarms, FakeClock, FakeTelemetry, app_on, settle, shown
 from workbench.core.logbook import LogBook
-from workbench.core.models import MemoryUse
-from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample
+from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
+from workbench.core.parameters import LoadSettings
+from workbench.core.telemetry import THROTTLE_WORDS, ComputeDevice, GpuInfo, GpuSample, Situation
 from workbench.engine.scripted import ScriptedHost
 from workbench.ui.chat.stats_panel import panel_lines, strip_lines
 from workbench.ui.machine.lines import amounts, gpu_parts, machine_line, model_share
@@ -183,3 +184,26 @@ async def test_a_race_shows_the_meters(host: ScriptedHost, clock: FakeClock, siz
         await pilot.press("f3")
         await settle(pilot)
         assert "vram 12.0/24.0 GiB" in shown(app)
+
+
+def test_a_sleeping_gpu_says_so_in_the_panel_and_in_the_strip() -> None:
+    machine = view(GpuSample(GpuInfo("0000:01:00.0", "nvml", 0, pci_id="0000:01:00.0"), asleep=True))
+    assert any("asleep" in line for line in panel(machine))
+    assert any("asleep" in text for part in gpu_parts(machine) for text, _ in part)
+
+
+def test_gpus_are_read_rarely_until_a_model_is_on_one() -> None:
+    meters = FakeTelemetry(card())
+    watch = MachineWatch(meters, FakeAlarms, LogBook(), lambda: 0)
+    watch.start()
+    assert not meters.gpus_in_use
+    info = EngineInfo(ModelEntry("m", "M"), LoadSettings(), "CUDA0", 1.0, gpu_layers=3)
+    for found, changing, used in (
+        (None, False, False),
+        (None, True, True),
+        (info, False, True),
+        (replace(info, gpu_layers=0), False, False),
+        (replace(info, backend="CPU"), False, False),
+    ):
+        watch.look(Situation(found), changing=changing)
+        assert meters.gpus_in_use is used

@@ -131,6 +131,12 @@ SETTINGS: Mapping[str, Setting] = {
             "Whether to look for servers on the usual ports of this machine: Ollama, llama-server, vLLM, LM Studio, "
             "TGI.",
         ),
+        Setting(
+            "gpu_meters",
+            "bool",
+            "Whether to read the GPUs: load, memory, temperature, power. While no model is on a GPU, a sleeping one is "
+            "left asleep, and others are read every 15 seconds.",
+        ),
     )
 }
 """The keys above the tables, in the order in which they are written."""

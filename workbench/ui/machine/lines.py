@@ -81,8 +81,8 @@ def memory_bar(gpu: GpuView, width: int) -> Content:
 
 
 def state_text(sample: GpuSample) -> str:
-    """Temperature, power and clock; what is unknown is left out."""
-    parts = []
+    """Temperature, power and clock, or that it sleeps; what is unknown is left out."""
+    parts = ["asleep"] if sample.asleep else []
     if sample.temperature_c is not None:
         parts.append(f"{sample.temperature_c:.0f} °C")
     if sample.power_w is not None:
@@ -176,6 +176,8 @@ def gpu_parts(machine: MachineView) -> list[Part]:
         parts.append((("busy ", label), (fmt.percent(busy), value)))
     hot = max((gpu.sample.temperature_c for gpu in cards if gpu.sample.temperature_c is not None), default=None)
     wrong = any(throttle_words(gpu.sample)[1] for gpu in cards)
+    if all(gpu.sample.asleep for gpu in cards):
+        return [((title, label), ("asleep", value))]
     if hot is not None:
         parts.append(((f"{'▲ ' if wrong else ''}{hot:.0f} °C", "gauge--warn" if wrong else value),))
     return parts

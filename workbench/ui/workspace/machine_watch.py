@@ -121,6 +121,7 @@ class MachineWatch:
         """The state after the last call of `look`."""
 
     def start(self) -> None:
+        self._telemetry.use_gpus(False)
         self._telemetry.start()
 
     def stop(self) -> None:
@@ -136,6 +137,9 @@ class MachineWatch:
             self._settled_ns = None
         elif self._settled_ns is None:
             self._settled_ns = self._now_ns()
+        # A model that is loading may be on its way to a GPU.
+        info = situation.info
+        self._telemetry.use_gpus(changing or bool(info is not None and info.gpu_layers and info.backend != "CPU"))
         sample = self._telemetry.latest()
         if sample is None:
             return False

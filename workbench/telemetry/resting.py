@@ -1,0 +1,104 @@
+"""Leaves GPUs alone while nothing of this program is on them: a question a second keeps a laptop's GPU awake."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from typing_extensions import override
+
+from workbench.core.telemetry import GpuInfo, GpuSample, SourceName, normal_pci_id
+from workbench.telemetry.source import GpuSource
+
+REST_S = 15.0
+"""How often a GPU that is awake is asked while nothing of this program is on it."""
+NVIDIA_VENDOR = 0x10DE
+_ASLEEP = frozenset({"suspended", "suspending"})
+_DISPLAY_CLASS = 0x03
+SYS = Path("/sys")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace").strip()
+    except OSError:
+        return ""
+
+
+def is_asleep(device: Path) -> bool:
+    """Whether the kernel has suspended the PCI device of this folder in sysfs; reading that does not wake it."""
+    return _read(device / "power" / "runtime_status") in _ASLEEP
+
+
+def pci_device(pci_id: str, sys: Path = SYS) -> Path:
+    """The folder of a PCI device in sysfs."""
+    return sys / "bus" / "pci" / "devices" / pci_id
+
+
+def cards_asleep(vendor: int, sys: Path = SYS) -> dict[str, bool]:
+    """The PCI addresses of a vendor's graphics cards, each with whether it is suspended."""
+    try:
+        devices = sorted((sys / "bus" / "pci" / "devices").iterdir())
+    except OSError:
+        return {}
+    found = {}
+    for device in devices:
+        try:
+            kind = int(_read(device / "class"), 16) >> 16, int(_read(device / "vendor"), 16)
+        except ValueError:
+            continue
+        if kind == (_DISPLAY_CLASS, vendor) and (pci_id := normal_pci_id(device.name)) is not None:
+            found[pci_id] = is_asleep(device)
+    return found
+
+
+def asleep(gpu: GpuInfo) -> GpuSample:
+    """The sample of a GPU that is left asleep."""
+    return GpuSample(gpu, asleep=True)
+
+
+class RestingSource(GpuSource):
+    """Asks `source` at every reading while `in_use`, otherwise every `REST_S` seconds.
+
+    `cards` lists those that any question to the source would wake, each with whether it is asleep. While one is, the
+    source is not asked, unless the program uses another one.
+    """
+
+    def __init__(
+        self,
+        source: GpuSource,
+        in_use: Callable[[], bool],
+        cards: Callable[[], Mapping[str, bool]] = dict,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._in_use = in_use
+        self._cards = cards
+        self._clock = clock
+        self._kept: tuple[GpuSample, ...] = ()
+        self._due = float("-inf")
+
+    @property
+    @override
+    def name(self) -> SourceName:
+        return self._source.name
+
+    @override
+    def read(self) -> Sequence[GpuSample]:
+        cards = self._cards()
+        sleeping = [pci_id for pci_id, is_sleeping in cards.items() if is_sleeping]
+        in_use = self._in_use() and (not sleeping or len(sleeping) < len(cards))
+        if in_use or (not sleeping and self._clock() >= self._due):
+            self._kept = tuple(self._source.read())
+            self._due = float("-inf") if in_use else self._clock() + REST_S
+            return self._kept
+        known = {sample.gpu.pci_id for sample in self._kept}
+        new = [pci_id for pci_id in sleeping if pci_id not in known]
+        # An energy counter that was read long ago would count an answer as free.
+        kept = [replace(each, energy_mj=None) for each in self._kept]
+        return [
+            *(asleep(each.gpu) if each.gpu.pci_id in sleeping else each for each in kept),
+            *(asleep(GpuInfo(pci_id, self.name, index, pci_id=pci_id)) for index, pci_id in enumerate(new)),
+        ]
