@@ -103,6 +103,22 @@ async def test_a_model_that_a_router_cannot_load(start):
         await open_at(made, f"{url}#b")
 
 
+async def test_a_model_that_ollama_never_unloads_is_given_up(raw_serve, host):
+    pages = {
+        "/": "Ollama is running",
+        "/api/tags": {"models": [{"name": "m:latest"}]},
+        "/api/ps": {"models": [{"name": "m:latest"}]},
+        "/api/chat": {"done": True},
+    }
+
+    async def chat(peer, request):
+        await peer.reply(pages["/api/chat"])
+
+    server = await raw_serve(chat, pages)
+    with pytest.raises(ServerTimeoutError, match="still has m:latest in memory"):
+        await host().unload(f"{server.url}#m")
+
+
 @pytest.mark.parametrize("odd", [[], {}, [["x"]], None, 1, True])
 async def test_a_router_whose_status_is_of_another_type(raw_serve, host, odd):
     """Lists and objects cannot be keys or members of a set."""

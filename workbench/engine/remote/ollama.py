@@ -20,6 +20,7 @@ from workbench.core.parameters import LoadSettings
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
 from workbench.engine.remote.http import ServerClient
+from workbench.engine.remote.problems import too_slow
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, JsonLines
 
@@ -179,9 +180,12 @@ async def unload(client: ServerClient, model: str) -> None:
     body = {"model": model, "messages": [], "stream": False, "keep_alive": 0}
     client.json(await client.post("/api/chat", body), "/api/chat", model)
     # It responds before the memory is free.
-    async with asyncio.timeout(client.timeouts.answer):
-        while True:
-            running = (await client.get("/api/ps")).objects("models")
-            if not any(same_name(each.get("name"), model) for each in running):
-                return
-            await asyncio.sleep(0.1)
+    try:
+        async with asyncio.timeout(client.timeouts.answer):
+            while True:
+                running = (await client.get("/api/ps")).objects("models")
+                if not any(same_name(each.get("name"), model) for each in running):
+                    return
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise too_slow(client.address, f"it still has {model} in memory", client.timeouts.answer) from None
