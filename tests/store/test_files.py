@@ -87,3 +87,27 @@ def test_a_folder_that_is_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         make_folder(tmp_path / "file" / "below")
+
+
+def test_without_hard_links_no_part_of_a_file_has_its_name_at_any_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no hard links")))
+    seen = []
+    replace = Path.replace
+
+    def watched(source: Path, target: Path) -> Path:
+        seen.append((source.read_bytes(), target.read_bytes()))
+        return replace(source, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    assert write_new_file(tmp_path / "a.md", b"all of it").read_bytes() == b"all of it"
+    assert seen == [(b"all of it", b"")]
+
+    def full(*_: object) -> Path:
+        raise OSError("killed here")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="killed here"):
+        write_new_file(tmp_path / "b.md", b"all of it")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.md"]

@@ -119,32 +119,22 @@ def numbered(stem: str, suffix: str = "") -> Iterator[str]:
     yield from (f"{stem}-{number}{suffix}" for number in itertools.count(2))
 
 
-def _claim(source: Path, target: Path, data: bytes, mode: int) -> bool:
-    """Give `source` the name `target` unless that exists; returns whether it was free."""
+def _claim(source: Path, target: Path) -> bool:
+    """Give the file `source` the name `target` unless that exists; returns whether it was free."""
     try:
         os.link(source, target)
     except FileExistsError:
         return False
-    except OSError:  # Without hard links the name is claimed first, then filled.
-        return _fill(target, data, mode)
-    return True
-
-
-def _fill(target: Path, data: bytes, mode: int) -> bool:
-    try:
-        descriptor = open_private(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0))
-    except FileExistsError:
-        return False
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            if mode != PRIVATE_FILE:
-                target.chmod(mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        target.unlink()
-        raise
+    except OSError:  # Without hard links an empty file takes the name first: nobody ever sees a part of the data.
+        try:
+            os.close(open_private(str(target), os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return False
+        try:
+            source.replace(target)
+        except OSError:
+            target.unlink()
+            raise
     return True
 
 
@@ -159,7 +149,7 @@ def write_new_file(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> Path:
     make_folder(path.parent)
     with _finished_temporary(path, data, mode) as temporary:
         names = map(path.with_name, numbered(path.stem, path.suffix))
-        written = next(name for name in names if _claim(temporary, name, data, mode))
+        written = next(name for name in names if _claim(temporary, name))
     sync_folder(path.parent)
     return written
 
