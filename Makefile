@@ -73,8 +73,10 @@ test: setup-dev ## Set up what is missing, and run the tests
 quick: setup-dev ## The tests that take less than a minute together
 	$(if $(DRY_RUN),,$(PYTEST) --hypothesis-profile=quick $(QUICK) $(ARGS))
 
-soak: setup-dev ## Try to break it for long, with random files, texts and streams: see docs/reliability.md
+soak: setup-dev ## Try to break it for long, with random files, texts, streams, kills and long use: see docs/reliability.md
 	$(if $(DRY_RUN),,SOAK_CASES=$(CASES) SOAK_SEED=$(SEED) $(PYTEST) tests/reliability -m 'soak or not soak' -rP $(ARGS))
+	$(if $(DRY_RUN),,$(BIN)/python -m tests.reliability.kills)
+	$(if $(DRY_RUN),,$(BIN)/python -m tests.reliability.soak)
 
 lint: setup-dev ## Lint, formatting, types, and the import rules
 	$(BIN)/ruff check .

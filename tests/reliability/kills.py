@@ -133,14 +133,18 @@ class Kills:
         if moment < 0.3:
             return moment
         # The answer begins only when the question is on the disk.
-        program.wait_for("Writing")
+        self._wait_for_answer(program, text)
         self._asked.add(text)
         if moment > 1.2:
-            program.wait_until(lambda shown: "Writing" not in shown and "tok/s" in shown, 60, "a finished answer")
+            program.wait_until(lambda shown: "Writing" not in shown, 60, "a finished answer")
             program.drain(AT_ONCE_SECONDS)
             self._finished.add(text)
             return 0.0
         return moment
+
+    def _wait_for_answer(self, program: Program, text: str) -> None:
+        """Wait until an answer is written, or was: a short one is on the screen for less than a look at it takes."""
+        program.wait_until(lambda shown: "Writing" in shown or text in self._answered(), 60, f"an answer to {text}")
 
     def _load(self, program: Program) -> float:
         """Load again, with a message that waits for the model."""
@@ -169,8 +173,9 @@ class Kills:
         return self._chance.uniform(0, 6)
 
     def _export(self, program: Program) -> float:
-        self._ask(program, self._text())
-        program.wait_for("Writing")
+        text = self._text()
+        self._ask(program, text)
+        self._wait_for_answer(program, text)
         program.send(F7)
         program.wait_for("Export the conversation")
         program.send(f"{DOWN}{DOWN}\r")
@@ -219,15 +224,22 @@ class Kills:
             except sqlite3.OperationalError:  # The tables are not made yet.
                 return []
 
+    def _answered(self) -> set[str]:
+        """The questions whose answers are stored with their figures, which the last write of an answer adds."""
+        query = (
+            "SELECT question.content FROM message question JOIN message answer ON answer.session = question.session "
+            "AND answer.parent = question.number WHERE question.role = 'user' AND answer.metrics IS NOT NULL"
+        )
+        return {row[0] for row in self._rows(query)}
+
     def check(self) -> None:
         """What is on the disk, while no program runs."""
         if (self._home / "data" / "sessions.db").exists():
             need(self._rows("PRAGMA integrity_check") == [("ok",)], "the database is damaged")
-        rows = self._rows("SELECT q.content, a.content, a.metrics FROM message q LEFT JOIN message a "
-                          "ON a.session = q.session AND a.parent = q.number WHERE q.role = 'user'")  # fmt: skip
-        questions = {row[0] for row in rows}
-        finished = {row[0] for row in rows if row[1] and row[2]}
-        self.cut_answers = len(rows) - len(finished)
+        asked = [row[0] for row in self._rows("SELECT content FROM message WHERE role = 'user'")]
+        finished = self._answered()
+        self.cut_answers = len(asked) - len(finished)
+        questions = {*asked}
         need(self._asked <= questions, f"questions are lost: {self._asked - questions}")
         need(self._finished <= finished, f"answers are lost: {self._finished - finished}")
         prompts = self._home / "state" / "prompts"

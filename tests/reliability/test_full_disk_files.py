@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_during_a_quantization_leaves_nothing_behind(tmp_pa
         job = QuantizeJob(demo_path, target, find_quant_type("Q8_0"), allow_requantize=True)
 
         def fill(progress) -> None:
-            if 0 < progress.done:
+            if progress.done > 0:
                 disk.fill()
 
         with pytest.raises(DiskFullError, match="are free"):

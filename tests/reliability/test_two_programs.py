@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -12,6 +13,11 @@ from pathlib import Path
 import pytest
 
 from workbench.core.config import ServerSetting
+from workbench.core.errors import TargetError
+from workbench.engine.llama.quantize.quantizer import quantize
+from workbench.gguf.check import check_loadable
+from workbench.gguf.quantization import QuantizeJob
+from workbench.gguf.targets import find_quant_type
 from workbench.store.config.write import add_server
 from workbench.store.sessions.store import DatabaseSessionStore
 
@@ -141,3 +147,62 @@ async def test_two_programs_that_store_their_first_sessions_together(tmp_path):
             for message in range(1, 5)
         )
         assert all(len(session.turns) == 4 for session in found)
+
+
+def test_two_programs_on_the_screen_and_commands_beside_them(tmp_path):
+    pytest.importorskip("fcntl", reason="needs a pseudo-terminal")
+    from benchmarks.common import WORKBENCH
+    from benchmarks.program import CTRL_Q, Program
+
+    home = tmp_path / "home"
+    (home / "config").mkdir(parents=True)
+    (home / "config" / "config.toml").write_text("# mine\n[sampling]\nnum_predict = 12\n", encoding="utf-8")
+    env = {**os.environ, "WORKBENCH_HOME": str(home)}
+
+    def command(*arguments: str) -> str:
+        done = subprocess.run([WORKBENCH, *arguments], env=env, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    with Program(home, "scripted") as one, Program(home, "scripted") as two:
+        programs = (one, two)
+        for program in programs:
+            program.wait_until_ready()
+        for turn in range(3):
+            for name, program in zip("ab", programs, strict=True):
+                program.ask(f"{name}, question {turn}")
+            command("sessions", "--search", "question")
+            for program in programs:
+                program.wait_until(lambda text: "Writing" not in text and "tok/s" in text, what="an answer")
+                # The session of another program is no interrupted one, and is not taken away from it.
+                assert "locked" not in program.text
+                assert "not being stored" not in program.text
+        sessions = {each["title"][:1]: each["id"] for each in json.loads(command("sessions", "--json"))}
+        for session in sessions.values():
+            command("export", session, "--format", "json", "-o", str(tmp_path))
+        one.send("\x1b[19~")
+        one.wait_for("Theme")
+        one.send("\x1b[B\r")
+        one.wait_until(lambda text: "Theme" not in text.replace("Themes", ""), what="a closed dialog")
+        for program in programs:
+            program.send(CTRL_Q)
+            assert program.wait_for_exit() == 0
+            assert b"Traceback" not in program.raw
+    assert set(sessions) == {"a", "b"}
+    for name in "ab":
+        text = command("export", sessions[name], "--format", "md", "-o", "-")
+        assert [f"{name}, question {turn}" in text for turn in range(3)] == [True] * 3
+    text = (home / "config" / "config.toml").read_text(encoding="utf-8")
+    assert "# mine\n[sampling]\nnum_predict = 12\n" in text
+    assert "theme = " in text
+    assert not [*(home / "data" / "running").glob("*.lock")]
+
+
+async def test_two_quantizations_into_one_file(tmp_path, demo_path):
+    job = QuantizeJob(demo_path, tmp_path / "made.gguf", find_quant_type("Q8_0"), allow_requantize=True)
+    found = await asyncio.gather(quantize(job), quantize(job), return_exceptions=True)
+    (refused,) = (each for each in found if isinstance(each, BaseException))
+    assert isinstance(refused, TargetError)
+    assert "there is something already" in refused.message
+    assert [path.name for path in tmp_path.iterdir()] == ["made.gguf"]
+    check_loadable(job.target)
