@@ -149,7 +149,7 @@ async def measure(kind: str, rate: float) -> Mapping[int, float]:
         logs=LogBook(),
         config=Config(),
         config_problems=(),
-        save_config=lambda _: None,
+        save_config=lambda _: (),
         theme_folders=(ROOT / "themes",),
         export_folder=Path(),
         write_document=quiet.write_document,

@@ -492,11 +492,13 @@ class FakeConfigFile:
     def __init__(self) -> None:
         self.saved: list[Mapping[str, object]] = []
         self.error: WorkbenchError | None = None
+        self.replaced: Sequence[str] = ()
 
-    def __call__(self, changes: Mapping[str, object]) -> None:
+    def __call__(self, changes: Mapping[str, object]) -> Sequence[str]:
         if self.error is not None:
             raise self.error
         self.saved.append(changes)
+        return self.replaced
 
 
 def fake_services(

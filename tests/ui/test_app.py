@@ -469,3 +469,17 @@ async def test_keys_that_come_in_one_burst_are_taken_in_their_order(host: Script
         await settle(pilot)
         assert turns(app)[0] == "hi\nyou"
         assert app.chat.prompt.text == "x"
+
+
+async def test_a_setting_of_another_program_that_is_replaced_is_named(host: ScriptedHost, clock: FakeClock) -> None:
+    file = FakeConfigFile()
+    file.replaced = ["sampling.top_k was changed outside of this program to 11, and is replaced."]
+    app = app_on(host, clock, save=file)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.chat._save_defaults()
+        await settle(pilot)
+        assert "sampling.top_k was changed outside of this program to 11" in " ".join(shown(app).split())
+        app._keep_theme("workbench-light")
+        await settle(pilot)
+        assert any("and is replaced" in note.message for note in app._notifications)

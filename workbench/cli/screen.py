@@ -27,7 +27,7 @@ from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.runtime import shared_runtime
 from workbench.library.demo import HOW_TO_GET_DEMO
 from workbench.library.search import DEMO
-from workbench.store.config.write import save_config
+from workbench.store.config.write import ConfigFile
 from workbench.store.documents import write_document
 from workbench.store.export.session import session_text
 from workbench.store.files import make_folder, write_copy
@@ -133,7 +133,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         logs=book,
         config=workers.config,
         config_problems=workers.problems,
-        save_config=partial(save_config, workers.paths.config_file),
+        save_config=ConfigFile(workers.paths.config_file).save,
         theme_folders=[folder for folder in (themes, workers.paths.themes_dir) if folder is not None],
         export_folder=workers.paths.exports_dir,
         write_document=write_document,

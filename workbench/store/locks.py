@@ -15,6 +15,7 @@ CHANGE_SECONDS = 2.0
 """How long to wait for a change that another program makes: it takes milliseconds, unless that program is stopped."""
 
 _CHANGING = threading.RLock()
+_HELD_FOLDERS: set[Path] = set()
 _HELD = frozenset({errno.EACCES, errno.EAGAIN, errno.EDEADLK})
 
 if sys.platform == "win32":
@@ -56,7 +57,9 @@ def changing(folder: Path) -> Iterator[None]:
     with _CHANGING:
         descriptor = None
         with suppress(OSError):
-            if sys.platform == "win32":
+            if folder in _HELD_FOLDERS:
+                pass  # Nested: another descriptor would wait for the first.
+            elif sys.platform == "win32":
                 descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
             else:
                 descriptor = os.open(folder, os.O_RDONLY)
@@ -64,7 +67,10 @@ def changing(folder: Path) -> Iterator[None]:
             deadline = time.monotonic() + CHANGE_SECONDS
             while descriptor is not None and not try_lock(descriptor) and time.monotonic() < deadline:
                 time.sleep(0.005)
+            if descriptor is not None:
+                _HELD_FOLDERS.add(folder)
             yield
         finally:
             if descriptor is not None:
+                _HELD_FOLDERS.discard(folder)
                 os.close(descriptor)

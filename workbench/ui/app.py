@@ -193,9 +193,12 @@ class WorkbenchApp(App[None]):
         if name is None:
             return
         try:
-            self.services.save_config({"theme": name})
+            replaced = self.services.save_config({"theme": name})
         except ConfigError as error:
             self.notify(clean_line(str(error)), title="The theme is not stored", severity="warning")
+        else:
+            for text in replaced:
+                self.notify(text, title="The theme is stored", severity="warning")
 
     # Screens
 

@@ -42,8 +42,11 @@ class Services:
     logs: LogBook
     config: Config
     config_problems: Sequence[ConfigProblem]
-    save_config: Callable[[Mapping[str, object]], None]
-    """Writes these top-level config keys, and leaves the rest of the file unchanged. Raises ConfigError."""
+    save_config: Callable[[Mapping[str, object]], Sequence[str]]
+    """Writes these top-level config keys, and leaves the rest of the file unchanged. Raises ConfigError.
+
+    Returns a sentence for each value that another program had stored since this one read it.
+    """
     theme_folders: Sequence[Path]
     """Folders with theme files; of two themes with one name, the one in the later folder counts."""
     export_folder: Path

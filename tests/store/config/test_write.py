@@ -15,7 +15,7 @@ from workbench.store import files
 from workbench.store.config.fields import SETTINGS
 from workbench.store.config.read import load_config
 from workbench.store.config.toml_scan import scan
-from workbench.store.config.write import default_text, same, save_config
+from workbench.store.config.write import ConfigFile, default_text, same, save_config
 
 
 @pytest.fixture
@@ -308,3 +308,19 @@ def test_statements_are_found_where_they_are():
         "[1, [2, '#]'], # ]\n{h = '}'}]",
         "2020-01-01 10:00:00",
     ]
+
+
+def test_a_value_that_another_program_stored_meanwhile_is_not_replaced_without_a_word(tmp_path):
+    path = tmp_path / "new" / "config.toml"
+    one, two = ConfigFile(path), ConfigFile(path)
+    assert one.save({"theme": "a", "sampling.top_k": 10}) == ()
+    assert two.save({"load.num_ctx": 512}) == ()
+    # The same value, a value of its own, and a key that only this program writes are nothing to report.
+    assert two.save({"theme": "a"}) == ()
+    assert one.save({"sampling.top_k": 11}) == ()
+    (notice,) = two.save({"sampling": Sampling(top_k=12)})
+    assert notice.startswith("sampling.top_k was changed outside of this program to 11")
+    assert two.save({"sampling": Sampling(top_k=13)}) == ()
+    path.write_text(path.read_text().replace('"a"', '"typed"'))
+    (notice,) = one.save({"theme": "b"})
+    assert "'typed'" in notice

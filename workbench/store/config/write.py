@@ -36,6 +36,40 @@ The configuration of workbench. Lines that begin with "#" are comments; the valu
 defaults. Remove the "#" to change one."""
 
 
+class ConfigFile:
+    """The config file of a running program, which knows what was in it: others may have changed it since."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen = self._values()
+
+    def _values(self) -> dict[str, Any]:
+        try:
+            return parse_text(read_text(self._path).removeprefix("\ufeff"))
+        except (FileNotFoundError, UnreadableError):
+            return {}
+
+    def save(self, changes: Mapping[str, object]) -> tuple[str, ...]:
+        """As `save_config`; returns a sentence for each key with a value that another program had stored meanwhile."""
+        with changing(self._path.parent):
+            stored = self._values()
+            save_config(self._path, changes)
+            before, self._seen = self._seen, self._values()
+        return tuple(
+            f"{'.'.join(keys)} was changed outside of this program to {old!r}, and is replaced."
+            for keys, _ in _checked(changes)
+            if (old := _value_at(stored, keys)) is not None
+            and not any(same(old, _value_at(values, keys)) for values in (before, self._seen))
+        )
+
+
+def _value_at(values: object, keys: Keys) -> object:
+    """The value at a path of keys; None where there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
+
+
 def save_config(path: Path, changes: Mapping[str, object]) -> None:
     """Set keys in the config file and leave the rest of it unchanged.
 

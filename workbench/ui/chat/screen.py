@@ -227,11 +227,13 @@ class ChatScreen(Screen[None]):
 
     def _save_defaults(self) -> None:
         try:
-            self._workspace.save_defaults()
+            replaced = self._workspace.save_defaults()
         except WorkbenchError as error:
             self.view.add_error(error)
         else:
             self.status.say("Saved: new conversations begin with these settings.")
+            for text in replaced:
+                self.view.add(Notice(text, severity="warning"))
 
     # Commands and the palette
 

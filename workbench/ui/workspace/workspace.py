@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -215,11 +215,12 @@ class Workspace:
             self.conversation.load = self.slot.asked
             await self.recorder.settings(self.conversation)
 
-    def save_defaults(self) -> None:
-        """Make the current settings the defaults of new conversations. Raises ConfigError if they cannot be stored."""
+    def save_defaults(self) -> Sequence[str]:
+        """Make the current settings the defaults of new conversations. Returns and raises as `Services.save_config`."""
         changes: dict[str, Any] = {name: getattr(self.conversation, name) for name in ("system", "sampling", "load")}
-        self._services.save_config(changes)
+        replaced = self._services.save_config(changes)
         self._config = replace(self._config, **changes)
+        return replaced
 
     async def new(self) -> None:
         old = self.conversation
