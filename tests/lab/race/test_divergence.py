@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from difflib import SequenceMatcher
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.lab.race import divergence
 from workbench.lab.race.divergence import TextDifference, first_divergence, word_difference
 
 
@@ -48,3 +51,31 @@ def test_both_texts_can_be_put_together_again(reference: str, text: str) -> None
     pieces = word_difference(reference, text)
     assert "".join(piece.text for piece in pieces if piece.kind != "missing") == text
     assert "".join(piece.text for piece in pieces if piece.kind != "added") == reference
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("the " * 700, "a the " * 400),
+        ("the " * 3_000, "a the " * 3_000),
+        ("x\n" * 9_000, "y\nx\n" * 9_000),
+        ("begin " + "the " * 3_000 + "end", "begin " + "a the " * 3_000 + "end"),
+        ("\u0301" * 5_000, "\u0301" * 5_001),
+    ],
+    ids=range(5),
+)
+def test_texts_that_repeat_themselves_are_compared_with_bounded_work(monkeypatch, reference, text):
+    monkeypatch.setattr(divergence, "MOST_PAIRS", 20_000)
+    tried = []
+    longest = SequenceMatcher.find_longest_match
+    monkeypatch.setattr(SequenceMatcher, "find_longest_match", lambda *given: tried.append(1) or longest(*given))
+    pieces = word_difference(reference, text)
+    assert len(tried) < 1_000
+    assert "".join(piece.text for piece in pieces if piece.kind != "missing") == text
+    assert "".join(piece.text for piece in pieces if piece.kind != "added") == reference
+
+
+def test_the_beginning_and_the_end_of_long_texts_are_matched(monkeypatch):
+    monkeypatch.setattr(divergence, "MOST_PAIRS", 10)
+    pieces = word_difference("same\n" * 9 + "old\n" + "end\n" * 9, "same\n" * 9 + "new\n" + "end\n" * 9)
+    assert [piece.kind for piece in pieces] == ["same", "missing", "added", "same"]
