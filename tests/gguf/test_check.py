@@ -259,6 +259,37 @@ def test_what_the_graph_of_an_architecture_asserts(tmp_path: Path, raw, architec
         check_loadable(path)
 
 
+@pytest.mark.parametrize(
+    ("sections", "sound"), [(None, False), ([0, 0, 0, 32], False), ([], False), ([8, 12, 12, 0], True)]
+)
+def test_rope_in_sections(tmp_path: Path, raw, sections: list[int] | None, sound: bool) -> None:
+    values = {"block_count": 1, "embedding_length": 64, "attention.head_count": 1}
+    keys = [raw.u32(f"paddleocr.{key}", value) for key, value in values.items()]
+    if sections is not None:
+        packed = struct.pack(f"<{len(sections)}i", *sections)
+        keys.append(raw.array("paddleocr.rope.dimension_sections", raw.INT32, len(sections), packed))
+    path = tmp_path / "m.gguf"
+    path.write_bytes(
+        raw.file([raw.string("general.architecture", "paddleocr"), *keys], [raw.tensor("t")], data=bytes(128))
+    )
+    if sound:
+        check_loadable(path)
+    else:
+        assert "its RoPE has no sections" in refusal(path).message
+
+
+@pytest.mark.parametrize(("architecture", "sound"), [("olmo2", False), ("mamba", True)])
+def test_attention_without_heads(tmp_path: Path, raw, architecture: str, sound: bool) -> None:
+    keys = [raw.u32(f"{architecture}.{key}", value) for key, value in (("block_count", 1), ("attention.head_count", 0))]
+    path = tmp_path / "m.gguf"
+    head = raw.string("general.architecture", architecture)
+    path.write_bytes(raw.file([head, *keys], [raw.tensor("blk.0.attn_norm.weight")], data=bytes(128)))
+    if sound:
+        check_loadable(path)
+    else:
+        assert "no attention heads" in refusal(path).message
+
+
 @pytest.mark.parametrize("width", [32, 48])
 def test_vectors_that_are_not_as_wide_as_the_heads(tmp_path: Path, model_writer, width: int) -> None:
     keys = {".attention.value_length": width}

@@ -55,6 +55,8 @@ _ONE_WIDTH = _WHOLLY_ROTATED | {
     "qwen35", "qwen35moe", "qwen3next", "qwen4exp", "refact", "spark2_5", "stablelm", "starcoder",
 }  # fmt: skip
 """Architectures whose keys and values have the same width."""
+_SECTIONED = frozenset({"paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3vl", "qwen3vlmoe"})
+"""Architectures whose RoPE always rotates sections, one for each axis of a picture."""
 _LEAST = (
     ("bailingmoe2", "expert_count", 1, 0), ("glm4moe", "expert_count", 1, 0), ("grovemoe", "expert_count", 1, 0),
     ("smallthinker", "expert_count", 1, 0), ("lfm2moe", "expert_count", 1, 0), ("lfm2moe", "shortconv.l_cache", 2, 0),
@@ -193,6 +195,9 @@ class _LoadCheck:
         for layer, (query, key_value) in enumerate(zip(heads, kv_heads, strict=True)):
             if query and key_value and query % key_value:
                 self._fail(f"layer {layer} has {query} attention heads, not a multiple of its {key_value} KV heads")
+        attends = any(".attn_" in tensor.name for header in self.headers for tensor in header.tensors)
+        if attends and max(heads) <= 0 and not is_hybrid(architecture):
+            self._fail("it has layers with attention, and no attention heads")
         if heads[0]:
             self._widths(architecture, heads[0])
             self._key_value_tensors(architecture)
@@ -212,6 +217,10 @@ class _LoadCheck:
                 self._fail(f"RoPE rotates {turned} of the {width} dimensions of its attention heads")
             if not suffix and turned != width and architecture in _WHOLLY_ROTATED:
                 self._fail(f"RoPE rotates {turned} of the {width} dimensions of its heads; {architecture} rotates all")
+        sections = self.metadata.get(f"{architecture}.rope.dimension_sections")
+        sizes = sections.values if isinstance(sections, Array) and sections.values else ()
+        if architecture in _SECTIONED and not any(isinstance(size, int) and size > 0 for size in sizes[:3]):
+            self._fail("its RoPE has no sections")
         key, value = (self._int(architecture, f"attention.{name}_length", default) for name in ("key", "value"))
         if key != value and architecture in _ONE_WIDTH:
             self._fail(f"its heads have keys of {key} dimensions and values of {value}; {architecture} has one width")
