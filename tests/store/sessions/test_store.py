@@ -212,6 +212,13 @@ def test_nothing_that_is_typed_is_an_error(words):
     connection.close()
 
 
+async def test_a_long_text_is_searched_by_its_beginning(store):
+    text = ":smile:" * 1_000
+    await store.keep(session("260101-100000", text))
+    for words in (text, text * 50, "smile " * 10_000):
+        assert [hit.session.id for hit in await store.search(words)] == ["260101-100000"]
+
+
 # Scripts that set no spaces between words.
 
 FILL = """

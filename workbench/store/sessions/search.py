@@ -11,6 +11,8 @@ from workbench.core.session import SessionHit
 from workbench.store.sessions import bigrams
 from workbench.store.sessions.rows import SUMMARY, from_text, read_summary
 
+MOST_SEARCHED = 200
+"""Characters of the words that are searched for; SQLite's snippets take minutes for some thousand words."""
 MOST_HITS = 100
 _MOST_MESSAGES = 5_000
 """The most messages that a search for a frequent word visits, newest first."""
@@ -24,10 +26,11 @@ _TERM = re.compile(r'"([^"]*)"?|(\S+)')
 
 
 def terms_of(words: str) -> list[str]:
-    """Every typed word; a quoted phrase is one."""
+    """Every typed word once; a quoted phrase is one."""
     terms = [phrase or word for phrase, word in _TERM.findall(words)]
     # A term without a letter or digit has no token, and would match nothing.
-    return [term.replace('"', "").replace("\0", " ") for term in terms if any(char.isalnum() for char in term)]
+    found = (term.replace('"', "").replace("\0", " ") for term in terms if any(char.isalnum() for char in term))
+    return list(dict.fromkeys(found))
 
 
 def _begins(words: str, term: str) -> bool:
@@ -50,7 +53,7 @@ def match_expression(words: str) -> str:
 def search(connection: sqlite3.Connection, words: str) -> list[SessionHit]:
     """The sessions with all of `words` in one message or in the name, newest message first; one hit each."""
     # SQLite accepts no lone surrogates, and no word has one.
-    words = words.encode("utf-8", "replace").decode("utf-8")
+    words = words[:MOST_SEARCHED].encode("utf-8", "replace").decode("utf-8")
     if not terms_of(words):
         return []
     hits = {hit.session.id: hit for hit in _named(connection, words)}
