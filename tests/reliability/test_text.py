@@ -58,6 +58,7 @@ def visible(document: StreamingDocument) -> str:
     return "\n".join(line.plain for line in document.lines)
 
 
+@pytest.mark.timeout(3600)
 def test_layout_streamed_and_resized(cases: Callable[[int], int], seed: str) -> None:
     for number in range(cases(15)):
         random = Random(f"{seed} {number}")
@@ -87,6 +88,7 @@ def test_layout_streamed_and_resized(cases: Callable[[int], int], seed: str) -> 
         difference_lines(whole, text(random, 5), width)
 
 
+@pytest.mark.timeout(3600)
 def test_reasoning_is_separated(cases: Callable[[int], int], seed: str) -> None:
     """However the bytes are cut, the same text comes out."""
     for number in range(cases(15)):
@@ -107,6 +109,7 @@ def test_reasoning_is_separated(cases: Callable[[int], int], seed: str) -> None:
         assert len({"".join(found) for found in texts}) == 1, (number, texts)
 
 
+@pytest.mark.timeout(3600)
 async def test_storage_and_export(tmp_path: Path, cases: Callable[[int], int], seed: str) -> None:
     store = DatabaseSessionStore(tmp_path / "sessions.db")
     for number in range(cases(15)):
@@ -149,7 +152,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     return FakeClock()
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(3600)
 async def test_chat_resize_and_resume(screen: FakeClock, cases: Callable[[int], int], seed: str) -> None:
     entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
     for number in range(-(-cases(20) // 20)):
@@ -189,7 +192,7 @@ def through_all(whole: str) -> None:
         return
 
 
-@pytest.mark.timeout(0)
+@pytest.mark.timeout(3600)
 def test_three_times_the_text_takes_three_times_the_work(
     cases: Callable[[int], int], seed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
