@@ -184,7 +184,9 @@ class ScriptedEngine(Engine):
                 if index == script.fail_at:
                     batch.append(Failed(script.error, at_ns))
                     break
-                batch.append(Token(text, zlib.crc32(text.encode("utf-8", "surrogatepass")), kind, at_ns, watch.lane(at_ns)))
+                batch.append(
+                    Token(text, zlib.crc32(text.encode("utf-8", "surrogatepass")), kind, at_ns, watch.lane(at_ns))
+                )
             yield tuple(batch)
             if isinstance(batch[-1], Failed):
                 return
