@@ -7,15 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.core.chat import Message
-from workbench.engine.text import (
-    AnswerText,
-    ReasoningSplitter,
-    StopStrings,
-    TextPiece,
-    held_suffix,
-    open_reasoning_tag,
-    with_beginning,
-)
+from workbench.engine.families import FAMILIES, Family, open_family, tag_family, with_beginning
+from workbench.engine.text import AnswerText, StopStrings
+from workbench.engine.thoughts import ReasoningSplitter, TextPiece, held_suffix, split_whole
 
 
 def cut(data: bytes, cuts: list[int]) -> list[bytes]:
@@ -23,19 +17,31 @@ def cut(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(places)]
 
 
-def run(pieces: list[bytes], stops: tuple[str, ...] = (), closing: str | None = None) -> tuple[str, str]:
-    """The reasoning and the answer that come out."""
-    answer = AnswerText(stops, closing)
-    out: list[TextPiece] = []
-    for piece in pieces:
-        out.append(answer.push(piece))
+def each_cut(text: str) -> list[list[bytes]]:
+    """The text in pieces of each small size, and as a whole."""
+    data = text.encode()
+    return [[data[at : at + size] for at in range(0, len(data), size)] for size in (1, 2, 3, 5, 8, 13, len(data))]
+
+
+def by_closing(closing: str) -> Family:
+    return next(family for family in FAMILIES if family.closing == closing)
+
+
+def run(
+    pieces: list[bytes | str], stops: tuple[str, ...] = (), opened: Family | None = None, own: Family | None = None
+) -> tuple[str, str]:
+    """The reasoning and the answer that come out; a text among the pieces is that of a control token."""
+    answer = AnswerText(stops, opened, own)
+    texts = {"reasoning": "", "answer": ""}
+    for data in pieces:
+        piece = answer.push(data) if isinstance(data, bytes) else answer.push_control(data)
+        if piece.recast:
+            texts = {"reasoning": texts["reasoning"] + texts["answer"], "answer": ""}
+        texts[piece.kind] += piece.text
         if answer.stopped:
             break
-    out.append(answer.flush())
-    texts = {"reasoning": "", "answer": ""}
-    for piece in out:
-        texts[piece.kind] += piece.text
-    return texts["reasoning"], texts["answer"]
+    thoughts, text = answer.flush()
+    return texts["reasoning"] + thoughts, texts["answer"] + text
 
 
 cuts = st.lists(st.integers(0, 500), max_size=20)
@@ -57,7 +63,7 @@ def test_a_character_is_held_back_until_it_is_whole(text):
         piece = answer.push(bytes([byte]))
         assert "\ufffd" not in piece.text
         got += piece.text
-    assert got + answer.flush().text == text
+    assert got + answer.flush()[1] == text
 
 
 def test_an_unfinished_character_at_the_end_is_dropped():
@@ -97,7 +103,7 @@ def test_reasoning_is_separated_across_any_cut(places):
 
 @given(cuts)
 def test_a_block_that_the_prompt_opened_needs_no_opening_tag(places):
-    assert run(cut(b"because</think>42", places), closing="</think>") == ("because", "42")
+    assert run(cut(b"because</think>42", places), opened=by_closing("</think>")) == ("because", "42")
 
 
 @pytest.mark.parametrize("text", ["<thin", "a <think>b", "  x", "<b>bold</b>", "[THIN] air", "   "])
@@ -114,11 +120,19 @@ def test_a_splitter_gives_at_most_one_piece_of_each_kind():
 
 
 @pytest.mark.parametrize(
-    ("prompt", "closing"),
-    [("<|assistant|>\n<think>\n", "</think>"), ("<|assistant|>\n", None), ("[THINK]", "[/THINK]"), ("", None)],
+    ("prompt", "opening"),
+    [
+        ("<|assistant|>\n<think>\n", "<think>"),
+        ("<|assistant|>\n", None),
+        ("[THINK]", "[THINK]"),
+        ("<|start|>assistant<|channel|>analysis<|message|>", "<|channel|>analysis<|message|>"),
+        ("<think></think>", None),
+        ("", None),
+    ],
 )
-def test_an_open_block_is_seen_at_the_end_of_a_prompt(prompt, closing):
-    assert open_reasoning_tag(prompt) == closing
+def test_an_open_block_is_seen_at_the_end_of_a_prompt(prompt, opening):
+    family = open_family(prompt)
+    assert (family and family.opening) == opening
 
 
 @pytest.mark.parametrize(("text", "held"), [("abc", 0), ("ab</th", 4), ("<", 1), ("</think>", 0), ("", 0)])
@@ -139,13 +153,116 @@ def test_held_suffix(text, held):
     ],
 )
 def test_a_prompt_with_the_beginning_of_its_answer(prompt, content, reasoning, whole, closing):
-    assert with_beginning(prompt, Message("assistant", content, reasoning)) == (whole, closing)
+    made, family = with_beginning(prompt, Message("assistant", content, reasoning))
+    assert (made, family and family.closing) == (whole, closing)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.opening)
+@pytest.mark.parametrize(("content", "reasoning"), [("It is 4.", "Two and two."), ("", "Two and two."), ("It", "")])
+def test_what_is_put_back_is_split_the_same_way(family, content, reasoning):
+    made, _ = with_beginning("", Message("assistant", content, reasoning), family)
+    for pieces in each_cut(made):
+        assert run(pieces) == (reasoning, content)
+
+
+THOUGHTS, ANSWER = "Two and two make four.", "It is 4."
+HARMONY = "<|channel|>analysis<|message|>Two and two make four.<|end|><|start|>assistant"
+
+
+@pytest.mark.parametrize(
+    ("text", "reasoning", "answer"),
+    [
+        (f"{HARMONY}<|channel|>final<|message|>It is 4.<|return|>", THOUGHTS, ANSWER),
+        (f"{HARMONY}<|channel|>final <|constrain|>json<|message|>It is 4.", THOUGHTS, ANSWER),
+        ("<|channel|>final<|message|>It is 4.<|return|>", "", ANSWER),
+        ("<|start|>assistant<|channel|>final<|message|>It is 4.", "", ANSWER),
+        (
+            f"{HARMONY}<|channel|>commentary<|message|>A word.<|end|>"
+            "<|start|>assistant<|channel|>final<|message|>It is 4.<|return|>",
+            THOUGHTS,
+            "A word. It is 4.",
+        ),
+        (f"{HARMONY}<|channel|>analysis<|message|>Sure.<|end|>", f"{THOUGHTS}\n\nSure.", ""),
+        (f"<|channel>thought\n{THOUGHTS}<channel|>It is 4.", THOUGHTS, ANSWER),
+        ("<|channel>thought\n<channel|>It is 4.", "", ANSWER),
+        (f"[THINK]{THOUGHTS}[/THINK]It is 4.", THOUGHTS, ANSWER),
+        (f"<seed:think>{THOUGHTS}</seed:think>\nIt is 4.", THOUGHTS, ANSWER),
+        (f"<mm:think>{THOUGHTS}</mm:think>It is 4.", THOUGHTS, ANSWER),
+        (f"<think:opensource>{THOUGHTS}</think:opensource>It is 4.", THOUGHTS, ANSWER),
+        (f"<|inner_prefix|>{THOUGHTS}<|inner_suffix|>It is 4.", THOUGHTS, ANSWER),
+        (f"<|open|>think<|sep|>{THOUGHTS}<|close|>think<|sep|>It is 4.", THOUGHTS, ANSWER),
+        (
+            f"<|START_THINKING|>{THOUGHTS}<|END_THINKING|><|START_RESPONSE|>It is 4.<|END_RESPONSE|>",
+            THOUGHTS,
+            ANSWER,
+        ),
+        (f"<|START_THINKING|>{THOUGHTS}<|END_THINKING|><|START_TEXT|>It is 4.<|END_TEXT|>", THOUGHTS, ANSWER),
+        (f"<think>{THOUGHTS}</think><response>It is 4.</response>", THOUGHTS, ANSWER),
+        (f"<think>\n{THOUGHTS}\n</think>\n<answer>\nIt is 4.\n</answer>", THOUGHTS, ANSWER),
+        (f"<|think|>{THOUGHTS}<|end|><|begin|>assistant<|content|>It is 4.", THOUGHTS, ANSWER),
+        (f"<think>\n\n</think>\n\n<think>{THOUGHTS}</think>It is 4.", THOUGHTS, ANSWER),
+        (f"{THOUGHTS}\n</think>\n\nIt is 4.", THOUGHTS, ANSWER),
+        (f"{THOUGHTS}</think>It is 4.", THOUGHTS, ANSWER),
+        (f"{THOUGHTS}\n[/THINK]\nIt is 4.", THOUGHTS, ANSWER),
+        (f"{THOUGHTS}<|end|><|start|>assistant<|channel|>final<|message|>It is 4.", THOUGHTS, ANSWER),
+        ("Code: `a`.\n</think>\n\nIt is 4.", "Code: `a`.", ANSWER),
+        ("</think>\n\nIt is 4.", "", ANSWER),
+        ("The tag `</think>` ends the thoughts of a model.", "", None),
+        ("The tag </think> ends the thoughts of a model.", "", None),
+        ('The tag "</think>" ends them.', "", None),
+        ("```xml\n<think>\nHm.\n</think>\n```\n", "", None),
+        ("It is <|end|> of <|channel|>final<|message|>.", "", None),
+        ("Mind <|start|>assistant.", "", None),
+    ],
+)
+def test_the_markers_of_each_family_are_found_across_any_cut(text, reasoning, answer):
+    for pieces in each_cut(text):
+        assert run(pieces) == (reasoning, text if answer is None else answer)
+    assert split_whole(text) == (reasoning, text if answer is None else answer)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[THINK]", "[/THINK]"), ("<|START_THINKING|>", "<|END_THINKING|>")])
+def test_markers_that_are_control_tokens_are_seen_and_others_are_no_text(opening, closing):
+    assert run([opening, b" capital", b" of", closing, b" Paris", "<|im_end|>", b"."]) == ("capital of", "Paris.")
+    assert run(["<|im_start|>", opening, b"Hm", "<|im_end|>", closing, b"Yes"]) == ("Hm", "Yes")
+    assert run(["<|im_start|>", b" Yes", "<|x|>", b" of"]) == ("", " Yes of")
+
+
+def test_channels_that_are_control_tokens():
+    assert run(["<|channel>", b"thought\n", b" of", "<channel|>", b", ", "<turn|>"]) == ("of", ", ")
+    harmony = ["<|channel|>", b"analysis", "<|message|>", b"Hm", "<|end|>", "<|start|>", b"assistant"]
+    assert run([*harmony, "<|channel|>", b"final", "<|message|>", b"Yes"]) == ("Hm", "Yes")
+
+
+@pytest.mark.parametrize(
+    ("pieces", "stop", "text"),
+    [
+        ([b"Yes", "[/THINK]", b" no"], "[/THINK]", "Yes"),
+        ([b"Yes", "<|im_end|>", b"\n", b" no"], "<|im_end|>\n", "Yes"),
+        ([b"Yes", "<|im_end|>", b" no"], "end|> n", "Yes"),
+        ([b"Yes", "<|im_end|>", b" no"], "<|im_end|>!", "Yes no"),
+        ([b"Yes", "<｜end▁of▁sentence｜>", b" no"], "<｜end▁of▁sentence｜>", "Yes"),
+    ],
+)
+def test_a_stop_string_may_be_a_control_token(pieces, stop, text):
+    assert run(pieces, (stop,)) == ("", text)
+
+
+def test_a_family_of_which_only_the_template_shows_the_markers():
+    own = tag_family("<muse>", "</muse>")
+    assert run([b"<mu", b"se>Hm</mu", b"se>Yes"], own=own) == ("Hm", "Yes")
+    assert run([b"Hm</muse>Yes"], opened=open_family("<a><muse>\n", own), own=own) == ("Hm", "Yes")
+
+
+@given(plain_text, cuts)
+def test_private_characters_of_a_text_are_kept(text, places):
+    whole = f"\ue000{text}\U00100041"
+    assert run(cut(whole.encode(), places)) == ("", whole)
 
 
 def test_a_continued_answer_keeps_its_blanks_and_may_mention_tags():
     answer = AnswerText(continued=True)
     assert answer.push(b" <think>").text + answer.push(b" of it").text == " <think> of it"
-    thought = AnswerText(closing="</think>", continued=True)
-    pieces = [thought.push(b" more"), thought.push(b"</think> So.")]
-    pieces += [thought.push(b""), thought.flush()]
+    thought = AnswerText(opened=by_closing("</think>"), continued=True)
+    pieces = [thought.push(b" more"), thought.push(b"</think> So."), thought.push(b"")]
     assert [(piece.text, piece.kind) for piece in pieces if piece.text] == [(" more", "reasoning"), ("So.", "answer")]

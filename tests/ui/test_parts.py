@@ -218,3 +218,27 @@ async def test_a_key_in_the_bar_can_be_clicked(host: ScriptedHost, clock: FakeCl
         await pilot.click(keys, offset=(place + 1, 0))
         await settle(pilot)
         assert app.screen is not app.chat
+
+
+async def test_text_that_turns_out_to_be_thoughts_is_emitted_as_such():
+    emitted = []
+    pacer = Pacer(lambda answer, thoughts, recast=False: emitted.append((answer, thoughts, recast)), 10)
+    pacer.add("Two and", "answer")
+    pacer.pulse()
+    pacer.add(" two.", "answer")
+    pacer.recast()
+    pacer.add("Four", "answer")
+    pacer.flush()
+    assert emitted == [("Two and", "", False), (" two.", "", False), ("", "", True), ("Four", "", False)]
+
+
+async def test_an_answer_that_turns_out_to_be_thoughts_is_drawn_as_such():
+    turn = AnswerTurn(show_thoughts=True)
+    turn.lay_out(60)
+    turn.write("Two and two.", "")
+    turn.recast()
+    turn.write("Four", "")
+    turn.lay_out(61)
+    lines = [line.plain.strip() for line in turn._lines]
+    assert lines == ["▾ Thought  12 characters", "│ Two and two.", "", "Four"]
+    assert turn.text == "Four"

@@ -48,8 +48,12 @@ class Answer:
                 self.phase = "prefill"
             case Token():
                 self.phase = "decode"
+                if event.recast:
+                    self._texts["reasoning"] += self._texts["answer"]
+                    self._texts["answer"] = []
                 self._texts[event.kind].append(event.text)
             case Finished():
+                self._texts["reasoning"].append(event.thoughts)
                 self._texts[event.kind].append(event.text)
                 self._end = event
                 self.phase = "done"

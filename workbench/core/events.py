@@ -48,6 +48,8 @@ class Token:
     kind: TokenKind
     at_ns: int
     lane_ns: int
+    recast: bool = False
+    """Whether all text before this token turns out to be reasoning: its end was marked, and its beginning was not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class Finished:
     """The seed in use, also where it was drawn at random."""
     text: str = ""
     kind: TokenKind = "answer"
+    thoughts: str = ""
+    """Held text of the reasoning, where `text` is of the answer."""
     timings: Timings | None = None
     dropped: int = 0
     """Messages left out, where only the end of the answer shows it; otherwise `PromptProgress` has the count."""

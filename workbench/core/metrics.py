@@ -149,6 +149,8 @@ class Meter:
 
     def _feed_token(self, token: Token) -> None:
         self.tokens += 1
+        if token.recast:
+            self._first_answer_ns = None
         if token.text:
             self._see_text(token)
         if self._first_lane_ns is None:

@@ -47,10 +47,20 @@ class Tracer:
 
     def feed(self, event: Event) -> None:
         """Add one event of the answer."""
-        if isinstance(event, Token | Finished) and event.text:
-            now = event.at_ns // _UNIT_NS
+        if isinstance(event, Token) and event.recast:
+            numbers, self._data = list(_numbers(bytes(self._data))), bytearray()
+            for index, number in enumerate(numbers):
+                self._put(number | index & 1)
+        if isinstance(event, Finished):
+            self._step(event.thoughts, "reasoning", event.at_ns)
+        if isinstance(event, Token | Finished):
+            self._step(event.text, event.kind, event.at_ns)
+
+    def _step(self, text: str, kind: TokenKind, at_ns: int) -> None:
+        if text:
+            now = at_ns // _UNIT_NS
             self._put(max(0, now - self._units))
-            self._put(len(event.text) << 1 | (event.kind == "reasoning"))
+            self._put(len(text) << 1 | (kind == "reasoning"))
             self._units = max(now, self._units)
 
     def _put(self, number: int) -> None:

@@ -23,11 +23,13 @@ VOCABULARY = SimpleNamespace(tokenize_prompt=lambda text: [ord(letter) for lette
 class FakeTemplate:
     """Renders the contents alone, and keeps them; `on_render` is called before each."""
 
+    source = ""
+
     def __init__(self, on_render=lambda: None):
         self.rendered = []
         self._on_render = on_render
 
-    def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
+    def render(self, messages: Sequence[Message], cancel: CancelToken, *_: object) -> str:
         self._on_render()
         self.rendered.append("".join(message.content for message in messages))
         return self.rendered[-1]

@@ -10,16 +10,18 @@ from concurrent.futures import Future
 from functools import partial
 
 from workbench.core.cancel import CancelToken
-from workbench.core.chat import Message
+from workbench.core.chat import Message, without_empty_answers
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
+from workbench.engine.families import Family, open_family, with_beginning
+from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.outbox import Outbox
-from workbench.engine.text import AnswerText, open_reasoning_tag, with_beginning
+from workbench.engine.text import AnswerText
 
 _logger = logging.getLogger(__name__)
 
@@ -58,8 +60,10 @@ class PromptTokens:
         self.tokens: list[int] = []
         self.dropped = 0
         """Messages left out so that the rest fits."""
-        self.closing: str | None = None
-        """The closing tag of a reasoning block that the prompt leaves open."""
+        self.markup: Family | None = None
+        """The markup of the thoughts of this model, as far as its template shows it."""
+        self.opened: Family | None = None
+        """The markup of a block of reasoning that the prompt leaves open."""
 
     def make(self, job: Job) -> Step:
         """Make the tokens.
@@ -69,7 +73,7 @@ class PromptTokens:
         """
         request, n_ctx = self._request, self._model.n_ctx
         # The beginning of the answer must not be dropped.
-        messages = request.messages[:-1] if request.continues else request.messages
+        messages = without_empty_answers(request.messages[:-1] if request.continues else request.messages)
         self.tokens = yield from self._tokenize(messages)
         if not self.tokens:
             raise EngineError("The prompt is empty.", "Write something for the model to continue.")
@@ -97,14 +101,14 @@ class PromptTokens:
         too_long, fitting, step = -1, len(starts), 1
         while fitting - too_long > 1:
             tried = max(fitting - step, (too_long + fitting) // 2)
-            longer = self.closing
+            longer = self.opened
             tokens = yield from self._tokenize((*messages[:system], *messages[starts[tried] :]))
             shortest = tried == len(starts) - 1
             if len(tokens) <= room or shortest:
                 self.tokens, self.dropped = tokens, starts[tried] - system
                 fitting, step = tried, 2 * step
             else:
-                too_long, self.closing = tried, longer
+                too_long, self.opened = tried, longer
             if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
                 return
 
@@ -116,14 +120,18 @@ class PromptTokens:
             return vocabulary.tokenize_raw(request.prompt)
         if isinstance(self._template, TemplateError):
             raise self._template
-        rendered = yield from _wait_for(partial(self._template.render, messages, self._cancel))
+        rendered = yield from _wait_for(partial(self._render, self._template, messages))
         if self._cancel.is_set:
             raise CancelledError("Preparing the prompt was stopped.")
         if request.continues:
-            rendered, self.closing = with_beginning(rendered, request.messages[-1])
+            rendered, self.opened = with_beginning(rendered, request.messages[-1], self.markup)
         else:
-            self.closing = open_reasoning_tag(rendered)
+            self.opened = open_family(rendered, self.markup)
         return vocabulary.tokenize_prompt(rendered)
+
+    def _render(self, template: PromptTemplate, messages: Sequence[Message]) -> str:
+        self.markup = markup_of(template)
+        return template.render(messages, self._cancel)
 
 
 def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
@@ -195,10 +203,12 @@ class Generation:
             self._fail(EngineError(f"The engine failed: {error!r}.", "The log (F12) has the details."))
 
     def _finish(self, job: Job, reason: FinishReason) -> None:
-        rest = self._text.flush()
+        thoughts, text = self._text.flush()
         now = time.perf_counter_ns()
         usage = Usage(self._prompt_tokens, self._cached, self._written)
-        self._outbox.put(Finished(reason, usage, now, job.lane_ns(now), self._seed, rest.text, rest.kind), at_once=True)
+        self._outbox.put(
+            Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts), at_once=True
+        )
 
     def _fail(self, error: WorkbenchError) -> None:
         self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
@@ -212,7 +222,7 @@ class Generation:
         except CancelledError:
             return "cancelled"
         sampling = self._request.sampling
-        self._text = AnswerText(sampling.stop, prompt.closing, continued=self._request.continues)
+        self._text = AnswerText(sampling.stop, prompt.opened, prompt.markup, continued=self._request.continues)
         self._prompt_tokens = len(prompt.tokens)
         self._cached = self._reuse(prompt.tokens)
         if not (yield from self._prefill(job, prompt)):
@@ -257,16 +267,18 @@ class Generation:
         model, ctx, n_ctx = self._model, self._model.native, self._model.n_ctx
         is_end, pieces = model.vocabulary.is_end, model.pieces
         sample, push, put, clock = sampler.sample, self._text.push, self._outbox.put, time.perf_counter_ns
+        push_control = self._text.push_control
         text_sent = False
         while True:
             token = sample(ctx)
             if is_end(token):
                 return "stop"
             self._written += 1
-            piece = push(pieces[token])
+            data = pieces[token]
+            piece = push(data) if data else push_control(pieces.control(token))
             now = clock()
             first_text = not text_sent and bool(piece.text)
-            put(Token(piece.text, token, piece.kind, now, job.lane_ns(now)), at_once=first_text)
+            put(Token(piece.text, token, piece.kind, now, job.lane_ns(now), piece.recast), at_once=first_text)
             text_sent = text_sent or first_text
             if self._text.stopped:
                 return "stop"

@@ -177,7 +177,7 @@ class TokenBatch:
 
 
 class PieceCache:
-    """The bytes of each token, looked up once."""
+    """The bytes of each token, looked up once; a control token has none."""
 
     def __init__(self, vocab: Pointer) -> None:
         self._vocab = vocab
@@ -187,12 +187,19 @@ class PieceCache:
     def __getitem__(self, token: int) -> bytes:
         piece = self._pieces.get(token)
         if piece is None:
-            size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
-            if size < 0:
-                self._buffer = ctypes.create_string_buffer(-size)
-                size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, False)
-            piece = self._pieces[token] = self._buffer.raw[:size]
+            piece = self._pieces[token] = self._look_up(token, special=False)
         return piece
+
+    def control(self, token: int) -> str:
+        """The text of a token that is no text of an answer, such as the end of a turn; empty where it has none."""
+        return self._look_up(token, special=True).decode("utf-8", "replace")
+
+    def _look_up(self, token: int, *, special: bool) -> bytes:
+        size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)
+        if size < 0:
+            self._buffer = ctypes.create_string_buffer(-size)
+            size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)
+        return self._buffer.raw[:size]
 
 
 def tokenize(vocab: Pointer, text: str, *, add_special: bool = False) -> list[int]:

@@ -12,6 +12,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
 from workbench.engine.llama.jinja import TemplateLimitError, shared_jinja
+from workbench.engine.thoughts import split_whole
 from workbench.modelfile.template import parse
 
 CHATML = (
@@ -20,9 +21,13 @@ CHATML = (
 )
 """The template that llama.cpp's server uses for models without one."""
 
+HARMONY_START = "<|channel|>"
+
 
 class PromptTemplate(Protocol):
     """A chat template: renders a conversation as a prompt."""
+
+    source: str
 
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
         """The prompt for the next answer. It may take seconds: neither for the event loop nor for llama.cpp's thread.
@@ -59,13 +64,19 @@ class ChatTemplate(PromptTemplate):
             return self._render((merged, *messages[2:]), cancel)
 
     def _render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
-        said = [
-            {"role": message.role, "content": message.content}
-            | ({"reasoning_content": message.reasoning} if message.reasoning else {})
-            for message in messages
-        ]
+        said = [_as_value(message) for message in messages]
         values = {"messages": said, "add_generation_prompt": True, "bos_token": self.bos, "eos_token": self.eos}
         return shared_jinja.render(self.source, values, cancel)
+
+
+def _as_value(message: Message) -> dict[str, str]:
+    """A message as templates read it; the thoughts are under each name that a family has for them."""
+    thoughts, content = message.reasoning, message.content
+    if message.role == "assistant" and not thoughts and content.lstrip().startswith(HARMONY_START):
+        # An answer that was kept with its channels: the template refuses it.
+        thoughts, content = split_whole(content)
+    names = ("reasoning_content", "thinking", "reasoning") if thoughts else ()
+    return {"role": message.role, "content": content} | dict.fromkeys(names, thoughts)
 
 
 class GoChatTemplate(PromptTemplate):
@@ -76,6 +87,7 @@ class GoChatTemplate(PromptTemplate):
     """
 
     def __init__(self, source: str) -> None:
+        self.source = source
         self._template = parse(source)
 
     @override

@@ -15,7 +15,7 @@ from workbench.core.events import Event, Finished, FinishReason, PromptProgress,
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.problems import error_in_stream, plain
 from workbench.engine.remote.streams import DONE
-from workbench.engine.text import NOTHING, AnswerText, TextPiece
+from workbench.engine.text import AnswerText
 
 BYTES_PER_TOKEN = 4
 """An estimate for text whose tokens were not counted: that of English."""
@@ -84,13 +84,13 @@ class AnswerParser(ABC):
     def _take(self, value: Mapping[str, Any], at_ns: int) -> None:
         """Take one value: see `feed`."""
 
-    def rest(self) -> TextPiece:
-        """The held text; it is returned once."""
-        return NOTHING if self._splitter is None else self._splitter.flush()
+    def rest(self) -> tuple[str, str]:
+        """The held text of the reasoning and of the answer; it is returned once."""
+        return ("", "") if self._splitter is None else self._splitter.flush()
 
     def finished(self, at_ns: int, *, cancelled: bool = False) -> Finished:
         """The last event of an answer that ended, or that the user cancelled."""
-        rest = self.rest()
+        thoughts, text = self.rest()
         reason: FinishReason = "cancelled" if cancelled else self.reason or "stop"
         counted = self.completion_tokens
         if reason == "length" and (self._limit < 0 or (counted is not None and counted < self._limit)):
@@ -98,7 +98,7 @@ class AnswerParser(ABC):
             # a character of two tokens comes in one.
             reason = "context"
         lane_ns = at_ns - self._submitted_ns
-        return Finished(reason, self._usage(), at_ns, lane_ns, None, rest.text, rest.kind, self.timings)
+        return Finished(reason, self._usage(), at_ns, lane_ns, None, text, "answer", thoughts, self.timings)
 
     def _usage(self) -> Usage:
         estimated = self.prompt_tokens is None or self.completion_tokens is None
@@ -113,18 +113,19 @@ class AnswerParser(ABC):
         if not text.isascii():
             # A server may send half of a surrogate pair, which cannot be encoded.
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        recast = False
         if kind == "reasoning":
             # The server separates the two: text that looks like a tag belongs to the answer.
             self._splitter = None
         elif self._splitter is not None:
             piece = self._splitter.push(text.encode())
-            text, kind = piece.text, piece.kind
-        self._add(text, kind, at_ns)
+            text, kind, recast = piece.text, piece.kind, piece.recast
+        self._add(text, kind, at_ns, recast=recast)
 
-    def _add(self, text: str, kind: TokenKind, at_ns: int) -> None:
+    def _add(self, text: str, kind: TokenKind, at_ns: int, *, recast: bool = False) -> None:
         self.tokens += 1
         self.thought |= kind == "reasoning"
-        self._events.append(Token(text, NO_ID, kind, at_ns, at_ns - self._submitted_ns))
+        self._events.append(Token(text, NO_ID, kind, at_ns, at_ns - self._submitted_ns, recast))
 
     def _counted(self, completion: int, at_ns: int) -> None:
         """Add the tokens that the server has counted beyond the pieces: several may come in one piece."""

@@ -13,7 +13,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import ContextFullError, EngineError, ServerAnswerError, WorkbenchError
-from workbench.core.events import Event, Failed, Finished, Token
+from workbench.core.events import Event, Failed, Finished, Token, TokenKind
 from workbench.engine.outbox import FLUSH_INTERVAL_NS, Outbox
 from workbench.engine.remote.answer_parser import NO_ID, AnswerParser
 from workbench.engine.remote.dialect import Dialect, Question
@@ -103,8 +103,11 @@ class RemoteGeneration:
     def _fail(self, error: WorkbenchError) -> None:
         now = time.perf_counter_ns()
         # Text that arrived is kept, also where it might have become a tag.
-        if self._parser is not None and (rest := self._parser.rest()).text:
-            self._outbox.put(Token(rest.text, NO_ID, rest.kind, now, now - self._submitted_ns))
+        thoughts, text = ("", "") if self._parser is None else self._parser.rest()
+        rest: tuple[tuple[str, TokenKind], ...] = ((thoughts, "reasoning"), (text, "answer"))
+        for held, kind in rest:
+            if held:
+                self._outbox.put(Token(held, NO_ID, kind, now, now - self._submitted_ns))
         self._outbox.put(Failed(error, now), at_once=True)
 
     def _notice(self, end: Finished) -> str:

@@ -136,7 +136,9 @@ class ChatAnswers:
         view.begin_work()
         view.transcript.follow(True)
 
-        def draw(answer: str, thoughts: str) -> None:
+        def draw(answer: str, thoughts: str, *, recast: bool = False) -> None:
+            if recast:
+                turn.recast()
             view.transcript.make_room(turn.write(answer, thoughts))
             view.look_if_due()
 

@@ -93,6 +93,15 @@ class AnswerTurn(TurnLines):
         self.replace_line(0, self._head())
         return self.replace_lines(1 + thought, self._thoughts.lines[thought:]) if self._show_thoughts else 0
 
+    def recast(self) -> None:
+        """Take the answer so far as thoughts."""
+        text, self._written = self.text, []
+        self._answer, self._answer_cleaner = StreamingDocument(), StreamCleaner()
+        if self._width:
+            self._answer.resize(self._room)
+        self._thoughts.append(self._thoughts_cleaner.feed(text))
+        self._set_all()
+
     def finish(self, model: str, metrics: AnswerMetrics | None, reason: str) -> None:
         """Lay out the complete answer once as a whole, with its figures below."""
         self._done = True

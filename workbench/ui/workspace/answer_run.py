@@ -86,7 +86,11 @@ class AnswerRun:
         for event in batch:
             self.answer.feed(event)
             self.tracer.feed(event)
-            if isinstance(event, Token | Finished) and event.text:
+            if isinstance(event, Token) and event.recast:
+                self._pacer.recast()
+            if isinstance(event, Finished):
+                self._pacer.add(event.thoughts, "reasoning")
+            if isinstance(event, Token | Finished):
                 self._pacer.add(event.text, event.kind)
         self._pacer.pulse()
         self._keep()

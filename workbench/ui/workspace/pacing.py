@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from workbench.core.events import TokenKind
 
@@ -29,8 +30,12 @@ class Clocks:
 
 REAL_CLOCKS = Clocks()
 
-Emit = Callable[[str, str], None]
-"""Takes new text of the answer and new text of the reasoning."""
+
+class Emit(Protocol):
+    """Takes new text of the answer and new text of the reasoning."""
+
+    def __call__(self, answer: str, reasoning: str, /, *, recast: bool = ...) -> object:
+        """`recast`: the text before turns out to be reasoning."""
 
 
 class Pacer:
@@ -54,6 +59,11 @@ class Pacer:
     def add(self, text: str, kind: TokenKind) -> None:
         if text:
             self._pending[kind].append(text)
+
+    def recast(self) -> None:
+        """The text so far turns out to be reasoning."""
+        self.flush()
+        self._emit("", "", recast=True)
 
     def pulse(self) -> None:
         """Emit the collected text if it is due, else schedule it."""

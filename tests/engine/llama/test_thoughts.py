@@ -1,0 +1,126 @@
+"""Thoughts and answer of models in process: control tokens, history, continuing, and how thinking is controlled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import gguf
+import pytest
+
+from tests.engine.llama.conftest import answer, chat, load
+from tests.gguf_files import finish
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message, without_empty_answers
+from workbench.core.events import Token
+from workbench.engine.llama.markup import markup_of
+from workbench.engine.llama.template import ChatTemplate
+
+CAPITAL = chat("Name the capital of France.")
+
+
+def renamed(source: Path, target: Path, texts: dict[str, str], control: tuple[str, ...]) -> str:
+    """A copy of a model in which some tokens have other texts, and are control tokens."""
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
+    names = [texts.get(text, text) for text in reader.fields["tokenizer.ggml.tokens"].contents()]
+    for key, field in reader.fields.items():
+        if key.startswith("GGUF.") or key == "general.architecture":
+            continue
+        value, kind = field.contents(), field.types[0]
+        if key == "tokenizer.ggml.tokens":
+            value = names
+        elif key == "tokenizer.ggml.token_type":
+            value = [3 if text in control else old for text, old in zip(names, value, strict=True)]
+        writer.add_key_value(key, value, kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    finish(writer)
+    return str(target)
+
+
+@pytest.fixture
+def control_models(models, demo_path, tmp_path) -> dict[str, str]:
+    tags = {"The": "[THINK]", "Ġis": "[/THINK]"}
+    models["tags"] = renamed(demo_path, tmp_path / "tags.gguf", tags, tuple(tags.values()))
+    channel = {"The": "<|channel>", "ĠParis": "<channel|>", "Ġcapital": "thoughtĊ"}
+    models["channel"] = renamed(demo_path, tmp_path / "channel.gguf", channel, ("<|channel>", "<channel|>"))
+    models["other"] = renamed(demo_path, tmp_path / "other.gguf", {"Ġis": "<|other|>"}, ("<|other|>",))
+    return models
+
+
+def reasoning(result) -> str:
+    tokens = "".join(event.text for event in result.of(Token) if event.kind == "reasoning")
+    return tokens + result.end.thoughts
+
+
+async def test_markers_that_are_control_tokens(control_models, host):
+    result = await answer(await load(host, "tags"), CAPITAL)
+    assert (reasoning(result), result.text) == ("capital of France", "Paris.")
+    assert len(result.ids) == result.end.usage.completion_tokens
+
+
+async def test_a_channel_of_control_tokens(control_models, host):
+    asked = chat("Paris is the seat of the government of which country, and what is it called?")
+    result = await answer(await load(host, "channel"), asked)
+    assert reasoning(result) == "of France is"
+    assert result.text.startswith(", also known as the City of Light.")
+
+
+async def test_other_control_tokens_stay_invisible_and_may_end_an_answer(control_models, host):
+    engine = await load(host, "other")
+    assert (await answer(engine, CAPITAL)).text == "The capital of France Paris."
+    stopped = replace(CAPITAL, sampling=replace(CAPITAL.sampling, stop=("<|other|>",)))
+    result = await answer(engine, stopped)
+    assert (result.text, result.end.reason) == ("The capital of France", "stop")
+
+
+HARMONY = """{% for m in messages %}{% if m.role == 'assistant' %}
+{% if '<|channel|>analysis<|message|>' in m.content %}{{ raise_exception('channel tags in content') }}{% endif %}
+{% if m.thinking and loop.last %}<|start|>assistant<|channel|>analysis<|message|>{{ m.thinking }}<|end|>{% endif %}
+<|start|>assistant<|channel|>final<|message|>{{ m.content }}<|end|>
+{% else %}<|start|>{{ m.role }}<|message|>{{ m.content }}<|end|>{% endif %}{% endfor %}<|start|>assistant"""
+MUSE = """{% for m in messages %}<{{ m.role }}>{% if m.reasoning_content %}<muse>
+{{ m.reasoning_content }}
+</muse>{% endif %}{{ m.content }}{% endfor %}"""
+
+
+def render(template: str, *messages: Message) -> str:
+    return ChatTemplate(template).render(messages, CancelToken()).replace("\n", "")
+
+
+def test_thoughts_go_back_under_the_name_that_the_family_has_for_them():
+    said = render(HARMONY, Message("user", "Hi"), Message("assistant", "Yes", "Hm"))
+    assert "analysis<|message|>Hm<|end|>" in said
+    kept = "<|channel|>analysis<|message|>Hm<|end|><|start|>assistant<|channel|>final<|message|>Yes<|return|>"
+    said = render(HARMONY, Message("user", "Hi"), Message("assistant", kept), Message("user", "And?"))
+    assert "final<|message|>Yes<|end|>" in said
+    assert "Hm" not in said
+
+
+def test_the_markup_of_a_template():
+    known = markup_of(ChatTemplate(HARMONY))
+    assert known is not None
+    assert known.closing == "<|end|>"
+    found = markup_of(ChatTemplate(MUSE))
+    assert found is not None
+    assert (found.opening, found.closing) == ("<muse>", "</muse>")
+    assert markup_of(ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")) is None
+    assert markup_of(ChatTemplate("{# thinking #}{{ raise_exception('no') }}")) is None
+
+
+def test_an_answer_of_thoughts_alone_is_left_out_and_the_questions_around_it_are_joined():
+    first, second = Message("user", "One?"), Message("user", "Two?")
+    empty = Message("assistant", "", "Hm")
+    system, yes = Message("system", "Be brief."), Message("assistant", "Yes.")
+    joined = Message("user", "One?\n\nTwo?")
+    assert without_empty_answers((system, first, empty, second)) == (system, joined)
+    assert without_empty_answers((first, empty, second, yes, first)) == (joined, yes, first)
+    assert without_empty_answers((empty, first)) == (first,)
+    assert without_empty_answers((first, second)) == (first, second)
+    assert without_empty_answers((first, yes, second)) == (first, yes, second)
+
+
+async def test_a_question_after_thoughts_alone_is_answered(engine):
+    asked = replace(CAPITAL, messages=(CAPITAL.messages[0], Message("assistant", "", "Hm"), Message("user", "Well?")))
+    assert (await answer(engine, asked)).text

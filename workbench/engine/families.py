@@ -1,0 +1,136 @@
+"""The markup around the thoughts of families of models, as in the chat templates that they are published with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from workbench.core.chat import Message
+
+State = Literal["start", "header", "message", "reasoning", "answer"]
+"""`start`: the next text may be a marker; `header`: what is written is no text; `message`: its header says the kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The markup of a family of models."""
+
+    opening: str
+    """What opens the thoughts at the beginning of an answer."""
+    closing: str
+    """What ends them."""
+    moves: Mapping[State, Mapping[str, State]]
+    """In each state, the markers that end it and the state that follows."""
+    written: str = ""
+    """What is written between thoughts and answer, where that is more than `closing`."""
+    answer: str = ""
+    """What stands before an answer without thoughts."""
+
+
+def tag_family(opening: str, closing: str, written: str = "") -> Family:
+    """A family that writes one tag before its thoughts and one after them."""
+    moves: dict[State, dict[str, State]] = {"start": {opening: "reasoning", closing: "start"}}
+    return Family(opening, closing, moves | {"reasoning": {closing: "start"}}, written or closing)
+
+
+_MESSAGE_ENDS: dict[str, State] = {
+    "<|end|>": "start",
+    "<|return|>": "start",
+    "<|call|>": "start",
+    "<|start|>": "header",
+    "<|channel|>": "header",
+}
+
+HARMONY = Family(
+    "<|channel|>analysis<|message|>",
+    "<|end|>",
+    {
+        "start": {"<|start|>": "header", "<|channel|>": "header", "<|message|>": "message", "<|end|>": "start"},
+        "header": {"<|message|>": "message"},
+        "reasoning": _MESSAGE_ENDS,
+        "answer": _MESSAGE_ENDS,
+    },
+    "<|end|><|start|>assistant<|channel|>final<|message|>",
+    "<|channel|>final<|message|>",
+)
+"""gpt-oss: https://cookbook.openai.com/articles/openai-harmony."""
+
+FAMILIES = (
+    tag_family("<think>", "</think>", "\n</think>\n\n"),
+    HARMONY,
+    # Gemma 4
+    Family(
+        "<|channel>thought\n",
+        "<channel|>",
+        {
+            "start": {"<|channel>": "header", "<channel|>": "start"},
+            "header": {"\n": "message", "<channel|>": "start"},
+            "reasoning": {"<channel|>": "start"},
+        },
+        "\n<channel|>",
+    ),
+    tag_family("<thinking>", "</thinking>"),
+    tag_family("[THINK]", "[/THINK]"),
+    tag_family("<seed:think>", "</seed:think>"),
+    tag_family("<mm:think>", "</mm:think>"),
+    tag_family("<think:opensource>", "</think:opensource>"),
+    tag_family("<|START_THINKING|>", "<|END_THINKING|>"),
+    tag_family("<|inner_prefix|>", "<|inner_suffix|>"),
+    tag_family("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    # Solar
+    Family(
+        "<|think|>",
+        "<|end|>",
+        {
+            "start": {"<|think|>": "reasoning", "<|begin|>": "header", "<|content|>": "answer", "<|end|>": "start"},
+            "header": {"<|think|>": "reasoning", "<|content|>": "answer"},
+            "reasoning": {"<|end|>": "start", "<|begin|>": "header"},
+            "answer": {"<|end|>": "answer"},
+        },
+        "<|end|><|begin|>assistant<|content|>",
+        "<|content|>",
+    ),
+)
+"""In the order in which a chat template is searched for their openings."""
+
+WRAPPERS = {
+    "<response>": "</response>",
+    "<answer>": "</answer>",
+    "<|START_RESPONSE|>": "<|END_RESPONSE|>",
+    "<|START_TEXT|>": "<|END_TEXT|>",
+}
+"""What some families write around the answer after their thoughts."""
+
+
+def family_of(source: str) -> Family | None:
+    """The family whose opening a chat template contains; None where it has none."""
+    for family in (HARMONY, *FAMILIES[2:], FAMILIES[0]):
+        if family.opening in source or family.opening.replace("\n", "\\n") in source:
+            return family
+    return None
+
+
+def open_family(prompt: str, own: Family | None = None) -> Family | None:
+    """The family whose block of thoughts a rendered prompt leaves open at its end; None where none is open.
+
+    `own` is that of the model.
+    """
+    tail = prompt.rstrip()
+    return next(
+        (family for family in (*FAMILIES, *([own] if own else ())) if tail.endswith(family.opening.rstrip())), None
+    )
+
+
+def with_beginning(prompt: str, answer: Message, family: Family | None = None) -> tuple[str, Family | None]:
+    """A rendered prompt with the beginning of its answer, and the family of a block of thoughts left open.
+
+    `family` writes the markers where the prompt opens no block.
+    """
+    opened = open_family(prompt, family)
+    family = opened or family or FAMILIES[0]
+    opening = "" if opened else family.opening
+    if not answer.reasoning and opened is None:
+        return prompt + family.answer + answer.content, None
+    block = f"{prompt}{opening}{answer.reasoning}"
+    return (block + family.written + answer.content, None) if answer.content else (block, family)
