@@ -9,7 +9,7 @@ from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json, add_settings, prompt_of, settings, system_prompt
+from workbench.cli.options import add_json, add_settings, origins, prompt_of, settings, system_prompt
 from workbench.cli.output import error_document, error_text, note, print_json, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
@@ -74,7 +74,8 @@ def _specs(options: argparse.Namespace, workers: Workers) -> list[LaneSpec]:
     for ref in options.models:
         recipe = workers.catalog.recipe(ref)
         sampling, load = settings(options, workers.config, recipe)
-        terms = RaceTerms(load, sampling, system_prompt(options, workers.config, recipe), options.greedy)
+        given = origins(options, workers.config, recipe)
+        terms = RaceTerms(load, sampling, system_prompt(options, workers.config, recipe), options.greedy, given)
         specs.append(terms.lane(ref, ref, recipe))
     for text in options.lane:
         index, values = _lane_values(text, count)

@@ -7,6 +7,7 @@ import sys
 
 from workbench.core.config import Config
 from workbench.core.errors import ParameterError
+from workbench.core.origins import Origins, from_origin
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
 from workbench.core.recipe import Recipe
 
@@ -38,6 +39,16 @@ def settings(
     """
     sampling, load = (recipe or Recipe()).settings(config.sampling, config.load)
     return with_values(sampling, load, given_values(options))
+
+
+def origins(options: argparse.Namespace, config: Config, recipe: Recipe | None = None) -> Origins:
+    """Where each value of `settings` comes from."""
+    names = dict((recipe or Recipe()).parameters)
+    return {
+        **config.origins,
+        **from_origin(names, "Modelfile"),
+        **from_origin(given_values(options), "command line"),
+    }
 
 
 def system_prompt(options: argparse.Namespace, config: Config, recipe: Recipe | None = None) -> str:

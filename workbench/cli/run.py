@@ -6,11 +6,12 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import MODEL_HELP, add_json, add_settings, prompt_of, settings, system_prompt
+from workbench.cli.options import MODEL_HELP, add_json, add_settings, origins, prompt_of, settings, system_prompt
 from workbench.cli.output import error_document, note, print_json, say, write_exactly
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.answer import Answer, Outcome
@@ -21,6 +22,7 @@ from workbench.core.errors import ParameterError
 from workbench.core.events import Event, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import EngineInfo
+from workbench.core.origins import Origins, recommended_text, sourced_values, with_recommended
 from workbench.core.parameters import LoadSettings
 
 FAILED = 1
@@ -68,10 +70,13 @@ def run(options: argparse.Namespace) -> int:
             sampling=sampling,
             when_context_full=workers.config.when_context_full,
         )
-    return asyncio.run(_answer(options, workers, request, load))
+    given = origins(options, workers.config, recipe)
+    return asyncio.run(_answer(options, workers, request, load, given))
 
 
-async def _answer(options: argparse.Namespace, workers: Workers, request: Request, load: LoadSettings) -> int:
+async def _answer(
+    options: argparse.Namespace, workers: Workers, request: Request, load: LoadSettings, given: Origins
+) -> int:
     """Load the model, ask it once, and print what it writes; gives the exit status."""
     line = ProgressLine(on_terminals_only=True)
 
@@ -79,8 +84,12 @@ async def _answer(options: argparse.Namespace, workers: Workers, request: Reques
         engine = await workers.engines.open(options.model, load, partial(_show_loading, line), cancel)
         for warning in engine.info.warnings:
             note(f"workbench: {warning}")
+        sampling, sources = with_recommended(request.sampling, given, engine.info.recommended)
+        asked = replace(request, sampling=sampling)
+        if text := recommended_text(sampling, sources):
+            note(f"workbench: {text}")
         answer = Answer(Meter(time.perf_counter_ns(), engine.info.load_ms, engine.info.measured_by))
-        async for batch in engine.generate(request, cancel):
+        async for batch in engine.generate(asked, cancel):
             for event in batch:
                 answer.feed(event)
             if not options.json:
@@ -89,7 +98,7 @@ async def _answer(options: argparse.Namespace, workers: Workers, request: Reques
         if outcome.error is not None and not (options.json and answer.has_text):
             raise outcome.error
         if options.json:
-            print_json(_document(engine.info, outcome))
+            print_json(_document(engine.info, outcome) | {"settings": sourced_values(sampling, load, sources)})
         else:
             say()
             note(_summary(outcome.metrics))

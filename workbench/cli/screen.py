@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from workbench.cli.composition import Workers, compose
 from workbench.cli.logfile import logged
-from workbench.cli.options import MODEL_HELP, add_settings, given_values, settings, system_prompt
+from workbench.cli.options import MODEL_HELP, add_settings, given_values, origins, settings, system_prompt
 from workbench.core.errors import UnknownModelError, WorkbenchError
 from workbench.core.logbook import LogBook, LogLevel
 from workbench.core.recipe import Recipe
@@ -59,7 +59,8 @@ def run(options: argparse.Namespace) -> int:
         # Variants of models in stores and packages are written there, and the catalog has to list them at once.
         make_folder(workers.paths.models_dir)
     workers.files.fallback = workers.paths.models_dir
-    workers.config = replace(workers.config, sampling=sampling, load=load, system=system)
+    given = origins(options, workers.config)
+    workers.config = replace(workers.config, sampling=sampling, load=load, system=system, origins=given)
     resume, stored = None, ""
     if options.resume is not None:
         resume = asyncio.run(workers.sessions.find(options.resume))

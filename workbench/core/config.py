@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from workbench.core.origins import Origins
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.secret import Secret
 
@@ -44,6 +45,8 @@ class Config:
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)
     keymap: Mapping[str, str] = field(default_factory=dict)
+    origins: Origins = field(default_factory=dict, compare=False)
+    """Of the parameters that the config file or the command line sets, also to their defaults."""
 
 
 @dataclass(frozen=True, slots=True)

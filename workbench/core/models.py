@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from workbench.core.events import Source
-from workbench.core.parameters import LoadSettings
+from workbench.core.parameters import LoadSettings, Value
 from workbench.core.recipe import Recipe
 
 
@@ -161,6 +161,8 @@ class EngineInfo:
     has_template: bool = True
     warnings: tuple[str, ...] = ()
     """Notes to the user: a context longer than trained, a template that does not compile, …"""
+    recommended: tuple[tuple[str, Value], ...] = ()
+    """The sampling parameters that the author recommends in the model's file, by name."""
     measured_by: Source = "engine"
     """Who timestamps the events of its answers."""
 

@@ -212,7 +212,7 @@ def parse_value(name: str, text: str) -> Value:
         raise _refuse(parameter, text) from None
 
 
-_SAMPLING_NAMES = frozenset(field.name for field in fields(Sampling))
+SAMPLING_NAMES = frozenset(field.name for field in fields(Sampling))
 
 
 def with_values(sampling: Sampling, load: LoadSettings, values: Mapping[str, object]) -> tuple[Sampling, LoadSettings]:
@@ -223,7 +223,7 @@ def with_values(sampling: Sampling, load: LoadSettings, values: Mapping[str, obj
     """
     for name, value in values.items():
         change: dict[str, Any] = {name: check_value(name, value)}
-        if name in _SAMPLING_NAMES:
+        if name in SAMPLING_NAMES:
             sampling = replace(sampling, **change)
         else:
             load = replace(load, **change)
@@ -241,5 +241,5 @@ def changed_values(sampling: Sampling, load: LoadSettings) -> dict[str, Value]:
 
 def get_value(sampling: Sampling, load: LoadSettings, name: str) -> Value:
     """The value that the parameter `name` has in these settings."""
-    value: Value = getattr(sampling if name in _SAMPLING_NAMES else load, name)
+    value: Value = getattr(sampling if name in SAMPLING_NAMES else load, name)
     return value

@@ -229,7 +229,7 @@ class Generation:
             return "cancelled"
         if sampling.num_predict == 0:
             return "length"
-        sampler = Sampler(sampling, self._model.vocabulary.size, self._model.n_ctx, prompt.tokens)
+        sampler = Sampler(sampling, self._model.vocabulary, self._model.n_ctx, prompt.tokens)
         self._seed = sampler.seed
         try:
             return (yield from self._decode(job, sampler, sampling.num_predict))

@@ -29,6 +29,7 @@ from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
+from workbench.gguf.recommended import recommended_sampling
 
 if TYPE_CHECKING:
     from workbench.engine.llama.engine import LlamaEngine
@@ -62,7 +63,8 @@ class LlamaHost(EngineHost):
         own = entry.recipe.template if entry.recipe else ""
         machine = await current_machine()
         plan = make_plan(headers, settings, machine, adapter=adapter, guard=self._memory_guard)
-        plan = replace(plan, warnings=(*warnings, *plan.warnings))
+        recommended, problems = recommended_sampling(headers[0].metadata)
+        plan = replace(plan, warnings=(*warnings, *plan.warnings, *problems))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
         template = await asyncio.to_thread(open_template, own, describe(headers[0]).chat_template or "", cancel)
@@ -76,7 +78,9 @@ class LlamaHost(EngineHost):
                 if cancel.is_set:
                     raise CancelledError("Loading was stopped.")
                 load_ms = (time.perf_counter() - began) * 1e3
-                return self._assemble(model, entry, plan, template, files, load_ms)
+                engine = self._assemble(model, entry, plan, template, files, load_ms)
+                engine.info = replace(engine.info, recommended=recommended)
+                return engine
             except BaseException:
                 model.close()
                 raise

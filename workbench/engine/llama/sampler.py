@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Sequence
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from workbench.core.parameters import Sampling
 from workbench.engine.llama import native
+from workbench.engine.llama.vocabulary import Vocabulary
 
 _MIN_KEEP = 1
 _NEUTRAL = 1.0
@@ -25,7 +27,7 @@ _NS_PER_SORTED_TOKEN = 150
 
 
 class Sampler:
-    """A sampler chain: penalties, top-k, typical-p, top-p, min-p, temperature, draw.
+    """A sampler chain: suppressed tokens, penalties, top-k, typical-p, top-p, min-p, temperature, draw.
 
     At temperature 0 without penalties the likeliest token is found directly: the chain would first copy the logits of
     the whole vocabulary. A repeat window of -1 is the whole context. The penalties count the last tokens of the prompt.
@@ -33,20 +35,23 @@ class Sampler:
     Where a call takes long, as one that sorts a large vocabulary does, it releases the interpreter lock.
     """
 
-    def __init__(self, sampling: Sampling, n_vocab: int, n_ctx: int, prompt: Sequence[int]) -> None:
+    def __init__(self, sampling: Sampling, vocabulary: Vocabulary, n_ctx: int, prompt: Sequence[int]) -> None:
         self.seed = sampling.seed if sampling.seed >= 0 else secrets.randbelow(2**32 - 1)
-        self._n_vocab = n_vocab
+        self._n_vocab = n_vocab = vocabulary.size
         window = n_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
         penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
         penalized = window > 0 and penalties != (_NEUTRAL, 0.0, 0.0)
         self._chain: native.Pointer = None
-        if sampling.temperature <= 0 and not penalized:
+        if sampling.temperature <= 0 and not penalized and not vocabulary.suppressed:
             return
         sorts = sampling.temperature > 0 and not 0 < sampling.top_k <= FEW
         per_token = _NS_PER_TOKEN + _NS_PER_PENALIZED_TOKEN * penalized + _NS_PER_SORTED_TOKEN * sorts
         api = native.api
         self._sample = native.sample if n_vocab * per_token <= SHORT_NS else api.llama_sampler_sample
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
+        if suppressed := vocabulary.suppressed:
+            biases = (api.llama_logit_bias * len(suppressed))(*((token, -math.inf) for token in suppressed))
+            self._add(api.llama_sampler_init_logit_bias(n_vocab, len(suppressed), biases))
         if penalized:
             self._add(api.llama_sampler_init_penalties(n_vocab, window, *penalties))
         if sampling.temperature <= 0:

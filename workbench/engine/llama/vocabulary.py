@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import zlib
 from collections.abc import Iterator
@@ -49,6 +50,13 @@ class Vocabulary:
             eos=_text(vocab, api.llama_vocab_eos(vocab)),
             adds_bos=api.llama_vocab_get_add_bos(vocab),
         )
+
+    @cached_property
+    def suppressed(self) -> tuple[int, ...]:
+        """The tokens that the file says are never to be written (`tokenizer.ggml.suppress_tokens`)."""
+        count = ctypes.c_int32()
+        tokens = api.llama_vocab_get_suppress_tokens(self.native, ctypes.byref(count))
+        return tuple(token for token in tokens[: count.value] if 0 <= token < self.size) if tokens else ()
 
     def tokenize_prompt(self, text: str) -> list[int]:
         """The tokens of a rendered prompt. A BOS that the template has written is not added again."""

@@ -84,6 +84,7 @@ class ScriptedHost(EngineHost, Catalog):
             memory=model.memory,
             vocabulary="script",
             warnings=model.warnings,
+            recommended=model.recommended,
             measured_by=model.measured_by,
         )
         engine = ScriptedEngine(model, info, self._clock, self._sleep)

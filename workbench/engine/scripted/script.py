@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from workbench.core.errors import EngineError, WorkbenchError
 from workbench.core.events import FinishReason, Source, TokenKind
 from workbench.core.models import MemoryUse, ModelEntry
+from workbench.core.parameters import Value
 
 DEFAULT_CONTEXT = 4096
 _PIECES = re.compile(r"\s*(?:\w{1,8}|[^\w\s])|\s+$")
@@ -109,6 +110,8 @@ class ScriptedModel:
     """The default context length, in tokens."""
     memory: MemoryUse | None = None
     warnings: tuple[str, ...] = ()
+    recommended: tuple[tuple[str, Value], ...] = ()
+    """The sampling parameters that its author recommends."""
     measured_by: Source = "engine"
     """The claimed source of the figures."""
     backend: str = "script"

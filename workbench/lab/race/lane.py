@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from workbench.core.answer import Answer, Outcome
@@ -14,6 +14,7 @@ from workbench.core.engine import Engine
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Event, Token
 from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.origins import Origins, from_origin, with_recommended
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 
 LaneState = Literal["waiting", "loading", "ready", "writing", "done", "stopped", "failed"]
@@ -36,6 +37,8 @@ class LaneSpec:
     """Whether it keeps its sampling parameters when those of the race change."""
     opening: tuple[Message, ...] = ()
     """The turns before the first question, from a Modelfile."""
+    origins: Origins = field(default_factory=dict)
+    """Where the values come from."""
 
     def changed(self, values: Mapping[str, object], system: str | None = None) -> LaneSpec:
         """The same lane with other parameters, and another system prompt. Raises ParameterError."""
@@ -45,6 +48,7 @@ class LaneSpec:
             system=self.system if system is None else system,
             sampling=sampling,
             load=load,
+            origins={**self.origins, **from_origin(values, "lane")},
             own_sampling=self.own_sampling or sampling != self.sampling,
         )
 
@@ -93,6 +97,21 @@ class Lane:
     def model(self) -> ModelEntry | None:
         """Its model, as far as it is known."""
         return self.info.model if self.info else self.spec.model
+
+    @property
+    def sampling(self) -> Sampling:
+        """The sampling parameters of its answers, with those that the author of its model recommends."""
+        return self._sourced[0]
+
+    @property
+    def origins(self) -> Origins:
+        """Where its parameters come from."""
+        return self._sourced[1]
+
+    @property
+    def _sourced(self) -> tuple[Sampling, Origins]:
+        recommended = self.info.recommended if self.info is not None else ()
+        return with_recommended(self.spec.sampling, self.spec.origins, recommended)
 
     @property
     def running(self) -> bool:

@@ -20,6 +20,7 @@ from workbench.core.engine import Engine, EngineHost, MemoryAdviser, Request
 from workbench.core.errors import CancelledError, EngineError, WorkbenchError
 from workbench.core.events import Event, Failed
 from workbench.core.metrics import Meter
+from workbench.core.origins import Origins
 from workbench.core.parameters import Sampling
 from workbench.lab.race.divergence import first_divergence
 from workbench.lab.race.lane import Lane, LaneAnswer, LaneSpec, LaneState
@@ -114,11 +115,11 @@ class Race:
         await self.remove(lane)
         return added
 
-    def set_sampling(self, sampling: Sampling) -> None:
+    def set_sampling(self, sampling: Sampling, origins: Origins) -> None:
         """Use other sampling parameters from the next question on, except in lanes with their own."""
         for lane in self.lanes:
             if not lane.spec.own_sampling:
-                lane.spec = replace(lane.spec, sampling=sampling)
+                lane.spec = replace(lane.spec, sampling=sampling, origins=origins)
 
     def stop(self, lane: Lane | None = None) -> None:
         """Stop a lane, or all; what they have written stays."""
@@ -220,7 +221,7 @@ class Race:
 
     async def _answer(self, lane: Lane, engine: Engine) -> None:
         number = len(lane.answers)
-        sampling = lane.spec.sampling
+        sampling = lane.sampling
         if sampling.seed < 0:
             # All lanes get the same seed, so that only the models differ.
             sampling = replace(sampling, seed=self._seeds[number])

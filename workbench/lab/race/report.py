@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from workbench.core.errors import WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo
+from workbench.core.origins import settings_text, sourced_values
 from workbench.core.units import UNKNOWN, figure_text, size_text
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
@@ -33,6 +34,8 @@ class LaneResult:
     seed: int | None = None
     error: WorkbenchError | None = None
     first_divergence: int | None = None
+    settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    """The values that differ from the defaults, and where they come from: see `sourced_values`."""
 
     @property
     def size_bytes(self) -> int | None:
@@ -92,8 +95,9 @@ def result_of(race: Race) -> RaceResult:
 
 
 def _result(race: Race, index: int, lane: Lane) -> LaneResult:
+    settings = sourced_values(lane.sampling, lane.spec.load, lane.origins)
     if lane.answer is None or lane.question != len(race.questions) - 1:
-        return LaneResult(index, lane.label, lane.info, error=lane.error)
+        return LaneResult(index, lane.label, lane.info, error=lane.error, settings=settings)
     outcome = lane.answer.outcome() if not lane.running else None
     message = lane.answer.message()
     return LaneResult(
@@ -107,6 +111,7 @@ def _result(race: Race, index: int, lane: Lane) -> LaneResult:
         seed=outcome.seed if outcome else None,
         error=lane.error,
         first_divergence=race.divergence(lane),
+        settings=settings,
     )
 
 
@@ -153,6 +158,7 @@ def as_json(result: RaceResult) -> Mapping[str, Any]:
         values = lane_values(result, lane) | {
             "text": lane.text,
             "reasoning": lane.reasoning or None,
+            "settings": lane.settings,
             "error": {"kind": error.kind, "message": error.message, "hint": error.hint} if error else None,
         }
         lanes.append(values)
@@ -195,6 +201,8 @@ def as_markdown(result: RaceResult) -> str:
         lines += [f"## {lane.lane + 1}. {lane.label}", ""]
         if lane.error is not None:
             lines += [f"**{lane.error.message}**", ""]
+        if lane.settings:
+            lines += [f"Settings: {settings_text(lane.settings)}.", ""]
         if lane.text:
             lines += [lane.text.strip(), ""]
     return "\n".join(lines).rstrip() + "\n"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from workbench.core.models import ModelEntry, variants_of
+from workbench.core.origins import Origins
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.lab.race.lane import LaneSpec
@@ -24,6 +25,13 @@ class RaceTerms:
     system: str
     greedy: bool = True
     """Whether all lanes take the most likely token, so that only the models differ."""
+    origins: Origins = field(default_factory=dict)
+    """Where the values come from."""
+
+    @property
+    def lane_origins(self) -> Origins:
+        """The origins of the parameters of a lane."""
+        return {**self.origins, "temperature": "race"} if self.greedy else self.origins
 
     @property
     def lane_sampling(self) -> Sampling:
@@ -33,7 +41,9 @@ class RaceTerms:
     def lane(self, ref: str, label: str, recipe: Recipe | None, model: ModelEntry | None = None) -> LaneSpec:
         """A lane of the model that `ref` names, with the opening turns of its Modelfile."""
         opening = recipe.messages if recipe is not None else ()
-        return LaneSpec(ref, label, self.load, self.lane_sampling, self.system, model, opening=opening)
+        return LaneSpec(
+            ref, label, self.load, self.lane_sampling, self.system, model, opening=opening, origins=self.lane_origins
+        )
 
 
 def proposed(model: ModelEntry | None, models: Sequence[ModelEntry]) -> list[ModelEntry]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ParameterError, did_you_mean
+from workbench.core.origins import Origin
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of, shown
 from workbench.store.config.servers import BadValueError
@@ -123,6 +124,7 @@ class _ConfigReader:
         taken: dict[str, Any] = {}
         settings = DEFAULTS.sampling, DEFAULTS.load
         keymap: dict[str, str] = {}
+        origins: dict[str, Origin] = {}
         for key, value in values.items():
             if key in SETTINGS:
                 try:
@@ -136,11 +138,16 @@ class _ConfigReader:
             elif key == "keymap":
                 self._keymap(value, keymap, ("keymap",))
             else:
-                settings = self._parameters(key, value, *settings)
-        return Config(**taken, sampling=settings[0], load=settings[1], keymap=keymap)
+                settings = self._parameters(key, value, *settings, origins)
+        return Config(**taken, sampling=settings[0], load=settings[1], keymap=keymap, origins=origins)
 
     def _parameters(
-        self, table: str, values: Mapping[str, Any], sampling: Sampling, load: LoadSettings
+        self,
+        table: str,
+        values: Mapping[str, Any],
+        sampling: Sampling,
+        load: LoadSettings,
+        origins: dict[str, Origin],
     ) -> tuple[Sampling, LoadSettings]:
         for name, value in values.items():
             if name not in TABLE_KEYS[table]:
@@ -148,6 +155,7 @@ class _ConfigReader:
                 continue
             try:
                 sampling, load = with_values(sampling, load, {name: value})
+                origins[name] = "config"
             except ParameterError as error:
                 self.note((table, name), str(error))
         return sampling, load

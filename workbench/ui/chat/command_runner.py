@@ -148,7 +148,10 @@ class CommandRunner:
         lines = []
         for parameter in PARAMETERS.values():
             value = get_value(conversation.sampling, conversation.load, parameter.name)
-            mark = "" if value == parameter.default else f"   (default {fmt.value(parameter.default)})"
+            origin = conversation.origins.get(parameter.name, "")
+            notes = [origin] if origin not in ("", "stored chat") or value != parameter.default else []
+            notes += [] if value == parameter.default else [f"default {fmt.value(parameter.default)}"]
+            mark = f"   ({', '.join(notes)})" if notes else ""
             lines.append(f"{parameter.name:<20}{fmt.value(value)}{mark}")
         return "\n".join(lines)
 

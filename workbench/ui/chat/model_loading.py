@@ -9,6 +9,7 @@ from textual.worker import Worker, get_current_worker
 from workbench.core.engine import Engine
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry, variants_of
+from workbench.core.origins import recommended_text
 from workbench.core.parameters import LoadSettings
 from workbench.core.recipe import Recipe
 from workbench.ui.chat.answers import ChatAnswers
@@ -129,6 +130,9 @@ class ModelLoader:
         info = engine.info
         self._view.status.say(f"{info.model.label} is ready: loaded in {fmt.milliseconds(info.load_ms)}.")
         self._view.add_swap()
+        conversation = self._workspace.conversation
+        if text := recommended_text(conversation.sampling, conversation.origins):
+            self._view.add(Notice(text, severity="information"))
         for warning in info.warnings:
             self._view.add(Notice(warning, severity="warning"))
 

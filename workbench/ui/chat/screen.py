@@ -214,7 +214,7 @@ class ChatScreen(Screen[None]):
                 self.view.run(self._change_settings(settings), "settings", "settings")
 
         conversation = self._workspace.conversation
-        dialog = SettingsDialog(conversation.system, conversation.sampling, conversation.load)
+        dialog = SettingsDialog(conversation.system, conversation.sampling, conversation.load, conversation.origins)
         self.app.push_screen(dialog, taken)
 
     async def _change_settings(self, settings: Settings) -> None:

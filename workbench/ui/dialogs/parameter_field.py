@@ -89,7 +89,7 @@ class ParameterField(Horizontal):
     input = query_one(Input)
     note = query_one(".field-note", Label)
 
-    def __init__(self, parameter: Parameter, value: Value) -> None:
+    def __init__(self, parameter: Parameter, value: Value, origin: str = "") -> None:
         super().__init__(id=f"field-{parameter.name}")
         self.parameter = parameter
         self.value: Value | None = value
@@ -97,6 +97,7 @@ class ParameterField(Horizontal):
         self.problem = ""
         """The accepted values, where the text is invalid."""
         self._initial = value
+        self._origin = origin
         self._initial_text = clean_line(shown(value))
 
     def compose(self) -> ComposeResult:
@@ -133,7 +134,8 @@ class ParameterField(Horizontal):
             parts = [_MEANINGS.get((self.parameter.name, self.value), "")]
             if self.changed and self.parameter.reload:
                 parts.append("needs a reload")
-            elif self.value != self.parameter.default:
+            elif self.value != self.parameter.default or self._origin:
+                parts.append("this chat" if self.changed else self._origin)
                 parts.append(f"default {shown(self.parameter.default) or 'none'}")
             note = " · ".join(part for part in parts if part)
         self.note.update(note)

@@ -14,6 +14,7 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 from typing_extensions import override
 
+from workbench.core.origins import Origins
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.parameter_field import ParameterField, shown, wanted
@@ -57,11 +58,12 @@ class SettingsDialog(Dialog[Settings | None]):
     system = query_one("#settings-system", TextArea)
     help = query_one("#settings-help", Label)
 
-    def __init__(self, system: str, sampling: Sampling, load: LoadSettings) -> None:
+    def __init__(self, system: str, sampling: Sampling, load: LoadSettings, origins: Origins) -> None:
         super().__init__()
         self._system = system
         self._sampling = sampling
         self._load = load
+        self._origins = origins
 
     def compose(self) -> ComposeResult:
         with dialog_box("settings-box", "Settings", "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"):
@@ -79,7 +81,10 @@ class SettingsDialog(Dialog[Settings | None]):
     def _fields(self, *, reload: bool) -> ComposeResult:
         for parameter in PARAMETERS.values():
             if parameter.reload == reload:
-                yield ParameterField(parameter, get_value(self._sampling, self._load, parameter.name))
+                value = get_value(self._sampling, self._load, parameter.name)
+                origin = self._origins.get(parameter.name, "")
+                is_shown = origin != "stored chat" or value != parameter.default
+                yield ParameterField(parameter, value, origin if is_shown else "")
 
     def on_mount(self) -> None:
         """Begin at the first number: the system prompt is above it."""

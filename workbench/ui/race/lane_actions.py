@@ -124,7 +124,9 @@ class LaneActions:
             if settings is not None and (tuned := spec.changed(settings.values, settings.system)) != spec:
                 self._work(self._replace(column, tuned), "change a lane")
 
-        self._screen.app.push_screen(SettingsDialog(spec.system, spec.sampling, spec.load), chosen)
+        self._screen.app.push_screen(
+            SettingsDialog(spec.system, column.lane.sampling, spec.load, column.lane.origins), chosen
+        )
 
     def _go_to_difference(self, column: LaneColumn, step: int) -> None:
         if self._board.race.reference is column.lane:
@@ -155,7 +157,7 @@ class LaneActions:
 def conversation_of(lane: Lane, questions: Sequence[str]) -> Conversation:
     """The conversation of a lane, to continue in the chat or to export."""
     spec = lane.spec
-    conversation = Conversation(spec.system, spec.sampling, spec.load)
+    conversation = Conversation(spec.system, lane.sampling, spec.load, origins=lane.origins)
     conversation.begin_with(spec.opening)
     ref = lane.info.model.ref if lane.info else spec.ref
     for question, answer in zip(questions, lane.answers, strict=False):

@@ -10,7 +10,7 @@ from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import PARAMETERS, changed_values, get_value
 from workbench.core.units import figure_text
 from workbench.lab.race.divergence import word_difference
-from workbench.lab.race.lane import Lane, LaneSpec
+from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
 from workbench.lab.race.report import LaneResult, RaceResult, ratio
 from workbench.ui.kit import figures as fmt
@@ -33,11 +33,11 @@ _QUESTION, _THOUGHT, _PARTED = "lane--question", "lane--thought", "lane--parted"
 _ADDED, _MISSING, _DIM = "lane--added", "lane--missing", "lane--dim"
 
 
-def own_settings(spec: LaneSpec, reference: LaneSpec) -> list[str]:
+def own_settings(lane: Lane, reference: Lane) -> list[str]:
     """The settings in which a lane differs from the reference."""
-    mine, theirs = (changed_values(each.sampling, each.load) for each in (spec, reference))
+    mine, theirs = (changed_values(each.sampling, each.spec.load) for each in (lane, reference))
     names = [name for name in PARAMETERS if mine.get(name) != theirs.get(name)]
-    return [f"{name}={get_value(spec.sampling, spec.load, name)}" for name in names]
+    return [f"{name}={get_value(lane.sampling, lane.spec.load, name)}" for name in names]
 
 
 def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
@@ -60,7 +60,7 @@ def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
         facts.append(clean(lane.info.backend))
     if lane.info is not None and lane.info.memory is not None:
         facts.append(f"mem {fmt.size(lane.info.memory.total_bytes)}")
-    own = own_settings(lane.spec, reference.spec) if reference is not None else []
+    own = own_settings(lane, reference) if reference is not None else []
     second = styled((cut("  ".join([*own, *facts]) or fmt.DASH, width), _DIM))
     if lane.state == "loading":
         return [first, second, bar(lane.load_fraction, width), Content("")]

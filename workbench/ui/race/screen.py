@@ -115,7 +115,9 @@ class RaceScreen(Screen[None]):
 
     def _terms(self) -> RaceTerms:
         conversation = self._workspace.conversation
-        return RaceTerms(conversation.load, conversation.sampling, conversation.system, self._greedy)
+        return RaceTerms(
+            conversation.load, conversation.sampling, conversation.system, self._greedy, conversation.origins
+        )
 
     def _take(self, _lane: Lane, _event: object) -> None:
         if not self._dirty and self.is_mounted:
@@ -215,7 +217,8 @@ class RaceScreen(Screen[None]):
     async def _ask(self, question: str) -> None:
         race = self._race
         race.solo = self._solo
-        race.set_sampling(self._terms().lane_sampling)
+        terms = self._terms()
+        race.set_sampling(terms.lane_sampling, terms.lane_origins)
         await race.weigh()
         race.ask(question)
         self._painter.resume()

@@ -11,8 +11,9 @@ from workbench.core.chat import Message
 from workbench.core.config import Config, Overflow
 from workbench.core.engine import Request
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling, with_values
-from workbench.core.recipe import GIVEN
+from workbench.core.origins import Origin, Origins, from_origin, with_recommended
+from workbench.core.parameters import SAMPLING_NAMES, LoadSettings, Sampling, Value, get_value, with_values
+from workbench.core.recipe import GIVEN, Recipe
 from workbench.core.session import Session
 from workbench.core.tree import EDITED, INTERRUPTED, History, Making, Node, Tree, Turn, View
 
@@ -30,10 +31,12 @@ class Conversation:
     name: str = ""
     pinned: bool = False
     history: History = field(default_factory=History)
+    origins: Origins = field(default_factory=dict)
+    """Where the values of the parameters come from."""
 
     @classmethod
     def new(cls, config: Config) -> Conversation:
-        return cls(config.system, config.sampling, config.load, config.when_context_full)
+        return cls(config.system, config.sampling, config.load, config.when_context_full, origins=config.origins)
 
     @classmethod
     def resumed(cls, session: Session, config: Config) -> Conversation:
@@ -46,7 +49,14 @@ class Conversation:
             session.created_at,
             session.name,
             session.pinned,
+            # Its answers were written with these values, also where they are the defaults.
+            origins=from_origin(SAMPLING_NAMES, "stored chat"),
         )
+
+    def successor(self) -> Conversation:
+        """An empty conversation with the same settings."""
+        origins = {name: origin for name, origin in self.origins.items() if origin != "stored chat"}
+        return Conversation(self.system, self.sampling, self.load, self.when_context_full, origins=origins)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -152,6 +162,27 @@ class Conversation:
         """
         self.sampling, self.load = with_values(self.sampling, self.load, values)
         self.system = system
+        self.origins = {**self.origins, **from_origin(values, "this chat")}
+
+    def take(self, recipe: Recipe) -> None:
+        """Take the settings of a Modelfile, in which those of the command line may have replaced some."""
+        given = dict(recipe.parameters)
+        origins: dict[str, Origin] = from_origin(given, "Modelfile")
+        for name, value in given.items():
+            is_same = get_value(self.sampling, self.load, name) == value
+            if is_same and self.origins.get(name) == "command line":
+                origins[name] = "command line"
+        self.change(recipe.system or self.system, given)
+        self.origins = {**self.origins, **origins}
+
+    def use_recommended(self, recommended: Iterable[tuple[str, Value]]) -> None:
+        """Use what the author of the model recommends, where nothing else has set a value."""
+        self.sampling, self.origins = with_recommended(self.sampling, self.origins, recommended)
+
+    @property
+    def default_sampling(self) -> Sampling:
+        """The sampling parameters without what the author of one model recommends."""
+        return with_recommended(self.sampling, self.origins, ())[0]
 
     def session(self, session_id: str, model: ModelEntry | None) -> Session:
         """The conversation as it would be stored."""

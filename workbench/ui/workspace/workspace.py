@@ -18,6 +18,7 @@ from workbench.core.engine import Engine, Request
 from workbench.core.errors import CancelledError, SessionError, WorkbenchError
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry, Naming
+from workbench.core.origins import Origins
 from workbench.core.recipe import Recipe
 from workbench.core.session import ExportFormat, Session
 from workbench.core.telemetry import Situation
@@ -91,8 +92,12 @@ class Workspace:
         except WorkbenchError:
             await self._load_as_before()
             raise
+        before = self.conversation.sampling
+        self.conversation.use_recommended(engine.info.recommended)
         if recipe.system or recipe.parameters:
-            await self.change(recipe.system or self.conversation.system, dict(recipe.parameters))
+            self.conversation.take(recipe)
+        if recipe.system or recipe.parameters or self.conversation.sampling != before:
+            await self.recorder.settings(self.conversation)
         if not self.conversation.turns:
             self.conversation.begin_with(recipe.messages)
         await self.swaps.opened(engine)
@@ -217,14 +222,17 @@ class Workspace:
 
     def save_defaults(self) -> Sequence[str]:
         """Make the current settings the defaults of new conversations. Returns and raises as `Services.save_config`."""
-        changes: dict[str, Any] = {name: getattr(self.conversation, name) for name in ("system", "sampling", "load")}
+        now = self.conversation
+        changes: dict[str, Any] = {"system": now.system, "sampling": now.default_sampling, "load": now.load}
         replaced = self._services.save_config(changes)
-        self._config = replace(self._config, **changes)
+        kept: Origins = {name: "config" for name, origin in now.origins.items() if origin != "author"}
+        self._config = replace(self._config, **changes, origins=kept)
         return replaced
 
     async def new(self) -> None:
-        old = self.conversation
-        await self._switch_to(Conversation(old.system, old.sampling, old.load, old.when_context_full))
+        await self._switch_to(self.conversation.successor())
+        if self.engine is not None:
+            self.conversation.use_recommended(self.engine.info.recommended)
         if self.model is not None and self.model.recipe is not None:
             self.conversation.begin_with(self.model.recipe.messages)
 
