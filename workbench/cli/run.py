@@ -102,9 +102,10 @@ async def _answer(
         else:
             say()
             note(_summary(outcome.metrics))
-            if outcome.notice:
-                note(f"workbench: {outcome.notice}")
-        return FAILED if outcome.error is not None else INTERRUPTED if outcome.reason == "cancelled" else 0
+        if outcome.notice:
+            note(f"workbench: {outcome.notice}")
+        empty = outcome.reason == "stop" and not answer.has_text
+        return FAILED if outcome.error is not None or empty else INTERRUPTED if outcome.reason == "cancelled" else 0
 
     try:
         return await stoppable(ask)

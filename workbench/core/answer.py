@@ -29,6 +29,27 @@ class Outcome:
     """A note to the user about how it was made; empty for none."""
 
 
+def ending_notice(message: Message, end: Finished) -> str:
+    """The note on an answer without a text, or that a server has ended; empty for others."""
+    limit = "the limit of the server" if end.server_limit else "the token limit (num_predict)"
+    if end.reason == "cancelled":
+        return ""
+    if message.content.strip():
+        return f"The answer was ended by {limit}." if end.server_limit else ""
+    if message.reasoning.strip():
+        if end.reason == "stop":
+            return "The model wrote thoughts and no answer. Continue the answer, or ask again."
+        used = "filled the context" if end.reason == "context" else f"used up {limit}"
+        return f"The thoughts {used}: there is no answer yet. Continue the answer, or raise the limit and ask again."
+    if end.usage.unseen_tokens:
+        return f"The answer has no text: the server spent {end.usage.unseen_tokens:,} tokens on thoughts it hides."
+    if end.reason == "stop":
+        return "The model wrote nothing: it ended the answer without a text."
+    if end.usage.completion_tokens or end.reason == "context" or end.server_limit:
+        return f"The answer has no text: it ended at {'the context' if end.reason == 'context' else limit}."
+    return ""
+
+
 class Answer:
     """An answer in progress."""
 
@@ -77,7 +98,9 @@ class Answer:
         match self._end:
             case Finished() as end:
                 dropped = dropped or end.dropped
-                return Outcome(self.message(), metrics, end.reason, dropped=dropped, seed=end.seed, notice=end.notice)
+                message = self.message()
+                notice = " ".join(filter(None, (ending_notice(message, end), end.notice)))
+                return Outcome(message, metrics, end.reason, dropped=dropped, seed=end.seed, notice=notice)
             case Failed() as failed:
                 return Outcome(self.message(), metrics, "failed", failed.error, dropped)
         error = EngineError("The engine ended the answer without a reason.", "See the log, and try again.")

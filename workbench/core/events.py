@@ -91,6 +91,8 @@ class Finished:
     timings: Timings | None = None
     dropped: int = 0
     """Messages left out, where only the end of the answer shows it; otherwise `PromptProgress` has the count."""
+    server_limit: bool = False
+    """Whether it ended at a limit of the server that nobody had asked for."""
     notice: str = ""
     """A note to the user about how this answer was made; empty for none."""
 

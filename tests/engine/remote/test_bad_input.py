@@ -332,7 +332,7 @@ async def test_words_after_the_mark_at_the_end_are_not_read(raw_serve, host):
     server = await raw_serve(chat)
     events = await events_of(await opened(host(), server))
     assert text_of(events) == "All"
-    assert events[-1].reason == "context"
+    assert (events[-1].reason, events[-1].server_limit) == ("length", True)
 
 
 async def test_a_server_that_is_gone_when_it_is_asked(host, raw_serve):

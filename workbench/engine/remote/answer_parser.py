@@ -19,7 +19,11 @@ from workbench.engine.text import AnswerText
 
 BYTES_PER_TOKEN = 4
 """An estimate for text whose tokens were not counted: that of English."""
+SPARE_TOKENS = 8
+"""How many tokens before the end of its context a server may stop."""
 NO_ID = -1
+_PART_TEXTS = ("text", "thinking", "reasoning", "thought", "content", "summary", "refusal")
+"""The names under which a part of a content has its text."""
 _MOST_AT_ONCE = 100_000
 """Tokens that a server may claim to have sent in one piece."""
 
@@ -41,6 +45,8 @@ class AnswerParser(ABC):
         self._submitted_ns = submitted_ns
         self._prompt_bytes = prompt_bytes
         self._limit = limit
+        self.n_ctx = 0
+        """The context length of the model on the server, in tokens; 0 where it is not known."""
         self._splitter: AnswerText | None = AnswerText()
         """Finds reasoning in the text, until the server turns out to send it apart."""
         self._events: list[Event] = []
@@ -93,21 +99,33 @@ class AnswerParser(ABC):
         thoughts, text = self.rest()
         reason: FinishReason = "cancelled" if cancelled else self.reason or "stop"
         counted = self.completion_tokens
-        if reason == "length" and (self._limit < 0 or (counted is not None and counted < self._limit)):
-            # The requested limit was not reached, so that of the context was. Pieces are too inexact a count for this:
-            # a character of two tokens comes in one.
-            reason = "context"
+        # Whether the requested limit was not reached. Pieces are too inexact a count: a character of two tokens
+        # comes in one.
+        unasked = reason == "length" and (self._limit < 0 or (counted is not None and counted < self._limit))
+        usage = self._usage()
+        if unasked and 0 < self.n_ctx <= usage.prompt_tokens + usage.completion_tokens + SPARE_TOKENS:
+            reason, unasked = "context", False
         lane_ns = at_ns - self._submitted_ns
-        return Finished(reason, self._usage(), at_ns, lane_ns, None, text, "answer", thoughts, self.timings)
+        return Finished(
+            reason, usage, at_ns, lane_ns, None, text, "answer", thoughts, self.timings, server_limit=unasked
+        )
 
     def _usage(self) -> Usage:
+        if self.tokens and not self.completion_tokens:
+            # A server that does not count sends zeros beside the text.
+            self.completion_tokens = None
+        self.prompt_tokens = self.prompt_tokens or None
         estimated = self.prompt_tokens is None or self.completion_tokens is None
         prompt = -(-self._prompt_bytes // BYTES_PER_TOKEN) if self.prompt_tokens is None else self.prompt_tokens
         completion = self.tokens if self.completion_tokens is None else self.completion_tokens
         return Usage(prompt, self.cached_tokens, completion, estimated, self.unseen_tokens)
 
     def _text(self, text: object, kind: TokenKind, at_ns: int) -> None:
-        """Add a piece of text, which is one token; anything else is skipped."""
+        """Add a piece of text, which is one token, or a list of parts; anything else is skipped."""
+        if isinstance(text, list):
+            for part in text:
+                self._part(part, kind, at_ns)
+            return
         if not isinstance(text, str) or not text:
             return
         if not text.isascii():
@@ -121,6 +139,15 @@ class AnswerParser(ABC):
             piece = self._splitter.push(text.encode())
             text, kind, recast = piece.text, piece.kind, piece.recast
         self._add(text, kind, at_ns, recast=recast)
+
+    def _part(self, part: object, kind: TokenKind, at_ns: int) -> None:
+        """Add a part: a text, or an object with its type and a text or list of parts under one of several names."""
+        if not isinstance(part, dict):
+            self._text(part, kind, at_ns)
+            return
+        thoughts = any(word in str(part.get("type", "")) for word in ("think", "reason", "thought"))
+        inner = next((part[name] for name in _PART_TEXTS if isinstance(part.get(name), str | list)), None)
+        self._text(inner, "reasoning" if thoughts else kind, at_ns)
 
     def _add(self, text: str, kind: TokenKind, at_ns: int, *, recast: bool = False) -> None:
         self.tokens += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from workbench.core.chat import Message
+from workbench.core.chat import without_empty_answers
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
@@ -81,9 +81,22 @@ def text_of(request: Request) -> str:
     return "".join(message.content for message in request.messages)
 
 
-def as_messages(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    """A conversation in the form of all APIs, without the reasoning before earlier answers."""
-    return [{"role": message.role, "content": message.content} for message in messages]
+def as_messages(request: Request) -> list[dict[str, str]]:
+    """A conversation in the form of all APIs, without the reasoning before earlier answers.
+
+    The beginning of an answer that is continued is the last message.
+    """
+    beginning = request.messages[-1:] if request.continues else ()
+    earlier = without_empty_answers(request.messages[:-1] if request.continues else request.messages)
+    return [{"role": message.role, "content": message.content} for message in (*earlier, *beginning)]
+
+
+def refuse_thoughts(server: str) -> EngineError:
+    """The error for an answer of thoughts alone, which a server cannot continue."""
+    return EngineError(
+        f"{server} cannot continue an answer of thoughts alone.",
+        "Ask again (regenerate) with a higher limit of tokens (num_predict), or with less thinking.",
+    )
 
 
 def refuse_tokens(server: str) -> EngineError:

@@ -44,7 +44,9 @@ class RemoteEngine(Engine):
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
-            asking = RemoteGeneration(self._client, self._dialect, request, cancel, outbox, self._history)
+            asking = RemoteGeneration(
+                self._client, self._dialect, request, cancel, outbox, self._history, self.info.settings.num_ctx
+            )
             shared_network.submit(asking.run())
 
         return self._answers.stream(start, cancel)

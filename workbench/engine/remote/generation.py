@@ -46,7 +46,7 @@ class PromptHistory:
 
 
 class RemoteGeneration:
-    """The generation of one answer. `history` is kept from one answer to the next."""
+    """The generation of one answer. `history` is kept from one answer to the next; `n_ctx` is 0 if not known."""
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class RemoteGeneration:
         cancel: CancelToken,
         outbox: Outbox,
         history: PromptHistory,
+        n_ctx: int = 0,
     ) -> None:
         self._client = client
         self._dialect = dialect
@@ -63,6 +64,7 @@ class RemoteGeneration:
         self._cancel = cancel
         self._outbox = outbox
         self._history = history
+        self._n_ctx = n_ctx
         self._submitted_ns = 0
         self._at_ns = 0
         self._parser: AnswerParser | None = None
@@ -162,6 +164,7 @@ class RemoteGeneration:
         """Send the question, and deliver its events until the answer is complete."""
         client = self._client
         parser = self._parser = self._dialect.parser(question, self._submitted_ns, most_tokens)
+        parser.n_ctx = self._n_ctx
         self._waits_s = client.timeouts.first
         error: WorkbenchError
         try:

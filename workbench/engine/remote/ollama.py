@@ -96,7 +96,10 @@ class OllamaDialect(Dialect):
         size = len(text_of(request).encode("utf-8", "replace"))
         if request.prompt is not None:
             return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed)
-        return Question("/api/chat", body | {"messages": as_messages(request.messages)}, size, seed)
+        messages = as_messages(request)
+        if request.continues and request.messages[-1].reasoning:
+            messages[-1]["thinking"] = request.messages[-1].reasoning
+        return Question("/api/chat", body | {"messages": messages}, size, seed)
 
     @override
     def milder(self, question: Question, answer: HttpResponse) -> Question | None:

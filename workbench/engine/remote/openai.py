@@ -14,6 +14,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from workbench.core.chat import Message
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
@@ -21,7 +22,16 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
-from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
+from workbench.engine.remote.dialect import (
+    Dialect,
+    Opened,
+    Question,
+    as_messages,
+    model_id,
+    refuse_thoughts,
+    refuse_tokens,
+    text_of,
+)
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import is_context_error, message_in
 from workbench.engine.remote.response import HttpResponse, fields
@@ -36,6 +46,9 @@ OWN: Mapping[ServerKind, Mapping[str, str]] = {
     "LM Studio": {"top_k": "top_k", "min_p": "min_p", "repeat_penalty": "repeat_penalty"},
 }
 """The further parameters of some servers, with their names for them."""
+
+CONTINUES: frozenset[ServerKind] = frozenset({"llama-server", "vLLM"})
+"""The servers that continue the last message, thoughts too, where `continue_final_message` says so."""
 
 _EXTRAS = ("stream_options", "return_progress")
 """Fields that do not change the answer: the first to be removed where a server refuses a request."""
@@ -80,9 +93,20 @@ class OpenAIDialect(Dialect):
         elif request.prompt is not None:
             body["prompt"] = request.prompt
         else:
-            path, body["messages"] = "/v1/chat/completions", as_messages(request.messages)
+            path, body["messages"] = "/v1/chat/completions", as_messages(request)
+            if request.continues:
+                self._continue(request.messages[-1], body)
         kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
         return Question(path, kept, size, seed if "seed" in kept else None)
+
+    def _continue(self, beginning: Message, body: dict[str, Any]) -> None:
+        """Have the server continue the last message. The others continue it by themselves, but no thoughts."""
+        if self._server.kind in CONTINUES:
+            body |= {"continue_final_message": True, "add_generation_prompt": False}
+            if beginning.reasoning:
+                body["messages"][-1]["reasoning_content"] = beginning.reasoning
+        elif not beginning.content:
+            raise refuse_thoughts("This server")
 
     def _sampling(self, sampling: Sampling, seed: int) -> dict[str, Any]:
         values: dict[str, Any] = {name: getattr(sampling, name) for name in PLAIN}
@@ -150,7 +174,8 @@ class OpenAIAnswerParser(AnswerParser):
             return
         delta = choice.get("delta")
         if isinstance(delta, dict):
-            self._text(delta.get("reasoning_content") or delta.get("reasoning"), "reasoning", at_ns)
+            thoughts = (delta.get(name) for name in ("reasoning_content", "reasoning", "thinking"))
+            self._text(next(filter(None, thoughts), None), "reasoning", at_ns)
             self._text(delta.get("content"), "answer", at_ns)
             self._text(delta.get("refusal"), "answer", at_ns)
         else:

@@ -33,6 +33,8 @@ class LaneResult:
     finish_reason: str | None = None
     seed: int | None = None
     error: WorkbenchError | None = None
+    notice: str = ""
+    """A note on how the answer was made, or that it has no text."""
     first_divergence: int | None = None
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """The values that differ from the defaults, and where they come from: see `sourced_values`."""
@@ -110,6 +112,7 @@ def _result(race: Race, index: int, lane: Lane) -> LaneResult:
         finish_reason=outcome.reason if outcome else None,
         seed=outcome.seed if outcome else None,
         error=lane.error,
+        notice=outcome.notice if outcome else "",
         first_divergence=race.divergence(lane),
         settings=settings,
     )
@@ -201,6 +204,8 @@ def as_markdown(result: RaceResult) -> str:
         lines += [f"## {lane.lane + 1}. {lane.label}", ""]
         if lane.error is not None:
             lines += [f"**{lane.error.message}**", ""]
+        elif lane.notice:
+            lines += [f"*{lane.notice}*", ""]
         if lane.settings:
             lines += [f"Settings: {settings_text(lane.settings)}.", ""]
         if lane.text:

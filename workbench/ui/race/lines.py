@@ -125,6 +125,9 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
             start, end = (start, start + 1) if start < len(whole) else (max(0, len(whole) - 1), len(whole))
         spans.append(Span(start, end, _PARTED))
     lines = wrap(Content(whole, spans), width) if whole else []
+    notice = lane.answer.outcome().notice if lane.answer.phase == "done" else ""
+    if notice and lane.error is None:
+        lines += [Content(""), *_wrapped(clean_line(notice), width, "lane--warn")]
     if lane.error is not None:
         lines += [Content(""), *_wrapped(clean(str(lane.error)), width, "lane--bad")]
     return lines
