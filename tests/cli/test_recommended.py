@@ -76,3 +76,18 @@ def test_each_lane_of_a_race_has_its_own(call, own, tmp_path):
     assert "Settings: temperature 0 (author)" in Path(file).read_text(encoding="utf-8")
     _, out, _ = call("compare", own, plain, *arguments, "--greedy", "--json")
     assert [lane["settings"]["temperature"]["from"] for lane in json.loads(out)["lanes"]] == ["race", "race"]
+
+
+def test_the_order_and_a_bias_from_the_file_and_the_command_line(call, tmp_path):
+    keys = {"general.sampling.sequence": "top_k;temp", "general.sampling.xtc_probability": 0.25}
+    path = str(write_model(tmp_path / "sequence.gguf", keys=keys))
+    found, err = run(call, path, "Once", "--set", "logit_bias=40=100", "--set", "logit_bias=41=-inf 42=-1")
+    assert found["settings"]["samplers"] == {"value": ["top_k", "temperature"], "from": "author"}
+    assert found["settings"]["xtc_probability"] == {"value": 0.25, "from": "author"}
+    assert found["settings"]["logit_bias"] == {"value": ["40=100", "41=-inf", "42=-1"], "from": "command line"}
+    assert len(set(found["text"])) == 1
+    assert "samplers top_k temperature" in err
+    status, _, err = call("run", path, "Once", "--set", "samplers=top_k;tfs")
+    assert status != 0
+    assert "names out of penalties, dry, top_n_sigma" in err
+    assert "--set" in call("run", "--help")[1]

@@ -142,7 +142,9 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
         case "choice":
             return st.sampled_from(parameter.choices)
         case _:
-            return st.lists(st.text()).map(tuple)
+            text = st.sampled_from(parameter.choices) if parameter.choices else st.text()
+            text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text
+            return st.lists(text).map(tuple)
 
 
 @given(st.data())
@@ -181,3 +183,40 @@ def test_any_text_is_a_value_or_an_error(name: str, text: str) -> None:
 )
 def test_ranges_in_words(name: str, text: str) -> None:
     assert PARAMETERS[name].range_text == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("samplers", "top_k;temperature", ("top_k", "temperature")),
+        ("samplers", "Top-K, temp typical", ("top_k", "temperature", "typ_p")),
+        ("samplers", "", ()),
+        ("logit_bias", "15043=-5 2=-inf,7=+1.5", ("15043=-5", "2=-inf", "7=+1.5")),
+        ("dry_sequence_breakers", "a b", ("a b",)),
+        ("top_n_sigma", "-1", -1.0),
+        ("mirostat", "2", 2),
+    ],
+)
+def test_samplers_as_they_are_typed(name: str, text: str, value: object) -> None:
+    assert parse_value(name, text) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("samplers", "top_k;tfs_z"),
+        ("logit_bias", "15043"),
+        ("logit_bias", "-1=2"),
+        ("logit_bias", "1=inf"),
+        ("logit_bias", "1=nan"),
+        ("logit_bias", "1=99999999999"),
+        ("mirostat", "3"),
+        ("dry_base", "0"),
+        ("adaptive_decay", "1"),
+        ("xtc_threshold", "1.5"),
+        ("top_n_sigma", "-2"),
+    ],
+)
+def test_samplers_out_of_range(name: str, text: str) -> None:
+    with pytest.raises(ParameterError):
+        parse_value(name, text)

@@ -35,6 +35,13 @@ def test_every_key_that_the_program_has_a_parameter_for():
         ("top_k", "40", "top_k", 40),
         ("top_k", 0, "top_k", 0),
         ("penalty_last_n", -1, "repeat_last_n", -1),
+        ("xtc_probability", 0.5, "xtc_probability", 0.5),
+        ("xtc_threshold", 0.2, "xtc_threshold", 0.2),
+        ("mirostat", 2, "mirostat", 2),
+        ("mirostat_tau", 4, "mirostat_tau", 4.0),
+        ("mirostat_eta", 0.25, "mirostat_eta", 0.25),
+        ("sequence", "penalties;top_k;temperature", "samplers", ("penalties", "top_k", "temperature")),
+        ("sequence", "top-k;temp;infill;adaptive_p", "samplers", ("top_k", "temperature")),
     ],
 )
 def test_any_type_of_number_is_read(key, value, name, read_as):
@@ -56,6 +63,8 @@ def test_any_type_of_number_is_read(key, value, name, read_as):
         ("top_k", -1),
         ("top_p", 1.5),
         ("min_p", True),
+        ("sequence", "top_k;tail_free"),
+        ("mirostat", 3),
         ("temp", Array(ValueType.FLOAT32, 1, [0.5])),
     ],
 )

@@ -155,7 +155,9 @@ def value_of(parameter):
         case "choice":
             return st.sampled_from(parameter.choices)
         case _:
-            return st.lists(printable, max_size=3).map(tuple)
+            text = st.sampled_from(parameter.choices) if parameter.choices else printable
+            text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text
+            return st.lists(text, max_size=3).map(tuple)
 
 
 # What survives in a Modelfile: see the tests of the writer for what does not.

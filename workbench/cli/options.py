@@ -61,18 +61,15 @@ def system_prompt(options: argparse.Namespace, config: Config, recipe: Recipe | 
 def given_values(options: argparse.Namespace) -> dict[str, Value]:
     """The parameters of the command line, by name; raises a ParameterError where one is not valid."""
     values: dict[str, Value] = {}
-    stops: list[str] = []
     for assignment in options.set:
         name, equals, text = _checked(assignment, "The text of --set").partition("=")
         if not equals:
             raise ParameterError(f"--set {assignment!r} has no value.", "Write --set NAME=VALUE.")
         value = parse_value(name.strip(), text)
         if isinstance(value, tuple):
-            stops += value
-        else:
-            values[name.strip()] = value
-    if stops:
-        values["stop"] = tuple(stops)
+            before = values.get(name.strip(), ())
+            value = (*before, *value) if isinstance(before, tuple) else value
+        values[name.strip()] = value
     for name, given in (("seed", options.seed), ("num_predict", options.max_tokens)):
         if given is not None:
             values[name] = check_value(name, given)

@@ -71,5 +71,5 @@ def settings_text(settings: Mapping[str, Mapping[str, object]]) -> str:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
-        return " ".join(map(repr, value)) or "none"
+        return " ".join(item if item.isprintable() and item.isascii() else repr(item) for item in value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -7,6 +7,7 @@ llama.cpp's. One table serves the settings panel, `--set NAME=VALUE`, the config
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -16,6 +17,12 @@ from workbench.core.errors import ParameterError, did_you_mean
 Value = bool | int | float | str | tuple[str, ...]
 
 SPLIT_MODES = ("layer", "row", "none")
+SAMPLERS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
+"""The samplers in llama.cpp's order, by its names (`common/sampling.cpp`)."""
+OTHER_NAMES: Mapping[str, str] = {
+    "temp": "temperature", "typical": "typ_p", "typical_p": "typ_p", "nucleus": "top_p"
+}  # fmt: skip
+"""Further names of samplers."""
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
@@ -32,6 +39,21 @@ class Sampling:
     repeat_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = 64
+    dry_sequence_breakers: tuple[str, ...] = ("\n", ":", '"', "*")
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    adaptive_target: float = -1.0
+    adaptive_decay: float = 0.9
+    logit_bias: tuple[str, ...] = ()
+    samplers: tuple[str, ...] = SAMPLERS
     seed: int = -1
     num_predict: int = -1
     stop: tuple[str, ...] = ()
@@ -63,10 +85,15 @@ class Parameter:
     kind: Literal["int", "float", "bool", "choice", "strings"]
     default: Value
     help: str
-    low: int = 0
+    low: float = 0
     """The bounds of a number, both included."""
-    high: int = 0
+    high: float = 0
     choices: tuple[str, ...] = ()
+    """The allowed values; of `strings`, those of each text."""
+    form: str = ""
+    """A regular expression for each text of `strings`; empty for any text."""
+    form_text: str = ""
+    """The form in words."""
     reload: bool = False
     """Whether a change takes effect only when the model is loaded again."""
     in_modelfile: bool = True
@@ -80,7 +107,8 @@ class Parameter:
         if self.kind == "bool":
             return "true or false"
         if self.kind == "strings":
-            return "text"
+            names = f"names out of {', '.join(self.choices)}" if self.choices else ""
+            return names or self.form_text or "text"
         noun = "a whole number" if self.kind == "int" else "a number"
         return f"{noun} from {self.low:,} to {self.high:,}"
 
@@ -106,6 +134,49 @@ def _table() -> dict[str, Parameter]:
                   "Subtracted from the logits of tokens already seen; 0 is off.", -100, 100),
         Parameter("frequency_penalty", "Frequency penalty", "float", sampling.frequency_penalty,
                   "Subtracted once for each time that a token was seen; 0 is off.", -100, 100),
+        Parameter("top_n_sigma", "Top-n-sigma", "float", sampling.top_n_sigma,
+                  "Keep tokens whose logit is within n standard deviations of the highest; -1 is off.",
+                  -1, 100, in_modelfile=False),
+        Parameter("xtc_probability", "XTC probability", "float", sampling.xtc_probability,
+                  "How often the likeliest tokens are dropped (exclude top choices); 0 is off.",
+                  0, 1, in_modelfile=False),
+        Parameter("xtc_threshold", "XTC threshold", "float", sampling.xtc_threshold,
+                  "XTC drops all tokens of at least this probability but the least likely of them; above 0.5 is off.",
+                  0, 1, in_modelfile=False),
+        Parameter("dry_multiplier", "DRY multiplier", "float", sampling.dry_multiplier,
+                  "The strength of DRY, which penalizes tokens that would repeat a sequence; 0 is off.",
+                  0, 100, in_modelfile=False),
+        Parameter("dry_base", "DRY base", "float", sampling.dry_base,
+                  "The DRY penalty grows by this factor with each further token of a repeated sequence.",
+                  1, 100, in_modelfile=False),
+        Parameter("dry_allowed_length", "DRY allowed length", "int", sampling.dry_allowed_length,
+                  "Sequences up to this many tokens may be repeated without a DRY penalty.",
+                  0, int32, in_modelfile=False),
+        Parameter("dry_penalty_last_n", "DRY window", "int", sampling.dry_penalty_last_n,
+                  "How many of the last tokens DRY considers; 0 is off, -1 is the whole context.",
+                  -1, int32, in_modelfile=False),
+        Parameter("dry_sequence_breakers", "DRY breakers", "strings", sampling.dry_sequence_breakers,
+                  "Texts at which a repeated sequence ends for DRY.", in_modelfile=False),
+        Parameter("mirostat", "Mirostat", "int", sampling.mirostat,
+                  "1 or 2 keeps the surprise of the answer constant; only the temperature applies beside it. 0 is off.",
+                  0, 2, in_modelfile=False),
+        Parameter("mirostat_tau", "Mirostat tau", "float", sampling.mirostat_tau,
+                  "The surprise that Mirostat aims at, in bits per token; lower is more focused.",
+                  0, 100, in_modelfile=False),
+        Parameter("mirostat_eta", "Mirostat eta", "float", sampling.mirostat_eta,
+                  "How fast Mirostat corrects itself.", 0, 1, in_modelfile=False),
+        Parameter("adaptive_target", "Adaptive-p target", "float", sampling.adaptive_target,
+                  "Prefer tokens of about this probability, corrected by those chosen before; -1 is off.",
+                  -1, 1, in_modelfile=False),
+        Parameter("adaptive_decay", "Adaptive-p decay", "float", sampling.adaptive_decay,
+                  "How slowly adaptive-p forgets the tokens chosen before.", 0, 0.99, in_modelfile=False),
+        Parameter("logit_bias", "Logit bias", "strings", sampling.logit_bias,
+                  "Added to the logits of tokens, as TOKEN=BIAS with the id of the token; -inf never writes it.",
+                  form=r"[0-9]{1,9}=(-inf|[+-]?[0-9]{1,6}(\.[0-9]{1,6})?)",
+                  form_text="TOKEN=BIAS, such as 15043=-5 or 2=-inf", in_modelfile=False),
+        Parameter("samplers", "Sampler order", "strings", sampling.samplers,
+                  "The samplers in the order in which they apply; one that is left out does not.",
+                  choices=SAMPLERS, in_modelfile=False),
         Parameter("seed", "Seed", "int", sampling.seed, "-1 draws a random one for each answer.", -1, 2**32 - 2),
         Parameter("num_predict", "Max tokens", "int", sampling.num_predict,
                   "The longest answer, in tokens; -1 is until the model ends it or the context is full.", -1, int32),
@@ -172,8 +243,8 @@ def check_value(name: str, value: object) -> Value:
         case "bool", bool():
             return value
         case "strings", str():
-            return (value,)
-        case "strings", list() | tuple() if all(isinstance(item, str) for item in value):
+            return check_value(name, (value,))
+        case "strings", list() | tuple() if all(isinstance(item, str) and _fits(parameter, item) for item in value):
             return tuple(value)
         case "choice", str() if value in parameter.choices:
             return value
@@ -184,6 +255,21 @@ def check_value(name: str, value: object) -> Value:
         ):
             return float(value)
     raise _refuse(parameter, value)
+
+
+def _fits(parameter: Parameter, text: str) -> bool:
+    """Whether `text` may be one of the texts of a parameter."""
+    if parameter.choices:
+        return text in parameter.choices
+    return not parameter.form or re.fullmatch(parameter.form, text) is not None
+
+
+def _full_name(parameter: Parameter, text: str) -> str:
+    """A name as `parameter.choices` has it, also from llama.cpp's other names for it."""
+    if not parameter.choices:
+        return text
+    name = text.casefold().replace("-", "_")
+    return OTHER_NAMES.get(name, name)
 
 
 def parse_value(name: str, text: str) -> Value:
@@ -206,6 +292,9 @@ def parse_value(name: str, text: str) -> Value:
                 return word in _TRUE
             case "choice":
                 return check_value(name, text.strip().casefold())
+            case _ if parameter.choices or parameter.form:
+                # Names and numbers, unlike texts, contain no separators.
+                return check_value(name, [_full_name(parameter, item) for item in re.split(r"[\s,;|]+", text) if item])
             case _:
                 return (text,)
     except ValueError:

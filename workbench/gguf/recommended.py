@@ -17,6 +17,12 @@ NAMES: Mapping[str, str] = {
     "min_p": "min_p",
     "penalty_last_n": "repeat_last_n",
     "penalty_repeat": "repeat_penalty",
+    "xtc_probability": "xtc_probability",
+    "xtc_threshold": "xtc_threshold",
+    "mirostat": "mirostat",
+    "mirostat_tau": "mirostat_tau",
+    "mirostat_eta": "mirostat_eta",
+    "sequence": "samplers",
 }
 """The parameters by their keys below `general.sampling`: those of llama.cpp's `gguf-py/gguf/constants.py`."""
 
@@ -41,6 +47,9 @@ def recommended_sampling(metadata: Mapping[str, Metadata]) -> tuple[tuple[tuple[
 def _read(name: str, value: Metadata) -> Value:
     if isinstance(value, Array):
         raise ParameterError(f"{name} cannot be a list.")
+    if name == "samplers" and isinstance(value, str):
+        # Adaptive-p applies by its target alone; infill is for code completion.
+        value = ";".join(item for item in value.split(";") if item.strip() not in ("adaptive_p", "infill"))
     if isinstance(value, float):
         # As many digits as llama.cpp keeps: 0.7 in 32 bits is 0.699999988.
         value = round(value, 6)

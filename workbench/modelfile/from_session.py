@@ -117,6 +117,10 @@ def _parameters(session: Session, named: bool) -> dict[str, Value]:
     return {name: values[name] for name in PARAMETERS if name in values and PARAMETERS[name].in_modelfile}
 
 
+def _in_one_line(value: Value) -> str:
+    return " ".join(map(repr, value)) if isinstance(value, tuple) else written_value(value)
+
+
 def _is_name(base: str, session: Session) -> bool:
     """Whether FROM names a model instead of a file."""
     return base != session.model_path and not base.startswith((".", "~", "/", "\\")) and not base.endswith(".gguf")
@@ -135,9 +139,9 @@ def _comments(session: Session, origin: Modelfile | None, *, named: bool) -> tup
     if named and not session.system:
         comments.append("The session had no system prompt, and a Modelfile cannot remove the one of its FROM.")
     comments += [
-        f"A Modelfile cannot hold {name} {written_value(value)}, which the session used."
+        f"A Modelfile cannot hold {name} {_in_one_line(value)}, which the session used."
         for name, value in changed_values(session.sampling, session.load).items()
-        if not PARAMETERS[name].in_modelfile and value != ONE_GPU and not isinstance(value, tuple)
+        if not PARAMETERS[name].in_modelfile and value != ONE_GPU
     ]
     if empty := sum(not turn.message.content for turn in session.turns):
         comments.append(f"Left out: {empty} {'message' if empty == 1 else 'messages'} without text.")

@@ -52,7 +52,9 @@ def test_the_comments_of_a_new_file_are_the_defaults():
     defaults = Config()
     for name in ("model_folders", "model_stores", "servers"):
         assert tuple(values.pop(name)) == getattr(defaults, name)
-    assert Sampling(**{**values.pop("sampling"), "stop": ()}) == defaults.sampling
+    sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in values["sampling"].items()}
+    values.pop("sampling")
+    assert Sampling(**{**sampling, "stop": ()}) == defaults.sampling
     assert LoadSettings(**values.pop("load")) == defaults.load
     assert values.pop("keymap") == {}
     assert all(getattr(defaults, name) == value for name, value in values.items())

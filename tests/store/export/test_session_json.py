@@ -67,7 +67,7 @@ async def test_a_session_that_was_imported_is_identical(tmp_path):
         (text(created_at=float("nan")), "'created_at'"),
         (text(updated_at=1e300), "'updated_at'"),
         (text(sampling={"top_k": -4}), "top_k"),
-        (text(sampling={"mirostat": 1}), "'mirostat'"),
+        (text(sampling={"smoothing": 1}), "'smoothing'"),
         (text(sampling=[]), "'sampling'"),
         (text(messages={}), "'messages'"),
         (text(leaf=9), "'leaf'"),

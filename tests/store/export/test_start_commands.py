@@ -13,7 +13,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.session import Session
 from workbench.core.tree import Tree, View
 from workbench.store.export.session import session_text
-from workbench.store.export.start_commands import LOAD_OPTIONS, SAMPLING_OPTIONS
+from workbench.store.export.start_commands import FURTHER_OPTIONS, LOAD_OPTIONS, SAMPLING_OPTIONS
 
 
 def session(model: Path, text: str = "Why is the sky blue?") -> Session:
@@ -72,5 +72,29 @@ def test_a_session_without_a_model_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_options_are_those_of_parameters() -> None:
-    names = {*SAMPLING_OPTIONS, *LOAD_OPTIONS}
+    names = {*SAMPLING_OPTIONS, *FURTHER_OPTIONS, *LOAD_OPTIONS}
     assert names <= {*Sampling.__slots__, *LoadSettings.__slots__}
+
+
+def test_the_samplers_are_those_of_the_session(tmp_path: Path) -> None:
+    sampling = Sampling(
+        dry_multiplier=0.8,
+        dry_sequence_breakers=("it's", "\n", "a\\b"),
+        mirostat=1,
+        logit_bias=("7=-inf", "9=2"),
+        adaptive_target=0.5,
+        samplers=("min_p", "temperature"),
+    )
+    server, *_ = run(session_text(replace(session(tmp_path / "m.gguf"), sampling=sampling), "sh"), tmp_path)
+    found = [(server[index], server[index + 1]) for index in range(3, len(server) - 1)]
+    for option in (
+        ("--dry-multiplier", "0.8"), ("--dry-sequence-breaker", "it's"), ("--dry-sequence-breaker", r"\n"),
+        ("--dry-sequence-breaker", r"a\\b"), ("--mirostat", "1"), ("--logit-bias", "7-inf"),
+        ("--logit-bias", "9+2"), ("--adaptive-target", "0.5"),
+        ("--samplers", "min_p;temperature;adaptive_p"),
+    ):  # fmt: skip
+        assert option in found
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    server, *_ = run(session_text(session(tmp_path / "m.gguf"), "sh"), plain)
+    assert not {"--samplers", "--dry-sequence-breaker", "--logit-bias", "--mirostat"} & set(server)

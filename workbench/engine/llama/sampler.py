@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-import math
+import ctypes
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from workbench.core.errors import ParameterError
 from workbench.core.parameters import Sampling
 from workbench.engine.llama import native
+from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.vocabulary import Vocabulary
 
-_MIN_KEEP = 1
 _NEUTRAL = 1.0
+_MIN_KEEP = 0
+_MIROSTAT_M = 100
+"""The tokens from which Mirostat 1 estimates the distribution, as in its paper and in llama.cpp."""
+_MOST_XTC_THRESHOLD = 0.5
+"""Above it two tokens cannot both reach the threshold, so XTC drops none."""
+
+_COLDEST = 1e-6
+"""Temperatures below it are 0: a logit divided by them may not be a number."""
+
+_LEAVING_THE_LIKELIEST = frozenset({"top_n_sigma", "top_k", "top_p", "min_p", "temperature", "greedy"})
+"""The samplers that never drop the likeliest token."""
+_SORTING = frozenset({"typ_p", "top_p", "min_p", "xtc", "mirostat", "adaptive_p", "dist"})
 
 FEW = 1000
 """Candidates that are sorted in less time than the lookup of all tokens takes."""
@@ -25,60 +39,55 @@ _NS_PER_TOKEN = 3
 _NS_PER_PENALIZED_TOKEN = 4
 _NS_PER_SORTED_TOKEN = 150
 
+Steps = Mapping[str, Callable[[], Pointer]]
+"""How to make the samplers of a chain, by llama.cpp's names and in their order."""
+
 
 class Sampler:
-    """A sampler chain: suppressed tokens, penalties, top-k, typical-p, top-p, min-p, temperature, draw.
+    """A sampler chain in the order of llama.cpp's `common/sampling.cpp`.
 
-    At temperature 0 without penalties the likeliest token is found directly: the chain would first copy the logits of
-    the whole vocabulary. A repeat window of -1 is the whole context. The penalties count the last tokens of the prompt.
+    First the bias of tokens, -inf for those that the file suppresses; then the samplers that `sampling.samplers` lists;
+    then the draw, which adaptive-p replaces where it has a target. Mirostat replaces all samplers but the temperature.
+    Samplers that are off are left out.
+
+    At temperature 0, where no sampler can drop the likeliest token, it is found directly: the chain would first copy
+    the logits of the whole vocabulary. Penalties and DRY also see the last tokens of the prompt.
 
     Where a call takes long, as one that sorts a large vocabulary does, it releases the interpreter lock.
+
+    Raises:
+        ParameterError: A bias names a token that the vocabulary does not have.
     """
 
     def __init__(self, sampling: Sampling, vocabulary: Vocabulary, n_ctx: int, prompt: Sequence[int]) -> None:
         self.seed = sampling.seed if sampling.seed >= 0 else secrets.randbelow(2**32 - 1)
-        self._n_vocab = n_vocab = vocabulary.size
-        window = n_ctx if sampling.repeat_last_n < 0 else sampling.repeat_last_n
-        penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
-        penalized = window > 0 and penalties != (_NEUTRAL, 0.0, 0.0)
-        self._chain: native.Pointer = None
-        if sampling.temperature <= 0 and not penalized and not vocabulary.suppressed:
+        if sampling.temperature < _COLDEST:
+            sampling = replace(sampling, temperature=0.0)
+        self._n_vocab = vocabulary.size
+        self._chain: Pointer = None
+        biases = _biases(sampling, vocabulary)
+        windows = [_within(each, n_ctx) for each in (sampling.repeat_last_n, sampling.dry_penalty_last_n)]
+        steps = _steps(sampling, vocabulary, self.seed, *windows)
+        if "greedy" in steps and not biases and steps.keys() <= _LEAVING_THE_LIKELIEST:
             return
-        sorts = sampling.temperature > 0 and not 0 < sampling.top_k <= FEW
-        per_token = _NS_PER_TOKEN + _NS_PER_PENALIZED_TOKEN * penalized + _NS_PER_SORTED_TOKEN * sorts
-        api = native.api
-        self._sample = native.sample if n_vocab * per_token <= SHORT_NS else api.llama_sampler_sample
+        with_history = "penalties" in steps or "dry" in steps
+        per_token = _NS_PER_TOKEN + _NS_PER_PENALIZED_TOKEN * with_history
+        per_token += _NS_PER_SORTED_TOKEN * _sorts_all(steps, sampling.top_k)
+        self._sample = native.sample if self._n_vocab * per_token <= SHORT_NS else api.llama_sampler_sample
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
-        if suppressed := vocabulary.suppressed:
-            biases = (api.llama_logit_bias * len(suppressed))(*((token, -math.inf) for token in suppressed))
-            self._add(api.llama_sampler_init_logit_bias(n_vocab, len(suppressed), biases))
-        if penalized:
-            self._add(api.llama_sampler_init_penalties(n_vocab, window, *penalties))
-        if sampling.temperature <= 0:
-            self._add(api.llama_sampler_init_greedy())
-        else:
-            self._add_draw(sampling)
-        if penalized:
-            for token in prompt[-window:]:
+        if biases:
+            array = (api.llama_logit_bias * len(biases))(*biases.items())
+            self._add(api.llama_sampler_init_logit_bias(self._n_vocab, len(biases), array))
+        for make in steps.values():
+            self._add(make())
+        if with_history:
+            for token in prompt[-max(windows) :]:
                 native.sampler_accept(self._chain, token)
 
-    def _add(self, sampler: native.Pointer) -> None:
-        native.api.llama_sampler_chain_add(self._chain, sampler)
+    def _add(self, sampler: Pointer) -> None:
+        api.llama_sampler_chain_add(self._chain, sampler)
 
-    def _add_draw(self, sampling: Sampling) -> None:
-        api = native.api
-        if sampling.top_k > 0:
-            self._add(api.llama_sampler_init_top_k(sampling.top_k))
-        if sampling.typical_p < _NEUTRAL:
-            self._add(api.llama_sampler_init_typical(sampling.typical_p, _MIN_KEEP))
-        if sampling.top_p < _NEUTRAL:
-            self._add(api.llama_sampler_init_top_p(sampling.top_p, _MIN_KEEP))
-        if sampling.min_p > 0:
-            self._add(api.llama_sampler_init_min_p(sampling.min_p, _MIN_KEEP))
-        self._add(api.llama_sampler_init_temp(sampling.temperature))
-        self._add(api.llama_sampler_init_dist(self.seed))
-
-    def sample(self, ctx: native.Pointer) -> int:
+    def sample(self, ctx: Pointer) -> int:
         """The next token, from the logits of the last token that `ctx` has decoded."""
         if self._chain is not None:
             token: int = self._sample(self._chain, ctx, -1)
@@ -89,5 +98,89 @@ class Sampler:
     def close(self) -> None:
         """Free the native chain."""
         if self._chain is not None:
-            native.api.llama_sampler_free(self._chain)
+            api.llama_sampler_free(self._chain)
             self._chain = None
+
+
+def _within(window: int, n_ctx: int) -> int:
+    """A number of last tokens; -1 is the whole context. llama.cpp allocates a place for each of them."""
+    return n_ctx if window < 0 else min(window, n_ctx)
+
+
+def _biases(sampling: Sampling, vocabulary: Vocabulary) -> dict[int, float]:
+    """What is added to the logits of tokens, by their ids."""
+    found = {}
+    for text in sampling.logit_bias:
+        token, _, bias = text.partition("=")
+        if int(token) >= vocabulary.size:
+            raise ParameterError(
+                f"logit_bias {text} names no token of this model.", f"Its ids are below {vocabulary.size:,}."
+            )
+        found[int(token)] = float(bias)
+    return found | dict.fromkeys(vocabulary.suppressed, float("-inf"))
+
+
+def _steps(sampling: Sampling, vocabulary: Vocabulary, seed: int, window: int, dry_window: int) -> Steps:
+    """The samplers that have an effect; the last one draws."""
+    steps = {"temperature": lambda: api.llama_sampler_init_temp(sampling.temperature)}
+    if sampling.mirostat and sampling.temperature > 0:
+        return steps | {"mirostat": lambda: _mirostat(sampling, vocabulary, seed)}
+    if not sampling.mirostat:
+        steps |= _filters(sampling, seed)
+        penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
+        if window and penalties != (_NEUTRAL, 0.0, 0.0):
+            steps["penalties"] = lambda: api.llama_sampler_init_penalties(vocabulary.size, window, *penalties)
+        if dry_window and sampling.dry_multiplier > 0:
+            steps["dry"] = lambda: _dry(sampling, vocabulary, dry_window)
+    ordered = {name: steps[name] for name in sampling.samplers if name in steps}
+    if sampling.temperature <= 0 and "temperature" in ordered:
+        if ordered.keys().isdisjoint({"typ_p", "xtc"}):
+            # All that the other filters could drop is less likely than the token that is taken.
+            ordered = {name: ordered[name] for name in ordered if name in ("penalties", "dry", "temperature")}
+        ordered["greedy"] = api.llama_sampler_init_greedy
+    elif sampling.adaptive_target >= 0:
+        target, decay = sampling.adaptive_target, sampling.adaptive_decay
+        ordered["adaptive_p"] = lambda: api.llama_sampler_init_adaptive_p(target, decay, seed)
+    else:
+        ordered["dist"] = lambda: api.llama_sampler_init_dist(seed)
+    return ordered
+
+
+def _filters(it: Sampling, seed: int) -> dict[str, Callable[[], Pointer]]:
+    """The samplers that drop tokens and are on."""
+    filters: Iterable[tuple[str, bool, Callable[[], Pointer]]] = (
+        ("top_n_sigma", it.top_n_sigma > 0, lambda: api.llama_sampler_init_top_n_sigma(it.top_n_sigma)),
+        ("top_k", it.top_k > 0, lambda: api.llama_sampler_init_top_k(it.top_k)),
+        ("typ_p", it.typical_p < _NEUTRAL, lambda: api.llama_sampler_init_typical(it.typical_p, _MIN_KEEP)),
+        ("top_p", it.top_p < _NEUTRAL, lambda: api.llama_sampler_init_top_p(it.top_p, _MIN_KEEP)),
+        ("min_p", it.min_p > 0, lambda: api.llama_sampler_init_min_p(it.min_p, _MIN_KEEP)),
+        (
+            "xtc",
+            it.xtc_probability > 0 and it.xtc_threshold <= _MOST_XTC_THRESHOLD,
+            lambda: api.llama_sampler_init_xtc(it.xtc_probability, it.xtc_threshold, _MIN_KEEP, seed),
+        ),
+    )
+    return {name: make for name, is_on, make in filters if is_on}
+
+
+def _mirostat(it: Sampling, vocabulary: Vocabulary, seed: int) -> Pointer:
+    if it.mirostat == 1:
+        return api.llama_sampler_init_mirostat(vocabulary.size, seed, it.mirostat_tau, it.mirostat_eta, _MIROSTAT_M)
+    return api.llama_sampler_init_mirostat_v2(seed, it.mirostat_tau, it.mirostat_eta)
+
+
+def _dry(it: Sampling, vocabulary: Vocabulary, window: int) -> Pointer:
+    breakers = [text.encode() for text in it.dry_sequence_breakers]
+    array = (ctypes.c_char_p * len(breakers))(*breakers)
+    strength = (it.dry_multiplier, it.dry_base, it.dry_allowed_length)
+    return api.llama_sampler_init_dry(vocabulary.native, *strength, window, array, len(breakers))
+
+
+def _sorts_all(steps: Steps, top_k: int) -> bool:
+    """Whether a sampler sorts the whole vocabulary, or takes as long."""
+    for name in steps:
+        if name == "top_k" and top_k <= FEW:
+            return False
+        if name in _SORTING:
+            return True
+    return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ from workbench.core.chat import without_empty_answers
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings
+from workbench.core.parameters import LoadSettings, Sampling, changed_values
 from workbench.engine.remote.answer_parser import AnswerParser
 from workbench.engine.remote.response import HttpResponse
 from workbench.engine.remote.streams import Frames
@@ -67,6 +68,11 @@ class Dialect(Protocol):
 
     def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
         """The parser of its values. Arguments are those of `AnswerParser`."""
+
+
+def without(sampling: Sampling, taken: Collection[str]) -> tuple[str, ...]:
+    """The parameters that were changed and that an API which takes only `taken` does not have."""
+    return tuple(name for name in changed_values(sampling, LoadSettings()) if name not in taken)
 
 
 def model_id(model: ModelEntry) -> str:

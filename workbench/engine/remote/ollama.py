@@ -16,14 +16,25 @@ from typing_extensions import override
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings
+from workbench.core.parameters import PARAMETERS, SAMPLING_NAMES, LoadSettings
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
-from workbench.engine.remote.dialect import Dialect, Opened, Question, as_messages, model_id, refuse_tokens, text_of
+from workbench.engine.remote.dialect import (
+    Dialect,
+    Opened,
+    Question,
+    as_messages,
+    model_id,
+    refuse_tokens,
+    text_of,
+    without,
+)
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import too_slow
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, JsonLines
 
+SAMPLING_OPTIONS = frozenset(name for name in SAMPLING_NAMES if PARAMETERS[name].in_modelfile)
+"""The sampling parameters of Ollama: those of its Modelfiles."""
 LOAD_OPTIONS = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "use_mmap")
 """The load parameters of Ollama. A change of one makes it load the model again."""
 
@@ -85,7 +96,8 @@ class OllamaDialect(Dialect):
     def question(self, request: Request, seed: int) -> Question:
         if request.tokens is not None:
             raise refuse_tokens("Ollama")
-        sampling = asdict(request.sampling) | {"seed": seed, "stop": list(request.sampling.stop)}
+        given = {name: value for name, value in asdict(request.sampling).items() if name in SAMPLING_OPTIONS}
+        sampling = given | {"seed": seed, "stop": list(request.sampling.stop)}
         if not sampling["stop"]:
             # An empty list would override those of the model.
             del sampling["stop"]
@@ -94,12 +106,13 @@ class OllamaDialect(Dialect):
             # Otherwise it drops the beginning of a conversation that is too long, without reporting it.
             body |= {"truncate": False, "shift": False}
         size = len(text_of(request).encode("utf-8", "replace"))
+        missing = without(request.sampling, SAMPLING_OPTIONS)
         if request.prompt is not None:
-            return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed)
+            return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed, missing)
         messages = as_messages(request)
         if request.continues and request.messages[-1].reasoning:
             messages[-1]["thinking"] = request.messages[-1].reasoning
-        return Question("/api/chat", body | {"messages": messages}, size, seed)
+        return Question("/api/chat", body | {"messages": messages}, size, seed, missing)
 
     @override
     def milder(self, question: Question, answer: HttpResponse) -> Question | None:

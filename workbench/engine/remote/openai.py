@@ -7,8 +7,9 @@ https://huggingface.co/docs/text-generation-inference/messages_api.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from workbench.core.chat import Message
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
@@ -31,6 +32,7 @@ from workbench.engine.remote.dialect import (
     refuse_thoughts,
     refuse_tokens,
     text_of,
+    without,
 )
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import is_context_error, message_in
@@ -49,6 +51,16 @@ OWN: Mapping[ServerKind, Mapping[str, str]] = {
 
 CONTINUES: frozenset[ServerKind] = frozenset({"llama-server", "vLLM"})
 """The servers that continue the last message, thoughts too, where `continue_final_message` says so."""
+FURTHER = (
+    "top_n_sigma", "xtc_probability", "xtc_threshold", "dry_multiplier", "dry_base", "dry_allowed_length",
+    "dry_penalty_last_n", "dry_sequence_breakers", "mirostat", "mirostat_tau", "mirostat_eta", "adaptive_target",
+    "adaptive_decay", "samplers",
+)  # fmt: skip
+"""The parameters that only llama-server has, under the same names."""
+NO_BIAS = frozenset({"TGI"})
+"""The servers that accept `logit_bias` and ignore it."""
+LEAST_BIAS = -100.0
+"""The least bias of the OpenAI API, which never writes a token."""
 
 _EXTRAS = ("stream_options", "return_progress")
 """Fields that do not change the answer: the first to be removed where a server refuses a request."""
@@ -97,7 +109,7 @@ class OpenAIDialect(Dialect):
             if request.continues:
                 self._continue(request.messages[-1], body)
         kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
-        return Question(path, kept, size, seed if "seed" in kept else None)
+        return Question(path, kept, size, seed if "seed" in kept else None, self._missing(request.sampling))
 
     def _continue(self, beginning: Message, body: dict[str, Any]) -> None:
         """Have the server continue the last message. The others continue it by themselves, but no thoughts."""
@@ -114,11 +126,23 @@ class OpenAIDialect(Dialect):
         if self._server.kind == "TGI":
             # Unlike all others it refuses a top_p of 1 (keep all) and a temperature of 0 (greedy).
             values = {name: value for name, value in values.items() if (name, value) not in _TGI_REFUSES}
+        if self._server.kind == "llama-server":
+            values |= _further(sampling)
+        if sampling.logit_bias and self._server.kind not in NO_BIAS:
+            values["logit_bias"] = _biases(sampling.logit_bias, self._server.kind)
         if sampling.num_predict >= 0:
             values["max_tokens"] = sampling.num_predict
         if sampling.stop:
             values["stop"] = list(sampling.stop)
         return values | {"seed": seed}
+
+    def _missing(self, sampling: Sampling) -> tuple[str, ...]:
+        """The changed parameters that this server does not take."""
+        kind = self._server.kind
+        taken = {*PLAIN, *OWN.get(kind, {}), "seed", "num_predict", "stop"}
+        taken |= set(FURTHER) if kind == "llama-server" else set()
+        taken |= set() if kind in NO_BIAS else {"logit_bias"}
+        return without(sampling, taken)
 
     @override
     def milder(self, question: Question, answer: HttpResponse) -> Question | None:
@@ -148,6 +172,25 @@ class OpenAIDialect(Dialect):
     @override
     def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
         return OpenAIAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
+
+
+def _further(sampling: Sampling) -> dict[str, Any]:
+    """The samplers that only llama-server has, where one of them was changed: its defaults may be others."""
+    if all(getattr(sampling, name) == PARAMETERS[name].default for name in FURTHER):
+        return {}
+    values = {name: getattr(sampling, name) for name in FURTHER}
+    # It applies adaptive-p where the order names it.
+    adaptive = ["adaptive_p"] if sampling.adaptive_target >= 0 else []
+    breakers = list(sampling.dry_sequence_breakers)
+    return values | {"samplers": [*sampling.samplers, *adaptive], "dry_sequence_breakers": breakers}
+
+
+def _biases(biases: Sequence[str], kind: ServerKind) -> object:
+    """The bias of tokens; JSON has no infinity."""
+    pairs = [(token, float(bias)) for token, _, bias in (text.partition("=") for text in biases)]
+    if kind == "llama-server":
+        return [[int(token), bias if math.isfinite(bias) else False] for token, bias in pairs]
+    return {token: max(LEAST_BIAS, bias) for token, bias in pairs}
 
 
 _TGI_REFUSES = {("top_p", 1.0), ("temperature", 0.0)}

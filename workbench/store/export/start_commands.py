@@ -27,6 +27,21 @@ SAMPLING_OPTIONS = {
     "num_predict": "--predict",
 }
 """The llama-server option of each parameter. All are written, because its defaults differ."""
+FURTHER_OPTIONS = {
+    "top_n_sigma": "--top-n-sigma",
+    "xtc_probability": "--xtc-probability",
+    "xtc_threshold": "--xtc-threshold",
+    "dry_multiplier": "--dry-multiplier",
+    "dry_base": "--dry-base",
+    "dry_allowed_length": "--dry-allowed-length",
+    "dry_penalty_last_n": "--dry-penalty-last-n",
+    "mirostat": "--mirostat",
+    "mirostat_tau": "--mirostat-ent",
+    "mirostat_eta": "--mirostat-lr",
+    "adaptive_target": "--adaptive-target",
+    "adaptive_decay": "--adaptive-decay",
+}
+"""The same for samplers that are off by default; only changed values are written."""
 LOAD_OPTIONS = {
     "num_ctx": "--ctx-size",
     "num_batch": "--batch-size",
@@ -79,6 +94,26 @@ def _options(sampling: Sampling, load: LoadSettings) -> Iterator[str]:
         yield " \\\n  --no-mmap"
     for name, option in SAMPLING_OPTIONS.items():
         yield _option(option, get_value(sampling, load, name))
+    for name, option in FURTHER_OPTIONS.items():
+        value = get_value(sampling, load, name)
+        if value != get_value(Sampling(), load, name):
+            yield _option(option, value)
+    yield from _lists(sampling)
+
+
+def _lists(sampling: Sampling) -> Iterator[str]:
+    """The options of the parameters that are lists."""
+    # It applies adaptive-p where the order names it.
+    adaptive = ("adaptive_p",) if sampling.adaptive_target >= 0 else ()
+    if (*sampling.samplers, *adaptive) != Sampling().samplers:
+        yield _option("--samplers", ";".join((*sampling.samplers, *adaptive)))
+    if sampling.dry_multiplier:
+        for text in sampling.dry_sequence_breakers or ("none",):
+            # It reads escapes.
+            yield _option("--dry-sequence-breaker", text.replace("\\", r"\\").replace("\n", r"\n").replace("\t", r"\t"))
+    for text in sampling.logit_bias:
+        token, _, bias = text.partition("=")
+        yield _option("--logit-bias", token + (bias if bias.startswith(("+", "-")) else f"+{bias}"))
 
 
 def _option(option: str, value: Value) -> str:

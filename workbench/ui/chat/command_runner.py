@@ -96,7 +96,8 @@ class CommandRunner:
         if not text:
             raise ParameterError(f"/set {name} needs a value.", f"It takes {parameter.range_text}.")
         workspace = self._workspace
-        value: Value = tuple(map(unquoted, text.split())) if parameter.kind == "strings" else parse_value(name, text)
+        is_free = parameter.kind == "strings" and not parameter.choices and not parameter.form
+        value: Value = tuple(map(unquoted, text.split())) if is_free else parse_value(name, text)
         await workspace.change(workspace.conversation.system, {name: value})
         when = "needs a reload" if workspace.needs_reload and parameter.reload else "from the next answer on"
         self._view.status.say(f"{name} is {fmt.value(value)}: {when}.")
