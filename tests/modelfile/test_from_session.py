@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import ModelfileError
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, changed_values, check_value, with_values
@@ -134,7 +135,7 @@ def test_a_template_is_written_only_where_it_is_needed():
 
 def test_the_template_for_models_without_one_is_the_one_that_is_used():
     messages = [Message("system", "Be brief."), Message("user", "Hi\n"), Message("assistant", ""), Message("user", "?")]
-    assert parse(CHATML).render_chat(messages) == ChatTemplate(JINJA_CHATML).render(messages)
+    assert parse(CHATML).render_chat(messages) == ChatTemplate(JINJA_CHATML).render(messages, CancelToken())
 
 
 def test_an_odd_name_cannot_leave_its_comment():
