@@ -79,6 +79,7 @@ class Workers:
             self.catalog.resolve,
             state_budget_bytes=self.config.state_cache_mb * 2**20,
             memory_guard=self.config.memory_guard,
+            typed_control_tokens=self.config.typed_control_tokens,
             address_of=self.addresses.address,
         )
 

@@ -38,6 +38,7 @@ class Config:
     when_context_full: Overflow = "stop"
     state_cache_mb: int = 1024
     memory_guard: bool = True
+    typed_control_tokens: bool = False
     paints_per_second: int = 15
     servers: tuple[ServerSetting, ...] = ()
     find_servers: bool = True

@@ -31,12 +31,14 @@ class AnyHost(EngineHost):
         *,
         state_budget_bytes: int,
         memory_guard: bool,
+        typed_control_tokens: bool = False,
         address_of: Callable[[str], ServerAddress] = ServerAddress,
     ) -> None:
         self._resolve = resolve
         self._address_of = address_of
         self._state_budget_bytes = state_budget_bytes
         self._memory_guard = memory_guard
+        self._typed_control_tokens = typed_control_tokens
         self._remote: RemoteHost | None = None
         self._making = Lock()
         self._hosts: dict[str, EngineHost] = {}
@@ -63,7 +65,10 @@ class AnyHost(EngineHost):
                 from workbench.engine.llama.host import LlamaHost
 
                 self._hosts[kind] = LlamaHost(
-                    self._resolve, state_budget_bytes=self._state_budget_bytes, memory_guard=self._memory_guard
+                    self._resolve,
+                    state_budget_bytes=self._state_budget_bytes,
+                    memory_guard=self._memory_guard,
+                    typed_control_tokens=self._typed_control_tokens,
                 )
         return self._hosts[kind]
 

@@ -16,7 +16,7 @@ from workbench.core.parameters import Sampling
 from workbench.engine.llama.generation import PromptTokens
 from workbench.engine.llama.runtime import Job
 
-VOCABULARY = SimpleNamespace(tokenize_prompt=lambda text: [ord(letter) for letter in text])
+VOCABULARY = SimpleNamespace(tokenize_prompt=lambda *parts: [ord(letter) for letter in "".join(parts)])
 """A token is a character."""
 
 

@@ -11,6 +11,7 @@ from workbench.core.engine import Capabilities, Engine, Request
 from workbench.core.errors import EngineError, TemplateError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
+from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
@@ -22,8 +23,9 @@ from workbench.engine.outbox import Outbox, RunningAnswers
 class LlamaEngine(Engine):
     """One open model. Requests that come while it works wait for their turn.
 
-    `template` may be the reason why there is none. `states` keeps the KV cache after `close`, where `state_key`
-    identifies this model with these load settings. `on_closed` is called once the memory is free.
+    `template` may be the reason why there is none; `controls` are texts that only it may use as tokens. `states` keeps
+    the KV cache after `close`, where `state_key` identifies this model with these load settings. `on_closed` is called
+    once the memory is free.
     """
 
     capabilities = Capabilities(score=True)
@@ -33,6 +35,7 @@ class LlamaEngine(Engine):
         model: Model,
         info: EngineInfo,
         template: PromptTemplate | TemplateError,
+        controls: ControlTexts,
         states: StateCache,
         state_key: Hashable,
         on_closed: Callable[[LlamaEngine], object],
@@ -40,6 +43,7 @@ class LlamaEngine(Engine):
         self._model = model
         self.info = info
         self._template = template
+        self._controls = controls
         self._states = states
         self._state_key = state_key
         self._on_closed = on_closed
@@ -49,7 +53,7 @@ class LlamaEngine(Engine):
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
-            generation = Generation(self._model, request, self._template, self._reuse, cancel, outbox)
+            generation = Generation(self._model, request, self._template, self._controls, self._reuse, cancel, outbox)
             job = self._line.submit(generation.steps)
             # A waiting answer ends without touching the model, and must not abort another's work.
             cancel.on_set(lambda: self._line.interrupt(job, self._model.abort))

@@ -15,6 +15,7 @@ from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.engine.families import Family, open_family, with_beginning
+from workbench.engine.llama.control_texts import ControlTexts, unused_mark
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Step
@@ -51,12 +52,18 @@ class PromptTokens:
     """The tokens of a request, truncated to the context where the user wants that."""
 
     def __init__(
-        self, request: Request, model: Model, template: PromptTemplate | TemplateError, cancel: CancelToken
+        self,
+        request: Request,
+        model: Model,
+        template: PromptTemplate | TemplateError,
+        cancel: CancelToken,
+        controls: ControlTexts | None = None,
     ) -> None:
         self._request = request
         self._model = model
         self._template = template
         self._cancel = cancel
+        self._controls = controls or ControlTexts()
         self.tokens: list[int] = []
         self.dropped = 0
         """Messages left out so that the rest fits."""
@@ -120,18 +127,20 @@ class PromptTokens:
             return vocabulary.tokenize_raw(request.prompt)
         if isinstance(self._template, TemplateError):
             raise self._template
-        rendered = yield from _wait_for(partial(self._render, self._template, messages))
+        mark = unused_mark(text for each in request.messages for text in (each.content, each.reasoning))
+        rendered = yield from _wait_for(partial(self._render, self._template, messages, mark))
         if self._cancel.is_set:
             raise CancelledError("Preparing the prompt was stopped.")
         if request.continues:
-            rendered, self.opened = with_beginning(rendered, request.messages[-1], self.markup)
+            beginning = self._controls.marked(request.messages[-1], mark)
+            rendered, self.opened = with_beginning(rendered, beginning, self.markup)
         else:
             self.opened = open_family(rendered, self.markup)
-        return vocabulary.tokenize_prompt(rendered)
+        return vocabulary.tokenize_prompt(*rendered.split(mark))
 
-    def _render(self, template: PromptTemplate, messages: Sequence[Message]) -> str:
+    def _render(self, template: PromptTemplate, messages: Sequence[Message], mark: str) -> str:
         self.markup = markup_of(template)
-        return template.render(messages, self._cancel)
+        return self._controls.render(template, messages, mark, self._cancel)
 
 
 def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
@@ -167,7 +176,7 @@ class Generation:
     """The generation of one answer. Nothing else uses the model meanwhile.
 
     `template` may be the reason why there is none. `reuse` prepares the model's context for these tokens, and returns
-    how many of them it holds.
+    how many of them it holds. `controls` are the texts that only the template may use as tokens.
     """
 
     def __init__(
@@ -175,6 +184,7 @@ class Generation:
         model: Model,
         request: Request,
         template: PromptTemplate | TemplateError,
+        controls: ControlTexts,
         reuse: Callable[[Sequence[int]], int],
         cancel: CancelToken,
         outbox: Outbox,
@@ -182,6 +192,7 @@ class Generation:
         self._model = model
         self._request = request
         self._template = template
+        self._controls = controls
         self._reuse = reuse
         self._cancel = cancel
         self._outbox = outbox
@@ -216,7 +227,7 @@ class Generation:
     def _write(self, job: Job) -> Generator[None, None, FinishReason]:
         if self._cancel.is_set:
             return "cancelled"
-        prompt = PromptTokens(self._request, self._model, self._template, self._cancel)
+        prompt = PromptTokens(self._request, self._model, self._template, self._cancel, self._controls)
         try:
             yield from prompt.make(job)
         except CancelledError:

@@ -24,7 +24,7 @@ from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.plan import Plan, make_plan
 from workbench.engine.llama.runtime import current_machine, shared_runtime
 from workbench.engine.llama.states import StateCache
-from workbench.engine.llama.template import ChatTemplate, PromptTemplate, open_template
+from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate, open_template
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
@@ -44,11 +44,20 @@ class LlamaHost(EngineHost):
     """Opens GGUF files with llama.cpp.
 
     `resolve` finds the model that a reference names, and raises a WorkbenchError. The KV caches of closed models get
-    `state_budget_bytes`. `memory_guard` refuses a model that cannot fit in memory before it is loaded.
+    `state_budget_bytes`. `memory_guard` refuses a model that cannot fit in memory before it is loaded. With
+    `typed_control_tokens`, the text of a control token in a message is that token.
     """
 
-    def __init__(self, resolve: Resolve, *, state_budget_bytes: int = 2**30, memory_guard: bool = True) -> None:
+    def __init__(
+        self,
+        resolve: Resolve,
+        *,
+        state_budget_bytes: int = 2**30,
+        memory_guard: bool = True,
+        typed_control_tokens: bool = False,
+    ) -> None:
         self._resolve = resolve
+        self._typed_control_tokens = typed_control_tokens
         self._memory_guard = memory_guard
         self._states = StateCache(state_budget_bytes)
         self._engines: set[LlamaEngine] = set()
@@ -123,8 +132,11 @@ class LlamaHost(EngineHost):
         files: Hashable,
         load_ms: float,
     ) -> LlamaEngine:
+        from workbench.engine.llama.control_texts import ControlTexts
         from workbench.engine.llama.engine import LlamaEngine
 
+        source = (entry.recipe.template if entry.recipe else "") or model.chat_template or CHATML
+        controls = ControlTexts() if self._typed_control_tokens else model.vocabulary.controls(source)
         has_template = bool(model.chat_template or (entry.recipe and entry.recipe.template))
         warnings = list(plan.warnings)
         if isinstance(template, TemplateError):
@@ -153,7 +165,7 @@ class LlamaHost(EngineHost):
             warnings=tuple(warnings),
         )
         state_key = files, settings.type_k, settings.type_v, settings.flash_attn
-        return LlamaEngine(model, info, template, self._states, state_key, self._engines.discard)
+        return LlamaEngine(model, info, template, controls, self._states, state_key, self._engines.discard)
 
 
 def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSettings, tuple[str, ...]]:

@@ -60,6 +60,7 @@ sample = _short("llama_sampler_sample")
 sampler_accept = _short("llama_sampler_accept")
 token_to_piece = _short("llama_token_to_piece")
 vocab_is_eog = _short("llama_vocab_is_eog")
+vocab_get_attr = _short("llama_vocab_get_attr")
 get_logits_ith = _short("llama_get_logits_ith")
 
 KV_TYPE_IDS = {

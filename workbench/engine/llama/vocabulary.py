@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from workbench.engine.llama import native
+from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.native import Pointer, api
 
 FINGERPRINT_TOKENS = 512
@@ -25,7 +26,8 @@ stack each): a long run without a space, or with some rules a long text, would o
 LONGEST_MARK = 256
 """Characters of the longest token text that a cut is kept out of."""
 
-_WHOLE_TEXTS = api.LLAMA_TOKEN_ATTR_UNKNOWN | api.LLAMA_TOKEN_ATTR_CONTROL | api.LLAMA_TOKEN_ATTR_USER_DEFINED
+_CONTROL = api.LLAMA_TOKEN_ATTR_UNKNOWN | api.LLAMA_TOKEN_ATTR_CONTROL
+_USER_DEFINED = api.LLAMA_TOKEN_ATTR_USER_DEFINED
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,49 @@ class Vocabulary:
         tokens = api.llama_vocab_get_suppress_tokens(self.native, ctypes.byref(count))
         return tuple(token for token in tokens[: count.value] if 0 <= token < self.size) if tokens else ()
 
-    def tokenize_prompt(self, text: str) -> list[int]:
-        """The tokens of a rendered prompt. A BOS that the template has written is not added again."""
-        doubled = self.adds_bos and bool(self.bos) and text.startswith(self.bos)
-        return self._tokenize(text, add_special=not doubled)
+    def tokenize_prompt(self, *parts: str) -> list[int]:
+        """The tokens of a rendered prompt. A BOS that the template has written is not added again.
+
+        No token spans two of its `parts`.
+        """
+        doubled = self.adds_bos and bool(self.bos) and parts[0].startswith(self.bos)
+        return self._tokenize(*parts, add_special=not doubled)
 
     def tokenize_raw(self, text: str) -> list[int]:
         """The tokens of a text for raw completion, with the BOS that the model requires."""
         return self._tokenize(text, add_special=True)
 
-    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
+    def controls(self, template: str) -> ControlTexts:
+        """The texts that only `template` may use as tokens, of those that llama.cpp finds in any text.
+
+        User-defined tokens that the template does not have are ordinary, such as runs of blanks.
+        """
+        control, user_defined = self._whole_texts
+        return ControlTexts(control, [text for text in user_defined if text in template])
+
+    def _tokenize(self, text: str, *more: str, add_special: bool) -> list[int]:
         # The other kinds of tokenizer have no rule, and some add a space to the beginning of every call.
-        if len(text) <= LONGEST_PIECE or api.llama_vocab_type(self.native) != api.LLAMA_VOCAB_TYPE_BPE:
+        has_rule = api.llama_vocab_type(self.native) == api.LLAMA_VOCAB_TYPE_BPE
+        if not more and not (has_rule and len(text) > LONGEST_PIECE):
             return native.tokenize(self.native, text, add_special=add_special)
-        tokens = [token for piece in self.pieces(text) for token in native.tokenize(self.native, piece)]
+        if has_rule:
+            pieces = (piece for part in (text, *more) for piece in self.pieces(part))
+            tokens = [token for piece in pieces for token in native.tokenize(self.native, piece)]
+        else:
+            tokens = native.tokenize(self.native, text)
+            for part in more:
+                tokens += self._inside(part)
         if add_special and self.adds_bos:
             tokens.insert(0, api.llama_vocab_bos(self.native))
         if add_special and api.llama_vocab_get_add_eos(self.native):
             tokens.append(api.llama_vocab_eos(self.native))
         return tokens
+
+    def _inside(self, text: str) -> list[int]:
+        """The tokens of a text that is not the beginning, from a tokenizer that may add a space to the beginning."""
+        before = native.tokenize(self.native, "\n")
+        tokens = native.tokenize(self.native, "\n" + text)
+        return tokens[len(before) :] if tokens[: len(before)] == before else native.tokenize(self.native, text)
 
     def pieces(self, text: str, longest: int = LONGEST_PIECE) -> Iterator[str]:
         """`text`, cut into pieces of at most `longest` characters.
@@ -108,13 +134,16 @@ class Vocabulary:
     @cached_property
     def _marks(self) -> re.Pattern[str]:
         """Matches the texts that llama.cpp finds before it applies the rule: control and user-defined tokens."""
-        found = (
-            _text(self.native, token)
-            for token in range(self.size)
-            if api.llama_vocab_get_attr(self.native, token) & _WHOLE_TEXTS
-        )
+        found = (text for texts in self._whole_texts for text in texts)
         texts = sorted((text for text in found if 1 < len(text) <= LONGEST_MARK), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, texts)) or "(?!)")
+
+    @cached_property
+    def _whole_texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The texts of the control tokens (and of the unknown one), and those of the user-defined tokens."""
+        attributes = [(native.vocab_get_attr(self.native, token), token) for token in range(self.size)]
+        control = tuple(_text(self.native, token) for found, token in attributes if found & _CONTROL)
+        return control, tuple(_text(self.native, token) for found, token in attributes if found & _USER_DEFINED)
 
     @property
     def fingerprint(self) -> str:

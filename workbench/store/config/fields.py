@@ -112,6 +112,12 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("memory_guard", "bool", "Whether to refuse a model that cannot fit in memory before it is loaded."),
         Setting(
+            "typed_control_tokens",
+            "bool",
+            "Whether the text of a control token in a message, such as <|im_end|>, is that token. Otherwise it is text "
+            "and control tokens come from the chat template alone.",
+        ),
+        Setting(
             "paints_per_second",
             "int",
             "The highest frame rate of a streaming answer, per second.",
