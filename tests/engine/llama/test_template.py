@@ -7,6 +7,7 @@ import pytest
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
+from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.template import CHATML, ChatTemplate
 
 HELLO = (Message("user", "hello"),)
@@ -76,3 +77,98 @@ def test_a_refused_system_prompt_goes_before_the_first_message():
         "{% for m in messages %}{{ m.content }};{% endfor %}"
     )
     assert render(source, Message("system", "be kind"), *HELLO) == "be kind\n\nhello;"
+
+
+PARTS = (
+    "{% for m in messages %}{{ m.role }}:{% for part in m.content %}"
+    "{% if part['type'] == 'text' %}{{ part['text'] }}{% endif %}{% endfor %};{% endfor %}"
+)
+NO_SYSTEM = "{% for m in messages if m.role != 'system' %}{{ m.role }}:{{ m.content }};{% endfor %}"
+EITHER = (
+    "{% for m in messages %}{% if m.content is string %}{{ m.content }};{% else %}"
+    "{% for part in m.content %}[{{ part.text }}]{% endfor %}{% endif %}{% endfor %}"
+)
+SYSTEM = Message("system", "be kind")
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        (PARTS, "system:be kind;user:hello;"),
+        (
+            PARTS.replace("m.content %}", "m['content'] | selectattr('type', 'equalto', 'text') %}"),
+            "system:be kind;user:hello;",
+        ),
+        ("{% for m in messages %}{{ m.content[0]['text'] }};{% endfor %}", "be kind;hello;"),
+        (EITHER, "be kind;hello;"),
+    ],
+)
+def test_contents_have_the_form_that_the_template_takes(source, text):
+    assert render(source, SYSTEM, *HELLO) == text
+
+
+def test_a_text_in_parts_may_be_long():
+    text = "word " * 100_000
+    assert text in render(PARTS, Message("user", text))
+
+
+@pytest.mark.parametrize("source", [NO_SYSTEM, PARTS.replace("messages %}", "messages if m.role != 'system' %}")])
+@pytest.mark.parametrize(
+    "said",
+    [
+        (SYSTEM, *HELLO),
+        (SYSTEM, *HELLO, Message("assistant", "hi"), Message("user", "bye")),
+        (SYSTEM, *HELLO, Message("assistant", "hi"), Message("user", "")),
+    ],
+)
+def test_a_system_prompt_that_the_template_drops_goes_before_the_first_question(source, said):
+    rest = "".join(f"{each.role}:{each.content};" for each in said[2:])
+    assert render(source, *said) == f"user:be kind\n\nhello;{rest}"
+
+
+def test_a_system_prompt_alone_that_the_template_drops():
+    assert render(NO_SYSTEM, SYSTEM) == "user:be kind;"
+
+
+def test_a_system_prompt_that_comes_out_elsewhere_stays_where_it_is():
+    source = "{% for m in messages[1:] %}{{ m.content }};{% endfor %}{{ messages[0].content }}"
+    assert render(source, SYSTEM, *HELLO) == "hello;be kind"
+
+
+def test_a_template_that_shows_the_last_question_alone_is_left_as_it_is():
+    source = "{{ messages[-1].content }}"
+    assert render(source, Message("user", "a"), Message("assistant", "b"), Message("user", "c")) == "c"
+
+
+@pytest.mark.parametrize("name", ["tools", "documents"])
+def test_there_are_no_tools_and_no_documents(name):
+    source = "{% if NAME is not none %}{{ NAME | tojson }}{% endif %}{{ messages[0].content }}".replace("NAME", name)
+    assert render(source) == "hello"
+
+
+def test_the_date():
+    source = "{{ date_string }}|{{ datetime }}|{{ strftime_now('%d %b %Y') }}"
+    day, american, same = render(source).split("|")
+    assert day == same
+    assert american.split() == [day.split()[1], day.split()[0], day.split()[2]]
+
+
+def test_each_order_of_roles_is_probed_once(monkeypatch):
+    orders = []
+    real = shared_jinja.render
+
+    def counted(*order):
+        orders.append(order)
+        return real(*order)
+
+    monkeypatch.setattr(shared_jinja, "render", counted)
+    template = ChatTemplate(CHATML)
+    template.render((SYSTEM, *HELLO), CancelToken())
+    first = len(orders)
+    assert first <= 3
+    template.render((SYSTEM, Message("user", "more")), CancelToken())
+    assert len(orders) == first + 1
+    long = (SYSTEM, *(Message(("user", "assistant")[number % 2], str(number)) for number in range(99)))
+    template.render(long, CancelToken())
+    template.render(long[:-2], CancelToken())
+    assert len(orders) == first + 4

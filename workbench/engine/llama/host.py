@@ -28,7 +28,7 @@ from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate
 from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
 from workbench.gguf.lora import check_adapter
-from workbench.gguf.model import describe
+from workbench.gguf.model import describe, get_text
 from workbench.gguf.recommended import recommended_sampling
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class LlamaHost(EngineHost):
         plan = replace(plan, warnings=(*warnings, *plan.warnings, *problems))
         if cancel.is_set:
             raise CancelledError("Loading was stopped.")
-        template = await asyncio.to_thread(open_template, own, describe(headers[0]).chat_template or "", cancel)
+        jinja = _chat_template(headers[0])
+        template = await asyncio.to_thread(open_template, own, jinja, cancel)
         lora = "" if adapter is None else adapter.path
 
         def load() -> LlamaEngine:
@@ -87,7 +88,7 @@ class LlamaHost(EngineHost):
                 if cancel.is_set:
                     raise CancelledError("Loading was stopped.")
                 load_ms = (time.perf_counter() - began) * 1e3
-                engine = self._assemble(model, entry, plan, template, files, load_ms)
+                engine = self._assemble(model, entry, plan, template, own or jinja, files, load_ms)
                 engine.info = replace(engine.info, recommended=recommended)
                 return engine
             except BaseException:
@@ -129,21 +130,20 @@ class LlamaHost(EngineHost):
         entry: ModelEntry,
         plan: Plan,
         template: PromptTemplate | TemplateError,
+        source: str,
         files: Hashable,
         load_ms: float,
     ) -> LlamaEngine:
         from workbench.engine.llama.control_texts import ControlTexts
         from workbench.engine.llama.engine import LlamaEngine
 
-        source = (entry.recipe.template if entry.recipe else "") or model.chat_template or CHATML
-        controls = ControlTexts() if self._typed_control_tokens else model.vocabulary.controls(source)
-        has_template = bool(model.chat_template or (entry.recipe and entry.recipe.template))
+        controls = ControlTexts() if self._typed_control_tokens else model.vocabulary.controls(source or CHATML)
         warnings = list(plan.warnings)
         if isinstance(template, TemplateError):
             warnings.append(str(template))
         elif isinstance(template, ChatTemplate):
             template = replace(template, bos=model.vocabulary.bos, eos=model.vocabulary.eos)
-        if not has_template:
+        if not source:
             warnings.append(NO_TEMPLATE)
         settings = replace(plan.settings, num_ctx=model.n_ctx)
         info = EngineInfo(
@@ -161,7 +161,7 @@ class LlamaHost(EngineHost):
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
             vocabulary=model.vocabulary.fingerprint,
-            has_template=has_template,
+            has_template=bool(source),
             warnings=tuple(warnings),
         )
         state_key = files, settings.type_k, settings.type_v, settings.flash_attn
@@ -180,6 +180,12 @@ def _within_training(entry: ModelEntry, settings: LoadSettings) -> tuple[LoadSet
         return settings, notes
     said = f"num_ctx {settings.num_ctx} is more than the model was trained for, and is reduced to {trained}."
     return replace(settings, num_ctx=trained), (*notes, said)
+
+
+def _chat_template(header: Header) -> str:
+    """The chat template in a file; that for conversations with tools where there is no other; empty for none."""
+    key = "tokenizer.chat_template"
+    return get_text(header.metadata, key) or get_text(header.metadata, f"{key}.tool_use") or ""
 
 
 def _identity(entry: ModelEntry) -> Hashable:

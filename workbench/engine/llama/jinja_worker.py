@@ -66,9 +66,11 @@ def _compile(source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _most_written(messages: Sequence[Mapping[str, str]]) -> int:
-    """The characters that the rendering of a conversation may have."""
-    characters = sum(len(text) for message in messages for text in message.values())
+def _most_written(messages: Sequence[Mapping[str, str | list[dict[str, str]]]]) -> int:
+    """The characters that the rendering of a conversation may have. A content is a text, or a list of parts."""
+    characters = 0
+    for value in (value for message in messages for value in message.values()):
+        characters += len(value) if isinstance(value, str) else sum(len(part["text"]) for part in value)
     return MOST_WRITTEN + WRITTEN_PER_MESSAGE * len(messages) + COPIES * characters
 
 

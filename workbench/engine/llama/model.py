@@ -109,12 +109,6 @@ class Model:
             raise
 
     @property
-    def chat_template(self) -> str | None:
-        """The chat template in the model's file; None where it has none."""
-        source: bytes | None = api.llama_model_chat_template(self._model, None)
-        return source.decode("utf-8", "replace") if source else None
-
-    @property
     def native(self) -> Pointer:
         """The native context, for sampling."""
         return self._ctx

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final, Protocol, TypeAlias
 
 from typing_extensions import override
 
 from workbench.core.cancel import CancelToken
-from workbench.core.chat import Message
+from workbench.core.chat import Message, Role
 from workbench.core.errors import TemplateError
+from workbench.engine.llama.arrangement import CHANGES, Arrangement, arrange
 from workbench.engine.llama.jinja import TemplateLimitError, shared_jinja
 from workbench.engine.thoughts import split_whole
 from workbench.modelfile.template import parse
@@ -22,6 +24,13 @@ CHATML = (
 """The template that llama.cpp's server uses for models without one."""
 
 HARMONY_START = "<|channel|>"
+
+
+_RARE: Final = "qzvx{}jk"
+"""A word that no template has; it takes a number in letters."""
+
+
+_Order: TypeAlias = tuple[tuple[Role, bool], ...]
 
 
 class PromptTemplate(Protocol):
@@ -40,12 +49,19 @@ class PromptTemplate(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate(PromptTemplate):
-    """A template in Jinja. Some refuse a system prompt, which then goes before the first message of the user."""
+    """A template in Jinja.
+
+    What it does to a conversation is found by rendering one with rare words, once for each order of roles: whether it
+    takes contents as text or as a list of parts, and whether it refuses or drops the system prompt, which then goes
+    before the first question.
+    """
 
     source: str
     bos: str = ""
     """The text of the token that begins a sequence; empty where there is none."""
     eos: str = ""
+    _probed: dict[object, int] = field(default_factory=dict, compare=False, repr=False)
+    """What the probes have found: the number of the arrangement for each order of roles, and the form of contents."""
 
     def check(self, cancel: CancelToken) -> None:
         """Compile it; raises a TemplateError where it does not compile, a CancelledError when `cancel` was set."""
@@ -53,30 +69,94 @@ class ChatTemplate(PromptTemplate):
 
     @override
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
+        return self._render(self.arranged(messages, cancel).messages, self._wants_parts(cancel), cancel)
+
+    def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
+        """`messages` as this template takes them, changed as little as possible. Errors are those of `render`."""
+        order = _order(messages)
+        if order not in self._probed and (number := self._probe(order, cancel)) is not None:
+            self._probed[order] = number
+        return arrange(messages, self._probed.get(order, 0))
+
+    def _probe(self, order: _Order, cancel: CancelToken) -> int | None:
+        """The first arrangement of which every message comes out, else the one that loses least; None for no one."""
+        probe = [Message(role, _rare(number) if filled else "") for number, (role, filled) in enumerate(order)]
+        needed = [each.content for each in probe if each.role == "system" or each is probe[-1]]
+        parts, tried = self._wants_parts(cancel), set()
+        best, best_rank = None, -1
+        for number in range(len(CHANGES)):
+            arrangement = arrange(probe, number)
+            if arrangement.messages in tried:
+                continue
+            tried.add(arrangement.messages)
+            text = self._attempt(arrangement.messages, parts, cancel)
+            if text is None:
+                continue
+            if all(each.content in text for each in probe):
+                return number
+            rank = sum(word in text for word in needed)
+            if rank > best_rank:
+                best, best_rank = number, rank
+        return best
+
+    def _wants_parts(self, cancel: CancelToken) -> bool:
+        """Whether contents have to be lists of parts; text is preferred."""
+        if "parts" not in self._probed:
+            word = _rare(0)
+            for parts in (False, True):
+                if word in (self._attempt([Message("user", word)], parts, cancel) or ""):
+                    self._probed["parts"] = parts
+                    break
+        return bool(self._probed.get("parts", False))
+
+    def _attempt(self, messages: Sequence[Message], parts: bool, cancel: CancelToken) -> str | None:
+        """The rendering; None where the template refuses these messages."""
         try:
-            return self._render(messages, cancel)
+            return self._render(messages, parts, cancel)
         except TemplateLimitError:
             raise
         except TemplateError:
-            if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
-                raise
-            merged = Message("user", f"{messages[0].content}\n\n{messages[1].content}")
-            return self._render((merged, *messages[2:]), cancel)
+            return None
 
-    def _render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
-        said = [_as_value(message) for message in messages]
-        values = {"messages": said, "add_generation_prompt": True, "bos_token": self.bos, "eos_token": self.eos}
+    def _render(self, messages: Sequence[Message], parts: bool, cancel: CancelToken) -> str:
+        said = [_as_value(message, parts) for message in messages]
+        now = datetime.now()
+        values = {
+            "messages": said,
+            "add_generation_prompt": True,
+            "bos_token": self.bos,
+            "eos_token": self.eos,
+            "tools": None,
+            "documents": None,
+            "date_string": now.strftime("%d %b %Y"),
+            "datetime": now.strftime("%b %d %Y"),
+        }
         return shared_jinja.render(self.source, values, cancel)
 
 
-def _as_value(message: Message) -> dict[str, str]:
+def _as_value(message: Message, parts: bool) -> dict[str, object]:
     """A message as templates read it; the thoughts are under each name that a family has for them."""
     thoughts, content = message.reasoning, message.content
     if message.role == "assistant" and not thoughts and content.lstrip().startswith(HARMONY_START):
         # An answer that was kept with its channels: the template refuses it.
         thoughts, content = split_whole(content)
     names = ("reasoning_content", "thinking", "reasoning") if thoughts else ()
-    return {"role": message.role, "content": content} | dict.fromkeys(names, thoughts)
+    value = [{"type": "text", "text": content}] if parts else content
+    return {"role": message.role, "content": value} | dict.fromkeys(names, thoughts)
+
+
+def _order(messages: Sequence[Message]) -> _Order:
+    """The roles of a conversation, and which messages have text; of questions and answers in turn, the first ones."""
+    order = tuple((message.role, bool(message.content)) for message in messages)
+    start = 1 if order[:1] == (("system", True),) else 0
+    turns = order[start:]
+    if all(turn == (("user", "assistant")[number % 2], True) for number, turn in enumerate(turns)):
+        turns = turns[: 4 - len(turns) % 2]
+    return order[:start] + turns
+
+
+def _rare(number: int) -> str:
+    return _RARE.format("".join(chr(ord("a") + int(digit)) for digit in str(number)))
 
 
 class GoChatTemplate(PromptTemplate):
