@@ -13,6 +13,7 @@ from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, TemplateError
 from workbench.core.parameters import Sampling
+from workbench.engine.llama.arrangement import Arrangement
 from workbench.engine.llama.generation import PromptTokens
 from workbench.engine.llama.runtime import Job
 
@@ -33,6 +34,9 @@ class FakeTemplate:
         self._on_render()
         self.rendered.append("".join(message.content for message in messages))
         return self.rendered[-1]
+
+    def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
+        return Arrangement(tuple(messages))
 
 
 def make(messages, n_ctx, template=None, cancel=None, limit=0, **changes) -> PromptTokens:

@@ -71,6 +71,8 @@ class PromptTokens:
         """The markup of the thoughts of this model, as far as its template shows it."""
         self.opened: Family | None = None
         """The markup of a block of reasoning that the prompt leaves open."""
+        self.notice = ""
+        """What was changed in the conversation so that the template takes it; empty for nothing."""
 
     def make(self, job: Job) -> Step:
         """Make the tokens.
@@ -140,7 +142,9 @@ class PromptTokens:
 
     def _render(self, template: PromptTemplate, messages: Sequence[Message], mark: str) -> str:
         self.markup = markup_of(template)
-        return self._controls.render(template, messages, mark, self._cancel)
+        arrangement = template.arranged(messages, self._cancel)
+        self.notice = arrangement.notice
+        return self._controls.render(template, arrangement.messages, mark, self._cancel)
 
 
 def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
@@ -201,6 +205,7 @@ class Generation:
         self._written = 0
         self._text = AnswerText()
         self._seed: int | None = None
+        self._notice = ""
 
     def steps(self, job: Job) -> Step:
         """Generate, one native step for each `next`. The last event is `Finished` or `Failed`."""
@@ -217,9 +222,8 @@ class Generation:
         thoughts, text = self._text.flush()
         now = time.perf_counter_ns()
         usage = Usage(self._prompt_tokens, self._cached, self._written)
-        self._outbox.put(
-            Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts), at_once=True
-        )
+        end = Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts, notice=self._notice)
+        self._outbox.put(end, at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
         self._outbox.put(Failed(error, time.perf_counter_ns()), at_once=True)
@@ -234,7 +238,7 @@ class Generation:
             return "cancelled"
         sampling = self._request.sampling
         self._text = AnswerText(sampling.stop, prompt.opened, prompt.markup, continued=self._request.continues)
-        self._prompt_tokens = len(prompt.tokens)
+        self._prompt_tokens, self._notice = len(prompt.tokens), prompt.notice
         self._cached = self._reuse(prompt.tokens)
         if not (yield from self._prefill(job, prompt)):
             return "cancelled"

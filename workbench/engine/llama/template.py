@@ -46,14 +46,17 @@ class PromptTemplate(Protocol):
             CancelledError: `cancel` was set.
         """
 
+    def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
+        """`messages` as this template takes them, changed as little as possible. Errors are those of `render`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatTemplate(PromptTemplate):
     """A template in Jinja.
 
     What it does to a conversation is found by rendering one with rare words, once for each order of roles: whether it
-    takes contents as text or as a list of parts, and whether it refuses or drops the system prompt, which then goes
-    before the first question.
+    takes contents as text or as a list of parts, whether it refuses or drops the system prompt, which then goes before
+    the first question, and whether it refuses the order of the messages.
     """
 
     source: str
@@ -71,8 +74,8 @@ class ChatTemplate(PromptTemplate):
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
         return self._render(self.arranged(messages, cancel).messages, self._wants_parts(cancel), cancel)
 
+    @override
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
-        """`messages` as this template takes them, changed as little as possible. Errors are those of `render`."""
         order = _order(messages)
         if order not in self._probed and (number := self._probe(order, cancel)) is not None:
             self._probed[order] = number
@@ -86,7 +89,7 @@ class ChatTemplate(PromptTemplate):
         best, best_rank = None, -1
         for number in range(len(CHANGES)):
             arrangement = arrange(probe, number)
-            if arrangement.messages in tried:
+            if arrangement.messages in tried or (best is not None and number == len(CHANGES) - 1):
                 continue
             tried.add(arrangement.messages)
             text = self._attempt(arrangement.messages, parts, cancel)
@@ -141,7 +144,7 @@ def _as_value(message: Message, parts: bool) -> dict[str, object]:
         # An answer that was kept with its channels: the template refuses it.
         thoughts, content = split_whole(content)
     names = ("reasoning_content", "thinking", "reasoning") if thoughts else ()
-    value = [{"type": "text", "text": content}] if parts else content
+    value: object = [{"type": "text", "text": content}] if parts else content
     return {"role": message.role, "content": value} | dict.fromkeys(names, thoughts)
 
 
@@ -173,6 +176,10 @@ class GoChatTemplate(PromptTemplate):
     @override
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
         return self._template.render_chat(messages)
+
+    @override
+    def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
+        return Arrangement(tuple(messages))
 
 
 def open_template(go: str, jinja: str, cancel: CancelToken) -> PromptTemplate | TemplateError:
