@@ -70,6 +70,14 @@ def test_what_is_not_honoured_is_on_standard_error(call, tmp_path):
     assert "workbench: Modelfile, line 3: mirostat" in err
 
 
+@pytest.mark.parametrize("template", ["{{ .Prompt }}", "Question: {{ .Prompt }} Answer:"])
+def test_a_renderer_leaves_the_template_of_the_file(call, tmp_path, template):
+    ref = write(tmp_path / "Modelfile", "FROM demo", f"TEMPLATE {template}", "RENDERER qwen3.5", "PARAMETER seed 1")
+    found, err = answer(call, ref, "Name the capital of France.")
+    assert found["prompt_tokens"] == 36
+    assert err.count("RENDERER") == 1
+
+
 def test_raw_says_what_it_leaves_out(call, tmp_path):
     ref = write(tmp_path / "Modelfile", "FROM demo", "SYSTEM Be brief.")
     assert "--raw leaves out the system prompt" in answer(call, ref, "Once", "--raw")[1]

@@ -165,11 +165,62 @@ def test_a_name_of_ollama_brings_what_its_own_modelfile_said(
     assert recipe.system == "Old system."
     assert dict(recipe.parameters) == {"temperature": 0.5, "seed": 1_000_000, "stop": ("y",), "top_k": 7}
     assert recipe.messages == (Message("user", "Q"),)
-    assert recipe.template == "{{ .Prompt }}"
+    # The renderer of Ollama takes its place.
+    assert recipe.template == ""
     assert any("renderer qwen3.5" in note for note in recipe.notes)
     over = catalog.resolve(write(tmp_path / "Modelfile", "FROM TINY:latest", "SYSTEM New.", "MESSAGE assistant A"))
     assert over.recipe is not None
     assert (over.recipe.system, over.recipe.messages) == ("New.", (Message("assistant", "A"),))
+
+
+def test_a_model_of_ollama_is_opened_with_what_its_own_modelfile_said(
+    catalog: LibraryCatalog, ollama: OllamaStore, weights: Callable[..., bytes], tmp_path: Path
+) -> None:
+    layers = [
+        ollama.layer("system", b"Be brief."),
+        ollama.layer("params", json.dumps({"temperature": 0.5, "stop": ["x"]}).encode()),
+        ollama.layer("messages", json.dumps([{"role": "user", "content": "Q"}]).encode()),
+        ollama.layer("template", b"{{ .Prompt }}"),
+    ]
+    ollama.add("tiny/latest", weights(), layers=layers)
+    ollama.add("bare/latest", weights())
+    for ref in ("ollama:tiny", "OLLAMA:Tiny:latest"):
+        entry = catalog.resolve(ref)
+        assert (entry.ref, entry.source) == ("ollama:tiny:latest", "ollama")
+        assert entry.recipe == catalog.recipe(ref)
+        assert entry.recipe == catalog.recipe(write(tmp_path / "Modelfile", "FROM tiny"))
+        assert entry.recipe is not None
+        assert (entry.recipe.template, entry.recipe.system) == ("{{ .Prompt }}", "Be brief.")
+        assert dict(entry.recipe.parameters) == {"temperature": 0.5, "stop": ("x",)}
+    assert catalog.resolve("ollama:bare").recipe is None
+    assert catalog.recipe("ollama:bare") is None
+    assert catalog.recipe("ollama:none") is None
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["FROM demo", "TEMPLATE {{ .Prompt }}", "RENDERER qwen3.5"],
+        ["FROM demo", "PARAMETER template {{ .Prompt }}", "RENDERER qwen3.5"],
+        ["FROM dummy", "SYSTEM Hi"],
+        ["FROM dummy", "TEMPLATE {{ .System }}{{ .Prompt }}"],
+        ["FROM plain", "RENDERER qwen3.5"],
+    ],
+)
+def test_the_template_beside_a_renderer_never_counts(
+    catalog: LibraryCatalog, ollama: OllamaStore, weights: Callable[..., bytes], tmp_path: Path, lines: list[str]
+) -> None:
+    template = ollama.layer("template", b"{{ .Prompt }}")
+    ollama.add("dummy/latest", weights(), config={"renderer": "qwen3.5"}, layers=[template])
+    ollama.add("plain/latest", weights(), layers=[template])
+    recipe = catalog.recipe(write(tmp_path / "Modelfile", *lines))
+    assert recipe is not None
+    assert (recipe.template, recipe.renderer) == ("", "qwen3.5")
+    assert [note for note in recipe.notes if "qwen3.5" in note and "GGUF" in note] == list(recipe.notes)
+    assert len(recipe.notes) == 1
+    stored = catalog.resolve("ollama:dummy").recipe
+    assert stored is not None
+    assert (stored.template, stored.renderer) == ("", "qwen3.5")
 
 
 def test_a_model_of_ollama_with_an_adapter(

@@ -19,6 +19,8 @@ class Recipe:
     """The file of a LoRA adapter."""
     template: str = ""
     """A chat template in Go's syntax, which replaces that of the model."""
+    renderer: str = ""
+    """Ollama's built-in renderer, which takes the place of `template`. This program has none of them."""
     system: str = ""
     parameters: tuple[tuple[str, Value], ...] = ()
     """The name and value of each parameter, valid for `with_values`."""
@@ -34,12 +36,14 @@ class Recipe:
     def onto(self, base: Recipe) -> Recipe:
         """This recipe, with the values of `base` where this one is empty.
 
-        Parameters are merged one by one; messages come from one of the two.
+        Parameters are merged one by one; messages come from one of the two. A renderer of either rules out a template.
         """
+        renderer = self.renderer or base.renderer
         return replace(
             self,
             adapter=self.adapter or base.adapter,
-            template=self.template or base.template,
+            template="" if renderer else self.template or base.template,
+            renderer=renderer,
             system=self.system or base.system,
             parameters=tuple({**dict(base.parameters), **dict(self.parameters)}.items()),
             messages=self.messages or base.messages,

@@ -20,7 +20,7 @@ from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 from workbench.library.entries import make_entry, printable
 from workbench.library.file_facts import FileFactsCache
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file, read_each
-from workbench.library.modelfiles import Lookups, open_modelfile, recipe_of
+from workbench.library.modelfiles import Lookups, open_modelfile, read_store_model, recipe_of
 from workbench.library.ollama import PREFIX, Manifest, manifests, parse_ollama_name, read_manifest
 from workbench.library.places import Places, find_places
 from workbench.library.references import (
@@ -155,7 +155,10 @@ class LibraryCatalog(Catalog):
         return self._resolve_name(ref)
 
     def recipe(self, ref: str) -> Recipe | None:
-        """As `find_recipe`, in this thread. Only the Modelfile is read."""
+        """As `find_recipe`, in this thread. Only the Modelfile, or the manifest in Ollama's store, is read."""
+        if ref.casefold().startswith(PREFIX):
+            manifest = self._manifest(ref[len(PREFIX) :])
+            return None if manifest is None else _stored_recipe(manifest)
         path = absolute(ref)
         if ref in (SCRIPTED, DEMO) or not is_modelfile(path):
             return None
@@ -228,7 +231,7 @@ class LibraryCatalog(Catalog):
             raise ModelFileError(f"{found}.", f"Run `ollama pull {manifest.name}`.")
         if found.problem:
             raise ModelFileError(printable(f"{PREFIX}{manifest.name}: {found.problem}"))
-        return self._entry(found)
+        return replace(self._entry(found), recipe=_stored_recipe(manifest))
 
     def _resolve_name(self, ref: str) -> ModelEntry:
         entries = [entry for entry in self.list_models(again=False) if entry.places]
@@ -242,3 +245,13 @@ class LibraryCatalog(Catalog):
             return preferred(matches)
         hint = did_you_mean(ref, known) or "Name a .gguf file, or add its folder to `model_folders` in the config."
         raise UnknownModelError(f"There is no model {ref!r}.", hint)
+
+
+def _stored_recipe(manifest: Manifest) -> Recipe | None:
+    """What Ollama keeps beside the weights of a model; None for nothing.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    recipe = read_store_model(manifest)[1]
+    return None if recipe == Recipe() else recipe

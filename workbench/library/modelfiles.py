@@ -22,7 +22,7 @@ from workbench.gguf.reader import read_header
 from workbench.library.entries import printable
 from workbench.library.folders import mode_of, model_file
 from workbench.library.ollama import Manifest
-from workbench.library.ollama_layers import read_layers
+from workbench.library.ollama_layers import INSTEAD_OF_RENDERER, read_layers
 from workbench.library.references import is_path, nearest_file
 from workbench.modelfile.meaning import Modelfile
 from workbench.modelfile.source import is_modelfile_name, read_file
@@ -116,8 +116,7 @@ class _OpenedModelfile:
             weights = None
         base = None
         if names and names[-1] != "demo" and (manifest := lookups.ollama(_SCHEME.sub("", names[-1]))) is not None:
-            weights, layers = read_layers(manifest)
-            base = _as_run(weights, layers)
+            weights, base = read_store_model(manifest)
         notes += _not_honoured(modelfile)
         own = replace(
             modelfile.recipe,
@@ -248,15 +247,20 @@ def _kind_of(path: Path) -> str:
     return "projector" if kind in ("projector", "mmproj") or architecture == "clip" or sees else "model"
 
 
-def _as_run(weights: Path, recipe: Recipe) -> Recipe:
-    """The recipe of a model of Ollama, without its template where Ollama uses that of the GGUF file."""
+def read_store_model(manifest: Manifest) -> tuple[Path, Recipe]:
+    """The weights of a model of Ollama and its recipe, without its template where Ollama uses that of the GGUF file.
+
+    Raises:
+        ModelFileError: As `read_layers`.
+    """
+    weights, recipe = read_layers(manifest)
     if not recipe.template:
-        return recipe
+        return weights, recipe
     # Imported late, so that the first paint does not wait for the template engine.
     from workbench.modelfile.template import prefers_jinja
 
     jinja = get_text(read_header(weights).metadata, "tokenizer.chat_template") or ""
-    return replace(recipe, template="") if prefers_jinja(recipe.template, jinja) else recipe
+    return weights, replace(recipe, template="") if prefers_jinja(recipe.template, jinja) else recipe
 
 
 def _begins(path: Path, magic: bytes) -> bool:
@@ -269,7 +273,8 @@ def _begins(path: Path, magic: bytes) -> bool:
 
 def _not_honoured(modelfile: Modelfile) -> Iterator[str]:
     if modelfile.renderer:
-        yield f"RENDERER {modelfile.renderer} is ignored: the chat template makes the prompt."
+        unused = " TEMPLATE is not used, as in Ollama." if modelfile.template else ""
+        yield f"RENDERER {modelfile.renderer} is ignored. {INSTEAD_OF_RENDERER}{unused}"
     if modelfile.parser:
         yield f"PARSER {modelfile.parser} is ignored: the answer is shown as the model writes it."
     for draft in modelfile.drafts:

@@ -16,6 +16,9 @@ from workbench.library.ollama import Manifest, blob_of, layers_and_config
 from workbench.modelfile.syntax import ROLES
 from workbench.modelfile.values import IGNORED, kind_of, out_of_range, used_values
 
+INSTEAD_OF_RENDERER = "It is not available here: only the chat template of the GGUF file can take its place."
+"""What happens to a model that names a renderer."""
+
 MEDIA = "application/vnd.ollama.image."
 
 
@@ -33,10 +36,12 @@ def read_layers(manifest: Manifest) -> tuple[Path, Recipe]:
                 f"{manifest.name}: its manifest names no weights that llama.cpp reads.", "Name a GGUF file."
             )
         notes = list(_not_honoured(str(manifest.name), by_kind, config))
+        renderer = str(config.get("renderer") or "")
         parameters = used_values(dict(_parameters(by_kind.get("params"), notes)))
         recipe = Recipe(
             adapter=str(by_kind.get("adapter", "")),
-            template=_text(by_kind.get("template") or by_kind.get("prompt")),
+            template="" if renderer else _text(by_kind.get("template") or by_kind.get("prompt")),
+            renderer=printable(renderer),
             system=_text(by_kind.get("system")),
             parameters=parameters,
             messages=tuple(_messages(by_kind.get("messages"))),
@@ -58,9 +63,10 @@ def _kinds(layers: list[dict[str, object]]) -> Iterator[tuple[str, dict[str, obj
 
 
 def _not_honoured(name: str, by_kind: Mapping[str, Path], config: Mapping[str, object]) -> Iterator[str]:
-    for key in ("renderer", "parser"):
-        if config.get(key):
-            yield f"{name} has the {key} {config[key]} of Ollama, which is not supported here."
+    if renderer := config.get("renderer"):
+        yield f"{name} has the renderer {renderer} of Ollama. {INSTEAD_OF_RENDERER}"
+    if parser := config.get("parser"):
+        yield f"{name} has the parser {parser} of Ollama, which is not supported here."
     if "projector" in by_kind:
         yield f"{name} accepts images in Ollama, but only text here."
     if "draft" in by_kind:

@@ -54,7 +54,9 @@ class Modelfile:
         """The directives that this program uses, except the weights; the path of the adapter is not resolved."""
         return Recipe(
             adapter=self.adapter,
-            template=self.template,
+            # A renderer of Ollama takes its place, and the text is a dummy.
+            template="" if self.renderer else self.template,
+            renderer=self.renderer,
             system=self.system,
             parameters=used_values(self.parameters),
             messages=self.messages,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.engine.llama.conftest import answer, chat, load
+from tests.gguf.conftest import write_model
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import TemplateError
@@ -12,7 +13,7 @@ from workbench.core.events import Failed, Finished
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
 from workbench.core.recipe import Recipe
-from workbench.engine.llama.host import LlamaHost
+from workbench.engine.llama.host import NO_RENDERER, LlamaHost
 
 CHATML = """{{ range .Messages }}<|im_start|>{{ .Role }}
 {{ .Content }}<|im_end|>
@@ -52,6 +53,14 @@ async def test_the_prompt_is_the_one_that_the_template_makes(described, template
     told = replace(request, messages=(Message("system", system), *request.messages))
     assert (await answer(own, told)).ids == (await answer(jinja, request)).ids
     assert own.info.warnings == ()
+
+
+async def test_a_renderer_without_a_chat_template_says_that_the_prompt_is_another(tmp_path):
+    path, recipe = str(write_model(tmp_path / "plain.gguf")), Recipe(renderer="qwen3.5")
+    host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=path, recipe=recipe))
+    engine = await load(host, num_ctx=256)
+    assert NO_RENDERER.format("qwen3.5") in engine.info.warnings
+    await host.shutdown()
 
 
 async def test_a_template_that_fails_is_an_answer_that_fails(described):

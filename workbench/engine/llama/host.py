@@ -39,6 +39,11 @@ Resolve = Callable[[str], ModelEntry]
 
 NO_TEMPLATE = "The model has no chat template: ChatML is used. It may be a base model; --raw gives it plain text."
 
+NO_RENDERER = (
+    "The file has no chat template that could take the place of the renderer {}: the prompt is not Ollama's. ChatML is "
+    "used; --raw gives the model plain text."
+)
+
 
 class LlamaHost(EngineHost):
     """Opens GGUF files with llama.cpp.
@@ -144,7 +149,8 @@ class LlamaHost(EngineHost):
         elif isinstance(template, ChatTemplate):
             template = replace(template, bos=model.vocabulary.bos, eos=model.vocabulary.eos)
         if not source:
-            warnings.append(NO_TEMPLATE)
+            renderer = entry.recipe.renderer if entry.recipe else ""
+            warnings.append(NO_RENDERER.format(renderer) if renderer else NO_TEMPLATE)
         settings = replace(plan.settings, num_ctx=model.n_ctx)
         info = EngineInfo(
             model=entry,

@@ -144,7 +144,10 @@ LONGEST_VALUE = 40
 
 
 def brought(model: ModelEntry, taken: Recipe) -> str:
-    """A sentence on the effects of a model's Modelfile, of which the conversation uses the part `taken`."""
+    """A sentence on the effects of a model's Modelfile or of its layers in Ollama's store.
+
+    The conversation uses the part `taken` of them.
+    """
     own = model.recipe or Recipe()
     parts = [f"the adapter {PurePath(own.adapter).name}"] if own.adapter else []
     parts += ["a chat template"] if own.template else []
@@ -156,4 +159,5 @@ def brought(model: ModelEntry, taken: Recipe) -> str:
         parts.append("a message" if count == 1 else f"{count} messages")
     *most, last = parts or ["the model alone"]
     listed = f"{', '.join(most)} and {last}" if most else last
-    return clean_line(f"The Modelfile brings {listed}.")
+    whose = "Ollama's store" if model.source == "ollama" else "The Modelfile"
+    return clean_line(f"{whose} brings {listed}.")
