@@ -31,6 +31,8 @@ class Request:
     when_context_full: Overflow = "stop"
     continues: bool = False
     """Whether the last message is the beginning of the answer, to be continued."""
+    answer_now: CancelToken | None = field(default=None, compare=False)
+    """Ends the thoughts of the answer when it is set, where the engine can do that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class Capabilities:
     """The optional abilities of an engine."""
 
     score: bool = False
+    answer_now: bool = False
+    """Whether it can end the thoughts of an answer before the model does."""
     reload: bool = True
     """Whether load settings have an effect."""
 

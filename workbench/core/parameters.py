@@ -23,6 +23,7 @@ OTHER_NAMES: Mapping[str, str] = {
     "temp": "temperature", "typical": "typ_p", "typical_p": "typ_p", "nucleus": "top_p"
 }  # fmt: skip
 """Further names of samplers."""
+THINK = ("default", "on", "off", "low", "medium", "high")
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
@@ -57,6 +58,8 @@ class Sampling:
     seed: int = -1
     num_predict: int = -1
     stop: tuple[str, ...] = ()
+    think: str = "default"
+    think_budget: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,12 @@ def _table() -> dict[str, Parameter]:
         Parameter("num_predict", "Max tokens", "int", sampling.num_predict,
                   "The longest answer, in tokens; -1 is until the model ends it or the context is full.", -1, int32),
         Parameter("stop", "Stop strings", "strings", sampling.stop, "The answer ends before any of these strings."),
+        Parameter("think", "Thinking", "choice", sampling.think,
+                  "Whether the model thinks before it answers, or how much; default leaves it to the model's template.",
+                  choices=THINK, in_modelfile=False),
+        Parameter("think_budget", "Thinking budget", "int", sampling.think_budget,
+                  "The most tokens of thoughts, after which the answer begins; -1 is no limit.", -1, int32,
+                  in_modelfile=False),
         Parameter("num_ctx", "Context length", "int", load.num_ctx,
                   "Tokens that the model can see at once; 0 is its training context, but at most 8192.",
                   0, int32, reload=True),

@@ -63,8 +63,10 @@ class Turn:
 
     @property
     def is_cut(self) -> bool:
-        """Whether it is a truncated answer, which can be continued."""
-        return self.message.role == "assistant" and self.finish_reason in CUT and not self.is_empty
+        """Whether it is a truncated answer, or one of thoughts alone, which can be continued."""
+        thoughts_alone = self.finish_reason == "stop" and not self.message.content.strip()
+        ended = self.finish_reason in CUT or thoughts_alone
+        return self.message.role == "assistant" and ended and not self.is_empty
 
 
 @dataclass(frozen=True, slots=True)

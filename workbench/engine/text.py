@@ -63,10 +63,26 @@ class AnswerText:
         *,
         continued: bool = False,
     ) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace").decode
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._decode = self._decoder.decode
         self._stops = StopStrings(stops)
         self._splitter = ReasoningSplitter(opened, own, continued=continued)
         self._ready: list[TextPiece] = []
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the text is inside of thoughts."""
+        return self._splitter.thinking
+
+    @property
+    def thoughts_end(self) -> str:
+        """What ends the thoughts."""
+        return self._splitter.thoughts_end
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no character is unfinished."""
+        return not self._decoder.getstate()[0]
 
     @property
     def stopped(self) -> bool:

@@ -113,6 +113,16 @@ class ReasoningSplitter:
         self._backticks = 0
 
     @property
+    def thinking(self) -> bool:
+        """Whether the text is inside of thoughts."""
+        return self._state == "reasoning"
+
+    @property
+    def thoughts_end(self) -> str:
+        """What this family writes between its thoughts and its answer."""
+        return (self._family or FAMILIES[0]).written
+
+    @property
     def done(self) -> bool:
         """Whether all further text is the answer, unchanged but for that of control tokens."""
         return self._state == "answer" and not (self._strip or self._may_recast or self._ends)

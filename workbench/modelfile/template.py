@@ -37,13 +37,13 @@ class Template:
         """
         return render_prompt(self.source, self.prompt_tree, request)
 
-    def render_chat(self, messages: Sequence[Message]) -> str:
-        """The prompt for the next answer in a conversation.
+    def render_chat(self, messages: Sequence[Message], think: bool | str | None = None) -> str:
+        """The prompt for the next answer in a conversation; `think` as in `PromptRequest`.
 
         Raises:
             GoTemplateError: The template fails on these messages, or a limit is reached.
         """
-        return self.render_prompt(PromptRequest(messages=[_in_json(message) for message in messages]))
+        return self.render_prompt(PromptRequest(messages=[_in_json(message) for message in messages], think=think))
 
 
 def _in_json(message: Message) -> Mapping[str, object]:

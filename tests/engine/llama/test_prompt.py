@@ -35,6 +35,9 @@ class FakeTemplate:
         self.rendered.append("".join(message.content for message in messages))
         return self.rendered[-1]
 
+    def thinking(self, think: str, budget: int) -> FakeTemplate:
+        return self
+
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
         return Arrangement(tuple(messages))
 

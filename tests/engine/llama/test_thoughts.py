@@ -14,7 +14,9 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message, without_empty_answers
 from workbench.core.events import Token
 from workbench.engine.llama.markup import markup_of
-from workbench.engine.llama.template import ChatTemplate
+from workbench.engine.llama.template import ChatTemplate, GoChatTemplate
+from workbench.engine.llama.thought_limit import SHORT_OF_TIME
+from workbench.engine.switches import think_values
 
 CAPITAL = chat("Name the capital of France.")
 
@@ -124,3 +126,87 @@ def test_an_answer_of_thoughts_alone_is_left_out_and_the_questions_around_it_are
 async def test_a_question_after_thoughts_alone_is_answered(engine):
     asked = replace(CAPITAL, messages=(CAPITAL.messages[0], Message("assistant", "", "Hm"), Message("user", "Well?")))
     assert (await answer(engine, asked)).text
+
+
+def with_sampling(request, **changes):
+    return replace(request, sampling=replace(request.sampling, **changes))
+
+
+async def test_a_budget_ends_the_thoughts(control_models, host):
+    engine = await load(host, "tags")
+    result = await answer(engine, with_sampling(CAPITAL, think_budget=1, num_predict=60))
+    assert reasoning(result) == f"capital{SHORT_OF_TIME}"
+    assert result.text
+    unused = await answer(engine, with_sampling(CAPITAL, think_budget=40, repeat_penalty=1.01))
+    assert (reasoning(unused), unused.text) == ("capital of France", "Paris.")
+
+
+async def test_thoughts_that_are_off_are_ended_at_once(control_models, host):
+    result = await answer(await load(host, "tags"), with_sampling(CAPITAL, think="off"))
+    assert reasoning(result) == ""
+    assert result.text
+
+
+async def test_the_answer_is_wanted_now(control_models, host):
+    engine, now = await load(host, "tags"), CancelToken()
+    request = replace(with_sampling(CAPITAL, num_predict=60), answer_now=now)
+
+    def wait_for_thoughts(event):
+        if getattr(event, "kind", "") == "reasoning":
+            now.set()
+
+    result = await answer(engine, request, on_event=wait_for_thoughts)
+    assert result.end.reason in {"stop", "length"}
+    now.set()
+    result = await answer(engine, request)
+    assert reasoning(result) == ""
+    assert result.text
+
+
+EFFORT = "{% if reasoning_effort == 'none' %}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("source", "think", "budget", "values"),
+    [
+        ("{{ enable_thinking }}", "default", -1, {}),
+        ("{{ enable_thinking }}", "on", -1, {"enable_thinking": True}),
+        ("{{ enable_thinking }}", "off", -1, {"enable_thinking": False}),
+        ("{{ enable_thinking }}", "low", -1, {"enable_thinking": True}),
+        ("{{ thinking }}", "off", -1, {"thinking": False}),
+        ("{{ reasoning_effort }}", "high", -1, {"reasoning_effort": "high"}),
+        ("{{ reasoning_effort }}", "off", -1, {"reasoning_effort": "low"}),
+        (EFFORT, "off", -1, {"reasoning_effort": "none"}),
+        ("{{ reasoning_effort == 'no_think' }}", "medium", -1, {"reasoning_effort": "high"}),
+        ("{{ thinking_effort }}", "medium", -1, {"thinking_effort": "high"}),
+        ("{{ thinking_mode }}", "off", -1, {"thinking_mode": "disabled"}),
+        ("{{ thinking_budget }}", "off", -1, {"thinking_budget": 0}),
+        ("{{ thinking_budget }}", "default", 512, {"thinking_budget": 512}),
+        ("{{ messages }}", "high", 512, {}),
+    ],
+)
+def test_a_template_gets_the_variables_that_it_reads(source, think, budget, values):
+    assert think_values(source, think, budget) == values
+
+
+OPENS = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% else %}<think>\n{% endif %}"
+
+
+def test_a_switch_reaches_the_template():
+    def rendered(think: str) -> str:
+        return ChatTemplate(OPENS).thinking(think, -1).render((Message("user", "Hi"),), CancelToken())
+
+    assert [rendered(think) for think in ("default", "on", "off")] == [
+        "Hi<think>\n",
+        "Hi<think>\n",
+        "Hi<think></think>",
+    ]
+
+
+def test_a_switch_reaches_a_template_in_go():
+    template = GoChatTemplate("{{ .Think }} {{ .ThinkLevel }} {{ .IsThinkSet }}")
+    said = [
+        template.thinking(think, -1).render((Message("user", "Hi"),), CancelToken())
+        for think in ("default", "off", "low")
+    ]
+    assert said == ["false  false", "false  true", "true low true"]

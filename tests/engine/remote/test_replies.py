@@ -190,3 +190,34 @@ async def test_the_beginning_of_an_answer_is_continued(raw_serve, host, owner, k
     assert (outcome.error is None) is knows
     assert knows or "thoughts alone" in str(outcome.error)
     assert json.loads(server.posts()[-1].body)
+
+
+@pytest.mark.parametrize(
+    ("owner", "think", "fields"),
+    [
+        ("vllm", "default", {}),
+        ("vllm", "off", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
+        (
+            "llamacpp",
+            "high",
+            {
+                "chat_template_kwargs": {"enable_thinking": True, "thinking": True, "reasoning_effort": "high"},
+                "reasoning_effort": "high",
+                "reasoning_budget_tokens": 99,
+            },
+        ),
+        ("someone", "low", {"reasoning_effort": "low"}),
+        ("someone", "off", {"reasoning_effort": "none"}),
+    ],
+)
+async def test_thinking_is_controlled_in_the_words_of_the_server(raw_serve, host, owner, think, fields):
+    server = await raw_serve(playing([*words("Yes."), STOP]), {"/v1/models": listing(owner)})
+    outcome = await outcome_of(await opened(host(), server), question(think=think, think_budget=99))
+    body = server.posts()[-1].json
+    names = ("chat_template_kwargs", "reasoning_effort", "reasoning_budget_tokens")
+    known = {name: body[name] for name in names if name in body}
+    if owner == "llamacpp":
+        assert not outcome.notice
+    else:
+        assert "think_budget" in outcome.notice
+    assert known == fields

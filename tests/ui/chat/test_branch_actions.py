@@ -418,3 +418,12 @@ async def test_an_answer_that_adds_nothing_says_so(make_host: MakeHost, clock: F
         await press(pilot, "half an answer", key)
         assert turns(app)[:2] == ["why", "half an answer"]
         assert "added nothing" in turns(app)[-1]
+
+
+async def test_answer_now_says_where_it_cannot_be_done(make_host: MakeHost, clock: FakeClock) -> None:
+    app = app_with([Script(("Hm.",))], make_host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+b")
+        await pilot.pause()
+        assert "No answer is being written" in shown(app)

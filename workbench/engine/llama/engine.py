@@ -28,7 +28,7 @@ class LlamaEngine(Engine):
     once the memory is free.
     """
 
-    capabilities = Capabilities(score=True)
+    capabilities = Capabilities(score=True, answer_now=True)
 
     def __init__(
         self,

@@ -21,6 +21,7 @@ from workbench.engine.llama.model import Aborted, Model
 from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.template import PromptTemplate
+from workbench.engine.llama.thought_limit import ThoughtLimit
 from workbench.engine.outbox import Outbox
 from workbench.engine.text import AnswerText
 
@@ -138,10 +139,15 @@ class PromptTokens:
             rendered, self.opened = with_beginning(rendered, beginning, self.markup)
         else:
             self.opened = open_family(rendered, self.markup)
+            if self.opened is not None and request.sampling.think == "off":
+                # A model that always thinks is given thoughts that have ended.
+                rendered, self.opened = rendered + self.opened.written, None
         return vocabulary.tokenize_prompt(*rendered.split(mark))
 
     def _render(self, template: PromptTemplate, messages: Sequence[Message], mark: str) -> str:
         self.markup = markup_of(template)
+        sampling = self._request.sampling
+        template = template.thinking(sampling.think, sampling.think_budget)
         arrangement = template.arranged(messages, self._cancel)
         self.notice = arrangement.notice
         return self._controls.render(template, arrangement.messages, mark, self._cancel)
@@ -246,8 +252,11 @@ class Generation:
             return "length"
         sampler = Sampler(sampling, self._model.vocabulary, self._model.n_ctx, prompt.tokens)
         self._seed = sampler.seed
+        budget = 0 if sampling.think == "off" else sampling.think_budget
+        vocab, answer_now = self._model.vocabulary.native, self._request.answer_now
+        limit = ThoughtLimit(sampler, self._text, vocab, budget, answer_now)
         try:
-            return (yield from self._decode(job, sampler, sampling.num_predict))
+            return (yield from self._decode(job, limit, sampling.num_predict))
         finally:
             sampler.close()
 
@@ -277,13 +286,15 @@ class Generation:
             affordable = chunk * CHUNK_NS // max(taken, 1)
             chunk = max(SMALLEST_CHUNK, min(model.n_batch, affordable // SMALLEST_CHUNK * SMALLEST_CHUNK))
 
-    def _decode(self, job: Job, sampler: Sampler, limit: int) -> Generator[None, None, FinishReason]:
+    def _decode(self, job: Job, sampler: ThoughtLimit, limit: int) -> Generator[None, None, FinishReason]:
         # This runs once a token, between two computations: attributes are looked up before the loop.
         model, ctx, n_ctx = self._model, self._model.native, self._model.n_ctx
         is_end, pieces = model.vocabulary.is_end, model.pieces
         sample, push, put, clock = sampler.sample, self._text.push, self._outbox.put, time.perf_counter_ns
         push_control = self._text.push_control
+        look = sampler.look
         text_sent = False
+        look()
         while True:
             token = sample(ctx)
             if is_end(token):
@@ -291,6 +302,7 @@ class Generation:
             self._written += 1
             data = pieces[token]
             piece = push(data) if data else push_control(pieces.control(token))
+            look()
             now = clock()
             first_text = not text_sent and bool(piece.text)
             put(Token(piece.text, token, piece.kind, now, job.lane_ns(now), piece.recast), at_once=first_text)

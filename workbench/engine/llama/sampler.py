@@ -95,6 +95,11 @@ class Sampler:
         logits = np.ctypeslib.as_array(native.get_logits_ith(ctx, -1), (self._n_vocab,))
         return int(logits.argmax())
 
+    def accept(self, token: int) -> None:
+        """Count a token that was not sampled."""
+        if self._chain is not None:
+            native.sampler_accept(self._chain, token)
+
     def close(self) -> None:
         """Free the native chain."""
         if self._chain is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, Protocol, TypeAlias
 
@@ -14,6 +15,7 @@ from workbench.core.chat import Message, Role
 from workbench.core.errors import TemplateError
 from workbench.engine.llama.arrangement import CHANGES, Arrangement, arrange
 from workbench.engine.llama.jinja import TemplateLimitError, shared_jinja
+from workbench.engine.switches import think_values
 from workbench.engine.thoughts import split_whole
 from workbench.modelfile.template import parse
 
@@ -46,6 +48,9 @@ class PromptTemplate(Protocol):
             CancelledError: `cancel` was set.
         """
 
+    def thinking(self, think: str, budget: int) -> PromptTemplate:
+        """This template with the parameters `think` and `think_budget`, as far as it controls thinking."""
+
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
         """`messages` as this template takes them, changed as little as possible. Errors are those of `render`."""
 
@@ -65,10 +70,16 @@ class ChatTemplate(PromptTemplate):
     eos: str = ""
     _probed: dict[object, int] = field(default_factory=dict, compare=False, repr=False)
     """What the probes have found: the number of the arrangement for each order of roles, and the form of contents."""
+    _switches: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
+    """The variables that control thinking."""
 
     def check(self, cancel: CancelToken) -> None:
         """Compile it; raises a TemplateError where it does not compile, a CancelledError when `cancel` was set."""
         shared_jinja.compile(self.source, cancel)
+
+    @override
+    def thinking(self, think: str, budget: int) -> ChatTemplate:
+        return replace(self, _switches=think_values(self.source, think, budget))
 
     @override
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
@@ -125,6 +136,7 @@ class ChatTemplate(PromptTemplate):
         said = [_as_value(message, parts) for message in messages]
         now = datetime.now()
         values = {
+            **self._switches,
             "messages": said,
             "add_generation_prompt": True,
             "bos_token": self.bos,
@@ -172,10 +184,17 @@ class GoChatTemplate(PromptTemplate):
     def __init__(self, source: str) -> None:
         self.source = source
         self._template = parse(source)
+        self._think: bool | str | None = None
+
+    @override
+    def thinking(self, think: str, budget: int) -> GoChatTemplate:
+        template = copy(self)
+        template._think = {"default": None, "on": True, "off": False}.get(think, think)
+        return template
 
     @override
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
-        return self._template.render_chat(messages)
+        return self._template.render_chat(messages, self._think)
 
     @override
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:

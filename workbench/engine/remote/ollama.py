@@ -29,7 +29,7 @@ from workbench.engine.remote.dialect import (
     without,
 )
 from workbench.engine.remote.http import ServerClient
-from workbench.engine.remote.problems import too_slow
+from workbench.engine.remote.problems import message_in, too_slow
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, JsonLines
 
@@ -106,17 +106,24 @@ class OllamaDialect(Dialect):
             # Otherwise it drops the beginning of a conversation that is too long, without reporting it.
             body |= {"truncate": False, "shift": False}
         size = len(text_of(request).encode("utf-8", "replace"))
-        missing = without(request.sampling, SAMPLING_OPTIONS)
+        missing = without(request.sampling, SAMPLING_OPTIONS | {"think"})
         if request.prompt is not None:
             return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed, missing)
         messages = as_messages(request)
         if request.continues and request.messages[-1].reasoning:
             messages[-1]["thinking"] = request.messages[-1].reasoning
+        think = request.sampling.think
+        if think != "default":
+            body["think"] = {"on": True, "off": False}.get(think, think)
         return Question("/api/chat", body | {"messages": messages}, size, seed, missing)
 
     @override
     def milder(self, question: Question, answer: HttpResponse) -> Question | None:
-        return None
+        words = message_in(answer.body) or answer.text
+        if answer.status != 400 or "think" not in question.body or "think" not in words:
+            return None
+        left = {name: value for name, value in question.body.items() if name != "think"}
+        return replace(question, body=left, refused=(*question.refused, "think"))
 
     @override
     def frames(self) -> Frames:

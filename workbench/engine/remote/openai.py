@@ -38,6 +38,7 @@ from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import is_context_error, message_in
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, ServerSentEvents
+from workbench.engine.switches import EFFORTS
 
 PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 """The sampling parameters that every server takes."""
@@ -106,10 +107,25 @@ class OpenAIDialect(Dialect):
             body["prompt"] = request.prompt
         else:
             path, body["messages"] = "/v1/chat/completions", as_messages(request)
+            body |= self._thinking(request.sampling)
             if request.continues:
                 self._continue(request.messages[-1], body)
         kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
         return Question(path, kept, size, seed if "seed" in kept else None, self._missing(request.sampling))
+
+    def _thinking(self, sampling: Sampling) -> dict[str, Any]:
+        """The fields that control thinking, for templates where the server passes variables on to them."""
+        think, values = sampling.think, dict[str, Any]()
+        if self._server.kind == "llama-server" and sampling.think_budget >= 0:
+            values["reasoning_budget_tokens"] = sampling.think_budget
+        if think == "default":
+            return values
+        if self._server.kind not in CONTINUES:
+            return values | {"reasoning_effort": {"off": "none", "on": "medium"}.get(think, think)}
+        switches: dict[str, Any] = {"enable_thinking": think != "off", "thinking": think != "off"}
+        if think in EFFORTS:
+            values["reasoning_effort"] = switches["reasoning_effort"] = think
+        return values | {"chat_template_kwargs": switches}
 
     def _continue(self, beginning: Message, body: dict[str, Any]) -> None:
         """Have the server continue the last message. The others continue it by themselves, but no thoughts."""
@@ -139,8 +155,8 @@ class OpenAIDialect(Dialect):
     def _missing(self, sampling: Sampling) -> tuple[str, ...]:
         """The changed parameters that this server does not take."""
         kind = self._server.kind
-        taken = {*PLAIN, *OWN.get(kind, {}), "seed", "num_predict", "stop"}
-        taken |= set(FURTHER) if kind == "llama-server" else set()
+        taken = {*PLAIN, *OWN.get(kind, {}), "seed", "num_predict", "stop", "think"}
+        taken |= {*FURTHER, "think_budget"} if kind == "llama-server" else set()
         taken |= set() if kind in NO_BIAS else {"logit_bias"}
         return without(sampling, taken)
 

@@ -73,6 +73,8 @@ class ChatScreen(Screen[None]):
         Binding("f9", "reload", "Reload", id="chat.reload", tooltip="Load the model again with the current settings."),
         Binding("ctrl+n", "new", "New chat", id="chat.new", tooltip="Begin a new conversation; this one is stored."),
         Binding("ctrl+t", "thoughts", "Thinking", id="chat.thoughts", tooltip="Show or fold the thoughts of models."),
+        Binding("ctrl+b", "answer_now", "Answer now", id="chat.answer_now", show=False,
+                tooltip="End the thoughts of the answer that is being written."),
         Binding("ctrl+r", "resume", "Sessions", id="chat.resume", show=False,
                 tooltip="Resume the interrupted session that is offered, else show all stored sessions."),
         Binding("f12", "log", "Log", id="chat.log", show=False, tooltip="Show or hide the log of the workers."),
@@ -177,6 +179,14 @@ class ChatScreen(Screen[None]):
             self.workers.cancel_group(self, "replay")
         elif not self.sessions.answer_offer(resume=False) and not self.status.dismiss_alarm():
             self.prompt.focus()
+
+    def action_answer_now(self) -> None:
+        """End the thoughts of the answer that is being written."""
+        answering = self._workspace.answering
+        if answering is None:
+            self.status.say("No answer is being written.")
+        elif not answering.end_thoughts():
+            self.status.say("This server cannot end the thoughts of an answer.")
 
     def action_models(self) -> None:
         self.loader.choose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
 
 from workbench.core.answer import Answer, Outcome
@@ -41,7 +42,8 @@ class AnswerRun:
         clocks: Clocks = REAL_CLOCKS,
     ) -> None:
         self._engine = engine
-        self._request = request
+        self._answer_now = CancelToken()
+        self._request = replace(request, answer_now=self._answer_now)
         self._keep_partial = keep_partial
         self._clock = clocks.now_ns
         self._cancel = CancelToken()
@@ -62,6 +64,12 @@ class AnswerRun:
     def stop(self) -> None:
         """Stop it soon; the text so far stays."""
         self._cancel.set()
+
+    def end_thoughts(self) -> bool:
+        """Have the model end its thoughts and answer. Returns whether the engine can do that."""
+        if self._engine.capabilities.answer_now:
+            self._answer_now.set()
+        return self._engine.capabilities.answer_now
 
     async def run(self) -> Outcome:
         """Run the answer to its end. A failing engine is an outcome, not an exception."""

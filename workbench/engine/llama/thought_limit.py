@@ -1,0 +1,52 @@
+"""The tokens that end the thoughts of an answer: at a budget, or when the user wants the answer now."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from workbench.core.cancel import CancelToken
+from workbench.engine.llama import native
+from workbench.engine.llama.sampler import Sampler
+from workbench.engine.text import AnswerText
+
+SHORT_OF_TIME = (
+    "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now."
+)
+"""The closing phrase of a budget: the one that Qwen's models are trained on."""
+
+
+class ThoughtLimit:
+    """Samples tokens, and ends the thoughts of an answer at a budget of tokens or as soon as `answer_now` is set.
+
+    A budget that is negative is none.
+    """
+
+    def __init__(
+        self, sampler: Sampler, text: AnswerText, vocab: native.Pointer, budget: int, answer_now: CancelToken | None
+    ) -> None:
+        self._sampler = sampler
+        self._text = text
+        self._vocab = vocab
+        self._budget = budget
+        self._answer_now = answer_now
+        self._spent = -1
+        self._forced: deque[int] = deque()
+        self._watches = budget >= 0 or answer_now is not None
+
+    def sample(self, ctx: native.Pointer) -> int:
+        """The next token: a sampled one, or one of those that end the thoughts."""
+        if not self._forced:
+            return self._sampler.sample(ctx)
+        token = self._forced.popleft()
+        self._sampler.accept(token)
+        return token
+
+    def look(self) -> None:
+        """Count a token of the thoughts, and end them where it is time: after each token, and before the first."""
+        if not self._watches or self._forced or not self._text.thinking:
+            return
+        self._spent += 1
+        spent = 0 <= self._budget <= self._spent
+        if self._text.is_whole and (spent or (self._answer_now is not None and self._answer_now.is_set)):
+            phrase = SHORT_OF_TIME if self._spent else ""
+            self._forced.extend(native.tokenize(self._vocab, phrase + self._text.thoughts_end))
