@@ -238,7 +238,7 @@ async def test_a_test_that_does_not_fit_keeps_no_model_from_being_opened(bencher
 
 
 async def test_what_llama_cpp_refuses_is_an_error(target):
-    with pytest.raises(ModelLoadError, match="cannot make a context"):
+    with pytest.raises(ModelLoadError, match="needs flash attention"):
         await target.prepare(BenchSettings(n_gpu_layers=0, type_v="q8_0", flash_attn="off"), BenchTest(n_gen=1))
 
 

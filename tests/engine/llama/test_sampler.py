@@ -60,8 +60,11 @@ async def test_a_long_call_releases_the_interpreter_lock(large_vocabulary, sampl
         try:
             thread.start()
             before = turns
-            for _ in range(3):
+            # On a busy machine a released lock is not taken at once.
+            for _ in range(200 if released else 3):
                 assert 0 <= sampler.sample(model.native) < VOCABULARY
+                if turns > before:
+                    break
             return turns - before
         finally:
             running = False
