@@ -88,3 +88,8 @@ def test_the_common_start() -> None:
 
 def test_quotes_around_a_text_are_left_out() -> None:
     assert [unquoted(text) for text in ('"""\na\n"""', '"a"', "a", '"', '""')] == ["a", "a", "a", '"', ""]
+
+
+def test_think_is_offered_once_and_its_values_are_completed() -> None:
+    assert [each.text for each in candidates("/set thin")][:2] == ["/set think ", "/set think_budget "]
+    assert "/set think off" in [each.text for each in candidates("/set think o")]

@@ -78,7 +78,7 @@ class CommandRunner:
                 await self._workspace.change(text, {})
                 applies = "The system prompt applies from the next answer on."
                 self._view.status.say(applies if text else "There is no system prompt now.")
-            case "think" | "nothink":
+            case "think" | "nothink" if not value:
                 self._view.think(name == "think")
             case "parameter":
                 await self._set_parameter(*_split(value))

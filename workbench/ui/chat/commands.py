@@ -63,7 +63,7 @@ SHOWS = {
 SETS = {
     "parameter": "a parameter by its name",
     "system": "the system prompt",
-    "think": "show the thoughts of models",
+    "think": "show the thoughts of models; with a value, whether and how hard they think",
     "nothink": "fold the thoughts of models",
 }
 """The arguments of `/set` beside the parameters."""
@@ -145,10 +145,10 @@ def candidates(text: str, models: Sequence[str] = ()) -> list[Candidate]:
 def _after_set(start: str, rest: str, words: dict[str, str]) -> list[Candidate]:
     name, space, value = rest.partition(" ")
     if not space:
-        rows = [*words.items(), *((each.name, each.help) for each in PARAMETERS.values())]
+        rows = {each.name: each.help for each in PARAMETERS.values() if each.name not in words}
         return [
-            Candidate(each.text + ("" if each.text.endswith("think") else " "), each.help)
-            for each in _matching(start, rest, rows)
+            Candidate(each.text + ("" if each.text.endswith(" nothink") else " "), each.help)
+            for each in _matching(start, rest, {**words, **rows}.items())
         ]
     if name == "parameter":
         return _after_set(f"{start}parameter ", value, {})
