@@ -226,7 +226,10 @@ async def test_a_click_on_a_title_sorts(host: ScriptedHost, clock: FakeClock, de
 
 async def test_searching(host: ScriptedHost, clock: FakeClock, demo_path: Path) -> None:
     async with opened(host, clock, demo_path) as at:
+        width = at.screen.list.size.width
         await at.press("slash", *"qwen q4")
+        assert not at.screen.show_vertical_scrollbar
+        assert at.screen.list.size.width == width
         assert at.selected == "Qwen2.5-0.5B-Instruct Q4_K_M"
         assert "of 7 models" in at.state
         await at.press("up")
