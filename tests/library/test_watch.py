@@ -54,6 +54,7 @@ def gate(monkeypatch):
     gate = Gate()
     monkeypatch.setattr(file_facts, "read_header", gate)
     monkeypatch.setattr(search, "READERS", 1)
+    monkeypatch.setattr(search, "WORTH_A_PROCESS", 1000)
     yield gate
     gate.open.set()
 
@@ -84,6 +85,7 @@ async def test_an_empty_library_is_complete_too(tmp_path: Path) -> None:
 
 async def test_models_are_reported_as_they_are_found(tmp_path: Path, model, monkeypatch) -> None:
     monkeypatch.setattr(search, "VIEW_SECONDS", 0)
+    monkeypatch.setattr(search, "VIEW_PAUSE", 0)
     monkeypatch.setattr(search, "READERS", 1)
     for rows in (1, 2, 3):
         model(tmp_path / f"{rows}-F32.gguf", rows=rows)

@@ -92,7 +92,7 @@ class LibraryCatalog(Catalog):
             return
         if known.models:
             yield replace(known, complete=False)
-        views = views_of(lambda report, stop: self._search(report, stop, again=again, gentle=True))
+        views = views_of(lambda report, stop: self._search(report, stop, again=again, beside_screen=True))
         async with aclosing(views):
             async for view in views:
                 # A known model stays until the complete search has not found it.
@@ -102,7 +102,7 @@ class LibraryCatalog(Catalog):
     def _is_fresh(self) -> bool:
         return time.monotonic() - self._searched_at < FRESH_SECONDS
 
-    def _search(self, report: Report, stop: Event, *, again: bool, gentle: bool = False) -> LibraryView | None:
+    def _search(self, report: Report, stop: Event, *, again: bool, beside_screen: bool = False) -> LibraryView | None:
         """The view of the last search where it is current, or of a new one; None where that was stopped."""
         while not self._searching.acquire(timeout=LOCK_SECONDS):
             if stop.is_set():
@@ -117,7 +117,7 @@ class LibraryCatalog(Catalog):
                 demo=self._find_demo(),
                 recent=[str(absolute(path)) for path in self._recent()],
                 facts=self._facts,
-                gentle=gentle,
+                beside_screen=beside_screen,
             )
             found = search.run(report, stop)
             if found is not None:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -162,13 +162,13 @@ class FileFactsCache:
             found = self._facts.get(path) or self._from_row(path)
         return found[1] if found is not None and found[0] == stamp else None
 
-    def read(self, file: ModelFile) -> FileFacts:
-        """The facts of `file`, from the cache or its headers."""
+    def read(self, file: ModelFile, reader: Callable[[ModelFile], FileFacts | None] | None = None) -> FileFacts:
+        """The facts of `file`, from the cache, from `reader`, or where that has none, from its headers."""
         if (found := self.get(file)) is not None:
             return found
         # Stamped before facts: a file that grows meanwhile is read again the next time.
         path, stamp = str(file.path), _stamp(file)
-        facts = read_facts(file, self._known)
+        facts = (reader(file) if reader is not None else None) or read_facts(file, self._known)
         # A problem such as missing permissions may end without a change of the file.
         if not facts.problem:
             with self._lock:

@@ -13,6 +13,24 @@ from workbench.library.file_facts import FileFacts
 from workbench.library.folders import Found, ModelFile, file_id
 
 
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A finding with its entry, and what other findings of the same file share with it."""
+
+    file: ModelFile
+    entry: ModelEntry
+    keys: tuple[Hashable, ...]
+    """Equal for all findings of one file."""
+    likeness: Hashable | None
+    """Equal for copies of the file, and for other files by chance; None for an unreadable file."""
+
+
+def described(found: Found, facts: FileFacts | None) -> Described:
+    """The finding with its entry; `facts` are those of its file, None where it has none."""
+    entry = make_entry(found, facts)
+    return Described(found.file, entry, tuple(_keys(found.file, entry)), _likeness(found.file, facts, entry))
+
+
 @dataclass(slots=True)
 class _MergedEntry:
     """An entry, while findings are merged into it."""
@@ -22,7 +40,7 @@ class _MergedEntry:
     digests: set[str] = field(default_factory=set)
 
 
-def merged(findings: Iterable[tuple[Found, FileFacts | None]], sample: Callable[[ModelFile], str]) -> list[ModelEntry]:
+def merged(findings: Iterable[Described], sample: Callable[[ModelFile], str]) -> list[ModelEntry]:
     """The entries of `findings`, one for each file, in the order of the first finding.
 
     Two findings are of one file where inode or digest are equal, or where size, header and samples of the weights are;
@@ -31,11 +49,9 @@ def merged(findings: Iterable[tuple[Found, FileFacts | None]], sample: Callable[
     rows: list[_MergedEntry] = []
     by_key: dict[Hashable, _MergedEntry] = {}
     alike: defaultdict[Hashable, list[_MergedEntry]] = defaultdict(list)
-    for found, facts in findings:
-        file, entry = found.file, make_entry(found, facts)
-        keys = list(_keys(file, entry))
-        row = next((by_key[key] for key in keys if key in by_key), None)
-        likeness = _likeness(file, facts, entry)
+    for finding in findings:
+        file, entry, likeness = finding.file, finding.entry, finding.likeness
+        row = next((by_key[key] for key in finding.keys if key in by_key), None)
         if row is None and likeness is not None:
             row = next((other for other in alike[likeness] if _are_one(other, entry, file, sample)), None)
         if row is None:
@@ -47,13 +63,12 @@ def merged(findings: Iterable[tuple[Found, FileFacts | None]], sample: Callable[
             row.entry = _together(row.entry, entry)
         if entry.digest:
             row.digests.add(entry.digest)
-        for key in keys:
+        for key in finding.keys:
             by_key.setdefault(key, row)
     return _joined([row.entry for row in rows])
 
 
 def _keys(file: ModelFile, entry: ModelEntry) -> Iterator[Hashable]:
-    """Keys that all findings of one file share."""
     if not file.paths:
         yield entry.ref
         return
@@ -64,7 +79,6 @@ def _keys(file: ModelFile, entry: ModelEntry) -> Iterator[Hashable]:
 
 
 def _likeness(file: ModelFile, facts: FileFacts | None, entry: ModelEntry) -> Hashable | None:
-    """A key that copies of the file share, and other files may by chance; None for an unreadable file."""
     if entry.problem or facts is None or not facts.header_hash:
         return None
     return file.size_bytes, len(file.paths), facts.header_hash

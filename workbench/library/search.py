@@ -10,16 +10,18 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from threading import Event, Thread
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
+from workbench.library.facts_process import FactsProcess
 from workbench.library.file_facts import FileFacts, FileFactsCache
 from workbench.library.folders import Finding, Found, find_in_folders, found_in, mode_of, model_file, read_each
 from workbench.library.huggingface import HUGGING_FACE, find_hugging_face
 from workbench.library.llamacpp import LLAMA_CPP, find_llama_cpp
 from workbench.library.lmstudio import LM_STUDIO, find_lm_studio
-from workbench.library.merge import merged
+from workbench.library.merge import Described, described, merged
 from workbench.library.ollama import OLLAMA, find_ollama
 from workbench.library.places import Places
 
@@ -27,8 +29,12 @@ DEMO = "demo"
 RECENT = "recent"
 READERS = 4
 """Files read at once: a disk serves several faster, and more threads would only wait for the GIL."""
+WORTH_A_PROCESS = 8
+"""Files that take longer to read than a child process to start."""
 VIEW_SECONDS = 0.25
 """The least time between two views of a running search."""
+VIEW_PAUSE = 10
+"""The least time between two views, as a multiple of the time that one takes."""
 
 Report = Callable[[LibraryView], None]
 """Receives what is known so far, in any thread."""
@@ -54,15 +60,14 @@ class Search:
     recent: Sequence[str]
     """Recently opened paths, newest first."""
     facts: FileFactsCache
-    gentle: bool = False
-    """Whether a screen is drawn meanwhile. As readers compete with it for the GIL, there is only one then, which pauses
-    for as long as it reads."""
+    beside_screen: bool = False
+    """Whether a screen is drawn meanwhile: a child process reads the files then, as keys would wait for the GIL."""
 
     def __post_init__(self) -> None:
         self._found: list[Found] = []
         self._problems: list[ScanProblem] = []
-        self._read: dict[int, FileFacts | None] = {}
-        self._shown_at = time.monotonic()
+        self._read: dict[int, Described] = {}
+        self._show_at = time.monotonic() + VIEW_SECONDS
 
     def run(self, report: Report, stop: Event) -> LibraryView | None:
         """Search in this thread, and report views now and then. Returns the complete view; None where stopped."""
@@ -82,7 +87,7 @@ class Search:
                 if readable and facts is None:
                     unread.append(index)
                 else:
-                    self._read[index] = facts
+                    self._add(index, facts)
                 self._show(report)
             return self._view(complete=True) if self._read_all(unread, report, stop) else None
         finally:
@@ -102,38 +107,48 @@ class Search:
 
     def _read_all(self, indices: Sequence[int], report: Report, stop: Event) -> bool:
         """Read these files; False where it was stopped."""
+        if self.beside_screen and len(indices) >= WORTH_A_PROCESS:
+            return self._read_in_child(indices, report, stop)
 
         def read(index: int) -> FileFacts | None:
-            if stop.is_set():
-                return None
-            began = time.monotonic()
-            facts = self.facts.read(self._found[index].file)
-            if self.gentle:
-                stop.wait(time.monotonic() - began)
-            return facts
+            return None if stop.is_set() else self.facts.read(self._found[index].file)
 
-        with ThreadPoolExecutor(1 if self.gentle else READERS, "library") as pool:
+        with ThreadPoolExecutor(READERS, "library") as pool:
             try:
                 futures = {pool.submit(read, index): index for index in indices}
                 for future in as_completed(futures):
                     if stop.is_set():
                         return False
-                    self._read[futures[future]] = future.result()
+                    self._add(futures[future], future.result())
                     self._show(report)
             finally:
                 # Stopping the search or the program does not wait for files that were not begun.
                 pool.shutdown(wait=False, cancel_futures=True)
         return True
 
+    def _read_in_child(self, indices: Sequence[int], report: Report, stop: Event) -> bool:
+        with FactsProcess() as reader:
+            for index in indices:
+                facts = self.facts.read(self._found[index].file, lambda file: reader.read(file, stop))
+                if stop.is_set():
+                    return False
+                self._add(index, facts)
+                self._show(report)
+        return True
+
+    def _add(self, index: int, facts: FileFacts | None) -> None:
+        self._read[index] = described(self._found[index], facts)
+
     def _show(self, report: Report) -> None:
-        now = time.monotonic()
-        if now - self._shown_at >= VIEW_SECONDS:
+        began = time.monotonic()
+        if began >= self._show_at:
             report(self._view())
-            # Measured from the end, so that reporting never takes most of the time.
-            self._shown_at = time.monotonic()
+            now = time.monotonic()
+            # However many models there are, the screen gets most of the time.
+            self._show_at = now + max(VIEW_SECONDS, VIEW_PAUSE * (now - began))
 
     def _view(self, *, complete: bool = False) -> LibraryView:
-        found = [(self._found[index], facts) for index, facts in sorted(self._read.items())]
+        found = [row for _, row in sorted(self._read.items(), key=itemgetter(0))]
         models = sorted(merged(found, self.facts.sample), key=self._order)
         return LibraryView(
             tuple(models), tuple(dict.fromkeys(self._problems)), len(self._read), len(self._found), complete
