@@ -271,6 +271,20 @@ async def test_several_formats_go_to_the_exports_folder(call, stored):
     assert "It scatters." in Path(files[0]["path"]).read_text()
 
 
+async def test_several_formats_go_to_a_folder_of_the_user(call, stored, monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    status, out, _ = call_in_thread(call, "export", "last", "--format", "md,json", "--output=~/mine")
+    assert status == 0
+    assert [Path(line).parent for line in out.splitlines()] == [tmp_path / "me" / "mine"] * 2
+
+
+async def test_a_folder_that_cannot_be_made_is_a_sentence(call, stored, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, _, err = call_in_thread(call, "export", "last", "--format", "md,json", "-o", str(tmp_path / "file"))
+    assert status == 1
+    assert err.startswith(f"workbench: The export cannot be written to {tmp_path / 'file'}: File exists.")
+
+
 async def test_a_conversation_on_standard_output(stored, capfdbinary):
     from concurrent.futures import ThreadPoolExecutor
 
@@ -287,6 +301,8 @@ def test_a_session_that_is_not_there(call):
 
 def test_a_broken_modelfile_names_line_and_column(call, tmp_path):
     path = tmp_path / "Modelfile"
+    path.write_text("FROM demo\n")
+    assert call("modelfile", "check", str(path))[1] == f"{path}: 1 command, no errors\n"
     path.write_text("FROM demo\nSISTEM hello\n")
     status, out, _ = call("modelfile", "check", str(path))
     assert status == 1

@@ -115,6 +115,14 @@ def test_fit_takes_parameters(call):
     assert json.loads(off)["compute_bytes"] > json.loads(plain)["compute_bytes"]
 
 
+def test_fit_prices_a_modelfile_as_it_would_be_loaded(call, tmp_path):
+    path = tmp_path / "Modelfile"
+    path.write_text("FROM demo\nPARAMETER num_ctx 1024\n")
+    assert json.loads(call("fit", str(path), "--json")[1])["ctx"] == 1024
+    assert json.loads(call("fit", str(path), "--ctx", "2048", "--json")[1])["ctx"] == 2048
+    assert json.loads(call("fit", str(path), "--set", "num_ctx=512", "--json")[1])["ctx"] == 512
+
+
 def test_fit_for_people(call):
     status, out, _ = call("fit", "demo")
     assert status == 0

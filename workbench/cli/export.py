@@ -6,7 +6,6 @@ import argparse
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import cast, get_args
 
 from workbench.cli.composition import Workers, compose
@@ -20,8 +19,9 @@ from workbench.core.models import Naming
 from workbench.core.sending import ModelSender, SendProgress, Sent
 from workbench.core.session import ExportFormat, Session
 from workbench.core.units import size_text
+from workbench.core.user_path import user_path
 from workbench.store.export.session import export_session, session_text
-from workbench.store.files import make_folder
+from workbench.store.files import make_folder, not_written
 
 STANDARD_OUTPUT = "-"
 PATH = "path"
@@ -114,9 +114,12 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if sent is not None and not options.output:
         formats = []
-    target = Path(options.output) if options.output else workers.paths.exports_dir
+    target = user_path(options.output) if options.output else workers.paths.exports_dir
     if (not options.output and formats) or len(formats) > 1:
-        make_folder(target)
+        try:
+            make_folder(target)
+        except OSError as error:
+            raise not_written(f"The export cannot be written to {target}", error, "Name another path.") from error
     written = [(form, export_session(session, form, target, base=base)) for form in formats]
     if options.json:
         files = [{"format": form, "path": str(path)} for form, path in written]

@@ -34,11 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the memory that the model needs; the exit status is 0 whether it fits or not."""
     workers = compose()
-    _, load = settings(options, workers.config)
+    entry, path = find_file(workers, options.file)
+    _, load = settings(options, workers.config, entry.recipe)
     if options.ctx is not None:
         check_value("num_ctx", options.ctx)
         load = replace(load, num_ctx=options.ctx)
-    entry, path = find_file(workers, options.file)
     headers = check_loadable(path)
     adapter = None if entry.adapter_path is None else check_adapter(entry.adapter_path, headers)
 

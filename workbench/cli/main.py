@@ -44,7 +44,6 @@ MODULES = {"import": "importing"}
 
 INTERRUPTED = 130
 """The exit status of a command that the user stopped."""
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _USAGE = """\
 usage: workbench [MODEL] [--resume SESSION] [--set NAME=VALUE] [--system TEXT]

@@ -42,7 +42,8 @@ def run(options: argparse.Namespace) -> int:
             for finding in findings:
                 say(_as_line(path, kind, finding))
         if not reading.errors:
-            say(f"{path}: {len(reading.commands)} commands, no errors")
+            count = len(reading.commands)
+            say(f"{path}: {count} command{'s' * (count != 1)}, no errors")
     return 1 if reading.errors else 0
 
 

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "All models on this machine: the demo model, recent files, the configured folders, and the stores of Ollama, "
         "Hugging Face, LM Studio and llama.cpp. Quantizations of one model are listed together."
     )
-    parser.add_argument("folders", nargs="*", metavar="DIR", help="search these folders only")
+    parser.add_argument("folders", nargs="*", metavar="DIR", help="search only these folders of this machine")
     parser.add_argument("--filter", metavar="TEXT", default="", help="only models whose name or location has TEXT")
     parser.add_argument("--servers", action="store_true", help="include models of servers, which takes a second or two")
     parser.add_argument("--sort", choices=tuple(SORTINGS), help="sort key; by default the order of the models screen")
@@ -53,18 +53,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the models."""
     workers = compose()
-    catalog = workers.catalog
     if options.folders:
         folders = [expanded(folder) for folder in options.folders]
-        catalog = LibraryCatalog(folders, find_demo_file=lambda: None, cache=workers.paths.library_cache)
-    models, problems = catalog.list_models(), catalog.problems
+        workers.catalog = LibraryCatalog(folders, find_demo_file=lambda: None, cache=workers.paths.library_cache)
     if options.servers:
         view = asyncio.run(_with_servers(workers))
-        models, problems = view.models, view.problems
-    entries = [entry for entry in models if _matches(entry, options.filter)]
+    else:
+        view = LibraryView(tuple(workers.catalog.list_models()), tuple(workers.catalog.problems))
+    entries = [entry for entry in view.models if _matches(entry, options.filter)]
     if options.sort:
         entries.sort(key=SORTINGS[options.sort])
-    for problem in problems:
+    for problem in view.problems:
         note(printable(str(problem)))
     if options.json:
         print_json([_as_json(entry) for entry in entries])

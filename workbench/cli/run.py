@@ -24,6 +24,7 @@ from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import EngineInfo
 from workbench.core.origins import Origins, recommended_text, sourced_values, with_recommended
 from workbench.core.parameters import LoadSettings
+from workbench.core.units import figure_text
 
 FAILED = 1
 FIGURES = (
@@ -150,13 +151,13 @@ def _document(info: EngineInfo, outcome: Outcome) -> dict[str, object]:
 
 def _summary(metrics: AnswerMetrics) -> str:
     """The figures of an answer, on one line."""
-
-    def shown(value: float | None, form: str) -> str:
-        return "—" if value is None else format(value, form)
-
     by = "" if metrics.source == "engine" else f" (by the {metrics.source})"
-    return (
-        f"{shown(metrics.decode_tps, '.1f')} tokens/s decode, {shown(metrics.prefill_tps, '.0f')} prefill{by}, "
-        f"TTFT {shown(metrics.ttft_ms, '.0f')} ms, {metrics.prompt_tokens or 0} prompt tokens, "
-        f"{metrics.completion_tokens or 0} written, load {shown(metrics.load_ms, '.0f')} ms"
+    figures = (
+        (metrics.decode_tps, ".1f", " tokens/s decode"),
+        (metrics.prefill_tps, ".0f", f" prefill{by}"),
+        (metrics.ttft_ms, ".0f", " ms TTFT"),
+        (metrics.prompt_tokens, "d", " prompt tokens"),
+        (metrics.completion_tokens, "d", " written"),
+        (metrics.load_ms, ".0f", " ms load"),
     )
+    return ", ".join(figure_text(value, form) + unit for value, form, unit in figures)

@@ -13,6 +13,7 @@ from workbench.cli.options import add_json
 from workbench.cli.output import note, print_json, print_table
 from workbench.core.errors import ParameterError
 from workbench.core.session import SessionHit, SessionSummary
+from workbench.core.units import UNKNOWN
 from workbench.ui.kit.sanitize import clean_line
 
 
@@ -52,7 +53,7 @@ def _print_summaries(summaries: Sequence[SessionSummary], *, as_json: bool) -> N
                 summary.id,
                 _changed(summary),
                 str(summary.messages),
-                clean_line(summary.model) or "—",
+                clean_line(summary.model) or UNKNOWN,
                 ("* " if summary.pinned else "") + clean_line(summary.title),
             )
             for summary in summaries
