@@ -33,6 +33,17 @@ async def test_two_programs_add_to_one_history(tmp_path: Path) -> None:
     assert await two.recall() == [PromptText("a"), PASTED, PromptText("c")]
 
 
+async def test_windows_has_no_pwrite(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.delattr(os, "pwrite", raising=False)
+    book = PromptFolder(tmp_path)
+    for prompt in (PromptText("one"), PASTED):
+        await book.keep(prompt)
+        await book.keep_draft(prompt)
+    assert await book.recall() == [PromptText("one"), PASTED]
+    (draft,) = (tmp_path / "drafts").glob("*.txt")
+    assert draft.read_bytes().decode("utf-8", "surrogatepass") == PASTED.text
+
+
 async def test_the_history_is_cut_and_broken_lines_are_left_out(tmp_path: Path) -> None:
     book = PromptFolder(tmp_path)
     file = tmp_path / "history.jsonl"

@@ -134,7 +134,7 @@ class PromptFolder(PromptBook):
         path = self._drafts / f"{secrets.token_hex(6)}.txt"
         # It is locked before it gets its name, so that it never looks like the draft of a dead program.
         unnamed = path if sys.platform == "win32" else path.with_suffix(".new")
-        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
         try_lock(descriptor)
         if unnamed != path:
             unnamed.rename(path)
@@ -183,11 +183,12 @@ def _failure(what: str, error: OSError, path: Path) -> TargetError:
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:
     """Write all of `data` at `offset`: on a disk that fills up, a single call writes a part and reports no error."""
+    os.lseek(descriptor, offset, os.SEEK_SET)
     while data:
-        count = os.pwrite(descriptor, data, offset)
+        count = os.write(descriptor, data)
         if not count:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        data, offset = data[count:], offset + count
+        data = data[count:]
 
 
 def _line(prompt: PromptText) -> bytes:
