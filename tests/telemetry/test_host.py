@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from tests.telemetry.stub import GIB
-from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, memory_limit
+from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, is_wsl, memory_limit
 
 
 def test_a_sample_is_plausible() -> None:
@@ -96,3 +96,13 @@ def test_the_time_that_a_container_is_given(tmp_path, files, quota):
     for name, text in files.items():
         (tmp_path / name).write_text(text + "\n")
     assert cpu_quota(tmp_path) == quota
+
+
+@pytest.mark.parametrize(("text", "wsl"), [
+    ("Linux version 5.15.167.4-microsoft-standard-WSL2", True),
+    ("Linux version 6.8.0-45-generic", False), ("\xff", False),
+])  # fmt: skip
+def test_linux_under_windows(tmp_path, text, wsl):
+    (tmp_path / "version").write_text(text, encoding="latin-1")
+    assert is_wsl(tmp_path / "version") is wsl
+    assert not is_wsl(tmp_path / "missing")

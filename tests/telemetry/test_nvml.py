@@ -10,7 +10,7 @@ import pytest
 
 from tests.telemetry.stub import GB10, GIB, GTX_770, H200, QUADRO_600, RTX_4090, why_not
 from workbench.core.telemetry import GpuSample
-from workbench.telemetry.nvml import LOOK_AGAIN_EVERY, NvmlSource, is_wsl, library_is_there
+from workbench.telemetry.nvml import LOOK_AGAIN_EVERY, NvmlSource, library_is_there
 from workbench.telemetry.nvml_device import foreign_pids, throttle_reasons
 from workbench.telemetry.source import SourceError
 
@@ -364,13 +364,3 @@ def test_a_container_is_known_by_its_namespace(tmp_path, target, foreign):
     (tmp_path / "pid").symlink_to(target)
     assert foreign_pids(tmp_path / "pid") is foreign
     assert not foreign_pids(tmp_path / "missing")
-
-
-@pytest.mark.parametrize(("text", "wsl"), [
-    ("Linux version 5.15.167.4-microsoft-standard-WSL2", True),
-    ("Linux version 6.8.0-45-generic", False), ("\xff", False),
-])  # fmt: skip
-def test_linux_under_windows(tmp_path, text, wsl):
-    (tmp_path / "version").write_text(text, encoding="latin-1")
-    assert is_wsl(tmp_path / "version") is wsl
-    assert not is_wsl(tmp_path / "missing")

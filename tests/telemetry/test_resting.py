@@ -6,7 +6,8 @@ from tests.telemetry.stub import GB10, RTX_4090, why_not
 from workbench.core.telemetry import GpuInfo, GpuSample
 from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.nvml import NvmlSource
-from workbench.telemetry.resting import NVIDIA_VENDOR, REST_S, RestingSource, cards_asleep, is_asleep, pci_device
+from workbench.telemetry.pci import NVIDIA_VENDOR, cards_asleep, is_asleep, pci_device
+from workbench.telemetry.resting import REST_S, RestingSource
 from workbench.telemetry.sampler import TelemetrySampler
 
 CARD = "0000:01:00.0"

@@ -27,9 +27,10 @@ from workbench.telemetry.amd import AmdSource
 from workbench.telemetry.apple import AppleSource
 from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
 from workbench.telemetry.doctor.install import installed_version
-from workbench.telemetry.doctor.machine import find_pci_cards, machine_info, variables_that_matter
+from workbench.telemetry.doctor.machine import machine_info, variables_that_matter
 from workbench.telemetry.host import PsutilHostMonitor, cpu_quota, memory_limit
 from workbench.telemetry.nvml_child import NvmlChild
+from workbench.telemetry.pci import find_pci_cards
 from workbench.telemetry.sampler import TelemetrySampler
 
 PACKAGES = (

@@ -6,17 +6,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
 
 from typing_extensions import override
 
 from workbench.core.telemetry import Absence, GpuInfo, GpuSample, SourceName, normal_pci_id
 from workbench.core.units import GIB, KIB, MIB
-from workbench.telemetry.doctor.machine import colon_pairs
-from workbench.telemetry.resting import asleep, is_asleep
+from workbench.telemetry.host import colon_pairs
+from workbench.telemetry.pci import AMD_VENDOR, is_asleep
+from workbench.telemetry.resting import asleep
 from workbench.telemetry.source import GpuSource, SourceError, is_known
 
-AMD_VENDOR: Final = 0x1002
 _SMALL_CARVE_OUT = 4 * GIB
 _CARD = re.compile(r"card[0-9]{1,6}")
 _LONGEST = 4096

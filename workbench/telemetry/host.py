@@ -1,4 +1,4 @@
-"""Memory, swap and CPU load of the machine, and the limits of its container."""
+"""Memory, swap and CPU load of the machine, the limits of its container, and what else the kernel says of it."""
 
 from __future__ import annotations
 
@@ -92,3 +92,17 @@ def cpu_quota(root: Path = CGROUP) -> float | None:
         return None
     quota, period = map(int, words)
     return quota / period if quota and period else None
+
+
+def is_wsl(version: Path = Path("/proc/version")) -> bool:
+    """Whether this is Linux under Windows, where some drivers' NVML crashes the process that calls it."""
+    try:
+        return "microsoft" in version.read_text("utf-8", "replace").lower()
+    except OSError:
+        return False
+
+
+def colon_pairs(text: str) -> list[tuple[str, str]]:
+    """The pairs in the lines `key: value` of a file of the kernel."""
+    pairs = (line.partition(":") for line in text.splitlines())
+    return [(key.strip(), value.strip()) for key, _, value in pairs]

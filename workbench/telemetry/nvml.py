@@ -24,7 +24,8 @@ from workbench.telemetry.nvml_device import (
     SystemMemory,
     foreign_pids,
 )
-from workbench.telemetry.resting import SYS, asleep, is_asleep, pci_device
+from workbench.telemetry.pci import SYS, is_asleep, pci_device
+from workbench.telemetry.resting import asleep
 from workbench.telemetry.source import GpuSource, SourceError, is_known
 
 LIBRARY = "libnvidia-ml.so.1"
@@ -79,14 +80,6 @@ def library_is_there() -> bool:
     except OSError:
         return False
     return True
-
-
-def is_wsl(version: Path = Path("/proc/version")) -> bool:
-    """Whether this is Linux under Windows, where some drivers' NVML crashes the process that calls it."""
-    try:
-        return "microsoft" in version.read_text("utf-8", "replace").lower()
-    except OSError:
-        return False
 
 
 def _load() -> Nvml:

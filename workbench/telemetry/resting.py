@@ -5,53 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from typing_extensions import override
 
-from workbench.core.telemetry import GpuInfo, GpuSample, SourceName, normal_pci_id
+from workbench.core.telemetry import GpuInfo, GpuSample, SourceName
 from workbench.telemetry.source import GpuSource
 
 REST_S = 15.0
 """How often a GPU that is awake is asked while nothing of this program is on it."""
-NVIDIA_VENDOR = 0x10DE
-_ASLEEP = frozenset({"suspended", "suspending"})
-_DISPLAY_CLASS = 0x03
-SYS = Path("/sys")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text("ascii", "replace").strip()
-    except OSError:
-        return ""
-
-
-def is_asleep(device: Path) -> bool:
-    """Whether the kernel has suspended the PCI device of this folder in sysfs; reading that does not wake it."""
-    return _read(device / "power" / "runtime_status") in _ASLEEP
-
-
-def pci_device(pci_id: str, sys: Path = SYS) -> Path:
-    """The folder of a PCI device in sysfs."""
-    return sys / "bus" / "pci" / "devices" / pci_id
-
-
-def cards_asleep(vendor: int, sys: Path = SYS) -> dict[str, bool]:
-    """The PCI addresses of a vendor's graphics cards, each with whether it is suspended."""
-    try:
-        devices = sorted((sys / "bus" / "pci" / "devices").iterdir())
-    except OSError:
-        return {}
-    found = {}
-    for device in devices:
-        try:
-            kind = int(_read(device / "class"), 16) >> 16, int(_read(device / "vendor"), 16)
-        except ValueError:
-            continue
-        if kind == (_DISPLAY_CLASS, vendor) and (pci_id := normal_pci_id(device.name)) is not None:
-            found[pci_id] = is_asleep(device)
-    return found
 
 
 def asleep(gpu: GpuInfo) -> GpuSample:

@@ -288,17 +288,17 @@ def system_sampler(metal: Callable[[], ComputeDevice | None] = lambda: None, *, 
     """
 
     def open_meters() -> tuple[HostMonitor, Sequence[GpuSource]]:
-        from workbench.telemetry import amd, apple, host, nvml, nvml_child, resting
+        from workbench.telemetry import amd, apple, host, nvml, nvml_child, pci, resting
 
         def in_use() -> bool:
             return sampler.gpus_in_use
 
         if not gpus:
             return host.PsutilHostMonitor(), []
-        nvidia = nvml_child.NvmlAnywhere(nvml.NvmlSource(), nvml_child.NvmlChild(), only_child=nvml.is_wsl())
+        nvidia = nvml_child.NvmlAnywhere(nvml.NvmlSource(), nvml_child.NvmlChild(), only_child=host.is_wsl())
         return host.PsutilHostMonitor(), [
             # NVML attaches to all its GPUs at once; AMD's are read one by one.
-            resting.RestingSource(nvidia, in_use, partial(resting.cards_asleep, resting.NVIDIA_VENDOR)),
+            resting.RestingSource(nvidia, in_use, partial(pci.cards_asleep, pci.NVIDIA_VENDOR)),
             resting.RestingSource(amd.AmdSource(), in_use),
             apple.AppleSource(metal=metal),
         ]

@@ -8,7 +8,8 @@ import pytest
 from tests.telemetry.stub import GIB
 from workbench.core.telemetry import ComputeDevice, GpuInfo, GpuSample, SourceState
 from workbench.telemetry.doctor.findings import MODEL_FOLDER, Facts, Folder, find, look_at_folder
-from workbench.telemetry.doctor.machine import MachineInfo, PciCard
+from workbench.telemetry.doctor.machine import MachineInfo
+from workbench.telemetry.pci import PciCard
 
 MACHINE = MachineInfo(
     "Linux", "6.8", "x86_64", "a processor", ("avx2", "fma", "f16c", "avx512f"), 8, 16, 16, False, False

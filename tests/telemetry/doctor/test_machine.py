@@ -3,13 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.telemetry.doctor.machine import (
-    PciCard,
-    find_pci_cards,
-    machine_info,
-    processor_features,
-    processor_name,
-)
+from workbench.telemetry.doctor.machine import machine_info, processor_features, processor_name
 
 X86 = "model name\t: AMD EPYC 9654\nflags\t\t: fpu sse4_2 avx2 avx512f new\n\nprocessor\t: 1\nflags\t: \n"
 ARM = "processor\t: 0\nFeatures\t: fp asimd asimddp i8mm\nModel\t\t: Raspberry Pi 5\n"
@@ -47,25 +41,3 @@ def test_a_container_under_windows(tmp_path, monkeypatch):
     (tmp_path / ".dockerenv").touch()
     machine = machine_info(tmp_path)
     assert (machine.wsl, machine.container, machine.processor) == (True, True, "AMD EPYC 9654")
-
-
-def test_the_cards_in_the_slots(tmp_path):
-    def put(name, driver=None, **files):
-        slot = tmp_path / "sys/bus/pci/devices" / name
-        slot.mkdir(parents=True)
-        for file, text in files.items():
-            (slot / file).write_text(f"{text}\n")
-        if driver:
-            (tmp_path / driver).mkdir()
-            (slot / "driver").symlink_to(tmp_path / driver)
-
-    assert find_pci_cards(tmp_path) == []
-    put("0000:01:00.0", "nouveau", **{"class": "0x030000", "vendor": "0x10de"})
-    put("0000:02:00.0", **{"class": "0x030200", "vendor": "0x1002"})
-    put("0000:01:00.1", **{"class": "0x040300", "vendor": "0x10de"})
-    put("0000:03:00.0", **{"class": "junk", "vendor": "0x10de"})
-    put("0000:04:00.0")
-    put("other", **{"class": "0x030000", "vendor": "0x10de"})
-    assert find_pci_cards(tmp_path) == [
-        PciCard("0000:01:00.0", 0x10DE, "nouveau"), PciCard("0000:02:00.0", 0x1002, None)
-    ]  # fmt: skip

@@ -12,9 +12,10 @@ from pathlib import Path
 from workbench.core.telemetry import Alarm, ComputeDevice, GpuSample, SourceName, SourceState
 from workbench.core.units import GIB, size_text
 from workbench.telemetry.doctor.gpus import unused_gpus
-from workbench.telemetry.doctor.install import BINDING
-from workbench.telemetry.doctor.machine import MachineInfo, PciCard
+from workbench.telemetry.doctor.install import BINDING, PIP
+from workbench.telemetry.doctor.machine import MachineInfo
 from workbench.telemetry.nvml import NO_DRIVER
+from workbench.telemetry.pci import AMD_VENDOR, NVIDIA_VENDOR, PciCard
 
 LITTLE_MEMORY = GIB
 LITTLE_DISK = GIB
@@ -34,18 +35,18 @@ _USED_FEATURES = {
     "sve": "SVE",
 }
 """CPU features by Linux's name, and llama.cpp's names for them."""
-_AGAIN = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING} {BINDING}"
+_AGAIN = f"{PIP} {BINDING}"
 _MUCH_SLOWER_WITHOUT = frozenset({"avx2", "fma", "f16c", "asimddp"})
 
 
 _WANTED_DRIVERS: dict[int, tuple[str, SourceName, str]] = {
-    0x10DE: (
+    NVIDIA_VENDOR: (
         "NVIDIA",
         "nvml",
         "Install NVIDIA's own driver (Debian: sudo apt install nvidia-driver; Ubuntu: sudo ubuntu-drivers install; "
         "Fedora: sudo dnf install akmod-nvidia) and restart. In a container: start it with --gpus all.",
     ),
-    0x1002: ("AMD", "amdgpu", "Type: sudo modprobe amdgpu"),
+    AMD_VENDOR: ("AMD", "amdgpu", "Type: sudo modprobe amdgpu"),
 }
 """By PCI vendor id: the maker, the source that needs its driver, and how to get the driver."""
 

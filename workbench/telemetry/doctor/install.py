@@ -22,6 +22,8 @@ _NATIVE: dict[SourceName, tuple[str, str, str]] = {
 }
 """The backend made for the GPUs of a source, its flag of CMake, and what compiling it needs."""
 BINDING = "llama-cpp-python"
+PIP = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING}"
+"""The command that compiles the binding again, before its requirement."""
 CHECKOUT = Path(__file__).resolve().parents[3]
 
 
@@ -60,12 +62,11 @@ def advice_for(gpu: GpuInfo, cuda: str = "", *, platform: str = sys.platform, ch
     `cuda` is the CUDA version that the driver supports; a prebuilt wheel is offered where this runs from a checkout.
     """
     backend, flags, needs = _NATIVE[gpu.source]
-    pip = f"pip install --force-reinstall --no-cache-dir --no-deps --no-binary {BINDING}"
     wanted = f"{BINDING}=={installed_version(BINDING) or '0.3.36'}"
     if platform == "win32":
-        command = f'{pip} -C cmake.args="{flags}" {wanted}'
+        command = f'{PIP} -C cmake.args="{flags}" {wanted}'
     else:
-        command = f'CMAKE_ARGS="{flags}" {pip} {wanted}'
+        command = f'CMAKE_ARGS="{flags}" {PIP} {wanted}'
     if checkout is None:
         checkout = (CHECKOUT / "Makefile").is_file() and (CHECKOUT / "pyproject.toml").is_file()
     prebuilt = ""

@@ -1,4 +1,4 @@
-"""Description of the machine: operating system, processor, container, graphics cards, environment variables."""
+"""Description of the machine: operating system, processor, container, environment variables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from workbench.core.telemetry import normal_pci_id
+from workbench.telemetry.host import colon_pairs, is_wsl
 
 FEATURES = (
     *("sse4_2", "avx", "f16c", "fma", "bmi2", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vbmi", "avx512_vnni"),
@@ -19,7 +19,6 @@ FEATURES = (
 )
 """The CPU features that llama.cpp has code for, by Linux's names."""
 
-_DISPLAY_CLASS = 0x03
 _CONTAINER_FILES = (".dockerenv", "run/.containerenv")
 
 PREFIXES = (
@@ -61,7 +60,6 @@ def machine_info(root: Path = Path("/")) -> MachineInfo:
     import psutil
 
     cpuinfo = _read(root / "proc/cpuinfo")
-    version = _read(root / "proc/version")
     return MachineInfo(
         system=platform.system(),
         release=platform.release(),
@@ -71,39 +69,9 @@ def machine_info(root: Path = Path("/")) -> MachineInfo:
         cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         allowed_cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
-        wsl="microsoft" in version.lower(),
+        wsl=is_wsl(root / "proc/version"),
         container=any((root / name).exists() for name in _CONTAINER_FILES) or "KUBERNETES_SERVICE_HOST" in os.environ,
     )
-
-
-@dataclass(frozen=True, slots=True)
-class PciCard:
-    """A graphics card on the PCI bus, with or without a driver."""
-
-    pci_id: str
-    vendor: int
-    driver: str | None
-    """Its kernel driver; None where it has none."""
-
-
-def find_pci_cards(root: Path = Path("/")) -> list[PciCard]:
-    """The graphics cards on the PCI bus, from the sysfs of Linux; `root` is the root of the file system."""
-    try:
-        slots = sorted((root / "sys/bus/pci/devices").iterdir())
-    except OSError:
-        return []
-    found = []
-    for slot in slots:
-        pci_id = normal_pci_id(slot.name)
-        try:
-            kind, vendor = (int(_read(slot / name), 16) for name in ("class", "vendor"))
-        except ValueError:
-            continue
-        if pci_id is None or kind >> 16 != _DISPLAY_CLASS:
-            continue
-        driver = slot / "driver"
-        found.append(PciCard(pci_id, vendor, driver.resolve().name if driver.exists() else None))
-    return found
 
 
 def processor_name(cpuinfo: str) -> str | None:
@@ -118,12 +86,6 @@ def processor_features(cpuinfo: str) -> tuple[str, ...] | None:
         return None
     have = set(words.split())
     return tuple(name for name in FEATURES if name in have)
-
-
-def colon_pairs(text: str) -> list[tuple[str, str]]:
-    """The pairs in the lines `key: value` of a file of the kernel."""
-    pairs = (line.partition(":") for line in text.splitlines())
-    return [(key.strip(), value.strip()) for key, _, value in pairs]
 
 
 def variables_that_matter(environment: Mapping[str, str]) -> dict[str, str]:
