@@ -15,6 +15,8 @@ from workbench.core.recipe import GIVEN
 from workbench.core.tree import Node, Tree, Turn, View
 
 TITLE_LENGTH = 60
+LATEST_TIME = 253402300799
+"""The end of the year 9999, after which no calendar function of Python works, in seconds since the epoch."""
 
 
 def first_words(text: str) -> str:

@@ -20,17 +20,14 @@ from workbench.core.errors import SessionError
 from workbench.core.json_reader import LARGEST_INT, NumberRange, read_json
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.parameters import LoadSettings, Sampling
-from workbench.core.session import Session
+from workbench.core.session import LATEST_TIME, Session
 from workbench.core.trace import Trace
 from workbench.core.tree import Making, Node, Tree, Turn, View
 
 JSON_KIND = "workbench-session"
 JSON_VERSION = 2
 
-_LAST_YEAR = 253402300799
-"""The end of the year 9999, after which no calendar function of Python works, in seconds since the epoch."""
-
-Seconds = Annotated[float, NumberRange(0, _LAST_YEAR, "a time in seconds since 1970")]
+Seconds = Annotated[float, NumberRange(0, LATEST_TIME, "a time in seconds since 1970")]
 Count = Annotated[int, NumberRange(0, LARGEST_INT, "a whole number from 0")]
 
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import get_args
 
 from workbench.core.chat import Role
-from workbench.core.session import Session
+from workbench.core.session import LATEST_TIME, Session
 from workbench.core.tree import Making, Node, Tree, View
 from workbench.store.sessions.rows import from_text, insert_session, read_making, read_messages, to_text
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 _COLUMNS = (
     "id", "created_at", "updated_at", "model", "model_path", "making", "name", "pinned", "leaf", "holder", "deleted_at",
 )  # fmt: skip
-_LAST_YEAR = 253402300799
 
 
 def rescue(source: sqlite3.Connection, target: sqlite3.Connection) -> int:
@@ -131,5 +130,5 @@ def _text(value: object) -> str:
 
 def _seconds(value: object, otherwise: float) -> float:
     """A time that can be shown."""
-    known = isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= _LAST_YEAR
+    known = isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= LATEST_TIME
     return float(value) if known and isinstance(value, int | float) else otherwise
