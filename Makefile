@@ -38,7 +38,7 @@ export MODEL
 # The named Python, or the environment's own, checks fast whether everything is there; else the first Python that is new
 # enough sets it up.
 define BOOTSTRAP
-@set -- scripts/bootstrap.py --wheels '$(LLAMA_WHEELS)' --backend '$(BACKEND)' --cuda '$(CUDA)' \
+@set -- -m scripts.bootstrap --wheels '$(LLAMA_WHEELS)' --backend '$(BACKEND)' --cuda '$(CUDA)' \
 	$(if $(DRY_RUN),--dry-run) $(if $(PYTHON),--chosen) $(1); \
 if [ -x $(BIN)/python ] && "$${PYTHON:-$(BIN)/python}" "$$@" --check 2> /dev/null; then exit 0; fi; \
 for python in "$$PYTHON" python3 python3.14 python3.13 python3.12 python3.11; do \

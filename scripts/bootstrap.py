@@ -1,7 +1,10 @@
 """Set up `.venv` in this checkout; `make run`, `make test` and `make lint` do this first.
 
-Needs nothing but Python's standard library. Missing prerequisites are reported before anything is downloaded; where the
-environment is up to date, it returns at once without calling pip.
+    python3 -m scripts.bootstrap --help         in the checkout's folder
+
+Needs nothing but Python's standard library: of the program, which is not installed yet, it imports one module that
+needs no more. Missing prerequisites are reported before anything is downloaded; where the environment is up to date, it
+returns at once without calling pip.
 """
 
 from __future__ import annotations
@@ -22,12 +25,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from workbench.telemetry.doctor.cuda_wheels import CUDA_INDEXES, newest_index
+
 ROOT = Path(__file__).resolve().parent.parent
-# The package is not installed yet; this module of it needs nothing but the standard library.
-sys.path.insert(0, str(ROOT))
-
-from workbench.telemetry.doctor.cuda_wheels import CUDA_INDEXES, newest_index  # noqa: E402
-
 VENV = ROOT / ".venv"
 STAMP = VENV / "workbench-setup.json"
 LOG = ROOT / "build" / "setup.log"

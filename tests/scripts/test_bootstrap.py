@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -13,14 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 WHEELS = "https://wheels.example/whl"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bootstrap():
-    spec = importlib.util.spec_from_file_location("bootstrap", ROOT / "scripts" / "bootstrap.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["bootstrap"] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["bootstrap"]
+    from scripts import bootstrap
+
+    return bootstrap
 
 
 @pytest.fixture
