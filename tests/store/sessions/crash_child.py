@@ -16,11 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import os
 import random
+import select
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.ui.fakes import FakeClock, fake_services
@@ -36,6 +39,8 @@ FASTER = 4
 AT_ONCE = 14
 LONGEST_LIFE = 0.6
 """Seconds after which a program is killed, at most."""
+PATIENCE_S = 10
+"""How long a program may take to begin its first answer; on a busy machine that takes a while."""
 
 
 def now_ns() -> int:
@@ -58,9 +63,10 @@ def answer(turn: int) -> str:
 class Logged:
     """An engine that writes down what it was asked and what it said."""
 
-    def __init__(self, engine, log: int) -> None:
+    def __init__(self, engine, log: int, answers: int) -> None:
         self._engine = engine
         self._log = log
+        self._answers = answers
         self.info = engine.info
         self.turn = 0
 
@@ -75,9 +81,12 @@ class Logged:
             length += sum(len(event.text) for event in batch if isinstance(event, Token))
             yield batch
             self.say("token", self.turn, length, now_ns())
+            if self._answers:
+                os.close(self._answers)
+                self._answers = 0
 
 
-async def talk(folder: Path, log: int) -> None:
+async def talk(folder: Path, log: int, answers: int) -> None:
     """One program: asks, and asks again, and stores everything."""
     scripts = tuple(Script.of(answer(turn)) for turn in range(200))
     model = ScriptedModel(ModelEntry("tiny", "tiny"), scripts, Pace(decode_tps=60))
@@ -85,7 +94,7 @@ async def talk(folder: Path, log: int) -> None:
     store = DatabaseSessionStore(folder / "sessions.db")
     services = fake_services(host, store=store, config=Config())
     workspace = Workspace(services, lambda error: os._exit(7), Clocks(now_ns, lambda: 0.0))
-    engine = Logged(await workspace.open("tiny", "tiny"), log)
+    engine = Logged(await workspace.open("tiny", "tiny"), log, answers)
     for turn in range(len(scripts)):
         engine.turn = turn
         outcome = await workspace.answer(engine, question(turn), lambda *_: None)
@@ -102,54 +111,69 @@ async def talk(folder: Path, log: int) -> None:
             await workspace.record_view()
 
 
-def live(folder: Path) -> None:
+def live(folder: Path, answers: int) -> None:
     """Be one program, until the end."""
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        asyncio.run(talk(folder, log))
+        asyncio.run(talk(folder, log, answers))
     finally:
         os._exit(9)
 
 
-def has_answered(home: Path) -> bool:
-    """Whether a program has written anything of an answer; on a busy machine that takes a while."""
-    log = home / "log"
-    return log.exists() and b"token" in log.read_bytes()
+@dataclass
+class Life:
+    """A program that runs."""
+
+    pid: int
+    home: Path
+    seconds: float
+    answers: int
+    """A pipe that the program closes when it has written anything of an answer; 0 from then on."""
+    until: float
+    """When it is killed."""
+
+
+def start(home: Path, seconds: float, *, early: bool) -> Life:
+    """Begin a program that is killed so many seconds after its first answer begins, or after its start if `early`."""
+    home.mkdir()
+    answers, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        live(home, writing)
+    os.close(writing)
+    return Life(pid, home, seconds, answers, time.monotonic() + (seconds if early else PATIENCE_S))
 
 
 def main(folder: Path, kills: int, seed: int) -> None:
     chance = random.Random(seed)
     gc.freeze()
-    numbers = list(range(kills))
-    while numbers:
-        group, numbers = numbers[:AT_ONCE], numbers[AT_ONCE:]
-        lives: list[tuple[float, int, Path]] = []
-        for number in group:
-            home = folder / str(number)
-            home.mkdir()
-            pid = os.fork()
-            if pid == 0:
-                live(home)
-            lives.append((chance.uniform(0.01, LONGEST_LIFE), pid, home))
-        # One in four may die before its first answer begins; the life of the others is counted from there on.
-        started = {pid: time.monotonic() for _, pid, home in lives if int(home.name) % 4 == 0}
-        patience = time.monotonic() + 10
-        while lives:
-            for life, pid, home in list(lives):
-                if pid not in started and (has_answered(home) or time.monotonic() > patience):
-                    started[pid] = time.monotonic()
-                if pid in started and time.monotonic() - started[pid] >= life:
-                    kill(pid, home)
-                    lives.remove((life, pid, home))
-            time.sleep(0.002)
+    numbers, lives = iter(range(kills)), list[Life]()
+    while True:
+        for number in itertools.islice(numbers, AT_ONCE - len(lives)):
+            # One in four may die before its first answer begins.
+            lives.append(start(folder / str(number), chance.uniform(0.01, LONGEST_LIFE), early=number % 4 == 0))
+        if not lives:
+            return
+        silent = {life.answers: life for life in lives if life.answers}
+        first = min(life.until for life in lives)
+        for answers in select.select(silent, [], [], max(0.0, first - time.monotonic()))[0]:
+            life = silent[answers]
+            os.close(answers)
+            life.answers = 0
+            life.until = min(life.until, time.monotonic() + life.seconds)
+        for life in [life for life in lives if time.monotonic() >= life.until]:
+            kill(life)
+            lives.remove(life)
 
 
-def kill(pid: int, home: Path) -> None:
+def kill(life: Life) -> None:
     """Kill a program, and write down when and how it died."""
     died = now_ns()
-    os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    with (home / "log").open("ab") as log:
+    os.kill(life.pid, signal.SIGKILL)
+    _, status = os.waitpid(life.pid, 0)
+    if life.answers:
+        os.close(life.answers)
+    with (life.home / "log").open("ab") as log:
         log.write(f"died {died} {os.WTERMSIG(status) if os.WIFSIGNALED(status) else 'by itself'}\n".encode())
 
 
