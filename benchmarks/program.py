@@ -83,19 +83,31 @@ class Program(Terminal):
 
 def answers(home: Path) -> Iterator[dict[str, Any]]:
     """The finished answers that were recorded under a home, in order."""
-    path = home / "data" / "sessions.db"
-    if not path.exists():
-        return
-    with closing(sqlite3.connect(path)) as connection:
-        try:
-            rows = connection.execute(
-                "SELECT content, model, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key"
-            ).fetchall()
-        except sqlite3.OperationalError:  # It is being created.
-            return
-    for content, model, metrics, reason in rows:
+    query = "SELECT content, model, metrics, finish_reason FROM message WHERE metrics IS NOT NULL ORDER BY key"
+    for content, model, metrics, reason in stored_rows(home, query):
         figures = {field.name: None for field in fields(AnswerMetrics)} | json.loads(metrics)
         yield {"content": content, "model": model, "metrics": figures, "finish_reason": reason}
+
+
+def stored_rows(home: Path, query: str) -> list[tuple[str, ...]]:
+    """The rows of a query in the sessions under a home; none before the tables are made."""
+    path = home / "data" / "sessions.db"
+    if not path.exists():
+        return []
+    with closing(sqlite3.connect(path)) as connection:
+        try:
+            return connection.execute(query).fetchall()
+        except sqlite3.OperationalError:  # It is being created.
+            return []
+
+
+def answered(home: Path) -> set[str]:
+    """The questions whose answers are stored with their figures, which the last write of an answer adds."""
+    query = (
+        "SELECT question.content FROM message question JOIN message answer ON answer.session = question.session "
+        "AND answer.parent = question.number WHERE question.role = 'user' AND answer.metrics IS NOT NULL"
+    )
+    return {row[0] for row in stored_rows(home, query)}
 
 
 @contextmanager

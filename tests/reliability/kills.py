@@ -13,18 +13,16 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import sys
 import time
 import tomllib
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from benchmarks.common import WORKBENCH
 from benchmarks.models import variant
-from benchmarks.program import CTRL_U, ESCAPE, Program, home_folder
+from benchmarks.program import CTRL_U, ESCAPE, Program, answered, home_folder, stored_rows
 from benchmarks.terminal import Terminal
 from workbench.gguf.check import check_loadable
 
@@ -58,6 +56,8 @@ class Kills:
         self._asked: set[str] = set()
         self._finished: set[str] = set()
         self._typed: set[str] = set()
+        self._draft = ""
+        """The first line of the text that the last program had in its prompt."""
         self.done: Counter[str] = Counter()
         self.interrupted = 0
         self.cut_answers = 0
@@ -98,7 +98,9 @@ class Kills:
 
     def _begin(self, program: Program) -> None:
         """Wait for the start; where a session was interrupted, it has to be offered."""
-        offered = self._rows("SELECT id FROM session WHERE holder IS NOT NULL AND messages > 0 AND deleted_at IS NULL")
+        offered = stored_rows(
+            self._home, "SELECT id FROM session WHERE holder IS NOT NULL AND messages > 0 AND deleted_at IS NULL"
+        )
         try:
             program.wait_for("Send", *([OFFER] if offered else []))
         except TimeoutError as error:
@@ -109,12 +111,12 @@ class Kills:
             resume = self._chance.random() < 0.5
             program.send(CTRL_R if resume else ESCAPE)
             program.wait_until(lambda text: OFFER not in text, what="an answered offer")
-            program.drain(0.2)
-            program.wait_until(lambda text: "Loading" not in text, 60, "a loaded model")
+            if resume:
+                program.drain(0.2)
+                program.wait_until(lambda text: "Loading" not in text, 60, "a loaded model")
         # The text of a program that was killed is in the prompt again.
-        program.drain(0.3)
+        program.wait_until(lambda text: self._draft[:40] in text, what="the unsent text")
         program.send(CTRL_U)
-        program.drain(0.1)
 
     # Uses: each gives the seconds after which the program is killed
 
@@ -144,7 +146,7 @@ class Kills:
 
     def _wait_for_answer(self, program: Program, text: str) -> None:
         """Wait until an answer is written, or was: a short one is on the screen for less than a look at it takes."""
-        program.wait_until(lambda shown: "Writing" in shown or text in self._answered(), 60, f"an answer to {text}")
+        program.wait_until(lambda shown: "Writing" in shown or text in answered(self._home), 60, f"an answer to {text}")
 
     def _load(self, program: Program) -> float:
         """Load again, with a message that waits for the model."""
@@ -153,11 +155,12 @@ class Kills:
         text = self._text()
         program.send(f"{text}\r")
         try:
-            program.wait_for("goes out when it is ready", seconds=0.6)
+            program.wait_for("your message waits", seconds=0.6)
         except TimeoutError:
             return 0.0
         program.drain(AT_ONCE_SECONDS)
         self._typed.add(text)
+        self.done["message waited"] += 1
         return self._chance.uniform(0, 0.6)
 
     def _swap(self, program: Program) -> float:
@@ -214,37 +217,21 @@ class Kills:
 
     # Checks
 
-    def _rows(self, query: str) -> list[tuple[str, ...]]:
-        path = self._home / "data" / "sessions.db"
-        if not path.exists():
-            return []
-        with closing(sqlite3.connect(path)) as connection:
-            try:
-                return connection.execute(query).fetchall()
-            except sqlite3.OperationalError:  # The tables are not made yet.
-                return []
-
-    def _answered(self) -> set[str]:
-        """The questions whose answers are stored with their figures, which the last write of an answer adds."""
-        query = (
-            "SELECT question.content FROM message question JOIN message answer ON answer.session = question.session "
-            "AND answer.parent = question.number WHERE question.role = 'user' AND answer.metrics IS NOT NULL"
-        )
-        return {row[0] for row in self._rows(query)}
-
     def check(self) -> None:
         """What is on the disk, while no program runs."""
         if (self._home / "data" / "sessions.db").exists():
-            need(self._rows("PRAGMA integrity_check") == [("ok",)], "the database is damaged")
-        asked = [row[0] for row in self._rows("SELECT content FROM message WHERE role = 'user'")]
-        finished = self._answered()
+            need(stored_rows(self._home, "PRAGMA integrity_check") == [("ok",)], "the database is damaged")
+        asked = [row[0] for row in stored_rows(self._home, "SELECT content FROM message WHERE role = 'user'")]
+        finished = answered(self._home)
         self.cut_answers = len(asked) - len(finished)
         questions = {*asked}
         need(self._asked <= questions, f"questions are lost: {self._asked - questions}")
         need(self._finished <= finished, f"answers are lost: {self._finished - finished}")
         prompts = self._home / "state" / "prompts"
         kept = (prompts / "history.jsonl").read_text(encoding="utf-8") if (prompts / "history.jsonl").exists() else ""
-        kept += "".join(path.read_text(encoding="utf-8") for path in prompts.glob("drafts/*.txt"))
+        drafts = [path.read_text(encoding="utf-8") for path in prompts.glob("drafts/*.txt")]
+        self._draft = next((text.strip().partition("\n")[0] for text in drafts if text.strip()), "")
+        kept += "".join(drafts)
         lost = {text for text in self._typed - questions if text not in kept}
         need(not lost, f"waiting messages are lost: {lost}")
         config = (self._home / "config" / "config.toml").read_text(encoding="utf-8")

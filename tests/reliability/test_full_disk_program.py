@@ -49,7 +49,7 @@ def test_the_program_on_a_full_disk(disk, tmp_path):
         # With space again, everything that was said is stored by the next record.
         disk.free()
         program.send(CTRL_N)
-        program.wait_until(lambda text: "The export cannot be written" not in text)
+        program.wait_until(lambda text: "first words" not in text, what="a new conversation")
         program.send(CTRL_Q)
         assert program.wait_for_exit() == 0, program.raw[-3000:].decode(errors="replace")
         assert b"Traceback" not in program.raw

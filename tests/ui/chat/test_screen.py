@@ -156,7 +156,7 @@ async def test_a_message_sent_during_a_load_goes_out_afterwards(host: ScriptedHo
         await until(pilot, lambda: app.workspace.slot.loading)
         await ask(pilot, "early")
         await until(pilot, lambda: "Loading smol:Q4_K_M" in shown(app))
-        assert "goes out when it is ready" in shown(app)
+        assert "your message waits for it" in shown(app)
         clock.release()
         await settle(pilot)
         assert turns(app) == ["early", ANSWER]

@@ -97,7 +97,7 @@ class StatusLine(Lines):
         label = clean_line(load.label)
         if load.cancel.is_set:
             return styled((f"Stopping the load of {label}…", _LABEL))
-        waits = "  your message goes out when it is ready" if self._workspace.queued is not None else ""
+        waits = "  your message waits for it" if self._workspace.queued is not None else ""
         progress = bar(load.fraction, BAR_WIDTH) + styled((f" {load.fraction:4.0%}", _VALUE))
         return styled((f"Loading {label}  ", _VALUE)) + progress + self._stop_hint() + styled((waits, _LABEL))
 
