@@ -24,7 +24,7 @@ def disk(tmp_path):
 
 def test_the_program_on_a_full_disk(disk, tmp_path):
     disk.fill()
-    with Program(disk.folder / "home", "scripted") as program:
+    with Program(disk.folder / "home", "scripted", "--set", "num_predict=12") as program:
         program.wait_until_ready()
         program.send("first words")
         program.wait_for("first words", "No space left on device")
