@@ -293,6 +293,19 @@ async def test_a_conversation_on_standard_output(stored, capfdbinary):
     assert b"It scatters." in capfdbinary.readouterr().out
 
 
+async def test_an_export_is_utf_8_in_every_locale(stored, monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    store = DatabaseSessionStore(find_paths().sessions_file)
+    await store.rename(stored, "Œuvre é")
+    store.close()
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="latin-1"))
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(main, ["export", "last", "--format", "md", "-o", "-"]).result() == 0
+    assert written.getvalue().startswith("# Œuvre é\n".encode())
+
+
 def test_a_session_that_is_not_there(call):
     status, _, err = call("export", "nonesuch")
     assert status == 1

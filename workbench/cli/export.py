@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
+import sys
 from collections.abc import Awaitable
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import cast, get_args
 
 from workbench.cli.composition import Workers, compose
@@ -96,6 +99,24 @@ def _base(wanted: str, session: Session, workers: Workers) -> str:
     return "" if wanted == PATH else wanted
 
 
+def _print_text(text: str) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():
+        # As in a file, whatever the locale of the terminal is.
+        sys.stdout.reconfigure(encoding="utf-8", newline="\n")
+    write_exactly(text)
+
+
+def _target(options: argparse.Namespace, workers: Workers, count: int) -> Path:
+    """The file or the folder for so many files; a folder that is needed exists when this returns."""
+    target = user_path(options.output) if options.output else workers.paths.exports_dir
+    if count > (1 if options.output else 0):
+        try:
+            make_folder(target)
+        except OSError as error:
+            raise not_written(f"The export cannot be written to {target}", error, "Name another path.") from error
+    return target
+
+
 def run(options: argparse.Namespace) -> int:
     """Write the conversation; print the paths."""
     workers = compose()
@@ -110,16 +131,11 @@ def run(options: argparse.Namespace) -> int:
     if options.to_ollama is not None:
         sent = _send(options, session, replace(workers.sender, base=base))
     if to_stdout:
-        write_exactly(session_text(session, formats[0], base))
+        _print_text(session_text(session, formats[0], base))
         return 0
     if sent is not None and not options.output:
         formats = []
-    target = user_path(options.output) if options.output else workers.paths.exports_dir
-    if (not options.output and formats) or len(formats) > 1:
-        try:
-            make_folder(target)
-        except OSError as error:
-            raise not_written(f"The export cannot be written to {target}", error, "Name another path.") from error
+    target = _target(options, workers, len(formats))
     written = [(form, export_session(session, form, target, base=base)) for form in formats]
     if options.json:
         files = [{"format": form, "path": str(path)} for form, path in written]
