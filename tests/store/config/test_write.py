@@ -171,6 +171,12 @@ def test_settings_as_a_whole_leave_defaults_out(path):
     assert load_config(path) == (Config(sampling=Sampling(top_p=0.5)), ())
 
 
+def test_a_value_that_stays_keeps_the_way_it_is_written(path):
+    text = "[sampling]\nseed = 0x10  # in hexadecimal\ntop_k = 9\n"
+    changed(path, text, {"sampling": Sampling(seed=16, top_k=5)})
+    assert "seed = 0x10  # in hexadecimal\n" in path.read_text()
+
+
 @given(st.builds(Sampling, top_k=st.integers(0, 50), stop=st.lists(st.text(), max_size=2).map(tuple)))
 def test_settings_are_read_back(tmp_path_factory, sampling):
     path = tmp_path_factory.mktemp("whole") / "config.toml"

@@ -180,7 +180,9 @@ def _save(path: Path, wanted: Callable[[Mapping[str, Any]], Mapping[Keys, object
     mark = raw[: len(raw) - len(text)]
     old = parse_text(text)
     changes = {
-        keys: value for keys, value in wanted(old).items() if not (keys[0] in whole and _is_needless(keys, value, old))
+        keys: value
+        for keys, value in wanted(old).items()
+        if not same(_value_at(old, keys), value) and not (keys[0] in whole and _is_needless(keys, value, old))
     }
     new = _merged(old, changes)
     if text.strip():
