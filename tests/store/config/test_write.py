@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 import tomlkit
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.core.config import Config
@@ -177,6 +177,7 @@ def test_a_value_that_stays_keeps_the_way_it_is_written(path):
     assert "seed = 0x10  # in hexadecimal\n" in path.read_text()
 
 
+@settings(max_examples=30)  # each edits the file three times
 @given(st.builds(Sampling, top_k=st.integers(0, 50), stop=st.lists(st.text(), max_size=2).map(tuple)))
 def test_settings_are_read_back(tmp_path_factory, sampling):
     path = tmp_path_factory.mktemp("whole") / "config.toml"
