@@ -6,7 +6,7 @@ import pytest
 from textual import events
 from textual.pilot import Pilot
 
-from tests.ui.fakes import ANSWER, FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
+from tests.ui.fakes import ANSWER, FakeClock, FakePrompts, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.chat import Message
 from workbench.core.config import Config
 from workbench.core.errors import EngineError
@@ -352,6 +352,19 @@ async def test_quitting_in_the_middle_keeps_the_answer(host: ScriptedHost, clock
         await pilot.press("ctrl+q")
         await until(pilot, lambda: not app.is_running or host.opened[0].closed)
     assert store.journals[0].kinds()[-2:] == ["answer", "close"]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_quitting_overtakes_no_key(host: ScriptedHost, clock: FakeClock, sent: bool) -> None:
+    prompts = FakePrompts()
+    app = app_on(host, clock, prompts=prompts)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        # In one go, as they arrive over a slow line.
+        for key in (*"why", *(["enter"] if sent else []), "ctrl+q"):
+            app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await until(pilot, lambda: not app.is_running or host.opened[0].closed)
+    assert "why" in (prompts.kept if sent else [prompts.draft.text])
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 36), (200, 60), (40, 12)])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 # The dialogs are imported when they are opened: the first paint does not wait for them.
 LEAVE_SECONDS = 2.0
 """How long quitting waits for an answer to stop."""
+OVERTAKEN_SECONDS = 0.5
+"""How long quitting waits for the keys that it has overtaken."""
 
 TURN_ENTRIES: tuple[tuple[TurnAction, str], ...] = (
     ("regenerate", "Ask again: another answer"),
@@ -165,6 +169,12 @@ class ChatScreen(Screen[None]):
 
     async def leave(self) -> None:
         """Stop what runs, store the draft, and close the session as one that ended well."""
+        # A priority key overtakes those that were typed before it: they are on their way to the prompt and to here.
+        for widget in (self.prompt, self):
+            handled = asyncio.Event()
+            widget.call_later(handled.set)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(handled.wait(), OVERTAKEN_SECONDS)
         await self.input.store_draft()
         await self.answers.stop(LEAVE_SECONDS)
         await self._workspace.shut_down()
