@@ -382,7 +382,9 @@ def test_a_closed_standard_input_is_an_empty_prompt(call, monkeypatch):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no such pipes")
-@pytest.mark.parametrize("arguments", ["--help", "--version", "run --help", "paths", "paths --json", "run scripted x"])
+@pytest.mark.parametrize(
+    "arguments", ["--help", "--version", "run --help", "paths", "paths --json", "run scripted x --max-tokens 2"]
+)
 def test_a_reader_that_leaves_is_no_traceback(arguments):
     line = f"{sys.executable} -m workbench.cli.main {arguments} | true"
     script = f"{line}; exit ${{PIPESTATUS[0]}}"
@@ -486,8 +488,8 @@ def test_what_fails_after_the_document_is_no_second_one(call, monkeypatch):
         raise RuntimeError("late")
 
     monkeypatch.setattr("workbench.engine.open.AnyHost.shutdown", shutdown)
-    status, out, err = call("run", "scripted", "x", "--json")
-    assert (status, json.loads(out)["finish_reason"]) == (1, "stop")
+    status, out, err = call("run", "scripted", "x", "--json", "--max-tokens", "2")
+    assert (status, json.loads(out)["finish_reason"]) == (1, "length")
     assert "RuntimeError" in err
 
 
@@ -522,10 +524,13 @@ def in_shell(script):
     return subprocess.run(["bash", "-c", script.replace("W", program)], capture_output=True, text=True, check=False)
 
 
+SHORT = " --max-tokens 2"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /dev/full")
 @pytest.mark.parametrize("arguments", ["--help", "paths", "paths --json", "run scripted x", "run scripted x --json"])
 def test_output_that_cannot_be_written_is_a_sentence(arguments):
-    done = in_shell(f"W {arguments} >/dev/full")
+    done = in_shell(f"W {arguments}{SHORT * arguments.startswith('run')} >/dev/full")
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("workbench: the output cannot be written: No space left")
     assert "Traceback" not in done.stderr
@@ -535,8 +540,8 @@ def test_output_that_cannot_be_written_is_a_sentence(arguments):
 @pytest.mark.skipif(os.name == "nt", reason="there are no such shells")
 @pytest.mark.parametrize(
     ("script", "status"),
-    [("W paths >&-", 0), ("W run scripted x <&- >&-", 0), ("W run scripted <&-", 2), ("W models --json 2>&-", 0),
-     ("W paths <&- >&- 2>&-", 0)],
+    [("W paths >&-", 0), (f"W run scripted x{SHORT} <&- >&-", 0), ("W run scripted <&-", 2),
+     ("W models --json 2>&-", 0), ("W paths <&- >&- 2>&-", 0)],
 )  # fmt: skip
 def test_closed_streams_are_no_traceback(script, status):
     done = in_shell(script)

@@ -45,8 +45,11 @@ def test_a_lane_that_fails_does_not_end_the_race(call, tmp_path: Path) -> None:
     assert "bad.gguf" in err
 
 
+SHORT = ("scripted", "scripted", "--prompt", "x", "--max-tokens", "2")
+
+
 def test_the_table_is_markdown(call, tmp_path: Path) -> None:
-    status, out, _ = call("compare", "scripted", "scripted", "--prompt", "x", "-o", str(tmp_path / "race.md"))
+    status, out, _ = call("compare", *SHORT, "-o", str(tmp_path / "race.md"))
     assert status == 0
     assert "| lane | quant |" in out
     assert (tmp_path / "race.md").read_text() == out
@@ -74,16 +77,14 @@ def test_a_home_that_cannot_be_written_leaves_one_document(call, tmp_path: Path)
     races = find_paths().races_dir
     races.parent.mkdir(parents=True, exist_ok=True)
     races.write_text("in the way")
-    status, out, err = call("compare", "scripted", "scripted", "--prompt", "x", "--json")
+    status, out, err = call("compare", *SHORT, "--json")
     assert (status, len(json.loads(out)["lanes"])) == (0, 2)
     assert "The race cannot be kept" in err
-    status, out, err = call(
-        "compare", "scripted", "scripted", "--prompt", "x", "--json", "-o", str(races / "below" / "race.csv")
-    )
+    status, out, err = call("compare", *SHORT, "--json", "-o", str(races / "below" / "race.csv"))
     assert (status, len(json.loads(out)["lanes"])) == (1, 2)
     assert "race.csv" in err
 
 
 def test_a_result_in_an_unknown_home_folder_is_refused_before_the_race(call) -> None:
-    status, out, _ = call("compare", "scripted", "scripted", "--prompt", "x", "--json", "-o", "~nosuchuser/race.md")
+    status, out, _ = call("compare", *SHORT, "--json", "-o", "~nosuchuser/race.md")
     assert (status, json.loads(out)["error"]["kind"]) == (1, "path")

@@ -1,21 +1,18 @@
-"""The installed program in a terminal of its own, on machines that a stub of NVIDIA's library makes up."""
+"""The program in a terminal of its own, on machines that a stub of NVIDIA's library makes up."""
 
 from __future__ import annotations
-
-import os
-import sys
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("fcntl", reason="needs a pseudo-terminal")
 
-from benchmarks.terminal import Terminal
+from benchmarks.program import Program
 from tests.telemetry.stub import GB10, GIB, QUADRO_600, RTX_4090, Play, compile_stub
 
-WORKBENCH = str(Path(sys.executable).parent / "workbench")
 ENTER, ESCAPE, CTRL_Q, F3, F10 = "\r", "\x1b", "\x11", "\x1bOR", "\x1b[21~"
 A_MINUTE_MS = 60_000
+OFTEN = "from workbench.telemetry import resting; resting.REST_S = 1.0"
+"""No model is on the cards of these tests: they would be read every 15 seconds."""
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +33,8 @@ def start(library, play, tmp_path):
     home.mkdir()
 
     def begin(*arguments, **size):
-        env = {
-            **os.environ,
-            "WORKBENCH_HOME": str(home),
-            "LD_LIBRARY_PATH": str(library.parent),
-            "FAKE_NVML_FILE": str(play.path),
-        }
-        terminals.append(Terminal([WORKBENCH, *arguments], env=env, cwd=str(home), **size))
+        env = {"LD_LIBRARY_PATH": str(library.parent), "FAKE_NVML_FILE": str(play.path)}
+        terminals.append(Program(home, *arguments, env=env, python=OFTEN, **size))
         return terminals[-1]
 
     yield begin
@@ -98,7 +90,7 @@ def test_a_card_that_is_too_old_is_told_and_why(start, play):
 
 def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
     play.show(RTX_4090)
-    terminal = start("scripted")
+    terminal = start("scripted", "--set", "num_predict=8")
     terminal.wait_for("1.0/24.0 GiB", "is ready")
     play.change(error=15)
     terminal.wait_for("No figures of NVIDIA GPUs: The GPU fell", "▲ 1 alarm F10")
@@ -112,7 +104,7 @@ def test_a_card_that_falls_off_the_bus_and_comes_back(start, play):
 
 def test_a_driver_that_hangs_does_not_hold_up_the_screen(start, play):
     play.show(RTX_4090)
-    terminal = start("scripted")
+    terminal = start("scripted", "--set", "num_predict=8")
     terminal.wait_for("1.0/24.0 GiB", "is ready")
     play.change(block_ms=A_MINUTE_MS)
     terminal.wait_for("s old")
