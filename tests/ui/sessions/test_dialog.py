@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 from textual.widgets import Input, Label
 
-from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns
+from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until
 from workbench.core.chat import Message
 from workbench.core.errors import SessionError
 from workbench.core.metrics import AnswerMetrics
@@ -108,6 +111,47 @@ async def test_rename_pin_delete_and_restore(host: ScriptedHost, clock: FakeCloc
         await pilot.press("u")
         assert "No session was deleted" in state(app)
         await pilot.press("d", "escape")
+        await settle(pilot)
+        assert len(rows(app)) == 3
+
+
+async def test_the_second_of_two_quick_changes_cancels_only_the_reading_of_the_first(
+    host: ScriptedHost, clock: FakeClock, store: FakeStore
+) -> None:
+    app = app_on(host, clock, store=store)
+    async with app.run_test(size=(120, 36), notifications=True) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await settle(pilot)
+        assert isinstance(app.screen, SessionsDialog)
+        app.screen.action_pin()
+        app.screen.action_mark()
+        app.screen.action_pin()
+        await settle(pilot)
+        assert not app._notifications
+        assert rows(app)[0].startswith("◆ Why")
+
+
+async def test_a_search_is_cleared_before_the_sessions_were_listed(
+    host: ScriptedHost, clock: FakeClock, store: FakeStore
+) -> None:
+    app = app_on(host, clock, store=store)
+    read, summaries = asyncio.Event(), store.summaries
+
+    async def slow(*, figures: bool = True) -> Sequence[SessionSummary]:
+        await read.wait()
+        return await summaries(figures=figures)
+
+    store.summaries = slow
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await pilot.press("ctrl+r")
+        await pilot.press(*"Roses")
+        await until(pilot, lambda: state(app) == "1 found")
+        app.screen.query_one(Input).value = ""
+        await pilot.pause()
+        assert len(rows(app)) == 1, "the results stay until the sessions are read"
+        read.set()
         await settle(pilot)
         assert len(rows(app)) == 3
 

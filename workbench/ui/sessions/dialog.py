@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import ClassVar
 
@@ -12,6 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
 from textual.widgets import Input, Label
+from textual.worker import WorkerCancelled
 
 from workbench.core.errors import SessionError
 from workbench.core.session import SessionHit, SessionStore, SessionSummary
@@ -100,8 +102,8 @@ class SessionsDialog(Dialog[str | None]):
             if words.strip():
                 self._hits = await self._store.search(words)
             else:
-                self._hits = None
-                self._all = await self._store.summaries(figures=False)
+                # Both at once: rows may be drawn while the sessions are read.
+                self._all, self._hits = await self._store.summaries(figures=False), None
         except SessionError as error:
             self._say(str(error))
             return
@@ -224,7 +226,9 @@ class SessionsDialog(Dialog[str | None]):
             self._say(str(error))
             return
         then()
-        await self._read(self.search.value).wait()
+        with suppress(WorkerCancelled):
+            # Another change reads the sessions again.
+            await self._read(self.search.value).wait()
         self._say(said)
 
 
