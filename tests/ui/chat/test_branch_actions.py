@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -314,6 +315,27 @@ async def test_an_answer_is_replayed(host: ScriptedHost, clock: FakeClock, monke
             await press(pilot, "first answer", "p")
         assert any("first" in state and "first answer" in state for state in seen)
         assert turns(app) == ["why", "first answer"]
+
+
+async def test_a_message_during_a_replay(host: ScriptedHost, clock: FakeClock, monkeypatch) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        go_on = asyncio.Event()
+
+        async def wait(_seconds: float) -> None:
+            await go_on.wait()
+
+        monkeypatch.setattr("workbench.ui.chat.branch_actions.pause", wait)
+        app.chat.branches.perform("replay")
+        await pilot.press(*"how", "enter")
+        await until(pilot, lambda: turns(app)[-1] == "second answer" and not app.chat.answers.is_running)
+        go_on.set()
+        await settle(pilot)
+        assert turns(app) == ["why", "first answer", "how", "second answer"]
+        shown_turns = app.chat.transcript.query(TurnLines)
+        assert [turn.number for turn in shown_turns] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("size", [(80, 24), (40, 12)])

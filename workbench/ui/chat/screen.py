@@ -185,9 +185,7 @@ class ChatScreen(Screen[None]):
         """Stop what runs; else dismiss an offer or an alarm; else focus the prompt."""
         if self._workspace.stop():
             self.status.show()
-        elif any(worker.group == "replay" and not worker.is_finished for worker in self.workers):
-            self.workers.cancel_group(self, "replay")
-        elif not self.sessions.answer_offer(resume=False) and not self.status.dismiss_alarm():
+        elif not (self.view.stop_replay() or self.sessions.answer_offer(resume=False) or self.status.dismiss_alarm()):
             self.prompt.focus()
 
     def action_answer_now(self) -> None:

@@ -124,7 +124,8 @@ class ChatView:
         return self.workspace.answering is not None or self.workspace.slot.loading
 
     def begin_work(self) -> None:
-        """Read the figures often from now on; an earlier message no longer matters."""
+        """Read the figures often from now on; an earlier message and a replay no longer matter."""
+        self.stop_replay()
         self.status.clear()
         self._busy_timer.resume()
 
@@ -205,7 +206,15 @@ class ChatView:
             turn.show_thoughts(shown)
         self.status.say("Thinking is shown." if shown else "Thinking is folded.")
 
+    def stop_replay(self) -> bool:
+        """Stop the replay of an answer. Returns whether one ran."""
+        running = [each for each in self._screen.workers if each.group == "replay" and not each.is_finished]
+        for worker in running:
+            worker.cancel()
+        return bool(running)
+
     async def show_conversation(self) -> None:
+        self.stop_replay()
         tree = self.workspace.conversation.tree
         await self.transcript.show_tree(tree, self.labels, show_thoughts=self.show_thoughts)
         self.add_queued()
