@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -160,6 +161,27 @@ async def test_a_message_sent_during_a_load_goes_out_afterwards(host: ScriptedHo
         clock.release()
         await settle(pilot)
         assert turns(app) == ["early", ANSWER]
+
+
+async def test_a_message_that_waits_for_a_load_with_an_unexpected_error_comes_back(
+    host: ScriptedHost, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = asyncio.Event()
+
+    async def broken(*_: object) -> None:
+        await refused.wait()
+        raise TypeError("a fault of the program")
+
+    monkeypatch.setattr(host, "open", broken)
+    app = app_on(host, clock)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await until(pilot, lambda: app.workspace.slot.loading)
+        await pilot.press(*"early", "enter")
+        await until(pilot, lambda: app.workspace.queued == "early")
+        refused.set()
+        await until(pilot, lambda: "Unexpected error" in turns(app)[-1])
+        assert app.chat.prompt.text == "early"
+        assert app.workspace.queued is None
 
 
 async def test_without_a_model_the_text_stays(host: ScriptedHost, clock: FakeClock) -> None:

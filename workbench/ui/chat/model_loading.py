@@ -117,9 +117,9 @@ class ModelLoader:
             self._show_loaded(engine)
         finally:
             self._view.end_work()
-        if self._loading is get_current_worker():
-            self._wanted = None
-            self._answers.load_ended(engine)
+            if self._loading is get_current_worker():
+                self._wanted = None
+                self._answers.load_ended(engine)
 
     def _show_refused(self, error: WorkbenchError, asked: LoadSettings) -> None:
         self._view.add_error(error, "load")
