@@ -12,6 +12,7 @@ from textual.widgets import TextArea
 from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError
+from workbench.core.events import Token
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.tree import INTERRUPTED, Node, Tree, Turn, View
@@ -442,10 +443,22 @@ async def test_an_answer_that_adds_nothing_says_so(make_host: MakeHost, clock: F
         assert "added nothing" in turns(app)[-1]
 
 
-async def test_answer_now_says_where_it_cannot_be_done(make_host: MakeHost, clock: FakeClock) -> None:
-    app = app_with([Script(("Hm.",))], make_host, clock)
+async def test_answer_now_says_what_it_does(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    said = app.chat.status
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await pilot.press("ctrl+b")
-        await pilot.pause()
         assert "No answer is being written" in shown(app)
+        clock.hold_after(1)
+        await pilot.press(*"why", "enter")
+        await until(pilot, lambda: writing(app))
+        answering = app.workspace.answering
+        assert answering is not None
+        await pilot.press("ctrl+b")
+        assert "This server cannot end the thoughts" in said.lines[0].plain
+        answering.answer.feed(Token("Because.", -1, "answer", 0, 0))
+        await pilot.press("ctrl+b")
+        assert "The thoughts of this answer have ended" in said.lines[0].plain
+        clock.release()
+        await settle(pilot)

@@ -77,6 +77,7 @@ async def test_a_parameter_is_set_and_the_text_taken(host: ScriptedHost, clock: 
         ("/set temperature", "needs a value"),
         ("/set wordwrap", "lines are always wrapped"),
         ("/show weather", "There is nothing called 'weather'"),
+        ("/set nothink off", "/set nothink takes no value"),
         ("/load nosuch", "There is no model 'nosuch'"),
         ("/save", "/save needs a name"),
         ("/save ~nosuchuser/x", "knows no home folder for '~nosuchuser'"),

@@ -80,6 +80,8 @@ class CommandRunner:
                 self._view.status.say(applies if text else "There is no system prompt now.")
             case "think" | "nothink" if not value:
                 self._view.think(name == "think")
+            case "nothink":
+                raise ParameterError("/set nothink takes no value.", "/set think off keeps the model from thinking.")
             case "parameter":
                 await self._set_parameter(*_split(value))
             case word if word in NOT_HERE:

@@ -189,11 +189,14 @@ class ChatScreen(Screen[None]):
             self.prompt.focus()
 
     def action_answer_now(self) -> None:
-        """End the thoughts of the answer that is being written."""
         answering = self._workspace.answering
         if answering is None:
             self.status.say("No answer is being written.")
-        elif not answering.end_thoughts():
+        elif answering.answer.message().content:
+            self.status.say("The thoughts of this answer have ended.")
+        elif answering.end_thoughts():
+            self.status.say("The answer follows without further thoughts.")
+        else:
             self.status.say("This server cannot end the thoughts of an answer.")
 
     def action_models(self) -> None:
