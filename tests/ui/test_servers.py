@@ -14,7 +14,7 @@ from tests.servers.vllm import VllmServer
 from tests.ui.fakes import fake_services, settle, shown, turns, until
 from workbench.core.config import ServerSetting
 from workbench.core.metrics import AnswerMetrics
-from workbench.core.models import ModelEntry
+from workbench.core.models import LibraryView, ModelEntry
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.addresses import AddressBook
 from workbench.engine.remote.catalog import ServedCatalog
@@ -106,13 +106,26 @@ async def test_a_server_that_does_not_answer_is_reported_in_the_dialog(program):
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
-        assert "Nothing answers at 127.0.0.1:9" in state(app)
+        app.screen._take(LibraryView(complete=True))
+        assert "Nothing answers at 127.0.0.1:9" in state(app), "the end of the scan does not hide it"
         assert app.kept == []
         type_into_search(app, "http://[")
         await settle(pilot)
         await pilot.press("enter")
         await settle(pilot)
         assert "is not the address of a server" in state(app)
+
+
+@pytest.mark.parametrize("key", ["f3", "f5"])
+async def test_a_server_is_added_for_a_race_or_a_bench_too(program, key):
+    app = program()
+    async with app.run_test(size=(120, 36)) as pilot:
+        await pilot.press(key)
+        await settle(pilot)
+        await pilot.press("ctrl+o")
+        type_into_search(app, "http://127.0.0.1:9")
+        await settle(pilot)
+        assert "Enter asks" in state(app)
 
 
 async def test_each_figure_says_who_measured_it(serve, program):

@@ -6,26 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 from textual.screen import Screen
 
-from workbench.core.models import Catalog, ModelEntry
+from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
 from workbench.lab.bench.record import Kind
+from workbench.ui.services import Services
 
 
 class BenchModels:
-    """The chosen models, and the dialog that chooses one; `hint` says how to get a model where there is none."""
+    """The chosen models, and the dialog that chooses one."""
 
     def __init__(
-        self,
-        screen: Screen[None],
-        catalog: Catalog,
-        hint: str,
-        changed: Callable[[], object],
-        say: Callable[[str], object],
+        self, screen: Screen[None], services: Services, changed: Callable[[], object], say: Callable[[str], object]
     ) -> None:
         self._screen = screen
-        self._catalog = catalog
-        self._hint = hint
+        self._services = services
         self._changed = changed
         self._say = say
         self._models: list[ModelEntry] = []
@@ -74,4 +69,4 @@ class BenchModels:
                 self._models[self._models.index(instead)] = model
             self._changed()
 
-        self._screen.app.push_screen(ModelPicker(self._catalog, open_model, self._hint), chosen)
+        self._screen.app.push_screen(ModelPicker(self._services, open_model), chosen)

@@ -84,7 +84,7 @@ class BenchScreen(Screen[None]):
         self._workspace = workspace
         self._key_for = key_for
         self._kind: Kind = "tests"
-        self._models = BenchModels(self, services.catalog, services.no_model_hint, self._show_form, self.say)
+        self._models = BenchModels(self, services, self._show_form, self.say)
         self._runner = BenchRunner(self, services, self._started, self._changed, self._ended)
         self._earlier: tuple[BenchRecord, ...] = ()
         """The kept run that is open, or the two that are compared."""

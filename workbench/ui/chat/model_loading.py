@@ -40,9 +40,7 @@ class ModelLoader:
             if model is not None:
                 self.load(model.ref, model.label)
 
-        services = self._services
-        picker = ModelPicker(services.catalog, self._workspace.model, services.no_model_hint, services.servers)
-        self._view.app.push_screen(picker, chosen)
+        self._view.app.push_screen(ModelPicker(self._services, self._workspace.model), chosen)
 
     def reload(self) -> None:
         """Load the open model again with the current settings; where none is open, let the user choose one."""

@@ -15,13 +15,14 @@ from textual.getters import query_one
 from textual.widgets import Input, Label
 
 from workbench.core.errors import ServerAddressError, WorkbenchError
-from workbench.core.models import Catalog, LibraryView, ModelEntry, variants_of
-from workbench.core.servers import Servers, is_server_ref, server_url
+from workbench.core.models import LibraryView, ModelEntry, variants_of
+from workbench.core.servers import is_server_ref, server_url
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.model_search import ModelSearch
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, padded, short_problem, styled
+from workbench.ui.services import Services
 from workbench.ui.widgets.input_line import InputLine
 from workbench.ui.widgets.rows import Rows
 
@@ -77,7 +78,7 @@ def row(model: ModelEntry, width: int, *, current: bool) -> Content:
 
 
 class ModelPicker(Dialog[ModelEntry | None]):
-    """Finds a model by a few letters of its name."""
+    """Finds a model by a few letters of its name; `current` is the one that is open."""
 
     CSS_PATH = "model_picker.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,14 +92,12 @@ class ModelPicker(Dialog[ModelEntry | None]):
     list = query_one("#picker-list", Rows)
     state = query_one("#picker-state", Label)
 
-    def __init__(
-        self, catalog: Catalog, current: ModelEntry | None, hint: str = "", servers: Servers | None = None
-    ) -> None:
+    def __init__(self, services: Services, current: ModelEntry | None) -> None:
         super().__init__()
-        self._catalog = catalog
-        self._servers = servers
+        self._catalog = services.catalog
+        self._servers = services.servers
+        self._hint = services.no_model_hint
         self._current = current
-        self._hint = hint
         self._models: Sequence[ModelEntry] = ()
         self._shown: Sequence[ModelEntry] = ()
         self._matcher = ModelSearch()
@@ -155,7 +154,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
 
     def _show_state(self) -> None:
         searching = "" if self._complete else " · scanning"
-        if self._asking:
+        if self._asking or self.state.has_class("-error"):
             return
         if not self._shown and self._address:
             self.state.update(f"Enter asks {self._address} for its models, and adds them to the list.")

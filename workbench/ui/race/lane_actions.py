@@ -96,9 +96,7 @@ class LaneActions:
             work = self.add(model) if instead is None else self._replace(instead, self._spec(model))
             self._work(work, "add a lane")
 
-        services = self._services
-        picker = ModelPicker(services.catalog, self._workspace.model, services.no_model_hint, services.servers)
-        self._screen.app.push_screen(picker, chosen)
+        self._screen.app.push_screen(ModelPicker(self._services, self._workspace.model), chosen)
 
     async def _replace(self, column: LaneColumn, spec: LaneSpec) -> None:
         had_focus = column.scroll.has_focus
