@@ -23,6 +23,7 @@ OTHER_NAMES: Mapping[str, str] = {
     "temp": "temperature", "typical": "typ_p", "typical_p": "typ_p", "nucleus": "top_p"
 }  # fmt: skip
 """Further names of samplers."""
+INT32 = 2**31 - 1
 THINK = ("default", "on", "off", "low", "medium", "high")
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
@@ -113,24 +114,24 @@ class Parameter:
             names = f"names out of {', '.join(self.choices)}" if self.choices else ""
             return names or self.form_text or "text"
         noun = "a whole number" if self.kind == "int" else "a number"
-        return f"{noun} from {self.low:,} to {self.high:,}"
+        # The bound of the integer type alone says nothing.
+        return f"{noun}, {self.low:,} or more" if self.high == INT32 else f"{noun} from {self.low:,} to {self.high:,}"
 
 
 def _table() -> dict[str, Parameter]:
     sampling, load = Sampling(), LoadSettings()
-    int32 = 2**31 - 1
     # fmt: off
     rows = [
         Parameter("temperature", "Temperature", "float", sampling.temperature,
                   "0 is greedy: always the likeliest token. Higher is more varied.", 0, 100),
-        Parameter("top_k", "Top-k", "int", sampling.top_k, "Keep the k likeliest tokens; 0 keeps all.", 0, int32),
+        Parameter("top_k", "Top-k", "int", sampling.top_k, "Keep the k likeliest tokens; 0 keeps all.", 0, INT32),
         Parameter("top_p", "Top-p", "float", sampling.top_p,
                   "Keep the likeliest tokens that together have this probability; 1 keeps all.", 0, 1),
         Parameter("min_p", "Min-p", "float", sampling.min_p,
                   "Drop tokens less likely than this share of the likeliest one; 0 drops none.", 0, 1),
         Parameter("typical_p", "Typical-p", "float", sampling.typical_p, "Locally typical sampling; 1 is off.", 0, 1),
         Parameter("repeat_last_n", "Repeat window", "int", sampling.repeat_last_n,
-                  "How many of the last tokens the penalties consider; 0 is off, -1 is the whole context.", -1, int32),
+                  "How many of the last tokens the penalties consider; 0 is off, -1 is the whole context.", -1, INT32),
         Parameter("repeat_penalty", "Repeat penalty", "float", sampling.repeat_penalty,
                   "Divides the logits of tokens already seen; 1 is off.", 0, 100),
         Parameter("presence_penalty", "Presence penalty", "float", sampling.presence_penalty,
@@ -154,10 +155,10 @@ def _table() -> dict[str, Parameter]:
                   1, 100, in_modelfile=False),
         Parameter("dry_allowed_length", "DRY allowed length", "int", sampling.dry_allowed_length,
                   "Sequences up to this many tokens may be repeated without a DRY penalty.",
-                  0, int32, in_modelfile=False),
+                  0, INT32, in_modelfile=False),
         Parameter("dry_penalty_last_n", "DRY window", "int", sampling.dry_penalty_last_n,
                   "How many of the last tokens DRY considers; 0 is off, -1 is the whole context.",
-                  -1, int32, in_modelfile=False),
+                  -1, INT32, in_modelfile=False),
         Parameter("dry_sequence_breakers", "DRY breakers", "strings", sampling.dry_sequence_breakers,
                   "Texts at which a repeated sequence ends for DRY.", in_modelfile=False),
         Parameter("mirostat", "Mirostat", "int", sampling.mirostat,
@@ -182,17 +183,17 @@ def _table() -> dict[str, Parameter]:
                   choices=SAMPLERS, in_modelfile=False),
         Parameter("seed", "Seed", "int", sampling.seed, "-1 draws a random one for each answer.", -1, 2**32 - 2),
         Parameter("num_predict", "Max tokens", "int", sampling.num_predict,
-                  "The longest answer, in tokens; -1 is until the model ends it or the context is full.", -1, int32),
+                  "The longest answer, in tokens; -1 is until the model ends it or the context is full.", -1, INT32),
         Parameter("stop", "Stop strings", "strings", sampling.stop, "The answer ends before any of these strings."),
         Parameter("think", "Thinking", "choice", sampling.think,
                   "Whether the model thinks before it answers, or how much; default leaves it to the model's template.",
                   choices=THINK, in_modelfile=False),
         Parameter("think_budget", "Thinking budget", "int", sampling.think_budget,
-                  "The most tokens of thoughts, after which the answer begins; -1 is no limit.", -1, int32,
+                  "The most tokens of thoughts, after which the answer begins; -1 is no limit.", -1, INT32,
                   in_modelfile=False),
         Parameter("num_ctx", "Context length", "int", load.num_ctx,
                   "Tokens that the model can see at once; 0 is its training context, but at most 8192.",
-                  0, int32, reload=True),
+                  0, INT32, reload=True),
         Parameter("num_batch", "Batch size", "int", load.num_batch,
                   "Prompt tokens computed in one step.", 1, 65536, reload=True),
         Parameter("num_gpu", "GPU layers", "int", load.num_gpu,

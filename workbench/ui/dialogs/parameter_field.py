@@ -22,8 +22,6 @@ from workbench.ui.widgets.input_line import InputLine
 
 SEPARATOR = "|"
 """Separates several texts in one field."""
-UNBOUNDED = 2**31 - 1
-"""An upper bound of the integer type alone, which is not shown."""
 _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("top_k", 0): "keeps all",
     ("top_p", 1.0): "keeps all",
@@ -56,13 +54,6 @@ _ESCAPED = re.compile(r"\\(.)")
 
 def _unescape(escaped: re.Match[str]) -> str:
     return "\n" if escaped[1] == "n" else escaped[1]
-
-
-def wanted(parameter: Parameter) -> str:
-    """The values that a parameter accepts, such as `a whole number, 1 or more`."""
-    if parameter.kind == "int" and parameter.high >= UNBOUNDED:
-        return f"a whole number, {parameter.low:,.0f} or more"
-    return parameter.range_text
 
 
 def shown(value: Value) -> str:
@@ -129,7 +120,7 @@ class ParameterField(Horizontal):
             unchanged = event.value == self._initial_text
             self.value, self.problem = self._initial if unchanged else typed(self.parameter, event.value), ""
         except ParameterError:
-            self.value, self.problem = None, wanted(self.parameter)
+            self.value, self.problem = None, self.parameter.range_text
         self._annotate()
 
     def _annotate(self) -> None:

@@ -17,7 +17,7 @@ from typing_extensions import override
 from workbench.core.origins import Origins
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
-from workbench.ui.dialogs.parameter_field import ParameterField, shown, wanted
+from workbench.ui.dialogs.parameter_field import ParameterField, shown
 from workbench.ui.kit.sanitize import clean
 
 
@@ -93,7 +93,7 @@ class SettingsDialog(Dialog[Settings | None]):
     @on(ParameterField.Entered)
     def _explain(self, event: ParameterField.Entered) -> None:
         parameter = event.field.parameter
-        self.help.update(f"{parameter.name}: {parameter.help} Values: {wanted(parameter)}.")
+        self.help.update(f"{parameter.name}: {parameter.help} Values: {parameter.range_text}.")
 
     @on(Input.Submitted)
     def _next(self) -> None:
