@@ -14,6 +14,7 @@ from workbench.core.sweep import MOST_USERS
 from workbench.lab.bench.grid import OPTIONS, Grid, PlanError, parse_number, parse_numbers, parse_option
 from workbench.lab.bench.plan import MOST_REPETITIONS, SWEEP_LIMITS, BenchPlan, SweepPlan
 from workbench.lab.bench.record import Kind
+from workbench.ui.kit import figures as fmt
 
 KINDS: tuple[Kind, ...] = ("tests", "pairs", "parallel", "felt", "sweep")
 KIND_NAMES: dict[Kind, str] = {
@@ -207,12 +208,8 @@ def size_text(plan: BenchPlan) -> str:
         return f"up to {settings.most_requests:,} questions, up to {max(settings.levels)} at a time"
     if plan.kind == "felt":
         answers = len(plan.latency) * plan.repetitions * (1 + plan.cache) * len(dict.fromkeys(plan.grid.models))
-        return _counted(answers, "answer")
+        return fmt.counted(answers, "answer")
     cases = len(plan.grid.cases())
     if plan.pairs is not None:
-        return f"{_counted(cases // 2, 'test')}, {_counted(plan.pairs, 'pair')} each"
-    return f"{_counted(cases, 'test')}, {_counted(plan.repetitions, 'time')} each"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
+        return f"{fmt.counted(cases // 2, 'test')}, {fmt.counted(plan.pairs, 'pair')} each"
+    return f"{fmt.counted(cases, 'test')}, {fmt.counted(plan.repetitions, 'time')} each"

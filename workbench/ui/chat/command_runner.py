@@ -135,7 +135,7 @@ class CommandRunner:
         rows = {
             "model": model.name,
             "quantization": model.quant,
-            "bits per weight": f"{model.bits_per_weight:.2f}" if model.bits_per_weight is not None else None,
+            "bits per weight": fmt.bits(model.bits_per_weight),
             "architecture": model.architecture,
             "parameters": fmt.parameters(model.parameters),
             "context": f"{fmt.count(info.settings.num_ctx)} of {fmt.count(model.context_length)} tokens",

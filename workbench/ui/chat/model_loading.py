@@ -152,7 +152,7 @@ def brought(model: ModelEntry, taken: Recipe) -> str:
     parts += ["a system prompt"] if taken.system else []
     parts += [f"{name} {cut(fmt.value(value), LONGEST_VALUE)}" for name, value in taken.parameters[:SHOWN_PARAMETERS]]
     if (more := len(taken.parameters) - SHOWN_PARAMETERS) > 0:
-        parts.append(f"{more} more {'parameter' if more == 1 else 'parameters'}")
+        parts.append(fmt.counted(more, "more parameter"))
     if count := len(taken.messages):
         parts.append("a message" if count == 1 else f"{count} messages")
     *most, last = parts or ["the model alone"]

@@ -68,7 +68,7 @@ def row(model: ModelEntry, width: int, *, current: bool) -> Content:
     quant = (padded(model.quant or fmt.DASH, _QUANT), "rows--accent")
     if model.problem:
         return styled(mark, name, quant, (cut(f" {short_problem(model)}", width - _NAME - _QUANT - 3), "rows--error"))
-    bits = f"{model.bits_per_weight:.2f} bpw" if model.bits_per_weight is not None else fmt.DASH
+    bits = fmt.bits(model.bits_per_weight, " bpw")
     if model.loaded and model.bits_per_weight is None:
         # The state on the server says more than a dash.
         bits = "loaded"

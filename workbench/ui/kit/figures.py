@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from workbench.core.parameters import Value
-from workbench.core.units import UNKNOWN, size_text
+from workbench.core.units import UNKNOWN, figure_text, size_text
 
 DASH = UNKNOWN
 size = size_text
@@ -32,6 +32,11 @@ def count(value: int | None) -> str:
     return DASH if value is None else f"{value:,}"
 
 
+def counted(value: int, noun: str) -> str:
+    """A number of things, such as `1 message` or `2,048 messages`."""
+    return f"{value:,} {noun}{'s' * (value != 1)}"
+
+
 def energy(joules: float, per_token: float | None) -> str:
     """The energy of an answer, and of each of its tokens."""
     each = "" if per_token is None else f", {per_token:.2g} per token"
@@ -54,6 +59,11 @@ def value(of: Value) -> str:
     if isinstance(of, tuple):
         return " ".join(map(repr, of)) or "none"
     return str(of).removesuffix(".0").lower()
+
+
+def bits(value: float | None, unit: str = "") -> str:
+    """Bits per weight, before a unit."""
+    return figure_text(value, ".2f", unit)
 
 
 def parameters(value: int | None) -> str:

@@ -216,7 +216,7 @@ def machine_line(machine: MachineView, width: int) -> Content:
 def alarms_text(machine: MachineView) -> str:
     """The number of active alarms; empty where there is none."""
     count = len(machine.alarms)
-    return f"▲ {count} alarm{'s' if count > 1 else ''}" if count else ""
+    return f"▲ {fmt.counted(count, 'alarm')}" if count else ""
 
 
 def age_text(machine: MachineView) -> str:

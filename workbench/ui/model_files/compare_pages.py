@@ -13,7 +13,7 @@ from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table, natural
 from workbench.ui.kit.text import cut, heading, paragraph, styled
-from workbench.ui.model_files.inspect_pages import bits_text, shape_text, value_text
+from workbench.ui.model_files.inspect_pages import shape_text, value_text
 from workbench.ui.model_files.pages import Page, TablePage, TextPage
 
 _MANY_SHAPES = 0.5
@@ -131,7 +131,7 @@ def _figures(first: Inspection, second: Inspection, width: int) -> list[Content]
     sizes, bits = (first.file_bytes, second.file_bytes), (one.bits_per_weight, other.bits_per_weight)
     rows: list[tuple[str, str, str, str]] = [
         ("file size", fmt.size(sizes[0]), fmt.size(sizes[1]), _ratio(*sizes)),
-        ("per weight", bits_text(bits[0]), bits_text(bits[1]), _ratio(*bits)),
+        ("per weight", fmt.bits(bits[0], " bits"), fmt.bits(bits[1], " bits"), _ratio(*bits)),
         ("weights", fmt.parameters(one.parameters), fmt.parameters(other.parameters), ""),
         ("label", one.label or fmt.DASH, other.label or fmt.DASH, ""),
         ("most bytes", one.main_type or fmt.DASH, other.main_type or fmt.DASH, ""),

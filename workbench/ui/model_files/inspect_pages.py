@@ -67,15 +67,10 @@ def title_line(entry: ModelEntry, report: ModelReport | None, width: int) -> Con
     quant = (facts.quant if facts else None) or entry.quant
     parts.append((f"  {clean_line(quant or fmt.DASH)}", "gauge--figure"))
     if report is not None and facts is not None:
-        figures = [fmt.size(report.inspection.file_bytes), bits_text(facts.bits_per_weight)]
+        figures = [fmt.size(report.inspection.file_bytes), fmt.bits(facts.bits_per_weight, " bits")]
         figures += [fmt.parameters(facts.parameters) + " weights", clean_line(facts.architecture or fmt.DASH)]
         parts.append(("  " + " · ".join(figures), "gauge--value"))
     return styled(*parts)
-
-
-def bits_text(bits: float | None) -> str:
-    """Bits per weight."""
-    return f"{bits:.2f} bits" if bits is not None else fmt.DASH
 
 
 def shape_text(tensor: TensorInfo) -> str:
@@ -169,7 +164,7 @@ def _overview(report: ModelReport, width: int) -> list[Content]:
     lines += [heading("BYTES BY TENSOR TYPE"), *histogram(found.types, width)]
     label, main = facts.label, facts.main_type
     if label and main:
-        bits = bits_text(facts.bits_per_weight)
+        bits = fmt.bits(facts.bits_per_weight, " bits")
         text = f"The label says {label}. Most bytes are {main}, and the average over all weights is {bits}."
         lines += [Content(""), *paragraph(clean_line(text), width, 2, "rows--dim")]
     return lines
@@ -215,7 +210,7 @@ def histogram(types: Sequence[TypeShare], width: int) -> list[Content]:
                 ("·" * (room - len(bar)), "rows--track"),
                 (f" {100 * share.fraction:5.1f} %", "rows--figure"),
                 (f"{fmt.size(share.bytes):>10}", ""),
-                (f"  {share.tensors:,} tensor{'s' * (share.tensors != 1)}", "rows--dim"),
+                (f"  {fmt.counted(share.tensors, 'tensor')}", "rows--dim"),
             )
         )
     return lines or [styled(("  There are no tensors in this file.", "rows--dim"))]

@@ -38,7 +38,7 @@ def inspect_screen(services: Services, entry: ModelEntry) -> PagesScreen:
 
     def title(width: int) -> list[Content]:
         more = len(entry.places) - 1
-        also = f"  and {more} other location{'s' * (more != 1)}" if more > 0 else ""
+        also = f"  and {fmt.counted(more, 'other location')}" if more > 0 else ""
         path = cut_path(entry.path or "", max(10, width - 2 - len(also)))
         return [title_line(entry, report, width), styled((f" {path}{also}", "gauge--label"))]
 

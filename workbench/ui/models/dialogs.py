@@ -13,6 +13,7 @@ from textual.widgets.option_list import Option
 
 from workbench.core.models import ScanProblem
 from workbench.ui.dialogs.base import Dialog, dialog_box
+from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
 from workbench.ui.models.model_list import Filter
@@ -77,8 +78,7 @@ class ProblemsDialog(Dialog[None]):
         self._problems = problems
 
     def compose(self) -> ComposeResult:
-        count = len(self._problems)
-        title = f"{count:,} place{'s' * (count != 1)} could not be read"
+        title = f"{fmt.counted(len(self._problems), 'place')} could not be read"
         with dialog_box("problems-box", title, "Esc closes"):
             yield TextRows("problems-rows")
 

@@ -16,7 +16,6 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.table import Column, Table
 from workbench.ui.kit.text import cut, paragraph, styled
 from workbench.ui.models.fit import FitEstimate, usable_bytes
-from workbench.ui.models.rows import bits_text
 from workbench.ui.models.what_if import WhatIf
 
 _LABEL = 17
@@ -191,7 +190,7 @@ def _needs(row: QuantFit) -> str:
 _FAMILY = Table[QuantFit](
     [
         Column("quant", lambda row: row.model.quant or fmt.DASH, 8, style="rows--accent"),
-        Column("bits", lambda row: bits_text(row.model.bits_per_weight), 5, right=True),
+        Column("bits", lambda row: fmt.bits(row.model.bits_per_weight), 5, right=True),
         Column("needs", _needs, 9, right=True, style="rows--figure"),
         Column("longest", _longest, 12),
     ],

@@ -47,9 +47,9 @@ def state_text(models: ModelList, problems_key: str) -> str:
     if not view.complete and not view.models and not view.found:
         return "Looking for models…"
     some = f"{shown:,} of " if shown != count else ""
-    parts = [f"{some}{count:,} model{'s' * (count != 1)}"]
+    parts = [f"{some}{fmt.counted(count, 'model')}"]
     if bad := len(view.problems):
-        parts.append(f"{bad:,} place{'s' * (bad != 1)} could not be read ({problems_key})")
+        parts.append(f"{fmt.counted(bad, 'place')} could not be read ({problems_key})")
     if broken := sum(bool(model.problem) for model in view.models):
         parts.append(f"{broken:,} cannot be opened")
     if not view.complete:
@@ -221,7 +221,7 @@ def heading_lines(row: Heading, width: int) -> list[Content]:
     """Name and figures of a base model."""
     sizes = [model.size_bytes for model in row.members if model.size_bytes]
     count, model = len(row.members), row.members[0]
-    first = f"{count} quantization{'s' * (count != 1)}"
+    first = fmt.counted(count, "quantization")
     if sizes:
         smallest, largest = fmt.size(min(sizes)), fmt.size(max(sizes))
         first += f" · {smallest}" if smallest == largest else f" · {smallest} to {largest}"

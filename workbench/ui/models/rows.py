@@ -64,7 +64,7 @@ def table_for(width: int, *, grouped: bool) -> Table[ListedModel]:
         columns.append(Column("quant", _quant, _QUANT))
     if full:
         columns.append(Column("tensors", _tensors, _TENSORS))
-    columns.append(Column("bits", lambda row: bits_text(row.model.bits_per_weight), _BITS, right=True))
+    columns.append(Column("bits", lambda row: fmt.bits(row.model.bits_per_weight), _BITS, right=True))
     columns.append(Column("size", lambda row: fmt.size(row.model.size_bytes), _SIZE, right=True, style="rows--figure"))
     if full:
         weights = _unless_above(lambda model: model.parameters, fmt.parameters)
@@ -102,8 +102,7 @@ def order_at(x: int, models: ModelList, width: int) -> str:
 def listed_model(models: ModelList, row: Row, current: ModelEntry | None) -> ListedModel:
     """All that a row of the list shows; `current` is the model that is open in the chat."""
     if isinstance(row, Heading):
-        count = len(row.members)
-        return ListedModel(row.common, place=f"{count} quant{'s' * (count != 1)}", heading=row)
+        return ListedModel(row.common, place=fmt.counted(len(row.members), "quant"), heading=row)
     return ListedModel(
         row,
         models.headings.get(group_of(row)) if models.grouped else None,
@@ -152,11 +151,6 @@ def _quant_below_heading(row: ListedModel, width: int) -> Content:
 def _tensors(row: ListedModel) -> Content:
     style = "rows--warning" if row.model.label_mismatch else "rows--dim"
     return styled((cut(row.model.tensor_quant or fmt.DASH, _TENSORS), style))
-
-
-def bits_text(bits: float | None) -> str:
-    """Bits per weight."""
-    return f"{bits:.2f}" if bits is not None else fmt.DASH
 
 
 def _unless_above(value: Callable[[ModelEntry], Value], text: Callable[[Value], str]) -> Callable[[ListedModel], str]:

@@ -35,9 +35,8 @@ def is_long(text: str) -> bool:
 
 def summary(text: str) -> str:
     """How long a text is, such as `42 lines, 1.9 KiB`."""
-    lines = line_count(text)
     size = fmt.size(len(text.encode("utf-8", "surrogatepass")))
-    return f"{lines:,} {'line' if lines == 1 else 'lines'}, {size}"
+    return f"{fmt.counted(line_count(text), 'line')}, {size}"
 
 
 class Pastes:

@@ -66,7 +66,7 @@ class Choices:
     def _bits(self, kind: QuantType) -> Content:
         if (plan := self.plans.get(kind.name)) is None:
             return styled((f"≈{kind.default.bits_per_weight:.1f}", "rows--dim"))
-        return self._cell(kind, f"{plan.size.bits_per_weight:.2f}" if plan.size else fmt.DASH)
+        return self._cell(kind, fmt.bits(plan.size.bits_per_weight if plan.size else None))
 
     def _size(self, kind: QuantType) -> Content:
         if (plan := self.plans.get(kind.name)) is None:
@@ -103,11 +103,10 @@ def first_choice(kinds: Sequence[QuantType], present: frozenset[str]) -> int:
 
 def source_lines(source: ModelEntry, index: int, count: int, width: int) -> list[Content]:
     """A source, one of `count`, in two rows: its quantization, and its path."""
-    bits = f"{source.bits_per_weight:.2f} bits" if source.bits_per_weight is not None else fmt.DASH
     first = styled(
         ("from  ", "source--label"),
         (clean_line(source.quant or fmt.DASH), "source--figure"),
-        (f"  {fmt.size(source.size_bytes)} · {bits}", ""),
+        (f"  {fmt.size(source.size_bytes)} · {fmt.bits(source.bits_per_weight, ' bits')}", ""),
         (f"  ← {index + 1} of {count} →" if count > 1 else "", "source--key"),
         ("   quantized already" if is_quantized(source.quant) else "", "source--warning"),
     )

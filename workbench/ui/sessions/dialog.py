@@ -20,6 +20,7 @@ from workbench.core.session import SessionHit, SessionStore, SessionSummary
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
@@ -129,7 +130,7 @@ class SessionsDialog(Dialog[str | None]):
         elif not self._all:
             self._say("No conversation is stored yet.")
         else:
-            self._say(f"{len(self._all):,} {'session' if len(self._all) == 1 else 'sessions'}")
+            self._say(fmt.counted(len(self._all), "session"))
 
     def _row(self, index: int, width: int) -> Content:
         summary = self._shown[index]
@@ -202,7 +203,7 @@ class SessionsDialog(Dialog[str | None]):
         if chosen.id == self._current:
             self._say("This session is open: start a new chat or open another session first.")
             return
-        messages = f"{chosen.messages:,} {'message' if chosen.messages == 1 else 'messages'}"
+        messages = fmt.counted(chosen.messages, "message")
         text = f"Delete “{cut(chosen.title, 60)}” with its {messages}? u restores it."
         self.app.push_screen(ConfirmDialog("Delete", text, "deletes"), lambda yes: self._agreed(chosen, yes))
 

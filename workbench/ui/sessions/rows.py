@@ -111,8 +111,7 @@ def _turn_lines(turn: Turn | None, width: int) -> list[Content]:
         if turn.metrics.decode_tps is not None:
             facts.append(f"{fmt.rate(turn.metrics.decode_tps)} tok/s")
         if turn.metrics.completion_tokens is not None:
-            count = turn.metrics.completion_tokens
-            facts.append(f"{count:,} {'token' if count == 1 else 'tokens'}")
+            facts.append(fmt.counted(turn.metrics.completion_tokens, "token"))
     name = cut(speaker, width - sum(len(fact) + 2 for fact in facts))
     lines = [styled((name, "rows--heading"), ("".join(f"  {fact}" for fact in facts), "rows--dim"))]
     text = clean(turn.message.content[:LONGEST_SHOWN]).expandtabs(4)

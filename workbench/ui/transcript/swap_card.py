@@ -28,11 +28,10 @@ def swap_lines(swap: Swap) -> list[Content]:
     ]
     for name, side in zip(names, (before, after), strict=True):
         model = side.model
-        bits = fmt.DASH if model.bits_per_weight is None else f"{model.bits_per_weight:.2f}"
         speed = fmt.DASH if side.decode_tps is None else f"{fmt.rate(side.decode_tps)} tok/s"
         if side is after and side.decode_tps is None:
             speed = "next answer"
-        cells = (fmt.size(model.size_bytes), bits, fmt.size(side.memory_bytes), speed)
+        cells = (fmt.size(model.size_bytes), fmt.bits(model.bits_per_weight), fmt.size(side.memory_bytes), speed)
         note = styled(("  last time" if side.earlier else "", "swap--label"))
         lines.append(Content.assemble(_row(name, width, cells, "swap--value"), note))
     figures = [

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from workbench.core.prompt_text import Range
 from workbench.core.tree import BranchPosition
+from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.text import styled
 from workbench.ui.markdown.blocks import code_blocks
 from workbench.ui.prompt.pastes import middle
@@ -121,8 +122,8 @@ class TurnLines(Lines, can_focus=True):
         self._copied %= len(blocks)
         code, language = blocks[self._copied]
         what = f"block {self._copied + 1} of {len(blocks)}" if len(blocks) > 1 else "the code block"
-        lines = code.count("\n") + 1
-        text = f"Copied {what}{language and f', {language}'}, {lines} {'line' if lines == 1 else 'lines'}."
+        lines = fmt.counted(code.count("\n") + 1, "line")
+        text = f"Copied {what}{language and f', {language}'}, {lines}."
         self.post_message(CopyOut(code, text, to_file))
 
     def action_fold(self) -> None:
