@@ -15,19 +15,14 @@ from workbench.lab.bench.record import BenchBook, BenchRecord
 from workbench.ui.bench.summary import kept_row
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.rows import Rows, without_keys
 
 
 class RunRows(Rows, inherit_bindings=False):
     """The kept runs."""
 
-    # The space bar marks here.
-    # fmt: off
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
-        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
-    ]
-    # fmt: on
+    # The space bar marks a run here.
+    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, {"space"})
 
 
 class KeptRunsDialog(Dialog[tuple[BenchRecord, ...] | None]):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.getters import query_one
@@ -21,7 +21,7 @@ from workbench.ui.bench.summary import beside_lines, sweep_lines, verdict_lines
 from workbench.ui.bench.tables import BenchTable, change_table, table_of
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
-from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.rows import Rows, without_keys
 
 if TYPE_CHECKING:
     from workbench.ui.bench.plot import BenchPlot
@@ -35,9 +35,7 @@ class ResultRows(Rows, inherit_bindings=False):
     """The rows of the table; nothing opens, but the selected row has details."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"gauge--track"}
-    BINDINGS: ClassVar[list[BindingType]] = [
-        each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.choose"
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, {"enter"})
 
 
 class BenchResults(Vertical):

@@ -12,7 +12,6 @@ from textual import events, on
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
-from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
 from workbench.core.errors import SessionError, WorkbenchError
@@ -135,12 +134,7 @@ class ChatScreen(Screen[None]):
         self.view.fit_width(event.size.width)
 
     def on_key(self, event: events.Key) -> None:
-        """Send typed characters to the prompt, wherever the focus is."""
-        typing = isinstance(self.focused, Input | TextArea)
-        if event.character and event.is_printable and not typing and event.key not in self.active_bindings:
-            event.stop()
-            self.prompt.focus()
-            self.prompt.insert(event.character)
+        self.prompt.take_key(event)
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_worker_error(event, lambda text: self.view.add(Notice(text)))

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Key
 from textual.message import Message
 from textual.strip import Strip
-from textual.widgets import TextArea
+from textual.widgets import Input, TextArea
 
 from workbench.core.prompt_text import PromptText
 from workbench.ui._compat import bindings_of
@@ -122,6 +122,14 @@ class Prompt(ChipArea, inherit_bindings=False):
                 event.prevent_default()
                 await self.app.run_action(binding.action, self)
                 return
+
+    def take_key(self, event: Key) -> None:
+        """Type a printable key of the screen that is no binding here, unless another text has the focus."""
+        is_taken = isinstance(self.screen.focused, Input | TextArea) or event.key in self.screen.active_bindings
+        if event.character and event.is_printable and not is_taken:
+            event.stop()
+            self.focus()
+            self.insert(event.character)
 
     def render_line(self, y: int) -> Strip:
         """Draw one row; in a window too small for any text, nothing."""

@@ -14,7 +14,6 @@ from textual.content import Content
 from textual.getters import query_one
 from textual.message import Message
 from textual.screen import Screen
-from textual.widgets import Input, TextArea
 from textual.worker import Worker
 
 from workbench.core.errors import WorkbenchError
@@ -195,12 +194,7 @@ class RaceScreen(Screen[None]):
         self._said.say(styled((clean_line(text), "lane--value")), seconds)
 
     def on_key(self, event: events.Key) -> None:
-        # Printable keys that have no binding go to the prompt.
-        typing = isinstance(self.focused, Input | TextArea)
-        if event.character and event.is_printable and not typing and event.key not in self.active_bindings:
-            event.stop()
-            self.prompt.focus()
-            self.prompt.insert(event.character)
+        self.prompt.take_key(event)
 
     # The race
 
@@ -215,7 +209,7 @@ class RaceScreen(Screen[None]):
 
     @work(group="race", exit_on_error=False, description="race")
     async def _ask(self, question: str) -> None:
-        race = self._race
+        race, race_id = self._race, self._race_id
         race.solo = self._solo
         terms = self._terms()
         race.set_sampling(terms.lane_sampling, terms.lane_origins)
@@ -225,7 +219,7 @@ class RaceScreen(Screen[None]):
         await race.finished()
         self._show()
         try:
-            await self._services.races.keep(self._race_id, document_of(race))
+            await self._services.races.keep(race_id, document_of(race))
         except WorkbenchError as error:
             self.say(str(error), 8.0)
 

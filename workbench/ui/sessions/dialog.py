@@ -25,7 +25,7 @@ from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut
 from workbench.ui.sessions.rows import hit_row, pair_lines, summary_row
 from workbench.ui.widgets.input_line import InputLine
-from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.rows import Rows, without_keys
 
 
 class SessionRows(Rows, inherit_bindings=False):
@@ -43,13 +43,9 @@ class SessionRows(Rows, inherit_bindings=False):
         Binding("space", "screen.mark", "Mark", id="sessions.mark",
                 tooltip="Mark the selected session; the next one that is opened is compared with it."),
     )
-    # The space bar marks a session here.
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *(each for each in Rows.BINDINGS if isinstance(each, Binding) and each.id != "rows.page_down"),
-        Binding("pagedown", "page(1)", "Page down", id="rows.page_down", show=False, tooltip="Go one page down."),
-        *OWN_BINDINGS,
-    ]
     # fmt: on
+    # The space bar marks a session here.
+    BINDINGS: ClassVar[list[BindingType]] = [*without_keys(Rows.BINDINGS, {"space"}), *OWN_BINDINGS]
 
 
 class SessionsDialog(Dialog[str | None]):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Hashable, Iterable
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from textual import events
@@ -21,6 +21,15 @@ RowMaker = Callable[[int, int], Content]
 RowKey = Callable[[int], Hashable]
 """Gives what identifies all that a row shows, by its number."""
 _HEADER = "header"
+
+
+def without_keys(bindings: Iterable[BindingType], keys: Container[str]) -> list[BindingType]:
+    """Bindings without some keys, which a list or its screen uses for other actions."""
+    return [
+        replace(binding, key=",".join(left))
+        for binding in bindings
+        if isinstance(binding, Binding) and (left := [key for key in binding.key.split(",") if key not in keys])
+    ]
 
 
 class Rows(ScrollView, can_focus=True):

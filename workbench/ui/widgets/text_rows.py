@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import zip_longest
+from string import ascii_letters
 from typing import ClassVar
 
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 
-from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.rows import Rows, without_keys
 
-
-def without_letters(bindings: Sequence[BindingType]) -> list[BindingType]:
-    """The bindings of a list without letters and the space bar, which its screen uses for other actions."""
-    kept: list[BindingType] = []
-    for binding in bindings:
-        if isinstance(binding, Binding):
-            keys = [key for key in binding.key.split(",") if len(key) > 1 and key != "space"]
-            kept.append(replace(binding, key=",".join(keys)))
-    return kept
+LETTERS = frozenset({"space", *ascii_letters})
+"""Keys that a screen with many actions does not leave to its lists."""
 
 
 class TextRows(Rows, inherit_bindings=False):
     """Lines that can be scrolled. New lines keep the scroll position."""
 
-    BINDINGS: ClassVar[list[BindingType]] = without_letters(Rows.BINDINGS)
+    BINDINGS: ClassVar[list[BindingType]] = without_keys(Rows.BINDINGS, LETTERS)
 
     def __init__(self, widget_id: str) -> None:
         super().__init__(widget_id)
