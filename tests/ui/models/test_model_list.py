@@ -10,7 +10,7 @@ from textual.content import Content
 
 from workbench.core.models import LibraryView, ModelEntry, Place, ScanProblem
 from workbench.ui.models.model_list import ORDERS, Filter, Heading, ModelList, Row, key_of
-from workbench.ui.models.panel import state_text
+from workbench.ui.models.panel import heading_lines, state_text
 from workbench.ui.models.rows import context_text, header_row, list_row, listed_model, order_at, place_text, table_for
 
 Act = Callable[[ModelList], object]
@@ -80,6 +80,12 @@ def test_groups_stand_in_the_order_of_the_first_of_each() -> None:
 def test_numbers_in_names_are_sorted_as_numbers() -> None:
     listed = list_of(entry("Some-13B"), entry("some-7B"))
     assert names(listed) == ["[some-7B]", "Q4_0", "[Some-13B]", "Q4_0"]
+
+
+def test_the_figures_of_a_heading_are_those_of_a_file_that_can_be_read() -> None:
+    broken = entry("Alpha-1B", "Q2_K", problem="The file is truncated.")
+    lines = heading_lines(Heading("Alpha-1B", "Alpha-1B", (broken, ONE, TWO)), 60)
+    assert lines[-1].plain == "llama · context 4K"
 
 
 def test_a_group_is_folded_and_its_heading_is_selected() -> None:

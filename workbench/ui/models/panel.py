@@ -220,13 +220,12 @@ def detail_lines(model: ModelEntry, width: int) -> list[Content]:
 def heading_lines(row: Heading, width: int) -> list[Content]:
     """Name and figures of a base model."""
     sizes = [model.size_bytes for model in row.members if model.size_bytes]
-    count, model = len(row.members), row.members[0]
-    first = fmt.counted(count, "quantization")
+    first = fmt.counted(len(row.members), "quantization")
     if sizes:
         smallest, largest = fmt.size(min(sizes)), fmt.size(max(sizes))
         first += f" · {smallest}" if smallest == largest else f" · {smallest} to {largest}"
     return [
         *paragraph(clean_line(row.name), width, 0, "rows--name")[:2],
         styled((cut(first, width), "")),
-        _facts(model, context_text(model.context_length), width),
+        _facts(row.common, context_text(row.common.context_length), width),
     ]
