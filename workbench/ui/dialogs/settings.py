@@ -38,22 +38,18 @@ class SettingsDialog(Dialog[Settings | None]):
     """Edits all settings; they take effect when the dialog closes."""
 
     CSS_PATH = "settings.tcss"
+    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and apply them."),
-        Binding(
-            "f9",
-            "close(False, True)",
-            "Reload now",
-            id="settings.reload",
-            tooltip="Apply the settings and reload the model.",
-        ),
+        Binding("f9", "close(False, True)", "Reload now", id="settings.reload",
+                tooltip="Apply the settings and reload the model."),
         Binding("f7", "close(True)", "Save as defaults", id="settings.save", tooltip="Save the settings as defaults."),
         Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
-        Binding(
-            "up", "app.focus_previous", "Back", id="settings.previous", show=False, tooltip="Go to the field above."
-        ),
+        Binding("up", "app.focus_previous", "Back", id="settings.previous", show=False,
+                tooltip="Go to the field above."),
     ]
+    # fmt: on
 
     system = query_one("#settings-system", TextArea)
     help = query_one("#settings-help", Label)

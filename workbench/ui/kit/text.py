@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import zip_longest
 
 from rich.cells import cell_len, get_character_cell_size, set_cell_size
 from textual.content import Content, Span
@@ -116,6 +117,13 @@ def pairs(rows: Sequence[tuple[str, str]], width: int) -> list[Content]:
         for number, line in enumerate(wrapped):
             lines.append(styled((f"  {'' if number else name:<{names}}  ", "rows--dim")) + line)
     return lines
+
+
+def beside(left: Iterable[Content], right: Iterable[Content], width: int) -> list[Content]:
+    """Two columns of lines with a rule between them, the left one of `width` cells."""
+    rule = styled((" │ ", "rows--track"))
+    pairs = zip_longest(left, right, fillvalue=Content(""))
+    return [one.pad_right(max(0, width - one.cell_length)) + rule + other for one, other in pairs]
 
 
 def cut_line(line: Content, width: int) -> Content:

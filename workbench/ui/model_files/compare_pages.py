@@ -47,7 +47,7 @@ def compare_pages(first: ModelReport, second: ModelReport) -> list[Page]:
             difference.tensors,
             _TENSORS,
             lambda change: f"{change.name} {_type(change.first)} {_type(change.second)}",
-            lambda change: f"{change.name}: {_form(change.first)} -> {_form(change.second)}",
+            lambda change: f"{change.name}: {tensor_form(change.first)} -> {tensor_form(change.second)}",
             "tensors differ",
         ),
         TablePage(
@@ -69,7 +69,8 @@ def _size(tensor: TensorInfo | None) -> str:
     return fmt.size(tensor.size_bytes) if tensor else fmt.DASH
 
 
-def _form(tensor: TensorInfo | None) -> str:
+def tensor_form(tensor: TensorInfo | None) -> str:
+    """Type and shape of a tensor; a dash where a file does not have it."""
     return f"{tensor.type.name} {shape_text(tensor)}" if tensor else fmt.DASH
 
 

@@ -84,7 +84,7 @@ class PagesScreen(Screen[None]):
         self,
         read: Callable[[], Awaitable[Sequence[Page]]],
         title: Callable[[int], Sequence[Content]],
-        view: Callable[[TablePage[Any], Any], Screen[None]],
+        view: Callable[[Any], Screen[None]],
     ) -> None:
         super().__init__()
         self._read_pages = read
@@ -227,7 +227,7 @@ class PagesScreen(Screen[None]):
     @on(Rows.Chosen)
     def _chosen(self, event: Rows.Chosen) -> None:
         if self.table is not None and event.index < len(self.table.shown):
-            self.app.push_screen(self._view(self.table, self.table.shown[event.index]))
+            self.app.push_screen(self._view(self.table.shown[event.index]))
 
     def action_copy(self) -> None:
         page, cursor = self.page, self.rows.cursor

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from textual.content import Content
 from textual.screen import Screen
@@ -13,14 +12,14 @@ from textual.screen import Screen
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
 from workbench.gguf.header import TensorInfo
-from workbench.gguf.inspect import FoldedArray, ModelReport
+from workbench.gguf.inspect import FoldedArray, ModelReport, TensorChange
 from workbench.ui.dialogs.text_viewer import ArrayDialog, ValueDialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, styled
-from workbench.ui.model_files.compare_pages import compare_pages
+from workbench.ui.model_files.compare_pages import compare_pages, tensor_form
 from workbench.ui.model_files.inspect_pages import MetadataRow, inspect_pages, tensor_text, title_line
-from workbench.ui.model_files.pages import Page, TablePage
+from workbench.ui.model_files.pages import Page
 from workbench.ui.model_files.pages_screen import PagesScreen
 from workbench.ui.services import Services
 
@@ -42,7 +41,7 @@ def inspect_screen(services: Services, entry: ModelEntry) -> PagesScreen:
         path = cut_path(entry.path or "", max(10, width - 2 - len(also)))
         return [title_line(entry, report, width), styled((f" {path}{also}", "gauge--label"))]
 
-    def view(_page: TablePage[Any], row: TensorInfo | MetadataRow) -> Screen[None]:
+    def view(row: TensorInfo | MetadataRow) -> Screen[None]:
         if isinstance(row, TensorInfo):
             return ValueDialog(row.name, tensor_text(row))
         key, value = row
@@ -72,9 +71,9 @@ def compare_screen(services: Services, first: ModelEntry, second: ModelEntry) ->
             for letter, entry in (("A", first), ("B", second))
         ]
 
-    def view(page: TablePage[Any], row: object) -> Screen[None]:
-        key, _, values = page.copied(row).partition(": ")
-        return ValueDialog(key, values.replace(" -> ", "\n\n→ ", 1))
+    def view(row: TensorChange | tuple[str, str, str]) -> Screen[None]:
+        key, old, new = row if isinstance(row, tuple) else (row.name, tensor_form(row.first), tensor_form(row.second))
+        return ValueDialog(key, f"{old}\n\n→ {new}")
 
     return PagesScreen(read, title, view)
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
 
 from textual.content import Content, Span
 
 from workbench.gguf.inspect import Inspection, ModelReport
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import heading, padded, pairs, paragraph, styled
+from workbench.ui.kit.text import beside, heading, padded, pairs, paragraph, styled
 from workbench.ui.markdown.code import highlight
 from workbench.ui.model_files.pages import TextPage
 
@@ -56,9 +55,7 @@ def template_page(report: ModelReport) -> TextPage:
         if width < BESIDE:
             return [*_sample(report, width), Content(""), *template_lines(width)]
         left = (width - 3) * 11 // 20
-        sides = zip_longest(template_lines(left), _sample(report, width - 3 - left), fillvalue=Content(""))
-        rule = styled((" │ ", "rows--track"))
-        return [one + Content(" " * max(0, left - one.cell_length)) + rule + other for one, other in sides]
+        return beside(template_lines(left), _sample(report, width - 3 - left), left)
 
     def template_lines(width: int) -> list[Content]:
         lines = [heading("CHAT TEMPLATE"), *_folded(code, width)]

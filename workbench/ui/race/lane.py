@@ -95,6 +95,7 @@ class LaneText(RaceLines):
 class LaneScroll(VerticalScroll, can_focus=True):
     """The scrollable text of a lane, with the keys of the lane."""
 
+    # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "lane('continue')", "Chat", id="lane.continue", tooltip="Continue this lane in the chat."),
         Binding("delete,x", "lane('remove')", "Remove", id="lane.remove", tooltip="Remove this lane from the race."),
@@ -104,24 +105,13 @@ class LaneScroll(VerticalScroll, can_focus=True):
         Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
         Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
         Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),
-        Binding(
-            "p",
-            "lane('previous')",
-            "Previous",
-            id="lane.previous",
-            show=False,
-            tooltip="Go to the previous difference.",
-        ),
+        Binding("p", "lane('previous')", "Previous", id="lane.previous", show=False,
+                tooltip="Go to the previous difference."),
         Binding("right,l", "app.focus_next", "Next lane", id="lane.right", show=False, tooltip="Go to the next lane."),
-        Binding(
-            "left,h",
-            "app.focus_previous",
-            "Previous lane",
-            id="lane.left",
-            show=False,
-            tooltip="Go to the previous lane.",
-        ),
+        Binding("left,h", "app.focus_previous", "Previous lane", id="lane.left", show=False,
+                tooltip="Go to the previous lane."),
     ]
+    # fmt: on
 
     @dataclass
     class Asked(Message):

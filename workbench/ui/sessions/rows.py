@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
 from itertools import zip_longest
 
@@ -12,7 +11,7 @@ from workbench.core.session import Session, SessionHit, SessionSummary
 from workbench.core.tree import Turn
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean, clean_line
-from workbench.ui.kit.text import cut, padded, styled, wrap
+from workbench.ui.kit.text import beside, cut, padded, styled, wrap
 
 DATE = 17
 """Columns of a date."""
@@ -83,23 +82,16 @@ def pair_lines(first: Session, second: Session, width: int) -> list[Content]:
     half = max(12, (width - 3) // 2)
     heads = ((first, "A", "rows--first"), (second, "B", "rows--second"))
     left, right = ([styled((f"{letter} {cut(each.title, half - 2)}", style))] for each, letter, style in heads)
-    lines = [*_beside(left, right, half), Content("")]
+    lines = [*beside(left, right, half), Content("")]
     differed = False
     for one, other in zip_longest(first.turns, second.turns):
         if not differed and (one is None or other is None or one.message != other.message):
             differed = True
             lines.append(styled(("─── first difference ".ljust(2 * half + 3, "─"), "rows--warning")))
-        lines += [*_beside(_turn_lines(one, half), _turn_lines(other, half), half), Content("")]
+        lines += [*beside(_turn_lines(one, half), _turn_lines(other, half), half), Content("")]
     if not differed:
         lines.append(styled(("Both have the same messages.", "rows--dim")))
     return lines
-
-
-def _beside(left: Sequence[Content], right: Sequence[Content], width: int) -> list[Content]:
-    """Two columns of lines, the left one of `width` cells."""
-    rule = styled((" │ ", "rows--track"))
-    pairs = zip_longest(left, right, fillvalue=Content(""))
-    return [one.pad_right(max(0, width - one.cell_length)) + rule + other for one, other in pairs]
 
 
 def _turn_lines(turn: Turn | None, width: int) -> list[Content]:
