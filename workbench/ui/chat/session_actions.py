@@ -109,7 +109,9 @@ class SessionActions:
         model = self._workspace.model
         if session.model and not self._workspace.slot.loading and (model is None or model.ref != session.model):
             self._loader.load(session.model, labels.get(session.model, session.model), NOTHING)
+        go_on, again = self._view.key_for("turn.continue"), self._view.key_for("turn.regenerate")
         if session.turns and session.turns[-1].is_cut:
-            keys = self._view.key_for("turn.continue"), self._view.key_for("turn.regenerate")
-            hint = f"Select it: {keys[0]} continues it, {keys[1]} generates another one."
+            hint = f"Select it: {go_on} continues it, {again} generates another one."
             self._view.add(Notice("The last answer was truncated.", hint, "warning"))
+        elif session.turns and session.turns[-1].message.role == "user":
+            self._view.add(Notice("The last question has no answer.", f"Select it: {again} generates one.", "warning"))
