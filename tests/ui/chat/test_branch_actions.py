@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.widgets import TextArea
 
@@ -278,6 +279,30 @@ async def test_code_and_the_whole_conversation_are_copied(host: ScriptedHost, cl
         await pilot.pause()
         assert app.clipboard.startswith("# code?")
         assert text in app.clipboard
+
+
+async def test_a_message_typed_fast_from_a_turn_loses_no_letter(host: ScriptedHost, clock: FakeClock) -> None:
+    app = app_on(host, clock, "tiny")
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        await ask(pilot, "why")
+        focus(app, "first answer")
+        await pilot.pause()
+        for letter in "The every day":
+            app.post_message(events.Key("space" if letter == " " else letter, letter))
+        await settle(pilot)
+        assert app.chat.prompt.text == "The every day"
+        assert app.screen is app.chat
+
+
+async def test_a_resumed_session_with_an_unanswered_question(host: ScriptedHost, clock: FakeClock) -> None:
+    session = Session("old", 1.0, 2.0, tree=Tree.of([Turn(Message("user", "why"), 1.0)]))
+    app = app_on(host, clock, "tiny", "old", store=FakeStore(stored=[session]))
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        assert turns(app) == ["why", "The last question has no answer.\nSelect it: r generates one."]
+        await press(pilot, "why", "r")
+        assert turns(app) == ["why", "first answer"]
 
 
 async def test_a_resumed_session_keeps_its_branches(host: ScriptedHost, clock: FakeClock) -> None:

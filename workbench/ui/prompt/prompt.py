@@ -124,11 +124,15 @@ class Prompt(ChipArea, inherit_bindings=False):
                 return
 
     def take_key(self, event: Key) -> None:
-        """Type a printable key of the screen that is no binding here, unless another text has the focus."""
-        is_taken = isinstance(self.screen.focused, Input | TextArea) or event.key in self.screen.active_bindings
-        if event.character and event.is_printable and not is_taken:
+        """Type a printable key that reached the screen and is no binding there, unless another text has the focus.
+
+        The prompt lets no printable key through. One that comes while it has the focus was pressed just before.
+        """
+        focused = self.screen.focused
+        is_taken = isinstance(focused, Input | TextArea) or event.key in self.screen.active_bindings
+        if event.character and event.is_printable and (focused is self or not is_taken):
             event.stop()
-            self.focus()
+            self.screen.set_focus(self)
             self.insert(event.character)
 
     def render_line(self, y: int) -> Strip:
