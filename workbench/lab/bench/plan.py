@@ -182,7 +182,7 @@ class BenchPlan:
             hint = "Add a second model, or give one option two values, such as -ctk f16,q8_0."
             if arms > 2:
                 hint = "Name two models, or one model and one option with two values."
-            raise PlanError(f"--pairs compares two, and this makes {arms}.", hint)
+            raise PlanError(f"--pairs compares two models or settings, not {arms}.", hint)
 
     @property
     def command(self) -> tuple[str, ...]:

@@ -42,9 +42,7 @@ _KINDS: Sequence[QuantType] = tuple(QUANT_TYPES.values())
 class SourceLine(Lines):
     """The selected source, in two rows."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "source--label", "source--name", "source--figure", "source--key", "source--warning",
-    }  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"source--label", "source--figure", "source--key", "source--warning"}
 
 
 class ChoiceNotes(Lines):
