@@ -92,9 +92,11 @@ def test_what_is_none_is_refused(tmp_path, data):
         {"x.counts": np.ones((1, 1), np.float16)},
         {"x.in_sum2": np.ones((1, 4), np.float16)},
         {"x.in_sum2": np.full((1, 4), np.nan, np.float32)},
+        {"x.counts": np.full((1, 1), np.nan, np.float32)},
+        {"x.counts": np.full((1, 1), np.inf, np.float32)},
         {"x.in_sum2": None, "x.counts": None, "other": np.ones(4, np.float32)},
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_a_file_whose_parts_do_not_go_together_is_refused(tmp_path, change):
     tensors = {**entry("x", 4), **change}

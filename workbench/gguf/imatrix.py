@@ -109,9 +109,9 @@ def _read_gguf(path: Path) -> Imatrix:
                 _fail(path, f"the counts for {name!r} are missing or not F32")
             if not counts.elements or sums.elements % counts.elements:
                 _fail(path, f"{sums.elements} sums and {counts.elements} counts for {name!r} do not match")
-            read_counts = tuple(_floats(file, path, header.data_offset + counts.offset, counts.elements))
             entries[name] = ImatrixEntry(
-                _floats(file, path, header.data_offset + sums.offset, sums.elements), tuple(map(round, read_counts))
+                _floats(file, path, header.data_offset + sums.offset, sums.elements),
+                tuple(_floats(file, path, header.data_offset + counts.offset, counts.elements)),
             )
     datasets = header.metadata.get("imatrix.datasets")
     named = datasets.values if isinstance(datasets, Array) and datasets.values else ()
