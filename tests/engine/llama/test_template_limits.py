@@ -172,11 +172,20 @@ def test_time_is_limited_by_the_clock_too():
     idle.close()
 
 
-def test_a_process_that_was_killed_is_an_error_and_is_replaced(quick):
+def test_a_process_that_was_killed_between_two_renderings_is_replaced(quick):
     render(CHATML)
     quick._child.kill()
+    quick._child.close()
+    assert "hello" in render(CHATML)
+
+
+def test_a_process_that_is_killed_while_it_renders_is_an_error_and_is_replaced(quick):
+    render(CHATML)
+    quick._child.kill()
+    quick._running = lambda: quick._child
     with pytest.raises(TemplateError, match="ends the process"):
         render(CHATML)
+    del quick._running
     assert "hello" in render(CHATML)
 
 

@@ -91,6 +91,9 @@ class JinjaProcess:
             child.close(1)
 
     def _running(self) -> ChildProcess:
+        if self._child is not None and self._child.status is not None:
+            # It was killed since the last rendering, which no template is to blame for.
+            self.close()
         if self._child is None:
             try:
                 self._child, self._ready = ChildProcess(WORKER, str(self._cpu_s)), False
