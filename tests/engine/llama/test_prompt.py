@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import pytest
@@ -136,6 +137,18 @@ def test_a_template_that_fails_is_raised_in_the_thread_that_waits():
 
     with pytest.raises(TemplateError, match="no"):
         make(conversation(1), 500, FakeTemplate(fail))
+
+
+def test_a_rendering_that_ends_just_after_a_wait_is_no_failure(monkeypatch):
+    class LateFuture(Future):
+        def result(self, timeout=None):
+            found = super().result()
+            if timeout is not None:
+                raise TimeoutError
+            return found
+
+    monkeypatch.setattr("workbench.engine.llama.generation.Future", LateFuture)
+    assert make([Message("user", "hello")], 500).tokens
 
 
 def test_other_work_is_done_while_a_template_is_rendered():

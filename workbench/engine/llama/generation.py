@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from functools import partial
 
 from workbench.core.cancel import CancelToken
@@ -40,7 +40,6 @@ CHUNK_NS = 500_000_000
 
 ANSWER_SHARE = 4
 """Where old turns have to be dropped, a quarter of the context is kept free for the answer."""
-
 
 SEARCH_NS = 1_000_000_000
 """How long the turns to drop are searched for."""
@@ -164,13 +163,9 @@ def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
             future.set_exception(error)
 
     threading.Thread(target=run, name="chat template", daemon=True).start()
-    while True:
-        try:
-            return future.result(RENDER_WAIT_S)
-        except TimeoutError:
-            if future.done():
-                raise
-            yield
+    while not wait([future], RENDER_WAIT_S).done:
+        yield
+    return future.result()
 
 
 def turn_starts(messages: Sequence[Message], first: int) -> list[int]:
