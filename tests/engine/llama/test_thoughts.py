@@ -12,7 +12,9 @@ from tests.engine.llama.conftest import answer, chat, load
 from tests.gguf_files import finish
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message, without_empty_answers
+from workbench.core.errors import CancelledError
 from workbench.core.events import Token
+from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.template import ChatTemplate, GoChatTemplate
 from workbench.engine.llama.thought_limit import SHORT_OF_TIME
@@ -101,14 +103,25 @@ def test_thoughts_go_back_under_the_name_that_the_family_has_for_them():
 
 
 def test_the_markup_of_a_template():
-    known = markup_of(ChatTemplate(HARMONY))
+    known = markup_of(ChatTemplate(HARMONY), CancelToken())
     assert known is not None
     assert known.closing == "<|end|>"
-    found = markup_of(ChatTemplate(MUSE))
+    found = markup_of(ChatTemplate(MUSE), CancelToken())
     assert found is not None
     assert (found.opening, found.closing) == ("<muse>", "</muse>")
-    assert markup_of(ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}")) is None
-    assert markup_of(ChatTemplate("{# thinking #}{{ raise_exception('no') }}")) is None
+    assert markup_of(ChatTemplate("{% for m in messages %}{{ m.content }}{% endfor %}"), CancelToken()) is None
+    assert markup_of(ChatTemplate("{# thinking #}{{ raise_exception('no') }}"), CancelToken()) is None
+
+
+def test_a_cancelled_search_for_the_markup_is_made_again():
+    source, cancel = MUSE.replace("muse", "oracle"), CancelToken()
+    cancel.set()
+    # Another rendering keeps the process busy, so that this one waits and sees the cancel.
+    with shared_jinja._turn, pytest.raises(CancelledError):
+        markup_of(ChatTemplate(source), cancel)
+    found = markup_of(ChatTemplate(source), CancelToken())
+    assert found is not None
+    assert found.opening == "<oracle>"
 
 
 def test_an_answer_of_thoughts_alone_is_left_out_and_the_questions_around_it_are_joined():

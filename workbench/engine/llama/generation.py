@@ -144,7 +144,7 @@ class PromptTokens:
         return vocabulary.tokenize_prompt(*rendered.split(mark))
 
     def _render(self, template: PromptTemplate, messages: Sequence[Message], mark: str) -> str:
-        self.markup = markup_of(template)
+        self.markup = markup_of(template, self._cancel)
         sampling = self._request.sampling
         template = template.thinking(sampling.think, sampling.think_budget)
         arrangement = template.arranged(messages, self._cancel)

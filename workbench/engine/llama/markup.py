@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.errors import WorkbenchError
+from workbench.core.errors import TemplateError
 from workbench.engine.families import FAMILIES, Family, family_of, tag_family
 from workbench.engine.llama.template import PromptTemplate
 
@@ -15,29 +16,37 @@ _PROBE = (Message("user", "Question one?"), Message("assistant", _ANSWER, _THOUG
 _TAG = r"<[^<>\s]{1,40}>|\[[A-Za-z_/]{1,40}\]"
 _AROUND = re.compile(rf"({_TAG})\s*{re.escape(_THOUGHT)}\s*({_TAG})")
 
+_MOST_KEPT = 32
 
 _found: dict[str, Family | None] = {}
-"""The families of templates by their sources: each is looked for once."""
+"""The families of the last templates by their sources: each is looked for once."""
 
 
-def markup_of(template: PromptTemplate) -> Family | None:
+def markup_of(template: PromptTemplate, cancel: CancelToken) -> Family | None:
     """The family of a template's model; None where neither the template nor a rendering shows one. It may take seconds.
 
     A known family is recognised by its markers in the source.
+
+    Raises:
+        CancelledError: `cancel` was set.
     """
-    if template.source not in _found:
-        _found[template.source] = _look_for(template)
-    return _found[template.source]
+    with suppress(KeyError):
+        return _found[template.source]
+    family = _look_for(template, cancel)
+    if len(_found) >= _MOST_KEPT:
+        _found.clear()
+    _found[template.source] = family
+    return family
 
 
-def _look_for(template: PromptTemplate) -> Family | None:
+def _look_for(template: PromptTemplate, cancel: CancelToken) -> Family | None:
     if known := family_of(template.source):
         return known
     if not re.search("reasoning|thinking|thought", template.source, re.IGNORECASE):
         return None
     try:
-        found = _AROUND.search(template.render(_PROBE, CancelToken()))
-    except WorkbenchError:
+        found = _AROUND.search(template.render(_PROBE, cancel))
+    except TemplateError:
         return None
     if found is None:
         return None
