@@ -42,12 +42,14 @@ async def test_a_load_whose_caller_is_gone_is_stopped(host):
     assert (await answer(await load(host), chat("Hello", limit=2))).text
 
 
-async def test_shutdown_closes_everything(models):
+async def test_shutdown_closes_everything_and_copies_no_caches(models):
     host = LlamaHost(lambda ref: ModelEntry(ref, ref, path=models[ref]))
     engine = await load(host)
+    await answer(engine, chat("Hello", limit=1))
     await host.shutdown()
     (batch,) = [batch async for batch in engine.generate(chat("Hello"), CancelToken())]
     assert isinstance(batch[-1], Failed)
+    assert host._states.size_bytes == 0
 
 
 BAD_FILES = {

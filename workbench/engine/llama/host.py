@@ -106,6 +106,8 @@ class LlamaHost(EngineHost):
 
     @override
     async def shutdown(self) -> None:
+        # Nothing opens these models again: to copy their caches would take time and memory at the end.
+        self._states.close()
         for engine in tuple(self._engines):
             await engine.close()
 

@@ -60,6 +60,10 @@ class StateCache:
         while self.size_bytes > self._budget_bytes:
             self._states.popitem(last=False)
 
+    def close(self) -> None:
+        """Keep no further states; from any thread."""
+        self._budget_bytes = 0
+
     def drop(self, state: SequenceState) -> None:
         """Give up one state."""
         self._states = OrderedDict((key, other) for key, other in self._states.items() if other is not state)
