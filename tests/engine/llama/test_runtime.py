@@ -85,6 +85,34 @@ async def test_jobs_are_stepped_in_turns_of_their_own_time(monkeypatch, turn_ns,
     assert order == expected.split()
 
 
+async def test_a_step_that_only_waited_ends_the_turn():
+    runtime, order, done = Runtime(turn_ns=10**12), [], asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def waits(job: Job):
+        for number in range(2):
+            order.append(f"waits{number}")
+            job.gives_way = True
+            yield
+        order.append("works0")
+        yield
+        order.append("works1")
+        loop.call_soon_threadsafe(done.set)
+
+    def other(_: Job):
+        for number in range(3):
+            order.append(f"other{number}")
+            yield
+
+    def both():
+        runtime.submit(Job(waits))
+        runtime.submit(Job(other))
+
+    runtime.submit(both)
+    await asyncio.wait_for(done.wait(), 10)
+    assert order == ["waits0", "other0", "other1", "other2", "waits1", "works0", "works1"]
+
+
 async def test_a_job_that_fails_does_not_stop_the_others(caplog):
     runtime, done = Runtime(), asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -83,7 +83,7 @@ class PromptTokens:
         request, n_ctx = self._request, self._model.n_ctx
         # The beginning of the answer must not be dropped.
         messages = without_empty_answers(request.messages[:-1] if request.continues else request.messages)
-        self.tokens = yield from self._tokenize(messages)
+        self.tokens = yield from self._tokenize(job, messages)
         if not self.tokens:
             raise EngineError("The prompt is empty.", "Write something for the model to continue.")
         if request.when_context_full == "drop_oldest" and request.prompt is None and request.tokens is None:
@@ -111,7 +111,7 @@ class PromptTokens:
         while fitting - too_long > 1:
             tried = max(fitting - step, (too_long + fitting) // 2)
             longer = self.opened
-            tokens = yield from self._tokenize((*messages[:system], *messages[starts[tried] :]))
+            tokens = yield from self._tokenize(job, (*messages[:system], *messages[starts[tried] :]))
             shortest = tried == len(starts) - 1
             if len(tokens) <= room or shortest:
                 self.tokens, self.dropped = tokens, starts[tried] - system
@@ -121,7 +121,7 @@ class PromptTokens:
             if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
                 return
 
-    def _tokenize(self, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
+    def _tokenize(self, job: Job, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
         request, vocabulary = self._request, self._model.vocabulary
         if request.tokens is not None:
             return list(request.tokens)
@@ -130,7 +130,7 @@ class PromptTokens:
         if isinstance(self._template, TemplateError):
             raise self._template
         mark = unused_mark(text for each in request.messages for text in (each.content, each.reasoning))
-        rendered = yield from _wait_for(partial(self._render, self._template, messages, mark))
+        rendered = yield from _wait_for(job, partial(self._render, self._template, messages, mark))
         if self._cancel.is_set:
             raise CancelledError("Preparing the prompt was stopped.")
         if request.continues:
@@ -152,7 +152,7 @@ class PromptTokens:
         return self._controls.render(template, arrangement.messages, mark, self._cancel)
 
 
-def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
+def _wait_for(job: Job, work: Callable[[], str]) -> Generator[None, None, str]:
     """Do `work` in a thread of its own, while other answers are computed."""
     future: Future[str] = Future()
 
@@ -164,6 +164,7 @@ def _wait_for(work: Callable[[], str]) -> Generator[None, None, str]:
 
     threading.Thread(target=run, name="chat template", daemon=True).start()
     while not wait([future], RENDER_WAIT_S).done:
+        job.gives_way = True
         yield
     return future.result()
 

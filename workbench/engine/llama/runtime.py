@@ -67,6 +67,8 @@ class Job:
         self._generator: Step | None = None
         self._busy_ns = 0
         self._step_began_ns: int | None = None
+        self.gives_way = False
+        """Set in a step that only waited: the turn ends with it."""
 
     @property
     def busy_ns(self) -> int:
@@ -81,6 +83,7 @@ class Job:
     def advance(self) -> bool:
         """Do one step; False when it was the last."""
         self._step_began_ns = time.perf_counter_ns()
+        self.gives_way = False
         try:
             if self._generator is None:
                 self._generator = self._steps(self)
@@ -216,7 +219,7 @@ class Runtime:
             job = jobs[0]
             turn_end_ns = turn_end_ns or job.busy_ns + self._turn_ns
             more = self._guard(job.advance)
-            if not more or job.busy_ns >= turn_end_ns:
+            if not more or job.gives_way or job.busy_ns >= turn_end_ns:
                 jobs.popleft()
                 jobs.extend([job] if more else [])
                 turn_end_ns = None
