@@ -125,6 +125,23 @@ async def test_a_cut_does_not_change_the_tokens_of_ordinary_text(toys, rule):
     await shared_runtime.do(compare)
 
 
+async def test_long_numbers_are_cut_where_a_rule_groups_their_digits(tmp_path):
+    def compare() -> None:
+        from workbench.engine.llama import native
+        from workbench.engine.llama.vocabulary import LONGEST_NUMBER, numbers_apart
+
+        vocabulary = vocabulary_of(write_toy(tmp_path / "toy-F32.gguf", rule="superbpe"))
+        assert vocabulary.groups_from_the_end
+        for digits in (1, 59, 60, 61, 62, 63, 119, 120, 121, 200):
+            number = ("123" * 70)[:digits]
+            text = f"a {number} and {number}.{number}"
+            assert max(map(len, numbers_apart(number))) <= LONGEST_NUMBER
+            assert "".join(numbers_apart(text)) == text
+            assert vocabulary.tokenize_raw(text) == native.tokenize(vocabulary.native, text, add_special=True)
+
+    await shared_runtime.do(compare)
+
+
 async def test_control_tokens_stay_whole_wherever_a_cut_would_fall(toys):
     def compare() -> None:
         from workbench.engine.llama import native
