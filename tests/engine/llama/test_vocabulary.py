@@ -189,6 +189,18 @@ async def test_a_tokenizer_without_a_rule_gets_the_whole_text(tmp_path, monkeypa
     await shared_runtime.do(compare)
 
 
+async def test_a_text_inside_another_begins_with_no_added_space(tmp_path):
+    def compare() -> None:
+        from workbench.engine.llama import native
+
+        vocabulary = vocabulary_of(write_model(tmp_path / "bytes.gguf"))
+        pieces = native.PieceCache(vocabulary.native)
+        assert b"".join(pieces[token] for token in vocabulary.tokenize_raw("</x>")) == "▁</x>".encode()
+        assert b"".join(pieces[token] for token in vocabulary.tokenize_inside("</x>")) == b"</x>"
+
+    await shared_runtime.do(compare)
+
+
 @pytest.mark.parametrize("refused", [RuntimeError, ValueError])
 async def test_a_system_that_refuses_the_large_stack_gives_its_own(monkeypatch, refused):
     real = threading.stack_size

@@ -249,8 +249,7 @@ class Generation:
         sampler = Sampler(sampling, self._model.vocabulary, self._model.n_ctx, prompt.tokens)
         self._seed = sampler.seed
         budget = 0 if sampling.think == "off" else sampling.think_budget
-        vocab, answer_now = self._model.vocabulary.native, self._request.answer_now
-        limit = ThoughtLimit(sampler, self._text, vocab, budget, answer_now)
+        limit = ThoughtLimit(sampler, self._text, self._model.vocabulary, budget, self._request.answer_now)
         try:
             return (yield from self._decode(job, limit, sampling.num_predict))
         finally:

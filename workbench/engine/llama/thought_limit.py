@@ -7,6 +7,7 @@ from collections import deque
 from workbench.core.cancel import CancelToken
 from workbench.engine.llama import native
 from workbench.engine.llama.sampler import Sampler
+from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.text import AnswerText
 
 SHORT_OF_TIME = (
@@ -22,11 +23,11 @@ class ThoughtLimit:
     """
 
     def __init__(
-        self, sampler: Sampler, text: AnswerText, vocab: native.Pointer, budget: int, answer_now: CancelToken | None
+        self, sampler: Sampler, text: AnswerText, vocabulary: Vocabulary, budget: int, answer_now: CancelToken | None
     ) -> None:
         self._sampler = sampler
         self._text = text
-        self._vocab = vocab
+        self._vocabulary = vocabulary
         self._budget = budget
         self._answer_now = answer_now
         self._spent = -1
@@ -49,4 +50,4 @@ class ThoughtLimit:
         spent = 0 <= self._budget <= self._spent
         if self._text.is_whole and (spent or (self._answer_now is not None and self._answer_now.is_set)):
             phrase = SHORT_OF_TIME if self._spent else ""
-            self._forced.extend(native.tokenize(self._vocab, phrase + self._text.thoughts_end))
+            self._forced.extend(self._vocabulary.tokenize_inside(phrase + self._text.thoughts_end))

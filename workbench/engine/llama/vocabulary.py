@@ -85,6 +85,12 @@ class Vocabulary:
         """The tokens of a text for raw completion, with the BOS that the model requires."""
         return self._tokenize(text, add_special=True)
 
+    def tokenize_inside(self, text: str) -> list[int]:
+        """The tokens of a text that is not the beginning, from a tokenizer that may add a space to the beginning."""
+        before = native.tokenize(self.native, "\n")
+        tokens = native.tokenize(self.native, "\n" + text)
+        return tokens[len(before) :] if tokens[: len(before)] == before else native.tokenize(self.native, text)
+
     def controls(self, template: str) -> ControlTexts:
         """The texts that only `template` may use as tokens, of those that llama.cpp finds in any text.
 
@@ -107,18 +113,12 @@ class Vocabulary:
         else:
             tokens = native.tokenize(self.native, text)
             for part in more:
-                tokens += self._inside(part)
+                tokens += self.tokenize_inside(part)
         if add_special and self.adds_bos:
             tokens.insert(0, api.llama_vocab_bos(self.native))
         if add_special and api.llama_vocab_get_add_eos(self.native):
             tokens.append(api.llama_vocab_eos(self.native))
         return tokens
-
-    def _inside(self, text: str) -> list[int]:
-        """The tokens of a text that is not the beginning, from a tokenizer that may add a space to the beginning."""
-        before = native.tokenize(self.native, "\n")
-        tokens = native.tokenize(self.native, "\n" + text)
-        return tokens[len(before) :] if tokens[: len(before)] == before else native.tokenize(self.native, text)
 
     def pieces(self, text: str, longest: int = LONGEST_PIECE) -> Iterator[str]:
         """`text`, cut into pieces of at most `longest` characters.
