@@ -21,6 +21,7 @@ WorkbenchError
 ├── QuantizeError
 │   ├── RequantizeError
 │   └── ImatrixError
+├── PathError
 ├── TargetError
 │   └── DiskFullError
 ├── ConfigError
