@@ -110,6 +110,14 @@ def test_a_child_that_complains_before_it_ends(worker):
     assert probe_llama().problem == "it ended with status 3: CUDA error: unknown"
 
 
+def test_a_machine_that_starts_no_process(monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(probe, "ChildProcess", refuse)
+    assert "Resource temporarily unavailable" in probe_llama().problem
+
+
 def test_a_child_that_hangs(worker):
     worker(f"print({json.dumps(DEVICE)!r}, flush=True)\nimport threading; threading.Event().wait()")
     found = probe_llama(patience_s=2.0)

@@ -397,6 +397,15 @@ async def test_a_broken_source_is_refused(make, source, tmp_path):
         await make("Q8_0", source=tmp_path / "missing.gguf")
 
 
+async def test_a_machine_that_starts_no_process_says_so(make, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("workbench.engine.llama.quantize.quantizer.ChildProcess", refuse)
+    with pytest.raises(QuantizeError, match="temporarily unavailable"):
+        await make("Q8_0")
+
+
 async def test_the_worker_says_what_went_wrong_with_it(tmp_path):
     child = ChildProcess(WORKER)
     order = {"order": "plan", "source": str(tmp_path / "missing.gguf"), "types": [7], "imatrix": ""}

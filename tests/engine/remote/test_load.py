@@ -11,7 +11,7 @@ from tests.servers.serving import serving
 from tests.servers.tgi import TgiServer
 from tests.servers.vllm import VllmServer
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, ServerUnreachableError, UnknownModelError, WorkbenchError
+from workbench.core.errors import CancelledError, ServerError, ServerUnreachableError, UnknownModelError, WorkbenchError
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
 from workbench.core.sweep import LoadCost, LoadLevel, LoadSample, SweepSettings
@@ -123,6 +123,15 @@ async def test_a_server_that_cannot_be_asked_fails_before_the_sweep():
     stopped.set()
     with serving(VllmServer()) as served, pytest.raises(CancelledError):
         await ChildLoadClients().open(served.url, lambda _: None, stopped)
+
+
+async def test_a_machine_that_starts_no_process_says_so(monkeypatch):
+    def refuse(*_):
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr("workbench.engine.remote.load.ChildProcess", refuse)
+    with pytest.raises(ServerError, match="temporarily unavailable"):
+        await ChildLoadClients().open("http://127.0.0.1:9", lambda _: None, CancelToken())
 
 
 async def test_the_key_goes_to_the_server(opened):

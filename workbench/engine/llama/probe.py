@@ -70,25 +70,32 @@ def probe_llama(patience_s: float = PATIENCE_S) -> LlamaProbe:
     """Probe llama.cpp in a child process. It may take seconds, and never fails: `problem` says what went wrong."""
     # Without this SYCL cannot report its memory, and asking for it ends the process.
     environment = {"GGML_NO_BACKTRACE": "1", "ZES_ENABLE_SYSMAN": os.environ.get("ZES_ENABLE_SYSMAN", "1")}
+    try:
+        with tempfile.TemporaryFile() as errors:
+            return _ask(ChildProcess(WORKER, environment=environment, errors=errors), patience_s)
+    except OSError as error:
+        return LlamaProbe(problem=f"no process starts for it: {error}")
+
+
+def _ask(child: ChildProcess, patience_s: float) -> LlamaProbe:
     deadline = time.monotonic() + patience_s
     events = []
-    with tempfile.TemporaryFile() as errors:
-        child = ChildProcess(WORKER, environment=environment, errors=errors)
-        try:
-            while (event := child.receive(max(0.0, deadline - time.monotonic()))) is not None:
-                events.append(event)
-            status = child.close(max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            status = None
-        if status is None:
-            trouble = f"it did not answer for {patience_s:g} seconds"
-            child.kill()
-            child.close()
-        elif status:
-            last = child.last_error()
-            trouble = f"it ended with status {status}" + (f": {last}" if last else "")
-        else:
-            trouble = ""
+    try:
+        while (event := child.receive(max(0.0, deadline - time.monotonic()))) is not None:
+            events.append(event)
+        status = child.close(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        status = None
+    if status is None:
+        trouble = f"it did not answer for {patience_s:g} seconds"
+        child.kill()
+        # A driver that hangs may hold the process even then.
+        child.close(1.0)
+    elif status:
+        last = child.last_error()
+        trouble = f"it ended with status {status}" + (f": {last}" if last else "")
+    else:
+        trouble = ""
     return read_answer(events, trouble)
 
 

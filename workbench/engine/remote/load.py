@@ -28,7 +28,11 @@ class ChildLoadClients(LoadClients):
     @override
     async def open(self, ref: str, on_progress: ProgressCallback, cancel: CancelToken) -> LoadClient:
         key = self._address_of(split_ref(ref)[0]).key
-        child = ChildProcess(WORKER)
+        try:
+            child = ChildProcess(WORKER)
+        except OSError as error:
+            message = f"Asking the server needs a process, and none starts: {error}."
+            raise ServerError(message, "Close other programs.") from None
         target: LoadTarget | None = None
         try:
             # The key goes through the pipe: arguments and environments of processes are visible to others.

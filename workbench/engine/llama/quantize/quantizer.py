@@ -41,10 +41,14 @@ async def _worker(cancel: CancelToken) -> AsyncIterator[ChildProcess]:
 
     Raises:
         CancelledError: `cancel` was set, before or in the block.
+        QuantizeError: No process starts.
     """
     if cancel.is_set:
         raise CancelledError(STOPPED)
-    child = ChildProcess(WORKER, environment={"GGML_NO_BACKTRACE": "1"})
+    try:
+        child = ChildProcess(WORKER, environment={"GGML_NO_BACKTRACE": "1"})
+    except OSError as error:
+        raise QuantizeError(f"Quantizing needs a process, and none starts: {error}.", "Close other programs.") from None
     cancel.on_set(child.kill)
     completed = False
     try:
