@@ -80,6 +80,8 @@ _DECODERS = frozenset(
     }
 )  # fmt: skip
 """The other architectures of llama.cpp."""
+_LONGEST_NAME = 64
+"""Characters; no architecture has a longer name."""
 _OLLAMA = "Get the GGUF that was made for llama.cpp, or use the Ollama server."
 _SENSES_BEGIN = ("v.", "a.", "s.", "mm.")
 """How the names of the tensors of picture and audio encoders begin, which llama.cpp expects in a file of their own."""
@@ -119,7 +121,11 @@ def why_no_text(metadata: Mapping[str, object]) -> Obstacle | None:
 
 
 def _is_known(architecture: str) -> bool:
-    return architecture in _DECODERS or architecture in _NO_DECODERS or _is_in_library(architecture)
+    return (
+        architecture in _DECODERS
+        or architecture in _NO_DECODERS
+        or (len(architecture) <= _LONGEST_NAME and _is_in_library(architecture))
+    )
 
 
 @lru_cache(256)

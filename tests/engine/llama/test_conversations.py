@@ -104,6 +104,14 @@ def test_no_conversation_is_unusable_and_no_word_is_lost(order):
         assert all(str(number) in text for number in range(len(order)))
 
 
+def test_the_arrangements_of_few_orders_are_remembered(monkeypatch):
+    monkeypatch.setattr("workbench.engine.llama.template._MOST_ORDERS", 4)
+    template = ChatTemplate(SYSTEM_FIRST + STRICT)
+    for turns in range(1, 9):
+        assert "was put before" in template.arranged(said("au" * turns), CancelToken()).notice
+        assert len(template._probed) <= 4
+
+
 def test_a_template_that_refuses_everything_says_why():
     with pytest.raises(TemplateError, match="never"):
         ChatTemplate("{{ raise_exception('never') }}").render(said("uau"), CancelToken())

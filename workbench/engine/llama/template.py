@@ -27,10 +27,11 @@ CHATML = (
 
 HARMONY_START = "<|channel|>"
 
+_MOST_ORDERS: Final = 64
+"""Orders of roles whose arrangement is remembered. A conversation of an unusual order has another one each time."""
 
 _RARE: Final = "qzvx{}jk"
 """A word that no template has; it takes a number in letters."""
-
 
 _Order: TypeAlias = tuple[tuple[Role, bool], ...]
 
@@ -89,6 +90,8 @@ class ChatTemplate(PromptTemplate):
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
         order = _order(messages)
         if order not in self._probed and (number := self._probe(order, cancel)) is not None:
+            if len(self._probed) >= _MOST_ORDERS:
+                self._probed.clear()
             self._probed[order] = number
         return arrange(messages, self._probed.get(order, 0))
 
