@@ -6,7 +6,7 @@ import re
 
 EFFORTS = ("low", "medium", "high")
 
-_SWITCHES = {"enable_thinking": (True, False), "thinking": (True, False), "reasoning": (True, False)}
+_SWITCHES = ("enable_thinking", "thinking", "reasoning")
 _NO_EFFORT = ("no_think", "none", "minimal")
 """The words for no thinking that templates have for `reasoning_effort`, in order of preference."""
 
@@ -16,11 +16,11 @@ def think_values(source: str, think: str, budget: int) -> dict[str, object]:
 
     A family without a level gets the next higher one; one that always thinks gets the lowest.
     """
-    reads = {name for name in re.findall(r"\w+", source)}
+    reads = set(re.findall(r"\w+", source))
     values: dict[str, object] = {}
     if think != "default":
         on = think != "off"
-        values = {name: states[not on] for name, states in _SWITCHES.items() if name in reads}
+        values = {name: on for name in _SWITCHES if name in reads}
         if "thinking_mode" in reads:
             values["thinking_mode"] = "enabled" if on else "disabled"
         if not on and "reasoning_effort" in reads:
