@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -145,6 +146,20 @@ async def test_swapping_away_and_back_continues_as_if_one_had_stayed(host, model
     assert first_again.cached > 20
     assert back.cached >= stayed.cached
     assert await same_or_a_tie(engine, engine._template.render(follow.messages, CancelToken()), stayed.ids, back.ids)
+
+
+async def test_a_swap_where_memory_is_short_forgets_and_frees_the_model(host, monkeypatch):
+    class Short:
+        def __mul__(self, _):
+            raise MemoryError
+
+    engine = await load(host)
+    await answer(engine, chat(STORY, limit=1))
+    with monkeypatch.context() as patch:
+        patch.setattr("workbench.engine.llama.model.ctypes", SimpleNamespace(c_uint8=Short()))
+        await engine.close()
+    assert engine._model.native is None
+    assert host._states.size_bytes == 0
 
 
 async def test_a_swap_forgets_where_no_memory_is_budgeted(models):

@@ -49,6 +49,18 @@ def test_the_budget_gives_up_what_was_used_longest_ago():
     assert cache.size_bytes <= 2 * state(1).size_bytes
 
 
+def test_room_is_made_before_a_state_is_copied():
+    size = state(1).size_bytes
+    cache = StateCache(2 * size)
+    cache.put("a", state(1))
+    cache.put("b", state(1))
+    cache.make_room("a", [1, 2], size)
+    assert cache.best("a", [1]) is None
+    assert cache.best("b", [1]) is not None
+    cache.make_room("c", [1], 2 * size)
+    assert cache.size_bytes == 0
+
+
 def test_a_state_larger_than_the_budget_is_not_kept():
     cache = StateCache(50)
     cache.put("a", state(1))

@@ -103,9 +103,12 @@ class LlamaEngine(Engine):
         self._answers.close()
 
         def steps(_: Job) -> Step:
-            state = self._model.save_state() if self._states.wants(self._model.state_bytes) else None
-            if state is not None:
-                self._states.put(self._state_key, state)
+            size = self._model.state_bytes
+            if self._states.wants(size):
+                self._states.make_room(self._state_key, self._model.tokens, size)
+                state = self._model.save_state()
+                if state is not None:
+                    self._states.put(self._state_key, state)
             self.free()
             yield
 

@@ -211,11 +211,14 @@ class Model:
         return size
 
     def save_state(self) -> SequenceState | None:
-        """A copy of the context; None where it is empty or in doubt, or llama.cpp provides none."""
+        """A copy of the context; None where it is empty or in doubt, llama.cpp provides none, or memory is short."""
         size = self.state_bytes
         if not size or self._length != len(self.tokens):
             return None
-        data = (ctypes.c_uint8 * size)()
+        try:
+            data = (ctypes.c_uint8 * size)()
+        except MemoryError:
+            return None
         if api.llama_state_seq_get_data(self._ctx, data, size, SEQUENCE) != size:
             return None
         return SequenceState(tuple(self.tokens), data)

@@ -48,17 +48,24 @@ class StateCache:
         """Whether a state of this size can be kept at all."""
         return 0 < size_bytes <= self._budget_bytes
 
+    def make_room(self, model: Hashable, tokens: Sequence[int], size_bytes: int) -> None:
+        """Give up what a state with these tokens replaces: those of `model` that it continues, and the oldest ones.
+
+        Called before the state is copied, so that the old and the new ones together stay within the budget.
+        """
+        for key, other in list(self._states.items()):
+            if key[0] == model and common_prefix(other.tokens, tokens) == len(other.tokens):
+                del self._states[key]
+        while self._states and self.size_bytes + size_bytes > self._budget_bytes:
+            self._states.popitem(last=False)
+
     def put(self, model: Hashable, state: SequenceState) -> None:
         """Keep a state of `model`; one of the same model whose tokens it continues is replaced."""
         if not self.wants(state.size_bytes):
             return
-        for key, other in list(self._states.items()):
-            if key[0] == model and common_prefix(other.tokens, state.tokens) == len(other.tokens):
-                del self._states[key]
+        self.make_room(model, state.tokens, state.size_bytes)
         self._next += 1
         self._states[model, self._next] = state
-        while self.size_bytes > self._budget_bytes:
-            self._states.popitem(last=False)
 
     def close(self) -> None:
         """Keep no further states; from any thread."""
