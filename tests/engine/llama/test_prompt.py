@@ -101,6 +101,17 @@ def test_the_prompts_that_are_tried_are_few_and_little_longer_than_the_context(t
     assert all(len(text) <= 4 * n_ctx + 200 for text in template.rendered[1:])
 
 
+@given(st.integers(2, 12), st.integers(100, 600))
+def test_the_notice_is_that_of_the_prompt_that_is_used(turns, n_ctx):
+    class Noticing(FakeTemplate):
+        def arranged(self, messages, cancel):
+            return Arrangement(tuple(messages), f"{len(messages)} messages")
+
+    messages = conversation(turns)
+    prompt = make(messages, n_ctx, Noticing())
+    assert prompt.notice == f"{len(messages) - prompt.dropped} messages"
+
+
 def test_a_conversation_that_fits_is_rendered_once():
     template = FakeTemplate()
     assert make(conversation(10), 5000, template).dropped == 0

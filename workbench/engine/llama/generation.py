@@ -110,14 +110,14 @@ class PromptTokens:
         too_long, fitting, step = -1, len(starts), 1
         while fitting - too_long > 1:
             tried = max(fitting - step, (too_long + fitting) // 2)
-            longer = self.opened
+            best = self.opened, self.notice
             tokens = yield from self._tokenize(job, (*messages[:system], *messages[starts[tried] :]))
             shortest = tried == len(starts) - 1
             if len(tokens) <= room or shortest:
                 self.tokens, self.dropped = tokens, starts[tried] - system
                 fitting, step = tried, 2 * step
             else:
-                too_long, self.opened = tried, longer
+                too_long, (self.opened, self.notice) = tried, best
             if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
                 return
 
