@@ -8,7 +8,7 @@ no marker can be dropped.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from workbench.core.events import TokenKind
@@ -74,14 +74,15 @@ _MENTION = re.compile(r"[^\S\n]\Z|[\"'`´‘’“”(\[{<«]\Z")
 """The end of a text before which a marker is only mentioned."""
 
 
-def held_suffix(text: str, targets: Iterable[str]) -> int:
-    """Length of the longest end of `text` that one of `targets` begins with, and is longer than."""
-    targets = tuple(targets)
-    longest = max((len(target) for target in targets), default=0) - 1
-    for length in range(min(longest, len(text)), 0, -1):
-        end = text[-length:]
-        if any(target.startswith(end) for target in targets):
-            return length
+def held_suffix(text: str, targets: Collection[str]) -> int:
+    """Length of the longest end of `text` that one of `targets`, none of them empty, begins with and is longer than."""
+    if not targets:
+        return 0
+    # This runs once a token: few characters can begin a target.
+    length, firsts = len(text), {target[0] for target in targets}
+    for start in range(max(0, length - max(map(len, targets)) + 1), length):
+        if text[start] in firsts and any(target.startswith(text[start:]) for target in targets):
+            return length - start
     return 0
 
 
