@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from workbench.core.cancel import CancelToken
@@ -57,10 +58,11 @@ class JinjaProcess:
         atexit.register(self.close)
 
     def start(self) -> None:
-        """Start the child without waiting for it, so that it is ready when it is needed."""
+        """Start the child without waiting for it, so that it is ready when it is needed. A failure shows then."""
         if self._turn.acquire(blocking=False):
             try:
-                self._running()
+                with suppress(TemplateError):
+                    self._running()
             finally:
                 self._turn.release()
 
