@@ -26,6 +26,7 @@ SCRIPTS = (
     "bench_parity",
     "race_fairness",
     "race_keys",
+    "markup",
     "quantize",
     "library_scan",
     "models_keys",
