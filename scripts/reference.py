@@ -1,4 +1,4 @@
-"""Generate the parts of docs/ that come from the program: keys, parameters and configuration.
+"""Generate the parts of docs/ that come from the program: keys, parameters, configuration and families of models.
 
     python scripts/reference.py            writes them
     python scripts/reference.py --check    reports by its exit status whether they are up to date
@@ -10,15 +10,25 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
 from workbench.core.parameters import PARAMETERS
+from workbench.engine.families import open_family
+from workbench.engine.llama.markup import markup_of
+from workbench.engine.llama.template import ChatTemplate
+from workbench.engine.switches import EFFORTS, think_values, typed_switch
+from workbench.gguf.layers import LayerKind, is_hybrid, plan_layers
 from workbench.store.config.write import default_text
 from workbench.ui.bindings import key_groups
 from workbench.ui.themes import COLOURS, NUMBERS, OWN_VARIABLES
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+TEMPLATES = ROOT / "tests" / "engine" / "templates"
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -89,8 +99,57 @@ def keys() -> str:
     return "\n".join(parts)
 
 
+def families() -> str:
+    """Each family of models, as its chat template has it and the tests try it."""
+    rows = tomllib.loads((TEMPLATES / "families.toml").read_text(encoding="utf-8"))["family"]
+    headers = ("models", "architecture", "memory", "thoughts between", "by default", "switch", "levels", "history")
+    return table(headers, map(_family_row, rows))
+
+
+def _family_row(row: Mapping[str, str]) -> tuple[str, ...]:
+    template = ChatTemplate((TEMPLATES / f"{row['template']}.jinja").read_text(encoding="utf-8"))
+    architecture = row["architecture"]
+    own = markup_of(template, CancelToken())
+    beginning = (row["models"], f"`{architecture}`", row.get("memory") or _memory(architecture))
+    if own is None or "thinks" not in row:
+        return (*beginning, *["\u2014"] * 5)
+    question, said = (Message("user", "Question?"),), (Message("assistant", "Answer.", "Thoughts."),)
+
+    def rendered(think: str, messages: Sequence[Message]) -> str:
+        return template.thinking(think, -1).render(messages, CancelToken())
+
+    by_level = {level: rendered(level, question) for level in EFFORTS}
+    levels = ", ".join(EFFORTS) if len(set(by_level.values())) == len(EFFORTS) else ""
+    if not levels and len(set(by_level.values())) > 1:
+        levels = ", ".join(level for level in EFFORTS if level != "medium")
+    on = rendered("on", question)
+    switches = think_values(template.source, "off", -1)
+    typed = typed_switch(template.source, "off")
+    switch = ", ".join(f"`{name}`" for name in switches) or (f"`{typed}` in the question" if typed else "")
+    kept = "Thoughts." in rendered("on", (*question, *said, *question))
+    marks = [f"`{mark.strip()}`".replace("\n", " ") for mark in (own.opening, own.closing)]
+    return (
+        *beginning,
+        " ".join(marks) + (", opened by the prompt" if open_family(on, own) else ""),
+        {"choice": "its own choice"}.get(row["thinks"], row["thinks"]),
+        switch or "the block is closed",
+        levels or "\u2014",
+        "kept" if kept else "left out",
+    )
+
+
+def _memory(architecture: str) -> str:
+    """How a model of the architecture remembers, as `plan_layers` has it."""
+    if is_hybrid(architecture):
+        return "recurrent layers"
+    sizes = {"block_count": 64, "attention.head_count": 8, "attention.sliding_window": 4096}
+    plan = plan_layers({f"{architecture}.{name}": size for name, size in sizes.items()}, architecture)
+    return "sliding window" if LayerKind.WINDOW in plan.kinds else "full attention"
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "config": config,
+    "families": families,
     "keys": keys,
     "parameters": parameters,
     "theme-keys": theme_keys,

@@ -37,7 +37,13 @@ STORE_VARIABLES = (
 FEWER_COLLECTIONS = (10_000, 10, 10)
 """Thresholds of the garbage collector: a test of the screen makes and drops some 20,000 objects in cycles."""
 
-SHARED = {"llama_server": "servers", "python_server": "servers", "variants": "variants", "wheel": "wheel"}
+SHARED = {
+    "llama_server": "servers",
+    "python_server": "servers",
+    "variants": "variants",
+    "wheel": "wheel",
+    "control_files": "control",
+}
 """Fixtures that take seconds to make: one worker of pytest-xdist runs all the tests that use them, by its name."""
 
 

@@ -162,7 +162,7 @@ def test_a_prompt_with_the_beginning_of_its_answer(prompt, content, reasoning, w
 def test_what_is_put_back_is_split_the_same_way(family, content, reasoning):
     made, _ = with_beginning("", Message("assistant", content, reasoning), family)
     for pieces in each_cut(made):
-        assert run(pieces) == (reasoning, content)
+        assert run(pieces, own=family) == (reasoning, content)
 
 
 THOUGHTS, ANSWER = "Two and two make four.", "It is 4."

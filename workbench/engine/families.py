@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from workbench.core.chat import Message
@@ -59,6 +60,13 @@ HARMONY = Family(
 FAMILIES = (
     tag_family("<think>", "</think>", "\n</think>\n\n"),
     HARMONY,
+    # Apriel writes its thoughts without an opening; the prompt of later ones begins them.
+    Family(
+        "Here are my reasoning steps:\n",
+        "[BEGIN FINAL RESPONSE]",
+        {"start": {}, "reasoning": {"[BEGIN FINAL RESPONSE]": "answer"}, "answer": {"[END FINAL RESPONSE]": "answer"}},
+        "\n[BEGIN FINAL RESPONSE]\n",
+    ),
     # Gemma 4
     Family(
         "<|channel>thought\n",
@@ -77,7 +85,35 @@ FAMILIES = (
     tag_family("<think:opensource>", "</think:opensource>"),
     tag_family("<|START_THINKING|>", "<|END_THINKING|>"),
     tag_family("<|inner_prefix|>", "<|inner_suffix|>"),
-    tag_family("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    # Kimi K3
+    Family(
+        "<|open|>think<|sep|>",
+        "<|close|>think<|sep|>",
+        {
+            "start": {
+                "<|open|>think<|sep|>": "reasoning",
+                "<|close|>think<|sep|>": "start",
+                "<|open|>response<|sep|>": "answer",
+            },
+            "reasoning": {"<|close|>think<|sep|>": "start"},
+            "answer": {"<|close|>response<|sep|>": "header"},
+        },
+        "<|close|>think<|sep|><|open|>response<|sep|>",
+        "<|open|>response<|sep|>",
+    ),
+    # Muse
+    Family(
+        " to=self<|message|>",
+        "<|eom|>",
+        {
+            "start": {"to=self<|message|>": "reasoning", "to=user<|message|>": "answer", "<|start|>": "header"},
+            "header": {"<|message|>": "message"},
+            "reasoning": {"<|eom|>": "start"},
+            "answer": {"<|eom|>": "start"},
+        },
+        "<|eom|><|start|>assistant to=user<|message|>",
+        " to=user<|message|>",
+    ),
     # Solar
     Family(
         "<|think|>",
@@ -102,13 +138,33 @@ WRAPPERS = {
 }
 """What some families write around the answer after their thoughts."""
 
+MARKS = frozenset(
+    mark
+    for family in FAMILIES
+    for text in (family.opening, family.written)
+    for mark in re.findall(r"<[^<>\s]+>|\[/?[A-Z]+\]", text)
+)
+"""The texts that may be tokens of their own, in the markup of all families."""
+
 
 def family_of(source: str) -> Family | None:
     """The family whose opening a chat template contains; None where it has none."""
     for family in (HARMONY, *FAMILIES[2:], FAMILIES[0]):
-        if family.opening in source or family.opening.replace("\n", "\\n") in source:
+        if any(marker in source or marker.replace("\n", "\\n") in source for marker in _signs(family)):
             return family
     return None
+
+
+def wrapped_family(family: Family, wrapper: str) -> Family:
+    """`family` for a model that writes `wrapper`, a key of `WRAPPERS`, before its answers."""
+    # Those that are no control tokens are written after thoughts alone.
+    answer = wrapper if wrapper.startswith("<|") else family.answer
+    return replace(family, written=family.written + wrapper, answer=answer)
+
+
+def _signs(family: Family) -> tuple[str, ...]:
+    """What a template of the family contains: its opening, or else its closing."""
+    return (family.opening,) if family.moves["start"] else (family.opening, family.closing)
 
 
 def open_family(prompt: str, own: Family | None = None) -> Family | None:
@@ -117,9 +173,15 @@ def open_family(prompt: str, own: Family | None = None) -> Family | None:
     `own` is that of the model.
     """
     tail = prompt.rstrip()
-    return next(
-        (family for family in (*FAMILIES, *([own] if own else ())) if tail.endswith(family.opening.rstrip())), None
-    )
+    families = (*((own,) if own else ()), *FAMILIES)
+    return next((family for family in families if tail.endswith(family.opening.rstrip())), None)
+
+
+def begins_answer(prompt: str, own: Family | None) -> bool:
+    """Whether a rendered prompt ends with the end of thoughts, or with what `own` writes before an answer."""
+    tail = prompt.rstrip()
+    markers = (own.closing, own.written, own.answer) if own else ()
+    return any(tail.endswith(marker.rstrip()) for marker in markers if marker)
 
 
 def with_beginning(prompt: str, answer: Message, family: Family | None = None) -> tuple[str, Family | None]:
@@ -131,6 +193,7 @@ def with_beginning(prompt: str, answer: Message, family: Family | None = None) -
     family = opened or family or FAMILIES[0]
     opening = "" if opened else family.opening
     if not answer.reasoning and opened is None:
-        return prompt + family.answer + answer.content, None
+        begun = begins_answer(prompt, family)
+        return prompt + ("" if begun else family.answer) + answer.content, None
     block = f"{prompt}{opening}{answer.reasoning}"
     return (block + family.written + answer.content, None) if answer.content else (block, family)

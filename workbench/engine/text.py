@@ -61,12 +61,13 @@ class AnswerText:
         opened: Family | None = None,
         own: Family | None = None,
         *,
+        begun: bool = False,
         continued: bool = False,
     ) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._decode = self._decoder.decode
         self._stops = StopStrings(stops)
-        self._splitter = ReasoningSplitter(opened, own, continued=continued)
+        self._splitter = ReasoningSplitter(opened, own, begun=begun, continued=continued)
         self._ready: list[TextPiece] = []
 
     @property

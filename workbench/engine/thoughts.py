@@ -46,7 +46,7 @@ class TextPiece:
     """Whether all text before it turns out to be reasoning."""
 
 
-_THOUGHT_CHANNELS = ("analysis", "thought")
+_THOUGHT_CHANNELS = ("analysis", "thought", "to=self")
 _LONGEST_HEADER = 256
 _JOINTS: Mapping[TokenKind, str] = {"reasoning": "\n\n", "answer": " "}
 """What is put between two blocks of one kind."""
@@ -74,6 +74,10 @@ _MENTION = re.compile(r"[^\S\n]\Z|[\"'`´‘’“”(\[{<«]\Z")
 """The end of a text before which a marker is only mentioned."""
 
 
+def _wrapper_end(family: Family) -> str:
+    return next((end for beginning, end in WRAPPERS.items() if family.written.endswith(beginning)), "")
+
+
 def held_suffix(text: str, targets: Collection[str]) -> int:
     """Length of the longest end of `text` that one of `targets`, none of them empty, begins with and is longer than."""
     if not targets:
@@ -90,22 +94,26 @@ class ReasoningSplitter:
     """Separates reasoning from the answer by the markers around it, which are removed.
 
     An opening counts only where the answer has no text yet, so that an answer may mention the markers. `opened` is the
-    family of a block that the prompt opens, `own` that of the model where it is known; the answer, or the open block,
-    may be `continued`, and has text already.
+    family of a block that the prompt opens, `own` that of the model where it is known; the prompt may have `begun` the
+    answer of that family. The answer, or the open block, may be `continued`, and has text already.
 
     A closing without its opening shows that all text before it was reasoning. It is no mention: it stands neither in
     code nor after a space or a quote.
     """
 
-    def __init__(self, opened: Family | None = None, own: Family | None = None, *, continued: bool = False) -> None:
-        self._family = opened
+    def __init__(
+        self, opened: Family | None = None, own: Family | None = None, *, begun: bool = False, continued: bool = False
+    ) -> None:
+        self._family = opened or (own if begun or continued else None)
         self._own = own
+        ends = _wrapper_end(own) if own and not opened and (begun or continued) else ""
+        self._wrapper = ends
+        """What ends the answer, where something has opened it."""
         self._state: State = "reasoning" if opened else "answer" if continued else "start"
-        self._may_recast = opened is None and not continued
+        has_ends = bool(ends) or (self._family is not None and "answer" in self._family.moves)
+        self._may_recast = opened is None and not continued and not has_ends
         self._strip = opened is not None and not continued
         """Whether white space is skipped, because the block has no text yet."""
-        self._wrapper = ""
-        """What ends the answer, where something has opened it."""
         self._header = ""
         self._held = ""
         self._given: set[TokenKind] = set()
@@ -121,7 +129,7 @@ class ReasoningSplitter:
     @property
     def thoughts_end(self) -> str:
         """What this family writes between its thoughts and its answer."""
-        return (self._family or FAMILIES[0]).written
+        return (self._family or self._own or FAMILIES[0]).written
 
     @property
     def done(self) -> bool:
@@ -170,7 +178,7 @@ class ReasoningSplitter:
     def _starts(self) -> Mapping[str, tuple[State, Family]]:
         if self._family is None:
             own = self._own
-            return _FIRST if own is None or own in FAMILIES else _FIRST | {own.opening: ("reasoning", own)}
+            return _FIRST if own is None else _FIRST | {own.opening: ("reasoning", own)}
         family = self._family
         found: dict[str, tuple[State, Family]] = {
             marker: (state, family) for marker, state in family.moves["start"].items()

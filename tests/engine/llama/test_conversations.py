@@ -109,7 +109,7 @@ def test_the_arrangements_of_few_orders_are_remembered(monkeypatch):
     template = ChatTemplate(SYSTEM_FIRST + STRICT)
     for turns in range(1, 9):
         assert "was put before" in template.arranged(said("au" * turns), CancelToken()).notice
-        assert len(template._probed) <= 4
+        assert len(template._arrangements) <= 4
 
 
 def test_a_template_that_refuses_everything_says_why():

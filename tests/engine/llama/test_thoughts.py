@@ -18,38 +18,48 @@ from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.template import ChatTemplate, GoChatTemplate
 from workbench.engine.llama.thought_limit import SHORT_OF_TIME
-from workbench.engine.switches import think_values
+from workbench.engine.switches import think_values, variables_of
 
 CAPITAL = chat("Name the capital of France.")
 
 
-def renamed(source: Path, target: Path, texts: dict[str, str], control: tuple[str, ...]) -> str:
+def renamed(source: gguf.GGUFReader, target: Path, texts: dict[str, str], control: tuple[str, ...]) -> str:
     """A copy of a model in which some tokens have other texts, and are control tokens."""
-    reader = gguf.GGUFReader(source)
-    writer = gguf.GGUFWriter(target, reader.fields["general.architecture"].contents())
-    names = [texts.get(text, text) for text in reader.fields["tokenizer.ggml.tokens"].contents()]
-    for key, field in reader.fields.items():
-        if key.startswith("GGUF.") or key == "general.architecture":
+    writer = gguf.GGUFWriter(target, source.fields["general.architecture"].contents())
+    for key, field in source.fields.items():
+        if key.startswith("GGUF.") or key in {"general.architecture", *VOCABULARY}:
             continue
-        value, kind = field.contents(), field.types[0]
-        if key == "tokenizer.ggml.tokens":
-            value = names
-        elif key == "tokenizer.ggml.token_type":
-            value = [3 if text in control else old for text, old in zip(names, value, strict=True)]
-        writer.add_key_value(key, value, kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
-    for tensor in reader.tensors:
+        kind = field.types[0]
+        writer.add_key_value(key, field.contents(), kind, field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None)
+    tokens, types, merges = (source.fields[key].contents() for key in VOCABULARY)
+    names = [texts.get(text, text) for text in tokens]
+    writer.add_token_list(names)
+    writer.add_token_types([3 if text in control else old for text, old in zip(names, types, strict=True)])
+    writer.add_token_merges(merges)
+    for tensor in source.tensors:
         writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
     finish(writer)
     return str(target)
 
 
-@pytest.fixture
-def control_models(models, demo_path, tmp_path) -> dict[str, str]:
+VOCABULARY = ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type", "tokenizer.ggml.merges")
+
+
+@pytest.fixture(scope="session")
+def control_files(demo_path, tmp_path_factory) -> dict[str, str]:
+    folder, demo = tmp_path_factory.mktemp("control"), gguf.GGUFReader(demo_path)
     tags = {"The": "[THINK]", "Ġis": "[/THINK]"}
-    models["tags"] = renamed(demo_path, tmp_path / "tags.gguf", tags, tuple(tags.values()))
     channel = {"The": "<|channel>", "ĠParis": "<channel|>", "Ġcapital": "thoughtĊ"}
-    models["channel"] = renamed(demo_path, tmp_path / "channel.gguf", channel, ("<|channel>", "<channel|>"))
-    models["other"] = renamed(demo_path, tmp_path / "other.gguf", {"Ġis": "<|other|>"}, ("<|other|>",))
+    return {
+        "tags": renamed(demo, folder / "tags.gguf", tags, tuple(tags.values())),
+        "channel": renamed(demo, folder / "channel.gguf", channel, ("<|channel>", "<channel|>")),
+        "other": renamed(demo, folder / "other.gguf", {"Ġis": "<|other|>"}, ("<|other|>",)),
+    }
+
+
+@pytest.fixture
+def control_models(models, control_files) -> dict[str, str]:
+    models.update(control_files)
     return models
 
 
@@ -200,6 +210,28 @@ EFFORT = "{% if reasoning_effort == 'none' %}{% endif %}"
 )
 def test_a_template_gets_the_variables_that_it_reads(source, think, budget, values):
     assert think_values(source, think, budget) == values
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("thinking {# thinking #} {{ 'thinking' }} {{ message.thinking }} {{ m['thinking'] }}", {"m", "message"}),
+        ("{%- set thinking = enable_thinking if x else y -%}", {"set", "enable_thinking", "if", "x", "else", "y"}),
+        ("{{ '}}' }}{{ thinking == \"'\" }} isn't {{ b }}", {"thinking", "b"}),
+        ("{{ thinking", {"thinking"}),
+    ],
+)
+def test_the_variables_of_a_template(source, names):
+    assert variables_of(source) == names
+
+
+def test_a_template_without_a_variable_has_the_switch_typed():
+    source = "{{ messages[-1].content }}{% if '/no_think' in messages[-1].content %}!{% endif %}"
+    texts = [
+        ChatTemplate(source).thinking(think, -1).render((Message("user", "Hi"),), CancelToken())
+        for think in ("on", "off")
+    ]
+    assert texts == ["Hi", "Hi /no_think!"]
 
 
 OPENS = "{{ messages[0].content }}{% if enable_thinking is false %}<think></think>{% else %}<think>\n{% endif %}"

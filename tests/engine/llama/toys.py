@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import gguf
 import numpy as np
@@ -155,27 +156,36 @@ def _add_keys(writer: gguf.GGUFWriter, architecture: str) -> None:
         writer.add_uint32("qwen35.full_attention_interval", 2)
 
 
-def write_toy(path: Path, architecture: str = "llama", rule: str = "smollm", *, ends: bool = False) -> Path:
+def write_toy(
+    path: Path,
+    architecture: str = "llama",
+    rule: str = "smollm",
+    *,
+    ends: bool = False,
+    marks: Mapping[str, int] = MappingProxyType({}),
+) -> Path:
     """Write a model of two layers, whose vocabulary has the bytes and some merges.
 
     Its answers consist of small letters: read back, they give the same tokens. `ends` adds BOS and EOS to every text.
+    `marks` are further tokens and their types.
     """
     weights = _Weights()
     writer = gguf.GGUFWriter(path, architecture)
     _add_keys(writer, architecture)
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(rule)
-    writer.add_token_list(TOKENS)
-    writer.add_token_types([3] * len(SPECIAL) + [1] * (len(TOKENS) - len(SPECIAL)))
+    writer.add_token_list([*TOKENS, *marks])
+    writer.add_token_types([3] * len(SPECIAL) + [1] * (len(TOKENS) - len(SPECIAL)) + list(marks.values()))
     writer.add_token_merges(MERGES)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_bos_token(ends)
     writer.add_add_eos_token(ends)
-    heads = np.zeros((len(TOKENS), WIDTH), np.float32)
+    size = len(TOKENS) + len(marks)
+    heads = np.zeros((size, WIDTH), np.float32)
     letters = [TOKENS.index(letter) for letter in "abcdefghijklmnopqrstuvwxyz"]
     heads[letters] = weights(len(letters), WIDTH, scale=1.0)
-    writer.add_tensor("token_embd.weight", weights(len(TOKENS), WIDTH, scale=0.1))
+    writer.add_tensor("token_embd.weight", weights(size, WIDTH, scale=0.1))
     for layer in range(2):
         for name, data in _layer(architecture, layer, weights):
             writer.add_tensor(name, data)

@@ -14,7 +14,7 @@ from workbench.core.chat import Message, without_empty_answers
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
-from workbench.engine.families import Family, open_family, with_beginning
+from workbench.engine.families import Family, begins_answer, open_family, with_beginning
 from workbench.engine.llama.control_texts import ControlTexts, unused_mark
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.model import Aborted, Model
@@ -71,6 +71,8 @@ class PromptTokens:
         """The markup of the thoughts of this model, as far as its template shows it."""
         self.opened: Family | None = None
         """The markup of a block of reasoning that the prompt leaves open."""
+        self.begun = False
+        """Whether the prompt ends the thoughts, or begins the answer."""
         self.notice = ""
         """What was changed in the conversation so that the template takes it; empty for nothing."""
 
@@ -98,6 +100,13 @@ class PromptTokens:
                 'dropped (when_context_full = "drop_oldest").',
             )
 
+    def answer_text(self) -> AnswerText:
+        """What converts the tokens of the answer to text."""
+        request = self._request
+        return AnswerText(
+            request.sampling.stop, self.opened, self.markup, begun=self.begun, continued=request.continues
+        )
+
     def _drop_oldest(self, job: Job, messages: Sequence[Message], room: int) -> Step:
         """Leave out as few of the oldest turns as possible for the rest to fit; all but the last where none fits.
 
@@ -110,14 +119,14 @@ class PromptTokens:
         too_long, fitting, step = -1, len(starts), 1
         while fitting - too_long > 1:
             tried = max(fitting - step, (too_long + fitting) // 2)
-            best = self.opened, self.notice
+            best = self.opened, self.begun, self.notice
             tokens = yield from self._tokenize(job, (*messages[:system], *messages[starts[tried] :]))
             shortest = tried == len(starts) - 1
             if len(tokens) <= room or shortest:
                 self.tokens, self.dropped = tokens, starts[tried] - system
                 fitting, step = tried, 2 * step
             else:
-                too_long, (self.opened, self.notice) = tried, best
+                too_long, (self.opened, self.begun, self.notice) = tried, best
             if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
                 return
 
@@ -141,6 +150,7 @@ class PromptTokens:
             if self.opened is not None and request.sampling.think == "off":
                 # A model that always thinks is given thoughts that have ended.
                 rendered, self.opened = rendered + self.opened.written, None
+            self.begun = begins_answer(rendered, self.markup)
         return vocabulary.tokenize_prompt(*rendered.split(mark))
 
     def _render(self, template: PromptTemplate, messages: Sequence[Message], mark: str) -> str:
@@ -239,7 +249,7 @@ class Generation:
         except CancelledError:
             return "cancelled"
         sampling = self._request.sampling
-        self._text = AnswerText(sampling.stop, prompt.opened, prompt.markup, continued=self._request.continues)
+        self._text = prompt.answer_text()
         self._prompt_tokens, self._notice = len(prompt.tokens), prompt.notice
         self._cached = self._reuse(prompt.tokens)
         if not (yield from self._prefill(job, prompt)):

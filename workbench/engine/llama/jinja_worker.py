@@ -66,12 +66,17 @@ def _compile(source: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def _most_written(messages: Sequence[Mapping[str, str | list[dict[str, str]]]]) -> int:
-    """The characters that the rendering of a conversation may have. A content is a text, or a list of parts."""
-    characters = 0
-    for value in (value for message in messages for value in message.values()):
-        characters += len(value) if isinstance(value, str) else sum(len(part["text"]) for part in value)
-    return MOST_WRITTEN + WRITTEN_PER_MESSAGE * len(messages) + COPIES * characters
+def _most_written(messages: Sequence[object]) -> int:
+    """The characters that the rendering of a conversation may have."""
+    return MOST_WRITTEN + WRITTEN_PER_MESSAGE * len(messages) + COPIES * _characters(messages)
+
+
+def _characters(value: object) -> int:
+    """The characters of all texts in a value of JSON."""
+    if isinstance(value, str):
+        return len(value)
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, Sequence) else ()
+    return sum(map(_characters, inner))
 
 
 def _rendered(source: str, values: Mapping[str, Any] | None) -> JsonObject:

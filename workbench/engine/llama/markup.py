@@ -8,7 +8,7 @@ from contextlib import suppress
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.errors import TemplateError
-from workbench.engine.families import FAMILIES, Family, family_of, tag_family
+from workbench.engine.families import FAMILIES, WRAPPERS, Family, family_of, tag_family, wrapped_family
 from workbench.engine.llama.template import PromptTemplate
 
 _THOUGHT, _ANSWER = "Ponderings of old.", "Utterance at last."
@@ -25,7 +25,7 @@ _found: dict[str, Family | None] = {}
 def markup_of(template: PromptTemplate, cancel: CancelToken) -> Family | None:
     """The family of a template's model; None where neither the template nor a rendering shows one. It may take seconds.
 
-    A known family is recognised by its markers in the source.
+    A known family is recognised by its markers in the source, and what it writes around its answers by a rendering.
 
     Raises:
         CancelledError: `cancel` was set.
@@ -40,14 +40,27 @@ def markup_of(template: PromptTemplate, cancel: CancelToken) -> Family | None:
 
 
 def _look_for(template: PromptTemplate, cancel: CancelToken) -> Family | None:
-    if known := family_of(template.source):
-        return known
-    if not re.search("reasoning|thinking|thought", template.source, re.IGNORECASE):
-        return None
+    source = template.source
+    family = family_of(source)
+    wrappers = [wrapper for wrapper in WRAPPERS if wrapper in source]
+    if not (wrappers if family else re.search("reasoning|thinking|thought", source, re.IGNORECASE)):
+        return family
     try:
-        found = _AROUND.search(template.render(_PROBE, cancel))
+        rendered = template.render(_PROBE, cancel)
     except TemplateError:
-        return None
-    if found is None:
-        return None
-    return next((each for each in FAMILIES if each.opening == found[1]), None) or tag_family(found[1], found[2])
+        return family
+    family = family or _family_in(rendered)
+    before = rendered.partition(_ANSWER)[0].rstrip()
+    wrapper = next((each for each in wrappers if before.endswith(each) or _asks_for(source, each)), "")
+    return wrapped_family(family, wrapper) if family and wrapper else family
+
+
+def _asks_for(source: str, wrapper: str) -> bool:
+    """Whether a template tells the model to write `wrapper`, or removes it from earlier answers."""
+    return wrapper + WRAPPERS[wrapper] in source or re.search(rf"split\(['\"]{re.escape(wrapper)}", source) is not None
+
+
+def _family_in(rendered: str) -> Family | None:
+    """The family whose markers are around the thoughts of the probe."""
+    known = next((family for family in FAMILIES if family.opening.lstrip() + _THOUGHT in rendered), None)
+    return known or (tag_family(found[1], found[2]) if (found := _AROUND.search(rendered)) else None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from typing_extensions import override
 
@@ -15,7 +16,7 @@ from workbench.core.chat import Message, Role
 from workbench.core.errors import TemplateError
 from workbench.engine.llama.arrangement import CHANGES, Arrangement, arrange
 from workbench.engine.llama.jinja import TemplateLimitError, shared_jinja
-from workbench.engine.switches import think_values
+from workbench.engine.switches import think_values, typed_switch
 from workbench.engine.thoughts import split_whole
 from workbench.modelfile.template import parse
 
@@ -34,6 +35,25 @@ _RARE: Final = "qzvx{}jk"
 """A word that no template has; it takes a number in letters."""
 
 _Order: TypeAlias = tuple[tuple[Role, bool], ...]
+_Place = Literal["field", "part", "block"]
+_AS_VALUE: Final = re.compile(r"""["'](?:thinking|thoughts|blocks)["']\s*:""")
+"""What a content that is no text has in a rendering that does not understand it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """The form in which a template takes messages."""
+
+    parts: bool = False
+    """Whether contents are lists of parts."""
+    thoughts: _Place = "field"
+    """Where the thoughts of an answer are: in a field of the message, in a part of its content, or in a block."""
+    tools: bool = True
+    """Whether it is given None for the tools. One that is made for tools may fail at that."""
+
+
+_FORMS = (_Form(), _Form(parts=True), _Form(tools=False), _Form(parts=True, tools=False))
+"""In the order in which they are tried."""
 
 
 class PromptTemplate(Protocol):
@@ -61,18 +81,22 @@ class ChatTemplate(PromptTemplate):
     """A template in Jinja.
 
     What it does to a conversation is found by rendering one with rare words, once for each order of roles: whether it
-    takes contents as text or as a list of parts, whether it refuses or drops the system prompt, which then goes before
-    the first question, and whether it refuses the order of the messages.
+    takes contents as text or as a list of parts, where it looks for thoughts, whether it refuses or drops the system
+    prompt, which then goes before the first question, and whether it refuses the order of the messages.
     """
 
     source: str
     bos: str = ""
     """The text of the token that begins a sequence; empty where there is none."""
     eos: str = ""
-    _probed: dict[object, int] = field(default_factory=dict, compare=False, repr=False)
-    """What the probes have found: the number of the arrangement for each order of roles, and the form of contents."""
+    _arrangements: dict[_Order, int] = field(default_factory=dict, compare=False, repr=False)
+    """What the probes have found: the number of the arrangement for each order of roles."""
+    _forms: dict[bool, _Form] = field(default_factory=dict, compare=False, repr=False)
+    """What the probes have found: the form of messages, without thoughts and with them."""
     _switches: Mapping[str, object] = field(default_factory=dict, compare=False, repr=False)
     """The variables that control thinking."""
+    _typed: str = field(default="", compare=False, repr=False)
+    """What is added to the last question to control it."""
 
     def check(self, cancel: CancelToken) -> None:
         """Compile it; raises a TemplateError where it does not compile, a CancelledError when `cancel` was set."""
@@ -80,33 +104,35 @@ class ChatTemplate(PromptTemplate):
 
     @override
     def thinking(self, think: str, budget: int) -> ChatTemplate:
-        return replace(self, _switches=think_values(self.source, think, budget))
+        values = think_values(self.source, think, budget)
+        return replace(self, _switches=values, _typed=typed_switch(self.source, think))
 
     @override
     def render(self, messages: Sequence[Message], cancel: CancelToken) -> str:
-        return self._render(self.arranged(messages, cancel).messages, self._wants_parts(cancel), cancel)
+        messages = self.arranged(messages, cancel).messages
+        return self._render(messages, self._form(cancel, any(each.reasoning for each in messages)), cancel)
 
     @override
     def arranged(self, messages: Sequence[Message], cancel: CancelToken) -> Arrangement:
         order = _order(messages)
-        if order not in self._probed and (number := self._probe(order, cancel)) is not None:
-            if len(self._probed) >= _MOST_ORDERS:
-                self._probed.clear()
-            self._probed[order] = number
-        return arrange(messages, self._probed.get(order, 0))
+        if order not in self._arrangements and (number := self._probe(order, cancel)) is not None:
+            if len(self._arrangements) >= _MOST_ORDERS:
+                self._arrangements.clear()
+            self._arrangements[order] = number
+        return arrange(messages, self._arrangements.get(order, 0))
 
     def _probe(self, order: _Order, cancel: CancelToken) -> int | None:
         """The first arrangement of which every message comes out, else the one that loses least; None for no one."""
         probe = [Message(role, _rare(number) if filled else "") for number, (role, filled) in enumerate(order)]
         needed = [each.content for each in probe if each.role == "system" or each is probe[-1]]
-        parts, tried = self._wants_parts(cancel), set()
+        form, tried = self._form(cancel), set()
         best, best_rank = None, -1
         for number in range(len(CHANGES)):
             arrangement = arrange(probe, number)
             if arrangement.messages in tried or (best is not None and number == len(CHANGES) - 1):
                 continue
             tried.add(arrangement.messages)
-            text = self._attempt(arrangement.messages, parts, cancel)
+            text = self._attempt(arrangement.messages, form, cancel)
             if text is None:
                 continue
             if all(each.content in text for each in probe):
@@ -116,51 +142,76 @@ class ChatTemplate(PromptTemplate):
                 best, best_rank = number, rank
         return best
 
-    def _wants_parts(self, cancel: CancelToken) -> bool:
-        """Whether contents have to be lists of parts; text is preferred."""
-        if "parts" not in self._probed:
-            word = _rare(0)
-            for parts in (False, True):
-                if word in (self._attempt([Message("user", word)], parts, cancel) or ""):
-                    self._probed["parts"] = parts
-                    break
-        return bool(self._probed.get("parts", False))
+    def _form(self, cancel: CancelToken, thoughts: bool = False) -> _Form:
+        """The form of messages, with the place of the `thoughts` of earlier answers where there are some."""
+        if thoughts not in self._forms:
+            form = self._thoughts_form(cancel) if thoughts else self._contents_form(cancel)
+            if form is None:
+                return _FORMS[0]
+            self._forms[thoughts] = form
+        return self._forms[thoughts]
 
-    def _attempt(self, messages: Sequence[Message], parts: bool, cancel: CancelToken) -> str | None:
+    def _contents_form(self, cancel: CancelToken) -> _Form | None:
+        """The first form in which a question comes out; None for no one."""
+        probe = (Message("user", _rare(0)),)
+        return next((form for form in _FORMS if _rare(0) in (self._attempt(probe, form, cancel) or "")), None)
+
+    def _thoughts_form(self, cancel: CancelToken) -> _Form:
+        """The first form in which the thoughts of an earlier answer come out; fields where a family leaves them out."""
+        form = self._form(cancel)
+        words = [_rare(number) for number in range(4)]
+        probe = Message("user", words[0]), Message("assistant", words[1], words[2]), Message("user", words[3])
+        for place in get_args(_Place):
+            tried = replace(form, thoughts=place)
+            text = self._attempt(probe, tried, cancel) or ""
+            if all(text.count(word) == 1 for word in words) and not _AS_VALUE.search(text):
+                return tried
+        return form
+
+    def _attempt(self, messages: Sequence[Message], form: _Form, cancel: CancelToken) -> str | None:
         """The rendering; None where the template refuses these messages."""
         try:
-            return self._render(messages, parts, cancel)
+            return self._render(messages, form, cancel)
         except TemplateLimitError:
             raise
         except TemplateError:
             return None
 
-    def _render(self, messages: Sequence[Message], parts: bool, cancel: CancelToken) -> str:
-        said = [_as_value(message, parts) for message in messages]
+    def _render(self, messages: Sequence[Message], form: _Form, cancel: CancelToken) -> str:
+        last = next((each for each in reversed(messages) if each.role == "user"), None)
+        if self._typed and last is not None:
+            typed = replace(last, content=f"{last.content} {self._typed}")
+            messages = [typed if each is last else each for each in messages]
         now = datetime.now()
         values = {
             **self._switches,
-            "messages": said,
+            "messages": [_as_value(message, form) for message in messages],
             "add_generation_prompt": True,
             "bos_token": self.bos,
             "eos_token": self.eos,
-            "tools": None,
             "documents": None,
             "date_string": now.strftime("%d %b %Y"),
             "datetime": now.strftime("%b %d %Y"),
         }
-        return shared_jinja.render(self.source, values, cancel)
+        return shared_jinja.render(self.source, values | ({"tools": None} if form.tools else {}), cancel)
 
 
-def _as_value(message: Message, parts: bool) -> dict[str, object]:
+def _as_value(message: Message, form: _Form) -> dict[str, object]:
     """A message as templates read it; the thoughts are under each name that a family has for them."""
     thoughts, content = message.reasoning, message.content
     if message.role == "assistant" and not thoughts and content.lstrip().startswith(HARMONY_START):
         # An answer that was kept with its channels: the template refuses it.
         thoughts, content = split_whole(content)
+    value: dict[str, object] = {"role": message.role, "content": content}
+    if message.role == "assistant" and form.thoughts == "block":
+        blocks = [{"type": "thoughts", "text": thoughts}] if thoughts else []
+        return value | {"content": {"blocks": [*blocks, {"type": "response", "text": content}]}}
+    if thoughts and form.thoughts == "part":
+        return value | {"content": [{"type": "thinking", "thinking": thoughts}, {"type": "text", "text": content}]}
+    if form.parts:
+        value["content"] = [{"type": "text", "text": content}]
     names = ("reasoning_content", "thinking", "reasoning") if thoughts else ()
-    value: object = [{"type": "text", "text": content}] if parts else content
-    return {"role": message.role, "content": value} | dict.fromkeys(names, thoughts)
+    return value | dict.fromkeys(names, thoughts)
 
 
 def _order(messages: Sequence[Message]) -> _Order:

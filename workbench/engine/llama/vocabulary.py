@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
+from workbench.engine.families import MARKS
 from workbench.engine.llama import native
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.native import Pointer, api
@@ -94,10 +95,11 @@ class Vocabulary:
     def controls(self, template: str) -> ControlTexts:
         """The texts that only `template` may use as tokens, of those that llama.cpp finds in any text.
 
-        User-defined tokens that the template does not have are ordinary, such as runs of blanks.
+        User-defined tokens that neither the template nor the markup of a family has are ordinary, such as runs of
+        blanks.
         """
         control, user_defined = self._whole_texts
-        return ControlTexts(control, [text for text in user_defined if text in template])
+        return ControlTexts(control, [text for text in user_defined if text in template or text in MARKS])
 
     def _tokenize(self, *parts: str, add_special: bool) -> list[int]:
         if self.groups_from_the_end:
