@@ -298,14 +298,61 @@ CALL = {
         ),
         (
             "{{ range .Messages }}{{ range .ToolCalls }}{{ json . }}{{ .Function.Arguments.b }}{{ end }}{{ end }}",
-            '{"id":"7","function":{"index":0,"name":"weather","arguments":{"a":"x","b":2}}}2',
+            '{"ID":"7","Function":{"Index":0,"Name":"weather","Arguments":{"a":"x","b":2}}}2',
         ),
         ("{{ range .Messages }}{{ .ToolName }}{{ .Images }}{{ .ToolCallID }}{{ end }}", "[]"),
+        (
+            "{{ json .Messages }}",
+            '[{"Role":"assistant","Content":"","Thinking":"","Images":null,"ToolCalls":[{"ID":"7","Function":{"Index":0,'
+            '"Name":"weather","Arguments":{"a":"x","b":2}}}],"ToolName":"","ToolCallID":""}]',
+        ),
+        (
+            "{{ json (slice (index .Messages 0).Images) }}{{ slice .Tools 0 0 }}{{ slice .Tools }}",
+            f"nullnull[{TOOL_JSON}]",
+        ),
+        (
+            "{{ range .Messages }}{{ eq .Images nil }} {{ eq .ToolCalls nil }} {{ eq . (index $.Messages 0) }} "
+            "{{ eq . nil }}{{ end }}",
+            "true false true false",
+        ),
     ],
 )
 def test_tools(template, expected):
     request = PromptRequest([CALL], tools=[TOOL])
     assert parse(template + "{{ if .Messages }}{{ end }}").render_prompt(request) == expected
+
+
+NESTED = {"z": {"type": "object", "properties": {"y": {"type": "string"}, "x": {"properties": {}}}}, "a": {"items": []}}
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        ({"name": "now"}, '"description":"","parameters":{"type":"","properties":null}'),
+        (
+            {"name": "now", "parameters": {"type": "object", "properties": {}}},
+            '"description":"","parameters":{"type":"object","properties":{}}',
+        ),
+        (
+            {"name": "now", "description": "d", "parameters": {"type": "object", "properties": NESTED}},
+            '"description":"d","parameters":{"type":"object","properties":{"a":{"items":[]},"z":{"type":"object",'
+            '"properties":{"y":{"type":"string"},"x":{"properties":{}}}}}}',
+        ),
+    ],
+)
+def test_the_json_of_tools(function, expected):
+    request = PromptRequest([], tools=[{"type": "function", "function": function}])
+    text = parse("{{ json .Tools }}{{ .Messages }}").render_prompt(request)
+    assert text == f'[{{"type":"function","function":{{"name":"now",{expected}}}}}][]'
+
+
+def test_a_call_without_arguments():
+    request = PromptRequest([{"role": "assistant", "tool_calls": [{"function": {"name": "now"}}]}])
+    template = parse(
+        "{{ range .Messages }}{{ range .ToolCalls }}{{ .Function.Arguments }} {{ json .Function.Arguments }}"
+        "{{ end }}{{ end }}"
+    )
+    assert template.render_prompt(request) == "{} null"
 
 
 def test_no_tools():

@@ -9,11 +9,13 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 
 from workbench.modelfile.gotemplate.json_text import to_json
-from workbench.modelfile.gotemplate.values import Members, PrintedList, PrintedMap, Struct, Value, sound_text
+from workbench.modelfile.gotemplate.values import Members, PrintedList, PrintedMap, Struct, Value, is_nil, sound_text
 
 Json = Mapping[str, object]
 
 _Make = Callable[[object], Value]
+
+MESSAGE = "api.Message"
 
 MAX_DEPTH = 30
 """The deepest nesting of the properties of a tool; deeper ones are left out."""
@@ -55,17 +57,25 @@ def _list(value: object) -> Iterable[object]:
 
 
 def _slice(values: list[Value]) -> list[Value]:
-    """A list as Go decodes it from JSON: an empty one is null."""
-    return values or PrintedList((), None, "[]")
+    """A list of Go, where an empty one was never made."""
+    return values or _nil_list()
+
+
+def _nil_list(_: object = ()) -> list[Value]:
+    return PrintedList((), None, "[]", _nil_list)
 
 
 def _texts(value: object) -> list[Value]:
     return _slice([_text(element) for element in _list(value)])
 
 
-def _sorted_map(value: object, make: _Make) -> PrintedMap:
-    members: dict[str, Value] = {_text(name): make(member) for name, member in sorted(_members(value).items())}
-    return PrintedMap(members, to_json(members))
+def _map(value: object, make: _Make, *, ordered: bool = False) -> PrintedMap:
+    """A map that prints as JSON, its keys sorted or in the order of `value`; nil for no map."""
+    if not isinstance(value, Mapping):
+        return PrintedMap({}, None, "{}")
+    items = value.items() if ordered else sorted(value.items())
+    members = Members({_text(name): make(member) for name, member in items})
+    return PrintedMap(members, members, to_json(members))
 
 
 def _struct(
@@ -76,9 +86,13 @@ def _struct(
     The JSON form has the `required` fields, and those that are not empty.
     """
     members = zip(names.split(), fields.values(), strict=True)
-    empty: tuple[Value, ...] = ("", None, [], {})
-    document = Members({name: value for name, value in members if name in required or value not in empty})
+    document = Members({name: value for name, value in members if name in required or not _is_left_out(value)})
     return Struct(type_name, fields, document, to_json(document) if prints else None)
+
+
+def _is_left_out(value: Value) -> bool:
+    """Whether Go leaves a field out of JSON: an empty text, and nil."""
+    return value == "" or is_nil(value)
 
 
 def messages(sources: Iterable[Json]) -> list[Value]:
@@ -96,8 +110,7 @@ def _message(source: Json) -> Struct:
         "ToolName": _text(source.get("tool_name")),
         "ToolCallID": _text(source.get("tool_call_id")),
     }
-    names = "role content thinking images tool_calls tool_name tool_call_id"
-    return _struct("api.Message", names, fields, ("role", "content"))
+    return Struct(MESSAGE, fields, Members(fields))
 
 
 def _tool_call(source: object) -> Struct:
@@ -106,17 +119,21 @@ def _tool_call(source: object) -> Struct:
     inner: dict[str, Value] = {
         "Index": _int(function.get("index")),
         "Name": _text(function.get("name")),
-        "Arguments": _sorted_map(function.get("arguments"), plain),
+        "Arguments": _map(function.get("arguments"), plain),
     }
-    called = _struct("api.ToolCallFunction", "index name arguments", inner, ("index", "name", "arguments"))
-    return _struct("api.ToolCall", "id function", {"ID": _text(call.get("id")), "Function": called}, ("function",))
+    called = Struct("api.ToolCallFunction", inner, Members(inner))
+    fields: dict[str, Value] = {"ID": _text(call.get("id")), "Function": called}
+    return Struct("api.ToolCall", fields, Members(fields))
 
 
 def tools(sources: Iterable[object]) -> PrintedList:
     """The tools that a model may call."""
-    values: list[Value] = [_tool(_members(source)) for source in sources]
+    return _tool_list([_tool(_members(source)) for source in sources])
+
+
+def _tool_list(values: list[Value]) -> PrintedList:
     document: Value = list(values) if values else None
-    return PrintedList(values, document, to_json(document))
+    return PrintedList(values, document, to_json(document), _tool_list)
 
 
 def _tool(source: Json) -> Struct:
@@ -126,7 +143,8 @@ def _tool(source: Json) -> Struct:
         "Description": _text(function.get("description")),
         "Parameters": _parameters(_members(function.get("parameters"))),
     }
-    called = _struct("api.ToolFunction", "name description parameters", inner, ("name", "parameters"), prints=True)
+    names = "name description parameters"
+    called = _struct("api.ToolFunction", names, inner, names.split(), prints=True)
     fields: dict[str, Value] = {
         "Type": _text(source.get("type")),
         "Items": plain(source.get("items")),
@@ -148,7 +166,9 @@ def _parameters(source: Json) -> Struct:
 
 
 def _properties(source: object, depth: int) -> PrintedMap:
-    return _sorted_map(source if depth < MAX_DEPTH else None, lambda member: _property(member, depth + 1))
+    """The properties of a tool, sorted, and those of a property, in their order."""
+    source = source if depth < MAX_DEPTH else None
+    return _map(source, lambda member: _property(member, depth + 1), ordered=depth > 0)
 
 
 def _property(source: object, depth: int) -> Struct:
@@ -167,7 +187,10 @@ def _property(source: object, depth: int) -> Struct:
 
 
 def _property_type(source: object) -> PrintedList:
-    names: list[Value] = [_text(source)] if isinstance(source, str) else _texts(source)
+    return _type_list([_text(source)] if isinstance(source, str) else _texts(source))
+
+
+def _type_list(names: list[Value]) -> PrintedList:
     if len(names) > 1:
-        return PrintedList(names, list(names), f"[{' '.join(map(str, names))}]")
-    return PrintedList(names, names[0] if names else None, "".join(map(str, names)))
+        return PrintedList(names, list(names), f"[{' '.join(map(str, names))}]", _type_list)
+    return PrintedList(names, names[0] if names else None, "".join(map(str, names)), _type_list)

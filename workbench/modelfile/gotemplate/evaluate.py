@@ -18,7 +18,16 @@ from workbench.modelfile.gotemplate.tree import (
     TemplateTree,
     Text,
 )
-from workbench.modelfile.gotemplate.values import NOTHING, FunctionError, Nothing, Value, as_bytes, described, is_true
+from workbench.modelfile.gotemplate.values import (
+    FunctionError,
+    Nothing,
+    Value,
+    as_bytes,
+    described,
+    from_bytes,
+    is_true,
+    sound_text,
+)
 from workbench.modelfile.gotemplate.verbs import printed
 
 _Outcome = Literal["break", "continue"] | None
@@ -51,7 +60,8 @@ class _Evaluator:
     def run(self) -> str:
         self._walk(self._data, self._tree.root)
         text = "".join(self._written)
-        return text if text.isascii() else as_bytes(text).decode("utf-8", "replace")
+        # Ollama sends the prompt as JSON, in which Go replaces each byte that is not UTF-8.
+        return text if text.isascii() else sound_text(from_bytes(as_bytes(text)))
 
     def _walk(self, dot: Value, nodes: Nodes) -> _Outcome:
         """Evaluate nodes in turn; returns a `break` or `continue` that ended them."""
@@ -117,7 +127,7 @@ class _Evaluator:
             self._bounds.fail(
                 node.position, f"there is no template {node.name!r}", did_you_mean(node.name, self._tree.defined)
             )
-        value = self._expressions.value(dot, node.pipeline) if node.pipeline is not None else NOTHING
+        value = self._expressions.value(dot, node.pipeline)
         outside, self._expressions.variables = self._expressions.variables, Variables(value)
         self._body(value, self._tree.defined[node.name], node.position)
         self._expressions.variables = outside

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from urllib.parse import quote_plus
 
+from workbench.modelfile.gotemplate.data import MESSAGE
 from workbench.modelfile.gotemplate.json_text import to_json
 from workbench.modelfile.gotemplate.printf import sprint, sprintf, sprintln
 from workbench.modelfile.gotemplate.values import (
     FunctionError,
+    PrintedList,
     Struct,
     Value,
     as_bytes,
     described,
     from_bytes,
+    is_byte,
+    is_nil,
     is_true,
     type_name,
 )
@@ -56,14 +60,19 @@ def _kind(value: Value) -> str:
 
 
 def _is_equal(left: Value, right: Value) -> bool:
-    if left is None or right is None:
-        return left is right
     kind = _kind(left)
-    if kind != _kind(right):
+    if left is None or right is None:
+        return is_nil(left) and is_nil(right)
+    if kind != _kind(right) or described(left) != described(right):
         raise FunctionError(f"{described(left)} cannot be compared with {described(right)}")
-    if not kind:
-        raise FunctionError(f"{described(left)} cannot be compared")
-    return left == right
+    if kind:
+        return left == right
+    if is_nil(left) or is_nil(right):
+        return is_nil(left) and is_nil(right)
+    if type_name(left) == MESSAGE:
+        # Go has pointers to messages.
+        return left is right
+    raise FunctionError(f"{described(left)} cannot be compared")
 
 
 def _equal(values: Sequence[Value]) -> bool:
@@ -143,7 +152,9 @@ def _slice(values: Sequence[Value]) -> Value:
     if bounds != sorted(bounds):
         raise FunctionError(f"the indexes {', '.join(map(str, bounds))} do not rise")
     part = whole[bounds[0] if bounds else 0 : bounds[1] if len(bounds) > 1 else len(whole)]
-    return from_bytes(part) if isinstance(part, bytes) else part
+    if isinstance(part, bytes):
+        return from_bytes(part)
+    return item.remake(part) if isinstance(item, PrintedList) else part
 
 
 # Text for other formats.
@@ -161,7 +172,7 @@ def _escape_for_js(match: re.Match[str]) -> str:
     character = match.group()
     if character in "\\'\"":
         return f"\\{character}"
-    if not character.isascii() and character.isprintable():
+    if not character.isascii() and (character.isprintable() or is_byte(character)):
         return character
     return f"\\u{ord(character):04X}"
 

@@ -7,7 +7,7 @@ import math
 import re
 from decimal import Decimal
 
-from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, Struct, Value
+from workbench.modelfile.gotemplate.values import FunctionError, Members, PrintedList, PrintedMap, Struct, Value
 
 MAX_DEPTH = 100
 """The deepest nesting of lists and maps."""
@@ -34,7 +34,7 @@ def to_json(value: Value, depth: int = 0) -> str:
             return str(value)
         case float():
             return _float(value)
-        case Struct() | PrintedList():
+        case Struct() | PrintedList() | PrintedMap():
             return to_json(value.document, depth)
         case list():
             return f"[{','.join(to_json(element, depth + 1) for element in value)}]"

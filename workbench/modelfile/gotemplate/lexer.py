@@ -152,7 +152,7 @@ class Lexer:
         return error_at(self._source, position, problem, hint)
 
     def _comment(self) -> None:
-        end = self._source.find("*/", self._position)
+        end = self._source.find("*/", self._position + 2)
         if end < 0:
             raise self._error(self._action, "this comment is not closed", "Close it with */}}")
         match = _RIGHT_DELIMITER.match(self._source, end + 2)

@@ -98,8 +98,8 @@ def number_value(literal: str) -> int | float:
             value = float.fromhex(plain)
         except OverflowError:
             value = math.inf
-    elif _FLOAT.fullmatch(digits) and ("_" not in digits) and not digits.isdecimal():
-        value = float(digits)
+    elif _FLOAT.fullmatch(digits) and not plain.isdecimal():
+        value = float(plain)
     else:
         raise ValueError(f"{literal} is not a number")
     if math.isinf(value):

@@ -60,7 +60,17 @@ class _TemplateParser:
             if isinstance(node, Token):
                 self._cursor.fail(node.position, f"{node} closes nothing here")
             root.append(node)
-        return TemplateTree(tuple(root), self._defined)
+        return TemplateTree(self._root(tuple(root)), self._defined)
+
+    def _root(self, nodes: Nodes) -> Nodes:
+        """The nodes of the template itself, whose name is empty: those defined by that name where it has none."""
+        defined = self._defined.get("", ())
+        if not _is_blank(defined):
+            if not _is_blank(nodes):
+                self._cursor.fail(nodes[0].position, "the template '' is defined twice")
+            nodes = defined
+        self._defined[""] = nodes
+        return nodes
 
     # Actions.
 
@@ -151,8 +161,8 @@ class _TemplateParser:
     def _call(self, word: Token) -> Call:
         name = self._pipelines.name(word)
         if self._cursor.peek_solid().kind == "right":
-            self._cursor.next()
-            return Call(name, None, word.position)
+            hint = f"Give it one: {{{{template {name!r} .}}}}".replace("'", '"')
+            self._cursor.fail(word.position, "Ollama refuses a template without a value", hint)
         return Call(name, self._pipelines.read(str(word), "right"), word.position)
 
     def _block(self, word: Token) -> Call:

@@ -128,7 +128,7 @@ class Call:
     """`template`, or the place of a `block`."""
 
     name: str
-    pipeline: Pipeline | None
+    pipeline: Pipeline
     position: int
 
 
@@ -162,8 +162,7 @@ def pipelines(nodes: Nodes) -> Iterator[Pipeline]:
     for node in nodes:
         match node:
             case Action() | Call():
-                if node.pipeline is not None:
-                    yield node.pipeline
+                yield node.pipeline
             case Conditional():
                 for pipeline, body in node.branches:
                     yield pipeline

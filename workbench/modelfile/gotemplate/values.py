@@ -7,7 +7,7 @@ bytes and `slice` can cut through a character.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,29 +38,36 @@ class Struct:
 
 
 class PrintedList(list["Value"]):
-    """A list with printed and JSON forms of its own."""
+    """A list with printed and JSON forms of its own; its JSON form is None for Go's nil.
 
-    __slots__ = ("document", "printed")
+    `remake` makes a list of the same kind from a part of it.
+    """
 
-    def __init__(self, items: Sequence[Value], document: Value, printed: str) -> None:
+    __slots__ = ("document", "printed", "remake")
+
+    def __init__(
+        self, items: Sequence[Value], document: Value, printed: str, remake: Callable[[list[Value]], list[Value]] = list
+    ) -> None:
         super().__init__(items)
         self.document = document
         self.printed = printed
+        self.remake = remake
 
 
 class Members(dict[str, "Value"]):
-    """The JSON form of a struct, whose members keep their order; those of other maps are sorted."""
+    """The JSON form of a value whose members keep their order; those of other maps are sorted."""
 
     __slots__ = ()
 
 
 class PrintedMap(dict[str, "Value"]):
-    """A map with a printed form of its own."""
+    """A map with printed and JSON forms of its own; its JSON form is None for Go's nil."""
 
-    __slots__ = ("printed",)
+    __slots__ = ("document", "printed")
 
-    def __init__(self, items: Mapping[str, Value], printed: str) -> None:
+    def __init__(self, items: Mapping[str, Value], document: Value, printed: str) -> None:
         super().__init__(items)
+        self.document = document
         self.printed = printed
 
 
@@ -82,6 +89,11 @@ def from_bytes(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def is_byte(character: str) -> bool:
+    """Whether a character stands for a byte that is not UTF-8."""
+    return "\udc80" <= character <= "\udcff"
+
+
 def sound_text(text: str) -> str:
     """`text` with U+FFFD for lone surrogates."""
     try:
@@ -94,6 +106,11 @@ def sound_text(text: str) -> str:
 def is_true(value: Value) -> bool:
     """Whether `if` takes the first branch: for all but false, 0, "", nil and empty values."""
     return isinstance(value, Struct) or (not isinstance(value, Nothing) and bool(value))
+
+
+def is_nil(value: Value) -> bool:
+    """Whether `value` is nil in Go, which an empty list or map need not be."""
+    return value is None or (isinstance(value, PrintedList | PrintedMap) and value.document is None)
 
 
 def without_nothing(value: Value) -> Value:

@@ -83,13 +83,16 @@ def printed(value: Value, verb: str = "v", flags: Flags | None = None) -> str:
 
 
 class _Printer:
-    def __init__(self, flags: Flags, verb: str) -> None:
+    """Prints with `verb`, or, in place of a verb that does not apply, with %v and the flags of that verb."""
+
+    def __init__(self, flags: Flags, verb: str, *, in_place: bool = False) -> None:
         self._flags = flags
         self._verb = verb
         # %#v prints Go syntax and %+v the names of fields: with %v these flags have no other meaning.
-        self._as_syntax = verb == "v" and flags.sharp
-        self._with_names = verb == "v" and flags.plus
-        if verb == "v":
+        own = verb == "v" and not in_place
+        self._as_syntax = own and flags.sharp
+        self._with_names = own and flags.plus
+        if own:
             flags.sharp = flags.plus = False
 
     def value(self, value: Value, depth: int) -> str:
@@ -138,7 +141,7 @@ class _Printer:
 
     def _bad(self, value: Value) -> str:
         """The output of Go for a verb that does not apply to the type."""
-        return f"%!{self._verb}({type_name(value)}={printed(value, 'v', self._flags)})"
+        return f"%!{self._verb}({type_name(value)}={_Printer(self._flags, 'v', in_place=True).value(value, 0)})"
 
     def _cut(self, text: str) -> str:
         return text if self._flags.precision is None else text[: self._flags.precision]
@@ -190,13 +193,13 @@ class _Printer:
         digits = format(abs(value), form).rjust(precision or 0, "0")
         if verb == "O":
             digits = f"0o{digits}"
-        elif flags.sharp and verb != "d" and not (verb == "o" and digits.startswith("0")):
+        elif flags.sharp and verb not in "dv" and not (verb == "o" and digits.startswith("0")):
             digits = _PREFIXES[verb] + digits
         return flags.pad(sign + digits, zeros=False)
 
     def _float(self, value: float) -> str:
         verb, flags = self._verb, self._flags
-        if verb not in "vgGeEfF":
+        if verb not in "vgGeEfFbxX":
             return self._bad(value)
         positive = "+" if flags.plus else " " if flags.space else ""
         sign = "-" if math.copysign(1, value) < 0 else positive
@@ -211,13 +214,57 @@ class _Printer:
 
     def _float_digits(self, value: float) -> str:
         verb, flags = self._verb, self._flags
-        if verb in "vgG" and flags.precision is None:
+        if verb == "b":
+            return _binary(value)
+        if verb in "xX":
+            text = _hexadecimal(value, flags.precision)
+        elif verb in "vgG" and flags.precision is None:
             text = general(value)
-            return text.upper() if verb == "G" else text
-        precision = 6 if flags.precision is None else flags.precision
-        kind = {"v": "g", "F": "f"}.get(verb, verb)
-        # Python accepts no higher precision, and a float has no more digits.
-        return format(value, f"{'#' if flags.sharp else ''}.{min(precision, 1100)}{kind}")
+        else:
+            precision = 6 if flags.precision is None else flags.precision
+            # Python accepts no higher precision, and a float has no more digits.
+            text = format(value, f".{min(precision, 1100)}{'f' if verb in 'fF' else verb.lower().replace('v', 'g')}")
+        if flags.sharp:
+            text = self._with_point(text)
+        return text.upper() if verb in "GEX" else text
+
+    def _with_point(self, text: str) -> str:
+        """`text` with a decimal point and, but for %e and %f, all digits of the precision."""
+        hexadecimal = self._verb in "xX"
+        number, mark, exponent = text.partition("p" if hexadecimal else "e")
+        missing = 0
+        if self._verb in "vgGxX":
+            missing = 6 if self._flags.precision is None else self._flags.precision
+            # Go counts the x of 0x as a digit.
+            missing -= len(number.replace(".", "").lstrip("0"))
+        if "." not in number:
+            missing -= number == "0"
+            number += "."
+        return f"{number}{'0' * missing}{mark}{exponent}"
+
+
+def _binary(value: float) -> str:
+    """A finite, non-negative number as its mantissa and a power of two."""
+    exponent = max(math.frexp(value)[1] - 53, -1074) if value else -1074
+    return f"{int(math.ldexp(value, -exponent))}p{exponent:+}"
+
+
+def _hexadecimal(value: float, precision: int | None) -> str:
+    """A finite, non-negative number as `0x1.8p+01`; without a precision it has as many digits as it needs."""
+    fraction, exponent = math.frexp(value)
+    mantissa, exponent = int(math.ldexp(fraction, 53)), exponent - 1 if value else 0
+    # The first digit and 13 of four bits each.
+    if precision is not None and precision < 13:
+        dropped = 52 - 4 * precision
+        rest, mantissa = mantissa & ((1 << dropped) - 1), mantissa >> dropped
+        half = 1 << (dropped - 1)
+        mantissa += rest > half or (rest == half and mantissa & 1)
+        mantissa <<= dropped
+        if mantissa >> 53:
+            mantissa, exponent = mantissa >> 1, exponent + 1
+    digits = f"{mantissa & ((1 << 52) - 1):013x}"
+    digits = digits.rstrip("0") if precision is None else digits[:precision].ljust(min(precision, 1100), "0")
+    return f"0x{mantissa >> 52}{'.' if digits else ''}{digits}p{exponent:+03}"
 
 
 def general(value: float) -> str:
