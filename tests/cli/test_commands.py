@@ -235,8 +235,8 @@ async def test_an_exported_modelfile_reads_back_to_the_same_values(call, stored,
     assert (status, out.strip()) == (0, str(target))
     status, out, _ = call_in_thread(call, "modelfile", "check", str(target), "--json")
     found = json.loads(out)
-    assert status == 0
-    assert found["ok"]
+    assert status == 1
+    assert [each["message"] for each in found["errors"]] == ["FROM /models/demo.gguf: there is no such file"]
     commands = [(command["name"], command.get("parameter") or command.get("role"), command["args"])
                 for command in found["commands"]]  # fmt: skip
     assert commands == [

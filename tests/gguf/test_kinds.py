@@ -51,6 +51,19 @@ def assert_refused(path: Path, said: str) -> None:
     assert facts.parameters
 
 
+def test_the_heads_of_a_model_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "x-mtp-q4_0.gguf", "qwen35", "blk.0.nextn.eh_proj.weight", nextn_predict_layers=1)
+    assert_refused(path, "draft model")
+    whole = write(
+        tmp_path / "m.gguf", "qwen35", "blk.0.attn_q.weight", "blk.1.nextn.eh_proj.weight", nextn_predict_layers=0
+    )
+    header = read_header(whole)
+    two = {**header.metadata, "qwen35.block_count": 2, "qwen35.nextn_predict_layers": 1}
+    assert why_not_loadable(two, header.tensors) is None
+    assert why_not_loadable(two, header.tensors[:1]) is None
+    assert why_not_loadable(two, header.tensors[2:]) is not None
+
+
 @pytest.mark.parametrize(("architecture", "said"), NO_DECODERS)
 def test_an_architecture_that_writes_no_text(tmp_path: Path, architecture: str, said: str) -> None:
     path = write(tmp_path / "m.gguf", architecture)

@@ -22,6 +22,7 @@ def write_gguf(
     basename: str | None = None,
     finetune: str | None = None,
     size_label: str | None = None,
+    template: str = "",
 ) -> Path:
     """Write a sound GGUF file with one F32 tensor of `rows` times 32 weights, each of them `fill`."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +35,8 @@ def write_gguf(
         writer.add_basename(basename)
     if finetune is not None:
         writer.add_finetune(finetune)
+    if template:
+        writer.add_chat_template(template)
     if size_label is not None:
         writer.add_size_label(size_label)
     if file_type is not None:

@@ -61,6 +61,7 @@ def test_fields_of_an_entry(tmp_path: Path, model) -> None:
 
 def test_the_label_counts_where_the_name_has_no_quantization(tmp_path: Path, model) -> None:
     assert catalog().resolve(str(model(tmp_path / "m.gguf", file_type=15))).quant == "Q4_K_M"
+    assert catalog().resolve(str(model(tmp_path / "m-q4.gguf", file_type=15))).quant == "Q4_K_M"
 
 
 @pytest.mark.parametrize("file_name", ["model.gguf", "ggml-model-Q4_0.gguf", "Q4_K_M.gguf"])

@@ -223,6 +223,44 @@ def test_the_template_beside_a_renderer_never_counts(
     assert (stored.template, stored.renderer) == ("", "qwen3.5")
 
 
+JINJA = "{% if tools %}{{ tools }}{% endif %}{{ messages[0].content }}"
+
+
+@pytest.mark.parametrize(
+    ("lines", "environment", "template"),
+    [
+        (["TEMPLATE {{ .Prompt }}"], "", ""),
+        (["TEMPLATE {{ .Tools }}{{ .Prompt }}"], "", "{{ .Tools }}{{ .Prompt }}"),
+        (["TEMPLATE {{ .Tools }}{{ .Prompt }}"], "0", ""),
+        (["TEMPLATE {{ .Prompt }}"], "1", "{{ .Prompt }}"),
+        (["TEMPLATE {{ .Prompt }}", "PARSER qwen3"], "", "{{ .Prompt }}"),
+        (["SYSTEM Hi"], "", ""),
+    ],
+)
+def test_the_template_of_the_file_takes_precedence_where_it_can_do_more(
+    places: Callable[..., Places],
+    ollama: OllamaStore,
+    weights: Callable[..., bytes],
+    model: Model,
+    tmp_path: Path,
+    lines: list[str],
+    environment: str,
+    template: str,
+) -> None:
+    named = {"OLLAMA_GO_TEMPLATE": environment} if environment else {}
+    catalog = LibraryCatalog(stores=("ollama",), places=places(**named))
+    model(tmp_path / "w.gguf", template=JINJA)
+    ollama.add("own/latest", weights(template=JINJA), layers=[ollama.layer("template", b"{{ .Suffix }}{{ .Prompt }}")])
+    for base in ("./w.gguf", "own"):
+        ref = write(tmp_path / "Modelfile", f"FROM {base}", *lines)
+        for recipe in (catalog.resolve(ref).recipe, catalog.recipe(ref)):
+            assert recipe is not None
+            inherited = "{{ .Suffix }}{{ .Prompt }}" if base == "own" and lines == ["SYSTEM Hi"] else template
+            assert recipe.template == inherited
+            is_said = any("TEMPLATE is not used" in note for note in recipe.notes)
+            assert is_said == (not template and lines != ["SYSTEM Hi"])
+
+
 def test_a_model_of_ollama_with_an_adapter(
     catalog: LibraryCatalog, ollama: OllamaStore, weights: Callable[..., bytes], tmp_path: Path, demo_path: Path
 ) -> None:
@@ -336,6 +374,7 @@ def test_a_link_out_of_a_directory_is_refused(catalog: LibraryCatalog, model: Mo
         (["FROM w.gguf", "ADAPTER Modelfile"], ModelFileError, "Modelfile"),
         (["FROM w.gguf", "FOO x"], ModelfileError, "line 2, column 1: command must be one of"),
         (["FROM http://localhost:1/x"], WorkbenchError, "localhost"),
+        (["FROM x://demo"], UnknownModelError, "FROM x://demo: invalid model name"),
         (["FROM ~nobody-of-this-name/x.gguf"], ModelFileError, "there is no such file"),
     ],
 )
@@ -358,6 +397,53 @@ def test_what_is_not_honoured_is_said(catalog: LibraryCatalog, model: Model, tmp
     recipe = catalog.recipe(write(tmp_path / "Modelfile", *lines))
     assert recipe is not None
     assert [note.split()[0] for note in recipe.notes] == ["Modelfile,", "RENDERER", "PARSER", "DRAFT", "REQUIRES"]
+
+
+def test_a_directory_with_a_model_of_the_ending_bin(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    weights = model(tmp_path / "d" / "w.gguf").rename(tmp_path / "d" / "model.bin")
+    (tmp_path / "d" / "training_args.bin").write_bytes(b"PK\x03\x04")
+    assert catalog.resolve(write(tmp_path / "Modelfile", "FROM ./d")).path == str(weights)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("ADAPTER no.gguf", "ADAPTER no.gguf: there is no such file"),
+        ("ADAPTER w.gguf", "ADAPTER w.gguf: this is not a LoRA adapter"),
+        ("DRAFT ./no.gguf", "DRAFT ./no.gguf: there is no such file"),
+        ("FROM ./no.gguf", "FROM ./no.gguf: there is no such file"),
+        ("FROM x://m", "FROM x://m: invalid model name"),
+    ],
+)
+def test_a_check_names_files_that_are_missing(
+    catalog: LibraryCatalog, model: Model, tmp_path: Path, line: str, error: str
+) -> None:
+    model(tmp_path / "w.gguf")
+    ref = write(tmp_path / "Modelfile", "FROM ./w.gguf", "# a comment", line, "SYSTEM Hi")
+    report = catalog.check_modelfile(Path(ref))
+    assert [(each.message, each.line, each.column) for each in report.errors] == [(error, 3, 1)]
+
+
+def test_a_check_says_what_opening_says(catalog: LibraryCatalog, model: Model, tmp_path: Path) -> None:
+    model(tmp_path / "w.gguf", template=JINJA)
+    lines = ["FROM w.gguf", "RENDERER a", "PARSER b", "DRAFT w2.gguf", "REQUIRES 99.0", "PARAMETER min_p 3"]
+    model(tmp_path / "w2.gguf")
+    ref = write(tmp_path / "Modelfile", *lines)
+    report = catalog.check_modelfile(Path(ref))
+    assert [(each.message.split()[0], each.line) for each in report.warnings] == [
+        ("min_p", 6),
+        ("RENDERER", 2),
+        ("PARSER", 3),
+        ("DRAFT", 4),
+        ("REQUIRES", 5),
+    ]
+    ref = write(tmp_path / "Modelfile", "FROM w.gguf", "TEMPLATE {{ .Prompt }}")
+    (warning,) = catalog.check_modelfile(Path(ref)).warnings
+    assert ("TEMPLATE is not used" in warning.message, warning.line) == (True, 2)
+    ref = write(tmp_path / "Modelfile", "FROM w.gguf", "ADAPTER a", "DRAFT b", "DRAFT c")
+    assert [each.line for each in catalog.check_modelfile(Path(ref)).errors] == [2, 3, 4]
+    ref = write(tmp_path / "Modelfile", "FROM nothing-like-it")
+    assert catalog.check_modelfile(Path(ref)).errors == ()
 
 
 def test_a_missing_modelfile(catalog: LibraryCatalog, tmp_path: Path) -> None:

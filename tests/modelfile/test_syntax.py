@@ -217,7 +217,9 @@ def test_utf16_without_a_mark_is_not_known():
     ("data", "text"),
     [
         (b"a\xffb", "a\ufffdb"),
-        (b"a\xe2\x82", "a\ufffd\ufffd"),
+        (b"a\xe2\x82", "a\ufffd"),
+        (b"\xf0\x9f\x98b\xe2", "\ufffdb\ufffd"),
+        (b"\xff\xff", "\ufffd\ufffd"),
         (b"\xed\xa0\x80", "\ufffd\ufffd\ufffd"),
         (b"\xc0\x80", "\ufffd\ufffd"),
         (codecs.BOM_UTF16_LE + b"a\x00\x00\xd8", "a\ufffd"),

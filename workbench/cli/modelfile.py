@@ -6,11 +6,11 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from workbench.cli.composition import compose
 from workbench.cli.options import add_json
 from workbench.cli.output import print_json, say
 from workbench.core.user_path import user_path
 from workbench.modelfile.meaning import Finding
-from workbench.modelfile.source import examine_file
 from workbench.modelfile.syntax import Instruction
 
 
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the errors and warnings; 1 if Ollama would refuse the file."""
     path = user_path(options.file)
-    reading = examine_file(path)
+    reading = compose().catalog.check_modelfile(path)
     if options.json:
         print_json(
             {
@@ -55,4 +55,4 @@ def _as_json(command: Instruction) -> dict[str, object]:
 
 def _as_line(path: Path, kind: str, finding: Finding) -> str:
     place = f"{path}:{finding.line}:{finding.column}" if finding.line else str(path)
-    return f"{place}: {kind}: {finding.message}" + (f" {finding.hint}" if finding.hint else "")
+    return f"{place}: {kind}: {finding.message}" + (f". {finding.hint}" if finding.hint else "")

@@ -21,6 +21,8 @@ class Recipe:
     """A chat template in Go's syntax, which replaces that of the model."""
     renderer: str = ""
     """Ollama's built-in renderer, which takes the place of `template`. This program has none of them."""
+    parser: str = ""
+    """Ollama's built-in parser of answers. This program has none of them; a model with one keeps its `template`."""
     system: str = ""
     parameters: tuple[tuple[str, Value], ...] = ()
     """The name and value of each parameter, valid for `with_values`."""
@@ -44,6 +46,7 @@ class Recipe:
             adapter=self.adapter or base.adapter,
             template="" if renderer else self.template or base.template,
             renderer=renderer,
+            parser=self.parser or base.parser,
             system=self.system or base.system,
             parameters=tuple({**dict(base.parameters), **dict(self.parameters)}.items()),
             messages=self.messages or base.messages,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib.util import find_spec
@@ -83,6 +84,7 @@ _DECODERS = frozenset(
 _LONGEST_NAME = 64
 """Characters; no architecture has a longer name."""
 _OLLAMA = "Get the GGUF that was made for llama.cpp, or use the Ollama server."
+_LAYER = re.compile(r"blk\.(\d{1,4})\.")
 _SENSES_BEGIN = ("v.", "a.", "s.", "mm.")
 """How the names of the tensors of picture and audio encoders begin, which llama.cpp expects in a file of their own."""
 
@@ -99,12 +101,23 @@ def why_not_loadable(metadata: Mapping[str, object], tensors: Iterable[TensorInf
             f"llama.cpp does not know its architecture {architecture[:40]!r}",
             f"It may be made for Ollama's own engine, or be newer than this llama.cpp. {_OLLAMA}",
         )
+    tensors = tuple(tensors)
+    if _is_head(metadata, architecture, tensors):
+        return _DRAFT
     if any(tensor.name.startswith(_SENSES_BEGIN) for tensor in tensors):
         return Obstacle(
             "the tensors of its picture or audio encoder are in the same file, as Ollama's own engine needs them",
             _OLLAMA,
         )
     return None
+
+
+def _is_head(metadata: Mapping[str, object], architecture: str, tensors: Iterable[TensorInfo]) -> bool:
+    """Whether a file has the layers of a model that predict the tokens after the next (MTP), and no others."""
+    heads = get_int(metadata, f"{architecture}.nextn_predict_layers") or 0
+    first = (get_int(metadata, f"{architecture}.block_count") or 0) - heads
+    layers = {int(match[1]) for tensor in tensors if (match := _LAYER.match(tensor.name))}
+    return heads > 0 <= first and bool(layers) and min(layers) >= first
 
 
 def why_no_text(metadata: Mapping[str, object]) -> Obstacle | None:

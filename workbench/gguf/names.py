@@ -11,8 +11,10 @@ SUFFIX = ".gguf"
 
 _QUANT = re.compile(
     r"(?<![A-Za-z0-9])(?P<quant>"
-    r"(?:UD-)?I?Q[1-8]_(?:K_(?:XXL|XL|L|M|S|XS|P)|K|[01]|XXS|XS|S|M|NL(?:_XL)?)(?:_[48]_[48])?"
-    r"|Q[1-8]_K_[A-Z]{1,3}|TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32"
+    r"(?:UD-)?I?Q[1-8]_(?:K_(?:XXL|XL|L|M|S|XS|P)|K|[01]|XXS|XS|S|M|NL(?:_XL)?)(?:_[48]_[48])?(?:_R\d{1,2})?"
+    # Of ik_llama.cpp.
+    r"|(?:I?Q[1-8]_(?:K[SLT]|KSS|BN)|Q6_0|Q8_KV)(?:_R\d{1,2})?|BF16_R16"
+    r"|Q[1-8]_K_[A-Z]{1,3}|(?:UD-)?TQ[12]_0|MXFP4(?:_MOE)?|NVFP4|BF16|FP?16|FP?32|Q[1-8](?!\.\d)"
     r")(?![A-Za-z0-9])",
     re.IGNORECASE,
 )

@@ -20,8 +20,9 @@ from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 from workbench.library.entries import make_entry, printable
 from workbench.library.file_facts import FileFactsCache
 from workbench.library.folders import Found, find_in_folders, found_in, mode_of, model_file, read_each
-from workbench.library.modelfiles import Lookups, open_modelfile, read_store_model, recipe_of
-from workbench.library.ollama import PREFIX, Manifest, manifests, parse_ollama_name, read_manifest
+from workbench.library.modelfiles import Lookups, check_modelfile, choose_template, open_modelfile, recipe_of
+from workbench.library.ollama import PREFIX, Manifest, go_templates, manifests, parse_ollama_name, read_manifest
+from workbench.library.ollama_layers import read_layers
 from workbench.library.places import Places, find_places
 from workbench.library.references import (
     absolute,
@@ -34,6 +35,7 @@ from workbench.library.references import (
     refuse_other_kinds,
 )
 from workbench.library.search import DEMO, Report, Search, views_of
+from workbench.modelfile.meaning import ModelfileReport
 from workbench.modelfile.source import is_modelfile
 
 SCRIPTED = "scripted"
@@ -158,11 +160,15 @@ class LibraryCatalog(Catalog):
         """As `find_recipe`, in this thread. Only the Modelfile, or the manifest in Ollama's store, is read."""
         if ref.casefold().startswith(PREFIX):
             manifest = self._manifest(ref[len(PREFIX) :])
-            return None if manifest is None else _stored_recipe(manifest)
+            return None if manifest is None else self._stored_recipe(manifest)
         path = absolute(ref)
         if ref in (SCRIPTED, DEMO) or not is_modelfile(path):
             return None
         return recipe_of(path, self._lookups)
+
+    def check_modelfile(self, path: Path) -> ModelfileReport:
+        """As the function of this name. It reads files: not for the event loop."""
+        return check_modelfile(path, self._lookups)
 
     @override
     async def name_elsewhere(self, path: str, naming: Naming) -> str:
@@ -174,7 +180,7 @@ class LibraryCatalog(Catalog):
 
     @property
     def _lookups(self) -> Lookups:
-        return Lookups(self._resolve_path, self._resolve_base, self._manifest)
+        return Lookups(self._resolve_path, self._resolve_base, self._manifest, go_templates(self._places))
 
     def _resolve_base(self, name: str) -> ModelEntry:
         return self.resolve(name) if name in (SCRIPTED, DEMO) else self._resolve_name(name)
@@ -231,7 +237,17 @@ class LibraryCatalog(Catalog):
             raise ModelFileError(f"{found}.", f"Run `ollama pull {manifest.name}`.")
         if found.problem:
             raise ModelFileError(printable(f"{PREFIX}{manifest.name}: {found.problem}"))
-        return replace(self._entry(found), recipe=_stored_recipe(manifest))
+        return replace(self._entry(found), recipe=self._stored_recipe(manifest))
+
+    def _stored_recipe(self, manifest: Manifest) -> Recipe | None:
+        """What Ollama keeps beside the weights of a model; None for nothing.
+
+        Raises:
+            ModelFileError: It cannot be read.
+        """
+        weights, recipe = read_layers(manifest)
+        recipe = choose_template(recipe, weights, go_templates(self._places))
+        return None if recipe == Recipe() else recipe
 
     def _resolve_name(self, ref: str) -> ModelEntry:
         entries = [entry for entry in self.list_models(again=False) if entry.places]
@@ -245,13 +261,3 @@ class LibraryCatalog(Catalog):
             return preferred(matches)
         hint = did_you_mean(ref, known) or "Name a .gguf file, or add its folder to `model_folders` in the config."
         raise UnknownModelError(f"There is no model {ref!r}.", hint)
-
-
-def _stored_recipe(manifest: Manifest) -> Recipe | None:
-    """What Ollama keeps beside the weights of a model; None for nothing.
-
-    Raises:
-        ModelFileError: It cannot be read.
-    """
-    recipe = read_store_model(manifest)[1]
-    return None if recipe == Recipe() else recipe

@@ -40,7 +40,9 @@ def _entry(found: Found, facts: FileFacts) -> ModelEntry:
         base = identity.name or parse_name(found.name).base or base
     # A file called `model.gguf` without a name in its metadata is named after its folder.
     alias = parse_name(found.name).base or (file.path.parent.name if file.paths else "")
-    quant = parts.quant or found.quant or facts.label or facts.main_type
+    named, own = parts.quant or found.quant, facts.label or facts.main_type
+    # A name with a bare `q4` says less than the file.
+    quant = own if own and named and len(named) == len("Q4") else named or own
     return ModelEntry(
         ref=found.place.ref,
         name=printable(found.name or base),
@@ -54,7 +56,7 @@ def _entry(found: Found, facts: FileFacts) -> ModelEntry:
         source=found.place.source,
         problem=printable(problem),
         tensor_quant=tensor_quant(facts.mix),
-        label_mismatch=find_mismatch(quant, facts.mix, facts.label),
+        label_mismatch=find_mismatch(named or own, facts.mix, facts.label),
         group=printable(group_of(parts.base, identity, alias)),
         digest=found.digest,
         places=(found.place,),

@@ -28,7 +28,7 @@ from workbench.library.labels import Mix, mix_of
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Version of the cache file; one of another version counts as empty."""
 KEPT = 20_000
 """Files that the cache holds at most."""

@@ -6,34 +6,36 @@ file is the name of a model.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from workbench.core.errors import ModelFileError, ModelfileError, UnknownModelError
+from workbench.core.errors import ModelFileError, ModelfileError, UnknownModelError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
-from workbench.core.user_path import expanded
 from workbench.gguf.model import get_text
-from workbench.gguf.names import SUFFIX
 from workbench.gguf.reader import read_header
 from workbench.library.entries import printable
-from workbench.library.folders import mode_of, model_file
-from workbench.library.ollama import Manifest
+from workbench.library.named_files import NamedFiles
+from workbench.library.ollama import Manifest, parse_ollama_name
 from workbench.library.ollama_layers import INSTEAD_OF_RENDERER, read_layers
 from workbench.library.references import is_path, nearest_file
-from workbench.modelfile.meaning import Modelfile
-from workbench.modelfile.source import is_modelfile_name, read_file
+from workbench.modelfile.meaning import Finding, Modelfile, ModelfileReport, finding_on
+from workbench.modelfile.source import examine_file, read_file
+from workbench.modelfile.syntax import Instruction
 from workbench.modelfile.versions import FOLLOWED, is_newer
 
 MODELFILE = "modelfile"
 """The source of models that a Modelfile describes."""
 
+UNUSED_TEMPLATE = (
+    "{}: TEMPLATE is not used: as in Ollama, the chat template of the GGUF file takes precedence, because it can do "
+    "more. With OLLAMA_GO_TEMPLATE=1 in the environment, TEMPLATE is used."
+)
+
 _HUGGING_FACE = re.compile(r"(?:hf\.co|huggingface\.co)/", re.IGNORECASE)
-_SCHEME = re.compile(r"https?://", re.IGNORECASE)
-_ZIP = b"PK\x03\x04"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class Lookups:
     """A model of the library; raises an UnknownModelError."""
     ollama: Callable[[str], Manifest | None]
     """The model with this name in Ollama's store; None where there is none."""
+    go_templates: bool | None = None
+    """Whether templates in Go's syntax are always or never used; None for Ollama's choice."""
 
 
 def name_of(path: Path) -> str:
@@ -65,7 +69,8 @@ def open_modelfile(path: Path, lookups: Lookups) -> ModelEntry:
         WorkbenchError: It cannot be read, is not valid in Ollama, or builds on a missing or unusable model.
     """
     opened = _OpenedModelfile.read(path, lookups)
-    base, recipe = opened.base(), opened.recipe
+    base = opened.base()
+    recipe = opened.finished(Path(base.path) if base.path else None)
     swappable = not (recipe.adapter or recipe.template)
     return replace(
         base,
@@ -85,7 +90,51 @@ def recipe_of(path: Path, lookups: Lookups) -> Recipe:
     Raises:
         WorkbenchError: It cannot be read, or names a missing or unusable file.
     """
-    return _OpenedModelfile.read(path, lookups).recipe
+    opened = _OpenedModelfile.read(path, lookups)
+    return opened.finished(opened.weights)
+
+
+def check_modelfile(path: Path, lookups: Lookups) -> ModelfileReport:
+    """Check the Modelfile `path` as `examine_file` does, and say what opening it says of the files that it names.
+
+    Models of the library are not searched for.
+
+    Raises:
+        ModelfileError: It cannot be read.
+    """
+    reading = examine_file(path)
+    if reading.modelfile is None:
+        return reading
+    if errors := tuple(_file_errors(path, reading.modelfile, reading.commands)):
+        return replace(reading, modelfile=None, errors=errors)
+    try:
+        opened = _OpenedModelfile.read(path, lookups)
+        weights = opened.weights
+        if weights is None and opened.name == "demo":
+            with suppress(UnknownModelError):
+                weights = Path(opened.base().path or "")
+        elif weights is None:
+            opened.repository()
+        notes = opened.finished(weights).notes[len(reading.warnings) :]
+    except WorkbenchError as error:
+        return replace(reading, modelfile=None, errors=(_finding(path, error, reading.commands),))
+    found = (finding_on(reading.commands, note.removesuffix(".")) for note in notes)
+    return replace(reading, warnings=(*reading.warnings, *found))
+
+
+def _file_errors(path: Path, modelfile: Modelfile, commands: Sequence[Instruction]) -> Iterator[Finding]:
+    """Why the adapter and the draft models cannot be used."""
+    files = NamedFiles(path)
+    drafts = (replace(modelfile, drafts=(draft,)) for draft in modelfile.drafts)
+    for read, alone in ((files.adapter, modelfile), *((files.bases, each) for each in drafts)):
+        try:
+            read(alone)
+        except WorkbenchError as error:
+            yield _finding(path, error, commands)
+
+
+def _finding(path: Path, error: WorkbenchError, commands: Sequence[Instruction]) -> Finding:
+    return finding_on(commands, error.message.removeprefix(f"{path}: ").removesuffix("."), error.hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +148,14 @@ class _OpenedModelfile:
     name: str
     """The model that FROM names; empty where it names a file."""
     recipe: Recipe
+    has_template: bool
+    """Whether its own TEMPLATE is in the recipe."""
 
     @classmethod
     def read(cls, path: Path, lookups: Lookups) -> _OpenedModelfile:
         """Read a Modelfile, and resolve the files that it names."""
         modelfile, reading = read_file(path)
-        files = _NamedFiles(path)
+        files = NamedFiles(path)
         notes = [f"{path.name}, line {each.line}: {each.message}." for each in reading.warnings]
         adapter = files.adapter(modelfile)
         bases = files.bases(modelfile)
@@ -115,8 +166,8 @@ class _OpenedModelfile:
             notes.append(f"FROM names the model {names[-1]} as well as files: the files are ignored, as in Ollama.")
             weights = None
         base = None
-        if names and names[-1] != "demo" and (manifest := lookups.ollama(_SCHEME.sub("", names[-1]))) is not None:
-            weights, base = read_store_model(manifest)
+        if names and names[-1] != "demo" and (manifest := lookups.ollama(names[-1])) is not None:
+            weights, base = read_layers(manifest)
         notes += _not_honoured(modelfile)
         own = replace(
             modelfile.recipe,
@@ -124,151 +175,58 @@ class _OpenedModelfile:
             notes=tuple(printable(note) for note in notes),
         )
         recipe = own if base is None else own.onto(base)
-        return cls(path, lookups, weights, names[-1] if names else "", recipe)
+        return cls(path, lookups, weights, names[-1] if names else "", recipe, bool(own.template and recipe.template))
+
+    def finished(self, weights: Path | None) -> Recipe:
+        """The recipe, with the template that Ollama would use for these weights."""
+        recipe = choose_template(self.recipe, weights, self.lookups.go_templates)
+        if recipe.template or not self.has_template:
+            return recipe
+        return replace(recipe, notes=(*recipe.notes, UNUSED_TEMPLATE.format(printable(self.path.name))))
 
     def base(self) -> ModelEntry:
         """The model that it builds on; raises a WorkbenchError where it was not found."""
         if self.weights is not None:
             return self.lookups.path(self.weights)
-        name = _SCHEME.sub("", self.name)
+        repository = self.repository()
+        try:
+            return self.lookups.name(repository)
+        except UnknownModelError as error:
+            elsewhere = repository != self.name
+            hint = f"Get it first, for example with `ollama pull {self.name}`." if elsewhere else error.hint
+            raise UnknownModelError(f"{self.path}: FROM {self.name}: {error.message}", hint) from None
+
+    def repository(self) -> str:
+        """The name in FROM as the library knows it; raises a WorkbenchError where it cannot be the name of a model."""
+        if "://" in self.name and parse_ollama_name(self.name) is None:
+            hint = "A scheme such as https:// stands before a host: https://HOST/NAMESPACE/MODEL."
+            raise UnknownModelError(f"{self.path}: FROM {self.name}: invalid model name.", hint)
+        name = self.name.partition("://")[2] or self.name
         repository = _HUGGING_FACE.sub("", name)
         if repository == name and is_path(name):
             path = self.path.parent / name
             raise ModelFileError(f"{self.path}: FROM {name}: there is no such file.", nearest_file(path))
-        try:
-            return self.lookups.name(repository)
-        except UnknownModelError as error:
-            hint = error.hint if repository == name else f"Get it first, for example with `ollama pull {name}`."
-            raise UnknownModelError(f"{self.path}: FROM {name}: {error.message}", hint) from None
+        return repository
 
 
-class _NamedFiles:
-    """The files that the Modelfile at `path` names."""
+def choose_template(recipe: Recipe, weights: Path | None, go_templates: bool | None = None) -> Recipe:
+    """`recipe`, without its template where Ollama uses that of the GGUF file `weights`.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self.names: list[str] = []
-        """Names in FROM that are not files."""
-        self.adapters: list[Path] = []
-        """Adapters in FROM."""
-
-    def _error(self, command: str, text: str, problem: str, hint: str = "") -> ModelfileError:
-        return ModelfileError(printable(f"{self._path}: {command} {text}: {problem}."), hint)
-
-    def _expanded(self, text: str) -> Path:
-        return self._path.absolute().parent / expanded(text)
-
-    def bases(self, modelfile: Modelfile) -> list[Path]:
-        """The model files in FROM, including projectors and adapters; of a directory, the files in it."""
-        files: list[Path] = []
-        places: set[str] = set()
-        for text in modelfile.bases:
-            path = self._expanded(text)
-            if not mode_of(path):
-                self.names.append(text)
-                continue
-            places.add(os.path.realpath(path))
-            if path.is_dir():
-                files += self._inside(text, path)
-            elif is_modelfile_name(path.name):
-                raise self._error("FROM", text, "this is a Modelfile", "Name the model that it builds on.")
-            else:
-                files.append(path)
-        for text in modelfile.drafts:
-            path = self._expanded(text)
-            if not mode_of(path):
-                raise self._error("DRAFT", text, "there is no such file", nearest_file(path))
-            if os.path.realpath(path) in places:
-                raise self._error("DRAFT", text, f"DRAFT must not reference the same local path as FROM: {path}")
-        return files
-
-    def _inside(self, text: str, folder: Path) -> list[Path]:
-        """The GGUF files of a folder, where Ollama would use them."""
-        for patterns, kind in (
-            (("model*.safetensors", "*/model*.safetensors", "consolidated*.safetensors"), "safetensors"),
-            (("pytorch_model*.bin", "consolidated*.pth"), "PyTorch"),
-            ((f"*{SUFFIX}",), "GGUF"),
-            (("*.bin",), "PyTorch"),
-        ):
-            named = (path for pattern in patterns for path in folder.glob(pattern) if not path.name.startswith("."))
-            found = sorted(path for path in named if path.is_file())
-            if kind == "PyTorch":
-                found = [path for path in found if _begins(path, _ZIP)]
-            if found and kind == "GGUF":
-                for path in found:
-                    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-                        hint = f"It links to a file outside the directory. Name that file: FROM {path}"
-                        raise self._error("FROM", text, f"insecure path: {path}", hint)
-                return list(dict.fromkeys(model_file(path).path for path in found))
-            if found:
-                problem = f"the weights in this directory are in {kind} format, which llama.cpp does not read"
-                raise self._error("FROM", text, problem, "Convert them to GGUF, and name that file.")
-        raise self._error("FROM", text, "no Modelfile or safetensors files found", "Name a .gguf file.")
-
-    def weights(self, files: Sequence[Path], notes: list[str]) -> Path | None:
-        """The model among `files`; None where there is none."""
-        models: list[Path] = []
-        for path in files:
-            kind = _kind_of(path)
-            if kind == "adapter":
-                self.adapters.append(path)
-            elif kind == "projector":
-                notes.append(f"{path.name} is a projector for images in Ollama, and is not used here.")
-            else:
-                models.append(path)
-        if len(models) > 1:
-            named = ", ".join(path.name for path in models)
-            raise ModelfileError(f"{self._path}: FROM names several models: {named}.", "Keep one of them.")
-        return models[0] if models else None
-
-    def adapter(self, modelfile: Modelfile) -> Path | None:
-        """The file that ADAPTER names; None where there is no such line."""
-        text = modelfile.adapter
-        if not text:
-            return None
-        path = self._expanded(text)
-        if not mode_of(path):
-            raise self._error("ADAPTER", text, "there is no such file", nearest_file(path))
-        if path.is_dir():
-            problem = "llama.cpp does not read adapters in safetensors format"
-            raise self._error("ADAPTER", text, problem, "Convert it with llama.cpp's convert_lora_to_gguf.py.")
-        if _kind_of(path) != "adapter":
-            raise self._error("ADAPTER", text, "this is not a LoRA adapter", "Name a GGUF file of the type adapter.")
-        return path
-
-
-def _kind_of(path: Path) -> str:
-    """The kind of a GGUF file: `model`, `adapter` or `projector`."""
-    metadata = read_header(path).metadata
-    kind, architecture = metadata.get("general.type"), metadata.get("general.architecture")
-    if kind == "adapter":
-        return "adapter"
-    sees = f"{architecture}.vision.block_count" in metadata and f"{architecture}.block_count" not in metadata
-    return "projector" if kind in ("projector", "mmproj") or architecture == "clip" or sees else "model"
-
-
-def read_store_model(manifest: Manifest) -> tuple[Path, Recipe]:
-    """The weights of a model of Ollama and its recipe, without its template where Ollama uses that of the GGUF file.
+    `go_templates` is that of `Lookups`.
 
     Raises:
-        ModelFileError: As `read_layers`.
+        ModelFileError: The file cannot be read.
     """
-    weights, recipe = read_layers(manifest)
-    if not recipe.template:
-        return weights, recipe
+    if not recipe.template or recipe.parser or weights is None or go_templates:
+        return recipe
     # Imported late, so that the first paint does not wait for the template engine.
-    from workbench.modelfile.template import prefers_jinja
+    from workbench.modelfile.preference import prefers_jinja
 
-    jinja = get_text(read_header(weights).metadata, "tokenizer.chat_template") or ""
-    return weights, replace(recipe, template="") if prefers_jinja(recipe.template, jinja) else recipe
-
-
-def _begins(path: Path, magic: bytes) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return False
+    metadata = read_header(weights).metadata
+    jinja = get_text(metadata, "tokenizer.chat_template") or ""
+    architecture = get_text(metadata, "general.architecture") or ""
+    unused = go_templates is False or prefers_jinja(recipe.template, jinja, architecture)
+    return replace(recipe, template="") if unused else recipe
 
 
 def _not_honoured(modelfile: Modelfile) -> Iterator[str]:

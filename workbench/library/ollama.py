@@ -76,8 +76,8 @@ class Manifest:
 
 
 def parse_ollama_name(text: str) -> OllamaName | None:
-    """Parse a name, from the right, and fill in defaults; None where it is not valid."""
-    rest = text.partition("://")[2] or text
+    """Parse a name, from the right, and fill in defaults; None where it is not valid. Only a host may have a scheme."""
+    rest = text
     cut = rest.rfind(":")
     tag = DEFAULT_TAG
     if cut > rest.rfind("/"):
@@ -85,7 +85,7 @@ def parse_ollama_name(text: str) -> OllamaName | None:
     parts = rest.rsplit("/", 2)
     model = parts[-1]
     namespace = parts[-2] if len(parts) > 1 else DEFAULT_NAMESPACE
-    host = parts[-3] if len(parts) > 2 else DEFAULT_HOST
+    host = parts[-3].partition("://")[2] or parts[-3] if len(parts) > 2 else DEFAULT_HOST
     name = OllamaName(host, namespace, model, tag)
     return name if _is_valid(name) else None
 
@@ -102,6 +102,13 @@ def ollama_stores(places: Places) -> Iterator[Path]:
     yield places.home / ".ollama" / "models"
     if places.platform == "linux":
         yield from (places.root / folder for folder in SERVICE_FOLDERS)
+
+
+def go_templates(places: Places) -> bool | None:
+    """Whether Ollama is told to always, or never, use templates in Go's syntax; None for its own choice."""
+    text = places.environ.get("OLLAMA_GO_TEMPLATE", "")
+    # What is no boolean of Go counts as true.
+    return text not in {"0", "f", "F", "FALSE", "false", "False"} if text else None
 
 
 def find_ollama(places: Places) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def read_layers(manifest: Manifest) -> tuple[Path, Recipe]:
             adapter=str(by_kind.get("adapter", "")),
             template="" if renderer else _text(by_kind.get("template") or by_kind.get("prompt")),
             renderer=printable(renderer),
+            parser=printable(str(config.get("parser") or "")),
             system=_text(by_kind.get("system")),
             parameters=parameters,
             messages=tuple(_messages(by_kind.get("messages"))),
@@ -74,7 +76,10 @@ def _not_honoured(name: str, by_kind: Mapping[str, Path], config: Mapping[str, o
 
 
 def _text(path: Path | None) -> str:
-    return "" if path is None else read_small(path).decode("utf-8", "replace")
+    """The text of a layer, with U+FFFD for each byte that is not UTF-8, as Go writes it in JSON."""
+    return (
+        "" if path is None else re.sub("[\udc80-\udcff]", "\ufffd", read_small(path).decode("utf-8", "surrogateescape"))
+    )
 
 
 def _parameters(path: Path | None, notes: list[str]) -> Iterator[tuple[str, Value]]:

@@ -57,6 +57,7 @@ class Modelfile:
             # A renderer of Ollama takes its place, and the text is a dummy.
             template="" if self.renderer else self.template,
             renderer=self.renderer,
+            parser=self.parser,
             system=self.system,
             parameters=used_values(self.parameters),
             messages=self.messages,
@@ -117,6 +118,14 @@ class ModelfileReport:
         """The first error in the file; there must be one."""
         first = min(self.errors, key=lambda finding: (finding.line, finding.column))
         return ModelfileSyntaxError(first.message, first.hint, first.line, first.column)
+
+
+def finding_on(commands: Sequence[Instruction], message: str, hint: str = "") -> Finding:
+    """A finding with the position of the instruction that `message` begins with, or names."""
+    words = message.split()
+    named = [each for each in commands if each.name.upper() in words]
+    best = max(named, key=lambda each: (each.name.upper() == words[0], each.args in message), default=None)
+    return Finding(message, hint, best.line if best else 0, best.column if best else 0)
 
 
 class _Collector:

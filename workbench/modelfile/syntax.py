@@ -72,23 +72,15 @@ class ModelfileSyntaxError(ModelfileError):
         return type(self), (self.problem, self.hint, self.line, self.column)
 
 
-def _one_for_each_byte(error: UnicodeError) -> tuple[str, int]:
-    # Python replaces a whole invalid sequence by one character; Ollama's decoder replaces each of its bytes.
-    if not isinstance(error, UnicodeDecodeError):
-        raise error
-    return "\ufffd" * (error.end - error.start), error.end
-
-
-codecs.register_error("workbench-each-byte", _one_for_each_byte)
-
-
 def decode(data: bytes) -> str:
-    """The text in `data`: UTF-8, or UTF-16 after a byte order mark. Invalid bytes become U+FFFD."""
+    """The text in `data`: UTF-8, or UTF-16 after a byte order mark. Invalid bytes become U+FFFD, one for the
+    beginning of a character that is not finished, as in Go's decoder.
+    """
     if data.startswith(codecs.BOM_UTF16_LE):
         return data[2:].decode("utf-16-le", "replace")
     if data.startswith(codecs.BOM_UTF16_BE):
         return data[2:].decode("utf-16-be", "replace")
-    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "workbench-each-byte")
+    return data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
 
 def is_kept(text: str) -> bool:

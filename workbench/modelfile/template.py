@@ -9,15 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from workbench.core.chat import Message
-from workbench.core.errors import TemplateError
 from workbench.modelfile.gotemplate.functions import FUNCTIONS
 from workbench.modelfile.gotemplate.parser import parse_tree
 from workbench.modelfile.gotemplate.prompt import PromptRequest, render_prompt, with_response
-from workbench.modelfile.gotemplate.tree import TemplateTree, identifiers
+from workbench.modelfile.gotemplate.tree import TemplateTree
 from workbench.modelfile.gotemplate.values import sound_text
-
-_OWN_SPLIT = ("content.split('</think>')", 'content.split("</think>")')
-"""How templates remove the reasoning of an earlier answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +55,3 @@ def parse(text: str) -> Template:
     source = sound_text(text)
     tree = parse_tree(source, FUNCTIONS)
     return Template(source, tree, with_response(tree))
-
-
-def prefers_jinja(go: str, jinja: str) -> bool:
-    """Whether Ollama uses the Jinja template of the GGUF file instead of the one in Go's syntax.
-
-    It does if the Jinja template supports more of tools and thinking, or the one in Go does not parse; `jinja` is empty
-    for a file without a template.
-    """
-    if not jinja:
-        return False
-    try:
-        names = identifiers(parse(go).tree)
-    except TemplateError:
-        return True
-    return _jinja_abilities(jinja) > {ability for ability in ("tools", "thinking") if ability in names}
-
-
-def _jinja_abilities(source: str) -> set[str]:
-    """The abilities of a Jinja template, which Ollama recognizes by words in it."""
-    found = set()
-    if "tools" in source or "tool_call" in source:
-        found.add("tools")
-    splits = any(idiom in source for idiom in _OWN_SPLIT) and "reasoning_content" not in source
-    if splits or ("<think>" in source and "</think>" in source):
-        found.add("thinking")
-    return found
