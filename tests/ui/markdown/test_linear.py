@@ -51,6 +51,8 @@ SHAPES: dict[str, Callable[[int], str]] = {
     "nested items": lambda count: "- " * (count // 2) + "a",
     "a table": lambda count: "|a|b|\n|-|-|\n" + "|c|d|\n" * (count // 6),
     "a wide table": lambda count: "|a" * (count // 4) + "|\n" + "|-" * (count // 4) + "|\n",
+    "opened formulas": lambda count: "$a \\(" * (count // 5),
+    "lines of formulas": lambda count: "$$a\n" * (count // 4),
     "code": lambda count: "```py\n" + "x = 1\n" * (count // 6),
     "one line of code": lambda count: "```py\n" + "x = 1; " * (count // 7),
     "one word of code": lambda count: "```\n" + "x" * count,

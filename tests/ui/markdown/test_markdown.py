@@ -74,6 +74,9 @@ BLOCKS = [
     "***\n\n",
     "~~~~\n~~~\n~~~~\n\n",
     "**bold\nacross** lines\n\n",
+    "```markdown\n```py\nx\n```\ny\n```\n\n",
+    "\\[\na_1 *\n- b * \\, c\n\\]\n\n",
+    "with $x_1$, $$y\n- z$$ and \\(a *\n\n",
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from textual.content import Content, Span
 
 from workbench.ui.markdown.code import code_lines, label_lines
+from workbench.ui.markdown.rules import install
 from workbench.ui.markdown.tables import table_lines
 
 if TYPE_CHECKING:
@@ -31,18 +33,21 @@ MAX_FILLED_CELLS = 2_000
 _INLINE_STYLES = {"em": "doc--em", "strong": "doc--strong", "s": "doc--strike"}
 _CODE = ("fence", "code_block")
 _LISTS = ("bullet_list", "ordered_list")
+_BREAK = re.compile(r"[ \t]*<br[ \t]*/?>[ \t]*", re.IGNORECASE)
 _TASKS = {"[ ] ": "☐ ", "[x] ": "☑ ", "[X] ": "☑ "}
 
 
 @lru_cache(maxsize=1)
 def parser() -> MarkdownIt:
-    """The parser: CommonMark with tables and strikethrough; HTML is text like any other."""
+    """The parser: CommonMark with tables, strikethrough and formulas; HTML is text like any other."""
     from markdown_it import MarkdownIt
 
     table: Any = import_module("markdown_it.rules_block.table")
     table.MAX_AUTOCOMPLETED_CELLS = MAX_FILLED_CELLS
     options = {"html": False, "maxNesting": MAX_NESTING}
-    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    markdown = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    install(markdown)
+    return markdown
 
 
 def parse(source: str, env: dict[str, Any] | None = None) -> list[SyntaxTreeNode]:
@@ -103,9 +108,10 @@ def language_of(node: SyntaxTreeNode | Token) -> str:
 
 
 class _Inline:
-    """Collects the text and the styles of inline nodes."""
+    """Collects the text and the styles of inline nodes; in a cell, where nothing else does, <br> ends a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_cell: bool) -> None:
+        self._is_cell = is_cell
         self.text: list[str] = []
         self.spans: list[Span] = []
         self.length = 0
@@ -132,6 +138,8 @@ class _Inline:
             elif kind == "image":
                 self.add(f"[image: {node.content or 'no description'}]", "doc--em")
                 self._target(str(node.attrs.get("src", "")), "")
+            elif kind == "text" and self._is_cell:
+                self.add(_BREAK.sub("\n", node.content))
             else:
                 self.add(node.content)
 
@@ -151,7 +159,7 @@ class _Inline:
 
 def inline(node: SyntaxTreeNode) -> Content:
     """The text of a block that holds inline nodes."""
-    collector = _Inline()
+    collector = _Inline(is_cell=node.type in ("th", "td"))
     for child in node.children:
         collector.walk(child.children)
     return Content("".join(collector.text), collector.spans)

@@ -29,6 +29,7 @@ from workbench.ui.markdown.blocks import (
 )
 from workbench.ui.markdown.code import TAB, code_lines, label_lines
 from workbench.ui.markdown.plain import PlainDocument
+from workbench.ui.markdown.rules import FenceEnd
 
 if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
@@ -48,10 +49,9 @@ class _OpenFence:
     """A fenced block that is not closed yet."""
 
     def __init__(self, node: SyntaxTreeNode, opening: str) -> None:
-        mark, count = re.escape(node.markup[0]), len(node.markup)
         self.language = language_of(node)
-        self.closing = re.compile(rf" {{0,3}}{mark}{{{count},}}[ \t]*")
-        self.maybe_closing = re.compile(rf" {{0,3}}{mark}*[ \t]*")
+        self.end = FenceEnd(node.markup, node.info)
+        self.maybe_closing = re.compile(rf" {{0,3}}{re.escape(node.markup[0])}*[ \t]*")
         self.indent = len(opening) - len(opening.lstrip(" "))
         self.rest = ""
         """The open part of the last line."""
@@ -241,7 +241,7 @@ class StreamingDocument:
         """Take more of the open fence. Returns the text after its end; empty while it has none."""
         *complete, rest = (fence.rest + text).split("\n")
         for index, line in enumerate(complete):
-            if fence.closing.fullmatch(line) and not (fence.within and index == 0):
+            if not (fence.within and index == 0) and fence.end.closes(line):
                 self._settle_code(fence, complete[:index])
                 self._fence = None
                 self._open([])

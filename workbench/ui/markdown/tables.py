@@ -30,6 +30,12 @@ def column_widths(natural: Sequence[int], room: int) -> list[int]:
     return widths
 
 
+def _natural_width(cell: Content) -> int:
+    return (
+        max(line.cell_length for line in cell.split("\n", allow_blank=True)) if "\n" in cell.plain else cell.cell_length
+    )
+
+
 def _place(cell: Content, width: int, alignment: str) -> Content:
     space = max(0, width - cell.cell_length)
     if "right" in alignment:
@@ -44,7 +50,7 @@ def table_lines(rows: Sequence[Sequence[Content]], alignments: Sequence[str], wi
     # A row that is too wide is cropped: columns beyond the width would never be seen.
     count = min(len(alignments), width // (MIN_COLUMN + len(_GAP)) + 1)
     natural = [
-        max((row[column].cell_length for row in rows if column < len(row)), default=0) for column in range(count)
+        max((_natural_width(row[column]) for row in rows if column < len(row)), default=0) for column in range(count)
     ]
     widths = column_widths(natural, width - len(_GAP) * (count - 1))
     gap = Content(_GAP, [Span(0, len(_GAP), "doc--rule")])
