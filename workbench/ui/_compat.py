@@ -7,15 +7,21 @@ import re
 import selectors
 import sys
 import time
+import unicodedata
 from codecs import getincrementaldecoder
+from functools import lru_cache
+from itertools import groupby
 from typing import TYPE_CHECKING
 
+from rich import cells
 from textual.cache import LRUCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
 
+from workbench.ui.kit.graphemes import positioned
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from textual.binding import Binding
     from textual.driver import Driver
@@ -85,7 +91,13 @@ def prompt_driver() -> type[Driver] | None:
     from textual.drivers.linux_driver import LinuxDriver
 
     class PromptDriver(LinuxDriver):
-        """Checks more often than its base while an Escape is pending, and takes every form of mouse reports."""
+        """Checks more often than its base while an Escape is pending, and takes every form of mouse reports.
+
+        Keeps the columns of a row where a terminal measures a character differently.
+        """
+
+        def write(self, data: str) -> None:
+            super().write(positioned(data))
 
         def run_input_thread(self) -> None:
             parser = XTermParser()
@@ -149,3 +161,28 @@ def _parsed_with(variables: dict[str, str]) -> LRUCache[tuple, list[RuleSet]]:
     if (kept := _parsed.get(key)) is None:
         kept = _parsed[key] = LRUCache(SHEETS_KEPT)
     return kept
+
+
+def _mark_widths(first: int, last: int) -> Iterator[tuple[int, int, int]]:
+    """A range of characters without a width, with the spacing marks in it as parts of width 1."""
+    for is_spacing, codes in groupby(range(first, last + 1), lambda code: unicodedata.category(chr(code)) == "Mc"):
+        part = list(codes)
+        yield part[0], part[-1], int(is_spacing)
+
+
+_load_cell_table: Callable[[str], cells.CellTable] = vars(cells)["load_cell_table"]
+
+
+@lru_cache(maxsize=4)
+def _cell_table(version: str = "auto") -> cells.CellTable:
+    """The widths of Rich, but a cell for spacing marks, such as Indic vowel signs: most terminals give them one."""
+    table = _load_cell_table(version)
+    widths = [
+        part
+        for first, last, width in table.widths
+        for part in ([(first, last, width)] if width else _mark_widths(first, last))
+    ]
+    return table._replace(widths=widths)
+
+
+vars(cells)["load_cell_table"] = _cell_table

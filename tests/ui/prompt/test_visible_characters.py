@@ -9,7 +9,7 @@ from textual.widgets import Input
 
 from tests.ui.fakes import FakeClock, app_on, settle
 from workbench.engine.scripted import ScriptedHost
-from workbench.ui.kit.text import visible_character
+from workbench.ui.kit.graphemes import visible_character
 from workbench.ui.prompt.prompt import Prompt
 
 PERSIAN, FAMILY = "می\u200cخواهم", "👨\u200d👩\u200d👧"
@@ -29,6 +29,7 @@ VISIBLE = [
     "e\u0301",
     "\U0001f44d\U0001f3fd",
     "क\u094d",
+    "क्षि",
     "ی\u200c",
     "é",
     "a",
@@ -100,3 +101,7 @@ def test_visible_characters_are_found() -> None:
     assert visible_character("\u0301a", 0) == (0, 0)
     assert visible_character("ب\u200dب", 2) == (2, 2)
     assert visible_character("", 0) == (0, 0)
+    assert [visible_character("நிக", place) for place in range(4)] == [(0, 0), (0, 2), (2, 2), (3, 3)]
+    for visible in ("ക്ഷ", "নি", "กำ", "\u1112\u1161\u11ab", "🏳\ufe0f\u200d🌈"):
+        assert visible_character(f"x{visible}y", 2) == (1, 1 + len(visible))
+    assert visible_character("क्" * 3000 + "क", 3000) == (0, 6001)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import zip_longest
 
-from rich.cells import cell_len, get_character_cell_size, set_cell_size
+from rich.cells import cell_len, get_character_cell_size, set_cell_size, split_graphemes
 from textual.content import Content, Span
 
 from workbench.core.models import ModelEntry
@@ -15,9 +15,6 @@ from workbench.ui.kit.sanitize import clean_line
 
 SHORT_NAME = 22
 """Columns for the model on a narrow screen."""
-_JOINER = "\u200d"
-_FLAG_LETTERS = frozenset(map(chr, range(0x1F1E6, 0x1F200)))
-_SKIN_TONES = frozenset(map(chr, range(0x1F3FB, 0x1F400)))
 
 
 @lru_cache(maxsize=1024)
@@ -140,36 +137,9 @@ def fold(line: Content, width: int) -> list[Content]:
         return [line]
     cuts: list[int] = []
     filled = 0
-    for place, character in enumerate(line.plain):
-        size = get_character_cell_size(character)
+    for start, _, size in split_graphemes(line.plain)[0]:
         filled += size
-        if filled > width and place:
-            cuts.append(place)
+        if filled > width and start:
+            cuts.append(start)
             filled = size
     return line.divide(cuts)
-
-
-def visible_character(line: str, column: int) -> tuple[int, int]:
-    """The start and the end of the visible character around a place; between two of them, the place itself.
-
-    Marks and joiners belong to what they stand on or join, skin tones to their emoji, and two letters make a flag:
-    UAX #29 without its rules for syllables of Indic scripts.
-    """
-    start = end = column
-    while 0 < start < len(line) and _continues(line, start):
-        start -= 1
-    while 0 < end < len(line) and _continues(line, end):
-        end += 1
-    return start, end
-
-
-def _continues(line: str, place: int) -> bool:
-    """Whether the code point at `place` belongs to the one before it."""
-    character = line[place]
-    if character in _FLAG_LETTERS:
-        first = place
-        while first and line[first - 1] in _FLAG_LETTERS:
-            first -= 1
-        return (place - first) % 2 == 1
-    joined = line[place - 1] == _JOINER and not character.isalpha()
-    return joined or character in _SKIN_TONES or (character > "\x9f" and not get_character_cell_size(character))

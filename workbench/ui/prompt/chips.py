@@ -11,8 +11,8 @@ from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult, Location, Selection
 
 from workbench.core.prompt_text import Range
+from workbench.ui.kit.graphemes import visible_character
 from workbench.ui.kit.sanitize import clean
-from workbench.ui.kit.text import visible_character
 from workbench.ui.prompt.pastes import Pastes, is_long
 
 OPEN_LIMIT = 100_000
