@@ -22,7 +22,7 @@ from workbench.core.errors import ParameterError
 from workbench.core.events import Event, Finished, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import EngineInfo
-from workbench.core.origins import Origins, recommended_text, sourced_values, with_recommended
+from workbench.core.origins import Origins, recommended_text, set_names, sourced_values, with_recommended
 from workbench.core.parameters import LoadSettings
 from workbench.core.units import figure_text
 
@@ -86,7 +86,7 @@ async def _answer(
         for warning in engine.info.warnings:
             note(f"workbench: {warning}")
         sampling, sources = with_recommended(request.sampling, given, engine.info.recommended)
-        asked = replace(request, sampling=sampling)
+        asked = replace(request, sampling=sampling, given=set_names(sources))
         if text := recommended_text(sampling, sources):
             note(f"workbench: {text}")
         answer = Answer(Meter(time.perf_counter_ns(), engine.info.load_ms, engine.info.measured_by))

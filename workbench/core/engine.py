@@ -28,6 +28,8 @@ class Request:
     tokens: tuple[int, ...] | None = None
     """Raw token ids."""
     sampling: Sampling = field(default_factory=Sampling)
+    given: frozenset[str] = frozenset()
+    """The sampling parameters that somebody has set, also to their defaults. A server gets no others."""
     when_context_full: Overflow = "stop"
     continues: bool = False
     """Whether the last message is the beginning of the answer, to be continued."""

@@ -24,6 +24,11 @@ def from_origin(names: Iterable[str], origin: Origin) -> dict[str, Origin]:
     return dict.fromkeys(names, origin)
 
 
+def set_names(origins: Origins) -> frozenset[str]:
+    """The parameters that somebody has set for certain: a stored chat does not know."""
+    return frozenset(name for name, origin in origins.items() if origin != "stored chat")
+
+
 def with_recommended(
     sampling: Sampling, origins: Origins, recommended: Iterable[tuple[str, Value]]
 ) -> tuple[Sampling, Origins]:

@@ -14,6 +14,8 @@ import pytest
 
 from tests.engine.remote.helpers import QUICK, VLLM_MODELS, events_of, opened, question, text_of
 from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import (
     CancelledError,
     ContextFullError,
@@ -27,7 +29,7 @@ from workbench.core.errors import (
     UnknownModelError,
 )
 from workbench.core.events import Failed, Finished, Token
-from workbench.core.parameters import LoadSettings
+from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
 
@@ -596,7 +598,9 @@ async def test_a_server_that_refuses_everything_is_asked_a_few_times(raw_serve, 
         await peer.reply({"error": f"unknown field {names[0] if names else 'messages'}"}, 400)
 
     server = await raw_serve(chat)
-    (failed,) = await events_of(await opened(host(timeouts=QUICK_TO_NOBODY), server))
+    sampling = Sampling(temperature=0.1, top_p=0.1, presence_penalty=0.1)
+    request = Request(messages=(Message("user", "Hello"),), sampling=sampling)
+    (failed,) = await events_of(await opened(host(timeouts=QUICK_TO_NOBODY), server), request)
     assert "unknown field" in str(failed.error)
     assert len(server.posts()) == 4
 

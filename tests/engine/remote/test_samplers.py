@@ -13,6 +13,7 @@ from workbench.core.engine import Request
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
 from workbench.core.servers import ServerInfo
+from workbench.engine.remote.ollama import OllamaDialect
 from workbench.engine.remote.openai import OpenAIDialect
 
 __all__ = ["patient"]
@@ -45,13 +46,28 @@ def test_llama_server_takes_them_all_in_its_own_form():
     assert {name: asked.body[name] for name in ELSEWHERE - {"samplers"}} == {
         "xtc_probability": 0.5, "dry_multiplier": 0.8, "top_n_sigma": 1.5, "mirostat": 2, "adaptive_target": 0.4,
     }  # fmt: skip
-    assert asked.body["dry_sequence_breakers"] == ["\n", ":", '"', "*"]
+    assert not {"dry_sequence_breakers", "dry_base", "temperature"} & asked.body.keys()
 
 
-def test_what_nobody_changed_is_not_sent():
-    asked = body_for("llama-server", Sampling())
-    assert not (ELSEWHERE | {"logit_bias", "dry_base"}) & asked.body.keys()
-    assert asked.refused == ()
+@pytest.mark.parametrize("kind", ["Ollama", "llama-server", "vLLM", "LM Studio", "TGI", "OpenAI-compatible"])
+def test_a_server_gets_what_somebody_has_set_and_nothing_else(kind):
+    protocol = {"model", "stream", "messages", "seed", "stream_options", "return_progress", "truncate", "shift"}
+    assert values_for(kind, Sampling()).keys() <= protocol
+    given = frozenset({"temperature", "top_k", "num_ctx", "num_predict"})
+    asked = values_for(kind, Sampling(presence_penalty=0.5), given)
+    wanted = {"temperature": 0.8, "presence_penalty": 0.5}
+    wanted |= {"top_k": 40} if kind not in ("TGI", "OpenAI-compatible") else {}
+    wanted |= {"num_predict": -1} if kind == "Ollama" else {}
+    assert {name: value for name, value in asked.items() if name not in protocol} == wanted
+
+
+def values_for(kind, sampling, given=frozenset()):
+    request = Request(messages=(Message("user", SEA),), sampling=sampling, given=given)
+    if kind == "Ollama":
+        body = OllamaDialect(None, ModelEntry("http://x#m", "m"), None).question(request, 1).body
+        return {name: value for name, value in body.items() if name != "options"} | body["options"]
+    dialect = OpenAIDialect(None, ServerInfo("http://x", kind, None, ("m",)), ModelEntry("http://x#m", "m"))
+    return dialect.question(request, 1).body
 
 
 @pytest.mark.parametrize("kind", ["vLLM", "LM Studio", "OpenAI-compatible"])

@@ -266,13 +266,15 @@ async def test_a_model_that_vanishes(serve, patient, kind):
 
 
 @pytest.mark.parametrize(("kind", "there", "missing"), [
-    ("Ollama", {"options"}, set()), ("vLLM", {"top_k", "min_p", "repetition_penalty"}, {"repeat_last_n"}),
+    ("Ollama", {"options"}, set()), ("vLLM", {"top_k", "repetition_penalty"}, {"repeat_last_n"}),
     ("LM Studio", {"top_k", "repeat_penalty"}, {"repeat_last_n"}), ("TGI", {"temperature"}, {"top_k", "top_p"}),
 ])  # fmt: skip
 async def test_the_parameters_that_a_server_takes(serve, patient, kind, there, missing):
     server = scripted(kind)
     engine = await ready(patient, serve(server).url, first_model(kind))
-    await events_of(engine, Request(messages=(Message("user", SEA),), sampling=Sampling(top_p=1.0, stop=("END",))))
+    values = {"temperature": 0.5, "top_k": 7, "repeat_penalty": 1.1, "repeat_last_n": 32, "top_p": 1.0}
+    sampling = Sampling(**values, stop=("END",))
+    await events_of(engine, Request(messages=(Message("user", SEA),), sampling=sampling))
     body = server.asked[-1].body
     assert there <= body.keys()
     assert not missing & body.keys()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,7 +10,7 @@ from workbench.core.chat import without_empty_answers
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.errors import EngineError
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling, changed_values
+from workbench.core.parameters import PARAMETERS, SAMPLING_NAMES, LoadSettings, Value, changed_values, get_value
 from workbench.engine.remote.answer_parser import AnswerParser
 from workbench.engine.remote.response import HttpResponse
 from workbench.engine.remote.streams import Frames
@@ -70,9 +70,17 @@ class Dialect(Protocol):
         """The parser of its values. Arguments are those of `AnswerParser`."""
 
 
-def without(sampling: Sampling, taken: Collection[str]) -> tuple[str, ...]:
-    """The parameters that were changed and that an API which takes only `taken` does not have."""
-    return tuple(name for name in changed_values(sampling, LoadSettings()) if name not in taken)
+def chosen(request: Request) -> dict[str, Value]:
+    """The sampling parameters that somebody has set: for the others, a server has values of its own."""
+    load = LoadSettings()
+    changed = changed_values(request.sampling, load)
+    names = (name for name in PARAMETERS if name in changed or name in request.given & SAMPLING_NAMES)
+    return {name: get_value(request.sampling, load, name) for name in names}
+
+
+def without(values: Iterable[str], taken: Collection[str]) -> tuple[str, ...]:
+    """Those of `values` that an API which takes only `taken` does not have."""
+    return tuple(name for name in values if name not in taken)
 
 
 def model_id(model: ModelEntry) -> str:

@@ -23,6 +23,7 @@ from workbench.engine.remote.dialect import (
     Opened,
     Question,
     as_messages,
+    chosen,
     model_id,
     refuse_tokens,
     text_of,
@@ -96,17 +97,17 @@ class OllamaDialect(Dialect):
     def question(self, request: Request, seed: int) -> Question:
         if request.tokens is not None:
             raise refuse_tokens("Ollama")
-        given = {name: value for name, value in asdict(request.sampling).items() if name in SAMPLING_OPTIONS}
-        sampling = given | {"seed": seed, "stop": list(request.sampling.stop)}
-        if not sampling["stop"]:
-            # An empty list would override those of the model.
-            del sampling["stop"]
+        given = chosen(request)
+        sampling: dict[str, Any] = {name: value for name, value in given.items() if name in SAMPLING_OPTIONS}
+        sampling["seed"] = seed
+        if "stop" in given:
+            sampling["stop"] = list(request.sampling.stop)
         body: dict[str, Any] = {"model": self._id, "stream": True, "options": sampling | self._options()}
         if self._own:
             # Otherwise it drops the beginning of a conversation that is too long, without reporting it.
             body |= {"truncate": False, "shift": False}
         size = len(text_of(request).encode("utf-8", "replace"))
-        missing = without(request.sampling, SAMPLING_OPTIONS | {"think"})
+        missing = without(given, SAMPLING_OPTIONS | {"think"})
         if request.prompt is not None:
             return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed, missing)
         messages = as_messages(request)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from workbench.core.chat import Message
 from workbench.core.engine import ProgressCallback, Request
 from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
-from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
+from workbench.core.parameters import SAMPLERS, LoadSettings, Sampling
 from workbench.core.servers import ServerInfo, ServerKind
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.control import make_ready
@@ -28,6 +28,7 @@ from workbench.engine.remote.dialect import (
     Opened,
     Question,
     as_messages,
+    chosen,
     model_id,
     refuse_thoughts,
     refuse_tokens,
@@ -83,9 +84,7 @@ class OpenAIDialect(Dialect):
     @override
     async def open(self, settings: LoadSettings, on_progress: ProgressCallback) -> Opened:
         model, context = await make_ready(self._client, self._server, self._model, settings, on_progress)
-        missing = [name for name in ("top_k", "min_p", "repeat_penalty") if name not in OWN.get(self._server.kind, {})]
-        warning = f"This server is asked without {', '.join(missing)}: its API has no such parameters."
-        return Opened(model, replace(settings, num_ctx=context or 0), (warning,) if missing else ())
+        return Opened(model, replace(settings, num_ctx=context or 0), ())
 
     @override
     def question(self, request: Request, seed: int) -> Question:
@@ -96,7 +95,8 @@ class OpenAIDialect(Dialect):
             body["stream_options"]["continuous_usage_stats"] = True
         if self._server.kind == "llama-server":
             body["return_progress"] = True
-        body |= self._sampling(request.sampling, seed)
+        given = chosen(request)
+        body |= self._sampling(given, seed)
         size = len(text_of(request).encode("utf-8", "replace"))
         path = "/v1/completions"
         if request.tokens is not None:
@@ -111,7 +111,7 @@ class OpenAIDialect(Dialect):
             if request.continues:
                 self._continue(request.messages[-1], body)
         kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
-        return Question(path, kept, size, seed if "seed" in kept else None, self._missing(request.sampling))
+        return Question(path, kept, size, seed if "seed" in kept else None, self._missing(given))
 
     def _thinking(self, sampling: Sampling) -> dict[str, Any]:
         """The fields that control thinking, for templates where the server passes variables on to them."""
@@ -136,29 +136,29 @@ class OpenAIDialect(Dialect):
         elif not beginning.content:
             raise refuse_thoughts("This server")
 
-    def _sampling(self, sampling: Sampling, seed: int) -> dict[str, Any]:
-        values: dict[str, Any] = {name: getattr(sampling, name) for name in PLAIN}
-        values |= {theirs: getattr(sampling, ours) for ours, theirs in OWN.get(self._server.kind, {}).items()}
+    def _sampling(self, given: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        names = {name: name for name in PLAIN} | dict(OWN.get(self._server.kind, {}))
+        values: dict[str, Any] = {theirs: given[ours] for ours, theirs in names.items() if ours in given}
         if self._server.kind == "TGI":
             # Unlike all others it refuses a top_p of 1 (keep all) and a temperature of 0 (greedy).
             values = {name: value for name, value in values.items() if (name, value) not in _TGI_REFUSES}
         if self._server.kind == "llama-server":
-            values |= _further(sampling)
-        if sampling.logit_bias and self._server.kind not in NO_BIAS:
-            values["logit_bias"] = _biases(sampling.logit_bias, self._server.kind)
-        if sampling.num_predict >= 0:
-            values["max_tokens"] = sampling.num_predict
-        if sampling.stop:
-            values["stop"] = list(sampling.stop)
+            values |= _further(given)
+        if given.get("logit_bias") and self._server.kind not in NO_BIAS:
+            values["logit_bias"] = _biases(given["logit_bias"], self._server.kind)
+        if given.get("num_predict", -1) >= 0:
+            values["max_tokens"] = given["num_predict"]
+        if given.get("stop"):
+            values["stop"] = list(given["stop"])
         return values | {"seed": seed}
 
-    def _missing(self, sampling: Sampling) -> tuple[str, ...]:
-        """The changed parameters that this server does not take."""
+    def _missing(self, given: Iterable[str]) -> tuple[str, ...]:
+        """The parameters that this server does not take."""
         kind = self._server.kind
         taken = {*PLAIN, *OWN.get(kind, {}), "seed", "num_predict", "stop", "think"}
         taken |= {*FURTHER, "think_budget"} if kind == "llama-server" else set()
         taken |= set() if kind in NO_BIAS else {"logit_bias"}
-        return without(sampling, taken)
+        return without(given, taken)
 
     @override
     def milder(self, question: Question, answer: HttpResponse) -> Question | None:
@@ -190,15 +190,13 @@ class OpenAIDialect(Dialect):
         return OpenAIAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
 
 
-def _further(sampling: Sampling) -> dict[str, Any]:
-    """The samplers that only llama-server has, where one of them was changed: its defaults may be others."""
-    if all(getattr(sampling, name) == PARAMETERS[name].default for name in FURTHER):
-        return {}
-    values = {name: getattr(sampling, name) for name in FURTHER}
-    # It applies adaptive-p where the order names it.
-    adaptive = ["adaptive_p"] if sampling.adaptive_target >= 0 else []
-    breakers = list(sampling.dry_sequence_breakers)
-    return values | {"samplers": [*sampling.samplers, *adaptive], "dry_sequence_breakers": breakers}
+def _further(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The samplers that only llama-server has."""
+    values = {name: given[name] for name in FURTHER if name in given}
+    if given.get("adaptive_target", -1) >= 0:
+        # It applies adaptive-p where the order names it.
+        values["samplers"] = [*given.get("samplers", SAMPLERS), "adaptive_p"]
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _biases(biases: Sequence[str], kind: ServerKind) -> object:

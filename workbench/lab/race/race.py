@@ -20,7 +20,7 @@ from workbench.core.engine import Engine, EngineHost, MemoryAdviser, Request
 from workbench.core.errors import CancelledError, EngineError, WorkbenchError
 from workbench.core.events import Event, Failed
 from workbench.core.metrics import Meter
-from workbench.core.origins import Origins
+from workbench.core.origins import Origins, set_names
 from workbench.core.parameters import Sampling
 from workbench.lab.race.divergence import first_divergence
 from workbench.lab.race.lane import Lane, LaneAnswer, LaneSpec, LaneState
@@ -225,7 +225,7 @@ class Race:
         if sampling.seed < 0:
             # All lanes get the same seed, so that only the models differ.
             sampling = replace(sampling, seed=self._seeds[number])
-        request = Request(messages=lane.messages(self.questions), sampling=sampling)
+        request = Request(messages=lane.messages(self.questions), sampling=sampling, given=set_names(lane.origins))
         answer = lane.begin(
             Answer(
                 Meter(time.perf_counter_ns(), None if number else lane.load_ms, engine.info.measured_by, own_time=True)

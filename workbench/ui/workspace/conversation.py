@@ -11,7 +11,7 @@ from workbench.core.chat import Message
 from workbench.core.config import Config, Overflow
 from workbench.core.engine import Request
 from workbench.core.models import ModelEntry
-from workbench.core.origins import Origin, Origins, from_origin, with_recommended
+from workbench.core.origins import Origin, Origins, from_origin, set_names, with_recommended
 from workbench.core.parameters import SAMPLING_NAMES, LoadSettings, Sampling, Value, get_value, with_values
 from workbench.core.recipe import GIVEN, Recipe
 from workbench.core.session import Session
@@ -86,6 +86,7 @@ class Conversation:
         return Request(
             messages=self.messages(continues),
             sampling=self.sampling,
+            given=set_names(self.origins),
             when_context_full=self.when_context_full,
             continues=continues is not None,
         )
