@@ -471,7 +471,14 @@ def test_an_unexpected_failure_is_a_sentence(call, monkeypatch, name, json_too):
 
     module = {"import": "importing"}.get(name, name)
     monkeypatch.setattr(f"workbench.cli.{module}.run", fail)
-    needed = {"run": ["m"], "compare": ["m"], "inspect": ["m"], "fit": ["m"], "quantize": ["m", "Q4_0"]}
+    needed = {
+        "run": ["m"],
+        "compare": ["m"],
+        "inspect": ["m"],
+        "fit": ["m"],
+        "quantize": ["m", "Q4_0"],
+        "settings": ["m"],
+    }
     needed |= {"export": ["last"], "import": ["f"], "modelfile": ["check"]}
     status, out, err = call(name, *needed.get(name, []), *["--json"] * json_too)
     log = find_paths().log_file
@@ -566,3 +573,18 @@ def test_a_signal_at_any_moment_is_status_130(tmp_path, number, json_too):
         out, err = process.communicate(timeout=30)
     said = json.loads(out)["error"]["message"] if json_too else err
     assert (process.returncode, said.strip().removeprefix("workbench: ")) == (130, "Stopped.")
+
+
+def test_settings_are_kept_for_a_model_and_used_by_run(call):
+    status, out, _ = call("settings", "scripted", "--set", "temperature=0.3", "--set", "num_ctx=64", "--system", "Be.")
+    assert (status, out.splitlines()[0]) == (0, "Kept for scripted: temperature, num_ctx, system.")
+    used = json.loads(call("run", "scripted", "x", "--set", "num_ctx=32", "--json")[1])["settings"]
+    assert used == {
+        "temperature": {"value": 0.3, "from": "model"},
+        "num_ctx": {"value": 32, "from": "command line"},
+    }
+    shown = json.loads(call("settings", "scripted", "--forget", "temperature", "--json")[1])
+    assert shown["kept"] == {"num_ctx": 64, "system": "Be."}
+    assert shown["system"] == {"value": "Be.", "from": "model"}
+    assert call("settings", "scripted", "--forget", "temperature")[0] == 2
+    assert call("settings", "scripted", "--forget", "all")[1] == "Kept for scripted: nothing.\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +19,10 @@ from workbench.core.cancel import CancelToken
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import MemoryAdviser, ProgressCallback
 from workbench.core.errors import CancelledError, ModelLoadError, SessionError, WorkbenchError
+from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook, LoadRecord, MemoryUse, ModelEntry
-from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.parameters import LoadSettings, Sampling, Value
 from workbench.core.prompt_text import PromptBook, PromptText
 from workbench.core.recipe import Recipe
 from workbench.core.sending import ModelSender, OnSend, SendProgress, Sent
@@ -501,6 +502,23 @@ class FakeConfigFile:
         return self.replaced
 
 
+class FakeKept:
+    """Keeps settings by the name of a model."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, dict[str, Value]] = {}
+
+    def of(self, model: ModelEntry) -> Mapping[str, Value]:
+        return self.models.get(model.name, {})
+
+    def keep(self, model: ModelEntry, values: Mapping[str, Value]) -> str:
+        self.models.setdefault(model.name, {}).update(values)
+        return model.name
+
+    def forget(self, model: ModelEntry, names: Iterable[str] | None = None) -> tuple[str, ...]:
+        return tuple(self.models.pop(model.name, {}))
+
+
 def fake_services(
     host: ScriptedHost,
     *,
@@ -526,6 +544,7 @@ def fake_services(
     logs: LogBook | None = None,
     no_model_hint: str = "Type: workbench demo",
     servers: Servers | None = None,
+    kept: KeptSettings | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -550,6 +569,7 @@ def fake_services(
         write_document=documents or FakeDocuments(),
         keep_copy=keep_copy or FakeCopies(),
         session_text=session_text,
+        kept=kept or FakeKept(),
         no_model_hint=no_model_hint,
         servers=servers,
     )

@@ -12,6 +12,8 @@ from workbench.cli.composition import compose, describe_problem
 from workbench.cli.options import add_json
 from workbench.cli.output import note
 from workbench.core.errors import ParameterError
+from workbench.core.kept import kept_recipe
+from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
 from workbench.lab.bench.grid import OPTIONS, Grid, parse_number, parse_numbers, parse_option, parse_pairs
 from workbench.lab.bench.plan import MOST_REPETITIONS, BenchPlan
@@ -62,7 +64,11 @@ def run(options: argparse.Namespace) -> int:
     workers = compose()
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
-    recipes = {model: workers.catalog.resolve(model).recipe for model in plan.grid.models if not is_server_ref(model)}
+    recipes: dict[str, Recipe | None] = {}
+    for model in plan.grid.models:
+        if not is_server_ref(model):
+            entry = workers.catalog.resolve(model)
+            recipes[model] = kept_recipe(workers.kept.of(entry)).onto(entry.recipe or Recipe())
     given = {name for option, name in OPTIONS.items() if getattr(options, option.lstrip("-"))}
     plan = plan.resolved(recipes, workers.config.load, given)
     plan.check()

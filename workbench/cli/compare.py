@@ -72,7 +72,7 @@ def _specs(options: argparse.Namespace, workers: Workers) -> list[LaneSpec]:
         raise ParameterError(f"A race has two to {MOST_LANES} models, not {count}.", "A model may be named twice.")
     specs = []
     for ref in options.models:
-        recipe = workers.catalog.recipe(ref)
+        recipe = workers.catalog.recipe_with_kept(ref)
         sampling, load = settings(options, workers.config, recipe)
         given = origins(options, workers.config, recipe)
         terms = RaceTerms(load, sampling, system_prompt(options, workers.config, recipe), options.greedy, given)

@@ -19,6 +19,7 @@ from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
 from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
+from workbench.store.config.models import ModelSettingsFile
 from workbench.store.config.read import load_config
 from workbench.store.config.write import add_server
 from workbench.store.documents import RaceFolder
@@ -55,7 +56,13 @@ class Workers:
             lambda: self.sessions.recent_model_paths(RECENT_SESSIONS),
             stores=self.config.model_stores,
             cache=self.paths.library_cache,
+            kept=self.kept.of,
         )
+
+    @cached_property
+    def kept(self) -> ModelSettingsFile:
+        """The settings that are kept for models."""
+        return ModelSettingsFile(self.paths.models_file)
 
     @cached_property
     def sessions(self) -> DatabaseSessionStore:
@@ -170,7 +177,9 @@ def compose() -> Workers:
     paths = find_paths()
     config, problems = load_config(paths.config_file)
     make_private(paths.private_folders)
-    return Workers(paths, config, problems)
+    workers = Workers(paths, config, problems)
+    workers.problems += workers.kept.problems()
+    return workers
 
 
 def find_file(workers: Workers, ref: str) -> tuple[ModelEntry, Path]:
@@ -187,5 +196,6 @@ def find_file(workers: Workers, ref: str) -> tuple[ModelEntry, Path]:
 
 def describe_problem(problem: ConfigProblem, path: Path) -> str:
     """A problem of the config file, as one line."""
-    place = f"{path}, line {problem.line}" if problem.line else str(path)
+    file = problem.file or path
+    place = f"{file}, line {problem.line}" if problem.line else str(file)
     return f"{place}: {problem.message}"

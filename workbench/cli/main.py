@@ -31,6 +31,7 @@ COMMANDS = {
     "inspect": "show the metadata, tensors and template of a model file, and warnings",
     "fit": "estimate whether a model fits in memory, and with how long a context",
     "quantize": "make a smaller variant of a model",
+    "settings": "keep settings for a model, and show where its settings come from",
     "sessions": "list and search the stored conversations",
     "export": "write a conversation as a Modelfile, Markdown or JSON",
     "import": "store a conversation that was exported as JSON",

@@ -7,6 +7,7 @@ import sys
 
 from workbench.core.config import Config
 from workbench.core.errors import ParameterError
+from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins, from_origin
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
 from workbench.core.recipe import Recipe
@@ -43,11 +44,13 @@ def settings(
 
 def origins(options: argparse.Namespace, config: Config, recipe: Recipe | None = None) -> Origins:
     """Where each value of `settings` comes from."""
-    names = dict((recipe or Recipe()).parameters)
+    recipe = recipe or Recipe()
     return {
         **config.origins,
-        **from_origin(names, "Modelfile"),
+        **from_origin(dict(recipe.parameters), "Modelfile"),
+        **from_origin(recipe.kept, "model"),
         **from_origin(given_values(options), "command line"),
+        **from_origin([SYSTEM] if options.system is not None else [], "command line"),
     }
 
 

@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     workers = compose()
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
-    recipe = workers.catalog.recipe(options.model)
+    recipe = workers.catalog.recipe_with_kept(options.model)
     sampling, load = settings(options, workers.config, recipe)
     prompt = prompt_of(options.prompt)
     if not prompt.strip():
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
         )
     if options.raw:
         if recipe is not None and (recipe.system or recipe.messages):
-            note("workbench: --raw leaves out the system prompt and the messages of the Modelfile.")
+            note("workbench: --raw leaves out the system prompt and the messages of the model.")
         request = Request(prompt=prompt, sampling=sampling)
     else:
         opening = (Message("system", system),) if system else ()

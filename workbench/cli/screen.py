@@ -106,6 +106,7 @@ def _first_recipe(model: str | None, options: argparse.Namespace, workers: Worke
     recipe = None if model is None else workers.catalog.recipe(model)
     if recipe is None:
         return None
+    recipe = workers.catalog.recipe_with_kept(str(model)) or recipe
     merged = Recipe(parameters=tuple(given_values(options).items())).onto(recipe)
     return merged if options.system is None else replace(merged, system=options.system)
 
@@ -140,6 +141,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         write_document=write_document,
         keep_copy=partial(write_copy, workers.paths.exports_dir),
         session_text=session_text,
+        kept=workers.kept,
         no_model_hint=HOW_TO_GET_DEMO,
     )
 

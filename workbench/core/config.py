@@ -59,3 +59,5 @@ class ConfigProblem:
     key: str = ""
     line: int | None = None
     """The line in the file, counted from 1; None where it is unknown."""
+    file: str = ""
+    """Another file than the config file."""

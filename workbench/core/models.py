@@ -212,7 +212,7 @@ class Catalog(Protocol):
         """
 
     async def find_recipe(self, ref: str) -> Recipe | None:
-        """The recipe of the model that `ref` stands for; None where no Modelfile describes it.
+        """The recipe of the model that `ref` stands for, with what the user keeps for it; None where there is nothing.
 
         Raises:
             WorkbenchError: The Modelfile cannot be read, or is not valid.

@@ -12,11 +12,14 @@ from typing import Any, Literal
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, changed_values, get_value
 
-Origin = Literal["author", "config", "command line", "Modelfile", "this chat", "stored chat", "lane", "race"]
-"""`author`: the file of the model recommends it."""
+Origin = Literal["author", "config", "command line", "Modelfile", "model", "this chat", "stored chat", "lane", "race"]
+"""`author`: the file of the model recommends it; `model`: the user keeps it for that model."""
 
 Origins = Mapping[str, Origin]
-"""The origin of each value by parameter name. A parameter without one has its default."""
+"""The origin of each value by parameter name, and of the system prompt as `system`. Without one it is the default."""
+
+ABOVE_KEPT = frozenset({"command line", "this chat", "stored chat", "lane", "race"})
+"""The origins of values that what is kept for a model does not replace."""
 
 
 def from_origin(names: Iterable[str], origin: Origin) -> dict[str, Origin]:

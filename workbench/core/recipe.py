@@ -30,6 +30,8 @@ class Recipe:
     """The messages that begin every conversation."""
     notes: tuple[str, ...] = ()
     """Directives ignored or approximated; one sentence each."""
+    kept: frozenset[str] = frozenset()
+    """The parameters, and `system`, that the user keeps for the model: they come from no Modelfile."""
 
     def settings(self, sampling: Sampling, load: LoadSettings) -> tuple[Sampling, LoadSettings]:
         """Both settings with these parameters applied."""
@@ -51,4 +53,5 @@ class Recipe:
             parameters=tuple({**dict(base.parameters), **dict(self.parameters)}.items()),
             messages=self.messages or base.messages,
             notes=(*base.notes, *self.notes),
+            kept=self.kept | (base.kept - dict(self.parameters).keys() - ({"system"} if self.system else set())),
         )

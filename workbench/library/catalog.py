@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import stat
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,12 @@ from threading import Event, Lock
 
 from typing_extensions import override
 
-from workbench.core.errors import ModelFileError, UnknownModelError, did_you_mean
+from workbench.core.errors import ModelFileError, UnknownModelError, WorkbenchError, did_you_mean
+from workbench.core.kept import kept_recipe
 from workbench.core.models import Catalog, LibraryView, ModelEntry, Naming, Place, ScanProblem
+from workbench.core.parameters import Value
 from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref
 from workbench.library.demo import HOW_TO_GET_DEMO, find_demo
 from workbench.library.entries import make_entry, printable
 from workbench.library.file_facts import FileFactsCache
@@ -61,7 +64,9 @@ class LibraryCatalog(Catalog):
         stores: Sequence[str] = (),
         places: Places | None = None,
         cache: Path | None = None,
+        kept: Callable[[ModelEntry], Mapping[str, Value]] = lambda _: {},
     ) -> None:
+        self._kept = kept
         self._folders = tuple(folders)
         self._recent = recent
         self._find_demo = find_demo_file
@@ -157,7 +162,7 @@ class LibraryCatalog(Catalog):
         return self._resolve_name(ref)
 
     def recipe(self, ref: str) -> Recipe | None:
-        """As `find_recipe`, in this thread. Only the Modelfile, or the manifest in Ollama's store, is read."""
+        """The recipe without what is kept for the model. Only the Modelfile, or the manifest in a store, is read."""
         if ref.casefold().startswith(PREFIX):
             manifest = self._manifest(ref[len(PREFIX) :])
             return None if manifest is None else self._stored_recipe(manifest)
@@ -170,13 +175,26 @@ class LibraryCatalog(Catalog):
         """As the function of this name. It reads files: not for the event loop."""
         return check_modelfile(path, self._lookups)
 
+    def recipe_with_kept(self, ref: str) -> Recipe | None:
+        """As `find_recipe`, in this thread."""
+        described = self.recipe(ref)
+        entry = ModelEntry(ref, ref.partition("#")[2])
+        if not is_server_ref(ref):
+            try:
+                entry = self.resolve(ref)
+            except WorkbenchError:
+                # Opening the model reports it.
+                return described
+        kept = self._kept(entry)
+        return kept_recipe(kept).onto(described or Recipe()) if kept else described
+
     @override
     async def name_elsewhere(self, path: str, naming: Naming) -> str:
         return name_elsewhere(path, naming, await self.models())
 
     @override
     async def find_recipe(self, ref: str) -> Recipe | None:
-        return await asyncio.to_thread(self.recipe, ref)
+        return await asyncio.to_thread(self.recipe_with_kept, ref)
 
     @property
     def _lookups(self) -> Lookups:

@@ -43,6 +43,8 @@ class Paths:
     """What can be recreated."""
 
     config_file = _Below("config_dir", "config.toml")
+    models_file = _Below("config_dir", "models.toml")
+    """The settings that are kept for models."""
     themes_dir = _Below("config_dir", "themes")
     """The user's own themes, one TOML file each."""
     sessions_file = _Below("data_dir", "sessions.db")

@@ -96,7 +96,8 @@ class WorkbenchApp(App[None]):
         if self.theme != wanted:
             theme_problems.append(f"There is no theme {wanted!r}: {self.theme!r} is used.")
         in_config = [
-            f"line {each.line}: {each.message}" if each.line else each.message for each in services.config_problems
+            ": ".join([*filter(None, (each.file, f"line {each.line}" if each.line else "")), each.message])
+            for each in services.config_problems
         ]
         self._problems = {
             "Parts of the config are ignored": in_config + self._keys.problems(),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import EngineHost, MemoryAdviser
+from workbench.core.kept import KeptSettings
 from workbench.core.logbook import LogBook
 from workbench.core.models import Catalog, LoadBook
 from workbench.core.prompt_text import PromptBook
@@ -57,6 +58,7 @@ class Services:
     """Writes a copied text to a new file in the export folder. Raises WorkbenchError. For a thread."""
     session_text: Callable[[Session, ExportFormat], str]
     """Writes a session in a format. Raises WorkbenchError where the format cannot hold one of its values."""
+    kept: KeptSettings
     no_model_hint: str = ""
     """How to get a model, where none is named and none is found."""
     servers: Servers | None = None

@@ -15,7 +15,7 @@ from workbench.core.config import ServerSetting
 from workbench.core.errors import ServerError, WorkbenchError
 from workbench.core.models import Catalog, LibraryView, ModelEntry, Naming, ScanProblem
 from workbench.core.recipe import Recipe
-from workbench.core.servers import Servers, is_server_ref, server_url
+from workbench.core.servers import Servers, server_url
 from workbench.engine.remote.addresses import AddressBook
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class ServedCatalog(Catalog, Servers):
 
     @override
     async def find_recipe(self, ref: str) -> Recipe | None:
-        return None if is_server_ref(ref) else await self._library.find_recipe(ref)
+        return await self._library.find_recipe(ref)
 
     @override
     async def add(self, address: str) -> Sequence[ModelEntry]:

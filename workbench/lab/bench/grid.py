@@ -120,8 +120,8 @@ class Grid:
     flash_attn: tuple[str, ...] = ("auto",)
     sequences: tuple[int, ...] = ()
     """Numbers of sequences that are computed together; empty for the ordinary tests of one."""
-    own: Mapping[str, Mapping[str, int]] = field(default_factory=dict, hash=False)
-    """By model: the fields that its Modelfile sets."""
+    own: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict, hash=False)
+    """By model: the fields that its Modelfile sets, or that are kept for it."""
     given: frozenset[str] = frozenset()
     """The fields that the user has set for all models, against their Modelfiles."""
 
@@ -134,7 +134,7 @@ class Grid:
         """What the Modelfile of a model sets and no option overrides, as options."""
         return tuple(f"{SETTING_OPTIONS[name]} {value}" for name, value in self._own(model).items())
 
-    def _own(self, model: str) -> Mapping[str, int]:
+    def _own(self, model: str) -> Mapping[str, int | str]:
         given = self.given | ({"n_ubatch"} if "n_batch" in self.given else set())
         return {name: value for name, value in self.own.get(model, {}).items() if name not in given}
 
@@ -191,18 +191,21 @@ class Grid:
 
 UBATCH = 512
 """Tokens that are computed at once, at most, where a Modelfile sets `num_batch`."""
-_PARAMETERS = {"num_gpu": "n_gpu_layers", "num_thread": "n_threads", "num_batch": "n_batch"}
-"""The parameters of a Modelfile that llama-bench has an option for; the context is as long as each test needs."""
+_PARAMETERS = {
+    "num_gpu": "n_gpu_layers", "num_thread": "n_threads", "num_batch": "n_batch",
+    "type_k": "type_k", "type_v": "type_v", "flash_attn": "flash_attn",
+}  # fmt: skip
+"""The parameters of a model that llama-bench has an option for; the context is as long as each test needs."""
 FROM_MODELFILES = frozenset({*_PARAMETERS.values(), "n_ubatch"})
 """The fields of `Grid` that a Modelfile can set."""
 
 
-def _said_by(recipe: Recipe) -> dict[str, int]:
-    """The fields of `Grid` that a Modelfile sets."""
+def _said_by(recipe: Recipe) -> dict[str, int | str]:
+    """The fields of `Grid` that a Modelfile sets, or that are kept for a model."""
     said = dict(recipe.parameters)
-    found = {name: value for own, name in _PARAMETERS.items() if isinstance(value := said.get(own), int)}
-    if "n_batch" in found:
-        found["n_ubatch"] = min(found["n_batch"], UBATCH)
+    found = {name: value for own, name in _PARAMETERS.items() if isinstance(value := said.get(own), int | str)}
+    if isinstance(batch := found.get("n_batch"), int):
+        found["n_ubatch"] = min(batch, UBATCH)
     return found
 
 

@@ -13,9 +13,11 @@ from workbench.core.chat import Message
 from workbench.core.engine import Engine
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Event, Token
+from workbench.core.kept import SYSTEM, taken
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.origins import Origins, from_origin, with_recommended
 from workbench.core.parameters import LoadSettings, Sampling, with_values
+from workbench.core.recipe import Recipe
 
 LaneState = Literal["waiting", "loading", "ready", "writing", "done", "stopped", "failed"]
 """`waiting`: for its turn; `ready`: open, and all questions from before it joined are answered."""
@@ -40,15 +42,32 @@ class LaneSpec:
     origins: Origins = field(default_factory=dict)
     """Where the values come from."""
 
+    kept: Recipe = field(default_factory=Recipe)
+    """What is kept for its model."""
+
+    def keeping(self, kept: Recipe) -> LaneSpec:
+        """The same lane with what is kept for its model, where nothing else was chosen for the race."""
+        system, values, origins = taken(kept, self.origins)
+        sampling, load = with_values(self.sampling, self.load, values)
+        return replace(
+            self,
+            system=system or self.system,
+            sampling=sampling,
+            load=load,
+            origins={**self.origins, **origins},
+            kept=kept,
+        )
+
     def changed(self, values: Mapping[str, object], system: str | None = None) -> LaneSpec:
         """The same lane with other parameters, and another system prompt. Raises ParameterError."""
         sampling, load = with_values(self.sampling, self.load, values)
+        own_system = [] if system in (None, self.system) else [SYSTEM]
         return replace(
             self,
             system=self.system if system is None else system,
             sampling=sampling,
             load=load,
-            origins={**self.origins, **from_origin(values, "lane")},
+            origins={**self.origins, **from_origin([*values, *own_system], "lane")},
             own_sampling=self.own_sampling or sampling != self.sampling,
         )
 

@@ -119,7 +119,7 @@ class Race:
         """Use other sampling parameters from the next question on, except in lanes with their own."""
         for lane in self.lanes:
             if not lane.spec.own_sampling:
-                lane.spec = replace(lane.spec, sampling=sampling, origins=origins)
+                lane.spec = replace(lane.spec, sampling=sampling, origins=origins).keeping(lane.spec.kept)
 
     def stop(self, lane: Lane | None = None) -> None:
         """Stop a lane, or all; what they have written stays."""

@@ -14,7 +14,8 @@ from typing import Any
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ParameterError, did_you_mean
-from workbench.core.origins import Origin
+from workbench.core.kept import SYSTEM
+from workbench.core.origins import Origin, from_origin
 from workbench.core.parameters import LoadSettings, Sampling, with_values
 from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of, shown
 from workbench.store.config.servers import BadValueError
@@ -129,6 +130,7 @@ class _ConfigReader:
             if key in SETTINGS:
                 try:
                     taken[key] = SETTINGS[key].check(value)
+                    origins |= from_origin([SYSTEM] if key == SYSTEM else [], "config")
                 except BadValueError as error:
                     self.note((key,), str(error))
             elif key not in TABLES:

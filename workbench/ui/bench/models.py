@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from textual.screen import Screen
 
+from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
@@ -34,8 +35,8 @@ class BenchModels:
 
     @property
     def recipes(self) -> Mapping[str, Recipe | None]:
-        """By the reference of each model, its Modelfile."""
-        return {model.ref: model.recipe for model in self._models}
+        """By the reference of each model, its Modelfile and what is kept for it."""
+        return {model.ref: kept_recipe(self._services.kept.of(model)).onto(model.recipe or Recipe()) for model in self._models}
 
     @property
     def names(self) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from textual.worker import Worker, get_current_worker
 
 from workbench.core.engine import Engine
 from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.kept import SYSTEM
 from workbench.core.models import ModelEntry, variants_of
 from workbench.core.origins import recommended_text
 from workbench.core.parameters import LoadSettings
@@ -96,7 +97,7 @@ class ModelLoader:
         asked = self._workspace.conversation.load
         try:
             if recipe is None:
-                recipe = await self._services.catalog.find_recipe(ref) or NOTHING
+                recipe = await self._services.catalog.find_recipe(ref) or Recipe()
             had = len(self._workspace.conversation.turns)
             engine = await self._workspace.open(ref, label, recipe)
             if recipe.messages and had:
@@ -112,7 +113,7 @@ class ModelLoader:
         except WorkbenchError as error:
             self._show_refused(error, asked)
         else:
-            self._show_loaded(engine)
+            self._show_loaded(engine, recipe)
         finally:
             self._view.end_work()
             if self._loading is get_current_worker():
@@ -124,10 +125,12 @@ class ModelLoader:
         if self._workspace.conversation.load != asked:
             self._view.status.say("The load settings are again those of the last model that was loaded.")
 
-    def _show_loaded(self, engine: Engine) -> None:
+    def _show_loaded(self, engine: Engine, recipe: Recipe) -> None:
         info = engine.info
         self._view.status.say(f"{info.model.label} is ready: loaded in {fmt.milliseconds(info.load_ms)}.")
         self._view.add_swap()
+        if recipe.kept:
+            self._view.add(Notice(f"Kept for this model: {', '.join(sorted(recipe.kept))}.", severity="information"))
         conversation = self._workspace.conversation
         if text := recommended_text(conversation.sampling, conversation.origins):
             self._view.add(Notice(text, severity="information"))
@@ -149,9 +152,10 @@ def brought(model: ModelEntry, taken: Recipe) -> str:
     own = model.recipe or Recipe()
     parts = [f"the adapter {PurePath(own.adapter).name}"] if own.adapter else []
     parts += ["a chat template"] if own.template else []
-    parts += ["a system prompt"] if taken.system else []
-    parts += [f"{name} {cut(fmt.value(value), LONGEST_VALUE)}" for name, value in taken.parameters[:SHOWN_PARAMETERS]]
-    if (more := len(taken.parameters) - SHOWN_PARAMETERS) > 0:
+    parts += ["a system prompt"] if taken.system and SYSTEM not in taken.kept else []
+    parameters = [(name, value) for name, value in taken.parameters if name not in taken.kept]
+    parts += [f"{name} {cut(fmt.value(value), LONGEST_VALUE)}" for name, value in parameters[:SHOWN_PARAMETERS]]
+    if (more := len(parameters) - SHOWN_PARAMETERS) > 0:
         parts.append(fmt.counted(more, "more parameter"))
     if count := len(taken.messages):
         parts.append("a message" if count == 1 else f"{count} messages")

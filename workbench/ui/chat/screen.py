@@ -234,10 +234,13 @@ class ChatScreen(Screen[None]):
 
     async def _change_settings(self, settings: Settings) -> None:
         await self._workspace.change(settings.system, settings.values)
-        if settings.save:
-            self._save_defaults()
-        if settings.reload:
-            self.loader.reload()
+        match settings.then:
+            case "save":
+                self._save_defaults()
+            case "reload":
+                self.loader.reload()
+            case "keep" | "forget":
+                await self._keep_for_model(forget=settings.then == "forget")
         self.view.look()
 
     def _save_defaults(self) -> None:
@@ -249,6 +252,27 @@ class ChatScreen(Screen[None]):
             self.status.say("Saved: new conversations begin with these settings.")
             for text in replaced:
                 self.view.add(Notice(text, severity="warning"))
+
+    async def _keep_for_model(self, *, forget: bool = False) -> None:
+        """Keep the settings of this chat for the open model, or remove what is kept for it."""
+        engine = self._workspace.engine
+        if engine is None:
+            self.status.say("No model is open to keep settings for.")
+            return
+        model = engine.info.model
+        try:
+            if forget:
+                names = await self._workspace.forget_for_model(engine)
+            else:
+                names = self._workspace.keep_for_model(model)
+        except WorkbenchError as error:
+            self.view.add_error(error)
+            return
+        if not names:
+            self.status.say(f"Nothing is kept for {model.name}." if forget else "Nothing was set in this chat.")
+            return
+        self.status.say(f"{'No longer kept' if forget else 'Kept'} for {model.name}: {', '.join(names)}.")
+        self.view.look()
 
     # Commands and the palette
 
@@ -296,6 +320,8 @@ class ChatScreen(Screen[None]):
             ("Copy the last answer to a file", "Write the last answer to a file.",
              partial(branches.copy_answer, to_file=True)),
             ("Save the settings as defaults", "Use them for every new conversation.", self._save_defaults),
+            ("Keep the settings for the model", "Use them whenever this model is loaded.",
+             lambda: self.view.run(self._keep_for_model(), "settings", "settings")),
             ("Inspect the model", "Show everything in the file of the open model.", inspect),
             ("Quantize the model", "Make another quantization of the open model.", quantize),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from textual import on
 from textual.app import ComposeResult
@@ -14,11 +14,14 @@ from textual.getters import query_one
 from textual.widgets import Input, Label, TextArea
 from typing_extensions import override
 
+from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.dialogs.parameter_field import ParameterField, shown
 from workbench.ui.kit.sanitize import clean
+
+Then = Literal["", "save", "keep", "forget", "reload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,11 @@ class Settings:
     system: str
     values: Mapping[str, Value] = field(default_factory=dict)
     """The changed values by parameter name."""
-    save: bool = False
-    """Whether to save them as defaults."""
-    reload: bool = False
-    """Whether to reload the model at once."""
+    then: Then = ""
+    """What follows: save them as defaults, keep them for the model or remove what is kept, or reload the model."""
+
+
+KEYS = "Esc done · ^R default · F9 reload · F7 all chats · F8 this model · ^K forget"
 
 
 class SettingsDialog(Dialog[Settings | None]):
@@ -41,9 +45,14 @@ class SettingsDialog(Dialog[Settings | None]):
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f6", "close", "Done", id="settings.close", tooltip="Close the settings and apply them."),
-        Binding("f9", "close(False, True)", "Reload now", id="settings.reload",
+        Binding("f9", "close('reload')", "Reload now", id="settings.reload",
                 tooltip="Apply the settings and reload the model."),
-        Binding("f7", "close(True)", "Save as defaults", id="settings.save", tooltip="Save the settings as defaults."),
+        Binding("f7", "close('save')", "Save as defaults", id="settings.save",
+                tooltip="Save the settings as defaults."),
+        Binding("f8", "close('keep')", "Keep for model", id="settings.keep",
+                tooltip="Keep what was set in this chat for the model, whenever it is loaded."),
+        Binding("ctrl+k", "close('forget')", "Forget", id="settings.forget", priority=True,
+                tooltip="Remove everything that is kept for the model."),
         Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
         Binding("up", "app.focus_previous", "Back", id="settings.previous", show=False,
@@ -62,9 +71,9 @@ class SettingsDialog(Dialog[Settings | None]):
         self._origins = origins
 
     def compose(self) -> ComposeResult:
-        with dialog_box("settings-box", "Settings", "Esc done · Ctrl+R default · F9 reload now · F7 save as defaults"):
+        with dialog_box("settings-box", "Settings", KEYS):
             with VerticalScroll(id="settings-fields", can_focus=False):
-                yield Label("SYSTEM PROMPT", classes="dialog-heading", markup=False)
+                yield Label(self._system_heading, classes="dialog-heading", markup=False)
                 area = TextArea(clean(self._system), id="settings-system", compact=True, tab_behavior="focus")
                 area.cursor_blink = False
                 yield area
@@ -73,6 +82,11 @@ class SettingsDialog(Dialog[Settings | None]):
                 yield Label("MODEL · after a reload", classes="dialog-heading", markup=False)
                 yield from self._fields(reload=True)
             yield Label("", id="settings-help", markup=False)
+
+    @property
+    def _system_heading(self) -> str:
+        origin = self._origins.get(SYSTEM)
+        return f"SYSTEM PROMPT · {origin}" if origin and self._system else "SYSTEM PROMPT"
 
     def _fields(self, *, reload: bool) -> ComposeResult:
         for parameter in PARAMETERS.values():
@@ -96,15 +110,15 @@ class SettingsDialog(Dialog[Settings | None]):
         self.focus_next()
 
     @override
-    def action_close(self, save: bool = False, reload: bool = False) -> None:
-        """Apply the settings; with `save`, also save them as defaults; with `reload`, reload the model at once."""
+    def action_close(self, then: Then = "") -> None:
+        """Apply the settings, and do what follows."""
         fields = list(self.query(ParameterField))
         if wrong := [each.parameter.label for each in fields if each.problem]:
             self.notify(f"Invalid and ignored: {', '.join(wrong)}.", severity="warning")
         values = {each.parameter.name: each.value for each in fields if each.changed and each.value is not None}
         # A text that is shown cleaned must not change unless it was edited.
         system = self._system if self.system.text == clean(self._system) else self.system.text
-        self.dismiss(Settings(system, values, save, reload))
+        self.dismiss(Settings(system, values, then))
 
     def action_default(self) -> None:
         for each in self.query(ParameterField):

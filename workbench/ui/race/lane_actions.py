@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from textual.screen import Screen
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
 from workbench.core.tree import Turn
 from workbench.lab.race.lane import Lane, LaneSpec
@@ -81,7 +82,8 @@ class LaneActions:
         self._changed()
 
     def _spec(self, model: ModelEntry) -> LaneSpec:
-        return self._terms().lane(model.ref, model.label, model.recipe, model)
+        kept = kept_recipe(self._services.kept.of(model))
+        return self._terms().lane(model.ref, model.label, model.recipe, model).keeping(kept)
 
     def choose(self, instead: LaneColumn | None = None) -> None:
         """Let the user choose a model, for a new lane or to replace another."""
@@ -119,8 +121,12 @@ class LaneActions:
         spec = column.lane.spec
 
         def chosen(settings: Settings | None) -> None:
-            if settings is not None and (tuned := spec.changed(settings.values, settings.system)) != spec:
+            if settings is None:
+                return
+            if (tuned := spec.changed(settings.values, settings.system)) != spec:
                 self._work(self._replace(column, tuned), "change a lane")
+            if settings.then in ("save", "keep", "forget"):
+                self._say("The settings of a lane are for this race alone; those of the chat can be saved or kept.")
 
         self._screen.app.push_screen(
             SettingsDialog(spec.system, column.lane.sampling, spec.load, column.lane.origins), chosen

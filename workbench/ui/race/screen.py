@@ -113,7 +113,7 @@ class RaceScreen(Screen[None]):
         return self._race.running
 
     def _terms(self) -> RaceTerms:
-        conversation = self._workspace.conversation
+        conversation = self._workspace.general
         return RaceTerms(
             conversation.load, conversation.sampling, conversation.system, self._greedy, conversation.origins
         )

@@ -10,9 +10,10 @@ from typing import Literal
 from workbench.core.chat import Message
 from workbench.core.config import Config, Overflow
 from workbench.core.engine import Request
+from workbench.core.kept import SYSTEM, taken
 from workbench.core.models import ModelEntry
 from workbench.core.origins import Origin, Origins, from_origin, set_names, with_recommended
-from workbench.core.parameters import SAMPLING_NAMES, LoadSettings, Sampling, Value, get_value, with_values
+from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value, with_values
 from workbench.core.recipe import GIVEN, Recipe
 from workbench.core.session import Session
 from workbench.core.tree import EDITED, INTERRUPTED, History, Making, Node, Tree, Turn, View
@@ -50,7 +51,7 @@ class Conversation:
             session.name,
             session.pinned,
             # Its answers were written with these values, also where they are the defaults.
-            origins=from_origin(SAMPLING_NAMES, "stored chat"),
+            origins=from_origin([*PARAMETERS, SYSTEM], "stored chat"),
         )
 
     def successor(self) -> Conversation:
@@ -162,28 +163,53 @@ class Conversation:
             ParameterError: A name is unknown, or a value is out of its range; nothing is changed.
         """
         self.sampling, self.load = with_values(self.sampling, self.load, values)
+        changed = [*values, *([SYSTEM] if system != self.system else [])]
         self.system = system
-        self.origins = {**self.origins, **from_origin(values, "this chat")}
+        self.origins = {**self.origins, **from_origin(changed, "this chat")}
 
     def take(self, recipe: Recipe) -> None:
-        """Take the settings of a Modelfile, in which those of the command line may have replaced some."""
-        given = dict(recipe.parameters)
-        origins: dict[str, Origin] = from_origin(given, "Modelfile")
+        """Take the settings of a Modelfile, in which those of the command line may have replaced some, and the kept."""
+        system, given, found = taken(recipe, self.origins)
+        origins: dict[str, Origin] = dict(found)
         for name, value in given.items():
             is_same = get_value(self.sampling, self.load, name) == value
             if is_same and self.origins.get(name) == "command line":
                 origins[name] = "command line"
-        self.change(recipe.system or self.system, given)
+        self.change(system or self.system, given)
         self.origins = {**self.origins, **origins}
+
+    def leave_model(self, config: Config) -> None:
+        """Go back to the configuration for all that is kept for the model so far."""
+        left = [name for name, origin in self.origins.items() if origin == "model"]
+        values = {name: get_value(config.sampling, config.load, name) for name in left if name != SYSTEM}
+        self.change(config.system if SYSTEM in left else self.system, values)
+        self.origins = {name: origin for name, origin in self.origins.items() if name not in left}
+        self.origins |= {name: config.origins[name] for name in left if name in config.origins}
+
+    def general(self, config: Config) -> Conversation:
+        """The same without what is kept for the model or recommended by its author."""
+        copy = replace(self)
+        copy.leave_model(config)
+        copy.use_recommended(())
+        return copy
+
+    def to_keep(self, config: Config) -> dict[str, Value]:
+        """What the user has set for this model: in this chat, on the command line, or kept already.
+
+        A stored chat has no origins: of its values, those that differ from the configuration.
+        """
+        now = {name: get_value(self.sampling, self.load, name) for name in PARAMETERS} | {SYSTEM: self.system}
+        usual = {name: get_value(config.sampling, config.load, name) for name in PARAMETERS} | {SYSTEM: config.system}
+        return {
+            name: now[name]
+            for name, origin in self.origins.items()
+            if origin in ("this chat", "command line", "model")
+            or (origin == "stored chat" and now[name] != usual[name])
+        }
 
     def use_recommended(self, recommended: Iterable[tuple[str, Value]]) -> None:
         """Use what the author of the model recommends, where nothing else has set a value."""
         self.sampling, self.origins = with_recommended(self.sampling, self.origins, recommended)
-
-    @property
-    def default_sampling(self) -> Sampling:
-        """The sampling parameters without what the author of one model recommends."""
-        return with_recommended(self.sampling, self.origins, ())[0]
 
     def session(self, session_id: str, model: ModelEntry | None) -> Session:
         """The conversation as it would be stored."""

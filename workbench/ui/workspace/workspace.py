@@ -16,9 +16,10 @@ from workbench.core.answer import Outcome
 from workbench.core.chat import Message
 from workbench.core.engine import Engine, Request
 from workbench.core.errors import CancelledError, SessionError, WorkbenchError
+from workbench.core.kept import kept_recipe
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import ModelEntry, Naming
-from workbench.core.origins import Origins
+from workbench.core.origins import from_origin
 from workbench.core.recipe import Recipe
 from workbench.core.session import ExportFormat, Session
 from workbench.core.telemetry import Situation
@@ -84,26 +85,34 @@ class Workspace:
         Raises:
             WorkbenchError: It could not be opened; the conversation has the load settings of the last model that was.
         """
-        _, load = recipe.settings(self.conversation.sampling, self.conversation.load)
+        trial = replace(self.conversation)
+        self._bring(trial, recipe)
         try:
-            engine = await self.slot.open(ref, label, load)
+            engine = await self.slot.open(ref, label, trial.load)
         except CancelledError:
             raise
         except WorkbenchError:
             await self._load_as_before()
             raise
-        before = self.conversation.sampling
-        self.conversation.use_recommended(engine.info.recommended)
-        if recipe.system or recipe.parameters:
-            self.conversation.take(recipe)
-        if recipe.system or recipe.parameters or self.conversation.sampling != before:
-            await self.recorder.settings(self.conversation)
+        conversation = self.conversation
+        before = conversation.system, conversation.sampling, conversation.load
+        self._bring(conversation, recipe, engine)
+        if before != (conversation.system, conversation.sampling, conversation.load):
+            await self.recorder.settings(conversation)
         if not self.conversation.turns:
             self.conversation.begin_with(recipe.messages)
         await self.swaps.opened(engine)
         await self.recorder.model(engine.info.model)
         self._digest = await self._services.sessions.digest(engine.info.model)
         return engine
+
+    def _bring(self, conversation: Conversation, recipe: Recipe, engine: Engine | None = None) -> None:
+        """Give a conversation what a model brings, in place of what the model before did."""
+        if recipe is not NOTHING:
+            conversation.leave_model(self._config)
+        if engine is not None:
+            conversation.use_recommended(engine.info.recommended)
+        conversation.take(recipe)
 
     async def answer(self, engine: Engine, text: str, emit: Emit) -> Outcome:
         """Ask the open model a question. Returns how the answer ended; it is part of the conversation then."""
@@ -222,17 +231,38 @@ class Workspace:
 
     def save_defaults(self) -> Sequence[str]:
         """Make the current settings the defaults of new conversations. Returns and raises as `Services.save_config`."""
-        now = self.conversation
-        changes: dict[str, Any] = {"system": now.system, "sampling": now.default_sampling, "load": now.load}
+        now = self.general
+        changes: dict[str, Any] = {"system": now.system, "sampling": now.sampling, "load": now.load}
         replaced = self._services.save_config(changes)
-        kept: Origins = {name: "config" for name, origin in now.origins.items() if origin != "author"}
-        self._config = replace(self._config, **changes, origins=kept)
+        self._config = replace(self._config, **changes, origins=from_origin(now.origins, "config"))
         return replaced
+
+    @property
+    def general(self) -> Conversation:
+        """The conversation with the settings that do not come from the model."""
+        return self.conversation.general(self._config)
+
+    def keep_for_model(self, model: ModelEntry) -> tuple[str, ...]:
+        """Keep the settings of this chat for a model. Returns their names; raises as `KeptSettings.keep`."""
+        values = self.conversation.to_keep(self._config)
+        if values:
+            self._services.kept.keep(model, values)
+            self.conversation.origins = {**self.conversation.origins, **from_origin(values, "model")}
+        return tuple(values)
+
+    async def forget_for_model(self, engine: Engine) -> tuple[str, ...]:
+        """Remove what is kept for the open model. Returns the names; raises as `KeptSettings.forget`."""
+        model = engine.info.model
+        names = self._services.kept.forget(model)
+        self._bring(self.conversation, model.recipe or Recipe(), engine)
+        await self.recorder.settings(self.conversation)
+        return names
 
     async def new(self) -> None:
         await self._switch_to(self.conversation.successor())
         if self.engine is not None:
             self.conversation.use_recommended(self.engine.info.recommended)
+            self.conversation.take(kept_recipe(self._services.kept.of(self.engine.info.model)))
         if self.model is not None and self.model.recipe is not None:
             self.conversation.begin_with(self.model.recipe.messages)
 
