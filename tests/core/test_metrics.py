@@ -251,3 +251,31 @@ def test_a_client_takes_the_wait_for_the_prefill_where_nobody_tells(source, timi
     lane = Lane(Meter(5_000 * MS, source=source)).wait(own=100).token()
     found = lane.finish(Usage(50, 10, 1), timings=timings).prefill_tps
     assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_thoughts_and_answer_are_measured_apart():
+    meter = Meter(0)
+    for index, kind in enumerate(["reasoning"] * 5 + ["answer"] * 10):
+        meter.feed(Token("x", index, kind, index * 10**8, index * 10**8))
+    found = meter.metrics()
+    assert (found.reasoning_tokens, found.answer_tokens) == (5, 10)
+    assert (found.reasoning_ms, found.answer_ms) == (400, 1000)
+    assert (found.reasoning_tps, found.answer_tps) == (10, 10)
+    # A server that sends several tokens in one piece.
+    meter.feed(Finished("stop", Usage(3, None, 30), 0, 0))
+    found = meter.metrics()
+    assert (found.reasoning_tokens, found.answer_tokens) == (10, 20)
+
+
+def test_an_answer_that_becomes_thoughts_and_thoughts_that_are_hidden():
+    meter = Meter(0)
+    for index in range(3):
+        meter.feed(Token("x", index, "answer", index * 10**8, index * 10**8))
+    assert meter.metrics().reasoning_tokens is None
+    meter.feed(Token("y", 4, "answer", 4 * 10**8, 4 * 10**8, recast=True))
+    assert (meter.metrics().reasoning_tokens, meter.metrics().reasoning_ms) == (3, 200)
+    hidden = Meter(0)
+    hidden.feed(Token("x", 1, "answer", 0, 0))
+    hidden.feed(Finished("stop", Usage(3, None, 9, unseen_tokens=8), 0, 0))
+    found = hidden.metrics()
+    assert (found.reasoning_tokens, found.answer_tokens, found.reasoning_ms) == (8, 1, None)

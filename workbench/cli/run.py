@@ -28,8 +28,8 @@ from workbench.core.units import figure_text
 
 FAILED = 1
 FIGURES = (
-    "prompt_tokens", "cached_tokens", "completion_tokens", "load_ms", "ttft_ms", "ttfo_ms", "prefill_tps", "decode_tps",
-    "itl_p50_ms", "itl_p95_ms",
+    "prompt_tokens", "cached_tokens", "completion_tokens", "reasoning_tokens", "load_ms", "ttft_ms", "ttfo_ms",
+    "prefill_tps", "decode_tps", "reasoning_ms", "reasoning_tps", "answer_ms", "answer_tps", "itl_p50_ms", "itl_p95_ms",
 )  # fmt: skip
 """The figures of `AnswerMetrics` that `--json` prints."""
 

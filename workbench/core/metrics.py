@@ -7,6 +7,9 @@
 | `ttfo_ms` | request submitted -> first token of the answer itself with text |
 | `prefill_tps` | prompt tokens that were really computed / time in prefill, on the lane's clock |
 | `decode_tps` | (N - 1) / (last token - first token), on the lane's clock; N is the count of whoever tokenized |
+| `reasoning_tokens`, `reasoning_ms` | tokens of the thoughts; first token -> their last one, on the lane's clock |
+| `answer_ms` | last token of the thoughts -> last token |
+| `reasoning_tps`, `answer_tps` | `decode_tps` of the thoughts and of the answer after them |
 | `itl_p50_ms`, `itl_p95_ms` | gaps between tokens on the lane's clock; the p95 only from 20 gaps on |
 
 Where a server reports its own times, they count for the two speeds (`source` is `server`). Where it reports none, the
@@ -22,6 +25,7 @@ from array import array
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token, Usage
 
@@ -54,6 +58,13 @@ class AnswerMetrics:
     """Who measured the times to the first token and the gaps: who receives the tokens, never a server."""
     total_ms: float | None = None
     """Request submitted -> end, on the wall clock."""
+    reasoning_tokens: int | None = None
+    """Tokens of the thoughts, of `completion_tokens`; None where there are none. Exact where `source` is the engine."""
+    reasoning_ms: float | None = None
+    reasoning_tps: float | None = None
+    answer_ms: float | None = None
+    """The time after the thoughts; None where there are none."""
+    answer_tps: float | None = None
     energy_joules: float | None = None
     """GPU energy in that time, by their own counters; other programs on them are included."""
 
@@ -63,6 +74,13 @@ class AnswerMetrics:
         if self.energy_joules is None or not self.completion_tokens:
             return None
         return self.energy_joules / self.completion_tokens
+
+    @property
+    def answer_tokens(self) -> int | None:
+        """Tokens of the answer itself, without the thoughts."""
+        if self.completion_tokens is None:
+            return None
+        return max(0, self.completion_tokens - (self.reasoning_tokens or 0))
 
     @property
     def context_used(self) -> int | None:
@@ -127,6 +145,10 @@ class Meter:
         self._gaps_ns = array("q")
         self.tokens = 0
         """Seen so far."""
+        self._thoughts = 0
+        """Those of them that belong to thoughts."""
+        self._thoughts_ns = 0
+        """When the last of these was there, on the lane's clock."""
         self._recent: deque[int] = deque()
         self._end: Finished | None = None
         self._end_ns: int | None = None
@@ -151,6 +173,10 @@ class Meter:
         self.tokens += 1
         if token.recast:
             self._first_answer_ns = None
+            self._thoughts, self._thoughts_ns = self.tokens - 1, self._last_lane_ns
+        if token.kind == "reasoning":
+            self._thoughts += 1
+            self._thoughts_ns = token.lane_ns
         if token.text:
             self._see_text(token)
         if self._first_lane_ns is None:
@@ -189,6 +215,22 @@ class Meter:
             # A server may send several in one piece, and reports their number at the end.
             tokens = max(tokens, usage.completion_tokens - usage.unseen_tokens)
         return per_second(tokens - 1, self._last_lane_ns - self._first_lane_ns)
+
+    def _apart(self, completion: int, unseen: int) -> dict[str, Any]:
+        """The figures of the thoughts and of the answer after them; none where there are no thoughts."""
+        start = self._first_lane_ns
+        if not self._thoughts or start is None:
+            return {"reasoning_tokens": unseen or None}
+        # A server may send several tokens in one piece, and reports their number at the end.
+        thoughts = round(self._thoughts * max(completion - unseen, self.tokens) / self.tokens)
+        thinking_ns, answer_ns = self._thoughts_ns - start, self._last_lane_ns - self._thoughts_ns
+        return {
+            "reasoning_tokens": thoughts,
+            "reasoning_ms": _milliseconds(thinking_ns),
+            "reasoning_tps": per_second(thoughts - 1, thinking_ns),
+            "answer_ms": _milliseconds(answer_ns),
+            "answer_tps": per_second(completion - unseen - thoughts, answer_ns),
+        }
 
     def _waited_tps(self, usage: Usage) -> float | None:
         """The prefill as a client sees it: the whole wait for the first token."""
@@ -230,6 +272,7 @@ class Meter:
             source=source,
             latency_source=self._source,
             total_ms=_milliseconds(None if self._end_ns is None else self._end_ns - self._submitted_ns),
+            **self._apart(completion, usage.unseen_tokens if usage else 0),
         )
 
 

@@ -85,10 +85,27 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
         Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}")),
         Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
         Ranked(7, figure_row("  cached", reused, width)),
-        Ranked(1, figure_row("Answer", written, width, " tokens")),
+        *_answer_lines(metrics, written, width),
         latency(6, "Gap p50", metrics.itl_p50_ms),
         latency(6, "Gap p95", metrics.itl_p95_ms),
     ]
+
+
+def _answer_lines(metrics: AnswerMetrics, written: str, width: int) -> list[Ranked]:
+    """What was written; thoughts and answer apart, each with its time and its speed."""
+    if not metrics.reasoning_tokens:
+        return [Ranked(1, figure_row("Answer", written, width, " tokens"))]
+    parts = (
+        ("Thoughts", metrics.reasoning_tokens, metrics.reasoning_ms, metrics.reasoning_tps),
+        ("Answer", metrics.answer_tokens, metrics.answer_ms, metrics.answer_tps),
+    )
+    mark = "" if metrics.source == "engine" else "≈"
+    rows: list[Ranked] = []
+    for name, tokens, time_ms, speed in parts:
+        rows.append(Ranked(1, figure_row(name, f"{mark}{fmt.count(tokens)}", width, " tokens")))
+        if time_ms:
+            rows.append(Ranked(2, figure_row(f"  {fmt.milliseconds(time_ms)}", fmt.rate(speed), width, " tok/s")))
+    return rows
 
 
 def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
@@ -161,6 +178,17 @@ def _always(lines: Sequence[Content]) -> list[Ranked]:
     return [Ranked(1, line) for line in lines]
 
 
+def _thoughts_parts(metrics: AnswerMetrics) -> list[tuple[tuple[str, str], ...]]:
+    if not metrics.reasoning_tokens:
+        return []
+    label, value = "gauge--label", "gauge--value"
+    time = "" if metrics.reasoning_ms is None else f" {fmt.milliseconds(metrics.reasoning_ms)}"
+    return [
+        (("thoughts ", label), (f"{fmt.count(metrics.reasoning_tokens)}{time}", value)),
+        (("answer ", label), (fmt.count(metrics.answer_tokens), value)),
+    ]
+
+
 def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
     """The two rows of the strip, with as many figures as there is room for."""
     info, metrics, machine = readings.info, readings.metrics or AnswerMetrics(), readings.machine
@@ -173,6 +201,7 @@ def strip_lines(readings: StatsReadings, width: int) -> list[Content]:
     first = [
         ((fmt.rate(readings.decode_tps), "gauge--figure"), (" tok/s", label)),
         (("TTFT ", label), (fmt.milliseconds(metrics.ttft_ms), value)),
+        *_thoughts_parts(metrics),
         (("prefill ", label), (f"{fmt.rate(metrics.prefill_tps)}", value), (" tok/s", label)),
         (("cached ", label), (f"{fmt.count(cached)}/{fmt.count(total)}", value)),
     ]

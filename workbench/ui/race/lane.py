@@ -83,7 +83,8 @@ class LaneText(RaceLines):
     def _take(self, lane: Lane) -> int:
         """Append the new text; gives the first line that changed."""
         message = lane.answer.message() if lane.answer else None
-        text = message.reasoning + message.content if message else ""
+        gap = "\n\n" if message and message.reasoning and message.content else ""
+        text = message.reasoning + gap + message.content if message else ""
         changed = self._document.append(clean(text[self._taken :]))
         self._taken = len(text)
         return changed

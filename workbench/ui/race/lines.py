@@ -77,7 +77,8 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     unit = " token" if meter and meter.tokens == 1 else " tokens"
     by = "" if speed is None or metrics.source == "engine" else f" {metrics.source}"
     rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
-    third = styled(*rate, (tokens, "lane--value"), (unit, _DIM))
+    thoughts = f", {fmt.count(metrics.reasoning_tokens)} of thoughts" if metrics.reasoning_tokens else ""
+    third = styled(*rate, (tokens, "lane--value"), (f"{unit}{thoughts}", _DIM))
     fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
     return [cut_line(third, width), cut_line(fourth, width)]
 
@@ -114,12 +115,15 @@ def answer_lines(lane: Lane, divergence: int | None, width: int) -> list[Content
         return []
     message = lane.answer.message()
     thoughts, text = clean(message.reasoning), clean(message.content)
-    whole = thoughts + text
+    gap = "\n\n" if thoughts and text else ""
+    whole = thoughts + gap + text
     spans = [Span(0, len(thoughts), _THOUGHT)] if thoughts else []
     if divergence is not None and divergence <= len(lane.ends):
         written = message.reasoning + message.content
         start = len(clean(written[: lane.ends[divergence - 1] if divergence else 0]))
         end = len(clean(written[: lane.ends[divergence]])) if divergence < len(lane.ends) else start
+        start += len(gap) * (start >= len(thoughts))
+        end += len(gap) * (end > len(thoughts))
         # A blank or missing token is marked at the character next to it.
         if not whole[start:end].strip():
             start, end = (start, start + 1) if start < len(whole) else (max(0, len(whole) - 1), len(whole))
