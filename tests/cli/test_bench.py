@@ -172,6 +172,14 @@ def test_what_is_felt_goes_through_the_ordinary_engine(call):
     assert (line["n_prompt"], line["answers"]) == (32, 2)
     assert line["ttft_p50_ms"] > 0
     assert line["ttft_p95_ms"] is None
+    assert {name: value["from"] for name, value in line["settings"].items()} == {
+        "seed": "bench",
+        "num_predict": "bench",
+    }
+    call("settings", "scripted", "--set", "top_k=7")
+    out = call("bench", "scripted", "--felt", "32", "-n", "8", "-r", "1")[1]
+    assert "sampling: top_k 7 (model), seed 1 (bench), num_predict 8 (bench)" in out
+    call("settings", "scripted", "--forget", "all")
 
 
 def test_runs_are_kept_shown_and_laid_beside_each_other(call, bencher):

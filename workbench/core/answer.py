@@ -87,6 +87,16 @@ class Answer:
         """Whether any text was generated."""
         return any(map(any, self._texts.values()))
 
+    @property
+    def has_answer(self) -> bool:
+        """Whether any text of the answer itself was generated."""
+        return any(self._texts["answer"])
+
+    @property
+    def is_thinking(self) -> bool:
+        """Whether thoughts are being written."""
+        return self.phase == "decode" and any(self._texts["reasoning"]) and not self.has_answer
+
     def message(self) -> Message:
         """The answer so far."""
         return Message("assistant", "".join(self._texts["answer"]), "".join(self._texts["reasoning"]))

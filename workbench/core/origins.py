@@ -12,7 +12,9 @@ from typing import Any, Literal
 
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, changed_values, get_value
 
-Origin = Literal["author", "config", "command line", "Modelfile", "model", "this chat", "stored chat", "lane", "race"]
+Origin = Literal[
+    "author", "config", "command line", "Modelfile", "model", "this chat", "stored chat", "lane", "race", "bench"
+]
 """`author`: the file of the model recommends it; `model`: the user keeps it for that model."""
 
 Origins = Mapping[str, Origin]
@@ -59,13 +61,15 @@ def recommended_text(sampling: Sampling, origins: Origins) -> str:
     return f"The model's author recommends {listed}: used where you set nothing else." if listed else ""
 
 
-def sourced_values(sampling: Sampling, load: LoadSettings, origins: Origins) -> dict[str, dict[str, object]]:
+def sourced_values(sampling: Sampling, load: LoadSettings, origins: Mapping[str, str]) -> dict[str, dict[str, object]]:
     """`value` and `from` of each parameter that was set or differs from its default; for JSON."""
     changed = changed_values(sampling, load)
+    # A stored chat has all values, also those that nobody has set.
+    named = {name for name, origin in origins.items() if origin != "stored chat"}
     return {
         name: {"value": get_value(sampling, load, name), "from": origins.get(name)}
         for name in PARAMETERS
-        if name in changed or name in origins
+        if name in changed or name in named
     }
 
 

@@ -158,7 +158,7 @@ def test_disturbed_results_have_a_mark_that_is_explained():
 
 def test_what_is_felt():
     found = LatencyResult(64, 8, True, (LatencyAnswer(10.0, 30.0, 65, 64, 8), LatencyAnswer(20.0, None, 65, None, 8)))
-    fields = latency_fields(found, "a Q4_0")
+    fields = latency_fields(found, "a Q4_0", {})
     assert (fields["ttft_p50_ms"], fields["ttft_p95_ms"], fields["total_p50_ms"]) == (15, None, 30)
     assert (fields["cached_tokens"], fields["again"]) == (64, True)
     assert "a Q4_0, again" in latency_table([found], "a Q4_0")

@@ -323,3 +323,27 @@ def test_a_ratio_needs_both() -> None:
     assert ratio(None, 2.0) is None
     assert ratio(3.0, None) is None
     assert ratio(3.0, 0.0) is None
+
+
+async def test_the_thoughts_of_a_lane_are_ended_and_measured_apart(clock: FakeClock) -> None:
+    thinks = (Script.of("warm"), Script.of("It is four.", "Two and two and two and two and two and two make eight."))
+    lanes = [replace(model(name, measured_by=by), scripts=thinks) for name, by in (("a", "engine"), ("b", "client"))]
+    host = ScriptedHost(lanes, clock=clock, sleep=clock.sleep)
+    told: list[Sequence[Lane]] = []
+
+    def look(lane: Lane, event: object) -> None:
+        if lane.answer is not None and lane.answer.is_thinking and not told:
+            told.append(race.end_thoughts())
+
+    race = Race(host, Adviser(), [spec("a"), spec("b")], on_event=look)
+    assert race.end_thoughts() == []
+    await race.open()
+    race.ask("2+2?")
+    await race.finished()
+    first, second = race.lanes
+    assert told == [[first]]
+    assert [lane["text"] for lane in as_json(result_of(race))["lanes"]] == ["It is four.", "It is four."]
+    counts = [lane["reasoning_tokens"] for lane in as_json(result_of(race))["lanes"]]
+    assert 0 < counts[0] < counts[1] == len(thinks[1].reasoning)
+    assert race.end_thoughts(second) == []
+    await race.close()

@@ -13,13 +13,13 @@ from textual.widgets import TextArea
 from tests.ui.fakes import FakeClock, FakeStore, app_on, settle, shown, turns, until, writing
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError
-from workbench.core.events import Token
 from workbench.core.models import ModelEntry
 from workbench.core.session import Session
 from workbench.core.tree import INTERRUPTED, Node, Tree, Turn, View
 from workbench.engine.scripted import NO_DELAY, Pace, Script, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.chat.edit_dialog import EditDialog
+from workbench.ui.chat.stats_panel import panel_lines, strip_lines
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.transcript.turns import TurnLines
 
@@ -468,22 +468,31 @@ async def test_an_answer_that_adds_nothing_says_so(make_host: MakeHost, clock: F
         assert "added nothing" in turns(app)[-1]
 
 
-async def test_answer_now_says_what_it_does(host: ScriptedHost, clock: FakeClock) -> None:
-    app = app_on(host, clock, "tiny")
-    said = app.chat.status
+async def test_answer_now_ends_the_thoughts_and_says_where_it_cannot(make_host: MakeHost, clock: FakeClock) -> None:
+    script = Script(("It ", "is ", "four."), ("Two ", "and ", "two ") * 20)
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    app = app_on(make_host([ScriptedModel(entry, (script,), Pace(decode_tps=20))]), clock, "tiny")
     async with app.run_test(size=(120, 36)) as pilot:
         await settle(pilot)
         await pilot.press("ctrl+b")
         assert "No answer is being written" in shown(app)
-        clock.hold_after(1)
-        await pilot.press(*"why", "enter")
-        await until(pilot, lambda: writing(app))
+        app.chat.status.clear()
+        clock.hold_after(8)
+        await pilot.press("h", "i", "enter")
+        await until(pilot, lambda: writing(app) and writing(app).is_thinking)
         answering = app.workspace.answering
         assert answering is not None
+        app.chat.view.look()
+        assert "Ctrl+B answers now" in shown(app)
         await pilot.press("ctrl+b")
-        assert "This server cannot end the thoughts" in said.lines[0].plain
-        answering.answer.feed(Token("Because.", -1, "answer", 0, 0))
-        await pilot.press("ctrl+b")
-        assert "The thoughts of this answer have ended" in said.lines[0].plain
+        assert "The answer follows without further thoughts." in shown(app)
         clock.release()
+        await until(pilot, lambda: answering.answer.has_answer)
+        assert answering.end_thoughts() == "The thoughts of this answer have ended."
         await settle(pilot)
+        assert turns(app)[-1] == "It is four."
+        readings = app.workspace.readings()
+        assert 0 < ((readings.metrics and readings.metrics.reasoning_tokens) or 0) < 60
+        panel = [line.plain for line in panel_lines(readings, 31, 40)]
+        assert [line.split()[0] for line in panel if line.endswith(" tokens")] == ["Prompt", "Thoughts", "Answer"]
+        assert "thoughts" in strip_lines(readings, 80)[0].plain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.ui.fakes import FakeClock, FakeKept, app_on, models, settle, shown
 from workbench.core.config import Config
 from workbench.core.kept import kept_recipe
@@ -86,3 +88,18 @@ async def test_keeping_showing_and_removing(host: ScriptedHost, clock: FakeClock
         await pilot.press("ctrl+k")
         await settle(pilot)
         assert (kept.models, app.workspace.conversation.sampling) == ({}, Sampling())
+
+
+async def test_for_the_model_of_a_server_the_settings_say_what_is_not_sent(clock: FakeClock) -> None:
+    served = replace(models()[0], measured_by="client")
+    app = app_on(ScriptedHost([served], clock=clock, sleep=clock.sleep), clock, served.entry.ref)
+    async with app.run_test(size=(120, 50)) as pilot:
+        await settle(pilot)
+        await app.workspace.change("", {"top_k": 7})
+        await pilot.press("f6")
+        await settle(pilot)
+        fields = {field.parameter.name: str(field.note.content) for field in app.screen.query(ParameterField)}
+        assert fields["temperature"] == "not sent: the server decides"
+        assert fields["top_k"] == "this chat · default 40"
+        assert fields["seed"] == "random each time"
+        assert fields["num_ctx"] == "automatic"

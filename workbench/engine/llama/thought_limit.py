@@ -31,6 +31,7 @@ class ThoughtLimit:
         self._budget = budget
         self._answer_now = answer_now
         self._spent = -1
+        self._ended = False
         self._forced: deque[int] = deque()
         self._watches = budget >= 0 or answer_now is not None
 
@@ -49,5 +50,7 @@ class ThoughtLimit:
         self._spent += 1
         spent = 0 <= self._budget <= self._spent
         if self._text.is_whole and (spent or (self._answer_now is not None and self._answer_now.is_set)):
-            phrase = SHORT_OF_TIME if self._spent else ""
+            # A model that opens another block of thoughts has read the phrase already.
+            phrase = SHORT_OF_TIME if self._spent and not self._ended else ""
+            self._ended = True
             self._forced.extend(self._vocabulary.tokenize_inside(phrase + self._text.thoughts_end))

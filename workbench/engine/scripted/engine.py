@@ -76,6 +76,10 @@ class Stopwatch:
                 wait.cancel()
 
 
+def _wants_answer(request: Request) -> bool:
+    return request.answer_now is not None and request.answer_now.is_set
+
+
 class ScriptedEngine(Engine):
     """Plays the scripts of one model.
 
@@ -84,11 +88,10 @@ class ScriptedEngine(Engine):
         closed: Whether it was closed.
     """
 
-    capabilities = Capabilities(score=False, reload=True)
-
     def __init__(self, model: ScriptedModel, info: EngineInfo, clock: Clock, sleep: Sleep) -> None:
         self._model = model
         self.info = info
+        self.capabilities = Capabilities(answer_now=model.measured_by == "engine")
         self._clock = clock
         self._sleep = sleep
         self._known: tuple[str, ...] = ()
@@ -142,7 +145,7 @@ class ScriptedEngine(Engine):
         yield (Finished(reason, Usage(len(prompt), cached, len(given)), now, watch.lane(now)),)
 
     def _reason(self, cancel: CancelToken, script: Script, request: Request, given: int, prompt: int) -> FinishReason:
-        if given < len(script.reasoning) + len(script.answer):
+        if given < len(script.answer) + (0 if _wants_answer(request) else len(script.reasoning)):
             if cancel.is_set:
                 return "cancelled"
             return "length" if given == request.sampling.num_predict else "context"
@@ -169,7 +172,9 @@ class ScriptedEngine(Engine):
         room = self.info.settings.num_ctx - prompt
         wanted = request.sampling.num_predict
         limit = room if wanted < 0 else min(room, wanted)
-        tokens = enumerate(islice(script.tokens(), limit))
+        # Thoughts that are left are skipped as soon as the answer is wanted.
+        said = (each for each in script.tokens() if each[1] == "answer" or not _wants_answer(request))
+        tokens = enumerate(islice(said, limit))
         # The first token goes out at once; later ones as many as come in one batch's time.
         size = 1
         while group := list(islice(tokens, size)):

@@ -10,8 +10,9 @@ from typing import Protocol
 
 from workbench.core.bench import Bencher, BenchMachine, BenchResult, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import EngineHost, MemoryAdviser
+from workbench.core.engine import EngineHost, MemoryAdviser, Request
 from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.origins import set_names
 from workbench.core.sweep import LoadClients
 from workbench.lab.bench.bench import Bench, BenchProgress, utc_now
 from workbench.lab.bench.latency import LatencyTest
@@ -229,6 +230,7 @@ class BenchJob:
         plan = self.plan
         engine = await self._engines.open(ref, plan.load_of(ref), self._loading(ref), self._cancel)
         label, place = engine.info.model.label, len(self._latencies)
+        sampling, origins = plan.sampling_of(ref)
         test = LatencyTest(
             engine,
             plan.latency,
@@ -236,11 +238,13 @@ class BenchJob:
             n_gen=max(plan.grid.n_gen),
             again=plan.cache,
             seed=plan.seed,
+            sampled=Request(sampling=sampling, given=set_names(origins)),
         )
+        sources = tuple({**origins, "num_predict": "bench", "seed": "bench"}.items())
 
         def take() -> None:
             if test.results:
-                self._latencies[place:] = [LatencyRecord(label, test.results)]
+                self._latencies[place:] = [LatencyRecord(label, test.results, test.sampling, sources)]
 
         def show(progress: BenchProgress) -> None:
             take()

@@ -73,6 +73,7 @@ class LatencyTest:
         repetitions: Answers for each length.
         n_gen: The longest answer, in tokens.
         again: Whether each prompt is asked a second time.
+        sampled: How the answers are sampled, apart from their length and the seed; without a prompt.
         clock: Nanoseconds; those of the engine's events.
     """
 
@@ -85,6 +86,7 @@ class LatencyTest:
         n_gen: int = 32,
         again: bool = False,
         seed: int = 1,
+        sampled: Request | None = None,
         clock: Callable[[], int] = time.perf_counter_ns,
     ) -> None:
         self._engine = engine
@@ -92,9 +94,16 @@ class LatencyTest:
         self._repetitions = repetitions
         self._n_gen = n_gen
         self._again = again
+        request = sampled or Request()
+        self._request = replace(request, sampling=replace(request.sampling, num_predict=n_gen, seed=1))
         self._rng = random.Random(seed)
         self._clock = clock
         self._answers: dict[tuple[int, bool], list[LatencyAnswer]] = {}
+
+    @property
+    def sampling(self) -> Sampling:
+        """What every answer is sampled with."""
+        return self._request.sampling
 
     @property
     def results(self) -> tuple[LatencyResult, ...]:
@@ -141,10 +150,10 @@ class LatencyTest:
 
     async def _ask(self, prompt: str, cancel: CancelToken) -> AnswerMetrics | None:
         """The figures of one answer; None where it was stopped."""
-        sampling = replace(Sampling(), num_predict=self._n_gen, seed=1)
+        request = replace(self._request, prompt=prompt)
         meter = Meter(self._clock(), source=self._engine.info.measured_by)
         stopped = False
-        async for batch in self._engine.generate(Request(prompt=prompt, sampling=sampling), cancel):
+        async for batch in self._engine.generate(request, cancel):
             for event in batch:
                 meter.feed(event)
                 if isinstance(event, Failed):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.origins import Origins
+from workbench.core.parameters import SAMPLING_NAMES, LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_loopback, is_server_ref, split_ref
 from workbench.core.sweep import MOST_QUESTIONS, MOST_SECONDS, MOST_TOKENS, MOST_USERS, SweepSettings
@@ -148,6 +149,13 @@ class BenchPlan:
         if self.kind == "felt":
             grid = _carrying(replace(grid, given=given & set(SETTING_OPTIONS)), recipes, configured)
         return replace(self, grid=grid, recipes=recipes, configured=configured)
+
+    def sampling_of(self, model: str) -> tuple[Sampling, Origins]:
+        """What a latency test samples the answers of a model with: the defaults, its Modelfile, what is kept for it."""
+        recipe = self.recipes.get(model) or Recipe()
+        sampling, _ = recipe.settings(Sampling(), self.configured)
+        names = [name for name, _ in recipe.parameters if name in SAMPLING_NAMES]
+        return sampling, {name: "model" if name in recipe.kept else "Modelfile" for name in names}
 
     def load_of(self, model: str) -> LoadSettings:
         """The settings that a latency test loads a model with."""

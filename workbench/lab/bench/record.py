@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from workbench.core.bench import BenchMachine, BenchResult, MemorySpeed
+from workbench.core.origins import sourced_values
+from workbench.core.parameters import LoadSettings, Sampling
 from workbench.lab.bench.latency import LatencyResult
 from workbench.lab.bench.pairs import DuelRecord
 from workbench.lab.bench.sweep import SweepRecord
@@ -21,6 +23,15 @@ class LatencyRecord:
 
     model: str
     results: tuple[LatencyResult, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    """What its answers were sampled with."""
+    origins: tuple[tuple[str, str], ...] = ()
+    """Where these values come from."""
+
+    @property
+    def settings(self) -> Mapping[str, Mapping[str, object]]:
+        """The values that were set or differ from the defaults: see `sourced_values`."""
+        return sourced_values(self.sampling, LoadSettings(), dict(self.origins))
 
 
 @dataclass(frozen=True, slots=True)

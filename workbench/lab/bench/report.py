@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import fmean
 
 from workbench.core.bench import BenchMachine, BenchResult, part_speeds
@@ -124,8 +124,8 @@ def parallel_fields(result: BenchResult) -> dict[str, object]:
     }
 
 
-def latency_fields(result: LatencyResult, label: str) -> dict[str, object]:
-    """The latency for prompts of one length."""
+def latency_fields(result: LatencyResult, label: str, settings: Mapping[str, object]) -> dict[str, object]:
+    """The latency for prompts of one length, and what the answers were sampled with."""
     ttft, total = result.times("ttft_ms"), result.times("total_ms")
     return {
         "model": label,
@@ -140,6 +140,7 @@ def latency_fields(result: LatencyResult, label: str) -> dict[str, object]:
         "ttft_p95_ms": ttft[1],
         "total_p50_ms": total[0],
         "total_p95_ms": total[1],
+        "settings": settings,
     }
 
 

@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 
+from workbench.core.origins import settings_text
 from workbench.lab.bench.pairs import Design
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.bench.report import (
@@ -40,7 +41,7 @@ def record_lines(record: BenchRecord, skip: int = 0) -> Iterator[dict[str, objec
         yield comparison_fields(duel)
     for felt in record.felt:
         for one in felt.results:
-            yield latency_fields(one, felt.model)
+            yield latency_fields(one, felt.model, felt.settings)
     if record.sweep is not None:
         yield from map(sweep_fields, record.sweep.levels[skip:])
 
@@ -65,7 +66,11 @@ def record_text(record: BenchRecord) -> str:
             ),
             "",
         ]
-    lines += [latency_table(felt.results, felt.model) for felt in record.felt]
+    for felt in record.felt:
+        lines += [
+            latency_table(felt.results, felt.model),
+            f"\nsampling: {settings_text(felt.settings) or 'the defaults'}",
+        ]
     if record.sweep is not None:
         lines += _sweep_lines(record.sweep)
     else:

@@ -103,6 +103,8 @@ class Lane:
         """One for each question that it has answered or failed to answer."""
         self.engine: Engine | None = None
         self.cancel = CancelToken()
+        self.answer_now = CancelToken()
+        """Ends the thoughts of the answer that is written, where its engine can do that."""
         self.task: asyncio.Task[None] | None = None
         self.question = -1
         """The index of the question that `answer` answers; -1 before the first."""

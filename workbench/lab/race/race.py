@@ -126,6 +126,21 @@ class Race:
         for each in self.lanes if lane is None else [lane]:
             each.cancel.set()
 
+    def end_thoughts(self, lane: Lane | None = None) -> list[Lane]:
+        """End the thoughts of a lane, or of all, where its engine can. Returns the lanes that were told to."""
+        told = [
+            each
+            for each in (self.lanes if lane is None else [lane])
+            if each.engine is not None
+            and each.engine.capabilities.answer_now
+            and each.state == "writing"
+            and each.answer is not None
+            and not each.answer.has_answer
+        ]
+        for each in told:
+            each.answer_now.set()
+        return told
+
     async def close(self) -> None:
         """Stop everything and release the memory."""
         await asyncio.gather(*map(self._end, self.lanes))
@@ -226,6 +241,8 @@ class Race:
             # All lanes get the same seed, so that only the models differ.
             sampling = replace(sampling, seed=self._seeds[number])
         request = Request(messages=lane.messages(self.questions), sampling=sampling, given=set_names(lane.origins))
+        lane.answer_now = CancelToken()
+        request = replace(request, answer_now=lane.answer_now)
         answer = lane.begin(
             Answer(
                 Meter(time.perf_counter_ns(), None if number else lane.load_ms, engine.info.measured_by, own_time=True)

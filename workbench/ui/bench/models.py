@@ -36,7 +36,10 @@ class BenchModels:
     @property
     def recipes(self) -> Mapping[str, Recipe | None]:
         """By the reference of each model, its Modelfile and what is kept for it."""
-        return {model.ref: kept_recipe(self._services.kept.of(model)).onto(model.recipe or Recipe()) for model in self._models}
+        return {
+            model.ref: kept_recipe(self._services.kept.of(model)).onto(model.recipe or Recipe())
+            for model in self._models
+        }
 
     @property
     def names(self) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ from textual.content import Content
 
 from workbench.core.bench import BenchResult, part_speeds
 from workbench.core.errors import WorkbenchError
+from workbench.core.origins import settings_text
 from workbench.core.sweep import SweepLevel
 from workbench.core.units import figure_text
 from workbench.lab.bench.grid import differing_options
@@ -163,24 +164,29 @@ def _parallel_table(record: BenchRecord) -> _Parts[Labelled]:
     return columns, _labelled(record), samples_text
 
 
-def _latency_table(record: BenchRecord) -> _Parts[tuple[str, LatencyResult]]:
+def _latency_table(record: BenchRecord) -> _Parts[tuple[str, LatencyResult, str]]:
     several = len(record.felt) > 1
     items = [
-        (f"{latency.model}  " * several + f"{result.n_prompt} tokens" + ", again" * result.again, result)
+        (
+            f"{latency.model}  " * several + f"{result.n_prompt} tokens" + ", again" * result.again,
+            result,
+            settings_text(latency.settings),
+        )
         for latency in record.felt
         for result in latency.results
     ]
 
-    def time(name: str, place: int) -> Callable[[tuple[str, LatencyResult]], str]:
+    def time(name: str, place: int) -> Callable[[tuple[str, LatencyResult, str]], str]:
         return lambda item: fmt.milliseconds(item[1].times(name)[place])
 
-    def about(item: tuple[str, LatencyResult]) -> str:
+    def about(item: tuple[str, LatencyResult, str]) -> str:
         result = item[1]
         times = " ".join(fmt.milliseconds(answer.ttft_ms) for answer in result.answers)
         few = "" if result.times("ttft_ms")[1] is not None else "  A p95 needs 20 answers."
-        return f"TTFT {times}; {figure_text(result.count('prompt_tokens'), ',.0f')} prompt tokens.{few}"
+        prompt = figure_text(result.count("prompt_tokens"), ",.0f")
+        return f"TTFT {times}; {prompt} prompt tokens.{few}  Sampling: {item[2] or 'the defaults'}."
 
-    columns: list[Column[tuple[str, LatencyResult]]] = [
+    columns: list[Column[tuple[str, LatencyResult, str]]] = [
         Column("Prompt", lambda item: item[0], style="rows--name"),
         Column("TTFT", time("ttft_ms", 0), 11, right=True, style="rows--figure"),
         Column("p95", time("ttft_ms", 1), 8, right=True),

@@ -184,14 +184,7 @@ class ChatScreen(Screen[None]):
 
     def action_answer_now(self) -> None:
         answering = self._workspace.answering
-        if answering is None:
-            self.status.say("No answer is being written.")
-        elif answering.answer.message().content:
-            self.status.say("The thoughts of this answer have ended.")
-        elif answering.end_thoughts():
-            self.status.say("The answer follows without further thoughts.")
-        else:
-            self.status.say("This server cannot end the thoughts of an answer.")
+        self.status.say("No answer is being written." if answering is None else answering.end_thoughts())
 
     def action_models(self) -> None:
         self.loader.choose()
@@ -229,7 +222,14 @@ class ChatScreen(Screen[None]):
                 self.view.run(self._change_settings(settings), "settings", "settings")
 
         conversation = self._workspace.conversation
-        dialog = SettingsDialog(conversation.system, conversation.sampling, conversation.load, conversation.origins)
+        engine = self._workspace.engine
+        dialog = SettingsDialog(
+            conversation.system,
+            conversation.sampling,
+            conversation.load,
+            conversation.origins,
+            served=engine is not None and engine.info.measured_by != "engine",
+        )
         self.app.push_screen(dialog, taken)
 
     async def _change_settings(self, settings: Settings) -> None:

@@ -114,5 +114,11 @@ class StatusLine(Lines):
             return styled(("Reading the prompt  ", _VALUE)) + bar(share, BAR_WIDTH) + figures + self._stop_hint()
         if answer.phase == "decode":
             text = f"{answer.meter.tokens:,} tokens  {fmt.rate(answer.meter.live_tps())} tok/s"
-            return styled(("Writing  ", _VALUE), (text, _LABEL)) + self._stop_hint()
+            word = "Thinking  " if answer.is_thinking else "Writing  "
+            now = ((f"  {self._key_for('chat.answer_now')}", _VALUE), (" answers now", _LABEL))
+            return (
+                styled((word, _VALUE), (text, _LABEL))
+                + self._stop_hint()
+                + styled(*now if run.can_end_thoughts else ())
+            )
         return styled(("Waiting for the first token…", _VALUE)) + self._stop_hint()

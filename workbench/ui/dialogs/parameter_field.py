@@ -22,6 +22,8 @@ from workbench.ui.widgets.input_line import InputLine
 
 SEPARATOR = "|"
 """Separates several texts in one field."""
+SERVER = "not sent: the server decides"
+"""The note on a value that nobody has set, for the model of a server."""
 _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("top_k", 0): "keeps all",
     ("top_p", 1.0): "keeps all",
@@ -128,6 +130,8 @@ class ParameterField(Horizontal):
         self.set_class(self.value is not None and self.value != self.parameter.default, "-set")
         if self.problem:
             note = self.problem
+        elif self._origin == SERVER and not self.changed:
+            note = SERVER
         else:
             parts = [_MEANINGS.get((self.parameter.name, self.value), "")]
             if self.changed and self.parameter.reload:

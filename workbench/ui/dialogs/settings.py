@@ -18,7 +18,7 @@ from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
-from workbench.ui.dialogs.parameter_field import ParameterField, shown
+from workbench.ui.dialogs.parameter_field import SERVER, ParameterField, shown
 from workbench.ui.kit.sanitize import clean
 
 Then = Literal["", "save", "keep", "forget", "reload"]
@@ -63,8 +63,12 @@ class SettingsDialog(Dialog[Settings | None]):
     system = query_one("#settings-system", TextArea)
     help = query_one("#settings-help", Label)
 
-    def __init__(self, system: str, sampling: Sampling, load: LoadSettings, origins: Origins) -> None:
+    def __init__(
+        self, system: str, sampling: Sampling, load: LoadSettings, origins: Origins, *, served: bool = False
+    ) -> None:
+        """`served`: the model is that of a server, which gets only what was set."""
         super().__init__()
+        self._served = served
         self._system = system
         self._sampling = sampling
         self._load = load
@@ -93,8 +97,9 @@ class SettingsDialog(Dialog[Settings | None]):
             if parameter.reload == reload:
                 value = get_value(self._sampling, self._load, parameter.name)
                 origin = self._origins.get(parameter.name, "")
-                is_shown = origin != "stored chat" or value != parameter.default
-                yield ParameterField(parameter, value, origin if is_shown else "")
+                is_set = value != parameter.default or origin not in ("", "stored chat")
+                unset = SERVER if self._served and not reload and parameter.name != "seed" else ""
+                yield ParameterField(parameter, value, origin if is_set else unset)
 
     def on_mount(self) -> None:
         """Begin at the first number: the system prompt is above it."""

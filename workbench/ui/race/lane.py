@@ -22,6 +22,7 @@ from workbench.ui.race.lines import (
     head_lines,
     history_lines,
     question_lines,
+    settings_lines,
     warning_lines,
 )
 from workbench.ui.widgets.lines import Lines
@@ -64,7 +65,7 @@ class LaneText(RaceLines):
             changed = self._take(lane)
             return self.replace_lines(len(self._above) + changed, self._document.lines[changed:])
         self._key = key
-        self._above = above = warning_lines(lane, width)
+        self._above = above = [*warning_lines(lane, width), *settings_lines(lane, width)]
         if lane.question < 0:
             return self.set_lines(above)
         above += [*history_lines(lane, questions, width), *question_lines(questions[lane.question], width)]
@@ -103,6 +104,14 @@ class LaneScroll(VerticalScroll, can_focus=True):
         Binding("o", "lane('swap')", "Swap", id="lane.swap", tooltip="Replace the model of this lane."),
         Binding("e", "lane('tune')", "Settings", id="lane.tune", tooltip="Give this lane its own settings."),
         Binding("s", "lane('stop')", "Stop lane", id="lane.stop", tooltip="Stop this lane; the others continue."),
+        Binding(
+            "ctrl+b",
+            "lane('answer_now')",
+            "Answer now",
+            id="lane.answer_now",
+            show=False,
+            tooltip="End the thoughts of this lane.",
+        ),
         Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
         Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
         Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),

@@ -48,6 +48,8 @@ class LaneActions:
         match what:
             case "stop":
                 self._board.race.stop(column.lane)
+            case "answer_now":
+                self.end_thoughts(column.lane)
             case "remove":
                 self._work(self._remove(column), "remove a lane")
             case "swap":
@@ -61,6 +63,21 @@ class LaneActions:
                 self._go_to_difference(column, 1 if what == "next" else -1)
             case "export":
                 self._work(self._export(column.lane), "export a lane", "export")
+
+    def end_thoughts(self, lane: Lane | None = None) -> None:
+        """End the thoughts of a lane, or of all."""
+        race = self._board.race
+        told = race.end_thoughts(lane)
+        lanes = race.lanes if lane is None else [lane]
+        if told:
+            count = "lane" if len(told) == 1 else "lanes"
+            self._say("The thoughts end now." if lane else f"The thoughts of {len(told)} {count} end now.")
+        elif not any(each.state == "writing" for each in lanes):
+            self._say("No answer is being written.")
+        elif any(each.engine is not None and each.engine.capabilities.answer_now for each in lanes):
+            self._say("The thoughts have ended.")
+        else:
+            self._say("This server cannot end the thoughts of an answer.")
 
     def _work(self, work: Coroutine[None, None, None], description: str, group: str = "lanes") -> None:
         self._screen.run_worker(work, group=group, exit_on_error=False, description=description)

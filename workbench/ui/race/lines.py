@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from textual.content import Content, Span
 
 from workbench.core.metrics import AnswerMetrics
+from workbench.core.origins import settings_text, sourced_values
 from workbench.core.parameters import PARAMETERS, changed_values, get_value
 from workbench.core.units import figure_text
 from workbench.lab.race.divergence import word_difference
@@ -88,6 +89,12 @@ def warning_lines(lane: Lane, width: int) -> list[Content]:
     recipe = lane.model.recipe if lane.model is not None else None
     warnings = lane.info.warnings if lane.info is not None else recipe.notes if recipe is not None else ()
     return [line for text in warnings for line in _wrapped(f"▲ {clean_line(text)}", width, "lane--warn")]
+
+
+def settings_lines(lane: Lane, width: int) -> list[Content]:
+    """The parameters of a lane that were set or differ from the defaults, with where they come from."""
+    text = settings_text(sourced_values(lane.sampling, lane.spec.load, lane.origins))
+    return _wrapped(clean_line(text), width, _DIM) if text else []
 
 
 def history_lines(lane: Lane, questions: Sequence[str], width: int) -> list[Content]:

@@ -61,6 +61,8 @@ class RaceScreen(Screen[None]):
                 tooltip="Run the lanes one after the other, or side by side."),
         Binding("f7", "export", "Export", id="race.export", tooltip="Write the race as Markdown, JSON or CSV."),
         Binding("ctrl+t", "tie", "Tie", id="race.tie", show=False, tooltip="Scroll all lanes together, or each alone."),
+        Binding("ctrl+b", "answer_now", "Answer now", id="race.answer_now", show=False,
+                tooltip="End the thoughts of all lanes."),
         Binding("ctrl+n", "new", "New race", id="race.new", tooltip="Start a new race; this one is kept."),
     ]
     # fmt: on
@@ -228,6 +230,9 @@ class RaceScreen(Screen[None]):
             self._race.stop()
         else:
             self.prompt.focus()
+
+    def action_answer_now(self) -> None:
+        self._actions.end_thoughts()
 
     def action_add(self) -> None:
         self._actions.choose()

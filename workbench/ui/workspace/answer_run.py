@@ -65,11 +65,20 @@ class AnswerRun:
         """Stop it soon; the text so far stays."""
         self._cancel.set()
 
-    def end_thoughts(self) -> bool:
-        """Have the model end its thoughts and answer. Returns whether the engine can do that."""
-        if self._engine.capabilities.answer_now:
-            self._answer_now.set()
-        return self._engine.capabilities.answer_now
+    @property
+    def can_end_thoughts(self) -> bool:
+        """Whether the model thinks, and can be told to answer."""
+        can = self._engine.capabilities.answer_now and not self._answer_now.is_set
+        return can and self.answer.is_thinking
+
+    def end_thoughts(self) -> str:
+        """Have the model end its thoughts and answer. Returns a sentence about it."""
+        if not self._engine.capabilities.answer_now:
+            return "This server cannot end the thoughts of an answer."
+        if self.answer.has_answer:
+            return "The thoughts of this answer have ended."
+        self._answer_now.set()
+        return "The answer follows without further thoughts."
 
     async def run(self) -> Outcome:
         """Run the answer to its end. A failing engine is an outcome, not an exception."""
