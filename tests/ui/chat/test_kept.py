@@ -85,7 +85,7 @@ async def test_keeping_showing_and_removing(host: ScriptedHost, clock: FakeClock
         await settle(pilot)
         note = app.screen.query_one("#field-temperature", ParameterField).note
         assert str(note.content) == "model · default 0.8"
-        await pilot.press("ctrl+k")
+        await pilot.press("ctrl+l")
         await settle(pilot)
         assert (kept.models, app.workspace.conversation.sampling) == ({}, Sampling())
 

@@ -35,7 +35,7 @@ class Settings:
     """What follows: save them as defaults, keep them for the model or remove what is kept, or reload the model."""
 
 
-KEYS = "Esc done · ^R default · F9 reload · F7 all chats · F8 this model · ^K forget"
+KEYS = "Esc done · ^R default · F9 reload · F7 save · F8 for model · ^L forget"
 
 
 class SettingsDialog(Dialog[Settings | None]):
@@ -51,7 +51,7 @@ class SettingsDialog(Dialog[Settings | None]):
                 tooltip="Save the settings as defaults."),
         Binding("f8", "close('keep')", "Keep for model", id="settings.keep",
                 tooltip="Keep what was set in this chat for the model, whenever it is loaded."),
-        Binding("ctrl+k", "close('forget')", "Forget", id="settings.forget", priority=True,
+        Binding("ctrl+l", "close('forget')", "Forget", id="settings.forget",
                 tooltip="Remove everything that is kept for the model."),
         Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
         Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
