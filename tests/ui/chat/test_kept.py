@@ -103,3 +103,5 @@ async def test_for_the_model_of_a_server_the_settings_say_what_is_not_sent(clock
         assert fields["top_k"] == "this chat · default 40"
         assert fields["seed"] == "random each time"
         assert fields["num_ctx"] == "automatic"
+        await pilot.press("down", "down", "up")
+        assert app.focused is app.screen.query_one("#field-top_k", ParameterField).input

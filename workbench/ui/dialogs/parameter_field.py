@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.events import DescendantFocus
 from textual.getters import query_one
@@ -24,6 +26,14 @@ SEPARATOR = "|"
 """Separates several texts in one field."""
 SERVER = "not sent: the server decides"
 """The note on a value that nobody has set, for the model of a server."""
+# fmt: off
+FIELD_BINDINGS: list[BindingType] = [
+    Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
+    Binding("up", "app.focus_previous", "Back", id="settings.previous", show=False,
+            tooltip="Go to the field above."),
+]
+# fmt: on
+"""Keys of a field. The box around the fields, which scrolls, would take them before its dialog."""
 _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("top_k", 0): "keeps all",
     ("top_p", 1.0): "keeps all",
@@ -79,6 +89,8 @@ def typed(parameter: Parameter, text: str) -> Value:
 
 class ParameterField(Horizontal):
     """A parameter whose value is checked with every key."""
+
+    BINDINGS: ClassVar[list[BindingType]] = FIELD_BINDINGS
 
     @dataclass
     class Entered(Message):

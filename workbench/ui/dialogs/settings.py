@@ -18,7 +18,7 @@ from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, get_value
 from workbench.ui.dialogs.base import Dialog, dialog_box
-from workbench.ui.dialogs.parameter_field import SERVER, ParameterField, shown
+from workbench.ui.dialogs.parameter_field import FIELD_BINDINGS, SERVER, ParameterField, shown
 from workbench.ui.kit.sanitize import clean
 
 Then = Literal["", "save", "keep", "forget", "reload"]
@@ -54,9 +54,7 @@ class SettingsDialog(Dialog[Settings | None]):
         Binding("ctrl+l", "close('forget')", "Forget", id="settings.forget",
                 tooltip="Remove everything that is kept for the model."),
         Binding("ctrl+r", "default", "Default", id="settings.default", tooltip="Reset this field to its default."),
-        Binding("down", "app.focus_next", "Next", id="settings.next", show=False, tooltip="Go to the next field."),
-        Binding("up", "app.focus_previous", "Back", id="settings.previous", show=False,
-                tooltip="Go to the field above."),
+        *FIELD_BINDINGS,
     ]
     # fmt: on
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual.binding import BindingType
 from textual.geometry import Size
 from textual.reactive import Reactive
 from textual.suggester import Suggester
 from textual.widgets import Input
 
 
-class InputLine(Input):
-    """A line of text with a steady cursor. A letter costs no layout of the screen, as the height is always one row."""
+class InputLine(Input, inherit_bindings=False):
+    """A line of text with a steady cursor. A letter costs no layout of the screen, as the height is always one row.
+
+    The keys that scroll a widget are left to what is around it.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = Input.BINDINGS
 
     virtual_size: Reactive[Size] = Reactive(Size(0, 0))
 
