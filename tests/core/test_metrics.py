@@ -265,6 +265,8 @@ def test_thoughts_and_answer_are_measured_apart():
     meter.feed(Finished("stop", Usage(3, None, 30), 0, 0))
     found = meter.metrics()
     assert (found.reasoning_tokens, found.answer_tokens) == (10, 20)
+    meter.feed(Finished("stop", Usage(3, None, 6), 0, 0))
+    assert (meter.metrics().reasoning_tokens, meter.metrics().answer_tokens) == (2, 4)
 
 
 def test_an_answer_that_becomes_thoughts_and_thoughts_that_are_hidden():

@@ -221,8 +221,8 @@ class Meter:
         start = self._first_lane_ns
         if not self._thoughts or start is None:
             return {"reasoning_tokens": unseen or None}
-        # A server may send several tokens in one piece, and reports their number at the end.
-        thoughts = round(self._thoughts * max(completion - unseen, self.tokens) / self.tokens)
+        # A server's pieces are not its tokens, whose number it reports at the end.
+        thoughts = round(self._thoughts * (completion - unseen) / self.tokens)
         thinking_ns, answer_ns = self._thoughts_ns - start, self._last_lane_ns - self._thoughts_ns
         return {
             "reasoning_tokens": thoughts,

@@ -182,7 +182,7 @@ def _thoughts_parts(metrics: AnswerMetrics) -> list[tuple[tuple[str, str], ...]]
     if not metrics.reasoning_tokens:
         return []
     label, value = "gauge--label", "gauge--value"
-    time = "" if metrics.reasoning_ms is None else f" {fmt.milliseconds(metrics.reasoning_ms)}"
+    time = "" if metrics.reasoning_ms is None else f" in {fmt.milliseconds(metrics.reasoning_ms)}"
     return [
         (("thoughts ", label), (f"{fmt.count(metrics.reasoning_tokens)}{time}", value)),
         (("answer ", label), (fmt.count(metrics.answer_tokens), value)),
