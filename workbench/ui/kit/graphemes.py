@@ -17,6 +17,8 @@ _WITH_VOWEL_SIGNS = "\u0900-\u0dff\u0f00-\u109f\u1780-\u17ff\u1a20-\u1aff\u1b00-
 _DOUBTFUL = re.compile(
     f"[\U0001f1e6-\U0001f1ff]{{2}}|{_SIGN}(?:\u200d{_SIGN})*|[{_WITH_VOWEL_SIGNS}][{_WITH_VOWEL_SIGNS}\u200c\u200d]*"
 )
+# Every frame is searched, and few have any of these.
+_PERHAPS = re.compile(f"[{_WITH_VOWEL_SIGNS}\u200d\ufe0f\U0001f000-\U0001fbff]")
 _SAVE, _RESTORE = "\x1b7", "\x1b8"
 
 
@@ -39,7 +41,7 @@ def positioned(text: str) -> str:
 
     Its cells are blanked first, for a terminal in which it takes fewer of them.
     """
-    return text if text.isascii() else _DOUBTFUL.sub(_positioned, text)
+    return _DOUBTFUL.sub(_positioned, text) if _PERHAPS.search(text) else text
 
 
 def _positioned(found: re.Match[str]) -> str:
