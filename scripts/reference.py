@@ -49,7 +49,7 @@ def parameters() -> str:
         (
             f"`{one.name}`",
             one.label,
-            f"`{one.default}`" if one.default != () else "none",
+            f"`{one.default}`" if one.default not in ((), "") else "none",
             one.range_text,
             "after a reload" if one.reload else "with the next answer",
         )

@@ -22,7 +22,7 @@ ROOMS = sorted(
     [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
     + [path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]
 )
-HEAVY = {"httpx", "llama_cpp", "numpy", "pynvml", "textual"}
+HEAVY = {"httpx", "jsonschema_rs", "llama_cpp", "llguidance", "numpy", "pynvml", "textual"}
 CORE = sorted(path.stem for path in (PACKAGE / "core").glob("*.py"))
 HANDED_IN = ("engine", "library", "store", "telemetry")
 """The rooms whose objects the screen is given through ports."""

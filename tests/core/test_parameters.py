@@ -141,6 +141,8 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
             return st.booleans()
         case "choice":
             return st.sampled_from(parameter.choices)
+        case "format":
+            return st.sampled_from(["", "json", "/a/schema.json", '{"type": "null"}'])
         case _:
             text = st.sampled_from(parameter.choices) if parameter.choices else st.text()
             text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text
@@ -220,3 +222,12 @@ def test_samplers_as_they_are_typed(name: str, text: str, value: object) -> None
 def test_samplers_out_of_range(name: str, text: str) -> None:
     with pytest.raises(ParameterError):
         parse_value(name, text)
+
+
+def test_a_format_is_a_word_a_schema_or_a_path_that_no_folder_changes(monkeypatch, tmp_path) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = {"OFF": "", "": "", " json ": "json", "{}": "{}", "a.json": f"{tmp_path}/a.json", "/b": "/b"}
+    assert {text: parse_value("format", text) for text in typed} == typed
+    assert check_value("format", "a.json") == f"{tmp_path}/a.json"
+    with pytest.raises(ParameterError):
+        check_value("format", 3)

@@ -545,6 +545,7 @@ def fake_services(
     no_model_hint: str = "Type: workbench demo",
     servers: Servers | None = None,
     kept: KeptSettings | None = None,
+    check_format: Callable[[str, bool], object] = lambda _value, _exact: None,
 ) -> Services:
     return Services(
         engines=host,
@@ -572,6 +573,7 @@ def fake_services(
         kept=kept or FakeKept(),
         no_model_hint=no_model_hint,
         servers=servers,
+        check_format=check_format,
     )
 
 

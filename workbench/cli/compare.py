@@ -9,7 +9,15 @@ from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json, add_settings, origins, prompt_of, settings, system_prompt
+from workbench.cli.options import (
+    add_json,
+    add_settings,
+    check_formats,
+    origins,
+    prompt_of,
+    settings,
+    system_prompt,
+)
 from workbench.cli.output import error_document, error_text, note, print_json, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
@@ -80,6 +88,7 @@ def _specs(options: argparse.Namespace, workers: Workers) -> list[LaneSpec]:
     for text in options.lane:
         index, values = _lane_values(text, count)
         specs[index] = specs[index].changed(values)
+    check_formats((spec.ref, spec.sampling) for spec in specs)
     return specs
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable
 
 from workbench.core.config import Config
 from workbench.core.errors import ParameterError
+from workbench.core.formats import FORMAT_WORDS
 from workbench.core.kept import SYSTEM
 from workbench.core.origins import Origins, from_origin
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, parse_value, with_values
 from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref
 
 MODEL_HELP = "`demo`, a .gguf file, a Modelfile, NAME:QUANT, or http://HOST:PORT#MODEL"
 
@@ -21,13 +24,17 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
-    """`--set`, `--system`, `--seed` and `--max-tokens`."""
+    """`--set`, `--system`, `--seed`, `--max-tokens`, and the formats of answers."""
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter, such as temperature=0.2"
     )
     parser.add_argument("--system", metavar="TEXT", help="the system prompt")
     parser.add_argument("--seed", type=int, metavar="N", help="the seed; the same seed repeats the answer")
     parser.add_argument("--max-tokens", type=int, metavar="N", help="the most tokens of the answer")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--format", metavar="json|FILE", help="the answer is JSON, or has the format that FILE describes")
+    form.add_argument("--schema", metavar="FILE", help="the answer is JSON that matches a JSON schema")
+    form.add_argument("--grammar", metavar="FILE", help="the answer matches a grammar in GBNF, llama.cpp's notation")
 
 
 def settings(
@@ -76,7 +83,36 @@ def given_values(options: argparse.Namespace) -> dict[str, Value]:
     for name, given in (("seed", options.seed), ("num_predict", options.max_tokens)):
         if given is not None:
             values[name] = check_value(name, given)
+    for kind in ("format", "schema", "grammar"):
+        if (file := getattr(options, kind)) is not None:
+            values["format"] = _format(_checked(file, f"The text of --{kind}"), kind)
     return values
+
+
+def _format(text: str, kind: str) -> Value:
+    """The value of `format` for --format, --schema or --grammar, which names its file."""
+    value = check_value("format", text if kind == "format" else f"./{text}" if text in FORMAT_WORDS else text)
+    if kind != "format":
+        from workbench.engine.formats.answer_format import read_format
+
+        form = read_format(str(value))
+        if form is None or form.kind != kind:
+            found = "a JSON schema" if form is not None and form.kind == "schema" else "a grammar"
+            raise ParameterError(f"--{kind} {text} names {found}.", "Write --format FILE for either.")
+    return value
+
+
+def check_formats(models: Iterable[tuple[str, Sampling]]) -> None:
+    """Check the format of each model, by its reference, before anything is loaded.
+
+    Raises:
+        FormatError: One cannot be read; or it cannot be held exactly, and the model runs in process.
+    """
+    for ref, sampling in models:
+        if sampling.format:
+            from workbench.engine.formats.answer_format import check_format
+
+            check_format(sampling.format, exact=not is_server_ref(ref))
 
 
 def prompt_of(given: str | None) -> str:

@@ -11,7 +11,16 @@ from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import MODEL_HELP, add_json, add_settings, origins, prompt_of, settings, system_prompt
+from workbench.cli.options import (
+    MODEL_HELP,
+    add_json,
+    add_settings,
+    check_formats,
+    origins,
+    prompt_of,
+    settings,
+    system_prompt,
+)
 from workbench.cli.output import error_document, note, print_json, say, write_exactly
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.answer import Answer, Outcome
@@ -54,6 +63,7 @@ def run(options: argparse.Namespace) -> int:
     prompt = prompt_of(options.prompt)
     if not prompt.strip():
         raise ParameterError("The prompt is empty.", "Write it after the model, or send it to standard input.")
+    check_formats([(options.model, sampling)])
     system = system_prompt(options, workers.config, recipe)
     if options.raw and options.system:
         raise ParameterError(
@@ -136,6 +146,8 @@ def _document(info: EngineInfo, outcome: Outcome) -> dict[str, object]:
         "reasoning": outcome.message.reasoning or None,
         **{name: getattr(metrics, name) for name in FIGURES},
         "finish_reason": None if error else outcome.reason,
+        "format_state": metrics.format_state,
+        "format_problem": (outcome.verdict.problem or None) if outcome.verdict else None,
         "seed": outcome.seed,
         "backend": info.backend,
         "source": metrics.source,

@@ -143,7 +143,14 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         session_text=session_text,
         kept=workers.kept,
         no_model_hint=HOW_TO_GET_DEMO,
+        check_format=_check_format,
     )
+
+
+def _check_format(value: str, exact: bool) -> None:
+    from workbench.engine.formats.answer_format import check_format
+
+    check_format(value, exact=exact)
 
 
 def _alarms_of(telemetry: Telemetry) -> AlarmWatch:

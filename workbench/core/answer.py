@@ -8,6 +8,7 @@ from typing import Literal
 from workbench.core.chat import Message
 from workbench.core.errors import EngineError, WorkbenchError
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Token, TokenKind
+from workbench.core.formats import Verdict
 from workbench.core.metrics import AnswerMetrics, Meter
 
 Phase = Literal["waiting", "prefill", "decode", "done"]
@@ -27,6 +28,8 @@ class Outcome:
     seed: int | None = None
     notice: str = ""
     """A note to the user about how it was made; empty for none."""
+    verdict: Verdict | None = None
+    """Whether it has the format that was asked for; None where none was."""
 
 
 def ending_notice(message: Message, end: Finished) -> str:
@@ -109,8 +112,20 @@ class Answer:
             case Finished() as end:
                 dropped = dropped or end.dropped
                 message = self.message()
-                notice = " ".join(filter(None, (ending_notice(message, end), end.notice)))
-                return Outcome(message, metrics, end.reason, dropped=dropped, seed=end.seed, notice=notice)
+                notices = (
+                    ending_notice(message, end),
+                    end.verdict.notice if end.verdict and message.content else "",
+                    end.notice,
+                )
+                return Outcome(
+                    message,
+                    metrics,
+                    end.reason,
+                    dropped=dropped,
+                    seed=end.seed,
+                    notice=" ".join(filter(None, notices)),
+                    verdict=end.verdict,
+                )
             case Failed() as failed:
                 return Outcome(self.message(), metrics, "failed", failed.error, dropped)
         error = EngineError("The engine ended the answer without a reason.", "See the log, and try again.")

@@ -18,6 +18,7 @@ WorkbenchError
 ├── CancelledError
 │   └── StoppedError
 ├── ParameterError
+├── FormatError
 ├── QuantizeError
 │   ├── RequantizeError
 │   └── ImatrixError
@@ -129,6 +130,10 @@ class StoppedError(CancelledError):
 
 class ParameterError(WorkbenchError, kind="parameter"):
     """An unknown parameter name, or a value out of its range."""
+
+
+class FormatError(WorkbenchError, kind="format"):
+    """A format of answers that cannot be read, or cannot be held exactly: a JSON schema or a grammar."""
 
 
 class QuantizeError(WorkbenchError, kind="quantize"):

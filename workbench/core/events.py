@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from workbench.core.errors import WorkbenchError
+from workbench.core.formats import Verdict
 
 TokenKind = Literal["answer", "reasoning"]
 FinishReason = Literal["stop", "length", "context", "cancelled"]
@@ -95,6 +96,8 @@ class Finished:
     """Whether it ended at a limit of the server that nobody had asked for."""
     notice: str = ""
     """A note to the user about how this answer was made; empty for none."""
+    verdict: Verdict | None = None
+    """Whether it has the format that was asked for; None where none was."""
 
 
 @dataclass(frozen=True, slots=True)

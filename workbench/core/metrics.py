@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token, Usage
+from workbench.core.formats import FormatState
 
 P95_NEEDS = 20
 """Samples from which a 95th percentile has a meaning."""
@@ -67,6 +68,9 @@ class AnswerMetrics:
     answer_tps: float | None = None
     energy_joules: float | None = None
     """GPU energy in that time, by their own counters; other programs on them are included."""
+
+    format_state: FormatState | None = None
+    """Whether it has the format that was asked for; None where none was."""
 
     @property
     def joules_per_token(self) -> float | None:
@@ -271,6 +275,7 @@ class Meter:
             estimated=usage.estimated if usage else False,
             source=source,
             latency_source=self._source,
+            format_state=self._end.verdict.state if self._end and self._end.verdict else None,
             total_ms=_milliseconds(None if self._end_ns is None else self._end_ns - self._submitted_ns),
             **self._apart(completion, usage.unseen_tokens if usage else 0),
         )

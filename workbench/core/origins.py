@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from workbench.core.formats import shown_format
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, changed_values, get_value
 
 Origin = Literal[
@@ -84,4 +85,4 @@ def settings_text(settings: Mapping[str, Mapping[str, object]]) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, tuple):
         return " ".join(item if item.isprintable() and item.isascii() else repr(item) for item in value) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else shown_format(value) if isinstance(value, str) else str(value)

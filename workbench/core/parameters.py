@@ -13,15 +13,14 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from workbench.core.errors import ParameterError, did_you_mean
+from workbench.core.formats import format_value
 
 Value = bool | int | float | str | tuple[str, ...]
 
 SPLIT_MODES = ("layer", "row", "none")
 SAMPLERS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
 """The samplers in llama.cpp's order, by its names (`common/sampling.cpp`)."""
-OTHER_NAMES: Mapping[str, str] = {
-    "temp": "temperature", "typical": "typ_p", "typical_p": "typ_p", "nucleus": "top_p"
-}  # fmt: skip
+OTHER_NAMES = {"temp": "temperature", "typical": "typ_p", "typical_p": "typ_p", "nucleus": "top_p"}
 """Further names of samplers."""
 INT32 = 2**31 - 1
 THINK = ("default", "on", "off", "low", "medium", "high")
@@ -61,6 +60,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     think: str = "default"
     think_budget: int = -1
+    format: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class Parameter:
     name: str
     label: str
     """The name on the screen."""
-    kind: Literal["int", "float", "bool", "choice", "strings"]
+    kind: Literal["int", "float", "bool", "choice", "strings", "format"]
     default: Value
     help: str
     low: float = 0
@@ -110,9 +110,8 @@ class Parameter:
             return f"one of {', '.join(self.choices)}"
         if self.kind == "bool":
             return "true or false"
-        if self.kind == "strings":
-            names = f"names out of {', '.join(self.choices)}" if self.choices else ""
-            return names or self.form_text or "text"
+        if self.kind in ("strings", "format"):
+            return f"names out of {', '.join(self.choices)}" if self.choices else self.form_text or "text"
         noun = "a whole number" if self.kind == "int" else "a number"
         # The bound of the integer type alone says nothing.
         return f"{noun}, {self.low:,} or more" if self.high == INT32 else f"{noun} from {self.low:,} to {self.high:,}"
@@ -191,6 +190,9 @@ def _table() -> dict[str, Parameter]:
         Parameter("think_budget", "Thinking budget", "int", sampling.think_budget,
                   "The most tokens of thoughts, after which the answer begins; -1 is no limit.", -1, INT32,
                   in_modelfile=False),
+        Parameter("format", "Answer format", "format", sampling.format,
+                  "The form of the answer, which the model cannot leave; thoughts before it are free.",
+                  form_text="json, the file of a JSON schema or a GBNF grammar, or off", in_modelfile=False),
         Parameter("num_ctx", "Context length", "int", load.num_ctx,
                   "Tokens that the model can see at once; 0 is its training context, but at most 8192.",
                   0, INT32, reload=True),
@@ -258,6 +260,8 @@ def check_value(name: str, value: object) -> Value:
             return tuple(value)
         case "choice", str() if value in parameter.choices:
             return value
+        case "format", str():
+            return format_value(value.strip())
         case "int", int() if not isinstance(value, bool) and parameter.low <= value <= parameter.high:
             return value
         case "float", int() | float() if (
@@ -302,6 +306,8 @@ def parse_value(name: str, text: str) -> Value:
                 return word in _TRUE
             case "choice":
                 return check_value(name, text.strip().casefold())
+            case "format":
+                return check_value(name, text)
             case _ if parameter.choices or parameter.form:
                 # Names and numbers, unlike texts, contain no separators.
                 return check_value(name, [_full_name(parameter, item) for item in re.split(r"[\s,;|]+", text) if item])

@@ -81,6 +81,34 @@ class AnswerText:
         return self._splitter.thoughts_end
 
     @property
+    def answering(self) -> bool:
+        """Whether the answer has begun."""
+        return self._splitter.answering
+
+    @property
+    def family_known(self) -> bool:
+        """Whether the markers of a family were seen, or the prompt has opened its thoughts."""
+        return self._splitter.family_known
+
+    @property
+    def marker_rest(self) -> str:
+        """What completes a marker whose beginning is held; empty where none is."""
+        return self._splitter.marker_rest
+
+    @property
+    def in_header(self) -> bool:
+        """Whether the text is that of a header, which says what follows it."""
+        return self._splitter.in_header
+
+    def may_become_marker(self, text: str) -> bool:
+        """Whether the answer has not begun, and `text` may be a part of a marker instead."""
+        return self._splitter.may_become_marker(text)
+
+    def overshoots(self, data: bytes) -> bool:
+        """Whether these bytes end the thoughts and have text of the answer too."""
+        return self._splitter.overshoots(data.decode("utf-8", "replace"))
+
+    @property
     def is_whole(self) -> bool:
         """Whether no character is unfinished."""
         return not self._decoder.getstate()[0]

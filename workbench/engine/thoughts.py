@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 from workbench.core.events import TokenKind
@@ -125,6 +126,49 @@ class ReasoningSplitter:
     def thinking(self) -> bool:
         """Whether the text is inside of thoughts."""
         return self._state == "reasoning"
+
+    @property
+    def answering(self) -> bool:
+        """Whether the answer has begun."""
+        return self._state == "answer" and not self._strip
+
+    @property
+    def family_known(self) -> bool:
+        """Whether the markers of a family were seen, or the prompt has opened its thoughts."""
+        return self._family is not None
+
+    @property
+    def marker_rest(self) -> str:
+        """What completes the marker whose beginning is held before the answer; empty where none is."""
+        held = readable(self._held).lstrip() if self._state == "start" else ""
+        return next((marker[len(held) :] for marker in self._starts() if held and marker.startswith(held)), "")
+
+    @property
+    def in_header(self) -> bool:
+        """Whether the text is that of a header, which says what follows it."""
+        return self._state == "header"
+
+    def may_become_marker(self, text: str) -> bool:
+        """Whether the answer has not begun, and `text` may be a part of a marker instead.
+
+        Of a family that nothing has shown, only a whole marker is believed.
+        """
+        if self._state != "start":
+            return False
+        text = (readable(self._held) + text).lstrip()
+        starts = self._starts()
+        if self._family is None and self._own is None:
+            return text.rstrip() in starts
+        return bool(text) and any(marker.startswith(text) or text.startswith(marker) for marker in starts)
+
+    def overshoots(self, text: str) -> bool:
+        """Whether `text` ends the thoughts and has text of the answer too; it is not taken."""
+        last = {marker[-1] for marker in self._ends}
+        if self._state != "reasoning" or not any(letter in last for letter in text.rstrip()[:-1]):
+            return False
+        ahead = copy(self)
+        ahead._given = set(self._given)
+        return any(piece.kind == "answer" for piece in [*ahead.push(text), ahead.flush()] if piece.text.strip())
 
     @property
     def thoughts_end(self) -> str:

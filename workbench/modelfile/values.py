@@ -52,7 +52,8 @@ def kind_of(name: str) -> Kind:
     if name in ONLY_OLLAMA:
         return ONLY_OLLAMA[name]
     parameter = PARAMETERS.get(name)
-    if parameter is None or not parameter.in_modelfile or parameter.kind == "choice":
+    # mypy narrows no tuple of kinds.
+    if parameter is None or not parameter.in_modelfile or parameter.kind == "choice" or parameter.kind == "format":  # noqa: PLR1714
         known = [*ONLY_OLLAMA, *(known.name for known in PARAMETERS.values() if known.in_modelfile)]
         raise ModelfileError(f"unknown parameter '{name}'", did_you_mean(name, known))
     return parameter.kind

@@ -61,5 +61,7 @@ class Services:
     kept: KeptSettings
     no_model_hint: str = ""
     """How to get a model, where none is named and none is found."""
+    check_format: Callable[[str, bool], object] = lambda _value, _exact: None
+    """Checks a value of `format`, and whether it can be held exactly. Raises FormatError. For a thread."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

@@ -69,9 +69,15 @@ def reasoning(result) -> str:
 
 
 async def test_markers_that_are_control_tokens(control_models, host):
-    result = await answer(await load(host, "tags"), CAPITAL)
+    engine = await load(host, "tags")
+    result = await answer(engine, CAPITAL)
     assert (reasoning(result), result.text) == ("capital of France", "Paris.")
     assert len(result.ids) == result.end.usage.completion_tokens
+    # A format holds from the answer on, also where the model was not known to think.
+    result = await answer(engine, with_sampling(CAPITAL, format='{"enum": ["Rome", "Paris"]}'))
+    assert (reasoning(result), result.text) == ("capital of France", '"Paris"')
+    result = await answer(engine, with_sampling(CAPITAL, format='{"enum": ["Oslo"]}', think_budget=1, num_predict=60))
+    assert (reasoning(result), result.text) == (f"capital{SHORT_OF_TIME}", '"Oslo"')
 
 
 async def test_a_channel_of_control_tokens(control_models, host):

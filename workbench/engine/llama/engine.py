@@ -11,6 +11,7 @@ from workbench.core.engine import Capabilities, Engine, Request
 from workbench.core.errors import EngineError, TemplateError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
+from workbench.engine.formats.verdict import judged
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
@@ -58,7 +59,7 @@ class LlamaEngine(Engine):
             # A waiting answer ends without touching the model, and must not abort another's work.
             cancel.on_set(lambda: self._line.interrupt(job, self._model.abort))
 
-        return self._answers.stream(start, cancel)
+        return judged(self._answers.stream(start, cancel), request)
 
     def _reuse(self, tokens: Sequence[int]) -> int:
         """Prepare the context for `tokens`, from its own cache or a kept state that shares more; returns how many."""

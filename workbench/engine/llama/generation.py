@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, wait
 from functools import partial
 
 from workbench.core.cancel import CancelToken
@@ -15,10 +13,11 @@ from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError, WorkbenchError
 from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.engine.families import Family, begins_answer, open_family, with_beginning
+from workbench.engine.llama.constraint import FormatSampler, matcher_of
 from workbench.engine.llama.control_texts import ControlTexts, unused_mark
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Step
+from workbench.engine.llama.runtime import Job, Step, wait_for
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.llama.thought_limit import ThoughtLimit
@@ -43,9 +42,6 @@ ANSWER_SHARE = 4
 
 SEARCH_NS = 1_000_000_000
 """How long the turns to drop are searched for."""
-
-RENDER_WAIT_S = 0.005
-"""How long one step waits for a chat template."""
 
 
 class PromptTokens:
@@ -139,7 +135,7 @@ class PromptTokens:
         if isinstance(self._template, TemplateError):
             raise self._template
         mark = unused_mark(text for each in request.messages for text in (each.content, each.reasoning))
-        rendered = yield from _wait_for(job, partial(self._render, self._template, messages, mark))
+        rendered = yield from wait_for(job, partial(self._render, self._template, messages, mark))
         if self._cancel.is_set:
             raise CancelledError("Preparing the prompt was stopped.")
         if request.continues:
@@ -160,23 +156,6 @@ class PromptTokens:
         arrangement = template.arranged(messages, self._cancel)
         self.notice = arrangement.notice
         return self._controls.render(template, arrangement.messages, mark, self._cancel)
-
-
-def _wait_for(job: Job, work: Callable[[], str]) -> Generator[None, None, str]:
-    """Do `work` in a thread of its own, while other answers are computed."""
-    future: Future[str] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="chat template", daemon=True).start()
-    while not wait([future], RENDER_WAIT_S).done:
-        job.gives_way = True
-        yield
-    return future.result()
 
 
 def turn_starts(messages: Sequence[Message], first: int) -> list[int]:
@@ -243,6 +222,7 @@ class Generation:
     def _write(self, job: Job) -> Generator[None, None, FinishReason]:
         if self._cancel.is_set:
             return "cancelled"
+        matcher = yield from matcher_of(job, self._request, self._model)
         prompt = PromptTokens(self._request, self._model, self._template, self._cancel, self._controls)
         try:
             yield from prompt.make(job)
@@ -259,7 +239,8 @@ class Generation:
         sampler = Sampler(sampling, self._model.vocabulary, self._model.n_ctx, prompt.tokens)
         self._seed = sampler.seed
         budget = 0 if sampling.think == "off" else sampling.think_budget
-        limit = ThoughtLimit(sampler, self._text, self._model.vocabulary, budget, self._request.answer_now)
+        chosen = sampler if matcher is None else FormatSampler(sampler, self._text, matcher, self._model)
+        limit = ThoughtLimit(chosen, self._text, self._model.vocabulary, budget, self._request.answer_now)
         try:
             return (yield from self._decode(job, limit, sampling.num_predict))
         finally:
@@ -302,7 +283,7 @@ class Generation:
         look()
         while True:
             token = sample(ctx)
-            if is_end(token):
+            if token < 0 or is_end(token):
                 return "stop"
             self._written += 1
             data = pieces[token]

@@ -57,6 +57,7 @@ def _short(name: str) -> Pointer:
 _KEEPING = ctypes.PyDLL(api._lib._name)
 
 sample = _short("llama_sampler_sample")
+sampler_apply = _short("llama_sampler_apply")
 sampler_accept = _short("llama_sampler_accept")
 token_to_piece = _short("llama_token_to_piece")
 vocab_is_eog = _short("llama_vocab_is_eog")
@@ -191,9 +192,13 @@ class PieceCache:
             piece = self._pieces[token] = self._look_up(token, special=False)
         return piece
 
+    def whole(self, token: int) -> bytes:
+        """The bytes of a token of any kind."""
+        return self._look_up(token, special=True)
+
     def control(self, token: int) -> str:
         """The text of a token that is no text of an answer, such as the end of a turn; empty where it has none."""
-        return self._look_up(token, special=True).decode("utf-8", "replace")
+        return self.whole(token).decode("utf-8", "replace")
 
     def _look_up(self, token: int, *, special: bool) -> bytes:
         size = token_to_piece(self._vocab, token, self._buffer, len(self._buffer), 0, special)

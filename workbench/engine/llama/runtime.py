@@ -21,7 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -55,6 +55,9 @@ STACK_BYTES = 256 * 2**20
 
 A system that refuses this much gives a quarter of it, or else its default.
 """
+
+WAIT_S = 0.005
+"""How long one step waits for work in another thread."""
 
 Step = Generator[None, None, None]
 
@@ -302,3 +305,20 @@ async def current_machine() -> Machine:
         return look_at_machine()
 
     return await shared_runtime.do(look)
+
+
+def wait_for(job: Job, work: Callable[[], Result]) -> Generator[None, None, Result]:
+    """Do `work`, which touches nothing of llama.cpp, in a thread of its own, while other answers are computed."""
+    future: Future[Result] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work())
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="preparation", daemon=True).start()
+    while not wait([future], WAIT_S).done:
+        job.gives_way = True
+        yield
+    return future.result()

@@ -39,6 +39,11 @@ _NS_PER_TOKEN = 3
 _NS_PER_PENALIZED_TOKEN = 4
 _NS_PER_SORTED_TOKEN = 150
 
+Logits = np.ndarray[tuple[int], np.dtype[np.float32]]
+Tokens = np.ndarray[tuple[int], np.dtype[np.int32]]
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+"""`llama_token_data`."""
+
 Steps = Mapping[str, Callable[[], Pointer]]
 """How to make the samplers of a chain, by llama.cpp's names and in their order."""
 
@@ -73,7 +78,9 @@ class Sampler:
         with_history = "penalties" in steps or "dry" in steps
         per_token = _NS_PER_TOKEN + _NS_PER_PENALIZED_TOKEN * with_history
         per_token += _NS_PER_SORTED_TOKEN * _sorts_all(steps, sampling.top_k)
-        self._sample = native.sample if self._n_vocab * per_token <= SHORT_NS else api.llama_sampler_sample
+        is_short = self._n_vocab * per_token <= SHORT_NS
+        self._sample = native.sample if is_short else api.llama_sampler_sample
+        self._apply = native.sampler_apply if is_short else api.llama_sampler_apply
         self._chain = api.llama_sampler_chain_init(api.llama_sampler_chain_default_params())
         if biases:
             array = (api.llama_logit_bias * len(biases))(*biases.items())
@@ -92,8 +99,26 @@ class Sampler:
         if self._chain is not None:
             token: int = self._sample(self._chain, ctx, -1)
             return token
-        logits = np.ctypeslib.as_array(native.get_logits_ith(ctx, -1), (self._n_vocab,))
-        return int(logits.argmax())
+        return int(self.logits(ctx).argmax())
+
+    def logits(self, ctx: Pointer) -> Logits:
+        """Those of the last token that `ctx` has decoded, until the next one."""
+        return np.ctypeslib.as_array(native.get_logits_ith(ctx, -1), (self._n_vocab,))
+
+    def choose(self, logits: Logits, tokens: Tokens) -> int:
+        """The next token out of some, which is not counted yet: see `accept`.
+
+        The others are left out instead of made impossible: typical-p computes with the logarithm of probabilities.
+        """
+        found = logits if tokens.size == self._n_vocab else logits[tokens]
+        if self._chain is None:
+            return int(tokens[found.argmax()])
+        candidates = np.empty(tokens.size, _CANDIDATE)
+        candidates["id"], candidates["logit"] = tokens, found
+        data = candidates.ctypes.data_as(ctypes.POINTER(api.llama_token_data))
+        array = api.llama_token_data_array(data, tokens.size, -1, False)
+        self._apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
 
     def accept(self, token: int) -> None:
         """Count a token that was not sampled."""

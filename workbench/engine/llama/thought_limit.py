@@ -6,6 +6,7 @@ from collections import deque
 
 from workbench.core.cancel import CancelToken
 from workbench.engine.llama import native
+from workbench.engine.llama.constraint import FormatSampler
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.text import AnswerText
@@ -23,7 +24,12 @@ class ThoughtLimit:
     """
 
     def __init__(
-        self, sampler: Sampler, text: AnswerText, vocabulary: Vocabulary, budget: int, answer_now: CancelToken | None
+        self,
+        sampler: Sampler | FormatSampler,
+        text: AnswerText,
+        vocabulary: Vocabulary,
+        budget: int,
+        answer_now: CancelToken | None,
     ) -> None:
         self._sampler = sampler
         self._text = text

@@ -6,8 +6,9 @@ import ctypes
 import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from workbench.engine.families import MARKS
 from workbench.engine.llama import native
@@ -33,7 +34,8 @@ llama.cpp takes 18 s for 20,000 of them.
 LONGEST_MARK = 256
 """Characters of the longest token text that a cut is kept out of."""
 
-_CONTROL = api.LLAMA_TOKEN_ATTR_UNKNOWN | api.LLAMA_TOKEN_ATTR_CONTROL
+CONTROL = api.LLAMA_TOKEN_ATTR_UNKNOWN | api.LLAMA_TOKEN_ATTR_CONTROL
+"""The attributes of tokens that stand for no text."""
 _LONG_NUMBER = re.compile(rf"\d{{{LONGEST_NUMBER + 1},}}")
 _GROUPS_FROM_THE_END = b"superbpe"
 _USER_DEFINED = api.LLAMA_TOKEN_ATTR_USER_DEFINED
@@ -51,6 +53,8 @@ class Vocabulary:
     adds_bos: bool
     groups_from_the_end: bool
     """Whether its rule divides a number into groups of three digits, counted from the end."""
+    guide: list[Any] = field(default_factory=list)
+    """The vocabulary as llguidance sees it, once it was needed."""
 
     @classmethod
     def of(cls, model: Pointer) -> Vocabulary:
@@ -160,7 +164,7 @@ class Vocabulary:
     def _whole_texts(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The texts of the control tokens (and of the unknown one), and those of the user-defined tokens."""
         attributes = [(native.vocab_get_attr(self.native, token), token) for token in range(self.size)]
-        control = tuple(_text(self.native, token) for found, token in attributes if found & _CONTROL)
+        control = tuple(_text(self.native, token) for found, token in attributes if found & CONTROL)
         return control, tuple(_text(self.native, token) for found, token in attributes if found & _USER_DEFINED)
 
     @property

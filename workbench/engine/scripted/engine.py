@@ -20,6 +20,7 @@ from workbench.core.engine import Capabilities, Engine, Request
 from workbench.core.errors import ContextFullError, EngineError
 from workbench.core.events import Batch, Event, Failed, Finished, FinishReason, PromptProgress, Token, Usage
 from workbench.core.models import EngineInfo
+from workbench.engine.formats.verdict import judged
 from workbench.engine.llama.states import common_prefix
 from workbench.engine.scripted.script import Script, ScriptedModel, pieces
 
@@ -117,7 +118,10 @@ class ScriptedEngine(Engine):
         return tokens, dropped
 
     @override
-    async def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+    def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
+        return judged(self._play(request, cancel), request)
+
+    async def _play(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         script = self._model.scripts[len(self.requests) % len(self._model.scripts)]
         self.requests.append(request)
         watch = Stopwatch(self._clock, self._sleep, cancel)

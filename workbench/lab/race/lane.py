@@ -13,6 +13,7 @@ from workbench.core.chat import Message
 from workbench.core.engine import Engine
 from workbench.core.errors import WorkbenchError
 from workbench.core.events import Event, Token
+from workbench.core.formats import FormatState
 from workbench.core.kept import SYSTEM, taken
 from workbench.core.models import EngineInfo, ModelEntry
 from workbench.core.origins import Origins, from_origin, with_recommended
@@ -133,6 +134,12 @@ class Lane:
     def _sourced(self) -> tuple[Sampling, Origins]:
         recommended = self.info.recommended if self.info is not None else ()
         return with_recommended(self.spec.sampling, self.spec.origins, recommended)
+
+    @property
+    def verdicts(self) -> list[FormatState]:
+        """Whether each of its answers has the format that was asked for, where one was."""
+        states = (answer.outcome.metrics.format_state for answer in self.answers)
+        return [state for state in states if state is not None]
 
     @property
     def running(self) -> bool:

@@ -36,6 +36,9 @@ class LaneResult:
     notice: str = ""
     """A note on how the answer was made, or that it has no text."""
     first_divergence: int | None = None
+    valid_answers: int | None = None
+    """How many of its answers to all questions have the format that was asked for; None where none was."""
+    judged_answers: int | None = None
     settings: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     """The values that differ from the defaults, and where they come from: see `sourced_values`."""
 
@@ -101,6 +104,7 @@ def _result(race: Race, index: int, lane: Lane) -> LaneResult:
     if lane.answer is None or lane.question != len(race.questions) - 1:
         return LaneResult(index, lane.label, lane.info, error=lane.error, settings=settings)
     outcome = lane.answer.outcome() if not lane.running else None
+    verdicts = lane.verdicts
     message = lane.answer.message()
     return LaneResult(
         lane=index,
@@ -114,8 +118,15 @@ def _result(race: Race, index: int, lane: Lane) -> LaneResult:
         error=lane.error,
         notice=outcome.notice if outcome else "",
         first_divergence=race.divergence(lane),
+        valid_answers=verdicts.count("valid") if verdicts else None,
+        judged_answers=len(verdicts) or None,
         settings=settings,
     )
+
+
+def valid_text(lane: LaneResult) -> str:
+    """How many answers of a lane have the format that was asked for, such as `2 of 3`."""
+    return f"{lane.valid_answers} of {lane.judged_answers}" if lane.judged_answers else UNKNOWN
 
 
 def ratio(value: float | None, reference: float | None) -> float | None:
@@ -151,6 +162,9 @@ def lane_values(result: RaceResult, lane: LaneResult) -> dict[str, object]:
         "seed": lane.seed,
         "backend": info.backend if info else None,
         "first_divergence": lane.first_divergence,
+        "format_state": metrics.format_state,
+        "valid_answers": lane.valid_answers,
+        "judged_answers": lane.judged_answers,
         "error": lane.error.message if lane.error else None,
     }
 
@@ -195,8 +209,13 @@ def as_csv(result: RaceResult) -> str:
 
 def as_markdown(result: RaceResult) -> str:
     """The question, a table of the lanes, and their answers."""
-    headings = ("lane", "quant", "bits", "size", "memory", "TTFT", "prefill", "decode", "x", "tokens", "differs at")
+    headings: tuple[str, ...] = (
+        "lane", "quant", "bits", "size", "memory", "TTFT", "prefill", "decode", "x", "tokens", "differs at"
+    )  # fmt: skip
     rows = [_row(result, lane) for lane in result.lanes]
+    if any(lane.judged_answers for lane in result.lanes):
+        headings = (*headings, "valid")
+        rows = [(*row, valid_text(lane)) for row, lane in zip(rows, result.lanes, strict=True)]
     table = [f"| {' | '.join(row)} |" for row in (headings, ("---",) * len(headings), *rows)]
     question = (f"> {line}".rstrip() for line in result.question.splitlines())
     lines = ["# Race", "", *question, "", *table, ""]

@@ -58,6 +58,8 @@ def _figures(metrics: AnswerMetrics) -> Iterator[str]:
         yield f"{metrics.decode_tps:.1f} tokens/s"
     if metrics.ttft_ms is not None:
         yield f"first token after {metrics.ttft_ms:.0f} ms"
+    if metrics.format_state is not None:
+        yield f"format {metrics.format_state}"
 
 
 def _one_line(text: str) -> str:

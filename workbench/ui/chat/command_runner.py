@@ -82,6 +82,8 @@ class CommandRunner:
                 self._view.think(name == "think")
             case "nothink":
                 raise ParameterError("/set nothink takes no value.", "/set think off keeps the model from thinking.")
+            case "noformat" if not value:
+                await self._set_parameter("format", "off")
             case "parameter":
                 await self._set_parameter(*_split(value))
             case word if word in NOT_HERE:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from workbench.core.errors import did_you_mean
+from workbench.core.formats import FORMAT_WORDS
 from workbench.core.parameters import PARAMETERS, Parameter
 from workbench.ui.prompt.completion import Candidate
 
@@ -65,6 +66,7 @@ SETS = {
     "system": "the system prompt",
     "think": "show the thoughts of models; with a value, whether and how hard they think",
     "nothink": "fold the thoughts of models",
+    "noformat": "let answers have any form",
 }
 """The arguments of `/set` beside the parameters."""
 
@@ -75,8 +77,6 @@ NOT_HERE = {
     "nowordwrap": "lines are always wrapped",
     "verbose": "the figures are always shown",
     "quiet": "the figures are always shown",
-    "format": "answers cannot be constrained to a format yet",
-    "noformat": "answers cannot be constrained to a format yet",
 }
 """Other arguments of Ollama's `/set`, and why they are not needed or not available here."""
 
@@ -147,7 +147,7 @@ def _after_set(start: str, rest: str, words: dict[str, str]) -> list[Candidate]:
     if not space:
         rows = {each.name: each.help for each in PARAMETERS.values() if each.name not in words}
         return [
-            Candidate(each.text + ("" if each.text.endswith(" nothink") else " "), each.help)
+            Candidate(each.text + ("" if each.text.endswith((" nothink", " noformat")) else " "), each.help)
             for each in _matching(start, rest, {**words, **rows}.items())
         ]
     if name == "parameter":
@@ -161,6 +161,8 @@ def _values(parameter: Parameter) -> Iterable[tuple[str, str]]:
         return ((choice, "") for choice in parameter.choices)
     if parameter.kind == "bool":
         return (("true", ""), ("false", ""))
+    if parameter.kind == "format":
+        return ((word, "") for word in FORMAT_WORDS)
     return ()
 
 

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.screen import Screen
 from textual.worker import Worker
 
-from workbench.core.errors import SessionError, WorkbenchError
+from workbench.core.errors import FormatError, SessionError, WorkbenchError
 from workbench.core.recipe import Recipe
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.branch_actions import BranchActions
@@ -233,7 +233,10 @@ class ChatScreen(Screen[None]):
         self.app.push_screen(dialog, taken)
 
     async def _change_settings(self, settings: Settings) -> None:
-        await self._workspace.change(settings.system, settings.values)
+        try:
+            await self._workspace.change(settings.system, settings.values)
+        except FormatError as error:
+            self.view.add_error(error)
         match settings.then:
             case "save":
                 self._save_defaults()

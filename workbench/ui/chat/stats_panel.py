@@ -86,6 +86,7 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
         Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
         Ranked(7, figure_row("  cached", reused, width)),
         *_answer_lines(metrics, written, width),
+        *([Ranked(1, figure_row("  format", metrics.format_state, width))] if metrics.format_state else []),
         latency(6, "Gap p50", metrics.itl_p50_ms),
         latency(6, "Gap p95", metrics.itl_p95_ms),
     ]

@@ -72,7 +72,7 @@ def shown(value: Value) -> str:
     """A value as it is typed."""
     if isinstance(value, tuple):
         return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
-    return fmt.value(value)
+    return value or "off" if isinstance(value, str) else fmt.value(value)
 
 
 def typed(parameter: Parameter, text: str) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workbench.core.formats import shown_format
 from workbench.core.parameters import Value
 from workbench.core.units import UNKNOWN, figure_text, size_text
 
@@ -58,7 +59,7 @@ def value(of: Value) -> str:
     """The value of a setting, such as `0.7`, `true` or `'User:' '<|end|>'`."""
     if isinstance(of, tuple):
         return " ".join(map(repr, of)) or "none"
-    return str(of).removesuffix(".0").lower()
+    return shown_format(of) if isinstance(of, str) else str(of).removesuffix(".0").lower()
 
 
 def bits(value: float | None, unit: str = "") -> str:

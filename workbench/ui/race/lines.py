@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from textual.content import Content, Span
 
+from workbench.core.formats import shown_format
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.origins import settings_text, sourced_values
 from workbench.core.parameters import PARAMETERS, changed_values, get_value
@@ -13,7 +14,7 @@ from workbench.core.units import figure_text
 from workbench.lab.race.divergence import word_difference
 from workbench.lab.race.lane import Lane
 from workbench.lab.race.race import Race
-from workbench.lab.race.report import LaneResult, RaceResult, ratio
+from workbench.lab.race.report import LaneResult, RaceResult, ratio, valid_text
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean, clean_line
@@ -38,7 +39,8 @@ def own_settings(lane: Lane, reference: Lane) -> list[str]:
     """The settings in which a lane differs from the reference."""
     mine, theirs = (changed_values(each.sampling, each.spec.load) for each in (lane, reference))
     names = [name for name in PARAMETERS if mine.get(name) != theirs.get(name)]
-    return [f"{name}={get_value(lane.sampling, lane.spec.load, name)}" for name in names]
+    values = {name: get_value(lane.sampling, lane.spec.load, name) for name in names}
+    return [f"{name}={shown_format(value) if isinstance(value, str) else value}" for name, value in values.items()]
 
 
 def head_lines(lane: Lane, width: int, reference: Lane | None) -> list[Content]:
@@ -80,7 +82,9 @@ def _figures(lane: Lane, width: int) -> list[Content]:
     rate = ((fmt.rate(speed), "lane--figure"), (f" tok/s{by}  ", _DIM))
     thoughts = f", {fmt.count(metrics.reasoning_tokens)} of thoughts" if metrics.reasoning_tokens else ""
     third = styled(*rate, (tokens, "lane--value"), (f"{unit}{thoughts}", _DIM))
-    fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"))
+    verdicts = lane.verdicts
+    valid = ((f"  {verdicts.count('valid')}/{len(verdicts)}", "lane--value"), (" valid", _DIM)) if verdicts else ()
+    fourth = styled(("TTFT ", _DIM), (ttft, "lane--value"), ("  prefill ", _DIM), (prefill, "lane--value"), *valid)
     return [cut_line(third, width), cut_line(fourth, width)]
 
 
@@ -229,5 +233,7 @@ def summary_lines(race: Race, result: RaceResult, width: int) -> list[Content]:
         value("memory", lambda lane: beside(lane.peak_bytes, reference.peak_bytes), wide),
         value("differs at", differs, 12),
     ]
+    if any(lane.judged_answers for lane in result.lanes):
+        columns.append(value("valid", valid_text, 9))
     table = Table(columns, indent=1, gap=0, least_flexible=12)
     return [table.header(width), *(table.row(lane, width) for lane in result.lanes)]

@@ -28,6 +28,7 @@ from workbench.core.tree import History, Making, Turn, View
 from workbench.ui.services import Services
 from workbench.ui.workspace.answer_run import AnswerRun, EnergyMeter
 from workbench.ui.workspace.conversation import Conversation
+from workbench.ui.workspace.format_check import without_bad_format
 from workbench.ui.workspace.machine_watch import MachineWatch
 from workbench.ui.workspace.model_slot import ModelSlot
 from workbench.ui.workspace.pacing import REAL_CLOCKS, Clocks, Emit
@@ -219,9 +220,15 @@ class Workspace:
         return False
 
     async def change(self, system: str, values: Mapping[str, object]) -> None:
-        """Change settings; they apply from the next answer on. Raises ParameterError as `Conversation.change`."""
+        """Change settings; they apply from the next answer on. Raises ParameterError as `Conversation.change`.
+
+        Raises FormatError where the format cannot be used; all else is changed then.
+        """
+        values, problem = await without_bad_format(values, self.model, self._services.check_format)
         self.conversation.change(system, values)
         await self.recorder.settings(self.conversation)
+        if problem is not None:
+            raise problem
 
     async def _load_as_before(self) -> None:
         """Go back to the load settings that worked: with the refused ones every further load would fail."""
