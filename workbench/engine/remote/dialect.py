@@ -74,7 +74,9 @@ def chosen(request: Request) -> dict[str, Value]:
     """The sampling parameters that somebody has set: for the others, a server has values of its own."""
     load = LoadSettings()
     changed = changed_values(request.sampling, load)
-    names = (name for name in PARAMETERS if name in changed or name in request.given & SAMPLING_NAMES)
+    # No format, also where it is chosen, needs no word.
+    given = (request.given & SAMPLING_NAMES) - {"format"}
+    names = (name for name in PARAMETERS if name in changed or name in given)
     return {name: get_value(request.sampling, load, name) for name in names}
 
 

@@ -11,6 +11,7 @@ from workbench.core.engine import Capabilities, Engine, Request
 from workbench.core.errors import EngineError
 from workbench.core.events import Batch
 from workbench.core.models import EngineInfo
+from workbench.engine.formats.verdict import judged
 from workbench.engine.outbox import Outbox, RunningAnswers
 from workbench.engine.remote.dialect import Dialect
 from workbench.engine.remote.generation import PromptHistory, RemoteGeneration
@@ -49,7 +50,7 @@ class RemoteEngine(Engine):
             )
             shared_network.submit(asking.run())
 
-        return self._answers.stream(start, cancel)
+        return judged(self._answers.stream(start, cancel), request)
 
     @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from workbench.core.engine import ProgressCallback, Request
 from workbench.core.events import Timings
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import PARAMETERS, SAMPLING_NAMES, LoadSettings
+from workbench.engine.formats.answer_format import read_format
 from workbench.engine.remote.answer_parser import AnswerParser, count, number
 from workbench.engine.remote.dialect import (
     Dialect,
@@ -29,6 +30,7 @@ from workbench.engine.remote.dialect import (
     text_of,
     without,
 )
+from workbench.engine.remote.format_fields import parse_version
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import message_in, too_slow
 from workbench.engine.remote.response import HttpResponse, fields
@@ -107,7 +109,10 @@ class OllamaDialect(Dialect):
             # Otherwise it drops the beginning of a conversation that is too long, without reporting it.
             body |= {"truncate": False, "shift": False}
         size = len(text_of(request).encode("utf-8", "replace"))
-        missing = without(given, SAMPLING_OPTIONS | {"think"})
+        form = read_format(request.sampling.format)
+        if form is not None and form.kind != "grammar":
+            body["format"] = "json" if form.kind == "json" else form.schema
+        missing = without(given, SAMPLING_OPTIONS | {"think"} | ({"format"} & body.keys()))
         if request.prompt is not None:
             return Question("/api/generate", body | {"prompt": request.prompt, "raw": True}, size, seed, missing)
         messages = as_messages(request)
@@ -178,15 +183,6 @@ class OllamaAnswerParser(AnswerParser):
 def _milliseconds(nanoseconds: object) -> float | None:
     found = number(nanoseconds)
     return found / 1e6 if found else None
-
-
-def parse_version(text: str | None) -> tuple[int, int] | None:
-    """The first two numbers of a version; None where there are none."""
-    parts = (text or "").split("-")[0].split(".")
-    try:
-        return int(parts[0]), int(parts[1])
-    except (ValueError, IndexError):
-        return None
 
 
 def same_name(one: object, other: str) -> bool:

@@ -35,6 +35,7 @@ from workbench.engine.remote.dialect import (
     text_of,
     without,
 )
+from workbench.engine.remote.format_fields import format_fields
 from workbench.engine.remote.http import ServerClient
 from workbench.engine.remote.problems import is_context_error, message_in
 from workbench.engine.remote.response import HttpResponse, fields
@@ -110,8 +111,10 @@ class OpenAIDialect(Dialect):
             body |= self._thinking(request.sampling)
             if request.continues:
                 self._continue(request.messages[-1], body)
+        form = format_fields(request.sampling.format, self._server)
+        body |= form
         kept = {self._renamed.get(name, name): value for name, value in body.items() if name not in self._refused}
-        return Question(path, kept, size, seed if "seed" in kept else None, self._missing(given))
+        return Question(path, kept, size, seed if "seed" in kept else None, self._missing(given, form))
 
     def _thinking(self, sampling: Sampling) -> dict[str, Any]:
         """The fields that control thinking, for templates where the server passes variables on to them."""
@@ -152,12 +155,13 @@ class OpenAIDialect(Dialect):
             values["stop"] = list(given["stop"])
         return values | {"seed": seed}
 
-    def _missing(self, given: Iterable[str]) -> tuple[str, ...]:
-        """The parameters that this server does not take."""
+    def _missing(self, given: Iterable[str], form: Mapping[str, Any]) -> tuple[str, ...]:
+        """The parameters that this server does not take; `form` has its fields for the format."""
         kind = self._server.kind
         taken = {*PLAIN, *OWN.get(kind, {}), "seed", "num_predict", "stop", "think"}
         taken |= {*FURTHER, "think_budget"} if kind == "llama-server" else set()
         taken |= set() if kind in NO_BIAS else {"logit_bias"}
+        taken |= {"format"} if form else set()
         return without(given, taken)
 
     @override
