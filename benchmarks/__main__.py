@@ -33,6 +33,7 @@ SCRIPTS = (
     "sessions_scale",
     "remote_overhead",
     "sweep_cost",
+    "formats",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}
