@@ -2,7 +2,7 @@
 
     SOAK_MINUTES=60 python -m tests.reliability.soak
 
-The program runs in a terminal on real models. Round after round it chats (answers of up to 4,000 tokens), swaps the
+The program runs in a terminal on real models. Round after round it chats (some answers have 4,000 tokens), swaps the
 quantization, races three lanes, measures, changes the size of the terminal, and begins a new chat. At the end of each
 round, with nothing running, its memory, threads, open files and native contexts are read, and the table gets a row.
 """
@@ -29,17 +29,23 @@ CONFIG = """\
 model_folders = ['{folder}']
 model_stores = []
 find_servers = false
-state_cache_mb = 64
+state_cache_mb = 32
 [sampling]
 num_predict = 4000
+logit_bias = ['0=-inf', '2=-inf']
 [load]
 num_ctx = 8192
 num_thread = {threads}
 """
+"""The kept states fill their budget within a few rounds. The tokens that end an answer are never written: answers are
+as long as they may be, or are stopped.
+"""
 STORY = "Write a very long story about an old clockmaker who lives in a small town by the sea."
 BUSY = ("Writing", "Reading the prompt", "Waiting for the first", "Loading", "Stopping", "● writes")
-LONGEST_SECONDS = 180.0
+LONGEST_SECONDS = 1200.0
 """After this time an answer is stopped that has not reached its 4,000 tokens."""
+LONG_ROUNDS = 8
+"""One answer in so many rounds, the first in the second, is as long as it may be."""
 WARM_MINUTES = 10.0
 """The time after which memory counts as settled."""
 GROWTH, LEAST_GROWTH_MB = 0.05, 8
@@ -56,6 +62,13 @@ class Reading:
     rss_mb: float
     private_mb: float
     """Memory that is not a mapped file: the models' weights are."""
+    states_mb: float
+    """Kept states of closed models."""
+    heap_mb: float
+    """What the C heap has handed out, and what it holds in reserve."""
+    reserve_mb: float
+    blocks: int
+    """Objects and buffers of Python."""
     threads: int
     files: int
     contexts: int
@@ -64,6 +77,8 @@ class Reading:
     key_ms: float
     answers: int
     tokens: int
+    longest: int
+    """Tokens of the longest answer."""
 
 
 def is_idle(text: str) -> bool:
@@ -85,8 +100,7 @@ class Soak:
     def round(self) -> None:
         """Everything once."""
         self._round += 1
-        # Every fourth answer is as long as the model makes it.
-        self._chat(STORY, LONGEST_SECONDS if self._round % 4 == 0 else self._chance.uniform(2, 8))
+        self._chat(STORY, LONGEST_SECONDS if self._round % LONG_ROUNDS == 2 else self._chance.uniform(2, 8))
         self._resize()
         self._swap()
         self._chat("And what did the fishermen say?", self._chance.uniform(1, 4))
@@ -185,7 +199,7 @@ class Soak:
         figures = {words[0]: words[1] for words in map(str.split, status.splitlines()) if len(words) > 1}
         found = look(program)
         keys, self._keys_ms = self._keys_ms, []
-        answers = program.answers()
+        tokens = [answer["metrics"]["completion_tokens"] or 0 for answer in program.answers()]
         _ = program.text
         # The program's output is not needed any more.
         program.chunks.clear()
@@ -194,27 +208,34 @@ class Soak:
             (time.monotonic() - self.began) / 60,
             int(figures["VmRSS:"]) / 1024,
             int(figures["RssAnon:"]) / 1024,
+            found["state_bytes"] / 2**20,
+            found["heap_bytes"] / 2**20,
+            found["free_heap_bytes"] / 2**20,
+            found["blocks"],
             int(figures["Threads:"]),
             len(list(Path(f"/proc/{program.pid}/fd").iterdir())),
             found["contexts"],
             found["models"],
             len(Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text(encoding="utf-8").split()),
             statistics.median(keys) if keys else float("nan"),
-            len(answers),
-            sum(answer["metrics"]["completion_tokens"] or 0 for answer in answers),
+            len(tokens),
+            sum(tokens),
+            max(tokens, default=0),
         )
 
 
 HEADERS = (
-    "| minute | RSS MB | private MB | threads | files | contexts | models | children | key ms | answers | tokens |"
+    "| minute | RSS MB | private MB | states MB | heap MB | reserve MB | blocks | threads | files | contexts | models "
+    "| children | key ms | answers | tokens | longest |"
 )
 
 
 def row(reading: Reading) -> str:
     r = reading
     return (
-        f"| {r.minute:.1f} | {r.rss_mb:.0f} | {r.private_mb:.0f} | {r.threads} | {r.files} | {r.contexts} | {r.models} "
-        f"| {r.children} | {r.key_ms:.1f} | {r.answers} | {r.tokens:,} |"
+        f"| {r.minute:.1f} | {r.rss_mb:.0f} | {r.private_mb:.0f} | {r.states_mb:.0f} | {r.heap_mb:.0f} "
+        f"| {r.reserve_mb:.0f} | {r.blocks:,} | {r.threads} | {r.files} | {r.contexts} | {r.models} | {r.children} "
+        f"| {r.key_ms:.1f} | {r.answers} | {r.tokens:,} | {r.longest:,} |"
     )
 
 
@@ -253,7 +274,7 @@ def main() -> int:
         with Program(home, str(models[2]), python=START) as program:
             program.wait_until_ready()
             soak = Soak(program, random.Random(seed))
-            print(HEADERS, "|" + "---|" * 11, sep="\n", flush=True)
+            print(HEADERS, "|" + "---|" * (HEADERS.count("|") - 1), sep="\n", flush=True)
             while time.monotonic() - soak.began < minutes * 60:
                 soak.round()
                 readings.append(soak.read())

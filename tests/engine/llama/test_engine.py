@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import subprocess
 import sys
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 
@@ -149,14 +149,13 @@ async def test_swapping_away_and_back_continues_as_if_one_had_stayed(host, model
 
 
 async def test_a_swap_where_memory_is_short_forgets_and_frees_the_model(host, monkeypatch):
-    class Short:
-        def __mul__(self, _):
-            raise MemoryError
+    def short(*_, **__):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     engine = await load(host)
     await answer(engine, chat(STORY, limit=1))
     with monkeypatch.context() as patch:
-        patch.setattr("workbench.engine.llama.model.ctypes", SimpleNamespace(c_uint8=Short()))
+        patch.setattr("workbench.engine.llama.states.mmap.mmap", short)
         await engine.close()
     assert engine._model.native is None
     assert host._states.size_bytes == 0

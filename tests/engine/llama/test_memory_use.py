@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import pytest
 
+from tests.engine.llama.conftest import answer
+from tests.reliability.probe import heap_use
+from workbench.core.engine import Request
+from workbench.core.parameters import Sampling
 from workbench.engine.llama.model import memory_use
 
 MIB = 2**20
@@ -51,3 +57,12 @@ def test_a_recurrent_state_counts_with_the_cache():
 
 def test_nothing_is_known_where_llama_cpp_said_nothing():
     assert memory_use(["load_tensors: offloaded 33/33 layers to GPU"]) is None
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="only glibc counts what it has handed out")
+async def test_a_kept_state_leaves_no_gap_in_the_heap(engine):
+    await answer(engine, Request(tokens=tuple(range(1000, 1040)), sampling=Sampling(num_predict=1)))
+    before = heap_use().handed_out
+    kept = [engine._model.save_state() for _ in range(8)]
+    assert sum(state.size_bytes for state in kept) > 6 * MIB
+    assert heap_use().handed_out < before + MIB

@@ -5,7 +5,6 @@ Everything here runs in the runtime's thread.
 
 from __future__ import annotations
 
-import ctypes
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
-from workbench.engine.llama.states import SequenceState, common_prefix
+from workbench.engine.llama.states import SequenceState, common_prefix, new_buffer
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
 from workbench.gguf.fit import UBATCH
@@ -216,8 +215,8 @@ class Model:
         if not size or self._length != len(self.tokens):
             return None
         try:
-            data = (ctypes.c_uint8 * size)()
-        except MemoryError:
+            data = new_buffer(size)
+        except OSError:
             return None
         if api.llama_state_seq_get_data(self._ctx, data, size, SEQUENCE) != size:
             return None

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+
+def new_buffer(size: int) -> ctypes.Array[ctypes.c_uint8]:
+    """`size` bytes that go back to the system with the last reference; OSError where there is no memory.
+
+    On the heap, states of many sizes between the models that come and go would leave gaps.
+    """
+    return (ctypes.c_uint8 * size).from_buffer(mmap.mmap(-1, size, access=mmap.ACCESS_COPY))
 
 
 @dataclass(frozen=True, slots=True)
