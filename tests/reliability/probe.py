@@ -27,10 +27,12 @@ _caches: list[Any] = []
 class HeapUse(ctypes.Structure):
     """`struct mallinfo2` of glibc, in bytes, over all threads."""
 
-    _fields_ = tuple(
+    _fields_ = [
         (name, ctypes.c_size_t)
-        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
-    )
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    ]  # fmt: skip
 
     @property
     def handed_out(self) -> int:

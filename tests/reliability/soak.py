@@ -44,8 +44,8 @@ STORY = "Write a very long story about an old clockmaker who lives in a small to
 BUSY = ("Writing", "Reading the prompt", "Waiting for the first", "Loading", "Stopping", "● writes")
 LONGEST_SECONDS = 1200.0
 """After this time an answer is stopped that has not reached its 4,000 tokens."""
-LONG_ROUNDS = 8
-"""One answer in so many rounds, the first in the second, is as long as it may be."""
+LONG_EVERY_MINUTES = 15.0
+"""From the end of the warm-up, and so long after each, an answer is as long as it may be."""
 WARM_MINUTES = 10.0
 """The time after which memory counts as settled."""
 GROWTH, LEAST_GROWTH_MB = 0.05, 8
@@ -92,15 +92,22 @@ class Soak:
         self._program = program
         self._chance = chance
         self._keys_ms: list[float] = []
-        self._round = 0
-        self.began = time.monotonic()
+        self._next_long = WARM_MINUTES
+        self._began = time.monotonic()
+
+    @property
+    def minute(self) -> float:
+        """Minutes since the start."""
+        return (time.monotonic() - self._began) / 60
 
     # Use
 
     def round(self) -> None:
         """Everything once."""
-        self._round += 1
-        self._chat(STORY, LONGEST_SECONDS if self._round % LONG_ROUNDS == 2 else self._chance.uniform(2, 8))
+        is_long = self.minute >= self._next_long
+        self._chat(STORY, LONGEST_SECONDS if is_long else self._chance.uniform(2, 8))
+        if is_long:
+            self._next_long = self.minute + LONG_EVERY_MINUTES
         self._resize()
         self._swap()
         self._chat("And what did the fishermen say?", self._chance.uniform(1, 4))
@@ -205,7 +212,7 @@ class Soak:
         program.chunks.clear()
         program._drawn = 0
         return Reading(
-            (time.monotonic() - self.began) / 60,
+            self.minute,
             int(figures["VmRSS:"]) / 1024,
             int(figures["RssAnon:"]) / 1024,
             found["state_bytes"] / 2**20,
@@ -275,7 +282,7 @@ def main() -> int:
             program.wait_until_ready()
             soak = Soak(program, random.Random(seed))
             print(HEADERS, "|" + "---|" * (HEADERS.count("|") - 1), sep="\n", flush=True)
-            while time.monotonic() - soak.began < minutes * 60:
+            while soak.minute < minutes:
                 soak.round()
                 readings.append(soak.read())
                 print(row(readings[-1]), flush=True)
