@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from workbench.core.errors import TargetError
-from workbench.store.files import make_folder, make_private, replace_file, write_copy, write_new_file
+from workbench.store.files import (
+    ABANDONED_AFTER_S,
+    make_folder,
+    make_private,
+    remove_abandoned,
+    replace_file,
+    write_copy,
+    write_new_file,
+)
 
 
 def noon() -> float:
@@ -111,3 +119,15 @@ def test_without_hard_links_no_part_of_a_file_has_its_name_at_any_moment(
     with pytest.raises(OSError, match="killed here"):
         write_new_file(tmp_path / "b.md", b"all of it")
     assert [path.name for path in tmp_path.iterdir()] == ["a.md"]
+
+
+def test_what_killed_programs_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    old = time.time() - ABANDONED_AFTER_S - 60
+    for name in (".workbench-0123456789ab.tmp", ".workbench-notes.tmp", "workbench-0123456789ab.tmp", ".other.tmp"):
+        (tmp_path / name).write_text("x")
+        os.utime(tmp_path / name, (old, old))
+    (tmp_path / ".workbench-ba9876543210.tmp").write_text("another program writes it now")
+    remove_abandoned([tmp_path / "none", tmp_path])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        ".workbench-notes.tmp", "workbench-0123456789ab.tmp", ".other.tmp", ".workbench-ba9876543210.tmp",
+    }  # fmt: skip

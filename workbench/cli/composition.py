@@ -23,7 +23,7 @@ from workbench.store.config.models import ModelSettingsFile
 from workbench.store.config.read import load_config
 from workbench.store.config.write import add_server
 from workbench.store.documents import RaceFolder
-from workbench.store.files import make_private
+from workbench.store.files import make_private, remove_abandoned
 from workbench.store.loads import FileLoadBook
 from workbench.store.paths import Paths, find_paths
 from workbench.store.sessions.store import DatabaseSessionStore
@@ -177,6 +177,7 @@ def compose() -> Workers:
     paths = find_paths()
     config, problems = load_config(paths.config_file)
     make_private(paths.private_folders)
+    remove_abandoned((paths.config_dir, paths.cache_dir, *paths.private_folders))
     workers = Workers(paths, config, problems)
     workers.problems += workers.kept.problems()
     return workers

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import itertools
 import os
+import re
 import secrets
 import stat
 import time
@@ -21,7 +22,9 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 _OTHERS = 0o077
 """The permissions of everybody but the owner."""
-
+_TEMPORARY = re.compile(r"\.workbench-[0-9a-f]{12}\.tmp")
+ABANDONED_AFTER_S = 3600.0
+"""The age of a temporary file whose program was killed: writing one takes a moment."""
 
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """The errors of a disk, a quota or a limit of the process that lets nothing more be written."""
@@ -64,6 +67,16 @@ def make_private(folders: Iterable[Path]) -> None:
                     mode = path.lstat().st_mode
                     if mode & _OTHERS and (stat.S_ISREG(mode) or (path is folder and stat.S_ISDIR(mode))):
                         path.chmod(stat.S_IMODE(mode) & ~_OTHERS)
+
+
+def remove_abandoned(folders: Iterable[Path]) -> None:
+    """Remove the temporary files that killed programs left in folders of this program, where there are any."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            for path in folder.glob(".workbench-*.tmp"):
+                with contextlib.suppress(OSError):
+                    if _TEMPORARY.fullmatch(path.name) and time.time() - path.lstat().st_mtime > ABANDONED_AFTER_S:
+                        path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

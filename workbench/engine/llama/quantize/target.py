@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +17,11 @@ from workbench.gguf.targets import TargetSize
 
 SPARE_BYTES = 16 * 2**20
 """Space that has to stay free on the disk beside the file."""
+
+ABANDONED_AFTER_S = 24 * 3600.0
+"""The age of a temporary file whose programs were killed, both of them: a large tensor takes minutes."""
+
+_TEMPORARY = re.compile(r"\..{1,60}\.[0-9a-f]{8}\.part", re.DOTALL)
 
 LONGEST_NAME = 255
 """The longest file name that common file systems take, in bytes."""
@@ -44,7 +51,11 @@ def check_room(target: Path, size: TargetSize) -> None:
 
 
 def reserve(target: Path) -> Path:
-    """Create the empty temporary file beside `target`; a `TargetError` says that nothing can be written there."""
+    """Create the empty temporary file beside `target`; a `TargetError` says that nothing can be written there.
+
+    Those that killed programs left in this folder are removed.
+    """
+    _remove_abandoned(target.parent)
     partial = target.with_name(f".{target.name[:60]}.{secrets.token_hex(4)}.part")
     try:
         partial.open("xb").close()
@@ -54,6 +65,15 @@ def reserve(target: Path) -> Path:
             "Name a file in a folder of your own.",
         ) from None
     return partial
+
+
+def _remove_abandoned(folder: Path) -> None:
+    with suppress(OSError):
+        for path in folder.glob(".*.part"):
+            with suppress(OSError):
+                is_old = time.time() - path.lstat().st_mtime > ABANDONED_AFTER_S
+                if is_old and _TEMPORARY.fullmatch(path.name) and path.is_file():
+                    path.unlink()
 
 
 def writing_failed(target: Path, partial: Path, size: TargetSize, message: str) -> TargetError | None:
