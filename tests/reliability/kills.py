@@ -20,6 +20,8 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
+
 from benchmarks.common import WORKBENCH
 from benchmarks.models import variant
 from benchmarks.program import CTRL_U, ESCAPE, Program, answered, home_folder, stored_rows
@@ -203,13 +205,14 @@ class Kills:
         command = [WORKBENCH, "quantize", str(variant("F16")), "Q4_0", "--threads", "1", "-o", str(target)]
         with Terminal(command, env={**os.environ, "WORKBENCH_HOME": str(self._home)}) as terminal:
             terminal.drain(self._chance.uniform(0.3, 6))
+            children = psutil.Process(terminal.pid).children() if terminal.is_running else []
             if terminal.is_running:
                 os.kill(terminal.pid, signal.SIGKILL)
             terminal.wait_for_exit()
-        deadline = time.monotonic() + 10
-        while unfinished := list(folder.glob(".*.part")):
-            need(time.monotonic() < deadline, f"an unfinished file stays: {unfinished}")
-            time.sleep(0.05)
+        _, staying = psutil.wait_procs(children, 20)
+        need(not staying, f"a child process stays: {staying}")
+        unfinished = list(folder.glob(".*.part"))
+        need(not unfinished, f"an unfinished file stays: {unfinished}")
         if target.exists():
             self.done["quantize finished"] += 1
             check_loadable(target)

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,9 +31,8 @@ from pathlib import Path
 folder, who, rounds = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 """
 TOGETHER = """\
-(folder / f"ready-{who}").touch()
-while len(list(folder.glob("ready-*"))) < 2:
-    time.sleep(0.001)
+print("ready", flush=True)
+sys.stdin.readline()
 """
 
 CONFIG = """
@@ -89,14 +89,19 @@ def run_two(folder: Path, script: str, rounds: int = ROUNDS) -> None:
         subprocess.Popen(
             [sys.executable, "-c", text, str(folder), str(who), str(rounds)],
             env=env,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
         for who in range(2)
     ]
+    ready = [program.stdout.readline() for program in programs]
     for program in programs:
-        output, _ = program.communicate(timeout=50)
+        with suppress(BrokenPipeError):
+            print(file=program.stdin, flush=True)
+    for said, program in zip(ready, programs, strict=True):
+        output = said + program.communicate(timeout=50)[0]
         assert program.returncode == 0, output
 
 
