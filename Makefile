@@ -14,8 +14,10 @@ CUDA ?=
 ARGS ?=
 # How many tests run side by side: a number, logical (one for each core), or 0 for none, such as for a debugger.
 WORKERS ?= 4
-# How many damaged model files `make soak` tries, other cases in proportion, and the seed that they come from.
+# `make soak`: damaged model files (other cases in proportion), kills, minutes of use, and the seed of all of them.
 CASES ?= 10000
+KILLS ?= 200
+MINUTES ?= 60
 SEED ?= 1
 # Print the commands that would set up, without running them.
 DRY_RUN ?=
@@ -76,8 +78,8 @@ quick: setup-dev ## The tests that take less than a minute together
 
 soak: setup-dev ## Try to break it for long, with random files, texts, streams, kills and long use: see docs/reliability.md
 	$(if $(DRY_RUN),,SOAK_CASES=$(CASES) SOAK_SEED=$(SEED) $(PYTEST) tests/reliability -m 'soak or not soak' -rP $(ARGS))
-	$(if $(DRY_RUN),,$(BIN)/python -m tests.reliability.kills)
-	$(if $(DRY_RUN),,$(BIN)/python -m tests.reliability.soak)
+	$(if $(DRY_RUN),,KILLS=$(KILLS) KILL_SEED=$(SEED) $(BIN)/python -m tests.reliability.kills)
+	$(if $(DRY_RUN),,SOAK_MINUTES=$(MINUTES) SOAK_SEED=$(SEED) $(BIN)/python -m tests.reliability.soak)
 
 lint: setup-dev ## Lint, formatting, types, and the import rules
 	$(BIN)/ruff check .

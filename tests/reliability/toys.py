@@ -68,6 +68,13 @@ class Toy:
         self.weights(f"{block}ffn_up.weight", FEED_FORWARD, WIDTH)
         self.weights(f"{block}ffn_down.weight", WIDTH, FEED_FORWARD)
 
+    def experts(self, block: str) -> None:
+        self.ones(f"{block}ffn_norm.weight")
+        self.weights(f"{block}ffn_gate_inp.weight", 4, WIDTH)
+        self.weights(f"{block}ffn_gate_exps.weight", 4, 32, WIDTH)
+        self.weights(f"{block}ffn_up_exps.weight", 4, 32, WIDTH)
+        self.weights(f"{block}ffn_down_exps.weight", 4, WIDTH, 32)
+
     def done(self) -> Path:
         finish(self.writer)
         return self.path
@@ -108,11 +115,7 @@ def experts(path: Path) -> Path:
         toy.attention(block)
         toy.ones(f"{block}attn_q_norm.weight", WIDTH // HEADS)
         toy.ones(f"{block}attn_k_norm.weight", WIDTH // HEADS)
-        toy.ones(f"{block}ffn_norm.weight")
-        toy.weights(f"{block}ffn_gate_inp.weight", 4, WIDTH)
-        toy.weights(f"{block}ffn_gate_exps.weight", 4, 32, WIDTH)
-        toy.weights(f"{block}ffn_up_exps.weight", 4, 32, WIDTH)
-        toy.weights(f"{block}ffn_down_exps.weight", 4, WIDTH, 32)
+        toy.experts(block)
     return toy.done()
 
 
@@ -193,6 +196,77 @@ def lfm2(path: Path) -> Path:
     return toy.done()
 
 
+def rwkv6(path: Path) -> Path:
+    toy = Toy(path, "rwkv6", heads=0)
+    head, rank = 32, 8
+    toy.writer.add_layer_norm_eps(1e-5)
+    toy.writer.add_wkv_head_size(head)
+    toy.writer.add_time_mix_extra_dim(rank)
+    toy.writer.add_time_decay_extra_dim(rank)
+    toy.weights("output.weight", len(TOKENS), WIDTH)
+    toy.ones("output_norm.bias")
+    toy.ones("token_embd_norm.weight")
+    toy.ones("token_embd_norm.bias")
+    for layer in range(LAYERS):
+        block = f"blk.{layer}."
+        for name in ("attn_norm", "attn_norm_2", "time_mix_ln"):
+            toy.ones(f"{block}{name}.weight")
+            toy.ones(f"{block}{name}.bias")
+        toy.weights(f"{block}time_mix_w1.weight", 5 * rank, WIDTH)
+        toy.weights(f"{block}time_mix_w2.weight", 5, WIDTH, rank)
+        toy.weights(f"{block}time_mix_lerp_fused.weight", 5, 1, 1, WIDTH)
+        for name in ("time_mix_lerp_x", "channel_mix_lerp_k", "channel_mix_lerp_r"):
+            toy.weights(f"{block}{name}.weight", 1, 1, WIDTH)
+        toy.weights(f"{block}time_mix_first.weight", WIDTH // head, head)
+        toy.weights(f"{block}time_mix_decay.weight", WIDTH)
+        toy.weights(f"{block}time_mix_decay_w1.weight", rank, WIDTH)
+        toy.weights(f"{block}time_mix_decay_w2.weight", WIDTH, rank)
+        for name in ("key", "value", "receptance", "gate", "output"):
+            toy.weights(f"{block}time_mix_{name}.weight", WIDTH, WIDTH)
+        toy.weights(f"{block}channel_mix_key.weight", FEED_FORWARD, WIDTH)
+        toy.weights(f"{block}channel_mix_value.weight", WIDTH, FEED_FORWARD)
+        toy.weights(f"{block}channel_mix_receptance.weight", WIDTH, WIDTH)
+    return toy.done()
+
+
+def latent(path: Path) -> Path:
+    """deepseek2: attention to latent vectors (MLA), a dense layer, and one with a shared expert."""
+    toy = Toy(path, "deepseek2")
+    rank, plain, rotated, value = 32, 16, 16, 16
+    toy.writer.add_head_count_kv(1)
+    toy.writer.add_rope_dimension_count(rotated)
+    toy.writer.add_q_lora_rank(rank)
+    toy.writer.add_kv_lora_rank(rank)
+    toy.writer.add_key_length(rank + rotated)
+    toy.writer.add_value_length(rank)
+    toy.writer.add_key_length_mla(plain + rotated)
+    toy.writer.add_value_length_mla(value)
+    toy.writer.add_leading_dense_block_count(1)
+    toy.writer.add_expert_count(4)
+    toy.writer.add_expert_used_count(2)
+    toy.writer.add_expert_shared_count(1)
+    toy.writer.add_expert_feed_forward_length(32)
+    for layer in range(LAYERS):
+        block = f"blk.{layer}."
+        toy.ones(f"{block}attn_norm.weight")
+        toy.ones(f"{block}attn_q_a_norm.weight", rank)
+        toy.ones(f"{block}attn_kv_a_norm.weight", rank)
+        toy.weights(f"{block}attn_q_a.weight", rank, WIDTH)
+        toy.weights(f"{block}attn_q_b.weight", HEADS * (plain + rotated), rank)
+        toy.weights(f"{block}attn_kv_a_mqa.weight", rank + rotated, WIDTH)
+        toy.weights(f"{block}attn_k_b.weight", HEADS, rank, plain)
+        toy.weights(f"{block}attn_v_b.weight", HEADS, value, rank)
+        toy.weights(f"{block}attn_output.weight", WIDTH, HEADS * value)
+        if layer == 0:
+            toy.dense(block)
+            continue
+        toy.experts(block)
+        for name in ("gate", "up"):
+            toy.weights(f"{block}ffn_{name}_shexp.weight", 32, WIDTH)
+        toy.weights(f"{block}ffn_down_shexp.weight", WIDTH, 32)
+    return toy.done()
+
+
 TOYS: dict[str, Callable[[Path], Path]] = {
-    each.__name__: each for each in (llama, gemma2, deci, qwen2, experts, phi3, gpt2, mamba, lfm2)
+    each.__name__: each for each in (llama, gemma2, deci, qwen2, experts, phi3, gpt2, mamba, lfm2, rwkv6, latent)
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from workbench.core.errors import ModelFileError
+from workbench.gguf.family_checks import family_fault
 from workbench.gguf.header import Array, Header, Value
 from workbench.gguf.kinds import why_no_text, why_not_loadable
 from workbench.gguf.layers import MAX_LAYERS, LayerKind, cache_widths, is_hybrid, plan_layers
@@ -32,7 +33,9 @@ _DIVISORS = (("full_attention_interval", ""), ("interleave_moe_layer_step", "ern
 _ELEMENTWISE = (
     ".bias", "norm.weight", "rope_freqs.weight", "rope_factors_long.weight", "rope_factors_short.weight",
     "attn_sinks.weight", "ssm_conv1d.weight", "ssm_a", "ssm_d", "shortconv.conv.weight", "norm_1.weight",
-    "norm_2.weight", "layer_output_scale.weight", "altup_correct_scale.weight",
+    "norm_2.weight", "layer_output_scale.weight", "altup_correct_scale.weight", "mix_lerp_fused.weight",
+    *(f"mix_lerp_{name}.weight" for name in "gkrvwx"), "time_mix_first.weight", "time_mix_decay.weight",
+    *(f"time_mix_{name}.weight" for name in ("ln", "w0", "a0", "v0", "k_k", "k_a", "r_k")),
 )  # fmt: skip
 """Suffixes of tensors of element-wise operations, which the CPU computes in F32 only."""
 _NO_TOKENIZER = frozenset({"none", "no_vocab"})
@@ -60,7 +63,7 @@ _SECTIONED = frozenset({"paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3vl"
 _LEAST = (
     ("bailingmoe2", "expert_count", 1, 0), ("glm4moe", "expert_count", 1, 0), ("grovemoe", "expert_count", 1, 0),
     ("smallthinker", "expert_count", 1, 0), ("lfm2moe", "expert_count", 1, 0), ("lfm2moe", "shortconv.l_cache", 2, 0),
-    ("lfm2", "shortconv.l_cache", 2, 0), ("rwkv6", "token_shift_count", 2, 2), ("rwkv7", "token_shift_count", 2, 2),
+    ("lfm2", "shortconv.l_cache", 2, 0),
 )  # fmt: skip
 """Architecture, key, the least value that llama.cpp asserts, and its default."""
 _WITH_ROPE = frozenset({"falcon-h1", "lfm2", "lfm2moe", "plamo2", "qwen3next", "qwen35", "qwen35moe"})
@@ -278,6 +281,9 @@ class _LoadCheck:
                 f"its RoPE scaling is {scaling[:40]!r}; llama.cpp knows {', '.join(sorted(ROPE_SCALINGS))}",
                 "A newer llama.cpp may load it.",
             )
+        names = {tensor.name for header in self.headers for tensor in header.tensors}
+        if fault := family_fault(self.metadata, architecture, names):
+            self._fail(fault)
         for only, key, least, default in _LEAST:
             if only == architecture and self._int(architecture, key, default) < least:
                 self._fail(f"the metadata key '{architecture}.{key}' is below {least}")
