@@ -128,7 +128,8 @@ class Soak:
         program.wait_for(text[:20])
         before = len(program.answers())
         program.send("\r")
-        program.wait_until(lambda shown: "Writing" in shown or len(program.answers()) > before, 60, "an answer")
+        # After a swap, the new model reads the whole conversation.
+        program.wait_until(lambda shown: "Writing" in shown or len(program.answers()) > before, 600, "an answer")
         self._type(6)
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and len(program.answers()) == before:
