@@ -9,11 +9,12 @@ import sys
 import time
 import unicodedata
 from codecs import getincrementaldecoder
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import cells
+from textual._styles_cache import StylesCache
 from textual.cache import LRUCache
 from textual.css.model import RuleSet
 from textual.css.stylesheet import Stylesheet
@@ -40,6 +41,12 @@ THEMES_KEPT = 8
 """The number of themes whose parsed style sheets are cached."""
 SHEETS_KEPT = 256
 """The number of sheets that are cached for each theme; there is one for each class of widget and of screen."""
+
+# Textual caches these styles by the object that asks for them as well: up to 1,024 removed widgets stayed in memory,
+# with their rows. The colours alone decide.
+_cached_styles: Any = StylesCache.get_inner_outer
+_background_styles: Any = staticmethod(lru_cache(1024)(partial(_cached_styles.__wrapped__, None)))
+StylesCache.get_inner_outer = _background_styles
 
 
 class MouseReports:
