@@ -46,7 +46,7 @@ SHEETS_KEPT = 256
 # with their rows. The colours alone decide.
 _cached_styles: Any = StylesCache.get_inner_outer
 _background_styles: Any = staticmethod(lru_cache(1024)(partial(_cached_styles.__wrapped__, None)))
-StylesCache.get_inner_outer = _background_styles
+StylesCache.get_inner_outer = _background_styles  # type: ignore[method-assign]
 
 
 class MouseReports:
