@@ -31,6 +31,7 @@ SCRIPTS = (
     "library_scan",
     "models_keys",
     "sessions_scale",
+    "checkpoints",
     "remote_overhead",
     "sweep_cost",
     "formats",

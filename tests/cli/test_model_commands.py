@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.gguf.conftest import write_model
 from tests.gguf_files import finish
 from workbench.cli.main import main
 from workbench.gguf.reader import read_header
@@ -121,6 +122,19 @@ def test_fit_prices_a_modelfile_as_it_would_be_loaded(call, tmp_path):
     assert json.loads(call("fit", str(path), "--json")[1])["ctx"] == 1024
     assert json.loads(call("fit", str(path), "--ctx", "2048", "--json")[1])["ctx"] == 2048
     assert json.loads(call("fit", str(path), "--set", "num_ctx=512", "--json")[1])["ctx"] == 512
+
+
+def test_fit_prices_full_window_caches(call, tmp_path):
+    path = str(write_model(tmp_path / "w.gguf", architecture="gemma2", keys={".attention.sliding_window": 300}))
+    status, out, _ = call("fit", path, "--ctx", "4096")
+    assert status == 0
+    assert "more would be taken by swa_full" in out
+    window, full = (
+        json.loads(call("fit", path, "--ctx", "4096", "--set", f"swa_full={each}", "--json")[1])
+        for each in ("false", "true")
+    )
+    assert (window["swa_full"], full["swa_full"]) == (False, True)
+    assert window["swa_full_bytes"] == full["swa_full_bytes"] == full["kv_bytes"] - window["kv_bytes"] > 0
 
 
 def test_fit_for_people(call):

@@ -14,6 +14,7 @@ WORKBENCH = str(Path(sys.executable).parent / "workbench")
 FIELDS = {
     "model", "quant", "text", "prompt_tokens", "cached_tokens", "completion_tokens", "load_ms", "ttft_ms",
     "prefill_tps", "decode_tps", "itl_p50_ms", "finish_reason", "seed", "backend",
+    "cached_from", "prompt_change", "recomputed_because", "kept_bytes",
 }  # fmt: skip
 
 
@@ -38,6 +39,7 @@ def test_an_answer_as_one_json_document(workbench):
     assert found["text"].strip()
     assert found["completion_tokens"] <= 24
     assert found["prompt_tokens"] > found["cached_tokens"] == 0
+    assert (found["cached_from"], found["prompt_change"], found["recomputed_because"]) == ("nothing", None, None)
     assert found["decode_tps"] > 0
     assert found["prefill_tps"] > 0
     assert found["ttft_ms"] > 0

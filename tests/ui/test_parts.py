@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from dataclasses import replace
 
 import pytest
 from textual.geometry import Offset
@@ -8,6 +10,7 @@ from textual.geometry import Offset
 from tests.ui.fakes import ANSWER, FakeClock, app_on, settle, shown
 from workbench.core.chat import Message
 from workbench.core.config import Config
+from workbench.core.events import PromptChange, PromptReuse
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling
@@ -87,6 +90,27 @@ def test_estimates_are_marked_and_the_source_is_named() -> None:
     text = "\n".join(line.plain for line in panel_lines(StatsReadings(metrics=metrics), 31, 40))
     assert "≈9" in text
     assert "client" in text
+
+
+def test_cached_tokens_say_where_they_are_from() -> None:
+    reuse = PromptReuse("checkpoint", kept_bytes=3 * 2**20)
+    metrics = AnswerMetrics(prompt_tokens=1549, cached_tokens=1480, reuse=reuse)
+    text = "\n".join(line.plain for line in panel_lines(StatsReadings(metrics=metrics), 31, 60))
+    assert re.search(r"cached +1,480 of 1,549\n +from +checkpoint\n", text)
+    assert re.search(r"Kept states +3\.0 MiB", text)
+
+
+def test_what_is_computed_again_says_why() -> None:
+    change = PromptChange(11, "Mon", "Tue\x1b[2J", "a date or time in the system prompt")
+    reuse = PromptReuse("context", change, "no checkpoint is left before the change")
+    metrics = AnswerMetrics(prompt_tokens=1549, cached_tokens=11, reuse=reuse)
+    lines = [line.plain for line in panel_lines(StatsReadings(metrics=metrics), 31, 60)]
+    text = re.sub(r"\s+", " ", " ".join(lines))
+    assert "computed again: no checkpoint is left before the change" in text
+    assert "token 12 is 'Tue\\x1b[2J' instead of 'Mon': a date or time in the system prompt" in text
+    assert all(len(line) <= 31 for line in lines)
+    most = replace(metrics, cached_tokens=1500, reuse=replace(reuse, lost=""))
+    assert "date" not in " ".join(line.plain for line in panel_lines(StatsReadings(metrics=most), 31, 60))
 
 
 def test_a_context_that_fills_up_is_marked() -> None:

@@ -17,6 +17,7 @@ from workbench.core.sweep import LoadClients
 from workbench.core.user_path import expanded
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
+from workbench.engine.llama.checkpoints import CheckpointLimits
 from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
 from workbench.store.config.models import ModelSettingsFile
@@ -85,6 +86,7 @@ class Workers:
         return AnyHost(
             self.catalog.resolve,
             state_budget_bytes=self.config.state_cache_mb * 2**20,
+            checkpoints=CheckpointLimits(self.config.checkpoints, self.config.checkpoint_mb * 2**20),
             memory_guard=self.config.memory_guard,
             typed_control_tokens=self.config.typed_control_tokens,
             address_of=self.addresses.address,

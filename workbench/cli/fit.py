@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
         "The memory that a model needs with a given context length, against the memory that is free now. Nothing is "
-        "loaded. Of the parameters, num_batch, num_gpu, type_k, type_v, flash_attn and use_mmap matter."
+        "loaded. Of the parameters, num_batch, num_gpu, type_k, type_v, flash_attn, swa_full and "
+        "use_mmap matter."
     )
     parser.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model")
     parser.add_argument("--ctx", type=int, metavar="N", help="the context length in tokens")
@@ -70,6 +71,8 @@ def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: Fi
         "type_k": question.type_k,
         "type_v": question.type_v,
         "flash_attention": question.flash_attention,
+        "swa_full": question.full_window,
+        "swa_full_bytes": model.full_window_bytes(question),
         "gpu_layers": fit.gpu_layers,
         "most_gpu_layers": most,
         "layers": model.layers,
@@ -99,5 +102,8 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
         return
     say(f"\ncontext {question.n_ctx:,}: {'it fits' if fit.fits else 'it does not fit'}")
     say(f"largest context that fits: {f'{largest:,}' if largest else 'none'}{trained}")
+    if price := model.full_window_bytes(question):
+        taken = "of the KV cache are the price of" if question.full_window else "more would be taken by"
+        say(f"{size_text(price)} {taken} swa_full: window layers with the whole context")
     if len(fit.shares) > 1 or most:
         say(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; at most {most} fit")

@@ -6,7 +6,7 @@ import argparse
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
@@ -28,7 +28,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.errors import ParameterError
-from workbench.core.events import Event, Finished, Token
+from workbench.core.events import Event, Finished, PromptReuse, Token
 from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import EngineInfo
 from workbench.core.origins import Origins, recommended_text, set_names, sourced_values, with_recommended
@@ -154,11 +154,24 @@ def _document(info: EngineInfo, outcome: Outcome) -> dict[str, object]:
         "latency_source": metrics.latency_source,
         "estimated": metrics.estimated,
         "peak_bytes": info.memory.total_bytes if info.memory else None,
+        **_reuse(metrics.reuse),
     }
     if error is None:
         return document
     # A server that broke off has not sent its count: the pieces of text are counted as tokens.
     return document | {"estimated": metrics.source != "engine", "error": error_document(error)}
+
+
+def _reuse(reuse: PromptReuse | None) -> dict[str, object]:
+    """Where the cached tokens are from, and why others were computed again; null where nobody says."""
+    if reuse is None:
+        return dict.fromkeys(("cached_from", "prompt_change", "recomputed_because", "kept_bytes"))
+    return {
+        "cached_from": reuse.source,
+        "prompt_change": asdict(reuse.change) if reuse.change else None,
+        "recomputed_because": reuse.lost or None,
+        "kept_bytes": reuse.kept_bytes,
+    }
 
 
 def _summary(metrics: AnswerMetrics) -> str:

@@ -37,6 +37,8 @@ class Config:
     system: str = ""
     when_context_full: Overflow = "stop"
     state_cache_mb: int = 1024
+    checkpoints: int = 32
+    checkpoint_mb: int = 1024
     memory_guard: bool = True
     typed_control_tokens: bool = False
     paints_per_second: int = 15

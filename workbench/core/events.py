@@ -20,6 +20,41 @@ Source = Literal["engine", "server", "client"]
 """Who measured or counted a figure."""
 
 
+CachedFrom = Literal["nothing", "context", "checkpoint", "saved state"]
+"""Where the cached tokens of a prompt come from: nowhere, the context as it is or cut, a checkpoint of it, or the state
+of another branch or of a model that was closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptChange:
+    """Where a prompt leaves the tokens that an engine has."""
+
+    at: int
+    """The number of common tokens."""
+    before: str
+    """The text of the first token that differs, as it was."""
+    after: str
+    """The same in this prompt."""
+    cause: str
+    """What was changed, in words."""
+
+    def __str__(self) -> str:
+        return f"token {self.at + 1:,} is {self.after!r} instead of {self.before!r}: {self.cause}"
+
+
+@dataclass(frozen=True, slots=True)
+class PromptReuse:
+    """What an engine had of a prompt."""
+
+    source: CachedFrom = "nothing"
+    change: PromptChange | None = None
+    """Where the prompt differs from what was known; None where it continues or repeats that, or nothing was known."""
+    lost: str = ""
+    """Why common tokens are computed again; empty where none are."""
+    kept_bytes: int = 0
+    """The memory of the checkpoints of the context and of the saved states."""
+
+
 @dataclass(frozen=True, slots=True)
 class PromptProgress:
     """The progress of prefill. The first one has `done == cached`, the last one `done == total`."""
@@ -33,6 +68,8 @@ class PromptProgress:
     lane_ns: int
     dropped: int = 0
     """Messages left out at the start of the conversation because they no longer fit in the context."""
+    reuse: PromptReuse | None = None
+    """What was known of the prompt; None where the engine does not say."""
 
 
 @dataclass(frozen=True, slots=True)

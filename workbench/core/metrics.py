@@ -27,7 +27,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from workbench.core.events import Event, Failed, Finished, PromptProgress, Source, Token, Usage
+from workbench.core.events import Event, Failed, Finished, PromptProgress, PromptReuse, Source, Token, Usage
 from workbench.core.formats import FormatState
 
 P95_NEEDS = 20
@@ -68,6 +68,8 @@ class AnswerMetrics:
     answer_tps: float | None = None
     energy_joules: float | None = None
     """GPU energy in that time, by their own counters; other programs on them are included."""
+    reuse: PromptReuse | None = None
+    """Where the cached tokens come from; None where the engine does not say."""
 
     format_state: FormatState | None = None
     """Whether it has the format that was asked for; None where none was."""
@@ -271,6 +273,7 @@ class Meter:
             itl_p95_ms=_milliseconds(p95),
             prompt_tokens=prompt,
             cached_tokens=cached,
+            reuse=progress.reuse if progress else None,
             completion_tokens=completion,
             estimated=usage.estimated if usage else False,
             source=source,

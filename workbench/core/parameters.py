@@ -1,7 +1,8 @@
 """The parameters that a user can set: names, types, ranges and defaults.
 
-The names are those of Ollama's Modelfile (`PARAMETER temperature 0.7`); `type_k`, `type_v` and `flash_attn` are
-llama.cpp's. One table serves the settings panel, `--set NAME=VALUE`, the config file and the Modelfile export.
+The names are those of Ollama's Modelfile (`PARAMETER temperature 0.7`); `type_k`, `type_v`, `flash_attn` and
+`swa_full` are llama.cpp's. One table serves the settings panel, `--set NAME=VALUE`, the config file and the Modelfile
+export.
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class LoadSettings:
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attn: str = "auto"
+    swa_full: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,9 @@ def _table() -> dict[str, Parameter]:
                   choices=KV_TYPES, reload=True, in_modelfile=False),
         Parameter("flash_attn", "Flash attention", "choice", load.flash_attn,
                   "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
+        Parameter("swa_full", "Full window cache", "bool", load.swa_full,
+                  "Give layers with a sliding window the whole context: more memory, and any turn can be gone back to "
+                  "without a checkpoint.", reload=True, in_modelfile=False),
     ]
     # fmt: on
     return {row.name: row for row in rows}

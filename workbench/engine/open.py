@@ -14,6 +14,7 @@ from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.servers import ServerAddress, is_server_ref
+from workbench.engine.llama.checkpoints import CheckpointLimits
 
 if TYPE_CHECKING:
     from workbench.engine.remote.host import RemoteHost
@@ -30,6 +31,7 @@ class AnyHost(EngineHost):
         resolve: Callable[[str], ModelEntry],
         *,
         state_budget_bytes: int,
+        checkpoints: CheckpointLimits = CheckpointLimits(),  # noqa: B008 - immutable
         memory_guard: bool,
         typed_control_tokens: bool = False,
         address_of: Callable[[str], ServerAddress] = ServerAddress,
@@ -37,6 +39,7 @@ class AnyHost(EngineHost):
         self._resolve = resolve
         self._address_of = address_of
         self._state_budget_bytes = state_budget_bytes
+        self._checkpoints = checkpoints
         self._memory_guard = memory_guard
         self._typed_control_tokens = typed_control_tokens
         self._remote: RemoteHost | None = None
@@ -67,6 +70,7 @@ class AnyHost(EngineHost):
                 self._hosts[kind] = LlamaHost(
                     self._resolve,
                     state_budget_bytes=self._state_budget_bytes,
+                    checkpoints=self._checkpoints,
                     memory_guard=self._memory_guard,
                     typed_control_tokens=self._typed_control_tokens,
                 )

@@ -46,6 +46,8 @@ class FitQuestion:
     """Whether the file is memory-mapped."""
     only_gpu: int | None = None
     """The index of the only GPU to use; None for all of them."""
+    full_window: bool = False
+    """Whether layers with a sliding window keep the whole context."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,7 @@ class FitModel:
             gpu_layers=load.num_gpu,
             mapped=load.use_mmap,
             only_gpu=load.main_gpu if load.split_mode == "none" else None,
+            full_window=load.swa_full,
         )
 
     def price(self, question: FitQuestion, room: Room) -> Fit:
@@ -185,6 +188,11 @@ class FitModel:
             self._metadata, question.type_k, question.type_v, flash_attention=question.flash_attention
         )
         return replace(self._fit(question, room, caches, layers), refusal=refusal)
+
+    def full_window_bytes(self, question: FitQuestion) -> int:
+        """The price of `full_window`: the bytes that it adds to the caches; 0 where no layer has a window."""
+        full, window = (self._caches(replace(question, full_window=each))[-1] for each in (True, False))
+        return full - window
 
     def most_layers(self, question: FitQuestion, room: Room) -> int:
         """The most layers that fit on the GPUs with this context; the output counts as one."""
@@ -256,8 +264,7 @@ def _settings(question: FitQuestion) -> CacheSettings:
         type_k=question.type_k,
         type_v=question.type_v,
         ubatch=min(question.batch, UBATCH),
-        # As the engine loads it: a cache limited to the window cannot return to an earlier turn.
-        full_window=True,
+        full_window=question.full_window,
         flash_attention=question.flash_attention,
     )
 

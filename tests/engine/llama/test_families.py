@@ -19,8 +19,8 @@ from workbench.core.engine import Request
 from workbench.core.parameters import Sampling
 from workbench.engine.families import with_beginning
 from workbench.engine.llama import native
-from workbench.engine.llama.generation import PromptTokens
 from workbench.engine.llama.markup import markup_of
+from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.runtime import Job, shared_runtime
 from workbench.engine.llama.template import ChatTemplate
 

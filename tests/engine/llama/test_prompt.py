@@ -15,7 +15,7 @@ from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, TemplateError
 from workbench.core.parameters import Sampling
 from workbench.engine.llama.arrangement import Arrangement
-from workbench.engine.llama.generation import PromptTokens
+from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.runtime import Job
 
 VOCABULARY = SimpleNamespace(tokenize_prompt=lambda *parts: [ord(letter) for letter in "".join(parts)])
@@ -120,7 +120,7 @@ def test_a_conversation_that_fits_is_rendered_once():
 
 def test_the_search_ends_after_a_second_with_the_best_so_far(monkeypatch):
     now = 0
-    monkeypatch.setattr("workbench.engine.llama.generation.time.perf_counter_ns", lambda: now)
+    monkeypatch.setattr("workbench.engine.llama.prompt.time.perf_counter_ns", lambda: now)
 
     def take_long() -> None:
         nonlocal now
@@ -158,7 +158,7 @@ def test_a_rendering_that_ends_just_after_a_wait_is_no_failure(monkeypatch):
                 raise TimeoutError
             return found
 
-    monkeypatch.setattr("workbench.engine.llama.generation.Future", LateFuture)
+    monkeypatch.setattr("workbench.engine.llama.prompt.Future", LateFuture)
     assert make([Message("user", "hello")], 500).tokens
 
 

@@ -33,6 +33,8 @@ TOKENS = (*SPECIAL, *_byte_letters(), *(merge.replace(" ", "") for merge in MERG
 
 RECURRENT = ("mamba", "jamba", "lfm2", "qwen35")
 """Architectures whose memory cannot drop the end of a sequence."""
+FURTHER = ("mamba2", "falcon-h1", "lfm2 with a window")
+"""Other graphs of the same kinds: one of each is enough for most tests."""
 ARCHITECTURES = ("llama", "gemma3", *RECURRENT)
 
 Tensors = Iterator[tuple[str, np.ndarray]]
@@ -77,6 +79,17 @@ def _mamba(block: str, weights: _Weights, *, normed: bool = False) -> Tensors:
         yield f"{block}ssm_c_norm.weight", _ones(STATE)
 
 
+def _mamba2(block: str, weights: _Weights) -> Tensors:
+    yield f"{block}ssm_in.weight", weights(2 * INNER + 2 * STATE + RANK, WIDTH)
+    yield f"{block}ssm_conv1d.weight", weights(INNER + 2 * STATE, KERNEL)
+    yield f"{block}ssm_conv1d.bias", weights(INNER + 2 * STATE)
+    yield f"{block}ssm_dt.bias", weights(RANK)
+    yield f"{block}ssm_a", -np.ones((RANK, 1), np.float32)
+    yield f"{block}ssm_d", np.ones((RANK, 1), np.float32)
+    yield f"{block}ssm_norm.weight", _ones(INNER)
+    yield f"{block}ssm_out.weight", weights(WIDTH, INNER)
+
+
 def _short_convolution(block: str, weights: _Weights) -> Tensors:
     yield f"{block}shortconv.conv.weight", weights(WIDTH, KERNEL)
     yield f"{block}shortconv.in_proj.weight", weights(3 * WIDTH, WIDTH)
@@ -96,13 +109,19 @@ def _delta_net(block: str, weights: _Weights) -> Tensors:
     yield f"{block}ssm_out.weight", weights(WIDTH, value)
 
 
-def _layer(architecture: str, layer: int, weights: _Weights) -> Tensors:
+def _layer(architecture: str, layer: int, weights: _Weights, feed: int) -> Tensors:
     block = f"blk.{layer}."
     yield f"{block}attn_norm.weight", _ones()
     match architecture, layer:
         case "mamba", _:
             yield from _mamba(block, weights)
             return
+        case "mamba2", _:
+            yield from _mamba2(block, weights)
+            return
+        case "falcon-h1", _:
+            yield from _mamba2(block, weights)
+            yield from _attention(block, weights)
         case "jamba", 0:
             yield from _mamba(block, weights, normed=True)
         case "lfm2", 0:
@@ -113,41 +132,45 @@ def _layer(architecture: str, layer: int, weights: _Weights) -> Tensors:
             normed = architecture in {"gemma3", "lfm2", "qwen35"}
             yield from _attention(block, weights, gated=architecture == "qwen35", normed=normed)
     if architecture != "qwen35":
-        yield f"{block}ffn_norm.weight", _ones()
+        yield f"{block}ffn_norm{'' if architecture == 'falcon-h1' else '.weight'}", _ones()
     if architecture in {"gemma3", "qwen35"}:
         yield f"{block}post_attention_norm.weight", _ones()
     if architecture == "gemma3":
         yield f"{block}post_ffw_norm.weight", _ones()
-    yield f"{block}ffn_gate.weight", weights(FEED, WIDTH)
-    yield f"{block}ffn_up.weight", weights(FEED, WIDTH)
-    yield f"{block}ffn_down.weight", weights(WIDTH, FEED)
+    yield f"{block}ffn_gate.weight", weights(feed, WIDTH)
+    yield f"{block}ffn_up.weight", weights(feed, WIDTH)
+    yield f"{block}ffn_down.weight", weights(WIDTH, feed)
 
 
-def _add_keys(writer: gguf.GGUFWriter, architecture: str) -> None:
+def _add_keys(writer: gguf.GGUFWriter, architecture: str, feed: int, *, windowed: bool = False) -> None:
     writer.add_name(f"Tiny {architecture}")
     writer.add_context_length(4096)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(2)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_file_type(0)
-    writer.add_feed_forward_length(0 if architecture == "mamba" else FEED)
-    writer.add_head_count(0 if architecture == "mamba" else HEADS)
+    attends = architecture not in {"mamba", "mamba2"}
+    writer.add_feed_forward_length(feed if attends else 0)
+    writer.add_head_count(HEADS if attends else 0)
     if architecture in {"jamba", "lfm2"}:
         writer.add_head_count_kv([0, HEADS])
-    elif architecture != "mamba":
+    elif attends:
         writer.add_head_count_kv(HEADS)
     if architecture in {"gemma3", "qwen35"}:
         writer.add_key_length(HEAD)
         writer.add_value_length(HEAD)
-    if architecture in {"mamba", "jamba", "qwen35"}:
+    if architecture in {"mamba", "mamba2", "falcon-h1", "jamba", "qwen35"}:
         writer.add_ssm_conv_kernel(KERNEL)
         writer.add_ssm_inner_size(STATE * RANK if architecture == "qwen35" else INNER)
         writer.add_ssm_state_size(STATE)
         writer.add_ssm_time_step_rank(RANK)
     if architecture == "lfm2":
         writer.add_shortconv_l_cache(KERNEL)
-    if architecture == "gemma3":
+    if architecture in {"mamba2", "falcon-h1"}:
+        writer.add_ssm_group_count(1)
+    if architecture == "gemma3" or windowed:
         writer.add_sliding_window(WINDOW)
+    if architecture == "gemma3":
         writer.add_uint32("gemma3.attention.sliding_window_pattern", 2)
     if architecture == "qwen35":
         writer.add_ssm_group_count(RANK)
@@ -158,20 +181,22 @@ def _add_keys(writer: gguf.GGUFWriter, architecture: str) -> None:
 
 def write_toy(
     path: Path,
-    architecture: str = "llama",
+    kind: str = "llama",
     rule: str = "smollm",
     *,
     ends: bool = False,
     marks: Mapping[str, int] = MappingProxyType({}),
+    feed: int = FEED,
 ) -> Path:
     """Write a model of two layers, whose vocabulary has the bytes and some merges.
 
     Its answers consist of small letters: read back, they give the same tokens. `ends` adds BOS and EOS to every text.
-    `marks` are further tokens and their types.
+    `marks` are further tokens and their types, `feed` is the width of the feed-forward networks.
     """
     weights = _Weights()
+    architecture, _, windowed = kind.partition(" with a ")
     writer = gguf.GGUFWriter(path, architecture)
-    _add_keys(writer, architecture)
+    _add_keys(writer, architecture, feed, windowed=bool(windowed))
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(rule)
     writer.add_token_list([*TOKENS, *marks])
@@ -187,7 +212,7 @@ def write_toy(
     heads[letters] = weights(len(letters), WIDTH, scale=1.0)
     writer.add_tensor("token_embd.weight", weights(size, WIDTH, scale=0.1))
     for layer in range(2):
-        for name, data in _layer(architecture, layer, weights):
+        for name, data in _layer(architecture, layer, weights, feed):
             writer.add_tensor(name, data)
     writer.add_tensor("token_embd_norm.weight" if architecture == "lfm2" else "output_norm.weight", _ones())
     writer.add_tensor("output.weight", heads)

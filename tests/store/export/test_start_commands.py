@@ -42,13 +42,13 @@ def test_a_shell_starts_the_model_with_its_settings(tmp_path: Path) -> None:
     one = replace(
         session(model),
         sampling=Sampling(temperature=0.25, seed=7),
-        load=LoadSettings(num_ctx=4096, type_k="q8_0", use_mmap=False),
+        load=LoadSettings(num_ctx=4096, type_k="q8_0", use_mmap=False, swa_full=True),
     )
     server, create, started = run(session_text(one, "sh"), tmp_path)
     options = dict(zip(server[3::2], server[4::2], strict=False))
     assert server[:3] == ["llama-server", "--model", str(model)]
     assert (options["--ctx-size"], options["--cache-type-k"]) == ("4096", "q8_0")
-    assert "--no-mmap" in server
+    assert {"--no-mmap", "--swa-full"} <= set(server)
     assert "--threads" not in server
     assert [server[server.index(name) + 1] for name in ("--temp", "--seed", "--top-p")] == ["0.25", "7", "0.9"]
     assert create == ["ollama", "create", "why-is-the-sky-blue", "--file", "why-is-the-sky-blue.Modelfile"]

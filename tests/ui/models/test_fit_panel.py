@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.gguf.conftest import write_model
 from tests.lora import write_lora
 from tests.ui.fakes import FakeFiles, FakeLoads, fake_services
 from workbench.core.errors import ModelFileError, ParameterError
@@ -32,7 +33,7 @@ from workbench.ui.models.what_if import CACHE_TYPES, LONGEST, WhatIf, next_conte
 
 HOST = Room(DeviceRoom("CPU", 5_300_000_000))
 WITH_GPUS = Room(DeviceRoom("CPU", 5_300_000_000), (DeviceRoom("CUDA0", 80_000_000), DeviceRoom("CUDA1", 60_000_000)))
-KEYS = ["[ ]", "k", "v", "- +", "a", "b", "x"]
+KEYS = ["[ ]", "k", "v", "- +", "a", "b", "w", "x"]
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,18 @@ def test_what_fits_says_how_much_is_left(demo: FitModel) -> None:
     assert "8,192 of 8,192" in shown
     assert "none: no GPU" in shown
     assert estimate.spare_bytes == 5_300_000_000 - estimate.fit.total_bytes
+
+
+def test_the_price_of_full_window_caches(tmp_path: Path, demo: FitModel) -> None:
+    path = write_model(tmp_path / "w.gguf", architecture="gemma2", keys={".attention.sliding_window": 300})
+    windowed = FitModel([read_header(path)])
+    estimate = priced(windowed, num_ctx=8192)
+    price = windowed.full_window_bytes(estimate.question)
+    assert f"full windows       no, +{fmt.size(price)}" in text(estimate)
+    full = priced(windowed, num_ctx=8192, swa_full=True)
+    assert full.fit.kv_bytes == estimate.fit.kv_bytes + price
+    assert f"full windows     • yes, +{fmt.size(price)}" in text(full, swa_full=True)
+    assert "full windows" not in text(priced(demo))
 
 
 def test_what_does_not_fit_says_what_is_missing_and_where(demo: FitModel) -> None:

@@ -15,6 +15,7 @@ from workbench.engine.formats.verdict import judged
 from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
+from workbench.engine.llama.prefix_reuse import PrefixReuse
 from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import PromptTemplate
@@ -45,8 +46,7 @@ class LlamaEngine(Engine):
         self.info = info
         self._template = template
         self._controls = controls
-        self._states = states
-        self._state_key = state_key
+        self._known = PrefixReuse(model, states, state_key)
         self._on_closed = on_closed
         self._answers = RunningAnswers()
         self._line = JobLine(shared_runtime)
@@ -54,25 +54,14 @@ class LlamaEngine(Engine):
     @override
     def generate(self, request: Request, cancel: CancelToken) -> AsyncIterator[Batch]:
         def start(outbox: Outbox) -> None:
-            generation = Generation(self._model, request, self._template, self._controls, self._reuse, cancel, outbox)
+            generation = Generation(
+                self._model, request, self._template, self._controls, self._known.prepare, cancel, outbox
+            )
             job = self._line.submit(generation.steps)
             # A waiting answer ends without touching the model, and must not abort another's work.
             cancel.on_set(lambda: self._line.interrupt(job, self._model.abort))
 
         return judged(self._answers.stream(start, cancel), request)
-
-    def _reuse(self, tokens: Sequence[int]) -> int:
-        """Prepare the context for `tokens`, from its own cache or a kept state that shares more; returns how many."""
-        model = self._model
-        own = model.reusable(model.tokens, tokens)
-        state = self._states.best(self._state_key, tokens, model.reusable)
-        if state is not None and model.reusable(state.tokens, tokens) > own:
-            if not own:
-                # Its own tokens are not worth the copy that would be restored after a failure.
-                model.forget()
-            if not model.restore_state(state):
-                self._states.drop(state)
-        return model.rewind(tokens)
 
     @override
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
@@ -104,12 +93,7 @@ class LlamaEngine(Engine):
         self._answers.close()
 
         def steps(_: Job) -> Step:
-            size = self._model.state_bytes
-            if self._states.wants(size):
-                self._states.make_room(self._state_key, self._model.tokens, size)
-                state = self._model.save_state()
-                if state is not None:
-                    self._states.put(self._state_key, state)
+            self._known.keep()
             self.free()
             yield
 

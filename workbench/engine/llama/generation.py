@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
-from functools import partial
+from collections.abc import Callable, Generator
+from dataclasses import replace
 
 from workbench.core.cancel import CancelToken
-from workbench.core.chat import Message, without_empty_answers
 from workbench.core.engine import Request
-from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError, WorkbenchError
-from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, Token, Usage
-from workbench.engine.families import Family, begins_answer, open_family, with_beginning
+from workbench.core.errors import CancelledError, EngineError, TemplateError, WorkbenchError
+from workbench.core.events import Failed, Finished, FinishReason, PromptProgress, PromptReuse, Token, Usage
 from workbench.engine.llama.constraint import FormatSampler, matcher_of
-from workbench.engine.llama.control_texts import ControlTexts, unused_mark
-from workbench.engine.llama.markup import markup_of
+from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.model import Aborted, Model
-from workbench.engine.llama.runtime import Job, Step, wait_for
+from workbench.engine.llama.prompt import PromptTokens
+from workbench.engine.llama.runtime import Job, Step
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.template import PromptTemplate
 from workbench.engine.llama.thought_limit import ThoughtLimit
@@ -37,141 +35,12 @@ LARGE_BYTES = 700_000_000
 CHUNK_NS = 500_000_000
 """The target duration of one step of prefill, so that progress shows and other answers get their turn."""
 
-ANSWER_SHARE = 4
-"""Where old turns have to be dropped, a quarter of the context is kept free for the answer."""
-
-SEARCH_NS = 1_000_000_000
-"""How long the turns to drop are searched for."""
-
-
-class PromptTokens:
-    """The tokens of a request, truncated to the context where the user wants that."""
-
-    def __init__(
-        self,
-        request: Request,
-        model: Model,
-        template: PromptTemplate | TemplateError,
-        cancel: CancelToken,
-        controls: ControlTexts | None = None,
-    ) -> None:
-        self._request = request
-        self._model = model
-        self._template = template
-        self._cancel = cancel
-        self._controls = controls or ControlTexts()
-        self.tokens: list[int] = []
-        self.dropped = 0
-        """Messages left out so that the rest fits."""
-        self.markup: Family | None = None
-        """The markup of the thoughts of this model, as far as its template shows it."""
-        self.opened: Family | None = None
-        """The markup of a block of reasoning that the prompt leaves open."""
-        self.begun = False
-        """Whether the prompt ends the thoughts, or begins the answer."""
-        self.notice = ""
-        """What was changed in the conversation so that the template takes it; empty for nothing."""
-
-    def make(self, job: Job) -> Step:
-        """Make the tokens.
-
-        Raises:
-            WorkbenchError: The prompt is empty, too long, or cannot be rendered; CancelledError.
-        """
-        request, n_ctx = self._request, self._model.n_ctx
-        # The beginning of the answer must not be dropped.
-        messages = without_empty_answers(request.messages[:-1] if request.continues else request.messages)
-        self.tokens = yield from self._tokenize(job, messages)
-        if not self.tokens:
-            raise EngineError("The prompt is empty.", "Write something for the model to continue.")
-        if request.when_context_full == "drop_oldest" and request.prompt is None and request.tokens is None:
-            limit = request.sampling.num_predict
-            answer = n_ctx // ANSWER_SHARE if limit < 0 else min(n_ctx // ANSWER_SHARE, limit + 1)
-            if len(self.tokens) > n_ctx - answer:
-                yield from self._drop_oldest(job, messages, n_ctx - answer)
-        if len(self.tokens) >= n_ctx:
-            raise ContextFullError(
-                f"The prompt has {len(self.tokens)} tokens, and the context of this model is {n_ctx} long.",
-                "Start a new chat, load the model with a longer context (num_ctx), or let the oldest turns be "
-                'dropped (when_context_full = "drop_oldest").',
-            )
-
-    def answer_text(self) -> AnswerText:
-        """What converts the tokens of the answer to text."""
-        request = self._request
-        return AnswerText(
-            request.sampling.stop, self.opened, self.markup, begun=self.begun, continued=request.continues
-        )
-
-    def _drop_oldest(self, job: Job, messages: Sequence[Message], room: int) -> Step:
-        """Leave out as few of the oldest turns as possible for the rest to fit; all but the last where none fits.
-
-        The search goes from the end in growing steps and then by halves, so that the prompts that it makes are little
-        longer than the context, however long the conversation is. After `SEARCH_NS` the best one so far counts.
-        """
-        end_ns = job.lane_ns(time.perf_counter_ns()) + SEARCH_NS
-        system = 1 if messages and messages[0].role == "system" else 0
-        starts = turn_starts(messages, system)
-        too_long, fitting, step = -1, len(starts), 1
-        while fitting - too_long > 1:
-            tried = max(fitting - step, (too_long + fitting) // 2)
-            best = self.opened, self.begun, self.notice
-            tokens = yield from self._tokenize(job, (*messages[:system], *messages[starts[tried] :]))
-            shortest = tried == len(starts) - 1
-            if len(tokens) <= room or shortest:
-                self.tokens, self.dropped = tokens, starts[tried] - system
-                fitting, step = tried, 2 * step
-            else:
-                too_long, (self.opened, self.begun, self.notice) = tried, best
-            if (shortest and len(tokens) > room) or job.lane_ns(time.perf_counter_ns()) > end_ns:
-                return
-
-    def _tokenize(self, job: Job, messages: Sequence[Message]) -> Generator[None, None, list[int]]:
-        request, vocabulary = self._request, self._model.vocabulary
-        if request.tokens is not None:
-            return list(request.tokens)
-        if request.prompt is not None:
-            return vocabulary.tokenize_raw(request.prompt)
-        if isinstance(self._template, TemplateError):
-            raise self._template
-        mark = unused_mark(text for each in request.messages for text in (each.content, each.reasoning))
-        rendered = yield from wait_for(job, partial(self._render, self._template, messages, mark))
-        if self._cancel.is_set:
-            raise CancelledError("Preparing the prompt was stopped.")
-        if request.continues:
-            beginning = self._controls.marked(request.messages[-1], mark)
-            rendered, self.opened = with_beginning(rendered, beginning, self.markup)
-        else:
-            self.opened = open_family(rendered, self.markup)
-            if self.opened is not None and request.sampling.think == "off":
-                # A model that always thinks is given thoughts that have ended.
-                rendered, self.opened = rendered + self.opened.written, None
-            self.begun = begins_answer(rendered, self.markup)
-        return vocabulary.tokenize_prompt(*rendered.split(mark))
-
-    def _render(self, template: PromptTemplate, messages: Sequence[Message], mark: str) -> str:
-        self.markup = markup_of(template, self._cancel)
-        sampling = self._request.sampling
-        template = template.thinking(sampling.think, sampling.think_budget)
-        arrangement = template.arranged(messages, self._cancel)
-        self.notice = arrangement.notice
-        return self._controls.render(template, arrangement.messages, mark, self._cancel)
-
-
-def turn_starts(messages: Sequence[Message], first: int) -> list[int]:
-    """Where a conversation can begin when its oldest turns are dropped: each question but the first, the last message.
-
-    `first` is the index of its first turn.
-    """
-    last = len(messages) - 1
-    return [index for index in range(first + 1, last + 1) if messages[index].role != "assistant" or index == last]
-
 
 class Generation:
     """The generation of one answer. Nothing else uses the model meanwhile.
 
-    `template` may be the reason why there is none. `reuse` prepares the model's context for these tokens, and returns
-    how many of them it holds. `controls` are the texts that only the template may use as tokens.
+    `template` may be the reason why there is none. `reuse` prepares the model's context for a prompt, and returns where
+    the tokens that it then holds are from. `controls` are the texts that only the template may use as tokens.
     """
 
     def __init__(
@@ -180,7 +49,7 @@ class Generation:
         request: Request,
         template: PromptTemplate | TemplateError,
         controls: ControlTexts,
-        reuse: Callable[[Sequence[int]], int],
+        reuse: Callable[[PromptTokens], PromptReuse],
         cancel: CancelToken,
         outbox: Outbox,
     ) -> None:
@@ -213,7 +82,8 @@ class Generation:
         thoughts, text = self._text.flush()
         now = time.perf_counter_ns()
         usage = Usage(self._prompt_tokens, self._cached, self._written)
-        end = Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts, notice=self._notice)
+        notice = " ".join(filter(None, (self._notice, self._model.memory.new_problem())))
+        end = Finished(reason, usage, now, job.lane_ns(now), self._seed, text, thoughts=thoughts, notice=notice)
         self._outbox.put(end, at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
@@ -231,8 +101,9 @@ class Generation:
         sampling = self._request.sampling
         self._text = prompt.answer_text()
         self._prompt_tokens, self._notice = len(prompt.tokens), prompt.notice
-        self._cached = self._reuse(prompt.tokens)
-        if not (yield from self._prefill(job, prompt)):
+        reuse = self._reuse(prompt)
+        self._cached = len(self._model.tokens)
+        if not (yield from self._prefill(job, prompt, reuse)):
             return "cancelled"
         if sampling.num_predict == 0:
             return "length"
@@ -246,30 +117,38 @@ class Generation:
         finally:
             sampler.close()
 
-    def _prefill(self, job: Job, prompt: PromptTokens) -> Generator[None, None, bool]:
-        """Compute the prompt; False if it was cancelled."""
-        model, tokens = self._model, prompt.tokens
+    def _prefill(self, job: Job, prompt: PromptTokens, reuse: PromptReuse) -> Generator[None, None, bool]:
+        """Compute the prompt, with checkpoints where the memory needs them; False if it was cancelled."""
+        model, tokens, memory = self._model, prompt.tokens, self._model.memory
         cached = len(model.tokens)
+        places = prompt.places() if memory.needs_checkpoints else []
         chunk = model.n_batch
         if model.weights_bytes >= LARGE_BYTES and not model.offloaded:
             chunk = min(chunk, FIRST_CHUNK_OF_LARGE)
         while True:
             now = time.perf_counter_ns()
             done = len(model.tokens)
-            progress = PromptProgress(done, len(tokens), cached, now, job.lane_ns(now), prompt.dropped)
+            kept = replace(reuse, kept_bytes=reuse.kept_bytes + memory.checkpoints.size_bytes)
+            progress = PromptProgress(done, len(tokens), cached, now, job.lane_ns(now), prompt.dropped, kept)
             self._outbox.put(progress, at_once=True)
             if done == len(tokens):
                 return True
             yield
             if self._cancel.is_set:
                 return False
+            # A conversation is likely to come back to where it was continued, and an aborted step may cost the rest.
+            memory.take_checkpoint(wanted=done == cached or done in places)
+            end = min(done + chunk, memory.next_stop(places, len(tokens)))
             began = job.lane_ns(time.perf_counter_ns())
             try:
-                model.prefill(tokens[done : done + chunk])
+                model.prefill(tokens[done:end])
             except Aborted:
                 continue
             taken = job.lane_ns(time.perf_counter_ns()) - began
-            affordable = chunk * CHUNK_NS // max(taken, 1)
+            if end - done < min(chunk, SMALLEST_CHUNK):
+                # Too few tokens to tell the speed.
+                continue
+            affordable = (end - done) * CHUNK_NS // max(taken, 1)
             chunk = max(SMALLEST_CHUNK, min(model.n_batch, affordable // SMALLEST_CHUNK * SMALLEST_CHUNK))
 
     def _decode(self, job: Job, sampler: ThoughtLimit, limit: int) -> Generator[None, None, FinishReason]:

@@ -20,6 +20,7 @@ from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
+from workbench.engine.llama.checkpoints import CheckpointLimits
 from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.plan import Plan, make_plan
 from workbench.engine.llama.runtime import current_machine, shared_runtime
@@ -48,9 +49,10 @@ NO_RENDERER = (
 class LlamaHost(EngineHost):
     """Opens GGUF files with llama.cpp.
 
-    `resolve` finds the model that a reference names, and raises a WorkbenchError. The KV caches of closed models get
-    `state_budget_bytes`. `memory_guard` refuses a model that cannot fit in memory before it is loaded. With
-    `typed_control_tokens`, the text of a control token in a message is that token.
+    `resolve` finds the model that a reference names, and raises a WorkbenchError. The KV caches of closed models and of
+    branches get `state_budget_bytes`; `checkpoints` bounds those of each open model. `memory_guard` refuses a model
+    that cannot fit in memory before it is loaded. With `typed_control_tokens`, the text of a control token in a message
+    is that token.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class LlamaHost(EngineHost):
         resolve: Resolve,
         *,
         state_budget_bytes: int = 2**30,
+        checkpoints: CheckpointLimits = CheckpointLimits(),  # noqa: B008 - immutable
         memory_guard: bool = True,
         typed_control_tokens: bool = False,
     ) -> None:
@@ -65,6 +68,7 @@ class LlamaHost(EngineHost):
         self._typed_control_tokens = typed_control_tokens
         self._memory_guard = memory_guard
         self._states = StateCache(state_budget_bytes)
+        self._checkpoints = checkpoints
         self._engines: set[LlamaEngine] = set()
 
     @override
@@ -88,7 +92,7 @@ class LlamaHost(EngineHost):
         def load() -> LlamaEngine:
             from workbench.engine.llama.model import Model
 
-            model = Model(headers[0].path, plan.settings, on_progress, cancel, lora)
+            model = Model(headers[0].path, plan.settings, on_progress, cancel, lora, self._checkpoints)
             try:
                 if cancel.is_set:
                     raise CancelledError("Loading was stopped.")
@@ -159,12 +163,12 @@ class LlamaHost(EngineHost):
             settings=settings,
             backend=plan.backend,
             load_ms=load_ms,
-            memory=model.memory,
+            memory=model.memory_use,
             estimate=MemoryUse(
                 plan.needed.weights_bytes,
                 plan.needed.kv_bytes,
                 plan.needed.compute_bytes,
-                model.memory.device if model.memory else plan.backend,
+                model.memory_use.device if model.memory_use else plan.backend,
             ),
             layers=model.layers,
             gpu_layers=min(settings.num_gpu, model.layers + 1),
@@ -172,7 +176,7 @@ class LlamaHost(EngineHost):
             has_template=bool(source),
             warnings=tuple(warnings),
         )
-        state_key = files, settings.type_k, settings.type_v, settings.flash_attn
+        state_key = files, settings.type_k, settings.type_v, settings.flash_attn, settings.swa_full
         return LlamaEngine(model, info, template, controls, self._states, state_key, self._engines.discard)
 
 

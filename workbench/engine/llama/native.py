@@ -184,6 +184,7 @@ class PieceCache:
     def __init__(self, vocab: Pointer) -> None:
         self._vocab = vocab
         self._pieces: dict[int, bytes] = {}
+        self._widths: dict[int, int] = {}
         self._buffer = ctypes.create_string_buffer(256)
 
     def __getitem__(self, token: int) -> bytes:
@@ -195,6 +196,13 @@ class PieceCache:
     def whole(self, token: int) -> bytes:
         """The bytes of a token of any kind."""
         return self._look_up(token, special=True)
+
+    def width(self, token: int) -> int:
+        """The bytes of a token in a prompt, where control tokens have a text too."""
+        width = self._widths.get(token)
+        if width is None:
+            width = self._widths[token] = len(self.whole(token))
+        return width
 
     def control(self, token: int) -> str:
         """The text of a token that is no text of an answer, such as the end of a turn; empty where it has none."""

@@ -1,4 +1,4 @@
-"""The KV caches of models that were closed, kept so that opening one again costs no prefill."""
+"""The KV caches of models that were closed and of branches that were left, kept so that neither costs prefill again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from workbench.engine.llama.checkpoints import Checkpoint
+from workbench.engine.llama.prompt_change import Asked
 
 
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_uint8]:
@@ -26,11 +29,15 @@ class SequenceState:
     """The tokens whose keys and values it holds."""
     data: Any
     """A ctypes array of bytes."""
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """The checkpoints of these tokens."""
+    asked: Asked | None = None
+    """What the tokens were made of."""
 
     @property
     def size_bytes(self) -> int:
         """Its memory."""
-        return len(self.data) + 8 * len(self.tokens)
+        return len(self.data) + 8 * len(self.tokens) + sum(each.size_bytes for each in self.checkpoints)
 
 
 def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
@@ -42,11 +49,16 @@ def common_prefix(first: Sequence[object], second: Sequence[object]) -> int:
 
 
 class StateCache:
-    """Sequence states by model; the least recently used are evicted when the budget is spent. 0 bytes keep none."""
+    """Sequence states by model, within a budget; 0 bytes keep none.
+
+    A state is of a model that was closed, or of a branch that its conversation left. When the budget is spent, the
+    least recently used branch is evicted first, and then the least recently used state.
+    """
 
     def __init__(self, budget_bytes: int) -> None:
         self._budget_bytes = budget_bytes
         self._states: OrderedDict[tuple[Hashable, int], SequenceState] = OrderedDict()
+        self._branches: set[tuple[Hashable, int]] = set()
         self._next = 0
 
     @property
@@ -54,46 +66,56 @@ class StateCache:
         """The memory of all states."""
         return sum(state.size_bytes for state in self._states.values())
 
-    def wants(self, size_bytes: int) -> bool:
-        """Whether a state of this size can be kept at all."""
-        return 0 < size_bytes <= self._budget_bytes
+    def wants(self, size_bytes: int, branch_of: Hashable | None = None) -> bool:
+        """Whether a state of this size can be kept at all; one of a branch displaces no states of other models."""
+        kept = 0
+        if branch_of is not None:
+            kept = sum(
+                state.size_bytes
+                for key, state in self._states.items()
+                if key[0] != branch_of and key not in self._branches
+            )
+        return 0 < size_bytes <= self._budget_bytes - kept
 
-    def make_room(self, model: Hashable, tokens: Sequence[int], size_bytes: int) -> None:
+    def make_room(self, model: Hashable, tokens: Sequence[int], size_bytes: int, *, branch: bool = False) -> None:
         """Give up what a state with these tokens replaces: those of `model` that it continues, and the oldest ones.
 
         Called before the state is copied, so that the old and the new ones together stay within the budget.
         """
         for key, other in list(self._states.items()):
             if key[0] == model and common_prefix(other.tokens, tokens) == len(other.tokens):
-                del self._states[key]
+                self._remove(key)
         while self._states and self.size_bytes + size_bytes > self._budget_bytes:
-            self._states.popitem(last=False)
+            # The first of equals: the least recently used one.
+            self._remove(min(self._states, key=lambda key: (key not in self._branches, branch and key[0] != model)))
 
-    def put(self, model: Hashable, state: SequenceState) -> None:
+    def put(self, model: Hashable, state: SequenceState, *, branch: bool = False) -> None:
         """Keep a state of `model`; one of the same model whose tokens it continues is replaced."""
-        if not self.wants(state.size_bytes):
+        if not self.wants(state.size_bytes, model if branch else None):
             return
-        self.make_room(model, state.tokens, state.size_bytes)
+        self.make_room(model, state.tokens, state.size_bytes, branch=branch)
         self._next += 1
-        self._states[model, self._next] = state
+        key = model, self._next
+        self._states[key] = state
+        if branch:
+            self._branches.add(key)
 
     def close(self) -> None:
         """Keep no further states; from any thread."""
         self._budget_bytes = 0
 
+    def _remove(self, key: tuple[Hashable, int]) -> None:
+        del self._states[key]
+        self._branches.discard(key)
+
     def drop(self, state: SequenceState) -> None:
         """Give up one state."""
-        self._states = OrderedDict((key, other) for key, other in self._states.items() if other is not state)
+        for key in [key for key, other in self._states.items() if other is state]:
+            self._remove(key)
 
-    def best(
-        self,
-        model: Hashable,
-        tokens: Sequence[int],
-        reusable: Callable[[Sequence[int], Sequence[int]], int] = common_prefix,
-    ) -> SequenceState | None:
-        """The state of `model` of which most can be reused for `tokens`; None where nothing can."""
-        tokens = tuple(tokens)
-        shared = {key: reusable(state.tokens, tokens) for key, state in self._states.items() if key[0] == model}
+    def best(self, model: Hashable, reusable: Callable[[SequenceState], int]) -> SequenceState | None:
+        """The state of `model` of which most tokens are `reusable`; None where none is."""
+        shared = {key: reusable(state) for key, state in self._states.items() if key[0] == model}
         if not shared or not max(shared.values()):
             return None
         key = max(shared, key=lambda one: shared[one])

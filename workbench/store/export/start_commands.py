@@ -92,6 +92,8 @@ def _options(sampling: Sampling, load: LoadSettings) -> Iterator[str]:
             yield _option(option, value)
     if not load.use_mmap:
         yield " \\\n  --no-mmap"
+    if load.swa_full:
+        yield " \\\n  --swa-full"
     for name, option in SAMPLING_OPTIONS.items():
         yield _option(option, get_value(sampling, load, name))
     for name, option in FURTHER_OPTIONS.items():

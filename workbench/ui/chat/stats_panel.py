@@ -26,7 +26,7 @@ from workbench.ui.kit.gauges import (
     level,
 )
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import SHORT_NAME, short_label, styled
+from workbench.ui.kit.text import SHORT_NAME, paragraph, short_label, styled
 from workbench.ui.machine.lines import age_text, alarms_text, gpu_lines, gpu_parts, host_lines, host_parts
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.workspace.machine_watch import MachineView
@@ -85,6 +85,7 @@ def _latency_lines(readings: StatsReadings, width: int) -> list[Ranked]:
         Ranked(1, figure_row("Prefill", fmt.rate(metrics.prefill_tps), width, f" tok/s{prefill_by}")),
         Ranked(1, figure_row("Prompt", prompt, width, " tokens")),
         Ranked(7, figure_row("  cached", reused, width)),
+        *_reuse_lines(metrics, width),
         *_answer_lines(metrics, written, width),
         *([Ranked(1, figure_row("  format", metrics.format_state, width))] if metrics.format_state else []),
         latency(6, "Gap p50", metrics.itl_p50_ms),
@@ -109,6 +110,21 @@ def _answer_lines(metrics: AnswerMetrics, written: str, width: int) -> list[Rank
     return rows
 
 
+def _reuse_lines(metrics: AnswerMetrics, width: int) -> list[Ranked]:
+    """Where the cached tokens are from, where that is not the context; why most of the prompt is computed again."""
+    reuse = metrics.reuse
+    if reuse is None:
+        return []
+    lines = []
+    if reuse.source in {"checkpoint", "saved state"}:
+        lines.append(figure_row("  from", reuse.source, width))
+    if reuse.lost:
+        lines += paragraph(f"computed again: {reuse.lost}", width, 2, "gauge--label")
+    if reuse.change is not None and 2 * (metrics.cached_tokens or 0) < (metrics.prompt_tokens or 0):
+        lines += paragraph(clean_line(str(reuse.change)), width, 2, "gauge--label")
+    return [Ranked(7, line) for line in lines]
+
+
 def _context_lines(readings: StatsReadings, width: int) -> list[Content]:
     used, size, share = readings.context
     amount = fmt.DASH if size is None and used is None else f"{fmt.count(used)} / {fmt.count(size)}"
@@ -120,12 +136,14 @@ def _memory_lines(readings: StatsReadings, width: int) -> list[Ranked]:
     total = fmt.size(memory.total_bytes if memory else None)
     # How far the estimate before loading was off.
     error = estimate_error(readings.info.estimate, memory) if readings.info else None
+    kept = readings.metrics.reuse.kept_bytes if readings.metrics and readings.metrics.reuse else 0
     return [
         Ranked(1, heading_row("MEMORY", width, clean_line(memory.device) if memory else "")),
         Ranked(1, figure_row("Model", total, width, f"  est {fmt.change(error)}" if error is not None else "")),
         Ranked(7, figure_row("  weights", fmt.size(memory.weights_bytes if memory else None), width)),
         Ranked(7, figure_row("  KV cache", fmt.size(memory.kv_bytes if memory else None), width)),
         Ranked(7, figure_row("  compute", fmt.size(memory.compute_bytes if memory else None), width)),
+        *([Ranked(7, figure_row("Kept states", fmt.size(kept), width))] if kept else []),
         *host_lines(readings.machine.host, width),
     ]
 

@@ -37,7 +37,7 @@ def fit_summary(estimate: FitEstimate) -> tuple[str, str]:
 def fit_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
     """The memory of each device, the summary, and the settings that can be changed.
 
-    `keys` are those for context, K, V, GPU layers, flash attention and batch, and for the longest context.
+    `keys` are those for context, K, V, GPU layers, flash attention, batch, window cache, and the longest context.
     """
     words, style = fit_summary(estimate)
     size = estimate.model.adapter_bytes
@@ -99,9 +99,12 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
         ("GPU layers", layers, "num_gpu", False),
         ("flash attention", settings.flash_attn, "flash_attn", refusal is not None),
         ("batch", f"{settings.num_batch:,}", "num_batch", False),
+        ("full windows", _window_text(estimate), "swa_full", False),
     ]
     lines = []
     for key, (label, value, name, wrong) in zip(keys, rows, strict=False):
+        if not value:
+            continue
         style = "rows--warning" if wrong else "rows--figure" if name in changed else ""
         lines.append(_setting(label, ("• " if name in changed else "  ") + value, style, key, width))
     longest = (f"{estimate.largest:,}" if estimate.largest else "none") + (f" of {trained:,}" if trained else "")
@@ -113,6 +116,12 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
     if refusal is not None:
         lines += paragraph(refusal.hint, width, 0, "rows--warning")
     return lines
+
+
+def _window_text(estimate: FitEstimate) -> str:
+    """Whether layers with a sliding window get the whole context, and what that takes; empty where there are none."""
+    price = estimate.model.full_window_bytes(estimate.question)
+    return f"{'yes' if estimate.question.full_window else 'no'}, +{fmt.size(price)}" if price else ""
 
 
 def _setting(label: str, value: str, style: str, key: str, width: int) -> Content:

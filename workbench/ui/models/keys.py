@@ -60,6 +60,8 @@ KEYS: list[BindingType] = [
             tooltip="What if: flash attention on, off, or decided by llama.cpp."),
     Binding("b", "what_if('num_batch')", "Batch", id="models.batch", show=False,
             tooltip="What if: another batch size."),
+    Binding("w", "what_if('swa_full')", "Window cache", id="models.window", show=False,
+            tooltip="What if: layers with a sliding window keep the window, or the whole context."),
     Binding("0,backspace", "what_if('reset')", "Reset", id="models.reset", show=False,
             tooltip="What if: back to the settings of the conversation."),
 ]

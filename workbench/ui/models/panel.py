@@ -19,7 +19,7 @@ from workbench.ui.services import Services
 _PATH_ROWS = 3
 """Rows of a path at most; of a longer one, the end is shown."""
 KeyFor = Callable[[str], str]
-_TRIALS = ("shorter longer", "type_k", "type_v", "fewer_layers more_layers", "flash", "batch", "longest")
+_TRIALS = ("shorter longer", "type_k", "type_v", "fewer_layers more_layers", "flash", "batch", "window", "longest")
 """The bindings beside the settings in `fit_lines`."""
 
 

@@ -22,6 +22,7 @@ CHOICES: Mapping[str, Sequence[Value]] = {
     "type_v": CACHE_TYPES,
     "flash_attn": FLASH,
     "num_batch": BATCHES,
+    "swa_full": (False, True),
 }
 """The values of each setting that is changed by going through a list."""
 _TYPED = re.compile(r"\s*([0-9][0-9,_ ]*(?:\.[0-9]+)?)\s*([kKmM]?)\s*")
