@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 from dataclasses import dataclass, replace
 
@@ -207,15 +208,12 @@ async def test_a_checkpoint_that_is_refused_is_said_once(models):
 
 
 async def test_a_checkpoint_without_memory_is_left_out(models, monkeypatch):
-    from workbench.engine.llama import context_memory
+    def short(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
     host = host_of(models)
     one = await talk(host, models, "jamba")
-
-    def no_memory(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(context_memory.ContextMemory, "_allocated", staticmethod(no_memory))
+    monkeypatch.setattr("workbench.engine.llama.states.mmap.mmap", short)
     first = await one.ask(LONG * 3)
     assert "no memory" in first.end.notice
     assert one.engine._model.memory.checkpoints.all == ()

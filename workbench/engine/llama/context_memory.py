@@ -8,7 +8,6 @@ be cut, the memory goes back to a checkpoint (see `checkpoints.py`).
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Sequence
 from typing import Final
 
@@ -181,15 +180,11 @@ class ContextMemory:
         if not size:
             return None
         try:
-            data = self._allocated(size)
-        except (MemoryError, OSError):
+            data = new_buffer(size)
+        except OSError:
             self._problem = "There was no memory to keep a state of the model: later prompts may be computed again."
             return None
         return data if api.llama_state_seq_get_data_ext(self._ctx, data, size, SEQUENCE, flags) == size else None
-
-    @staticmethod
-    def _allocated(size: int) -> Pointer:
-        return new_buffer(size)
 
     # Whole states
 
