@@ -11,7 +11,7 @@ from tests.servers.script import Pace, Script
 from tests.servers.vllm import VllmServer
 from workbench.cli import composition
 from workbench.core.bench import BenchMachine
-from workbench.store.bench_runs import BenchRunFolder
+from workbench.store.kept_runs import bench_runs
 
 FIELDS = ["concurrency", "requests", "failures", "ttft_p50_ms", "ttft_p95_ms", "tps_per_user", "tps_total"]
 
@@ -179,5 +179,5 @@ def test_ctrl_c_keeps_the_answers_so_far(interrupted, tmp_path, serve):
     assert status == 130
     assert "stopped" in err
     assert "Traceback" not in err
-    kept = BenchRunFolder(tmp_path / "data" / "bench").records()
+    kept = bench_runs(tmp_path / "data" / "bench").records()
     assert all(line["requests"] == len(kept[0].sweep.levels[0].samples) for line in lines(out))

@@ -21,11 +21,11 @@ from workbench.gguf.targets import find_quant_type
 from workbench.lab.bench.record import BenchRecord
 from workbench.library.file_facts import FileFactsCache
 from workbench.library.folders import model_file
-from workbench.store.bench_runs import BenchRunFolder
 from workbench.store.config.write import save_config
 from workbench.store.documents import RaceFolder, write_document
 from workbench.store.export.session import export_session
 from workbench.store.files import write_copy
+from workbench.store.kept_runs import bench_runs
 from workbench.store.loads import FileLoadBook
 from workbench.store.memory_speed import best_memory_speed
 
@@ -44,7 +44,7 @@ def race(folder: Path, size: int) -> None:
 
 
 def bench(folder: Path, size: int) -> None:
-    BenchRunFolder(folder).save(BenchRecord(RUN, "2026", "tests", ("bench",) * size, MACHINE))
+    bench_runs(folder).save(BenchRecord(RUN, "2026", "tests", ("bench",) * size, MACHINE))
 
 
 def config(folder: Path, size: int) -> None:

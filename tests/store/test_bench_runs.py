@@ -14,7 +14,7 @@ from workbench.core.json_reader import read_json
 from workbench.lab.bench.latency import LatencyAnswer, LatencyResult
 from workbench.lab.bench.pairs import DuelRecord, Pair
 from workbench.lab.bench.record import BenchRecord, LatencyRecord
-from workbench.store.bench_runs import BenchRunFolder
+from workbench.store.kept_runs import bench_runs
 from workbench.store.memory_speed import best_memory_speed
 
 SAMPLE = Sample(RunTime(10, 20, 31), 1, Conditions(0.5, 3000.0, 4.0, 0.1), ("other programs computed",))
@@ -41,7 +41,7 @@ def record(run="260101-120000-ab12", **changes):
 
 @pytest.fixture
 def runs(tmp_path):
-    return BenchRunFolder(tmp_path / "bench", clock=lambda: 1_767_268_800.0)
+    return bench_runs(tmp_path / "bench", clock=lambda: 1_767_268_800.0)
 
 
 def test_a_run_comes_back_as_it_was(runs):
@@ -106,8 +106,8 @@ def test_a_spoilt_file_is_left_out_and_named_when_it_is_asked_for(runs, tmp_path
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BenchRunError, match="cannot be kept"):
-        BenchRunFolder(tmp_path / "file" / "bench").save(record())
-    assert BenchRunFolder(tmp_path / "nowhere").records() == []
+        bench_runs(tmp_path / "file" / "bench").save(record())
+    assert bench_runs(tmp_path / "nowhere").records() == []
 
 
 def test_the_best_memory_bandwidth_is_kept(tmp_path):

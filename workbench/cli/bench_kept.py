@@ -8,13 +8,13 @@ from dataclasses import asdict
 
 from workbench.cli.output import note, print_json, print_table, say
 from workbench.core.errors import BenchRunError, ParameterError
-from workbench.lab.bench.record import lay_beside
+from workbench.lab.bench.record import BenchRecord, lay_beside
 from workbench.lab.bench.report import DIFFERENT_MACHINES, UNPAIRED, markdown
 from workbench.lab.bench.text import kept_text
-from workbench.store.bench_runs import BenchRunFolder
+from workbench.store.kept_runs import RunFolder
 
 
-def list_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
+def list_runs(options: argparse.Namespace, runs: RunFolder[BenchRecord]) -> int:
     """Print the kept runs, the newest first."""
     records = runs.records()
     if options.json:
@@ -32,7 +32,7 @@ def list_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
     return 0
 
 
-def show_runs(options: argparse.Namespace, runs: BenchRunFolder) -> int:
+def show_runs(options: argparse.Namespace, runs: RunFolder[BenchRecord]) -> int:
     """Print one run, or compare two."""
     if len(options.show) > 2:
         raise ParameterError("--show takes one run or two.", "Write --show ID, or --show ID ID.")

@@ -9,6 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from workbench import __version__
 from workbench.core.bench import Bencher, ConditionWatch
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelFileError
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.engine.remote.session_sender import SessionSender
-    from workbench.store.bench_runs import BenchRunFolder
+    from workbench.lab.bench.record import BenchRecord
+    from workbench.lab.evals.record import EvalRecord
+    from workbench.store.kept_runs import RunFolder
 
 RECENT_SESSIONS = 20
 """How many of the last sessions name the recent models."""
@@ -149,11 +152,31 @@ class Workers:
         return ChildLoadClients(self.addresses.address)
 
     @cached_property
-    def bench_runs(self) -> BenchRunFolder:
+    def bench_runs(self) -> RunFolder[BenchRecord]:
         """The kept benchmark runs."""
-        from workbench.store.bench_runs import BenchRunFolder
+        from workbench.store.kept_runs import bench_runs
 
-        return BenchRunFolder(self.paths.bench_dir)
+        return bench_runs(self.paths.bench_dir)
+
+    @cached_property
+    def eval_runs(self) -> RunFolder[EvalRecord]:
+        """The kept evaluations."""
+        from workbench.store.kept_runs import eval_runs
+
+        return eval_runs(self.paths.evals_dir)
+
+    async def digest(self, model: ModelEntry) -> str:
+        """The digest of a model's file; empty where it has none."""
+        return await self.sessions.digest(model)
+
+    def build_text(self, *, local: bool) -> str:
+        """The versions of the program, and with `local` of llama.cpp."""
+        parts = [f"workbench {__version__}"]
+        if local:
+            from workbench.engine.llama.devices import library_version
+
+            parts.append(f"llama.cpp {' '.join(filter(None, library_version()))}")
+        return ", ".join(parts)
 
     def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
         """Records disturbances of measurements inside the `with` block."""

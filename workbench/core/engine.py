@@ -63,6 +63,13 @@ class Engine(Protocol):
     async def score(self, tokens: Sequence[int]) -> tuple[float, ...]:
         """The natural log of the probability of each token after the first, given those before it."""
 
+    async def rank(self, request: Request, choices: Sequence[str], cancel: CancelToken) -> tuple[float, ...]:
+        """The natural log of the probability of each of `choices` as the beginning of the answer to `request`.
+
+        Raises:
+            WorkbenchError: The engine has no `score` among its capabilities, or a choice does not fit; CancelledError.
+        """
+
     async def close(self) -> None:
         """Stop running answers and release the memory."""
 

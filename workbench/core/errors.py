@@ -29,6 +29,8 @@ WorkbenchError
 ├── SessionError
 │   └── DamagedSessionsError
 ├── BenchRunError
+├── PackError
+├── EvalError
 └── ModelfileError
 
 Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
@@ -174,6 +176,14 @@ class DamagedSessionsError(SessionError, kind="damaged_sessions"):
 
 class BenchRunError(WorkbenchError, kind="bench_run"):
     """A kept benchmark run that cannot be found, read or written."""
+
+
+class PackError(WorkbenchError, kind="pack"):
+    """A pack of prompts and checks that cannot be read."""
+
+
+class EvalError(WorkbenchError, kind="eval"):
+    """An evaluation or a blind test that makes no sense, or a kept one that cannot be found, read or written."""
 
 
 class ModelfileError(WorkbenchError, kind="modelfile"):

@@ -53,6 +53,8 @@ class Paths:
     models_dir = _Below("data_dir", "models")
     """Quantizations whose source is in a folder of another program."""
     bench_dir = _Below("data_dir", "bench")
+    evals_dir = _Below("data_dir", "evals")
+    blind_dir = _Below("data_dir", "blind")
     log_file = _Below("state_dir", "workbench.log")
     """The log of the engine and the program."""
     loads_file = _Below("state_dir", "loads.json")
@@ -66,7 +68,8 @@ class Paths:
     @property
     def private_folders(self) -> tuple[Path, ...]:
         """The folders of files that hold private words: conversations, prompts, logs and figures of models."""
-        return self.data_dir, self.state_dir, self.exports_dir, self.races_dir, self.bench_dir, self.prompts_dir
+        experiments = self.races_dir, self.bench_dir, self.evals_dir, self.blind_dir
+        return self.data_dir, self.state_dir, self.exports_dir, *experiments, self.prompts_dir
 
     def as_dict(self) -> dict[str, Path]:
         """Every path by name, in display order: each folder, and what is below it."""

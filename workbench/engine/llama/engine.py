@@ -16,6 +16,7 @@ from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.prefix_reuse import PrefixReuse
+from workbench.engine.llama.ranking import Ranking
 from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import PromptTemplate
@@ -85,6 +86,13 @@ class LlamaEngine(Engine):
             return tuple(found)
 
         return await shared_runtime.run(steps, self._line)
+
+    @override
+    async def rank(self, request: Request, choices: Sequence[str], cancel: CancelToken) -> tuple[float, ...]:
+        check_open = self._answers.check_open
+        ranking = Ranking(self._model, request, choices, self._template, self._controls, cancel, check_open)
+        check_open()
+        return await shared_runtime.run(ranking.steps, self._line)
 
     @override
     async def close(self) -> None:

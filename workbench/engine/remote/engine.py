@@ -57,6 +57,10 @@ class RemoteEngine(Engine):
         raise EngineError("A server does not report the probabilities of a text.", "Choose a model file for that.")
 
     @override
+    async def rank(self, request: Request, choices: Sequence[str], cancel: CancelToken) -> tuple[float, ...]:
+        raise EngineError("A server does not report the probabilities of choices.", "Choose a model file for that.")
+
+    @override
     async def close(self) -> None:
         # The server keeps its model as long as it does for all clients.
         self._answers.close()

@@ -206,6 +206,10 @@ class ScriptedEngine(Engine):
         raise EngineError("The scripted engine cannot score tokens.", "Choose a model for that.")
 
     @override
+    async def rank(self, request: Request, choices: Sequence[str], cancel: CancelToken) -> tuple[float, ...]:
+        raise EngineError("The scripted engine cannot score choices.", "Choose a model for that.")
+
+    @override
     async def close(self) -> None:
         self.closed = True
 

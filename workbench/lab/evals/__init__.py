@@ -1,0 +1,1 @@
+"""Own prompts with checks on their answers, and blind tests: which of several models is better at them."""
