@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.engine.remote.session_sender import SessionSender
     from workbench.lab.bench.record import BenchRecord
+    from workbench.lab.evals.blind import BlindRecord
     from workbench.lab.evals.record import EvalRecord
     from workbench.store.kept_runs import RunFolder
 
@@ -164,6 +165,13 @@ class Workers:
         from workbench.store.kept_runs import eval_runs
 
         return eval_runs(self.paths.evals_dir)
+
+    @cached_property
+    def blind_runs(self) -> RunFolder[BlindRecord]:
+        """The kept blind tests."""
+        from workbench.store.kept_runs import blind_runs
+
+        return blind_runs(self.paths.blind_dir)
 
     async def digest(self, model: ModelEntry) -> str:
         """The digest of a model's file; empty where it has none."""

@@ -28,6 +28,7 @@ COMMANDS = {
     "compare": "race several models on one prompt, side by side",
     "bench": "measure the speed of models, and which of two is faster",
     "eval": "ask models your own prompts, check the answers, and say which is better",
+    "abx": "vote on the answers of two models without their names",
     "models": "list the models on this machine",
     "inspect": "show the metadata, tensors and template of a model file, and warnings",
     "fit": "estimate whether a model fits in memory, and with how long a context",

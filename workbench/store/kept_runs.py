@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from workbench.core.errors import BenchRunError, EvalError, WorkbenchError, did_you_mean
 from workbench.core.json_reader import read_json
 from workbench.lab.bench.record import BenchRecord
+from workbench.lab.evals.blind import BlindRecord
 from workbench.lab.evals.record import EvalRecord
 from workbench.store.documents import keep_json, new_id
 
@@ -131,3 +132,8 @@ def bench_runs(folder: Path, clock: Callable[[], float] = time.time) -> RunFolde
 def eval_runs(folder: Path, clock: Callable[[], float] = time.time) -> RunFolder[EvalRecord]:
     """The kept evaluations in a folder."""
     return RunFolder(folder, EvalRecord, EvalError, "evaluation", "workbench eval", clock)
+
+
+def blind_runs(folder: Path, clock: Callable[[], float] = time.time) -> RunFolder[BlindRecord]:
+    """The kept blind tests in a folder."""
+    return RunFolder(folder, BlindRecord, EvalError, "blind test", "workbench abx", clock)

@@ -81,6 +81,13 @@ class AskedModel:
             await engine.close()
 
     @property
+    def identity(self) -> object:
+        """Equal for models that answer alike: the same file, adapter and settings."""
+        spec, model = self.spec, self._info.model if self._info else None
+        adapter = model.adapter_path if model else None
+        return self._file_digest or spec.ref, adapter, spec.load, self.sampling, spec.system, spec.opening
+
+    @property
     def sampling(self) -> Sampling:
         """Its sampling parameters, with those that its author recommends."""
         recommended = self._info.recommended if self._info else ()

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 
+from workbench.core.chat import Message
 from workbench.core.errors import PackError
 from workbench.core.session import Session
+from workbench.lab.evals.pack import EvalCase
 
 SHORT = 40
 """Characters of an answer that a check expects word by word."""
@@ -19,6 +21,19 @@ _HELP = """\
 #   checks = [{ type = "contains", value = "Paris", ignore_case = true }]
 #   also contains_any, equals, starts_with, number, regex, json, json_schema, tool_call, choice
 """
+
+
+def cases_of(session: Session) -> tuple[EvalCase, ...]:
+    """The questions of a session, each with the conversation before it, and what was answered then."""
+    opening = (Message("system", session.system),) if session.system else ()
+    turns, found = [turn.message for turn in session.turns], []
+    for index, message in enumerate(turns):
+        if message.role == "user" and message.content.strip():
+            before = (earlier for earlier in turns[:index] if earlier.content.strip())
+            following = turns[index + 1] if index + 1 < len(turns) else None
+            answer = following.content.strip() if following is not None and following.role == "assistant" else ""
+            found.append(EvalCase(f"turn-{index + 1}", (*opening, *before, message), answer=answer))
+    return tuple(found)
 
 
 def pack_of(session: Session) -> str:
@@ -33,30 +48,25 @@ def pack_of(session: Session) -> str:
     for line in _HELP.splitlines():
         document.add(tomlkit.comment(line.removeprefix("# ")))
     document.add("name", _text(session.title))
+    if session.system:
+        document.add("system", _text(session.system))
     cases = tomlkit.aot()
-    turns = session.turns
-    for index, turn in enumerate(turns):
-        if turn.message.role != "user" or not turn.message.content.strip():
-            continue
+    for found in cases_of(session):
         case = tomlkit.table()
-        case.add("id", f"turn-{index + 1}")
-        before = [earlier.message for earlier in turns[:index] if earlier.message.content.strip()]
-        if session.system:
-            case.add("system", _text(session.system))
-        if before:
+        case.add("id", found.id)
+        turns = [message for message in found.messages if message.role != "system"]
+        if len(turns) == 1:
+            case.add("prompt", _text(found.question))
+        else:
             messages = tomlkit.array().multiline(True)
-            for message in (*before, turn.message):
+            for message in turns:
                 each = tomlkit.inline_table()
                 each.update({"role": message.role, "content": _text(message.content)})
                 messages.append(each)
             case.add("messages", messages)
-        else:
-            case.add("prompt", _text(turn.message.content))
-        following = turns[index + 1].message if index + 1 < len(turns) else None
-        answer = following.content.strip() if following is not None and following.role == "assistant" else ""
-        if answer:
-            case.add("answer", _text(answer))
-        case.add("checks", _checks_for(answer))
+        if found.answer:
+            case.add("answer", _text(found.answer))
+        case.add("checks", _checks_for(found.answer))
         cases.append(case)
     if not cases:
         raise PackError("The session has no question to make a case of.", "Ask something first.")
