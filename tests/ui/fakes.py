@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 
 from tests.lab.bench.fake_bencher import FakeBencher, FakeWatch
 from tests.lab.bench.fake_load import FakeLoadClient
+from tests.lab.evals.fake_tools import FakeEvalTools
 from workbench.core.answer import Answer
 from workbench.core.bench import BenchMachine, ConditionWatch, MemorySpeed
 from workbench.core.cancel import CancelToken
@@ -49,6 +50,7 @@ from workbench.gguf.lora import check_adapter
 from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
+from workbench.lab.evals.tools import EvalTools
 from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text
 from workbench.ui.app import WorkbenchApp
@@ -533,6 +535,7 @@ def fake_services(
     prompts: PromptBook | None = None,
     races: RaceBook | None = None,
     bench: BenchTools | None = None,
+    evals: EvalTools | None = None,
     sender: ModelSender | None = None,
     telemetry: Telemetry | None = None,
     alarms: AlarmWatch | None = None,
@@ -556,6 +559,7 @@ def fake_services(
         prompts=prompts or FakePrompts(),
         races=races or FakeRaces(),
         bench=bench or FakeBench(),
+        evals=evals or FakeEvalTools(),
         sessions=store or FakeStore(),
         sender=sender or FakeSender(),
         telemetry=telemetry or FakeTelemetry(),

@@ -17,7 +17,8 @@ from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.user_path import user_path
-from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindRecord, BlindTest, BlindTrial, Choice
+from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindTest
+from workbench.lab.evals.blind_record import BlindRecord, BlindTrial, Choice
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase, of_prompts
 from workbench.lab.evals.read_pack import find_pack

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.engine.remote.session_sender import SessionSender
     from workbench.lab.bench.record import BenchRecord
-    from workbench.lab.evals.blind import BlindRecord
+    from workbench.lab.evals.blind_record import BlindRecord
     from workbench.lab.evals.record import EvalRecord
     from workbench.store.kept_runs import RunFolder
 

@@ -127,6 +127,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         prompts=PromptFolder(workers.paths.prompts_dir),
         races=workers.races,
         bench=workers,
+        evals=workers,
         sessions=workers.sessions,
         sender=workers.sender,
         telemetry=sampler,

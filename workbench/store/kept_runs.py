@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from workbench.core.errors import BenchRunError, EvalError, WorkbenchError, did_you_mean
 from workbench.core.json_reader import read_json
 from workbench.lab.bench.record import BenchRecord
-from workbench.lab.evals.blind import BlindRecord
+from workbench.lab.evals.blind_record import BlindRecord
 from workbench.lab.evals.record import EvalRecord
 from workbench.store.documents import keep_json, new_id
 

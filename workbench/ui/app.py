@@ -38,6 +38,7 @@ from workbench.ui.workspace.workspace import Workspace
 
 if TYPE_CHECKING:
     from workbench.ui.bench.screen import BenchScreen
+    from workbench.ui.evals.screen import EvalScreen
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
     from workbench.ui.quantize.manager import QuantizeManager
@@ -83,8 +84,8 @@ class WorkbenchApp(App[None]):
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
         self._workshop: QuantizeManager | None = None
-        self._race: RaceScreen | None = None
-        self._bench: BenchScreen | None = None
+        self._experiments: dict[str, RaceScreen | BenchScreen | EvalScreen] = {}
+        """The screens that compute, by their modes."""
         self._models: ModelsScreen | None = None
         self._themes, theme_problems = load_themes(services.theme_folders)
         for theme in self._themes.values():
@@ -110,7 +111,7 @@ class WorkbenchApp(App[None]):
             self.workspace,
             services.find_devices,
             self.chat.status.show_alarm,
-            lambda: any(screen.running for screen in self._experiments),
+            lambda: any(screen.running for screen in self._experiments.values()),
         )
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -130,10 +131,6 @@ class WorkbenchApp(App[None]):
         self.monitor.stop()
 
     # The machine and its meters
-
-    @property
-    def _experiments(self) -> list[RaceScreen | BenchScreen]:
-        return [screen for screen in (self._race, self._bench) if screen is not None]
 
     def action_meters(self) -> None:
         self.chat.status.dismiss_alarm()
@@ -217,18 +214,24 @@ class WorkbenchApp(App[None]):
         self.chat.prompt.focus()
 
     def action_race(self) -> None:
-        if self._race is None:
-            from workbench.ui.race.screen import RaceScreen
+        from workbench.ui.race.screen import RaceScreen
 
-            self._race = RaceScreen(self.services, self.workspace, self.key_for)
-        self._go_to(self._race, "race")
+        self._go_to_experiment("race", RaceScreen)
 
     def action_bench(self) -> None:
-        if self._bench is None:
-            from workbench.ui.bench.screen import BenchScreen
+        from workbench.ui.bench.screen import BenchScreen
 
-            self._bench = BenchScreen(self.services, self.workspace, self.key_for)
-        self._go_to(self._bench, "bench")
+        self._go_to_experiment("bench", BenchScreen)
+
+    def action_evals(self) -> None:
+        from workbench.ui.evals.screen import EvalScreen
+
+        self._go_to_experiment("evals", EvalScreen)
+
+    def _go_to_experiment(self, mode: str, kind: type[RaceScreen | BenchScreen | EvalScreen]) -> None:
+        if mode not in self._experiments:
+            self._experiments[mode] = kind(self.services, self.workspace, self.key_for)
+        self._go_to(self._experiments[mode], mode)
 
     def action_library(self) -> None:
         if self._models is None:
@@ -312,7 +315,7 @@ class WorkbenchApp(App[None]):
             self.run_worker(self.action_quit(), group="quit", exit_on_error=False, description="quit")
             return
         again = f"{self.key_for('app.interrupt')} again quits."
-        for screen in self._experiments:
+        for screen in self._experiments.values():
             if self.screen is screen:
                 screen.action_stop()
                 screen.say(again, QUIT_SECONDS)
@@ -339,7 +342,7 @@ class WorkbenchApp(App[None]):
     async def _leave(self) -> None:
         if self._workshop is not None:
             await self._workshop.close()
-        for screen in self._experiments:
+        for screen in self._experiments.values():
             await screen.leave()
         await self.chat.leave()
         self.exit()

@@ -25,6 +25,8 @@ APP_BINDINGS: list[BindingType] = [
     Binding("f4", "library", "Models", id="app.models",
             tooltip="Show every model on this machine, and the memory that it needs."),
     Binding("f5", "bench", "Bench", id="app.bench", tooltip="Measure how fast models are."),
+    Binding("f11", "evals", "Evals", id="app.evals", show=False,
+            tooltip="Ask models your own prompts, check the answers, and vote blindly."),
     Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
     Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
             tooltip="Show the quantizations in progress, stop them, and load those that are ready."),
@@ -60,6 +62,8 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.dialogs.confirm import ConfirmDialog
     from workbench.ui.dialogs.model_picker import ModelPicker
     from workbench.ui.dialogs.settings import SettingsDialog
+    from workbench.ui.evals.blind_screen import BlindScreen
+    from workbench.ui.evals.screen import EvalScreen
     from workbench.ui.model_files.pages_screen import PagesScreen
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
@@ -76,6 +80,8 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Bench", BenchScreen.BINDINGS),
         KeyGroup.of("The models of a bench", BenchModelRows.BINDINGS),
         KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
+        KeyGroup.of("Evaluations", EvalScreen.BINDINGS),
+        KeyGroup.of("A blind test", BlindScreen.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
         KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),

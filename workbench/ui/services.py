@@ -18,6 +18,7 @@ from workbench.core.session import ExportFormat, Session, SessionStore
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
+from workbench.lab.evals.tools import EvalTools
 from workbench.lab.race.report import RaceBook
 
 
@@ -33,6 +34,7 @@ class Services:
     prompts: PromptBook
     races: RaceBook
     bench: BenchTools
+    evals: EvalTools
     sessions: SessionStore
     sender: ModelSender
     telemetry: Telemetry

@@ -6,32 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from tests.lab.evals.test_run import Adviser, Tools, model
+from tests.lab.evals.fake_tools import FakeEvalTools
+from tests.lab.evals.test_run import Adviser, model
 from tests.ui.fakes import FakeClock
 from workbench.core.errors import CancelledError, EvalError, ModelLoadError
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import ScriptedHost
-from workbench.lab.evals.blind import COPY, BlindPlan, BlindRecord, BlindTest, BlindTrial
+from workbench.lab.evals.blind import COPY, BlindPlan, BlindTest
+from workbench.lab.evals.blind_record import BlindRecord, BlindTrial
 from workbench.lab.evals.pack import of_prompts
 from workbench.lab.evals.record import EvalLane
 from workbench.lab.race.lane import LaneSpec
 
 PROMPTS = of_prompts(["One?", "Two?"])
-
-
-class BlindBooks(Tools):
-    """Keeps blind tests in memory."""
-
-    def __init__(self, digest: str = "") -> None:
-        super().__init__()
-        self._digest = digest
-
-    @property
-    def blind_runs(self) -> BlindBooks:
-        return self
-
-    async def digest(self, model: object) -> str:
-        return self._digest
 
 
 @pytest.fixture
@@ -55,7 +42,7 @@ def make(host: ScriptedHost) -> Make:
     def test(*refs: str, kind: str = "abx", trials: int = 8, heat: float = 0.8, digest: str = "", fits: bool = True):
         a, b = (LaneSpec(ref, ref, LoadSettings(), Sampling(temperature=heat)) for ref in refs)
         plan = BlindPlan(kind, (a, b), PROMPTS, trials)  # type: ignore[arg-type]
-        return BlindTest(plan, BlindBooks(digest), host, Adviser(fits), rng=random.Random(6))
+        return BlindTest(plan, FakeEvalTools(digest), host, Adviser(fits), rng=random.Random(6))
 
     return test
 
@@ -91,7 +78,7 @@ async def test_votes_are_counted_and_kept_and_names_are_shown_at_the_end(make: M
     assert record is not None
     assert (record.right, record.is_complete) == (8, True)
     assert "can be told apart: 8 of 8 right (p 0.004)." in record.verdict
-    assert test._tools.blind_runs.records[-1] == record  # type: ignore[attr-defined]
+    assert test._tools.blind_runs.records[0] == record  # type: ignore[attr-defined]
     with pytest.raises(EvalError, match="no trial"):
         await test.vote("first")
 

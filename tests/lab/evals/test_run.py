@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from tests.lab.evals.fake_tools import FakeEvalTools
 from tests.ui.fakes import FakeClock
 from workbench.core.chat import Message
-from workbench.core.errors import ContextFullError, EvalError, ModelLoadError, WorkbenchError
+from workbench.core.errors import ContextFullError, EvalError, ModelLoadError
 from workbench.core.json_reader import read_json
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
@@ -20,35 +21,6 @@ from workbench.lab.evals.record import EvalRecord
 from workbench.lab.evals.report import as_csv, as_json, as_markdown
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
-
-
-class Tools:
-    """Keeps evaluations in memory."""
-
-    def __init__(self) -> None:
-        self.records: list[EvalRecord] = []
-        self.error: WorkbenchError | None = None
-
-    @property
-    def eval_runs(self) -> Tools:
-        return self
-
-    def new_id(self) -> str:
-        return "260101-120000-abcd"
-
-    async def keep(self, record: EvalRecord) -> None:
-        if self.error is not None:
-            raise self.error
-        self.records.append(record)
-
-    async def kept(self) -> Sequence[EvalRecord]:
-        return self.records
-
-    async def digest(self, model: ModelEntry) -> str:
-        return f"sha256:{model.name}"
-
-    def build_text(self, *, local: bool) -> str:
-        return f"workbench, local {local}"
 
 
 class Adviser:
@@ -75,8 +47,8 @@ GREEDY = Sampling(temperature=0.0)
 
 
 @pytest.fixture
-def tools() -> Tools:
-    return Tools()
+def tools() -> FakeEvalTools:
+    return FakeEvalTools()
 
 
 @pytest.fixture
@@ -95,7 +67,7 @@ def host() -> ScriptedHost:
 
 
 @pytest.fixture
-def make(host: ScriptedHost, tools: Tools) -> Callable[..., EvalRun]:
+def make(host: ScriptedHost, tools: FakeEvalTools) -> Callable[..., EvalRun]:
     def run(*refs: str, pack: EvalPack = PACK, samples: int = 1, fits: bool = True, **more: object) -> EvalRun:
         specs = tuple(LaneSpec(ref, ref, LoadSettings(), GREEDY, **more) for ref in refs)  # type: ignore[arg-type]
         return EvalRun(EvalPlan(pack, specs, samples, ("eval", "mine", *refs)), tools, host, Adviser(fits))
@@ -105,16 +77,16 @@ def make(host: ScriptedHost, tools: Tools) -> Callable[..., EvalRun]:
 
 @pytest.mark.parametrize("fits", [True, False])
 async def test_candidates_are_compared_case_by_case(
-    make: Callable[..., EvalRun], host: ScriptedHost, tools: Tools, fits: bool
+    make: Callable[..., EvalRun], host: ScriptedHost, tools: FakeEvalTools, fits: bool
 ) -> None:
     run = make("a", "b", fits=fits)
     await run.run()
-    (record,) = tools.records
+    (record,) = tools.eval_runs.records
     assert [(score.passed, score.failed, score.invalid) for score in record.scores] == [(3, 1, 0), (1, 3, 0)]
     assert record.scores[0].interval == pytest.approx((0.3006, 0.9544), abs=1e-3)
     (pair,) = record.pairs
     assert (pair.split.cases, pair.split.only_a, pair.split.only_b, pair.split.verdict) == (4, 2, 0, "more")
-    assert [lane.digest for lane in record.lanes] == ["sha256:smol", "sha256:smol"]
+    assert [lane.digest for lane in record.lanes] == ["sha256:a", "sha256:b"]
     assert (record.names, record.pack_digest, record.build) == (("A", "B"), "sha256:1", "workbench, local True")
     assert all(engine.closed for engine in host.opened)
     assert (run.done, run.total, run.phase) == (8, 8, "done")
@@ -152,11 +124,11 @@ async def test_a_prompt_that_does_not_fit_is_no_verdict(make: Callable[..., Eval
     assert not run.failures
 
 
-async def test_what_is_done_is_kept_when_it_is_stopped(make: Callable[..., EvalRun], tools: Tools) -> None:
+async def test_what_is_done_is_kept_when_it_is_stopped(make: Callable[..., EvalRun], tools: FakeEvalTools) -> None:
     run = make("a", "b")
     run._on_change = lambda: run.done == 3 and run.stop()
     await run.run()
-    (record,) = tools.records
+    (record,) = tools.eval_runs.records
     assert record.interrupted
     assert run.done in (3, 4)
     assert "stopped after 2" in as_markdown(record)
@@ -205,11 +177,11 @@ async def test_choices_need_probabilities(make: Callable[..., EvalRun]) -> None:
     assert "does not report" in sample.error
 
 
-async def test_a_book_that_cannot_be_written_loses_no_answer(make: Callable[..., EvalRun], tools: Tools) -> None:
-    tools.error = EvalError("The disk is full.")
+async def test_a_full_disk_loses_no_answer(make: Callable[..., EvalRun], tools: FakeEvalTools) -> None:
+    tools.eval_runs.error = EvalError("The disk is full.")
     run = make("a")
     await run.run()
-    assert run.unkept is tools.error
+    assert run.unkept is tools.eval_runs.error
     assert run.record.scores[0].passed == 3
 
 

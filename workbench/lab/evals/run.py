@@ -10,37 +10,22 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, ContextFullError, EvalError, WorkbenchError
-from workbench.core.models import ModelEntry
 from workbench.core.servers import is_server_ref
 from workbench.lab.evals.ask import AskedModel
 from workbench.lab.evals.checks import check_answer, check_choice
 from workbench.lab.evals.pack import EvalCase, EvalPack
-from workbench.lab.evals.record import EvalBook, EvalRecord, EvalResult, EvalSample
+from workbench.lab.evals.record import EvalRecord, EvalResult, EvalSample
+from workbench.lab.evals.tools import EvalTools
 from workbench.lab.race.lane import LaneSpec
 
 MOST_CANDIDATES = 8
 MOST_SAMPLES = 100
 ERRORS_IN_A_ROW = 3
 """Failed answers after which a candidate is not asked any more."""
-
-
-class EvalTools(Protocol):
-    """What an evaluation needs from other rooms, beside the models."""
-
-    @property
-    def eval_runs(self) -> EvalBook:
-        """The kept evaluations."""
-
-    async def digest(self, model: ModelEntry) -> str:
-        """The digest of a model's file; empty where it has none."""
-
-    def build_text(self, *, local: bool) -> str:
-        """The versions of the program, and with `local` of llama.cpp. Takes a second: for a thread."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand("models", "", "Show every model on this machine."),
     SlashCommand("race", "", "Put one prompt to several models, side by side."),
     SlashCommand("bench", "", "Measure how fast models are."),
+    SlashCommand("evals", "", "Ask models your own prompts, and check the answers."),
     SlashCommand("log", "", "Show or hide the log."),
     SlashCommand("theme", "", "Choose another theme."),
     SlashCommand("keys", "", "List all keys."),

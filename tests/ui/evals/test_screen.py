@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from tests.lab.evals.fake_tools import FakeEvalTools
+from tests.lab.evals.test_run import model
+from tests.ui.fakes import FakeClock, app_on, settle, until
+from workbench.core.errors import EvalError
+from workbench.engine.scripted import ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.evals.blind_screen import BlindScreen
+from workbench.ui.evals.choose import ChooseDialog
+from workbench.ui.evals.screen import EvalScreen
+
+PACK = """\
+name = "Mine"
+[[cases]]
+id = "sea"
+prompt = "What colour has the sea?"
+checks = [{ type = "contains", value = "blue" }]
+[[cases]]
+id = "fire"
+prompt = "And fire?"
+checks = [{ type = "contains", value = "red" }]
+"""
+
+
+@pytest.fixture
+def host(make_host: Callable[[Sequence[ScriptedModel]], ScriptedHost]) -> ScriptedHost:
+    return make_host([
+        model("a", *["It is blue.", "It is red."] * 40),
+        model("b", *["It is green [bold].", "It is red, too."] * 40),
+    ])  # fmt: skip
+
+
+@asynccontextmanager
+async def evals_on(
+    host: ScriptedHost, clock: FakeClock, *, size: tuple[int, int] = (120, 36), **services: object
+) -> AsyncIterator[tuple[WorkbenchApp, Pilot[None]]]:
+    app = app_on(host, clock, "a", **services)
+    async with app.run_test(size=size) as pilot:
+        await settle(pilot)
+        await pilot.press("f11")
+        await settle(pilot)
+        yield app, pilot
+
+
+def screen_of(app: WorkbenchApp) -> EvalScreen:
+    screen = next(screen for screen in app.screen_stack if isinstance(screen, EvalScreen))
+    return screen
+
+
+def seen(app: WorkbenchApp) -> str:
+    screen = screen_of(app)
+    rows = [screen._case(index, 80).plain for index in range(screen.cases.count)]
+    lines = [*screen.head.lines, *screen.scores.lines, *screen.detail.lines, *screen.state.lines]
+    return "\n".join([*rows, *(line.plain for line in lines)])
+
+
+async def choose_pack(app: WorkbenchApp, pilot: Pilot[None], path: Path, text: str = PACK) -> None:
+    path.write_text(text)
+    await pilot.press("ctrl+l")
+    await settle(pilot)
+    assert isinstance(app.screen, ChooseDialog)
+    app.screen.dismiss(str(path))
+    await until(pilot, lambda: "Mine" in seen(app))
+
+
+async def add(pilot: Pilot[None], name: str) -> None:
+    await pilot.press("ctrl+o")
+    await settle(pilot)
+    await pilot.press(*name, "enter")
+    await settle(pilot)
+
+
+async def test_an_evaluation_from_the_pack_to_the_export(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+    tools = FakeEvalTools()
+    async with evals_on(host, clock, evals=tools, export_folder=tmp_path) as (app, pilot):
+        assert "Ctrl+L chooses a pack" in seen(app)
+        await pilot.press("f9")
+        assert "chooses a pack first" in seen(app)
+        await choose_pack(app, pilot, tmp_path / "mine.toml")
+        await add(pilot, "b")
+        await pilot.press("f9")
+        await until(pilot, lambda: bool(tools.eval_runs.records))
+        await settle(pilot)
+        text = seen(app)
+        assert "smol A" in text
+        assert "100 %" in text
+        assert "not enough cases to tell" in text
+        assert "✓ ✗ sea" in text
+        assert '"blue" is not' in text
+        assert "It is green [bold]." in text
+        await pilot.press("enter")
+        await settle(pilot)
+        assert isinstance(app.screen, TextDialog)
+        await pilot.press("escape", "f7")
+        await settle(pilot)
+        await pilot.press("escape", "ctrl+r")
+        await settle(pilot)
+        assert isinstance(app.screen, ChooseDialog)
+        await pilot.press("enter")
+        await settle(pilot)
+        assert ", kept." in seen(app)
+        await pilot.press("delete", "f6")
+        assert "3 samples each" in seen(app)
+
+
+async def test_a_broken_pack_asks_and_a_narrow_screen_fits(
+    host: ScriptedHost, clock: FakeClock, tmp_path: Path
+) -> None:
+    tools = FakeEvalTools()
+    tools.eval_runs.error = EvalError("The disk is full.")
+    async with evals_on(host, clock, size=(80, 24), evals=tools) as (app, pilot):
+        await choose_pack(app, pilot, tmp_path / "m.toml", PACK + '[[cases]]\nprompt = ""\n')
+        assert "1 cases are broken: line 10" in seen(app)
+        await pilot.press("f9")
+        await settle(pilot)
+        assert isinstance(app.screen, ConfirmDialog)
+        await pilot.press("enter")
+        await until(pilot, lambda: "The disk is full" in seen(app))
+        assert "2 of 2 done" in screen_of(app)._state()
+        assert not screen_of(app).detail.display
+        await pilot.press("f5")
+        await settle(pilot)
+        await pilot.press("f5")
+        await settle(pilot)
+        assert isinstance(app.screen, EvalScreen)
+
+
+async def test_a_blind_test_on_the_screen(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+    tools = FakeEvalTools()
+    async with evals_on(host, clock, evals=tools) as (app, pilot):
+        await pilot.press("ctrl+b")
+        assert "two models" in seen(app)
+        await choose_pack(app, pilot, tmp_path / "mine.toml")
+        await add(pilot, "b")
+        await pilot.press("ctrl+b")
+        await settle(pilot)
+        # The second offer is a preference.
+        await pilot.press("down", "enter")
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, BlindScreen)
+        await until(pilot, lambda: screen._test.next is not None)
+        await pilot.press("space")
+        shown = "".join(line.plain for name in "12" for line in screen.query_one(f"#blind-{name}").lines)
+        assert "smol" not in shown
+        assert "It is" in shown
+        await pilot.press("1", "0")
+        assert len(tools.blind_runs.records[0].voted) == 2
+        await pilot.press("escape")
+        await settle(pilot)
+        result = " ".join(line.plain for line in screen.head.lines)
+        assert "Stopped after 2 of 12 trials." in result
+        assert "smol A" in result
+        await pilot.press("escape")
+        await settle(pilot)
+        assert isinstance(app.screen, EvalScreen)
+
+
+async def test_the_same_model_twice_is_refused_in_a_blind_test(host: ScriptedHost, clock: FakeClock) -> None:
+    async with evals_on(host, clock) as (app, pilot):
+        await add(pilot, "a")
+        await pilot.press("ctrl+b")
+        await settle(pilot)
+        await pilot.press(*"Why", "enter")
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, BlindScreen)
+        await until(pilot, lambda: bool(screen._problem))
+        assert "nothing to tell apart" in " ".join(line.plain for line in screen.head.lines)

@@ -1,0 +1,1 @@
+"""Evaluations and blind tests."""

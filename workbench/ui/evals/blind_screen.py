@@ -1,0 +1,180 @@
+"""The screen of a blind test: answers without names, shown at one pace, and the keys that vote."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.content import Content
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.worker import Worker
+
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.lab.evals.blind import PACE, BlindPlan, BlindTest
+from workbench.lab.evals.blind_record import BlindTrial, Choice
+from workbench.ui.evals.lines import wrapped_text
+from workbench.ui.evals.screen import EvalLines
+from workbench.ui.kit.sanitize import clean, clean_line
+from workbench.ui.kit.text import paragraph, styled
+from workbench.ui.services import Services
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.worker_errors import report_worker_error
+
+TICK_SECONDS = 0.1
+HEADS = ("1", "2", "X")
+
+
+class BlindScreen(Screen[None]):
+    """Generates the answers, shows one trial after the other, and says at the end what the votes show."""
+
+    CSS_PATH = "screen.tcss"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "vote('first')", "First", id="blind.first", tooltip="Vote for the first answer."),
+        Binding("2", "vote('second')", "Second", id="blind.second", tooltip="Vote for the second answer."),
+        Binding("0", "vote('neither')", "Neither", id="blind.neither",
+                tooltip="In a preference: neither answer is better."),
+        Binding("space", "reveal", "Show all", id="blind.reveal", tooltip="Show the answers to their ends."),
+        Binding("escape", "stop", "Stop", id="blind.stop",
+                tooltip="End the test and show the names; pressed again, go back."),
+    ]
+    # fmt: on
+
+    head = query_one("#blind-head", EvalLines)
+    columns = query_one("#blind-columns", Horizontal)
+    state = query_one("#blind-state", EvalLines)
+
+    def __init__(self, services: Services, plan: BlindPlan) -> None:
+        super().__init__(id="blind")
+        self._kind = plan.kind
+        self._test = BlindTest(plan, services.evals, services.engines, services.adviser, self._show_progress)
+        self._shown = 0.0
+        """Characters of each answer that are shown."""
+        self._ended = False
+        self._problem = ""
+
+    def compose(self) -> ComposeResult:
+        yield EvalLines(widget_id="blind-head")
+        with Horizontal(id="blind-columns"):
+            for name in HEADS[: 3 if self._kind == "abx" else 2]:
+                with VerticalScroll(classes="blind-column"):
+                    yield EvalLines(widget_id=f"blind-{name}")
+        yield EvalLines(widget_id="blind-state")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._ticker = self.set_interval(TICK_SECONDS, self._tick, pause=True)
+        self._worker = self.run_worker(self._prepare(), group="blind", exit_on_error=False, description="blind test")
+        self._show_progress()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._paint)
+
+    async def _prepare(self) -> None:
+        try:
+            await self._test.prepare()
+        except CancelledError:
+            self.dismiss()
+            return
+        except WorkbenchError as error:
+            self._problem, self._ended = str(error), True
+        self._begin_trial()
+
+    def _begin_trial(self) -> None:
+        self._shown = 0.0
+        self._ended = self._ended or self._test.next is None
+        if not self._ended:
+            self._ticker.resume()
+        self._paint()
+
+    def _tick(self) -> None:
+        trial = self._test.next
+        self._shown += PACE * TICK_SECONDS
+        if trial is None or self._ended or self._shown >= max(map(len, trial.shown)):
+            self._ticker.pause()
+        self._paint()
+
+    # Drawing
+
+    def _show_progress(self) -> None:
+        if self.is_mounted and self._test.record is None:
+            text = f"Generating all answers first: {self._test.done} of {self._test.total}. Esc stops."
+            self.state.set_lines([styled((text, "rows--dim"))])
+
+    def _paint(self) -> None:
+        record, trial = self._test.record, None if self._ended else self._test.next
+        width = max(20, self.size.width - 2)
+        with self.app.batch_update():
+            self.columns.display = trial is not None
+            if trial is None:
+                self.head.set_lines(self._result(width))
+            else:
+                self._paint_trial(trial, width)
+            if record is not None:
+                known = record.known if not self._ended else f"Kept as {record.id}. Esc goes back."
+                self.state.set_lines([styled((clean_line(known), "rows--dim"))])
+
+    def _paint_trial(self, trial: BlindTrial, width: int) -> None:
+        record = self._test.record
+        number = len(record.voted) + 1 if record else 1
+        asked = "Which of the two wrote X?" if trial.x is not None else "Which is better?"
+        first = f"BLIND TEST  {number} of {len(record.trials) if record else 0}  {asked}"
+        self.head.set_lines([styled((first, "rows--heading")), *paragraph(clean(trial.question), width)[:4]])
+        for name, text in zip(HEADS, trial.shown, strict=False):
+            lines = self.query_one(f"#blind-{name}", EvalLines)
+            body = wrapped_text(text.strip()[: int(self._shown)], max(10, lines.size.width))
+            lines.set_lines([styled((name, "rows--figure")), *body])
+
+    def _result(self, width: int) -> list[Content]:
+        record = self._test.record
+        if self._problem:
+            return [*paragraph(clean_line(self._problem), width, style="rows--error"), styled(("Esc goes back.", ""))]
+        if record is None:
+            return [styled(("BLIND TEST", "rows--heading"))]
+        lines = [styled(("BLIND TEST  the result", "rows--heading"))]
+        if record.voted:
+            lines += paragraph(clean_line(record.verdict), width, style="rows--accent")
+        else:
+            lines.append(Content("No vote: nothing is known."))
+        for text in dict.fromkeys(record.left_out):
+            lines += paragraph(f"{record.left_out.count(text)} trials left out: {text}", width, style="rows--dim")
+        return lines
+
+    # Voting
+
+    async def action_vote(self, choice: Choice) -> None:
+        if self._ended or self._test.next is None:
+            return
+        try:
+            await self._test.vote(choice)
+        except WorkbenchError as error:
+            self.notify(clean_line(str(error)), severity="warning", markup=False)
+            if self._test.next is not None and self._test.next.x is not None and choice == "neither":
+                return
+        self._begin_trial()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._kind == "preference" if (action, parameters) == ("vote", ("neither",)) else True
+
+    def action_reveal(self) -> None:
+        if (trial := self._test.next) is not None:
+            self._shown = float(max(map(len, trial.shown)))
+            self._paint()
+
+    def action_stop(self) -> None:
+        if self._test.record is None and not self._ended:
+            self._test.stop()
+        elif self._ended:
+            self.dismiss()
+        else:
+            self._ended = True
+            self._paint()
+
+    async def on_unmount(self) -> None:
+        self._test.stop()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))

@@ -1,0 +1,400 @@
+"""The screen of evaluations: a pack of prompts to several models, and the answers case by case."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual import events, on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.worker import Worker
+
+from workbench.core.errors import EvalError, WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.core.user_path import user_path
+from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan
+from workbench.lab.evals.blind_record import BlindKind
+from workbench.lab.evals.from_session import cases_of, pack_of
+from workbench.lab.evals.pack import EvalCase, EvalPack, of_prompts
+from workbench.lab.evals.read_pack import SUFFIXES, find_pack, shipped_packs
+from workbench.lab.evals.record import EvalRecord
+from workbench.lab.evals.report import FORMS
+from workbench.lab.evals.run import EvalPlan, EvalRun
+from workbench.lab.race.lane import LaneSpec
+from workbench.lab.race.setup import RaceTerms
+from workbench.ui.dialogs.confirm import ConfirmDialog
+from workbench.ui.dialogs.export import export_document, free_path
+from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.evals.choose import ChooseDialog
+from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import styled
+from workbench.ui.services import Services
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.text_rows import TextRows
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
+from workbench.ui.workspace.workspace import Workspace
+
+PAINT_SECONDS = 0.2
+WIDE = 100
+"""Terminal columns from which the answers stand beside the cases."""
+SAMPLES = (1, 3, 5, 10)
+SHOWN_PROBLEMS = 5
+EXPORTS = {
+    ".md": "Markdown      scores, comparisons and failures, to read",
+    ".json": "JSON          everything",
+    ".csv": "CSV           one row an answer",
+}
+BLIND_KINDS: tuple[tuple[BlindKind, str], ...] = (("abx", "Which wrote X?"), ("preference", "Which is better?"))
+
+
+class EvalLines(Lines):
+    """Lines in the colours of an evaluation."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "rows--header", "rows--heading", "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good",
+        "rows--error", "rows--warning", "rows--track",
+    }  # fmt: skip
+
+
+class EvalScreen(Screen[None]):
+    """Asks models the prompts of a pack, and shows who passed what."""
+
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#eval-cases"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f9", "start", "Start", id="eval.start", tooltip="Ask the models, and check the answers."),
+        Binding("escape", "stop", "Stop", id="eval.stop", tooltip="Stop, and keep the answers so far."),
+        Binding("ctrl+l", "pack", "Pack", id="eval.pack", tooltip="Choose a pack of prompts and checks."),
+        Binding("ctrl+o", "add", "Add model", id="eval.add", tooltip="Add another model."),
+        Binding("delete", "remove", "Remove", id="eval.remove", show=False, tooltip="Remove the model added last."),
+        Binding("f6", "samples", "Samples", id="eval.samples",
+                tooltip="Change how many answers each case gets: one greedy one, or several sampled ones."),
+        Binding("ctrl+n", "make", "From chat", id="eval.make",
+                tooltip="Make a pack of the questions of this chat, in a file to be edited."),
+        Binding("ctrl+b", "blind", "Blind test", id="eval.blind",
+                tooltip="Vote on the answers of two models without their names."),
+        Binding("ctrl+r", "runs", "Earlier", id="eval.runs", tooltip="Open an earlier evaluation."),
+        Binding("f7", "export", "Export", id="eval.export", tooltip="Write the result as Markdown, JSON or CSV."),
+    ]
+    # fmt: on
+
+    head = query_one("#eval-head", EvalLines)
+    scores = query_one("#eval-scores", EvalLines)
+    cases = query_one("#eval-cases", Rows)
+    detail = query_one("#eval-detail", TextRows)
+    state = query_one("#eval-state", EvalLines)
+
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
+        super().__init__(id="evals")
+        self._services = services
+        self._workspace = workspace
+        self._key_for = key_for
+        self._pack: EvalPack | None = None
+        self._models: list[ModelEntry] = []
+        self._chosen = False
+        """Whether the user has changed the models; until then they follow the chat."""
+        self._samples = SAMPLES[0]
+        self._run: EvalRun | None = None
+        self._worker: Worker[None] | None = None
+        self._earlier: EvalRecord | None = None
+        self._said = TransientText(self, self._paint)
+        self._dirty = False
+
+    def compose(self) -> ComposeResult:
+        yield EvalLines(widget_id="eval-head")
+        yield EvalLines(widget_id="eval-scores")
+        with Horizontal(id="eval-body"):
+            yield Rows("eval-cases")
+            yield TextRows("eval-detail")
+        yield EvalLines(widget_id="eval-state")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._painter = self.set_interval(PAINT_SECONDS, self._paint_changes, pause=True)
+
+    def on_screen_resume(self) -> None:
+        model = self._workspace.model
+        if model is not None and not self._chosen:
+            self._models = [model]
+        self._paint()
+
+    def on_resize(self, event: events.Resize) -> None:
+        self.set_class(event.size.width < WIDE, "-narrow")
+        self.call_after_refresh(self._paint)
+
+    @property
+    def record(self) -> EvalRecord | None:
+        return self._earlier or (self._run.record if self._run is not None else None)
+
+    @property
+    def running(self) -> bool:
+        return self._run is not None and self._run.running
+
+    # Drawing
+
+    def _changed(self) -> None:
+        if not self._dirty and self.is_mounted:
+            self._dirty = True
+            self._painter.resume()
+
+    def _paint_changes(self) -> None:
+        self._dirty = False
+        self._paint()
+        if not self.running:
+            self._painter.pause()
+
+    def _paint(self) -> None:
+        width = max(20, self.size.width - 2)
+        record = self.record
+        with self.app.batch_update():
+            names = [model.label for model in self._models]
+            self.head.set_lines(pack_lines(self._pack, names, self._samples, width))
+            self.scores.set_lines(score_lines(record, width) if record is not None else self._welcome())
+            results = record.results if record is not None else ()
+            self.cases.show(len(results), self._case, choosable=True, cursor=self.cases.cursor or 0, hold=True)
+            self._show_detail()
+            self.state.set_lines([self._said.text or styled((self._state(), "rows--dim"))])
+
+    def _welcome(self) -> list[Content]:
+        keys = {name: self._key_for(f"eval.{name}") for name in ("pack", "add", "start", "blind")}
+        text = f"{keys['pack']} chooses a pack, {keys['add']} adds a model, {keys['start']} asks them."
+        return [styled((f"{text} {keys['blind']} begins a blind test of two models.", "rows--dim"))]
+
+    def _state(self) -> str:
+        if self._earlier is not None:
+            return f"{self._earlier.id}, kept."
+        run = self._run
+        if run is None:
+            return ""
+        kept = f", kept as {run.record.id}" if not run.running and not run.record.is_empty and not run.unkept else ""
+        return clean_line(f"{run.done} of {run.total} {run.phase}{kept}")
+
+    def _case(self, index: int, width: int) -> Content:
+        record = self.record
+        return case_line(record, record.results[index], width) if record is not None else Content("")
+
+    @on(Rows.Moved, "#eval-cases")
+    def _show_detail(self) -> None:
+        record, cursor = self.record, self.cases.cursor
+        lines = []
+        if record is not None and cursor is not None and self.detail.room:
+            lines = detail_lines(record, record.results[cursor], self.detail.room)
+        self.detail.show_lines(lines)
+
+    @on(Rows.Chosen, "#eval-cases")
+    def _open_detail(self, event: Rows.Chosen) -> None:
+        if (record := self.record) is not None:
+            result = record.results[event.index]
+            self.app.push_screen(TextDialog(result.case, partial(detail_lines, record, result), classes="-wide"))
+
+    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
+        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
+
+    # What is asked
+
+    def action_pack(self) -> None:
+        shipped, folder = shipped_packs(), self._services.export_folder
+        own = sorted((path for path in folder.glob("*") if path.suffix in SUFFIXES[:2]), reverse=True)
+        names = [*shipped, *map(str, own)]
+
+        def chosen(found: int | str | None) -> None:
+            if found is not None:
+                self._read(found if isinstance(found, str) else names[found])
+
+        rows = [*shipped, *(path.name for path in own)]
+        self.app.push_screen(ChooseDialog("Choose a pack", rows, "or the path of a pack…"), chosen)
+
+    @work(group="pack", exclusive=True, exit_on_error=False, description="read a pack")
+    async def _read(self, name: str) -> None:
+        try:
+            self._pack = await asyncio.to_thread(find_pack, str(user_path(name)))
+        except WorkbenchError as error:
+            self.say(str(error), 12.0)
+            return
+        if not self.running:
+            self._run = self._earlier = None
+        if self._pack.problems:
+            self.say(f"{len(self._pack.problems)} cases are broken: {self._pack.problems[0]}", 12.0)
+        self._paint()
+
+    def action_add(self) -> None:
+        def chosen(model: ModelEntry | None) -> None:
+            if model is not None:
+                self._chosen = True
+                self._models.append(model)
+                self._paint()
+
+        self.app.push_screen(ModelPicker(self._services, self._workspace.model), chosen)
+
+    def action_remove(self) -> None:
+        if self._models and not self.running:
+            self._chosen = True
+            self._models.pop()
+            self._paint()
+
+    def action_samples(self) -> None:
+        self._samples = SAMPLES[(SAMPLES.index(self._samples) + 1) % len(SAMPLES)]
+        self._paint()
+
+    def action_make(self) -> None:
+        self._make()
+
+    @work(group="pack", exclusive=True, exit_on_error=False, description="make a pack")
+    async def _make(self) -> None:
+        session = self._workspace.session()
+        try:
+            path = free_path(self._services.export_folder, session.title, ".toml")
+            written = await self._services.write_document(path, pack_of(session))
+            self._pack = await asyncio.to_thread(find_pack, str(written))
+        except WorkbenchError as error:
+            self.say(str(error), 12.0)
+            return
+        self.say(f"Written to {written}: add checks in an editor, then choose it again.", 12.0)
+
+    def _specs(self, models: Sequence[ModelEntry], *, greedy: bool) -> tuple[LaneSpec, ...]:
+        conversation = self._workspace.conversation
+        terms = RaceTerms(conversation.load, conversation.sampling, conversation.system, greedy, conversation.origins)
+        return tuple(terms.lane(model.ref, model.label, model.recipe, model) for model in models)
+
+    # Asking
+
+    def action_start(self) -> None:
+        if self._busy():
+            return
+        pack = self._pack
+        if pack is None or not self._models:
+            key = self._key_for("eval.pack" if pack is None else "eval.add")
+            self.say(f"{key} chooses a pack first." if pack is None else f"{key} adds a model first.")
+            return
+        if not pack.problems:
+            self._begin(pack)
+            return
+        shown = "\n".join(map(str, pack.problems[:SHOWN_PROBLEMS]))
+        left = len(pack.problems) - SHOWN_PROBLEMS
+        more = f"\nand {left} more." if left > 0 else ""
+        self.app.push_screen(
+            ConfirmDialog("Broken cases", f"{shown}{more}", "goes on without them"),
+            lambda agreed: self._begin(pack) if agreed else None,
+        )
+
+    def _begin(self, pack: EvalPack) -> None:
+        plan = EvalPlan(pack, self._specs(self._models, greedy=self._samples == 1), self._samples, self._command(pack))
+        try:
+            run = EvalRun(plan, self._services.evals, self._services.engines, self._services.adviser, self._changed)
+        except EvalError as error:
+            self.say(str(error), 8.0)
+            return
+        self._run, self._earlier = run, None
+        self._said.clear()
+        self._worker = self.run_worker(self._ask(run), group="eval", exit_on_error=False, description="evaluate")
+
+    def _command(self, pack: EvalPack) -> tuple[str, ...]:
+        name = pack.path if Path(pack.path).stem not in shipped_packs() else Path(pack.path).stem
+        samples = ("--samples", str(self._samples)) if self._samples > 1 else ()
+        return ("eval", name, *(model.ref for model in self._models), *samples)
+
+    async def _ask(self, run: EvalRun) -> None:
+        await run.run()
+        self._paint()
+        problem = run.unkept or next(iter(run.failures), None)
+        if problem is not None:
+            self.say(str(problem), 12.0)
+
+    def _busy(self) -> bool:
+        """Whether an evaluation runs; if one does, the user gets a notice."""
+        if self.running:
+            self.say(f"An evaluation runs: {self._key_for('eval.stop')} stops it.")
+        return self.running
+
+    def action_stop(self) -> None:
+        if self._run is not None and self.running:
+            self._run.stop()
+            self.say("Stopping…", 2.0)
+
+    # Results
+
+    @work(group="runs", exclusive=True, exit_on_error=False, description="read the kept evaluations")
+    async def action_runs(self) -> None:
+        if self._busy():
+            return
+        records = await self._services.evals.eval_runs.kept()
+        if not records:
+            self.say("No evaluation is kept yet.")
+            return
+
+        def chosen(found: int | str | None) -> None:
+            if isinstance(found, int):
+                self._earlier = records[found]
+                self._paint()
+
+        rows = [f"{record.id}  {record.pack}: {', '.join(record.names)}" for record in records]
+        self.app.push_screen(ChooseDialog("Earlier evaluations", rows), chosen)
+
+    def action_export(self) -> None:
+        record = self.record
+        if record is None or record.is_empty:
+            self.say("There is nothing to export yet.")
+            return
+        text = partial(lambda record, form: FORMS[form](record), record)
+        export_document(self, self._services, "the evaluation", EXPORTS, f"eval {record.id}", text, self.say)
+
+    # Blind tests
+
+    def action_blind(self) -> None:
+        if self._busy():
+            return
+        if len(self._models) != 2:
+            self.say(f"A blind test needs two models: {self._key_for('eval.add')} adds one.")
+            return
+        sources: list[tuple[str, tuple[EvalCase, ...]]] = []
+        if self._pack is not None:
+            sources.append((f"the prompts of {self._pack.name}", self._pack.cases))
+        if asked := cases_of(self._workspace.session()):
+            sources.append(("the questions of this chat", asked))
+        offers = [(kind, f"{text}  {source}", cases) for kind, text in BLIND_KINDS for source, cases in sources]
+
+        def chosen(found: int | str | None) -> None:
+            if isinstance(found, str):
+                self._begin_blind("abx", of_prompts([found]))
+            elif found is not None:
+                self._begin_blind(offers[found][0], offers[found][2])
+
+        rows = [text for _, text, _ in offers]
+        self.app.push_screen(ChooseDialog("A blind test", rows, "or a prompt: which wrote X?"), chosen)
+
+    def _begin_blind(self, kind: BlindKind, cases: tuple[EvalCase, ...]) -> None:
+        from workbench.ui.evals.blind_screen import BlindScreen
+
+        first, second = self._specs(self._models, greedy=False)
+        greedy = any(spec.sampling.temperature == 0 for spec in (first, second))
+        trials = min(USUAL_TRIALS, len(cases)) if greedy else USUAL_TRIALS
+        plan = BlindPlan(kind, (first, second), cases, trials)
+        try:
+            plan.check()
+        except EvalError as error:
+            self.say(str(error), 8.0)
+            return
+        self.app.push_screen(BlindScreen(self._services, plan))
+
+    async def leave(self) -> None:
+        """Stop, and wait until the memory is released."""
+        if self._run is not None and self._worker is not None and self.running:
+            self._run.stop()
+            await asyncio.wait([asyncio.ensure_future(self._worker.wait())])
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_worker_error(event, lambda text: self.say(text, 8.0))
