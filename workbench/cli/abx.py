@@ -18,7 +18,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.user_path import user_path
 from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindTest
-from workbench.lab.evals.blind_record import BlindRecord, BlindTrial, Choice
+from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial, Choice
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase, of_prompts
 from workbench.lab.evals.read_pack import find_pack
@@ -77,7 +77,7 @@ def _plan(options: argparse.Namespace, workers: Workers) -> BlindPlan:
     if not cases:
         raise ParameterError("A blind test needs prompts.", "Write --prompt TEXT, --session SESSION or --pack PACK.")
     first, second = candidates(options, workers, greedy=False)
-    kind = "preference" if options.preference else "abx"
+    kind: BlindKind = "preference" if options.preference else "abx"
     plan = BlindPlan(kind, (first, second), tuple(map(_without_checks, cases)), options.trials)
     plan.check()
     return plan

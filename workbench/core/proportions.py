@@ -30,7 +30,8 @@ def chance(successes: int, trials: int) -> float:
     for count in range(successes, trials):
         term = term * (trials - count) // (count + 1)
         found += term
-    return found / 2**trials
+    share: float = found / 2**trials
+    return share
 
 
 def two_sided(one: int, other: int) -> float:

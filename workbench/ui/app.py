@@ -54,6 +54,20 @@ def _action_provider() -> type[Provider]:
     return ActionProvider
 
 
+def _experiment(mode: str) -> type[RaceScreen | BenchScreen | EvalScreen]:
+    if mode == "race":
+        from workbench.ui.race.screen import RaceScreen
+
+        return RaceScreen
+    if mode == "bench":
+        from workbench.ui.bench.screen import BenchScreen
+
+        return BenchScreen
+    from workbench.ui.evals.screen import EvalScreen
+
+    return EvalScreen
+
+
 class WorkbenchApp(App[None]):
     """Shows the screens, and holds what they share: workspace, themes, keys, help and the way out.
 
@@ -213,24 +227,10 @@ class WorkbenchApp(App[None]):
         self._go_to(self.chat, "chat")
         self.chat.prompt.focus()
 
-    def action_race(self) -> None:
-        from workbench.ui.race.screen import RaceScreen
-
-        self._go_to_experiment("race", RaceScreen)
-
-    def action_bench(self) -> None:
-        from workbench.ui.bench.screen import BenchScreen
-
-        self._go_to_experiment("bench", BenchScreen)
-
-    def action_evals(self) -> None:
-        from workbench.ui.evals.screen import EvalScreen
-
-        self._go_to_experiment("evals", EvalScreen)
-
-    def _go_to_experiment(self, mode: str, kind: type[RaceScreen | BenchScreen | EvalScreen]) -> None:
+    def action_experiment(self, mode: str) -> None:
+        """Go to the race, the bench or the evaluations."""
         if mode not in self._experiments:
-            self._experiments[mode] = kind(self.services, self.workspace, self.key_for)
+            self._experiments[mode] = _experiment(mode)(self.services, self.workspace, self.key_for)
         self._go_to(self._experiments[mode], mode)
 
     def action_library(self) -> None:

@@ -192,7 +192,7 @@ def _schema_problem(check: Check) -> Problem:
     return ""
 
 
-def _validator(schema: Mapping[str, object]) -> Any:  # noqa: ANN401 - jsonschema_rs has a class for each draft
+def _validator(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - jsonschema_rs has a class for each draft
     """The validator of a schema, which fetches no other documents. Raises ValueError where the schema is not valid."""
     import jsonschema_rs
 

@@ -121,8 +121,8 @@ def _parse(path: Path, text: str) -> tuple[_Head, Iterable[RawCase]]:
         case ".jsonl":
             return _Head(), _lines_of(text)
         case ".json" | ".yaml" | ".yml" as suffix:
-            document, name, cases = read_foreign(text, path.parent, yaml=suffix != ".json")
-            return (_own(document, ())) if cases is None else (_Head(name=name), cases)
+            found, name, cases = read_foreign(text, path.parent, yaml=suffix != ".json")
+            return _own(found, ()) if cases is None else (_Head(name=name), cases)
     raise Unreadable(f"a pack is one of {', '.join(SUFFIXES)}", 0, "Rename it, or convert it.")
 
 

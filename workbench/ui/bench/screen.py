@@ -67,7 +67,6 @@ class BenchScreen(Screen[None]):
         Binding("f7", "export", "Export", id="bench.export", tooltip="Write the results as Markdown or JSON lines."),
         Binding("ctrl+y", "copy", "Copy command", id="bench.copy",
                 tooltip="Copy the command that reproduces this measurement."),
-        Binding("f5", "app.evals", "Evals", id="bench.evals", show=False, tooltip="Go to the evaluations."),
         Binding("down", "step(1)", "Next field", id="bench.down", show=False, tooltip="Go to the next field."),
         Binding("up", "step(-1)", "Previous field", id="bench.up", show=False, tooltip="Go to the previous field."),
     ]

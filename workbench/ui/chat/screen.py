@@ -285,8 +285,7 @@ class ChatScreen(Screen[None]):
         program = {
             "bye": "quit",
             "models": "library",
-            "race": "race",
-            "bench": "bench",
+            **{name: f"experiment('{name}')" for name in ("race", "bench", "evals")},
             "theme": "themes",
             "keys": "help",
         }

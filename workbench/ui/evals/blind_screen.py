@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,11 +13,16 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.worker import Worker
 
-from workbench.core.errors import CancelledError, WorkbenchError
-from workbench.lab.evals.blind import PACE, BlindPlan, BlindTest
-from workbench.lab.evals.blind_record import BlindTrial, Choice
+from workbench.core.errors import CancelledError, EvalError, WorkbenchError
+from workbench.core.session import Session
+from workbench.lab.evals.blind import PACE, USUAL_TRIALS, BlindPlan, BlindTest
+from workbench.lab.evals.blind_record import BlindKind, BlindTrial, Choice
+from workbench.lab.evals.from_session import cases_of
+from workbench.lab.evals.pack import EvalPack, of_prompts
+from workbench.lab.race.lane import LaneSpec
+from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.lines import wrapped_text
-from workbench.ui.evals.screen import EvalLines
+from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.kit.sanitize import clean, clean_line
 from workbench.ui.kit.text import paragraph, styled
 from workbench.ui.services import Services
@@ -25,6 +31,7 @@ from workbench.ui.widgets.worker_errors import report_worker_error
 
 TICK_SECONDS = 0.1
 HEADS = ("1", "2", "X")
+QUESTIONS: Mapping[BlindKind, str] = {"abx": "Which of the two wrote X?", "preference": "Which is better?"}
 
 
 class BlindScreen(Screen[None]):
@@ -120,8 +127,7 @@ class BlindScreen(Screen[None]):
     def _paint_trial(self, trial: BlindTrial, width: int) -> None:
         record = self._test.record
         number = len(record.voted) + 1 if record else 1
-        asked = "Which of the two wrote X?" if trial.x is not None else "Which is better?"
-        first = f"BLIND TEST  {number} of {len(record.trials) if record else 0}  {asked}"
+        first = f"BLIND TEST  {number} of {len(record.trials) if record else 0}  {QUESTIONS[self._kind]}"
         self.head.set_lines([styled((first, "rows--heading")), *paragraph(clean(trial.question), width)[:4]])
         for name, text in zip(HEADS, trial.shown, strict=False):
             lines = self.query_one(f"#blind-{name}", EvalLines)
@@ -178,3 +184,36 @@ class BlindScreen(Screen[None]):
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))
+
+
+def choose_blind_test(
+    screen: Screen[None],
+    services: Services,
+    models: tuple[LaneSpec, LaneSpec],
+    pack: EvalPack | None,
+    session: Session,
+    say: Callable[[str, float], object],
+) -> None:
+    """Let the user choose the question and the prompts of a blind test, and begin it."""
+    sources = [] if pack is None else [(f"the prompts of {pack.name}", pack.cases)]
+    if asked := cases_of(session):
+        sources.append(("the questions of this chat", asked))
+    offers = [(kind, f"{text}  {source}", cases) for kind, text in QUESTIONS.items() for source, cases in sources]
+
+    def chosen(found: int | str | None) -> None:
+        if found is None:
+            return
+        typed: BlindKind = "abx"
+        kind, _, cases = (typed, "", of_prompts([found])) if isinstance(found, str) else offers[found]
+        greedy = any(spec.sampling.temperature == 0 for spec in models)
+        trials = min(USUAL_TRIALS, len(cases)) if greedy else USUAL_TRIALS
+        plan = BlindPlan(kind, models, cases, trials)
+        try:
+            plan.check()
+        except EvalError as error:
+            say(str(error), 8.0)
+            return
+        screen.app.push_screen(BlindScreen(services, plan))
+
+    rows = [text for _, text, _ in offers]
+    screen.app.push_screen(ChooseDialog("A blind test", rows, "or a prompt: which wrote X?"), chosen)

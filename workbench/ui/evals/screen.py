@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from textual import events, on, work
@@ -17,30 +16,26 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.worker import Worker
 
-from workbench.core.errors import EvalError, WorkbenchError
+from workbench.core.errors import EvalError
 from workbench.core.models import ModelEntry
-from workbench.core.user_path import user_path
-from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan
-from workbench.lab.evals.blind_record import BlindKind
-from workbench.lab.evals.from_session import cases_of, pack_of
-from workbench.lab.evals.pack import EvalCase, EvalPack, of_prompts
-from workbench.lab.evals.read_pack import SUFFIXES, find_pack, shipped_packs
+from workbench.lab.evals.pack import EvalPack
 from workbench.lab.evals.record import EvalRecord
 from workbench.lab.evals.report import FORMS
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
 from workbench.lab.race.setup import RaceTerms
 from workbench.ui.dialogs.confirm import ConfirmDialog
-from workbench.ui.dialogs.export import export_document, free_path
+from workbench.ui.dialogs.export import export_document
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.dialogs.text_viewer import TextDialog
 from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.lines import case_line, detail_lines, pack_lines, score_lines
+from workbench.ui.evals.packs import EvalPacks
+from workbench.ui.evals.widgets import EvalLines
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import styled
 from workbench.ui.services import Services
 from workbench.ui.widgets.keybar import KeyBar
-from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
 from workbench.ui.widgets.text_rows import TextRows
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
@@ -57,16 +52,6 @@ EXPORTS = {
     ".json": "JSON          everything",
     ".csv": "CSV           one row an answer",
 }
-BLIND_KINDS: tuple[tuple[BlindKind, str], ...] = (("abx", "Which wrote X?"), ("preference", "Which is better?"))
-
-
-class EvalLines(Lines):
-    """Lines in the colours of an evaluation."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "rows--header", "rows--heading", "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good",
-        "rows--error", "rows--warning", "rows--track",
-    }  # fmt: skip
 
 
 class EvalScreen(Screen[None]):
@@ -103,7 +88,7 @@ class EvalScreen(Screen[None]):
         self._services = services
         self._workspace = workspace
         self._key_for = key_for
-        self._pack: EvalPack | None = None
+        self._packs = EvalPacks(self, services, self._pack_changed, self.say)
         self._models: list[ModelEntry] = []
         self._chosen = False
         """Whether the user has changed the models; until then they follow the chat."""
@@ -162,7 +147,7 @@ class EvalScreen(Screen[None]):
         record = self.record
         with self.app.batch_update():
             names = [model.label for model in self._models]
-            self.head.set_lines(pack_lines(self._pack, names, self._samples, width))
+            self.head.set_lines(pack_lines(self._packs.pack, names, self._samples, width))
             self.scores.set_lines(score_lines(record, width) if record is not None else self._welcome())
             results = record.results if record is not None else ()
             self.cases.show(len(results), self._case, choosable=True, cursor=self.cases.cursor or 0, hold=True)
@@ -207,29 +192,7 @@ class EvalScreen(Screen[None]):
     # What is asked
 
     def action_pack(self) -> None:
-        shipped, folder = shipped_packs(), self._services.export_folder
-        own = sorted((path for path in folder.glob("*") if path.suffix in SUFFIXES[:2]), reverse=True)
-        names = [*shipped, *map(str, own)]
-
-        def chosen(found: int | str | None) -> None:
-            if found is not None:
-                self._read(found if isinstance(found, str) else names[found])
-
-        rows = [*shipped, *(path.name for path in own)]
-        self.app.push_screen(ChooseDialog("Choose a pack", rows, "or the path of a pack…"), chosen)
-
-    @work(group="pack", exclusive=True, exit_on_error=False, description="read a pack")
-    async def _read(self, name: str) -> None:
-        try:
-            self._pack = await asyncio.to_thread(find_pack, str(user_path(name)))
-        except WorkbenchError as error:
-            self.say(str(error), 12.0)
-            return
-        if not self.running:
-            self._run = self._earlier = None
-        if self._pack.problems:
-            self.say(f"{len(self._pack.problems)} cases are broken: {self._pack.problems[0]}", 12.0)
-        self._paint()
+        self._packs.choose()
 
     def action_add(self) -> None:
         def chosen(model: ModelEntry | None) -> None:
@@ -251,31 +214,24 @@ class EvalScreen(Screen[None]):
         self._paint()
 
     def action_make(self) -> None:
-        self._make()
+        self._packs.make(self._workspace.session())
 
-    @work(group="pack", exclusive=True, exit_on_error=False, description="make a pack")
-    async def _make(self) -> None:
-        session = self._workspace.session()
-        try:
-            path = free_path(self._services.export_folder, session.title, ".toml")
-            written = await self._services.write_document(path, pack_of(session))
-            self._pack = await asyncio.to_thread(find_pack, str(written))
-        except WorkbenchError as error:
-            self.say(str(error), 12.0)
-            return
-        self.say(f"Written to {written}: add checks in an editor, then choose it again.", 12.0)
+    def _pack_changed(self) -> None:
+        if not self.running:
+            self._run = self._earlier = None
+        self._paint()
 
-    def _specs(self, models: Sequence[ModelEntry], *, greedy: bool) -> tuple[LaneSpec, ...]:
+    def _specs(self, *, greedy: bool) -> tuple[LaneSpec, ...]:
         conversation = self._workspace.conversation
         terms = RaceTerms(conversation.load, conversation.sampling, conversation.system, greedy, conversation.origins)
-        return tuple(terms.lane(model.ref, model.label, model.recipe, model) for model in models)
+        return tuple(terms.lane(model.ref, model.label, model.recipe, model) for model in self._models)
 
     # Asking
 
     def action_start(self) -> None:
         if self._busy():
             return
-        pack = self._pack
+        pack = self._packs.pack
         if pack is None or not self._models:
             key = self._key_for("eval.pack" if pack is None else "eval.add")
             self.say(f"{key} chooses a pack first." if pack is None else f"{key} adds a model first.")
@@ -292,7 +248,9 @@ class EvalScreen(Screen[None]):
         )
 
     def _begin(self, pack: EvalPack) -> None:
-        plan = EvalPlan(pack, self._specs(self._models, greedy=self._samples == 1), self._samples, self._command(pack))
+        samples = ("--samples", str(self._samples)) if self._samples > 1 else ()
+        command = ("eval", self._packs.name, *(model.ref for model in self._models), *samples)
+        plan = EvalPlan(pack, self._specs(greedy=self._samples == 1), self._samples, command)
         try:
             run = EvalRun(plan, self._services.evals, self._services.engines, self._services.adviser, self._changed)
         except EvalError as error:
@@ -301,11 +259,6 @@ class EvalScreen(Screen[None]):
         self._run, self._earlier = run, None
         self._said.clear()
         self._worker = self.run_worker(self._ask(run), group="eval", exit_on_error=False, description="evaluate")
-
-    def _command(self, pack: EvalPack) -> tuple[str, ...]:
-        name = pack.path if Path(pack.path).stem not in shipped_packs() else Path(pack.path).stem
-        samples = ("--samples", str(self._samples)) if self._samples > 1 else ()
-        return ("eval", name, *(model.ref for model in self._models), *samples)
 
     async def _ask(self, run: EvalRun) -> None:
         await run.run()
@@ -352,43 +305,17 @@ class EvalScreen(Screen[None]):
         text = partial(lambda record, form: FORMS[form](record), record)
         export_document(self, self._services, "the evaluation", EXPORTS, f"eval {record.id}", text, self.say)
 
-    # Blind tests
-
     def action_blind(self) -> None:
         if self._busy():
             return
         if len(self._models) != 2:
             self.say(f"A blind test needs two models: {self._key_for('eval.add')} adds one.")
             return
-        sources: list[tuple[str, tuple[EvalCase, ...]]] = []
-        if self._pack is not None:
-            sources.append((f"the prompts of {self._pack.name}", self._pack.cases))
-        if asked := cases_of(self._workspace.session()):
-            sources.append(("the questions of this chat", asked))
-        offers = [(kind, f"{text}  {source}", cases) for kind, text in BLIND_KINDS for source, cases in sources]
+        from workbench.ui.evals.blind_screen import choose_blind_test
 
-        def chosen(found: int | str | None) -> None:
-            if isinstance(found, str):
-                self._begin_blind("abx", of_prompts([found]))
-            elif found is not None:
-                self._begin_blind(offers[found][0], offers[found][2])
-
-        rows = [text for _, text, _ in offers]
-        self.app.push_screen(ChooseDialog("A blind test", rows, "or a prompt: which wrote X?"), chosen)
-
-    def _begin_blind(self, kind: BlindKind, cases: tuple[EvalCase, ...]) -> None:
-        from workbench.ui.evals.blind_screen import BlindScreen
-
-        first, second = self._specs(self._models, greedy=False)
-        greedy = any(spec.sampling.temperature == 0 for spec in (first, second))
-        trials = min(USUAL_TRIALS, len(cases)) if greedy else USUAL_TRIALS
-        plan = BlindPlan(kind, (first, second), cases, trials)
-        try:
-            plan.check()
-        except EvalError as error:
-            self.say(str(error), 8.0)
-            return
-        self.app.push_screen(BlindScreen(self._services, plan))
+        first, second = self._specs(greedy=False)
+        session = self._workspace.session()
+        choose_blind_test(self, self._services, (first, second), self._packs.pack, session, self.say)
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
