@@ -95,7 +95,7 @@ def candidates(options: argparse.Namespace, workers: Workers, *, greedy: bool | 
     """The models of the command line with their settings; greedy ones unless several samples are asked for."""
     found = []
     for ref in options.models:
-        recipe = workers.catalog.recipe(ref)
+        recipe = workers.catalog.recipe_with_kept(ref)
         sampling, load = settings(options, workers.config, recipe)
         given = origins(options, workers.config, recipe)
         is_greedy = options.samples == 1 if greedy is None else greedy

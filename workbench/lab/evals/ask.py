@@ -14,7 +14,7 @@ from workbench.core.errors import CancelledError, EvalError, WorkbenchError
 from workbench.core.events import Failed
 from workbench.core.metrics import Meter
 from workbench.core.models import EngineInfo, ModelEntry
-from workbench.core.origins import sourced_values, with_recommended
+from workbench.core.origins import Origins, set_names, sourced_values, with_recommended
 from workbench.core.parameters import Sampling
 from workbench.lab.evals.pack import EvalCase
 from workbench.lab.evals.record import EvalLane
@@ -90,15 +90,18 @@ class AskedModel:
     @property
     def sampling(self) -> Sampling:
         """Its sampling parameters, with those that its author recommends."""
+        return self._sourced[0]
+
+    @property
+    def _sourced(self) -> tuple[Sampling, Origins]:
         recommended = self._info.recommended if self._info else ()
-        return with_recommended(self.spec.sampling, self.spec.origins, recommended)[0]
+        return with_recommended(self.spec.sampling, self.spec.origins, recommended)
 
     @property
     def lane(self) -> EvalLane:
         """It as it is kept."""
         info, spec = self._info, self.spec
         model = info.model if info else spec.model
-        _, origins = with_recommended(spec.sampling, spec.origins, info.recommended if info else ())
         return EvalLane(
             spec.ref,
             self.label,
@@ -106,7 +109,7 @@ class AskedModel:
             model.size_bytes if model else None,
             self._file_digest,
             info.backend if info else "",
-            sourced_values(self.sampling, spec.load, origins),
+            sourced_values(self.sampling, spec.load, self._sourced[1]),
             spec.system,
             str(self.error) if self.error else "",
         )
@@ -117,13 +120,14 @@ class AskedModel:
         limit = sampling.num_predict if sampling.num_predict >= 0 else case.max_tokens or MOST_TOKENS
         seed = (FIRST_SEED if sampling.seed < 0 else sampling.seed) + sample
         sampling = replace(sampling, num_predict=limit, seed=seed)
+        given = set_names(self._sourced[1]) | {"num_predict", "seed"}
         if case.raw:
-            return Request(prompt=case.question, sampling=sampling)
+            return Request(prompt=case.question, sampling=sampling, given=given)
         first, *rest = case.messages
         system = first.content if first.role == "system" else self.spec.system
         opening = (Message("system", system),) if system.strip() else ()
         turns = rest if first.role == "system" else case.messages
-        return Request(messages=(*opening, *self.spec.opening, *turns), sampling=sampling)
+        return Request(messages=(*opening, *self.spec.opening, *turns), sampling=sampling, given=given)
 
     async def answer(self, request: Request) -> Outcome:
         """The answer to a request; one that failed has an error, one that was stopped the reason `cancelled`."""

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.worker import Worker
 
 from workbench.core.errors import EvalError
+from workbench.core.kept import kept_recipe
 from workbench.core.models import ModelEntry
 from workbench.lab.evals.pack import EvalPack
 from workbench.lab.evals.record import EvalRecord
@@ -224,7 +225,11 @@ class EvalScreen(Screen[None]):
     def _specs(self, *, greedy: bool) -> tuple[LaneSpec, ...]:
         conversation = self._workspace.conversation
         terms = RaceTerms(conversation.load, conversation.sampling, conversation.system, greedy, conversation.origins)
-        return tuple(terms.lane(model.ref, model.label, model.recipe, model) for model in self._models)
+        kept = self._services.kept
+        return tuple(
+            terms.lane(model.ref, model.label, model.recipe, model).keeping(kept_recipe(kept.of(model)))
+            for model in self._models
+        )
 
     # Asking
 
