@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.ollama import CONVERSATION, OllamaServer
+from tests.servers.script import Script
 from workbench.core.chat import Message
 from workbench.core.session import Session
 from workbench.core.tree import Tree, Turn
@@ -63,6 +65,24 @@ def test_a_choice_on_a_real_model(call, tmp_path: Path) -> None:
     assert found["lanes"][0]["passed"] == 2
     scores = found["results"][0]["answers"][0][0]["scores"]
     assert 0 > scores[0] > max(scores[1:])
+
+
+def test_a_server_is_asked_beside_a_model_and_has_no_choices(call, serve, tmp_path: Path) -> None:
+    served = serve(OllamaServer(Script(CONVERSATION)))
+    path = tmp_path / "sea.jsonl"
+    cases = [
+        {"prompt": "What is the sea?", "checks": [{"type": "contains", "value": "salt water"}], "max_tokens": 30},
+        {"prompt": "Is it?", "checks": [{"type": "choice", "value": 0, "choices": ["Yes", "No"]}]},
+    ]
+    path.write_text("\n".join(map(json.dumps, cases)))
+    status, out, err = call("eval", str(path), f"{served.url}#qwen3:0.6b", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    (lane,) = found["lanes"]
+    assert (lane["passed"], lane["failed"], lane["invalid"]) == (1, 0, 1)
+    assert "does not report" in found["results"][1]["answers"][0][0]["error"]
+    assert found["build"].startswith("workbench ")
+    assert "llama.cpp" not in found["build"]
 
 
 def test_broken_cases_stop_it_unless_they_are_skipped(call, tmp_path: Path) -> None:
