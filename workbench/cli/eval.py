@@ -9,7 +9,7 @@ from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import add_json, add_settings, origins, settings, system_prompt
+from workbench.cli.options import add_json, add_settings, check_formats, origins, settings, system_prompt
 from workbench.cli.output import error_document, error_text, note, print_json, print_table, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
@@ -101,6 +101,7 @@ def candidates(options: argparse.Namespace, workers: Workers, *, greedy: bool | 
         is_greedy = options.samples == 1 if greedy is None else greedy
         terms = RaceTerms(load, sampling, system_prompt(options, workers.config, recipe), is_greedy, given)
         found.append(terms.lane(ref, ref, recipe))
+    check_formats((spec.ref, spec.sampling) for spec in found)
     return tuple(found)
 
 
@@ -110,8 +111,9 @@ def _command(options: argparse.Namespace) -> tuple[str, ...]:
     words += ["--samples", str(options.samples)] if options.samples > 1 else []
     for option, values in (("--tag", options.tag), ("--set", options.set)):
         words += [word for value in values for word in (option, value)]
-    for option, value in (("--system", options.system), ("--seed", options.seed), ("--max-tokens", options.max_tokens)):
-        words += [] if value is None else [option, str(value)]
+    for name in ("system", "seed", "max_tokens", "format", "schema", "grammar"):
+        value = getattr(options, name)
+        words += [] if value is None else [f"--{name.replace('_', '-')}", str(value)]
     return tuple([*words, "--skip-broken"] if options.skip_broken else words)
 
 

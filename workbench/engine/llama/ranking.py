@@ -59,14 +59,15 @@ class Ranking:
     def _tokens(self, choice: str) -> tuple[Sequence[int], Sequence[int]]:
         """The tokens before a choice, and those of it.
 
-        In raw text the two are tokenized together and cut where the prompt ends, as in lm-eval; after a template, where
-        control tokens come before an answer, apart.
+        Raw text is tokenized together with the choice, as in lm-eval, unless a token would span the two; after a
+        template, where control tokens come before an answer, apart.
         """
         vocabulary, prompt = self._model.vocabulary, self._prompt.tokens
-        if self._request.prompt is None:
-            return prompt, vocabulary.tokenize_inside(choice)
-        whole = vocabulary.tokenize_raw(self._request.prompt + choice)
-        return whole[: len(prompt)], whole[len(prompt) :]
+        if self._request.prompt is not None:
+            whole = vocabulary.tokenize_raw(self._request.prompt + choice)
+            if whole[: len(prompt)] == prompt:
+                return prompt, whole[len(prompt) :]
+        return prompt, vocabulary.tokenize_inside(choice)
 
     def _prefill(self, tokens: Sequence[int]) -> Generator[None, None, None]:
         model = self._model
