@@ -48,6 +48,7 @@ def test_two_models_on_a_pack(call, pack: str, tmp_path: Path) -> None:
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     status, out, _ = call("eval", "--show", "last")
     assert (status, "no difference" in out) == (0, True)
+    assert "Of two evaluations" in call("eval", "--show", "last", "last")[1]
     status, out, _ = call("eval", "--list")
     assert found["id"] in out
     assert json.loads(call("eval", "--show", found["id"][:9], "--json")[1])["lanes"] == found["lanes"]

@@ -18,7 +18,7 @@ from workbench.core.user_path import user_path
 from workbench.lab.evals.from_session import pack_of
 from workbench.lab.evals.pack import EvalPack
 from workbench.lab.evals.read_pack import find_pack, shipped_packs
-from workbench.lab.evals.record import EvalRecord
+from workbench.lab.evals.record import EvalRecord, beside
 from workbench.lab.evals.report import FORMS, as_json, as_markdown
 from workbench.lab.evals.run import MOST_CANDIDATES, EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
@@ -46,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip-broken", action="store_true", help="go on without the cases that cannot be read")
     parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
     parser.add_argument("--list", action="store_true", help="list the kept evaluations")
-    parser.add_argument("--show", metavar="ID", help="show one of them; `last` is the newest")
+    parser.add_argument(
+        "--show", metavar="ID", nargs="+", help="show one of them (`last` is the newest), or compare two case by case"
+    )
     parser.add_argument("--from-session", metavar="SESSION", help="make a pack of a session, in place of an evaluation")
     add_settings(parser)
     add_json(parser)
@@ -182,7 +184,11 @@ def _passed(record: EvalRecord) -> str:
 
 
 async def _show(options: argparse.Namespace, workers: Workers) -> int:
-    record = workers.eval_runs.load(options.show)
+    if len(options.show) > 2:
+        raise ParameterError("--show takes one evaluation or two.", "Write --show ID, or --show ID ID.")
+    record, *others = (workers.eval_runs.load(name) for name in options.show)
+    for other in others:
+        record = beside(record, other)
     if options.json:
         print_json(as_json(record))
     else:

@@ -17,7 +17,7 @@ from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import Pace, Script, ScriptedHost, ScriptedModel
 from workbench.lab.evals.pack import Check, EvalCase, EvalPack, PackProblem
-from workbench.lab.evals.record import EvalRecord
+from workbench.lab.evals.record import EvalRecord, beside
 from workbench.lab.evals.report import as_csv, as_json, as_markdown
 from workbench.lab.evals.run import EvalPlan, EvalRun
 from workbench.lab.race.lane import LaneSpec
@@ -183,6 +183,18 @@ async def test_a_full_disk_loses_no_answer(make: Callable[..., EvalRun], tools: 
     await run.run()
     assert run.unkept is tools.eval_runs.error
     assert run.record.scores[0].passed == 3
+
+
+async def test_two_evaluations_beside_each_other(make: Callable[..., EvalRun]) -> None:
+    first, second = make("a"), make("b", pack=replace(PACK, cases=PACK.cases[1:]))
+    await first.run()
+    await second.run()
+    both = beside(first.record, second.record)
+    assert (both.names, both.cases) == (("A", "B"), 3)
+    assert [(score.passed, score.failed) for score in both.scores] == [(2, 1), (1, 2)]
+    assert both.pairs[0].split.cases == 3
+    with pytest.raises(EvalError, match="no case in common"):
+        beside(first.record, replace(second.record, results=()))
 
 
 def test_plans_that_make_no_sense(make: Callable[..., EvalRun]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.lab.evals.fake_tools import FakeEvalTools
 from tests.lab.evals.test_run import model
 from tests.ui.fakes import FakeClock, app_on, settle, until
 from workbench.core.errors import EvalError
-from workbench.engine.scripted import ScriptedHost, ScriptedModel
+from workbench.engine.scripted import Pace, ScriptedHost, ScriptedModel
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
@@ -172,3 +173,24 @@ async def test_the_same_model_twice_is_refused_in_a_blind_test(host: ScriptedHos
         assert isinstance(screen, BlindScreen)
         await until(pilot, lambda: bool(screen._problem))
         assert "nothing to tell apart" in " ".join(line.plain for line in screen.head.lines)
+
+
+@pytest.mark.parametrize("key", ["escape", "f3"])
+async def test_a_blind_test_is_left_while_it_generates(
+    make_host: Callable[[Sequence[ScriptedModel]], ScriptedHost], clock: FakeClock, tmp_path: Path, key: str
+) -> None:
+    slow = [replace(model(name, f"{name} " * 50), pace=Pace(0, prefill_tps=0, decode_tps=9)) for name in "ab"]
+    host = make_host(slow)
+    async with evals_on(host, clock) as (app, pilot):
+        await choose_pack(app, pilot, tmp_path / "mine.toml")
+        await add(pilot, "b")
+        clock.hold_after(5)
+        await pilot.press("ctrl+b")
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: clock.budget == 0 and isinstance(app.screen, BlindScreen) and app.screen.state.lines)
+        assert "Generating all answers first" in app.screen.state.lines[0].plain  # type: ignore[attr-defined]
+        await pilot.press(key)
+        await until(pilot, lambda: not isinstance(app.screen, BlindScreen))
+        await until(pilot, lambda: all(engine.closed for engine in host.opened[1:]))
+        clock.release()

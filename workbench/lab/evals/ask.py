@@ -139,6 +139,10 @@ class AskedModel:
                     answer.feed(event)
         except WorkbenchError as error:
             answer.feed(Failed(error, time.perf_counter_ns()))
+        except BaseException:
+            # An engine without a listener must not continue to compute.
+            self._cancel.set()
+            raise
         return answer.outcome()
 
     async def rank(self, request: Request, choices: tuple[str, ...]) -> tuple[float, ...]:

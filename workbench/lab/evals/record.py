@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 from typing import Protocol
 
+from workbench.core.errors import EvalError
 from workbench.core.proportions import PairedCases, holm_levels, wilson
 
 
@@ -182,6 +183,34 @@ class EvalRecord:
     def models(self) -> tuple[str, ...]:
         """The labels of the candidates."""
         return tuple(lane.label for lane in self.lanes)
+
+
+def beside(first: EvalRecord, second: EvalRecord) -> EvalRecord:
+    """The candidates of two evaluations, on the cases that both asked; a case is the same by its id and its question.
+
+    Raises:
+        EvalError: They have no case in common.
+    """
+    others = {(result.case, result.question): result for result in second.results}
+    results = tuple(
+        replace(result, answers=(*result.answers, *others[result.case, result.question].answers))
+        for result in first.results
+        if (result.case, result.question) in others
+    )
+    if not results:
+        raise EvalError("The two evaluations have no case in common.", "Compare evaluations of the same pack.")
+    notes = dict.fromkeys((*first.notes, *second.notes, f"Of two evaluations: {first.id} and {second.id}."))
+    if first.samples != second.samples:
+        notes[f"They have {first.samples} and {second.samples} samples a case."] = None
+    return replace(
+        first,
+        lanes=(*first.lanes, *second.lanes),
+        results=results,
+        cases=len(results),
+        interrupted=False,
+        notes=tuple(notes),
+        command=(),
+    )
 
 
 class EvalBook(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,7 +12,7 @@ from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
-from textual.worker import Worker
+from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import CancelledError, EvalError, WorkbenchError
 from workbench.core.session import Session
@@ -75,7 +76,7 @@ class BlindScreen(Screen[None]):
     def on_mount(self) -> None:
         self._ticker = self.set_interval(TICK_SECONDS, self._tick, pause=True)
         self._worker = self.run_worker(self._prepare(), group="blind", exit_on_error=False, description="blind test")
-        self._show_progress()
+        self.call_after_refresh(self._show_progress)
 
     def on_resize(self) -> None:
         self.call_after_refresh(self._paint)
@@ -84,7 +85,8 @@ class BlindScreen(Screen[None]):
         try:
             await self._test.prepare()
         except CancelledError:
-            self.dismiss()
+            if self.is_current:
+                self.dismiss()
             return
         except WorkbenchError as error:
             self._problem, self._ended = str(error), True
@@ -180,7 +182,14 @@ class BlindScreen(Screen[None]):
             self._paint()
 
     async def on_unmount(self) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Stop, and wait until the memory is released."""
         self._test.stop()
+        if not self._worker.is_finished:
+            with suppress(WorkerFailed, WorkerCancelled):
+                await self._worker.wait()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))
@@ -193,8 +202,9 @@ def choose_blind_test(
     pack: EvalPack | None,
     session: Session,
     say: Callable[[str, float], object],
+    begin: Callable[[BlindScreen], object],
 ) -> None:
-    """Let the user choose the question and the prompts of a blind test, and begin it."""
+    """Let the user choose the question and the prompts of a blind test; `begin` gets its screen."""
     sources = [] if pack is None else [(f"the prompts of {pack.name}", pack.cases)]
     if asked := cases_of(session):
         sources.append(("the questions of this chat", asked))
@@ -213,7 +223,7 @@ def choose_blind_test(
         except EvalError as error:
             say(str(error), 8.0)
             return
-        screen.app.push_screen(BlindScreen(services, plan))
+        begin(BlindScreen(services, plan))
 
     rows = [text for _, text, _ in offers]
     screen.app.push_screen(ChooseDialog("A blind test", rows, "or a prompt: which wrote X?"), chosen)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events, on, work
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.getters import query_one
 from textual.screen import Screen
-from textual.worker import Worker
+from textual.worker import Worker, WorkerFailed
 
 from workbench.core.errors import EvalError
 from workbench.core.kept import kept_recipe
@@ -42,6 +42,9 @@ from workbench.ui.widgets.text_rows import TextRows
 from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
 from workbench.ui.widgets.worker_errors import report_worker_error
 from workbench.ui.workspace.workspace import Workspace
+
+if TYPE_CHECKING:
+    from workbench.ui.evals.blind_screen import BlindScreen
 
 PAINT_SECONDS = 0.2
 WIDE = 100
@@ -97,6 +100,7 @@ class EvalScreen(Screen[None]):
         self._run: EvalRun | None = None
         self._worker: Worker[None] | None = None
         self._earlier: EvalRecord | None = None
+        self._blind: BlindScreen | None = None
         self._said = TransientText(self, self._paint)
         self._dirty = False
 
@@ -320,13 +324,21 @@ class EvalScreen(Screen[None]):
 
         first, second = self._specs(greedy=False)
         session = self._workspace.session()
-        choose_blind_test(self, self._services, (first, second), self._packs.pack, session, self.say)
+        pack = self._packs.pack
+        choose_blind_test(self, self._services, (first, second), pack, session, self.say, self._begin_blind)
+
+    def _begin_blind(self, screen: BlindScreen) -> None:
+        self._blind = screen
+        self.app.push_screen(screen)
 
     async def leave(self) -> None:
         """Stop, and wait until the memory is released."""
         if self._run is not None and self._worker is not None and self.running:
             self._run.stop()
-            await asyncio.wait([asyncio.ensure_future(self._worker.wait())])
+            with suppress(WorkerFailed):
+                await self._worker.wait()
+        if self._blind is not None and self._blind.is_running:
+            await self._blind.leave()
 
     def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
         report_worker_error(event, lambda text: self.say(text, 8.0))
