@@ -97,7 +97,7 @@ def test_a_choice() -> None:
 KINDS = ("contains", "contains_any", "equals", "starts_with", "number", "regex", "json", "json_schema", "tool_call")
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     st.sampled_from(KINDS),
     st.one_of(st.text(max_size=20), st.integers(), st.floats(), st.lists(st.text(max_size=5)), st.none()),

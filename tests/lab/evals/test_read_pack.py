@@ -217,7 +217,7 @@ metric_list: [{ metric: acc }]
     assert [problem.line for problem in pack.problems] == [2, 3]
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(st.text(max_size=200), st.sampled_from(("a.toml", "a.jsonl", "a.json", "a.yaml")))
 def test_any_text_is_a_pack_or_an_error(tmp_path_factory: pytest.TempPathFactory, text: str, name: str) -> None:
     path = tmp_path_factory.getbasetemp() / name
@@ -244,7 +244,7 @@ def test_a_pack_of_a_session(tmp_path: Path) -> None:
         pack_of(session_of())
 
 
-@settings(max_examples=50)
+@settings(max_examples=20)
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=4), st.text(max_size=10))
 def test_any_session_makes_a_pack(texts: list[str], system: str) -> None:
     session = session_of(*texts, system=system)
