@@ -8,8 +8,8 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import Request
 from workbench.core.errors import CancelledError, ContextFullError, EngineError, TemplateError
 from workbench.engine.llama.control_texts import ControlTexts
-from workbench.engine.llama.generation import PromptTokens
 from workbench.engine.llama.model import Model
+from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.runtime import Job
 from workbench.engine.llama.template import PromptTemplate
 
@@ -71,11 +71,10 @@ class Ranking:
 
     def _prefill(self, tokens: Sequence[int]) -> Generator[None, None, None]:
         model = self._model
-        done = model.rewind([*tokens, -1])
-        while done < len(tokens):
+        model.rewind([*tokens, -1])
+        while (done := len(model.tokens)) < len(tokens):
             yield
             self._check_open()
             if self._cancel.is_set:
                 raise CancelledError("The comparison of choices was stopped.")
             model.prefill(tokens[done : done + model.n_batch])
-            done = len(model.tokens)
