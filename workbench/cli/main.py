@@ -30,6 +30,7 @@ COMMANDS = {
     "eval": "ask models your own prompts, check the answers, and say which is better",
     "abx": "vote on the answers of two models without their names",
     "models": "list the models on this machine",
+    "pull": "fetch a model from Hugging Face or Ollama's registry",
     "inspect": "show the metadata, tensors and template of a model file, and warnings",
     "fit": "estimate whether a model fits in memory, and with how long a context",
     "quantize": "make a smaller variant of a model",

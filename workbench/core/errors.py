@@ -22,6 +22,15 @@ WorkbenchError
 ├── QuantizeError
 │   ├── RequantizeError
 │   └── ImatrixError
+├── PullError
+│   ├── OfflineError
+│   ├── GatedError
+│   ├── RateLimitError
+│   ├── NotPublishedError
+│   ├── ChangedFileError
+│   ├── DigestError
+│   ├── BrokenOffError
+│   └── BeingPulledError
 ├── PathError
 ├── TargetError
 │   └── DiskFullError
@@ -148,6 +157,42 @@ class RequantizeError(QuantizeError, kind="requantize"):
 
 class ImatrixError(QuantizeError, kind="imatrix"):
     """An importance matrix that cannot be read, does not belong to the model, or is missing where one is needed."""
+
+
+class PullError(WorkbenchError, kind="pull"):
+    """A model that cannot be fetched from a registry."""
+
+
+class OfflineError(PullError, kind="offline"):
+    """A request that the environment forbids (`HF_HUB_OFFLINE`)."""
+
+
+class GatedError(PullError, kind="gated"):
+    """A repository that needs a token, or access that its owner has not granted."""
+
+
+class RateLimitError(PullError, kind="rate_limit"):
+    """A registry that allows no more requests for longer than a pull waits."""
+
+
+class NotPublishedError(PullError, kind="not_published"):
+    """A repository, revision, file or quantization that the registry does not have, or does not show."""
+
+
+class ChangedFileError(PullError, kind="changed_file"):
+    """A file that is no longer the one that the download began with."""
+
+
+class DigestError(PullError, kind="digest"):
+    """A file whose content does not have the digest that its registry or store states."""
+
+
+class BrokenOffError(PullError, kind="broken_off"):
+    """A registry that broke off, stalled or failed more often than a pull tries again."""
+
+
+class BeingPulledError(PullError, kind="being_pulled"):
+    """A file that another program fetches at this moment."""
 
 
 class PathError(WorkbenchError, kind="path"):

@@ -62,27 +62,16 @@ class ServerClient:
         """The connections by origin."""
 
     def _client(self, url: httpx.URL) -> httpx.AsyncClient:
-        """The connections for a URL. Certificates, which take long to read, are skipped without TLS on this machine.
+        """The connections for a URL.
 
         Raises:
             ServerUnreachableError: The environment names a proxy that cannot be used.
         """
         where = origin(str(url))
         if where not in self._made:
-            proxy = proxy_of(str(url))
-            plain = url.scheme == "http" and is_loopback(str(url))
-            self._made[where] = httpx.AsyncClient(
-                verify=False if plain else _certificates(),
-                # The timeout between two bytes depends on their meaning, so that the reader of a stream applies it.
-                timeout=httpx.Timeout(None, connect=self.timeouts.connect, write=self.timeouts.answer),
-                # A sweep may hold many streams open at once.
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-                headers={"User-Agent": f"workbench/{__version__}", "Accept-Encoding": "identity"},
-                proxy=None if proxy is None else proxy.proxy(url.host),
-                # Its own reading of the environment raises for what it does not understand.
-                trust_env=False,
-                follow_redirects=False,
-            )
+            # The timeout between two bytes depends on their meaning, so that the reader of a stream applies it.
+            timeout = httpx.Timeout(None, connect=self.timeouts.connect, write=self.timeouts.answer)
+            self._made[where] = open_client(url, timeout)
         return self._made[where]
 
     async def close(self) -> None:
@@ -287,6 +276,29 @@ class ServerClient:
             proxy = proxy_of(self.address.url)
             variable = "" if proxy is None else proxy.variable
             raise self._through_proxy(error_of_transport(self.address, error, variable)) from None
+
+
+def open_client(url: httpx.URL, timeout: httpx.Timeout) -> httpx.AsyncClient:
+    """A client for the origin of a URL, through the proxy of the environment; it does not follow redirects.
+
+    Certificates, which take long to read, are skipped without TLS on this machine.
+
+    Raises:
+        ServerUnreachableError: The environment names a proxy that cannot be used.
+    """
+    proxy = proxy_of(str(url))
+    plain = url.scheme == "http" and is_loopback(str(url))
+    return httpx.AsyncClient(
+        verify=False if plain else _certificates(),
+        timeout=timeout,
+        # A sweep may hold many streams open at once.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        headers={"User-Agent": f"workbench/{__version__}", "Accept-Encoding": "identity"},
+        proxy=None if proxy is None else proxy.proxy(url.host),
+        # Its own reading of the environment raises for what it does not understand.
+        trust_env=False,
+        follow_redirects=False,
+    )
 
 
 @cache

@@ -1,0 +1,1 @@
+"""Fetching model files from registries: Hugging Face and Ollama."""
