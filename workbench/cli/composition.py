@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from workbench.lab.evals.blind_record import BlindRecord
     from workbench.lab.evals.record import EvalRecord
     from workbench.store.kept_runs import RunFolder
+    from workbench.store.pulled import PulledFiles
 
 RECENT_SESSIONS = 20
 """How many of the last sessions name the recent models."""
@@ -185,6 +186,13 @@ class Workers:
 
             parts.append(f"llama.cpp {' '.join(filter(None, library_version()))}")
         return ", ".join(parts)
+
+    @cached_property
+    def pulled(self) -> PulledFiles:
+        """The digests of files that were fetched to folders."""
+        from workbench.store.pulled import PulledFiles
+
+        return PulledFiles(self.paths.pulled_file)
 
     def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
         """Records disturbances of measurements inside the `with` block."""

@@ -31,6 +31,7 @@ COMMANDS = {
     "abx": "vote on the answers of two models without their names",
     "models": "list the models on this machine",
     "pull": "fetch a model from Hugging Face or Ollama's registry",
+    "verify": "check the digest and the data of a model's files",
     "inspect": "show the metadata, tensors and template of a model file, and warnings",
     "fit": "estimate whether a model fits in memory, and with how long a context",
     "quantize": "make a smaller variant of a model",

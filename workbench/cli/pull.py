@@ -137,8 +137,10 @@ async def _pull_from_hub(options: argparse.Namespace, workers: Workers, registri
     files = [*variant.files, *([projector] if projector else [])]
     _announce(options, f"{repository.name} {variant.label}", files)
     report = _Progress(as_json=options.json)
-    cache = cache_folder(find_places())
-    result = await puller.pull_from_hub(registries.hub, repository, files, cache, _into(options), report)
+    cache, into = cache_folder(find_places()), _into(options)
+    result = await puller.pull_from_hub(registries.hub, repository, files, cache, into, report)
+    if into is not None:
+        workers.pulled.remember(dict(zip(result.files, result.digests, strict=True)))
     _show(options, report, result)
     return 0
 
@@ -154,6 +156,7 @@ async def _pull_from_ollama(
     report = _Progress(as_json=options.json)
     into = _into(options) or workers.paths.models_dir / model.folder
     result = await Puller(registries.web, try_lock).pull_from_ollama(registry, model, into, report)
+    workers.pulled.remember(dict(zip(result.files, result.digests, strict=True)))
     _show(options, report, result)
     return 0
 
@@ -202,8 +205,8 @@ def _time_text(seconds: float) -> str:
 
 def _show(options: argparse.Namespace, report: _Progress, result: PullResult) -> None:
     if options.json:
-        fields = ("size_bytes", "sha256", "resumed_bytes", "seconds", "already")
-        figures = {name: getattr(result, name) for name in fields}
+        fields = ("size_bytes", "resumed_bytes", "seconds", "already")
+        figures = {"sha256": result.digests[0], **{name: getattr(result, name) for name in fields}}
         modelfile = str(result.modelfile) if result.modelfile else None
         print_json({"path": str(result.path), "files": list(map(str, result.files)), "modelfile": modelfile, **figures})
         return

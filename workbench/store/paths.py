@@ -62,6 +62,8 @@ class Paths:
     prompts_dir = _Below("state_dir", "prompts")
     """Earlier prompts, and unsent ones."""
     memory_speed_file = _Below("state_dir", "memory_speed.json")
+    pulled_file = _Below("state_dir", "pulled.json")
+    """The digests of files that were fetched to folders."""
     library_cache = _Below("cache_dir", "library.json")
     """The metadata of the model files."""
 

@@ -58,9 +58,9 @@ class PullResult:
     """The file to open."""
     files: tuple[Path, ...]
     """All of its files, the picture encoder last."""
+    digests: tuple[str, ...]
+    """Of each file: SHA-256."""
     size_bytes: int
-    sha256: str
-    """Of the file to open."""
     resumed_bytes: int
     """Bytes that an earlier run had fetched."""
     seconds: float
@@ -184,7 +184,7 @@ class Puller:
         target.finish()
         paths = tuple(target.path(file) for file in files)
         seconds = time.monotonic() - begun
-        return PullResult(paths[0], paths, meter.total, files[0].digest, resumed, seconds, already)
+        return PullResult(paths[0], paths, tuple(file.digest for file in files), meter.total, resumed, seconds, already)
 
     async def _pull_file(self, file: RemoteFile, target: Target, locate: Locate, meter: _Meter) -> int | None:
         """Fetch one file; gives the bytes that an earlier run had fetched, None where it was whole."""

@@ -1,13 +1,73 @@
-"""Whether a file is what it should be: its digest, and the scales of its quantized blocks."""
+"""Whether a file is what it should be: its digest, the extent of its tensors, and the scales of its blocks."""
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from workbench.core.errors import ModelFileError
+from workbench.gguf.reader import read_header
+from workbench.gguf.scales import not_finite
 from workbench.library.pull.download import new_digest
 from workbench.library.pull.variants import RemoteFile
 
 _STEP = 8 * 2**20
+_NAMES = re.compile(r"(?:sha256[-:])?([0-9a-f]{64})")
+"""The names of blobs, by which the stores of Hugging Face and Ollama state the digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found out about one file."""
+
+    path: Path
+    sha256: str
+    expected: str | None
+    """None where nothing states it."""
+    problems: tuple[str, ...]
+    """Each a clause."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong with it, as far as is known."""
+        return not self.problems
+
+
+def stated_digest(path: Path) -> str | None:
+    """The SHA-256 that the store of a file states by a name; None where it states none.
+
+    In Hugging Face's cache it is the name that the first link has: where programs share blobs, that is a link too.
+    """
+    name = path.readlink().name if path.is_symlink() else path.name
+    found = _NAMES.fullmatch(name)
+    return found[1] if found else None
+
+
+def verify(path: Path, expected: str | None, on_bytes: Callable[[int], object]) -> Verification:
+    """Read a file, and check it; `on_bytes` is called with the bytes of each step, and may raise to stop.
+
+    Raises:
+        ModelFileError: It cannot be read.
+    """
+    problems: list[str] = []
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_STEP):
+                digest.update(data)
+                on_bytes(len(data))
+        if expected is not None and digest.hexdigest() != expected:
+            problems.append(f"its SHA-256 is not {expected[:12]}…, as its store states, but {digest.hexdigest()[:12]}…")
+        try:
+            problems += not_finite(read_header(path), lambda _: on_bytes(0))
+        except ModelFileError as error:
+            problems.append(error.message.removeprefix(f"{path}: ").rstrip("."))
+    except OSError as error:
+        raise ModelFileError(f"{path}: it cannot be read: {error.strerror or error}.") from error
+    return Verification(path, digest.hexdigest(), expected, tuple(problems))
 
 
 def digest_of(path: Path, file: RemoteFile) -> str:
