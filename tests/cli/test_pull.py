@@ -16,6 +16,7 @@ import pytest
 from tests.library.conftest import write_gguf
 from tests.servers.huggingface import FakeCdn, FakeHub, HubContent
 from tests.servers.ollama_registry import FakeOllamaRegistry
+from workbench.library.places import find_places
 from workbench.modelfile.meaning import examine
 
 NAME = "maker/Tiny-GGUF"
@@ -40,6 +41,25 @@ def test_pull_prints_the_path(call, hub) -> None:
     assert status == 0
     assert Path(out.strip()).read_bytes() == hub.content.files["Tiny-Q4_K_M.gguf"]
     assert "digest right" in err
+
+
+def test_a_model_that_is_not_here_is_opened_by_its_reference_once_it_was_pulled(call, hub, monkeypatch) -> None:
+    monkeypatch.setattr("workbench.library.catalog.find_places", find_places)
+    ref = f"hf.co/{NAME}:Q8_0"
+    assert f"`workbench pull {ref}`" in call("inspect", ref)[2]
+    assert call("pull", ref)[0] == 0
+    assert call("inspect", ref)[0] == 0
+    assert call("verify", ref)[0] == 0
+
+
+def test_the_digest_of_a_file_in_a_folder_is_remembered(call, hub, tmp_path: Path) -> None:
+    _, out, _ = call("pull", f"hf.co/{NAME}", "--into", str(tmp_path / "mine"))
+    path = Path(out.strip())
+    assert json.loads(call("verify", str(path), "--json")[1])["expected"] is not None
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    status, out, _ = call("verify", str(path))
+    assert status == 1
+    assert "SHA-256 is not" in out
 
 
 def test_json_is_progress_in_lines_and_then_the_result(call, hub) -> None:

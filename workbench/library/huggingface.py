@@ -26,9 +26,12 @@ from workbench.library.folders import (
     walk,
 )
 from workbench.library.places import Places
+from workbench.library.pull.part import PART_SUFFIX
 
 HUGGING_FACE = "huggingface"
 _PREFIX = "models--"
+_UNFINISHED_SUFFIXES = (".incomplete", ".downloadInProgress", PART_SUFFIX)
+"""Of huggingface_hub, of llama.cpp, and of `workbench pull`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -111,7 +114,7 @@ def _unfinished(blobs: Path, repository: str, source: str) -> Iterator[Finding]:
     for item in listed(blobs):
         if isinstance(item, ScanProblem):
             yield item
-        elif item.name.endswith(".incomplete") and stat.S_ISREG(mode_of(item)):
+        elif item.name.endswith(_UNFINISHED_SUFFIXES) and stat.S_ISREG(mode_of(item)):
             try:
                 with item.open("rb") as file:
                     is_model = file.read(4) == b"GGUF"

@@ -69,6 +69,12 @@ def absolute(ref: str) -> Path:
     return expanded(ref).absolute()
 
 
+def without_hub(ref: str) -> str:
+    """A reference without the host of Hugging Face before it."""
+    host, _, rest = ref.partition("/")
+    return rest if rest and host.casefold() in {"hf.co", "huggingface.co"} else ref
+
+
 def is_path(ref: str) -> bool:
     """Whether `ref` can only be a path."""
     if _REPOSITORY.fullmatch(ref) and not ref.casefold().endswith(SUFFIX):
