@@ -100,7 +100,7 @@ def test_windows_editors(load, text):
         ("[sampling]\nnum_ctx = 1", "sampling.num_ctx", 2, ["[load]"]),
         ('[sampling]\ntheme = "x"', "sampling.theme", 2, ["above all tables"]),
         ("[sampling]\n\ntemprature = 1", "sampling.temprature", 3, ["'temperature'"]),
-        ("[sampling]\n# c\n'top_k' = -1", "sampling.top_k", 3, ["top_k", "-1", "from 0"]),
+        ("[sampling]\n# c\n'top_k' = -1", "sampling.top_k", 3, ["top_k", "-1", "0 or more"]),
         ("sampling.top_p = 2", "sampling.top_p", 1, ["from 0 to 1"]),
         ("\nsampling = { top_p = 2 }", "sampling.top_p", 2, ["from 0 to 1"]),
         ("sampling = 1", "sampling", 1, ["[sampling]"]),

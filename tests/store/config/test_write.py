@@ -201,7 +201,7 @@ def test_a_table_is_merged(path):
         ({"temperature": 1}, "sampling.temperature"),
         ({"sampling.temprature": 1}, "'temperature'"),
         ({"sampling.num_ctx": 1}, "num_ctx"),
-        ({"load.num_ctx": -1}, "from 0"),
+        ({"load.num_ctx": -1}, "0 or more"),
         ({"sampling": 1}, "table"),
         ({"keymap.quit": 1}, "ctrl+t"),
         ({"theme": "\ud800"}, "Unicode"),

@@ -70,7 +70,7 @@ async def test_keeping_showing_and_removing(host: ScriptedHost, clock: FakeClock
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await app.workspace.change("Be brief.", {"temperature": 0.2, "num_ctx": 256})
-        await pilot.press("f6", "f8")
+        await pilot.press("f6", "ctrl+t")
         await settle(pilot)
         assert kept.models == {first.entry.name: {"temperature": 0.2, "num_ctx": 256, "system": "Be brief."}}
         assert "Kept for SmolLM2-135M-Instruct" in shown(app)

@@ -35,7 +35,7 @@ class Settings:
     """What follows: save them as defaults, keep them for the model or remove what is kept, or reload the model."""
 
 
-KEYS = "Esc done · ^R default · F9 reload · F7 save · F8 for model · ^L forget"
+KEYS = "Esc done · ^R default · F9 reload · F7 save · ^T for model · ^L forget"
 
 
 class SettingsDialog(Dialog[Settings | None]):
@@ -49,7 +49,7 @@ class SettingsDialog(Dialog[Settings | None]):
                 tooltip="Apply the settings and reload the model."),
         Binding("f7", "close('save')", "Save as defaults", id="settings.save",
                 tooltip="Save the settings as defaults."),
-        Binding("f8", "close('keep')", "Keep for model", id="settings.keep",
+        Binding("ctrl+t", "close('keep')", "Keep for model", id="settings.keep",
                 tooltip="Keep what was set in this chat for the model, whenever it is loaded."),
         Binding("ctrl+l", "close('forget')", "Forget", id="settings.forget",
                 tooltip="Remove everything that is kept for the model."),
