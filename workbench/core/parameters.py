@@ -1,8 +1,7 @@
 """The parameters that a user can set: names, types, ranges and defaults.
 
-The names are those of Ollama's Modelfile (`PARAMETER temperature 0.7`); `type_k`, `type_v`, `flash_attn` and
-`swa_full` are llama.cpp's. One table serves the settings panel, `--set NAME=VALUE`, the config file and the Modelfile
-export.
+The names are those of Ollama's Modelfile; `type_k`, `type_v`, `flash_attn` and `swa_full` are llama.cpp's. One table
+serves the settings panel, `--set NAME=VALUE`, the config file and the Modelfile export.
 """
 
 from __future__ import annotations
@@ -140,11 +139,9 @@ def _table() -> dict[str, Parameter]:
         Parameter("frequency_penalty", "Frequency penalty", "float", sampling.frequency_penalty,
                   "Subtracted once for each time that a token was seen; 0 is off.", -100, 100),
         Parameter("top_n_sigma", "Top-n-sigma", "float", sampling.top_n_sigma,
-                  "Keep tokens whose logit is within n standard deviations of the highest; -1 is off.",
-                  -1, 100, in_modelfile=False),
+                  "Keep tokens whose logit is within n sigma of the highest; -1 is off.", -1, 100, in_modelfile=False),
         Parameter("xtc_probability", "XTC probability", "float", sampling.xtc_probability,
-                  "How often the likeliest tokens are dropped (exclude top choices); 0 is off.",
-                  0, 1, in_modelfile=False),
+                  "How often the likeliest tokens are dropped; 0 is off.", 0, 1, in_modelfile=False),
         Parameter("xtc_threshold", "XTC threshold", "float", sampling.xtc_threshold,
                   "XTC drops all tokens of at least this probability but the least likely of them; above 0.5 is off.",
                   0, 1, in_modelfile=False),
@@ -158,8 +155,7 @@ def _table() -> dict[str, Parameter]:
                   "Sequences up to this many tokens may be repeated without a DRY penalty.",
                   0, INT32, in_modelfile=False),
         Parameter("dry_penalty_last_n", "DRY window", "int", sampling.dry_penalty_last_n,
-                  "How many of the last tokens DRY considers; 0 is off, -1 is the whole context.",
-                  -1, INT32, in_modelfile=False),
+                  "How many of the last tokens DRY considers; 0 is off, -1 is all.", -1, INT32, in_modelfile=False),
         Parameter("dry_sequence_breakers", "DRY breakers", "strings", sampling.dry_sequence_breakers,
                   "Texts at which a repeated sequence ends for DRY.", in_modelfile=False),
         Parameter("mirostat", "Mirostat", "int", sampling.mirostat,
@@ -220,8 +216,7 @@ def _table() -> dict[str, Parameter]:
         Parameter("flash_attn", "Flash attention", "choice", load.flash_attn,
                   "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
         Parameter("swa_full", "Full window cache", "bool", load.swa_full,
-                  "Give layers with a sliding window the whole context: more memory, and any turn can be gone back to "
-                  "without a checkpoint.", reload=True, in_modelfile=False),
+                  "Layers with a sliding window keep the whole context.", reload=True, in_modelfile=False),
     ]
     # fmt: on
     return {row.name: row for row in rows}

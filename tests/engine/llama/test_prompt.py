@@ -158,7 +158,7 @@ def test_a_rendering_that_ends_just_after_a_wait_is_no_failure(monkeypatch):
                 raise TimeoutError
             return found
 
-    monkeypatch.setattr("workbench.engine.llama.prompt.Future", LateFuture)
+    monkeypatch.setattr("workbench.engine.llama.runtime.Future", LateFuture)
     assert make([Message("user", "hello")], 500).tokens
 
 
