@@ -84,7 +84,7 @@ def given_values(options: argparse.Namespace) -> dict[str, Value]:
         if given is not None:
             values[name] = check_value(name, given)
     for kind in ("format", "schema", "grammar"):
-        if (file := getattr(options, kind)) is not None:
+        if (file := getattr(options, kind, None)) is not None:
             values["format"] = _format(_checked(file, f"The text of --{kind}"), kind)
     return values
 
