@@ -109,7 +109,7 @@ class Talk:
             self._ask(*messages)
             taken += self._spent.ms["checkpoints"]
             messages.append(Message("assistant", ANSWER))
-        found = {"checkpoints": taken, "MiB": self._model.memory.checkpoints.size_bytes / 2**20}
+        found = {"checkpoints": taken, "MiB of checkpoints": self._model.memory.checkpoints.size_bytes / 2**20}
         for what, question in (("regenerate", messages[-2]), ("edit", Message("user", f"{TURNS - 1}. Why?"))):
             if again:
                 self._model.forget()
@@ -126,20 +126,19 @@ def main() -> int:
         for name, architecture in KINDS.items():
             path = write_toy(Path(folder) / f"{architecture}-F32.gguf", architecture, feed=FEED)
             talk = Talk(loop, path, chosen.threads)
-            arms = {
-                f"{name}, {arm}": partial(talk.run, again=again) for arm, again in (("kept", False), ("again", True))
-            }
+            arms = {arm: partial(talk.run, again=again) for arm, again in (("kept", False), ("again", True))}
             found = samples[name] = interleave(arms, chosen.rounds, name)
             tokens = talk.tokens
             for what in ("regenerate", "edit"):
-                ratio = found.ratio(f"{name}, kept {what}", f"{name}, again {what}")
+                ratio = found.ratio(f"kept {what}", f"again {what}")
                 bars.append(Bar(f"{name}: {what}, with checkpoints / without", ratio, AGAIN_BAR))
-            cost = found.ratio(f"{name}, kept checkpoints", f"{name}, again regenerate")
+            cost = found.ratio("kept checkpoints", "again regenerate")
             bars.append(Bar(f"{name}: all checkpoints / prefill of the conversation", cost, TAKING_BAR))
-            held = max(found.values[f"{name}, kept MiB"]) * 2**20
+            held = max(found.values["kept MiB of checkpoints"]) * 2**20
             bars.append(Bar(f"{name}: memory / budget", held / LIMITS.size_bytes, 1))
     print(f"ms of prefill, {tokens:,} tokens, {chosen.threads} threads, {chosen.rounds} interleaved rounds\n")
-    for found in samples.values():
+    for name, found in samples.items():
+        print(f"\n{name}\n")
         print_table(SAMPLE_HEADERS, sample_rows(found))
     return finish("checkpoints", bars, samples, threads=chosen.threads, tokens=tokens)
 
