@@ -191,8 +191,8 @@ class FitModel:
 
     def full_window_bytes(self, question: FitQuestion) -> int:
         """The price of `full_window`: the bytes that it adds to the caches; 0 where no layer has a window."""
-        full, window = (self._caches(replace(question, full_window=each))[-1] for each in (True, False))
-        return full - window
+        full, window = (_settings(replace(question, full_window=each)) for each in (True, False))
+        return sum(cache_bytes_by_layer(self._metadata, full)) - sum(cache_bytes_by_layer(self._metadata, window))
 
     def most_layers(self, question: FitQuestion, room: Room) -> int:
         """The most layers that fit on the GPUs with this context; the output counts as one."""
