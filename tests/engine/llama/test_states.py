@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.engine.llama.states import SequenceState, StateCache, common_prefix
+from workbench.engine.llama.states import MOST_BRANCHES, SequenceState, StateCache, common_prefix
 
 tokens = st.lists(st.integers(0, 3), max_size=8)
 
@@ -89,3 +89,14 @@ def test_a_branch_displaces_branches_and_no_states_of_other_models():
     cache.put("c", state(1))
     assert best(cache, "a", 4) is None, "a branch goes before the state of a closed model"
     assert best(cache, "b", 1) is not None
+
+
+def test_the_number_of_branches_is_bounded():
+    cache = StateCache(10**6)
+    cache.put("a", state(0))
+    for token in range(1, MOST_BRANCHES + 3):
+        cache.put("a", state(token), branch=True)
+    assert cache.size_bytes == (MOST_BRANCHES + 1) * state(1).size_bytes
+    assert best(cache, "a", 2) is None
+    assert best(cache, "a", 3) is not None
+    assert best(cache, "a", 0) is not None

@@ -12,6 +12,9 @@ from typing import Any
 from workbench.engine.llama.checkpoints import Checkpoint
 from workbench.engine.llama.prompt_change import Asked
 
+MOST_BRANCHES = 32
+"""Branches that are kept at most: each is compared with every prompt."""
+
 
 def new_buffer(size: int) -> ctypes.Array[ctypes.c_uint8]:
     """`size` bytes that go back to the system with the last reference; OSError where there is no memory.
@@ -99,6 +102,8 @@ class StateCache:
         self._states[key] = state
         if branch:
             self._branches.add(key)
+        while len(self._branches) > MOST_BRANCHES:
+            self._remove(next(each for each in self._states if each in self._branches))
 
     def close(self) -> None:
         """Keep no further states; from any thread."""
