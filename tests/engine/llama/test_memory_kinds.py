@@ -225,3 +225,14 @@ async def test_a_state_that_is_refused_leaves_the_current_prefix(host, models, n
     after = await answer(engine, request)
     assert after.cached == held
     assert after.ids == await fresh_answer(models, name, request)
+
+
+@pytest.mark.parametrize("name", sorted(RECURRENT))
+async def test_choices_have_the_same_probability_in_any_order(host, models, name):
+    engine = await open_toy(host, name)
+    choices = (" the sea", " a man", " the sea")
+    first, second, third = await engine.rank(Request(prompt=FIRST * 4), choices, CancelToken())
+    other, _ = await engine.rank(Request(prompt=FIRST * 4), choices[1::-1], CancelToken())
+    assert first == pytest.approx(third, abs=1e-3)
+    assert second == pytest.approx(other, abs=1e-3)
+    assert engine._model.memory.checkpoints.all

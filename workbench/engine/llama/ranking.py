@@ -78,3 +78,5 @@ class Ranking:
             if self._cancel.is_set:
                 raise CancelledError("The comparison of choices was stopped.")
             model.prefill(tokens[done : done + model.n_batch])
+        # The next choice comes after the same tokens.
+        model.memory.take_checkpoint(wanted=True)

@@ -18,6 +18,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.engine import EngineHost, MemoryAdviser
 from workbench.core.errors import CancelledError, EvalError
 from workbench.core.proportions import LEVEL, fewest_successes
+from workbench.core.servers import is_server_ref
 from workbench.lab.evals.ask import AskedModel
 from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial, Choice
 from workbench.lab.evals.pack import EvalCase
@@ -121,7 +122,8 @@ class BlindTest:
             for model in range(2)
         ]
         try:
-            build = await asyncio.to_thread(self._tools.build_text, local=True)
+            local = any(not is_server_ref(spec.ref) for spec in plan.models)
+            build = await asyncio.to_thread(self._tools.build_text, local=local)
             together = await self._adviser.fit_together([(spec.ref, spec.load) for spec in plan.models])
             if together:
                 for model in self._models:
