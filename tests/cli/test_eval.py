@@ -82,6 +82,7 @@ def test_a_server_is_asked_beside_a_model_and_has_no_choices(call, serve, tmp_pa
     (lane,) = found["lanes"]
     assert (lane["passed"], lane["failed"], lane["invalid"]) == (1, 0, 1)
     assert "does not report" in found["results"][1]["answers"][0][0]["error"]
+    assert lane["settings"]["temperature"] == {"value": 0.0, "from": "eval"}
     assert found["build"].startswith("workbench ")
     assert "llama.cpp" not in found["build"]
 

@@ -101,7 +101,7 @@ def candidates(options: argparse.Namespace, workers: Workers, *, greedy: bool | 
         sampling, load = settings(options, workers.config, recipe)
         given = origins(options, workers.config, recipe)
         is_greedy = options.samples == 1 if greedy is None else greedy
-        terms = RaceTerms(load, sampling, system_prompt(options, workers.config, recipe), is_greedy, given)
+        terms = RaceTerms(load, sampling, system_prompt(options, workers.config, recipe), is_greedy, given, "eval")
         found.append(terms.lane(ref, ref, recipe))
     check_formats((spec.ref, spec.sampling) for spec in found)
     return tuple(found)

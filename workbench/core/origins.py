@@ -14,14 +14,24 @@ from workbench.core.formats import shown_format
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, Value, changed_values, get_value
 
 Origin = Literal[
-    "author", "config", "command line", "Modelfile", "model", "this chat", "stored chat", "lane", "race", "bench"
+    "author",
+    "config",
+    "command line",
+    "Modelfile",
+    "model",
+    "this chat",
+    "stored chat",
+    "lane",
+    "race",
+    "bench",
+    "eval",
 ]
 """`author`: the file of the model recommends it; `model`: the user keeps it for that model."""
 
 Origins = Mapping[str, Origin]
 """The origin of each value by parameter name, and of the system prompt as `system`. Without one it is the default."""
 
-ABOVE_KEPT = frozenset({"command line", "this chat", "stored chat", "lane", "race"})
+ABOVE_KEPT = frozenset({"command line", "this chat", "stored chat", "lane", "race", "eval"})
 """The origins of values that what is kept for a model does not replace."""
 
 

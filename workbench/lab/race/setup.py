@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from workbench.core.models import ModelEntry, variants_of
-from workbench.core.origins import Origins
+from workbench.core.origins import Origin, Origins
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.recipe import Recipe
 from workbench.lab.race.lane import LaneSpec
@@ -27,11 +27,13 @@ class RaceTerms:
     """Whether all lanes take the most likely token, so that only the models differ."""
     origins: Origins = field(default_factory=dict)
     """Where the values come from."""
+    greedy_for: Origin = "race"
+    """What lets them take the most likely token."""
 
     @property
     def lane_origins(self) -> Origins:
         """The origins of the parameters of a lane."""
-        return {**self.origins, "temperature": "race"} if self.greedy else self.origins
+        return {**self.origins, "temperature": self.greedy_for} if self.greedy else self.origins
 
     @property
     def lane_sampling(self) -> Sampling:

@@ -228,7 +228,9 @@ class EvalScreen(Screen[None]):
 
     def _specs(self, *, greedy: bool) -> tuple[LaneSpec, ...]:
         conversation = self._workspace.conversation
-        terms = RaceTerms(conversation.load, conversation.sampling, conversation.system, greedy, conversation.origins)
+        terms = RaceTerms(
+            conversation.load, conversation.sampling, conversation.system, greedy, conversation.origins, "eval"
+        )
         kept = self._services.kept
         return tuple(
             terms.lane(model.ref, model.label, model.recipe, model).keeping(kept_recipe(kept.of(model)))
