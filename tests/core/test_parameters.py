@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import fields
 
 import pytest
@@ -131,6 +132,14 @@ def test_one_bad_value_changes_nothing() -> None:
         with_values(Sampling(), LoadSettings(), {"temperature": 0, "num_ctx": -5})
 
 
+def compiles(override: str) -> bool:
+    try:
+        re.compile(override.partition("=")[0])
+    except re.error:
+        return False
+    return True
+
+
 def values(parameter: Parameter) -> st.SearchStrategy[object]:
     match parameter.kind:
         case "int":
@@ -146,6 +155,7 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
         case _:
             text = st.sampled_from(parameter.choices) if parameter.choices else st.text()
             text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text
+            text = text.filter(compiles) if parameter.regex else text
             return st.lists(text).map(tuple)
 
 

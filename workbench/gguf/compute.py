@@ -33,8 +33,11 @@ class GraphWidths:
     """Attention masks: a second one where some layers have a sliding window."""
     experts: bool
 
-    def bytes(self, tokens: int, cells: int, *, flash_attention: bool) -> int:
-        """Bytes of the compute buffer for batches of `tokens` and a cache of `cells`."""
+    def bytes(self, tokens: int, cells: int, *, flash_attention: bool, output: bool = True) -> int:
+        """Bytes of the compute buffer for batches of `tokens` and a cache of `cells`.
+
+        Without `output`, of a device that computes layers, but not the logits.
+        """
         embedding = self.embedding
         if not embedding:
             return 0
@@ -48,7 +51,7 @@ class GraphWidths:
         # After the last attention its inputs are no longer needed.
         kept = inputs if self.layers > 1 else 0
         feed_forward = kept + 3 * self.feed_forward + (4 if self.experts else 3) * embedding
-        logits = self.vocab + 2 * embedding
+        logits = self.vocab + 2 * embedding if output else 0
         return _F32 * (tokens * max(attention, feed_forward, logits) + self.vocab)
 
     def host_bytes(self, tokens: int, cells: int) -> int:

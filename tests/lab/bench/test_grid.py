@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.bench.fake_bencher import case
-from workbench.core.bench import BenchTest, as_load_settings
+from workbench.core.bench import BenchTest
+from workbench.core.bench_loading import as_load_settings
 from workbench.core.errors import ParameterError
 from workbench.core.recipe import Recipe
 from workbench.lab.bench.grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs, parse_words

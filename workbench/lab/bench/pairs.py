@@ -24,8 +24,8 @@ from workbench.core.bench import (
     BenchTarget,
     ConditionWatch,
     Sample,
-    as_load_settings,
 )
+from workbench.core.bench_loading import as_load_settings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
