@@ -160,7 +160,7 @@ class FitModel:
         self._parts: tuple[tuple[str, ...], list[LayerBytes]] = (), self._tally(())
         self.expert_layers = sum(part.experts > 0 for part in self._parts[1])
         """The number of layers with experts; 0 where the model has none."""
-        self._widths = graph_widths(self._metadata)
+        self._widths = graph_widths(self._metadata, (tensor for header in headers for tensor in header.tensors))
         self._host_weights = {
             mapped: host_weights_bytes(headers, repacked, mapped=mapped) + self.adapter_bytes
             for mapped in (True, False)
@@ -257,15 +257,9 @@ class FitModel:
 
     def _fit(self, question: FitQuestion, room: Room, caches: Sequence[int], layers: int) -> Fit:
         settings = _settings(question)
-        tokens = min(settings.ubatch, settings.cells)
-
-        def compute(*, output: bool = True) -> int:
-            flash = question.flash_attention
-            return self._widths.bytes(tokens, settings.cells, flash_attention=flash, output=output)
-
         if not layers:
             weights = self._host_weights[question.mapped]
-            return Fit((Share(room.host, weights, sum(caches), compute()),), 0)
+            return Fit((Share(room.host, weights, sum(caches), self._widths.bytes(settings)),), 0)
         shares = question.split or [max(0, gpu.free_bytes) for gpu in room.gpus]
         own = devices_of_layers(self._layers, layers, [*shares, *[0] * len(room.gpus)][: len(room.gpus)])
         placed = self._place(question, room, own)
@@ -274,12 +268,13 @@ class FitModel:
             kept = sum(size for layer, size in enumerate(caches) if index == (own[layer] if question.kv_on_gpus else 0))
             if not index:
                 # With weights on the host, parts of the graph are computed there too; otherwise only its inputs.
-                inner = compute(output=False) if placed.computed else self._widths.host_bytes(tokens, settings.cells)
+                widths = self._widths
+                inner = widths.bytes(settings, output=False) if placed.computed else widths.host_bytes(settings)
                 found.append(Share(device, placed.bytes[0], kept, inner))
             elif index in own or placed.bytes[index]:
-                needed = compute(output=index == own[-1]) if index in own else 0
+                needed = self._widths.bytes(settings, output=index == own[-1]) if index in own else 0
                 # The first GPU multiplies by the weights of the host, one tensor after the other.
-                needed += placed.computed if index == 1 and tokens >= OFFLOAD_TOKENS else 0
+                needed += placed.computed if index == 1 and settings.ubatch >= OFFLOAD_TOKENS else 0
                 found.append(Share(device, placed.bytes[index], kept, needed))
         return Fit(tuple(found), layers)
 
