@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from workbench.core.parameter import Parameter
+from workbench.core.parameter import INT32, Parameter
 
 SPLIT_MODES = ("layer", "row", "none")
 KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
@@ -61,7 +61,7 @@ def load_parameters() -> Sequence[Parameter]:
     return (
         Parameter("num_ctx", "Context length", "int", load.num_ctx,
                   "Tokens that the model can see at once; 0 is its training context, but at most 8192.",
-                  0, 2**31 - 1, reload=True),
+                  0, INT32, reload=True),
         Parameter("num_batch", "Batch size", "int", load.num_batch,
                   "Prompt tokens computed in one step.", 1, 65536, reload=True),
         Parameter("num_ubatch", "Micro-batch size", "int", load.num_ubatch,
