@@ -113,6 +113,7 @@ _OWN: Mapping[str, Mapping[str, Key]] = {
     **_same(("qwen35", "qwen35moe", "qwen3next", "qwen4exp"), {"ssm.state_size": 32}),
     "hrm_text": {"hrm.layers_per_stack": 1, "hrm.h_cycles": 2, "hrm.l_cycles": 1},
     "kimi-k3": {"attention.head_count_kv": [0, 0, 0, 1]},
+    "minimax-m3": {"attention.indexer.head_count": 2},
     "plamo2": {"ssm.group_count": 0},
     "graniteswitch": {
         "adapters.count": 2, "adapters.token_ids_activate": [5, 6], "adapters.token_ids_substitute": [7, 8],
@@ -241,6 +242,9 @@ def make(path: Path, architecture: str, loader: Loader) -> str:
     return "too many steps"
 
 
+_IN_LAYER = re.compile(r"blk\.(\d+)\.(.+)")
+
+
 class _Toy:
     """The keys and the tensors of a toy, which grow by what the loader misses."""
 
@@ -275,7 +279,7 @@ class _Toy:
         if name in self.tensors:
             return False
         # It has most likely the shape of the same tensor in the layer before.
-        _, _, part = name.partition("blk.")[2].partition(".")
-        before = [shape for other, shape in self.tensors.items() if part and other.endswith(f".{part}")]
-        self.tensors[name] = before[-1] if before else _UNKNOWN
+        match = _IN_LAYER.fullmatch(name)
+        before = self.tensors.get(f"blk.{int(match[1]) - 1}.{match[2]}") if match else None
+        self.tensors[name] = before or _UNKNOWN
         return True
