@@ -29,8 +29,8 @@ ARCHITECTURES = (
     "refact", "rwkv6qwen2", "seed_oss", "smallthinker", "smollm3", "spark2_5", "stablelm", "starcoder", "starcoder2",
     "step35", "talkie", "xverse",
 )  # fmt: skip
-"""All but encoders, models of sound, drafts (dflash, eagle3, gemma4-assistant), those whose files no toy satisfies yet
-(afmoe, apertus, chameleon, dots1, glm5-next, laguna, plm, qwen4exp, rwkv6, rwkv7), and a few that are others' copies."""
+"""All but encoders, models of sound, drafts (dflash, eagle3, gemma4-assistant), those that no toy satisfies yet
+(afmoe, apertus, chameleon, dots1, glm5-next, laguna, plm, qwen4exp, rwkv6, rwkv7), and copies of others."""
 ROUGH = {"cohere2moe": 0.11, "deepseek4": 0.15, "dots3note": 0.04, "granitemoe": 0.08, "qwen": 0.04}
 """Architectures whose compute buffer is known less well, and by how much the whole may be off."""
 SETTINGS = [
