@@ -48,8 +48,8 @@ class GraphWidths:
     """The values alive in a recurrent layer."""
     square: int
     """Values for each other token of the batch in a recurrent layer."""
-    index: bool
-    """Whether the attention is sparse, by scores of an indexer."""
+    index: int
+    """Values for each two cells of sparse attention, by scores of an indexer; 0 for none."""
     flash: bool
     """Whether flash attention is possible."""
     streams: int
@@ -73,7 +73,7 @@ class GraphWidths:
             inputs += 2 * self.value
             scores = self.heads * max(cells)
         if self.index and cells:
-            scores += max(cells) * (3 if flash else 4) // 2
+            scores += max(cells) * (self.index + (not flash)) // 2
         attention = self.attention + self.key + self.value + scores if cells else 0
         recurrent = self.recurrent + self.square * tokens
         # After the last attention its inputs are no longer needed.
@@ -143,7 +143,8 @@ def graph_widths(metadata: Mapping[str, Value], tensors: Iterable[TensorInfo] = 
         heads=heads,
         recurrent=recurrent,
         square=3 * heads if architecture == "minimax-01" else 0,
-        index=bool(caches.index_key),
+        # Block-sparse attention has scores for each group of heads.
+        index=(3 * number("attention.indexer.head_count") + 3 if caches.index_value else 3) * bool(caches.index_key),
         flash=architecture not in NO_FLASH_ATTENTION,
         streams=(_STREAMS.get(architecture, 0) + parallel + number("hyper_connection.count") * 5 // 2) * embedding
         + 2 * count * number("embedding_length_per_layer_input"),

@@ -45,6 +45,8 @@ class CacheWidths:
     value: tuple[int, ...]
     index_key: int = 0
     """Width of the index key of sparse attention."""
+    index_value: int = 0
+    """Width of a value beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,4 +250,5 @@ def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPl
         tuple(width * number for width, number in zip(one.key, heads, strict=True)),
         tuple(width * number for width, number in zip(values, heads, strict=True)),
         one.index_key,
+        max(one.value, default=0) if one.index_key and architecture == "minimax-m3" else 0,
     )

@@ -119,7 +119,8 @@ def _ratios(metadata: Mapping[str, Value], architecture: str, count: int) -> Seq
 
 def _cell_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
     """Bytes of one token in the cache of `layer`, with its index key."""
-    return _key_value_bytes(widths, layer, settings) + row_bytes(settings.type_k, widths.index_key)
+    index = row_bytes(settings.type_k, widths.index_key) + row_bytes(settings.type_v, widths.index_value)
+    return _key_value_bytes(widths, layer, settings) + index
 
 
 def _key_value_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
