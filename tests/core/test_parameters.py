@@ -241,3 +241,12 @@ def test_a_format_is_a_word_a_schema_or_a_path_that_no_folder_changes(monkeypatc
     assert check_value("format", "a.json") == f"{tmp_path}/a.json"
     with pytest.raises(ParameterError):
         check_value("format", 3)
+
+
+def test_overrides_as_they_are_typed() -> None:
+    typed = r"blk\.[0-3]\.(up|down)=CPU; output=CUDA0"
+    assert parse_value("override_tensor", typed) == (r"blk\.[0-3]\.(up|down)=CPU", "output=CUDA0")
+    assert parse_value("tensor_split", "3/1") == parse_value("tensor_split", "3,1") == ("3", "1")
+    for text in ("[=CPU", "exps", "a=b=c"):
+        with pytest.raises(ParameterError, match="override_tensor cannot be"):
+            parse_value("override_tensor", text)

@@ -100,12 +100,12 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, experts: in
         (
             share.device.name,
             *(size_text(getattr(share, part)) for part in PARTS),
-            size_text(share.device.free_bytes),
+            size_text(max(0, share.device.free_bytes - share.device.reserve_bytes)),
             "fits" if share.fits else "does not fit",
         )
         for share in fit.shares
     ]
-    print_table(("device", "weights", "KV cache", "compute", "total", "free", ""), rows)
+    print_table(("device", "weights", "KV cache", "compute", "total", "usable", ""), rows)
     if model.adapter_bytes:
         say(f"\nthe weights include {size_text(model.adapter_bytes)} of the adapter")
     trained = f" of {model.trained_context:,} that it was trained for" if model.trained_context else ""

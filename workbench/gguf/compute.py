@@ -144,7 +144,7 @@ def graph_widths(metadata: Mapping[str, Value], tensors: Iterable[TensorInfo] = 
         recurrent=recurrent,
         square=3 * heads if architecture == "minimax-01" else 0,
         # Block-sparse attention has scores for each group of heads.
-        index=(3 * number("attention.indexer.head_count") + 3 if caches.index_value else 3) * bool(caches.index_key),
+        index=(3 * number("attention.indexer.head_count") + 4 if caches.index_value else 3) * bool(caches.index_key),
         flash=architecture not in NO_FLASH_ATTENTION,
         streams=(_STREAMS.get(architecture, 0) + parallel + number("hyper_connection.count") * 5 // 2) * embedding
         + 2 * count * number("embedding_length_per_layer_input"),

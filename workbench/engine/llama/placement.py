@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_cpp._ggml import libggml
 
+from workbench.core.errors import ModelLoadError
 from workbench.core.load_settings import LoadSettings
 from workbench.engine.llama.native import api
 from workbench.gguf.placement import HOST, override_rules
@@ -24,14 +25,14 @@ class _Override(ctypes.Structure):
 
 
 class Placement:
-    """Where the weights go by settings whose devices were found on this machine.
+    """Where the weights go by some load settings. Raises ModelLoadError: there is no such device.
 
     llama.cpp reads its arrays while it loads: keep it until then.
     """
 
     def __init__(self, load: LoadSettings) -> None:
         self._on_gpus = load.num_gpu != 0
-        handles = [libggml.ggml_backend_dev_by_name(name.encode()) for name in load.devices if self._on_gpus]
+        handles = [_device(name) for name in load.devices if self._on_gpus]
         # None leaves the choice to llama.cpp, an empty list means none; both end with NULL.
         self._devices = (ctypes.c_void_p * (len(handles) + 1))(*handles) if handles or not self._on_gpus else None
         self._shares = (ctypes.c_float * api.llama_max_devices())(*map(float, load.tensor_split))
@@ -49,9 +50,18 @@ class Placement:
             params.split_mode, params.main_gpu = api.LLAMA_SPLIT_MODE_LAYER, 0
 
 
-def _buffer_type(device: str) -> int | None:
-    if device == HOST:
-        kind: int | None = libggml.ggml_backend_cpu_buffer_type()
-        return kind
-    kind = libggml.ggml_backend_dev_buffer_type(libggml.ggml_backend_dev_by_name(device.encode()))
+def _device(name: str) -> int:
+    handle: int | None = libggml.ggml_backend_dev_by_name(name.encode())
+    if handle is None:
+        # It would end the process.
+        raise ModelLoadError(f"This build of llama.cpp has no device {name!r}.", "`workbench doctor` lists them.")
+    return handle
+
+
+def _buffer_type(device: str) -> int:
+    kind: int = (
+        libggml.ggml_backend_cpu_buffer_type()
+        if device == HOST
+        else libggml.ggml_backend_dev_buffer_type(_device(device))
+    )
     return kind

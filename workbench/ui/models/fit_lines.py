@@ -58,9 +58,10 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
     """A table in one unit, so that its columns can be added; below each device, how full it would be."""
     most = max((share.total_bytes for share in shares), default=0)
     unit, factor = ("GiB", GIB) if most >= 1000 * MIB else ("MiB", MIB)
+    names = min(8, max((5, *(len(share.device.name) for share in shares))))
     table = Table[Share](
         [
-            Column(unit, lambda share: share.device.name, 5, style="rows--strong"),
+            Column(unit, lambda share: share.device.name, names, style="rows--strong"),
             Column("weights", lambda share: f"{share.weights_bytes / factor:.1f}", 7, right=True),
             Column("KV", lambda share: f"{share.kv_bytes / factor:.1f}", 7, right=True),
             Column("compute", lambda share: f"{share.compute_bytes / factor:.1f}", 7, right=True),
