@@ -91,7 +91,7 @@ def load_parameters() -> Sequence[Parameter]:
                   "The GPUs by llama.cpp's names, such as CUDA0,CUDA1; empty is all.",
                   form=r"[A-Za-z0-9_.:\[\]-]+", form_text="names of devices, such as CUDA0", separators=",;|/",
                   reload=True, in_modelfile=False),
-        Parameter("offload_kqv", "KV cache on the GPU", "bool", load.offload_kqv,
+        Parameter("offload_kqv", "KV on the GPU", "bool", load.offload_kqv,
                   "Keep the KV cache of a layer on the device of the layer; without it, in the memory of the host.",
                   reload=True, in_modelfile=False),
         Parameter("num_thread", "Threads", "int", load.num_thread,

@@ -67,7 +67,7 @@ def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
         "load_mode": settings.load_mode,
         "lazy_mode": "auto",
         "embeddings": False,
-        "no_op_offload": int(not model.gpu_layers),
+        "no_op_offload": int(bool(machine.gpu_info) and not model.gpu_layers),
         "no_host": False,
         "repack": True,
         "fit_target": 0,

@@ -93,6 +93,7 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
     if estimate.gpus and settings.num_gpu < 0:
         layers += ", auto"
     refusal = estimate.fit.refusal
+    capped = f", at most {settings.num_batch:,}" if settings.num_ubatch > settings.num_batch else ""
     rows = [
         ("context", f"{question.n_ctx:,}", "num_ctx", too_long),
         ("K cache", settings.type_k, "type_k", refusal is not None),
@@ -101,7 +102,7 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
         ("flash attention", settings.flash_attn, "flash_attn", refusal is not None),
         ("batch", f"{settings.num_batch:,}", "num_batch", False),
         ("full windows", _window_text(estimate), "swa_full", False),
-        ("micro-batch", f"{question.ubatch:,}", "num_ubatch", False),
+        ("micro-batch", f"{settings.num_ubatch:,}{capped}", "num_ubatch", False),
         ("load mode", settings.reading, "load_mode", False),
         ("experts on CPU", _experts_text(estimate), "num_cpu_moe", False),
         ("KV cache on GPU", ("yes" if settings.offload_kqv else "no") * bool(estimate.gpus), "offload_kqv", False),
