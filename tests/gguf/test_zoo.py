@@ -31,7 +31,7 @@ ARCHITECTURES = (
 )  # fmt: skip
 """All but encoders, models of sound, drafts (dflash, eagle3, gemma4-assistant), those that no toy satisfies yet
 (afmoe, apertus, chameleon, dots1, glm5-next, laguna, plm, qwen4exp, rwkv6, rwkv7), and copies of others."""
-ROUGH = {"cohere2moe": 0.11, "deepseek4": 0.15, "dots3note": 0.04, "granitemoe": 0.08, "qwen": 0.04}
+ROUGH = {"cohere2moe": 0.11, "deepseek4": 0.15, "dots3note": 0.04, "granitemoe": 0.08, "minimax-m3": 0.04, "qwen": 0.04}
 """Architectures whose compute buffer is known less well, and by how much the whole may be off."""
 SETTINGS = [
     *(CacheSettings(n_ctx, kind, kind) for n_ctx in (2048, 8192) for kind in ("f16", "q8_0")),
