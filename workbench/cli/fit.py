@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model")
     parser.add_argument("--ctx", type=int, metavar="N", help="the context length in tokens")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="such as type_k=q8_0")
-    parser.set_defaults(seed=None, max_tokens=None)
+    parser.set_defaults(seed=None, max_tokens=None, format=None, schema=None, grammar=None)
     add_json(parser)
 
 
