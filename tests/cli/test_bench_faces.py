@@ -110,7 +110,7 @@ def test_the_command_of_a_latency_test_needs_no_config(call, host, modelfile, wi
     model = modelfile if with_modelfile else "scripted"
     call("bench", model, "--felt", "32", "-n", "4", "-r", "1")
     (first,) = compose().bench_runs.records()
-    measured = replace(host.opened[-1].info.settings, main_gpu=0)
+    measured = host.opened[-1].info.settings
     assert measured.num_thread == (3 if with_modelfile else 5)
     assert measured.num_batch == (64 if with_modelfile else 512)
     assert measured.type_k == "q8_0"

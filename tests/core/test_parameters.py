@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import fields
 
 import pytest
@@ -131,6 +132,14 @@ def test_one_bad_value_changes_nothing() -> None:
         with_values(Sampling(), LoadSettings(), {"temperature": 0, "num_ctx": -5})
 
 
+def compiles(override: str) -> bool:
+    try:
+        re.compile(override.partition("=")[0])
+    except re.error:
+        return False
+    return True
+
+
 def values(parameter: Parameter) -> st.SearchStrategy[object]:
     match parameter.kind:
         case "int":
@@ -146,6 +155,7 @@ def values(parameter: Parameter) -> st.SearchStrategy[object]:
         case _:
             text = st.sampled_from(parameter.choices) if parameter.choices else st.text()
             text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text
+            text = text.filter(compiles) if parameter.regex else text
             return st.lists(text).map(tuple)
 
 
@@ -231,3 +241,12 @@ def test_a_format_is_a_word_a_schema_or_a_path_that_no_folder_changes(monkeypatc
     assert check_value("format", "a.json") == f"{tmp_path}/a.json"
     with pytest.raises(ParameterError):
         check_value("format", 3)
+
+
+def test_overrides_as_they_are_typed() -> None:
+    typed = r"blk\.[0-3]\.(up|down)=CPU; output=CUDA0"
+    assert parse_value("override_tensor", typed) == (r"blk\.[0-3]\.(up|down)=CPU", "output=CUDA0")
+    assert parse_value("tensor_split", "3/1") == parse_value("tensor_split", "3,1") == ("3", "1")
+    for text in ("[=CPU", "exps", "a=b=c"):
+        with pytest.raises(ParameterError, match="override_tensor cannot be"):
+            parse_value("override_tensor", text)

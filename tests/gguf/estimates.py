@@ -13,12 +13,12 @@ def kv_bytes(metadata, settings):
 
 def compute_bytes(metadata, settings):
     """Bytes of the compute buffer."""
-    tokens = min(settings.ubatch, settings.cells)
-    return graph_widths(metadata).bytes(tokens, settings.cells, flash_attention=settings.flash_attention)
+    return graph_widths(metadata).bytes(settings)
 
 
 def estimate(headers, settings):
     """What the model in `headers` takes, without repacked copies of its weights."""
     metadata = headers[0].metadata
     weights = sum(header.tensor_bytes for header in headers)
-    return MemoryEstimate(weights, kv_bytes(metadata, settings), compute_bytes(metadata, settings))
+    tensors = [tensor for header in headers for tensor in header.tensors]
+    return MemoryEstimate(weights, kv_bytes(metadata, settings), graph_widths(metadata, tensors).bytes(settings))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_what_is_refused_is_what_llama_cpp_refuses(tmp_path, shape):
 
     path = write_model(tmp_path / "model.gguf", **shape)
     metadata = read_header(path).metadata
-    model = load_weights(str(path), gpu_layers=0, on_progress=lambda _: None, cancel=CancelToken())
+    model = load_weights(str(path), LoadSettings(num_gpu=0), on_progress=lambda _: None, cancel=CancelToken())
     try:
         for type_k, type_v, flash in itertools.product(TYPES, TYPES, FLASH):
             load = LoadSettings(type_k=type_k, type_v=type_v, flash_attn=flash)
@@ -42,7 +43,7 @@ def test_what_is_refused_is_what_llama_cpp_refuses(tmp_path, shape):
                 # Rows of keys that are no whole blocks: llama.cpp ends the process.
                 continue
             try:
-                api.llama_free(make_context(model, load, 256, 1))
+                api.llama_free(make_context(model, replace(load, num_ctx=256, num_thread=1)))
             except ModelLoadError:
                 assert mine is not None, load
             else:

@@ -36,8 +36,8 @@ def model(headers) -> FitModel:
     ("question", "settings"),
     [
         (FitQuestion(2048), CacheSettings(2048)),
-        (FitQuestion(8192, batch=64, flash_attention=False), CacheSettings(8192, ubatch=64, flash_attention=False)),
-        (FitQuestion(4096, batch=4096, type_k="q8_0", type_v="q4_0"), CacheSettings(4096, "q8_0", "q4_0")),
+        (FitQuestion(8192, ubatch=64, flash_attention=False), CacheSettings(8192, ubatch=64, flash_attention=False)),
+        (FitQuestion(4096, type_k="q8_0", type_v="q4_0"), CacheSettings(4096, "q8_0", "q4_0")),
     ],
 )
 def test_without_a_gpu_it_is_the_estimate(headers, model, question, settings):

@@ -26,7 +26,7 @@ ROOM = Room(DeviceRoom("CPU", 2**36), (DeviceRoom("GPU", 2**33, 2**29),))
 QUESTIONS = [
     FitQuestion(4096),
     FitQuestion(2**20, type_k="q8_0", type_v="q4_0", gpu_layers=1),
-    FitQuestion(1, batch=1, flash_attention=False, mapped=False),
+    FitQuestion(1, ubatch=1, flash_attention=False, mapped=False),
 ]
 DEMO_EVERY = 40
 """One in so many mutants is of the demo model, whose vocabulary takes long to read."""

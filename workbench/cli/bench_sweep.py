@@ -20,7 +20,9 @@ _SWEEP_ONLY = ("--concurrency", "--model", "--seconds", "--all-levels", "--yes")
 def option_help(name: str, *, default: bool = True) -> str:
     """The help of the option that a field of the form stands for, with its default."""
     field = FIELDS_BY_NAME[name]
-    return field.about[0].lower() + field.about[1:].rstrip(".") + f" ({field.default})" * default
+    return (
+        field.about[0].lower() + field.about[1:].rstrip(".") + f" ({field.default})" * bool(default and field.default)
+    )
 
 
 def add_sweep_arguments(parser: argparse.ArgumentParser) -> None:

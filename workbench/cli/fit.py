@@ -13,6 +13,7 @@ from workbench.core.units import size_text
 from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import Fit, FitModel, FitQuestion
 from workbench.gguf.lora import check_adapter
+from workbench.gguf.placement import check_devices, idle_overrides
 
 PARTS = ("weights_bytes", "kv_bytes", "compute_bytes", "total_bytes")
 """The parts of the memory that a model needs, as `Fit` and `Share` call them."""
@@ -22,13 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = (
         "The memory that a model needs with a given context length, against the memory that is free now. Nothing is "
-        "loaded. Of the parameters, num_batch, num_gpu, type_k, type_v, flash_attn, swa_full and "
-        "use_mmap matter."
+        "loaded. All load parameters matter but the numbers of threads."
     )
     parser.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model")
     parser.add_argument("--ctx", type=int, metavar="N", help="the context length in tokens")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="such as type_k=q8_0")
-    parser.set_defaults(seed=None, max_tokens=None)
+    parser.set_defaults(seed=None, max_tokens=None, format=None, schema=None, grammar=None)
     add_json(parser)
 
 
@@ -50,15 +50,22 @@ def run(options: argparse.Namespace) -> int:
     model, room = FitModel(headers, machine.repacked, adapter), room_on(machine)
     question = model.question(load)
     fit = model.price(question, room)
+    if room.gpus and load.num_gpu:
+        check_devices(load, [gpu.name for gpu in room.gpus])
     largest, most = model.largest_context(question, room), model.most_layers(question, room)
+    experts = model.fewest_cpu_experts(question, room)
     if options.json:
-        print_json(_as_json(question, fit, largest, most, model))
+        print_json(_as_json(question, fit, largest, most, experts, model))
     else:
-        _print(question, fit, largest, most, model)
+        _print(question, fit, largest, most, experts, model)
+        for override in idle_overrides(load.override_tensor, model.tensors):
+            say(f"override_tensor {override} matches no tensor of this model")
     return 0
 
 
-def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> dict[str, object]:
+def _as_json(
+    question: FitQuestion, fit: Fit, largest: int, most: int, experts: int | None, model: FitModel
+) -> dict[str, object]:
     return {
         **{part: getattr(fit, part) for part in PARTS},
         "adapter_bytes": model.adapter_bytes,
@@ -75,6 +82,11 @@ def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: Fi
         "swa_full_bytes": model.full_window_bytes(question),
         "gpu_layers": fit.gpu_layers,
         "most_gpu_layers": most,
+        "cpu_experts": question.cpu_experts,
+        "fewest_cpu_experts": experts,
+        "expert_layers": model.expert_layers,
+        "kv_on_gpus": question.kv_on_gpus,
+        "ubatch": question.ubatch,
         "layers": model.layers,
         "devices": [
             asdict(share.device) | {part: getattr(share, part) for part in PARTS} | {"fits": share.fits}
@@ -83,17 +95,17 @@ def _as_json(question: FitQuestion, fit: Fit, largest: int, most: int, model: Fi
     }
 
 
-def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitModel) -> None:
+def _print(question: FitQuestion, fit: Fit, largest: int, most: int, experts: int | None, model: FitModel) -> None:
     rows = [
         (
             share.device.name,
             *(size_text(getattr(share, part)) for part in PARTS),
-            size_text(share.device.free_bytes),
+            size_text(max(0, share.device.free_bytes - share.device.reserve_bytes)),
             "fits" if share.fits else "does not fit",
         )
         for share in fit.shares
     ]
-    print_table(("device", "weights", "KV cache", "compute", "total", "free", ""), rows)
+    print_table(("device", "weights", "KV cache", "compute", "total", "usable", ""), rows)
     if model.adapter_bytes:
         say(f"\nthe weights include {size_text(model.adapter_bytes)} of the adapter")
     trained = f" of {model.trained_context:,} that it was trained for" if model.trained_context else ""
@@ -107,3 +119,6 @@ def _print(question: FitQuestion, fit: Fit, largest: int, most: int, model: FitM
         say(f"{size_text(price)} {taken} swa_full: window layers with the whole context")
     if len(fit.shares) > 1 or most:
         say(f"layers on GPUs: {fit.gpu_layers} of {model.layers}; at most {most} fit")
+        if model.expert_layers:
+            least = "is not enough" if experts is None else f"is enough for the first {experts}"
+            say(f"all layers on GPUs: with experts on the CPU (num_cpu_moe) {least} of {model.expert_layers}")

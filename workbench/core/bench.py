@@ -10,11 +10,7 @@ from typing import Protocol
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.metrics import per_second
-from workbench.core.parameters import LoadSettings
 from workbench.core.statistics import deviation
-
-CELLS = 256
-"""llama.cpp rounds the context of each sequence up to a multiple of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +25,19 @@ class BenchSettings:
     """The physical batch, in prompt tokens."""
     n_gpu_layers: int = -1
     """-1 is as many as fit, 0 is none."""
+    n_cpu_moe: int = 0
+    """Layers, from the first, whose experts stay on the CPU; -1 is all."""
+    tensor_buft_overrides: str = ""
+    """Patterns of tensor names with their devices, such as `blk\\.0\\.=CPU;output=CUDA0`."""
+    split_mode: str = "layer"
+    tensor_split: str = ""
+    """The shares of the GPUs, such as `3/1`; empty is by their free memory."""
+    main_gpu: int = 0
+    devices: str = "auto"
+    """The GPUs by name, such as `CUDA0/CUDA1`; `auto` is all, `none` is none."""
+    no_kv_offload: int = 0
+    """1 keeps the KV cache in the memory of the host."""
+    load_mode: str = "mmap"
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attn: str = "auto"
@@ -71,20 +80,6 @@ class BenchCase:
     ref: str
     settings: BenchSettings
     test: BenchTest
-
-
-def as_load_settings(settings: BenchSettings, test: BenchTest) -> LoadSettings:
-    """The equivalent load settings, to ask what fits in memory."""
-    own = -(-(test.context // test.sequences) // CELLS) * CELLS
-    return LoadSettings(
-        num_ctx=test.sequences * own,
-        num_batch=settings.n_ubatch,
-        num_gpu=settings.n_gpu_layers,
-        num_thread=settings.n_threads,
-        type_k=settings.type_k,
-        type_v=settings.type_v,
-        flash_attn=settings.flash_attn,
-    )
 
 
 @dataclass(frozen=True, slots=True)

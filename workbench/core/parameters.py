@@ -10,21 +10,22 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal
+from typing import Any
 
 from workbench.core.errors import ParameterError, did_you_mean
 from workbench.core.formats import format_value
+from workbench.core.load_settings import KV_TYPES as KV_TYPES
+from workbench.core.load_settings import LoadSettings as LoadSettings
+from workbench.core.load_settings import load_parameters
+from workbench.core.parameter import INT32 as INT32
+from workbench.core.parameter import Parameter as Parameter
+from workbench.core.parameter import Value as Value
 
-Value = bool | int | float | str | tuple[str, ...]
-
-SPLIT_MODES = ("layer", "row", "none")
 SAMPLERS = ("penalties", "dry", "top_n_sigma", "top_k", "typ_p", "top_p", "min_p", "xtc", "temperature")
 """The samplers in llama.cpp's order, by its names (`common/sampling.cpp`)."""
 OTHER_NAMES = {"temp": "temperature", "typical": "typ_p", "typical_p": "typ_p", "nucleus": "top_p"}
 """Further names of samplers."""
-INT32 = 2**31 - 1
 THINK = ("default", "on", "off", "low", "medium", "high")
-KV_TYPES = ("f16", "f32", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,63 +64,8 @@ class Sampling:
     format: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class LoadSettings:
-    """How a model is loaded. A change takes effect when the model is loaded again."""
-
-    num_ctx: int = 0
-    num_batch: int = 512
-    num_gpu: int = -1
-    split_mode: str = "layer"
-    main_gpu: int = 0
-    num_thread: int = 0
-    use_mmap: bool = True
-    type_k: str = "f16"
-    type_v: str = "f16"
-    flash_attn: str = "auto"
-    swa_full: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """The definition of one parameter."""
-
-    name: str
-    label: str
-    """The name on the screen."""
-    kind: Literal["int", "float", "bool", "choice", "strings", "format"]
-    default: Value
-    help: str
-    low: float = 0
-    """The bounds of a number, both included."""
-    high: float = 0
-    choices: tuple[str, ...] = ()
-    """The allowed values; of `strings`, those of each text."""
-    form: str = ""
-    """A regular expression for each text of `strings`; empty for any text."""
-    form_text: str = ""
-    """The form in words."""
-    reload: bool = False
-    """Whether a change takes effect only when the model is loaded again."""
-    in_modelfile: bool = True
-    """Whether Ollama's Modelfile has a PARAMETER of this name."""
-
-    @property
-    def range_text(self) -> str:
-        """The allowed values in words, such as "a whole number from 0 to 1,024"."""
-        if self.kind == "choice":
-            return f"one of {', '.join(self.choices)}"
-        if self.kind == "bool":
-            return "true or false"
-        if self.kind in ("strings", "format"):
-            return f"names out of {', '.join(self.choices)}" if self.choices else self.form_text or "text"
-        noun = "a whole number" if self.kind == "int" else "a number"
-        # The bound of the integer type alone says nothing.
-        return f"{noun}, {self.low:,} or more" if self.high == INT32 else f"{noun} from {self.low:,} to {self.high:,}"
-
-
 def _table() -> dict[str, Parameter]:
-    sampling, load = Sampling(), LoadSettings()
+    sampling = Sampling()
     # fmt: off
     rows = [
         Parameter("temperature", "Temperature", "float", sampling.temperature,
@@ -191,32 +137,7 @@ def _table() -> dict[str, Parameter]:
         Parameter("format", "Answer format", "format", sampling.format,
                   "The form of the answer, which the model cannot leave; thoughts before it are free.",
                   form_text="json, the file of a JSON schema or a GBNF grammar, or off", in_modelfile=False),
-        Parameter("num_ctx", "Context length", "int", load.num_ctx,
-                  "Tokens that the model can see at once; 0 is its training context, but at most 8192.",
-                  0, INT32, reload=True),
-        Parameter("num_batch", "Batch size", "int", load.num_batch,
-                  "Prompt tokens computed in one step.", 1, 65536, reload=True),
-        Parameter("num_gpu", "GPU layers", "int", load.num_gpu,
-                  "Layers offloaded to the GPU; -1 is as many as fit, 0 is none.", -1, 100000, reload=True),
-        Parameter("split_mode", "Split over GPUs", "choice", load.split_mode,
-                  "layer gives each GPU whole layers, row a part of each matrix, none uses only the main GPU.",
-                  choices=SPLIT_MODES, reload=True, in_modelfile=False),
-        Parameter("main_gpu", "Main GPU", "int", load.main_gpu,
-                  "The GPU that holds the model where split_mode is none, by llama.cpp's numbering.",
-                  0, 255, reload=True),
-        Parameter("num_thread", "Threads", "int", load.num_thread,
-                  "CPU threads; 0 is one per physical core.", 0, 1024, reload=True),
-        Parameter("use_mmap", "Memory map", "bool", load.use_mmap,
-                  "Map the file instead of reading it; pages are loaded when they are used.", reload=True),
-        Parameter("type_k", "K cache type", "choice", load.type_k, "The type of the keys in the KV cache.",
-                  choices=KV_TYPES, reload=True, in_modelfile=False),
-        Parameter("type_v", "V cache type", "choice", load.type_v,
-                  "The type of the values in the KV cache; a quantized one needs flash attention.",
-                  choices=KV_TYPES, reload=True, in_modelfile=False),
-        Parameter("flash_attn", "Flash attention", "choice", load.flash_attn,
-                  "auto lets llama.cpp decide.", choices=("auto", "on", "off"), reload=True, in_modelfile=False),
-        Parameter("swa_full", "Full window cache", "bool", load.swa_full,
-                  "Layers with a sliding window keep the whole context.", reload=True, in_modelfile=False),
+        *load_parameters(),
     ]
     # fmt: on
     return {row.name: row for row in rows}
@@ -275,6 +196,11 @@ def _fits(parameter: Parameter, text: str) -> bool:
     """Whether `text` may be one of the texts of a parameter."""
     if parameter.choices:
         return text in parameter.choices
+    if parameter.regex:
+        try:
+            re.compile(text.partition("=")[0])
+        except re.error:
+            return False
     return not parameter.form or re.fullmatch(parameter.form, text) is not None
 
 
@@ -310,7 +236,8 @@ def parse_value(name: str, text: str) -> Value:
                 return check_value(name, text)
             case _ if parameter.choices or parameter.form:
                 # Names and numbers, unlike texts, contain no separators.
-                return check_value(name, [_full_name(parameter, item) for item in re.split(r"[\s,;|]+", text) if item])
+                items = re.split(rf"[\s{re.escape(parameter.separators)}]+", text)
+                return check_value(name, [_full_name(parameter, item) for item in items if item])
             case _:
                 return (text,)
     except ValueError:

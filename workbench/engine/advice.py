@@ -55,7 +55,7 @@ class LocalAdviser(MemoryAdviser):
                 fit = replace(fit, shares=(own, *fit.shares[1:]))
             if not fit.fits:
                 return False
-            if load.use_mmap:
+            if load.is_mapped:
                 mapped.add(path)
             room = _rest(room, fit)
         return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workbench.core.errors import ModelLoadError
+from workbench.gguf.compute import NO_FLASH_ATTENTION
 from workbench.gguf.header import Value
 from workbench.gguf.layers import cache_widths, head_widths, is_latent, plan_layers
 from workbench.gguf.model import get_text
@@ -19,8 +20,7 @@ def cache_refusal(
     `flash_attention` is False where it is off, and True where it is on or chosen by llama.cpp.
     """
     architecture = get_text(metadata, "general.architecture") or ""
-    # llama.cpp turns it off there, without a word.
-    flash_attention = flash_attention and architecture != "grok"
+    flash_attention = flash_attention and architecture not in NO_FLASH_ATTENTION
     block_k, block_v = (TENSOR_TYPES_BY_NAME[name.upper()].block for name in (type_k, type_v))
     if block_v > 1 and not flash_attention:
         return ModelLoadError("A quantized V cache needs flash attention.", "Set flash_attn to auto, or type_v to f16.")

@@ -7,25 +7,26 @@ than the time between two key presses.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 
 from workbench.core.errors import ModelLoadError
 from workbench.core.parameters import LoadSettings
 from workbench.gguf.cache_types import cache_refusal
 from workbench.gguf.compute import graph_widths
 from workbench.gguf.header import Header
+from workbench.gguf.layers import layer_count
 from workbench.gguf.memory import CELL_PADDING, CacheSettings, cache_bytes_by_layer
 from workbench.gguf.model import get_int, get_text
-from workbench.gguf.weights import host_weights_bytes, weights_by_layer
+from workbench.gguf.placement import ALL_LAYERS, LayerBytes, bytes_by_layer, devices_of_layers
+from workbench.gguf.weights import host_weights_bytes, place_tensors
 
 ALL_THAT_FIT = -1
 """The value of `gpu_layers` for as many as fit."""
 DEFAULT_CONTEXT = 8192
 """The default context length, limited by the context that the model was trained for."""
-UBATCH = 512
-"""Prompt tokens in one graph at most, for any batch size; the default of llama.cpp and llama-bench."""
+OFFLOAD_TOKENS = 32
+"""From this size of a batch on, llama.cpp copies weights of the host to a GPU to multiply by them there."""
 LONGEST_CONTEXT = 2**20
 """The longest context considered where the file does not state the trained one."""
 
@@ -35,8 +36,8 @@ class FitQuestion:
     """Load settings to evaluate."""
 
     n_ctx: int
-    batch: int = 512
-    """Tokens computed at once."""
+    ubatch: int = 512
+    """Prompt tokens in one graph at most."""
     type_k: str = "f16"
     type_v: str = "f16"
     flash_attention: bool = True
@@ -46,6 +47,16 @@ class FitQuestion:
     """Whether the file is memory-mapped."""
     only_gpu: int | None = None
     """The index of the only GPU to use; None for all of them."""
+    devices: tuple[str, ...] = ()
+    """The names of the GPUs to use; empty for all."""
+    split: tuple[float, ...] = ()
+    """The shares of the GPUs in the layers; empty for those of their free memory."""
+    cpu_experts: int = 0
+    """Layers, from the first, whose experts stay on the host; `ALL_LAYERS` for every one."""
+    overrides: tuple[str, ...] = ()
+    """Patterns of tensor names with their devices, as `override_tensor`."""
+    kv_on_gpus: bool = True
+    """Whether the cache of a layer lies on its device; otherwise all caches lie on the host."""
     full_window: bool = False
     """Whether layers with a sliding window keep the whole context."""
 
@@ -143,10 +154,13 @@ class FitModel:
         self._metadata = headers[0].metadata
         self.adapter_bytes = adapter.tensor_bytes if adapter is not None else 0
         """The share of the adapter in the weights; llama.cpp copies adapters and never maps them."""
-        weights = weights_by_layer(headers, adapter)
-        self._input = weights.input
-        self._sums = _sums([*weights.layers, weights.output])
-        self._widths = graph_widths(self._metadata)
+        self.tensors = place_tensors(headers, adapter)
+        """The tensors of the model and of the adapter by layer."""
+        self._layers = layer_count(self._metadata, get_text(self._metadata, "general.architecture") or "")
+        self._parts: tuple[tuple[str, ...], list[LayerBytes]] = (), self._tally(())
+        self.expert_layers = sum(part.experts > 0 for part in self._parts[1])
+        """The number of layers with experts; 0 where the model has none."""
+        self._widths = graph_widths(self._metadata, (tensor for header in headers for tensor in header.tensors))
         self._host_weights = {
             mapped: host_weights_bytes(headers, repacked, mapped=mapped) + self.adapter_bytes
             for mapped in (True, False)
@@ -155,7 +169,7 @@ class FitModel:
     @property
     def layers(self) -> int:
         """The maximum of `gpu_layers`: all layers, and the output."""
-        return len(self._sums) - 1
+        return self._layers + 1
 
     @property
     def trained_context(self) -> int | None:
@@ -167,13 +181,18 @@ class FitModel:
         trained = self.trained_context
         return FitQuestion(
             n_ctx=load.num_ctx or min(trained or DEFAULT_CONTEXT, DEFAULT_CONTEXT),
-            batch=load.num_batch,
+            ubatch=load.ubatch,
             type_k=load.type_k,
             type_v=load.type_v,
             flash_attention=load.flash_attn != "off",
             gpu_layers=load.num_gpu,
-            mapped=load.use_mmap,
+            mapped=load.is_mapped,
             only_gpu=load.main_gpu if load.split_mode == "none" else None,
+            devices=load.devices,
+            split=tuple(map(float, load.tensor_split)),
+            cpu_experts=load.num_cpu_moe,
+            overrides=load.override_tensor,
+            kv_on_gpus=load.offload_kqv,
             full_window=load.swa_full,
         )
 
@@ -191,8 +210,8 @@ class FitModel:
 
     def full_window_bytes(self, question: FitQuestion) -> int:
         """The price of `full_window`: the bytes that it adds to the caches; 0 where no layer has a window."""
-        full, window = (_settings(replace(question, full_window=each)) for each in (True, False))
-        return sum(cache_bytes_by_layer(self._metadata, full)) - sum(cache_bytes_by_layer(self._metadata, window))
+        full, window = (sum(self._caches(replace(question, full_window=each))) for each in (True, False))
+        return full - window
 
     def most_layers(self, question: FitQuestion, room: Room) -> int:
         """The most layers that fit on the GPUs with this context; the output counts as one."""
@@ -211,8 +230,24 @@ class FitModel:
         )
         return min(pads * CELL_PADDING, ceiling)
 
-    def _caches(self, question: FitQuestion) -> list[int]:
-        return _sums(cache_bytes_by_layer(self._metadata, _settings(question)))
+    def fewest_cpu_experts(self, question: FitQuestion, room: Room) -> int | None:
+        """The fewest layers with their experts on the host with which all layers fit; None where that is not enough."""
+        room = _used(question, room)
+        if not room.gpus or not self.expert_layers:
+            return None
+        caches = self._caches(question)
+        found = bisect_left(
+            range(self._layers + 1),
+            True,
+            key=lambda count: self._fit(replace(question, cpu_experts=count), room, caches, self.layers).fits,
+        )
+        return found if found <= self._layers else None
+
+    def _tally(self, overrides: tuple[str, ...]) -> list[LayerBytes]:
+        return bytes_by_layer(self.tensors, self._layers, overrides)
+
+    def _caches(self, question: FitQuestion) -> tuple[int, ...]:
+        return cache_bytes_by_layer(self._metadata, _settings(question))
 
     def _most_layers(self, question: FitQuestion, room: Room, caches: Sequence[int]) -> int:
         return _largest(
@@ -222,23 +257,55 @@ class FitModel:
 
     def _fit(self, question: FitQuestion, room: Room, caches: Sequence[int], layers: int) -> Fit:
         settings = _settings(question)
-        tokens = min(settings.ubatch, settings.cells)
-        compute = self._widths.bytes(tokens, settings.cells, flash_attention=question.flash_attention)
         if not layers:
-            return Fit((Share(room.host, self._host_weights[question.mapped], caches[-1], compute),), 0)
-        first, last = self.layers - layers, len(caches) - 1
-        # With layers on the host, a whole graph is computed there too; otherwise only input and output.
-        host_compute = compute if first else self._widths.host_bytes(tokens, settings.cells)
-        shares = [Share(room.host, self._input + self._sums[first], caches[first], host_compute)]
-        begin = first
-        for gpu, end in zip(room.gpus, _ends(room.gpus, layers), strict=True):
-            if first + end > begin:
-                weights = self._sums[first + end] - self._sums[begin]
-                # The output has no cache.
-                kept = caches[min(first + end, last)] - caches[min(begin, last)]
-                shares.append(Share(gpu, weights, kept, compute))
-                begin = first + end
-        return Fit(tuple(shares), layers)
+            weights = self._host_weights[question.mapped]
+            return Fit((Share(room.host, weights, sum(caches), self._widths.bytes(settings)),), 0)
+        shares = question.split or [max(0, gpu.free_bytes) for gpu in room.gpus]
+        own = devices_of_layers(self._layers, layers, [*shares, *[0] * len(room.gpus)][: len(room.gpus)])
+        placed = self._place(question, room, own)
+        found = []
+        for index, device in enumerate((room.host, *room.gpus)):
+            kept = sum(size for layer, size in enumerate(caches) if index == (own[layer] if question.kv_on_gpus else 0))
+            if not index:
+                # With weights on the host, parts of the graph are computed there too; otherwise only its inputs.
+                widths = self._widths
+                inner = widths.bytes(settings, output=False) if placed.computed else widths.host_bytes(settings)
+                found.append(Share(device, placed.bytes[0], kept, inner))
+            elif index in own or placed.bytes[index]:
+                needed = self._widths.bytes(settings, output=index == own[-1]) if index in own else 0
+                # The first GPU multiplies by the weights of the host, one tensor after the other.
+                needed += placed.computed if index == 1 and settings.ubatch >= OFFLOAD_TOKENS else 0
+                found.append(Share(device, placed.bytes[index], kept, needed))
+        return Fit(tuple(found), layers)
+
+    def _place(self, question: FitQuestion, room: Room, own: Sequence[int]) -> _Placed:
+        """The weights by device, for layers and the output on the devices `own`."""
+        if self._parts[0] != question.overrides:
+            self._parts = question.overrides, self._tally(question.overrides)
+        numbers = {device.name: index for index, device in enumerate(room.gpus, 1)}
+        sizes, computed = [0] * (len(room.gpus) + 1), 0
+        for layer, (part, device) in enumerate(zip(self._parts[1], (*own, 0), strict=True)):
+            experts = 0 if question.cpu_experts == ALL_LAYERS or layer < question.cpu_experts else device
+            sizes[device] += part.rest
+            sizes[experts] += part.experts
+            moved = [(numbers.get(name, 0), size) for name, size in part.moved.items()]
+            for number, size in moved:
+                sizes[number] += size
+            multiplied = not device or (part.experts and not experts) or any(not number for number, _ in moved)
+            # The input is looked up, not multiplied by.
+            if multiplied and layer < len(own):
+                computed = max(computed, part.largest)
+        return _Placed(sizes, computed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """The weights by device."""
+
+    bytes: Sequence[int]
+    """The host first."""
+    computed: int
+    """The bytes of the largest tensor on the host that is multiplied by; 0 for none."""
 
 
 def _largest(high: int, fits: Callable[[int], bool]) -> int:
@@ -248,14 +315,8 @@ def _largest(high: int, fits: Callable[[int], bool]) -> int:
 
 def _used(question: FitQuestion, room: Room) -> Room:
     """The devices that the question allows."""
-    if question.only_gpu is None:
-        return room
-    return Room(room.host, room.gpus[question.only_gpu : question.only_gpu + 1])
-
-
-def _sums(sizes: Iterable[int]) -> list[int]:
-    """Cumulative sums, starting with 0."""
-    return [0, *accumulate(sizes)]
+    gpus = tuple(gpu for gpu in room.gpus if gpu.name in question.devices or not question.devices)
+    return Room(room.host, gpus if question.only_gpu is None else gpus[question.only_gpu : question.only_gpu + 1])
 
 
 def _settings(question: FitQuestion) -> CacheSettings:
@@ -263,14 +324,7 @@ def _settings(question: FitQuestion) -> CacheSettings:
         n_ctx=question.n_ctx,
         type_k=question.type_k,
         type_v=question.type_v,
-        ubatch=min(question.batch, UBATCH),
+        ubatch=question.ubatch,
         full_window=question.full_window,
         flash_attention=question.flash_attention,
     )
-
-
-def _ends(gpus: Sequence[DeviceRoom], layers: int) -> list[int]:
-    """Cumulative numbers of layers by GPU, in proportion to free memory, as llama.cpp splits them."""
-    free = [max(0, gpu.free_bytes) for gpu in gpus]
-    total = sum(free) or 1
-    return [*(-(-taken * layers // total) for taken in _sums(free)[1:-1]), layers]

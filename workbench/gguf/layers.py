@@ -45,6 +45,8 @@ class CacheWidths:
     value: tuple[int, ...]
     index_key: int = 0
     """Width of the index key of sparse attention."""
+    index_value: int = 0
+    """Width of a value beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,8 @@ _WINDOWED: Mapping[str, _Windowed] = {
     "afmoe": _Windowed(4),
     "cohere2": _Windowed(4),
     "cohere2moe": _Windowed(4, dense_first=True),
+    "deepseek4": _Windowed(),
+    "dots3note": _Windowed(),
     "exaone-moe": _Windowed(4),
     "exaone4": _Windowed(4, window=4096),
     "gemma2": _Windowed(2, window=4096),
@@ -125,6 +129,7 @@ def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
     elif architecture == "gemma4":
         own -= get_int(metadata, "gemma4.attention.shared_kv_layers") or 0
     kv_heads = _kv_heads(metadata, architecture, count)
+    widths = get_per_layer(metadata, f"{architecture}.feed_forward_length", count)
     kinds = []
     for layer in range(count):
         if layer >= own or architecture in _CACHELESS:
@@ -133,12 +138,20 @@ def plan_layers(metadata: Mapping[str, Value], architecture: str) -> LayerPlan:
             kind = LayerKind.BOTH
         elif layer in recurrent:
             kind = LayerKind.RECURRENT
+        elif architecture.startswith("nemotron_h") and widths and widths[layer]:
+            # A layer with a feed-forward network has no other function.
+            kind = LayerKind.NONE
         elif kv_heads and kv_heads[layer] == 0:
             kind = LayerKind.NONE
         else:
             kind = LayerKind.WINDOW if layer in windowed else LayerKind.FULL
         kinds.append(kind)
     return LayerPlan(tuple(kinds), window)
+
+
+def is_causal(architecture: str) -> bool:
+    """Whether tokens see those before them, in a cache; otherwise they see those of their batch."""
+    return architecture not in _CACHELESS | {"llama-embed"}
 
 
 def is_hybrid(architecture: str) -> bool:
@@ -194,7 +207,6 @@ def _recurrent_layers(metadata: Mapping[str, Value], architecture: str, trunk: i
     kv_heads = _kv_heads(metadata, architecture, count) or ()
     layers = frozenset(layer for layer, heads in enumerate(kv_heads[:trunk]) if heads == 0)
     if architecture.startswith("nemotron_h"):
-        # A layer with a feed-forward network has no other function.
         widths = get_per_layer(metadata, f"{architecture}.feed_forward_length", count) or (0,) * count
         layers = frozenset(layer for layer in layers if widths[layer] == 0)
     return layers
@@ -233,9 +245,10 @@ def cache_widths(metadata: Mapping[str, Value], architecture: str, plan: LayerPl
     count = len(plan.kinds)
     one = head_widths(metadata, architecture, plan)
     heads = _kv_heads(metadata, architecture, count) or (0,) * count
-    values = (0,) * count if is_latent(metadata, architecture) else one.value
+    values = (0,) * count if is_latent(metadata, architecture) or architecture == "deepseek4" else one.value
     return CacheWidths(
         tuple(width * number for width, number in zip(one.key, heads, strict=True)),
         tuple(width * number for width, number in zip(values, heads, strict=True)),
         one.index_key,
+        max(one.value, default=0) if one.index_key and architecture == "minimax-m3" else 0,
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from workbench.gguf.header import Value
+from workbench.gguf.header import Array, Value
 from workbench.gguf.layers import CacheWidths, LayerKind, cache_widths, layer_count, plan_layers
-from workbench.gguf.model import get_int, get_per_layer, get_text
+from workbench.gguf.model import get_int, get_per_layer, get_text, layer_values
 from workbench.gguf.types import TENSOR_TYPES_BY_NAME
 
+_INDEXED_RATIO = 4
+"""The ratio of compressed layers that have an indexer."""
 CELL_PADDING = 256
 """llama.cpp rounds the context up to a multiple of this."""
 
@@ -80,23 +82,51 @@ def cache_bytes_by_layer(metadata: Mapping[str, Value], settings: CacheSettings)
     plan = plan_layers(metadata, architecture)
     widths = cache_widths(metadata, architecture, plan)
     state = _state_bytes(metadata, architecture, settings.sequences)
+    compressed = _ratios(metadata, architecture, len(plan.kinds))
     sizes = []
     for layer, kind in enumerate(plan.kinds):
         size = state if kind in {LayerKind.RECURRENT, LayerKind.BOTH} else 0
         if kind in {LayerKind.FULL, LayerKind.BOTH}:
             size += settings.streams * settings.cells * _cell_bytes(widths, layer, settings)
         elif kind is LayerKind.WINDOW:
-            size += settings.streams * settings.window_cells(plan.window) * _cell_bytes(widths, layer, settings)
+            size += settings.streams * settings.window_cells(plan.window) * _key_value_bytes(widths, layer, settings)
+        if kind is LayerKind.WINDOW and architecture == "dots3note":
+            # Its sparse attention keeps the keys of every layer.
+            size += settings.streams * settings.cells * row_bytes(settings.type_k, widths.key[layer])
+        if compressed[layer] > 0:
+            cells = _padded(settings.cells // compressed[layer])
+            index = widths.index_key if compressed[layer] == _INDEXED_RATIO else 0
+            size += settings.streams * cells * row_bytes(settings.type_k, widths.key[layer])
+            size += settings.streams * cells * row_bytes(settings.type_k, index)
         sizes.append(size)
+    if architecture == "graniteswitch" and sizes:
+        # Its router is one more layer, with one head.
+        heads = (get_per_layer(metadata, f"{architecture}.attention.head_count_kv", len(sizes)) or (1,))[0] or 1
+        width = widths.key[0] // heads
+        value = width if settings.flash_attention else max(widths.value)
+        cell = row_bytes(settings.type_k, width) + row_bytes(settings.type_v, value)
+        sizes[-1] += settings.streams * settings.cells * cell
     return tuple(sizes)
 
 
+def _ratios(metadata: Mapping[str, Value], architecture: str, count: int) -> Sequence[int]:
+    """Of how many tokens each layer keeps one compressed key beside those of its window; 0 for none (DeepSeek 4)."""
+    ratios = metadata.get(f"{architecture}.attention.compress_ratios") if architecture == "deepseek4" else None
+    listed = (layer_values(ratios, ratios.length) or ()) if isinstance(ratios, Array) else ()
+    found = [ratio if isinstance(ratio, int) else 0 for ratio in listed[:count]]
+    return [*found, *[0] * (count - len(found))]
+
+
 def _cell_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
-    """Bytes of one token in the cache of `layer`."""
+    """Bytes of one token in the cache of `layer`, with its index key."""
+    index = row_bytes(settings.type_k, widths.index_key) + row_bytes(settings.type_v, widths.index_value)
+    return _key_value_bytes(widths, layer, settings) + index
+
+
+def _key_value_bytes(widths: CacheWidths, layer: int, settings: CacheSettings) -> int:
     # Without flash attention, values are stored transposed, in rows of the same width for all layers.
     value = widths.value[layer] if settings.flash_attention else max(widths.value, default=0)
-    size = row_bytes(settings.type_k, widths.key[layer]) + row_bytes(settings.type_v, value)
-    return size + row_bytes(settings.type_k, widths.index_key)
+    return row_bytes(settings.type_k, widths.key[layer]) + row_bytes(settings.type_v, value)
 
 
 def _state_bytes(metadata: Mapping[str, Value], architecture: str, sequences: int) -> int:

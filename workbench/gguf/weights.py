@@ -23,35 +23,38 @@ def _is_tied(tensors: Iterable[TensorInfo]) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightPlan:
-    """The bytes of the weights by their place in the model."""
+class PlacedTensor:
+    """A tensor in its place in the model."""
 
-    layers: tuple[int, ...]
-    output: int
-    """Tensors offloaded with the output layer."""
-    input: int
-    """The token embeddings, which stay in the memory of the host."""
+    name: str
+    layer: int
+    """From 0; `INPUT` for the token embeddings, and the number of layers for the output."""
+    size_bytes: int
 
 
-def weights_by_layer(headers: Sequence[Header], adapter: Header | None = None) -> WeightPlan:
-    """The bytes of the weights by layer; the matrices of a LoRA adapter belong to the tensors they change."""
+INPUT = -1
+"""The place of the token embeddings, which stay in the memory of the host."""
+
+
+def place_tensors(headers: Sequence[Header], adapter: Header | None = None) -> tuple[PlacedTensor, ...]:
+    """The tensors of a model by layer; the matrices of a LoRA adapter belong to the tensors they change."""
     metadata = headers[0].metadata
-    layers = [0] * layer_count(metadata, get_text(metadata, "general.architecture") or "")
+    count = layer_count(metadata, get_text(metadata, "general.architecture") or "")
     tensors = [tensor for header in headers for tensor in header.tensors]
     # With a tied output, the device of the output layer gets a copy of the token embeddings.
     tied = _is_tied(tensors)
-    output = into = 0
+    found = []
     for tensor in (*tensors, *(adapter.tensors if adapter is not None else ())):
-        match = _LAYER.match(tensor.name)
-        if match is not None and int(match[1]) < len(layers):
-            layers[int(match[1])] += tensor.size_bytes
-        elif tensor.name.startswith(_LOOKED_UP):
-            into += tensor.size_bytes
-            if tied and tensor.name == "token_embd.weight":
-                output += tensor.size_bytes
+        match, name, size = _LAYER.match(tensor.name), tensor.name, tensor.size_bytes
+        if match is not None and int(match[1]) < count:
+            found.append(PlacedTensor(name, int(match[1]), size))
+        elif name.startswith(_LOOKED_UP):
+            found.append(PlacedTensor(name, INPUT, size))
+            if tied and name == "token_embd.weight":
+                found.append(PlacedTensor(name, count, size))
         else:
-            output += tensor.size_bytes
-    return WeightPlan(tuple(layers), output, into)
+            found.append(PlacedTensor(name, count, size))
+    return tuple(found)
 
 
 def host_weights_bytes(headers: Sequence[Header], repacked: Container[str], *, mapped: bool = True) -> int:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.lab.bench.fake_bencher import case
-from workbench.core.bench import BenchTest, as_load_settings
+from workbench.core.bench import BenchTest
+from workbench.core.bench_loading import as_bench_settings, as_load_settings
 from workbench.core.errors import ParameterError
 from workbench.core.recipe import Recipe
 from workbench.lab.bench.grid import OPTIONS, Grid, parse_numbers, parse_option, parse_pairs, parse_words
@@ -215,3 +217,31 @@ def test_without_a_word_of_a_modelfile_a_grid_is_what_it_was():
 def test_a_batch_of_a_modelfile_has_to_hold_all_sequences():
     with pytest.raises(ParameterError, match="A batch of 64 tokens"):
         Grid(("m",), sequences=(100,)).described(RECIPES, ()).cases()
+
+
+def test_placement_as_llama_bench_writes_it() -> None:
+    assert parse_option("-ncmoe", "0,2,-1") == (0, 2, -1)
+    assert parse_option("-ot", r"blk\.0=CPU;output=CUDA0,exps=CPU") == (r"blk\.0=CPU;output=CUDA0", "exps=CPU")
+    assert parse_option("-ts", "3/1,1;1") == ("3/1", "1/1")
+    assert parse_option("-dev", "CUDA0/CUDA1,none,auto") == ("CUDA0/CUDA1", "none", "auto")
+    assert parse_option("-nkvo", "0,1") == (0, 1)
+    assert parse_option("-lm", "mmap,dio") == ("mmap", "dio")
+    for option, text in (("-ot", "[=CPU"), ("-ot", "exps"), ("-ts", "3/x"), ("-sm", "tensor"), ("-nkvo", "2")):
+        with pytest.raises(ParameterError):
+            parse_option(option, text)
+
+
+def test_placement_as_load_settings_and_back() -> None:
+    grid = Grid(
+        ("m",), n_cpu_moe=(2,), tensor_buft_overrides=("a=CPU;b=CUDA0",), tensor_split=("3/1",),
+        devices=("CUDA0/CUDA1",), no_kv_offload=(1,), load_mode=("mlock",), n_ubatch=(128,), n_batch=(1024,),
+        n_gpu_layers=(7,),
+    )  # fmt: skip
+    ((_, settings),) = grid.arms()
+    load = as_load_settings(settings, BenchTest(n_prompt=1))
+    assert (load.num_cpu_moe, load.override_tensor, load.tensor_split) == (2, ("a=CPU", "b=CUDA0"), ("3", "1"))
+    assert (load.devices, load.offload_kqv, load.load_mode) == (("CUDA0", "CUDA1"), False, "mlock")
+    assert (load.num_batch, load.num_ubatch) == (1024, 128)
+    assert as_bench_settings(load) == settings
+    none = as_load_settings(replace(settings, devices="none"), BenchTest(n_prompt=1))
+    assert (none.num_gpu, none.devices) == (0, ())

@@ -168,3 +168,11 @@ def test_a_folder_that_is_not_made_yet(tmp_path):
     found = look_at_folder("data_dir", tmp_path / "a/b/c")
     assert (found.exists, found.writable) == (False, True)
     assert 0 < found.free_bytes <= found.total_bytes
+
+
+def test_a_backend_without_a_device_is_named() -> None:
+    (alarm,) = find(replace(SOUND, backends=("CPU", "Vulkan")))
+    assert (alarm.id, alarm.subject) == ("backend-idle", "Vulkan")
+    assert "vulkaninfo" in alarm.hint
+    assert find(replace(SOUND, backends=("CPU", "Vulkan"), devices=(CPU, ComputeDevice("Vulkan0", "gpu")))) == []
+    assert find(replace(SOUND, backends=("CPU",))) == []

@@ -28,12 +28,13 @@ from workbench.core.bench import (
     BenchTarget,
     BenchTest,
     RunTime,
-    as_load_settings,
 )
+from workbench.core.bench_loading import as_load_settings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, EngineError, ModelFileError
 from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.plan import Plan, make_plan
 from workbench.engine.llama.runtime import Job, current_machine, shared_runtime
 from workbench.gguf.check import check_loadable
@@ -74,7 +75,7 @@ class LlamaBencher(Bencher):
             raise CancelledError("Loading was stopped.")
         model = _describe(entry, headers, plan)
         lora = "" if adapter is None else adapter.path
-        load = partial(_load, headers[0].path, lora, plan.settings.num_gpu, on_progress, cancel)
+        load = partial(_load, headers[0].path, lora, plan.settings, on_progress, cancel)
         native, native_adapter, description = await shared_runtime.load(load, lambda loaded: _free(loaded[0]), cancel)
         model = replace(model, description=description)
         if adapter is not None:
@@ -128,13 +129,12 @@ class LlamaBenchTarget(BenchTarget):
 
         asked = as_load_settings(replace(settings, n_gpu_layers=self.model.gpu_layers), test)
         plan = make_plan(self._headers, asked, machine, adapter=self._adapter, guard=self._guard)
-        chosen = replace(settings, n_threads=plan.settings.num_thread)
 
         def make() -> BenchContext:
             if self._weights is None:
                 raise EngineError("This model has been closed.", "Open it again.")
             native, adapter = self._weights
-            self._contexts.append(BenchContext(native, chosen, test, adapter))
+            self._contexts.append(BenchContext(native, plan.settings, test, adapter))
             return self._contexts[-1]
 
         return LlamaBenchRun(await shared_runtime.load(make, lambda unwanted: unwanted.close(), CancelToken()))
@@ -183,12 +183,12 @@ class LlamaBenchRun(BenchRun):
 
 
 def _load(
-    path: str, adapter: str, gpu_layers: int, on_progress: ProgressCallback, cancel: CancelToken
+    path: str, adapter: str, settings: LoadSettings, on_progress: ProgressCallback, cancel: CancelToken
 ) -> tuple[Pointer, Pointer | None, str]:
     """The native model with its adapter, and llama.cpp's description of it."""
     from workbench.engine.llama.weights import describe_weights, load_adapter, load_weights
 
-    model = load_weights(path, gpu_layers=gpu_layers, on_progress=on_progress, cancel=cancel)
+    model = load_weights(path, load=settings, on_progress=on_progress, cancel=cancel)
     try:
         return model, load_adapter(model, adapter) if adapter else None, describe_weights(model)
     except BaseException:

@@ -11,9 +11,10 @@ import random
 import time
 from collections.abc import Generator
 
-from workbench.core.bench import BenchSettings, BenchTest, RunTime
+from workbench.core.bench import BenchTest, RunTime
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, EngineError, ModelLoadError
+from workbench.core.load_settings import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, TokenBatch, api
 from workbench.engine.llama.runtime import Job
@@ -27,12 +28,10 @@ WARM_UP_SEED = 0
 class BenchContext:
     """A context of a native model, and of its native adapter if it has one, for one test.
 
-    The `n_threads` of `settings` has been chosen. The errors are those of `make_context` and `apply_adapter`.
+    Every value of `settings` has been chosen. The errors are those of `make_context` and `apply_adapter`.
     """
 
-    def __init__(
-        self, model: Pointer, settings: BenchSettings, test: BenchTest, adapter: Pointer | None = None
-    ) -> None:
+    def __init__(self, model: Pointer, settings: LoadSettings, test: BenchTest, adapter: Pointer | None = None) -> None:
         self._test = test
         vocab = api.llama_model_get_vocab(model)
         self._vocabulary: int = api.llama_vocab_n_tokens(vocab)
@@ -40,11 +39,9 @@ class BenchContext:
         self._ctx: Pointer = make_context(
             model,
             settings,
-            test.context,
-            settings.n_threads,
+            n_ctx=test.context,
             # A batch without room for one token of each sequence would end the process.
-            n_batch=max(settings.n_batch, test.sequences),
-            n_ubatch=settings.n_ubatch,
+            n_batch=max(settings.num_batch, test.sequences),
             n_seq_max=test.sequences,
             swa_full=False,
         )

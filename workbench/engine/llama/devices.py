@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import psutil
@@ -70,6 +70,15 @@ def list_devices() -> Iterator[ComputeDevice]:
         )
 
 
+def offload_devices(devices: Iterable[ComputeDevice]) -> list[ComputeDevice]:
+    """Those that llama.cpp offloads to by itself: each GPU once, and integrated ones only where there is no other."""
+    found: dict[str, ComputeDevice] = {}
+    for device in devices:
+        if device.is_gpu:
+            found.setdefault(device.pci_id or device.name, device)
+    return [device for device in found.values() if device.kind == "gpu"] or list(found.values())
+
+
 def backend_names() -> list[str]:
     """The backends that are in this build of llama.cpp, such as `CPU` and `CUDA`."""
     count = libggml.ggml_backend_reg_count()
@@ -120,6 +129,6 @@ def repacked_types(system_info: str) -> frozenset[str]:
 def look_at_machine() -> Machine:
     """The hardware, with its free memory."""
     memory = psutil.virtual_memory()
-    gpus = tuple(Gpu(device.name, device.free_bytes or 0) for device in list_devices() if device.is_gpu)
+    gpus = tuple(Gpu(device.name, device.free_bytes or 0) for device in offload_devices(list_devices()))
     info = api.llama_print_system_info().decode("utf-8", "replace")
     return Machine(physical_cores(), memory.total, memory.available, gpus, repacked_types(info))

@@ -171,7 +171,7 @@ class LlamaHost(EngineHost):
                 model.memory_use.device if model.memory_use else plan.backend,
             ),
             layers=model.layers,
-            gpu_layers=min(settings.num_gpu, model.layers + 1),
+            gpu_layers=min(settings.num_gpu, model.layers + 1) if model.gpu_layers is None else model.gpu_layers,
             vocabulary=model.vocabulary.fingerprint,
             has_template=bool(source),
             warnings=tuple(warnings),

@@ -23,9 +23,9 @@ from workbench.engine.llama.context_memory import SEQUENCE, ContextMemory
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.vocabulary import Vocabulary
 from workbench.engine.llama.weights import apply_adapter, load_adapter, load_weights, make_context
-from workbench.gguf.fit import UBATCH
 
 _DECODED, _NO_SLOT, _ABORTED = 0, 1, 2
+_OFFLOADED = re.compile(r"offloaded (\d+)/\d+ layers to GPU")
 _BUFFER_LINE = re.compile(r"(\S+)\s+(model|LoRA|KV|RS|compute|output) buffer size\s*=\s*([\d.]+) MiB")
 
 
@@ -58,23 +58,11 @@ class Model:
         self._ctx: Pointer = None
         try:
             with native.log.collect() as lines:
-                self._model = load_weights(
-                    path,
-                    gpu_layers=settings.num_gpu,
-                    split_mode=settings.split_mode,
-                    main_gpu=settings.main_gpu,
-                    use_mmap=settings.use_mmap,
-                    on_progress=on_progress,
-                    cancel=cancel,
-                )
+                self._model = load_weights(path, load=settings, on_progress=on_progress, cancel=cancel)
                 loaded = load_adapter(self._model, adapter) if adapter else None
                 self._ctx = make_context(
                     self._model,
                     settings,
-                    settings.num_ctx,
-                    settings.num_thread,
-                    n_batch=settings.num_batch,
-                    n_ubatch=min(settings.num_batch, UBATCH),
                     n_seq_max=1,
                     no_perf=True,
                     swa_full=settings.swa_full,
@@ -85,6 +73,7 @@ class Model:
             self.n_ctx: int = api.llama_n_ctx(self._ctx)
             self.n_batch: int = api.llama_n_batch(self._ctx)
             self.weights_bytes: int = api.llama_model_size(self._model)
+            self.gpu_layers = offloaded_layers([text for _, text in lines])
             self.layers: int = api.llama_model_n_layer(self._model)
             """Without the output layer."""
             self.vocabulary = Vocabulary.of(self._model)
@@ -198,6 +187,11 @@ class Model:
         if self._model:
             api.llama_model_free(self._model)
             self._model = None
+
+
+def offloaded_layers(lines: Sequence[str]) -> int | None:
+    """How many layers llama.cpp put on GPUs, the output counted as one; None where it logged none."""
+    return next((int(match[1]) for match in map(_OFFLOADED.search, lines) if match), None)
 
 
 def memory_use(lines: Sequence[str]) -> MemoryUse | None:

@@ -77,6 +77,9 @@ KV_TYPE_IDS = {
 }
 """ggml's numbers of the types that a KV cache can have."""
 
+LOAD_MODE_IDS = {"auto": -1, "none": 0, "mmap": 1, "mlock": 2, "mmap+mlock": 3, "dio": 4}
+"""llama.cpp's numbers of the load modes."""
+
 FLASH_ATTN_IDS = {
     "auto": api.LLAMA_FLASH_ATTN_TYPE_AUTO,
     "on": api.LLAMA_FLASH_ATTN_TYPE_ENABLED,

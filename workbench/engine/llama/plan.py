@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from workbench.core.errors import MemoryShortError, ParameterError
 from workbench.core.parameters import LoadSettings
 from workbench.core.units import size_text
-from workbench.gguf.fit import DeviceRoom, FitModel, Room
+from workbench.gguf.fit import DeviceRoom, Fit, FitModel, Room
 from workbench.gguf.header import Header
 from workbench.gguf.memory import MemoryEstimate
 from workbench.gguf.model import describe
+from workbench.gguf.placement import HOST, check_devices, idle_overrides
 from workbench.gguf.weights import host_weights_bytes
 
 GPU_MARGIN_BYTES = 512 * 2**20
@@ -63,11 +64,38 @@ class Plan:
 
 def _chosen(gpus: Sequence[Gpu], asked: LoadSettings) -> Sequence[Gpu]:
     """The GPUs that layers may go to."""
-    # Without any GPU the number has no meaning: settings come from other machines too.
-    if gpus and asked.num_gpu and asked.main_gpu >= len(gpus):
+    # Without any GPU they have no meaning: settings come from other machines too.
+    if not gpus or not asked.num_gpu:
+        return gpus
+    check_devices(asked, [gpu.name for gpu in gpus])
+    if asked.devices:
+        gpus = [gpu for gpu in gpus if gpu.name in asked.devices]
+    if asked.main_gpu >= len(gpus):
         names = ", ".join(f"{number} is {gpu.name}" for number, gpu in enumerate(gpus))
         raise ParameterError(f"main_gpu cannot be {asked.main_gpu}: there is no such GPU.", f"Of those here, {names}.")
     return gpus[asked.main_gpu : asked.main_gpu + 1] if asked.split_mode == "none" else gpus
+
+
+def _idle(asked: LoadSettings, model: FitModel, machine: Machine) -> Iterator[str]:
+    """Settings without effect on this model or this machine."""
+    elsewhere = [] if machine.gpus else [each for each in asked.override_tensor if not each.endswith(f"={HOST}")]
+    if elsewhere:
+        yield f"override_tensor {', '.join(elsewhere)} has no effect: there is no GPU to use."
+    for override in idle_overrides(asked.override_tensor, model.tensors):
+        yield f"override_tensor {override} matches no tensor of this model."
+    if asked.num_cpu_moe and not model.expert_layers:
+        yield "num_cpu_moe has no effect: this model has no experts."
+
+
+def _overfull(fit: Fit, most: int) -> Iterator[str]:
+    """GPUs that have less memory free than their layers need."""
+    for share in fit.shares[1:]:
+        if not share.fits:
+            usable = max(0, share.device.free_bytes - share.device.reserve_bytes)
+            yield (
+                f"{share.device.name} needs about {size_text(share.total_bytes)} for its layers and has "
+                f"{size_text(usable)}: at most {most} layers (num_gpu) fit."
+            )
 
 
 def make_plan(
@@ -85,7 +113,7 @@ def make_plan(
     Raises:
         MemoryShortError: The model with this context takes more memory than the machine has.
         ModelLoadError: llama.cpp refuses the cache types for this model.
-        ParameterError: There is no such main GPU.
+        ParameterError: The settings name a GPU that is not there.
     """
     gpus = _chosen(machine.gpus, asked)
     warnings = []
@@ -102,6 +130,9 @@ def make_plan(
     settings = replace(asked, num_ctx=n_ctx, num_thread=asked.num_thread or machine.cores, num_gpu=layers)
     if asked.num_gpu > 0 and not machine.gpus:
         warnings.append(f"{asked.num_gpu} layers were asked for on a GPU; this build of llama.cpp has none to use.")
+    warnings += _idle(asked, model, machine)
+    if asked.num_gpu > 0:
+        warnings += _overfull(fit, model.most_layers(question, room))
     host = fit.shares[0].total_bytes
     if guard and host > machine.total_bytes:
         whole = Room(DeviceRoom("CPU", machine.total_bytes), room.gpus)
@@ -120,5 +151,5 @@ def make_plan(
     weights = fit.weights_bytes
     if not layers:
         # Not part of the checks above: the pages of the file that were copied can be reclaimed.
-        weights = host_weights_bytes(headers, machine.repacked, mapped=settings.use_mmap) + model.adapter_bytes
+        weights = host_weights_bytes(headers, machine.repacked, mapped=settings.is_mapped) + model.adapter_bytes
     return Plan(settings, backend, MemoryEstimate(weights, fit.kv_bytes, fit.compute_bytes), tuple(warnings))

@@ -8,13 +8,13 @@ import os
 import time
 from collections.abc import Sequence
 
-from workbench.core.bench import BenchSettings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
 from workbench.core.errors import CancelledError, MemoryShortError, ModelLoadError
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
 from workbench.engine.llama.native import Pointer, api
+from workbench.engine.llama.placement import Placement
 
 _PROGRESS_INTERVAL_S = 0.03
 
@@ -31,27 +31,31 @@ def reason(lines: Sequence[native.LogEntry]) -> str:
     return text.split(": ", 1)[1] if text.startswith("llama_") and ": " in text else text
 
 
+def is_short(lines: Sequence[native.LogEntry]) -> bool:
+    """Whether memory could not be allocated."""
+    return any(level >= logging.ERROR and "alloc" in text for level, text in lines)
+
+
 def load_weights(
     path: str,
-    *,
-    gpu_layers: int,
-    split_mode: str = "layer",
-    main_gpu: int = 0,
-    use_mmap: bool = True,
+    load: LoadSettings,
     on_progress: ProgressCallback,
     cancel: CancelToken,
 ) -> Pointer:
-    """Load the native model of a GGUF file whose header was found valid.
+    """Load the native model of a GGUF file whose header was found valid, with settings that were found possible.
 
     Raises:
         CancelledError: The load was cancelled.
+        MemoryShortError: There is no room for it.
         ModelLoadError: llama.cpp refuses the model.
     """
     params = api.llama_model_default_params()
-    params.n_gpu_layers = gpu_layers
-    params.split_mode = getattr(api, f"LLAMA_SPLIT_MODE_{split_mode.upper()}")
-    params.main_gpu = main_gpu
-    params.load_mode = api.LLAMA_LOAD_MODE_MMAP if use_mmap else api.LLAMA_LOAD_MODE_NONE
+    params.n_gpu_layers = load.num_gpu
+    params.split_mode = getattr(api, f"LLAMA_SPLIT_MODE_{load.split_mode.upper()}")
+    params.main_gpu = load.main_gpu
+    params.load_mode = native.LOAD_MODE_IDS[load.reading]
+    placement = Placement(load)
+    placement.apply(params)
     reported_at = 0.0
 
     def report(fraction: float, _: object) -> bool:
@@ -71,9 +75,13 @@ def load_weights(
             api.llama_model_free(model)
         raise CancelledError("Loading was stopped.")
     if not model:
-        raise ModelLoadError(
-            f"llama.cpp cannot load {path}: {reason(lines)}.", "The log (F12) has llama.cpp's own words."
-        )
+        message = f"llama.cpp cannot load {path}: {reason(lines)}."
+        if is_short(lines):
+            fewer = "Fewer layers on the GPU (num_gpu)" if load.num_gpu else "A smaller quantization"
+            raise MemoryShortError(message, f"{fewer} needs less memory there.")
+        if load.split_mode == "row":
+            raise ModelLoadError(message, "Not every device and model can be split by rows: set split_mode to layer.")
+        raise ModelLoadError(message, "The log (F12) has llama.cpp's own words.")
     if not api.llama_model_has_decoder(model):
         api.llama_model_free(model)
         raise ModelLoadError(f"{path} cannot generate text: it is an encoder.", "Choose a generative model.")
@@ -105,18 +113,21 @@ def apply_adapter(ctx: Pointer, adapter: Pointer) -> None:
         raise ModelLoadError("llama.cpp does not apply the adapter to the context.", "Open the model without it.")
 
 
-def make_context(
-    model: Pointer, settings: LoadSettings | BenchSettings, n_ctx: int, n_threads: int, **values: object
-) -> Pointer:
-    """Make a context with the K and V types and the flash attention of `settings`, and values of its native parameters.
+def make_context(model: Pointer, settings: LoadSettings, **values: object) -> Pointer:
+    """Make a context with these settings, and other values of its native parameters.
 
     Raises:
         MemoryShortError: There is no room for it.
         ModelLoadError: llama.cpp refuses it.
     """
     params = api.llama_context_default_params()
-    params.n_ctx = n_ctx
-    params.n_threads = params.n_threads_batch = n_threads
+    params.n_ctx = settings.num_ctx
+    params.n_batch, params.n_ubatch = settings.num_batch, settings.ubatch
+    params.n_threads = settings.num_thread
+    params.n_threads_batch = settings.num_thread_batch or settings.num_thread
+    params.offload_kqv = settings.offload_kqv
+    # Without layers on a GPU, a build with a GPU would still copy weights there for each prompt.
+    params.op_offload = settings.num_gpu != 0
     params.type_k = native.KV_TYPE_IDS[settings.type_k]
     params.type_v = native.KV_TYPE_IDS[settings.type_v]
     params.flash_attn_type = native.FLASH_ATTN_IDS[settings.flash_attn]
@@ -126,9 +137,10 @@ def make_context(
         ctx = api.llama_init_from_model(model, params)
     if ctx:
         return ctx
-    message = f"llama.cpp cannot make a context of length {n_ctx}: {reason(lines)}."
-    if any(level >= logging.ERROR and "alloc" in text for level, text in lines):
-        raise MemoryShortError(message, "A shorter context (num_ctx) or smaller K and V types need less.")
+    message = f"llama.cpp cannot make a context of length {params.n_ctx}: {reason(lines)}."
+    if is_short(lines):
+        fewer = "Fewer layers on the GPU (num_gpu), a" if settings.num_gpu else "A"
+        raise MemoryShortError(message, f"{fewer} shorter context (num_ctx) or smaller K and V types need less.")
     raise ModelLoadError(message, "Default values for type_k, type_v and flash_attn may help.")
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from workbench.core.bench import BenchCase, Bencher, BenchResult, BenchTarget, BenchTest, ConditionWatch, Sample
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.lab.bench.grid import WEIGHTS_FIELDS
 from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
 Phase = Literal["loading", "warming up", "measuring"]
@@ -63,9 +64,12 @@ def utc_now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def weights_key(case: BenchCase) -> tuple[str, int]:
+WeightsKey = tuple[object, ...]
+
+
+def weights_key(case: BenchCase) -> WeightsKey:
     """The same for cases that can share loaded weights."""
-    return case.ref, case.settings.n_gpu_layers
+    return case.ref, *(getattr(case.settings, name) for name in WEIGHTS_FIELDS)
 
 
 class Bench:
@@ -117,8 +121,8 @@ class Bench:
         self._on_progress = on_progress
         self._began = self._clock()
         target: BenchTarget | None = None
-        opened: tuple[str, int] | None = None
-        refused: dict[tuple[str, int], WorkbenchError] = {}
+        opened: WeightsKey | None = None
+        refused: dict[WeightsKey, WorkbenchError] = {}
         try:
             for case in self._cases:
                 key = weights_key(case)

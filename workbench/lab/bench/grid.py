@@ -9,7 +9,8 @@ from itertools import product
 
 from workbench.core.bench import BenchCase, BenchSettings, BenchTest
 from workbench.core.errors import ParameterError, did_you_mean
-from workbench.core.parameters import KV_TYPES
+from workbench.core.load_settings import KV_TYPES, LOAD_MODES, SPLIT_MODES
+from workbench.core.parameters import parse_value
 from workbench.core.recipe import Recipe
 
 FLASH_ATTN = {"on": "on", "1": "on", "off": "off", "0": "off", "auto": "auto", "-1": "auto"}
@@ -90,8 +91,15 @@ def parse_pairs(text: str, option: str) -> tuple[int, int]:
     return prompt, gen
 
 
-_LOADED_FIRST = ("n_gpu_layers", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "n_threads")
-"""The fields of `BenchSettings` in the order in which they vary: those that need a load change least often."""
+WEIGHTS_FIELDS = (
+    "load_mode", "devices", "split_mode", "main_gpu", "n_gpu_layers", "n_cpu_moe", "tensor_split",
+    "tensor_buft_overrides",
+)  # fmt: skip
+"""The fields of `BenchSettings` that the weights are loaded with."""
+_LOADED_FIRST = (
+    *WEIGHTS_FIELDS, "no_kv_offload", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "n_threads"
+)  # fmt: skip
+"""All of them in the order in which they vary: those that need a load change least often."""
 
 
 class PlanError(ParameterError):
@@ -115,6 +123,14 @@ class Grid:
     n_batch: tuple[int, ...] = (2048,)
     n_ubatch: tuple[int, ...] = (512,)
     n_gpu_layers: tuple[int, ...] = (-1,)
+    n_cpu_moe: tuple[int, ...] = (0,)
+    tensor_buft_overrides: tuple[str, ...] = ("",)
+    split_mode: tuple[str, ...] = ("layer",)
+    tensor_split: tuple[str, ...] = ("",)
+    main_gpu: tuple[int, ...] = (0,)
+    devices: tuple[str, ...] = ("auto",)
+    no_kv_offload: tuple[int, ...] = (0,)
+    load_mode: tuple[str, ...] = ("mmap",)
     type_k: tuple[str, ...] = ("f16",)
     type_v: tuple[str, ...] = ("f16",)
     flash_attn: tuple[str, ...] = ("auto",)
@@ -217,6 +233,14 @@ OPTIONS = {
     "-b": "n_batch",
     "-ub": "n_ubatch",
     "-ngl": "n_gpu_layers",
+    "-ncmoe": "n_cpu_moe",
+    "-ot": "tensor_buft_overrides",
+    "-sm": "split_mode",
+    "-ts": "tensor_split",
+    "-mg": "main_gpu",
+    "-dev": "devices",
+    "-nkvo": "no_kv_offload",
+    "-lm": "load_mode",
     "-ctk": "type_k",
     "-ctv": "type_v",
     "-fa": "flash_attn",
@@ -234,14 +258,32 @@ def differing_options(ways: Sequence[BenchSettings]) -> list[list[str]]:
     return [[f"{SETTING_OPTIONS[name]} {getattr(way, name)}" for name in names] for way in ways]
 
 
-_BOUNDS = {"-t": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST), "--parallel": (1, 256)}
+_BOUNDS = {
+    "-t": (0, 512), "-b": (1, LARGEST), "-ub": (1, LARGEST), "-ngl": (-1, LARGEST), "-ncmoe": (-1, 512),
+    "-mg": (0, 255), "-nkvo": (0, 1), "--parallel": (1, 256),
+}  # fmt: skip
 """The range of an option where it is not 0 to `LARGEST`; 512 threads and 256 sequences are llama.cpp's limits."""
+
+
+_WORDS = {"-ctk": KV_TYPES, "-ctv": KV_TYPES, "-sm": SPLIT_MODES, "-lm": LOAD_MODES}
+_LISTS = {"-ot": ("override_tensor", ";"), "-ts": ("tensor_split", "/"), "-dev": ("devices", "/")}
+"""Options with a list in each value: the load parameter of the list, and its separator."""
+
+
+def _parse_list(text: str, option: str) -> str:
+    name, separator = _LISTS[option]
+    text = text.strip()
+    # llama-bench takes both.
+    found = parse_value(name, text.replace(";", separator) if option == "-ts" else text)
+    return separator.join(found) if isinstance(found, tuple) else text
 
 
 def parse_option(option: str, text: str) -> tuple[int, ...] | tuple[str, ...]:
     """The values of one of `OPTIONS`. Raises ParameterError."""
-    if option in ("-ctk", "-ctv"):
-        return parse_words(text, option, KV_TYPES)
+    if option in _WORDS:
+        return parse_words(text, option, _WORDS[option])
+    if option in _LISTS:
+        return tuple(dict.fromkeys(_parse_list(item, option) for item in text.split(",")))
     if option == "-fa":
         return tuple(dict.fromkeys(FLASH_ATTN[word] for word in parse_words(text, option, tuple(FLASH_ATTN))))
     return parse_numbers(text, option, *_BOUNDS.get(option, (0, LARGEST)))

@@ -24,13 +24,13 @@ from workbench.core.bench import (
     BenchTarget,
     ConditionWatch,
     Sample,
-    as_load_settings,
 )
+from workbench.core.bench_loading import as_load_settings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, MemoryShortError
 from workbench.core.statistics import Comparison, compare
-from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, time_left, weights_key
+from workbench.lab.bench.bench import BenchProgress, OnProgress, Phase, WeightsKey, time_left, weights_key
 from workbench.lab.bench.grid import differing_options
 from workbench.lab.bench.measure import Clock, mark, take_sample, warm_up
 
@@ -191,7 +191,7 @@ class Duel:
 
     async def _make_ready(self, cancel: CancelToken) -> None:
         """Load both, and warm both up; where there is no room for both after all, the design changes."""
-        targets: dict[tuple[str, int], BenchTarget] = {}
+        targets: dict[WeightsKey, BenchTarget] = {}
         try:
             for side in _SIDES:
                 case = self._cases[side]

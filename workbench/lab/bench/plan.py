@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from workbench.core.bench import BenchSettings, BenchTest
+from workbench.core.bench_loading import as_bench_settings, as_load_settings
 from workbench.core.origins import Origins
 from workbench.core.parameters import SAMPLING_NAMES, LoadSettings, Sampling
 from workbench.core.recipe import Recipe
@@ -22,8 +24,10 @@ LATENCY_MARGIN = 256
 """Tokens of context beyond the longest prompt and answer: a prompt has only about the length that was asked for."""
 
 _LOAD_PARAMETERS = {
-    "num_thread": "n_threads", "num_gpu": "n_gpu_layers", "num_batch": "n_ubatch", "type_k": "type_k",
-    "type_v": "type_v", "flash_attn": "flash_attn",
+    "num_thread": "n_threads", "num_batch": "n_batch", "num_ubatch": "n_ubatch", "num_gpu": "n_gpu_layers",
+    "num_cpu_moe": "n_cpu_moe", "override_tensor": "tensor_buft_overrides", "split_mode": "split_mode",
+    "tensor_split": "tensor_split", "main_gpu": "main_gpu", "devices": "devices", "offload_kqv": "no_kv_offload",
+    "load_mode": "load_mode", "type_k": "type_k", "type_v": "type_v", "flash_attn": "flash_attn",
 }  # fmt: skip
 """The load parameters of an ordinary engine that have an option of the bench, and the fields of `Grid` for them."""
 
@@ -161,9 +165,11 @@ class BenchPlan:
         """The settings that a latency test loads a model with."""
         grid = self.grid
         _, load = (self.recipes.get(model) or Recipe()).settings(Sampling(), self.configured)
-        own = {name: getattr(grid, of)[0] for name, of in _LOAD_PARAMETERS.items() if of in grid.given}
-        if {"n_batch", "n_ubatch"} & grid.given:
-            own["num_batch"] = min(grid.n_batch[0], grid.n_ubatch[0])
+        first = BenchSettings(**{of: getattr(grid, of)[0] for of in _LOAD_PARAMETERS.values()})
+        asked = as_load_settings(first, BenchTest(n_prompt=1))
+        own = {name: getattr(asked, name) for name, of in _LOAD_PARAMETERS.items() if of in grid.given}
+        if "num_ubatch" in own and "num_batch" not in own:
+            own["num_batch"] = max(load.num_batch, own["num_ubatch"])
         num_ctx = round(max(self.latency) * 1.1) + max(grid.n_gen) + LATENCY_MARGIN
         return replace(load, **own, num_ctx=num_ctx)
 
@@ -218,15 +224,11 @@ def _carrying(grid: Grid, recipes: Mapping[str, Recipe | None], configured: Load
 
     What a Modelfile sets stays out: as an option it would win over the Modelfile.
     """
-    usual, given = LoadSettings(), set(grid.given)
+    usual, own, given = as_bench_settings(LoadSettings()), as_bench_settings(configured), set(grid.given)
     described = {name for recipe in recipes.values() if recipe is not None for name, _ in recipe.parameters}
     for parameter, name in _LOAD_PARAMETERS.items():
-        value = getattr(configured, parameter)
-        known = name in given or parameter in described or (parameter == "num_batch" and "n_batch" in given)
-        if not known and value != getattr(usual, parameter):
+        value = getattr(own, name)
+        if name not in given and parameter not in described and value != getattr(usual, name):
             given.add(name)
-            if parameter == "num_batch":
-                grid = replace(grid, n_batch=(max(value, *grid.n_batch),), n_ubatch=(value,))
-            else:
-                grid = replace(grid, **{name: (value,)})  # type: ignore[arg-type]
+            grid = replace(grid, **{name: (value,)})  # type: ignore[arg-type]
     return replace(grid, given=frozenset(given))

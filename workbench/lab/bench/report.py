@@ -20,7 +20,8 @@ UNPAIRED = "Two runs at different times: the change includes whatever changed on
 
 _SETTING_COLUMNS = {
     "ngl": "n_gpu_layers", "n_batch": "n_batch", "n_ubatch": "n_ubatch", "type_k": "type_k", "type_v": "type_v",
-    "fa": "flash_attn",
+    "fa": "flash_attn", "ncmoe": "n_cpu_moe", "ot": "tensor_buft_overrides", "sm": "split_mode", "ts": "tensor_split",
+    "mg": "main_gpu", "dev": "devices", "nkvo": "no_kv_offload", "lm": "load_mode",
 }  # fmt: skip
 
 MUCH_CACHED = 50.0
@@ -54,18 +55,19 @@ def as_fields(result: BenchResult, machine: BenchMachine) -> dict[str, object]:
         "type_k": settings.type_k,
         "type_v": settings.type_v,
         "n_gpu_layers": settings.n_gpu_layers,
-        "n_cpu_moe": 0,
-        "split_mode": "layer",
-        "main_gpu": 0,
-        "no_kv_offload": False,
+        "n_cpu_moe": settings.n_cpu_moe,
+        "split_mode": settings.split_mode,
+        "main_gpu": settings.main_gpu,
+        "no_kv_offload": bool(settings.no_kv_offload),
         "flash_attn": _FLASH_NUMBERS[settings.flash_attn],
-        "devices": "auto",
-        "tensor_split": "0.00",
-        "tensor_buft_overrides": "none",
-        "load_mode": "mmap",
+        "devices": settings.devices,
+        "tensor_split": "/".join(f"{float(share):.2f}" for share in settings.tensor_split.split("/") if share)
+        or "0.00",
+        "tensor_buft_overrides": settings.tensor_buft_overrides or "none",
+        "load_mode": settings.load_mode,
         "lazy_mode": "auto",
         "embeddings": False,
-        "no_op_offload": 0,
+        "no_op_offload": int(bool(machine.gpu_info) and not model.gpu_layers),
         "no_host": False,
         "repack": True,
         "fit_target": 0,

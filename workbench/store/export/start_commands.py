@@ -45,15 +45,19 @@ FURTHER_OPTIONS = {
 LOAD_OPTIONS = {
     "num_ctx": "--ctx-size",
     "num_batch": "--batch-size",
+    "num_ubatch": "--ubatch-size",
     "num_gpu": "--n-gpu-layers",
     "split_mode": "--split-mode",
     "main_gpu": "--main-gpu",
     "num_thread": "--threads",
+    "num_thread_batch": "--threads-batch",
     "type_k": "--cache-type-k",
     "type_v": "--cache-type-v",
     "flash_attn": "--flash-attn",
 }
 """The same for load settings; automatic ones are left out."""
+LOAD_LISTS = {"override_tensor": "--override-tensor", "tensor_split": "--tensor-split", "devices": "--device"}
+"""The same for those that are lists."""
 
 
 def start_commands(session: Session, modelfile: str) -> str:
@@ -90,10 +94,7 @@ def _options(sampling: Sampling, load: LoadSettings) -> Iterator[str]:
         value = get_value(sampling, load, name)
         if value != get_value(Sampling(), LoadSettings(), name):
             yield _option(option, value)
-    if not load.use_mmap:
-        yield " \\\n  --no-mmap"
-    if load.swa_full:
-        yield " \\\n  --swa-full"
+    yield from _placement(load)
     for name, option in SAMPLING_OPTIONS.items():
         yield _option(option, get_value(sampling, load, name))
     for name, option in FURTHER_OPTIONS.items():
@@ -101,6 +102,23 @@ def _options(sampling: Sampling, load: LoadSettings) -> Iterator[str]:
         if value != get_value(Sampling(), load, name):
             yield _option(option, value)
     yield from _lists(sampling)
+
+
+def _placement(load: LoadSettings) -> Iterator[str]:
+    """The options of how the file is read, and where its tensors go."""
+    if load.reading == "none":
+        yield " \\\n  --no-mmap"
+    elif load.reading != LoadSettings().reading:
+        yield _option("--load-mode", load.reading)
+    if load.num_cpu_moe:
+        yield " \\\n  --cpu-moe" if load.num_cpu_moe < 0 else _option("--n-cpu-moe", load.num_cpu_moe)
+    if not load.offload_kqv:
+        yield " \\\n  --no-kv-offload"
+    if load.swa_full:
+        yield " \\\n  --swa-full"
+    for name, option in LOAD_LISTS.items():
+        if texts := getattr(load, name):
+            yield _option(option, ",".join(texts))
 
 
 def _lists(sampling: Sampling) -> Iterator[str]:

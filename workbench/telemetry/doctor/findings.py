@@ -35,6 +35,13 @@ _USED_FEATURES = {
     "sve": "SVE",
 }
 """CPU features by Linux's name, and llama.cpp's names for them."""
+_GPU_BACKENDS = {
+    "CUDA": "Type: nvidia-smi (it lists the GPUs; CUDA_VISIBLE_DEVICES can hide them)",
+    "ROCm": "Type: rocminfo (it lists the GPUs; HIP_VISIBLE_DEVICES can hide them)",
+    "Vulkan": "Type: vulkaninfo --summary (software devices are used only where GGML_VK_VISIBLE_DEVICES names them)",
+    "SYCL": "Type: sycl-ls",
+}
+"""Backends for GPUs by ggml's name, and what to look at where one finds no device."""
 _AGAIN = f"{PIP} {BINDING}"
 _MUCH_SLOWER_WITHOUT = frozenset({"avx2", "fma", "f16c", "asimddp"})
 
@@ -81,6 +88,8 @@ class Facts:
     build_features: Mapping[str, bool] | None = None
     """None where llama.cpp could not be loaded."""
     archs: tuple[int, ...] = ()
+    backends: tuple[str, ...] = ()
+    """What the build can compute with, such as `CPU` and `CUDA`."""
     devices: tuple[ComputeDevice, ...] | None = None
     gpus: tuple[GpuSample, ...] = ()
     sources: tuple[SourceState, ...] = ()
@@ -113,6 +122,7 @@ def find(facts: Facts) -> list[Alarm]:
         *(Alarm("gpu-driver", "warning", state.reason, subject=state.source)
           for state in facts.sources if state.status == "down"),
         *_undriven(facts),
+        *_idle_backends(facts),
         *unused_gpus(
             [sample.gpu for sample in facts.gpus],
             # After a crash the list is incomplete.
@@ -145,6 +155,16 @@ def _engine(facts: Facts) -> list[Alarm]:
         text = f"llama.cpp failed while it looked for devices: {facts.engine_problem}"
         hint = f"Update the driver of the GPU; or, to compute on the processor, type: {_AGAIN}"
     return [Alarm("engine", "error", text, hint), *alarms]
+
+
+def _idle_backends(facts: Facts) -> Iterator[Alarm]:
+    """Backends for GPUs that are in the build and find no device."""
+    if facts.engine_problem or facts.devices is None or any(device.is_gpu for device in facts.devices):
+        return
+    for backend in facts.backends:
+        if (check := _GPU_BACKENDS.get(backend)) is not None:
+            text = f"This build of llama.cpp has the backend {backend}, which finds no device: the CPU computes."
+            yield Alarm("backend-idle", "warning", text, check, backend)
 
 
 def _undriven(facts: Facts) -> Iterator[Alarm]:

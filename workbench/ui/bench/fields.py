@@ -90,6 +90,20 @@ FIELDS = (
     BenchField("type_v", "V type", "-ctv", "f16", "Type of the values in the KV cache, such as q8_0.", _LOAD),
     BenchField("n_gpu_layers", "GPU layers", "-ngl", "-1", "Layers on the GPUs; -1 is as many as fit, 0 is none.",
                _LOAD, meanings=(("-1", "as many as fit"), ("0", "none"))),
+    BenchField("n_cpu_moe", "CPU experts", "-ncmoe", "0", "Layers, from the first, with their experts on the CPU; "
+               "-1 is all.", _LOAD, meanings=(("0", "none"), ("-1", "all layers"))),
+    BenchField("no_kv_offload", "KV on CPU", "-nkvo", "0", "1 keeps the KV cache off the GPUs.", _LOAD,
+               meanings=(("0", "on the GPUs"), ("1", "in RAM"))),
+    BenchField("devices", "GPUs", "-dev", "auto", "The GPUs by name, such as CUDA0/CUDA1; auto is all, none is none.",
+               _LOAD),
+    BenchField("split_mode", "Split", "-sm", "layer", "How several GPUs share the model: layer, row or none.", _LOAD),
+    BenchField("tensor_split", "Shares", "-ts", "", "Shares of the GPUs, such as 3/1; empty is by their free memory.",
+               _LOAD),
+    BenchField("main_gpu", "Main GPU", "-mg", "0", "The only GPU where the split is none, by its number.", _LOAD),
+    BenchField("load_mode", "Load mode", "-lm", "mmap", "How the file is read: mmap, mlock, mmap+mlock, dio or none.",
+               _LOAD),
+    BenchField("tensor_buft_overrides", "Overrides", "-ot", "", "Devices of tensors by patterns, such as "
+               "blk.0.=CPU;output=CUDA0.", _LOAD, wide=True),
     BenchField("flash_attn", "Flash attn", "-fa", "auto", "Flash attention: on, off or auto.", _LOAD),
     BenchField("server", "Server", "--server", "", "The server's address, such as http://127.0.0.1:8000#MODEL; "
                "empty for that of the model above.", _SWEEP, single=True, wide=True),

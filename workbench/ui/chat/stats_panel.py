@@ -49,7 +49,7 @@ def _model_lines(readings: StatsReadings, width: int) -> list[Content]:
     if model.bits_per_weight is not None:
         facts.insert(1 if model.quant else 0, f"{model.bits_per_weight:.2f} bpw")
     if info.gpu_layers:
-        facts.append(f"{info.gpu_layers} of {fmt.count(info.layers)} layers on the GPU")
+        facts.append(f"{info.gpu_layers} of {fmt.count(info.layers and info.layers + 1)} layers on the GPU")
     second = "  ".join(facts)[:width]
     return [styled((clean_line(model.name)[:width], "gauge--model")), styled((second, "gauge--label"))]
 

@@ -57,7 +57,13 @@ _MEANINGS: dict[tuple[str, Value | None], str] = {
     ("num_ctx", 0): "automatic",
     ("num_gpu", -1): "as many as fit",
     ("num_gpu", 0): "none",
+    ("num_cpu_moe", 0): "none",
+    ("num_cpu_moe", -1): "all layers",
     ("num_thread", 0): "one per physical core",
+    ("num_thread_batch", 0): "as for the answer",
+    ("tensor_split", ()): "by free memory",
+    ("devices", ()): "all",
+    ("override_tensor", ()): "none",
 }
 
 
@@ -68,9 +74,11 @@ def _unescape(escaped: re.Match[str]) -> str:
     return "\n" if escaped[1] == "n" else escaped[1]
 
 
-def shown(value: Value) -> str:
-    """A value as it is typed."""
+def shown(parameter: Parameter, value: Value) -> str:
+    """A value of a parameter as it is typed."""
     if isinstance(value, tuple):
+        if parameter.form or parameter.choices:
+            return parameter.separators[0].join(value)
         return SEPARATOR.join(item.replace("\\", "\\\\").replace("\n", "\\n") for item in value)
     return value or "off" if isinstance(value, str) else fmt.value(value)
 
@@ -81,7 +89,7 @@ def typed(parameter: Parameter, text: str) -> Value:
     Raises:
         ParameterError: The text is not a value of the parameter.
     """
-    if parameter.kind == "strings":
+    if parameter.kind == "strings" and not (parameter.form or parameter.choices):
         items = [_ESCAPED.sub(_unescape, item) for item in text.split(SEPARATOR)]
         return check_value(parameter.name, [item for item in items if item])
     return parse_value(parameter.name, text.strip())
@@ -110,7 +118,7 @@ class ParameterField(Horizontal):
         """The accepted values, where the text is invalid."""
         self._initial = value
         self._origin = origin
-        self._initial_text = clean_line(shown(value))
+        self._initial_text = clean_line(shown(parameter, value))
 
     def compose(self) -> ComposeResult:
         parameter = self.parameter
@@ -150,7 +158,7 @@ class ParameterField(Horizontal):
                 parts.append("needs a reload")
             elif self.value != self.parameter.default or self._origin:
                 parts.append("this chat" if self.changed else self._origin)
-                parts.append(f"default {shown(self.parameter.default) or 'none'}")
+                parts.append(f"default {shown(self.parameter, self.parameter.default) or 'none'}")
             note = " · ".join(part for part in parts if part)
         self.note.update(note)
 

@@ -126,4 +126,4 @@ class SettingsDialog(Dialog[Settings | None]):
     def action_default(self) -> None:
         for each in self.query(ParameterField):
             if each.has_focus_within:
-                each.input.value = shown(each.parameter.default)
+                each.input.value = shown(each.parameter, each.parameter.default)

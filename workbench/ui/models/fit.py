@@ -22,6 +22,7 @@ KEPT = 64
 """Files that are kept as read, at most."""
 SETTLE_SECONDS = 0.08
 """How long the cursor has to rest on a model before its file is read."""
+NO_GPU = "This build of llama.cpp sees no GPU."
 UNKNOWN = "The layout of this file is unknown: its memory cannot be estimated."
 
 
@@ -134,11 +135,32 @@ class FitEstimator:
             if not estimate.largest:
                 raise ParameterError("No context fits with these settings.")
             self.what_if = self.what_if.put("num_ctx", estimate.largest)
+        elif estimate is not None and name == "num_cpu_moe":
+            self.what_if = self.what_if.put(name, self._experts(estimate, step))
+        elif estimate is not None and name == "devices":
+            self.what_if = self.what_if.put(name, self._next_devices())
         elif estimate is not None:
             if not estimate.gpus:
-                raise ParameterError("This build of llama.cpp sees no GPU.")
+                raise ParameterError(NO_GPU)
             layers = max(0, min(estimate.model.layers, estimate.fit.gpu_layers + step))
             self.what_if = self.what_if.put("num_gpu", layers)
+
+    def _experts(self, estimate: FitEstimate, step: int) -> int:
+        """More layers with their experts on the CPU, or fewer."""
+        count = estimate.model.layers - 1
+        if not estimate.model.expert_layers:
+            raise ParameterError("This model has no experts.")
+        now = self.what_if.settings.num_cpu_moe
+        return max(0, min(count, (count if now < 0 else now) + step))
+
+    def _next_devices(self) -> tuple[str, ...]:
+        """Each GPU alone, and then all of them."""
+        names = [gpu.name for gpu in self._room.gpus] if self._room else []
+        if not names:
+            raise ParameterError(NO_GPU)
+        ways = [(), *((name,) for name in names)]
+        now = self.what_if.settings.devices
+        return ways[(ways.index(now) + 1) % len(ways)] if now in ways else ()
 
     def try_context(self, text: str) -> None:
         """Try the context that was typed; no text changes nothing. Raises ParameterError."""
@@ -159,6 +181,8 @@ class FitEstimate:
     """The most layers that fit on the GPUs."""
     gpus: int
     """The number of GPUs."""
+    experts: int | None = None
+    """The fewest layers with their experts on the CPU with which all layers fit on the GPUs; None where none do."""
     closing: str = ""
     """The open model, if it has to be closed before this one fits."""
 
@@ -198,7 +222,8 @@ def estimate_fit(
         if not fit.fits and cleared != before and (second := model.price(question, cleared)).fits:
             fit, before, closing = second, cleared, open_now.model.label if open_now is not None else ""
         largest, most = model.largest_context(question, before), model.most_layers(question, before)
-        return FitEstimate(model, question, fit, largest, most, len(room.gpus), closing)
+        experts = model.fewest_cpu_experts(question, before)
+        return FitEstimate(model, question, fit, largest, most, len(room.gpus), experts, closing)
     except (ArithmeticError, LookupError, TypeError, ValueError):
         return None
 

@@ -37,7 +37,7 @@ def fit_summary(estimate: FitEstimate) -> tuple[str, str]:
 def fit_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], width: int) -> list[Content]:
     """The memory of each device, the summary, and the settings that can be changed.
 
-    `keys` are those for context, K, V, GPU layers, flash attention, batch, window cache, and the longest context.
+    `keys` are those beside the settings, and last the one for the longest context.
     """
     words, style = fit_summary(estimate)
     size = estimate.model.adapter_bytes
@@ -58,9 +58,10 @@ def _device_lines(shares: Sequence[Share], width: int) -> list[Content]:
     """A table in one unit, so that its columns can be added; below each device, how full it would be."""
     most = max((share.total_bytes for share in shares), default=0)
     unit, factor = ("GiB", GIB) if most >= 1000 * MIB else ("MiB", MIB)
+    names = min(8, max((5, *(len(share.device.name) for share in shares))))
     table = Table[Share](
         [
-            Column(unit, lambda share: share.device.name, 5, style="rows--strong"),
+            Column(unit, lambda share: share.device.name, names, style="rows--strong"),
             Column("weights", lambda share: f"{share.weights_bytes / factor:.1f}", 7, right=True),
             Column("KV", lambda share: f"{share.kv_bytes / factor:.1f}", 7, right=True),
             Column("compute", lambda share: f"{share.compute_bytes / factor:.1f}", 7, right=True),
@@ -92,6 +93,7 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
     if estimate.gpus and settings.num_gpu < 0:
         layers += ", auto"
     refusal = estimate.fit.refusal
+    capped = f", at most {settings.num_batch:,}" if settings.num_ubatch > settings.num_batch else ""
     rows = [
         ("context", f"{question.n_ctx:,}", "num_ctx", too_long),
         ("K cache", settings.type_k, "type_k", refusal is not None),
@@ -100,6 +102,11 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
         ("flash attention", settings.flash_attn, "flash_attn", refusal is not None),
         ("batch", f"{settings.num_batch:,}", "num_batch", False),
         ("full windows", _window_text(estimate), "swa_full", False),
+        ("micro-batch", f"{settings.num_ubatch:,}{capped}", "num_ubatch", False),
+        ("load mode", settings.reading, "load_mode", False),
+        ("experts on CPU", _experts_text(estimate), "num_cpu_moe", False),
+        ("KV cache on GPU", ("yes" if settings.offload_kqv else "no") * bool(estimate.gpus), "offload_kqv", False),
+        ("GPUs", (", ".join(settings.devices) or "all") * (estimate.gpus > 1), "devices", False),
     ]
     lines = []
     for key, (label, value, name, wrong) in zip(keys, rows, strict=False):
@@ -111,11 +118,25 @@ def _setting_lines(estimate: FitEstimate, what_if: WhatIf, keys: Sequence[str], 
     lines.append(_setting("longest that fits", f"  {longest}", "", keys[-1], width))
     if estimate.gpus:
         lines.append(_setting("most GPU layers", f"  {estimate.most} of {estimate.model.layers}", "", "", width))
+    if estimate.gpus and estimate.model.expert_layers:
+        fewest = (
+            "all, and more" if estimate.experts is None else f"{estimate.experts} of {estimate.model.expert_layers}"
+        )
+        lines.append(_setting("fewest experts", f"  {fewest}", "", "", width))
     if too_long:
         lines += paragraph("The context is longer than the model was trained for.", width, 0, "rows--warning")
     if refusal is not None:
         lines += paragraph(refusal.hint, width, 0, "rows--warning")
     return lines
+
+
+def _experts_text(estimate: FitEstimate) -> str:
+    """How many layers have their experts on the CPU; empty without experts or GPUs."""
+    count = estimate.model.expert_layers
+    if not count or not estimate.gpus:
+        return ""
+    kept = estimate.question.cpu_experts
+    return f"{count if kept < 0 else min(kept, count)} of {count}"
 
 
 def _window_text(estimate: FitEstimate) -> str:

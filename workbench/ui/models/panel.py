@@ -19,7 +19,10 @@ from workbench.ui.services import Services
 _PATH_ROWS = 3
 """Rows of a path at most; of a longer one, the end is shown."""
 KeyFor = Callable[[str], str]
-_TRIALS = ("shorter longer", "type_k", "type_v", "fewer_layers more_layers", "flash", "batch", "window", "longest")
+_TRIALS = (
+    "shorter longer", "type_k", "type_v", "fewer_layers more_layers", "flash", "batch", "window", "micro_batch",
+    "load_mode", "fewer_experts more_experts", "kv_offload", "devices", "longest",
+)  # fmt: skip
 """The bindings beside the settings in `fit_lines`."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from workbench.core.errors import ParameterError
+from workbench.core.load_settings import LOAD_MODES
 from workbench.core.parameters import LoadSettings, Sampling, Value, check_value, with_values
 
 CELLS = 256
@@ -22,6 +23,9 @@ CHOICES: Mapping[str, Sequence[Value]] = {
     "type_v": CACHE_TYPES,
     "flash_attn": FLASH,
     "num_batch": BATCHES,
+    "num_ubatch": BATCHES,
+    "offload_kqv": (True, False),
+    "load_mode": LOAD_MODES,
     "swa_full": (False, True),
 }
 """The values of each setting that is changed by going through a list."""
