@@ -180,7 +180,7 @@ def test_killed_and_interrupted_it_continues_and_never_leaves_a_wrong_file(hub, 
     hub.content.files = {"Tiny-Q4_K_M.gguf": data}
     faults = hub.content.faults
     kept = 0
-    for stop in (signal.SIGKILL, signal.SIGKILL, signal.SIGINT):
+    for stop in (signal.SIGKILL, signal.SIGINT):
         faults.slow_s = 0.01
         process = start(tmp_path)
         for line in process.stdout:

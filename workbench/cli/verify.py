@@ -82,5 +82,6 @@ def _print(found: Sequence[Verification]) -> None:
         stated = "the digest is right" if each.expected else "nothing states its digest"
         say(f"{each.path}: {'; '.join(each.problems) if each.problems else f'sound, {stated}'}")
         say(f"  SHA-256 {each.sha256}")
-    if not all(each.ok for each in found):
-        note("Fetch it again: move the file away, then run `workbench pull`.")
+    for each in found:
+        if not each.ok:
+            note(f"To fetch it again, remove {each.path.resolve()} and run `workbench pull`.")

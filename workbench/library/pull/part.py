@@ -35,6 +35,15 @@ def boot_id() -> str:
     return ""
 
 
+def _parsed(header: bytes) -> dict[str, object]:
+    """The header of a record; empty where it is none."""
+    try:
+        found = json.loads(header)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def part_path(folder: Path, name: str) -> Path:
     """The unfinished file of `name`."""
     return folder / f"{name}{PART_SUFFIX}"
@@ -62,38 +71,33 @@ class PartFile:
                 )
             self.fd = os.open(path, _FLAGS, 0o666)
             self._blocks = -(-size // BLOCK)
-            self._written = array("I", bytes(4 * self._blocks))
             self._unflushed = 0
             self._first_open = 0
-            self._load(json.dumps({"version": 1, "size": size, "digest": digest, "boot": boot_id()}).encode())
+            self._load(digest)
         except BaseException:
             self.close(flush=False)
             raise
         self.resumed = self.done
 
-    def _load(self, header: bytes) -> None:
+    def _load(self, digest: str) -> None:
         """Continue what the record describes where that is the same file; else begin anew."""
-        raw = os.pread(self._record_fd, _HEADER + 8 * self._blocks, 0)
-        try:
-            before, now = json.loads(raw[:_HEADER]), json.loads(header)
-        except ValueError:
-            before, now = {}, {"new": True}
-        same_boot = isinstance(before, dict) and bool(before.get("boot")) and before.get("boot") == now.get("boot")
-        same_file = isinstance(before, dict) and all(before.get(key) == now.get(key) for key in ("size", "digest"))
-        is_whole = len(raw) == _HEADER + 8 * self._blocks and os.fstat(self.fd).st_size == self.size
-        if same_file and is_whole:
-            begin = _HEADER if same_boot else _HEADER + 4 * self._blocks
-            counts = array("I", raw[begin : begin + 4 * self._blocks])
-            self._written = array("I", (min(count, self._length(index)) for index, count in enumerate(counts)))
-        else:
+        header = {"version": 1, "size": self.size, "digest": digest, "boot": boot_id()}
+        width = 4 * self._blocks
+        raw = os.pread(self._record_fd, _HEADER + 2 * width, 0)
+        before = _parsed(raw[:_HEADER])
+        written, flushed = raw[_HEADER : _HEADER + width], raw[_HEADER + width :]
+        is_same = all(before.get(key) == header[key] for key in ("version", "size", "digest"))
+        if not is_same or len(flushed) != width or os.fstat(self.fd).st_size != self.size:
+            written = flushed = bytes(width)
+            os.ftruncate(self._record_fd, 0)
             os.ftruncate(self.fd, 0)
             os.ftruncate(self.fd, self.size)
-            os.ftruncate(self._record_fd, 0)
-        counts_now = self._written.tobytes()
-        flushed = counts_now if same_file and is_whole and not same_boot else raw[_HEADER + 4 * self._blocks :]
-        if not (same_file and is_whole):
-            flushed = bytes(4 * self._blocks)
-        os.pwrite(self._record_fd, header.ljust(_HEADER) + counts_now + flushed, 0)
+        elif not header["boot"] or before.get("boot") != header["boot"]:
+            written = flushed
+        counts = enumerate(array("I", written))
+        self._written = array("I", (min(count, self._length(index)) for index, count in counts))
+        start = json.dumps(header).encode().ljust(_HEADER)
+        os.pwrite(self._record_fd, start + self._written.tobytes() + flushed, 0)
 
     def _length(self, index: int) -> int:
         return min(BLOCK, self.size - index * BLOCK)

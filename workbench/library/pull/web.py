@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,11 +20,14 @@ import httpx
 from workbench.core.errors import BrokenOffError, PullError, RateLimitError, WorkbenchError
 from workbench.core.servers import origin
 
+log = logging.getLogger(__name__)
+
 LARGEST_ANSWER = 32 * 2**20
 """The maximum size of a response that is read whole, in bytes."""
 MOST_REDIRECTS = 5
 RETRIED = frozenset({408, 429, 500, 502, 503, 504})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_WORTH_SAYING_S = 5.0
 _RATE_LIMIT = re.compile(r";\s*r=(?P<left>\d+)\s*;\s*t=(?P<seconds>\d+)")
 
 
@@ -70,6 +74,8 @@ class Patience:
                 f"{host} takes no more requests from here for {asked:.0f} s.",
                 "Run the command again after that: what was fetched is kept. A token (HF_TOKEN) raises the limit.",
             )
+        if asked is not None and asked >= _WORTH_SAYING_S:
+            log.warning("%s asks to wait %.0f s.", host, asked)
         await self.sleep(self.base_s * 2 ** min(failures - 1, 4) if asked is None else asked)
 
 
@@ -171,15 +177,19 @@ class Web:
         failures = 0
         while True:
             failures += 1
+            tries = self.patience.tries
             try:
                 answer = await self._once(method, url, headers, most)
             except (httpx.TransportError, httpx.DecodingError) as error:
                 reason, asked = self.transport.error(url, error), None
+                if isinstance(error, httpx.ConnectError):
+                    # Mostly a wrong address or no network: a person waits for the answer.
+                    tries = min(tries, 2)
             else:
                 if answer.status not in RETRIED:
                     return answer
                 reason, asked = overloaded(url, answer.status), answer.headers
-            if failures >= self.patience.tries:
+            if failures >= tries:
                 raise reason from None
             await self.patience.wait(failures, asked, host_of(url))
 
