@@ -35,6 +35,7 @@ SCRIPTS = (
     "remote_overhead",
     "sweep_cost",
     "formats",
+    "pull",
 )
 
 ARGUMENTS = {"tui_speed": ("--lock",)}
