@@ -123,7 +123,12 @@ def test_a_pull_writes_the_layout_of_the_hugging_face_cache(registry) -> None:
     assert (folder / "refs" / "main").read_bytes() == COMMIT.encode()
     assert (there.cache / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
     assert [path.name for path in (folder / "blobs").iterdir()] == [digest]
-    assert (result.size_bytes, result.digests[0], result.already, result.resumed_bytes) == (len(BIG), digest, False, 0)
+    assert (result.size_bytes, result.sha256[result.path], result.already, result.resumed_bytes) == (
+        len(BIG),
+        digest,
+        False,
+        0,
+    )
     assert there.progress[-1].done_bytes == there.progress[-1].total_bytes == len(BIG)
 
 

@@ -140,7 +140,7 @@ async def _pull_from_hub(options: argparse.Namespace, workers: Workers, registri
     cache, into = cache_folder(find_places()), _into(options)
     result = await puller.pull_from_hub(registries.hub, repository, files, cache, into, report)
     if into is not None:
-        workers.pulled.remember(dict(zip(result.files, result.digests, strict=True)))
+        workers.pulled.remember(result.sha256)
     _show(options, report, result)
     return 0
 
@@ -156,7 +156,7 @@ async def _pull_from_ollama(
     report = _Progress(as_json=options.json)
     into = _into(options) or workers.paths.models_dir / model.folder
     result = await Puller(registries.web, try_lock).pull_from_ollama(registry, model, into, report)
-    workers.pulled.remember(dict(zip(result.files, result.digests, strict=True)))
+    workers.pulled.remember(result.sha256)
     _show(options, report, result)
     return 0
 
@@ -206,7 +206,7 @@ def _time_text(seconds: float) -> str:
 def _show(options: argparse.Namespace, report: _Progress, result: PullResult) -> None:
     if options.json:
         fields = ("size_bytes", "resumed_bytes", "seconds", "already")
-        figures = {"sha256": result.digests[0], **{name: getattr(result, name) for name in fields}}
+        figures = {"sha256": result.sha256.get(result.path), **{name: getattr(result, name) for name in fields}}
         modelfile = str(result.modelfile) if result.modelfile else None
         print_json({"path": str(result.path), "files": list(map(str, result.files)), "modelfile": modelfile, **figures})
         return

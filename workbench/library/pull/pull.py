@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,8 +58,8 @@ class PullResult:
     """The file to open."""
     files: tuple[Path, ...]
     """All of its files, the picture encoder last."""
-    digests: tuple[str, ...]
-    """Of each file: SHA-256."""
+    sha256: Mapping[Path, str]
+    """Of each file; small files of git have none."""
     size_bytes: int
     resumed_bytes: int
     """Bytes that an earlier run had fetched."""
@@ -183,8 +183,9 @@ class Puller:
         meter.note(0, 0, force=True)
         target.finish()
         paths = tuple(target.path(file) for file in files)
+        digests = {path: file.digest for path, file in zip(paths, files, strict=True) if len(file.digest) == 64}
         seconds = time.monotonic() - begun
-        return PullResult(paths[0], paths, tuple(file.digest for file in files), meter.total, resumed, seconds, already)
+        return PullResult(paths[0], paths, digests, meter.total, resumed, seconds, already)
 
     async def _pull_file(self, file: RemoteFile, target: Target, locate: Locate, meter: _Meter) -> int | None:
         """Fetch one file; gives the bytes that an earlier run had fetched, None where it was whole."""
