@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from workbench.lab.bench.record import BenchRecord
     from workbench.lab.evals.blind_record import BlindRecord
     from workbench.lab.evals.record import EvalRecord
+    from workbench.lab.quality.logits import LogitHost
+    from workbench.lab.quality.record import QualityRecord
     from workbench.store.kept_runs import RunFolder
     from workbench.store.pulled import PulledFiles
 
@@ -193,6 +195,23 @@ class Workers:
         from workbench.store.pulled import PulledFiles
 
         return PulledFiles(self.paths.pulled_file)
+
+    @cached_property
+    def logits(self) -> LogitHost:
+        """Opens models for their logits."""
+        from workbench.engine.llama.logits import LlamaLogitHost
+
+        return LlamaLogitHost(self.catalog.resolve, memory_guard=self.config.memory_guard)
+
+    @cached_property
+    def quality_runs(self) -> RunFolder[QualityRecord]:
+        """The kept measurements of quality."""
+        from workbench.core.errors import QualityError
+        from workbench.lab.quality.record import QualityRecord
+        from workbench.store.kept_runs import RunFolder
+
+        name, command = "measurement of quality", "workbench quality"
+        return RunFolder(self.paths.quality_dir, QualityRecord, QualityError, name, command)
 
     def watching(self, machine: BenchMachine) -> AbstractContextManager[ConditionWatch]:
         """Records disturbances of measurements inside the `with` block."""

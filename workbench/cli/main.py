@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": "measure the speed of models, and which of two is faster",
     "eval": "ask models your own prompts, check the answers, and say which is better",
     "abx": "vote on the answers of two models without their names",
+    "quality": "measure how much quantizations and cache types differ from a reference on a text",
     "models": "list the models on this machine",
     "pull": "fetch a model from Hugging Face or Ollama's registry",
     "verify": "check the digest and the data of a model's files",

@@ -40,6 +40,7 @@ WorkbenchError
 ├── BenchRunError
 ├── PackError
 ├── EvalError
+├── QualityError
 └── ModelfileError
 
 Every one has a stable `kind` (the `--json` form shows it), a `message` that says what is wrong and where, and a
@@ -229,6 +230,10 @@ class PackError(WorkbenchError, kind="pack"):
 
 class EvalError(WorkbenchError, kind="eval"):
     """An evaluation or a blind test that makes no sense, or a kept one that cannot be found, read or written."""
+
+
+class QualityError(WorkbenchError, kind="quality"):
+    """A measurement of quality that cannot be made, or a kept one that cannot be found, read or written."""
 
 
 class ModelfileError(WorkbenchError, kind="modelfile"):

@@ -36,7 +36,7 @@ class Paths:
     config_dir: Path
     """What the user writes: the configuration and themes."""
     data_dir: Path
-    """What must not be lost: sessions, exports and benchmark runs."""
+    """What must not be lost: sessions, exports and kept runs."""
     state_dir: Path
     """What may be lost, but is useful: the log, the records of loads."""
     cache_dir: Path
@@ -55,6 +55,7 @@ class Paths:
     bench_dir = _Below("data_dir", "bench")
     evals_dir = _Below("data_dir", "evals")
     blind_dir = _Below("data_dir", "blind")
+    quality_dir = _Below("data_dir", "quality")
     log_file = _Below("state_dir", "workbench.log")
     """The log of the engine and the program."""
     loads_file = _Below("state_dir", "loads.json")
@@ -70,7 +71,7 @@ class Paths:
     @property
     def private_folders(self) -> tuple[Path, ...]:
         """The folders of files that hold private words: conversations, prompts, logs and figures of models."""
-        experiments = self.races_dir, self.bench_dir, self.evals_dir, self.blind_dir
+        experiments = self.races_dir, self.bench_dir, self.evals_dir, self.blind_dir, self.quality_dir
         return self.data_dir, self.state_dir, self.exports_dir, *experiments, self.prompts_dir
 
     def as_dict(self) -> dict[str, Path]:

@@ -32,14 +32,12 @@ from workbench.core.bench import (
 from workbench.core.bench_loading import as_load_settings
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import ProgressCallback
-from workbench.core.errors import CancelledError, EngineError, ModelFileError
+from workbench.core.errors import CancelledError, EngineError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.engine.llama.plan import Plan, make_plan
+from workbench.engine.llama.plan import Plan, make_plan, read_files
 from workbench.engine.llama.runtime import Job, current_machine, shared_runtime
-from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
-from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe
 from workbench.gguf.weights import decode_bytes
 
@@ -65,7 +63,8 @@ class LlamaBencher(Bencher):
 
     @override
     async def open(self, case: BenchCase, on_progress: ProgressCallback, cancel: CancelToken) -> LlamaBenchTarget:
-        entry, headers, adapter = await asyncio.to_thread(self._read, case.ref)
+        entry = await asyncio.to_thread(self._resolve, case.ref)
+        headers, adapter = await asyncio.to_thread(read_files, entry)
         machine = await current_machine()
         # Each test checks the memory of its own context.
         least = as_load_settings(case.settings, BenchTest(n_prompt=1))
@@ -87,15 +86,6 @@ class LlamaBencher(Bencher):
                 read_bytes=None if model.read_bytes is None else model.read_bytes + adapter.tensor_bytes,
             )
         return LlamaBenchTarget((native, native_adapter), model, headers, adapter, guard=self._guard)
-
-    def _read(self, ref: str) -> tuple[ModelEntry, tuple[Header, ...], Header | None]:
-        """The model, the headers of its files, and that of its adapter."""
-        entry = self._resolve(ref)
-        if entry.path is None:
-            raise ModelFileError(f"{entry.name} has no file to time.", "Name a .gguf file, or `demo`.")
-        headers = check_loadable(entry.path)
-        adapter = entry.adapter_path
-        return entry, headers, None if adapter is None else check_adapter(adapter, headers)
 
 
 class LlamaBenchTarget(BenchTarget):

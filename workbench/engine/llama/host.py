@@ -22,13 +22,11 @@ from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.checkpoints import CheckpointLimits
 from workbench.engine.llama.jinja import shared_jinja
-from workbench.engine.llama.plan import Plan, make_plan
+from workbench.engine.llama.plan import Plan, make_plan, read_files
 from workbench.engine.llama.runtime import current_machine, shared_runtime
 from workbench.engine.llama.states import StateCache
 from workbench.engine.llama.template import CHATML, ChatTemplate, PromptTemplate, open_template
-from workbench.gguf.check import check_loadable
 from workbench.gguf.header import Header
-from workbench.gguf.lora import check_adapter
 from workbench.gguf.model import describe, get_text
 from workbench.gguf.recommended import recommended_sampling
 
@@ -119,10 +117,7 @@ class LlamaHost(EngineHost):
         entry = self._resolve(ref)
         if entry.recipe is None or not entry.recipe.template:
             shared_jinja.start()
-        if entry.path is None:
-            raise ModelFileError(f"{entry.name} has no file to load.", "Choose another model.")
-        headers = check_loadable(entry.path)
-        adapter = None if entry.adapter_path is None else check_adapter(entry.adapter_path, headers)
+        headers, adapter = read_files(entry)
         facts = describe(headers[0], headers[1:])
         known = replace(
             entry,

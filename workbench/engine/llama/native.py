@@ -219,19 +219,19 @@ class PieceCache:
         return self._buffer.raw[:size]
 
 
-def tokenize(vocab: Pointer, text: str, *, add_special: bool = False) -> list[int]:
-    """The token ids of `text`, in which lone surrogates are replaced. The text of control tokens stands for those.
+def tokenize(vocab: Pointer, text: str, *, add_special: bool = False, parse_special: bool = True) -> list[int]:
+    """The token ids of `text`, in which lone surrogates are replaced.
 
-    `add_special` adds the tokens that the model requires at the start and the end (BOS, EOS). A long text can overflow
-    the stack: `Vocabulary` cuts it.
+    `add_special` adds the tokens that the model requires at the start and the end (BOS, EOS). With `parse_special` the
+    text of a control token stands for it. A long text can overflow the stack: `Vocabulary` cuts it.
     """
     data = text.encode("utf-8", "replace")
     room = len(data) + 8
     tokens = (api.llama_token * room)()
-    count = api.llama_tokenize(vocab, data, len(data), tokens, room, add_special, True)
+    count = api.llama_tokenize(vocab, data, len(data), tokens, room, add_special, parse_special)
     if count < 0:
         tokens = (api.llama_token * -count)()
-        count = api.llama_tokenize(vocab, data, len(data), tokens, -count, add_special, True)
+        count = api.llama_tokenize(vocab, data, len(data), tokens, -count, add_special, parse_special)
     found: list[int] = tokens[:count]
     return found
 

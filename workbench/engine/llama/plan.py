@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from workbench.core.errors import MemoryShortError, ParameterError
+from workbench.core.errors import MemoryShortError, ModelFileError, ParameterError
+from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.units import size_text
+from workbench.gguf.check import check_loadable
 from workbench.gguf.fit import DeviceRoom, Fit, FitModel, Room
 from workbench.gguf.header import Header
+from workbench.gguf.lora import check_adapter
 from workbench.gguf.memory import MemoryEstimate
 from workbench.gguf.model import describe
 from workbench.gguf.placement import HOST, check_devices, idle_overrides
@@ -47,6 +50,19 @@ def room_on(machine: Machine) -> Room:
     """The free memory of `machine`."""
     gpus = tuple(DeviceRoom(gpu.name, gpu.free_bytes, GPU_MARGIN_BYTES) for gpu in machine.gpus)
     return Room(DeviceRoom("CPU", machine.available_bytes), gpus)
+
+
+def read_files(entry: ModelEntry) -> tuple[tuple[Header, ...], Header | None]:
+    """The headers of the files of a model, and that of its adapter.
+
+    Raises:
+        ModelFileError: It has no file, or one that cannot be loaded.
+    """
+    if entry.path is None:
+        raise ModelFileError(f"{entry.name} has no file to load.", "Name a .gguf file, or `demo`.")
+    headers = check_loadable(entry.path)
+    adapter = entry.adapter_path
+    return headers, None if adapter is None else check_adapter(adapter, headers)
 
 
 @dataclass(frozen=True, slots=True)

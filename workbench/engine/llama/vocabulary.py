@@ -96,6 +96,10 @@ class Vocabulary:
         tokens = native.tokenize(self.native, "\n" + text)
         return tokens[len(before) :] if tokens[: len(before)] == before else native.tokenize(self.native, text)
 
+    def tokenize_text(self, text: str) -> list[int]:
+        """The tokens of a text in which the texts of control tokens are words, with the BOS that the model requires."""
+        return self._tokenize(text, add_special=True, parse_special=False)
+
     def controls(self, template: str) -> ControlTexts:
         """The texts that only `template` may use as tokens, of those that llama.cpp finds in any text.
 
@@ -105,17 +109,18 @@ class Vocabulary:
         control, user_defined = self._whole_texts
         return ControlTexts(control, [text for text in user_defined if text in template or text in MARKS])
 
-    def _tokenize(self, *parts: str, add_special: bool) -> list[int]:
+    def _tokenize(self, *parts: str, add_special: bool, parse_special: bool = True) -> list[int]:
         if self.groups_from_the_end:
             parts = tuple(piece for part in parts for piece in numbers_apart(part))
         text, *more = parts
         # The other kinds of tokenizer have no rule, and some add a space to the beginning of every call.
         has_rule = api.llama_vocab_type(self.native) == api.LLAMA_VOCAB_TYPE_BPE
         if not more and not (has_rule and len(text) > LONGEST_PIECE):
-            return native.tokenize(self.native, text, add_special=add_special)
+            return native.tokenize(self.native, text, add_special=add_special, parse_special=parse_special)
         if has_rule:
             pieces = (piece for part in (text, *more) for piece in self.pieces(part))
-            tokens = [token for piece in pieces for token in native.tokenize(self.native, piece)]
+            words = (native.tokenize(self.native, piece, parse_special=parse_special) for piece in pieces)
+            tokens = [token for found in words for token in found]
         else:
             tokens = native.tokenize(self.native, text)
             for part in more:

@@ -1,0 +1,266 @@
+"""`workbench quality`: perplexity and divergence over a text."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import re
+from functools import partial
+from pathlib import Path
+
+from workbench.cli.composition import Workers, compose, describe_problem
+from workbench.cli.main import INTERRUPTED
+from workbench.cli.options import MODEL_HELP, add_json
+from workbench.cli.output import error_text, note, print_json, print_table, say
+from workbench.cli.progress import ProgressLine, stoppable
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import ParameterError, WorkbenchError
+from workbench.core.parameters import Sampling, Value, find_parameter, parse_value, with_values
+from workbench.core.recipe import Recipe
+from workbench.core.servers import is_server_ref
+from workbench.core.session import Session
+from workbench.core.user_path import user_path
+from workbench.lab.bench.bench import time_text
+from workbench.lab.quality.job import QualityJob, QualityPlan, QualityProgress
+from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.record import QualityRecord
+from workbench.lab.quality.report import FORMS, as_csv, as_json, as_markdown, beside
+from workbench.store.documents import write_document
+
+_SETTING = re.compile(r"[a-z_]+=")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.description = (
+        "Perplexity and KL divergence of candidates from a reference, as llama-perplexity defines them, with intervals "
+        "that hold for correlated tokens. Settings follow a model after commas, such as demo,type_k=q8_0; without a "
+        "model they are those of the reference: ,type_k=q8_0,type_v=q8_0. Ctrl+C keeps what is done."
+    )
+    parser.add_argument("models", metavar="MODEL", nargs="*", help=f"the reference, then candidates: {MODEL_HELP}")
+    text = parser.add_argument_group("the text, one of")
+    text.add_argument("--text", metavar="FILE", help="a UTF-8 text file")
+    text.add_argument("--session", metavar="ID", help="the messages of a stored conversation; `last` is the newest")
+    text.add_argument("--sessions", metavar="N", type=int, help="the messages of the last N conversations")
+    parser.add_argument("--ctx", metavar="N", type=int, default=512, help="the tokens of a chunk (512)")
+    parser.add_argument(
+        "--depth",
+        metavar="N",
+        type=int,
+        default=0,
+        help="tokens of the text before each chunk, also in the context (0)",
+    )
+    parser.add_argument("--chunks", metavar="N", type=int, help="the most chunks; without it, the whole text")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a load parameter of all models"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_true", help="print one row of CSV a candidate")
+    form.add_argument("--markdown", action="store_true", help="print Markdown, as without it")
+    parser.add_argument("--list", action="store_true", help="list the kept measurements")
+    parser.add_argument(
+        "--show", metavar="ID", nargs="+", help="show one of them (`last` is the newest), or two beside each other"
+    )
+    add_json(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Measure, or show what was measured; 130 where the user stopped it."""
+    workers = compose()
+    if options.output:
+        options.output = user_path(options.output)
+        if options.output.suffix.casefold() not in FORMS:
+            raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
+    if options.list or options.show:
+        if options.models:
+            raise ParameterError("--list and --show measure nothing.", "Leave out the models.")
+        return _list(options, workers) if options.list else _show(options, workers)
+    for problem in workers.problems:
+        note(describe_problem(problem, workers.paths.config_file))
+    return asyncio.run(_measure(options, workers, _plan(options, workers)))
+
+
+def _plan(options: argparse.Namespace, workers: Workers) -> QualityPlan:
+    if len(options.models) < 2:
+        raise ParameterError(
+            "A reference and at least one candidate are needed.",
+            "Write `workbench quality REF CANDIDATE… --text FILE`.",
+        )
+    for name, value, least in (
+        ("--ctx", options.ctx, 8),
+        ("--depth", options.depth, 0),
+        ("--chunks", options.chunks, 1),
+    ):
+        if value is not None and value < least:
+            raise ParameterError(f"{name} {value} is too small.", f"It is {least} or more.")
+    common = _values(options.set, "--set")
+    reference, own = _split(options.models[0])
+    if not reference:
+        raise ParameterError("The reference has no model.", f"The first argument is {MODEL_HELP}.")
+    specs = [_spec(workers, reference, {**common, **own}, own)]
+    for word in options.models[1:]:
+        ref, changed = _split(word)
+        inherited = {} if ref else own
+        specs.append(_spec(workers, ref or reference, {**common, **inherited, **changed}, {**inherited, **changed}))
+    name, text = _text(options, workers)
+    words = ["quality", *options.models]
+    for option in ("text", "session", "sessions", "chunks"):
+        if (value := getattr(options, option)) is not None:
+            words += [f"--{option}", str(value)]
+    words += ["--ctx", str(options.ctx), *(["--depth", str(options.depth)] if options.depth else [])]
+    words += [word for given in options.set for word in ("--set", given)]
+    return QualityPlan(specs[0], tuple(specs[1:]), name, text, options.ctx, options.depth, options.chunks, tuple(words))
+
+
+def _split(word: str) -> tuple[str, dict[str, Value]]:
+    """A model and the settings that follow it after commas."""
+    parts = word.split(",")
+    count = len(parts)
+    while count > 1 and _SETTING.match(parts[count - 1]):
+        count -= 1
+    return ",".join(parts[:count]), _values(parts[count:], word)
+
+
+def _values(assignments: list[str], where: str) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals:
+            raise ParameterError(f"{where}: {assignment!r} has no value.", "Write NAME=VALUE.")
+        value = parse_value(name.strip(), text)
+        if not find_parameter(name.strip()).reload or name.strip() == "num_ctx":
+            raise ParameterError(
+                f"{where}: {name.strip()} does not change the distributions of a text.",
+                "Set type_k, type_v, flash_attn, num_gpu or num_thread; the context is --ctx and --depth.",
+            )
+        found[name.strip()] = value
+    return found
+
+
+def _spec(workers: Workers, ref: str, values: dict[str, Value], shown: dict[str, Value]) -> ModelSpec:
+    if is_server_ref(ref):
+        raise ParameterError(f"{ref}: a server does not report the logits of a text.", "Choose a model file.")
+    recipe = workers.catalog.resolve(ref).recipe
+    _, load = (recipe or Recipe()).settings(Sampling(), workers.config.load)
+    _, load = with_values(Sampling(), load, values)
+    return ModelSpec(ref, load, " ".join(f"{name}={value}" for name, value in shown.items()))
+
+
+def _text(options: argparse.Namespace, workers: Workers) -> tuple[str, str]:
+    given = [name for name in ("text", "session", "sessions") if getattr(options, name) is not None]
+    if len(given) != 1:
+        raise ParameterError("One text is needed.", "Write --text FILE, --session ID or --sessions N.")
+    if options.text is not None:
+        return options.text, _read(user_path(options.text))
+    if options.session is not None:
+        session = asyncio.run(workers.sessions.open_session(options.session))
+        return f"session {session.id}", _words([session])
+    if options.sessions < 1:
+        raise ParameterError(f"--sessions {options.sessions} is too small.", "It is 1 or more.")
+    return f"the last {options.sessions} sessions", asyncio.run(_last_sessions(workers, options.sessions))
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise ParameterError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        hint = "Convert it first, such as with `iconv -f LATIN1 -t UTF-8`."
+        raise ParameterError(f"{path} is not UTF-8 text (byte {error.start:,}).", hint) from None
+
+
+async def _last_sessions(workers: Workers, count: int) -> str:
+    summaries = await workers.sessions.summaries(figures=False)
+    newest = sorted(summaries, key=lambda each: -each.updated_at)[:count]
+    return _words([await workers.sessions.open_session(each.id) for each in newest])
+
+
+def _words(sessions: list[Session]) -> str:
+    """The messages of conversations as one text, without the markup of a template."""
+    return "\n\n".join(turn.message.content for session in sessions for turn in session.turns)
+
+
+async def _measure(options: argparse.Namespace, workers: Workers, plan: QualityPlan) -> int:
+    return await stoppable(partial(_run, options, workers, plan))
+
+
+async def _run(options: argparse.Namespace, workers: Workers, plan: QualityPlan, cancel: CancelToken) -> int:
+    line = ProgressLine()
+    job = QualityJob(plan, workers, lambda progress: line.say(_state(progress)))
+    cancel.on_set(job.stop)
+    try:
+        await job.run()
+    finally:
+        line.clear()
+    record = job.record
+    if record is None:
+        return INTERRUPTED
+    for text in job.warnings:
+        note(f"workbench: {text}")
+    _print(options, record)
+    kept = f"kept as {record.id}: workbench quality --show {record.id}"
+    note(kept if job.unkept is None else f"workbench: {error_text(job.unkept)}")
+    written = await _write(options, record)
+    if record.interrupted:
+        note("stopped: the results until then are above")
+        return INTERRUPTED
+    return 0 if written else 1
+
+
+def _state(progress: QualityProgress) -> str:
+    left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
+    figures = []
+    for found in progress.figures:
+        if found is not None:
+            interval = found.kld_interval
+            ends = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
+            figures.append(f"KLD {found.mean_kld:.4f}{ends}")
+    return f"{progress.fraction:4.0%}  {progress.phase}{left}  {'  '.join(figures)}".rstrip()[:150]
+
+
+def _print(options: argparse.Namespace, record: QualityRecord) -> None:
+    if options.json:
+        print_json(as_json(record))
+    else:
+        say((as_csv if options.csv else as_markdown)(record).rstrip("\n"))
+
+
+async def _write(options: argparse.Namespace, record: QualityRecord) -> bool:
+    """Write the file that was asked for; False where that fails."""
+    if not options.output:
+        return True
+    try:
+        path = await write_document(options.output, FORMS[options.output.suffix.casefold()](record))
+    except WorkbenchError as error:
+        note(f"workbench: {error_text(error)}")
+        return False
+    note(f"Written to {path}")
+    return True
+
+
+def _list(options: argparse.Namespace, workers: Workers) -> int:
+    records = workers.quality_runs.records()
+    if options.json:
+        print_json([{"id": each.id, "at": each.at, "text": each.text, "command": each.command} for each in records])
+    elif not records:
+        note("No measurements of quality are kept yet.")
+    else:
+        rows = [(each.id, each.reference.label, str(len(each.candidates)), each.text) for each in records]
+        print_table(("id", "reference", "candidates", "text"), rows)
+    return 0
+
+
+def _show(options: argparse.Namespace, workers: Workers) -> int:
+    if len(options.show) > 2:
+        raise ParameterError("--show takes one measurement or two.", "Write --show ID, or --show ID ID.")
+    records = [workers.quality_runs.load(name) for name in options.show]
+    if len(records) == 2:
+        if options.json:
+            print_json([as_json(each) for each in records])
+        else:
+            say(beside(*records))
+        return 0
+    _print(options, records[0])
+    return 0 if asyncio.run(_write(options, records[0])) else 1

@@ -1,0 +1,1 @@
+"""How much a quantization, a cache type or another setting changes the distributions of a model."""

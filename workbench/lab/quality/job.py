@@ -1,0 +1,267 @@
+"""The one orchestrator of a measurement over a text, for the screen and the command line."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+
+from workbench.core.bench import Bencher
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import MemoryAdviser
+from workbench.core.errors import CancelledError, QualityError, WorkbenchError
+from workbench.core.models import ModelEntry
+from workbench.lab.bench.bench import time_left, utc_now
+from workbench.lab.quality.figures import Figures, TokenFigures, figures
+from workbench.lab.quality.logits import LogitHost, LogitModel, LogitModels, ModelSpec
+from workbench.lab.quality.passes import Chunk, Passes, PassProgress
+from workbench.lab.quality.positions import Alternatives
+from workbench.lab.quality.record import (
+    PackedTokens,
+    QualityBook,
+    QualityCandidate,
+    QualityModel,
+    QualityRecord,
+    WorstPlace,
+)
+
+FEWEST_CTX = 8
+"""The shortest chunk, in tokens."""
+
+WORST = 10
+"""Places that are kept with their words."""
+
+_BEFORE = 12
+"""Tokens that are shown before a place."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityPlan:
+    """What is measured: models over a text."""
+
+    reference: ModelSpec
+    candidates: tuple[ModelSpec, ...]
+    name: str
+    """Of the text."""
+    text: str
+    n_ctx: int = 512
+    depth: int = 0
+    """Tokens of the text before each chunk that are in the context too."""
+    most_chunks: int | None = None
+    """None for all."""
+    command: tuple[str, ...] = ()
+    """The arguments of `workbench` that reproduce it."""
+
+
+class QualityTools(Protocol):
+    """Everything that a measurement needs."""
+
+    @property
+    def logits(self) -> LogitHost:
+        """Opens models for their logits."""
+
+    @property
+    def adviser(self) -> MemoryAdviser:
+        """Estimates which models fit in memory together."""
+
+    @property
+    def bencher(self) -> Bencher:
+        """Describes the machine."""
+
+    @property
+    def quality_runs(self) -> QualityBook:
+        """The kept measurements."""
+
+    def digest(self, model: ModelEntry) -> Awaitable[str]:
+        """The digest of a model's file; empty where it has none that can be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityProgress:
+    """How far a measurement is."""
+
+    phase: str
+    fraction: float
+    left_s: float | None
+    """An estimate of the time left, in seconds; None where nothing is known yet."""
+    figures: tuple[Figures | None, ...]
+    """Those of each candidate so far."""
+
+
+class QualityJob:
+    """One measurement. It can be observed while it runs, and stopped; what is done by then is kept.
+
+    `on_progress` is called in the event loop.
+    """
+
+    def __init__(
+        self,
+        plan: QualityPlan,
+        tools: QualityTools,
+        on_progress: Callable[[QualityProgress], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.plan = plan
+        self._tools = tools
+        self._on_progress = on_progress
+        self._clock = clock
+        self._cancel = CancelToken()
+        self._specs = (plan.reference, *plan.candidates)
+        self._passes = Passes(tools.logits, tools.adviser, self._specs, plan.depth + plan.n_ctx)
+        self._worst: list[list[WorstPlace]] = [[] for _ in plan.candidates]
+        self._figures: list[Figures | None] = [None] * len(plan.candidates)
+        self._tokens = 0
+        self._began: float | None = None
+        self.record: QualityRecord | None = None
+        """What is known so far; None before the first chunk of the reference."""
+        self.unkept: WorkbenchError | None = None
+        """Why the record could not be kept."""
+        self.warnings: tuple[str, ...] = ()
+        """Notes on how the models were opened, each once."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._cancel.is_set
+
+    def stop(self) -> None:
+        """Stop; from any thread."""
+        self._cancel.set()
+
+    async def run(self) -> None:
+        """Measure and keep the record.
+
+        Raises:
+            QualityError: The text is shorter than a chunk, vocabularies differ, or a model gave no number.
+            WorkbenchError: A model cannot be opened, or CancelledError before the first chunk.
+        """
+        plan = self.plan
+        if plan.n_ctx < FEWEST_CTX:
+            raise QualityError(f"A chunk of {plan.n_ctx} tokens is too short.", f"It has at least {FEWEST_CTX}.")
+        machine = await self._tools.bencher.machine()
+        base = QualityRecord(
+            id=self._tools.quality_runs.new_id(),
+            at=utc_now(),
+            command=plan.command,
+            machine=machine,
+            text=plan.name,
+            text_sha256=hashlib.sha256(plan.text.encode("utf-8", "replace")).hexdigest(),
+            tokens=0,
+            n_ctx=plan.n_ctx,
+            depth=plan.depth,
+            planned_chunks=0,
+            reference=QualityModel("", plan.reference.ref, "", 0, "", plan.reference.settings, ""),
+            reference_tokens=PackedTokens("", ""),
+        )
+        loop = asyncio.get_running_loop()
+
+        def show(progress: PassProgress) -> None:
+            loop.call_soon_threadsafe(self._show, progress)
+
+        try:
+            await self._passes.run(self._split, self._cancel, show, self._after_chunk)
+        except CancelledError:
+            if not self._passes.reference:
+                raise
+        self.record = await self._recorded(base)
+        try:
+            await self._tools.quality_runs.keep(self.record)
+        except WorkbenchError as error:
+            self.unkept = error
+
+    async def _split(self, models: LogitModels) -> Sequence[Chunk]:
+        plan = self.plan
+        tokens = await models.tokenize(plan.text)
+        self._tokens = len(tokens)
+        count = (len(tokens) - plan.depth) // plan.n_ctx
+        if count < 1:
+            length = plan.depth + plan.n_ctx
+            raise QualityError(
+                f"The text has {len(tokens):,} tokens, and one chunk needs {length:,}.",
+                "Use a longer text, or a smaller --ctx." if not plan.depth else "Use a longer text, or less --depth.",
+            )
+        count = min(count, plan.most_chunks or count)
+        length, first = plan.depth + plan.n_ctx, plan.depth + plan.n_ctx // 2
+        starts = range(0, count * plan.n_ctx, plan.n_ctx)
+        return [Chunk(tokens[start : start + length], first) for start in starts]
+
+    def _show(self, progress: PassProgress) -> None:
+        left = None
+        if progress.phase == "computing":
+            self._began = self._began or self._clock()
+            left = time_left(progress.fraction, self._clock() - self._began)
+        self._on_progress(QualityProgress(progress.phase, progress.fraction, left, tuple(self._figures)))
+
+    async def _after_chunk(self, models: LogitModels) -> None:
+        passes = self._passes
+        reference = [_tokens(each) for each in passes.reference]
+        for index, found in enumerate(passes.candidates):
+            known = self._figures[index].scored if self._figures[index] else 0
+            if not found or known == sum(len(each.kld) for each in found):
+                continue
+            own, kld = [_tokens(each.own) for each in found], [each.kld.astype(np.float64) for each in found]
+            self._figures[index] = await asyncio.to_thread(figures, reference, own, kld)
+            await self._note_worst(models, index, len(found) - 1)
+
+    async def _note_worst(self, models: LogitModels, candidate: int, number: int) -> None:
+        """Find the worst places of a chunk, which may be the worst of all."""
+        chunk, mine = self._passes.chunks[number], self._passes.reference[number]
+        found = self._passes.candidates[candidate][number]
+        worst = self._worst[candidate]
+        least = worst[-1].kld if len(worst) == WORST else 0.0
+        for position in np.argsort(-found.kld)[:WORST].tolist():
+            kld = float(found.kld[position])
+            if kld <= least:
+                break
+            place = chunk.first + 1 + position
+            before = chunk.tokens[max(0, place - _BEFORE) : place]
+            shown = (chunk.tokens[place], int(mine.best[position]), int(found.own.best[position]))
+            texts = await models.texts([*before, *shown])
+            words = [text.decode("utf-8", "replace") for text in (b"".join(texts[: len(before)]), *texts[-3:])]
+            worst.append(WorstPlace(number * len(found.kld) + position, kld, *words))
+        worst.sort(key=lambda each: -each.kld)
+        del worst[WORST:]
+
+    async def _recorded(self, base: QualityRecord) -> QualityRecord:
+        passes = self._passes
+        models = [await self._model(spec, model) for spec, model in zip(self._specs, passes.models, strict=False)]
+        self.warnings = tuple(dict.fromkeys(text for model in passes.models for text in model.warnings))
+        candidates = []
+        for index, (model, found) in enumerate(zip(models[1:], passes.candidates, strict=False)):
+            if found:
+                packed = PackedTokens.of([_tokens(each.own) for each in found], [each.kld for each in found])
+                candidates.append(QualityCandidate(model, packed, tuple(self._worst[index])))
+        done = all(len(each) == len(passes.chunks) for each in (passes.reference, *passes.candidates))
+        return replace(
+            base,
+            tokens=self._tokens,
+            planned_chunks=len(passes.chunks),
+            reference=models[0],
+            reference_tokens=PackedTokens.of([_tokens(each) for each in passes.reference]),
+            candidates=tuple(candidates),
+            in_turn=passes.in_turn,
+            interrupted=not done,
+        )
+
+    async def _model(self, spec: ModelSpec, model: LogitModel) -> QualityModel:
+        entry = model.entry
+        label = f"{entry.label} {spec.note}".rstrip()
+        return QualityModel(
+            label=label,
+            ref=spec.ref,
+            path=entry.path or "",
+            file_bytes=entry.size_bytes or 0,
+            digest=await self._tools.digest(entry),
+            settings=model.settings,
+            backend=model.backend,
+            quant=entry.quant,
+        )
+
+
+def _tokens(found: Alternatives) -> TokenFigures:
+    return TokenFigures(found.nll.astype(np.float64), found.best)
