@@ -51,6 +51,7 @@ from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.evals.tools import EvalTools
+from workbench.lab.quality.logits import LogitHost
 from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text
 from workbench.ui.app import WorkbenchApp
@@ -549,6 +550,7 @@ def fake_services(
     servers: Servers | None = None,
     kept: KeptSettings | None = None,
     check_format: Callable[[str, bool], object] = lambda _value, _exact: None,
+    logits: Callable[[], LogitHost] | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -578,6 +580,7 @@ def fake_services(
         no_model_hint=no_model_hint,
         servers=servers,
         check_format=check_format,
+        logits=logits,
     )
 
 

@@ -128,6 +128,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         races=workers.races,
         bench=workers,
         evals=workers,
+        logits=lambda: workers.logits,
         sessions=workers.sessions,
         sender=workers.sender,
         telemetry=sampler,

@@ -70,6 +70,13 @@ class Engine(Protocol):
             WorkbenchError: The engine has no `score` among its capabilities, or a choice does not fit; CancelledError.
         """
 
+    async def tokens(self, request: Request) -> tuple[int, ...]:
+        """The tokens of a request: the rendered conversation, as `generate` would compute it.
+
+        Raises:
+            WorkbenchError: The engine does not report them, or the conversation cannot be rendered.
+        """
+
     async def close(self) -> None:
         """Stop running answers and release the memory."""
 

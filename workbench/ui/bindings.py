@@ -65,6 +65,8 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.dialogs.settings import SettingsDialog
     from workbench.ui.evals.blind_screen import BlindScreen
     from workbench.ui.evals.screen import EvalScreen
+    from workbench.ui.lens.screen import LensScreen
+    from workbench.ui.lens.text import LensText
     from workbench.ui.model_files.pages_screen import PagesScreen
     from workbench.ui.models.screen import ModelsScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
@@ -89,6 +91,8 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Editing a message", EditArea.BINDINGS),
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("Inspecting a model file, or comparing two", PagesScreen.BINDINGS),
+        KeyGroup.of("The lens over an answer", LensScreen.BINDINGS),
+        KeyGroup.of("The tokens of a lens", LensText.BINDINGS[:2]),
         KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),
         KeyGroup.of("Quantizations in progress", JobsDialog.BINDINGS),
         KeyGroup.of("Questions", ConfirmDialog.BINDINGS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.engine import EngineHost, MemoryAdviser
@@ -20,6 +21,10 @@ from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.evals.tools import EvalTools
 from workbench.lab.race.report import RaceBook
+
+if TYPE_CHECKING:
+    # It imports NumPy.
+    from workbench.lab.quality.logits import LogitHost
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,5 +70,7 @@ class Services:
     """How to get a model, where none is named and none is found."""
     check_format: Callable[[str, bool], object] = lambda _value, _exact: None
     """Checks a value of `format`, and whether it can be held exactly. Raises FormatError. For a thread."""
+    logits: Callable[[], LogitHost] | None = None
+    """Makes what opens models for their logits; None where nothing can."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

@@ -16,6 +16,7 @@ from workbench.engine.llama.control_texts import ControlTexts
 from workbench.engine.llama.generation import Generation
 from workbench.engine.llama.model import Model
 from workbench.engine.llama.prefix_reuse import PrefixReuse
+from workbench.engine.llama.prompt import PromptTokens
 from workbench.engine.llama.ranking import Ranking
 from workbench.engine.llama.runtime import Job, JobLine, Step, shared_runtime
 from workbench.engine.llama.states import StateCache
@@ -93,6 +94,16 @@ class LlamaEngine(Engine):
         ranking = Ranking(self._model, request, choices, self._template, self._controls, cancel, check_open)
         check_open()
         return await shared_runtime.run(ranking.steps, self._line)
+
+    @override
+    async def tokens(self, request: Request) -> tuple[int, ...]:
+        def steps(job: Job) -> Generator[None, None, tuple[int, ...]]:
+            self._answers.check_open()
+            prompt = PromptTokens(request, self._model, self._template, CancelToken(), self._controls)
+            yield from prompt.make(job)
+            return tuple(prompt.tokens)
+
+        return await shared_runtime.run(steps, self._line)
 
     @override
     async def close(self) -> None:

@@ -129,6 +129,10 @@ class LlamaLogits(LogitModels):
         await shared_runtime.do(self._loaded.free)
 
 
+def _report(on_progress: ProgressCallback, index: int, count: int, fraction: float) -> None:
+    on_progress((index + fraction) / count)
+
+
 class _Loaded:
     """The native models and their contexts. Everything but `abort` runs in the runtime's thread."""
 
@@ -143,7 +147,7 @@ class _Loaded:
         self._flags: list[AbortFlag] = []
         try:
             for index, each in enumerate(planned):
-                self._open(each, n_ctx, lambda part, at=index: on_progress((at + part) / len(planned)), cancel)
+                self._open(each, n_ctx, partial(_report, on_progress, index, len(planned)), cancel)
             self._vocabularies = [Vocabulary.of(self._weights[each.weights_key][0]) for each in planned]
             self.vocabulary = self._vocabularies[0]
             self._pieces = PieceCache(self.vocabulary.native)
@@ -187,9 +191,9 @@ class _Loaded:
         self._flags.append(AbortFlag(ctx))
 
     def texts(self, tokens: Sequence[int]) -> tuple[bytes, ...]:
-        """The text of each token."""
+        """The bytes of each token."""
         self._check_open()
-        return tuple(self._pieces[token] or self._pieces.control(token).encode() for token in tokens)
+        return tuple(self._pieces[token] for token in tokens)
 
     def token_texts(self, model: int) -> tuple[bytes, ...]:
         """See `LogitModels.vocabulary`."""

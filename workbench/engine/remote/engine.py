@@ -61,6 +61,10 @@ class RemoteEngine(Engine):
         raise EngineError("A server does not report the probabilities of choices.", "Choose a model file for that.")
 
     @override
+    async def tokens(self, request: Request) -> tuple[int, ...]:
+        raise EngineError("A server does not report the tokens of a conversation.", "Choose a model file for that.")
+
+    @override
     async def close(self) -> None:
         # The server keeps its model as long as it does for all clients.
         self._answers.close()

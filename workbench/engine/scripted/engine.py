@@ -210,6 +210,10 @@ class ScriptedEngine(Engine):
         raise EngineError("The scripted engine cannot score choices.", "Choose a model for that.")
 
     @override
+    async def tokens(self, request: Request) -> tuple[int, ...]:
+        raise EngineError("The scripted engine has no tokens of a model.", "Choose a model for that.")
+
+    @override
     async def close(self) -> None:
         self.closed = True
 

@@ -201,8 +201,8 @@ class QualityJob:
         passes = self._passes
         reference = [_tokens(each) for each in passes.reference]
         for index, found in enumerate(passes.candidates):
-            known = self._figures[index].scored if self._figures[index] else 0
-            if not found or known == sum(len(each.kld) for each in found):
+            before = self._figures[index]
+            if not found or (before is not None and before.scored == sum(len(each.kld) for each in found)):
                 continue
             own, kld = [_tokens(each.own) for each in found], [each.kld.astype(np.float64) for each in found]
             self._figures[index] = await asyncio.to_thread(figures, reference, own, kld)
@@ -234,9 +234,10 @@ class QualityJob:
         candidates = []
         for index, (model, found) in enumerate(zip(models[1:], passes.candidates, strict=False)):
             if found:
-                packed = PackedTokens.of([_tokens(each.own) for each in found], [each.kld for each in found])
+                kld = [each.kld.astype(np.float64) for each in found]
+                packed = PackedTokens.of([_tokens(each.own) for each in found], kld)
                 candidates.append(QualityCandidate(model, packed, tuple(self._worst[index])))
-        done = all(len(each) == len(passes.chunks) for each in (passes.reference, *passes.candidates))
+        counts = [len(passes.reference), *map(len, passes.candidates)]
         return replace(
             base,
             tokens=self._tokens,
@@ -245,7 +246,7 @@ class QualityJob:
             reference_tokens=PackedTokens.of([_tokens(each) for each in passes.reference]),
             candidates=tuple(candidates),
             in_turn=passes.in_turn,
-            interrupted=not done,
+            interrupted=any(count < len(passes.chunks) for count in counts),
         )
 
     async def _model(self, spec: ModelSpec, model: LogitModel) -> QualityModel:

@@ -55,10 +55,10 @@ class LogitModels(Protocol):
         """The tokens of a text, in which the texts of control tokens are words, with the BOS that the model adds."""
 
     async def texts(self, tokens: Sequence[int]) -> tuple[bytes, ...]:
-        """The text of each token; part of a character where a character has several tokens."""
+        """The bytes of each token; empty for a control token."""
 
     async def vocabulary(self, model: int) -> tuple[bytes, ...]:
-        """The texts of all tokens of one of the models."""
+        """The names of all tokens of one of the models."""
 
     async def compute(
         self,

@@ -56,7 +56,8 @@ class Passes:
         self._n_ctx = n_ctx
         self._on_progress: Callable[[PassProgress], None] = lambda _: None
         self._computed = 0
-        self._vocabulary: tuple[bytes, ...] = ()
+        self.vocabulary: tuple[bytes, ...] = ()
+        """The names of the tokens; empty before a model is open."""
         self.chunks: Sequence[Chunk] = ()
         self.models: list[LogitModel] = []
         """Those that have been opened, the reference first."""
@@ -106,11 +107,11 @@ class Passes:
 
     async def _check_vocabularies(self, models: LogitModels) -> None:
         for index, model in enumerate(models.models):
-            if not self._vocabulary:
-                self._vocabulary = await models.vocabulary(0)
+            if not self.vocabulary:
+                self.vocabulary = await models.vocabulary(0)
             elif model.entry.path != (self.models or models.models)[0].entry.path:
                 name = (self.models or models.models)[0].entry.label
-                _check_same(self._vocabulary, await models.vocabulary(index), name, model.entry.label)
+                _check_same(self.vocabulary, await models.vocabulary(index), name, model.entry.label)
 
     async def _compute(self, models: LogitModels, group: int, index: int, cancel: CancelToken) -> None:
         """Compute a chunk with the models that are open."""

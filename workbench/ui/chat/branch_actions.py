@@ -37,6 +37,7 @@ class BranchActions:
             "delete": self._delete,
             "undo": lambda _: self._run(self._turn_back("undo", "Undone."), "undo"),
             "redo": lambda _: self._run(self._turn_back("redo", "Redone."), "redo"),
+            "lens": self._lens,
             "replay": lambda turn: view.run(self._replay(turn), "replay", "replay", exclusive=True),
         }
 
@@ -161,6 +162,17 @@ class BranchActions:
             await self._workspace.record_view()
             await self._view.redraw(conversation.tree.leaf if self._view.focused_turn else 0)
         self._view.status.say(done if changed else f"There is nothing to {way}.")
+
+    def _lens(self, turn: TurnLines | None) -> None:
+        from workbench.ui.chat.lens_actions import open_lens
+
+        engine, node = self._answers.free_engine(), self._node(turn, "assistant")
+        if engine is None or node is None:
+            return
+        if node.turn.message.role != "assistant" or node.turn.is_empty:
+            self._view.status.say("The lens looks at an answer.")
+            return
+        open_lens(self._view, self._answers, engine, node)
 
     # Copies and replays
 

@@ -50,6 +50,7 @@ TURN_ENTRIES: tuple[tuple[TurnAction, str], ...] = (
     ("undo", "Undo the last change of the conversation"),
     ("redo", "Redo the change that was undone"),
     ("replay", "Replay an answer"),
+    ("lens", "Look at an answer through another model"),
 )
 """The actions of a turn, as the palette names them; there they apply to the focused turn, else to the last one."""
 

@@ -23,7 +23,7 @@ from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.lines import Lines
 
 TurnAction = Literal[
-    "regenerate", "edit", "continue", "branch_before", "branch_after", "delete", "undo", "redo", "replay"
+    "regenerate", "edit", "continue", "branch_before", "branch_after", "delete", "undo", "redo", "replay", "lens"
 ]
 """An action on a message of the conversation, by the last part of its binding id."""
 
@@ -60,6 +60,8 @@ class TurnLines(Lines, can_focus=True):
                 tooltip="Redo the change that was undone last."),
         Binding("p", "ask('replay')", "Replay", id="turn.replay", show=False,
                 tooltip="Replay this answer at its original speed."),
+        Binding("l", "ask('lens')", "Lens", id="turn.lens",
+                tooltip="Look at this answer through another model: where their distributions differ."),
         Binding("up,k", "app.focus_previous", "Previous", id="turn.previous", show=False,
                 tooltip="Go to the turn above."),
         Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),

@@ -82,10 +82,14 @@ class Conversation:
             messages.append(message)
         return tuple(messages)
 
-    def request(self, continues: int | None = None) -> Request:
-        """The next request to the engine: to continue a truncated answer, by its number, or for a new answer."""
+    def request(self, continues: int | None = None, begins: Message | None = None) -> Request:
+        """The next request to the engine: to continue a truncated answer, by its number, or for a new answer.
+
+        The continued answer may be one that `begins` otherwise.
+        """
+        messages = self.messages(continues)
         return Request(
-            messages=self.messages(continues),
+            messages=messages if begins is None else (*messages[:-1], begins),
             sampling=self.sampling,
             given=set_names(self.origins),
             when_context_full=self.when_context_full,

@@ -131,12 +131,13 @@ class Workspace:
         self.conversation.go_back_to(number)
         return await self._answer(engine, emit, before=before)
 
-    async def go_on(self, engine: Engine, number: int, emit: Emit) -> Outcome:
-        """Continue a truncated answer beside the old one; if nothing is added, the conversation is restored."""
+    async def go_on(self, engine: Engine, number: int, emit: Emit, begins: Message | None = None) -> Outcome:
+        """Continue an answer, or one that `begins` otherwise, beside it; if nothing is added, all is as it was."""
         before, node = self.conversation.state, self.conversation.tree.node(number)
-        request = self.conversation.request(number)
+        turn = node.turn if begins is None else replace(node.turn, message=begins, trace=Trace())
+        request = self.conversation.request(number, begins)
         self.conversation.go_back_to(node.parent)
-        return await self._answer(engine, emit, before=before, beginning=node.turn, request=request)
+        return await self._answer(engine, emit, before=before, beginning=turn, request=request)
 
     async def _answer(
         self,

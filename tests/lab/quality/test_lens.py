@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.lab.quality.fake_logits import FakeHost, table
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import QualityError
+from workbench.lab.quality.lens import LEVELS, LensJob, answer_start
+from workbench.lab.quality.logits import ModelSpec
+
+PROMPT, ANSWER = (1, 2, 3, 4), tuple(range(60, 95))
+
+
+class Adviser:
+    def __init__(self, together):
+        self.together = together
+
+    async def fit_together(self, models):
+        return self.together
+
+
+async def look(candidate="0.5", together=True):
+    host = FakeHost()
+    job = LensJob(host, Adviser(together), ModelSpec("0"), ModelSpec(candidate), PROMPT + ANSWER, len(PROMPT))
+    lens = await job.run(CancelToken())
+    assert host.open_now == 0
+    return lens
+
+
+def softmax(row):
+    return np.exp(row - row.max()) / np.exp(row - row.max()).sum()
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_every_token_of_the_answer_has_both_distributions(together):
+    lens = await look(together=together)
+    assert lens.tokens == ANSWER
+    # What a fake model gives follows from the token before: the first one is the last of the prompt.
+    p, q = softmax(table(0)[PROMPT[-1]].astype(float)), softmax(table(0.5)[PROMPT[-1]].astype(float))
+    mine, other = lens.alternatives(0, of_candidate=False), lens.alternatives(0, of_candidate=True)
+    assert [each.id for each in mine] == np.argsort(-p)[:10].tolist()
+    assert [each.probability for each in other] == pytest.approx(np.sort(q)[::-1][:10], rel=1e-4)
+    if together:
+        assert lens.candidate.kld[0] == pytest.approx((p * np.log(p / q)).sum(), rel=1e-3)
+    assert lens.in_turn is not together
+    summary = lens.summary()
+    assert summary.scored == len(ANSWER)
+    assert summary.first_flip == lens.first_flip
+    assert lens.flips(lens.first_flip)
+
+
+async def test_places_above_a_level_follow_each_other():
+    lens = await look()
+    high = [place for place in range(len(lens)) if lens.candidate.kld[place] >= LEVELS[1]]
+    assert high
+    assert lens.next_place(-1, 1, 2) == high[0]
+    assert lens.next_place(len(lens), -1, 2) == high[-1]
+    assert lens.next_place(high[-1], 1, 2) is None
+    assert [lens.level(place) >= 2 for place in high] == [True] * len(high)
+
+
+async def test_a_model_looks_at_its_own_answer():
+    lens = await look("0")
+    assert (lens.first_flip, lens.next_place(-1, 1, 1)) == (None, None)
+    assert lens.summary().max_kld == 0
+
+
+async def test_the_answer_can_begin_in_another_way():
+    lens = await look()
+    assert lens.begin_with(3, b"!") == bytes(ANSWER[:3]) + b"!"
+    assert "".join(lens.texts) == bytes(ANSWER).decode()
+
+
+def test_an_answer_begins_where_the_prompt_ends():
+    assert answer_start((1, 2, 3, 4), (1, 2)) == 2
+    assert answer_start((1, 2, 3), (1, 5)) == 1
+    with pytest.raises(QualityError, match="no tokens"):
+        LensJob(FakeHost(), Adviser(True), ModelSpec("0"), ModelSpec("0"), (1, 2), 2)

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import pytest
+
+from tests.lab.quality.fake_logits import FakeHost
+from tests.ui.fakes import FakeClock, app_on, settle, shown, turns, until
+from workbench.core.chat import Message
+from workbench.core.engine import Capabilities
+from workbench.core.models import ModelEntry
+from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
+from workbench.engine.scripted.engine import ScriptedEngine
+from workbench.ui.chat.lens_actions import cut_message
+from workbench.ui.lens.screen import LensScreen
+from workbench.ui.lens.text import lay_out
+from workbench.ui.transcript.turns import TurnLines
+
+ANSWER = "It is so, since light is scattered."
+
+
+@pytest.fixture
+def host(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> ScriptedHost:
+    """Two models whose logits are those of `FakeHost`, and whose tokens are bytes."""
+
+    async def tokens(_, request):
+        last = request.messages[-1].content if request.continues else ""
+        return (1, 2, 3, *last.encode())
+
+    monkeypatch.setattr(ScriptedEngine, "tokens", tokens)
+    entries = [ModelEntry(ref, "tiny", quant, f"/m/{ref}.gguf") for ref, quant in (("0", "Q8_0"), ("0.5", "Q4_0"))]
+    scripts = (Script.of(ANSWER), Script.of(" and more"))
+    return ScriptedHost([ScriptedModel(entry, scripts) for entry in entries], clock=clock, sleep=clock.sleep)
+
+
+async def test_an_answer_is_looked_at_and_goes_on_from_an_alternative(host: ScriptedHost, clock: FakeClock) -> None:
+    logits = FakeHost()
+    app = app_on(host, clock, "0", logits=lambda: logits)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        host.opened[0].capabilities = Capabilities(score=True)
+        next(turn for turn in app.query(TurnLines) if turn.text == ANSWER).focus()
+        await pilot.press("l")
+        await settle(pilot)
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, LensScreen) and "mean KLD" in shown(app))
+        await settle(pilot)
+        assert logits.opened == [["0", "0.5"]]
+        assert "Q8_0 → Q4_0" in shown(app)
+        assert "first flip" in shown(app)
+        screen = app.screen
+        assert isinstance(screen, LensScreen)
+        await pilot.press("left", *["left"] * 40, "n")
+        before = screen.text.place
+        assert before > 0
+        await pilot.press("n", "p")
+        assert screen.text.place == before
+        for _ in range(10):
+            # Tokens that are only a part of a character are refused.
+            await pilot.press("enter")
+            await settle(pilot)
+            if app.screen is not screen:
+                break
+            assert "part of a character" in shown(app)
+            await pilot.press("down")
+        answer = turns(app)[-1]
+        assert answer.startswith(ANSWER[:before])
+        assert answer.endswith(" and more")
+        assert not answer.startswith(ANSWER[: before + 1])
+        assert "◂2/2▸" in shown(app)
+
+
+async def test_a_server_has_no_lens(clock: FakeClock) -> None:
+    entry = ModelEntry("tiny", "tiny", "Q4_0", "/m/tiny.gguf")
+    host = ScriptedHost([ScriptedModel(entry, (Script.of(ANSWER),))], clock=clock, sleep=clock.sleep)
+    app = app_on(host, clock, "tiny", logits=FakeHost)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press(*"why", "enter")
+        await settle(pilot)
+        next(turn for turn in app.query(TurnLines) if turn.text == ANSWER).focus()
+        await pilot.press("l")
+        await settle(pilot)
+        assert "The lens needs a model file" in shown(app)
+
+
+def test_rows_have_every_token_and_mark_the_first_flip() -> None:
+    rows = lay_out(["ab", " cd", "\n\n", "ef", "\x1b[1m", ""], 3, 5)
+    assert [[text for _, text in row] for row in rows] == [["ab", " cd"], ["⏎"], ["⏎"], ["▶ef"], ["␛[1m"]]
+    assert [place for row in rows for place, _ in row] == [0, 1, 2, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("beginning", "content", "reasoning"),
+    [
+        ("<think>first a, then c", "", "first a, then c"),
+        ("<think>first a, then b</think>\n\nyes, no", "yes, no", "first a, then b"),
+    ],
+)
+def test_an_answer_is_cut_in_its_thoughts_or_in_its_text(beginning: str, content: str, reasoning: str) -> None:
+    whole = "<think>first a, then b</think>\n\nyes, of course"
+    message = Message("assistant", "yes, of course", "first a, then b")
+    assert cut_message(message, whole, beginning) == Message("assistant", content, reasoning)

@@ -1,0 +1,153 @@
+"""The divergence lens: an answer of one model, run through another token by token."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from workbench.core.cancel import CancelToken
+from workbench.core.engine import MemoryAdviser
+from workbench.core.errors import QualityError
+from workbench.lab.quality.figures import Figures, TokenFigures, figures
+from workbench.lab.quality.logits import LogitHost, LogitModels, ModelSpec
+from workbench.lab.quality.passes import Chunk, Passes, PassProgress
+from workbench.lab.quality.positions import TOP, Alternatives, Divergence, joined
+
+LEVELS = (0.01, 0.05, 0.2, 1.0)
+"""Divergences, in nats, from which a token has the next level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that a model could have written at a place."""
+
+    id: int
+    text: str
+    probability: float
+    data: bytes | None
+    """Its bytes; None for a control token."""
+    written: bool
+    """Whether it is the token of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lens:
+    """What two models give for each token of an answer; `tokens` are those of the answer."""
+
+    tokens: tuple[int, ...]
+    reference: Alternatives
+    candidate: Divergence
+    pieces: Mapping[int, bytes]
+    """The bytes of all tokens that occur; none for a control token."""
+    names: Sequence[bytes]
+    """The names of all tokens of the vocabulary."""
+    in_turn: bool
+    """Whether the models did not fit in memory together: the divergences are lower bounds."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def texts(self) -> list[str]:
+        """The text of each token; a character of several tokens is in the last of them."""
+        decode = codecs.getincrementaldecoder("utf-8")("replace").decode
+        return [decode(self.pieces[token]) or ("" if self.pieces[token] else self.name(token)) for token in self.tokens]
+
+    def name(self, token: int) -> str:
+        """The text of one token by itself."""
+        return (self.pieces.get(token) or self.names[token]).decode("utf-8", "replace")
+
+    def level(self, place: int) -> int:
+        """How much the models differ there: 0 to 4."""
+        return sum(float(self.candidate.kld[place]) >= limit for limit in LEVELS)
+
+    def flips(self, place: int) -> bool:
+        """Whether their most likely tokens differ there."""
+        return bool(self.reference.best[place] != self.candidate.own.best[place])
+
+    @property
+    def first_flip(self) -> int | None:
+        """The first place with another most likely token; None for none."""
+        found = np.flatnonzero(self.reference.best != self.candidate.own.best)
+        return int(found[0]) if len(found) else None
+
+    def alternatives(self, place: int, *, of_candidate: bool) -> list[Alternative]:
+        """The likeliest tokens of one of the models at a place."""
+        found = self.candidate.own if of_candidate else self.reference
+        pairs = zip(found.ids[place].tolist(), np.exp(found.logprobs[place]).tolist(), strict=True)
+        return [
+            Alternative(token, self.name(token), p, self.pieces.get(token) or None, token == self.tokens[place])
+            for token, p in list(pairs)[:TOP]
+        ]
+
+    def next_place(self, place: int, step: int, level: int) -> int | None:
+        """The nearest place before (`step` -1) or after `place` (1) that has the level or more; None for none."""
+        places = range(place + step, len(self) if step > 0 else -1, step)
+        return next((each for each in places if self.level(each) >= level), None)
+
+    def begin_with(self, place: int, alternative: bytes) -> bytes:
+        """The answer up to a place, and another token there."""
+        return b"".join(self.pieces[token] for token in self.tokens[:place]) + alternative
+
+    def summary(self) -> Figures:
+        """The figures of the whole answer."""
+        nll = [self.reference.nll, self.candidate.own.nll]
+        best = [self.reference.best, self.candidate.own.best]
+        mine, other = (TokenFigures(n.astype(np.float64), b) for n, b in zip(nll, best, strict=True))
+        return figures([mine], [other], [self.candidate.kld.astype(np.float64)])
+
+
+class LensJob:
+    """Runs an answer through a reference and a candidate.
+
+    Args:
+        tokens: The whole conversation, rendered and tokenized.
+        first: The place of the first token of the answer.
+    """
+
+    def __init__(
+        self,
+        host: LogitHost,
+        adviser: MemoryAdviser,
+        reference: ModelSpec,
+        candidate: ModelSpec,
+        tokens: Sequence[int],
+        first: int,
+    ) -> None:
+        if not 0 < first < len(tokens):
+            raise QualityError("The answer has no tokens to look at.", "Choose an answer that has a text.")
+        self._chunk = Chunk(tuple(tokens), first - 1, part=False)
+        self._passes = Passes(host, adviser, [reference, candidate], len(tokens))
+        self._pieces: dict[int, bytes] = {}
+
+    async def run(self, cancel: CancelToken, on_progress: Callable[[PassProgress], None] = lambda _: None) -> Lens:
+        """Compute the answer with both models; errors as `Passes.run`. `on_progress` is called in any thread."""
+
+        async def split(_: LogitModels) -> Sequence[Chunk]:
+            return [self._chunk]
+
+        passes = self._passes
+        await passes.run(split, cancel, on_progress, self._find_pieces)
+        return Lens(
+            self._chunk.tokens[self._chunk.first + 1 :],
+            joined(passes.reference),
+            joined(passes.candidates[0]),
+            self._pieces,
+            passes.vocabulary,
+            passes.in_turn,
+        )
+
+    async def _find_pieces(self, models: LogitModels) -> None:
+        found = [*self._passes.reference, *(each.own for each in self._passes.candidates[0])]
+        ids = {int(token) for each in found for token in np.unique(each.ids[:, :TOP])}
+        wanted = sorted((ids | set(self._chunk.tokens[self._chunk.first + 1 :])) - self._pieces.keys())
+        self._pieces.update(zip(wanted, await models.texts(wanted), strict=True))
+
+
+def answer_start(whole: Sequence[int], prompt: Sequence[int]) -> int:
+    """The place of the first token of an answer, from the tokens with it and those of the prompt alone."""
+    shared = min(len(whole), len(prompt))
+    return next((place for place in range(shared) if whole[place] != prompt[place]), shared)

@@ -1,0 +1,78 @@
+"""Opening the lens over an answer, and going on from another token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.engine import Engine
+from workbench.core.models import ModelEntry
+from workbench.core.tree import Node
+from workbench.lab.quality.lens import Lens, LensJob, answer_start
+from workbench.lab.quality.logits import LogitHost, ModelSpec
+from workbench.lab.quality.passes import PassProgress
+from workbench.ui.chat.answers import ChatAnswers
+from workbench.ui.chat.view import ChatView
+from workbench.ui.dialogs.model_picker import ModelPicker
+from workbench.ui.lens.screen import LensChoice, LensScreen
+
+
+def open_lens(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node) -> None:
+    """Let the user choose a model, and look at an answer through it."""
+    make_host = view.services.logits
+    if make_host is None or engine.info.model.path is None or not engine.capabilities.score:
+        view.status.say("The lens needs a model file: a server does not report the distributions of a text.")
+        return
+    host = make_host()
+
+    def chosen(model: ModelEntry | None) -> None:
+        if model is not None:
+            _show(view, answers, engine, node, host, model)
+
+    view.app.push_screen(ModelPicker(view.services, engine.info.model), chosen)
+
+
+def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host: LogitHost, model: ModelEntry) -> None:
+    info, conversation = engine.info, view.workspace.conversation
+    reference, candidate = ModelSpec(info.model.ref, info.settings), ModelSpec(model.ref, conversation.load)
+    one_model = model.is_same(info.model) and not view.workspace.needs_reload
+
+    async def look(cancel: CancelToken, on_progress: Callable[[PassProgress], None]) -> Lens:
+        request = conversation.request(node.number)
+        whole = await engine.tokens(request)
+        prompt = await engine.tokens(replace(request, messages=request.messages[:-1], continues=False))
+        first = answer_start(whole, prompt)
+        job = LensJob(host, view.services.adviser, reference, candidate, whole, first)
+        return await job.run(cancel, on_progress)
+
+    def ended(choice: LensChoice | None) -> None:
+        if choice is not None and answers.free_engine() is not None:
+            message = cut_message(node.turn.message, choice.whole.decode("utf-8", "replace"), choice.beginning.decode())
+            _go_on(view, answers, node, message)
+
+    screen = LensScreen(look, (info.model.label, model.label), one_model=one_model)
+    view.app.push_screen(screen, ended)
+
+
+def _go_on(view: ChatView, answers: ChatAnswers, node: Node, message: Message) -> None:
+    changed = replace(node, turn=replace(node.turn, message=message))
+    workspace = view.workspace
+    answers.branch(
+        lambda model, emit: workspace.go_on(model, node.number, emit, message), node.parent, beginning=changed
+    )
+
+
+def cut_message(message: Message, whole: str, beginning: str) -> Message:
+    """An answer that begins with other words, in its thoughts or in its text.
+
+    `whole` is all that the model wrote, with the markup around its thoughts, and `beginning` what takes its place.
+    """
+    thoughts = message.reasoning.strip()
+    if not thoughts:
+        return replace(message, content=beginning, reasoning="")
+    text = len(whole) - len(message.content)
+    if len(beginning) > text and message.content and whole.endswith(message.content):
+        return replace(message, content=beginning[text:])
+    return Message("assistant", "", beginning[max(0, whole.find(thoughts[:80])) :])

@@ -1,0 +1,1 @@
+"""The divergence lens over an answer of the chat."""

@@ -1,0 +1,276 @@
+"""The divergence lens: each token of an answer, coloured by how much another model's distribution differs there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.worker import Worker
+
+from workbench.core.cancel import CancelToken
+from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.lab.quality.figures import Figures
+from workbench.lab.quality.lens import LEVELS, Alternative, Lens
+from workbench.lab.quality.passes import PassProgress
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import beside, cut, cut_line, padded, styled
+from workbench.ui.lens.text import FIRST_FLIP, LEVEL_STYLES, LensText
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.lines import Lines
+from workbench.ui.widgets.worker_errors import report_worker_error
+
+Look = Callable[[CancelToken, Callable[[PassProgress], None]], Awaitable[Lens]]
+"""Computes the lens; the progress comes in any thread. Raises WorkbenchError."""
+
+NOTHING_ABOVE = "No other token differs by {:g} or more in this direction."
+
+
+@dataclass(frozen=True, slots=True)
+class LensChoice:
+    """Another token with which the answer is to go on."""
+
+    beginning: bytes
+    """The answer up to there, with that token."""
+    whole: bytes
+    """The answer as it was."""
+
+
+class LensHead(Lines):
+    """The summary, and what is at the cursor."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "lens--title", "lens--dim", "lens--error", "lens--1", "lens--2", "lens--3", "lens--4",
+    }  # fmt: skip
+
+
+class LensLists(Lines):
+    """The likeliest tokens of both models at the cursor."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "lens--title", "lens--dim", "lens--chosen", "lens--written", "rows--track",
+    }  # fmt: skip
+
+
+class LensScreen(Screen[LensChoice | None]):
+    """Shows a lens while it is computed and afterwards. Ends with the choice of another token, or with None.
+
+    Args:
+        look: Computes the lens.
+        names: The labels of the reference and the candidate.
+        one_model: Whether both are the same, so that only the alternatives are of interest.
+    """
+
+    CSS_PATH = "screen.tcss"
+    AUTO_FOCUS = "#lens-text"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "back", "Back", id="lens.back", tooltip="Stop, and go back to the conversation."),
+        Binding("n", "next(1)", "Next place", id="lens.next",
+                tooltip="Go to the next token whose divergence is above the threshold."),
+        Binding("p,N", "next(-1)", "Place before", id="lens.previous",
+                tooltip="Go to the token before whose divergence is above the threshold."),
+        Binding("t", "threshold", "Threshold", id="lens.threshold", tooltip="Take the next threshold of divergence."),
+        Binding("f", "flip", "First flip", id="lens.flip",
+                tooltip="Go to the first token at which the two have another most likely token."),
+        Binding("up,k", "choose(-1)", "Alternative above", id="lens.up", show=False,
+                tooltip="Choose the alternative above."),
+        Binding("down,j", "choose(1)", "Alternative below", id="lens.down", show=False,
+                tooltip="Choose the alternative below."),
+        Binding("tab", "side", "Other list", id="lens.side", tooltip="Choose from the other model's alternatives."),
+        Binding("enter", "branch", "Go on with it", id="lens.branch",
+                tooltip="Continue the conversation from the chosen alternative, in a branch."),
+    ]
+    # fmt: on
+
+    head = query_one(LensHead)
+    text = query_one(LensText)
+    lists = query_one(LensLists)
+
+    def __init__(self, look: Look, names: tuple[str, str], *, one_model: bool = False) -> None:
+        super().__init__()
+        self._look = look
+        self._names = clean_line(names[0]), clean_line(names[1])
+        self._one_model = one_model
+        self._cancel = CancelToken()
+        self._lens: Lens | None = None
+        self._figures: Figures | None = None
+        self._state = "Preparing…"
+        self._failed = False
+        self._level = 2
+        self._chosen = 0
+        self._of_candidate = False
+
+    def compose(self) -> ComposeResult:
+        yield LensHead()
+        yield LensText()
+        yield LensLists()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._show()
+        self._compute()
+
+    def on_resize(self) -> None:
+        self._show()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_worker_error(event, self._fail)
+
+    @work(group="lens", exclusive=True, exit_on_error=False, description="compute the lens")
+    async def _compute(self) -> None:
+        try:
+            self._lens = await self._look(self._cancel, self._progress)
+        except CancelledError:
+            return
+        except WorkbenchError as error:
+            self._fail(str(error))
+            return
+        if not self.is_attached:
+            return
+        self._figures = self._lens.summary()
+        self._state = ""
+        self.text.open(self._lens)
+        self._show()
+
+    def _progress(self, progress: PassProgress) -> None:
+        self.app.call_later(self._say, f"{progress.phase} {progress.fraction:.0%}")
+
+    def _fail(self, text: str) -> None:
+        self._failed = True
+        self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._state = text
+        if self.is_attached:
+            self._show()
+
+    # Drawing
+
+    def _show(self) -> None:
+        width = max(20, self.size.width - 2)
+        self.head.set_lines([cut_line(line, width) for line in self._head_lines()])
+        self.lists.set_lines([cut_line(line, width) for line in self._list_lines(width)])
+
+    def _head_lines(self) -> list[Content]:
+        mine, other = self._names
+        title = f"{mine}: alternatives" if self._one_model else f"{mine} → {other}"
+        lines = [styled((title, "lens--title"), *self._summary())]
+        if self._state:
+            lines.append(styled((clean_line(self._state), "lens--error" if self._failed else "lens--dim")))
+        if self._lens is None:
+            return lines
+        lens, place = self._lens, self.text.place
+        kld = float(lens.candidate.kld[place])
+        p, q = (math.exp(-each.nll[place]) for each in (lens.reference, lens.candidate.own))
+        ranks = lens.reference.rank[place] + 1, lens.candidate.own.rank[place] + 1
+        name = repr(lens.name(lens.tokens[place]))
+        here = f"token {place + 1} of {len(lens)} {clean_line(name)}: "
+        if self._one_model:
+            here += f"probability {p:.1%}, rank {ranks[0]}"
+        else:
+            here += f"KLD {kld:.4f}, probability {p:.1%} → {q:.1%}, rank {ranks[0]} → {ranks[1]}"
+        lines.append(styled((here, "")))
+        if not self._one_model:
+            shades = [(f" ≥ {limit:g} ", style) for limit, style in zip(LEVELS, LEVEL_STYLES[1:], strict=True)]
+            note = f"  underlined: another most likely token, {FIRST_FLIP} the first"
+            lines.append(styled(("KLD ", "lens--dim"), *shades, (note, "lens--dim")))
+        return lines
+
+    def _summary(self) -> list[tuple[str, str]]:
+        found = self._figures
+        if found is None or self._one_model:
+            return []
+        interval = found.kld_interval
+        ends = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
+        bound = " at least" if self._lens is not None and self._lens.in_turn else ""
+        flip = "none" if found.first_flip is None else f"at token {found.first_flip + 1}"
+        return [
+            (f"  mean KLD{bound} {found.mean_kld:.4f}{ends}, same top {found.same_top:.1%}, first flip {flip}", ""),
+            (f"  n/p from {LEVELS[self._level - 1]:g}", "lens--dim"),
+        ]
+
+    def _alternatives(self, *, of_candidate: bool) -> list[Alternative]:
+        return [] if self._lens is None else self._lens.alternatives(self.text.place, of_candidate=of_candidate)
+
+    def _list_lines(self, width: int) -> list[Content]:
+        if self._lens is None:
+            return []
+        room = (width - 3) // 2
+        if self._one_model:
+            return self._list(self._names[0], width, of_candidate=False)
+        mine, other = (self._list(self._names[side], room, of_candidate=bool(side)) for side in (0, 1))
+        return beside(mine, other, room)
+
+    def _list(self, name: str, width: int, *, of_candidate: bool) -> list[Content]:
+        lines = [styled((cut(name, width), "lens--title"))]
+        for number, each in enumerate(self._alternatives(of_candidate=of_candidate)):
+            chosen = number == self._chosen and of_candidate == self._of_candidate
+            mark = "▸" if chosen else " "
+            text = padded(clean_line(repr(each.text)), max(6, width - 16))
+            style = "lens--chosen" if chosen else "lens--written" if each.written else ""
+            figure = f"{each.probability:8.2%}{' •' if each.written else ''}"
+            lines.append(styled((f"{mark}{number + 1:>2} ", "lens--dim"), (text, style), (figure, "")))
+        return lines
+
+    # Actions
+
+    @on(LensText.Placed)
+    def _placed(self) -> None:
+        self._chosen = 0
+        if self._state and not self._failed and self._lens is not None:
+            self._state = ""
+        self._show()
+
+    def action_back(self) -> None:
+        self._cancel.set()
+        self.dismiss(None)
+
+    def action_next(self, step: int) -> None:
+        if self._lens is None:
+            return
+        place = self._lens.next_place(self.text.place, step, self._level)
+        if place is None:
+            self._say(NOTHING_ABOVE.format(LEVELS[self._level - 1]))
+        else:
+            self.text.go_to(place)
+
+    def action_threshold(self) -> None:
+        self._level = self._level % len(LEVELS) + 1
+        self._show()
+
+    def action_flip(self) -> None:
+        if self._lens is not None and self._lens.first_flip is not None:
+            self.text.go_to(self._lens.first_flip)
+
+    def action_choose(self, step: int) -> None:
+        count = len(self._alternatives(of_candidate=self._of_candidate))
+        self._chosen = max(0, min(count - 1, self._chosen + step))
+        self._show()
+
+    def action_side(self) -> None:
+        self._of_candidate = not self._of_candidate and not self._one_model
+        self._show()
+
+    def action_branch(self) -> None:
+        found = self._alternatives(of_candidate=self._of_candidate)
+        if self._lens is None or self._chosen >= len(found):
+            return
+        chosen = found[self._chosen]
+        if chosen.data is None:
+            self._say("This token ends the answer, or is part of the template: choose one with a text.")
+            return
+        beginning = self._lens.begin_with(self.text.place, chosen.data)
+        try:
+            beginning.decode()
+        except UnicodeDecodeError:
+            self._say("This token is only a part of a character: choose another one.")
+            return
+        self.dismiss(LensChoice(beginning, self._lens.begin_with(len(self._lens), b"")))
