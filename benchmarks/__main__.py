@@ -24,6 +24,7 @@ SCRIPTS = (
     "tui_speed",
     "llama_bench",
     "bench_parity",
+    "quality",
     "race_fairness",
     "race_keys",
     "markup",

@@ -92,7 +92,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Settings", SettingsDialog.BINDINGS),
         KeyGroup.of("Inspecting a model file, or comparing two", PagesScreen.BINDINGS),
         KeyGroup.of("The lens over an answer", LensScreen.BINDINGS),
-        KeyGroup.of("The tokens of a lens", LensText.BINDINGS[:2]),
+        KeyGroup.of("The tokens of a lens", LensText.OWN_BINDINGS),
         KeyGroup.of("Quantize a model", QuantizeDialog.BINDINGS),
         KeyGroup.of("Quantizations in progress", JobsDialog.BINDINGS),
         KeyGroup.of("Questions", ConfirmDialog.BINDINGS),

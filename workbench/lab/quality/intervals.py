@@ -18,6 +18,9 @@ CHUNKS = 20
 BLOCK = 32
 """The length of a block, in tokens."""
 
+SHORTEST_BLOCK = 8
+"""The same of a short text."""
+
 FEWEST_BLOCKS = 4
 """Blocks below which there is no interval."""
 
@@ -54,12 +57,13 @@ def _blocks(chunks: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], int
     """The means of all blocks that can be drawn, and how many make one resample."""
     if len(chunks) >= CHUNKS:
         return np.stack([chunk.mean(0) for chunk in chunks]), len(chunks)
-    length = min(BLOCK, min(map(len, chunks)))
+    total = sum(map(len, chunks))
+    length = min(BLOCK, max(SHORTEST_BLOCK, total // SHORTEST_BLOCK), *map(len, chunks))
     found = []
     for chunk in chunks:
         sums = np.concatenate([np.zeros((1, chunk.shape[1])), chunk.cumsum(0)])
         found.append((sums[length:] - sums[:-length]) / length)
-    return np.concatenate(found), sum(map(len, chunks)) // length
+    return np.concatenate(found), total // length
 
 
 def student_quantile(freedom: int) -> float:

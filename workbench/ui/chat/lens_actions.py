@@ -9,6 +9,7 @@ from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Engine
 from workbench.core.models import ModelEntry
+from workbench.core.parameters import LoadSettings
 from workbench.core.tree import Node
 from workbench.lab.quality.lens import Lens, LensJob, answer_start
 from workbench.lab.quality.logits import LogitHost, ModelSpec
@@ -52,8 +53,17 @@ def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host
             message = cut_message(node.turn.message, choice.whole.decode("utf-8", "replace"), choice.beginning.decode())
             _go_on(view, answers, node, message)
 
-    screen = LensScreen(look, (info.model.label, model.label), one_model=one_model)
+    same_name = info.model.name == model.name and info.model.quant and model.quant
+    mine, other = (each.quant or "" if same_name else each.label for each in (info.model, model))
+    changed = [] if not model.is_same(info.model) else _differences(info.settings, conversation.load)
+    screen = LensScreen(look, (mine, " ".join([other, *changed])), one_model=one_model)
     view.app.push_screen(screen, ended)
+
+
+def _differences(loaded: LoadSettings, asked: LoadSettings) -> list[str]:
+    """The settings that change what a model computes, and that differ."""
+    names = ("type_k", "type_v", "flash_attn")
+    return [f"{name}={getattr(asked, name)}" for name in names if getattr(asked, name) != getattr(loaded, name)]
 
 
 def _go_on(view: ChatView, answers: ChatAnswers, node: Node, message: Message) -> None:

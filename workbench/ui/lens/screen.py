@@ -180,7 +180,8 @@ class LensScreen(Screen[LensChoice | None]):
         lines.append(styled((here, "")))
         if not self._one_model:
             shades = [(f" ≥ {limit:g} ", style) for limit, style in zip(LEVELS, LEVEL_STYLES[1:], strict=True)]
-            note = f"  underlined: another most likely token, {FIRST_FLIP} the first"
+            threshold = f"  n/p from {LEVELS[self._level - 1]:g}"
+            note = f"{threshold}  underlined: another top token, {FIRST_FLIP} the first"
             lines.append(styled(("KLD ", "lens--dim"), *shades, (note, "lens--dim")))
         return lines
 
@@ -191,11 +192,8 @@ class LensScreen(Screen[LensChoice | None]):
         interval = found.kld_interval
         ends = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
         bound = " at least" if self._lens is not None and self._lens.in_turn else ""
-        flip = "none" if found.first_flip is None else f"at token {found.first_flip + 1}"
-        return [
-            (f"  mean KLD{bound} {found.mean_kld:.4f}{ends}, same top {found.same_top:.1%}, first flip {flip}", ""),
-            (f"  n/p from {LEVELS[self._level - 1]:g}", "lens--dim"),
-        ]
+        flip = "none" if found.first_flip is None else f"{found.first_flip + 1}"
+        return [(f"  mean KLD{bound} {found.mean_kld:.4f}{ends}, same top {found.same_top:.1%}, first flip {flip}", "")]
 
     def _alternatives(self, *, of_candidate: bool) -> list[Alternative]:
         return [] if self._lens is None else self._lens.alternatives(self.text.place, of_candidate=of_candidate)

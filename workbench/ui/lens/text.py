@@ -7,13 +7,12 @@ from typing import ClassVar
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
-from textual.content import Content
+from textual.content import Content, Span
 from textual.events import Click
 from textual.message import Message
 
 from workbench.lab.quality.lens import Lens
 from workbench.ui.kit.sanitize import clean_line
-from workbench.ui.kit.text import styled
 from workbench.ui.widgets.rows import Rows, without_keys
 
 LEVEL_STYLES = ("", "lens--1", "lens--2", "lens--3", "lens--4")
@@ -48,17 +47,20 @@ def lay_out(texts: list[str], first_flip: int | None, width: int) -> list[list[C
     return rows
 
 
-class LensText(Rows):
+class LensText(Rows, inherit_bindings=False):
     """Shows the tokens of a lens."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"lens--1", "lens--2", "lens--3", "lens--4", "lens--flip", "lens--here"}
     # fmt: off
-    BINDINGS: ClassVar[list[BindingType]] = [
+    OWN_BINDINGS: ClassVar[list[BindingType]] = [
         Binding("left,h", "step(-1)", "Token", id="lens.before", show=False, tooltip="Go to the token before."),
         Binding("right,l", "step(1)", "Token", id="lens.after", show=False, tooltip="Go to the next token."),
     ]
     # fmt: on
-    BINDINGS += without_keys(Rows.BINDINGS, {"enter", "up", "down", "k", "j", "home", "g", "end", "G"})
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *OWN_BINDINGS,
+        *without_keys(Rows.BINDINGS, {"enter", "up", "down", "k", "j", "home", "g", "end", "G"}),
+    ]
 
     @dataclass
     class Placed(Message):
@@ -98,13 +100,17 @@ class LensText(Rows):
 
     def _draw(self, index: int, width: int) -> Content:
         assert self._lens is not None
-        parts = []
+        line, spans = "", []
         for place, text in self._rows[index]:
-            style = LEVEL_STYLES[self._lens.level(place)]
+            start, end = len(line), len(line) + len(text)
+            line += text
+            if level := self._lens.level(place):
+                spans.append(Span(start, end, LEVEL_STYLES[level]))
             if self._lens.flips(place):
-                style = f"{style} lens--flip".strip()
-            parts.append((text, "lens--here" if place == self.place else style))
-        return styled(*parts)
+                spans.append(Span(start, end, "lens--flip"))
+            if place == self.place:
+                spans.append(Span(start, end, "lens--here"))
+        return Content(line, spans)
 
     def go_to(self, place: int) -> None:
         """Move the cursor to a token."""
