@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
-from workbench.cli.options import MODEL_HELP, add_json
+from workbench.cli.options import add_json
 from workbench.cli.output import error_text, note, print_json, print_table, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
@@ -26,6 +26,8 @@ from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import FORMS, as_csv, as_json, as_markdown, beside
 from workbench.store.documents import write_document
+
+MODEL_HELP = "`demo`, a .gguf file, a Modelfile, or NAME:QUANT"
 
 _SETTING = re.compile(r"[a-z_]+=")
 

@@ -147,7 +147,7 @@ async def test_a_result_can_be_exported_and_laid_beside_another(tmp_path):
     json.dumps(found)
     rows = list(csv.DictReader(io.StringIO(as_csv(record))))
     assert [row["quant"] for row in rows] == ["0.5", "1"]
-    assert float(rows[0]["kld_low"]) < float(rows[0]["mean_kld"])
+    assert float(rows[0]["interval_low"]) < float(rows[0]["mean_kld"])
     text = as_markdown(record)
     assert "0 (reference)" in text
     assert "a text: 330 tokens, 5 chunks of 64" in text

@@ -174,17 +174,20 @@ def as_markdown(record: QualityRecord) -> str:
 
 
 def as_csv(record: QualityRecord) -> str:
-    """One row a candidate, with the fields of `--json` that are single values."""
-    rows = [
-        {"reference": record.reference.label, "text": record.text}
-        | {name: value for name, value in each.items() if not isinstance(value, Mapping | list | tuple)}
-        for each in as_json(record)["candidates"]
-    ]
-    for row, found in zip(rows, record.figures, strict=True):
-        row["kld_low"], row["kld_high"] = found.kld_interval or ("", "")
+    """One row a candidate, with the fields of `--json` but its settings and worst places."""
+    rows = []
+    for each in as_json(record)["candidates"]:
+        row = {"reference": record.reference.label, "text": record.text}
+        for name, value in each.items():
+            if name in ("settings", "worst"):
+                continue
+            if "interval" in name:
+                row[f"{name}_low"], row[f"{name}_high"] = value or ("", "")
+            else:
+                row[name] = value
+        rows.append(row)
     text = io.StringIO()
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()
