@@ -5,8 +5,10 @@ import pytest
 
 from tests.lab.quality.fake_logits import FakeHost, table
 from workbench.core.cancel import CancelToken
+from workbench.core.chat import Message
+from workbench.core.engine import Request
 from workbench.core.errors import QualityError
-from workbench.lab.quality.lens import LEVELS, LensJob, answer_start
+from workbench.lab.quality.lens import LEVELS, LensJob, answer_tokens
 from workbench.lab.quality.logits import ModelSpec
 
 PROMPT, ANSWER = (1, 2, 3, 4), tuple(range(60, 95))
@@ -72,8 +74,16 @@ async def test_the_answer_can_begin_in_another_way():
     assert "".join(lens.texts) == bytes(ANSWER).decode()
 
 
-def test_an_answer_begins_where_the_prompt_ends():
-    assert answer_start((1, 2, 3, 4), (1, 2)) == 2
-    assert answer_start((1, 2, 3), (1, 5)) == 1
+@pytest.mark.parametrize(("prompt", "place"), [((1, 2), 2), ((1, 5), 1)])
+async def test_an_answer_begins_where_the_prompt_ends(prompt, place):
+    class Tokenizer:
+        async def tokens(self, request):
+            return (1, 2, 3, 4) if request.continues else prompt
+
+    question, answer = Message("user", "why"), Message("assistant", "so")
+    assert await answer_tokens(Tokenizer(), Request((question, answer), continues=True)) == ((1, 2, 3, 4), place)
+
+
+def test_an_empty_answer_cannot_be_looked_at():
     with pytest.raises(QualityError, match="no tokens"):
         LensJob(FakeHost(), Adviser(True), ModelSpec("0"), ModelSpec("0"), (1, 2), 2)

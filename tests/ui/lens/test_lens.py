@@ -1,17 +1,23 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from tests.lab.quality.fake_logits import FakeHost
-from tests.ui.fakes import FakeClock, app_on, settle, shown, turns, until
+from tests.ui.fakes import FakeAdviser, FakeClock, app_on, settle, shown, turns, until
+from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.engine import Capabilities
-from workbench.core.models import ModelEntry
+from workbench.core.engine import Capabilities, Request
+from workbench.core.models import EngineInfo, ModelEntry
+from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
 from workbench.engine.scripted.engine import ScriptedEngine
+from workbench.lab.race.lane import Lane, LaneAnswer, LaneSpec
 from workbench.ui.chat.lens_actions import cut_message
 from workbench.ui.lens.screen import LensScreen
 from workbench.ui.lens.text import lay_out
+from workbench.ui.race.lens import open_lane_lens
 from workbench.ui.transcript.turns import TurnLines
 
 ANSWER = "It is so, since light is scattered."
@@ -82,6 +88,36 @@ async def test_a_server_has_no_lens(clock: FakeClock) -> None:
         await pilot.press("l")
         await settle(pilot)
         assert "The lens needs a model file" in shown(app)
+
+
+async def test_a_lane_looks_at_the_answer_of_the_reference() -> None:
+    model = ModelEntry("0", "tiny", "Q8_0", "/m/0.gguf")
+    engine = SimpleNamespace(capabilities=Capabilities(score=True), tokens=None)
+
+    async def tokens(request: Request) -> tuple[int, ...]:
+        assert [message.content for message in request.messages] == ["why", ANSWER][: 2 if request.continues else 1]
+        return (1, 2, *ANSWER.encode()) if request.continues else (1, 2)
+
+    engine.tokens = tokens
+    reference = Lane(LaneSpec("0", "0", LoadSettings(), Sampling(), model=model))
+    other = Lane(
+        LaneSpec("0.5", "0.5", LoadSettings(), Sampling(), model=ModelEntry("0.5", "tiny", "Q4_0", "/m/1.gguf"))
+    )
+    race = SimpleNamespace(reference=reference, questions=["why"])
+    screen = SimpleNamespace(app=SimpleNamespace(push_screen=(pushed := []).append))
+    services, said = SimpleNamespace(logits=FakeHost, adviser=FakeAdviser()), []
+    open_lane_lens(screen, services, race, other, said.append)
+    assert said == ["The lens looks at the answer of lane 1, while its model is open."]
+    reference.engine, reference.info = engine, EngineInfo(model, LoadSettings(), "CPU", 1.0)
+    open_lane_lens(screen, services, race, other, said.append)
+    assert said[1:] == ["Lane 1 has no answer to look at."]
+    outcome = SimpleNamespace(message=Message("assistant", ANSWER))
+    reference.answers.append(LaneAnswer(outcome, ()))
+    open_lane_lens(screen, services, race, other, said.append)
+    assert len(said) == 2
+    lens = await pushed[0]._look(CancelToken(), lambda _: None)
+    assert bytes(lens.tokens).decode() == ANSWER
+    assert pushed[0].check_action("branch", ()) is False
 
 
 def test_rows_have_every_token_and_mark_the_first_flip() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import MemoryAdviser
+from workbench.core.engine import Engine, MemoryAdviser, Request
 from workbench.core.errors import QualityError
 from workbench.lab.quality.figures import Figures, TokenFigures, figures
 from workbench.lab.quality.logits import LogitHost, LogitModels, ModelSpec
@@ -147,7 +147,12 @@ class LensJob:
         self._pieces.update(zip(wanted, await models.texts(wanted), strict=True))
 
 
-def answer_start(whole: Sequence[int], prompt: Sequence[int]) -> int:
-    """The place of the first token of an answer, from the tokens with it and those of the prompt alone."""
+async def answer_tokens(engine: Engine, request: Request) -> tuple[tuple[int, ...], int]:
+    """The tokens of a conversation that ends with an answer, and the place of the first one of that answer.
+
+    `request` continues the answer. Raises WorkbenchError where the engine does not report the tokens.
+    """
+    whole = await engine.tokens(request)
+    prompt = await engine.tokens(replace(request, messages=request.messages[:-1], continues=False))
     shared = min(len(whole), len(prompt))
-    return next((place for place in range(shared) if whole[place] != prompt[place]), shared)
+    return whole, next((place for place in range(shared) if whole[place] != prompt[place]), shared)

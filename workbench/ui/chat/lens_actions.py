@@ -11,20 +11,20 @@ from workbench.core.engine import Engine
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.core.tree import Node
-from workbench.lab.quality.lens import Lens, LensJob, answer_start
+from workbench.lab.quality.lens import Lens, LensJob, answer_tokens
 from workbench.lab.quality.logits import LogitHost, ModelSpec
 from workbench.lab.quality.passes import PassProgress
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
 from workbench.ui.dialogs.model_picker import ModelPicker
-from workbench.ui.lens.screen import LensChoice, LensScreen
+from workbench.ui.lens.screen import NEEDS_FILE, LensChoice, LensScreen, short_names
 
 
 def open_lens(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node) -> None:
     """Let the user choose a model, and look at an answer through it."""
     make_host = view.services.logits
     if make_host is None or engine.info.model.path is None or not engine.capabilities.score:
-        view.status.say("The lens needs a model file: a server does not report the distributions of a text.")
+        view.status.say(NEEDS_FILE)
         return
     host = make_host()
 
@@ -41,10 +41,7 @@ def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host
     one_model = model.is_same(info.model) and not view.workspace.needs_reload
 
     async def look(cancel: CancelToken, on_progress: Callable[[PassProgress], None]) -> Lens:
-        request = conversation.request(node.number)
-        whole = await engine.tokens(request)
-        prompt = await engine.tokens(replace(request, messages=request.messages[:-1], continues=False))
-        first = answer_start(whole, prompt)
+        whole, first = await answer_tokens(engine, conversation.request(node.number))
         job = LensJob(host, view.services.adviser, reference, candidate, whole, first)
         return await job.run(cancel, on_progress)
 
@@ -53,8 +50,7 @@ def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host
             message = cut_message(node.turn.message, choice.whole.decode("utf-8", "replace"), choice.beginning.decode())
             _go_on(view, answers, node, message)
 
-    same_name = info.model.name == model.name and info.model.quant and model.quant
-    mine, other = (each.quant or "" if same_name else each.label for each in (info.model, model))
+    mine, other = short_names(info.model, model)
     changed = [] if not model.is_same(info.model) else _differences(info.settings, conversation.load)
     screen = LensScreen(look, (mine, " ".join([other, *changed])), one_model=one_model)
     view.app.push_screen(screen, ended)

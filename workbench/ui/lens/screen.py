@@ -17,6 +17,7 @@ from textual.worker import Worker
 
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
+from workbench.core.models import ModelEntry
 from workbench.lab.quality.figures import Figures
 from workbench.lab.quality.lens import LEVELS, Alternative, Lens
 from workbench.lab.quality.passes import PassProgress
@@ -30,7 +31,15 @@ from workbench.ui.widgets.worker_errors import report_worker_error
 Look = Callable[[CancelToken, Callable[[PassProgress], None]], Awaitable[Lens]]
 """Computes the lens; the progress comes in any thread. Raises WorkbenchError."""
 
+NEEDS_FILE = "The lens needs a model file: a server does not report the distributions of a text."
 NOTHING_ABOVE = "No other token differs by {:g} or more in this direction."
+
+
+def short_names(mine: ModelEntry, other: ModelEntry) -> tuple[str, str]:
+    """What tells two models apart: the quantizations where they have one name."""
+    if mine.name == other.name and mine.quant and other.quant:
+        return mine.quant, other.quant
+    return mine.label, other.label
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,7 @@ class LensScreen(Screen[LensChoice | None]):
         look: Computes the lens.
         names: The labels of the reference and the candidate.
         one_model: Whether both are the same, so that only the alternatives are of interest.
+        branches: Whether the answer can go on from an alternative.
     """
 
     CSS_PATH = "screen.tcss"
@@ -94,11 +104,12 @@ class LensScreen(Screen[LensChoice | None]):
     text = query_one(LensText)
     lists = query_one(LensLists)
 
-    def __init__(self, look: Look, names: tuple[str, str], *, one_model: bool = False) -> None:
+    def __init__(self, look: Look, names: tuple[str, str], *, one_model: bool = False, branches: bool = True) -> None:
         super().__init__()
         self._look = look
         self._names = clean_line(names[0]), clean_line(names[1])
         self._one_model = one_model
+        self._branches = branches
         self._cancel = CancelToken()
         self._lens: Lens | None = None
         self._figures: Figures | None = None
@@ -256,6 +267,9 @@ class LensScreen(Screen[LensChoice | None]):
     def action_side(self) -> None:
         self._of_candidate = not self._of_candidate and not self._one_model
         self._show()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        return self._branches if action == "branch" else super().check_action(action, parameters)
 
     def action_branch(self) -> None:
         found = self._alternatives(of_candidate=self._of_candidate)

@@ -114,6 +114,8 @@ class LaneScroll(VerticalScroll, can_focus=True):
         ),
         Binding("m", "lane('export')", "Modelfile", id="lane.export", tooltip="Export this lane as a Modelfile."),
         Binding("d", "lane('diff')", "Diff", id="lane.diff", tooltip="Compare the text with lane 1 word by word."),
+        Binding("L", "lane('lens')", "Lens", id="lane.lens", show=False,
+                tooltip="Look at the answer of lane 1 through the model of this lane."),
         Binding("n", "lane('next')", "Next", id="lane.next", tooltip="Go to the next difference from lane 1."),
         Binding("p", "lane('previous')", "Previous", id="lane.previous", show=False,
                 tooltip="Go to the previous difference."),

@@ -61,6 +61,10 @@ class LaneActions:
                 self._changed()
             case "next" | "previous":
                 self._go_to_difference(column, 1 if what == "next" else -1)
+            case "lens":
+                from workbench.ui.race.lens import open_lane_lens
+
+                open_lane_lens(self._screen, self._services, self._board.race, column.lane, self._say)
             case "export":
                 self._work(self._export(column.lane), "export a lane", "export")
 
