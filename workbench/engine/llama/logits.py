@@ -47,8 +47,9 @@ class _Planned:
     def weights_key(self) -> tuple[object, ...]:
         """The same for contexts that can share weights."""
         chosen = self.plan.settings
-        place = chosen.num_gpu, chosen.split_mode, chosen.main_gpu, chosen.use_mmap
-        return self.headers[0].path, self.adapter, *place
+        place = chosen.num_gpu, chosen.split_mode, chosen.main_gpu, chosen.devices, chosen.tensor_split
+        tensors = chosen.num_cpu_moe, chosen.override_tensor
+        return self.headers[0].path, self.adapter, *place, *tensors, chosen.reading
 
 
 class LlamaLogitHost(LogitHost):
@@ -161,15 +162,7 @@ class _Loaded:
 
         settings, key = planned.plan.settings, planned.weights_key
         if key not in self._weights:
-            native = load_weights(
-                planned.headers[0].path,
-                gpu_layers=settings.num_gpu,
-                split_mode=settings.split_mode,
-                main_gpu=settings.main_gpu,
-                use_mmap=settings.use_mmap,
-                on_progress=on_progress,
-                cancel=cancel,
-            )
+            native = load_weights(planned.headers[0].path, load=settings, on_progress=on_progress, cancel=cancel)
             self._weights[key] = native, None
             if planned.adapter:
                 self._weights[key] = native, load_adapter(native, planned.adapter)
@@ -177,8 +170,7 @@ class _Loaded:
         ctx = make_context(
             native,
             settings,
-            n_ctx,
-            settings.num_thread,
+            n_ctx=n_ctx,
             n_batch=PIECE,
             n_ubatch=PIECE,
             n_seq_max=1,
