@@ -155,6 +155,8 @@ def value_of(parameter):
             return st.booleans()
         case "choice":
             return st.sampled_from(parameter.choices)
+        case "format":
+            return st.sampled_from(["", "json"])
         case _:
             text = st.sampled_from(parameter.choices) if parameter.choices else printable
             text = st.from_regex(parameter.form, fullmatch=True) if parameter.form else text

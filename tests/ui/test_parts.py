@@ -208,13 +208,13 @@ def test_a_session_is_resumed_as_it_was() -> None:
 
 @pytest.mark.parametrize("parameter", PARAMETERS.values(), ids=lambda parameter: parameter.name)
 def test_every_value_is_typed_as_it_is_shown(parameter) -> None:
-    assert typed(parameter, shown_value(parameter.default)) == parameter.default
+    assert typed(parameter, shown_value(parameter, parameter.default)) == parameter.default
 
 
 def test_texts_with_line_ends_are_typed_as_they_are_shown() -> None:
     stop = PARAMETERS["stop"]
     value = ("END", "\n\n", "back\\slash", "\\n")
-    assert typed(stop, shown_value(value)) == value
+    assert typed(stop, shown_value(stop, value)) == value
 
 
 async def test_text_is_selected_with_the_mouse_and_copied(host: ScriptedHost, clock: FakeClock) -> None:

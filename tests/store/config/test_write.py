@@ -52,10 +52,12 @@ def test_the_comments_of_a_new_file_are_the_defaults():
     defaults = Config()
     for name in ("model_folders", "model_stores", "servers"):
         assert tuple(values.pop(name)) == getattr(defaults, name)
-    sampling = {name: tuple(value) if isinstance(value, list) else value for name, value in values["sampling"].items()}
-    values.pop("sampling")
+    sampling, load = (
+        {name: tuple(value) if isinstance(value, list) else value for name, value in values.pop(table).items()}
+        for table in ("sampling", "load")
+    )
     assert Sampling(**{**sampling, "stop": ()}) == defaults.sampling
-    assert LoadSettings(**values.pop("load")) == defaults.load
+    assert LoadSettings(**load) == defaults.load
     assert values.pop("keymap") == {}
     assert all(getattr(defaults, name) == value for name, value in values.items())
 

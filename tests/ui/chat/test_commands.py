@@ -59,8 +59,8 @@ def test_names_and_aliases_are_each_of_one_command() -> None:
     [
         ("/lo", ["/load ", "/log"]),
         ("/q", ["/bye"]),
-        ("/set te", ["/set temperature ", "/set parameter ", "/set system "]),
-        ("/set parameter num_c", ["/set parameter num_ctx "]),
+        ("/set tem", ["/set temperature ", "/set system "]),
+        ("/set parameter num_ct", ["/set parameter num_ctx "]),
         ("/set flash_attn o", ["/set flash_attn on", "/set flash_attn off", "/set flash_attn auto"]),
         ("/set use_mmap ", ["/set use_mmap true", "/set use_mmap false"]),
         ("/set temperature ", []),

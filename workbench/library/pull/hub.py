@@ -22,6 +22,7 @@ from workbench.core.errors import (
 )
 from workbench.core.secret import Secret, is_key
 from workbench.core.servers import origin
+from workbench.core.user_path import expanded
 from workbench.library.pull.references import HOSTS, HubRef, is_safe_path
 from workbench.library.pull.variants import RemoteFile, Variant, variants_of
 from workbench.library.pull.web import Web, WebAnswer, host_of
@@ -78,8 +79,8 @@ def _token(environ: Mapping[str, str], home: Path) -> str:
     cache = Path(environ.get("XDG_CACHE_HOME") or home / ".cache") / "huggingface"
     place = environ.get("HF_TOKEN_PATH") or Path(environ.get("HF_HOME") or cache) / "token"
     try:
-        return Path(place).expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, ValueError, RuntimeError):
+        return expanded(place).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
         return ""
 
 
