@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from workbench import __version__
-from workbench.core.bench import Bencher, ConditionWatch
 from workbench.core.config import Config, ConfigProblem
 from workbench.core.errors import ModelFileError
 from workbench.core.models import ModelEntry
-from workbench.core.sweep import LoadClients
 from workbench.core.user_path import expanded
 from workbench.engine.advice import LocalAdviser
 from workbench.engine.files import LocalFiles
@@ -31,7 +29,8 @@ from workbench.store.paths import Paths, find_paths
 from workbench.store.sessions.store import DatabaseSessionStore
 
 if TYPE_CHECKING:
-    from workbench.core.bench import BenchMachine, MemorySpeed
+    from workbench.core.bench import Bencher, BenchMachine, ConditionWatch, MemorySpeed
+    from workbench.core.sweep import LoadClients
     from workbench.engine.remote.addresses import AddressBook
     from workbench.engine.remote.catalog import ServedCatalog
     from workbench.engine.remote.session_sender import SessionSender

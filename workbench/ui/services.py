@@ -18,13 +18,13 @@ from workbench.core.servers import Servers
 from workbench.core.session import ExportFormat, Session, SessionStore
 from workbench.core.telemetry import AlarmWatch, ComputeDevice, Telemetry
 from workbench.gguf.model_files import ModelFiles
-from workbench.lab.bench.job import BenchTools
-from workbench.lab.evals.tools import EvalTools
-from workbench.lab.race.report import RaceBook
 
 if TYPE_CHECKING:
-    # It imports NumPy.
+    # The experiments are imported when they are first used, and not before the first paint.
+    from workbench.lab.bench.job import BenchTools
+    from workbench.lab.evals.tools import EvalTools
     from workbench.lab.quality.logits import LogitHost
+    from workbench.lab.race.report import RaceBook
 
 
 @dataclass(frozen=True, slots=True)
