@@ -105,7 +105,7 @@ def ollama_stores(places: Places) -> Iterator[Path]:
 
 
 def go_templates(places: Places) -> bool | None:
-    """Whether Ollama is told to always, or never, use templates in Go's syntax; None for its own choice."""
+    """Whether Ollama is configured to always, or never, use templates in Go's syntax; None for its own choice."""
     text = places.environ.get("OLLAMA_GO_TEMPLATE", "")
     # What is no boolean of Go counts as true.
     return text not in {"0", "f", "F", "FALSE", "false", "False"} if text else None

@@ -16,7 +16,7 @@ BRANCH = 64
 """Tokens of a branch that are worth a saved state when the conversation leaves it."""
 
 MANY = 256
-"""Common tokens that are computed again which the user is told about."""
+"""Common tokens: from this number on, computing them again is reported."""
 
 
 class PrefixReuse:

@@ -73,4 +73,4 @@ class BenchModels:
                 self._models[self._models.index(instead)] = model
             self._changed()
 
-        self._screen.app.push_screen(ModelPicker(self._services, open_model), chosen)
+        self._screen.app.push_screen(ModelPicker(self._services, open_model, enter="adds"), chosen)

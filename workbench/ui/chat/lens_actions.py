@@ -32,7 +32,7 @@ def open_lens(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node) 
         if model is not None:
             _show(view, answers, engine, node, host, model)
 
-    view.app.push_screen(ModelPicker(view.services, engine.info.model), chosen)
+    view.app.push_screen(ModelPicker(view.services, engine.info.model, enter="compares"), chosen)
 
 
 def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host: LogitHost, model: ModelEntry) -> None:

@@ -92,12 +92,13 @@ class ModelPicker(Dialog[ModelEntry | None]):
     list = query_one("#picker-list", Rows)
     state = query_one("#picker-state", Label)
 
-    def __init__(self, services: Services, current: ModelEntry | None) -> None:
+    def __init__(self, services: Services, current: ModelEntry | None, *, enter: str = "loads") -> None:
         super().__init__()
         self._catalog = services.catalog
         self._servers = services.servers
         self._hint = services.no_model_hint
         self._current = current
+        self._enter = enter
         self._models: Sequence[ModelEntry] = ()
         self._shown: Sequence[ModelEntry] = ()
         self._matcher = ModelSearch()
@@ -108,7 +109,7 @@ class ModelPicker(Dialog[ModelEntry | None]):
         """Whether a server is being asked for its models."""
 
     def compose(self) -> ComposeResult:
-        with dialog_box("picker-box", "Choose a model", "Enter loads · Esc closes"):
+        with dialog_box("picker-box", "Choose a model", f"Enter {self._enter} · Esc closes"):
             yield InputLine("picker-search", _PLACEHOLDER)
             yield Rows("picker-list")
             yield Label("Looking for models…", id="picker-state", markup=False)

@@ -206,7 +206,7 @@ class EvalScreen(Screen[None]):
                 self._models.append(model)
                 self._paint()
 
-        self.app.push_screen(ModelPicker(self._services, self._workspace.model), chosen)
+        self.app.push_screen(ModelPicker(self._services, self._workspace.model, enter="adds"), chosen)
 
     def action_remove(self) -> None:
         if self._models and not self.running:
