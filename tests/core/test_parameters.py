@@ -55,6 +55,12 @@ def test_what_needs_a_reload_is_a_load_setting(name: str) -> None:
         ("flash_attn", "AUTO", "auto"),
         ("stop", "### User:", ("### User:",)),
         ("stop", " ", (" ",)),
+        ("stop", "[/THINK]", ("[/THINK]",)),
+        ("stop", '["[/THINK]"]', ("[/THINK]",)),
+        ("stop", ' ["a b", "\\n"]', ("a b", "\n")),
+        ("stop", "[1, 2]", ("[1, 2]",)),
+        ("stop", "[]", ("[]",)),
+        ("stop", "[" * 100_000, ("[" * 100_000,)),
     ],
 )
 def test_values_that_a_user_types(name: str, text: str, value: object) -> None:

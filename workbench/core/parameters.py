@@ -6,6 +6,7 @@ serves the settings panel, `--set NAME=VALUE`, the config file and the Modelfile
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
@@ -212,8 +213,19 @@ def _full_name(parameter: Parameter, text: str) -> str:
     return OTHER_NAMES.get(name, name)
 
 
+def _listed_texts(text: str) -> tuple[str, ...]:
+    """The texts of a JSON list, such as `["</s>", "User:"]`; empty where `text` is something else."""
+    if not text.lstrip().startswith("["):
+        return ()
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(found) if all(isinstance(each, str) for each in found) else ()
+
+
 def parse_value(name: str, text: str) -> Value:
-    """The value that `text` stands for, as typed by a user.
+    """The value that `text` stands for, as typed by a user. Several free texts, such as stop strings, are a JSON list.
 
     Raises:
         ParameterError: The name is unknown, or the text is not of its type or out of range.
@@ -239,7 +251,7 @@ def parse_value(name: str, text: str) -> Value:
                 items = re.split(rf"[\s{re.escape(parameter.separators)}]+", text)
                 return check_value(name, [_full_name(parameter, item) for item in items if item])
             case _:
-                return (text,)
+                return _listed_texts(text) or (text,)
     except ValueError:
         raise _refuse(parameter, text) from None
 
