@@ -3,6 +3,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,6 +17,7 @@ from workbench.core.metrics import AnswerMetrics, Meter
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.llama.host import LlamaHost
+from workbench.engine.outbox import Outbox
 
 QUANTIZE = """
 import sys
@@ -63,6 +66,23 @@ async def answer(engine, request: Request, cancel: CancelToken | None = None, on
                 on_event(event)
     result.metrics = meter.metrics()
     return result
+
+
+@contextmanager
+def watching(note: Callable[[Event], object]) -> Iterator[None]:
+    """Call `note` with each event as it is made: in the thread that computes, before it computes any further.
+
+    A test that cancels there does so at the same place every time; the event loop may hear of an event much later.
+    """
+
+    def put(outbox: Outbox, event: Event, *, at_once: bool = False) -> None:
+        note(event)
+        real(outbox, event, at_once=at_once)
+
+    real = Outbox.put
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Outbox, "put", put)
+        yield
 
 
 def chat(*texts: str, limit: int = 24, **sampling) -> Request:

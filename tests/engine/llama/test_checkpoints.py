@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.engine.llama.conftest import Answer, answer, chat, load
+from tests.engine.llama.conftest import Answer, answer, chat, load, watching
 from tests.engine.llama.toys import ARCHITECTURES, FURTHER, RECURRENT, write_toy
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -159,7 +159,8 @@ async def cancelled(one: Talk, kind: type, count: int) -> None:
         if seen == count:
             cancel.set()
 
-    await answer(one.engine, asked(*one.messages, Message("user", LONG * 4), limit=50), cancel, note)
+    with watching(note):
+        await answer(one.engine, asked(*one.messages, Message("user", LONG * 4), limit=50), cancel)
 
 
 @pytest.mark.parametrize("limits", [CheckpointLimits(0, 2**30), CheckpointLimits(32, 0), CheckpointLimits(32, 500)])
