@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.lab.quality.intervals import Interval, mean_intervals
+from workbench.lab.quality.intervals import Interval, mean_intervals, share_interval
 
 PERCENTILES = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0)
 """Of the divergence, as llama-perplexity prints them."""
@@ -61,7 +61,7 @@ class Figures:
     first_flip: int | None
     """The first scored token at which they have not; None for none."""
     kld_interval: Interval | None = None
-    """95 %, by a bootstrap of chunks or blocks; None for too few tokens."""
+    """95 %, by the means of chunks or blocks; None for too few tokens."""
     ratio_interval: Interval | None = None
     """Of the ratio of the perplexities."""
     same_top_interval: Interval | None = None
@@ -82,15 +82,14 @@ def perplexity(nll: Values) -> tuple[float, float]:
     return value, value * _error(nll)
 
 
-def figures(
-    reference: Sequence[TokenFigures], candidate: Sequence[TokenFigures], kld: Sequence[Values], *, quick: bool = False
-) -> Figures:
-    """The figures of the chunks that both have, at least one; `quick` leaves out the intervals."""
+def figures(reference: Sequence[TokenFigures], candidate: Sequence[TokenFigures], kld: Sequence[Values]) -> Figures:
+    """The figures of the chunks that both have, at least one."""
     pairs = list(zip(reference, candidate, kld, strict=False))
     nll_b = np.concatenate([mine.nll for mine, _, _ in pairs])
     nll_q = np.concatenate([other.nll for _, other, _ in pairs])
     divergence = np.concatenate([each for _, _, each in pairs])
-    same = np.concatenate([mine.best == other.best for mine, other, _ in pairs])
+    same_of_chunks = [mine.best == other.best for mine, other, _ in pairs]
+    same = np.concatenate(same_of_chunks)
     change = np.exp(-nll_q) - np.exp(-nll_b)
     count = len(nll_q)
     ppl, ppl_error = perplexity(nll_q)
@@ -101,12 +100,7 @@ def figures(
     rms = math.sqrt(squares.mean())
     share = float(same.mean())
     flips = np.flatnonzero(~same)
-    found = None
-    if not quick:
-        columns = [
-            np.stack([each, other.nll - mine.nll, mine.best == other.best], axis=1) for mine, other, each in pairs
-        ]
-        found = mean_intervals(columns)
+    found = mean_intervals([np.stack([each, other.nll - mine.nll], axis=1) for mine, other, each in pairs])
     return Figures(
         scored=count,
         ppl=ppl,
@@ -130,7 +124,7 @@ def figures(
         first_flip=int(flips[0]) if len(flips) else None,
         kld_interval=None if found is None else (max(0.0, found[0][0]), found[0][1]),
         ratio_interval=None if found is None else (_exp(found[1][0]), _exp(found[1][1])),
-        same_top_interval=None if found is None else (max(0.0, found[2][0]), min(1.0, found[2][1])),
+        same_top_interval=share_interval(same_of_chunks),
     )
 
 

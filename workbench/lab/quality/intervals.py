@@ -1,69 +1,78 @@
 """95 % intervals of means over the tokens of a text, which are not independent.
 
 Tokens correlate with their neighbours, and texts differ from chunk to chunk: the error of independent tokens, as
-llama-perplexity prints it, is too small by 1.2 to 1.9. Whole chunks are drawn where there are enough of them, else
-moving blocks of `BLOCK` tokens inside the chunks (Künsch 1989).
+llama-perplexity prints it, is too small by 1.2 to 1.9. The means of long blocks are nearly independent and nearly
+normal, so that Student's t holds for them (Schmeiser 1982, batch means): whole chunks where there are `BLOCKS` of them,
+else equal parts of chunks. Few long blocks are better than many short ones, whose means correlate.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-CHUNKS = 20
-"""Chunks from which whole ones are drawn."""
+BLOCKS = 8
+"""Blocks that are wanted: from so many chunks on, each is a block."""
 
 BLOCK = 32
-"""The length of a block, in tokens."""
+"""The shortest block, in tokens; chunks that are much shorter are joined."""
 
-SHORTEST_BLOCK = 8
-"""The same of a short text."""
-
-FEWEST_BLOCKS = 4
+FEWEST_BLOCKS = 5
 """Blocks below which there is no interval."""
 
-RESAMPLES = 2000
-SEED = 20_260_101
+TOO_FEW = f"too few tokens for an interval: it takes {FEWEST_BLOCKS * BLOCK}"
 
 _Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""
 
+_USUAL_EFFECT = 2.0
+"""How much more a share varies than one of independent tokens, where all are alike and it cannot be estimated."""
+
 Interval = tuple[float, float]
 
 
-def mean_intervals(chunks: list[NDArray[np.float64]], resamples: int = RESAMPLES) -> list[Interval] | None:
+def mean_intervals(chunks: Sequence[NDArray[np.float64]]) -> list[Interval] | None:
     """The intervals of the means of several values, which every token has: arrays of the shape (tokens, values).
 
-    The same for the same values; None where there are too few tokens.
+    None where there are too few tokens.
     """
-    means, drawn = _blocks(chunks)
-    if drawn < FEWEST_BLOCKS:
+    blocks = _block_means(chunks)
+    if blocks is None:
         return None
     centre = np.concatenate(chunks).mean(0)
-    rng = np.random.default_rng(SEED)
-    found = np.empty((resamples, means.shape[1]))
-    for index in range(resamples):
-        found[index] = means[rng.integers(0, len(means), drawn)].mean(0)
-    ends = np.percentile(found, [2.5, 97.5], axis=0)
-    # A percentile interval of few blocks is too narrow: as one by the normal distribution with n instead of n - 1.
-    wider = student_quantile(drawn - 1) / _Z * math.sqrt(drawn / (drawn - 1))
-    low, high = centre + (ends - found.mean(0)) * wider
-    return list(zip(low.tolist(), high.tolist(), strict=True))
+    half = student_quantile(len(blocks) - 1) * np.sqrt(blocks.var(0, ddof=1) / len(blocks))
+    return list(zip((centre - half).tolist(), (centre + half).tolist(), strict=True))
 
 
-def _blocks(chunks: list[NDArray[np.float64]]) -> tuple[NDArray[np.float64], int]:
-    """The means of all blocks that can be drawn, and how many make one resample."""
-    if len(chunks) >= CHUNKS:
-        return np.stack([chunk.mean(0) for chunk in chunks]), len(chunks)
-    total = sum(map(len, chunks))
-    length = min(BLOCK, max(SHORTEST_BLOCK, total // SHORTEST_BLOCK), *map(len, chunks))
-    found = []
-    for chunk in chunks:
-        sums = np.concatenate([np.zeros((1, chunk.shape[1])), chunk.cumsum(0)])
-        found.append((sums[length:] - sums[:-length]) / length)
-    return np.concatenate(found), total // length
+def share_interval(chunks: Sequence[NDArray[np.bool_]]) -> Interval | None:
+    """The interval of the share of tokens that have a property; None where there are too few tokens.
+
+    Wilson's score with Student's quantile, for as many independent tokens as would vary like the blocks do (Korn and
+    Graubard 1998): near 0 and 1 the means of blocks are far from normal.
+    """
+    blocks = _block_means(chunks)
+    if blocks is None:
+        return None
+    share, count = float(np.concatenate(chunks).mean()), sum(map(len, chunks))
+    alone = share * (1 - share) / count
+    effect = float(blocks.var(ddof=1)) / len(blocks) / alone if alone else _USUAL_EFFECT
+    square = student_quantile(len(blocks) - 1) ** 2 * max(effect, 1 / _USUAL_EFFECT) / count
+    centre = (share + square / 2) / (1 + square)
+    half = math.sqrt(share * (1 - share) * square + square**2 / 4) / (1 + square)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _block_means(chunks: Sequence[NDArray[np.generic]]) -> NDArray[np.float64] | None:
+    """The means of blocks; None where there are too few."""
+    shortest = min(map(len, chunks))
+    joined = max(1, round(BLOCK / shortest))
+    whole = [np.concatenate(chunks[at : at + joined]) for at in range(0, len(chunks) - joined + 1, joined)]
+    parts = max(1, min(-(-BLOCKS // max(1, len(whole))), shortest // BLOCK))
+    means = [part.mean(0) for chunk in whole for part in np.array_split(chunk, parts)]
+    return np.stack(means) if len(means) >= FEWEST_BLOCKS else None
 
 
 def student_quantile(freedom: int) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 from workbench.core.units import UNKNOWN, size_text
 from workbench.lab.bench.report import build_line, markdown
 from workbench.lab.quality.figures import PERCENTILES, Figures
-from workbench.lab.quality.intervals import Interval
+from workbench.lab.quality.intervals import TOO_FEW, Interval
 from workbench.lab.quality.record import QualityCandidate, QualityRecord, WorstPlace
 
 SHOWN_PLACES = 3
@@ -23,7 +23,10 @@ LOWER_BOUND = (
     "256 likeliest tokens of the reference; all other figures are exact."
 )
 
-INTERVALS = "95 % intervals by a bootstrap of chunks or blocks of tokens; ± as llama-perplexity prints it."
+INTERVALS = (
+    "95 % intervals by Student's t on the means of chunks or blocks of tokens, which are correlated; ± as "
+    "llama-perplexity prints it, for independent tokens."
+)
 
 _ROWS = (
     "size", "PPL", "  ±", "PPL ratio", "  95 %", "mean KLD", "  95 %", "median KLD", "KLD at 99 %", "largest KLD",
@@ -169,7 +172,9 @@ def as_markdown(record: QualityRecord) -> str:
     ]
     for label, candidate, found in zip(short_labels(record)[1:], record.candidates, record.figures, strict=True):
         lines += [sentence(label, found), *places_text(candidate.worst[:SHOWN_PLACES])]
-    lines += ["", INTERVALS, *([LOWER_BOUND] if record.in_turn else []), build_line(record.machine)]
+    known = all(found.kld_interval is not None for found in record.figures)
+    lines += ["", INTERVALS if known else f"No 95 % intervals: {TOO_FEW}."]
+    lines += [*([LOWER_BOUND] if record.in_turn else []), build_line(record.machine)]
     return "\n".join(lines) + "\n"
 
 
