@@ -33,6 +33,8 @@ class Request:
     when_context_full: Overflow = "stop"
     continues: bool = False
     """Whether the last message is the beginning of the answer, to be continued."""
+    alternatives: int = 0
+    """The likeliest tokens that are wanted at each place of the answer; 0 for none."""
     answer_now: CancelToken | None = field(default=None, compare=False)
     """Ends the thoughts of the answer when it is set, where the engine can do that."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from workbench.core.alternatives import TokenChoice
 from workbench.core.errors import WorkbenchError
 from workbench.core.formats import Verdict
 
@@ -88,6 +89,8 @@ class Token:
     lane_ns: int
     recast: bool = False
     """Whether all text before this token turns out to be reasoning: its end was marked, and its beginning was not."""
+    choices: tuple[TokenChoice, ...] = ()
+    """The choices of the tokens since the event before, where they were asked for and the engine knows them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,11 @@ class Generation:
         push_control = self._text.push_control
         look = sampler.look
         text_sent = False
+        watch = None
+        if count := self._request.alternatives:
+            from workbench.engine.llama.choices import ChoiceWatch
+
+            watch = ChoiceWatch(model, count)
         look()
         while True:
             token = sample(ctx)
@@ -170,7 +175,9 @@ class Generation:
             look()
             now = clock()
             first_text = not text_sent and bool(piece.text)
-            put(Token(piece.text, token, piece.kind, now, job.lane_ns(now), piece.recast), at_once=first_text)
+            choices = () if watch is None else watch.choices(token)
+            event = Token(piece.text, token, piece.kind, now, job.lane_ns(now), piece.recast, choices)
+            put(event, at_once=first_text)
             text_sent = text_sent or first_text
             if self._text.stopped:
                 return "stop"

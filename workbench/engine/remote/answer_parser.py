@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from workbench.core.alternatives import TokenChoice
 from workbench.core.errors import ServerAnswerError
 from workbench.core.events import Event, Finished, FinishReason, PromptProgress, Timings, Token, TokenKind, Usage
 from workbench.core.servers import ServerAddress
@@ -50,6 +51,8 @@ class AnswerParser(ABC):
         self._splitter: AnswerText | None = AnswerText()
         """Finds reasoning in the text, until the server turns out to send it apart."""
         self._events: list[Event] = []
+        self._choices: tuple[TokenChoice, ...] = ()
+        """Those of the next token."""
         self.tokens = 0
         """Tokens so far."""
         self.prompt_tokens: int | None = None
@@ -152,7 +155,8 @@ class AnswerParser(ABC):
     def _add(self, text: str, kind: TokenKind, at_ns: int, *, recast: bool = False) -> None:
         self.tokens += 1
         self.thought |= kind == "reasoning"
-        self._events.append(Token(text, NO_ID, kind, at_ns, at_ns - self._submitted_ns, recast))
+        choices, self._choices = self._choices, ()
+        self._events.append(Token(text, NO_ID, kind, at_ns, at_ns - self._submitted_ns, recast, choices))
 
     def _counted(self, completion: int, at_ns: int) -> None:
         """Add the tokens that the server has counted beyond the pieces: several may come in one piece."""

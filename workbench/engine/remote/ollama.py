@@ -32,6 +32,7 @@ from workbench.engine.remote.dialect import (
 )
 from workbench.engine.remote.format_fields import parse_version
 from workbench.engine.remote.http import ServerClient
+from workbench.engine.remote.logprobs import read_choices
 from workbench.engine.remote.problems import message_in, too_slow
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, JsonLines
@@ -118,6 +119,8 @@ class OllamaDialect(Dialect):
         messages = as_messages(request)
         if request.continues and request.messages[-1].reasoning:
             messages[-1]["thinking"] = request.messages[-1].reasoning
+        if request.alternatives:
+            body |= {"logprobs": True, "top_logprobs": request.alternatives}
         think = request.sampling.think
         if think != "default":
             body["think"] = {"on": True, "off": False}.get(think, think)
@@ -150,6 +153,7 @@ class OllamaAnswerParser(AnswerParser):
 
     @override
     def _take(self, value: Mapping[str, Any], at_ns: int) -> None:
+        self._choices += read_choices(value.get("logprobs"))
         message = value.get("message")
         if isinstance(message, dict):
             self._text(message.get("thinking"), "reasoning", at_ns)

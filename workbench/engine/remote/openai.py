@@ -37,6 +37,7 @@ from workbench.engine.remote.dialect import (
 )
 from workbench.engine.remote.format_fields import format_fields
 from workbench.engine.remote.http import ServerClient
+from workbench.engine.remote.logprobs import read_choices
 from workbench.engine.remote.problems import is_context_error, message_in
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, ServerSentEvents
@@ -109,6 +110,8 @@ class OpenAIDialect(Dialect):
         else:
             path, body["messages"] = "/v1/chat/completions", as_messages(request)
             body |= self._thinking(request.sampling)
+            if request.alternatives:
+                body |= {"logprobs": True, "top_logprobs": request.alternatives}
             if request.continues:
                 self._continue(request.messages[-1], body)
         form = format_fields(request.sampling.format, self._server)
@@ -233,6 +236,7 @@ class OpenAIAnswerParser(AnswerParser):
         if self.reason is not None:
             # Text after the end belongs to no answer.
             return
+        self._choices += read_choices(fields(choice.get("logprobs")).get("content"))
         delta = choice.get("delta")
         if isinstance(delta, dict):
             thoughts = (delta.get(name) for name in ("reasoning_content", "reasoning", "thinking"))

@@ -7,6 +7,7 @@ half-written in a picture, the same on every machine.
 from __future__ import annotations
 
 import asyncio
+import math
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -14,6 +15,7 @@ from itertools import islice
 
 from typing_extensions import override
 
+from workbench.core.alternatives import LikelyToken, TokenChoice
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Capabilities, Engine, Request
@@ -193,9 +195,9 @@ class ScriptedEngine(Engine):
                 if index == script.fail_at:
                     batch.append(Failed(script.error, at_ns))
                     break
-                batch.append(
-                    Token(text, zlib.crc32(text.encode("utf-8", "surrogatepass")), kind, at_ns, watch.lane(at_ns))
-                )
+                data = text.encode("utf-8", "surrogatepass")
+                choices = _choices(data) if request.alternatives else ()
+                batch.append(Token(text, zlib.crc32(data), kind, at_ns, watch.lane(at_ns), choices=choices))
             yield tuple(batch)
             if isinstance(batch[-1], Failed):
                 return
@@ -216,6 +218,13 @@ class ScriptedEngine(Engine):
     @override
     async def close(self) -> None:
         self.closed = True
+
+
+def _choices(data: bytes) -> tuple[TokenChoice, ...]:
+    """A choice between a token and another one, with probabilities that follow from its text."""
+    p = (1 + zlib.crc32(data) % 98) / 100
+    both = LikelyToken(data, math.log(p)), LikelyToken(b" otherwise", math.log(1 - p))
+    return (TokenChoice(both[0], tuple(sorted(both, key=lambda each: -each.logprob))),)
 
 
 def _render(messages: Iterable[Message]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from workbench.core.alternatives import unlikeliness
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, MemoryAdviser, Request
 from workbench.core.errors import QualityError
@@ -46,6 +47,8 @@ class Lens:
     """The names of all tokens of the vocabulary."""
     in_turn: bool
     """Whether the models did not fit in memory together: the divergences are lower bounds."""
+    alone: bool = False
+    """Whether there is no candidate: the levels are those of unlikely tokens."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -61,7 +64,9 @@ class Lens:
         return (self.pieces.get(token) or self.names[token]).decode("utf-8", "replace")
 
     def level(self, place: int) -> int:
-        """How much the models differ there: 0 to 4."""
+        """How much the models differ there, or how unlikely the token of one model was: 0 to 4."""
+        if self.alone:
+            return unlikeliness(-float(self.reference.nll[place]))
         return sum(float(self.candidate.kld[place]) >= limit for limit in LEVELS)
 
     def flips(self, place: int) -> bool:
@@ -81,6 +86,7 @@ class Lens:
         return [
             Alternative(token, self.name(token), p, self.pieces.get(token) or None, token == self.tokens[place])
             for token, p in list(pairs)[:TOP]
+            if token >= 0
         ]
 
     def next_place(self, place: int, step: int, level: int) -> int | None:
@@ -101,7 +107,7 @@ class Lens:
 
 
 class LensJob:
-    """Runs an answer through a reference and a candidate.
+    """Runs an answer through a reference and a candidate, or through one model where there is no candidate.
 
     Args:
         tokens: The whole conversation, rendered and tokenized.
@@ -113,14 +119,15 @@ class LensJob:
         host: LogitHost,
         adviser: MemoryAdviser,
         reference: ModelSpec,
-        candidate: ModelSpec,
+        candidate: ModelSpec | None,
         tokens: Sequence[int],
         first: int,
     ) -> None:
         if not 0 < first < len(tokens):
             raise QualityError("The answer has no tokens to look at.", "Choose an answer that has a text.")
         self._chunk = Chunk(tuple(tokens), first - 1, part=False)
-        self._passes = Passes(host, adviser, [reference, candidate], len(tokens))
+        specs = [reference] if candidate is None else [reference, candidate]
+        self._passes = Passes(host, adviser, specs, len(tokens))
         self._pieces: dict[int, bytes] = {}
 
     async def run(self, cancel: CancelToken, on_progress: Callable[[PassProgress], None] = lambda _: None) -> Lens:
@@ -131,17 +138,20 @@ class LensJob:
 
         passes = self._passes
         await passes.run(split, cancel, on_progress, self._find_pieces)
+        mine = joined(passes.reference)
+        other = [joined(each) for each in passes.candidates]
         return Lens(
             self._chunk.tokens[self._chunk.first + 1 :],
-            joined(passes.reference),
-            joined(passes.candidates[0]),
+            mine,
+            other[0] if other else Divergence(mine, np.zeros_like(mine.nll)),
             self._pieces,
             passes.vocabulary,
             passes.in_turn,
+            alone=not other,
         )
 
     async def _find_pieces(self, models: LogitModels) -> None:
-        found = [*self._passes.reference, *(each.own for each in self._passes.candidates[0])]
+        found = [*self._passes.reference, *(each.own for chunks in self._passes.candidates for each in chunks)]
         ids = {int(token) for each in found for token in np.unique(each.ids[:, :TOP])}
         wanted = sorted((ids | set(self._chunk.tokens[self._chunk.first + 1 :])) - self._pieces.keys())
         self._pieces.update(zip(wanted, await models.texts(wanted), strict=True))

@@ -63,7 +63,7 @@ class Divergence:
 Part = TypeVar("Part", Alternatives, Divergence)
 
 
-class _Softmax:
+class Softmax:
     """The distributions of a block of rows. Its memory is used again for the next block: new pages cost as much."""
 
     def __init__(self, rows: int, size: int) -> None:
@@ -71,7 +71,7 @@ class _Softmax:
         self._exp = np.empty((rows, size), np.float32)
         self._above = np.empty((rows, size), np.bool_)
 
-    def of(self, logits: Floats) -> _Softmax:
+    def of(self, logits: Floats) -> Softmax:
         """Take the distributions of at most as many rows."""
         count = len(logits)
         self.logits = logits
@@ -91,6 +91,7 @@ class _Softmax:
         return several
 
     def alternatives(self, targets: Ids, count: int) -> Alternatives:
+        """The `count` likeliest tokens of each row, and the figures of the tokens that follow there."""
         ids = _likeliest(self.logits, count)
         reached = self.logits[np.arange(len(targets)), targets]
         above = np.greater(self.logits, reached[:, None], out=self._above[: len(targets)])
@@ -138,7 +139,7 @@ def compare(rows: Sequence[Floats], targets: Ids) -> tuple[Alternatives, tuple[D
     reference, others = rows[0], rows[1:]
     found: list[Alternatives] = []
     compared: list[list[Divergence]] = [[] for _ in others]
-    mine, other = (_Softmax(_step(reference), reference.shape[1]) for _ in range(2))
+    mine, other = (Softmax(_step(reference), reference.shape[1]) for _ in range(2))
     for block in _blocks(reference):
         wanted = targets[block]
         mine.of(reference[block])
@@ -149,7 +150,7 @@ def compare(rows: Sequence[Floats], targets: Ids) -> tuple[Alternatives, tuple[D
     return joined(found), tuple(joined(each) for each in compared)
 
 
-def _divergence(mine: _Softmax, other: _Softmax) -> Floats:
+def _divergence(mine: Softmax, other: Softmax) -> Floats:
     """The sum of p (ln p - ln q), where the p add up to 1; overwrites `other.exp`."""
     terms = other.exp
     with np.errstate(invalid="ignore"):
@@ -166,7 +167,7 @@ def _divergence(mine: _Softmax, other: _Softmax) -> Floats:
 
 def keep(rows: Floats, targets: Ids) -> Alternatives:
     """What is kept of a reference that cannot stay in memory: more of its likeliest tokens."""
-    mine = _Softmax(_step(rows), rows.shape[1])
+    mine = Softmax(_step(rows), rows.shape[1])
     return joined([mine.of(rows[block]).alternatives(targets[block], KEPT_TOP) for block in _blocks(rows)])
 
 
@@ -176,7 +177,7 @@ def compare_kept(kept: Alternatives, rows: Floats, targets: Ids) -> Divergence:
     The divergence is a lower bound: all other tokens count as one, by the log sum inequality.
     """
     found = []
-    other = _Softmax(_step(rows), rows.shape[1])
+    other = Softmax(_step(rows), rows.shape[1])
     for block in _blocks(rows):
         other.of(rows[block])
         lp = kept.logprobs[block].astype(np.float64)

@@ -139,6 +139,8 @@ class ChatAnswers:
         def draw(answer: str, thoughts: str, *, recast: bool = False) -> None:
             if recast:
                 turn.recast()
+            if (run := self._workspace.answering) is not None and run.choices is not None:
+                turn.shade(run.choices)
             view.transcript.make_room(turn.write(answer, thoughts))
             view.look_if_due()
 
@@ -152,6 +154,8 @@ class ChatAnswers:
             view.end_work()
         turn.finish(model.label, outcome.metrics, outcome.reason)
         view.transcript.put_places(self._workspace.conversation.tree)
+        if turn.choices:
+            view.keep_choices(turn.choices)
         view.update_swap()
         return outcome
 

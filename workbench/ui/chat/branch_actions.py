@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Literal
 
+from workbench.core.alternatives import SHOWN
 from workbench.core.tree import Node
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
@@ -38,6 +39,8 @@ class BranchActions:
             "undo": lambda _: self._run(self._turn_back("undo", "Undone."), "undo"),
             "redo": lambda _: self._run(self._turn_back("redo", "Redone."), "redo"),
             "lens": self._lens,
+            "alternatives": self._alternatives,
+            "record": lambda _: self._record(),
             "replay": lambda turn: view.run(self._replay(turn), "replay", "replay", exclusive=True),
         }
 
@@ -173,6 +176,23 @@ class BranchActions:
             self._view.status.say("The lens looks at an answer.")
             return
         open_lens(self._view, self._answers, engine, node)
+
+    def _alternatives(self, turn: TurnLines | None) -> None:
+        from workbench.ui.chat.lens_actions import open_alternatives
+
+        node = self._node(turn, "assistant")
+        if node is not None and self._answers.is_free():
+            open_alternatives(self._view, self._answers, node)
+
+    def _record(self) -> None:
+        conversation = self._workspace.conversation
+        conversation.alternatives = 0 if conversation.alternatives else SHOWN
+        key = self._view.key_for("turn.alternatives")
+        self._view.status.say(
+            f"Alternatives are recorded from the next answer on: {key} on it shows them."
+            if conversation.alternatives
+            else "Alternatives are no longer recorded."
+        )
 
     # Copies and replays
 

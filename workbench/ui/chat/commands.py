@@ -42,6 +42,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand("settings", "", "Change system prompt and parameters."),
     SlashCommand("reload", "", "Load the model again with the current settings."),
     SlashCommand("copy", "", "Copy the last answer."),
+    SlashCommand("alternatives", "", "Record what else could have been written at each place, or stop that."),
     SlashCommand("models", "", "Show every model on this machine."),
     SlashCommand("race", "", "Put one prompt to several models, side by side."),
     SlashCommand("bench", "", "Measure how fast models are."),

@@ -14,10 +14,13 @@ from workbench.core.tree import Node
 from workbench.lab.quality.lens import Lens, LensJob, answer_tokens
 from workbench.lab.quality.logits import LogitHost, ModelSpec
 from workbench.lab.quality.passes import PassProgress
+from workbench.lab.quality.recorded import recorded_lens
 from workbench.ui.chat.answers import ChatAnswers
 from workbench.ui.chat.view import ChatView
 from workbench.ui.dialogs.model_picker import ModelPicker
 from workbench.ui.lens.screen import NEEDS_FILE, LensChoice, LensScreen, short_names
+
+NOT_RECORDED = "Nothing was recorded for this answer: {} records from the next one on, {} computes it again."
 
 
 def open_lens(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node) -> None:
@@ -37,22 +40,42 @@ def open_lens(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node) 
 
 def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host: LogitHost, model: ModelEntry) -> None:
     info, conversation = engine.info, view.workspace.conversation
-    reference, candidate = ModelSpec(info.model.ref, info.settings), ModelSpec(model.ref, conversation.load)
     one_model = model.is_same(info.model) and not view.workspace.needs_reload
+    reference = ModelSpec(info.model.ref, info.settings)
+    candidate = None if one_model else ModelSpec(model.ref, conversation.load)
 
     async def look(cancel: CancelToken, on_progress: Callable[[PassProgress], None]) -> Lens:
         whole, first = await answer_tokens(engine, conversation.request(node.number))
         job = LensJob(host, view.services.adviser, reference, candidate, whole, first)
         return await job.run(cancel, on_progress)
 
+    mine, other = short_names(info.model, model)
+    changed = [] if not model.is_same(info.model) else _differences(info.settings, conversation.load)
+    _open(view, answers, node, LensScreen(look, (mine, " ".join([other, *changed])), one_model=one_model))
+
+
+def open_alternatives(view: ChatView, answers: ChatAnswers, node: Node) -> None:
+    """Look at the choices that were recorded while an answer was written."""
+    log = view.choices_of(node.number)
+    if not log:
+        view.status.say(NOT_RECORDED.format(*map(view.key_for, ("turn.record", "turn.lens"))))
+        return
+
+    async def look(_: CancelToken, __: Callable[[PassProgress], None]) -> Lens:
+        return recorded_lens(log)
+
+    label = view.labels.get(node.turn.model, node.turn.model)
+    _open(view, answers, node, LensScreen(look, (label, label), one_model=True))
+
+
+def _open(view: ChatView, answers: ChatAnswers, node: Node, screen: LensScreen) -> None:
+    """Show a lens; the chosen token continues the answer."""
+
     def ended(choice: LensChoice | None) -> None:
         if choice is not None and answers.free_engine() is not None:
             message = cut_message(node.turn.message, choice.whole.decode("utf-8", "replace"), choice.beginning.decode())
             _go_on(view, answers, node, message)
 
-    mine, other = short_names(info.model, model)
-    changed = [] if not model.is_same(info.model) else _differences(info.settings, conversation.load)
-    screen = LensScreen(look, (mine, " ".join([other, *changed])), one_model=one_model)
     view.app.push_screen(screen, ended)
 
 

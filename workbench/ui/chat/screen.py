@@ -51,6 +51,8 @@ TURN_ENTRIES: tuple[tuple[TurnAction, str], ...] = (
     ("redo", "Redo the change that was undone"),
     ("replay", "Replay an answer"),
     ("lens", "Look at an answer through another model"),
+    ("alternatives", "Alternatives of the tokens of an answer"),
+    ("record", "Record the alternatives of tokens, or stop that"),
 )
 """The actions of a turn, as the palette names them; there they apply to the focused turn, else to the last one."""
 
@@ -297,6 +299,7 @@ class ChatScreen(Screen[None]):
             "reload": self.loader.reload,
             "copy": self.branches.copy_answer,
             "log": self.view.toggle_log,
+            "alternatives": partial(self.branches.perform, "record"),
             **{name: partial(self.app.run_action, f"app.{action}") for name, action in program.items()},
         }
         await CommandRunner(self.view, self.loader, actions).run(typed)

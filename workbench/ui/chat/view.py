@@ -14,6 +14,7 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
+from workbench.core.alternatives import ChoiceLog
 from workbench.core.errors import WorkbenchError
 from workbench.ui.chat.stats_panel import StatsView, panel_lines, strip_lines
 from workbench.ui.chat.status_line import StatusLine
@@ -71,6 +72,8 @@ class ChatView:
         """Whether the thoughts of models are open."""
         self.labels: dict[str, str] = {}
         """The labels of models, by their references."""
+        self._choices: dict[tuple[float, int], ChoiceLog] = {}
+        """The choices of answers, by the time of their conversation and their numbers."""
 
     def compose(self) -> Iterator[Widget]:
         # No container holds these: each one would be drawn below all that it holds, with every paint.
@@ -206,6 +209,15 @@ class ChatView:
             turn.show_thoughts(shown)
         self.status.say("Thinking is shown." if shown else "Thinking is folded.")
 
+    def keep_choices(self, log: ChoiceLog) -> None:
+        """Keep the choices of the answer that ended just now, until the program ends."""
+        conversation = self.workspace.conversation
+        self._choices[conversation.created_at, conversation.tree.leaf] = log
+
+    def choices_of(self, number: int) -> ChoiceLog | None:
+        """The choices of an answer; None where they were not recorded."""
+        return self._choices.get((self.workspace.conversation.created_at, number))
+
     def stop_replay(self) -> bool:
         """Stop the replay of an answer. Returns whether one ran."""
         running = [each for each in self._screen.workers if each.group == "replay" and not each.is_finished]
@@ -216,7 +228,7 @@ class ChatView:
     async def show_conversation(self) -> None:
         self.stop_replay()
         tree = self.workspace.conversation.tree
-        await self.transcript.show_tree(tree, self.labels, show_thoughts=self.show_thoughts)
+        await self.transcript.show_tree(tree, self.labels, self.choices_of, show_thoughts=self.show_thoughts)
         self.add_queued()
 
     async def redraw(self, focus: int = 0) -> None:

@@ -15,6 +15,7 @@ from textual.getters import query_one
 from textual.screen import Screen
 from textual.worker import Worker
 
+from workbench.core.alternatives import UNLIKELY
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, WorkbenchError
 from workbench.core.models import ModelEntry
@@ -33,6 +34,7 @@ Look = Callable[[CancelToken, Callable[[PassProgress], None]], Awaitable[Lens]]
 
 NEEDS_FILE = "The lens needs a model file: a server does not report the distributions of a text."
 NOTHING_ABOVE = "No other token differs by {:g} or more in this direction."
+NOTHING_BELOW = "No other token has a probability below {:g} in this direction."
 
 
 def short_names(mine: ModelEntry, other: ModelEntry) -> tuple[str, str]:
@@ -189,11 +191,12 @@ class LensScreen(Screen[LensChoice | None]):
         else:
             here += f"KLD {kld:.4f}, probability {p:.1%} → {q:.1%}, rank {ranks[0]} → {ranks[1]}"
         lines.append(styled((here, "")))
-        if not self._one_model:
-            shades = [(f" ≥ {limit:g} ", style) for limit, style in zip(LEVELS, LEVEL_STYLES[1:], strict=True)]
-            threshold = f"  n/p from {LEVELS[self._level - 1]:g}"
-            note = f"{threshold}  underlined: another top token, {FIRST_FLIP} the first"
-            lines.append(styled(("KLD ", "lens--dim"), *shades, (note, "lens--dim")))
+        sign, limits, what = ("<", UNLIKELY, "probability ") if self._one_model else ("≥", LEVELS, "KLD ")
+        shades = [(f" {sign} {limit:g} ", style) for limit, style in zip(limits, LEVEL_STYLES[1:], strict=True)]
+        note = f"  n/p from {limits[self._level - 1]:g}  underlined: another top token, {FIRST_FLIP} the first"
+        if self._one_model:
+            note = f"  n/p below {limits[self._level - 1]:g}"
+        lines.append(styled((what, "lens--dim"), *shades, (note, "lens--dim")))
         return lines
 
     def _summary(self) -> list[tuple[str, str]]:
@@ -247,7 +250,8 @@ class LensScreen(Screen[LensChoice | None]):
             return
         place = self._lens.next_place(self.text.place, step, self._level)
         if place is None:
-            self._say(NOTHING_ABOVE.format(LEVELS[self._level - 1]))
+            text, limits = (NOTHING_BELOW, UNLIKELY) if self._one_model else (NOTHING_ABOVE, LEVELS)
+            self._say(text.format(limits[self._level - 1]))
         else:
             self.text.go_to(place)
 
@@ -265,11 +269,12 @@ class LensScreen(Screen[LensChoice | None]):
         self._show()
 
     def action_side(self) -> None:
-        self._of_candidate = not self._of_candidate and not self._one_model
+        self._of_candidate = not self._of_candidate
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        return self._branches if action == "branch" else super().check_action(action, parameters)
+        usable = {"branch": self._branches, "flip": not self._one_model, "side": not self._one_model}
+        return usable.get(action, True)
 
     def action_branch(self) -> None:
         found = self._alternatives(of_candidate=self._of_candidate)

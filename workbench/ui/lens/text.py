@@ -78,9 +78,9 @@ class LensText(Rows, inherit_bindings=False):
         """The token that the cursor is at."""
 
     def open(self, lens: Lens) -> None:
-        """Show a lens, the cursor at its first flip."""
+        """Show a lens, the cursor at its first flip, or at the first unlikely token of one model."""
         self._lens = lens
-        self.place = lens.first_flip or 0
+        self.place = (lens.next_place(-1, 1, 1) if lens.alone else lens.first_flip) or 0
         self._width = 0
         self._fit()
 

@@ -34,7 +34,10 @@ def open_lane_lens(
         say(NEEDS_FILE)
         return
     host, request = make_host(), Request(messages, sampling=reference.sampling, continues=True)
-    specs = ModelSpec(mine.model.ref, mine.settings), ModelSpec(other.ref, lane.spec.load)
+    specs = (
+        ModelSpec(mine.model.ref, mine.settings),
+        None if lane is reference else ModelSpec(other.ref, lane.spec.load),
+    )
 
     async def look(cancel: CancelToken, on_progress: Callable[[PassProgress], None]) -> Lens:
         whole, first = await answer_tokens(engine, request)

@@ -9,6 +9,7 @@ from textual.content import Content
 from textual.events import Click
 from typing_extensions import override
 
+from workbench.core.alternatives import ChoiceLog
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
 from workbench.core.tree import EDITED, BranchPosition, Turn
@@ -18,6 +19,7 @@ from workbench.ui.kit.text import styled, wrap
 from workbench.ui.markdown.plain import PlainDocument
 from workbench.ui.markdown.streaming import StreamingDocument
 from workbench.ui.markdown.styles import MARKDOWN_STYLES, style_sheet
+from workbench.ui.transcript.shades import SHADES, TokenShades
 from workbench.ui.transcript.turns import TurnLines
 
 ENDINGS = {
@@ -36,6 +38,7 @@ STYLES = {
     "turn--thought": "color: $muted; text-style: italic;",
     "turn--ending": "color: $text-warning;",
     **MARKDOWN_STYLES,
+    **SHADES,
 }
 
 
@@ -56,6 +59,7 @@ class AnswerTurn(TurnLines):
         self._show_thoughts = show_thoughts
         self._done = False
         self._figures = Content("")
+        self._shades: TokenShades | None = None
         self._width = 0
 
     @classmethod
@@ -87,7 +91,7 @@ class AnswerTurn(TurnLines):
         if not self._width:
             return 0
         if not thoughts and above == self._rows_above:
-            return self.replace_lines(above + changed, self._answer.lines[changed:])
+            return self.replace_lines(above + changed, self._answer_lines(changed))
         if self._written or not above:
             return self.set_lines(self._all())
         self.replace_line(0, self._head())
@@ -101,6 +105,20 @@ class AnswerTurn(TurnLines):
             self._answer.resize(self._room)
         self._thoughts.append(self._thoughts_cleaner.feed(text))
         self._set_all()
+
+    def shade(self, log: ChoiceLog) -> None:
+        """Shade unlikely words from now on; they are drawn with what is written next."""
+        if self._shades is None:
+            self._shades = TokenShades(log)
+
+    @property
+    def choices(self) -> ChoiceLog | None:
+        """The choices by which it is shaded; None for none."""
+        return None if self._shades is None else self._shades.log
+
+    def _answer_lines(self, start: int = 0) -> list[Content]:
+        lines = self._answer.lines
+        return lines[start:] if self._shades is None else self._shades.over(lines, start)
 
     def finish(self, model: str, metrics: AnswerMetrics | None, reason: str) -> None:
         """Lay out the complete answer once as a whole, with its figures below."""
@@ -149,7 +167,7 @@ class AnswerTurn(TurnLines):
         if self._thoughts.length:
             shown = self._thoughts.lines if self._show_thoughts else []
             lines = [self._head(), *shown, *([Content("")] if self._written else [])]
-        lines += self._answer.lines
+        lines += self._answer_lines()
         if not lines and not self._done:
             lines = [styled(("…", "turn--note"))]
         branch = self._branch_text()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from textual.geometry import Size
 from textual.message import Message
 from textual.widget import AwaitMount, Widget
 
+from workbench.core.alternatives import ChoiceLog
 from workbench.core.tree import Tree
 from workbench.ui.kit.text import styled
 from workbench.ui.prompt.pastes import Folds, middle
@@ -101,7 +102,14 @@ class Transcript(VerticalScroll, can_focus=False):
         if rows and self._overflows:
             expect_growth(self, rows)
 
-    async def show_tree(self, tree: Tree, labels: Mapping[str, str], *, show_thoughts: bool) -> None:
+    async def show_tree(
+        self,
+        tree: Tree,
+        labels: Mapping[str, str],
+        choices_of: Callable[[int], ChoiceLog | None] = lambda _: None,
+        *,
+        show_thoughts: bool,
+    ) -> None:
         """Show another conversation: its last turns, and the earlier ones on demand."""
         places = tree.places()
         widgets: list[Widget] = []
@@ -110,6 +118,8 @@ class Transcript(VerticalScroll, can_focus=False):
             widget: TurnLines
             if turn.message.role == "assistant":
                 widget = AnswerTurn.of(turn, labels, show_thoughts=show_thoughts)
+                if (log := choices_of(node.number)) is not None:
+                    widget.shade(log)
             else:
                 widget = self.user_turn(turn.message.content)
             widget.put(node.number, places[node.number])

@@ -23,7 +23,18 @@ from workbench.ui.widgets.clipboard import CopyOut
 from workbench.ui.widgets.lines import Lines
 
 TurnAction = Literal[
-    "regenerate", "edit", "continue", "branch_before", "branch_after", "delete", "undo", "redo", "replay", "lens"
+    "regenerate",
+    "edit",
+    "continue",
+    "branch_before",
+    "branch_after",
+    "delete",
+    "undo",
+    "redo",
+    "replay",
+    "lens",
+    "alternatives",
+    "record",
 ]
 """An action on a message of the conversation, by the last part of its binding id."""
 
@@ -62,6 +73,11 @@ class TurnLines(Lines, can_focus=True):
                 tooltip="Replay this answer at its original speed."),
         Binding("l", "ask('lens')", "Lens", id="turn.lens",
                 tooltip="Look at this answer through another model: where their distributions differ."),
+        Binding("a", "ask('alternatives')", "Alternatives", id="turn.alternatives", show=False,
+                tooltip="Show what the model could have written at each place of this answer, and go on from there."),
+        Binding("A", "ask('record')", "Record alternatives", id="turn.record", show=False,
+                tooltip="Record the alternatives of each token from the next answer on, and shade unlikely words; "
+                "or stop that."),
         Binding("up,k", "app.focus_previous", "Previous", id="turn.previous", show=False,
                 tooltip="Go to the turn above."),
         Binding("down,j", "app.focus_next", "Next", id="turn.next", show=False, tooltip="Go to the turn below."),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 
+from workbench.core.alternatives import ChoiceLog
 from workbench.core.answer import Answer, Outcome
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
@@ -19,6 +20,7 @@ from workbench.core.telemetry import Telemetry
 from workbench.core.trace import Tracer
 from workbench.ui.workspace.pacing import CPU_SHARE, FREE_SHARE, REAL_CLOCKS, Clocks, Emit, Pacer
 
+NO_ALTERNATIVES = "This model reports no probabilities of tokens: no alternatives were recorded."
 PARTIAL_EVERY_NS = 500_000_000
 """How often a growing answer is written to disk: a crash may lose one second of it, at most."""
 
@@ -56,6 +58,10 @@ class AnswerRun:
         """The answer so far."""
         self.tracer = Tracer(self._clock())
         """The arrival times of its tokens."""
+        begun = request.messages[-1] if request.continues else Message("assistant", "")
+        text = begun.content or begun.reasoning
+        self.choices = ChoiceLog(text, shown=bool(begun.content)) if request.alternatives else None
+        """The choices of its tokens; None where they are not asked for."""
 
     @property
     def stopping(self) -> bool:
@@ -97,12 +103,17 @@ class AnswerRun:
                 self._later.cancel()
             if self._keeping is not None:
                 await asyncio.wait([self._keeping])
-        return self.answer.outcome()
+        outcome = self.answer.outcome()
+        if self.choices is not None and not self.choices and self.answer.has_text:
+            outcome = replace(outcome, notice=" ".join(filter(None, (outcome.notice, NO_ALTERNATIVES))))
+        return outcome
 
     def _take(self, batch: Batch) -> None:
         for event in batch:
             self.answer.feed(event)
             self.tracer.feed(event)
+            if self.choices is not None and isinstance(event, Token | Finished):
+                self._record(self.choices, event)
             if isinstance(event, Token) and event.recast:
                 self._pacer.recast()
             if isinstance(event, Finished):
@@ -111,6 +122,15 @@ class AnswerRun:
                 self._pacer.add(event.text, event.kind)
         self._pacer.pulse()
         self._keep()
+
+    def _record(self, log: ChoiceLog, event: Token | Finished) -> None:
+        """Record the choices of a token before its text is drawn."""
+        if isinstance(event, Finished):
+            log.add(event.text, shown=event.kind == "answer")
+            return
+        if event.recast:
+            log.recast()
+        log.add(event.text, event.choices, shown=event.kind == "answer")
 
     def _keep(self, *, late: bool = False) -> None:
         if not self.answer.has_text:

@@ -34,6 +34,8 @@ class Conversation:
     history: History = field(default_factory=History)
     origins: Origins = field(default_factory=dict)
     """Where the values of the parameters come from."""
+    alternatives: int = 0
+    """The likeliest tokens that are recorded at each place of an answer; 0 for none."""
 
     @classmethod
     def new(cls, config: Config) -> Conversation:
@@ -57,7 +59,8 @@ class Conversation:
     def successor(self) -> Conversation:
         """An empty conversation with the same settings."""
         origins = {name: origin for name, origin in self.origins.items() if origin != "stored chat"}
-        return Conversation(self.system, self.sampling, self.load, self.when_context_full, origins=origins)
+        load, full = self.load, self.when_context_full
+        return Conversation(self.system, self.sampling, load, full, origins=origins, alternatives=self.alternatives)
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -94,6 +97,7 @@ class Conversation:
             given=set_names(self.origins),
             when_context_full=self.when_context_full,
             continues=continues is not None,
+            alternatives=self.alternatives,
         )
 
     def ask(self, text: str) -> Node:

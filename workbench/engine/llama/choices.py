@@ -1,0 +1,35 @@
+"""The likeliest tokens at each place of an answer, from the logits that the samplers leave as they are."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from workbench.core.alternatives import LikelyToken, TokenChoice
+from workbench.engine.llama import native
+from workbench.engine.llama.model import Model
+from workbench.lab.quality.positions import Softmax
+
+
+class ChoiceWatch:
+    """Looks at the logits of a model after each token; `count` likeliest ones are taken."""
+
+    def __init__(self, model: Model, count: int) -> None:
+        self._model = model
+        self._count = count
+        self._size = model.vocabulary.size
+        self._softmax = Softmax(1, self._size)
+
+    def choices(self, token: int) -> tuple[TokenChoice, ...]:
+        """The choice of the token that was sampled last, before it is computed; none for logits that are NaN."""
+        row = np.ctypeslib.as_array(native.get_logits_ith(self._model.native, -1), (1, self._size))
+        found = self._softmax.of(row).alternatives(np.asarray([token], np.int32), self._count)
+        if not math.isfinite(found.nll[0]):
+            return ()
+        pairs = zip(found.ids[0].tolist(), found.logprobs[0].tolist(), strict=True)
+        return (TokenChoice(self._likely(token, -float(found.nll[0])), tuple(self._likely(*pair) for pair in pairs)),)
+
+    def _likely(self, token: int, logprob: float) -> LikelyToken:
+        data = self._model.pieces[token]
+        return LikelyToken(data, logprob, "" if data else self._model.pieces.control(token))
