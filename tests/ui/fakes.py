@@ -51,6 +51,7 @@ from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.evals.tools import EvalTools
+from workbench.lab.quality.job import QualityTools
 from workbench.lab.quality.logits import LogitHost
 from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text
@@ -551,6 +552,7 @@ def fake_services(
     kept: KeptSettings | None = None,
     check_format: Callable[[str, bool], object] = lambda _value, _exact: None,
     logits: Callable[[], LogitHost] | None = None,
+    quality: QualityTools | None = None,
 ) -> Services:
     return Services(
         engines=host,
@@ -581,6 +583,7 @@ def fake_services(
         servers=servers,
         check_format=check_format,
         logits=logits,
+        quality=quality,
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
 
 from workbench.cli.composition import Workers, compose, describe_problem
 from workbench.cli.main import INTERRUPTED
@@ -15,16 +15,16 @@ from workbench.cli.output import error_text, note, print_json, print_table, say
 from workbench.cli.progress import ProgressLine, stoppable
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import ParameterError, WorkbenchError
-from workbench.core.parameters import Sampling, Value, find_parameter, parse_value, with_values
+from workbench.core.parameters import Sampling, Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
-from workbench.core.session import Session
 from workbench.core.user_path import user_path
 from workbench.lab.bench.bench import time_text
-from workbench.lab.quality.job import QualityJob, QualityPlan, QualityProgress
+from workbench.lab.quality.job import QualitySeries
 from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.plan import QualityPlan, read_settings, read_text, spec_of, words_of
 from workbench.lab.quality.record import QualityRecord
-from workbench.lab.quality.report import FORMS, as_csv, as_json, as_markdown, beside
+from workbench.lab.quality.report import FORMS, as_json, beside
 from workbench.store.documents import write_document
 
 MODEL_HELP = "`demo`, a .gguf file, a Modelfile, or NAME:QUANT"
@@ -47,10 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--ctx", metavar="N", type=int, default=512, help="the tokens of a chunk (512)")
     parser.add_argument(
         "--depth",
-        metavar="N",
-        type=int,
-        default=0,
-        help="tokens of the text before each chunk, also in the context (0)",
+        metavar="N[,N…]",
+        default="0",
+        help="tokens of the text before each chunk, also in the context (0); several are measured one by one",
     )
     parser.add_argument("--chunks", metavar="N", type=int, help="the most chunks; without it, the whole text")
     parser.add_argument(
@@ -67,6 +66,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
+def _depths(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(dict.fromkeys(map(int, text.split(","))))
+    except ValueError:
+        raise ParameterError(f"--depth {text}: it is no number.", "Write --depth 4096, or --depth 0,4096.") from None
+
+
 def run(options: argparse.Namespace) -> int:
     """Measure, or show what was measured; 130 where the user stopped it."""
     workers = compose()
@@ -80,7 +86,8 @@ def run(options: argparse.Namespace) -> int:
         return _list(options, workers) if options.list else _show(options, workers)
     for problem in workers.problems:
         note(describe_problem(problem, workers.paths.config_file))
-    return asyncio.run(_measure(options, workers, _plan(options, workers)))
+    plans = _plan(options, workers).at_depths(_depths(options.depth))
+    return asyncio.run(stoppable(partial(_run, options, workers, plans)))
 
 
 def _plan(options: argparse.Namespace, workers: Workers) -> QualityPlan:
@@ -91,12 +98,12 @@ def _plan(options: argparse.Namespace, workers: Workers) -> QualityPlan:
         )
     for name, value, least in (
         ("--ctx", options.ctx, 8),
-        ("--depth", options.depth, 0),
+        ("--depth", min(_depths(options.depth)), 0),
         ("--chunks", options.chunks, 1),
     ):
         if value is not None and value < least:
             raise ParameterError(f"{name} {value} is too small.", f"It is {least} or more.")
-    common = _values(options.set, "--set")
+    common = read_settings(options.set, "--set")
     reference, own = _split(options.models[0])
     if not reference:
         raise ParameterError("The reference has no model.", f"The first argument is {MODEL_HELP}.")
@@ -110,9 +117,10 @@ def _plan(options: argparse.Namespace, workers: Workers) -> QualityPlan:
     for option in ("text", "session", "sessions", "chunks"):
         if (value := getattr(options, option)) is not None:
             words += [f"--{option}", str(value)]
-    words += ["--ctx", str(options.ctx), *(["--depth", str(options.depth)] if options.depth else [])]
+    words += ["--ctx", str(options.ctx), *(["--depth", options.depth] if options.depth != "0" else [])]
     words += [word for given in options.set for word in ("--set", given)]
-    return QualityPlan(specs[0], tuple(specs[1:]), name, text, options.ctx, options.depth, options.chunks, tuple(words))
+    command = tuple(words)
+    return QualityPlan(specs[0], tuple(specs[1:]), name, text, options.ctx, most_chunks=options.chunks, command=command)
 
 
 def _split(word: str) -> tuple[str, dict[str, Value]]:
@@ -121,23 +129,7 @@ def _split(word: str) -> tuple[str, dict[str, Value]]:
     count = len(parts)
     while count > 1 and _SETTING.match(parts[count - 1]):
         count -= 1
-    return ",".join(parts[:count]), _values(parts[count:], word)
-
-
-def _values(assignments: list[str], where: str) -> dict[str, Value]:
-    found: dict[str, Value] = {}
-    for assignment in assignments:
-        name, equals, text = assignment.partition("=")
-        if not equals:
-            raise ParameterError(f"{where}: {assignment!r} has no value.", "Write NAME=VALUE.")
-        value = parse_value(name.strip(), text)
-        if not find_parameter(name.strip()).reload or name.strip() == "num_ctx":
-            raise ParameterError(
-                f"{where}: {name.strip()} does not change the distributions of a text.",
-                "Set type_k, type_v, flash_attn, num_gpu or num_thread; the context is --ctx and --depth.",
-            )
-        found[name.strip()] = value
-    return found
+    return ",".join(parts[:count]), read_settings(parts[count:], word)
 
 
 def _spec(workers: Workers, ref: str, values: dict[str, Value], shown: dict[str, Value]) -> ModelSpec:
@@ -145,8 +137,7 @@ def _spec(workers: Workers, ref: str, values: dict[str, Value], shown: dict[str,
         raise ParameterError(f"{ref}: a server does not report the logits of a text.", "Choose a model file.")
     recipe = workers.catalog.resolve(ref).recipe
     _, load = (recipe or Recipe()).settings(Sampling(), workers.config.load)
-    _, load = with_values(Sampling(), load, values)
-    return ModelSpec(ref, load, " ".join(f"{name}={value}" for name, value in shown.items()))
+    return spec_of(ref, load, values, shown)
 
 
 def _text(options: argparse.Namespace, workers: Workers) -> tuple[str, str]:
@@ -154,87 +145,70 @@ def _text(options: argparse.Namespace, workers: Workers) -> tuple[str, str]:
     if len(given) != 1:
         raise ParameterError("One text is needed.", "Write --text FILE, --session ID or --sessions N.")
     if options.text is not None:
-        return options.text, _read(user_path(options.text))
+        return options.text, read_text(user_path(options.text))
     if options.session is not None:
         session = asyncio.run(workers.sessions.open_session(options.session))
-        return f"session {session.id}", _words([session])
+        return f"session {session.id}", words_of([session])
     if options.sessions < 1:
         raise ParameterError(f"--sessions {options.sessions} is too small.", "It is 1 or more.")
     return f"the last {options.sessions} sessions", asyncio.run(_last_sessions(workers, options.sessions))
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode()
-    except OSError as error:
-        raise ParameterError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except UnicodeDecodeError as error:
-        hint = "Convert it first, such as with `iconv -f LATIN1 -t UTF-8`."
-        raise ParameterError(f"{path} is not UTF-8 text (byte {error.start:,}).", hint) from None
-
-
 async def _last_sessions(workers: Workers, count: int) -> str:
     summaries = await workers.sessions.summaries(figures=False)
     newest = sorted(summaries, key=lambda each: -each.updated_at)[:count]
-    return _words([await workers.sessions.open_session(each.id) for each in newest])
+    return words_of([await workers.sessions.open_session(each.id) for each in newest])
 
 
-def _words(sessions: list[Session]) -> str:
-    """The messages of conversations as one text, without the markup of a template."""
-    return "\n\n".join(turn.message.content for session in sessions for turn in session.turns)
-
-
-async def _measure(options: argparse.Namespace, workers: Workers, plan: QualityPlan) -> int:
-    return await stoppable(partial(_run, options, workers, plan))
-
-
-async def _run(options: argparse.Namespace, workers: Workers, plan: QualityPlan, cancel: CancelToken) -> int:
+async def _run(options: argparse.Namespace, workers: Workers, plans: Sequence[QualityPlan], cancel: CancelToken) -> int:
     line = ProgressLine()
-    job = QualityJob(plan, workers, lambda progress: line.say(_state(progress)))
-    cancel.on_set(job.stop)
+    series = QualitySeries(plans, workers, lambda: line.say(_state(series)))
+    cancel.on_set(series.stop)
     try:
-        await job.run()
+        await series.run()
     finally:
         line.clear()
-    record = job.record
-    if record is None:
-        return INTERRUPTED
-    for text in job.warnings:
+    for text in series.warnings:
         note(f"workbench: {text}")
-    _print(options, record)
-    kept = f"kept as {record.id}: workbench quality --show {record.id}"
-    note(kept if job.unkept is None else f"workbench: {error_text(job.unkept)}")
-    written = await _write(options, record)
-    if record.interrupted:
+    _print(options, series.records)
+    for record in series.records:
+        note(f"kept as {record.id}: workbench quality --show {record.id}")
+    written = await _write(options, series.records)
+    if series.stopped:
         note("stopped: the results until then are above")
         return INTERRUPTED
     return 0 if written else 1
 
 
-def _state(progress: QualityProgress) -> str:
+def _state(series: QualitySeries) -> str:
+    progress = series.progress
+    if progress is None:
+        return ""
     left = "" if progress.left_s is None else f", about {time_text(progress.left_s)} left"
+    depth = f"depth {series.plan.depth:,}, " if len(series.plans) > 1 else ""
     figures = []
     for found in progress.figures:
         if found is not None:
             interval = found.kld_interval
             ends = "" if interval is None else f" [{interval[0]:.4f}, {interval[1]:.4f}]"
             figures.append(f"KLD {found.mean_kld:.4f}{ends}")
-    return f"{progress.fraction:4.0%}  {progress.phase}{left}  {'  '.join(figures)}".rstrip()[:150]
+    return f"{progress.fraction:4.0%}  {depth}{progress.phase}{left}  {'  '.join(figures)}".rstrip()[:150]
 
 
-def _print(options: argparse.Namespace, record: QualityRecord) -> None:
+def _print(options: argparse.Namespace, records: Sequence[QualityRecord]) -> None:
     if options.json:
-        print_json(as_json(record))
+        documents = [as_json(record) for record in records]
+        print_json(documents if len(documents) > 1 else documents[0])
     else:
-        say((as_csv if options.csv else as_markdown)(record).rstrip("\n"))
+        say(FORMS[".csv" if options.csv else ".md"](records).rstrip("\n"))
 
 
-async def _write(options: argparse.Namespace, record: QualityRecord) -> bool:
+async def _write(options: argparse.Namespace, records: Sequence[QualityRecord]) -> bool:
     """Write the file that was asked for; False where that fails."""
     if not options.output:
         return True
     try:
-        path = await write_document(options.output, FORMS[options.output.suffix.casefold()](record))
+        path = await write_document(options.output, FORMS[options.output.suffix.casefold()](records))
     except WorkbenchError as error:
         note(f"workbench: {error_text(error)}")
         return False
@@ -264,5 +238,5 @@ def _show(options: argparse.Namespace, workers: Workers) -> int:
         else:
             say(beside(*records))
         return 0
-    _print(options, records[0])
-    return 0 if asyncio.run(_write(options, records[0])) else 1
+    _print(options, records)
+    return 0 if asyncio.run(_write(options, records)) else 1

@@ -129,6 +129,7 @@ def services_of(workers: Workers, book: LogBook) -> Services:
         bench=workers,
         evals=workers,
         logits=lambda: workers.logits,
+        quality=workers,
         sessions=workers.sessions,
         sender=workers.sender,
         telemetry=sampler,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import PurePath
 from typing import TYPE_CHECKING, ClassVar
 
@@ -40,9 +41,12 @@ if TYPE_CHECKING:
     from workbench.ui.bench.screen import BenchScreen
     from workbench.ui.evals.screen import EvalScreen
     from workbench.ui.models.screen import ModelsScreen
+    from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
     from workbench.ui.quantize.manager import QuantizeManager
     from workbench.ui.race.screen import RaceScreen
+
+    Experiment = RaceScreen | BenchScreen | EvalScreen | QualityScreen
 
 QUIT_SECONDS = 2.0
 """Within this time a second Ctrl+C quits."""
@@ -54,18 +58,13 @@ def _action_provider() -> type[Provider]:
     return ActionProvider
 
 
-def _experiment(mode: str) -> type[RaceScreen | BenchScreen | EvalScreen]:
-    if mode == "race":
-        from workbench.ui.race.screen import RaceScreen
+_EXPERIMENTS = {"race": "RaceScreen", "bench": "BenchScreen", "evals": "EvalScreen", "quality": "QualityScreen"}
+"""The screens that compute, by their modes, which are the names of their packages."""
 
-        return RaceScreen
-    if mode == "bench":
-        from workbench.ui.bench.screen import BenchScreen
 
-        return BenchScreen
-    from workbench.ui.evals.screen import EvalScreen
-
-    return EvalScreen
+def _experiment(mode: str) -> type[Experiment]:
+    found: type[Experiment] = getattr(import_module(f"workbench.ui.{mode}.screen"), _EXPERIMENTS[mode])
+    return found
 
 
 class WorkbenchApp(App[None]):
@@ -98,7 +97,7 @@ class WorkbenchApp(App[None]):
         self._interrupted_at = float("-inf")
         self._copier = Copier(self, services.keep_copy)
         self._workshop: QuantizeManager | None = None
-        self._experiments: dict[str, RaceScreen | BenchScreen | EvalScreen] = {}
+        self._experiments: dict[str, Experiment] = {}
         """The screens that compute, by their modes."""
         self._models: ModelsScreen | None = None
         self._themes, theme_problems = load_themes(services.theme_folders)
@@ -228,7 +227,9 @@ class WorkbenchApp(App[None]):
         self.chat.prompt.focus()
 
     def action_experiment(self, mode: str) -> None:
-        """Go to the race, the bench or the evaluations."""
+        """Go to the race, the bench or the evaluations; from the evaluations to quality over a text, and back."""
+        if mode == "evals" and self.current_mode == "evals":
+            mode = "quality"
         if mode not in self._experiments:
             self._experiments[mode] = _experiment(mode)(self.services, self.workspace, self.key_for)
         self._go_to(self._experiments[mode], mode)

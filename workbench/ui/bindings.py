@@ -27,7 +27,8 @@ APP_BINDINGS: list[BindingType] = [
             tooltip="Show every model on this machine, and the memory that it needs."),
     Binding("f5", "experiment('bench')", "Bench", id="app.bench", tooltip="Measure how fast models are."),
     Binding("f11", "experiment('evals')", "Evals", id="app.evals", show=False,
-            tooltip="Ask models your own prompts, check the answers, and vote blindly."),
+            tooltip="Ask models your own prompts, check the answers, and vote blindly; "
+            "pressed again, measure quality over a text."),
     Binding("f1", "help", "Help", id="app.help", tooltip="Explain the screen and list the keys in force."),
     Binding("ctrl+s", "jobs", "Quantizations", id="app.jobs", show=False,
             tooltip="Show the quantizations in progress, stop them, and load those that are ready."),
@@ -69,6 +70,7 @@ def key_groups() -> list[KeyGroup]:
     from workbench.ui.lens.text import LensText
     from workbench.ui.model_files.pages_screen import PagesScreen
     from workbench.ui.models.screen import ModelsScreen
+    from workbench.ui.quality.screen import QualityScreen
     from workbench.ui.quantize.dialog import QuantizeDialog
     from workbench.ui.quantize.jobs_dialog import JobsDialog
     from workbench.ui.race.lane import LaneScroll
@@ -85,6 +87,7 @@ def key_groups() -> list[KeyGroup]:
         KeyGroup.of("Earlier measurements", KeptRunsDialog.BINDINGS),
         KeyGroup.of("Evaluations", EvalScreen.BINDINGS),
         KeyGroup.of("A blind test", BlindScreen.BINDINGS),
+        KeyGroup.of("Quality over a text", QualityScreen.BINDINGS),
         KeyGroup.of("Models of this machine", ModelsScreen.BINDINGS),
         KeyGroup.of("Choosing a model", ModelPicker.BINDINGS),
         KeyGroup.of("The stored sessions", SessionRows.OWN_BINDINGS),

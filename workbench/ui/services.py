@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     # The experiments are imported when they are first used, and not before the first paint.
     from workbench.lab.bench.job import BenchTools
     from workbench.lab.evals.tools import EvalTools
+    from workbench.lab.quality.job import QualityTools
     from workbench.lab.quality.logits import LogitHost
     from workbench.lab.race.report import RaceBook
 
@@ -72,5 +73,7 @@ class Services:
     """Checks a value of `format`, and whether it can be held exactly. Raises FormatError. For a thread."""
     logits: Callable[[], LogitHost] | None = None
     """Makes what opens models for their logits; None where nothing can."""
+    quality: QualityTools | None = None
+    """What measurements of quality need; None where nothing can compute logits."""
     servers: Servers | None = None
     """The servers whose models are in the catalog; None where there are none."""

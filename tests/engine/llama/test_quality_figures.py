@@ -15,8 +15,9 @@ from tests.lab.quality.test_figures import TOKENS
 from tests.lab.quality.test_job import Tools
 from workbench.core.models import ModelEntry
 from workbench.engine.llama.logits import LlamaLogitHost
-from workbench.lab.quality.job import QualityJob, QualityPlan
+from workbench.lab.quality.job import QualityJob
 from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.plan import QualityPlan
 
 CHUNKS = 2
 F16, Q4_K_M = 1, 15

@@ -10,8 +10,9 @@ import pytest
 from tests.lab.bench.fake_bencher import MACHINE
 from tests.lab.quality.fake_logits import FakeHost
 from workbench.core.errors import CancelledError, QualityError
-from workbench.lab.quality.job import QualityJob, QualityPlan
+from workbench.lab.quality.job import QualityJob
 from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.plan import QualityPlan
 from workbench.lab.quality.record import QualityRecord
 from workbench.lab.quality.report import as_csv, as_json, as_markdown, beside
 from workbench.store.kept_runs import RunFolder
@@ -145,7 +146,7 @@ async def test_a_result_can_be_exported_and_laid_beside_another(tmp_path):
         0
     ].keys()
     json.dumps(found)
-    rows = list(csv.DictReader(io.StringIO(as_csv(record))))
+    rows = list(csv.DictReader(io.StringIO(as_csv([record]))))
     assert [row["quant"] for row in rows] == ["0.5", "1"]
     assert float(rows[0]["interval_low"]) < float(rows[0]["mean_kld"])
     text = as_markdown(record)

@@ -20,6 +20,7 @@ from workbench.lab.bench.bench import time_left, utc_now
 from workbench.lab.quality.figures import Figures, TokenFigures, figures
 from workbench.lab.quality.logits import LogitHost, LogitModel, LogitModels, ModelSpec
 from workbench.lab.quality.passes import Chunk, Passes, PassProgress
+from workbench.lab.quality.plan import QualityPlan
 from workbench.lab.quality.positions import Alternatives
 from workbench.lab.quality.record import (
     PackedTokens,
@@ -38,24 +39,6 @@ WORST = 10
 
 _BEFORE = 12
 """Tokens that are shown before a place."""
-
-
-@dataclass(frozen=True, slots=True)
-class QualityPlan:
-    """What is measured: models over a text."""
-
-    reference: ModelSpec
-    candidates: tuple[ModelSpec, ...]
-    name: str
-    """Of the text."""
-    text: str
-    n_ctx: int = 512
-    depth: int = 0
-    """Tokens of the text before each chunk that are in the context too."""
-    most_chunks: int | None = None
-    """None for all."""
-    command: tuple[str, ...] = ()
-    """The arguments of `workbench` that reproduce it."""
 
 
 class QualityTools(Protocol):
@@ -178,16 +161,17 @@ class QualityJob:
         plan = self.plan
         tokens = await models.tokenize(plan.text)
         self._tokens = len(tokens)
-        count = (len(tokens) - plan.depth) // plan.n_ctx
+        before = plan.skip + plan.depth
+        count = (len(tokens) - before) // plan.n_ctx
         if count < 1:
-            length = plan.depth + plan.n_ctx
+            length = before + plan.n_ctx
             raise QualityError(
                 f"The text has {len(tokens):,} tokens, and one chunk needs {length:,}.",
-                "Use a longer text, or a smaller --ctx." if not plan.depth else "Use a longer text, or less --depth.",
+                "Use a longer text, or a smaller --ctx." if not before else "Use a longer text, or less --depth.",
             )
         count = min(count, plan.most_chunks or count)
         length, first = plan.depth + plan.n_ctx, plan.depth + plan.n_ctx // 2
-        starts = range(0, count * plan.n_ctx, plan.n_ctx)
+        starts = range(plan.skip, plan.skip + count * plan.n_ctx, plan.n_ctx)
         return [Chunk(tokens[start : start + length], first) for start in starts]
 
     def _show(self, progress: PassProgress) -> None:
@@ -266,3 +250,69 @@ class QualityJob:
 
 def _tokens(found: Alternatives) -> TokenFigures:
     return TokenFigures(found.nll.astype(np.float64), found.best)
+
+
+class QualitySeries:
+    """Measurements one after the other, such as one at each depth. `on_progress` is called in the event loop."""
+
+    def __init__(
+        self, plans: Sequence[QualityPlan], tools: QualityTools, on_progress: Callable[[], None] = lambda: None
+    ) -> None:
+        self.plans = tuple(plans)
+        self._tools = tools
+        self._on_progress = on_progress
+        self._stopped = False
+        self._job: QualityJob | None = None
+        self.running = True
+        """Until `run` ends."""
+        self.progress: QualityProgress | None = None
+        """Of the measurement that runs."""
+        self.records: list[QualityRecord] = []
+        """The measurements that are done, and the one that was stopped, if it has results."""
+        self.warnings: tuple[str, ...] = ()
+        """Notes on how the models were opened, and why a record could not be kept, each once."""
+
+    @property
+    def plan(self) -> QualityPlan:
+        """What is measured now, or was measured last."""
+        return self.plans[min(len(self.records), len(self.plans) - 1)]
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._stopped
+
+    def stop(self) -> None:
+        """Stop; what is done is kept. From any thread."""
+        self._stopped = True
+        if self._job is not None:
+            self._job.stop()
+
+    async def run(self) -> None:
+        """Measure; errors as `QualityJob.run`, where CancelledError means that nothing is done."""
+        try:
+            await self._run()
+        finally:
+            self.running = False
+
+    async def _run(self) -> None:
+        for plan in self.plans:
+            if self._stopped:
+                break
+            job = self._job = QualityJob(plan, self._tools, self._show)
+            try:
+                await job.run()
+            except CancelledError:
+                break
+            finally:
+                unkept = () if job.unkept is None else (str(job.unkept),)
+                self.warnings = tuple(dict.fromkeys((*self.warnings, *job.warnings, *unkept)))
+                if job.record is not None:
+                    self.records.append(job.record)
+                self.progress = None
+        if not self.records:
+            raise CancelledError("The measurement was stopped before its first result.")
+
+    def _show(self, progress: QualityProgress) -> None:
+        self.progress = progress
+        self._on_progress()

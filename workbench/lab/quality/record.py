@@ -166,3 +166,6 @@ class QualityBook(Protocol):
         Raises:
             WorkbenchError: It cannot be written.
         """
+
+    async def kept(self) -> Sequence[QualityRecord]:
+        """All measurements that can be read, the newest first."""

@@ -178,19 +178,20 @@ def as_markdown(record: QualityRecord) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_csv(record: QualityRecord) -> str:
+def as_csv(records: Sequence[QualityRecord]) -> str:
     """One row a candidate, with the fields of `--json` but its settings and worst places."""
     rows = []
-    for each in as_json(record)["candidates"]:
-        row = {"reference": record.reference.label, "text": record.text}
-        for name, value in each.items():
-            if name in ("settings", "worst"):
-                continue
-            if "interval" in name:
-                row[f"{name}_low"], row[f"{name}_high"] = value or ("", "")
-            else:
-                row[name] = value
-        rows.append(row)
+    for record in records:
+        for each in as_json(record)["candidates"]:
+            row = {"reference": record.reference.label, "text": record.text, "depth": record.depth}
+            for name, value in each.items():
+                if name in ("settings", "worst"):
+                    continue
+                if "interval" in name:
+                    row[f"{name}_low"], row[f"{name}_high"] = value or ("", "")
+                else:
+                    row[name] = value
+            rows.append(row)
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0] if rows else (), lineterminator="\n")
     writer.writeheader()
@@ -198,12 +199,33 @@ def as_csv(record: QualityRecord) -> str:
     return text.getvalue()
 
 
-FORMS: Mapping[str, Callable[[QualityRecord], str]] = {
-    ".md": as_markdown,
-    ".json": lambda record: json.dumps(as_json(record), ensure_ascii=False, indent=1) + "\n",
+def by_depth(records: Sequence[QualityRecord]) -> str:
+    """The divergences of several depths in a Markdown table, a row for each candidate and depth."""
+    rows = []
+    for record in records:
+        for label, found in zip(short_labels(record)[1:], record.figures, strict=True):
+            ends = _ends(found.kld_interval, ".5f")
+            rows.append((label, f"{record.depth:,}", f"{found.mean_kld:.5f}", ends, f"{100 * found.same_top:.1f} %"))
+    rows.sort(key=lambda row: row[0])
+    return markdown(("", "depth", "mean KLD", "95 %", "same top"), rows)
+
+
+def _several_as_markdown(records: Sequence[QualityRecord]) -> str:
+    parts = [as_markdown(record) for record in records]
+    return "\n".join([*parts, by_depth(records)] if len(parts) > 1 else parts).rstrip("\n") + "\n"
+
+
+def _several_as_json(records: Sequence[QualityRecord]) -> str:
+    documents = [as_json(record) for record in records]
+    return json.dumps(documents if len(records) > 1 else documents[0], ensure_ascii=False, indent=1) + "\n"
+
+
+FORMS: Mapping[str, Callable[[Sequence[QualityRecord]], str]] = {
+    ".md": _several_as_markdown,
+    ".json": _several_as_json,
     ".csv": as_csv,
 }
-"""How a result is written, by the suffix of the file."""
+"""How the result is written, one record for each depth, by the suffix of the file."""
 
 
 def beside(first: QualityRecord, second: QualityRecord) -> str:

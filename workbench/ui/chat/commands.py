@@ -47,6 +47,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand("race", "", "Put one prompt to several models, side by side."),
     SlashCommand("bench", "", "Measure how fast models are."),
     SlashCommand("evals", "", "Ask models your own prompts, and check the answers."),
+    SlashCommand("quality", "", "Measure how much quantizations and cache types differ over a text."),
     SlashCommand("log", "", "Show or hide the log."),
     SlashCommand("theme", "", "Choose another theme."),
     SlashCommand("keys", "", "List all keys."),

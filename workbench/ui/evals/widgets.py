@@ -12,5 +12,5 @@ class EvalLines(Lines):
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "rows--header", "rows--heading", "rows--name", "rows--dim", "rows--accent", "rows--figure", "rows--good",
-        "rows--error", "rows--warning", "rows--track",
+        "rows--error", "rows--warning", "rows--track", "gauge--track",
     }  # fmt: skip

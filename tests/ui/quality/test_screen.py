@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.lab.quality.test_job import TEXT, Tools
+from tests.ui.fakes import FakeClock, app_on, settle, until
+from workbench.core.models import ModelEntry
+from workbench.engine.scripted import Script, ScriptedHost, ScriptedModel
+from workbench.ui.app import WorkbenchApp
+from workbench.ui.evals.choose import ChooseDialog
+from workbench.ui.quality.screen import QualityScreen
+
+
+@pytest.fixture
+def host(clock: FakeClock) -> ScriptedHost:
+    entries = [ModelEntry(ref, "tiny", quant, f"/m/{ref}.gguf") for ref, quant in (("0", "F16"), ("0.5", "Q4_0"))]
+    return ScriptedHost([ScriptedModel(each, (Script.of("yes"),)) for each in entries], clock=clock, sleep=clock.sleep)
+
+
+def seen(app: WorkbenchApp) -> str:
+    screen = app.screen
+    assert isinstance(screen, QualityScreen)
+    rows = [screen.rows._row(index, 78).plain for index in range(screen.rows.count)]
+    lines = [*screen.head.lines, *screen.detail.lines, *screen.state.lines]
+    return "\n".join([*rows, *(line.plain for line in lines)])
+
+
+async def test_a_measurement_from_the_keyboard(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+    tools = Tools(tmp_path / "kept")
+    text = tmp_path / "text.txt"
+    text.write_text(TEXT * 12)
+    app = app_on(host, clock, "0", quality=tools, export_folder=tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await pilot.press("f11", "f11")
+        await settle(pilot)
+        assert "reference tiny F16" in seen(app)
+        await pilot.press("f9")
+        assert "A candidate is missing" in seen(app)
+        await pilot.press("ctrl+o")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("ctrl+t")
+        await settle(pilot)
+        await pilot.press("enter")
+        await settle(pilot)
+        await pilot.press("ctrl+l")
+        await settle(pilot)
+        assert isinstance(app.screen, ChooseDialog)
+        app.screen.dismiss(str(text))
+        await until(pilot, lambda: isinstance(app.screen, QualityScreen) and "text.txt" in seen(app))
+        await pilot.press("f9")
+        await until(pilot, lambda: "kept." in seen(app))
+        # One pass of the reference for both candidates.
+        assert tools.logits.opened == [["0", "0.5", "0"]]
+        found = seen(app)
+        assert "perplexity" in found
+        assert "The largest divergences" in found
+        await pilot.press("down")
+        assert "type_k=q8_0 gives the same distributions as the reference" in seen(app)
+        record = tools.quality_runs.load("last")
+        assert record.command == ("quality", "0", "0.5", ",type_k=q8_0", "--text", str(text))
+        assert record.candidates[1].model.label.endswith("type_k=q8_0")
+        await pilot.press("ctrl+b")
+        await until(pilot, lambda: isinstance(app.screen, ChooseDialog))
+        await pilot.press("enter")
+        await settle(pilot)
+        assert record.id in str([line.plain for line in app.screen.rows._row(0, 0).split("\n")])
+        await pilot.press("escape", "f11")
+        await settle(pilot)
+        assert app.current_mode == "evals"
+
+
+async def test_escape_keeps_what_is_done(host: ScriptedHost, clock: FakeClock, tmp_path: Path) -> None:
+    tools = Tools(tmp_path / "kept", stop_after=1)
+    app = app_on(host, clock, "0", quality=tools)
+    async with app.run_test(size=(120, 36)) as pilot:
+        await settle(pilot)
+        app.action_experiment("quality")
+        await settle(pilot)
+        screen = app.screen
+        assert isinstance(screen, QualityScreen)
+        setup = screen._setup
+        setup.reference = ModelEntry("0", "tiny", "F16", "/m/0.gguf")
+        setup.candidates.append(SimpleNamespace(model=None, values={}, label="same", word=""))
+        setup.name, setup.text = "a text", TEXT * 12
+        await pilot.press("f9", "escape")
+        await until(pilot, lambda: "kept." in seen(app))
+        (record,) = screen._shown
+        assert record.interrupted
+        assert record.scored == record.scored_of_chunk
+        await pilot.press("f6")
+        assert "depth 4,096" in seen(app)
+        await pilot.press("f9")
+        await until(pilot, lambda: "one chunk needs 4,608" in seen(app))

@@ -1,0 +1,1 @@
+"""The screen of a measurement of quality over a text."""

@@ -1,0 +1,306 @@
+"""The screen of a measurement of quality: how much candidates differ from a reference over a text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import ClassVar
+
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.getters import query_one
+from textual.screen import Screen
+from textual.worker import Worker, WorkerFailed
+
+from workbench.core.errors import CancelledError, QualityError, WorkbenchError
+from workbench.lab.quality.job import QualitySeries
+from workbench.lab.quality.record import QualityRecord
+from workbench.lab.quality.report import FORMS, beside
+from workbench.ui.dialogs.export import export_document
+from workbench.ui.dialogs.text_viewer import TextDialog
+from workbench.ui.evals.choose import ChooseDialog
+from workbench.ui.evals.widgets import EvalLines
+from workbench.ui.kit.sanitize import clean_line
+from workbench.ui.kit.text import cut_line, styled
+from workbench.ui.quality.lines import QualityRow, detail_lines, header, progress_line, record_rows, row_line
+from workbench.ui.quality.setup import QualitySetup
+from workbench.ui.services import Services
+from workbench.ui.widgets.keybar import KeyBar
+from workbench.ui.widgets.rows import Rows
+from workbench.ui.widgets.text_rows import TextRows
+from workbench.ui.widgets.transient import SAY_SECONDS, TransientText
+from workbench.ui.widgets.worker_errors import report_worker_error
+from workbench.ui.workspace.workspace import Workspace
+
+PAINT_SECONDS = 0.2
+EXPORTS = {
+    ".md": "Markdown      tables and sentences, to read",
+    ".json": "JSON          everything but the figures of each token",
+    ".csv": "CSV           one row a candidate",
+}
+
+
+class QualityScreen(Screen[None]):
+    """Measures candidates against a reference, live, and shows where they differ most."""
+
+    CSS_PATH: ClassVar[list[str]] = ["../evals/screen.tcss", "screen.tcss"]
+    AUTO_FOCUS = "#quality-rows"
+    # fmt: off
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("f9", "start", "Start", id="quality.start", tooltip="Measure the candidates against the reference."),
+        Binding("escape", "stop", "Stop", id="quality.stop", tooltip="Stop, and keep what is done."),
+        Binding("ctrl+l", "text", "Text", id="quality.text", tooltip="Choose the text: a file, or conversations."),
+        Binding("ctrl+o", "add", "Add model", id="quality.add",
+                tooltip="Add a candidate, such as another quantization; without a reference, choose that."),
+        Binding("ctrl+t", "caches", "Cache types", id="quality.caches",
+                tooltip="Add the reference itself as a candidate, with other cache types or settings."),
+        Binding("f6", "depth", "Depth", id="quality.depth",
+                tooltip="Change how many tokens are in the context before each chunk: none, 4k, 16k, or all three."),
+        Binding("delete", "remove", "Remove", id="quality.remove", show=False,
+                tooltip="Remove the candidate added last."),
+        Binding("ctrl+r", "runs", "Earlier", id="quality.runs", tooltip="Open an earlier measurement."),
+        Binding("ctrl+b", "beside", "Beside", id="quality.beside", show=False,
+                tooltip="Lay an earlier measurement beside the one that is shown."),
+        Binding("f7", "export", "Export", id="quality.export", tooltip="Write the result as Markdown, JSON or CSV."),
+    ]
+    # fmt: on
+
+    head = query_one("#quality-head", EvalLines)
+    rows = query_one("#quality-rows", Rows)
+    detail = query_one("#quality-detail", TextRows)
+    state = query_one("#quality-state", EvalLines)
+
+    def __init__(self, services: Services, workspace: Workspace, key_for: Callable[[str], str]) -> None:
+        super().__init__(id="quality")
+        self._services = services
+        self._workspace = workspace
+        self._key_for = key_for
+        self._setup = QualitySetup(self, services, workspace, self._may_change, self._paint, self.say)
+        self._series: QualitySeries | None = None
+        self._worker: Worker[None] | None = None
+        self._shown: list[QualityRecord] = []
+        self._said = TransientText(self, self._paint)
+
+    def compose(self) -> ComposeResult:
+        yield EvalLines(widget_id="quality-head")
+        yield Rows("quality-rows")
+        yield TextRows("quality-detail")
+        yield EvalLines(widget_id="quality-state")
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._painter = self.set_interval(PAINT_SECONDS, self._paint, pause=True)
+
+    def on_screen_resume(self) -> None:
+        self._setup.follow(self._workspace.model)
+        self._paint()
+
+    def on_resize(self) -> None:
+        self.call_after_refresh(self._paint)
+
+    @property
+    def running(self) -> bool:
+        return self._series is not None and self._series.running
+
+    # Drawing
+
+    def _paint(self) -> None:
+        width = max(20, self.size.width - 2)
+        rows = self._rows()
+        with self.app.batch_update():
+            self.head.set_lines([cut_line(line, width) for line in self._head()])
+            self.rows.show(
+                len(rows),
+                lambda index, room: row_line(rows[index], room),
+                header=header(self.rows.room or width),
+                choosable=True,
+                cursor=self.rows.cursor or 0,
+                hold=True,
+            )
+            self._show_detail()
+            line = self._said.text
+            if not line and self._series is not None and self._series.running:
+                line = progress_line(self._series, width)
+            self.state.set_lines([line or styled((self._hint(), "rows--dim"))])
+
+    def _rows(self) -> list[QualityRow]:
+        """What is done, what runs, and what would be measured."""
+        if self._shown:
+            return record_rows(self._shown)
+        depths, figures = self._setup.depths, None
+        rows = []
+        if self._series is not None:
+            rows = record_rows(self._series.records)
+            depths = tuple(plan.depth for plan in self._series.plans[len(self._series.records) :])
+            figures = self._series.progress.figures if self._series.progress is not None else None
+            if not self.running:
+                return rows
+        for place, depth in enumerate(depths):
+            for number, candidate in enumerate(self._setup.candidates):
+                found = figures[number] if figures is not None and not place else None
+                rows.append(QualityRow(candidate.label, depth, found))
+        return rows
+
+    def _head(self) -> list[Content]:
+        setup = self._setup
+        reference = setup.reference.label if setup.reference is not None else "none yet"
+        text = f"{setup.name}, {len(setup.text):,} characters" if setup.text else "none yet"
+        depth = " and ".join(f"{depth:,}" for depth in setup.depths)
+        if self._shown:
+            first = self._shown[0]
+            reference, text = first.reference.label, f"{first.text}, {first.tokens:,} tokens"
+            depth = " and ".join(f"{record.depth:,}" for record in self._shown)
+        return [
+            styled(("QUALITY  ", "rows--heading"), ("reference ", "rows--dim"), (clean_line(reference), "rows--name")),
+            styled(("text ", "rows--dim"), (clean_line(text), "rows--name"), (f"  depth {depth}", "rows--dim")),
+        ]
+
+    def _hint(self) -> str:
+        if self._shown:
+            return f"{', '.join(record.id for record in self._shown)}, kept."
+        keys = {name: self._key_for(f"quality.{name}") for name in ("text", "add", "caches", "start")}
+        return (
+            f"{keys['text']} chooses a text, {keys['add']} adds a quantization, {keys['caches']} a cache type, "
+            f"{keys['start']} measures."
+        )
+
+    @on(Rows.Moved, "#quality-rows")
+    def _show_detail(self) -> None:
+        rows, cursor = self._rows(), self.rows.cursor
+        shown = cursor is not None and cursor < len(rows) and self.detail.room
+        self.detail.show_lines(detail_lines(rows[cursor], self.detail.room) if shown and cursor is not None else [])
+
+    def say(self, text: str, seconds: float = SAY_SECONDS) -> None:
+        self._said.say(Content(clean_line(text.replace("\n", " "))), seconds)
+
+    # What is measured
+
+    def _may_change(self) -> bool:
+        """Whether it can be changed now: an earlier result is closed, a running measurement stays."""
+        if self.running:
+            self.say(f"A measurement runs: {self._key_for('quality.stop')} stops it.")
+            return False
+        self._shown, self._series = [], None
+        return True
+
+    def action_add(self) -> None:
+        self._setup.add()
+
+    def action_caches(self) -> None:
+        self._setup.add_cache()
+
+    def action_text(self) -> None:
+        self._setup.choose_text()
+
+    def action_depth(self) -> None:
+        if self._may_change():
+            self._setup.next_depths()
+            self._paint()
+
+    def action_remove(self) -> None:
+        if self._may_change():
+            self._setup.remove()
+            self._paint()
+
+    # Measuring
+
+    def action_start(self) -> None:
+        if not self._may_change():
+            return
+        services = self._services
+        try:
+            if services.quality is None:
+                raise QualityError("Nothing here can compute the logits of a text.")
+            plans = self._setup.plan(self._key_for).at_depths(self._setup.depths)
+        except WorkbenchError as error:
+            self.say(str(error), 8.0)
+            return
+        self._said.clear()
+        self._series = series = QualitySeries(plans, services.quality)
+        self._worker = self.run_worker(
+            self._measure(series), group="quality", exit_on_error=False, description="measure quality"
+        )
+        self._painter.resume()
+
+    async def _measure(self, series: QualitySeries) -> None:
+        try:
+            await series.run()
+        except CancelledError as error:
+            self.say(str(error))
+        except WorkbenchError as error:
+            self.say(str(error), 15.0)
+        self._painter.pause()
+        self._shown = list(series.records)
+        if series.warnings:
+            self.say(series.warnings[0], 8.0)
+        self._paint()
+
+    def action_stop(self) -> None:
+        if self._series is not None and self.running:
+            self._series.stop()
+            self.say("Stopping; what is done is kept…", 2.0)
+
+    # Results
+
+    def action_runs(self) -> None:
+        if self._may_change():
+            self._choose_run("Earlier measurements", self._open)
+
+    def action_beside(self) -> None:
+        if not self._shown:
+            self.say(f"{self._key_for('quality.runs')} opens a measurement first.")
+            return
+        first = self._shown[0]
+
+        def compare(second: QualityRecord) -> None:
+            def lay_out(_: int) -> list[Content]:
+                return [Content(clean_line(line)) for line in beside(first, second).splitlines()]
+
+            self.app.push_screen(TextDialog("Two measurements", lay_out, classes="-wide"))
+
+        self._choose_run("Lay beside it", compare)
+
+    @work(group="runs", exclusive=True, exit_on_error=False, description="read the kept measurements")
+    async def _choose_run(self, title: str, then: Callable[[QualityRecord], None]) -> None:
+        tools = self._services.quality
+        records = [] if tools is None else list(await tools.quality_runs.kept())
+        if not records:
+            self.say("No measurement is kept yet.")
+            return
+
+        def chosen(found: int | str | None) -> None:
+            if isinstance(found, int):
+                then(records[found])
+
+        rows = [
+            f"{each.id}  {', '.join(short.model.label for short in each.candidates)}  over {each.text}"
+            for each in records
+        ]
+        self.app.push_screen(ChooseDialog(title, rows), chosen)
+
+    def _open(self, record: QualityRecord) -> None:
+        self._shown = [record]
+        self._paint()
+
+    def action_export(self) -> None:
+        records = self._shown
+        if not records:
+            self.say("There is nothing to export yet.")
+            return
+
+        def text_of(form: str) -> str:
+            return FORMS[form](records)
+
+        export_document(self, self._services, "the measurement", EXPORTS, f"quality {records[0].id}", text_of, self.say)
+
+    async def leave(self) -> None:
+        """Stop, and wait until the memory is released."""
+        if self._series is not None and self._worker is not None and not self._worker.is_finished:
+            self._series.stop()
+            with suppress(WorkerFailed):
+                await self._worker.wait()
+
+    def on_worker_state_changed(self, event: Worker.StateChanged) -> None:
+        report_worker_error(event, lambda text: self.say(text, 8.0))
