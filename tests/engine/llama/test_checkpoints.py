@@ -18,7 +18,7 @@ from workbench.core.engine import Request
 from workbench.core.events import PromptProgress, Token
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Sampling
-from workbench.engine.llama.checkpoints import NEWEST, Checkpoint, CheckpointLimits, Checkpoints
+from workbench.engine.llama.checkpoints import NEWEST, Checkpoint, CheckpointLimits, CheckpointPool, Checkpoints
 from workbench.engine.llama.host import LlamaHost
 
 ZOO = (*ARCHITECTURES, *FURTHER)
@@ -271,7 +271,7 @@ def test_every_kind_of_memory_is_in_the_zoo():
 
 @given(st.lists(st.tuples(st.integers(1, 10_000), st.integers(1, 400)), max_size=40), st.integers(1, 6))
 def test_the_bounds_hold_and_the_newest_stay(taken, count):
-    checkpoints = Checkpoints(CheckpointLimits(count, 1000))
+    checkpoints = Checkpoints(CheckpointPool(CheckpointLimits(count, 1000)))
     lengths = set()
     for length, size in sorted(taken):
         checkpoints.add(Checkpoint(length, bytes(size)))
@@ -286,8 +286,38 @@ def test_the_bounds_hold_and_the_newest_stay(taken, count):
         assert checkpoints.newest(length - 1) is None or checkpoints.newest(length - 1).length < length
 
 
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 10_000), st.integers(1, 400)), max_size=40))
+def test_the_checkpoints_of_all_models_share_one_budget(taken):
+    pool = CheckpointPool(CheckpointLimits(8, 1000))
+    models = [Checkpoints(pool) for _ in range(3)]
+    for model, length, size in taken:
+        before = [each.size_bytes for each in models]
+        models[model].add(Checkpoint(length, bytes(size)))
+        assert pool.size_bytes == sum(each.size_bytes for each in models) <= 1000
+        # One that holds no more than its share loses nothing to the others.
+        for index, (held, each) in enumerate(zip(before, models, strict=True)):
+            if index != model and held <= 1000 // 3:
+                assert each.size_bytes == held
+    models[0].close()
+    assert pool.size_bytes == models[1].size_bytes + models[2].size_bytes
+
+
+async def test_lanes_share_the_memory_of_checkpoints(models):
+    host = host_of(models, checkpoints=CheckpointLimits(32, 2**20))
+    lanes = [await open_toy(host, name) for name in ("jamba", "jamba", "lfm2")]
+    for number in range(3):
+        for lane in lanes:
+            await answer(lane, chat(f"{number} {LONG * 6}", limit=1))
+    held = [lane._model.memory.checkpoints.size_bytes for lane in lanes]
+    assert all(held)
+    assert sum(held) == host._checkpoints.size_bytes <= 2**20
+    await lanes[0].close()
+    assert host._checkpoints.size_bytes == sum(held[1:])
+    await host.shutdown()
+
+
 def test_dense_and_old_checkpoints_go_first():
-    checkpoints = Checkpoints(CheckpointLimits(8, 2**20))
+    checkpoints = Checkpoints(CheckpointPool(CheckpointLimits(8, 2**20)))
     for length in range(100, 6500, 100):
         checkpoints.add(Checkpoint(length, bytes(10)))
     kept = [each.length for each in checkpoints.all]

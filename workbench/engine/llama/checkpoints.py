@@ -32,22 +32,60 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class CheckpointLimits:
-    """The bounds of the checkpoints of one context. 0 for either switches them off."""
+    """The bounds of checkpoints. 0 for either switches them off."""
 
     count: int = 32
+    """Those of one context."""
     size_bytes: int = 2**30
+    """The memory of those of all open models together."""
+
+
+class CheckpointPool:
+    """The checkpoints of all open models, which share the memory of `limits`.
+
+    Where it is spent, one of the model goes that holds most.
+    """
+
+    def __init__(self, limits: CheckpointLimits) -> None:
+        self.limits = limits
+        self._members: list[Checkpoints] = []
+
+    @property
+    def size_bytes(self) -> int:
+        """The memory of all."""
+        return sum(each.size_bytes for each in self._members)
+
+    def join(self, checkpoints: Checkpoints) -> None:
+        """Count these from now on."""
+        self._members.append(checkpoints)
+
+    def leave(self, checkpoints: Checkpoints) -> None:
+        """Count these no longer."""
+        self._members = [each for each in self._members if each is not checkpoints]
+
+    def shrink(self) -> None:
+        """Drop what exceeds the memory."""
+        while self.size_bytes > self.limits.size_bytes:
+            max(self._members, key=lambda each: each.size_bytes).drop_one()
 
 
 class Checkpoints:
-    """The checkpoints of one context in the order of their lengths, within `limits`.
+    """The checkpoints of one context in the order of their lengths, within the limits of `pool`.
 
     Where there are too many, one goes that lies close to the one before and far from the end: the distances grow
     towards the beginning.
     """
 
-    def __init__(self, limits: CheckpointLimits) -> None:
-        self.limits = limits
+    def __init__(self, pool: CheckpointPool) -> None:
+        self._pool = pool
+        self.limits = pool.limits
         self._kept: list[Checkpoint] = []
+        pool.join(self)
+
+    def close(self) -> None:
+        """Drop all of them; the memory is for other models."""
+        self._kept = []
+        self._pool.leave(self)
 
     @property
     def all(self) -> tuple[Checkpoint, ...]:
@@ -69,8 +107,13 @@ class Checkpoints:
             (checkpoint, *(each for each in self._kept if each.length != checkpoint.length)),
             key=lambda each: each.length,
         )
-        while len(self._kept) > self.limits.count or self.size_bytes > self.limits.size_bytes:
-            self._kept.pop(self._least_useful())
+        while len(self._kept) > self.limits.count:
+            self.drop_one()
+        self._pool.shrink()
+
+    def drop_one(self) -> None:
+        """Drop the least useful one."""
+        self._kept.pop(self._least_useful())
 
     def _least_useful(self) -> int:
         kept, end = self._kept, self._kept[-1].length

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from workbench.core.events import CachedFrom
-from workbench.engine.llama.checkpoints import Checkpoint, CheckpointLimits, Checkpoints
+from workbench.engine.llama.checkpoints import Checkpoint, Checkpoints
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.states import SequenceState, common_prefix, new_buffer
 
@@ -36,7 +36,7 @@ class ContextMemory:
     """
 
     def __init__(
-        self, ctx: Pointer, model: Pointer, n_ctx: int, limits: CheckpointLimits, *, full_window: bool
+        self, ctx: Pointer, model: Pointer, n_ctx: int, checkpoints: Checkpoints, *, full_window: bool
     ) -> None:
         self._ctx = ctx
         self._memory = api.llama_get_memory(ctx)
@@ -46,7 +46,7 @@ class ContextMemory:
         self.recurrent: bool = api.llama_model_is_recurrent(model) or api.llama_model_is_hybrid(model)
         """Whether it has layers with only their latest state."""
         self._window: int = 0 if full_window else api.llama_model_n_swa(model)
-        self.checkpoints = Checkpoints(limits)
+        self.checkpoints = checkpoints
         self.checkpoint_bytes = 0
         """The size of the last checkpoint that was asked for, in bytes; 0 before the first."""
         self._problem = ""

@@ -20,7 +20,7 @@ from workbench.core.engine import Engine, EngineHost, ProgressCallback
 from workbench.core.errors import CancelledError, ModelFileError, TemplateError
 from workbench.core.models import EngineInfo, MemoryUse, ModelEntry
 from workbench.core.parameters import LoadSettings
-from workbench.engine.llama.checkpoints import CheckpointLimits
+from workbench.engine.llama.checkpoints import CheckpointLimits, CheckpointPool
 from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.plan import Plan, make_plan, read_files
 from workbench.engine.llama.runtime import current_machine, shared_runtime
@@ -48,7 +48,7 @@ class LlamaHost(EngineHost):
     """Opens GGUF files with llama.cpp.
 
     `resolve` finds the model that a reference names, and raises a WorkbenchError. The KV caches of closed models and of
-    branches get `state_budget_bytes`; `checkpoints` bounds those of each open model. `memory_guard` refuses a model
+    branches get `state_budget_bytes`; `checkpoints` bounds those of the open models. `memory_guard` refuses a model
     that cannot fit in memory before it is loaded. With `typed_control_tokens`, the text of a control token in a message
     is that token.
     """
@@ -66,7 +66,7 @@ class LlamaHost(EngineHost):
         self._typed_control_tokens = typed_control_tokens
         self._memory_guard = memory_guard
         self._states = StateCache(state_budget_bytes)
-        self._checkpoints = checkpoints
+        self._checkpoints = CheckpointPool(checkpoints)
         self._engines: set[LlamaEngine] = set()
 
     @override

@@ -18,7 +18,7 @@ from workbench.core.events import CachedFrom
 from workbench.core.models import MemoryUse
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama import native
-from workbench.engine.llama.checkpoints import CheckpointLimits
+from workbench.engine.llama.checkpoints import CheckpointPool, Checkpoints
 from workbench.engine.llama.context_memory import SEQUENCE, ContextMemory
 from workbench.engine.llama.native import Pointer, api
 from workbench.engine.llama.vocabulary import Vocabulary
@@ -37,7 +37,7 @@ class Model:
     """An open model with one context, from a GGUF file whose header was found valid.
 
     Every value of `settings` has been chosen. `adapter` is the file of a LoRA that fits the model; empty for none.
-    `checkpoints` bounds those of its context.
+    `checkpoints` are those of all open models.
 
     Raises:
         CancelledError: The load was cancelled.
@@ -51,11 +51,12 @@ class Model:
         settings: LoadSettings,
         on_progress: ProgressCallback,
         cancel: CancelToken,
-        adapter: str = "",
-        checkpoints: CheckpointLimits = CheckpointLimits(),  # noqa: B008 - immutable
+        adapter: str,
+        checkpoints: CheckpointPool,
     ) -> None:
         self._model: Pointer = None
         self._ctx: Pointer = None
+        kept = self._checkpoints = Checkpoints(checkpoints)
         try:
             with native.log.collect() as lines:
                 self._model = load_weights(path, load=settings, on_progress=on_progress, cancel=cancel)
@@ -78,7 +79,7 @@ class Model:
             """Without the output layer."""
             self.vocabulary = Vocabulary.of(self._model)
             self.pieces = native.PieceCache(self.vocabulary.native)
-            self.memory = ContextMemory(self._ctx, self._model, self.n_ctx, checkpoints, full_window=settings.swa_full)
+            self.memory = ContextMemory(self._ctx, self._model, self.n_ctx, kept, full_window=settings.swa_full)
             self.tokens = self.memory.tokens
             """The tokens that the context holds."""
             self._abortable = not self.memory.recurrent
@@ -181,6 +182,7 @@ class Model:
 
     def close(self) -> None:
         """Free the memory."""
+        self._checkpoints.close()
         if self._ctx:
             api.llama_free(self._ctx)
             self._ctx = None

@@ -117,7 +117,7 @@ SETTINGS: Mapping[str, Setting] = {
             "The most checkpoints of an open model, where its memory cannot go back to an earlier turn: recurrent "
             "layers and sliding windows. 0 keeps none: earlier turns are then computed again.",
         ),
-        Setting("checkpoint_mb", "int", "Memory for the checkpoints of an open model, in MiB; 0 keeps none."),
+        Setting("checkpoint_mb", "int", "Memory for the checkpoints of all open models, in MiB; 0 keeps none."),
         Setting("memory_guard", "bool", "Whether to refuse a model that cannot fit in memory before it is loaded."),
         Setting(
             "typed_control_tokens",
