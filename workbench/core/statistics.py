@@ -11,6 +11,7 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean, median, stdev
 from typing import Literal
 
@@ -66,12 +67,19 @@ def bootstrap_interval(values: Sequence[float]) -> tuple[float, float]:
     too narrow: at 15 pairs it would find a difference between equals in 9 of 100 comparisons instead of in 5.
     """
     count = len(values)
-    rng = random.Random(SEED)
     width = deviation(values) / math.sqrt(count)
-    drawn = [value + rng.gauss(0, width) for value in rng.choices(values, k=count * RESAMPLES)]
+    drawn = [values[index] + width * noise for index, noise in _draws(count)]
     found = sorted(median(drawn[start : start + count]) for start in range(0, len(drawn), count))
     cut = math.floor((1 - CONFIDENCE) / 2 * RESAMPLES)
     return found[cut], found[-1 - cut]
+
+
+@lru_cache(maxsize=1)
+def _draws(count: int) -> tuple[tuple[int, float], ...]:
+    """Which of `count` values each resample draws, and noise of the standard normal distribution."""
+    rng = random.Random(SEED)
+    drawn = rng.choices(range(count), k=count * RESAMPLES)
+    return tuple((index, rng.gauss(0, 1)) for index in drawn)
 
 
 @dataclass(frozen=True, slots=True)
