@@ -65,11 +65,24 @@ from workbench.ui.workspace.pacing import Clocks
 THEMES = Path(__file__).parents[2] / "themes"
 
 
+class FakeTimer:
+    """A call that a `FakeClock` is to make."""
+
+    def __init__(self, due_ns: int, call: Callable[[], object]) -> None:
+        self.due_ns = due_ns
+        self.call = call
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
 class FakeClock:
-    """A clock that advances only in sleeps; while it is held, sleeps do not end."""
+    """A clock that advances only in sleeps; while it is held, sleeps do not end, and timers do not wait."""
 
     def __init__(self) -> None:
         self.ns = 1_000_000_000
+        self._timers: list[FakeTimer] = []
         self._open = asyncio.Event()
         self._open.set()
         self.budget: int | None = None
@@ -91,11 +104,26 @@ class FakeClock:
         if self.budget is not None:
             if self.budget <= 0:
                 self._open.clear()
+                self._run_timers(self._timers)
                 await self._open.wait()
             else:
                 self.budget -= 1
         self.ns += round(seconds * 1e9)
+        self._run_timers([timer for timer in self._timers if timer.due_ns <= self.ns])
         await asyncio.sleep(0)
+
+    def call_later(self, seconds: float, call: Callable[[], object]) -> FakeTimer:
+        timer = FakeTimer(self.ns + round(seconds * 1e9), call)
+        self._timers.append(timer)
+        if not self._open.is_set():
+            asyncio.get_running_loop().call_soon(self._run_timers, [timer])
+        return timer
+
+    def _run_timers(self, timers: Sequence[FakeTimer]) -> None:
+        self._timers = [timer for timer in self._timers if timer not in timers]
+        for timer in timers:
+            if not timer.cancelled:
+                timer.call()
 
 
 class FakeJournal:
@@ -622,7 +650,7 @@ def app_on(
     **services: Any,
 ) -> WorkbenchApp:
     """The program on a scripted host."""
-    clocks = Clocks(clock, lambda: 0.0)
+    clocks = Clocks(clock, lambda: 0.0, clock.call_later)
     return WorkbenchApp(fake_services(host, **services), model, resume, recipe=recipe, clocks=clocks)
 
 

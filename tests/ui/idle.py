@@ -10,10 +10,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
+from typing import Any
 
 import pytest
 from textual import _wait
 from textual._styles_cache import StylesCache
+from textual.message_pump import MessagePump
+from textual.timer import Timer
 
 SOON_SECONDS = _wait.SLEEP_GRANULARITY
 """A timer that is due within this time is waited for."""
@@ -22,6 +25,10 @@ PAINT_SECONDS = 0.001
 LOOKS = 3
 """How many looks in a row have to find nothing: between two looks, sockets and threads hand over what they have."""
 
+LONG_SECONDS = 1.0
+"""The shortest time after which a message disappears by itself."""
+
+set_timer = MessagePump.set_timer
 wait_for_quiet_process = _wait.wait_for_idle
 """Textual's own, which knows only how much processor time the process takes."""
 
@@ -63,13 +70,22 @@ def threads_work() -> bool:
     return any(thread not in pool for thread in threading.enumerate() if thread is not threading.main_thread())
 
 
+def timer_of_what_stays(host: MessagePump, delay: float, *arguments: Any, **options: Any) -> Timer:
+    """Set a timer; a long one never ends: a slow machine would miss the message that it removes."""
+    return set_timer(host, delay, *arguments, **{"pause": delay >= LONG_SECONDS, **options})
+
+
 @contextmanager
 def exact_waits() -> Iterator[None]:
-    """Have Textual's test driver wait with `wait_for_idle`, and drop afterwards what Textual cached of the screens."""
+    """Have Textual's test driver wait with `wait_for_idle`, and drop afterwards what Textual cached of the screens.
+
+    Messages that disappear by themselves stay.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("textual.app.wait_for_idle", wait_for_idle)
         patch.setattr("textual.pilot.wait_for_idle", wait_for_idle)
         patch.setattr("textual.screen.UPDATE_PERIOD", PAINT_SECONDS)
+        patch.setattr(MessagePump, "set_timer", timer_of_what_stays)
         yield
     # It holds the drawn lines of the last thousand widgets, which every collection of garbage would visit.
     StylesCache.get_inner_outer.cache_clear()

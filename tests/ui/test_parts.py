@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import replace
 
@@ -163,13 +162,14 @@ async def test_text_is_emitted_at_a_steady_rate_and_never_lost() -> None:
 
 
 async def test_the_last_piece_is_drawn_though_nothing_follows() -> None:
-    time, emitted = Time(), []
-    pacer = Pacer(lambda answer, _: emitted.append(answer), 0.01, clocks=time.clocks())
+    clock, emitted = FakeClock(), []
+    pacer = Pacer(lambda answer, _: emitted.append(answer), 0.01, clocks=Clocks(clock, lambda: 0.0, clock.call_later))
     for text in ("a", "b"):
         pacer.add(text, "answer")
         pacer.pulse()
+    await clock.sleep(0.005)
     assert emitted == ["a"]
-    await asyncio.sleep(0.05)
+    await clock.sleep(0.005)
     assert emitted == ["a", "b"]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -56,7 +55,7 @@ class ChatView:
         self._screen = screen
         self.services = services
         self.workspace = workspace
-        self._looked_at = 0.0
+        self._looked_ns = 0
         self._swap_card: SwapCard | None = None
         self._queued: UserTurn | None = None
         self.key_for = key_for
@@ -142,18 +141,22 @@ class ChatView:
 
     def _tick(self) -> None:
         # The last paint of an answer may have shown the figures already.
-        if time.monotonic() - self._looked_at > BUSY_SECONDS * 1.5:
+        if self._unread_seconds() > BUSY_SECONDS * 1.5:
             self.look()
 
     def look_if_due(self) -> None:
         """Show the figures together with a paint of the answer: one drawing of the screen instead of two."""
         self.workspace.sample_speed()
-        if time.monotonic() - self._looked_at >= BUSY_SECONDS:
+        if self._unread_seconds() >= BUSY_SECONDS:
             self.look()
+
+    def _unread_seconds(self) -> float:
+        """Seconds since the figures were read, on the engine's clock: the graph shows when they were."""
+        return (self.workspace.clocks.now_ns() - self._looked_ns) / 1e9
 
     def look(self) -> None:
         """Show the current figures and the status line."""
-        self._looked_at = time.monotonic()
+        self._looked_ns = self.workspace.clocks.now_ns()
         self.workspace.sample_speed()
         readings = replace(self.workspace.readings(), meters_key=self.key_for("app.meters"))
         with self._screen.app.batch_update():

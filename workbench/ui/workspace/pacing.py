@@ -18,6 +18,16 @@ SLOWEST_INTERVAL = 0.25
 """The most seconds between two paints, however expensive they are."""
 
 
+class Timer(Protocol):
+    """A call that is still to come."""
+
+    def cancel(self) -> object: ...
+
+
+def _call_later(seconds: float, call: Callable[[], object]) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, call)
+
+
 @dataclass(frozen=True, slots=True)
 class Clocks:
     """The clocks of the screen; tests advance them by hand."""
@@ -26,6 +36,8 @@ class Clocks:
     """The engine's clock, in nanoseconds."""
     cpu_s: Callable[[], float] = time.thread_time
     """Processor time of the event loop's thread, in seconds."""
+    call_later: Callable[[float, Callable[[], object]], Timer] = _call_later
+    """Calls a function when some seconds have passed on the engine's clock."""
 
 
 REAL_CLOCKS = Clocks()
@@ -54,7 +66,7 @@ class Pacer:
         self._pending: dict[TokenKind, list[str]] = {"answer": [], "reasoning": []}
         self._last: float | None = None
         self._last_cpu = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def add(self, text: str, kind: TokenKind) -> None:
         if text:
@@ -73,7 +85,7 @@ class Pacer:
         if wait <= 0:
             self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(wait, self.flush)
+            self._timer = self._clocks.call_later(wait, self.flush)
 
     def flush(self) -> None:
         if self._timer is not None:

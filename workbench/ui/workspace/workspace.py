@@ -51,7 +51,7 @@ class Workspace:
         self, services: Services, on_journal_error: Callable[[SessionError], None], clocks: Clocks = REAL_CLOCKS
     ) -> None:
         self._services = services
-        self._clocks = clocks
+        self.clocks = clocks
         self._sampled_ns = 0
         self._config = services.config
         self._speeds: deque[float] = deque(maxlen=HISTORY)
@@ -166,9 +166,9 @@ class Workspace:
             emit,
             paints_per_second=self._config.paints_per_second,
             keep_partial=keep,
-            clocks=self._clocks,
+            clocks=self.clocks,
         )
-        energy = EnergyMeter(self._services.telemetry, self._clocks.now_ns)
+        energy = EnergyMeter(self._services.telemetry, self.clocks.now_ns)
         try:
             await self.recorder.record(conversation)
             outcome = await run.run()
@@ -320,7 +320,7 @@ class Workspace:
 
     def sample_speed(self) -> None:
         """Add the current speed to the graph, at most once in `SAMPLE_EVERY_NS`."""
-        now = self._clocks.now_ns()
+        now = self.clocks.now_ns()
         if self.answering is None or now - self._sampled_ns < SAMPLE_EVERY_NS:
             return
         if (speed := self.answering.answer.meter.live_tps()) is not None:
