@@ -62,7 +62,7 @@ def _slice(values: list[Value]) -> list[Value]:
 
 
 def _nil_list(_: object = ()) -> list[Value]:
-    return PrintedList((), None, "[]", _nil_list)
+    return PrintedList((), None, None, _nil_list)
 
 
 def _texts(value: object) -> list[Value]:
@@ -144,7 +144,7 @@ def _tool(source: Json) -> Struct:
         "Parameters": _parameters(_members(function.get("parameters"))),
     }
     names = "name description parameters"
-    called = _struct("api.ToolFunction", names, inner, names.split(), prints=True)
+    called = _struct("api.ToolFunction", names, inner, names.split())
     fields: dict[str, Value] = {
         "Type": _text(source.get("type")),
         "Items": plain(source.get("items")),
@@ -162,7 +162,7 @@ def _parameters(source: Json) -> Struct:
         "Properties": _properties(source.get("properties"), 0),
     }
     names = "type $defs items required properties"
-    return _struct("api.ToolFunctionParameters", names, fields, ("type", "properties"), prints=True)
+    return _struct("api.ToolFunctionParameters", names, fields, ("type", "properties"))
 
 
 def _properties(source: object, depth: int) -> PrintedMap:

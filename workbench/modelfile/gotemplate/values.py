@@ -40,13 +40,17 @@ class Struct:
 class PrintedList(list["Value"]):
     """A list with printed and JSON forms of its own; its JSON form is None for Go's nil.
 
-    `remake` makes a list of the same kind from a part of it.
+    Its printed form is None for that of any list. `remake` makes a list of the same kind from a part of it.
     """
 
     __slots__ = ("document", "printed", "remake")
 
     def __init__(
-        self, items: Sequence[Value], document: Value, printed: str, remake: Callable[[list[Value]], list[Value]] = list
+        self,
+        items: Sequence[Value],
+        document: Value,
+        printed: str | None,
+        remake: Callable[[list[Value]], list[Value]] = list,
     ) -> None:
         super().__init__(items)
         self.document = document

@@ -21,7 +21,8 @@ MAX_DEPTH = 60
 """The deepest nesting of lists and maps."""
 NIL = "<nil>"
 _BASES = {"b": 2, "o": 8, "O": 8, "d": 10, "v": 10, "x": 16, "X": 16}
-_PREFIXES = {"b": "0b", "o": "0", "O": "0o", "x": "0x", "X": "0X"}
+_PREFIXES = {"b": "0b", "o": "0", "O": "0", "x": "0x", "X": "0X"}
+"""What the flag `#` puts before the digits."""
 _QUOTED = {7: "\\a", 8: "\\b", 12: "\\f", 10: "\\n", 13: "\\r", 9: "\\t", 11: "\\v", 92: "\\\\"}
 
 
@@ -88,8 +89,9 @@ class _Printer:
     def __init__(self, flags: Flags, verb: str, *, in_place: bool = False) -> None:
         self._flags = flags
         self._verb = verb
-        # %#v prints Go syntax and %+v the names of fields: with %v these flags have no other meaning.
-        own = verb == "v" and not in_place
+        # %#v prints Go syntax and %+v the names of fields: with %v these flags have no other meaning. So does %w, the
+        # verb for errors.
+        own = verb in "vw" and not in_place
         self._as_syntax = own and flags.sharp
         self._with_names = own and flags.plus
         if own:
@@ -100,7 +102,9 @@ class _Printer:
             raise FunctionError(f"a value nested more than {MAX_DEPTH} deep cannot be printed")
         verb = self._verb
         if verb == "T":
-            return self._flags.pad(self._cut(type_name(value)))
+            return self._flags.pad(NIL if value is None else self._cut(type_name(value)))
+        if verb == "w" and value is not None:
+            return self._bad(value)
         match value:
             case list() | dict() | Struct():
                 return self._whole(value, depth)
@@ -141,7 +145,9 @@ class _Printer:
 
     def _bad(self, value: Value) -> str:
         """The output of Go for a verb that does not apply to the type."""
-        return f"%!{self._verb}({type_name(value)}={_Printer(self._flags, 'v', in_place=True).value(value, 0)})"
+        plain = _Printer(self._flags, "v", in_place=True)
+        plain._as_syntax, plain._with_names = self._as_syntax, self._with_names
+        return f"%!{self._verb}({type_name(value)}={plain.value(value, 0)})"
 
     def _cut(self, text: str) -> str:
         return text if self._flags.precision is None else text[: self._flags.precision]
@@ -191,10 +197,10 @@ class _Printer:
             precision = flags.width - len(sign)
         form = {2: "b", 8: "o", 10: "d", 16: "X" if verb == "X" else "x"}[_BASES[verb]]
         digits = format(abs(value), form).rjust(precision or 0, "0")
+        if flags.sharp and verb in _PREFIXES and not (verb in "oO" and digits.startswith("0")):
+            digits = _PREFIXES[verb] + digits
         if verb == "O":
             digits = f"0o{digits}"
-        elif flags.sharp and verb not in "dv" and not (verb == "o" and digits.startswith("0")):
-            digits = _PREFIXES[verb] + digits
         return flags.pad(sign + digits, zeros=False)
 
     def _float(self, value: float) -> str:
