@@ -22,6 +22,7 @@ from workbench.ui.dialogs.parameter_field import shown as shown_value
 from workbench.ui.dialogs.parameter_field import typed
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar, digits, graph, level
+from workbench.ui.markdown.blocks import code_blocks
 from workbench.ui.transcript.answer import AnswerTurn
 from workbench.ui.workspace.conversation import Conversation
 from workbench.ui.workspace.machine_watch import MachineView
@@ -266,3 +267,27 @@ async def test_an_answer_that_turns_out_to_be_thoughts_is_drawn_as_such():
     lines = [line.plain.strip() for line in turn._lines]
     assert lines == ["▾ Thought  12 characters", "│ Two and two.", "", "Four"]
     assert turn.text == "Four"
+
+
+@pytest.mark.parametrize(
+    ("form", "label"),
+    [("json", ["json"]), ('{"type": "object"}', ["json"]), ("/a/cat.JSON", ["json"]), ("/a/list.gbnf", [])],
+)
+@pytest.mark.parametrize("recast", [False, True])
+async def test_an_answer_in_a_format_is_shown_as_code(form, label, recast):
+    turn = AnswerTurn(show_thoughts=True, form=form)
+    turn.lay_out(60)
+    turn.write("", "Hm.")
+    assert [line.plain.strip() for line in turn._lines] == ["▾ Thinking…  3 characters", "│ Hm."]
+    if recast:
+        turn.write("More.", "")
+        turn.recast()
+    for piece in ('{\n   "a', '": "*b*",\n', "\n```\n", "   # c\n}"):
+        turn.write(piece, "")
+    expected = [*label, "{", '   "a": "*b*",', "```", "   # c", "}"]
+    for _ in range(2):
+        lines = [line.plain.rstrip().removeprefix(" ") for line in turn._lines][2:]
+        assert [line for line in lines if line] == expected
+        assert turn.text == "".join(('{\n   "a', '": "*b*",\n', "\n```\n", "   # c\n}"))
+        assert code_blocks(turn.markdown) == [(turn.text, "".join(label))]
+        turn.finish("", None, "stop")

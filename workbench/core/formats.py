@@ -38,6 +38,13 @@ def format_value(text: str) -> str:
     return text if not text or text.startswith("{") else str(expanded(text).absolute())
 
 
+def language_of_format(value: str) -> str | None:
+    """The language of an answer that has this format: JSON, or none for that of a grammar; None for no format."""
+    if not value:
+        return None
+    return "json" if value == "json" or value.startswith("{") or value.casefold().endswith(".json") else ""
+
+
 def shown_format(value: str) -> str:
     """A value as one short line."""
     line = " ".join(value.split())

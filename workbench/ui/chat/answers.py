@@ -128,7 +128,8 @@ class ChatAnswers:
 
     async def _stream(self, engine: Engine, ask: Ask, beginning: Node | None = None) -> Outcome:
         view, model = self._view, engine.info.model
-        turn = AnswerTurn(show_thoughts=view.show_thoughts)
+        form = self._workspace.conversation.sampling.format
+        turn = AnswerTurn(show_thoughts=view.show_thoughts, form=form)
         if beginning is not None:
             turn.write(beginning.turn.message.content, beginning.turn.message.reasoning)
         view.add(turn)

@@ -224,7 +224,8 @@ class BranchActions:
         if shown is None or not steps:
             self._view.status.say("The timing of this message is not known.")
             return
-        again = AnswerTurn(show_thoughts=self._view.show_thoughts)
+        making = node.turn.making
+        again = AnswerTurn(show_thoughts=self._view.show_thoughts, form=making.sampling.format if making else "")
         await self._view.transcript.mount(again, after=shown)
         shown.display = False
         message = node.turn.message

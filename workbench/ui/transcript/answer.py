@@ -10,6 +10,7 @@ from textual.events import Click
 from typing_extensions import override
 
 from workbench.core.alternatives import ChoiceLog
+from workbench.core.formats import language_of_format
 from workbench.core.metrics import AnswerMetrics
 from workbench.core.recipe import GIVEN
 from workbench.core.tree import EDITED, BranchPosition, Turn
@@ -32,6 +33,9 @@ ENDINGS = {
     GIVEN: "given by the Modelfile",
 }
 
+FENCE = "`" * 20
+"""Longer than a fence that an answer may have in its text."""
+
 STYLES = {
     "turn--note": "color: $muted;",
     "turn--figures": "color: $muted;",
@@ -49,8 +53,11 @@ class AnswerTurn(TurnLines):
     INDENT = 2
     COMPONENT_CLASSES: ClassVar[set[str]] = set(STYLES)
 
-    def __init__(self, *, show_thoughts: bool) -> None:
+    def __init__(self, *, show_thoughts: bool, form: str = "") -> None:
+        """`form` is the value of the parameter `format`: an answer that has one is shown as code."""
         super().__init__(classes="answer")
+        language = language_of_format(form)
+        self._opening = "" if language is None else f"{FENCE}{language}\n"
         self._answer = StreamingDocument()
         self._thoughts = PlainDocument("turn--thought", styled(("│", "turn--note"), (" ", "")))
         self._answer_cleaner = StreamCleaner()
@@ -64,7 +71,7 @@ class AnswerTurn(TurnLines):
 
     @classmethod
     def of(cls, turn: Turn, labels: Mapping[str, str], *, show_thoughts: bool) -> AnswerTurn:
-        widget = cls(show_thoughts=show_thoughts)
+        widget = cls(show_thoughts=show_thoughts, form=turn.making.sampling.format if turn.making else "")
         widget.write(turn.message.content, turn.message.reasoning)
         widget.finish(labels.get(turn.model, turn.model), turn.metrics, turn.finish_reason)
         return widget
@@ -73,6 +80,11 @@ class AnswerTurn(TurnLines):
     @override
     def text(self) -> str:
         return "".join(self._written)
+
+    @property
+    @override
+    def markdown(self) -> str:
+        return self._opening + self.text
 
     @override
     def put(self, number: int, place: BranchPosition) -> None:
@@ -86,8 +98,9 @@ class AnswerTurn(TurnLines):
         if thoughts:
             thought = self._thoughts.append(self._thoughts_cleaner.feed(thoughts))
         if answer:
+            opening = "" if self._written else self._opening
             self._written.append(answer)
-            changed = self._answer.append(self._answer_cleaner.feed(answer))
+            changed = self._answer.append(opening + self._answer_cleaner.feed(answer))
         if not self._width:
             return 0
         if not thoughts and above == self._rows_above:

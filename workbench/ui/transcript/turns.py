@@ -115,6 +115,11 @@ class TurnLines(Lines, can_focus=True):
         """The turn's text as it was written."""
         return ""
 
+    @property
+    def markdown(self) -> str:
+        """The Markdown by which it is shown."""
+        return self.text
+
     def lay_out(self, width: int) -> bool:
         """Lay out the lines for a width; False where they have it already."""
         return False
@@ -132,7 +137,7 @@ class TurnLines(Lines, can_focus=True):
 
     def action_copy_code(self, to_file: bool = False) -> None:
         """Copy the next code block; with `to_file`, write the last copied one to a file."""
-        blocks = code_blocks(self.text)
+        blocks = code_blocks(self.markdown)
         if not blocks:
             self.notify("This turn has no code block.", timeout=2)
             return
