@@ -39,6 +39,7 @@ FEWER_COLLECTIONS = (10_000, 10, 10)
 
 SHARED = {
     "llama_server": "servers",
+    "thinking_server": "servers",
     "python_server": "servers",
     "variants": "variants",
     "wheel": "wheel",

@@ -33,6 +33,16 @@ def llama_server(demo_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
+def thinking_server(demo_path: Path) -> Iterator[str]:
+    """llama.cpp's own server with the demo model, and Qwen 3.5's chat template, which opens thoughts."""
+    from tests.servers.real import llama_server
+
+    template = Path(__file__).parent.parent / "engine" / "templates" / "Qwen3.5-4B.jinja"
+    with llama_server(str(demo_path), context=512, slots=1, template=template.read_text(encoding="utf-8")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def python_server(demo_path: Path) -> Iterator[str]:
     """The address of llama-cpp-python's server with the demo model, which it calls `demo`."""
     from tests.servers.real import python_server

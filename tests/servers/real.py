@@ -30,6 +30,8 @@ params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
 params.endpoint_metrics = params.endpoint_slots = True
 if sys.argv[5]:
     params.api_keys = [sys.argv[5]]
+if sys.argv[6]:
+    params.chat_template = sys.argv[6]
 threading.Thread(target=leave, daemon=True).start()
 server = xllamacpp.Server(params)
 # In one write, and on a line of its own: the server's threads log to the same pipe.
@@ -53,10 +55,10 @@ main()
 
 @contextmanager
 def llama_server(
-    model: str, *, alias: str = "demo", context: int = 4096, slots: int = 4, key: str = ""
+    model: str, *, alias: str = "demo", context: int = 4096, slots: int = 4, key: str = "", template: str = ""
 ) -> Iterator[str]:
-    """llama-server with a model; gives its address."""
-    arguments = [model, alias, str(context), str(slots), key]
+    """llama-server with a model, and with a chat template in the place of the model's; gives its address."""
+    arguments = [model, alias, str(context), str(slots), key, template]
     with _child(LLAMA_SERVER, arguments) as child:
         yield _said(child, "listening at")
 

@@ -1,10 +1,15 @@
-"""The variables by which chat templates control thinking."""
+"""How thinking is controlled: the variables of chat templates, and what ends thoughts early."""
 
 from __future__ import annotations
 
 import re
 
 EFFORTS = ("low", "medium", "high")
+
+SHORT_OF_TIME = (
+    "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now."
+)
+"""The closing phrase of a budget: the one that Qwen's models are trained on."""
 
 _SWITCHES = ("enable_thinking", "thinking", "reasoning")
 _EFFORT_NAMES = ("reasoning_effort", "reasoning_strength", "thinking_effort")

@@ -17,8 +17,7 @@ from workbench.core.events import Token
 from workbench.engine.llama.jinja import shared_jinja
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.template import ChatTemplate, GoChatTemplate
-from workbench.engine.llama.thought_limit import SHORT_OF_TIME
-from workbench.engine.switches import think_values, variables_of
+from workbench.engine.switches import SHORT_OF_TIME, think_values, variables_of
 
 CAPITAL = chat("Name the capital of France.")
 

@@ -12,6 +12,7 @@ from workbench.core.answer import Answer
 from workbench.core.chat import Message
 from workbench.core.engine import Request
 from workbench.core.metrics import Meter
+from workbench.engine.switches import SHORT_OF_TIME
 
 GENERIC = {"object": "list", "data": [{"id": "m", "object": "model"}]}
 ZERO = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
@@ -192,11 +193,14 @@ async def test_the_beginning_of_an_answer_is_continued(raw_serve, host, owner, k
     assert json.loads(server.posts()[-1].body)
 
 
+OFF = {"enable_thinking": False, "thinking": False}
+
+
 @pytest.mark.parametrize(
     ("owner", "think", "fields"),
     [
         ("vllm", "default", {}),
-        ("vllm", "off", {"chat_template_kwargs": {"enable_thinking": False, "thinking": False}}),
+        ("vllm", "off", {"chat_template_kwargs": OFF}),
         (
             "llamacpp",
             "high",
@@ -204,8 +208,11 @@ async def test_the_beginning_of_an_answer_is_continued(raw_serve, host, owner, k
                 "chat_template_kwargs": {"enable_thinking": True, "thinking": True, "reasoning_effort": "high"},
                 "reasoning_effort": "high",
                 "reasoning_budget_tokens": 99,
+                "reasoning_budget_message": SHORT_OF_TIME,
             },
         ),
+        ("llamacpp", "default", {"reasoning_budget_tokens": 99, "reasoning_budget_message": SHORT_OF_TIME}),
+        ("llamacpp", "off", {"chat_template_kwargs": OFF, "reasoning_budget_tokens": 1}),
         ("someone", "low", {"reasoning_effort": "low"}),
         ("someone", "off", {"reasoning_effort": "none"}),
     ],
@@ -214,10 +221,22 @@ async def test_thinking_is_controlled_in_the_words_of_the_server(raw_serve, host
     server = await raw_serve(playing([*words("Yes."), STOP]), {"/v1/models": listing(owner)})
     outcome = await outcome_of(await opened(host(), server), question(think=think, think_budget=99))
     body = server.posts()[-1].json
-    names = ("chat_template_kwargs", "reasoning_effort", "reasoning_budget_tokens")
+    names = ("chat_template_kwargs", "reasoning_effort", "reasoning_budget_tokens", "reasoning_budget_message")
     known = {name: body[name] for name in names if name in body}
     if owner == "llamacpp":
         assert not outcome.notice
     else:
         assert "think_budget" in outcome.notice
     assert known == fields
+
+
+@pytest.mark.parametrize(("thoughts", "said"), [(4, False), (99, True)])
+async def test_a_budget_of_no_thoughts_is_off_and_a_server_that_goes_on_thinking_is_told_of(
+    raw_serve, host, thoughts, said
+):
+    events = [event({"reasoning_content": "hm "})] * thoughts
+    server = await raw_serve(playing([*events, *words("Yes."), STOP]), {"/v1/models": listing("llamacpp")})
+    outcome = await outcome_of(await opened(host(), server), question(think="high", think_budget=0))
+    body = server.posts()[-1].json
+    assert (body["chat_template_kwargs"], body["reasoning_budget_tokens"]) == (OFF, 1)
+    assert ("did not end the thoughts" in outcome.notice) is said

@@ -9,6 +9,7 @@ import pytest
 from tests.engine.remote.helpers import events_of, question, text_of
 from tests.servers import lmstudio, ollama, tgi, vllm
 from tests.servers.script import Exchange, Pace, Script
+from workbench.core.answer import Answer
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
@@ -19,6 +20,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.core.secret import Secret
 from workbench.core.servers import ServerAddress
 from workbench.engine.remote.http import Timeouts
+from workbench.engine.switches import SHORT_OF_TIME
 
 SEA = "What is the sea?"
 ANSWER = "The sea is salt water – 水."
@@ -339,6 +341,29 @@ async def test_llama_server_reports_a_full_context(llama_server, patient):
     engine = await ready(patient, llama_server)
     (failed,) = await events_of(engine, question("word " * 3000))
     assert isinstance(failed.error, ContextFullError)
+
+
+async def test_llama_server_ends_thoughts_where_it_is_asked_to(thinking_server, patient):
+    engine = await ready(patient, thinking_server)
+
+    async def thoughts(**more):
+        events = await events_of(engine, question("Name the capital of France.", num_predict=48, temperature=0, **more))
+        assert isinstance(events[-1], Finished)
+        assert not events[-1].notice
+        answer = Answer(Meter(0, source="client"))
+        for each in events:
+            answer.feed(each)
+        message = answer.outcome().message
+        return message.reasoning, message.content
+
+    whole, answer = await thoughts()
+    assert (len(whole.split()) > 4, answer) == (True, "")
+    whole, answer = await thoughts(think_budget=5)
+    begun, closing, more = whole.partition(SHORT_OF_TIME.strip())
+    assert (len(begun.split()) <= 5, bool(closing), more.strip()) == (True, True, "")
+    for off in ({"think": "off"}, {"think_budget": 0}):
+        whole, answer = await thoughts(**off)
+        assert (whole, bool(answer)) == ("", True)
 
 
 async def test_the_server_of_llama_cpp_python(python_server, patient):

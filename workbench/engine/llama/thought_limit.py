@@ -9,12 +9,8 @@ from workbench.engine.llama import native
 from workbench.engine.llama.constraint import FormatSampler
 from workbench.engine.llama.sampler import Sampler
 from workbench.engine.llama.vocabulary import Vocabulary
+from workbench.engine.switches import SHORT_OF_TIME
 from workbench.engine.text import AnswerText
-
-SHORT_OF_TIME = (
-    "\n\nConsidering the limited time by the user, I have to give the solution based on the thinking directly now."
-)
-"""The closing phrase of a budget: the one that Qwen's models are trained on."""
 
 
 class ThoughtLimit:

@@ -61,7 +61,8 @@ class AnswerParser(ABC):
         self.cached_tokens: int | None = None
         self.completion_tokens: int | None = None
         self.unseen_tokens = 0
-        self.thought = False
+        self.thoughts = 0
+        """Pieces of reasoning, each a token."""
         """Whether reasoning was sent."""
         self.timings: Timings | None = None
         self.reason: FinishReason | None = None
@@ -154,7 +155,7 @@ class AnswerParser(ABC):
 
     def _add(self, text: str, kind: TokenKind, at_ns: int, *, recast: bool = False) -> None:
         self.tokens += 1
-        self.thought |= kind == "reasoning"
+        self.thoughts += kind == "reasoning"
         choices, self._choices = self._choices, ()
         self._events.append(Token(text, NO_ID, kind, at_ns, at_ns - self._submitted_ns, recast, choices))
 

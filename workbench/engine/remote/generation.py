@@ -28,6 +28,8 @@ SEEDS = 2**31
 """The exclusive maximum of drawn seeds."""
 MOST_REFUSALS = 4
 """How often a question is sent again without the fields that the server refused."""
+CLOSING_TOKENS = 40
+"""The most tokens of the sentence that closes thoughts at a budget, and belongs to them."""
 DROPPED_SHARE = 4
 """Of a conversation that is too long, at least a quarter is dropped at a time, so that it is not sent too often."""
 CUT = (
@@ -99,7 +101,7 @@ class RemoteGeneration:
         parser = self._parser or self._dialect.parser(Question("", {}, 0), self._submitted_ns, -1)
         end = parser.finished(self._at_ns, cancelled=cancelled)
         seed = None if self._question is None else self._question.seed
-        notice = " ".join(filter(None, (self._notice(end), self._left_out)))
+        notice = " ".join(filter(None, (self._notice(end), self._left_out, self._over_budget)))
         self._outbox.put(replace(end, seed=seed, dropped=dropped, notice=notice), at_once=True)
 
     def _fail(self, error: WorkbenchError) -> None:
@@ -128,6 +130,14 @@ class RemoteGeneration:
         if self._question is None or not self._question.refused:
             return ""
         return f"The server does not take {', '.join(self._question.refused)}: it answers without."
+
+    @property
+    def _over_budget(self) -> str:
+        """The notice of thoughts that went on beyond what was asked for."""
+        budget = None if self._question is None else self._question.body.get("reasoning_budget_tokens")
+        if budget is None or self._parser is None or self._parser.thoughts <= budget + CLOSING_TOKENS:
+            return ""
+        return "The server did not end the thoughts as asked: it does not know how this model marks their end."
 
     async def _answer(self) -> int:
         """Ask until the conversation fits; returns the number of dropped messages."""

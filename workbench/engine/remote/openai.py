@@ -41,7 +41,7 @@ from workbench.engine.remote.logprobs import read_choices
 from workbench.engine.remote.problems import is_context_error, message_in
 from workbench.engine.remote.response import HttpResponse, fields
 from workbench.engine.remote.streams import Frames, ServerSentEvents
-from workbench.engine.switches import EFFORTS
+from workbench.engine.switches import EFFORTS, SHORT_OF_TIME
 
 PLAIN = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 """The sampling parameters that every server takes."""
@@ -122,8 +122,8 @@ class OpenAIDialect(Dialect):
     def _thinking(self, sampling: Sampling) -> dict[str, Any]:
         """The fields that control thinking, for templates where the server passes variables on to them."""
         think, values = sampling.think, dict[str, Any]()
-        if self._server.kind == "llama-server" and sampling.think_budget >= 0:
-            values["reasoning_budget_tokens"] = sampling.think_budget
+        if self._server.kind == "llama-server":
+            think, values = _budget(sampling)
         if think == "default":
             return values
         if self._server.kind not in CONTINUES:
@@ -195,6 +195,20 @@ class OpenAIDialect(Dialect):
     @override
     def parser(self, question: Question, submitted_ns: int, limit: int) -> AnswerParser:
         return OpenAIAnswerParser(self._client.address, self._id, submitted_ns, question.prompt_bytes, limit)
+
+
+def _budget(sampling: Sampling) -> tuple[str, dict[str, Any]]:
+    """The value of `think`, which no budget at all switches off, and the fields of a budget for llama-server.
+
+    Where the prompt opens the block of thoughts, a budget of 0 spoils the mark that ends it.
+    """
+    think = "off" if sampling.think_budget == 0 else sampling.think
+    if think == "off":
+        # For a template without a variable for it.
+        return think, {"reasoning_budget_tokens": 1}
+    if sampling.think_budget < 0:
+        return think, {}
+    return think, {"reasoning_budget_tokens": sampling.think_budget, "reasoning_budget_message": SHORT_OF_TIME}
 
 
 def _further(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,7 +290,7 @@ class OpenAIAnswerParser(AnswerParser):
         if cached is not None:
             self.cached_tokens = cached
         details = usage.get("completion_tokens_details")
-        if isinstance(details, dict) and not self.thought:
+        if isinstance(details, dict) and not self.thoughts:
             self.unseen_tokens = count(details.get("reasoning_tokens")) or 0
         if completion is not None:
             if self.reason is None and completion > self.tokens + self.unseen_tokens:
