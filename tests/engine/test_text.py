@@ -115,6 +115,16 @@ def test_reasoning_that_never_ends_is_reasoning():
     assert run([b"<think>on and on </thin"]) == ("on and on </thin", "")
 
 
+def test_a_token_whose_text_is_held_belongs_to_the_thoughts_that_it_is_in():
+    text = AnswerText()
+    pieces = ["<think>", "\n", "Hm", " ", "\n", "<", "more", " </thi", "nk>", "\n", "Yes", " "]
+    kinds = [text.push(piece.encode()).kind for piece in pieces]
+    thoughts = [piece for piece, kind in zip(pieces, kinds, strict=True) if kind == "reasoning"]
+    assert thoughts == ["Hm", " ", "\n", "<", "more", " </thi"]
+    empty = AnswerText()
+    assert {empty.push(piece).kind for piece in (b"<think>", b"\n\n", b"</think>", b"Yes")} == {"answer"}
+
+
 def test_a_splitter_gives_at_most_one_piece_of_each_kind():
     assert ReasoningSplitter().push("<think>a</think>b") == [TextPiece("a", "reasoning"), TextPiece("b", "answer")]
 

@@ -16,6 +16,7 @@ from workbench.engine.thoughts import (
 )
 
 NOTHING = TextPiece("", "answer")
+STILL_THINKING = TextPiece("", "reasoning")
 
 
 class StopStrings:
@@ -132,7 +133,9 @@ class AnswerText:
             return TextPiece(without_control(text), "answer")
         if text:
             self._ready += self._splitter.push(text)
-        return self._ready.pop(0) if self._ready else NOTHING
+        if self._ready:
+            return self._ready.pop(0)
+        return STILL_THINKING if self._splitter.within_thoughts else NOTHING
 
     def flush(self) -> tuple[str, str]:
         """The rest of the reasoning and of the answer, at its end. The bytes of an unfinished character are dropped."""

@@ -128,6 +128,11 @@ class ReasoningSplitter:
         return self._state == "reasoning"
 
     @property
+    def within_thoughts(self) -> bool:
+        """Whether the text is inside of thoughts that have text."""
+        return self._state == "reasoning" and "reasoning" in self._given
+
+    @property
     def answering(self) -> bool:
         """Whether the answer has begun."""
         return self._state == "answer" and not self._strip
