@@ -150,3 +150,12 @@ def test_a_pattern_that_backtracks_does_not_hang_the_verdict():
 def test_parts_of_values_are_no_schemas():
     value = {"enum": [{"properties": {"a": {"not": {}}}}], "properties": {"properties": {"type": "null"}}}
     assert [place for place, _ in schema.subschemas(value)] == [(), ("properties", "properties")]
+
+
+def test_a_pattern_without_a_grammar_still_judges_the_answers_of_servers():
+    text = '{"type": "string", "pattern": "(?=b)(b+)+\\\\1$"}'
+    form = check_format(text, exact=False)
+    with pytest.raises(FormatError, match="no exact grammar"):
+        check_format(text, exact=True)
+    assert [judge(form, answer).state for answer in ('"bb"', '"ab c"')] == ["valid", "invalid"]
+    assert "takes too long" in judge(form, f'"{"b" * 5000}a"').problem

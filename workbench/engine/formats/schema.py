@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from workbench.core.errors import FormatError, did_you_mean
+from workbench.json_schemas import Place, first_line, pointer, validator
 
 BLANKS = r"\x20|\x0A{1,2}[\x20\x09]{0,20}"
 """White space between the parts of JSON, as llama.cpp limits it: without a limit, models write it for ever."""
@@ -43,9 +44,6 @@ _OTHERS = frozenset({
 _KNOWN = _MAPS | _PARTS | _ASSERTIONS | _OTHERS
 
 _DRAFT = re.compile(r"https?://json-schema\.org/(draft-0[467]|draft/2019-09|draft/2020-12)/schema#?")
-
-Place = tuple[str | int, ...]
-"""The way to a part of a schema."""
 
 
 def parse(text: str, name: str) -> dict[str, Any]:
@@ -79,12 +77,6 @@ def _no_constant(word: str) -> float:
     raise ValueError(f"JSON has no {word}")
 
 
-def pointer(place: Place) -> str:
-    """A JSON pointer (RFC 6901); the root is `the root`."""
-    parts = (str(part).replace("~", "~0").replace("/", "~1") for part in place)
-    return "/".join(("", *parts)) or "the root"
-
-
 def _wrong(name: str, place: Place, what: str, hint: str = "") -> FormatError:
     return FormatError(f"{_titled(name)}, at {pointer(place)}: {what.rstrip('.')}.", hint)
 
@@ -116,31 +108,9 @@ def check(schema: Mapping[str, Any], name: str) -> None:
     try:
         validator(schema)
     except jsonschema_rs.ValidationError as error:
-        raise _wrong(name, tuple(error.instance_path), _first_line(error.message)) from None
+        raise _wrong(name, tuple(error.instance_path), first_line(error)) from None
     except ValueError as error:
-        raise _wrong(name, (), _first_line(str(error))) from None
-
-
-def validator(schema: Mapping[str, Any]) -> Any:  # noqa: ANN401 - jsonschema_rs has a class for each draft
-    """The validator of a schema, which fetches no other documents.
-
-    Patterns are matched in linear time. Formats are checked, as llguidance does.
-
-    Raises:
-        ValueError: It is not valid; a `jsonschema_rs.ValidationError` says where.
-    """
-    import jsonschema_rs
-
-    options = jsonschema_rs.RegexOptions()
-    return jsonschema_rs.validator_for(dict(schema), validate_formats=True, pattern_options=options, retriever=_refuse)
-
-
-def _refuse(uri: str) -> Any:  # noqa: ANN401 - never returns
-    raise ValueError(f"{uri} is not read")
-
-
-def _first_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it is not valid"])[0][:200]
+        raise _wrong(name, (), first_line(error)) from None
 
 
 def subschemas(schema: Mapping[str, Any], place: Place = ()) -> Iterator[tuple[Place, Mapping[str, Any]]]:

@@ -16,7 +16,7 @@ from workbench.core.errors import FormatError
 from workbench.core.events import Batch, Event, Failed, Finished, Token
 from workbench.core.formats import Verdict
 from workbench.engine.formats.answer_format import AnswerFormat, guided, matcher_for, read_format
-from workbench.engine.formats.schema import pointer, validator
+from workbench.json_schemas import UndecidedError, mismatch, validator
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -90,13 +90,10 @@ def _judge_by_grammar(grammar: str, text: str) -> Verdict:
 
 def _judge_by_schema(schema: dict[str, Any], value: object) -> Verdict:
     try:
-        problem = next(iter(validator(schema).iter_errors(value)), None)
-    except ValueError as error:
-        # Of values that are nested too deep, for one.
-        return Verdict("invalid", f"it cannot be checked ({str(error)[:100]})")
-    if problem is None:
-        return Verdict("valid")
-    return Verdict("invalid", f"{problem.message[:200]}, at {pointer(tuple(problem.instance_path))}")
+        problem = mismatch(value, validator(schema))
+    except UndecidedError as error:
+        return Verdict("invalid", str(error))
+    return Verdict("invalid", problem) if problem else Verdict("valid")
 
 
 class _Text:

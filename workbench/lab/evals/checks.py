@@ -11,8 +11,7 @@ json_schema   it is a JSON value that is valid under the schema `value`
 tool_call     it is, or has between `<tool_call>` tags, a call of the tool `name` with `arguments`
 choice        the model finds the right one of `choices` most likely; no answer is generated
 
-Patterns and schemas are those of JSON Schema: jsonschema_rs matches patterns with a limit on backtracking, so that no
-pattern runs for ever, and `^` and `$` are the ends of the answer.
+Patterns are those of JSON Schema: `^` and `$` are the ends of the answer.
 """
 
 from __future__ import annotations
@@ -25,12 +24,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from workbench.json_schemas import UndecidedError, first_line, mismatch, validator
 from workbench.lab.evals.pack import Check, CheckType
 
 _NUMBER = re.compile(r"(?<![\w.])[-+−]?(?:\d{1,3}(?:,\d{3})+|\d{1,300})(?:\.\d{1,300})?(?:[eE][-+]?\d{1,4})?")
 _TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
-BACKTRACKS = 200_000
-"""Steps back in one match of a pattern: some ten milliseconds."""
 LONGEST_ANSWER = 1_000_000
 """Characters of an answer that are checked."""
 LONGEST_VALUE = 80
@@ -39,15 +37,11 @@ Problem = str
 """Why a check fails; empty where it passes."""
 
 
-class _UndecidedError(Exception):
-    """A check that neither passes nor fails."""
-
-
 def check_answer(check: Check, answer: str) -> Problem:
     """Check an answer; every type but `choice`."""
     try:
         problem = _CHECKS[check.type](check, answer[:LONGEST_ANSWER])
-    except _UndecidedError as error:
+    except UndecidedError as error:
         return str(error)
     if not check.negate:
         return problem
@@ -164,21 +158,12 @@ def _pattern_problem(check: Check) -> Problem:
 
 
 @lru_cache(maxsize=512)
-def _pattern(pattern: str, ignore_case: bool) -> Any:  # noqa: ANN401 - jsonschema_rs has a class for each draft
-    import jsonschema_rs
-
-    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS)
-    schema = {"pattern": f"(?i){pattern}" if ignore_case else pattern}
-    return jsonschema_rs.validator_for(schema, pattern_options=options)
+def _pattern(pattern: str, ignore_case: bool) -> Any:  # noqa: ANN401 - a validator
+    return validator({"pattern": f"(?i){pattern}" if ignore_case else pattern})
 
 
 def _regex(check: Check, answer: str) -> Problem:
-    error = next(_pattern(check.texts[0], check.ignore_case).iter_errors(answer), None)
-    if error is None:
-        return ""
-    if "BacktrackLimit" in type(error.kind).__name__:
-        raise _UndecidedError("the regular expression takes too long")
-    return "it matches nothing"
+    return "it matches nothing" if mismatch(answer, _pattern(check.texts[0], check.ignore_case)) else ""
 
 
 def _schema_problem(check: Check) -> Problem:
@@ -186,22 +171,10 @@ def _schema_problem(check: Check) -> Problem:
     if not isinstance(schema, dict):
         return "its value is no JSON schema"
     try:
-        _validator(schema)
+        validator(schema)
     except (ValueError, TypeError, RecursionError) as error:
-        return f"the JSON schema is not valid: {_first_line(error)}"
+        return f"the JSON schema is not valid: {first_line(error)}"
     return ""
-
-
-def _validator(schema: dict[str, Any]) -> Any:  # noqa: ANN401 - jsonschema_rs has a class for each draft
-    """The validator of a schema, which fetches no other documents. Raises ValueError where the schema is not valid."""
-    import jsonschema_rs
-
-    options = jsonschema_rs.FancyRegexOptions(backtrack_limit=BACKTRACKS)
-    return jsonschema_rs.validator_for(schema, validate_formats=True, pattern_options=options, offline=True)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["it cannot be read"])[0][:200].rstrip(".")
 
 
 def _parsed(answer: str) -> tuple[Any, Problem]:
@@ -211,7 +184,7 @@ def _parsed(answer: str) -> tuple[Any, Problem]:
     except json.JSONDecodeError as error:
         return None, f"it is no JSON ({error.msg}, line {error.lineno})"
     except (ValueError, RecursionError) as error:
-        return None, f"it is no JSON ({_first_line(error)})"
+        return None, f"it is no JSON ({first_line(error)})"
 
 
 def _no_constant(word: str) -> float:
@@ -226,15 +199,7 @@ def _json_schema(check: Check, answer: str) -> Problem:
     value, problem = _parsed(answer)
     if problem or not isinstance(check.value, dict):
         return problem
-    try:
-        error = next(_validator(check.value).iter_errors(value), None)
-    except ValueError as failure:
-        # Of values that are nested too deep, for one.
-        raise _UndecidedError(f"it cannot be checked ({_first_line(failure)})") from None
-    if error is None:
-        return ""
-    place = "/".join(map(str, error.instance_path))
-    return f"{error.message[:200]}{f', at {place}' if place else ''}"
+    return mismatch(value, validator(check.value))
 
 
 # Tool calls
