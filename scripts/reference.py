@@ -16,12 +16,13 @@ from pathlib import Path
 
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
-from workbench.core.parameters import PARAMETERS
+from workbench.core.parameters import PARAMETERS, Value
 from workbench.engine.families import open_family
 from workbench.engine.llama.markup import markup_of
 from workbench.engine.llama.template import ChatTemplate
 from workbench.engine.switches import EFFORTS, think_values, typed_switch
 from workbench.gguf.layers import LayerKind, is_hybrid, plan_layers
+from workbench.gguf.recommended import NAMES, PREFIX
 from workbench.store.config.write import default_text
 from workbench.ui.bindings import key_groups
 from workbench.ui.themes import COLOURS, NUMBERS, OWN_VARIABLES
@@ -29,6 +30,8 @@ from workbench.ui.themes import COLOURS, NUMBERS, OWN_VARIABLES
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 TEMPLATES = ROOT / "tests" / "engine" / "templates"
+OF_FILE = "the file's"
+"""Where the sampling parameters of a family come from."""
 _PART = re.compile(r"(<!-- generated: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -36,6 +39,11 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A Markdown table."""
     lines = [headers, ["---"] * len(headers), *rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def shown(value: Value) -> str:
+    """The default of a parameter in a table."""
+    return f"`{value}`" if value not in ((), "") else "none"
 
 
 def config() -> str:
@@ -49,7 +57,7 @@ def parameters() -> str:
         (
             f"`{one.name}`",
             one.label,
-            f"`{one.default}`" if one.default not in ((), "") else "none",
+            shown(one.default),
             one.range_text,
             "after a reload" if one.reload else "with the next answer",
         )
@@ -102,8 +110,8 @@ def keys() -> str:
 def families() -> str:
     """Each family of models, as its chat template has it and the tests try it."""
     rows = tomllib.loads((TEMPLATES / "families.toml").read_text(encoding="utf-8"))["family"]
-    headers = ("models", "architecture", "memory", "thoughts between", "by default", "switch", "levels", "history")
-    return table(headers, map(_family_row, rows))
+    thoughts = ("thoughts between", "by default", "switch", "levels", "history")
+    return table(("models", "architecture", "memory", *thoughts, "sampling"), map(_family_row, rows))
 
 
 def _family_row(row: Mapping[str, str]) -> tuple[str, ...]:
@@ -112,7 +120,7 @@ def _family_row(row: Mapping[str, str]) -> tuple[str, ...]:
     own = markup_of(template, CancelToken())
     beginning = (row["models"], f"`{architecture}`", row.get("memory") or _memory(architecture))
     if own is None or "thinks" not in row:
-        return (*beginning, *["\u2014"] * 5)
+        return (*beginning, *["\u2014"] * 5, OF_FILE)
     question, said = (Message("user", "Question?"),), (Message("assistant", "Answer.", "Thoughts."),)
 
     def rendered(think: str, messages: Sequence[Message]) -> str:
@@ -135,7 +143,14 @@ def _family_row(row: Mapping[str, str]) -> tuple[str, ...]:
         switch or "the block is closed",
         levels or "\u2014",
         "kept" if kept else "left out",
+        OF_FILE,
     )
+
+
+def sampling() -> str:
+    """The parameters that a file may recommend, and what is taken where it does not."""
+    rows = ((f"`{PREFIX}{key}`", f"`{name}`", shown(PARAMETERS[name].default)) for key, name in NAMES.items())
+    return table(("in the file", "parameter", "without it"), rows)
 
 
 def _memory(architecture: str) -> str:
@@ -152,6 +167,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "families": families,
     "keys": keys,
     "parameters": parameters,
+    "sampling": sampling,
     "theme-keys": theme_keys,
 }
 
