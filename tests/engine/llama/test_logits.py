@@ -7,10 +7,11 @@ import pytest
 
 from tests.engine.llama.conftest import load
 from workbench.core.cancel import CancelToken
-from workbench.core.errors import CancelledError, ModelFileError
+from workbench.core.errors import CancelledError, ModelFileError, QualityError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import LoadSettings
 from workbench.engine.llama.logits import LlamaLogitHost
+from workbench.engine.llama.native import api
 from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.positions import compare
 
@@ -74,6 +75,13 @@ async def test_the_text_of_a_control_token_is_words(opened):
     vocabulary = await models.vocabulary(0)
     assert len(vocabulary) == 49_152
     assert b"<|im_end|>" in vocabulary
+
+
+async def test_a_model_without_logits_for_every_position_is_said(opened, monkeypatch):
+    models = await opened(ModelSpec("demo"))
+    monkeypatch.setattr(api, "llama_get_logits_ith", lambda *_: None)
+    with pytest.raises(QualityError, match="gives no logits for every position"):
+        await models.compute((1, 2, 3, 4), 0, lambda *_: None, CancelToken(), lambda _: None)
 
 
 async def test_stopping_and_closing_end_the_work(opened):

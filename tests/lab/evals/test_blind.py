@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from tests.lab.evals.fake_tools import FakeEvalTools
+from tests.lab.evals.fake_tools import FakeEvalTools, FakeRuns
 from tests.lab.evals.test_run import Adviser, model
 from tests.ui.fakes import FakeClock
 from workbench.core.errors import CancelledError, EvalError, ModelLoadError
 from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import ScriptedHost
 from workbench.lab.evals.blind import COPY, BlindPlan, BlindTest
-from workbench.lab.evals.blind_record import BlindRecord, BlindTrial
+from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial
 from workbench.lab.evals.pack import of_prompts
 from workbench.lab.evals.record import EvalLane
 from workbench.lab.race.lane import LaneSpec
@@ -39,9 +39,11 @@ Make = Callable[..., BlindTest]
 
 @pytest.fixture
 def make(host: ScriptedHost) -> Make:
-    def test(*refs: str, kind: str = "abx", trials: int = 8, heat: float = 0.8, digest: str = "", fits: bool = True):
+    def test(
+        *refs: str, kind: BlindKind = "abx", trials: int = 8, heat: float = 0.8, digest: str = "", fits: bool = True
+    ):
         a, b = (LaneSpec(ref, ref, LoadSettings(), Sampling(temperature=heat)) for ref in refs)
-        plan = BlindPlan(kind, (a, b), PROMPTS, trials)  # type: ignore[arg-type]
+        plan = BlindPlan(kind, (a, b), PROMPTS, trials)
         return BlindTest(plan, FakeEvalTools(digest), host, Adviser(fits), rng=random.Random(6))
 
     return test
@@ -78,7 +80,9 @@ async def test_votes_are_counted_and_kept_and_names_are_shown_at_the_end(make: M
     assert record is not None
     assert (record.right, record.is_complete) == (8, True)
     assert "can be told apart: 8 of 8 right (p 0.004)." in record.verdict
-    assert test._tools.blind_runs.records[0] == record  # type: ignore[attr-defined]
+    kept = test._tools.blind_runs
+    assert isinstance(kept, FakeRuns)
+    assert kept.records == [record]
     with pytest.raises(EvalError, match="no trial"):
         await test.vote("first")
 

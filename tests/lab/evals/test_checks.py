@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.lab.evals.checks import check_answer, check_choice, problem_of
-from workbench.lab.evals.pack import Check
+from workbench.lab.evals.pack import Check, CheckType
 
 CALL = '{"name": "get_weather", "arguments": {"city": "Oslo", "days": 2, "late": true}}'
 SCHEMA = {"type": "object", "required": ["age"], "properties": {"age": {"type": "integer", "minimum": 0}}}
 
 
-def check(kind: str, value: object = None, **more: object) -> Check:
-    return Check(kind, value, **more)  # type: ignore[arg-type]
+def check(kind: CheckType, value: object = None, **more: Any) -> Check:
+    return Check(kind, value, **more)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import pytest
 
@@ -31,15 +32,15 @@ class Adviser:
         return self.fits
 
 
-def model(name: str, *answers: str | Script, **more: object) -> ScriptedModel:
+def model(name: str, *answers: str | Script, **more: Any) -> ScriptedModel:
     scripts = tuple(Script.of(each) if isinstance(each, str) else each for each in answers)
     entry = ModelEntry(name, "smol", name.upper(), f"/m/{name}", size_bytes=100)
-    return ScriptedModel(entry, scripts, Pace(0, prefill_tps=0, decode_tps=0), **more)  # type: ignore[arg-type]
+    return ScriptedModel(entry, scripts, Pace(0, prefill_tps=0, decode_tps=0), **more)
 
 
-def case(number: int, value: str = "yes", **more: object) -> EvalCase:
+def case(number: int, value: str = "yes", **more: Any) -> EvalCase:
     checks = (Check("contains", value),)
-    return EvalCase(f"c{number}", (Message("user", f"Question {number}?"),), checks, **more)  # type: ignore[arg-type]
+    return EvalCase(f"c{number}", (Message("user", f"Question {number}?"),), checks, **more)
 
 
 PACK = EvalPack("mine", tuple(map(case, range(4))), digest="sha256:1")
@@ -68,8 +69,8 @@ def host() -> ScriptedHost:
 
 @pytest.fixture
 def make(host: ScriptedHost, tools: FakeEvalTools) -> Callable[..., EvalRun]:
-    def run(*refs: str, pack: EvalPack = PACK, samples: int = 1, fits: bool = True, **more: object) -> EvalRun:
-        specs = tuple(LaneSpec(ref, ref, LoadSettings(), GREEDY, **more) for ref in refs)  # type: ignore[arg-type]
+    def run(*refs: str, pack: EvalPack = PACK, samples: int = 1, fits: bool = True, **more: Any) -> EvalRun:
+        specs = tuple(LaneSpec(ref, ref, LoadSettings(), GREEDY, **more) for ref in refs)
         return EvalRun(EvalPlan(pack, specs, samples, ("eval", "mine", *refs)), tools, host, Adviser(fits))
 
     return run

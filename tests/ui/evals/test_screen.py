@@ -188,7 +188,8 @@ async def test_a_blind_test_is_left_while_it_generates(
         await settle(pilot)
         await pilot.press("enter")
         await until(pilot, lambda: clock.budget == 0 and isinstance(app.screen, BlindScreen) and app.screen.state.lines)
-        assert "Generating all answers first" in app.screen.state.lines[0].plain  # type: ignore[attr-defined]
+        assert isinstance(app.screen, BlindScreen)
+        assert "Generating all answers first" in app.screen.state.lines[0].plain
         await pilot.press("f3")
         await until(pilot, lambda: not isinstance(app.screen, BlindScreen))
         await until(pilot, lambda: all(engine.closed for engine in host.opened[1:]))

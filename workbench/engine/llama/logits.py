@@ -219,7 +219,7 @@ class _Loaded:
             for number in range(len(self._contexts)):
                 self._check_open(cancel)
                 rows += self._decode(number, ids[start:end], start, wanted)
-                yield start
+                yield start + (end - start) * number // len(self._contexts)
             self._check_open(cancel)
             if wanted:
                 reduce(wanted.start, rows)

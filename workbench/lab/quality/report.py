@@ -164,7 +164,7 @@ def as_markdown(record: QualityRecord) -> str:
     depth = f" at a depth of {record.depth:,}" if record.depth else ""
     stopped = f", stopped after {chunks} of {record.planned_chunks}" if record.interrupted else ""
     lines = [
-        f"{record.text}: {record.tokens:,} tokens, {chunks} chunks of {record.n_ctx:,}{depth}, "
+        f"{record.text}: {record.tokens:,} tokens, {chunks} chunk{'s' * (chunks != 1)} of {record.n_ctx:,}{depth}, "
         f"{record.scored:,} scored{stopped}.",
         "",
         table(record).rstrip("\n"),
