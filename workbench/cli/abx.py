@@ -103,22 +103,15 @@ async def _prepare(workers: Workers, test: BlindTest, line: ProgressLine, cancel
 
 def _take_votes(test: BlindTest) -> bool:
     """Show the trials and read the votes; whether the user stopped before the last."""
-    question = "Which is better? 1, 2, 0 for neither, or q: "
     record = test.record
     number, total = 0, len(record.trials) if record else 0
-    if record is not None and record.kind == "abx":
-        question = "Which of the two wrote X? 1, 2, or q: "
     while (trial := test.next) is not None:
         number += 1
         _show(trial, number, total)
-        while (choice := _read(question)) not in ("q", "first", "second", "neither") or (
-            choice == "neither" and trial.x is not None
-        ):
-            pass
-        if choice == "q":
+        if (choice := _read(abx=trial.x is not None)) is None:
             return True
         try:
-            asyncio.run(test.vote(choice))  # type: ignore[arg-type]
+            asyncio.run(test.vote(choice))
         except WorkbenchError as error:
             note(f"workbench: {error_text(error)}")
         if test.record is not None:
@@ -132,16 +125,22 @@ def _show(trial: BlindTrial, number: int, total: int) -> None:
         note(f"\n----- {name}\n{text.strip()}")
 
 
-def _read(question: str) -> str:
-    """A vote or `q`; also for the end of the input and Ctrl+C."""
-    note(question, end="", start="\n")
-    try:
-        line = sys.stdin.readline() if sys.stdin is not None else ""
-    except KeyboardInterrupt:
-        line = ""
-    except UnicodeDecodeError:
-        return ""
-    return "q" if not line else VOTES.get(line.strip(), "q" if line.strip().casefold() == "q" else "")
+def _read(*, abx: bool) -> Choice | None:
+    """A vote; None for `q`, the end of the input and Ctrl+C."""
+    question = "Which of the two wrote X? 1, 2, or q: " if abx else "Which is better? 1, 2, 0 for neither, or q: "
+    while True:
+        note(question, end="", start="\n")
+        try:
+            line = sys.stdin.readline() if sys.stdin is not None else ""
+        except KeyboardInterrupt:
+            return None
+        except UnicodeDecodeError:
+            continue
+        if not line or line.strip().casefold() == "q":
+            return None
+        choice = VOTES.get(line.strip())
+        if choice is not None and not (abx and choice == "neither"):
+            return choice
 
 
 def _finish(options: argparse.Namespace, test: BlindTest, *, stopped: bool) -> int:

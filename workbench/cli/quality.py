@@ -18,6 +18,7 @@ from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.parameters import Sampling, Value
 from workbench.core.recipe import Recipe
 from workbench.core.servers import is_server_ref
+from workbench.core.session import last_sessions
 from workbench.core.user_path import user_path
 from workbench.lab.bench.bench import time_text
 from workbench.lab.quality.job import QualitySeries
@@ -151,13 +152,9 @@ def _text(options: argparse.Namespace, workers: Workers) -> tuple[str, str]:
         return f"session {session.id}", words_of([session])
     if options.sessions < 1:
         raise ParameterError(f"--sessions {options.sessions} is too small.", "It is 1 or more.")
-    return f"the last {options.sessions} sessions", asyncio.run(_last_sessions(workers, options.sessions))
-
-
-async def _last_sessions(workers: Workers, count: int) -> str:
-    summaries = await workers.sessions.summaries(figures=False)
-    newest = sorted(summaries, key=lambda each: -each.updated_at)[:count]
-    return words_of([await workers.sessions.open_session(each.id) for each in newest])
+    return f"the last {options.sessions} sessions", words_of(
+        asyncio.run(last_sessions(workers.sessions, options.sessions))
+    )
 
 
 async def _run(options: argparse.Namespace, workers: Workers, plans: Sequence[QualityPlan], cancel: CancelToken) -> int:

@@ -181,3 +181,10 @@ class SessionStore(Protocol):
         Raises:
             WorkbenchError: The path cannot be written, or the format cannot hold a value; nothing is written.
         """
+
+
+async def last_sessions(store: SessionStore, count: int, but: str = "") -> list[Session]:
+    """The sessions that were changed last, the newest first, `but` one. Raises SessionError."""
+    summaries = sorted(await store.summaries(figures=False), key=lambda each: -each.updated_at)
+    ids = [each.id for each in summaries if each.id != but]
+    return [await store.open_session(each) for each in ids[:count]]

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from textual.pilot import Pilot
@@ -11,12 +13,18 @@ from textual.pilot import Pilot
 from tests.lab.evals.fake_tools import FakeEvalTools
 from tests.lab.evals.test_run import model
 from tests.ui.fakes import FakeClock, app_on, settle, until
+from workbench.core.chat import Message
 from workbench.core.errors import EvalError
+from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.session import Session, SessionSummary
+from workbench.core.tree import Tree, Turn
 from workbench.engine.scripted import Pace, ScriptedHost, ScriptedModel
+from workbench.lab.evals.pack import EvalPack, of_prompts
+from workbench.lab.race.lane import LaneSpec
 from workbench.ui.app import WorkbenchApp
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.dialogs.text_viewer import TextDialog
-from workbench.ui.evals.blind_screen import BlindScreen
+from workbench.ui.evals.blind_screen import BlindScreen, choose_blind_test
 from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.screen import EvalScreen
 
@@ -194,3 +202,25 @@ async def test_a_blind_test_is_left_while_it_generates(
         await until(pilot, lambda: not isinstance(app.screen, BlindScreen))
         await until(pilot, lambda: all(engine.closed for engine in host.opened[1:]))
         clock.release()
+
+
+async def test_the_prompts_of_a_blind_test_are_those_of_the_pack_the_chat_and_the_last_conversations() -> None:
+    def session(name: str) -> Session:
+        return Session(name, 1.0, 2.0, tree=Tree.of([Turn(Message("user", f"Question of {name}?"), 1.0)]))
+
+    class Store:
+        async def summaries(self, *, figures: bool) -> list[SessionSummary]:
+            return [SessionSummary(name, name, "m", 1, at) for name, at in (("old", 1.0), ("this", 3.0), ("new", 2.0))]
+
+        async def open_session(self, name: str) -> Session:
+            return session(name)
+
+    offered: list[ChooseDialog] = []
+    screen: Any = SimpleNamespace(app=SimpleNamespace(push_screen=lambda dialog, chosen: offered.append(dialog)))
+    services: Any = SimpleNamespace(sessions=Store())
+    specs = LaneSpec("a", "a", LoadSettings(), Sampling()), LaneSpec("b", "b", LoadSettings(), Sampling())
+    pack = EvalPack("Mine", of_prompts(["One?"]))
+    await choose_blind_test(screen, services, specs, pack, session("this"), lambda *_: None, lambda _: None)
+    assert [row.partition("  ")[2] for row in offered[0]._rows[:3]] == [
+        "the prompts of Mine", "the questions of this chat", "the questions of the last 2 conversations",
+    ]  # fmt: skip

@@ -15,7 +15,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerCancelled, WorkerFailed
 
 from workbench.core.errors import CancelledError, EvalError, WorkbenchError
-from workbench.core.session import Session
+from workbench.core.session import Session, last_sessions
 from workbench.lab.evals.blind import PACE, USUAL_TRIALS, BlindPlan, BlindTest
 from workbench.lab.evals.blind_record import BlindKind, BlindTrial, Choice
 from workbench.lab.evals.from_session import cases_of
@@ -31,6 +31,7 @@ from workbench.ui.widgets.keybar import KeyBar
 from workbench.ui.widgets.worker_errors import report_worker_error
 
 TICK_SECONDS = 0.1
+LAST_SESSIONS = 10
 HEADS = ("1", "2", "X")
 QUESTIONS: Mapping[BlindKind, str] = {"abx": "Which of the two wrote X?", "preference": "Which is better?"}
 
@@ -195,7 +196,7 @@ class BlindScreen(Screen[None]):
         report_worker_error(event, lambda text: self.notify(clean_line(text), severity="error", markup=False))
 
 
-def choose_blind_test(
+async def choose_blind_test(
     screen: Screen[None],
     services: Services,
     models: tuple[LaneSpec, LaneSpec],
@@ -204,10 +205,20 @@ def choose_blind_test(
     say: Callable[[str, float], object],
     begin: Callable[[BlindScreen], object],
 ) -> None:
-    """Let the user choose the question and the prompts of a blind test; `begin` gets its screen."""
+    """Let the user choose the question and the prompts of a blind test; `begin` gets its screen.
+
+    `session` is this chat.
+    """
     sources = [] if pack is None else [(f"the prompts of {pack.name}", pack.cases)]
     if asked := cases_of(session):
         sources.append(("the questions of this chat", asked))
+    try:
+        stored = await last_sessions(services.sessions, LAST_SESSIONS, but=session.id)
+    except WorkbenchError as error:
+        say(str(error), 8.0)
+        stored = []
+    if earlier := tuple(case for each in stored for case in cases_of(each)):
+        sources.append((f"the questions of the last {len(stored)} conversations", earlier))
     offers = [(kind, f"{text}  {source}", cases) for kind, text in QUESTIONS.items() for source, cases in sources]
 
     def chosen(found: int | str | None) -> None:

@@ -316,7 +316,8 @@ class EvalScreen(Screen[None]):
         text = partial(lambda record, form: FORMS[form](record), record)
         export_document(self, self._services, "the evaluation", EXPORTS, f"eval {record.id}", text, self.say)
 
-    def action_blind(self) -> None:
+    @work(group="sessions", exclusive=True, exit_on_error=False, description="read the last conversations")
+    async def action_blind(self) -> None:
         if self._busy():
             return
         if len(self._models) != 2:
@@ -325,9 +326,8 @@ class EvalScreen(Screen[None]):
         from workbench.ui.evals.blind_screen import choose_blind_test
 
         first, second = self._specs(greedy=False)
-        session = self._workspace.session()
-        pack = self._packs.pack
-        choose_blind_test(self, self._services, (first, second), pack, session, self.say, self._begin_blind)
+        session, pack = self._workspace.session(), self._packs.pack
+        await choose_blind_test(self, self._services, (first, second), pack, session, self.say, self._begin_blind)
 
     def _begin_blind(self, screen: BlindScreen) -> None:
         self._blind = screen

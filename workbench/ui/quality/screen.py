@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import PurePath
 from typing import ClassVar
 
 from textual import on, work
@@ -45,7 +46,7 @@ EXPORTS = {
 class QualityScreen(Screen[None]):
     """Measures candidates against a reference, live, and shows where they differ most."""
 
-    CSS_PATH: ClassVar[list[str]] = ["../evals/screen.tcss", "screen.tcss"]
+    CSS_PATH: ClassVar[list[str | PurePath]] = ["../evals/screen.tcss", "screen.tcss"]
     AUTO_FOCUS = "#quality-rows"
     # fmt: off
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from workbench.core.errors import QualityError, WorkbenchError
 from workbench.core.models import ModelEntry
 from workbench.core.parameters import Value
+from workbench.core.session import last_sessions
 from workbench.core.user_path import user_path
 from workbench.lab.quality.logits import ModelSpec
 from workbench.lab.quality.plan import QualityPlan, read_settings, read_text, spec_of, words_of
@@ -157,9 +158,7 @@ class QualitySetup:
                 session = self._workspace.session()
                 text, name, source = words_of([session]), "this chat", ("--session", session.id)
             else:
-                store = self._services.sessions
-                newest = sorted(await store.summaries(figures=False), key=lambda each: -each.updated_at)
-                sessions = [await store.open_session(each.id) for each in newest[:LAST_SESSIONS]]
+                sessions = await last_sessions(self._services.sessions, LAST_SESSIONS)
                 text, name = words_of(sessions), f"the last {len(sessions)} sessions"
                 source = "--sessions", str(len(sessions))
         except WorkbenchError as error:

@@ -15,10 +15,10 @@ from textual.content import Content, Span
 from workbench.core.alternatives import ChoiceLog
 
 SHADES = {
-    "turn--unlikely-1": "background: $warning 10%;",
-    "turn--unlikely-2": "background: $warning 20%;",
-    "turn--unlikely-3": "background: $warning 35%;",
-    "turn--unlikely-4": "background: $warning 35%; text-style: underline;",
+    "turn--unlikely-1": "background: $warning 14%;",
+    "turn--unlikely-2": "background: $warning 26%;",
+    "turn--unlikely-3": "background: $warning 42%;",
+    "turn--unlikely-4": "background: $warning 42%; text-style: underline;",
 }
 """The style of each level of unlikeliness."""
 _STYLES = ("", *SHADES)
