@@ -51,7 +51,7 @@ from workbench.gguf.model_files import ModelFiles
 from workbench.lab.bench.job import BenchTools
 from workbench.lab.bench.record import BenchRecord
 from workbench.lab.evals.tools import EvalTools
-from workbench.lab.quality.job import QualityTools
+from workbench.lab.quality.keeping import QualityTools
 from workbench.lab.quality.logits import LogitHost
 from workbench.lab.race.report import RaceBook
 from workbench.store.export.session import session_text

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     # The experiments are imported when they are first used, and not before the first paint.
     from workbench.lab.bench.job import BenchTools
     from workbench.lab.evals.tools import EvalTools
-    from workbench.lab.quality.job import QualityTools
+    from workbench.lab.quality.keeping import QualityTools
     from workbench.lab.quality.logits import LogitHost
     from workbench.lab.race.report import RaceBook
 

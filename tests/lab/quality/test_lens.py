@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from tests.lab.quality.fake_logits import FakeHost, table
+from tests.lab.quality.test_job import Tools
+from workbench.core.alternatives import unlikeliness
 from workbench.core.cancel import CancelToken
 from workbench.core.chat import Message
 from workbench.core.engine import Request
-from workbench.core.errors import QualityError
+from workbench.core.errors import CancelledError, QualityError
 from workbench.lab.quality.lens import LEVELS, LensJob, answer_tokens
 from workbench.lab.quality.logits import ModelSpec
+from workbench.lab.quality.report import as_markdown
 
 PROMPT, ANSWER = (1, 2, 3, 4), tuple(range(60, 95))
 
@@ -28,6 +31,34 @@ async def look(candidate="0.5", together=True):
     lens = await job.run(CancelToken())
     assert host.open_now == 0
     return lens
+
+
+async def test_a_lens_is_kept_like_a_measurement(tmp_path):
+    tools = Tools(tmp_path)
+    job = LensJob(FakeHost(), Adviser(True), ModelSpec("0"), ModelSpec("0.5"), PROMPT + ANSWER, len(PROMPT))
+    lens = await job.run(CancelToken())
+    kept = await job.keep(tools, lens, "an answer")
+    record = tools.quality_runs.load("last")
+    assert kept.kept == f"Kept as {record.id}."
+    assert (record.scored, record.tokens, record.candidates[0].model.digest) == (len(ANSWER), 39, "sha256:0.5")
+    assert record.figures[0].mean_kld == pytest.approx(lens.summary().mean_kld, rel=1e-6)
+    assert record.candidates[0].worst[0].kld == pytest.approx(lens.candidate.kld.max())
+    assert "an answer: 39 tokens" in as_markdown(record)
+
+
+async def test_one_model_alone_is_computed_once():
+    host = FakeHost()
+    lens = await LensJob(host, Adviser(True), ModelSpec("0"), None, PROMPT + ANSWER, len(PROMPT)).run(CancelToken())
+    assert host.opened == [["0"]]
+    assert lens.alone
+    assert lens.level(0) == unlikeliness(-float(lens.reference.nll[0]))
+
+
+async def test_a_stopped_lens_releases_its_models():
+    host, cancel = FakeHost(stop_after=0), CancelToken()
+    with pytest.raises(CancelledError):
+        await LensJob(host, Adviser(True), ModelSpec("0"), ModelSpec("1"), PROMPT + ANSWER, 4).run(cancel)
+    assert host.open_now == 0
 
 
 def softmax(row):

@@ -3,65 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 
-from workbench.core.bench import Bencher
 from workbench.core.cancel import CancelToken
-from workbench.core.engine import MemoryAdviser
 from workbench.core.errors import CancelledError, QualityError, WorkbenchError
-from workbench.core.models import ModelEntry
-from workbench.lab.bench.bench import time_left, utc_now
-from workbench.lab.quality.figures import Figures, TokenFigures, figures
-from workbench.lab.quality.logits import LogitHost, LogitModel, LogitModels, ModelSpec
+from workbench.lab.bench.bench import time_left
+from workbench.lab.quality.figures import Figures, figures
+from workbench.lab.quality.keeping import QualityTools, measured_model, new_record, token_figures
+from workbench.lab.quality.logits import LogitModels
 from workbench.lab.quality.passes import Chunk, Passes, PassProgress
 from workbench.lab.quality.plan import QualityPlan
-from workbench.lab.quality.positions import Alternatives
 from workbench.lab.quality.record import (
+    BEFORE,
+    WORST,
     PackedTokens,
-    QualityBook,
     QualityCandidate,
-    QualityModel,
     QualityRecord,
     WorstPlace,
 )
 
 FEWEST_CTX = 8
 """The shortest chunk, in tokens."""
-
-WORST = 10
-"""Places that are kept with their words."""
-
-_BEFORE = 12
-"""Tokens that are shown before a place."""
-
-
-class QualityTools(Protocol):
-    """Everything that a measurement needs."""
-
-    @property
-    def logits(self) -> LogitHost:
-        """Opens models for their logits."""
-
-    @property
-    def adviser(self) -> MemoryAdviser:
-        """Estimates which models fit in memory together."""
-
-    @property
-    def bencher(self) -> Bencher:
-        """Describes the machine."""
-
-    @property
-    def quality_runs(self) -> QualityBook:
-        """The kept measurements."""
-
-    def digest(self, model: ModelEntry) -> Awaitable[str]:
-        """The digest of a model's file; empty where it has none that can be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,21 +92,8 @@ class QualityJob:
         plan = self.plan
         if plan.n_ctx < FEWEST_CTX:
             raise QualityError(f"A chunk of {plan.n_ctx} tokens is too short.", f"It has at least {FEWEST_CTX}.")
-        machine = await self._tools.bencher.machine()
-        base = QualityRecord(
-            id=self._tools.quality_runs.new_id(),
-            at=utc_now(),
-            command=plan.command,
-            machine=machine,
-            text=plan.name,
-            text_sha256=hashlib.sha256(plan.text.encode("utf-8", "replace")).hexdigest(),
-            tokens=0,
-            n_ctx=plan.n_ctx,
-            depth=plan.depth,
-            planned_chunks=0,
-            reference=QualityModel("", plan.reference.ref, "", 0, "", plan.reference.settings, ""),
-            reference_tokens=PackedTokens("", ""),
-        )
+        base = await new_record(self._tools, plan.name, plan.text, plan.reference, plan.n_ctx)
+        base = replace(base, command=plan.command, depth=plan.depth)
         loop = asyncio.get_running_loop()
 
         def show(progress: PassProgress) -> None:
@@ -183,12 +136,12 @@ class QualityJob:
 
     async def _after_chunk(self, models: LogitModels) -> None:
         passes = self._passes
-        reference = [_tokens(each) for each in passes.reference]
+        reference = [token_figures(each) for each in passes.reference]
         for index, found in enumerate(passes.candidates):
             before = self._figures[index]
             if not found or (before is not None and before.scored == sum(len(each.kld) for each in found)):
                 continue
-            own, kld = [_tokens(each.own) for each in found], [each.kld.astype(np.float64) for each in found]
+            own, kld = [token_figures(each.own) for each in found], [each.kld.astype(np.float64) for each in found]
             self._figures[index] = await asyncio.to_thread(figures, reference, own, kld)
             await self._note_worst(models, index, len(found) - 1)
 
@@ -203,7 +156,7 @@ class QualityJob:
             if kld <= least:
                 break
             place = chunk.first + 1 + position
-            before = chunk.tokens[max(0, place - _BEFORE) : place]
+            before = chunk.tokens[max(0, place - BEFORE) : place]
             shown = (chunk.tokens[place], int(mine.best[position]), int(found.own.best[position]))
             texts = await models.texts([*before, *shown])
             words = [text.decode("utf-8", "replace") for text in (b"".join(texts[: len(before)]), *texts[-3:])]
@@ -213,13 +166,14 @@ class QualityJob:
 
     async def _recorded(self, base: QualityRecord) -> QualityRecord:
         passes = self._passes
-        models = [await self._model(spec, model) for spec, model in zip(self._specs, passes.models, strict=False)]
+        pairs = zip(self._specs, passes.models, strict=False)
+        models = [await measured_model(self._tools, *pair) for pair in pairs]
         self.warnings = tuple(dict.fromkeys(text for model in passes.models for text in model.warnings))
         candidates = []
         for index, (model, found) in enumerate(zip(models[1:], passes.candidates, strict=False)):
             if found:
                 kld = [each.kld.astype(np.float64) for each in found]
-                packed = PackedTokens.of([_tokens(each.own) for each in found], kld)
+                packed = PackedTokens.of([token_figures(each.own) for each in found], kld)
                 candidates.append(QualityCandidate(model, packed, tuple(self._worst[index])))
         counts = [len(passes.reference), *map(len, passes.candidates)]
         return replace(
@@ -227,29 +181,11 @@ class QualityJob:
             tokens=self._tokens,
             planned_chunks=len(passes.chunks),
             reference=models[0],
-            reference_tokens=PackedTokens.of([_tokens(each) for each in passes.reference]),
+            reference_tokens=PackedTokens.of([token_figures(each) for each in passes.reference]),
             candidates=tuple(candidates),
             in_turn=passes.in_turn,
             interrupted=any(count < len(passes.chunks) for count in counts),
         )
-
-    async def _model(self, spec: ModelSpec, model: LogitModel) -> QualityModel:
-        entry = model.entry
-        label = f"{entry.label} {spec.note}".rstrip()
-        return QualityModel(
-            label=label,
-            ref=spec.ref,
-            path=entry.path or "",
-            file_bytes=entry.size_bytes or 0,
-            digest=await self._tools.digest(entry),
-            settings=model.settings,
-            backend=model.backend,
-            quant=entry.quant,
-        )
-
-
-def _tokens(found: Alternatives) -> TokenFigures:
-    return TokenFigures(found.nll.astype(np.float64), found.best)
 
 
 class QualitySeries:

@@ -11,11 +11,13 @@ import numpy as np
 from workbench.core.alternatives import unlikeliness
 from workbench.core.cancel import CancelToken
 from workbench.core.engine import Engine, MemoryAdviser, Request
-from workbench.core.errors import QualityError
-from workbench.lab.quality.figures import Figures, TokenFigures, figures
+from workbench.core.errors import QualityError, WorkbenchError
+from workbench.lab.quality.figures import Figures, figures
+from workbench.lab.quality.keeping import QualityTools, measured_model, new_record, token_figures
 from workbench.lab.quality.logits import LogitHost, LogitModels, ModelSpec
 from workbench.lab.quality.passes import Chunk, Passes, PassProgress
 from workbench.lab.quality.positions import TOP, Alternatives, Divergence, joined
+from workbench.lab.quality.record import BEFORE, WORST, PackedTokens, QualityCandidate, WorstPlace
 
 LEVELS = (0.01, 0.05, 0.2, 1.0)
 """Divergences, in nats, from which a token has the next level."""
@@ -49,6 +51,8 @@ class Lens:
     """Whether the models did not fit in memory together: the divergences are lower bounds."""
     alone: bool = False
     """Whether there is no candidate: the levels are those of unlikely tokens."""
+    kept: str = ""
+    """Under which id it is kept, or why not, as a sentence; empty where nobody keeps it."""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -98,11 +102,24 @@ class Lens:
         """The answer up to a place, and another token there."""
         return b"".join(self.pieces[token] for token in self.tokens[:place]) + alternative
 
+    def worst(self) -> tuple[WorstPlace, ...]:
+        """The places with the largest divergence, the largest first."""
+        texts, kld = self.texts, self.candidate.kld
+        return tuple(
+            WorstPlace(
+                place,
+                float(kld[place]),
+                "".join(texts[max(0, place - BEFORE) : place]),
+                self.name(self.tokens[place]),
+                self.name(int(self.reference.best[place])),
+                self.name(int(self.candidate.own.best[place])),
+            )
+            for place in np.argsort(-kld)[:WORST].tolist()
+        )
+
     def summary(self) -> Figures:
         """The figures of the whole answer."""
-        nll = [self.reference.nll, self.candidate.own.nll]
-        best = [self.reference.best, self.candidate.own.best]
-        mine, other = (TokenFigures(n.astype(np.float64), b) for n, b in zip(nll, best, strict=True))
+        mine, other = map(token_figures, (self.reference, self.candidate.own))
         return figures([mine], [other], [self.candidate.kld.astype(np.float64)])
 
 
@@ -126,8 +143,8 @@ class LensJob:
         if not 0 < first < len(tokens):
             raise QualityError("The answer has no tokens to look at.", "Choose an answer that has a text.")
         self._chunk = Chunk(tuple(tokens), first - 1, part=False)
-        specs = [reference] if candidate is None else [reference, candidate]
-        self._passes = Passes(host, adviser, specs, len(tokens))
+        self._specs = [reference] if candidate is None else [reference, candidate]
+        self._passes = Passes(host, adviser, self._specs, len(tokens))
         self._pieces: dict[int, bytes] = {}
 
     async def run(self, cancel: CancelToken, on_progress: Callable[[PassProgress], None] = lambda _: None) -> Lens:
@@ -149,6 +166,33 @@ class LensJob:
             passes.in_turn,
             alone=not other,
         )
+
+    async def keep(self, tools: QualityTools, lens: Lens, name: str) -> Lens:
+        """Keep the figures of every token, as those of a text; the lens then says where."""
+        if lens.alone:
+            return lens
+        whole = self._chunk.tokens
+        text = b"".join(lens.pieces[token] for token in lens.tokens).decode("utf-8", "replace")
+        base = await new_record(tools, name, text, self._specs[0], len(whole))
+        pairs = zip(self._specs, self._passes.models, strict=True)
+        mine, other = [await measured_model(tools, *pair) for pair in pairs]
+        kld = [lens.candidate.kld.astype(np.float64)]
+        packed = PackedTokens.of([token_figures(lens.candidate.own)], kld)
+        record = replace(
+            base,
+            tokens=len(whole),
+            scores=len(lens),
+            planned_chunks=1,
+            reference=mine,
+            reference_tokens=PackedTokens.of([token_figures(lens.reference)]),
+            candidates=(QualityCandidate(other, packed, lens.worst()),),
+            in_turn=lens.in_turn,
+        )
+        try:
+            await tools.quality_runs.keep(record)
+        except WorkbenchError as error:
+            return replace(lens, kept=str(error))
+        return replace(lens, kept=f"Kept as {record.id}.")
 
     async def _find_pieces(self, models: LogitModels) -> None:
         found = [*self._passes.reference, *(each.own for chunks in self._passes.candidates for each in chunks)]

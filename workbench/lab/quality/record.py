@@ -16,6 +16,11 @@ from workbench.core.bench import BenchMachine
 from workbench.core.parameters import LoadSettings
 from workbench.lab.quality.figures import Figures, TokenFigures, Values, figures, perplexity
 
+WORST = 10
+"""Places that are kept with their words."""
+BEFORE = 12
+"""Tokens that are shown before a place."""
+
 
 @dataclass(frozen=True, slots=True)
 class QualityModel:
@@ -117,7 +122,7 @@ class QualityRecord:
     tokens: int
     """Tokens of the whole text."""
     n_ctx: int
-    """The length of a chunk; its second half is scored."""
+    """The length of a chunk; its second half is scored, or of an answer its last `scores` tokens."""
     depth: int
     """Tokens of the text before each chunk that are in the context too."""
     planned_chunks: int
@@ -127,11 +132,13 @@ class QualityRecord:
     in_turn: bool = False
     """Whether the models did not fit in memory together: the divergences are lower bounds."""
     interrupted: bool = False
+    scores: int = 0
+    """The tokens of an answer that was looked at through the lens; 0 for a text."""
 
     @property
     def scored_of_chunk(self) -> int:
         """Scored tokens of one chunk."""
-        return self.n_ctx - 1 - self.n_ctx // 2
+        return self.scores or self.n_ctx - 1 - self.n_ctx // 2
 
     @cached_property
     def reference_perplexity(self) -> tuple[float, float]:

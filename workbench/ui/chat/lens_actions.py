@@ -47,7 +47,9 @@ def _show(view: ChatView, answers: ChatAnswers, engine: Engine, node: Node, host
     async def look(cancel: CancelToken, on_progress: Callable[[PassProgress], None]) -> Lens:
         whole, first = await answer_tokens(engine, conversation.request(node.number))
         job = LensJob(host, view.services.adviser, reference, candidate, whole, first)
-        return await job.run(cancel, on_progress)
+        lens = await job.run(cancel, on_progress)
+        tools = view.services.quality
+        return lens if tools is None else await job.keep(tools, lens, f"an answer in {view.workspace.session().title}")
 
     mine, other = short_names(info.model, model)
     changed = [] if not model.is_same(info.model) else _differences(info.settings, conversation.load)

@@ -149,7 +149,7 @@ class LensScreen(Screen[LensChoice | None]):
         if not self.is_attached:
             return
         self._figures = self._lens.summary()
-        self._state = ""
+        self._state = self._lens.kept
         self.text.open(self._lens)
         self._show()
 

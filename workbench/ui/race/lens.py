@@ -41,7 +41,10 @@ def open_lane_lens(
 
     async def look(cancel: CancelToken, on_progress: Callable[[PassProgress], None]) -> Lens:
         whole, first = await answer_tokens(engine, request)
-        return await LensJob(host, services.adviser, *specs, whole, first).run(cancel, on_progress)
+        job = LensJob(host, services.adviser, *specs, whole, first)
+        lens = await job.run(cancel, on_progress)
+        tools = services.quality
+        return lens if tools is None else await job.keep(tools, lens, f"an answer to {race.questions[-1][:60]}")
 
     screen.app.push_screen(
         LensScreen(look, short_names(mine.model, other), one_model=lane is reference, branches=False)
