@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from dataclasses import asdict
 from functools import partial
 
 from workbench.cli.composition import Workers, compose, describe_problem
@@ -19,9 +18,11 @@ from workbench.core.errors import ParameterError, WorkbenchError
 from workbench.core.user_path import user_path
 from workbench.lab.evals.blind import USUAL_TRIALS, BlindPlan, BlindTest
 from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial, Choice
+from workbench.lab.evals.blind_report import FORMS, as_json
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalCase, of_prompts
 from workbench.lab.evals.read_pack import find_pack
+from workbench.store.documents import write_document
 
 VOTES: dict[str, Choice] = {"1": "first", "2": "second", "0": "neither"}
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--trials", type=int, default=USUAL_TRIALS, metavar="N", help=f"votes, fixed beforehand ({USUAL_TRIALS})"
     )
+    parser.add_argument("-o", "--output", metavar="FILE", help="also write the result to a .md, .csv or .json file")
     parser.add_argument("--list", action="store_true", help="list the kept tests")
     parser.add_argument("--show", metavar="ID", help="show one of them; `last` is the newest")
     add_settings(parser)
@@ -50,6 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Generate, take the votes, and say what they show; 130 where the user stopped it."""
     workers = compose()
+    if options.output:
+        options.output = user_path(options.output)
+        if options.output.suffix.casefold() not in FORMS:
+            raise ParameterError(f"{options.output}: the kind of file is not known.", "Name a .md, .csv or .json file.")
     if options.list or options.show:
         return _kept(options, workers)
     for problem in workers.problems:
@@ -149,18 +155,26 @@ def _finish(options: argparse.Namespace, test: BlindTest, *, stopped: bool) -> i
         note("Stopped before the first vote.")
         return INTERRUPTED
     if options.json:
-        print_json(_document(record))
+        print_json(as_json(record))
     else:
         say(record.verdict)
     note(f"kept as {record.id}: workbench abx --show {record.id}")
-    return INTERRUPTED if stopped else 0
+    written = _write(options, record)
+    return INTERRUPTED if stopped else 0 if written else 1
 
 
-def _document(record: BlindRecord) -> dict[str, object]:
-    """The test as `--json` prints it."""
-    a, b = record.preferred
-    counts = {"votes": len(record.voted), "right": record.right if record.kind == "abx" else None, "a": a, "b": b}
-    return {**asdict(record), **counts, "p_value": record.p_value, "verdict": record.verdict}
+def _write(options: argparse.Namespace, record: BlindRecord) -> bool:
+    """Write the file that was asked for; False where that fails."""
+    if not options.output:
+        return True
+    try:
+        note(
+            f"Written to {asyncio.run(write_document(options.output, FORMS[options.output.suffix.casefold()](record)))}"
+        )
+    except WorkbenchError as error:
+        note(f"workbench: {error_text(error)}")
+        return False
+    return True
 
 
 def _kept(options: argparse.Namespace, workers: Workers) -> int:
@@ -170,9 +184,10 @@ def _kept(options: argparse.Namespace, workers: Workers) -> int:
     runs = workers.blind_runs
     if options.show:
         record = runs.load(options.show)
-        print_json(_document(record)) if options.json else say(record.verdict)
-    elif options.json:
-        print_json([_document(record) for record in runs.records()])
+        print_json(as_json(record)) if options.json else say(record.verdict)
+        return 0 if _write(options, record) else 1
+    if options.json:
+        print_json([as_json(record) for record in runs.records()])
     else:
         rows = [(record.id, record.kind, record.verdict) for record in runs.records()]
         print_table(("id", "kind", "verdict"), rows) if rows else note("No blind tests are kept yet.")

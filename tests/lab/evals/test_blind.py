@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ from workbench.core.parameters import LoadSettings, Sampling
 from workbench.engine.scripted import ScriptedHost
 from workbench.lab.evals.blind import COPY, BlindPlan, BlindTest
 from workbench.lab.evals.blind_record import BlindKind, BlindRecord, BlindTrial
+from workbench.lab.evals.blind_report import FORMS
 from workbench.lab.evals.pack import of_prompts
 from workbench.lab.evals.record import EvalLane
 from workbench.lab.race.lane import LaneSpec
@@ -148,6 +150,11 @@ def test_what_is_known_in_words() -> None:
     record = BlindRecord("i", "t", "abx", lanes, (*votes, BlindTrial("?", ("a", "b"), 0, 0, "x")))
     assert record.known == "9 of 12: chance would do this in 7 %; 4 more would settle it."
     assert record.verdict == "A and B were not told apart: 9 of 12 right (p 0.073). Stopped after 12 of 13 trials."
+    text, rows = FORMS[".md"](record), FORMS[".csv"](record).splitlines()
+    assert "## 1: X was of A, the vote was right" in text
+    assert "## 13: no vote" in text
+    assert rows[:2] == ["trial,question,A,B,x,x_text,chosen", "1,?,a,b,A,x,A"]
+    assert json.loads(FORMS[".json"](record))["right"] == 9
     assert replace(record, trials=record.trials[-1:]).known == "No vote yet, 1 to come."
 
 

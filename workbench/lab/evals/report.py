@@ -114,11 +114,11 @@ def as_csv(record: EvalRecord) -> str:
             for number, sample in enumerate(samples, 1):
                 row = (WORDS[sample.passed], "; ".join(sample.problems) or sample.error, sample.text)
                 tags, counts = " ".join(result.tags), (sample.completion_tokens, sample.seed)
-                writer.writerow(map(_csv_cell, (result.case, tags, name, number, *row, *counts)))
+                writer.writerow(map(csv_cell, (result.case, tags, name, number, *row, *counts)))
     return out.getvalue()
 
 
-def _csv_cell(value: object) -> object:
+def csv_cell(value: object) -> object:
     """A value that no spreadsheet takes for a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
 

@@ -18,9 +18,11 @@ from workbench.core.errors import CancelledError, EvalError, WorkbenchError
 from workbench.core.session import Session, last_sessions
 from workbench.lab.evals.blind import PACE, USUAL_TRIALS, BlindPlan, BlindTest
 from workbench.lab.evals.blind_record import BlindKind, BlindTrial, Choice
+from workbench.lab.evals.blind_report import FORMS
 from workbench.lab.evals.from_session import cases_of
 from workbench.lab.evals.pack import EvalPack, of_prompts
 from workbench.lab.race.lane import LaneSpec
+from workbench.ui.dialogs.export import export_document
 from workbench.ui.evals.choose import ChooseDialog
 from workbench.ui.evals.lines import wrapped_text
 from workbench.ui.evals.widgets import EvalLines
@@ -36,6 +38,13 @@ HEADS = ("1", "2", "X")
 QUESTIONS: Mapping[BlindKind, str] = {"abx": "Which of the two wrote X?", "preference": "Which is better?"}
 
 
+EXPORTS = {
+    ".md": "Markdown      the verdict and every trial, to read",
+    ".json": "JSON          everything",
+    ".csv": "CSV           one row a trial",
+}
+
+
 class BlindScreen(Screen[None]):
     """Generates the answers, shows one trial after the other, and says at the end what the votes show."""
 
@@ -47,6 +56,8 @@ class BlindScreen(Screen[None]):
         Binding("0", "vote('neither')", "Neither", id="blind.neither",
                 tooltip="In a preference: neither answer is better."),
         Binding("space", "reveal", "Show all", id="blind.reveal", tooltip="Show the answers to their ends."),
+        Binding("f7", "export", "Export", id="blind.export", show=False,
+                tooltip="At the end: write the test with its names as Markdown, JSON or CSV."),
         Binding("escape", "stop", "Stop", id="blind.stop",
                 tooltip="End the test and show the names; pressed again, go back."),
     ]
@@ -58,6 +69,7 @@ class BlindScreen(Screen[None]):
 
     def __init__(self, services: Services, plan: BlindPlan) -> None:
         super().__init__(id="blind")
+        self._services = services
         self._kind = plan.kind
         self._test = BlindTest(plan, services.evals, services.engines, services.adviser, self._show_progress)
         self._shown = 0.0
@@ -172,6 +184,17 @@ class BlindScreen(Screen[None]):
         if (trial := self._test.next) is not None:
             self._shown = float(max(map(len, trial.shown)))
             self._paint()
+
+    def action_export(self) -> None:
+        record = self._test.record
+        if record is None or not self._ended:
+            return
+
+        def say(text: str, _seconds: float) -> None:
+            self.notify(clean_line(text), markup=False)
+
+        title = f"blind test {record.id}"
+        export_document(self, self._services, "the test", EXPORTS, title, lambda form: FORMS[form](record), say)
 
     def action_stop(self) -> None:
         if self._test.record is None and not self._ended:
