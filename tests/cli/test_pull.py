@@ -13,27 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import HUB_NAME as NAME
 from tests.library.conftest import write_gguf
-from tests.servers.huggingface import FakeCdn, FakeHub, HubContent
 from tests.servers.ollama_registry import FakeOllamaRegistry
 from workbench.library.places import find_places
 from workbench.modelfile.meaning import examine
-
-NAME = "maker/Tiny-GGUF"
-
-
-@pytest.fixture
-def hub(serve, tmp_path: Path, monkeypatch) -> FakeHub:
-    data = {quant: write_gguf(tmp_path / "made" / f"{quant}.gguf", rows=rows) for quant, rows in QUANTS.items()}
-    content = HubContent(NAME, {f"Tiny-{quant}.gguf": path.read_bytes() for quant, path in data.items()})
-    cdn = FakeCdn(content)
-    server = FakeHub(content, serve(cdn).url)
-    monkeypatch.setenv("HF_ENDPOINT", serve(server).url)
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
-    return server
-
-
-QUANTS = {"Q4_K_M": 4, "Q8_0": 8}
 
 
 def test_pull_prints_the_path(call, hub) -> None:
@@ -59,7 +43,7 @@ def test_the_digest_of_a_file_in_a_folder_is_remembered(call, hub, tmp_path: Pat
     path.write_bytes(path.read_bytes()[:-1] + b"\x01")
     status, out, _ = call("verify", str(path))
     assert status == 1
-    assert "SHA-256 is not" in out
+    assert "SHA-256 should be" in out
 
 
 def test_json_is_progress_in_lines_and_then_the_result(call, hub) -> None:
@@ -68,7 +52,17 @@ def test_json_is_progress_in_lines_and_then_the_result(call, hub) -> None:
     data = hub.content.files["Tiny-Q8_0.gguf"]
     assert status == 0
     assert progress[-1]["progress"]["done_bytes"] == len(data)
-    assert set(result) == {"path", "files", "size_bytes", "sha256", "resumed_bytes", "seconds", "already", "modelfile"}
+    assert set(result) == {
+        "path",
+        "files",
+        "size_bytes",
+        "sha256",
+        "resumed_bytes",
+        "seconds",
+        "already",
+        "modelfile",
+        "linked",
+    }
     assert (result["size_bytes"], result["sha256"]) == (len(data), hashlib.sha256(data).hexdigest())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,14 +27,16 @@ from workbench.core.errors import (
     TargetError,
     WorkbenchError,
 )
+from workbench.core.pulls import PullProgress
 from workbench.core.secret import Secret
 from workbench.engine.remote.registries import RegistryTransport
 from workbench.library.places import Places
-from workbench.library.pull.hub import HubClient, HubSettings
+from workbench.library.pull.hub import HubClient, HubSettings, Location
 from workbench.library.pull.part import PartFile
-from workbench.library.pull.pull import Puller, PullProgress, PullResult
+from workbench.library.pull.pull import Puller, PullResult, _Meter
 from workbench.library.pull.references import HubRef
-from workbench.library.pull.variants import choose
+from workbench.library.pull.targets import FolderTarget, HubCacheTarget
+from workbench.library.pull.variants import RemoteFile, choose
 from workbench.library.pull.web import Patience, Web
 from workbench.library.search import STORES
 from workbench.store.locks import try_lock
@@ -60,7 +62,15 @@ class Registry:
     waits: list[float] = field(default_factory=list)
     progress: list[PullProgress] = field(default_factory=list)
 
-    def pull(self, quant: str = "", into: Path | None = None, *, token: str = "", offline: str = "") -> PullResult:
+    def pull(
+        self,
+        quant: str = "",
+        into: Path | None = None,
+        *,
+        token: str = "",
+        offline: str = "",
+        copies: Sequence[Path] = (),
+    ) -> PullResult:
         async def sleep(seconds: float) -> None:
             self.waits.append(seconds)
 
@@ -70,9 +80,14 @@ class Registry:
                 client = HubClient(web, HubSettings(self.url, Secret(token) if token else None, offline))
                 repository = await client.repository(HubRef(NAME))
                 variant = choose(repository.variants, quant, NAME)
-                puller = Puller(web, try_lock)
+                puller = Puller(web, try_lock, copies_of=lambda _: iter(copies))
                 files = [*variant.files, *([variant.projector] if variant.projector else [])]
-                return await puller.pull_from_hub(client, repository, files, self.cache, into, self.progress.append)
+                target = FolderTarget(into) if into else HubCacheTarget(self.cache, repository, try_lock)
+
+                async def locate(file: RemoteFile) -> Location:
+                    return await client.locate(repository, file)
+
+                return await puller.pull(files, target, locate, self.progress.append)
             finally:
                 await web.transport.close()
 
@@ -341,3 +356,45 @@ def test_errors_are_of_the_program(registry) -> None:
     there.url = "http://127.0.0.1:1"
     with pytest.raises(WorkbenchError, match=r"127\.0\.0\.1:1"):
         there.pull()
+
+
+def test_a_disk_that_something_else_fills_stops_the_pull_and_keeps_what_came(registry, monkeypatch) -> None:
+    there = registry()
+    free = iter([2**40, 2**40])
+    usage = type("Usage", (), {"free": property(lambda _: next(free, 1000))})
+    monkeypatch.setattr("workbench.library.pull.pull.shutil.disk_usage", lambda _: usage())
+    monkeypatch.setattr("workbench.library.pull.pull._REPORT_S", 1e-9)
+    with pytest.raises(DiskFullError, match="something else fills it"):
+        there.pull()
+    monkeypatch.undo()
+    assert partials(there.cache)
+
+
+def test_bytes_that_were_there_count_as_done_and_not_in_the_rate() -> None:
+    seen: list[PullProgress] = []
+    meter = _Meter(10_000, Path("/"), seen.append, kept=9_000)
+    now = iter([1.0, 2.0])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("workbench.library.pull.pull.time.monotonic", lambda: next(now))
+        meter.note(9_000, 0, force=True)
+        meter.note(9_100, 0, force=True)
+    assert (seen[-1].done_bytes, seen[-1].rate, seen[-1].seconds_left) == (9_100, 100.0, 9.0)
+
+
+def test_a_file_that_another_program_has_is_linked_and_not_fetched(registry, tmp_path: Path) -> None:
+    there, theirs = registry(), tmp_path / "blobs" / "sha256-x"
+    theirs.parent.mkdir()
+    theirs.write_bytes(SMALL)
+    result = there.pull("Q8_0", copies=[tmp_path / "missing", theirs])
+    assert result.path.read_bytes() == SMALL
+    assert not there.cdn.asked
+    ((source, way),) = result.linked
+    assert source == theirs
+    assert (theirs.stat().st_nlink == 2) == (way == "hard link")
+
+
+def test_a_wrong_copy_of_another_program_is_not_used(registry, tmp_path: Path) -> None:
+    there, theirs = registry(), tmp_path / "sha256-x"
+    theirs.write_bytes(SMALL[:-1] + b"?")
+    assert there.pull("Q8_0", copies=[theirs]).path.read_bytes() == SMALL
+    assert there.cdn.asked

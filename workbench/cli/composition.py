@@ -19,6 +19,7 @@ from workbench.engine.files import LocalFiles
 from workbench.engine.llama.checkpoints import CheckpointLimits
 from workbench.engine.open import AnyHost
 from workbench.library.catalog import LibraryCatalog
+from workbench.library.places import find_places
 from workbench.store.config.models import ModelSettingsFile
 from workbench.store.config.read import load_config
 from workbench.store.config.write import add_server
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from workbench.lab.evals.record import EvalRecord
     from workbench.lab.quality.logits import LogitHost
     from workbench.lab.quality.record import QualityRecord
+    from workbench.library.pull.memory import MemoryNow
+    from workbench.library.pull.service import PullService
     from workbench.store.kept_runs import RunFolder
     from workbench.store.pulled import PulledFiles
 
@@ -190,10 +193,35 @@ class Workers:
 
     @cached_property
     def pulled(self) -> PulledFiles:
-        """The digests of files that were fetched to folders."""
+        """What is known about fetched files."""
         from workbench.store.pulled import PulledFiles
 
-        return PulledFiles(self.paths.pulled_file)
+        return PulledFiles(self.paths.pulled_file, self.paths.pieces_dir)
+
+    @cached_property
+    def pulls(self) -> PullService:
+        """Pulls models."""
+        from workbench.engine.remote.registries import RegistryTransport
+        from workbench.library.pull.service import PullService
+        from workbench.store.locks import try_lock
+
+        return PullService(
+            places=find_places(),
+            models_dir=self.paths.models_dir,
+            try_lock=try_lock,
+            open_transport=RegistryTransport,
+            memory=self._memory_now,
+            book=self.pulled,
+            token=self.config.huggingface_token,
+        )
+
+    async def _memory_now(self) -> MemoryNow:
+        from workbench.engine.llama.plan import room_on
+        from workbench.engine.llama.runtime import current_machine
+        from workbench.library.pull.memory import MemoryNow
+
+        machine = await current_machine()
+        return MemoryNow(room_on(machine), machine.repacked, self.config.load)
 
     @cached_property
     def logits(self) -> LogitHost:

@@ -45,6 +45,24 @@ class ProgressLine:
             note("", start=_CLEAR_LINE, end="")
 
 
+def cancelled_by(
+    work: Callable[[], Awaitable[_Result]], error: CancelledError
+) -> Callable[[CancelToken], Awaitable[_Result]]:
+    """`work` for `stoppable`: it is cancelled by a signal, which raises `error`."""
+
+    async def run(cancel: CancelToken) -> _Result:
+        task = asyncio.ensure_future(work())
+        cancel.on_set(task.cancel)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            if cancel.is_set:
+                raise error from None
+            raise
+
+    return run
+
+
 async def stoppable(work: Callable[[CancelToken], Awaitable[_Result]]) -> _Result:
     """Do `work` until it is done, or until a signal asks to stop; a second signal does not wait for the work.
 

@@ -44,6 +44,7 @@ class Config:
     paints_per_second: int = 15
     servers: tuple[ServerSetting, ...] = ()
     find_servers: bool = True
+    huggingface_token: Secret | None = None
     gpu_meters: bool = True
     sampling: Sampling = field(default_factory=Sampling)
     load: LoadSettings = field(default_factory=LoadSettings)

@@ -1,4 +1,4 @@
-"""Numbers of bytes as text, in binary units, for the screen, the command line and every message.
+"""Numbers of bytes and durations as text, in binary units, for the screen, the command line and every message.
 
 Memory and files are both counted in powers of 1024, as nvidia-smi and llama.cpp count, so that a file and the memory
 that it needs compare directly. Amounts are rounded to the nearest tenth. JSON and stored values stay plain bytes;
@@ -41,3 +41,12 @@ def _unit_for(count: int) -> tuple[int, str]:
 
 def _amount(count: int, factor: int) -> str:
     return str(count) if factor == 1 else f"{count / factor:.1f}"
+
+
+def duration_text(seconds: float | None) -> str:
+    """A duration as minutes and seconds, or hours, minutes and seconds; a dash where it is not known."""
+    if seconds is None:
+        return UNKNOWN
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -29,7 +29,7 @@ from workbench.library.places import Places
 from workbench.library.pull.part import PART_SUFFIX
 
 HUGGING_FACE = "huggingface"
-_PREFIX = "models--"
+REPOSITORY_PREFIX = "models--"
 _UNFINISHED_SUFFIXES = (".incomplete", ".downloadInProgress", PART_SUFFIX)
 """Of huggingface_hub, of llama.cpp, and of `workbench pull`."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -56,9 +56,9 @@ def find_in_cache(cache: Path, source: str) -> Iterator[Finding]:
 
 
 def _find_in_repository(folder: Path, source: str) -> Iterator[Finding]:
-    if not folder.name.startswith(_PREFIX):
+    if not folder.name.startswith(REPOSITORY_PREFIX):
         return
-    repository = folder.name.removeprefix(_PREFIX).replace("--", "/", 1)
+    repository = folder.name.removeprefix(REPOSITORY_PREFIX).replace("--", "/", 1)
     taken: set[tuple[str, Path]] = set()
     seen: set[FileId] = set()
     for snapshot in _snapshots(folder):

@@ -65,6 +65,10 @@ class Paths:
     memory_speed_file = _Below("state_dir", "memory_speed.json")
     pulled_file = _Below("state_dir", "pulled.json")
     """The digests of files that were fetched to folders."""
+    pieces_dir = _Below("state_dir", "pieces")
+    """Digests of the parts of fetched files, by which damage is found."""
+    pulls_dir = _Below("state_dir", "pulls")
+    """The downloads that are not done."""
     library_cache = _Below("cache_dir", "library.json")
     """The metadata of the model files."""
 

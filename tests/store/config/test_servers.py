@@ -67,6 +67,17 @@ def test_a_key_that_others_may_read_is_not_used(config):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
+def test_the_token_of_hugging_face_is_used_only_where_nobody_else_may_read_it(config):
+    text = f'huggingface_token = "{KEY}"'
+    assert load_config(config(text))[0].huggingface_token == Secret(KEY)
+    found, (problem,) = load_config(config(text, mode=0o644))
+    assert found.huggingface_token is None
+    assert "chmod 600" in problem.message
+    _, (problem,) = load_config(config('huggingface_token = "hf_ with blanks"'))
+    assert "with blanks" not in problem.message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has other permissions")
 def test_a_file_with_a_key_stays_private_when_it_is_written(config):
     # A value in the place of a table cannot be edited in place.
     path = config(f'servers = [{{url = "http://a", key = "{KEY}"}}]\nsampling = {{}}\n')

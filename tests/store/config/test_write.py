@@ -59,7 +59,7 @@ def test_the_comments_of_a_new_file_are_the_defaults():
     assert Sampling(**{**sampling, "stop": ()}) == defaults.sampling
     assert LoadSettings(**load) == defaults.load
     assert values.pop("keymap") == {}
-    assert all(getattr(defaults, name) == value for name, value in values.items())
+    assert all(getattr(defaults, name) == SETTINGS[name].check(value) for name, value in values.items())
 
 
 def test_saving_again_and_again_keeps_the_file_readable(path):

@@ -12,6 +12,7 @@ from tests.ui.fakes import FakeFiles
 from workbench.core.cancel import CancelToken
 from workbench.core.errors import CancelledError, DiskFullError, TargetError
 from workbench.core.models import ModelEntry
+from workbench.core.units import duration_text
 from workbench.gguf.quantization import (
     ProgressListener,
     QuantizeJob,
@@ -23,7 +24,7 @@ from workbench.gguf.quantization import (
 )
 from workbench.gguf.targets import QUANT_TYPES, TargetSize
 from workbench.ui.quantize.choices import Choices, first_choice, sources_of
-from workbench.ui.quantize.job_bar import duration, job_line
+from workbench.ui.quantize.job_bar import job_line
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 
 KINDS = tuple(QUANT_TYPES.values())
@@ -202,7 +203,7 @@ def test_where_it_is_written(tmp_path):
 
 
 def test_times():
-    assert [duration(seconds) for seconds in (None, 0.4, 61, 3_725)] == ["—", "0:00", "1:01", "1:02:05"]
+    assert [duration_text(seconds) for seconds in (None, 0.4, 61, 3_725)] == ["—", "0:00", "1:01", "1:02:05"]
 
 
 @pytest.mark.parametrize("width", [40, 65, 80, 120])

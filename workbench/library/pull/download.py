@@ -26,6 +26,8 @@ from workbench.library.pull.web import REDIRECTS, RETRIED, Web, host_of, overloa
 WORKERS = 4
 _LARGEST_RANGE = 16 * BLOCK
 _HASH_STEP = 2**20
+PIECE = 16 * 2**20
+"""Bytes after each of which the digest so far is kept, by which damage can be found later."""
 _HASH_TURN = 32 * _HASH_STEP
 """Bytes that are hashed before progress is reported."""
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<begin>\d+)-\d+|\*)/(?P<total>\d+|\*)")
@@ -77,6 +79,8 @@ class Download:
         """The range of the worker that takes everything, where the server sends whole files only."""
         self._done = part.resumed
         self._checked = 0
+        self.pieces = bytearray()
+        """The SHA-256 of the file up to each multiple of `PIECE`."""
         self._grew = asyncio.Event()
         self._stopped = False
 
@@ -125,11 +129,14 @@ class Download:
 
     def _hash_until(self, digest: hashlib._Hash, until: int) -> None:
         while self._checked < until and not self._stopped:
-            data = os.pread(self._part.fd, min(_HASH_STEP, until - self._checked), self._checked)
+            length = min(_HASH_STEP, until - self._checked, PIECE - self._checked % PIECE)
+            data = os.pread(self._part.fd, length, self._checked)
             if not data:
                 raise PullError(f"{self._part.path} was changed by another program.", "Run the command again.")
             digest.update(data)
             self._checked += len(data)
+            if self._checked % PIECE == 0:
+                self.pieces += digest.copy().digest()
         if self._part.wants_flush and not self._stopped:
             self._part.flush()
 

@@ -20,6 +20,7 @@ from workbench.core.errors import (
     ParameterError,
     PullError,
 )
+from workbench.core.pulls import RepositoryHit
 from workbench.core.secret import Secret, is_key
 from workbench.core.servers import origin
 from workbench.core.user_path import expanded
@@ -51,8 +52,10 @@ class HubSettings:
         return urlsplit(self.endpoint).netloc
 
 
-def hub_settings(environ: Mapping[str, str], home: Path) -> HubSettings:
+def hub_settings(environ: Mapping[str, str], home: Path, token: Secret | None = None) -> HubSettings:
     """The settings in the variables that huggingface_hub reads, and in its file with the token; `home` is the user's.
+
+    `token` is used where neither names one.
 
     Raises:
         ParameterError: HF_ENDPOINT is not an address.
@@ -68,8 +71,10 @@ def hub_settings(environ: Mapping[str, str], home: Path) -> HubSettings:
             f"HF_ENDPOINT is {endpoint!r}, which is not an address.", "Write https://HOST, or unset it."
         )
     offline = next(filter(is_true, ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")), "")
-    token = "" if is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN") else _token(environ, home)
-    return HubSettings(endpoint, Secret(token) if is_key(token) else None, offline)
+    if is_true("HF_HUB_DISABLE_IMPLICIT_TOKEN"):
+        return HubSettings(endpoint, None, offline)
+    found = _token(environ, home)
+    return HubSettings(endpoint, Secret(found) if is_key(found) else token, offline)
 
 
 def _token(environ: Mapping[str, str], home: Path) -> str:
@@ -108,17 +113,6 @@ class Location:
     """The headers of a request for it; a token only for the registry's own host."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A repository that a search found."""
-
-    repository: str
-    downloads: int
-    likes: int
-    updated: str
-    gated: bool
-
-
 class HubClient:
     """Asks the Hub."""
 
@@ -153,7 +147,7 @@ class HubClient:
             raise self._error(answer, what, repository)
         return answer
 
-    async def search(self, words: str, limit: int) -> list[Hit]:
+    async def search(self, words: str, limit: int) -> list[RepositoryHit]:
         """The repositories with GGUF files whose names contain `words`, the most downloaded first.
 
         Raises:
@@ -164,7 +158,7 @@ class HubClient:
         if not isinstance(answer.body, list):
             raise answer.page()
         return [
-            Hit(
+            RepositoryHit(
                 str(each["id"]),
                 _int(each.get("downloads")),
                 _int(each.get("likes")),

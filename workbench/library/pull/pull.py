@@ -1,4 +1,4 @@
-"""Pulling a model: what a registry offers, and fetching one offer to its place."""
+"""Fetching the files of a model to their place."""
 
 from __future__ import annotations
 
@@ -9,45 +9,35 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from workbench.core.errors import DiskFullError, ModelFileError, TargetError
+from workbench.core.pulls import PullProgress
 from workbench.core.units import size_text
 from workbench.gguf.header import Header
 from workbench.gguf.reader import read_header
+from workbench.library.links import Way, link_file
 from workbench.library.pull.download import WORKERS, Download
-from workbench.library.pull.hub import HubClient, Location, Repository
+from workbench.library.pull.hub import Location
 from workbench.library.pull.part import PartFile, TryLock
-from workbench.library.pull.registry import OllamaModelFiles, OllamaRegistry
-from workbench.library.pull.targets import FolderTarget, HubCacheTarget, Target
+from workbench.library.pull.targets import FolderTarget, Target
 from workbench.library.pull.variants import RemoteFile
 from workbench.library.pull.verify import digest_of
 from workbench.library.pull.web import Web
 
 MARGIN_BYTES = 256 * 2**20
 """Free space that a pull leaves on the disk."""
+LEAST_FREE_BYTES = 64 * 2**20
+"""Free space below which a pull stops, where another program fills the disk meanwhile."""
 HEADER_BYTES = (4 * 2**20, 16 * 2**20, 64 * 2**20)
 """How much of a file is asked for until it holds the whole header; most is the vocabulary."""
 _REPORT_S = 0.2
 _RATE_S = 10.0
 
 Locate = Callable[[RemoteFile], Awaitable[Location]]
-
-
-@dataclass(frozen=True, slots=True)
-class PullProgress:
-    """How far a pull is."""
-
-    file: str
-    done_bytes: int
-    total_bytes: int
-    checked_bytes: int
-    """How far the digest of this file is."""
-    rate: float | None
-    """Bytes per second in the last seconds; None where it is not known yet."""
-    seconds_left: float | None
+Report = Callable[[PullProgress], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,36 +56,59 @@ class PullResult:
     seconds: float
     already: bool
     """Whether everything was there."""
+    pieces: Mapping[str, bytes]
+    """The digests of the parts of each file that was fetched, by its SHA-256; see `Download.pieces`."""
+    linked: tuple[tuple[Path, Way], ...] = ()
+    """The files of other programs that were linked instead of fetched."""
     modelfile: Path | None = None
     """What opens the model with its template, system prompt and parameters, where it has any beside the file."""
 
 
 @dataclass
 class _Meter:
-    """Reports progress over all files, at most five times a second."""
+    """Reports progress over all files, at most five times a second, and stops a pull that fills the disk."""
 
     total: int
-    report: Callable[[PullProgress], object]
+    folder: Path
+    report: Report
     file: str = ""
     before: int = 0
     """Bytes of the files before this one."""
+    kept: int = 0
+    """Bytes that were not fetched in this run: they count as done, but have no rate."""
     _samples: deque[tuple[float, int]] = field(default_factory=deque)
     _reported: float = 0.0
 
     def note(self, done: int, checked: int, *, force: bool = False) -> None:
-        """Report that `done` bytes of this file are there, and `checked` were hashed."""
+        """Report that `done` bytes of this file are there, and `checked` were hashed; raises a DiskFullError."""
         now = time.monotonic()
         if now - self._reported < _REPORT_S and not force:
             return
         self._reported = now
         done += self.before
-        self._samples.append((now, done))
+        self._samples.append((now, done - self.kept))
         while now - self._samples[0][0] > _RATE_S:
             self._samples.popleft()
         begun, at_first = self._samples[0]
-        rate = (done - at_first) / (now - begun) if now - begun >= 2 * _REPORT_S else None
+        rate = (done - self.kept - at_first) / (now - begun) if now - begun >= 2 * _REPORT_S else None
         left = (self.total - done) / rate if rate else None
         self.report(PullProgress(self.file, done, self.total, checked, rate, left))
+        free = _free_bytes(self.folder)
+        if done < self.total and free < LEAST_FREE_BYTES:
+            raise DiskFullError(
+                f"The disk of {self.folder} has only {size_text(free)} left: something else fills it.",
+                "Free some space: what was fetched is kept, and the same command continues there.",
+            )
+
+
+@dataclass
+class _Done:
+    """What became of the files so far."""
+
+    resumed: int = 0
+    already: bool = True
+    pieces: dict[str, bytes] = field(default_factory=dict)
+    linked: list[tuple[Path, Way]] = field(default_factory=list)
 
 
 class Puller:
@@ -105,93 +118,52 @@ class Puller:
         web: Asks registries.
         try_lock: Locks an open file.
         workers: How many ranges are fetched side by side.
+        copies_of: Gives files of this machine that have a SHA-256, as far as it is known; one of them is linked.
     """
 
-    def __init__(self, web: Web, try_lock: TryLock, workers: int = WORKERS) -> None:
+    def __init__(
+        self,
+        web: Web,
+        try_lock: TryLock,
+        workers: int = WORKERS,
+        copies_of: Callable[[str], Iterator[Path]] = lambda _: iter(()),
+    ) -> None:
         self._web = web
         self._try_lock = try_lock
         self._workers = workers
+        self._copies_of = copies_of
 
-    async def pull_from_hub(
-        self,
-        hub: HubClient,
-        repository: Repository,
-        files: Sequence[RemoteFile],
-        cache: Path,
-        into: Path | None,
-        report: Callable[[PullProgress], object],
-    ) -> PullResult:
-        """Fetch files of Hugging Face to its cache, or `into` a folder; the first is the one to open.
-
-        Raises:
-            WorkbenchError: It cannot be fetched; what is there stays.
-        """
-
-        async def locate(file: RemoteFile) -> Location:
-            return await hub.locate(repository, file)
-
-        with _write_errors(into or cache):
-            target: Target
-            if into is None:
-                target = HubCacheTarget(cache, repository, self._try_lock)
-            else:
-                into.mkdir(parents=True, exist_ok=True)
-                target = FolderTarget(into)
-            return await self.pull(files, target, locate, report)
-
-    async def pull_from_ollama(
-        self, registry: OllamaRegistry, model: OllamaModelFiles, into: Path, report: Callable[[PullProgress], object]
-    ) -> PullResult:
-        """Fetch a model of Ollama's registry `into` a folder, with a Modelfile where it has more than weights.
-
-        Raises:
-            WorkbenchError: It cannot be fetched; what is there stays.
-        """
-
-        async def locate(file: RemoteFile) -> Location:
-            return await registry.locate(model.name, file)
-
-        with _write_errors(into):
-            into.mkdir(parents=True, exist_ok=True)
-            result = await self.pull(model.files, FolderTarget(into), locate, report)
-            text = model.modelfile()
-            if not text:
-                return result
-            modelfile = into / "Modelfile"
-            modelfile.write_text(text, encoding="utf-8")
-            return replace(result, modelfile=modelfile)
-
-    async def pull(
-        self, files: Sequence[RemoteFile], target: Target, locate: Locate, report: Callable[[PullProgress], object]
-    ) -> PullResult:
+    async def pull(self, files: Sequence[RemoteFile], target: Target, locate: Locate, report: Report) -> PullResult:
         """Fetch `files`, of which the first is the one to open.
 
         Raises:
-            WorkbenchError: They cannot be fetched; what is there stays.
-            OSError: They cannot be written.
+            WorkbenchError: They cannot be fetched, or written; what is there stays.
         """
         begun = time.monotonic()
-        meter = _Meter(sum(file.size for file in files), report)
-        _check_space(files, target)
-        resumed, already = 0, True
-        for file in files:
-            meter.file = file.path
-            kept = await self._pull_file(file, target, locate, meter)
-            resumed += kept or 0
-            already = already and kept is None
-            meter.before += file.size
-        meter.note(0, 0, force=True)
-        target.finish()
+        meter = _Meter(sum(file.size for file in files), target.folder, report)
+        done = _Done()
+        with write_errors(target.folder):
+            target.prepare()
+            self._check_space(files, target)
+            for file in files:
+                meter.file = file.path
+                await self._pull_file(file, target, locate, meter, done)
+                meter.before += file.size
+            meter.note(0, 0, force=True)
+            target.finish()
         paths = tuple(target.path(file) for file in files)
         digests = {path: file.digest for path, file in zip(paths, files, strict=True) if len(file.digest) == 64}
         seconds = time.monotonic() - begun
-        return PullResult(paths[0], paths, digests, meter.total, resumed, seconds, already)
+        return PullResult(
+            paths[0], paths, digests, meter.total, done.resumed, seconds, done.already, done.pieces, tuple(done.linked)
+        )
 
-    async def _pull_file(self, file: RemoteFile, target: Target, locate: Locate, meter: _Meter) -> int | None:
-        """Fetch one file; gives the bytes that an earlier run had fetched, None where it was whole."""
+    async def _pull_file(self, file: RemoteFile, target: Target, locate: Locate, meter: _Meter, done: _Done) -> None:
         if await self._is_there(file, target):
             target.publish(file, None)
-            return None
+            meter.kept += file.size
+            return
+        done.already = False
         with target.guard(file):
             part = PartFile(target.part(file), file.size, file.digest, self._try_lock)
             try:
@@ -199,14 +171,35 @@ class Puller:
                     # Another program was faster.
                     part.discard()
                     target.publish(file, None)
-                    return None
-                meter.note(part.done, 0, force=True)
-                download = Download(self._web, file, part, lambda: locate(file), meter.note, self._workers)
-                await download.run()
-                target.publish(file, part)
+                    meter.kept += file.size
+                elif not part.done and (link := await self._link(file, part, target)) is not None:
+                    meter.kept += file.size
+                    done.linked.append(link)
+                else:
+                    done.resumed += part.resumed
+                    meter.kept += part.resumed
+                    meter.note(part.done, 0, force=True)
+                    download = Download(self._web, file, part, lambda: locate(file), meter.note, self._workers)
+                    await download.run()
+                    target.publish(file, part)
+                    done.pieces[file.digest] = bytes(download.pieces)
             finally:
                 part.close()
-            return part.resumed
+
+    async def _link(self, file: RemoteFile, part: PartFile, target: Target) -> tuple[Path, Way] | None:
+        """Let a whole copy of another program appear as the file; None where there is none."""
+        for copy in self._copies_of(file.digest):
+            with suppress(OSError, TargetError):
+                if copy.stat().st_size != file.size or await asyncio.to_thread(digest_of, copy, file) != file.digest:
+                    continue
+                # Not at the place of the unfinished file, into which a later run would write.
+                beside = part.path.with_name(f"{part.path.name}-link")
+                beside.unlink(missing_ok=True)
+                way = link_file(copy, beside)
+                part.discard()
+                target.publish(file, beside)
+                return copy, way
+        return None
 
     async def _is_there(self, file: RemoteFile, target: Target) -> bool:
         if not target.has(file):
@@ -221,6 +214,19 @@ class Puller:
             )
         return True
 
+    def _check_space(self, files: Sequence[RemoteFile], target: Target) -> None:
+        """Raise a DiskFullError where the missing bytes do not fit on the disk."""
+        missing = 0
+        for file in files:
+            if not target.has(file) and next(self._copies_of(file.digest), None) is None:
+                try:
+                    # Only what was written takes space: the rest of the file is a hole.
+                    kept = target.part(file).stat().st_blocks * 512
+                except (OSError, AttributeError):
+                    kept = 0
+                missing += max(0, file.size - kept)
+        check_space(target.folder, missing)
+
     async def header(self, locate: Locate, file: RemoteFile) -> Header:
         """The header of a file that is not here, from its first megabytes.
 
@@ -231,7 +237,7 @@ class Puller:
         location = await locate(file)
         for count in HEADER_BYTES:
             headers = {**location.headers, "Range": f"bytes=0-{min(count, file.size) - 1}"}
-            answer = await self._web.ask("GET", location.url, headers, lambda _: False, most=count)
+            answer = await self._web.ask("GET", location.url, headers, lambda _: not location.headers, most=count)
             if answer.status not in {200, 206}:
                 break
             with tempfile.TemporaryDirectory() as folder:
@@ -248,27 +254,22 @@ class Puller:
         raise ModelFileError(f"{file.path}: its header cannot be read from here.")
 
 
-def _check_space(files: Sequence[RemoteFile], target: Target) -> None:
-    """Raise a DiskFullError where the missing bytes do not fit on the disk."""
-    missing = 0
-    for file in files:
-        if not target.has(file):
-            try:
-                # Only what was written takes space: the rest of the file is a hole.
-                kept = target.part(file).stat().st_blocks * 512
-            except (OSError, AttributeError):
-                kept = 0
-            missing += max(0, file.size - kept)
-    free = shutil.disk_usage(target.folder).free
+def _free_bytes(folder: Path) -> int:
+    return shutil.disk_usage(folder).free
+
+
+def check_space(folder: Path, missing: int) -> None:
+    """Raise a DiskFullError where the disk of `folder` has no room for `missing` bytes, and some more."""
+    free = _free_bytes(folder)
     if missing and missing + MARGIN_BYTES > free:
         raise DiskFullError(
-            f"The disk of {target.folder} has {size_text(free)} free; {size_text(missing)} are missing.",
+            f"The disk of {folder} has {size_text(free)} free; {size_text(missing)} are missing.",
             "Free some space there, or name a folder on another disk with --into.",
         )
 
 
 @contextmanager
-def _write_errors(place: Path) -> Iterator[None]:
+def write_errors(place: Path) -> Iterator[None]:
     """Convert errors of the disk inside the `with` block."""
     try:
         yield

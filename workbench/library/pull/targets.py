@@ -34,7 +34,10 @@ class Target(Protocol):
 
     @property
     def folder(self) -> Path:
-        """The folder on whose disk they are stored; it exists."""
+        """The folder on whose disk they are stored."""
+
+    def prepare(self) -> None:
+        """Make the folders; raises an OSError where that is not possible."""
 
     def path(self, file: RemoteFile) -> Path:
         """Where a file is opened, once it is whole."""
@@ -48,8 +51,8 @@ class Target(Protocol):
     def guard(self, file: RemoteFile) -> AbstractContextManager[None]:
         """Keeps other programs from fetching it inside the `with` block; raises a BeingPulledError if one does."""
 
-    def publish(self, file: RemoteFile, part: PartFile | None) -> None:
-        """Let a whole file appear; `part` is None where it was there already."""
+    def publish(self, file: RemoteFile, part: PartFile | Path | None) -> None:
+        """Let a whole file appear: `part`, or a file beside it; None where it was there already."""
 
     def finish(self) -> None:
         """All files have appeared."""
@@ -60,6 +63,10 @@ class FolderTarget:
     """A folder, in which a file has its own name."""
 
     folder: Path
+
+    def prepare(self) -> None:
+        """Make the folder."""
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def path(self, file: RemoteFile) -> Path:
         """Its path."""
@@ -79,19 +86,19 @@ class FolderTarget:
         del file
         yield
 
-    def publish(self, file: RemoteFile, part: PartFile | None) -> None:
+    def publish(self, file: RemoteFile, part: PartFile | Path | None) -> None:
         """Rename it."""
-        if part is not None:
-            part.finish(self.path(file))
+        _name(part, self.path(file))
 
     def finish(self) -> None:
         """Nothing."""
 
 
 class HubCacheTarget:
-    """The folder of a repository in Hugging Face's cache `root`, which is made where it is missing."""
+    """The folder of a repository in Hugging Face's cache `root`."""
 
     def __init__(self, root: Path, repository: Repository, try_lock: TryLock) -> None:
+        self._root = root
         self._repository = repository
         self._try_lock = try_lock
         name = f"models--{repository.name.replace('/', '--')}"
@@ -99,11 +106,14 @@ class HubCacheTarget:
         self._locks = root / ".locks" / name
         self._blobs = self.folder / "blobs"
         self._snapshot = self.folder / "snapshots" / repository.commit
-        is_new = not root.exists()
+
+    def prepare(self) -> None:
+        """Make the folders."""
+        is_new = not self._root.exists()
         for folder in (self._blobs, self._snapshot, self._locks):
             folder.mkdir(parents=True, exist_ok=True)
         if is_new:
-            (root / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
+            (self._root / "CACHEDIR.TAG").write_text(_TAG, encoding="utf-8")
 
     def path(self, file: RemoteFile) -> Path:
         """The link in the snapshot."""
@@ -135,11 +145,9 @@ class HubCacheTarget:
         finally:
             os.close(descriptor)
 
-    def publish(self, file: RemoteFile, part: PartFile | None) -> None:
+    def publish(self, file: RemoteFile, part: PartFile | Path | None) -> None:
         """Name the blob, then link it."""
-        blob = self._blobs / file.digest
-        if part is not None:
-            part.finish(blob)
+        _name(part, self._blobs / file.digest)
         self._link(file)
 
     def _link(self, file: RemoteFile) -> None:
@@ -181,3 +189,11 @@ class HubCacheTarget:
         for file in files:
             if (self._blobs / file.digest).exists():
                 self._link(file)
+
+
+def _name(part: PartFile | Path | None, path: Path) -> None:
+    """Give a whole file its name."""
+    if isinstance(part, PartFile):
+        part.finish(path)
+    elif part is not None:
+        part.replace(path)

@@ -98,7 +98,7 @@ def choose(variants: Sequence[Variant], wanted: str, where: str) -> Variant:
     folded = wanted.casefold()
     by_file = [each for each in variants if folded in _names(each)]
     matches = by_file or [each for each in variants if each.label.casefold() == folded]
-    matches = matches or [each for each in variants if _without_prefix(each.label) == folded]
+    matches = matches or [each for each in variants if without_prefix(each.label) == folded]
     if not wanted:
         for default in DEFAULTS:
             matches = matches or [each for each in variants if each.label == default]
@@ -118,7 +118,8 @@ def _names(variant: Variant) -> set[str]:
     return {first.path.casefold(), first.name.casefold(), first.name.casefold().removesuffix(SUFFIX)}
 
 
-def _without_prefix(label: str) -> str:
+def without_prefix(label: str) -> str:
+    """The quantization in lower case, without the mark of the tool that made it."""
     for prefix in _PREFIXES:
         label = label.removeprefix(prefix)
     return label.casefold()

@@ -9,9 +9,18 @@ from typing import Literal, get_args
 from workbench.core.config import Config, Overflow
 from workbench.core.errors import did_you_mean
 from workbench.core.parameters import LoadSettings, Sampling
+from workbench.core.secret import Secret, is_key
 from workbench.store.config.servers import SERVER_TAKES, BadValueError, server_settings
 
 MAXIMUM_PAINTS = 60
+
+
+_TAKES = {
+    "text": "text in quotes",
+    "bool": "true or false",
+    "servers": f"a list of {SERVER_TAKES}",
+    "secret": "a token in quotes",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +28,7 @@ class Setting:
     """One top-level key of the config file."""
 
     name: str
-    kind: Literal["text", "texts", "choice", "int", "bool", "servers"]
+    kind: Literal["text", "texts", "choice", "int", "bool", "servers", "secret"]
     help: str
     """The comment in a written config file."""
     low: int = 0
@@ -30,18 +39,14 @@ class Setting:
     def range_text(self) -> str:
         """The allowed values, in words."""
         match self.kind:
-            case "text":
-                return "text in quotes"
             case "texts" if self.choices:
                 return f"a list of {', '.join(self.choices)}"
             case "texts":
                 return "a list of texts in quotes"
             case "choice":
                 return f"one of {', '.join(self.choices)}"
-            case "bool":
-                return "true or false"
-            case "servers":
-                return f"a list of {SERVER_TAKES}"
+            case "text" | "bool" | "servers" | "secret":
+                return _TAKES[self.kind]
             case "int" if self.high is None:
                 return f"a whole number, {self.low:,} or more"
             case _:
@@ -59,6 +64,8 @@ class Setting:
         """
         if self.kind == "servers":
             return server_settings(self.name, value)
+        if self.kind == "secret":
+            return self._secret(value)
         match self.kind, value:
             case "text", str():
                 return value
@@ -76,6 +83,14 @@ class Setting:
                 return value
         near = did_you_mean(value, self.choices) if isinstance(value, str) else ""
         raise BadValueError(f"{self.name} cannot be {shown(value)}. It takes {self.range_text}. {near}".rstrip())
+
+    def _secret(self, value: object) -> Secret | None:
+        if value == "":
+            return None
+        if not isinstance(value, str) or not is_key(value):
+            # A message never shows one.
+            raise BadValueError(f"{self.name} takes {self.range_text}, without spaces.")
+        return Secret(value)
 
 
 def shown(value: object) -> str:
@@ -144,6 +159,12 @@ SETTINGS: Mapping[str, Setting] = {
             "bool",
             "Whether to look for servers on the usual ports of this machine: Ollama, llama-server, vLLM, LM Studio, "
             "TGI.",
+        ),
+        Setting(
+            "huggingface_token",
+            "secret",
+            "The token for gated and private repositories of Hugging Face, where neither HF_TOKEN nor its own file has "
+            "one. It is used only if nobody else may read this file (chmod 600).",
         ),
         Setting(
             "gpu_meters",

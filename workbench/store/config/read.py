@@ -106,6 +106,12 @@ def load_config(path: Path) -> tuple[Config, tuple[ConfigProblem, ...]]:
             f"Other users may read this file, so the keys in it are not used. Type: chmod 600 {shlex.quote(str(path))}",
         )
         config = replace(config, servers=tuple(replace(server, key=None) for server in config.servers))
+    if config.huggingface_token is not None and not is_private(path):
+        reader.note(
+            ("huggingface_token",),
+            f"Other users may read this file, so the token is not used. Type: chmod 600 {shlex.quote(str(path))}",
+        )
+        config = replace(config, huggingface_token=None)
     return config, tuple(reader.problems)
 
 

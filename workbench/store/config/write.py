@@ -21,6 +21,7 @@ import tomli_w
 from workbench.core.config import ServerSetting
 from workbench.core.errors import ConfigError, ParameterError, did_you_mean
 from workbench.core.parameters import PARAMETERS, LoadSettings, Sampling, check_value
+from workbench.core.secret import Secret
 from workbench.store.config.fields import DEFAULTS, KEYS, SETTINGS, TABLE_KEYS, TABLES, home_of
 from workbench.store.config.read import UnreadableError, parse_text, read_text
 from workbench.store.config.servers import BadValueError, server_value
@@ -160,8 +161,8 @@ def _table_value(table: str, key: str, value: object) -> object:
 
 
 def _plain(value: object) -> object:
-    if isinstance(value, ServerSetting):
-        return server_value(value)
+    if isinstance(value, ServerSetting | Secret | None):
+        return server_value(value) if isinstance(value, ServerSetting) else value.reveal() if value else ""
     return [_plain(each) for each in value] if isinstance(value, tuple) else value
 
 

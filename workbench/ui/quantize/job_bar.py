@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.content import Content
 from textual.message import Message
 
+from workbench.core.units import duration_text
 from workbench.gguf.quantization import QuantizeProgress
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
@@ -14,15 +15,6 @@ from workbench.ui.kit.text import cut, styled
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.painter import styles_of
-
-
-def duration(seconds: float | None) -> str:
-    """A duration as minutes and seconds, or hours, minutes and seconds."""
-    if seconds is None:
-        return fmt.DASH
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def speed_text(progress: QuantizeProgress | None) -> str:
@@ -45,7 +37,7 @@ def job_line(queued: QueuedJob, key: str, waiting: int, width: int) -> Content:
         return _running_line(queued, end, more, width)
     room = width - len(more) - len(end)
     if queued.state == "done" and queued.result is not None:
-        said = f" is ready: {fmt.size(queued.result.size_bytes)} in {duration(queued.result.seconds)}{more}"
+        said = f" is ready: {fmt.size(queued.result.size_bytes)} in {duration_text(queued.result.seconds)}{more}"
         name = job_label(queued, min(40, room - len(said) + len(more) - 14))
         return styled(
             (" ✓ ", "job--done"), (name, "job--name"), (f"{said} ", ""), (f"{end}Enter", "job--key"), (" loads it", "")
@@ -61,7 +53,7 @@ def job_line(queued: QueuedJob, key: str, waiting: int, width: int) -> Content:
 def _running_line(queued: QueuedJob, end: str, more: str, width: int) -> Content:
     progress = queued.progress
     fraction = progress.fraction if progress else 0.0
-    left = f"  {duration(progress.seconds_left if progress else None)} left"
+    left = f"  {duration_text(progress.seconds_left if progress else None)} left"
     percent = f" {100 * fraction:3.0f} %"
     # What there is no room for is left out, the least important first; the bar takes the rest.
     for details in (f"  {speed_text(progress)}{left}{more}", f"{left}{more}", left, ""):

@@ -10,12 +10,13 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.getters import query_one
 
+from workbench.core.units import duration_text
 from workbench.ui.dialogs.base import Dialog, dialog_box
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.gauges import bar
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.kit.text import cut, cut_path, paragraph, styled
-from workbench.ui.quantize.job_bar import duration, job_label, speed_text
+from workbench.ui.quantize.job_bar import job_label, speed_text
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.widgets.lines import Lines
 from workbench.ui.widgets.rows import Rows
@@ -124,11 +125,11 @@ def _details(queued: QueuedJob, width: int) -> list[Content]:
         lines += paragraph(clean_line(queued.error.hint), width, 0, "rows--dim")
     elif result is not None:
         figures = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits per weight"
-        lines.append(_pair("made", f"{figures}, in {duration(result.seconds)}"))
+        lines.append(_pair("made", f"{figures}, in {duration_text(result.seconds)}"))
         for warning in result.warnings:
             lines += paragraph(clean_line(warning), width, 0, "rows--warning")
     elif queued.state == "running" and progress is not None:
-        times = f"{duration(progress.seconds)} so far, {duration(progress.seconds_left)} left"
+        times = f"{duration_text(progress.seconds)} so far, {duration_text(progress.seconds_left)} left"
         lines += [
             _pair("tensor", f"{progress.done:,} of {progress.total:,}  {cut(progress.tensor, width - 30)}"),
             _pair("speed", f"{speed_text(progress)}, {times}"),

@@ -13,12 +13,13 @@ from textual.screen import ModalScreen
 
 from workbench.core.errors import TargetError, WorkbenchError
 from workbench.core.models import LibraryView, ModelEntry, variants_of
+from workbench.core.units import duration_text
 from workbench.gguf.quantization import QuantizeJob
 from workbench.ui.dialogs.confirm import ConfirmDialog
 from workbench.ui.kit import figures as fmt
 from workbench.ui.kit.sanitize import clean_line
 from workbench.ui.quantize.dialog import QuantizeDialog
-from workbench.ui.quantize.job_bar import JobBar, duration
+from workbench.ui.quantize.job_bar import JobBar
 from workbench.ui.quantize.jobs_dialog import JobsDialog
 from workbench.ui.quantize.queue import QuantizeQueue, QueuedJob
 from workbench.ui.services import Services
@@ -111,7 +112,9 @@ class QuantizeManager:
     def _ended(self, queued: QueuedJob) -> None:
         is_shown = isinstance(self._app.screen, JobsDialog)
         if (result := queued.result) is not None:
-            text = f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits, in {duration(result.seconds)}."
+            text = (
+                f"{fmt.size(result.size_bytes)}, {result.bits_per_weight:.2f} bits, in {duration_text(result.seconds)}."
+            )
             if not is_shown:
                 self._notify(f"{text} {self._key}, then Enter, loads it.", f"{queued.label} is ready", 8)
             self._app.run_worker(self._search(), group="library", exit_on_error=False, description="look for models")
